@@ -1,0 +1,169 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrWrongSchema is wrapped by the error of a transaction that found itself in
+// another schema than it asked for, most often because the schema is gone.
+var ErrWrongSchema = errors.New("schema is not there")
+
+// ErrBusy says that another session holds the advisory lock of a schema: some
+// other run is at work on that tenant right now. It is worth another try.
+var ErrBusy = errors.New("another run is at work on this tenant")
+
+// SQLSTATE codes this project acts on; the names are those of PostgreSQL's
+// appendix A.
+const (
+	CodeUniqueViolation        = "23505"
+	CodeUndefinedTable         = "42P01"
+	CodeInvalidSchemaName      = "3F000"
+	CodeDuplicateSchema        = "42P06"
+	CodeLockNotAvailable       = "55P03"
+	CodeDeadlockDetected       = "40P01"
+	CodeSerializationFailure   = "40001"
+	CodeTooManyConnections     = "53300"
+	CodeInsufficientPrivilege  = "42501"
+	CodeReadOnlyTransaction    = "25006"
+	CodeDiskFull               = "53100"
+	CodeOutOfMemory            = "53200"
+	CodeQueryCanceled          = "57014"
+	codeAdminShutdown          = "57P01"
+	codeCrashShutdown          = "57P02"
+	codeCannotConnectNow       = "57P03"
+	codeIdleInTransactionLimit = "25P03"
+)
+
+// SQLState returns the SQLSTATE of a server's error, or "".
+func SQLState(err error) string {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return pgErr.Code
+	}
+	return ""
+}
+
+// Retryable tells whether the same transaction may well succeed when it is
+// tried again later: a lock not granted in time, a deadlock, a serialization
+// failure, a lost connection, no connection slot, or ErrBusy.
+func Retryable(err error) bool {
+	switch SQLState(err) {
+	case CodeLockNotAvailable, CodeDeadlockDetected, CodeSerializationFailure, CodeTooManyConnections:
+		return true
+	}
+	return errors.Is(err, ErrBusy) || ConnectionLost(err)
+}
+
+// ConnectionLost tells whether err means that the session is gone or was never
+// there, so that the fate of what was sent last is unknown. A cancelled context
+// is not a lost connection.
+func ConnectionLost(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	switch SQLState(err) {
+	case codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleInTransactionLimit:
+		return true
+	case "":
+	default:
+		return false
+	}
+	var netErr net.Error
+	return errors.Is(err, ErrUnreachable) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.As(err, &netErr) || strings.Contains(err.Error(), "conn closed")
+}
+
+// Statement is one SQL statement and the place it was written.
+type Statement struct {
+	SQL  string
+	File string // path of the file, "" for a statement of this program
+	Line int    // 1-based line of the statement's first line in File
+}
+
+// StatementError says which statement of a pipeline the server refused, and
+// where in its file.
+type StatementError struct {
+	Statement Statement
+	Err       error // holds a *pgconn.PgError where the server answered
+}
+
+// Unwrap returns the cause.
+func (e *StatementError) Unwrap() error { return e.Err }
+
+// Error returns `00005_add_company.sql:3: column "company" … already exists
+// (42701)`.
+func (e *StatementError) Error() string {
+	var pgErr *pgconn.PgError
+	text := ""
+	if errors.As(e.Err, &pgErr) {
+		text = fmt.Sprintf("%s (%s)", pgErr.Message, pgErr.Code)
+	} else {
+		text = e.Err.Error()
+	}
+	if place := e.Place(); place != "" {
+		return place + ": " + text
+	}
+	return text
+}
+
+// Place returns "00005_add_company.sql:3", the line the server pointed at, or
+// "" for a statement that stands in no file.
+func (e *StatementError) Place() string {
+	if e.Statement.File == "" {
+		return ""
+	}
+	line, _, _ := e.locate()
+	return fmt.Sprintf("%s:%d", path.Base(e.Statement.File), line)
+}
+
+// Excerpt returns the offending line of the statement and a second line with a
+// caret below the character the server pointed at, or "" when it pointed at
+// none.
+func (e *StatementError) Excerpt() string {
+	_, text, column := e.locate()
+	if column < 0 {
+		return ""
+	}
+	// Tabs are kept in the padding so that the caret lands where the terminal
+	// puts the character.
+	pad := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, string([]rune(text)[:column]))
+	return text + "\n" + pad + "^"
+}
+
+// locate turns the server's position, 1-based in characters of the statement,
+// into a line of the file, that line's text and a 0-based column in it (-1
+// when the server gave no position).
+func (e *StatementError) locate() (line int, text string, column int) {
+	line, column = e.Statement.Line, -1
+	var pgErr *pgconn.PgError
+	if !errors.As(e.Err, &pgErr) || pgErr.Position <= 0 {
+		return line, "", column
+	}
+	runes := []rune(e.Statement.SQL)
+	at := min(int(pgErr.Position)-1, len(runes))
+	start := 0
+	for i := range at {
+		if runes[i] == '\n' {
+			line++
+			start = i + 1
+		}
+	}
+	end := start
+	for end < len(runes) && runes[end] != '\n' {
+		end++
+	}
+	return line, string(runes[start:end]), at - start
+}

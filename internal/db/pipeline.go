@@ -1,0 +1,115 @@
+package db
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Querier is what runs SQL: a *pgx.Conn, a pgx.Tx or the transaction InTx
+// hands on. The caller owns the transaction.
+type Querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+	CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, src pgx.CopyFromSource) (int64, error)
+}
+
+// Pipeline is a list of single statements that travel to the server together
+// and cost one round trip. The server runs them in order and skips the rest
+// after the first that fails; outside a transaction block they are one implicit
+// transaction. The zero Pipeline is empty and ready for use.
+//
+// Each statement is a message of its own, never glued to others in one string:
+// an error keeps its statement, and a distributed engine refuses glued ones.
+type Pipeline struct {
+	batch pgx.Batch
+	steps []step
+}
+
+type step struct {
+	statement Statement
+	read      func(pgx.Rows) error
+}
+
+// Exec adds a statement whose result does not matter.
+func (p *Pipeline) Exec(sql string, args ...any) { p.add(Statement{SQL: sql}, nil, args) }
+
+// Script adds statements that take no parameters.
+func (p *Pipeline) Script(script []Statement) {
+	for _, s := range script {
+		p.add(s, nil, nil)
+	}
+}
+
+// Query adds a query; read gets its rows and need not close them.
+func (p *Pipeline) Query(read func(pgx.Rows) error, sql string, args ...any) {
+	p.add(Statement{SQL: sql}, read, args)
+}
+
+// QueryRow adds a query for at most one row, which is scanned into dest. A
+// missing row is pgx.ErrNoRows.
+func (p *Pipeline) QueryRow(dest []any, sql string, args ...any) {
+	p.Query(func(rows pgx.Rows) error {
+		if !rows.Next() {
+			if err := rows.Err(); err != nil {
+				return err
+			}
+			return pgx.ErrNoRows
+		}
+		return rows.Scan(dest...)
+	}, sql, args...)
+}
+
+// Len returns the number of statements.
+func (p *Pipeline) Len() int { return len(p.steps) }
+
+func (p *Pipeline) add(s Statement, read func(pgx.Rows) error, args []any) {
+	p.batch.Queue(s.SQL, args...)
+	p.steps = append(p.steps, step{statement: s, read: read})
+}
+
+// Run sends the pipeline and reads every result. The error is a
+// *StatementError. All statements have run by the time a read function refuses
+// a result, so a check must not share a pipeline with the commit it guards.
+func (p *Pipeline) Run(ctx context.Context, q Querier) error {
+	if len(p.steps) == 0 {
+		return nil
+	}
+	results := q.SendBatch(ctx, &p.batch)
+	var failed error
+	for _, s := range p.steps {
+		if err := s.readFrom(results); err != nil {
+			failed = &StatementError{Statement: s.statement, Err: err}
+			break
+		}
+	}
+	if err := results.Close(); err != nil && failed == nil {
+		failed = &StatementError{Statement: p.steps[len(p.steps)-1].statement, Err: err}
+	}
+	return failed
+}
+
+func (s step) readFrom(results pgx.BatchResults) error {
+	if s.read == nil {
+		_, err := results.Exec()
+		return err
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if err := s.read(rows); err != nil {
+		// The server's own error explains more than the reader's.
+		rows.Close()
+		if rows.Err() != nil {
+			return rows.Err()
+		}
+		return err
+	}
+	rows.Close()
+	return rows.Err()
+}

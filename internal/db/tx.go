@@ -1,0 +1,195 @@
+package db
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Locals are the settings of one transaction. They end with it, so a pooler in
+// transaction mode cannot carry them to another client.
+type Locals struct {
+	// Schema is where unqualified names are found and made. The zero Schema
+	// means none: only pg_catalog is on the path, for work on the registry with
+	// qualified names, so that nothing planted in public is ever called.
+	Schema Schema
+	// Role, if not empty, is what SET LOCAL ROLE takes.
+	Role string
+	// LockTimeout bounds the wait for each lock, StatementTimeout the run of
+	// each statement; zero leaves the server's setting.
+	LockTimeout      time.Duration
+	StatementTimeout time.Duration
+	// AsyncCommit lets COMMIT return before its WAL record is on disk. A later
+	// synchronous commit of any session flushes it too.
+	AsyncCommit bool
+}
+
+// rollbackTimeout bounds the wait for a rollback after the context is gone.
+const rollbackTimeout = 5 * time.Second
+
+// Begin adds the start of a transaction with the given locals. CheckSchema must
+// follow where l.Schema is not zero, after the schema was made if the pipeline
+// makes it.
+func (p *Pipeline) Begin(l Locals) {
+	p.Exec("begin isolation level read committed")
+	sql := `select pg_catalog.set_config('search_path', $1, true)`
+	args := []any{l.searchPath()}
+	set := func(name, value string) {
+		args = append(args, value)
+		sql += ", pg_catalog.set_config('" + name + "', $" + strconv.Itoa(len(args)) + ", true)"
+	}
+	if l.LockTimeout > 0 {
+		set("lock_timeout", milliseconds(l.LockTimeout))
+	}
+	if l.StatementTimeout > 0 {
+		set("statement_timeout", milliseconds(l.StatementTimeout))
+	}
+	if l.AsyncCommit {
+		set("synchronous_commit", "off")
+	}
+	if l.Role != "" {
+		set("role", l.Role)
+	}
+	p.Exec(sql, args...)
+	// A client that dies leaves its locks with the server until the statement
+	// ends, unless the server looks for it now and then. Only Linux servers can
+	// since 14; elsewhere setting it may be an error.
+	p.Exec(`select pg_catalog.set_config('client_connection_check_interval', '2s', true)
+		where pg_catalog.version() like '%linux%'`)
+}
+
+// CheckSchema adds a check that unqualified names are made in s. It fails with
+// ErrWrongSchema when the schema is gone.
+func (p *Pipeline) CheckSchema(s Schema) {
+	p.Query(func(rows pgx.Rows) error {
+		current, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[*string])
+		if err != nil {
+			return err
+		}
+		if current == nil || *current != s.name {
+			return fmt.Errorf("%w: %s", ErrWrongSchema, s.name)
+		}
+		return nil
+	}, "select pg_catalog.current_schema()::text")
+}
+
+// TryLock adds an attempt at the advisory lock of s, which the transaction then
+// holds to its end. It never waits: ErrBusy says that somebody else holds it.
+func (p *Pipeline) TryLock(s Schema) {
+	p.Query(func(rows pgx.Rows) error {
+		got, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
+		if err != nil {
+			return err
+		}
+		if !got {
+			return ErrBusy
+		}
+		return nil
+	}, "select pg_catalog.pg_try_advisory_xact_lock($1)", LockKey(s))
+}
+
+// LockKey returns the key of the advisory lock that guards a schema: the first
+// 8 bytes of SHA-256 of "crmctl:" and the name, big-endian. Advisory locks are
+// per database, so the database is not part of it.
+func LockKey(s Schema) int64 {
+	sum := sha256.Sum256([]byte("crmctl:" + s.name))
+	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+func (l Locals) searchPath() string {
+	if l.Schema.IsZero() {
+		return "pg_catalog"
+	}
+	// pg_temp is named so that it comes last: unnamed it comes first, and a
+	// temporary table left by somebody else would hide the tenant's.
+	return l.Schema.Quoted() + ", pg_temp"
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
+}
+
+// InTx runs fn in a transaction with the given locals, standing in l.Schema
+// when that is not zero. It commits when fn returns nil and rolls back
+// otherwise, also when the context is gone by then. q is conn itself: fn must
+// not begin or end transactions on it.
+func InTx(ctx context.Context, conn *pgx.Conn, l Locals, fn func(ctx context.Context, q Querier) error) error {
+	var open Pipeline
+	open.Begin(l)
+	if !l.Schema.IsZero() {
+		open.CheckSchema(l.Schema)
+	}
+	if err := open.Run(ctx, conn); err != nil {
+		return errors.Join(plain(err), Rollback(ctx, conn))
+	}
+	if err := fn(ctx, conn); err != nil {
+		return errors.Join(err, Rollback(ctx, conn))
+	}
+	return Commit(ctx, conn)
+}
+
+// Select runs one query on the registry and collects its rows with to. It costs
+// one round trip: the query shares an implicit transaction with the setting
+// that takes every schema but pg_catalog off the path.
+func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	var p Pipeline
+	var out []T
+	p.Exec(`select pg_catalog.set_config('search_path', 'pg_catalog', true)`)
+	p.Query(func(rows pgx.Rows) (err error) {
+		out, err = pgx.CollectRows(rows, to)
+		return err
+	}, sql, args...)
+	if err := p.Run(ctx, q); err != nil {
+		return nil, plain(err)
+	}
+	return out, nil
+}
+
+// Commit ends the transaction of conn. When the answer was lost the error tells
+// ConnectionLost, and only a look at the data can say what became of it.
+func Commit(ctx context.Context, conn *pgx.Conn) error {
+	tag, err := conn.Exec(ctx, "commit")
+	if err != nil {
+		return errors.Join(fmt.Errorf("commit: %w", err), Rollback(ctx, conn))
+	}
+	// COMMIT of a failed transaction succeeds and says ROLLBACK.
+	if tag.String() != "COMMIT" {
+		return fmt.Errorf("commit: the server answered %s", tag)
+	}
+	return nil
+}
+
+// Rollback ends a transaction that conn may be in. It ignores the cancellation
+// of ctx, and a connection that is gone has nothing left to roll back.
+func Rollback(ctx context.Context, conn *pgx.Conn) error {
+	const idle = 'I'
+	if conn.IsClosed() || conn.PgConn().TxStatus() == idle {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if _, err := conn.Exec(ctx, "rollback"); err != nil {
+		// A connection in an unknown state must not serve another tenant.
+		_ = conn.Close(ctx)
+		if !ConnectionLost(err) {
+			return fmt.Errorf("roll back: %w", err)
+		}
+	}
+	return nil
+}
+
+// plain takes off the StatementError of a statement that stands in no file: its
+// place says nothing.
+func plain(err error) error {
+	var statement *StatementError
+	if errors.As(err, &statement) && statement.Statement.File == "" {
+		return statement.Err
+	}
+	return err
+}
