@@ -1,0 +1,79 @@
+package localpg
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrNoBinaries: initdb and postgres were not found. The message names the
+	// line that installs them on this platform.
+	ErrNoBinaries = errors.New("no PostgreSQL server binaries found")
+
+	// ErrVersion: the data directory was made by another major version.
+	ErrVersion = errors.New("data directory of another PostgreSQL major version")
+
+	// ErrNotOurs: the directory was not made by localpg, or its data belongs to
+	// another account.
+	ErrNotOurs = errors.New("not an instance of this program")
+
+	// ErrName: the name of an instance or of a setting is not allowed.
+	ErrName = errors.New("name not allowed")
+
+	// ErrUnreachableDir: the unprivileged account that runs root's servers cannot
+	// enter a directory.
+	ErrUnreachableDir = errors.New("directory out of reach of the server's account")
+
+	// ErrUnsupported: this operating system has no private local PostgreSQL.
+	ErrUnsupported = errors.New("the private local PostgreSQL needs Linux, macOS or another Unix; " +
+		"use a PostgreSQL server of your own instead")
+)
+
+// BinariesError is ErrNoBinaries with what was searched and what to do about it.
+type BinariesError struct {
+	Searched []string // directories, in order
+	Install  string   // the shell line that installs the server
+}
+
+func (e *BinariesError) Error() string {
+	return fmt.Sprintf("%v (initdb and postgres; searched %s): install them with: %s",
+		ErrNoBinaries, strings.Join(e.Searched, ", "), e.Install)
+}
+
+// Is makes errors.Is(err, ErrNoBinaries) hold.
+func (e *BinariesError) Is(target error) bool { return target == ErrNoBinaries }
+
+// VersionError is ErrVersion with the two versions.
+type VersionError struct {
+	DataDir string
+	Data    int    // major version that made the data directory
+	Server  int    // major version of the binaries
+	BinDir  string // where those are
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s was made by PostgreSQL %d, and the server in %s is version %d: "+
+		"install PostgreSQL %d or name its directory (CRMCTL_PG_BIN), "+
+		"or remove the data with 'crmctl local reset'",
+		e.DataDir, e.Data, e.BinDir, e.Server, e.Data)
+}
+
+// Is makes errors.Is(err, ErrVersion) hold.
+func (e *VersionError) Is(target error) bool { return target == ErrVersion }
+
+// StartError: the server ended before it accepted connections, or did not accept
+// them in time.
+type StartError struct {
+	Reason  string
+	LogFile string
+	LogTail string // the last lines of this start, possibly empty
+}
+
+func (e *StartError) Error() string {
+	msg := fmt.Sprintf("start PostgreSQL: %s (log: %s)", e.Reason, e.LogFile)
+	if e.LogTail != "" {
+		msg += "\n" + e.LogTail
+	}
+	return msg
+}
