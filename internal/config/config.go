@@ -1,0 +1,212 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/suggest"
+)
+
+var (
+	// ErrInvalid is wrapped by every error of Load: the configuration, not the
+	// database, is at fault.
+	ErrInvalid = errors.New("invalid configuration")
+
+	// ErrNoDatabase is returned by Database when nothing at all says which
+	// database to use.
+	ErrNoDatabase = errors.New("no database configured")
+)
+
+// invalidError wraps ErrInvalid without its text, which would only stand in
+// the way.
+type invalidError struct{ text string }
+
+func (e *invalidError) Error() string { return e.text }
+func (e *invalidError) Unwrap() error { return ErrInvalid }
+
+func invalidf(format string, args ...any) error {
+	return &invalidError{RedactText(fmt.Sprintf(format, args...))}
+}
+
+// Config is what the program was told, with defaults filled in.
+type Config struct {
+	DatabaseURL      DSN           // "" leaves everything to libpq's environment
+	Profile          string        // name of the profile in force, or ""
+	Protected        bool          // the profile asks for its name before a change
+	ExpectDatabase   string        // name the database must have, or ""
+	MigrationsDir    string        // "" for the built-in migrations
+	Concurrency      int           // at least 1
+	LockTimeout      time.Duration // 0 waits for ever
+	StatementTimeout time.Duration // 0 for no limit
+	Timeout          time.Duration // of the whole command, 0 for no limit
+	Retention        time.Duration // of a deleted tenant
+	Output           string        // one of Outputs
+	Color            string        // one of Colors
+	UTC              bool
+	DryRun           bool
+	PGBin            string
+
+	// Warnings are worth a line each on stderr.
+	Warnings []string
+
+	settings   []Setting
+	profiles   []string // names, sorted
+	files      []File
+	configured bool // something says which database to use
+	secrets    []string
+}
+
+// Setting is one value and where it came from.
+type Setting struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`  // secrets hidden
+	Origin string `json:"origin"` // "--profile", "CRMCTL_OUTPUT", "crmctl.yaml", "default", …
+}
+
+// File is a place where a configuration file is looked for.
+type File struct {
+	Path string `json:"path"`
+	Kind string `json:"kind"` // project, user, system, or named by --config or CRMCTL_CONFIG
+	Read bool   `json:"read"`
+}
+
+// Sources is what Load reads. Nothing else is read, so that a test can say
+// everything.
+type Sources struct {
+	// Env is the environment as os.Environ returns it.
+	Env []string
+	// Flag returns the text of a flag, and whether it was given. Nil for none.
+	Flag func(name string) (value string, given bool)
+	// Dir is where the project's crmctl.yaml is looked for; "" for the working
+	// directory.
+	Dir string
+	// SystemDir holds crmctl/crmctl.yaml for all users; "" for none.
+	SystemDir string
+}
+
+// Load reads all sources. Its errors wrap ErrInvalid and hold no secrets.
+func Load(src Sources) (*Config, error) {
+	env := newEnvironment(src.Env)
+	flag := src.Flag
+	if flag == nil {
+		flag = func(string) (string, bool) { return "", false }
+	}
+	if v, given := flag(keyFlag(KeyDatabaseURL)); given {
+		if err := CheckFlagDSN(v); err != nil {
+			return nil, err
+		}
+	}
+	c := &Config{}
+	files, err := c.readFiles(src, env, flag)
+	if err != nil {
+		return nil, err
+	}
+	stack, err := c.layers(files, env, flag)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.resolve(stack); err != nil {
+		return nil, err
+	}
+	c.collectSecrets(env)
+	c.Warnings = append(c.Warnings, env.warnings()...)
+	return c, nil
+}
+
+// CheckFlagDSN refuses a connection string with a password in it: arguments
+// are visible to everybody in the list of processes.
+func CheckFlagDSN(dsn string) error {
+	if DSN(dsn).HasPassword() {
+		return invalidf("--database-url must not hold a password, anybody can read it in the list of processes\n" +
+			"use DATABASE_URL, PGPASSWORD or ~/.pgpass instead")
+	}
+	return nil
+}
+
+// resolve takes each key from the first layer that has it. Weaker values are
+// checked all the same: a mistake must not lie in wait for the day the flag is
+// left out.
+func (c *Config) resolve(stack []layer) error {
+	for _, k := range keys() {
+		found := false
+		for _, l := range stack {
+			value, origin, ok := l.lookup(k)
+			if !ok {
+				continue
+			}
+			if err := k.parse(&Config{}, value); err != nil {
+				return invalidf("%s: %v", l.describe(origin, k, value), err)
+			}
+			if found {
+				continue
+			}
+			found = true
+			if k.name == KeyMigrationsDir && l.dir != "" && !filepath.IsAbs(value) {
+				value = filepath.Join(l.dir, value)
+			}
+			if err := k.parse(c, value); err != nil {
+				return invalidf("%s: %v", l.describe(origin, k, value), err)
+			}
+			shown := value
+			if k.name == KeyDatabaseURL {
+				shown = DSN(value).String()
+				c.configured = true
+			}
+			c.settings = append(c.settings, Setting{Key: k.name, Value: shown, Origin: origin})
+		}
+		if !found {
+			c.settings = append(c.settings, Setting{Key: k.name, Origin: "not set"})
+		}
+	}
+	return nil
+}
+
+// Database returns the connection string to use, which may be empty when PG*
+// says everything, or ErrNoDatabase.
+func (c *Config) Database() (DSN, error) {
+	if !c.configured {
+		return "", ErrNoDatabase
+	}
+	return c.DatabaseURL, nil
+}
+
+// Settings returns every value and where it came from, secrets hidden.
+func (c *Config) Settings() []Setting { return c.settings }
+
+// Setting returns one of Settings; the zero Setting for an unknown key.
+func (c *Config) Setting(name string) Setting {
+	for _, s := range c.settings {
+		if s.Key == name {
+			return s
+		}
+	}
+	return Setting{}
+}
+
+// Files returns the places of configuration files, the strongest first.
+func (c *Config) Files() []File { return c.files }
+
+// Profiles returns the names of all profiles, sorted.
+func (c *Config) Profiles() []string { return c.profiles }
+
+// DatabaseFromProfile tells whether the profile in force says which database
+// to use.
+func (c *Config) DatabaseFromProfile() bool {
+	return c.Profile != "" && strings.HasPrefix(c.Setting(KeyDatabaseURL).Origin, profileOrigin(c.Profile))
+}
+
+// unknownProfile is the error for a profile that no file has.
+func (c *Config) unknownProfile(name, origin string) error {
+	hint := suggest.DidYouMean(name, c.profiles)
+	switch {
+	case hint != "":
+	case len(c.profiles) == 0:
+		hint = "; no profile is defined (crmctl config path shows where)"
+	default:
+		hint = "; there is " + strings.Join(c.profiles, ", ")
+	}
+	return invalidf("no profile %q (%s)%s", name, origin, hint)
+}

@@ -1,0 +1,90 @@
+package config
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// hidden stands where a secret was.
+const hidden = "xxxxx"
+
+// minSecret is the length from which on a secret is replaced wherever its text
+// turns up. A shorter one would wipe out innocent letters; it is still hidden
+// where the shape of the text gives it away.
+const minSecret = 4
+
+// DSN is a connection string, in libpq's URL or key=value form, and may hold a
+// password. Printing it hides the password; convert it to a string to connect.
+type DSN string
+
+// String returns the connection string with its passwords hidden.
+func (d DSN) String() string { return RedactText(string(d)) }
+
+// GoString is String: %#v must not show more than %v.
+func (d DSN) GoString() string { return d.String() }
+
+// MarshalText is String, for every encoder.
+func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+var (
+	// The password of a URL, up to the last @ of the word: an @ that somebody
+	// forgot to escape must not leave the rest of a password standing.
+	urlPassword = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^:/?#@\s"'` + "`" + `]*:)([^\s"'` + "`" + `]*)@`)
+	// password=… and sslpassword=… of both forms; quoted values may hold blanks.
+	keyPassword = regexp.MustCompile(`(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&'"]+)`)
+)
+
+// RedactText hides whatever looks like the password of a connection string in
+// any text.
+func RedactText(s string) string {
+	s = urlPassword.ReplaceAllString(s, "${1}"+hidden+"@")
+	return keyPassword.ReplaceAllString(s, "${1}"+hidden)
+}
+
+// passwords returns the secrets that d holds, as written and decoded. Some may
+// be empty.
+func (d DSN) passwords() []string {
+	if u, err := url.Parse(string(d)); err == nil && u.Scheme != "" {
+		var found []string
+		if u.User != nil {
+			p, _ := u.User.Password()
+			found = append(found, p, url.QueryEscape(p), url.PathEscape(p))
+		}
+		for _, key := range []string{"password", "sslpassword"} {
+			p := u.Query().Get(key)
+			found = append(found, p, url.QueryEscape(p), url.PathEscape(p))
+		}
+		return found
+	}
+	var found []string
+	for _, m := range urlPassword.FindAllStringSubmatch(string(d), -1) {
+		found = append(found, m[2])
+	}
+	for _, m := range keyPassword.FindAllStringSubmatch(string(d), -1) {
+		unquoted := strings.TrimSuffix(strings.TrimPrefix(m[2], "'"), "'")
+		found = append(found, unquoted, strings.NewReplacer(`\'`, `'`, `\\`, `\`).Replace(unquoted))
+	}
+	return found
+}
+
+// HasPassword tells whether the connection string itself holds a password.
+func (d DSN) HasPassword() bool {
+	return slices.ContainsFunc(d.passwords(), func(p string) bool { return p != "" })
+}
+
+// namePair finds what a key=value string says openly.
+var namePair = regexp.MustCompile(`\b(?:user|dbname|host)\s*=\s*'?([^\s&'"]+)`)
+
+// names returns the user, database and host that d names.
+func (d DSN) names() []string {
+	var found []string
+	if u, err := url.Parse(string(d)); err == nil && u.Scheme != "" {
+		found = append(found, u.User.Username(), u.Hostname(), strings.TrimPrefix(u.Path, "/"))
+	}
+	for _, m := range namePair.FindAllStringSubmatch(string(d), -1) {
+		found = append(found, m[1])
+	}
+	return found
+}

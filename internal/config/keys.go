@@ -1,0 +1,164 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The keys of a configuration file. Key k is also the flag of that name with
+// hyphens, and the environment variable CRMCTL_ with the name in capitals.
+const (
+	KeyDatabaseURL      = "database_url"
+	KeyProfile          = "profile"
+	KeyExpectDatabase   = "expect_database"
+	KeyMigrationsDir    = "migrations_dir"
+	KeyConcurrency      = "concurrency"
+	KeyLockTimeout      = "lock_timeout"
+	KeyStatementTimeout = "statement_timeout"
+	KeyTimeout          = "timeout"
+	KeyRetention        = "retention"
+	KeyOutput           = "output"
+	KeyColor            = "color"
+	KeyUTC              = "utc"
+	KeyDryRun           = "dry_run"
+	KeyPGBin            = "pg_bin"
+	keyConfig           = "config"
+	keyProfiles         = "profiles"
+	keyProtected        = "protected"
+)
+
+const (
+	envPrefix      = "CRMCTL_"
+	envTestPrefix  = "CRMCTL_TEST_"
+	maxConcurrency = 256
+)
+
+// Outputs returns the output formats, the default first.
+func Outputs() []string { return []string{"table", "wide", "json", "yaml", "csv", "ndjson"} }
+
+// Colors returns the values of color, the default first.
+func Colors() []string { return []string{"auto", "always", "never"} }
+
+// key describes one setting.
+type key struct {
+	name     string
+	fallback string // the default
+	noFile   bool   // flag and environment only
+	usage    string // one line for `crmctl help environment`
+	// parse puts a value into its field, or says what is accepted.
+	parse func(c *Config, value string) error
+}
+
+// env returns the name of the key's environment variable.
+func (k key) env() string { return envName(k.name) }
+
+func envName(name string) string { return envPrefix + strings.ToUpper(name) }
+
+// flag returns the name of the key's flag, without dashes.
+func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
+
+// keys returns all settings in the order they are shown.
+func keys() []key {
+	return []key{
+		{name: KeyDatabaseURL, usage: "the database, as a URL or key=value pairs", parse: func(c *Config, v string) error {
+			c.DatabaseURL = DSN(v)
+			return nil
+		}},
+		{name: KeyProfile, usage: "the profile of the configuration file to use", parse: func(*Config, string) error { return nil }},
+		{name: KeyExpectDatabase, usage: "stop unless the database has this name", parse: func(c *Config, v string) error {
+			c.ExpectDatabase = v
+			return nil
+		}},
+		{name: KeyMigrationsDir, usage: "directory of migrations to use instead of the built-in ones", parse: func(c *Config, v string) error {
+			c.MigrationsDir = v
+			return nil
+		}},
+		{name: KeyConcurrency, fallback: "4", usage: "tenants worked on at once, one connection each", parse: func(c *Config, v string) error {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < 1 || n > maxConcurrency {
+				return fmt.Errorf("want a whole number from 1 to %d", maxConcurrency)
+			}
+			c.Concurrency = n
+			return nil
+		}},
+		{name: KeyLockTimeout, fallback: "2s", usage: "how long a statement may wait for a lock", parse: durationInto(func(c *Config) *time.Duration { return &c.LockTimeout })},
+		{name: KeyStatementTimeout, fallback: "0", usage: "how long a statement may run, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.StatementTimeout })},
+		{name: KeyTimeout, fallback: "0", usage: "how long the whole command may take, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.Timeout })},
+		{name: KeyRetention, fallback: "30d", usage: "how long a deleted tenant is kept before it may be purged", parse: durationInto(func(c *Config) *time.Duration { return &c.Retention })},
+		{name: KeyOutput, fallback: "table", usage: "output format: " + strings.Join(Outputs(), ", "), parse: func(c *Config, v string) error {
+			c.Output = v
+			return oneOf(v, Outputs())
+		}},
+		{name: KeyColor, fallback: "auto", usage: "colour: " + strings.Join(Colors(), ", "), parse: func(c *Config, v string) error {
+			c.Color = v
+			return oneOf(v, Colors())
+		}},
+		{name: KeyUTC, fallback: "false", usage: "show times in UTC", parse: func(c *Config, v string) (err error) {
+			c.UTC, err = parseBool(v)
+			return err
+		}},
+		{name: KeyDryRun, fallback: "false", noFile: true, usage: "change nothing, say what would happen", parse: func(c *Config, v string) (err error) {
+			c.DryRun, err = parseBool(v)
+			return err
+		}},
+		{name: KeyPGBin, usage: "directory of the PostgreSQL server programs for crmctl local", parse: func(c *Config, v string) error {
+			c.PGBin = v
+			return nil
+		}},
+	}
+}
+
+func findKey(name string) (key, bool) {
+	all := keys()
+	if i := slices.IndexFunc(all, func(k key) bool { return k.name == name }); i >= 0 {
+		return all[i], true
+	}
+	return key{}, false
+}
+
+// Variable is an environment variable that crmctl reads.
+type Variable struct{ Name, Usage string }
+
+// Variables returns crmctl's own environment variables, for a help text.
+func Variables() []Variable {
+	vars := []Variable{{envName(keyConfig), "the configuration file to use instead of the usual ones"}}
+	for _, k := range keys() {
+		vars = append(vars, Variable{k.env(), k.usage})
+	}
+	return vars
+}
+
+// Default returns the default of a key as one writes it, "" when there is none.
+func Default(name string) string {
+	k, _ := findKey(name)
+	return k.fallback
+}
+
+// parseBool accepts what cannot be misread. strconv.ParseBool would take "t".
+func parseBool(v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "true", "1":
+		return true, nil
+	case "false", "0":
+		return false, nil
+	}
+	return false, errors.New("want true or false")
+}
+
+func durationInto(field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, v string) (err error) {
+		*field(c), err = ParseDuration(v)
+		return err
+	}
+}
+
+func oneOf(v string, allowed []string) error {
+	if slices.Contains(allowed, v) {
+		return nil
+	}
+	return errors.New("want " + strings.Join(allowed[:len(allowed)-1], ", ") + " or " + allowed[len(allowed)-1])
+}

@@ -1,0 +1,49 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// collectSecrets gathers everything that Redact hides.
+func (c *Config) collectSecrets(env environment) {
+	c.secrets = append(c.secrets, c.DatabaseURL.passwords()...)
+	for _, name := range []string{"PGPASSWORD", "PGSSLPASSWORD"} {
+		c.secrets = append(c.secrets, env[name])
+	}
+	for _, name := range []string{"DATABASE_URL", envName(KeyDatabaseURL)} {
+		c.secrets = append(c.secrets, DSN(env[name]).passwords()...)
+	}
+	// A password that is also the name of the user or the database, as on so
+	// many machines of developers, is no reason to black out every "postgres" of
+	// a message. It is still hidden where a connection string is shown.
+	names := append(c.DatabaseURL.names(), env["PGUSER"], env["PGDATABASE"], env["PGHOST"], env["USER"])
+	c.secrets = slices.DeleteFunc(c.secrets, func(s string) bool { return slices.Contains(names, s) })
+	c.sortSecrets()
+}
+
+// AddSecret makes Redact hide s too, for instance a password that was found in
+// .pgpass.
+func (c *Config) AddSecret(s string) {
+	c.secrets = append(c.secrets, s)
+	c.sortSecrets()
+}
+
+// sortSecrets puts the longest first, so that no secret is cut in two by a
+// shorter one within it.
+func (c *Config) sortSecrets() {
+	c.secrets = slices.DeleteFunc(c.secrets, func(s string) bool { return len(s) < minSecret })
+	slices.SortFunc(c.secrets, func(a, b string) int { return len(b) - len(a) })
+	c.secrets = slices.Compact(c.secrets)
+}
+
+// Redact hides every known secret in any text, and whatever else looks like
+// the password of a connection string. It works on a nil Config too.
+func (c *Config) Redact(text string) string {
+	if c != nil {
+		for _, s := range c.secrets {
+			text = strings.ReplaceAll(text, s, hidden)
+		}
+	}
+	return RedactText(text)
+}
