@@ -31,9 +31,8 @@ comment on column tenants.schema_name is 'Made once from the slug, then stored a
 comment on column tenants.schema_version is 'Cache of the newest version in goose_db_version of the tenant''s schema.';
 comment on column tenants.purge_after is 'A deleted tenant may be destroyed from this moment on.';
 
--- Purge and status look for the few that are not at rest.
+-- Purge looks for the few that are due.
 create index idx_tenants_purge_after on tenants (purge_after) where status = 'deleted';
-create index idx_tenants_schema_version on tenants (schema_version);
 
 -- +goose Down
 drop table tenants;

@@ -1,0 +1,154 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// queue hands out items: the fresh ones in order, then the requeued ones as
+// their time comes. Fresh items go first, so that a busy tenant never holds up
+// an idle one.
+type queue struct {
+	drain <-chan struct{}
+
+	mu      sync.Mutex
+	fresh   int // next item never handed out
+	n       int
+	back    []int     // given back untouched
+	waiting []delayed // requeued, unordered: a handful at a time
+	flying  int
+	changed chan struct{} // closed and replaced when something may have become ready
+}
+
+type delayed struct {
+	item int
+	due  time.Time
+}
+
+func newQueue(n int, drain <-chan struct{}) *queue {
+	return &queue{n: n, drain: drain, changed: make(chan struct{})}
+}
+
+// next waits for an item. It returns false when nothing is left to come, when
+// the run drains, or when ctx is done.
+func (q *queue) next(ctx context.Context) (int, bool) {
+	for {
+		if q.draining() || ctx.Err() != nil {
+			return 0, false
+		}
+		item, state := q.take()
+		switch {
+		case state.taken:
+			return item, true
+		case state.changed == nil:
+			return 0, false
+		}
+		timer := time.NewTimer(state.wait)
+		select {
+		case <-state.changed:
+		case <-timer.C:
+		case <-q.drain:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// takeState says what take found. Without an item, changed is nil when there is
+// none to come; otherwise it is worth another look after wait or when changed is
+// closed. It is read under the same lock as the queue, so no change is missed.
+type takeState struct {
+	taken   bool
+	wait    time.Duration
+	changed <-chan struct{}
+}
+
+func (q *queue) take() (item int, _ takeState) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case len(q.back) > 0:
+		item = q.back[0]
+		q.back = q.back[1:]
+	case q.fresh < q.n:
+		item = q.fresh
+		q.fresh++
+	case len(q.waiting) > 0:
+		first := 0
+		for i := range q.waiting {
+			if q.waiting[i].due.Before(q.waiting[first].due) {
+				first = i
+			}
+		}
+		if wait := time.Until(q.waiting[first].due); wait > 0 {
+			return 0, takeState{wait: wait, changed: q.changed}
+		}
+		item = q.waiting[first].item
+		q.waiting = append(q.waiting[:first], q.waiting[first+1:]...)
+	case q.flying > 0:
+		return 0, takeState{wait: time.Minute, changed: q.changed} // one in flight may yet be requeued
+	default:
+		return 0, takeState{}
+	}
+	q.flying++
+	return item, takeState{taken: true}
+}
+
+// requeue puts an item in flight back for later. It returns false when the run
+// drains, and the item stays in flight.
+func (q *queue) requeue(item int, wait time.Duration) bool {
+	if q.draining() {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.flying--
+	q.waiting = append(q.waiting, delayed{item, time.Now().Add(wait)})
+	q.wake()
+	return true
+}
+
+// giveBack returns an item that was never begun.
+func (q *queue) giveBack(item int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.flying--
+	q.back = append(q.back, item)
+	q.wake()
+}
+
+// finish takes one item out of flight for good.
+func (q *queue) finish() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.flying--
+	q.wake()
+}
+
+func (q *queue) wake() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+func (q *queue) draining() bool {
+	select {
+	case <-q.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// sleep waits and tells whether neither ctx nor a drain cut it short.
+func (q *queue) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-q.drain:
+	case <-ctx.Done():
+	}
+	return false
+}

@@ -1,0 +1,119 @@
+package migrate
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Compile reads the goose files in the root of fsys. Every file is parsed in
+// both directions, so a mistake in any of them is found before anything runs.
+//
+// It refuses what would break the promises of a run: statements that begin or
+// end a transaction, and settings that outlive the transaction or change the
+// schema. ENVSUB is resolved here, once, from the environment.
+func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
+	rec := &recorder{}
+	conn := sql.OpenDB(rec)
+	defer func() { _ = conn.Close() }()
+	provider, err := goose.NewProvider(goose.DialectPostgres, conn, fsys,
+		goose.WithDisableVersioning(true),
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()),
+	)
+	if errors.Is(err, goose.ErrNoMigrations) {
+		return nil, ErrNoMigrations
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	plan := &Plan{}
+	for _, source := range provider.ListSources() {
+		m, err := compileFile(ctx, provider, rec, fsys, source)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s: %w", source.Path, err)
+		}
+		plan.Migrations = append(plan.Migrations, m)
+	}
+	return plan, nil
+}
+
+func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, fsys fs.FS, source *goose.Source) (*Migration, error) {
+	text, err := fs.ReadFile(fsys, source.Path)
+	if err != nil {
+		return nil, err
+	}
+	m := &Migration{Version: source.Version, File: source.Path}
+	record := func(up bool) ([]db.Statement, error) {
+		if _, err := provider.ApplyVersion(ctx, source.Version, up); err != nil {
+			return nil, gooseCause(err)
+		}
+		statements, transactional := rec.take()
+		m.Transactional = m.Transactional || transactional
+		located := locate(statements, string(text), source.Path)
+		for _, s := range located {
+			if err := checkStatement(s.SQL); err != nil {
+				return nil, fmt.Errorf("line %d: %w", s.Line, err)
+			}
+		}
+		return located, nil
+	}
+	if m.Up, err = record(true); err != nil {
+		return nil, err
+	}
+	if m.Down, err = record(false); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	for _, s := range m.Up {
+		fmt.Fprintf(sum, "%d:%s\n", len(s.SQL), s.SQL)
+	}
+	m.Checksum = hex.EncodeToString(sum.Sum(nil))
+	return m, nil
+}
+
+// gooseCause takes off what goose adds around the cause: a partial result of a
+// run that never was one.
+func gooseCause(err error) error {
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
+		return partial.Err
+	}
+	return err
+}
+
+// locate splits what goose took for one statement where it holds several, and
+// finds the line of each in the file. goose drops comments and blank lines
+// before a statement but keeps the lines of the statement as they are.
+func locate(recorded []string, text, file string) []db.Statement {
+	lines := strings.Split(text, "\n")
+	var out []db.Statement
+	next := 0
+	for _, raw := range recorded {
+		first, _, _ := strings.Cut(raw, "\n")
+		at := next
+		for at < len(lines) && strings.TrimSpace(lines[at]) != strings.TrimSpace(first) {
+			at++
+		}
+		if at == len(lines) {
+			// An ENVSUB line differs from its source; the neighbourhood is
+			// better than nothing.
+			at = min(next, len(lines)-1)
+		}
+		next = at + strings.Count(raw, "\n") + 1
+		for _, command := range splitCommands(raw) {
+			line := at + strings.Count(raw[:command.offset], "\n")
+			out = append(out, db.Statement{SQL: command.text, File: file, Line: line + 1})
+		}
+	}
+	return out
+}

@@ -1,0 +1,149 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// ErrNoMigrations says that a directory holds no migration file.
+var ErrNoMigrations = errors.New("no migration files")
+
+// Migration is one compiled file. It is shared by all workers and never
+// changed.
+type Migration struct {
+	Version int64
+	File    string // base name, "00005_add_company.sql"
+	Up      []db.Statement
+	Down    []db.Statement
+	// Transactional is false for a file with "-- +goose NO TRANSACTION".
+	Transactional bool
+	// Checksum is SHA-256 over the Up statements, in hexadecimal. Comments and
+	// blank lines between statements do not count.
+	Checksum string
+}
+
+// Name returns the file's name without its ending, "00005_add_company".
+func (m *Migration) Name() string { return strings.TrimSuffix(m.File, ".sql") }
+
+// Plan is the compiled history of one kind of schema, in ascending order of
+// version. It is safe for concurrent use.
+type Plan struct {
+	Migrations []*Migration
+}
+
+// Head returns the newest version, 0 for an empty plan.
+func (p *Plan) Head() int64 {
+	if len(p.Migrations) == 0 {
+		return 0
+	}
+	return p.Migrations[len(p.Migrations)-1].Version
+}
+
+// To returns the plan up to and including a version, which must be one of the
+// plan's or 0.
+func (p *Plan) To(version int64) (*Plan, error) {
+	if version == 0 {
+		return &Plan{}, nil
+	}
+	at, found := slices.BinarySearchFunc(p.Migrations, version, func(m *Migration, v int64) int {
+		return int(min(max(m.Version-v, -1), 1))
+	})
+	if !found {
+		return nil, fmt.Errorf("no migration has version %d; the newest is %d", version, p.Head())
+	}
+	return &Plan{Migrations: p.Migrations[:at+1]}, nil
+}
+
+// OutOfOrderError says that a schema lacks a migration older than its newest.
+type OutOfOrderError struct {
+	Missing []*Migration
+	Current int64
+}
+
+// Error names the files.
+func (e *OutOfOrderError) Error() string {
+	names := make([]string, len(e.Missing))
+	for i, m := range e.Missing {
+		names[i] = m.File
+	}
+	return fmt.Sprintf("out of order: %s was never applied, but the schema is at version %d already; "+
+		"give the file a newer version", strings.Join(names, ", "), e.Current)
+}
+
+// Pending returns the migrations that a schema with the given applied versions
+// lacks, in order. A file older than the newest applied one is an
+// *OutOfOrderError: it was merged late, and nobody knows whether it still fits.
+func (p *Plan) Pending(applied []int64) ([]*Migration, error) {
+	current := int64(0)
+	has := make(map[int64]bool, len(applied))
+	for _, v := range applied {
+		has[v] = true
+		current = max(current, v)
+	}
+	var pending, late []*Migration
+	for _, m := range p.Migrations {
+		switch {
+		case has[m.Version]:
+		case m.Version < current:
+			late = append(late, m)
+		default:
+			pending = append(pending, m)
+		}
+	}
+	if len(late) > 0 {
+		return nil, &OutOfOrderError{Missing: late, Current: current}
+	}
+	return pending, nil
+}
+
+// Build returns the script that makes an empty schema one of this plan: the
+// version table, every migration, and a version row each. It fails for a plan
+// with a migration that cannot run in a transaction.
+func (p *Plan) Build() ([]db.Statement, error) {
+	script := []db.Statement{
+		{SQL: createVersionTable},
+		{SQL: versionTableIdentity},
+		{SQL: versionRow(0)},
+	}
+	for _, m := range p.Migrations {
+		if !m.Transactional {
+			return nil, &NoTransactionError{Migration: m}
+		}
+		script = append(script, m.Up...)
+		script = append(script, db.Statement{SQL: versionRow(m.Version), File: m.File})
+	}
+	return script, nil
+}
+
+// NoTransactionError says that a migration cannot take part in a transaction.
+type NoTransactionError struct{ Migration *Migration }
+
+// Error names the file.
+func (e *NoTransactionError) Error() string {
+	return e.Migration.File + " is marked NO TRANSACTION and cannot run together with others"
+}
+
+// The version table has the columns that goose reads and writes, in goose's
+// meaning, but neither an identity (a distributed engine cannot take it back)
+// nor an index (a table of few rows does without, and each index costs a
+// provisioning an fsync). id only orders the rows; microseconds since 1970 do
+// that as well as a sequence. The replica identity lets logical replication
+// carry deletes without a primary key.
+const (
+	createVersionTable = `create table goose_db_version (
+    id         bigint    not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+    version_id bigint    not null,
+    is_applied boolean   not null,
+    tstamp     timestamp not null default now()
+)`
+	versionTableIdentity = `alter table goose_db_version replica identity full`
+	selectVersions       = `select version_id from goose_db_version where is_applied order by id`
+)
+
+func versionRow(version int64) string {
+	return fmt.Sprintf("insert into goose_db_version (version_id, is_applied) values (%d, true)", version)
+}

@@ -1,0 +1,88 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// publicLockWait bounds the wait for another migration of the registry. It is
+// short work, so it is waited for rather than refused.
+const publicLockWait = "30s"
+
+// ApplyPublic brings the registry in the schema public to the head of the plan,
+// in one transaction. Two at once come one after the other.
+func (p *Plan) ApplyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) (Change, error) {
+	change, err := p.applyPublic(ctx, conn, o)
+	if err != nil {
+		return Change{}, errors.Join(err, db.Rollback(ctx, conn))
+	}
+	return change, nil
+}
+
+func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) (Change, error) {
+	var (
+		open  db.Pipeline
+		table *string
+	)
+	open.Begin(db.Locals{Schema: db.Public, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout})
+	open.CheckSchema(db.Public)
+	open.Exec(`select pg_catalog.set_config('lock_timeout', '` + publicLockWait + `', true)`)
+	open.Exec(`select pg_catalog.pg_advisory_xact_lock($1)`, db.LockKey(db.Public))
+	open.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
+	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass('public.goose_db_version')::text`)
+	if err := open.Run(ctx, conn); err != nil {
+		return Change{}, err
+	}
+	var (
+		run     db.Pipeline
+		applied []int64
+	)
+	if table == nil {
+		run.Exec(createVersionTable)
+		run.Exec(versionTableIdentity)
+		run.Exec(versionRow(0))
+	} else {
+		var read db.Pipeline
+		read.Query(func(rows pgx.Rows) (err error) {
+			applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+			return err
+		}, selectVersions)
+		if err := read.Run(ctx, conn); err != nil {
+			return Change{}, err
+		}
+	}
+	change, err := p.change(applied)
+	if err != nil {
+		return Change{}, err
+	}
+	for _, m := range change.Applied {
+		run.Script(m.Up)
+		run.Exec(versionRow(m.Version))
+	}
+	run.AssertSchema(db.Public)
+	run.Exec("commit")
+	return change, run.Run(ctx, conn)
+}
+
+func lockSetting(d time.Duration) string {
+	return strconv.FormatInt(d.Milliseconds(), 10)
+}
+
+// PublicVersion returns the version of the registry, 0 when there is none.
+func PublicVersion(ctx context.Context, q db.Querier) (int64, error) {
+	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass('public.goose_db_version') is not null`)
+	if err != nil || !exists[0] {
+		return 0, err
+	}
+	version, err := db.Select(ctx, q, pgx.RowTo[int64], `select coalesce(max(version_id), 0) from public.goose_db_version where is_applied`)
+	if err != nil {
+		return 0, err
+	}
+	return version[0], nil
+}

@@ -1,0 +1,163 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/suggest"
+)
+
+// Errors about the registry.
+var (
+	// ErrNotFound is wrapped by *NotFoundError.
+	ErrNotFound = errors.New("no such tenant")
+	// ErrNoRegistry says that the database has no table public.tenants.
+	ErrNoRegistry = errors.New("this database has no registry yet")
+	// ErrExists says that the slug or the schema is taken.
+	ErrExists = errors.New("tenant exists")
+	// ErrState says that a tenant's status does not allow the move.
+	ErrState = errors.New("not possible in the tenant's state")
+)
+
+// NotFoundError names the tenant that is not there, and one whose name is close.
+type NotFoundError struct {
+	Slug    string
+	Similar string // "" when none is close
+}
+
+// Error returns `no tenant "acme"`, with a suggestion where there is one.
+func (e *NotFoundError) Error() string {
+	if e.Similar != "" {
+		return fmt.Sprintf("no tenant %q; did you mean %q?", e.Slug, e.Similar)
+	}
+	return fmt.Sprintf("no tenant %q", e.Slug)
+}
+
+// Is makes errors.Is(err, ErrNotFound) true.
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// Status is the state of a tenant in the registry.
+type Status string
+
+// A purged tenant has no row any more.
+const (
+	Active    Status = "active"
+	Suspended Status = "suspended"
+	Deleted   Status = "deleted" // closed, kept until purge_after
+)
+
+// Tenant is a row of the registry.
+type Tenant struct {
+	ID          string // uuid
+	Slug        string
+	DisplayName string
+	Schema      db.Schema
+	Status      Status
+	Role        string // "" when it has none of its own
+	Version     int64  // cached schema version
+	Settings    json.RawMessage
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	DeletedAt   *time.Time
+	PurgeAfter  *time.Time
+}
+
+const columns = `id::text, slug, display_name, schema_name, status, coalesce(role_name, ''), schema_version,
+	settings::text, created_at, updated_at, deleted_at, purge_after`
+
+func scan(row pgx.CollectableRow) (Tenant, error) {
+	var (
+		t        Tenant
+		schema   string
+		settings string
+	)
+	err := row.Scan(&t.ID, &t.Slug, &t.DisplayName, &schema, &t.Status, &t.Role, &t.Version,
+		&settings, &t.CreatedAt, &t.UpdatedAt, &t.DeletedAt, &t.PurgeAfter)
+	if err != nil {
+		return Tenant{}, err
+	}
+	t.Settings = json.RawMessage(settings)
+	if t.Schema, err = db.RegisteredSchema(schema); err != nil {
+		return Tenant{}, fmt.Errorf("registry row of tenant %q: %w", t.Slug, err)
+	}
+	return t, nil
+}
+
+// Filter says which tenants List returns. The zero Filter means all.
+type Filter struct {
+	Statuses []Status // none = every status
+	Slugs    []string // exact slugs; none = every one
+}
+
+// List returns tenants in the order of their slugs, in one round trip.
+func List(ctx context.Context, q db.Querier, f Filter) ([]Tenant, error) {
+	statuses := make([]string, len(f.Statuses))
+	for i, s := range f.Statuses {
+		statuses[i] = string(s)
+	}
+	tenants, err := db.Select(ctx, q, scan, `select `+columns+`
+		from public.tenants
+		where (cardinality($1::text[]) = 0 or status = any ($1::text[]))
+		  and (cardinality($2::text[]) = 0 or slug = any ($2::text[]))
+		order by slug collate "C"`, statuses, nonNil(f.Slugs))
+	if err != nil {
+		return nil, fmt.Errorf("read the registry: %w", registryError(err))
+	}
+	return tenants, nil
+}
+
+// Get returns one tenant by slug. The error is a *NotFoundError, with the most
+// similar slug, where there is none.
+func Get(ctx context.Context, q db.Querier, slug string) (Tenant, error) {
+	tenants, err := List(ctx, q, Filter{Slugs: []string{slug}})
+	switch {
+	case err != nil:
+		return Tenant{}, err
+	case len(tenants) == 0:
+		return Tenant{}, notFound(ctx, q, slug)
+	}
+	return tenants[0], nil
+}
+
+// Slugs returns the slugs that start with a prefix, at most limit, for
+// completion.
+func Slugs(ctx context.Context, q db.Querier, prefix string, limit int) ([]string, error) {
+	slugs, err := db.Select(ctx, q, pgx.RowTo[string], `select slug from public.tenants
+		where starts_with(slug, $1) order by slug collate "C" limit $2`, prefix, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the registry: %w", registryError(err))
+	}
+	return slugs, nil
+}
+
+// registryError turns "relation public.tenants does not exist" into
+// ErrNoRegistry.
+func registryError(err error) error {
+	if db.SQLState(err) == db.CodeUndefinedTable {
+		return ErrNoRegistry
+	}
+	return err
+}
+
+func notFound(ctx context.Context, q db.Querier, slug string) error {
+	e := &NotFoundError{Slug: slug}
+	// A suggestion is a courtesy: where it cannot be had the answer stands.
+	all, err := db.Select(ctx, q, pgx.RowTo[string], `select slug from public.tenants order by slug limit 20000`)
+	if err == nil {
+		e.Similar = suggest.Nearest(slug, all)
+	}
+	return e
+}
+
+func nonNil(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
