@@ -1,0 +1,41 @@
+package csvfile
+
+// Problem says what keeps a record from being used.
+type Problem int
+
+// The problems of a record. Its Raw and Line are good with every one of them,
+// its Fields only with None.
+const (
+	None        Problem = iota
+	BadQuotes           // text follows a closing quote
+	OpenQuote           // a quote is never closed
+	LongCell            // a cell is over Limits.Cell
+	LongRow             // the row is over Limits.Row; Raw holds only its beginning
+	ManyColumns         // the row has more columns than Limits.Columns
+)
+
+// Record is one row. It is valid until the next call of Next.
+type Record struct {
+	Line   int      // of its first character, 1-based
+	Raw    []byte   // as it stands in the file, in UTF-8, its line ending included
+	Fields [][]byte // the cells without their quotes
+	Blank  bool     // holds nothing but white space in any cell
+
+	Problem Problem
+	Column  int // 1-based column of the problem, 0 when it is the row's
+}
+
+// rawPrefix is how much of a row over the limit is kept.
+const rawPrefix = 1024
+
+// Text returns Raw without its line ending.
+func (r *Record) Text() []byte {
+	raw := r.Raw
+	if n := len(raw); n > 0 && raw[n-1] == '\n' {
+		raw = raw[:n-1]
+	}
+	if n := len(raw); n > 0 && raw[n-1] == '\r' {
+		raw = raw[:n-1]
+	}
+	return raw
+}
