@@ -3,8 +3,8 @@
 //
 // An instance has a name and a directory of its own:
 //
-//	ROOT/NAME/crmctl-local.json   the marker: localpg made this directory
-//	ROOT/NAME/lock                flock: one start, stop or reset at a time
+//	ROOT/NAME/crmctl-local.txt    the marker: localpg made this directory
+//	ROOT/NAME/lock                held (flock) by a start, stop or reset at work
 //	ROOT/NAME/data                the data directory
 //	ROOT/NAME/run                 the unix socket, mode 0700
 //	ROOT/NAME/postgres.log        what the server said
@@ -24,9 +24,9 @@
 //   - Run by root, the server belongs to an unprivileged account, because
 //     PostgreSQL refuses to run as root.
 //
-// An ephemeral server (Options.Ephemeral) gives up durability for speed, ends with
-// the process that started it, however that process ends, and takes its directory
-// along.
+// An ephemeral server (Options.Ephemeral) gives up durability for speed and ends
+// with the process that started it, however that process ends; its directory goes
+// with it.
 //
 // The package prints nothing and imports nothing of ours. The command line and
 // the test harness (internal/pgtest) may import it.

@@ -173,6 +173,5 @@ func DefaultRoot() (string, error) {
 // distributions and Homebrew, newest version first, and PATH. The error is
 // ErrNoBinaries.
 func FindBinaries(ctx context.Context, binDir string) (dir, version string, err error) {
-	b, err := findBinaries(ctx, binDir, 0)
-	return b.dir, b.version, err
+	return newestBinaries(ctx, binDir)
 }

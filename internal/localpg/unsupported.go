@@ -4,6 +4,8 @@ package localpg
 
 import "context"
 
+// The unix build documents these; here nothing can be started, so nothing exists.
+
 type bond struct{}
 
 func (*bond) release(context.Context) error { return ErrUnsupported }
@@ -15,9 +17,6 @@ func reset(context.Context, Options) error             { return ErrUnsupported }
 func list(context.Context, string) ([]Status, error)   { return nil, ErrUnsupported }
 func defaultRoot() (string, error)                     { return "", ErrUnsupported }
 
-type binaries struct {
-	dir, version string
-	major        int
+func newestBinaries(context.Context, string) (string, string, error) {
+	return "", "", ErrUnsupported
 }
-
-func findBinaries(context.Context, string, int) (binaries, error) { return binaries{}, ErrUnsupported }

@@ -2,15 +2,51 @@ package pgtest
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/localpg"
 )
+
+// timeout bounds each thing the harness does, so that a hanging server fails the
+// test that met it.
+const timeout = 2 * time.Minute
+
+// shared is the server of this test process: tests of a package share it, and the
+// testing package offers no other place to keep it.
+var shared struct {
+	sync.Mutex
+	server *localpg.Server // nil until the first test asks, or when it is not ours
+	dsn    string
+	err    error
+}
 
 // Main runs the tests, stops the server if one was started, and returns the exit
 // code.
 func Main(m *testing.M) int {
-	return m.Run()
+	code := m.Run()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil {
+		return code
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := shared.server.Stop(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "pgtest: %v\n", err)
+		return max(code, 1)
+	}
+	return code
 }
 
 // Server starts the server of this test process, unless it runs, and returns the
@@ -18,15 +54,38 @@ func Main(m *testing.M) int {
 // fails and says how to install them; it is never skipped.
 func Server(t testing.TB) string {
 	t.Helper()
-	t.Fatal("pgtest: not yet")
-	return ""
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.dsn == "" && shared.err == nil {
+		shared.dsn, shared.err = startServer()
+	}
+	if shared.err != nil {
+		t.Fatalf("pgtest: %v", shared.err)
+	}
+	return shared.dsn
+}
+
+func startServer() (dsn string, err error) {
+	if dsn := os.Getenv("CRMCTL_TEST_DATABASE_URL"); dsn != "" {
+		return dsn, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	shared.server, err = localpg.Start(ctx, localpg.Options{
+		Ephemeral: true,
+		BinDir:    os.Getenv("CRMCTL_PG_BIN"),
+	})
+	if err != nil {
+		return "", err
+	}
+	return onDatabase(shared.server.DSN, "postgres"), nil
 }
 
 // Empty returns the connection string of a fresh, empty database, which is dropped
 // when the test ends.
 func Empty(t testing.TB) string {
 	t.Helper()
-	return Server(t)
+	return create(t, "template1")
 }
 
 // FromTemplate returns the connection string of a fresh database that is a copy of
@@ -35,6 +94,93 @@ func Empty(t testing.TB) string {
 // hash of the migrations, say). Tests and processes may ask for it at the same time.
 func FromTemplate(t testing.TB, key string, build func(ctx context.Context, conn *pgx.Conn) error) string {
 	t.Helper()
-	_, _ = key, build
-	return Server(t)
+	sum := sha256.Sum256([]byte(key))
+	name := "crmctl_template_" + hex.EncodeToString(sum[:8])
+	if err := ensureTemplate(Server(t), name, build); err != nil {
+		t.Fatalf("pgtest: make the template database %s: %v", name, err)
+	}
+	return create(t, name)
 }
+
+// create makes a database for the test out of a template.
+func create(t testing.TB, template string) string {
+	t.Helper()
+	server := Server(t)
+	name := "crmctl_test_" + strings.ToLower(rand.Text()[:12])
+	err := onServer(server, func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "create database "+quoted(name)+" template "+quoted(template))
+		return err
+	})
+	if err != nil {
+		t.Fatalf("pgtest: create a database: %v", err)
+	}
+	t.Cleanup(func() {
+		err := onServer(server, func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "drop database if exists "+quoted(name)+" with (force)")
+			return err
+		})
+		if err != nil {
+			t.Errorf("pgtest: drop the database %s: %v", name, err)
+		}
+	})
+	return onDatabase(server, name)
+}
+
+// ensureTemplate makes the template unless it is there. An advisory lock lets one
+// session build it while the others wait. The database is marked as a template, and
+// closed to connections, which would keep it from being copied, only when it is
+// complete: one without the mark was left by a build that failed.
+func ensureTemplate(server, name string, build func(ctx context.Context, conn *pgx.Conn) error) error {
+	return onServer(server, func(ctx context.Context, conn *pgx.Conn) error {
+		const lock = `select pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended($1, 0))`
+		if _, err := conn.Exec(ctx, lock, name); err != nil { // until the connection closes
+			return err
+		}
+		var complete bool
+		const find = `select exists (select from pg_catalog.pg_database where datname = $1 and datistemplate)`
+		if err := conn.QueryRow(ctx, find, name).Scan(&complete); err != nil || complete {
+			return err
+		}
+		for _, sql := range []string{
+			"drop database if exists " + quoted(name) + " with (force)",
+			"create database " + quoted(name),
+		} {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		if err := onServer(onDatabase(server, name), build); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, "alter database "+quoted(name)+" with is_template true allow_connections false")
+		return err
+	})
+}
+
+// onServer calls do with a connection of its own.
+func onServer(dsn string, do func(ctx context.Context, conn *pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return do(ctx, conn)
+}
+
+// onDatabase returns the connection string with another database in it, whether it
+// is a URL or made of keywords.
+func onDatabase(dsn, name string) string {
+	u, err := url.Parse(dsn)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return dsn + " dbname=" + name // the last one counts
+	}
+	u.Path = "/" + name
+	query := u.Query()
+	query.Del("dbname")
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	return u.String()
+}
+
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
