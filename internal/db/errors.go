@@ -39,6 +39,7 @@ const (
 	codeAdminShutdown          = "57P01"
 	codeCrashShutdown          = "57P02"
 	codeCannotConnectNow       = "57P03"
+	codeDivisionByZero         = "22012"
 	codeIdleInTransactionLimit = "25P03"
 )
 

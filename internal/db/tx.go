@@ -79,6 +79,28 @@ func (p *Pipeline) CheckSchema(s Schema) {
 	}, "select pg_catalog.current_schema()::text")
 }
 
+// AssertSchema adds the same check in a form that the server itself enforces, so
+// that it may share a pipeline with the commit it guards: where the statements
+// before it have left s, the transaction fails here.
+func (p *Pipeline) AssertSchema(s Schema) {
+	p.steps = append(p.steps, step{
+		statement: Statement{SQL: assertSchema},
+		read: func(rows pgx.Rows) error {
+			for rows.Next() {
+			}
+			if rows.Err() != nil && SQLState(rows.Err()) == codeDivisionByZero {
+				return fmt.Errorf("%w: a statement left %s", ErrWrongSchema, s.name)
+			}
+			return rows.Err()
+		},
+	})
+	p.batch.Queue(assertSchema, s.name)
+}
+
+// assertSchema divides by zero when the current schema is another one. It is the
+// shortest way to an error in plain SQL.
+const assertSchema = `select 1 operator(pg_catalog./) (pg_catalog.current_schema()::pg_catalog.text operator(pg_catalog.=) $1)::pg_catalog.int4`
+
 // TryLock adds an attempt at the advisory lock of s, which the transaction then
 // holds to its end. It never waits: ErrBusy says that somebody else holds it.
 func (p *Pipeline) TryLock(s Schema) {
