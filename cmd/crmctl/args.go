@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/suggest"
+)
+
+// newGroup makes a command that only holds others: alone it shows its help,
+// with an unknown word it is an error. (cobra's own default for nested groups
+// prints help and exits 0, so a mistyped command would be green in a CI job.)
+func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  groupArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	noConfig(cmd)
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+func groupArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return unknownCommand(cmd, args[0])
+}
+
+func unknownCommand(cmd *cobra.Command, word string) error {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() || sub.IsAdditionalHelpTopicCommand() {
+			names = append(names, sub.Name())
+			names = append(names, sub.Aliases...)
+		}
+	}
+	err := usagef("unknown command %q for %q%s", word, cmd.CommandPath(), suggest.DidYouMean(word, names))
+	if suggest.Nearest(word, names) == "" {
+		err = withHint(err, "all commands", cmd.CommandPath()+" --help")
+	}
+	return err
+}
+
+// noArgs is for commands without arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return withHelpHint(cmd, usagef("%q takes no arguments, but got %q", cmd.CommandPath(), args[0]))
+}
+
+// exactArgs wants one argument for each name: exactArgs("TENANT", "NAME").
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return withHelpHint(cmd, usagef("%q needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and ")))
+		case len(args) > len(names):
+			return withHelpHint(cmd, usagef("%q takes %s, and nothing more: %q", cmd.CommandPath(), strings.Join(names, " and "), args[len(names)]))
+		}
+		return nil
+	}
+}
+
+// maxArgs allows at most one argument for each name.
+func maxArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > len(names) {
+			return withHelpHint(cmd, usagef("%q takes at most %s, and nothing more: %q", cmd.CommandPath(), strings.Join(names, " and "), args[len(names)]))
+		}
+		return nil
+	}
+}
+
+// minArgs wants at least one argument for each name.
+func minArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return withHelpHint(cmd, usagef("%q needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and ")))
+		}
+		return nil
+	}
+}
+
+func withHelpHint(cmd *cobra.Command, err error) error {
+	return withHint(err, "see", cmd.CommandPath()+" --help")
+}
+
+// flagError puts an error of flag parsing into our words, with a suggestion.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var missing *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return withHelpHint(cmd, usagef("unknown flag -%s for %q", unknown.GetSpecifiedName(), cmd.CommandPath()))
+	case errors.As(err, &unknown):
+		return unknownFlag(cmd, unknown.GetSpecifiedName())
+	case errors.As(err, &missing):
+		return withHelpHint(cmd, usagef("--%s needs a value", missing.GetFlag().Name))
+	case errors.As(err, &invalid):
+		return usagef("--%s=%s: %s", invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid))
+	}
+	return withHelpHint(cmd, withCode(err, exitUsage))
+}
+
+func unknownFlag(cmd *cobra.Command, name string) error {
+	var names []string
+	add := func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	}
+	cmd.Flags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	if near := suggest.Nearest(name, names); near != "" {
+		return usagef(`unknown flag --%s for %q; did you mean "--%s"?`, name, cmd.CommandPath(), near)
+	}
+	return withHelpHint(cmd, usagef("unknown flag --%s for %q", name, cmd.CommandPath()))
+}
+
+// wanted says what a flag accepts. Our own values say it themselves; for the
+// ready-made ones it follows from the type.
+func wanted(invalid *pflag.InvalidValueError) string {
+	switch invalid.GetFlag().Value.Type() {
+	case "bool":
+		return "want true or false"
+	case "int", "int64", "int32", "uint", "uint64":
+		return "want a whole number"
+	case "float64":
+		return "want a number"
+	}
+	return fmt.Sprint(invalid.Unwrap())
+}
+
+// requiredFlags puts cobra's error about required flags into our words.
+func requiredFlags(cmd *cobra.Command, err error) error {
+	text, ok := strings.CutPrefix(err.Error(), "required flag(s) ")
+	if !ok {
+		return err
+	}
+	names := strings.Split(strings.TrimSuffix(text, " not set"), ", ")
+	for i, name := range names {
+		names[i] = "--" + strings.Trim(name, `"`)
+	}
+	return withHelpHint(cmd, usagef("%q needs %s", cmd.CommandPath(), strings.Join(names, " and ")))
+}

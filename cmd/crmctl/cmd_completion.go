@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// completionOptions are the options of `crmctl completion`.
+type completionOptions struct {
+	shell          string
+	noDescriptions bool
+}
+
+func shells() []string { return []string{"bash", "zsh", "fish", "powershell"} }
+
+func newCompletionCmd(f *factory, runF func(context.Context, *cobra.Command, *completionOptions) error) *cobra.Command {
+	opts := &completionOptions{}
+	if runF == nil {
+		runF = func(_ context.Context, root *cobra.Command, opts *completionOptions) error {
+			return runCompletion(f.io.Out, root, opts)
+		}
+	}
+	cmd := &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "a script that lets the shell complete commands, flags and tenants",
+		Long: `Print a script that lets bash, zsh, fish or powershell complete commands, flags, and the
+names of tenants as long as the database answers within a second.`,
+		Example: `source <(crmctl completion bash)                                    # this bash
+crmctl completion bash > /etc/bash_completion.d/crmctl              # every bash
+crmctl completion zsh > "${fpath[1]}/_crmctl"                       # zsh
+crmctl completion fish > ~/.config/fish/completions/crmctl.fish     # fish
+crmctl completion powershell | Out-String | Invoke-Expression       # PowerShell`,
+		ValidArgs: shells(),
+		Args:      exactArgs("SHELL (bash, zsh, fish or powershell)"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.shell = args[0]
+			return runF(cmd.Context(), cmd.Root(), opts)
+		},
+	}
+	cmd.Flags().BoolVar(&opts.noDescriptions, "no-descriptions", false, "complete without descriptions")
+	noConfig(cmd)
+	documentExits(cmd)
+	return cmd
+}
+
+func runCompletion(w io.Writer, root *cobra.Command, opts *completionOptions) error {
+	describe := !opts.noDescriptions
+	switch opts.shell {
+	case "bash":
+		return root.GenBashCompletionV2(w, describe)
+	case "zsh":
+		if describe {
+			return root.GenZshCompletion(w)
+		}
+		return root.GenZshCompletionNoDesc(w)
+	case "fish":
+		return root.GenFishCompletion(w, describe)
+	case "powershell":
+		if describe {
+			return root.GenPowerShellCompletionWithDesc(w)
+		}
+		return root.GenPowerShellCompletion(w)
+	}
+	return usagef("unknown shell %q; want bash, zsh, fish or powershell", opts.shell)
+}

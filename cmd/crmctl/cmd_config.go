@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/config"
+)
+
+func newConfigCmd(f *factory) *cobra.Command {
+	return newGroup("config", "what crmctl was told, and where",
+		newConfigShowCmd(f, nil),
+		newConfigPathCmd(f, nil),
+	)
+}
+
+// configShowOptions are the options of `crmctl config show`.
+type configShowOptions struct {
+	origin bool
+}
+
+func newConfigShowCmd(f *factory, runF func(context.Context, *factory, *configShowOptions) error) *cobra.Command {
+	opts := &configShowOptions{}
+	if runF == nil {
+		runF = runConfigShow
+	}
+	cmd := &cobra.Command{
+		Use:     "show",
+		Short:   "every setting, with --origin where it comes from",
+		Example: "crmctl config show --origin\ncrmctl --profile prod config show -o json",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+	}
+	cmd.Flags().BoolVar(&opts.origin, "origin", false, "show where each value comes from")
+	documentExits(cmd)
+	return cmd
+}
+
+func runConfigShow(_ context.Context, f *factory, opts *configShowOptions) error {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	settings := cfg.Settings()
+	// A connection string leaves much to the environment; the target does not.
+	if target, err := f.targetText(); err == nil {
+		settings = append([]config.Setting{{Key: "target", Value: target, Origin: "the settings below, PG*, .pgpass"}}, settings...)
+	}
+	columns := []column[config.Setting]{
+		{name: "key", value: func(s config.Setting) any { return s.Key }},
+		{name: "value", value: func(s config.Setting) any { return s.Value }},
+	}
+	if opts.origin {
+		columns = append(columns, column[config.Setting]{name: "origin", value: func(s config.Setting) any {
+			if s.Origin == "default" || s.Origin == "not set" {
+				return styled{s.Origin, dim}
+			}
+			return s.Origin
+		}})
+	}
+	type bare struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	}
+	return printList(p, list[config.Setting]{
+		plural:  "settings",
+		columns: columns,
+		name:    func(s config.Setting) string { return s.Key },
+		record: func(s config.Setting) any {
+			if opts.origin {
+				return s
+			}
+			return bare{s.Key, s.Value}
+		},
+	}, settings)
+}
+
+func newConfigPathCmd(f *factory, runF func(context.Context, *factory) error) *cobra.Command {
+	if runF == nil {
+		runF = runConfigPath
+	}
+	cmd := &cobra.Command{
+		Use:     "path",
+		Short:   "where configuration files are looked for, the strongest first",
+		Example: "crmctl config path",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
+	}
+	documentExits(cmd)
+	return cmd
+}
+
+func runConfigPath(_ context.Context, f *factory) error {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	return printList(p, list[config.File]{
+		plural: "files",
+		columns: []column[config.File]{
+			{name: "kind", value: func(file config.File) any { return file.Kind }},
+			{name: "read", value: func(file config.File) any { return file.Read }},
+			{name: "path", value: func(file config.File) any { return file.Path }},
+		},
+		name: func(file config.File) string { return file.Path },
+	}, cfg.Files())
+}

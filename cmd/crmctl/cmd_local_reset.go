@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/localpg"
+)
+
+// localResetOptions are the options of `crmctl local reset`.
+type localResetOptions struct {
+	localOptions
+
+	confirm string
+	dryRun  bool
+}
+
+func newLocalResetCmd(f *factory, runF func(context.Context, *factory, *localResetOptions) error) *cobra.Command {
+	opts := &localResetOptions{}
+	if runF == nil {
+		runF = runLocalReset
+	}
+	cmd := &cobra.Command{
+		Use:   "reset",
+		Short: "stop it and destroy all its data",
+		Long: `Stop the private PostgreSQL and destroy it with all its data, and remove its profile. The
+instance's name has to be typed, or given by --confirm.`,
+		Example: "crmctl local reset\ncrmctl local reset --name trial --confirm trial",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+	}
+	opts.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&opts.confirm, "confirm", "", "`NAME` of the instance, instead of typing it")
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
+	documentExits(cmd)
+	return cmd
+}
+
+func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) error {
+	s, err := localpg.Inspect(ctx, opts.instance())
+	if err != nil {
+		return localError(err)
+	}
+	if s.State == localpg.Absent {
+		f.note("there is no local PostgreSQL %q", s.Name)
+		return nil
+	}
+	stakes := fmt.Sprintf("The local PostgreSQL %s in %s (%s, %s) will be destroyed now, with all its tenants.",
+		s.Name, s.Dir, humanSize(s.Bytes), s.State)
+	if opts.dryRun {
+		f.note("%s", stakes)
+		return nil
+	}
+	err = f.confirmName(ctx, confirmation{stakes: stakes, name: s.Name, given: opts.confirm, flag: "--confirm", what: "the instance's name"})
+	if err != nil {
+		return err
+	}
+	if err := localpg.Reset(ctx, opts.instance()); err != nil {
+		return localError(err)
+	}
+	if err := config.RemoveProfile(f.io.Env, opts.profile()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f.io.Out, "destroyed  %s\n", s.Name)
+	return err
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/localpg"
+)
+
+// localStopOptions are the options of `crmctl local stop`.
+type localStopOptions struct {
+	localOptions
+
+	all bool
+}
+
+func newLocalStopCmd(f *factory, runF func(context.Context, *factory, *localStopOptions) error) *cobra.Command {
+	opts := &localStopOptions{}
+	if runF == nil {
+		runF = runLocalStop
+	}
+	cmd := &cobra.Command{
+		Use:   "stop",
+		Short: "stop it; the data stays",
+		Long: `Stop the private PostgreSQL. Its data stays, and crmctl local start goes on with it. One
+that does not run is left alone.`,
+		Example: "crmctl local stop\ncrmctl local stop --all",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+	}
+	opts.addFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&opts.all, "all", false, "stop every instance")
+	cmd.MarkFlagsMutuallyExclusive("name", "all")
+	documentExits(cmd)
+	return cmd
+}
+
+func runLocalStop(ctx context.Context, f *factory, opts *localStopOptions) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	var instances []localpg.Status
+	if opts.all {
+		instances, err = localpg.List(ctx, "")
+	} else {
+		var one localpg.Status
+		one, err = localpg.Inspect(ctx, opts.instance())
+		instances = []localpg.Status{one}
+	}
+	if err != nil {
+		return localError(err)
+	}
+	for i, s := range instances {
+		o := localpg.Options{Name: s.Name}
+		if err := localpg.Stop(ctx, o); err != nil {
+			return localError(err)
+		}
+		if instances[i], err = localpg.Inspect(ctx, o); err != nil {
+			return localError(err)
+		}
+	}
+	return printList(p, localList(), instances)
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// Set by the linker in releases: -X main.version=1.2.3 -X main.commit=… -X
+// main.date=….
+var version, commit, date string
+
+// versionInfo is what `crmctl version` shows.
+type versionInfo struct {
+	Version    string         `json:"version"`
+	Commit     string         `json:"commit,omitempty"`
+	Date       string         `json:"date,omitempty"`
+	Modified   bool           `json:"modified,omitempty"` // built from a changed working tree
+	Go         string         `json:"go"`
+	Platform   string         `json:"platform"`
+	Migrations migrationHeads `json:"migrations"`
+}
+
+// migrationHeads are the newest built-in migrations.
+type migrationHeads struct {
+	Public int64 `json:"public"`
+	Tenant int64 `json:"tenant"`
+}
+
+func newVersionCmd(f *factory, runF func(context.Context, *factory) error) *cobra.Command {
+	if runF == nil {
+		runF = runVersion
+	}
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "the version of crmctl and of its migrations",
+		Example: "crmctl version\ncrmctl version -o json",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
+	}
+	documentExits(cmd)
+	return cmd
+}
+
+func runVersion(_ context.Context, f *factory) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	info := readVersion()
+	return printObject(p, object{
+		kind:   "crmctl",
+		name:   info.Version,
+		record: info,
+		fields: []field{
+			{name: "version", value: info.Version},
+			{name: "commit", value: info.Commit},
+			{name: "date", value: info.Date},
+			{name: "go", value: info.Go},
+			{name: "platform", value: info.Platform},
+			{name: "migrations_public", value: either{info.Migrations.Public, info.Migrations.Public}},
+			{name: "migrations_tenant", value: either{info.Migrations.Tenant, info.Migrations.Tenant}},
+		},
+	})
+}
+
+// readVersion takes what the linker was told, and otherwise what the Go command
+// wrote into the binary.
+func readVersion() versionInfo {
+	info := versionInfo{
+		Version:    version,
+		Commit:     commit,
+		Date:       date,
+		Go:         runtime.Version(),
+		Platform:   runtime.GOOS + "/" + runtime.GOARCH,
+		Migrations: builtInHeads(),
+	}
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return info
+	}
+	if info.Version == "" {
+		info.Version = build.Main.Version
+	}
+	for _, s := range build.Settings {
+		switch {
+		case s.Key == "vcs.revision" && info.Commit == "":
+			info.Commit = s.Value
+		case s.Key == "vcs.time" && info.Date == "":
+			info.Date = s.Value
+		case s.Key == "vcs.modified":
+			info.Modified = s.Value == "true"
+		}
+	}
+	return info
+}
+
+// buildVersion returns the version alone.
+func buildVersion() string { return readVersion().Version }

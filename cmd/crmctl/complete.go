@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/config"
+)
+
+// completionTime is how long somebody who pressed Tab is kept waiting.
+const completionTime = time.Second
+
+// completeTenants completes the names of tenants. Whatever goes wrong, it stays
+// silent: an error message in the middle of a command line helps nobody.
+func completeTenants(f *factory) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if f.listSlugs == nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		f.cmd = cmd
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+		defer cancel()
+		// --tenant takes several, separated by commas.
+		before := ""
+		if i := strings.LastIndexByte(prefix, ','); i >= 0 {
+			before, prefix = prefix[:i+1], prefix[i+1:]
+		}
+		slugs, err := f.listSlugs(ctx, prefix)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var words []cobra.Completion
+		for _, slug := range slugs {
+			if !slices.Contains(args, slug) && visible(slug) == slug {
+				words = append(words, before+slug)
+			}
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeWords completes a fixed set of words.
+func completeWords(words ...string) cobra.CompletionFunc {
+	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
+}
+
+// registerCompletion ties a completion to a flag that is known to exist.
+func registerCompletion(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(err) // only when the flag is not defined, which any test shows
+	}
+}
+
+func registerGlobalCompletions(f *factory, root *cobra.Command) {
+	registerCompletion(root, "output", completeWords(config.Outputs()...))
+	registerCompletion(root, "color", completeWords(config.Colors()...))
+	registerCompletion(root, "database-url", completeWords())
+	registerCompletion(root, "timeout", completeWords())
+	profiles := func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		f.cmd = cmd
+		cfg, err := f.config()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return cfg.Profiles(), cobra.ShellCompDirectiveNoFileComp
+	}
+	registerCompletion(root, "profile", profiles)
+	registerCompletion(root, "confirm-profile", profiles)
+}

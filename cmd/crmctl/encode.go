@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// encodeJSON returns one value as JSON, without the escapes for HTML and with
+// everything escaped that a terminal would obey.
+func encodeJSON(v any, prefix, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent(prefix, indent)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return escapeHazards(bytes.TrimRight(b.Bytes(), "\n")), nil
+}
+
+// escapeHazards writes \uXXXX for the characters that encoding/json leaves as
+// they are and a terminal obeys. They can only stand within strings, so the
+// document means the same.
+func escapeHazards(text []byte) []byte {
+	if !bytes.ContainsFunc(text, isJSONHazard) {
+		return text
+	}
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case !isJSONHazard(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.Bytes()
+}
+
+// isJSONHazard leaves out ASCII, where line breaks are the document's own and
+// encoding/json has escaped the rest (all but DEL).
+func isJSONHazard(r rune) bool { return r == 0x7f || (r >= 0x80 && r != '\ufffd' && hazardous(r)) }
+
+// writeJSON prints {"version":1,"tenants":[…]}, row by row.
+func writeJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+	if _, err := fmt.Fprintf(w, "{\n  \"version\": %d,\n  %q: [", documentVersion, l.plural); err != nil {
+		return err
+	}
+	separator := "\n    "
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		text, err := encodeJSON(l.encode(row), "    ", "  ")
+		if err != nil {
+			return err
+		}
+		if _, err := w.WriteString(separator + string(text)); err != nil {
+			return err
+		}
+		separator = ",\n    "
+	}
+	end := "]\n}\n"
+	if separator[0] == ',' {
+		end = "\n  ]\n}\n"
+	}
+	_, err := w.WriteString(end)
+	return err
+}
+
+// writeNDJSON prints one object a line.
+func writeNDJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		text, err := encodeJSON(l.encode(row), "", "")
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeYAML prints the document of writeJSON as YAML.
+func writeYAML[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+	if _, err := fmt.Fprintf(w, "version: %d\n%s:", documentVersion, l.plural); err != nil {
+		return err
+	}
+	separator := "\n"
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		text, err := encodeYAML([]any{l.encode(row)})
+		if err != nil {
+			return err
+		}
+		if _, err := w.WriteString(separator + string(text)); err != nil {
+			return err
+		}
+		separator = ""
+	}
+	if separator != "" {
+		_, err := w.WriteString(" []\n")
+		return err
+	}
+	return nil
+}
+
+// encodeYAML goes through JSON, so that both have the same names in the same
+// order.
+func encodeYAML(v any) ([]byte, error) {
+	text, err := encodeJSON(v, "", "")
+	if err != nil {
+		return nil, err
+	}
+	var node yaml.Node
+	if err := yaml.Unmarshal(text, &node); err != nil {
+		return nil, err
+	}
+	blockStyle(&node)
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(&node); err != nil {
+		return nil, err
+	}
+	return escapeHazards(b.Bytes()), nil
+}
+
+// blockStyle takes off the braces and quotes that came from JSON. Texts with
+// hazardous characters keep their quotes, in which \uXXXX is an escape.
+func blockStyle(node *yaml.Node) {
+	if node.Kind != yaml.ScalarNode || !strings.ContainsFunc(node.Value, hazardous) {
+		node.Style = 0
+	}
+	for _, child := range node.Content {
+		blockStyle(child)
+	}
+}
+
+// writeCSV prints all columns, with names that programs know.
+func writeCSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+	enc := csv.NewWriter(w)
+	cells := make([]string, len(l.columns))
+	for i, c := range l.columns {
+		cells[i] = c.name
+	}
+	if err := enc.Write(cells); err != nil {
+		return err
+	}
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		for i, c := range l.columns {
+			cells[i] = p.csvCell(c.value(row))
+		}
+		if err := enc.Write(cells); err != nil {
+			return err
+		}
+	}
+	enc.Flush()
+	return enc.Error()
+}
+
+func (p *printer) csvCell(v any) string {
+	text := machine(v)
+	if !isNumber(v) {
+		text = guardFormula(text)
+	}
+	if p.terminal {
+		return visible(text)
+	}
+	return text
+}
+
+// harmless is a number or a telephone number: it begins like a formula and is
+// none.
+var harmless = regexp.MustCompile(`^[+-]?[0-9]([0-9 ()./-]*[0-9)])?$|^[+-]?[0-9]*[.,][0-9]+$`)
+
+// guardFormula puts an apostrophe before a cell that a spreadsheet would take
+// for a formula. https://owasp.org/www-community/attacks/CSV_Injection
+func guardFormula(s string) string {
+	if s == "" || !strings.ContainsRune("=+-@\t\r", rune(s[0])) || harmless.MatchString(s) {
+		return s
+	}
+	return "'" + s
+}

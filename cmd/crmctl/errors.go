@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/config"
+)
+
+// maxErrorLines is how long an error may be; --debug shows the rest.
+const maxErrorLines = 3
+
+// report prints an error on stderr, if there is anything to say.
+func (f *factory) report(err error) {
+	if err == nil || isSilent(err) {
+		return
+	}
+	for _, line := range errorLines(err, f.hasProfile("local")) {
+		fmt.Fprintln(f.io.Err, f.redact(line))
+	}
+	if f.flags.debug {
+		f.printChain(f.io.Err, err)
+	}
+}
+
+// errorLines returns the lines that are shown for an error: what failed and
+// why, then the next step.
+func errorLines(err error, hasLocal bool) []string {
+	if errors.Is(err, config.ErrNoDatabase) {
+		return noDatabase(hasLocal)
+	}
+	var lines []string
+	for line := range strings.Lines("crmctl: " + err.Error()) {
+		line = visible(strings.TrimRight(line, "\n"))
+		if len(lines) > 0 {
+			line = "  " + strings.TrimSpace(line)
+		}
+		lines = append(lines, line)
+	}
+	hints := append(hintsOf(err), explain(err)...)
+	room := max(1, maxErrorLines-min(len(hints), maxErrorLines-1))
+	if len(lines) > room {
+		lines = lines[:room]
+		lines[room-1] += " (--debug shows more)"
+	}
+	for _, h := range hints {
+		if len(lines) == maxErrorLines {
+			break
+		}
+		lines = append(lines, "  "+h.label+": "+h.command)
+	}
+	return lines
+}
+
+// noDatabase says how to get a database, in two lines.
+func noDatabase(hasLocal bool) []string {
+	first := "  try one now:      crmctl local start"
+	if hasLocal {
+		first = "  the local one:    export CRMCTL_PROFILE=local"
+	}
+	return []string{
+		"crmctl: no database configured",
+		first,
+		"  or use your own:  export DATABASE_URL=postgres://user@host/db      (crmctl help environment)",
+	}
+}
+
+func (f *factory) hasProfile(name string) bool {
+	cfg, err := f.config()
+	if err != nil {
+		return false
+	}
+	for _, p := range cfg.Profiles() {
+		if p == name {
+			return true
+		}
+	}
+	return false
+}
+
+// printChain prints each error of a tree on a line of its own, with its type.
+func (f *factory) printChain(w io.Writer, err error) {
+	var walk func(err error, depth int)
+	walk = func(err error, depth int) {
+		if err == nil {
+			return
+		}
+		text := visible(f.redact(err.Error()))
+		fmt.Fprintf(w, "%s%T: %s\n", strings.Repeat("  ", depth), err, text)
+		switch e := err.(type) { //nolint:errorlint // walks the tree itself
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap(), depth+1)
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				walk(inner, depth+1)
+			}
+		}
+	}
+	fmt.Fprintln(w, "debug:")
+	walk(err, 1)
+}

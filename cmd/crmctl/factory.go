@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// factory hands a command what it needs. What costs something is made when it
+// is first asked for: help, completion and version never dial.
+type factory struct {
+	io    *streams
+	flags globalFlags
+	now   func() time.Time
+
+	// config reads flags, environment and files, once.
+	config func() (*config.Config, error)
+	// connConfig says how to connect, for commands that open several
+	// connections. Each call returns a copy of its own.
+	connConfig func() (*pgx.ConnConfig, error)
+	// connect opens one connection; the caller closes it.
+	connect func(ctx context.Context) (*pgx.Conn, error)
+	// listSlugs returns the names of tenants that begin with prefix, for
+	// completion. Nil until the command line knows the registry.
+	listSlugs func(ctx context.Context, prefix string) ([]string, error)
+
+	interrupts *interrupts
+	cmd        *cobra.Command // the command being run or completed
+	started    bool           // its RunE was reached
+	usageErr   error          // found while showing help
+	release    func()         // frees what --timeout holds
+}
+
+func newFactory(s *streams, in *interrupts) *factory {
+	f := &factory{io: s, now: time.Now, interrupts: in}
+	f.config = sync.OnceValues(f.loadConfig)
+	f.connConfig = f.readConnConfig
+	f.connect = f.dial
+	return f
+}
+
+func (f *factory) loadConfig() (*config.Config, error) {
+	return config.Load(config.Sources{
+		Env:       f.io.Env,
+		Flag:      f.flagValue,
+		Dir:       f.io.Dir,
+		SystemDir: f.io.SystemDir,
+	})
+}
+
+func (f *factory) readConnConfig() (*pgx.ConnConfig, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	dsn, err := cfg.Database()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.ParseConfig(string(dsn))
+	if err != nil {
+		return nil, withCode(err, exitUsage)
+	}
+	cfg.AddSecret(conn.Password)
+	if name := db.TargetOf(conn).Database; cfg.ExpectDatabase != "" && name != cfg.ExpectDatabase {
+		return nil, usagef("the database is %q, but %q is expected (%s)", name, cfg.ExpectDatabase, cfg.Setting(config.KeyExpectDatabase).Origin)
+	}
+	return conn, nil
+}
+
+func (f *factory) dial(ctx context.Context) (*pgx.Conn, error) {
+	cfg, err := f.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	return db.Connect(ctx, cfg)
+}
+
+// target says which database the command works on, without connecting.
+func (f *factory) target() (db.Target, error) {
+	cfg, err := f.connConfig()
+	if err != nil {
+		return db.Target{}, err
+	}
+	return db.TargetOf(cfg), nil
+}
+
+// drain returns the channel that the first Ctrl-C closes, for a command that
+// finishes what is under way before it stops. The second Ctrl-C cancels the
+// context. Whoever does not call it is cancelled by the first.
+func (f *factory) drain() <-chan struct{} { return f.interrupts.drain() }
+
+// note prints a line on stderr, unless --quiet is given.
+func (f *factory) note(format string, args ...any) {
+	if !f.flags.quiet {
+		fmt.Fprintf(f.io.Err, format+"\n", args...)
+	}
+}
+
+// verbose prints a line on stderr when --verbose is given.
+func (f *factory) verbose(format string, args ...any) {
+	if f.flags.verbose || f.flags.debug {
+		fmt.Fprintf(f.io.Err, format+"\n", args...)
+	}
+}
+
+// redact hides every known secret in a text.
+func (f *factory) redact(text string) string {
+	cfg, err := f.config()
+	if err != nil {
+		return config.RedactText(text)
+	}
+	return cfg.Redact(text)
+}

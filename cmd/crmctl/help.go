@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const (
+	annotationExits = "exit-codes"
+	helpWidth       = 100
+)
+
+// documentExits lists in a command's help the exit codes it may end with,
+// beside those of every command (0, 1, 64, 130).
+func documentExits(cmd *cobra.Command, codes ...int) {
+	codes = append(codes, exitOK, exitFailure, exitUsage, exitInterrupted)
+	slices.Sort(codes)
+	var texts []string
+	for _, code := range slices.Compact(codes) {
+		texts = append(texts, strconv.Itoa(code))
+	}
+	annotate(cmd, annotationExits, strings.Join(texts, " "))
+}
+
+// showHelp prints the help of a command. cobra calls it for --help whatever
+// else is on the line, so a mistyped command has to be noticed here.
+func (f *factory) showHelp(cmd *cobra.Command, _ []string) {
+	if words := cmd.Flags().Args(); cmd.HasAvailableSubCommands() && cmd.Runnable() && len(words) > 0 {
+		f.usageErr = unknownCommand(cmd, words[0])
+		return
+	}
+	w := bufio.NewWriter(cmd.OutOrStdout())
+	switch {
+	case !cmd.HasParent():
+		writeRootHelp(w, cmd)
+	case cmd.IsAdditionalHelpTopicCommand():
+		fmt.Fprintln(w, strings.TrimSpace(cmd.Long))
+	default:
+		writeCommandHelp(w, cmd)
+	}
+	if err := w.Flush(); err != nil && f.usageErr == nil {
+		f.usageErr = fmt.Errorf("write help: %w", err)
+	}
+}
+
+// writeRootHelp fits one screen: a sentence, four examples, the groups, where
+// to read on.
+func writeRootHelp(w io.Writer, root *cobra.Command) {
+	fmt.Fprintf(w, "%s.\n\n", root.Short)
+	fmt.Fprint(w, `  crmctl local start                                    a private PostgreSQL to try it on
+  crmctl tenant create acme-corp "Tech Startup"         new tenants, migrated and ready
+  crmctl migrate all-tenants                            every tenant at the newest version
+  crmctl contacts import --tenant acme-corp leads.csv   contacts from a spreadsheet
+`)
+	for _, group := range root.Groups() {
+		title := group.Title
+		for _, cmd := range root.Commands() {
+			if cmd.GroupID != group.ID || !cmd.IsAvailableCommand() {
+				continue
+			}
+			if title != "" {
+				fmt.Fprintf(w, "\n%s\n", title)
+				title = ""
+			}
+			fmt.Fprintf(w, "  %-14s %s\n", cmd.Name(), contents(cmd))
+		}
+	}
+	fmt.Fprint(w, `
+More: crmctl COMMAND --help, crmctl help environment, crmctl help configuration,
+crmctl help exit-codes, crmctl help flags
+`)
+}
+
+// contents names the commands of a group, or says what a command does.
+func contents(cmd *cobra.Command) string {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	if len(names) == 0 {
+		return cmd.Short
+	}
+	return strings.Join(names, ", ")
+}
+
+func writeCommandHelp(w io.Writer, cmd *cobra.Command) {
+	text := cmd.Long
+	if text == "" {
+		text = cmd.Short + "."
+	}
+	fmt.Fprintln(w, strings.TrimSpace(text))
+	if cmd.HasExample() {
+		fmt.Fprintf(w, "\nExamples\n%s\n", indentExamples(cmd.Example))
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprint(w, "\nCommands\n")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(w, "  %-14s %s\n", sub.Name(), sub.Short)
+			}
+		}
+	} else {
+		fmt.Fprintf(w, "\nUsage\n  %s\n", cmd.UseLine())
+	}
+	if cmd.HasAvailableLocalFlags() {
+		fmt.Fprint(w, "\nFlags\n")
+		writeFlags(w, cmd.LocalFlags())
+	}
+	writeExitCodes(w, cmd)
+	if cmd.HasAvailableInheritedFlags() {
+		fmt.Fprint(w, "\nFlags of every command: --database-url, --profile, -o, -q, -v, --yes, …  (crmctl help flags)\n")
+	}
+}
+
+// indentExamples gives every line of the examples two blanks, however they
+// stand in the source.
+func indentExamples(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		b.WriteString("  " + strings.TrimSpace(line) + "\n")
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+func writeFlags(w io.Writer, fs *pflag.FlagSet) {
+	fmt.Fprintln(w, strings.TrimRight(fs.FlagUsagesWrapped(helpWidth), "\n"))
+}
+
+func writeExitCodes(w io.Writer, cmd *cobra.Command) {
+	codes := strings.Fields(cmd.Annotations[annotationExits])
+	if len(codes) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nExit codes\n")
+	for _, t := range exitTexts() {
+		if slices.Contains(codes, strconv.Itoa(t.code)) {
+			fmt.Fprintf(w, "  %-4d %s\n", t.code, t.text)
+		}
+	}
+}
+
+// newHelpCmd replaces cobra's, which exits 0 on an unknown topic.
+func newHelpCmd(f *factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "help on a command or a topic",
+		Long:  "Help on a command, or on a topic: environment, configuration, exit-codes, flags.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target := cmd.Root()
+			for _, word := range args {
+				next := findChild(target, word)
+				if next == nil {
+					return unknownCommand(target, word)
+				}
+				target = next
+			}
+			target.InitDefaultHelpFlag()
+			f.showHelp(target, nil)
+			return f.usageErr
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			target := cmd.Root()
+			for _, word := range args {
+				if target = findChild(target, word); target == nil {
+					return nil, cobra.ShellCompDirectiveNoFileComp
+				}
+			}
+			var words []cobra.Completion
+			for _, sub := range target.Commands() {
+				if strings.HasPrefix(sub.Name(), prefix) && (sub.IsAvailableCommand() || sub.IsAdditionalHelpTopicCommand()) {
+					words = append(words, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+				}
+			}
+			return words, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	noConfig(cmd)
+	return cmd
+}
+
+func findChild(cmd *cobra.Command, word string) *cobra.Command {
+	for _, sub := range cmd.Commands() {
+		if sub.Name() == word || sub.HasAlias(word) {
+			return sub
+		}
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// The groups of the root help.
+const (
+	groupStart = "start"
+	groupFleet = "fleet"
+	groupData  = "data"
+	groupSelf  = "self"
+)
+
+// newRootCmd builds the whole command tree afresh.
+func newRootCmd(f *factory) *cobra.Command {
+	root := newGroup("crmctl", "The console of a CRM that keeps every tenant in a PostgreSQL schema of its own")
+	root.SilenceErrors = true
+	root.SilenceUsage = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.Version = buildVersion()
+	root.SetVersionTemplate("crmctl {{.Version}}\n")
+	root.SetIn(f.io.In)
+	root.SetOut(f.io.Out)
+	root.SetErr(f.io.Err)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(f.showHelp)
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return f.prepare(cmd) }
+	f.flags.addFlags(root.PersistentFlags())
+	registerGlobalCompletions(f, root)
+
+	root.AddGroup(
+		&cobra.Group{ID: groupStart, Title: "To begin"},
+		&cobra.Group{ID: groupFleet, Title: "Tenants"},
+		&cobra.Group{ID: groupData, Title: "Data"},
+		&cobra.Group{ID: groupSelf, Title: "crmctl itself"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, cmd := range commands {
+			cmd.GroupID = group
+		}
+		root.AddCommand(commands...)
+	}
+	add(groupStart, newLocalCmd(f))
+	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))
+	root.AddCommand(helpTopics()...)
+	root.SetHelpCommandGroupID(groupSelf)
+	root.SetHelpCommand(newHelpCmd(f))
+	return root
+}

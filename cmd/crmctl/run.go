@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/config"
+)
+
+// run is the whole program: it reads args, does the work and returns the exit
+// code.
+func run(ctx context.Context, args []string, s *streams) int {
+	ctx, in := watchInterrupts(ctx)
+	defer in.stop()
+	f := newFactory(s, in)
+	return f.execute(ctx, newRootCmd(f), args)
+}
+
+// execute runs a command tree and reports its error.
+func (f *factory) execute(ctx context.Context, root *cobra.Command, args []string) int {
+	// Without an explicit slice cobra would read os.Args.
+	root.SetArgs(append([]string{}, args...))
+	f.markStart(root)
+	cmd, err := root.ExecuteContextC(ctx)
+	if f.release != nil {
+		f.release()
+	}
+	if err == nil {
+		err = f.usageErr
+	}
+	if err != nil && !f.started {
+		err = usageOf(cmd, err)
+	}
+	if f.interrupts.seen.Load() {
+		return f.interrupted(err)
+	}
+	f.report(err)
+	return exitCode(err)
+}
+
+// interrupted ends a run that a signal stopped. A command that drained has
+// said what is done; for the others one word is enough.
+func (f *factory) interrupted(err error) int {
+	if err != nil && !isSilent(err) {
+		if errors.Is(err, context.Canceled) {
+			err = errInterrupted
+		}
+		f.report(err)
+	}
+	return exitInterrupted
+}
+
+// usageOf makes an error that came up before a command started one of usage,
+// unless it says otherwise itself.
+func usageOf(cmd *cobra.Command, err error) error {
+	if code := exitCode(err); code != exitFailure {
+		return err
+	}
+	return withCode(requiredFlags(cmd, err), exitUsage)
+}
+
+// markStart lets execute tell errors of usage from errors of the work.
+func (f *factory) markStart(cmd *cobra.Command) {
+	if runE := cmd.RunE; runE != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			f.started = true
+			return runE(cmd, args)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		f.markStart(sub)
+	}
+}
+
+const annotationNoConfig = "no-config"
+
+// noConfig marks a command that works whatever the configuration says.
+func noConfig(cmd *cobra.Command) {
+	annotate(cmd, annotationNoConfig, "true")
+}
+
+func annotate(cmd *cobra.Command, name, value string) {
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[name] = value
+}
+
+// prepare runs before every command: configuration, warnings, the deadline.
+func (f *factory) prepare(cmd *cobra.Command) error {
+	f.cmd = cmd
+	if err := config.CheckFlagDSN(f.flags.databaseURL); err != nil {
+		return err
+	}
+	if cmd.Annotations[annotationNoConfig] != "" {
+		return nil
+	}
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		f.note("crmctl: warning: %s", w)
+	}
+	if err := f.fillFlags(cmd, cfg); err != nil {
+		return err
+	}
+	if cfg.Timeout > 0 {
+		cause := fmt.Errorf("%w after %s", errTimedOut, config.FormatDuration(cfg.Timeout))
+		ctx, cancel := context.WithTimeoutCause(cmd.Context(), cfg.Timeout, cause)
+		f.release = cancel
+		cmd.SetContext(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// interrupts turns signals into the two ways of stopping. For most commands the
+// first signal cancels the context. A command that can stop gently asks for
+// drain: then the first signal closes its channel (start nothing new, finish
+// what is under way) and the second cancels.
+type interrupts struct {
+	cancel   context.CancelCauseFunc
+	signals  chan os.Signal
+	done     chan struct{}
+	draining chan struct{}
+	wanted   atomic.Bool
+	seen     atomic.Bool
+	once     sync.Once
+}
+
+// watchInterrupts starts to listen until stop is called.
+func watchInterrupts(ctx context.Context) (context.Context, *interrupts) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	in := &interrupts{
+		cancel:   cancel,
+		signals:  make(chan os.Signal, 2),
+		done:     make(chan struct{}),
+		draining: make(chan struct{}),
+	}
+	signal.Notify(in.signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A reader that went away is an error of that write, not the death of the
+	// process in the middle of its work.
+	signal.Ignore(syscall.SIGPIPE)
+	go in.watch()
+	return ctx, in
+}
+
+func (in *interrupts) watch() {
+	for {
+		select {
+		case <-in.signals:
+			in.interrupt()
+		case <-in.done:
+			return
+		}
+	}
+}
+
+// interrupt is what a signal does.
+func (in *interrupts) interrupt() {
+	first := in.seen.CompareAndSwap(false, true)
+	if first && in.wanted.Load() {
+		in.once.Do(func() { close(in.draining) })
+		return
+	}
+	in.cancel(errInterrupted)
+	// Whoever presses Ctrl-C once more means it.
+	signal.Stop(in.signals)
+}
+
+// drain makes the first signal a gentle one, and returns the channel it closes.
+func (in *interrupts) drain() <-chan struct{} {
+	in.wanted.Store(true)
+	return in.draining
+}
+
+func (in *interrupts) stop() {
+	signal.Stop(in.signals)
+	close(in.done)
+	in.cancel(nil)
+}

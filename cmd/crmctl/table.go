@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"iter"
+	"strings"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+)
+
+const (
+	columnGap = 2
+	// minColumn is the width below which a text is not cut: half a name says
+	// nothing.
+	minColumn = 12
+)
+
+// grid is a table as text: what goes onto a terminal.
+type grid struct {
+	titles []string // nil for none
+	cells  [][]string
+	colors [][]color
+	right  []bool
+}
+
+// writeTable prints an aligned table for a terminal. It has to hold all rows,
+// since the width of a column is known at the end.
+func writeTable[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+	columns := l.shown(p)
+	g := grid{right: make([]bool, len(columns))}
+	for i, c := range columns {
+		g.right[i] = c.right
+		if !l.noHeader {
+			g.titles = append(g.titles, c.heading())
+		}
+	}
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		cells, colors := make([]string, len(columns)), make([]color, len(columns))
+		for i, c := range columns {
+			v := c.value(row)
+			cells[i], colors[i] = visible(p.show.human(v)), colorOf(v)
+		}
+		g.cells, g.colors = append(g.cells, cells), append(g.colors, colors)
+	}
+	if len(g.cells) == 0 && l.noHeader {
+		return nil
+	}
+	if err := p.writeGrid(w, g); err != nil || l.footer == nil || len(g.cells) == 0 {
+		return err
+	}
+	_, err := w.WriteString("\n" + l.footer() + "\n")
+	return err
+}
+
+// writeGrid lays a grid out within the width of the terminal.
+func (p *printer) writeGrid(w *bufio.Writer, g grid) error {
+	p.fit(&g)
+	var text strings.Builder
+	table := tablewriter.NewTable(&text,
+		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+			Borders: tw.BorderNone,
+			Settings: tw.Settings{
+				Lines:      tw.LinesNone,
+				Separators: tw.SeparatorsNone,
+			},
+		})),
+		tablewriter.WithHeaderAutoFormat(tw.Off),
+		tablewriter.WithHeaderAutoWrap(tw.WrapNone),
+		tablewriter.WithRowAutoWrap(tw.WrapNone),
+		tablewriter.WithTrimSpace(tw.Off),
+		tablewriter.WithPadding(tw.Padding{Right: strings.Repeat(" ", columnGap), Overwrite: true}),
+		tablewriter.WithAlignment(g.alignment()),
+	)
+	if g.titles != nil {
+		table.Header(g.titles)
+	}
+	for r, row := range g.cells {
+		painted := make([]string, len(row))
+		for i, cell := range row {
+			painted[i] = p.painter.paint(g.colors[r][i], cell)
+		}
+		if err := table.Append(painted); err != nil {
+			return err
+		}
+	}
+	if err := table.Render(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text.String()) {
+		if _, err := w.WriteString(strings.TrimRight(line, " \n") + "\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g grid) alignment() tw.Alignment {
+	alignment := make(tw.Alignment, len(g.right))
+	for i, right := range g.right {
+		alignment[i] = tw.AlignLeft
+		if right {
+			alignment[i] = tw.AlignRight
+		}
+	}
+	return alignment
+}
+
+// fit cuts the widest texts until the table fits the terminal: a wrapped line
+// is harder to read than a cut one, and a pipe or -o json has it all. Numbers
+// are never cut.
+func (p *printer) fit(g *grid) {
+	widths := make([]int, len(g.right))
+	measure := func(row []string) {
+		for i, cell := range row {
+			widths[i] = max(widths[i], twwidth.Width(cell))
+		}
+	}
+	measure(g.titles)
+	for _, row := range g.cells {
+		measure(row)
+	}
+	total := columnGap * (len(widths) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	for total > p.width {
+		widest := -1
+		for i, w := range widths {
+			if !g.right[i] && w > minColumn && (widest < 0 || w > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+		total--
+	}
+	for _, row := range g.cells {
+		for i := range row {
+			row[i] = p.cut(row[i], widths[i])
+		}
+	}
+}
+
+// cut shortens s to a width in terminal columns, with an ellipsis.
+func (p *printer) cut(s string, width int) string {
+	if twwidth.Width(s) <= width {
+		return s
+	}
+	mark := "..."
+	if p.unicode {
+		mark = "…"
+	}
+	room := width - twwidth.Width(mark)
+	var b strings.Builder
+	used := 0
+	for _, r := range s {
+		used += twwidth.Width(string(r))
+		if used > room {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String() + mark
+}
+
+// writeTSV prints a table for a pipe: tab-separated, nothing cut, values as
+// programs want them, on one line each whatever they hold.
+func writeTSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+	columns := l.shown(p)
+	cells := make([]string, len(columns))
+	if !l.noHeader {
+		for i, c := range columns {
+			cells[i] = c.heading()
+		}
+		if _, err := w.WriteString(strings.Join(cells, "\t") + "\n"); err != nil {
+			return err
+		}
+	}
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		for i, c := range columns {
+			cells[i] = visible(machine(c.value(row)))
+		}
+		if _, err := w.WriteString(strings.Join(cells, "\t") + "\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/config"
+)
+
+// helpTopics returns what `crmctl help TOPIC` knows beside the commands.
+func helpTopics() []*cobra.Command {
+	return []*cobra.Command{
+		topic("environment", "variables that crmctl reads", environmentTopic()),
+		topic("configuration", "the configuration file and its profiles", configurationTopic),
+		topic("exit-codes", "what the exit codes mean", exitCodesTopic()),
+		topic("flags", "the flags of every command", ""),
+	}
+}
+
+// topic makes a command that cannot be run, which cobra takes for a help topic.
+func topic(name, short, long string) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short, Long: long}
+	if name == "flags" {
+		cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+			w := cmd.OutOrStdout()
+			fmt.Fprint(w, "Flags of every command\n\n")
+			writeFlags(w, cmd.Root().PersistentFlags())
+			fmt.Fprint(w, "\nA flag wins over the environment, the environment over a file, a file over the default.\n")
+		})
+	}
+	return cmd
+}
+
+func environmentTopic() string {
+	var b strings.Builder
+	b.WriteString(`The database
+
+  export DATABASE_URL=postgres://user@host/db      as a URL
+  export DATABASE_URL="host=/run/postgresql dbname=crm"
+  export PGHOST=db1 PGDATABASE=crm PGUSER=migrator as with psql
+
+PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGPASSFILE (~/.pgpass), PGSERVICE,
+PGSERVICEFILE, PGSSLMODE, PGSSLROOTCERT, PGCONNECT_TIMEOUT and the rest of libpq's
+variables mean what they mean to psql. There is no flag for a password, since anybody
+could read it in the list of processes.
+
+A flag wins over CRMCTL_*, that over DATABASE_URL, that over PGHOST and PGDATABASE,
+those over the configuration file, and the file over the default.
+
+crmctl's own variables
+
+`)
+	width := 0
+	for _, v := range config.Variables() {
+		width = max(width, len(v.Name))
+	}
+	for _, v := range config.Variables() {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, v.Name, v.Usage)
+	}
+	b.WriteString(`
+Terminal
+
+  NO_COLOR, CLICOLOR_FORCE, TERM=dumb   colour, as everywhere
+  LC_ALL, LC_CTYPE, LANG                ASCII instead of bars and ticks off UTF-8
+  GITHUB_ACTIONS                        annotations for failures
+
+A variable that is empty counts as not set. A value that cannot be read is an error.
+`)
+	return b.String()
+}
+
+const configurationTopic = `A configuration file is looked for in these places; the first that has a key wins:
+
+  ./crmctl.yaml                            the project
+  $XDG_CONFIG_HOME/crmctl/crmctl.yaml      the user (~/.config/crmctl/crmctl.yaml)
+  /etc/crmctl/crmctl.yaml                  the machine
+
+--config FILE or CRMCTL_CONFIG reads one file instead of them all.
+
+  # crmctl.yaml
+  concurrency: 8
+  lock_timeout: 2s
+  retention: 30d
+  profile: staging
+  profiles:
+    staging:
+      database_url: postgres://migrator@db-staging/crm
+    prod:
+      database_url: service=crm-prod
+      protected: true
+      migrations_dir: ./migrations
+
+A profile's values count as if they were given where the profile was chosen: --profile
+prod wins over DATABASE_URL, CRMCTL_PROFILE=prod does too, "profile: prod" in the file does
+not. A protected profile wants its name typed before a change, or --confirm-profile NAME.
+The names of profiles are lower-case.
+
+crmctl local start writes the profile local into profiles.d beside the user's file.
+
+Keys: database_url, profile, expect_database, migrations_dir, concurrency, lock_timeout,
+statement_timeout, timeout, retention, output, color, utc, pg_bin. An unknown key is an
+error. So is a file that others can write: it decides which database is worked on.
+
+crmctl config show --origin says of every value where it came from.
+`
+
+func exitCodesTopic() string {
+	var b strings.Builder
+	b.WriteString("Exit codes\n\n")
+	for _, t := range exitTexts() {
+		fmt.Fprintf(&b, "  %-4d %s\n", t.code, t.text)
+	}
+	return b.String()
+}
