@@ -1,5 +1,7 @@
 package csvfile
 
+import "fmt"
+
 // Problem says what keeps a record from being used.
 type Problem int
 
@@ -12,7 +14,30 @@ const (
 	LongCell            // a cell is over Limits.Cell
 	LongRow             // the row is over Limits.Row; Raw holds only its beginning
 	ManyColumns         // the row has more columns than Limits.Columns
+	NotUTF8             // some text is not valid in the file's encoding
+	NUL                 // some text holds a NUL, which no database stores
 )
+
+// describe says in words what is wrong.
+func (p Problem) describe(l Limits) string {
+	switch p {
+	case BadQuotes:
+		return "text follows a closing quote"
+	case OpenQuote:
+		return "a quote is never closed"
+	case LongCell:
+		return "a cell is longer than " + byteSize(l.Cell)
+	case LongRow:
+		return "it is longer than " + byteSize(l.Row)
+	case ManyColumns:
+		return fmt.Sprintf("it has more than %d columns", l.Columns)
+	case NotUTF8:
+		return "it is not valid text in the file's encoding"
+	case NUL:
+		return "it holds a NUL"
+	}
+	return ""
+}
 
 // Record is one row. It is valid until the next call of Next.
 type Record struct {
