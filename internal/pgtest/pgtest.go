@@ -73,6 +73,7 @@ func startServer() (dsn string, err error) {
 	defer cancel()
 	shared.server, err = localpg.Start(ctx, localpg.Options{
 		Ephemeral: true,
+		Root:      temporaryRoot(),
 		BinDir:    os.Getenv("CRMCTL_PG_BIN"),
 	})
 	if err != nil {
@@ -108,7 +109,11 @@ func create(t testing.TB, template string) string {
 	server := Server(t)
 	name := "crmctl_test_" + strings.ToLower(rand.Text()[:12])
 	err := onServer(server, func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "create database "+quoted(name)+" template "+quoted(template))
+		sql := "create database " + quoted(name) + " template " + quoted(template)
+		if copiesFiles(conn) {
+			sql += " strategy file_copy"
+		}
+		_, err := conn.Exec(ctx, sql)
 		return err
 	})
 	if err != nil {
@@ -124,6 +129,15 @@ func create(t testing.TB, template string) string {
 		}
 	})
 	return onDatabase(server, name)
+}
+
+// copiesFiles tells whether to ask for the way to copy a database that takes two
+// checkpoints. They cost nothing on our own server, which does not flush to the
+// disk, and this way is three times as fast there. Before PostgreSQL 15 there is no
+// other.
+func copiesFiles(conn *pgx.Conn) bool {
+	major, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
+	return shared.server != nil && major != "14"
 }
 
 // ensureTemplate makes the template unless it is there. An advisory lock lets one
