@@ -44,7 +44,8 @@ func (p *Pipeline) Script(script []Statement) {
 	}
 }
 
-// Query adds a query; read gets its rows and need not close them.
+// Query adds a query; read gets its rows, or their error, and need not
+// close them.
 func (p *Pipeline) Query(read func(pgx.Rows) error, sql string, args ...any) {
 	p.add(Statement{SQL: sql}, read, args)
 }
@@ -97,17 +98,10 @@ func (s step) readFrom(results pgx.BatchResults) error {
 		_, err := results.Exec()
 		return err
 	}
-	rows, err := results.Query()
-	if err != nil {
-		return err
-	}
+	// A failed query's rows carry its error, which read meets and may explain.
+	rows, _ := results.Query()
 	defer rows.Close()
 	if err := s.read(rows); err != nil {
-		// The server's own error explains more than the reader's.
-		rows.Close()
-		if rows.Err() != nil {
-			return rows.Err()
-		}
 		return err
 	}
 	rows.Close()

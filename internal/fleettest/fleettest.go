@@ -1,0 +1,179 @@
+// Package fleettest makes registries and tenants for tests: what pgtest is to a
+// database, this is to a fleet. It is never imported by code that is not a test.
+package fleettest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/migrations"
+)
+
+// Fleet is a database with a registry.
+type Fleet struct {
+	DSN string
+}
+
+// New returns a fresh database with the registry at its head and no tenant.
+func New(t testing.TB) *Fleet {
+	t.Helper()
+	plan := Plan(t, migrations.Public())
+	var key strings.Builder
+	for _, m := range plan.Migrations {
+		fmt.Fprintln(&key, m.File, m.Checksum)
+	}
+	dsn := pgtest.FromTemplate(t, key.String(), func(ctx context.Context, given *pgx.Conn) error {
+		// The program's own connections are in exec mode, which pipelines need.
+		conn, err := (&Fleet{DSN: given.Config().ConnString()}).Dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		_, err = plan.ApplyPublic(ctx, conn, migrate.ApplyOptions{})
+		return err
+	})
+	return &Fleet{DSN: dsn}
+}
+
+// Plan compiles migration files.
+func Plan(t testing.TB, fsys fs.FS) *migrate.Plan {
+	t.Helper()
+	plan, err := migrate.Compile(context.Background(), fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// TenantPlan is the plan of the tenant migrations that crmctl ships, up to and
+// including a version, or to the head for 0.
+func TenantPlan(t testing.TB, version int64) *migrate.Plan {
+	t.Helper()
+	plan := Plan(t, migrations.Tenant())
+	if version == 0 {
+		return plan
+	}
+	to, err := plan.To(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// Files makes a file system of migration files, "-- +goose Up" put before texts
+// that lack it.
+func Files(files map[string]string) fs.FS {
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		if !strings.Contains(text, "+goose Up") {
+			text = "-- +goose Up\n" + text
+		}
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return fsys
+}
+
+// Connect opens a connection that ends with the test.
+func (f *Fleet) Connect(t testing.TB) *pgx.Conn {
+	t.Helper()
+	conn, err := f.Dial(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// Dial opens a connection as the program does.
+func (f *Fleet) Dial(ctx context.Context) (*pgx.Conn, error) {
+	cfg, err := db.ParseConfig(f.DSN)
+	if err != nil {
+		return nil, err
+	}
+	return db.Connect(ctx, cfg)
+}
+
+// Create makes tenants at the plan's head.
+func (f *Fleet) Create(t testing.TB, plan *migrate.Plan, slugs ...string) []migrate.Tenant {
+	t.Helper()
+	script, err := plan.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	specs := make([]tenant.Spec, len(slugs))
+	for i, s := range slugs {
+		specs[i] = tenant.Spec{Slug: s}
+	}
+	created, results, err := tenant.CreateMany(context.Background(), f.Dial, specs, tenant.CreateOptions{
+		Template: tenant.Template{Script: script, Version: plan.Head()}, Actor: "test", LockTimeout: 5 * time.Second,
+	}, false, fleet.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]migrate.Tenant, len(slugs))
+	for i, r := range results {
+		if r.State != fleet.Done {
+			t.Fatalf("create %s: %v", slugs[i], r.Err)
+		}
+		c := created[i].Tenant
+		out[i] = migrate.Tenant{ID: c.ID, Slug: c.Slug, Schema: c.Schema, Version: c.Version}
+	}
+	return out
+}
+
+// Scan runs a query for one row and scans it.
+func (f *Fleet) Scan(t testing.TB, dest []any, sql string, args ...any) {
+	t.Helper()
+	conn, err := f.Dial(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if err := conn.QueryRow(context.Background(), sql, args...).Scan(dest...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Int runs a query for one number.
+func (f *Fleet) Int(t testing.TB, sql string, args ...any) int64 {
+	t.Helper()
+	var n int64
+	f.Scan(t, []any{&n}, sql, args...)
+	return n
+}
+
+// Exec runs statements one after another.
+func (f *Fleet) Exec(t testing.TB, statements ...string) {
+	t.Helper()
+	conn, err := f.Dial(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for _, sql := range statements {
+		if _, err := conn.Exec(context.Background(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
+
+// Names returns n slugs, t0001 and so on.
+func Names(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("t%04d", i+1)
+	}
+	return out
+}
