@@ -47,7 +47,7 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	}
 	instance := opts.instance()
 	instance.StartTimeout = opts.wait
-	instance.Observe = func(s localpg.Step) { f.note("%s …", string(s)) }
+	instance.Observe = func(s localpg.Step) { f.note("%s ...", string(s)) }
 	server, err := localpg.Start(ctx, instance)
 	if err != nil {
 		return localError(err)

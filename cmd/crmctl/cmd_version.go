@@ -66,8 +66,7 @@ func runVersion(_ context.Context, f *factory) error {
 	})
 }
 
-// readVersion takes what the linker was told, and otherwise what the Go command
-// wrote into the binary.
+// readVersion takes what the linker was told first.
 func readVersion() versionInfo {
 	info := versionInfo{
 		Version:    version,
@@ -77,11 +76,21 @@ func readVersion() versionInfo {
 		Platform:   runtime.GOOS + "/" + runtime.GOARCH,
 		Migrations: builtInHeads(),
 	}
+	info.fillIn()
+	if info.Version == "" {
+		info.Version = "dev"
+	}
+	return info
+}
+
+// fillIn takes what is still missing from what the Go command wrote into the
+// binary.
+func (info *versionInfo) fillIn() {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
-		return info
+		return
 	}
-	if info.Version == "" {
+	if info.Version == "" && build.Main.Version != "(devel)" {
 		info.Version = build.Main.Version
 	}
 	for _, s := range build.Settings {
@@ -94,7 +103,6 @@ func readVersion() versionInfo {
 			info.Modified = s.Value == "true"
 		}
 	}
-	return info
 }
 
 // buildVersion returns the version alone.

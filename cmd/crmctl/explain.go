@@ -14,7 +14,7 @@ func explain(err error) []hint {
 	}
 	switch db.SQLState(err) {
 	case db.CodeInsufficientPrivilege:
-		return []hint{{"the role lacks a right; as its owner", "grant create on database … to …  (crmctl help environment)"}}
+		return []hint{{"the role lacks a right; as its owner", "grant create on database DATABASE to ROLE"}}
 	case db.CodeReadOnlyTransaction:
 		return []hint{{"this is a read-only replica", "point DATABASE_URL at the primary"}}
 	case "28P01", "28000":

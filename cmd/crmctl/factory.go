@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,7 @@ type factory struct {
 	started    bool           // its RunE was reached
 	usageErr   error          // found while showing help
 	release    func()         // frees what --timeout holds
+	progress   atomic.Pointer[progress]
 }
 
 func newFactory(s *streams, in *interrupts) *factory {
@@ -97,18 +99,29 @@ func (f *factory) target() (db.Target, error) {
 // context. Whoever does not call it is cancelled by the first.
 func (f *factory) drain() <-chan struct{} { return f.interrupts.drain() }
 
-// note prints a line on stderr, unless --quiet is given.
+// note prints a line on stderr, unless --quiet is given. Whatever comes from
+// outside goes through visible first.
 func (f *factory) note(format string, args ...any) {
 	if !f.flags.quiet {
-		fmt.Fprintf(f.io.Err, format+"\n", args...)
+		f.say(format, args...)
 	}
 }
 
 // verbose prints a line on stderr when --verbose is given.
 func (f *factory) verbose(format string, args ...any) {
 	if f.flags.verbose || f.flags.debug {
-		fmt.Fprintf(f.io.Err, format+"\n", args...)
+		f.say(format, args...)
 	}
+}
+
+// say prints a line on stderr, above a bar that is there.
+func (f *factory) say(format string, args ...any) {
+	text := f.redact(fmt.Sprintf(format+"\n", args...))
+	if p := f.progress.Load(); p != nil {
+		p.write(text)
+		return
+	}
+	fmt.Fprint(f.io.Err, text)
 }
 
 // redact hides every known secret in a text.

@@ -12,10 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const (
-	annotationExits = "exit-codes"
-	helpWidth       = 100
-)
+const annotationExits = "exit-codes"
 
 // documentExits lists in a command's help the exit codes it may end with,
 // beside those of every command (0, 1, 64, 130).
@@ -40,6 +37,8 @@ func (f *factory) showHelp(cmd *cobra.Command, _ []string) {
 	switch {
 	case !cmd.HasParent():
 		writeRootHelp(w, cmd)
+	case cmd.Name() == topicFlags && !cmd.Runnable():
+		writeFlagsTopic(w, cmd.Root())
 	case cmd.IsAdditionalHelpTopicCommand():
 		fmt.Fprintln(w, strings.TrimSpace(cmd.Long))
 	default:
@@ -93,14 +92,14 @@ func contents(cmd *cobra.Command) string {
 }
 
 func writeCommandHelp(w io.Writer, cmd *cobra.Command) {
+	if cmd.HasExample() {
+		fmt.Fprintf(w, "%s\n\n", indentExamples(cmd.Example))
+	}
 	text := cmd.Long
 	if text == "" {
-		text = cmd.Short + "."
+		text = cmd.CommandPath() + ": " + cmd.Short + "."
 	}
 	fmt.Fprintln(w, strings.TrimSpace(text))
-	if cmd.HasExample() {
-		fmt.Fprintf(w, "\nExamples\n%s\n", indentExamples(cmd.Example))
-	}
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprint(w, "\nCommands\n")
 		for _, sub := range cmd.Commands() {
@@ -111,13 +110,13 @@ func writeCommandHelp(w io.Writer, cmd *cobra.Command) {
 	} else {
 		fmt.Fprintf(w, "\nUsage\n  %s\n", cmd.UseLine())
 	}
-	if cmd.HasAvailableLocalFlags() {
+	if own := cmd.LocalNonPersistentFlags(); hasFlags(own) {
 		fmt.Fprint(w, "\nFlags\n")
-		writeFlags(w, cmd.LocalFlags())
+		writeFlags(w, own)
 	}
 	writeExitCodes(w, cmd)
 	if cmd.HasAvailableInheritedFlags() {
-		fmt.Fprint(w, "\nFlags of every command: --database-url, --profile, -o, -q, -v, --yes, …  (crmctl help flags)\n")
+		fmt.Fprint(w, "\nFlags of every command: --database-url, --profile, -o, -q, -v, --yes, ...  (crmctl help flags)\n")
 	}
 }
 
@@ -131,8 +130,39 @@ func indentExamples(text string) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
+// hasFlags tells whether a set has more than --help.
+func hasFlags(fs *pflag.FlagSet) bool {
+	found := false
+	fs.VisitAll(func(flag *pflag.Flag) { found = found || (!flag.Hidden && flag.Name != "help") })
+	return found
+}
+
+// writeFlags prints the flags of a set, one a line, with their defaults.
 func writeFlags(w io.Writer, fs *pflag.FlagSet) {
-	fmt.Fprintln(w, strings.TrimRight(fs.FlagUsagesWrapped(helpWidth), "\n"))
+	type line struct{ left, right string }
+	var lines []line
+	width := 0
+	fs.VisitAll(func(flag *pflag.Flag) {
+		if flag.Hidden || flag.Name == "help" || flag.Name == "version" {
+			return
+		}
+		value, usage := pflag.UnquoteUsage(flag)
+		left := "    --" + flag.Name
+		if flag.Shorthand != "" {
+			left = "-" + flag.Shorthand + ", --" + flag.Name
+		}
+		if value != "" && flag.Value.Type() != "bool" {
+			left += " " + value
+		}
+		if d := flag.DefValue; d != "" && d != "0" && d != "false" && d != "[]" {
+			usage += " (default: " + d + ")"
+		}
+		lines = append(lines, line{left, usage})
+		width = max(width, len(left))
+	})
+	for _, l := range lines {
+		fmt.Fprintf(w, "  %-*s  %s\n", width, l.left, l.right)
+	}
 }
 
 func writeExitCodes(w io.Writer, cmd *cobra.Command) {

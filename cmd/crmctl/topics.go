@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,28 +10,21 @@ import (
 	"github.com/crmctl/crmctl/internal/config"
 )
 
+const topicFlags = "flags"
+
 // helpTopics returns what `crmctl help TOPIC` knows beside the commands.
 func helpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		topic("environment", "variables that crmctl reads", environmentTopic()),
 		topic("configuration", "the configuration file and its profiles", configurationTopic),
 		topic("exit-codes", "what the exit codes mean", exitCodesTopic()),
-		topic("flags", "the flags of every command", ""),
+		topic(topicFlags, "the flags of every command", ""),
 	}
 }
 
 // topic makes a command that cannot be run, which cobra takes for a help topic.
 func topic(name, short, long string) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: short, Long: long}
-	if name == "flags" {
-		cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-			w := cmd.OutOrStdout()
-			fmt.Fprint(w, "Flags of every command\n\n")
-			writeFlags(w, cmd.Root().PersistentFlags())
-			fmt.Fprint(w, "\nA flag wins over the environment, the environment over a file, a file over the default.\n")
-		})
-	}
-	return cmd
+	return &cobra.Command{Use: name, Short: short, Long: long}
 }
 
 func environmentTopic() string {
@@ -113,4 +107,11 @@ func exitCodesTopic() string {
 		fmt.Fprintf(&b, "  %-4d %s\n", t.code, t.text)
 	}
 	return b.String()
+}
+
+// writeFlagsTopic is made when it is asked for: the flags belong to the root.
+func writeFlagsTopic(w io.Writer, root *cobra.Command) {
+	fmt.Fprint(w, "Flags of every command\n\n")
+	writeFlags(w, root.PersistentFlags())
+	fmt.Fprint(w, "\nA flag wins over the environment, the environment over a file, a file over the default.\n")
 }

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// onGitHub tells whether a GitHub workflow runs the command. Its log knows
+// commands of its own: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+func (f *factory) onGitHub() bool { return f.io.env("GITHUB_ACTIONS") == "true" }
+
+// group folds the lines until the returned function is called, where GitHub
+// shows them; elsewhere it prints nothing.
+func (f *factory) group(title string) (end func()) {
+	if !f.onGitHub() {
+		return func() {}
+	}
+	fmt.Fprintln(f.io.Err, "::group::"+escapeAnnotation(title))
+	return func() { fmt.Fprintln(f.io.Err, "::endgroup::") }
+}
+
+// escapeAnnotation keeps a text on one line: it could start a command of its
+// own otherwise.
+func escapeAnnotation(s string) string {
+	return visible(strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s))
+}

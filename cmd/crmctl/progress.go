@@ -1,0 +1,328 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+	"github.com/schollz/progressbar/v3"
+)
+
+const (
+	frameInterval = 100 * time.Millisecond // of the bar
+	checkInterval = time.Second            // off a terminal
+	lineInterval  = 10 * time.Second       // between two lines off a terminal …
+	linePercent   = 5                      // … unless so much more is done
+	barWidth      = 33
+	minBarWidth   = 10
+	eraseBelow    = "\x1b[J"
+)
+
+// progressOptions describe a piece of work.
+type progressOptions struct {
+	verb  string // begins each line off a terminal: "migrate"
+	tags  string // follows it: "run=42"
+	total int64  // 0 when nobody knows
+	bytes bool   // what is counted are bytes
+
+	// rate returns how fast it goes when that is not what is counted: "54,100
+	// rows/s". Nil takes the count.
+	rate func() string
+	// status returns the second line on a terminal: "ok 3,101   failed 1".
+	status func() string
+	// fields returns more of a line off a terminal: "ok=1799 failed=1".
+	fields func() string
+}
+
+// progress shows on stderr how far a piece of work is: a bar on a terminal, a
+// line now and then elsewhere, nothing with --quiet. Its methods may be called
+// by many goroutines at once. They are cheap: drawing happens in a goroutine of
+// its own.
+type progress struct {
+	o       progressOptions
+	f       *factory
+	w       io.Writer
+	bar     *progressbar.ProgressBar // nil off a terminal
+	quiet   bool
+	start   time.Time
+	count   atomic.Int64
+	stop    chan struct{}
+	stopped sync.WaitGroup
+	once    sync.Once
+
+	mu          sync.Mutex // guards what follows, and writing
+	drawn       bool
+	lastLine    time.Time
+	lastPercent int64
+	lines       int
+	rates       rateMeter
+}
+
+// newProgress begins to show the progress of a piece of work; finish ends it.
+func (f *factory) newProgress(o progressOptions) *progress {
+	p := f.makeProgress(o)
+	interval := checkInterval
+	if p.bar != nil {
+		interval = frameInterval
+	}
+	if !p.quiet {
+		p.stopped.Go(func() {
+			ticker := time.NewTicker(interval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ticker.C:
+					p.tick()
+				case <-p.stop:
+					return
+				}
+			}
+		})
+	}
+	f.progress.Store(p)
+	return p
+}
+
+func (f *factory) makeProgress(o progressOptions) *progress {
+	now := f.now()
+	p := &progress{o: o, f: f, w: f.io.Err, quiet: f.flags.quiet, start: now, lastLine: now, stop: make(chan struct{})}
+	p.rates.start(now)
+	if f.io.ErrTerminal && !f.io.dumb() && !p.quiet {
+		p.bar = newBar(o.total, f.io.unicode(), f.barWidth())
+	}
+	return p
+}
+
+func (f *factory) barWidth() int {
+	const besides = 60 // columns that the numbers take
+	return min(barWidth, max(minBarWidth, f.io.Width()-besides))
+}
+
+// newBar makes a bar that draws into its own string, from which the frames are
+// taken: it shares the terminal with other lines.
+func newBar(total int64, unicode bool, width int) *progressbar.ProgressBar {
+	theme := progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}
+	spinner := 9
+	if unicode {
+		theme = progressbar.Theme{Saucer: "█", SaucerPadding: " "}
+		spinner = 14
+	}
+	if total <= 0 {
+		total = -1
+	}
+	return progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(io.Discard),
+		progressbar.OptionSetTheme(theme),
+		progressbar.OptionSpinnerType(spinner),
+		progressbar.OptionSetSpinnerChangeInterval(0),
+		progressbar.OptionSetWidth(width),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionShowDescriptionAtLineEnd(),
+	)
+}
+
+// add counts n more.
+func (p *progress) add(n int64) { p.count.Add(n) }
+
+// set counts n in all.
+func (p *progress) set(n int64) { p.count.Store(n) }
+
+// event prints a line of its own, above the bar on a terminal and with the time
+// elsewhere. With --quiet it says nothing.
+func (p *progress) event(format string, args ...any) {
+	if !p.quiet {
+		p.print(fmt.Sprintf(format, args...))
+	}
+}
+
+// failure prints a line like event, whatever --quiet says, and as an error
+// annotation where GitHub runs the command.
+func (p *progress) failure(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if p.f.onGitHub() {
+		p.write("::error::" + escapeAnnotation(p.f.redact(text)) + "\n")
+		return
+	}
+	p.print(text)
+}
+
+func (p *progress) print(text string) {
+	text = visible(p.f.redact(text))
+	if p.bar == nil {
+		text = p.prefix() + " " + text
+	}
+	p.write(text + "\n")
+}
+
+// write puts whole lines where the bar is; the next frame draws it again below.
+func (p *progress) write(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.eraseLocked()
+	_, _ = io.WriteString(p.w, text) // nobody is left to tell when stderr is gone
+}
+
+func (p *progress) eraseLocked() {
+	if p.drawn {
+		_, _ = io.WriteString(p.w, "\r"+eraseBelow)
+		p.drawn = false
+	}
+}
+
+// finish takes the bar off the terminal, so that the summary stands alone. It
+// may be called more than once.
+func (p *progress) finish() {
+	p.once.Do(func() {
+		close(p.stop)
+		p.stopped.Wait()
+		p.f.progress.CompareAndSwap(p, nil)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.eraseLocked()
+		if p.bar == nil && p.lines > 0 {
+			p.lineLocked(p.f.now())
+		}
+	})
+}
+
+// tick draws a frame, or prints a line when it is time for one.
+func (p *progress) tick() {
+	now := p.f.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rates.observe(now, p.count.Load())
+	if p.bar != nil {
+		p.drawLocked()
+		return
+	}
+	if percent := p.percent(); now.Sub(p.lastLine) >= lineInterval || percent-p.lastPercent >= linePercent {
+		p.lastLine, p.lastPercent = now, percent
+		p.lineLocked(now)
+	}
+}
+
+func (p *progress) percent() int64 {
+	if p.o.total <= 0 {
+		return 0
+	}
+	return min(p.count.Load(), p.o.total) * 100 / p.o.total
+}
+
+// drawLocked draws one frame in one write and leaves the cursor where it
+// began.
+func (p *progress) drawLocked() {
+	width := p.f.io.Width() - 1
+	frame := "\r" + p.f.cutPlain(p.barLine(), width) + eraseBelow
+	if p.o.status != nil {
+		if text := visible(p.o.status()); text != "" {
+			frame += "\n" + p.f.cutPlain(text, width) + "\x1b[1A"
+		}
+	}
+	p.drawn = true
+	_, _ = io.WriteString(p.w, frame+"\r")
+}
+
+func (p *progress) barLine() string {
+	n := p.count.Load()
+	parts := []string{p.amount(n)}
+	if rate := p.rate(); rate != "" {
+		parts = append(parts, rate)
+	}
+	if left, ok := p.left(n); ok {
+		parts = append(parts, strings.ReplaceAll(humanDuration(left), " ", "")+" left")
+	}
+	if p.o.total > 0 {
+		n = min(n, p.o.total)
+	}
+	_ = p.bar.Set64(n) // cannot exceed the total
+	p.bar.Describe(strings.Join(parts, "   "))
+	return strings.TrimRight(strings.TrimLeft(p.bar.String(), "\r"), " ")
+}
+
+// amount returns "3,104 / 4,812" or "182 MB / 254 MB".
+func (p *progress) amount(n int64) string {
+	show := humanCount
+	if p.o.bytes {
+		show = humanSize
+	}
+	if p.o.total > 0 {
+		return show(n) + " / " + show(p.o.total)
+	}
+	return show(n)
+}
+
+func (p *progress) rate() string {
+	if p.o.rate != nil {
+		return p.o.rate()
+	}
+	perSecond := p.rates.perSecond()
+	switch {
+	case perSecond <= 0:
+		return ""
+	case p.o.bytes:
+		return humanSize(int64(perSecond)) + "/s"
+	case perSecond < 10:
+		return fmt.Sprintf("%.1f/s", perSecond)
+	}
+	return humanCount(int64(perSecond)) + "/s"
+}
+
+func (p *progress) left(n int64) (time.Duration, bool) {
+	perSecond := p.rates.perSecond()
+	if p.o.total <= n || perSecond <= 0 {
+		return 0, false
+	}
+	left := time.Duration(float64(p.o.total-n) / perSecond * float64(time.Second))
+	return left.Round(time.Second), left < 100*24*time.Hour
+}
+
+// prefix begins a line off a terminal: "2026-11-23T20:15:04Z migrate run=42".
+func (p *progress) prefix() string {
+	text := p.f.now().UTC().Format(time.RFC3339) + " " + p.o.verb
+	if p.o.tags != "" {
+		text += " " + p.o.tags
+	}
+	return text
+}
+
+// lineLocked prints "2026-11-23T20:15:04Z migrate run=42 done=1800/4812 …".
+func (p *progress) lineLocked(now time.Time) {
+	p.lines++
+	n := p.count.Load()
+	name := "done"
+	if p.o.bytes {
+		name = "bytes"
+	}
+	line := fmt.Sprintf("%s %s=%d", p.prefix(), name, n)
+	if p.o.total > 0 {
+		line += fmt.Sprintf("/%d", p.o.total)
+	}
+	if p.o.fields != nil {
+		line += " " + visible(p.o.fields())
+	}
+	rate := p.rate()
+	if rate == "" {
+		if seconds := now.Sub(p.start).Seconds(); seconds > 0 {
+			rate = humanCount(int64(float64(n)/seconds)) + "/s"
+		}
+	}
+	line += " rate=" + strings.NewReplacer(" ", "", ",", "").Replace(rate)
+	if left, ok := p.left(n); ok {
+		line += " eta=" + left.String()
+	}
+	_, _ = io.WriteString(p.w, line+"\n")
+}
+
+// cutPlain shortens a line to the width of the terminal.
+func (f *factory) cutPlain(s string, width int) string {
+	if twwidth.Width(s) <= width {
+		return s
+	}
+	p := printer{unicode: f.io.unicode()}
+	return p.cut(s, width)
+}
