@@ -58,7 +58,9 @@ func TestInTxSetsAndForgets(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Empty(t))
 	exec(t, conn, "create schema tenant_acme", "create table tenant_acme.c (x int)", "create role crmctl_tx_test nologin")
-	t.Cleanup(func() { _, _ = conn.Exec(context.Background(), "drop owned by crmctl_tx_test; drop role crmctl_tx_test") })
+	t.Cleanup(func() {
+		_, _ = conn.Exec(context.Background(), "drop owned by crmctl_tx_test; drop role crmctl_tx_test")
+	})
 	// The server may have it off by itself.
 	exec(t, conn, "set synchronous_commit = on")
 	before := value(t, conn, "show search_path")

@@ -64,10 +64,7 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptio
 		return change, db.Rollback(ctx, conn)
 	}
 	var run db.Pipeline
-	for _, m := range change.Applied {
-		run.Script(m.Up)
-		run.Exec(versionRow(m.Version))
-	}
+	tenantVersions.queue(&run, change.Applied)
 	run.AssertSchema(t.Schema)
 	run.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, t.ID, change.To)
 	run.Exec("commit")
@@ -92,7 +89,7 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 	open.Query(func(rows pgx.Rows) (err error) {
 		applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 		return err
-	}, selectVersions)
+	}, tenantVersions.selectApplied())
 	err := open.Run(ctx, conn)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable && alive:
@@ -105,6 +102,15 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 	return applied, nil
 }
 
+// queue adds migrations and their version rows.
+func (v versionTable) queue(p *db.Pipeline, migrations []*Migration) {
+	for _, m := range migrations {
+		p.Script(m.Up)
+		p.Script([]db.Statement{v.row(m.Version)})
+	}
+}
+
+// change says what a schema with the given applied versions lacks.
 func (p *Plan) change(applied []int64) (Change, error) {
 	current := int64(0)
 	for _, v := range applied {

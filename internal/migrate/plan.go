@@ -104,17 +104,13 @@ func (p *Plan) Pending(applied []int64) ([]*Migration, error) {
 // version table, every migration, and a version row each. It fails for a plan
 // with a migration that cannot run in a transaction.
 func (p *Plan) Build() ([]db.Statement, error) {
-	script := []db.Statement{
-		{SQL: createVersionTable},
-		{SQL: versionTableIdentity},
-		{SQL: versionRow(0)},
-	}
+	script := tenantVersions.create()
 	for _, m := range p.Migrations {
 		if !m.Transactional {
 			return nil, &NoTransactionError{Migration: m}
 		}
 		script = append(script, m.Up...)
-		script = append(script, db.Statement{SQL: versionRow(m.Version), File: m.File})
+		script = append(script, tenantVersions.row(m.Version))
 	}
 	return script, nil
 }
@@ -127,23 +123,38 @@ func (e *NoTransactionError) Error() string {
 	return e.Migration.File + " is marked NO TRANSACTION and cannot run together with others"
 }
 
-// The version table has the columns that goose reads and writes, in goose's
-// meaning, but neither an identity (a distributed engine cannot take it back)
-// nor an index (a table of few rows does without, and each index costs a
-// provisioning an fsync). id only orders the rows; microseconds since 1970 do
-// that as well as a sequence. The replica identity lets logical replication
-// carry deletes without a primary key.
+// versionTable is the name of a table of versions in the current schema. It has
+// the columns that goose reads and writes, in goose's meaning, but neither an
+// identity (a distributed engine cannot take it back) nor an index (a table of
+// few rows does without, and each index costs a provisioning an fsync). id only
+// orders the rows; microseconds since 1970 do that as well as a sequence. The
+// replica identity lets logical replication carry deletes without a primary key.
+type versionTable string
+
 const (
-	createVersionTable = `create table goose_db_version (
+	tenantVersions versionTable = "goose_db_version"
+	// The registry shares public with whatever else lives there, so its
+	// versions must not be taken for those of an application's own migrations.
+	publicVersions versionTable = "crmctl_db_version"
+)
+
+func (v versionTable) create() []db.Statement {
+	return []db.Statement{
+		{SQL: `create table ` + string(v) + ` (
     id         bigint    not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
     version_id bigint    not null,
     is_applied boolean   not null,
     tstamp     timestamp not null default now()
-)`
-	versionTableIdentity = `alter table goose_db_version replica identity full`
-	selectVersions       = `select version_id from goose_db_version where is_applied order by id`
-)
+)`},
+		{SQL: `alter table ` + string(v) + ` replica identity full`},
+		v.row(0),
+	}
+}
 
-func versionRow(version int64) string {
-	return fmt.Sprintf("insert into goose_db_version (version_id, is_applied) values (%d, true)", version)
+func (v versionTable) row(version int64) db.Statement {
+	return db.Statement{SQL: fmt.Sprintf("insert into %s (version_id, is_applied) values (%d, true)", v, version)}
+}
+
+func (v versionTable) selectApplied() string {
+	return "select version_id from " + string(v) + " where is_applied order by id"
 }

@@ -35,7 +35,7 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	open.Exec(`select pg_catalog.set_config('lock_timeout', '` + publicLockWait + `', true)`)
 	open.Exec(`select pg_catalog.pg_advisory_xact_lock($1)`, db.LockKey(db.Public))
 	open.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
-	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass('public.goose_db_version')::text`)
+	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::text`, `public.`+string(publicVersions))
 	if err := open.Run(ctx, conn); err != nil {
 		return Change{}, err
 	}
@@ -44,15 +44,13 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		applied []int64
 	)
 	if table == nil {
-		run.Exec(createVersionTable)
-		run.Exec(versionTableIdentity)
-		run.Exec(versionRow(0))
+		run.Script(publicVersions.create())
 	} else {
 		var read db.Pipeline
 		read.Query(func(rows pgx.Rows) (err error) {
 			applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 			return err
-		}, selectVersions)
+		}, publicVersions.selectApplied())
 		if err := read.Run(ctx, conn); err != nil {
 			return Change{}, err
 		}
@@ -61,10 +59,7 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	if err != nil {
 		return Change{}, err
 	}
-	for _, m := range change.Applied {
-		run.Script(m.Up)
-		run.Exec(versionRow(m.Version))
-	}
+	publicVersions.queue(&run, change.Applied)
 	run.AssertSchema(db.Public)
 	run.Exec("commit")
 	return change, run.Run(ctx, conn)
@@ -76,11 +71,11 @@ func lockSetting(d time.Duration) string {
 
 // PublicVersion returns the version of the registry, 0 when there is none.
 func PublicVersion(ctx context.Context, q db.Querier) (int64, error) {
-	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass('public.goose_db_version') is not null`)
+	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass($1) is not null`, `public.`+string(publicVersions))
 	if err != nil || !exists[0] {
 		return 0, err
 	}
-	version, err := db.Select(ctx, q, pgx.RowTo[int64], `select coalesce(max(version_id), 0) from public.goose_db_version where is_applied`)
+	version, err := db.Select(ctx, q, pgx.RowTo[int64], `select coalesce(max(version_id), 0) from public.`+string(publicVersions)+` where is_applied`)
 	if err != nil {
 		return 0, err
 	}
