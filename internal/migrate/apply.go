@@ -64,8 +64,7 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptio
 		return change, db.Rollback(ctx, conn)
 	}
 	var run db.Pipeline
-	tenantVersions.queue(&run, change.Applied)
-	run.AssertSchema(t.Schema)
+	tenantVersions.queue(&run, t.Schema, change.Applied)
 	run.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, t.ID, change.To)
 	run.Exec("commit")
 	if err := run.Run(ctx, conn); err != nil {
@@ -102,10 +101,15 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 	return applied, nil
 }
 
-// queue adds migrations and their version rows.
-func (v versionTable) queue(p *db.Pipeline, migrations []*Migration) {
+// queue adds migrations and their version rows. The server itself asserts
+// between the two that no statement has left the schema: the rows would land in
+// another one's table.
+func (v versionTable) queue(p *db.Pipeline, schema db.Schema, migrations []*Migration) {
 	for _, m := range migrations {
 		p.Script(m.Up)
+	}
+	p.AssertSchema(schema)
+	for _, m := range migrations {
 		p.Script([]db.Statement{v.row(m.Version)})
 	}
 }

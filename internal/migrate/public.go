@@ -59,8 +59,7 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	if err != nil {
 		return Change{}, err
 	}
-	publicVersions.queue(&run, change.Applied)
-	run.AssertSchema(db.Public)
+	publicVersions.queue(&run, db.Public, change.Applied)
 	run.Exec("commit")
 	return change, run.Run(ctx, conn)
 }
