@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/config"
@@ -17,7 +18,7 @@ func (f *factory) report(err error) {
 	if err == nil || isSilent(err) {
 		return
 	}
-	for _, line := range errorLines(err, f.hasProfile("local")) {
+	for _, line := range f.errorLines(err) {
 		fmt.Fprintln(f.io.Err, f.redact(line))
 	}
 	if f.flags.debug {
@@ -27,9 +28,9 @@ func (f *factory) report(err error) {
 
 // errorLines returns the lines that are shown for an error: what failed and
 // why, then the next step.
-func errorLines(err error, hasLocal bool) []string {
+func (f *factory) errorLines(err error) []string {
 	if errors.Is(err, config.ErrNoDatabase) {
-		return noDatabase(hasLocal)
+		return noDatabase(f.hasProfile(localProfile("")))
 	}
 	var lines []string
 	for line := range strings.Lines("crmctl: " + err.Error()) {
@@ -39,7 +40,7 @@ func errorLines(err error, hasLocal bool) []string {
 		}
 		lines = append(lines, line)
 	}
-	hints := append(hintsOf(err), explain(err)...)
+	hints := append(hintsOf(err), f.explain(err)...)
 	room := max(1, maxErrorLines-min(len(hints), maxErrorLines-1))
 	if len(lines) > room {
 		lines = lines[:room]
@@ -69,15 +70,7 @@ func noDatabase(hasLocal bool) []string {
 
 func (f *factory) hasProfile(name string) bool {
 	cfg, err := f.config()
-	if err != nil {
-		return false
-	}
-	for _, p := range cfg.Profiles() {
-		if p == name {
-			return true
-		}
-	}
-	return false
+	return err == nil && slices.Contains(cfg.Profiles(), name)
 }
 
 // printChain prints each error of a tree on a line of its own, with its type.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // The exit codes are an interface: scripts depend on them. The texts are shown
@@ -58,6 +59,8 @@ func sentinelCodes() []struct {
 	}{
 		{config.ErrInvalid, exitUsage},
 		{config.ErrNoDatabase, exitUsage},
+		{tenant.ErrInvalidName, exitUsage},
+		{tenant.ErrNotFound, exitNoTenant},
 		{db.ErrUnreachable, exitUnreachable},
 		{db.ErrBusy, exitLocked},
 		{context.Canceled, exitInterrupted},

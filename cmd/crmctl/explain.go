@@ -2,15 +2,20 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // explain returns the next step for errors that come from the database,
 // whichever command met them.
-func explain(err error) []hint {
-	if errors.Is(err, db.ErrUnreachable) {
-		return []hint{{"where the address comes from", "crmctl config show --origin"}}
+func (f *factory) explain(err error) []hint {
+	switch {
+	case errors.Is(err, db.ErrUnreachable):
+		return []hint{f.explainUnreachable()}
+	case errors.Is(err, tenant.ErrNoRegistry):
+		return []hint{{"make it", "crmctl migrate public"}}
 	}
 	switch db.SQLState(err) {
 	case db.CodeInsufficientPrivilege:
@@ -23,4 +28,18 @@ func explain(err error) []hint {
 		return []hint{{"create it", "createdb NAME"}}
 	}
 	return nil
+}
+
+// explainUnreachable knows the private PostgreSQL, which is most often just not
+// running.
+func (f *factory) explainUnreachable() hint {
+	if cfg, err := f.config(); err == nil && cfg.DatabaseFromProfile() {
+		switch name, named := strings.CutPrefix(cfg.Profile, "local-"); {
+		case cfg.Profile == localProfile(""):
+			return hint{"start it", "crmctl local start"}
+		case named:
+			return hint{"start it", "crmctl local start --name " + name}
+		}
+	}
+	return hint{"where the address comes from", "crmctl config show --origin"}
 }

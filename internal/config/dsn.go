@@ -20,7 +20,33 @@ const minSecret = 4
 type DSN string
 
 // String returns the connection string with its passwords hidden.
-func (d DSN) String() string { return RedactText(string(d)) }
+func (d DSN) String() string {
+	text := string(d)
+	if from, to := d.urlPassword(); to > from {
+		text = text[:from] + hidden + text[to:]
+	}
+	return keyPassword.ReplaceAllString(text, "${1}"+hidden)
+}
+
+// urlPassword returns where the password of a URL begins and ends. In doubt
+// (somebody forgot to escape an @ or a / in it) it is taken to be long.
+func (d DSN) urlPassword() (from, to int) {
+	_, rest, isURL := strings.Cut(string(d), "://")
+	if !isURL {
+		return 0, 0
+	}
+	offset := len(d) - len(rest)
+	if u, err := url.Parse(string(d)); err == nil && u.User == nil {
+		// An @ of the query belongs to no password.
+		rest, _, _ = strings.Cut(rest, "?")
+	}
+	from = strings.IndexAny(rest, ":/?#@")
+	to = strings.LastIndexByte(rest, '@')
+	if from < 0 || rest[from] != ':' {
+		return 0, 0
+	}
+	return offset + from + 1, offset + to
+}
 
 // GoString is String: %#v must not show more than %v.
 func (d DSN) GoString() string { return d.String() }
@@ -46,27 +72,28 @@ func RedactText(s string) string {
 // passwords returns the secrets that d holds, as written and decoded. Some may
 // be empty.
 func (d DSN) passwords() []string {
-	if u, err := url.Parse(string(d)); err == nil && u.Scheme != "" {
-		var found []string
-		if u.User != nil {
-			p, _ := u.User.Password()
-			found = append(found, p, url.QueryEscape(p), url.PathEscape(p))
-		}
-		for _, key := range []string{"password", "sslpassword"} {
-			p := u.Query().Get(key)
-			found = append(found, p, url.QueryEscape(p), url.PathEscape(p))
-		}
-		return found
-	}
 	var found []string
-	for _, m := range urlPassword.FindAllStringSubmatch(string(d), -1) {
-		found = append(found, m[2])
+	if from, to := d.urlPassword(); to > from {
+		found = append(found, spellings(string(d)[from:to])...)
 	}
 	for _, m := range keyPassword.FindAllStringSubmatch(string(d), -1) {
 		unquoted := strings.TrimSuffix(strings.TrimPrefix(m[2], "'"), "'")
-		found = append(found, unquoted, strings.NewReplacer(`\'`, `'`, `\\`, `\`).Replace(unquoted))
+		found = append(found, strings.NewReplacer(`\'`, `'`, `\\`, `\`).Replace(unquoted))
+		found = append(found, spellings(unquoted)...)
 	}
 	return found
+}
+
+// spellings returns a secret as it was written and as a program may show it
+// after decoding.
+func spellings(s string) []string {
+	all := []string{s}
+	for _, decode := range []func(string) (string, error){url.PathUnescape, url.QueryUnescape} {
+		if decoded, err := decode(s); err == nil {
+			all = append(all, decoded, url.QueryEscape(decoded), url.PathEscape(decoded))
+		}
+	}
+	return all
 }
 
 // HasPassword tells whether the connection string itself holds a password.

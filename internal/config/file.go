@@ -133,7 +133,8 @@ func (c *Config) readFile(path string, parse func(path string, r io.Reader) (fil
 	if err != nil {
 		return file{}, invalidf("read configuration: %v", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
+	// A pipe is welcome: crmctl --config <(sops decrypt crmctl.yaml).
+	if info.IsDir() || info.Size() > maxFile {
 		return file{}, invalidf("%s is not a configuration file: it is a directory or too large", path)
 	}
 	if err := checkOwner(path, info); err != nil {

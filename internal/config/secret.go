@@ -41,6 +41,9 @@ func (c *Config) sortSecrets() {
 // the password of a connection string. It works on a nil Config too.
 func (c *Config) Redact(text string) string {
 	if c != nil {
+		if c.DatabaseURL != "" {
+			text = strings.ReplaceAll(text, string(c.DatabaseURL), c.DatabaseURL.String())
+		}
 		for _, s := range c.secrets {
 			text = strings.ReplaceAll(text, s, hidden)
 		}

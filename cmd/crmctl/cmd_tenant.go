@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+func newTenantCmd(f *factory) *cobra.Command {
+	f.listSlugs = func(ctx context.Context, prefix string) ([]string, error) {
+		conn, err := f.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		return tenant.Slugs(ctx, conn, prefix, completionLimit)
+	}
+	return newGroup("tenant", "provision, look at, delete and purge tenants",
+		newTenantCreateCmd(f, nil),
+		newTenantListCmd(f, nil),
+		newTenantShowCmd(f, nil),
+		newTenantDeleteCmd(f, nil),
+		newTenantUndeleteCmd(f, nil),
+		newTenantPurgeCmd(f, nil),
+	)
+}
+
+// completionLimit is how many names are offered: more than fit a screen help
+// nobody.
+const completionLimit = 500
+
+// tenantRecord is a tenant in JSON and YAML.
+type tenantRecord struct {
+	Tenant        string     `json:"tenant"`
+	DisplayName   string     `json:"display_name"`
+	Status        string     `json:"status"`
+	Schema        string     `json:"schema"`
+	SchemaVersion int64      `json:"schema_version"`
+	Behind        bool       `json:"behind"`
+	SizeBytes     *int64     `json:"size_bytes"`
+	Role          string     `json:"role,omitempty"`
+	ID            string     `json:"id"`
+	CreatedAt     time.Time  `json:"created_at"`
+	UpdatedAt     time.Time  `json:"updated_at"`
+	DeletedAt     *time.Time `json:"deleted_at"`
+	PurgeAfter    *time.Time `json:"purge_after"`
+}
+
+func recordOf(t tenant.Tenant, head int64, size *int64) tenantRecord {
+	r := tenantRecord{
+		Tenant: t.Slug, DisplayName: t.DisplayName, Status: string(t.Status), Schema: t.Schema.String(),
+		SchemaVersion: t.Version, Behind: isBehind(t, head), SizeBytes: size, Role: t.Role, ID: t.ID,
+		CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+	}
+	if t.DeletedAt != nil {
+		at := t.DeletedAt.UTC()
+		r.DeletedAt = &at
+	}
+	if t.PurgeAfter != nil {
+		at := t.PurgeAfter.UTC()
+		r.PurgeAfter = &at
+	}
+	return r
+}
+
+// isBehind tells whether a tenant lacks migrations it should have.
+func isBehind(t tenant.Tenant, head int64) bool {
+	return t.Status != tenant.Deleted && t.Version < head
+}
+
+func statusCell(s tenant.Status) any {
+	switch s {
+	case tenant.Suspended:
+		return styled{string(s), yellow}
+	case tenant.Deleted:
+		return styled{string(s), dim}
+	}
+	return string(s)
+}

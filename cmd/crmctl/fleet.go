@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/migrations"
+)
+
+// tenantPlan compiles the migrations of a tenant's schema: the built-in ones,
+// or those of --migrations-dir, in its directory "tenant" where it has one.
+func (f *factory) tenantPlan(ctx context.Context) (*migrate.Plan, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	source, where := migrations.Tenant(), "built in"
+	if dir := cfg.MigrationsDir; dir != "" {
+		if sub := filepath.Join(dir, "tenant"); isDir(sub) {
+			dir = sub
+		}
+		source, where = os.DirFS(dir), dir
+	}
+	plan, err := migrate.Compile(ctx, source)
+	switch {
+	case errors.Is(err, migrate.ErrNoMigrations), errors.Is(err, fs.ErrNotExist):
+		return nil, usagef("no migration files (like 00001_create_contacts.sql) in %s", where)
+	case err != nil:
+		return nil, withCode(fmt.Errorf("%s: %w", where, err), exitUsage)
+	}
+	return plan, nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// actor returns who runs the program, "alice@desk", for the audit and the
+// ledger.
+func (f *factory) actor() string {
+	name := f.io.env("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+// placed puts the database into an error about a tenant or the registry, since
+// the wrong database is the usual reason for both.
+func (f *factory) placed(err error) error {
+	target, targetErr := f.target()
+	if err == nil || targetErr != nil {
+		return err
+	}
+	var missing *tenant.NotFoundError
+	switch {
+	case errors.As(err, &missing):
+		text := fmt.Sprintf("no tenant %q in %s", missing.Slug, target.Place())
+		if missing.Similar != "" {
+			text += fmt.Sprintf("; did you mean %q?", missing.Similar)
+		}
+		return withCode(errors.New(text), exitNoTenant)
+	case errors.Is(err, tenant.ErrNoRegistry):
+		return withHint(fmt.Errorf("%s has no registry yet", target.Place()), "create it", "crmctl migrate public")
+	}
+	return err
+}
+
+// slugs turns the names somebody typed into slugs.
+func slugs(names []string) ([]string, error) {
+	out := make([]string, len(names))
+	for i, name := range names {
+		slug, err := tenant.Slug(name)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = slug
+	}
+	return out, nil
+}
+
+// partial returns the exit code of a run over several tenants.
+func partial(results []fleet.Result) int {
+	failed := 0
+	for _, r := range results {
+		if r.State != fleet.Done {
+			failed++
+		}
+	}
+	switch failed {
+	case 0:
+		return exitOK
+	case len(results):
+		return exitFailure
+	}
+	return exitPartial
+}
+
+// fleetProgress shows a run over tenants that reports by index.
+type fleetProgress struct {
+	bar  *progress
+	name func(i int) string
+}
+
+func (p fleetProgress) Started(int) {}
+
+func (p fleetProgress) Finished(i int, r fleet.Result) {
+	p.bar.add(1)
+	if r.State == fleet.Failed {
+		p.bar.failure("tenant=%s failed: %v", p.name(i), r.Err)
+	}
+}
+

@@ -1,0 +1,112 @@
+package config_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/crmctl/crmctl/internal/config"
+)
+
+func TestDSNHidesPassword(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ dsn, shown string }{
+		{"postgres://u:geheim@h:5432/db", "postgres://u:xxxxx@h:5432/db"},
+		{"postgresql://u:geheim%20x@h/db", "postgresql://u:xxxxx@h/db"},
+		{"postgres://u:ge@he@im@h/db", "postgres://u:xxxxx@h/db"},
+		{"postgres://u:geheim/x@h/db", "postgres://u:xxxxx@h/db"},
+		{"postgres://u:12/heim@h/db", "postgres://u:xxxxx@h/db"},
+		{"postgres://u:ge heim@h/db", "postgres://u:xxxxx@h/db"},
+		{"postgres://u:ge?heim@h/db", "postgres://u:xxxxx@h/db"},
+		{"postgres://:geheim@h/db", "postgres://:xxxxx@h/db"},
+		{"postgres://u@h/db?password=geheim&sslmode=disable", "postgres://u@h/db?password=xxxxx&sslmode=disable"},
+		{"postgres://u@h/db?sslpassword=geheim", "postgres://u@h/db?sslpassword=xxxxx"},
+		{"host=h user=u password=geheim dbname=d", "host=h user=u password=xxxxx dbname=d"},
+		{`host=h password='ge he\'im' dbname=d`, "host=h password=xxxxx dbname=d"},
+		{"password = geheim host=h", "password = xxxxx host=h"},
+		{"postgres://u@h:5432/db", "postgres://u@h:5432/db"},
+		{"service=crm-prod", "service=crm-prod"},
+		{"", ""},
+	}
+	for _, tt := range tests {
+		d := config.DSN(tt.dsn)
+		for _, got := range []string{d.String(), fmt.Sprint(d), fmt.Sprintf("%v %[1]s", d), fmt.Sprintf("%#v", d)} {
+			if !strings.Contains(got, tt.shown) || strings.Contains(got, "geheim") || strings.Contains(got, "he") && strings.Contains(got, "im") && tt.dsn != tt.shown {
+				t.Errorf("%s is shown as %s, want %s", tt.dsn, got, tt.shown)
+			}
+		}
+		if got, want := d.HasPassword(), tt.dsn != tt.shown; got != want {
+			t.Errorf("HasPassword(%s) = %v", tt.dsn, got)
+		}
+	}
+}
+
+func TestHasPasswordOfInnocent(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{"postgres://db1:5432/crm?application_name=a@b", "postgres://u:@h/db", "host=h passfile=/x", "host=h password=''"} {
+		if config.DSN(dsn).HasPassword() {
+			t.Errorf("%s is said to hold a password", dsn)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env = append(w.env, "DATABASE_URL=postgres://u:p%40ss-word@h/db", "PGPASSWORD=from-libpq")
+	c := w.mustLoad()
+	c.AddSecret("from-pgpass")
+	c.AddSecret("db") // too short to be looked for
+	for _, text := range []string{
+		"failed: p@ss-word", "failed: p%40ss-word", "failed: from-libpq", "failed: from-pgpass",
+		"cannot parse postgres://other:hidden-one@h/db", "password=hidden-one",
+	} {
+		got := c.Redact(text)
+		for _, secret := range []string{"ss-word", "from-", "hidden-one"} {
+			if strings.Contains(got, secret) {
+				t.Errorf("%q became %q", text, got)
+			}
+		}
+	}
+	if got := c.Redact("connect to db on h as u"); got != "connect to db on h as u" {
+		t.Errorf("innocent text became %q", got)
+	}
+	if got := (*config.Config)(nil).Redact("postgres://u:pw@h"); got != "postgres://u:xxxxx@h" {
+		t.Errorf("without a configuration: %q", got)
+	}
+}
+
+// A password that is the user's name too must not black out half a message.
+func TestRedactLeavesNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env = append(w.env, "DATABASE_URL=postgres://postgres:postgres@localhost/crm")
+	c := w.mustLoad()
+	if got, want := c.Redact("crm on localhost as postgres"), "crm on localhost as postgres"; got != want {
+		t.Errorf("got %q", got)
+	}
+	if got := c.Setting("database_url").Value; got != "postgres://postgres:xxxxx@localhost/crm" {
+		t.Errorf("shown as %q", got)
+	}
+}
+
+func FuzzDSN(f *testing.F) {
+	f.Add("se cret", "u", "h")
+	f.Add("p'w", "u", "h")
+	f.Fuzz(func(t *testing.T, password, user, host string) {
+		// A secret that is part of the rest cannot be told apart.
+		if len(password) < 4 || strings.Contains("postgres://:@/dbxxxxx"+user+host, password) ||
+			strings.ContainsAny(user, ":/?#@") || strings.ContainsAny(host, "/?#@=") {
+			t.Skip()
+		}
+		dsn := "postgres://" + user + ":" + password + "@" + host + "/db"
+		if u, err := url.Parse(dsn); err == nil && u.User == nil {
+			t.Skip("a port and a query to every reader")
+		}
+		shown := config.DSN(dsn).String()
+		if strings.Contains(shown, password) {
+			t.Errorf("%q shows %q", shown, password)
+		}
+	})
+}
