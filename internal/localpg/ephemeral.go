@@ -4,6 +4,7 @@ package localpg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,19 +83,28 @@ func (in *instance) runEphemeral(ctx context.Context, o Options, b binaries) err
 func (in *instance) makeTemporary(root string) error {
 	places := []string{root}
 	if root == "" {
-		places = []string{os.TempDir(), "/tmp", "/var/tmp"}
+		places = temporaryPlaces()
 	}
-	var firstErr error
+	var failed []error
 	for _, place := range places {
 		err := in.makeTemporaryIn(place)
 		if err == nil {
 			return nil
 		}
-		if firstErr == nil {
-			firstErr = err
-		}
+		failed = append(failed, err)
 	}
-	return fmt.Errorf("make a directory for a temporary server: %w", firstErr)
+	return fmt.Errorf("make a directory for a temporary server: %w", errors.Join(failed...))
+}
+
+// temporaryPlaces respects a TMPDIR, and otherwise prefers memory.
+func temporaryPlaces() []string {
+	var places []string
+	if dir := os.Getenv("TMPDIR"); dir != "" {
+		places = append(places, dir)
+	} else if dir := memoryDir(); dir != "" {
+		places = append(places, dir)
+	}
+	return append(places, "/tmp", "/var/tmp")
 }
 
 func (in *instance) makeTemporaryIn(place string) error {
@@ -110,9 +120,9 @@ func (in *instance) makeTemporaryIn(place string) error {
 		return err
 	}
 	in.dir = dir
-	if len(socketPath(filepath.Join(dir, "run"))) > maxSocketPath {
+	if filepath.Dir(in.socketDir()) != dir { // the keeper removes this directory alone
 		_ = os.Remove(dir)
-		return fmt.Errorf("%s is too long for the path of a socket", place)
+		return fmt.Errorf("%s is no place for a socket: too long, or a comma in it", place)
 	}
 	return in.account.own(dir)
 }

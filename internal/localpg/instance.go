@@ -45,6 +45,9 @@ func instanceOf(o Options) (*instance, error) {
 	if name == "" {
 		name = DefaultName
 	}
+	if o.Ephemeral {
+		return nil, fmt.Errorf("%w: an ephemeral server is not an instance, only its Server can stop it", ErrName)
+	}
 	if !namePattern.MatchString(name) {
 		return nil, fmt.Errorf("instance %q: %w: use lower-case letters, digits, '-' and '_', at most 40", name, ErrName)
 	}
@@ -84,11 +87,12 @@ func defaultRoot() (string, error) {
 func (in *instance) dataDir() string { return filepath.Join(in.dir, "data") }
 func (in *instance) logFile() string { return filepath.Join(in.dir, "postgres.log") }
 
-// socketDir is inside the instance, unless its path is too long for a socket: then
-// it is a directory under /tmp, named after the instance's path.
+// socketDir is inside the instance, unless its path is too long for a socket or
+// holds a comma, which divides hosts in a connection string: then it is a directory
+// under /tmp, named after the instance's path.
 func (in *instance) socketDir() string {
 	dir := filepath.Join(in.dir, "run")
-	if len(socketPath(dir)) <= maxSocketPath {
+	if len(socketPath(dir)) <= maxSocketPath && !strings.Contains(dir, ",") {
 		return dir
 	}
 	sum := sha256.Sum256([]byte(in.dir))
@@ -187,7 +191,8 @@ func (in *instance) checkOurs() error {
 		return err
 	}
 	for _, entry := range entries {
-		if entry.Name() != lockFile {
+		// The marker may be a moment younger than the look above.
+		if entry.Name() != lockFile && entry.Name() != markerFile {
 			return fmt.Errorf("%w: %s holds %s and no %s", ErrNotOurs, in.dir, entry.Name(), markerFile)
 		}
 	}

@@ -29,7 +29,8 @@ type Options struct {
 	Name string
 
 	// Root is the directory that holds the instances, one directory each. Empty
-	// means DefaultRoot; for an ephemeral server, the directory for temporary files.
+	// means DefaultRoot. An ephemeral server makes a directory for itself there, and
+	// without Root in TMPDIR, in memory (/dev/shm with 4 GiB free) or in /tmp.
 	Root string
 
 	// BinDir holds initdb and postgres. Empty means: search for them, and prefer

@@ -66,7 +66,7 @@ func (in *instance) runInitdb(ctx context.Context, b binaries, dir string, durab
 
 // process is a server that this process launched.
 type process struct {
-	pid       int
+	os        *os.Process
 	exited    chan struct{} // closed when the process is gone
 	logOffset int64
 }
@@ -77,6 +77,20 @@ func (p *process) gone() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// end stops a server that may not have got as far as its pid file.
+func (p *process) end() {
+	for _, sig := range []os.Signal{fastShutdown, immediateShutdown} {
+		if err := p.os.Signal(sig); err != nil {
+			return // it has ended
+		}
+		select {
+		case <-p.exited:
+			return
+		case <-time.After(immediatePatience):
+		}
 	}
 }
 
@@ -106,7 +120,7 @@ func (in *instance) launch(b binaries, settings map[string]string) (*process, er
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	p := &process{pid: cmd.Process.Pid, exited: make(chan struct{}), logOffset: offset}
+	p := &process{os: cmd.Process, exited: make(chan struct{}), logOffset: offset}
 	go func() {
 		_ = cmd.Wait() // how it ended stands in its log
 		close(p.exited)

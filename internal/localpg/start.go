@@ -109,7 +109,7 @@ func (in *instance) bringUpOrStop(ctx context.Context, o Options, b binaries, se
 	defer cancel()
 	p, err := in.bringUp(timed, b, settings)
 	if err != nil && ctx.Err() != nil && p != nil {
-		_, _ = in.terminate(context.WithoutCancel(ctx), fastShutdown, stopPatience)
+		p.end()
 	}
 	return err
 }

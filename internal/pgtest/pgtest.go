@@ -73,7 +73,6 @@ func startServer() (dsn string, err error) {
 	defer cancel()
 	shared.server, err = localpg.Start(ctx, localpg.Options{
 		Ephemeral: true,
-		Root:      temporaryRoot(),
 		BinDir:    os.Getenv("CRMCTL_PG_BIN"),
 	})
 	if err != nil {
