@@ -2,12 +2,8 @@ package crm
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/crm/csvfile"
 	"github.com/crmctl/crmctl/internal/db"
@@ -84,6 +80,21 @@ type ImportOptions struct {
 	// for a caller's audit row. Its error rolls everything back. A dry run does
 	// not call it.
 	AfterLoad func(ctx context.Context, q db.Querier, r ImportResult) error
+
+	// directFrom is the size in bytes from which an empty tenant is loaded by the
+	// fast path; 0 is defaultDirectFrom. Tests set it.
+	directFrom int64
+}
+
+// ParseConflictPolicy reads "update", "skip" or "error".
+func ParseConflictPolicy(s string) (ConflictPolicy, error) {
+	switch p := ConflictPolicy(s); p {
+	case ConflictUpdate, ConflictSkip, ConflictError:
+		return p, nil
+	case "":
+		return ConflictUpdate, nil
+	}
+	return "", fmt.Errorf("conflict policy %q is none of update, skip, error", s)
 }
 
 // ImportResult says what an import did. Read is Inserted + Updated + Unchanged +
@@ -154,15 +165,4 @@ type ImportObserver interface {
 	// ImportPlanned is called once, before the first row is loaded.
 	ImportPlanned(ImportPlan)
 	ImportProgressed(ImportProgress)
-}
-
-// Import loads the contacts that r holds into the tenant of o.Schema, in one
-// transaction on conn. The result counts what was done until an error, too, but
-// with an error nothing of it was kept.
-//
-// Errors about the file are *csvfile.Error, about the mapping *MappingError, about
-// the tenant's tables *TableError; *TooManyRejectsError stops at o.MaxRejects.
-func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o ImportOptions) (ImportResult, error) {
-	_, _, _ = ctx, conn, r
-	return ImportResult{DryRun: o.DryRun}, fmt.Errorf("import contacts: %w", errors.ErrUnsupported)
 }

@@ -156,7 +156,7 @@ func (f *File) takeHeader() error {
 	}
 	f.checkText(rec)
 	if rec.Problem != None {
-		return &Error{Line: rec.Line, Reason: "the header cannot be read: " + rec.Problem.describe(f.scanner.limits)}
+		return &Error{Line: rec.Line, Reason: "the header cannot be read: " + rec.Problem.Describe(f.scanner.limits)}
 	}
 	f.Format.HeaderRow = rec.Line
 	f.HeaderText = bytes.Clone(rec.Text())

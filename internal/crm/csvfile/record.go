@@ -18,8 +18,9 @@ const (
 	NUL                 // some text holds a NUL, which no database stores
 )
 
-// describe says in words what is wrong.
-func (p Problem) describe(l Limits) string {
+// Describe says in words what is wrong, given the limits that apply.
+func (p Problem) Describe(l Limits) string {
+	l = l.withDefaults()
 	switch p {
 	case BadQuotes:
 		return "text follows a closing quote"
