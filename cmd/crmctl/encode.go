@@ -9,6 +9,8 @@ import (
 	"iter"
 	"regexp"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -16,41 +18,58 @@ import (
 // encodeJSON returns one value as JSON, without the escapes for HTML and with
 // everything escaped that a terminal would obey.
 func encodeJSON(v any, prefix, indent string) ([]byte, error) {
+	text, err := marshal(v, prefix, indent)
+	return escapeHazards(text, jsonEscape), err
+}
+
+func marshal(v any, prefix, indent string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent(prefix, indent)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return escapeHazards(bytes.TrimRight(b.Bytes(), "\n")), nil
+	err := enc.Encode(v)
+	return bytes.TrimRight(b.Bytes(), "\n"), err
 }
 
-// escapeHazards writes \uXXXX for the characters that encoding/json leaves as
-// they are and a terminal obeys. They can only stand within strings, so the
-// document means the same.
-func escapeHazards(text []byte) []byte {
-	if !bytes.ContainsFunc(text, isJSONHazard) {
+// escapeHazards escapes the characters that encoders leave as they are and a
+// terminal obeys. They can only stand within quotes, so the document means the
+// same.
+func escapeHazards(text []byte, escape func(r rune) string) []byte {
+	if !bytes.ContainsFunc(text, isEncodedHazard) {
 		return text
 	}
 	var b bytes.Buffer
 	for _, r := range string(text) {
-		switch {
-		case !isJSONHazard(r):
+		if isEncodedHazard(r) {
+			b.WriteString(escape(r))
+		} else {
 			b.WriteRune(r)
-		case r > 0xffff:
-			r -= 0x10000
-			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
 	return b.Bytes()
 }
 
-// isJSONHazard leaves out ASCII, where line breaks are the document's own and
-// encoding/json has escaped the rest (all but DEL).
-func isJSONHazard(r rune) bool { return r == 0x7f || (r >= 0x80 && r != '\ufffd' && hazardous(r)) }
+// jsonEscape writes what lies beyond 16 bits as a pair of surrogates.
+func jsonEscape(r rune) string {
+	if high, low := utf16.EncodeRune(r); high != utf8.RuneError {
+		return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
+
+// yamlEscape differs: YAML knows no surrogates.
+func yamlEscape(r rune) string {
+	if r > 0xffff {
+		return fmt.Sprintf(`\U%08x`, r)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
+
+// isEncodedHazard leaves out ASCII, where line breaks are the document's own
+// and the encoders have escaped the rest (all but DEL).
+func isEncodedHazard(r rune) bool {
+	return r == 0x7f || (r >= 0x80 && r != utf8.RuneError && hazardous(r))
+}
 
 // writeJSON prints {"version":1,"tenants":[…]}, row by row.
 func writeJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
@@ -125,12 +144,12 @@ func writeYAML[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 // encodeYAML goes through JSON, so that both have the same names in the same
 // order.
 func encodeYAML(v any) ([]byte, error) {
-	text, err := encodeJSON(v, "", "")
+	text, err := marshal(v, "", "")
 	if err != nil {
 		return nil, err
 	}
 	var node yaml.Node
-	if err := yaml.Unmarshal(text, &node); err != nil {
+	if err := yaml.Unmarshal(escapeHazards(text, yamlEscape), &node); err != nil {
 		return nil, err
 	}
 	blockStyle(&node)
@@ -140,7 +159,7 @@ func encodeYAML(v any) ([]byte, error) {
 	if err := enc.Encode(&node); err != nil {
 		return nil, err
 	}
-	return escapeHazards(b.Bytes()), nil
+	return escapeHazards(b.Bytes(), yamlEscape), nil
 }
 
 // blockStyle takes off the braces and quotes that came from JSON. Texts with

@@ -35,7 +35,7 @@ type factory struct {
 	interrupts *interrupts
 	cmd        *cobra.Command // the command being run or completed
 	started    bool           // its RunE was reached
-	usageErr   error          // found while showing help
+	helpErr    error          // came up while help was shown
 	release    func()         // frees what --timeout holds
 	progress   atomic.Pointer[progress]
 }

@@ -30,7 +30,7 @@ func documentExits(cmd *cobra.Command, codes ...int) {
 // else is on the line, so a mistyped command has to be noticed here.
 func (f *factory) showHelp(cmd *cobra.Command, _ []string) {
 	if words := cmd.Flags().Args(); cmd.HasAvailableSubCommands() && cmd.Runnable() && len(words) > 0 {
-		f.usageErr = unknownCommand(cmd, words[0])
+		f.helpErr = unknownCommand(cmd, words[0])
 		return
 	}
 	w := bufio.NewWriter(cmd.OutOrStdout())
@@ -44,8 +44,9 @@ func (f *factory) showHelp(cmd *cobra.Command, _ []string) {
 	default:
 		writeCommandHelp(w, cmd)
 	}
-	if err := w.Flush(); err != nil && f.usageErr == nil {
-		f.usageErr = fmt.Errorf("write help: %w", err)
+	if err := w.Flush(); err != nil && f.helpErr == nil {
+		f.started = true // no fault of the user's
+		f.helpErr = fmt.Errorf("write help: %w", err)
 	}
 }
 
@@ -195,7 +196,7 @@ func newHelpCmd(f *factory) *cobra.Command {
 			}
 			target.InitDefaultHelpFlag()
 			f.showHelp(target, nil)
-			return f.usageErr
+			return f.helpErr
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			target := cmd.Root()

@@ -29,7 +29,7 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		f.release()
 	}
 	if err == nil {
-		err = f.usageErr
+		err = f.helpErr
 	}
 	if err != nil && !f.started {
 		err = usageOf(cmd, err)

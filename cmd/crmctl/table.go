@@ -80,24 +80,44 @@ func (p *printer) writeGrid(w *bufio.Writer, g grid) error {
 	if g.titles != nil {
 		table.Header(g.titles)
 	}
-	for r, row := range g.cells {
-		painted := make([]string, len(row))
-		for i, cell := range row {
-			painted[i] = p.painter.paint(g.colors[r][i], cell)
-		}
-		if err := table.Append(painted); err != nil {
+	for _, row := range g.cells {
+		if err := table.Append(row); err != nil {
 			return err
 		}
 	}
 	if err := table.Render(); err != nil {
 		return err
 	}
+	row := 0
+	if g.titles != nil {
+		row = -1
+	}
 	for line := range strings.Lines(text.String()) {
-		if _, err := w.WriteString(strings.TrimRight(line, " \n") + "\n"); err != nil {
+		line = strings.TrimRight(line, " \n")
+		if row >= 0 && p.painter.on {
+			line = p.paintRow(line, g.cells[row], g.colors[row])
+		}
+		if _, err := w.WriteString(line + "\n"); err != nil {
 			return err
 		}
+		row++
 	}
 	return nil
+}
+
+// paintRow colours the cells of a line that is laid out already: escape
+// sequences would be in the way of the layout.
+func (p *printer) paintRow(line string, cells []string, colors []color) string {
+	var b strings.Builder
+	for i, cell := range cells {
+		at := strings.Index(line, cell)
+		if at < 0 {
+			continue
+		}
+		b.WriteString(line[:at] + p.painter.paint(colors[i], cell))
+		line = line[at+len(cell):]
+	}
+	return b.String() + line
 }
 
 func (g grid) alignment() tw.Alignment {

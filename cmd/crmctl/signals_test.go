@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+func TestFirstInterruptCancels(t *testing.T) {
+	t.Parallel()
+	ctx, in := watchInterrupts(t.Context())
+	defer in.stop()
+	in.interrupt()
+	if !errors.Is(context.Cause(ctx), errInterrupted) {
+		t.Errorf("cause %v", context.Cause(ctx))
+	}
+}
+
+func TestDrainThenCancel(t *testing.T) {
+	t.Parallel()
+	ctx, in := watchInterrupts(t.Context())
+	defer in.stop()
+	drain := in.drain()
+	in.interrupt()
+	select {
+	case <-drain:
+	default:
+		t.Error("the first interrupt does not drain")
+	}
+	if ctx.Err() != nil {
+		t.Error("the first interrupt cancels")
+	}
+	in.interrupt()
+	if !errors.Is(context.Cause(ctx), errInterrupted) {
+		t.Errorf("the second interrupt does not cancel: %v", context.Cause(ctx))
+	}
+}
+
+func TestInterruptedExitCode(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		err    error
+		stderr string
+	}{
+		{"the command noticed", context.Canceled, "crmctl: interrupted\n"},
+		{"drained with its own summary", exitWith(exitPartial), ""},
+		{"drained and done", nil, ""},
+	} {
+		b := newBench(t)
+		_, in := watchInterrupts(t.Context())
+		f := newFactory(b.streams, in)
+		root := newRootCmd(f)
+		root.AddCommand(&cobra.Command{Use: "probe", RunE: func(*cobra.Command, []string) error {
+			in.interrupt()
+			return tt.err
+		}})
+		if code := f.execute(t.Context(), root, []string{"probe"}); code != exitInterrupted {
+			t.Errorf("%s: exit code %d", tt.name, code)
+		}
+		equal(t, tt.name, b.err.String(), tt.stderr)
+		in.stop()
+	}
+}
