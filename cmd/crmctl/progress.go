@@ -185,7 +185,9 @@ func (p *progress) finish() {
 		defer p.mu.Unlock()
 		p.eraseLocked()
 		if p.bar == nil && p.lines > 0 {
-			p.lineLocked(p.f.now())
+			now := p.f.now()
+			p.rates.observe(now, p.count.Load())
+			p.lineLocked(now)
 		}
 	})
 }
@@ -234,7 +236,7 @@ func (p *progress) barLine() string {
 		parts = append(parts, rate)
 	}
 	if left, ok := p.left(n); ok {
-		parts = append(parts, strings.ReplaceAll(humanDuration(left), " ", "")+" left")
+		parts = append(parts, shortDuration(left)+" left")
 	}
 	if p.o.total > 0 {
 		n = min(n, p.o.total)
@@ -281,6 +283,14 @@ func (p *progress) left(n int64) (time.Duration, bool) {
 	return left.Round(time.Second), left < 100*24*time.Hour
 }
 
+// shortDuration returns whole seconds, "3s" or "3m20s".
+func shortDuration(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+	return humanDuration(d)
+}
+
 // prefix begins a line off a terminal: "2026-11-23T20:15:04Z migrate run=42".
 func (p *progress) prefix() string {
 	text := p.f.now().UTC().Format(time.RFC3339) + " " + p.o.verb
@@ -313,7 +323,7 @@ func (p *progress) lineLocked(now time.Time) {
 	}
 	line += " rate=" + strings.NewReplacer(" ", "", ",", "").Replace(rate)
 	if left, ok := p.left(n); ok {
-		line += " eta=" + left.String()
+		line += " eta=" + shortDuration(left)
 	}
 	_, _ = io.WriteString(p.w, line+"\n")
 }
