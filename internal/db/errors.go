@@ -39,7 +39,7 @@ const (
 	codeAdminShutdown          = "57P01"
 	codeCrashShutdown          = "57P02"
 	codeCannotConnectNow       = "57P03"
-	codeDivisionByZero         = "22012"
+	CodeDivisionByZero         = "22012"
 	codeIdleInTransactionLimit = "25P03"
 )
 

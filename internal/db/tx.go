@@ -25,6 +25,9 @@ type Locals struct {
 	// each statement; zero leaves the server's setting.
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
+	// Lock takes the advisory lock of Schema for the length of the transaction,
+	// as TryLock does.
+	Lock bool
 	// AsyncCommit lets COMMIT return before its WAL record is on disk. A later
 	// synchronous commit of any session flushes it too.
 	AsyncCommit bool
@@ -38,8 +41,14 @@ const rollbackTimeout = 5 * time.Second
 // makes it.
 func (p *Pipeline) Begin(l Locals) {
 	p.Exec("begin isolation level read committed")
-	sql := `select pg_catalog.set_config('search_path', $1, true)`
-	args := []any{l.searchPath()}
+	args := []any{l.searchPath(), LockKey(l.Schema)}
+	lock := "true"
+	if l.Lock {
+		lock = "pg_catalog.pg_try_advisory_xact_lock($2)"
+	} else {
+		args = args[:1]
+	}
+	sql := "select " + lock + ", pg_catalog.set_config('search_path', $1, true)"
 	set := func(name, value string) {
 		args = append(args, value)
 		sql += ", pg_catalog.set_config('" + name + "', $" + strconv.Itoa(len(args)) + ", true)"
@@ -56,12 +65,27 @@ func (p *Pipeline) Begin(l Locals) {
 	if l.Role != "" {
 		set("role", l.Role)
 	}
-	p.Exec(sql, args...)
 	// A client that dies leaves its locks with the server until the statement
 	// ends, unless the server looks for it now and then. Only Linux servers can
-	// since 14; elsewhere setting it may be an error.
-	p.Exec(`select pg_catalog.set_config('client_connection_check_interval', '2s', true)
-		where pg_catalog.version() like '%linux%'`)
+	// since 14; elsewhere anything but 0 may be an error.
+	sql += `, pg_catalog.set_config('client_connection_check_interval',
+		case when pg_catalog.strpos(pg_catalog.version(), 'linux') operator(pg_catalog.>) 0 then '2s' else '0' end, true)`
+	p.Query(readLock, sql, args...)
+}
+
+// readLock refuses a lock that was not granted.
+func readLock(rows pgx.Rows) error {
+	got := false
+	for rows.Next() {
+		// The settings behind the first column are only echoes.
+		if err := rows.Scan(append([]any{&got}, make([]any, len(rows.FieldDescriptions())-1)...)...); err != nil {
+			return err
+		}
+	}
+	if rows.Err() == nil && !got {
+		return ErrBusy
+	}
+	return rows.Err()
 }
 
 // CheckSchema adds a check that unqualified names are made in s. It fails with
@@ -79,41 +103,10 @@ func (p *Pipeline) CheckSchema(s Schema) {
 	}, "select pg_catalog.current_schema()::text")
 }
 
-// AssertSchema adds the same check in a form that the server itself enforces, so
-// that it may share a pipeline with the commit it guards: where the statements
-// before it have left s, the transaction fails here.
-func (p *Pipeline) AssertSchema(s Schema) {
-	p.steps = append(p.steps, step{
-		statement: Statement{SQL: assertSchema},
-		read: func(rows pgx.Rows) error {
-			for rows.Next() {
-			}
-			if rows.Err() != nil && SQLState(rows.Err()) == codeDivisionByZero {
-				return fmt.Errorf("%w: a statement left %s", ErrWrongSchema, s.name)
-			}
-			return rows.Err()
-		},
-	})
-	p.batch.Queue(assertSchema, s.name)
-}
-
-// assertSchema divides by zero when the current schema is another one. It is the
-// shortest way to an error in plain SQL.
-const assertSchema = `select 1 operator(pg_catalog./) (pg_catalog.current_schema()::pg_catalog.text operator(pg_catalog.=) $1)::pg_catalog.int4`
-
 // TryLock adds an attempt at the advisory lock of s, which the transaction then
 // holds to its end. It never waits: ErrBusy says that somebody else holds it.
 func (p *Pipeline) TryLock(s Schema) {
-	p.Query(func(rows pgx.Rows) error {
-		got, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
-		if err != nil {
-			return err
-		}
-		if !got {
-			return ErrBusy
-		}
-		return nil
-	}, "select pg_catalog.pg_try_advisory_xact_lock($1)", LockKey(s))
+	p.Query(readLock, "select pg_catalog.pg_try_advisory_xact_lock($1)", LockKey(s))
 }
 
 // LockKey returns the key of the advisory lock that guards a schema: the first

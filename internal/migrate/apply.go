@@ -44,8 +44,8 @@ type ApplyOptions struct {
 }
 
 // Apply brings a tenant's schema to the head of the plan in one transaction of
-// two round trips and a commit: begin, check and read the versions; then every
-// pending statement, the version rows and the registry's cache.
+// two round trips: begin, lock and read the versions; then every pending
+// statement, the version rows, the registry's cache and the commit.
 //
 // The advisory lock of the schema is tried, never waited for: db.ErrBusy is
 // worth another try, as is every error that db.Retryable knows. After an error
@@ -73,44 +73,71 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptio
 	return change, nil
 }
 
-// open begins the tenant's transaction and reads which versions it has.
+// open begins the tenant's transaction, takes its lock and reads, in a statement
+// that begins after the lock is held, which versions it has.
 func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptions) ([]int64, error) {
 	var (
 		applied []int64
+		current *string
 		alive   bool
 		open    db.Pipeline
 	)
-	open.Begin(db.Locals{Schema: t.Schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit})
-	open.CheckSchema(t.Schema)
-	open.TryLock(t.Schema)
-	open.QueryRow([]any{&alive}, `select exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted')`,
-		t.ID, t.Schema.String())
-	open.Query(func(rows pgx.Rows) (err error) {
-		applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
-		return err
-	}, tenantVersions.selectApplied())
+	open.Begin(db.Locals{
+		Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
+	})
+	open.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::text,
+		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
+		array(`+tenantVersions.selectApplied()+`)`, t.ID, t.Schema.String())
 	err := open.Run(ctx, conn)
 	switch {
-	case db.SQLState(err) == db.CodeUndefinedTable && alive:
-		return nil, fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
+	case db.SQLState(err) == db.CodeUndefinedTable:
+		return nil, errors.Join(db.Rollback(ctx, conn), p.explainMissing(ctx, conn, t))
 	case err != nil:
 		return nil, err
 	case !alive:
 		return nil, ErrGone
+	case current == nil || *current != t.Schema.String():
+		return nil, fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
 	}
 	return applied, nil
 }
 
-// queue adds migrations and their version rows. The server itself asserts
-// between the two that no statement has left the schema: the rows would land in
-// another one's table.
+// explainMissing says why there was no version table to read: the tenant is
+// gone, its schema is, or the schema was never managed.
+func (p *Plan) explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
+	type state struct{ Alive, Schema bool }
+	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[state], `select
+		exists (select from public.tenants where id = $1 and status <> 'deleted'),
+		exists (select from pg_catalog.pg_namespace where nspname = $2)`, t.ID, t.Schema.String())
+	switch {
+	case err != nil:
+		return err
+	case !found[0].Alive:
+		return ErrGone
+	case !found[0].Schema:
+		return fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
+	}
+	return fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
+}
+
+// queue adds migrations and their version rows. The rows assert, on the server
+// and before the commit, that no statement has left the schema: dividing by zero
+// is the shortest way to an error in plain SQL.
 func (v versionTable) queue(p *db.Pipeline, schema db.Schema, migrations []*Migration) {
 	for _, m := range migrations {
 		p.Script(m.Up)
 	}
-	p.AssertSchema(schema)
 	for _, m := range migrations {
-		p.Script([]db.Statement{v.row(m.Version)})
+		p.Query(func(rows pgx.Rows) error {
+			rows.Close()
+			switch db.SQLState(rows.Err()) {
+			case db.CodeDivisionByZero, db.CodeUndefinedTable:
+				return fmt.Errorf("%w: a migration left %s", db.ErrWrongSchema, schema)
+			}
+			return rows.Err()
+		}, `insert into `+string(v)+` (version_id, is_applied)
+			values ($1::pg_catalog.int8 operator(pg_catalog./) (pg_catalog.current_schema()::pg_catalog.text operator(pg_catalog.=) $2)::pg_catalog.int4, true)`,
+			m.Version, schema.String())
 	}
 }
 

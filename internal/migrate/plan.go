@@ -58,6 +58,16 @@ func (p *Plan) To(version int64) (*Plan, error) {
 	return &Plan{Migrations: p.Migrations[:at+1]}, nil
 }
 
+// After returns the migrations newer than a version.
+func (p *Plan) After(version int64) []*Migration {
+	for i, m := range p.Migrations {
+		if m.Version > version {
+			return p.Migrations[i:]
+		}
+	}
+	return nil
+}
+
 // OutOfOrderError says that a schema lacks a migration older than its newest.
 type OutOfOrderError struct {
 	Missing []*Migration

@@ -64,6 +64,16 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	return change, run.Run(ctx, conn)
 }
 
+// PlanPublic returns what ApplyPublic would do, without doing it.
+func (p *Plan) PlanPublic(ctx context.Context, q db.Querier) (Change, error) {
+	version, err := PublicVersion(ctx, q)
+	if err != nil {
+		return Change{}, err
+	}
+	change := Change{From: version, To: max(version, p.Head()), Applied: p.After(version)}
+	return change, nil
+}
+
 func lockSetting(d time.Duration) string {
 	return strconv.FormatInt(d.Milliseconds(), 10)
 }

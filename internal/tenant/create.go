@@ -108,8 +108,7 @@ func newTenant(s Spec, o CreateOptions) (Tenant, error) {
 
 func create(ctx context.Context, conn *pgx.Conn, t Tenant, o CreateOptions) error {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.Schema, LockTimeout: o.LockTimeout})
-	p.TryLock(t.Schema)
+	p.Begin(db.Locals{Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout})
 	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, schema_version, created_at, updated_at)
 		values ($1, $2, $3, $4, $5, $6, $7, $7)`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Version, t.CreatedAt)
