@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"time"
 
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -123,3 +124,6 @@ func (p fleetProgress) Finished(i int, r fleet.Result) {
 	}
 }
 
+func (p fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
+	p.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", visible(p.name(i)), attempt, visible(err.Error()))
+}

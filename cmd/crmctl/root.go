@@ -41,7 +41,9 @@ func newRootCmd(f *factory) *cobra.Command {
 		}
 		root.AddCommand(commands...)
 	}
-	add(groupStart, newLocalCmd(f))
+	add(groupStart, newLocalCmd(f), newSeedCmd(f, nil))
+	add(groupFleet, newTenantCmd(f), newMigrateCmd(f))
+	add(groupData, newContactsCmd(f))
 	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)

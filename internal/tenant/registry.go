@@ -161,3 +161,20 @@ func nonNil(s []string) []string {
 	}
 	return s
 }
+
+// HoldOpen makes sure, within the caller's transaction, that a tenant is active
+// and stays so until the transaction ends. The error wraps ErrState or
+// ErrNotFound.
+func HoldOpen(ctx context.Context, q db.Querier, t Tenant) error {
+	var status Status
+	err := q.QueryRow(ctx, `select status from public.tenants where id = $1 for share`, t.ID).Scan(&status)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return &NotFoundError{Slug: t.Slug}
+	case err != nil:
+		return fmt.Errorf("look at tenant %q: %w", t.Slug, err)
+	case status != Active:
+		return fmt.Errorf("tenant %q: %w: it is %s", t.Slug, ErrState, status)
+	}
+	return nil
+}

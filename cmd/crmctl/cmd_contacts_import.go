@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/crm"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// contactsImportOptions are the options of `crmctl contacts import`.
+type contactsImportOptions struct {
+	tenant           string
+	file             string
+	mapping          []string
+	null             []string
+	onConflict       string
+	encoding         string
+	delimiter        string
+	headerRow        int
+	maxRejects       int64
+	rejects          string
+	noRejects        bool
+	keepIndexes      bool
+	lockTimeout      time.Duration
+	statementTimeout time.Duration
+	dryRun           bool
+}
+
+func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&o.tenant, "tenant", "", "the `TENANT` to import into (required)")
+	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, metadata.KEY, or - to leave it out; may be repeated")
+	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
+	fs.Var(newEnum(&o.onConflict, string(crm.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose e-mail a contact has: `WHAT` to do: skip, update, error")
+	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
+	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
+	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
+	fs.Int64Var(&o.maxRejects, "max-rejects", 0, "stop, and keep nothing, past `N` rejected rows; 0 for no limit, -1 to allow none")
+	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE` (default FILE.rejected.csv beside the input)")
+	fs.BoolVar(&o.noRejects, "no-rejects", false, "write no file of rejected rows")
+	fs.BoolVar(&o.keepIndexes, "keep-indexes", false, "keep the indexes of an empty tenant while loading: slower, but readers need not wait")
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	addStatementTimeoutFlag(fs, &o.statementTimeout)
+	addDryRunFlag(fs, &o.dryRun)
+	addExpectDatabaseFlag(fs)
+	registerCompletion(cmd, "tenant", completeOne(f))
+	registerCompletion(cmd, "on-conflict", completeWords(conflictPolicies()...))
+	cmd.MarkFlagsMutuallyExclusive("rejects", "no-rejects")
+	if err := cmd.MarkFlagRequired("tenant"); err != nil {
+		panic(err) // only when the flag is not defined
+	}
+}
+
+func conflictPolicies() []string {
+	return []string{string(crm.ConflictSkip), string(crm.ConflictUpdate), string(crm.ConflictError)}
+}
+
+func newContactsImportCmd(f *factory, runF func(context.Context, *factory, *contactsImportOptions) error) *cobra.Command {
+	opts := &contactsImportOptions{}
+	if runF == nil {
+		runF = runContactsImport
+	}
+	cmd := &cobra.Command{
+		Use:   "import --tenant TENANT FILE",
+		Short: "contacts from a CSV file, all of it or nothing",
+		Long: `Import contacts from a CSV file, or from stdin with -. Encoding, delimiter and header are found
+out, and columns are matched to fields by their headers; what matches none goes to the
+contact's metadata. The e-mail address is the key.
+
+The import is one transaction. Every row ends as inserted, updated, unchanged or rejected; the
+rejected ones are written to a file with the reason beside each, to be mended and imported
+again. Importing a file twice changes nothing the second time.`,
+		Example: `crmctl contacts import --tenant acme-corp leads.csv
+crmctl contacts import --tenant acme-corp leads.csv --map "Work Mail=email" --null "(blank)" --dry-run
+gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
+		Args: exactArgs("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.file = args[0]
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	opts.addFlags(f, cmd)
+	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+// source is the input of an import.
+type source struct {
+	io.ReadCloser
+
+	name    string // for people
+	size    int64  // 0 when unknown
+	rejects string // default path of the reject file
+}
+
+func openSource(path string, stdin io.Reader) (*source, error) {
+	if path == "-" {
+		return &source{ReadCloser: io.NopCloser(stdin), name: "stdin", rejects: "stdin.rejected.csv"}, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, withCode(err, exitUsage)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	if info.IsDir() {
+		_ = file.Close()
+		return nil, usagef("%s is a directory", path)
+	}
+	s := &source{ReadCloser: file, name: filepath.Base(path), rejects: strings.TrimSuffix(path, filepath.Ext(path)) + ".rejected.csv"}
+	if info.Mode().IsRegular() {
+		s.size = info.Size()
+	}
+	return s, nil
+}
+
+func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOptions) error {
+	slug, err := tenant.Slug(opts.tenant)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	src, err := openSource(opts.file, f.io.In)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }()
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	t, err := tenant.Get(ctx, conn, slug)
+	if err != nil {
+		return f.placed(err)
+	}
+	if t.Status != tenant.Active {
+		return fmt.Errorf("tenant %q is %s; contacts are imported into active tenants only", slug, t.Status)
+	}
+	watch := &importWatch{f: f, size: src.size}
+	result, err := crm.Import(ctx, conn, src, opts.library(f, t, src, watch))
+	watch.finish()
+	if err != nil {
+		return importError(err, slug)
+	}
+	return printImport(f, p, slug, result)
+}
+
+// library turns the flags into the library's options.
+func (o *contactsImportOptions) library(f *factory, t tenant.Tenant, src *source, watch *importWatch) crm.ImportOptions {
+	rejects := o.rejects
+	switch {
+	case o.noRejects, o.dryRun && o.rejects == "":
+		rejects = ""
+	case rejects == "":
+		rejects = src.rejects
+	}
+	return crm.ImportOptions{
+		Schema: t.Schema, FileName: src.name, Size: src.size,
+		Map: o.mapping, Null: o.null, OnConflict: crm.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
+		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
+		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,
+		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.now, Observer: watch,
+		AfterLoad: func(ctx context.Context, q db.Querier, r crm.ImportResult) error {
+			return recordImport(ctx, q, t, f.actor(), r)
+		},
+	}
+}
+
+// recordImport writes the audit row in the import's own transaction, and makes
+// sure that the tenant was not closed while the file was read.
+func recordImport(ctx context.Context, q db.Querier, t tenant.Tenant, actor string, r crm.ImportResult) error {
+	if err := tenant.HoldOpen(ctx, q, t); err != nil {
+		return err
+	}
+	var p db.Pipeline
+	err := tenant.QueueEvent(&p, tenant.Event{
+		TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionImport, Actor: actor,
+		Detail: map[string]any{
+			"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated,
+			"unchanged": r.Unchanged, "rejected": r.Rejected,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx, q)
+}
+
+func importError(err error, slug string) error {
+	var table *crm.TableError
+	var mapping *crm.MappingError
+	switch {
+	case errors.As(err, &table):
+		return withHint(err, "bring it up to date", "crmctl migrate tenant "+slug)
+	case errors.As(err, &mapping):
+		return withHint(withCode(err, exitUsage), "name a column by hand", `--map "HEADER=email"`)
+	case db.SQLState(err) == db.CodeLockNotAvailable:
+		return withHint(withCode(err, exitLocked), "wait longer", "--lock-timeout 1m")
+	}
+	return err
+}

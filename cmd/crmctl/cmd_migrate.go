@@ -1,0 +1,14 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newMigrateCmd(f *factory) *cobra.Command {
+	return newGroup("migrate", "bring the registry and the tenants to the newest version",
+		newMigratePublicCmd(f, nil),
+		newMigrateAllCmd(f, nil),
+		newMigrateTenantCmd(f, nil),
+		newMigrateStatusCmd(f, nil),
+	)
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/migrations"
+)
+
+// migratePublicOptions are the options of `crmctl migrate public`.
+type migratePublicOptions struct {
+	lockTimeout time.Duration
+	dryRun      bool
+}
+
+func newMigratePublicCmd(f *factory, runF func(context.Context, *factory, *migratePublicOptions) error) *cobra.Command {
+	opts := &migratePublicOptions{}
+	if runF == nil {
+		runF = runMigratePublic
+	}
+	cmd := &cobra.Command{
+		Use:   "public",
+		Short: "create or upgrade the registry in the schema public",
+		Long: `Create the registry in the schema public, or bring it to the version this crmctl needs: the
+tables tenants, tenant_events, migration_runs, migration_run_tenants and tenant_size_samples.
+Its own versions stand in crmctl_db_version, apart from those of anything else in public.`,
+		Example: "crmctl migrate public",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+	}
+	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
+	addExpectDatabaseFlag(cmd.Flags())
+	documentExits(cmd, exitUnreachable)
+	return cmd
+}
+
+// publicRecord is the result in JSON and YAML.
+type publicRecord struct {
+	From    int64    `json:"from_version"`
+	To      int64    `json:"to_version"`
+	Applied []string `json:"applied"`
+	DryRun  bool     `json:"dry_run"`
+}
+
+func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOptions) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	plan, err := migrate.Compile(ctx, migrations.Public())
+	if err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var change migrate.Change
+	if opts.dryRun {
+		change, err = plan.PlanPublic(ctx, conn)
+	} else {
+		change, err = plan.ApplyPublic(ctx, conn, migrate.ApplyOptions{LockTimeout: opts.lockTimeout})
+	}
+	if err != nil {
+		return fmt.Errorf("migrate the registry: %w", err)
+	}
+	record := publicRecord{From: change.From, To: change.To, Applied: []string{}, DryRun: opts.dryRun}
+	for _, m := range change.Applied {
+		record.Applied = append(record.Applied, m.Name())
+	}
+	return printObject(p, publicObject(record))
+}
+
+func publicObject(r publicRecord) object {
+	result := "unchanged"
+	switch {
+	case r.DryRun && len(r.Applied) > 0:
+		result = "would migrate"
+	case len(r.Applied) > 0:
+		result = "migrated"
+	}
+	return object{
+		kind: "registry",
+		name: fmt.Sprint(r.To),
+		fields: []field{
+			{name: "registry", value: styled{either{
+				fmt.Sprintf("%s, version %d (%s)", result, r.To, plural(len(r.Applied), "migration")), result,
+			}, resultColor(result)}},
+		},
+		record: r,
+	}
+}

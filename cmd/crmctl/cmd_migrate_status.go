@@ -1,0 +1,158 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// migrateStatusOptions are the options of `crmctl migrate status`.
+type migrateStatusOptions struct {
+	selection
+
+	all      bool
+	exitCode bool
+}
+
+func newMigrateStatusCmd(f *factory, runF func(context.Context, *factory, *migrateStatusOptions) error) *cobra.Command {
+	opts := &migrateStatusOptions{}
+	if runF == nil {
+		runF = runMigrateStatus
+	}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "which tenants are behind, and by what",
+		Long: `Show which tenants have pending migrations. The versions are the registry's, which change in
+the same transaction as the tenants' own.`,
+		Example: `crmctl migrate status
+crmctl migrate status --all -o json
+crmctl migrate status --exit-code -q`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+	}
+	opts.addFlags(f, cmd)
+	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those behind")
+	cmd.Flags().BoolVar(&opts.exitCode, "exit-code", false, "exit 4 when a tenant is behind")
+	documentExits(cmd, exitPending, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+// versionRow is a tenant's version.
+type versionRow struct {
+	tenant.Tenant
+
+	pending []*migrate.Migration
+	head    int64
+}
+
+func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOptions) error {
+	m, err := opts.matcher(f.io.In)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	tenants, err := tenant.List(ctx, conn, tenant.Filter{Statuses: []tenant.Status{tenant.Active, tenant.Suspended}})
+	if err == nil {
+		tenants, err = m.filter(ctx, conn, tenants)
+	}
+	if err != nil {
+		return f.placed(err)
+	}
+	behind := 0
+	var rows []versionRow
+	for _, t := range tenants {
+		row := versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}
+		if len(row.pending) > 0 {
+			behind++
+		}
+		if opts.all || len(row.pending) > 0 {
+			rows = append(rows, row)
+		}
+	}
+	if err := printList(p, statusList(), rows); err != nil {
+		return err
+	}
+	f.note("%s", statusLine(tenants, plan.Head(), behind))
+	if behind > 0 && opts.exitCode {
+		return exitWith(exitPending)
+	}
+	return nil
+}
+
+func statusList() list[versionRow] {
+	return list[versionRow]{
+		plural: "tenants",
+		columns: []column[versionRow]{
+			{name: "tenant", value: func(r versionRow) any { return r.Slug }},
+			{name: "status", value: func(r versionRow) any { return statusCell(r.Status) }},
+			{name: "version", value: func(r versionRow) any { return r.Version }},
+			{name: "behind", right: true, value: func(r versionRow) any {
+				if len(r.pending) == 0 {
+					return either{"", 0}
+				}
+				return styled{len(r.pending), yellow}
+			}},
+			{name: "pending", value: func(r versionRow) any {
+				if r.Version > r.head {
+					return fmt.Sprintf("newer than these files (%d)", r.head)
+				}
+				return names(r.pending)
+			}},
+		},
+		name: func(r versionRow) string { return r.Slug },
+		record: func(r versionRow) any {
+			files := []string{}
+			for _, m := range r.pending {
+				files = append(files, m.Name())
+			}
+			return map[string]any{
+				"tenant": r.Slug, "status": string(r.Status), "schema": r.Schema.String(),
+				"schema_version": r.Version, "newest_version": r.head, "pending": files,
+			}
+		},
+	}
+}
+
+// statusLine returns "5,000 tenants: 4,812 at version 4, 188 at version 6; 4,812
+// behind version 6".
+func statusLine(tenants []tenant.Tenant, head int64, behind int) string {
+	if len(tenants) == 0 {
+		return "no tenants"
+	}
+	counts := map[int64]int{}
+	for _, t := range tenants {
+		counts[t.Version]++
+	}
+	versions := make([]int64, 0, len(counts))
+	for v := range counts {
+		versions = append(versions, v)
+	}
+	slices.SortFunc(versions, func(a, b int64) int { return cmp.Compare(b, a) })
+	if len(versions) == 1 && behind == 0 {
+		return fmt.Sprintf("%s at version %d", plural(len(tenants), "tenant"), versions[0])
+	}
+	var parts []string
+	for _, v := range versions {
+		parts = append(parts, fmt.Sprintf("%s at version %d", humanCount(int64(counts[v])), v))
+	}
+	return fmt.Sprintf("%s: %s; %s behind version %d", plural(len(tenants), "tenant"), strings.Join(parts, ", "), humanCount(int64(behind)), head)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/crm"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// seedOptions are the options of `crmctl seed`.
+type seedOptions struct {
+	tenant   string
+	contacts int
+	seed     uint64
+}
+
+const (
+	seedTenant   = "sample"
+	seedContacts = 200
+	maxSeed      = 1_000_000
+)
+
+func newSeedCmd(f *factory, runF func(context.Context, *factory, *seedOptions) error) *cobra.Command {
+	opts := &seedOptions{}
+	if runF == nil {
+		runF = runSeed
+	}
+	cmd := &cobra.Command{
+		Use:   "seed",
+		Short: "a sample tenant with contacts, conversations and messages",
+		Long: `Create a sample tenant and fill it with believable contacts, conversations and messages. The
+same --seed makes the same data. A tenant that is there already is filled only when it has no
+contacts.`,
+		Example: "crmctl seed\ncrmctl seed --tenant load-test --contacts 50000",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.contacts < 1 || opts.contacts > maxSeed {
+				return usagef("--contacts %d: want 1 to %s", opts.contacts, humanCount(maxSeed))
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&opts.tenant, "tenant", seedTenant, "the `TENANT` to create and fill")
+	fs.IntVar(&opts.contacts, "contacts", seedContacts, "make `N` contacts")
+	fs.Uint64Var(&opts.seed, "seed", 1, "start the random numbers with `N`")
+	addExpectDatabaseFlag(fs)
+	documentExits(cmd, exitUnreachable, exitLocked)
+	return cmd
+}
+
+// errHasContacts keeps a seed from mixing with somebody's data.
+var errHasContacts = errors.New("the tenant has contacts already; nothing was done")
+
+func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
+	slug, err := tenant.Slug(opts.tenant)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	template, err := f.template(ctx, 0)
+	if err != nil {
+		return err
+	}
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, false); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant}, tenant.CreateOptions{
+		Template: template, Actor: f.actor(), LockTimeout: cfg.LockTimeout, Now: f.now,
+	})
+	if err != nil && !errors.Is(err, tenant.ErrExists) {
+		return f.placed(err)
+	}
+	t, err := tenant.Get(ctx, conn, slug)
+	if err != nil {
+		return f.placed(err)
+	}
+	result, err := seedTenantData(ctx, f, conn, t, opts)
+	if err != nil {
+		return err
+	}
+	return printObject(p, object{
+		kind: "seed", name: slug,
+		fields: []field{
+			{name: "tenant", value: slug},
+			{name: "contacts", value: result.Contacts},
+			{name: "conversations", value: result.Conversations},
+			{name: "messages", value: result.Messages},
+		},
+		record: map[string]any{
+			"tenant": slug, "contacts": result.Contacts, "conversations": result.Conversations, "messages": result.Messages,
+		},
+	})
+}
+
+func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, opts *seedOptions) (crm.SeedResult, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return crm.SeedResult{}, err
+	}
+	var result crm.SeedResult
+	locals := db.Locals{Schema: t.Schema, Lock: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
+	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
+		if err := tenant.HoldOpen(ctx, q, t); err != nil {
+			return err
+		}
+		var filled bool
+		if err := q.QueryRow(ctx, `select exists (select from contacts)`).Scan(&filled); err != nil {
+			return err
+		}
+		if filled {
+			return errHasContacts
+		}
+		var err error
+		if result, err = crm.Seed(ctx, q, crm.SeedOptions{Contacts: opts.contacts, RandSeed: opts.seed, Now: f.now}); err != nil {
+			return err
+		}
+		var p db.Pipeline
+		if err := tenant.QueueEvent(&p, tenant.Event{
+			TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionSeed, Actor: f.actor(),
+			Detail: map[string]any{"contacts": result.Contacts, "seed": opts.seed},
+		}); err != nil {
+			return err
+		}
+		return p.Run(ctx, q)
+	})
+	return result, err
+}

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantCreateOptions are the options of `crmctl tenant create`.
+type tenantCreateOptions struct {
+	names       []string
+	displayName string
+	from        string
+	ifNotExists bool
+	to          int64
+	concurrency int
+	lockTimeout time.Duration
+	dryRun      bool
+}
+
+func (o *tenantCreateOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.displayName, "display-name", "", "`NAME` shown to people, for a single tenant")
+	fs.StringVar(&o.from, "from", "", "also the tenants named in `FILE`: a name a line, or name,display name; - for stdin")
+	fs.BoolVar(&o.ifNotExists, "if-not-exists", false, "leave a tenant alone that is there already")
+	fs.Int64Var(&o.to, "to", 0, "build the schema at `VERSION` instead of the newest")
+	addConcurrencyFlag(fs, &o.concurrency)
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	addDryRunFlag(fs, &o.dryRun)
+	addExpectDatabaseFlag(fs)
+}
+
+// specs checks all names before anything happens.
+func (o *tenantCreateOptions) specs(f *factory) ([]tenant.Spec, error) {
+	names := make([]named, 0, len(o.names))
+	for _, n := range o.names {
+		names = append(names, named{name: n, display: o.displayName})
+	}
+	if o.displayName != "" && (len(o.names) != 1 || o.from != "") {
+		return nil, usagef("--display-name is for a single tenant; in a --from file write: name,display name")
+	}
+	if o.from != "" {
+		listed, err := readNames(o.from, f.io.In)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, listed...)
+	}
+	if len(names) == 0 {
+		return nil, usagef("no tenant to create: give names, or --from FILE")
+	}
+	typed := make(map[string]string, len(names))
+	var specs []tenant.Spec
+	for _, n := range names {
+		slug, err := tenant.Slug(n.name)
+		if err != nil {
+			return nil, err
+		}
+		if other, twice := typed[slug]; twice {
+			if o.ifNotExists {
+				continue
+			}
+			return nil, usagef("%q and %q are the same tenant, %s; nothing was done", other, n.name, slug)
+		}
+		typed[slug] = n.name
+		display := n.display
+		if display == "" {
+			display = n.name
+		}
+		specs = append(specs, tenant.Spec{Slug: slug, DisplayName: display})
+	}
+	return specs, nil
+}
+
+func newTenantCreateCmd(f *factory, runF func(context.Context, *factory, *tenantCreateOptions) error) *cobra.Command {
+	opts := &tenantCreateOptions{}
+	if runF == nil {
+		runF = runTenantCreate
+	}
+	cmd := &cobra.Command{
+		Use:   "create NAME...",
+		Short: "provision tenants, each whole or not at all",
+		Long: `Create tenants. Registry row, schema, every migration and the audit row are one transaction
+a tenant: it is whole afterwards, or absent.
+
+The name becomes lower case, and everything but letters and digits becomes a hyphen: "Tech
+Startup" is tech-startup, its schema tenant_tech_startup. Two names that become the same are
+an error.`,
+		Example: `crmctl tenant create acme-corp "Tech Startup"
+crmctl tenant create globex --display-name "Globex Corporation" --if-not-exists
+crmctl tenant create --from names.txt --concurrency 8`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.names = args
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	opts.addFlags(cmd.Flags())
+	documentExits(cmd, exitPartial, exitUnreachable, exitLocked)
+	return cmd
+}
+
+func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions) error {
+	specs, err := opts.specs(f)
+	if err != nil {
+		return err
+	}
+	template, err := f.template(ctx, opts.to)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	if opts.dryRun {
+		return dryCreate(ctx, f, p, specs, template)
+	}
+	begun := f.now()
+	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
+	var bar *progress
+	if len(specs) > manyTenants {
+		bar = f.newProgress(progressOptions{verb: "create", total: int64(len(specs))})
+		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return specs[i].Slug }}
+	}
+	created, results, err := tenant.CreateMany(ctx, f.connect, specs, tenant.CreateOptions{
+		Template: template, Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now,
+	}, opts.ifNotExists, run)
+	if bar != nil {
+		bar.finish()
+	}
+	if err != nil {
+		return err
+	}
+	return reportCreated(f, p, created, results, f.now().Sub(begun))
+}
+
+// manyTenants is from how many on a run shows its progress and a last line.
+const manyTenants = 5
+
+// template returns what new schemas are built from.
+func (f *factory) template(ctx context.Context, to int64) (tenant.Template, error) {
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return tenant.Template{}, err
+	}
+	if to != 0 {
+		if plan, err = plan.To(to); err != nil {
+			return tenant.Template{}, withCode(err, exitUsage)
+		}
+	}
+	script, err := plan.Build()
+	if err != nil {
+		return tenant.Template{}, err
+	}
+	return tenant.Template{Script: script, Version: plan.Head()}, nil
+}
+
+// createdRow is what became of one tenant.
+type createdRow struct {
+	result   string
+	tenant   tenant.Tenant
+	duration time.Duration
+}
+
+func createdList() list[createdRow] {
+	return list[createdRow]{
+		plural: "tenants",
+		columns: []column[createdRow]{
+			{name: "result", value: func(r createdRow) any { return styled{r.result, resultColor(r.result)} }},
+			{name: "tenant", value: func(r createdRow) any { return r.tenant.Slug }},
+			{name: "schema", value: func(r createdRow) any { return r.tenant.Schema.String() }},
+			{name: "version", value: func(r createdRow) any {
+				return either{fmt.Sprintf("version %d", r.tenant.Version), r.tenant.Version}
+			}},
+			{name: "seconds", right: true, value: func(r createdRow) any {
+				if r.duration == 0 {
+					return nil
+				}
+				return r.duration
+			}},
+		},
+		name: func(r createdRow) string { return r.tenant.Slug },
+		record: func(r createdRow) any {
+			return struct {
+				Result string `json:"result"`
+				tenantRecord
+				Seconds float64 `json:"seconds"`
+			}{r.result, recordOf(r.tenant, r.tenant.Version, nil), r.duration.Seconds()}
+		},
+		noHeader: true,
+	}
+}
+
+func resultColor(result string) color {
+	switch result {
+	case "created", "migrated", "restored":
+		return green
+	case "exists", "unchanged":
+		return dim
+	}
+	return plain
+}
+
+func reportCreated(f *factory, p *printer, created []tenant.Created, results []fleet.Result, elapsed time.Duration) error {
+	var rows []createdRow
+	var first error
+	failed, notStarted := 0, 0
+	for i, r := range results {
+		c := created[i]
+		switch {
+		case r.State == fleet.NotStarted:
+			notStarted++
+			if r.Err != nil {
+				first = cmpErr(first, r.Err)
+			}
+		case r.State == fleet.Failed:
+			failed++
+			first = cmpErr(first, r.Err)
+			if len(results) > 1 && len(results) <= manyTenants {
+				f.say("crmctl: tenant %s: %s", visible(c.Tenant.Slug), visible(f.placed(r.Err).Error()))
+			}
+		case c.Existed:
+			rows = append(rows, createdRow{"exists", c.Tenant, 0})
+		default:
+			rows = append(rows, createdRow{"created", c.Tenant, r.Duration})
+		}
+	}
+	if err := printList(p, createdList(), rows); err != nil {
+		return err
+	}
+	if len(results) > manyTenants {
+		f.note("%d created or there in %s, %d failed, %d not started", len(rows), humanDuration(elapsed), failed, notStarted)
+	}
+	switch {
+	case first == nil && notStarted == 0:
+		return nil
+	case first == nil: // interrupted
+		return exitWith(exitInterrupted)
+	case len(results) == 1, errors.Is(first, tenant.ErrNoRegistry), errors.Is(first, db.ErrUnreachable):
+		return createHint(f.placed(first))
+	}
+	return exitWith(partial(results))
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// createHint adds the next step to the refusal of a single tenant.
+func createHint(err error) error {
+	var exists *tenant.ExistsError
+	if !errors.As(err, &exists) {
+		return err
+	}
+	switch exists.Status {
+	case tenant.Deleted:
+		return withHint(err, "bring it back", "crmctl tenant undelete "+exists.Slug)
+	case "":
+		return err
+	}
+	return withHint(err, "see it", "crmctl tenant show "+exists.Slug)
+}
+
+// dryCreate says what would happen, with the registry read but nothing written.
+func dryCreate(ctx context.Context, f *factory, p *printer, specs []tenant.Spec, template tenant.Template) error {
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	wanted := make([]string, len(specs))
+	for i, s := range specs {
+		wanted[i] = s.Slug
+	}
+	there, err := tenant.List(ctx, conn, tenant.Filter{Slugs: wanted})
+	if err != nil {
+		return f.placed(err)
+	}
+	known := make(map[string]tenant.Tenant, len(there))
+	for _, t := range there {
+		known[t.Slug] = t
+	}
+	rows := make([]createdRow, len(specs))
+	for i, s := range specs {
+		t, exists := known[s.Slug]
+		rows[i] = createdRow{result: "exists", tenant: t}
+		if !exists {
+			schema, err := db.SchemaForSlug(s.Slug)
+			if err != nil {
+				return err
+			}
+			rows[i] = createdRow{"would create", tenant.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: tenant.Active}, 0}
+		}
+	}
+	return printList(p, createdList(), rows)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/stats"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantDeleteOptions are the options of `crmctl tenant delete`.
+type tenantDeleteOptions struct {
+	name        string
+	confirm     string
+	retention   time.Duration
+	lockTimeout time.Duration
+	ifExists    bool
+	dryRun      bool
+}
+
+func newTenantDeleteCmd(f *factory, runF func(context.Context, *factory, *tenantDeleteOptions) error) *cobra.Command {
+	opts := &tenantDeleteOptions{}
+	if runF == nil {
+		runF = runTenantDelete
+	}
+	cmd := &cobra.Command{
+		Use:   "delete TENANT",
+		Short: "close a tenant; its data stays until the retention is over",
+		Long: `Close a tenant. Nothing is destroyed yet: its data stays for the retention, and crmctl tenant
+undelete brings it back. After that crmctl tenant purge may destroy it.`,
+		Example: `crmctl tenant delete acme-corp
+crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
+		Args:              exactArgs("TENANT"),
+		ValidArgsFunction: completeOne(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.name = args[0]
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&opts.confirm, "confirm", "", "the tenant's `NAME`, instead of typing it")
+	fs.BoolVar(&opts.ifExists, "if-exists", false, "no tenant of that name, or a deleted one, is no error")
+	addRetentionFlag(fs, &opts.retention)
+	addLockTimeoutFlag(fs, &opts.lockTimeout)
+	addDryRunFlag(fs, &opts.dryRun)
+	addExpectDatabaseFlag(fs)
+	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions) error {
+	slug, err := tenant.Slug(opts.name)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	t, err := tenant.Get(ctx, conn, slug)
+	switch {
+	case err != nil && opts.ifExists && exitCode(f.placed(err)) == exitNoTenant:
+		f.verbose("no tenant %q: nothing to delete", slug)
+		return nil
+	case err != nil:
+		return f.placed(err)
+	case t.Status == tenant.Deleted && opts.ifExists:
+		return nil
+	case t.Status == tenant.Deleted:
+		return withHint(fmt.Errorf("tenant %q: %w: it is deleted already", slug, tenant.ErrState), "see it", "crmctl tenant show "+slug)
+	}
+	stakes, err := stakesOf(ctx, f, conn, t, opts.retention)
+	if err != nil {
+		return err
+	}
+	if opts.dryRun {
+		f.note("%s", stakes)
+		return printObject(p, tenantObject(t, t.Version, nil))
+	}
+	if err := f.confirmName(ctx, confirmation{stakes: stakes, name: slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"}); err != nil {
+		return err
+	}
+	t, err = tenant.Delete(ctx, conn, slug, opts.retention, tenant.RemoveOptions{Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now})
+	if err != nil {
+		return f.placed(err)
+	}
+	return printList(p, movedList("deleted", p.show), []tenant.Tenant{t})
+}
+
+// stakesOf says what a tenant holds before it is closed.
+func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, retention time.Duration) (string, error) {
+	target, err := f.target()
+	if err != nil {
+		return "", err
+	}
+	report, err := stats.Sizes(ctx, conn, stats.SizeOptions{Slugs: []string{t.Slug}})
+	if err != nil {
+		return "", err
+	}
+	holds := "an unknown amount of data"
+	if len(report.Tenants) == 1 && report.Tenants[0].Known {
+		s := report.Tenants[0]
+		holds = humanSize(s.TotalBytes())
+		if s.Contacts != nil {
+			holds = fmt.Sprintf("about %s, %s", plural(int(*s.Contacts), "contact"), holds)
+		}
+	}
+	until := f.now().Add(retention)
+	loc := time.Local
+	if cfg, err := f.config(); err == nil && cfg.UTC {
+		loc = time.UTC
+	}
+	show := presentation{loc: loc, now: f.now()}
+	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s). Until then: crmctl tenant undelete %s",
+		visible(t.Slug), visible(target.Place()), holds, humanRetention(retention), show.human(day(until)), visible(t.Slug)), nil
+}
+
+// movedList shows tenants whose state changed.
+func movedList(result string, show presentation) list[tenant.Tenant] {
+	return list[tenant.Tenant]{
+		plural: "tenants",
+		columns: []column[tenant.Tenant]{
+			{name: "result", value: func(tenant.Tenant) any { return styled{result, resultColor(result)} }},
+			{name: "tenant", value: func(t tenant.Tenant) any { return t.Slug }},
+			{name: "schema", value: func(t tenant.Tenant) any { return t.Schema.String() }},
+			{name: "purge_after", value: func(t tenant.Tenant) any {
+				if t.PurgeAfter == nil || result == "purged" {
+					return nil
+				}
+				return either{"purged after " + show.human(day(*t.PurgeAfter)), *t.PurgeAfter}
+			}},
+		},
+		name: func(t tenant.Tenant) string { return t.Slug },
+		record: func(t tenant.Tenant) any {
+			return struct {
+				Result string `json:"result"`
+				tenantRecord
+			}{result, recordOf(t, 0, nil)}
+		},
+		noHeader: true,
+	}
+}

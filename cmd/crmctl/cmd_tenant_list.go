@@ -1,0 +1,220 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/stats"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantListOptions are the options of `crmctl tenant list`.
+type tenantListOptions struct {
+	selection
+
+	statuses []string
+	behind   bool
+	sort     string
+	limit    int
+}
+
+var tenantSorts = []string{"name", "created", "size", "version", "status"} //nolint:gochecknoglobals // a constant list
+
+func (o *tenantListOptions) validate() error {
+	for _, s := range o.statuses {
+		switch tenant.Status(s) {
+		case tenant.Active, tenant.Suspended, tenant.Deleted:
+		default:
+			return usagef("--status %s: want active, suspended or deleted", s)
+		}
+	}
+	if o.limit < 0 {
+		return usagef("--limit %d: want 0 (all) or more", o.limit)
+	}
+	return nil
+}
+
+func newTenantListCmd(f *factory, runF func(context.Context, *factory, *tenantListOptions) error) *cobra.Command {
+	opts := &tenantListOptions{}
+	if runF == nil {
+		runF = runTenantList
+	}
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "every tenant with its state, version and size",
+		Long:    "List the tenants of the registry. Sizes are exact for a small fleet and estimated for a large one.",
+		Example: `crmctl tenant list
+crmctl tenant list --status deleted --sort created -o json
+crmctl tenant list --tenant 'acme*' -q`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.validate(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	opts.addFlags(f, cmd)
+	fs := cmd.Flags()
+	fs.StringSliceVar(&opts.statuses, "status", nil, "only these `STATES`: active, suspended, deleted")
+	fs.BoolVar(&opts.behind, "behind", false, "only tenants with pending migrations")
+	fs.Var(newEnum(&opts.sort, "name", tenantSorts), "sort", "`ORDER`: "+strings.Join(tenantSorts, ", "))
+	fs.IntVar(&opts.limit, "limit", 0, "at most `N` tenants; 0 for all")
+	registerCompletion(cmd, "status", completeWords("active", "suspended", "deleted"))
+	registerCompletion(cmd, "sort", completeWords(tenantSorts...))
+	documentExits(cmd, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+// listedTenant is a row of the list.
+type listedTenant struct {
+	tenant.Tenant
+
+	size *int64 // nil when unknown
+	head int64
+}
+
+func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) error {
+	m, err := opts.matcher(f.io.In)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	filter := tenant.Filter{}
+	for _, s := range opts.statuses {
+		filter.Statuses = append(filter.Statuses, tenant.Status(s))
+	}
+	tenants, err := tenant.List(ctx, conn, filter)
+	if err != nil {
+		return f.placed(err)
+	}
+	if tenants, err = m.filter(ctx, conn, tenants); err != nil {
+		return f.placed(err)
+	}
+	rows := make([]listedTenant, 0, len(tenants))
+	for _, t := range tenants {
+		if row := (listedTenant{Tenant: t, head: plan.Head()}); !opts.behind || isBehind(t, row.head) {
+			rows = append(rows, row)
+		}
+	}
+	if !p.namesOnly() || opts.sort == "size" {
+		sizes, err := stats.TotalBytes(ctx, conn, nil)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if n, ok := sizes[rows[i].Slug]; ok {
+				rows[i].size = &n
+			}
+		}
+	}
+	sortTenants(rows, opts.sort)
+	if opts.limit > 0 && len(rows) > opts.limit {
+		rows = rows[:opts.limit]
+	}
+	return printList(p, tenantList(rows, plan.Head(), p.show), rows)
+}
+
+// sortTenants sorts rows that are in the order of their names. The largest and
+// the newest come first, but the oldest version, since that is what one looks
+// for.
+func sortTenants(rows []listedTenant, order string) {
+	slices.SortStableFunc(rows, func(a, b listedTenant) int {
+		switch order {
+		case "created":
+			return b.CreatedAt.Compare(a.CreatedAt)
+		case "size":
+			return cmp.Compare(known(b.size), known(a.size))
+		case "version":
+			return cmp.Compare(a.Version, b.Version)
+		case "status":
+			return cmp.Compare(a.Status, b.Status)
+		}
+		return 0
+	})
+}
+
+func known(n *int64) int64 {
+	if n == nil {
+		return -1
+	}
+	return *n
+}
+
+func tenantList(rows []listedTenant, head int64, show presentation) list[listedTenant] {
+	return list[listedTenant]{
+		plural: "tenants",
+		columns: []column[listedTenant]{
+			{name: "tenant", value: func(t listedTenant) any { return t.Slug }},
+			{name: "status", value: func(t listedTenant) any { return statusCell(t.Status) }},
+			{name: "version", value: func(t listedTenant) any {
+				if isBehind(t.Tenant, t.head) {
+					return styled{either{fmt.Sprintf("%d *", t.Version), t.Version}, yellow}
+				}
+				return t.Version
+			}},
+			{name: "size", right: true, value: func(t listedTenant) any { return sizeCell(t.size) }},
+			{name: "created", value: func(t listedTenant) any { return day(t.CreatedAt) }},
+			{name: "schema", wide: true, value: func(t listedTenant) any { return t.Schema.String() }},
+			{name: "id", wide: true, value: func(t listedTenant) any { return t.ID }},
+			{name: "display_name", title: "DISPLAY NAME", value: func(t listedTenant) any { return t.DisplayName }},
+			{name: "purge_after", blank: true, value: func(t listedTenant) any {
+				if t.PurgeAfter == nil {
+					return nil
+				}
+				return styled{either{"purged after " + show.human(day(*t.PurgeAfter)), *t.PurgeAfter}, dim}
+			}},
+		},
+		name:   func(t listedTenant) string { return t.Slug },
+		record: func(t listedTenant) any { return recordOf(t.Tenant, t.head, t.size) },
+		empty:  "no tenants; create one: crmctl tenant create NAME",
+		footer: func() string { return tenantFooter(rows, head) },
+	}
+}
+
+func sizeCell(n *int64) any {
+	if n == nil {
+		return either{"?", nil}
+	}
+	return byteSize(*n)
+}
+
+func tenantFooter(rows []listedTenant, head int64) string {
+	behind := 0
+	for _, r := range rows {
+		if isBehind(r.Tenant, head) {
+			behind++
+		}
+	}
+	text := plural(len(rows), "tenant")
+	if behind > 0 {
+		return fmt.Sprintf("%s, %s behind version %d (*)", text, humanCount(int64(behind)), head)
+	}
+	return fmt.Sprintf("%s, newest version %d", text, head)
+}
+
+// plural returns "1 tenant" or "3 tenants".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return humanCount(int64(n)) + " " + noun + "s"
+}

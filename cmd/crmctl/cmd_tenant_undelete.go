@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantUndeleteOptions are the options of `crmctl tenant undelete`.
+type tenantUndeleteOptions struct {
+	name        string
+	lockTimeout time.Duration
+}
+
+func newTenantUndeleteCmd(f *factory, runF func(context.Context, *factory, *tenantUndeleteOptions) error) *cobra.Command {
+	opts := &tenantUndeleteOptions{}
+	if runF == nil {
+		runF = runTenantUndelete
+	}
+	cmd := &cobra.Command{
+		Use:               "undelete TENANT",
+		Short:             "bring a deleted tenant back",
+		Long:              "Bring a deleted tenant back, as it was, while its retention lasts and nobody has purged it.",
+		Example:           "crmctl tenant undelete acme-corp",
+		Args:              exactArgs("TENANT"),
+		ValidArgsFunction: completeOne(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.name = args[0]
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
+	addExpectDatabaseFlag(cmd.Flags())
+	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOptions) error {
+	slug, err := tenant.Slug(opts.name)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, false); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	t, err := tenant.Undelete(ctx, conn, slug, tenant.RemoveOptions{Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now})
+	if err != nil {
+		return f.placed(err)
+	}
+	plan, err := f.tenantPlan(ctx)
+	if err == nil && isBehind(t, plan.Head()) {
+		f.note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", visible(t.Slug), t.Version, plan.Head(), visible(t.Slug))
+	}
+	return printList(p, movedList("restored", p.show), []tenant.Tenant{t})
+}

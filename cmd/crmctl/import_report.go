@@ -1,0 +1,232 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/crm"
+)
+
+// importWatch shows an import while it goes on: what was found out about the
+// file, then the progress in bytes.
+type importWatch struct {
+	f    *factory
+	size int64
+
+	mu   sync.Mutex
+	bar  *progress
+	last crm.ImportProgress
+}
+
+// ImportPlanned says what the file is taken for, before anything is loaded.
+func (w *importWatch) ImportPlanned(p crm.ImportPlan) {
+	w.f.note("file      %s   %s", visible(p.FileName), formatText(p))
+	for i, line := range mappingLines(p) {
+		label := "mapping "
+		if i > 0 {
+			label = "        "
+		}
+		w.f.note("%s  %s", label, visible(line))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bar = w.f.newProgress(progressOptions{
+		verb: "import", total: w.size, bytes: true, rate: w.rate, status: w.status, fields: w.fields,
+	})
+}
+
+// ImportProgressed moves the bar.
+func (w *importWatch) ImportProgressed(p crm.ImportProgress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = p
+	if w.bar != nil {
+		w.bar.set(p.Bytes)
+	}
+}
+
+func (w *importWatch) finish() {
+	w.mu.Lock()
+	bar := w.bar
+	w.mu.Unlock()
+	if bar != nil {
+		bar.finish()
+	}
+}
+
+func (w *importWatch) rate() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.last.Elapsed.Seconds(); s > 0 && w.last.Phase == crm.PhaseLoad {
+		return humanCount(int64(float64(w.last.Read)/s)) + " rows/s"
+	}
+	return ""
+}
+
+func (w *importWatch) status() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := "read " + humanCount(w.last.Read) + "   rejected " + humanCount(w.last.Rejected)
+	switch w.last.Phase {
+	case crm.PhaseIndex:
+		text += "   building the indexes"
+	case crm.PhaseMerge:
+		text += "   merging"
+	case crm.PhaseLoad:
+	}
+	return text
+}
+
+func (w *importWatch) fields() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprintf("phase=%s read=%d rejected=%d", w.last.Phase, w.last.Read, w.last.Rejected)
+}
+
+// formatText returns "CSV, semicolon, windows-1252, header in row 3".
+func formatText(p crm.ImportPlan) string {
+	delimiter := map[byte]string{',': "comma", ';': "semicolon", '\t': "tab", '|': "bar"}[p.Format.Delimiter]
+	if delimiter == "" {
+		delimiter = fmt.Sprintf("delimiter %q", p.Format.Delimiter)
+	}
+	header := fmt.Sprintf("header in row %d", p.Format.HeaderRow)
+	if p.Format.HeaderRow == 0 {
+		header = "no header"
+	}
+	return "CSV, " + delimiter + ", " + p.Format.Encoding + ", " + header
+}
+
+// mappingLines says which column becomes what; those that go to metadata are
+// counted.
+func mappingLines(p crm.ImportPlan) []string {
+	var mapped []string
+	others, left := 0, 0
+	for _, c := range p.Columns {
+		switch c.Field {
+		case crm.FieldMetadata:
+			others++
+		case crm.FieldSkip:
+			left++
+		default:
+			mapped = append(mapped, fmt.Sprintf("%q -> %s", c.Header, c.Field))
+		}
+	}
+	var lines []string
+	const perLine = 3
+	for len(mapped) > 0 {
+		n := min(perLine, len(mapped))
+		lines = append(lines, strings.Join(mapped[:n], "   "))
+		mapped = mapped[n:]
+	}
+	if others > 0 {
+		lines = append(lines, plural(others, "other column")+" -> metadata")
+	}
+	if left > 0 {
+		lines = append(lines, plural(left, "column")+" left out")
+	}
+	return lines
+}
+
+// importRecord is an import in JSON and YAML.
+type importRecord struct {
+	Tenant         string           `json:"tenant"`
+	File           string           `json:"file"`
+	DryRun         bool             `json:"dry_run"`
+	Read           int64            `json:"read"`
+	Inserted       int64            `json:"inserted"`
+	Updated        int64            `json:"updated"`
+	Unchanged      int64            `json:"unchanged"`
+	Rejected       int64            `json:"rejected"`
+	RejectedByCode map[string]int64 `json:"rejected_by_code"`
+	RejectFile     string           `json:"reject_file,omitempty"`
+	Blank          int64            `json:"blank_lines"`
+	Bytes          int64            `json:"bytes"`
+	Seconds        float64          `json:"seconds"`
+	Encoding       string           `json:"encoding"`
+	Delimiter      string           `json:"delimiter"`
+	HeaderRow      int              `json:"header_row"`
+	Columns        []columnRecord   `json:"columns"`
+}
+
+type columnRecord struct {
+	Header string `json:"header"`
+	Field  string `json:"field"`
+	Key    string `json:"metadata_key,omitempty"`
+}
+
+func printImport(f *factory, p *printer, slug string, r crm.ImportResult) error {
+	record := importRecord{
+		Tenant: slug, File: r.Plan.FileName, DryRun: r.DryRun,
+		Read: r.Read, Inserted: r.Inserted, Updated: r.Updated, Unchanged: r.Unchanged, Rejected: r.Rejected,
+		RejectedByCode: make(map[string]int64, len(r.RejectedByCode)), RejectFile: r.RejectFile, Blank: r.Blank,
+		Bytes: r.Bytes, Seconds: r.Duration.Seconds(),
+		Encoding: r.Plan.Format.Encoding, Delimiter: string(rune(r.Plan.Format.Delimiter)), HeaderRow: r.Plan.Format.HeaderRow,
+		Columns: make([]columnRecord, len(r.Plan.Columns)),
+	}
+	for _, c := range r.RejectedByCode {
+		record.RejectedByCode[string(c.Code)] = c.Count
+	}
+	for i, c := range r.Plan.Columns {
+		record.Columns[i] = columnRecord{Header: c.Header, Field: string(c.Field), Key: c.Key}
+	}
+	if p.terminal && p.isTable() {
+		if r.DryRun {
+			f.note("\ndry run: nothing was kept")
+		}
+		f.note("%s", "")
+	}
+	if err := printObject(p, importObject(r, slug, record)); err != nil {
+		return err
+	}
+	if r.Rejected == 0 {
+		return nil
+	}
+	if r.RejectFile != "" {
+		f.note("\nnext: mend %s and import it again", visible(r.RejectFile))
+	}
+	return exitWith(exitPartial)
+}
+
+func importObject(r crm.ImportResult, slug string, record importRecord) object {
+	rejected := any(r.Rejected)
+	if r.Rejected > 0 {
+		rejected = styled{either{humanCount(r.Rejected) + rejectText(r), r.Rejected}, yellow}
+	}
+	took := either{humanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration), r.Duration}
+	return object{
+		kind: "import", name: slug, record: record,
+		fields: []field{
+			{name: "read", value: r.Read},
+			{name: "inserted", value: r.Inserted},
+			{name: "updated", value: r.Updated},
+			{name: "unchanged", value: r.Unchanged},
+			{name: "rejected", value: rejected},
+			{name: "seconds", value: took},
+		},
+	}
+}
+
+func rowsPerSecond(rows int64, d time.Duration) string {
+	if d <= 0 {
+		return "0 rows/s"
+	}
+	return humanCount(int64(float64(rows)/d.Seconds())) + " rows/s"
+}
+
+// rejectText returns "   -> leads.rejected.csv   (98 bad_email, 41 too_many_columns)".
+func rejectText(r crm.ImportResult) string {
+	var b strings.Builder
+	if r.RejectFile != "" {
+		b.WriteString("   -> " + r.RejectFile)
+	}
+	var parts []string
+	for _, c := range r.RejectedByCode {
+		parts = append(parts, humanCount(c.Count)+" "+strings.ReplaceAll(string(c.Code), "_", " "))
+	}
+	if len(parts) > 0 {
+		b.WriteString("   (" + strings.Join(parts, ", ") + ")")
+	}
+	return b.String()
+}
