@@ -41,7 +41,7 @@ func newRootCmd(f *factory) *cobra.Command {
 		}
 		root.AddCommand(commands...)
 	}
-	add(groupStart, newLocalCmd(f), newSeedCmd(f, nil))
+	add(groupStart, newLocalCmd(f), newDemoCmd(f, nil), newSeedCmd(f, nil))
 	add(groupFleet, newTenantCmd(f), newMigrateCmd(f))
 	add(groupData, newContactsCmd(f))
 	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))

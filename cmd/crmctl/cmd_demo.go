@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // the sample contacts
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/localpg"
+)
+
+// demoOptions are the options of `crmctl demo`.
+type demoOptions struct {
+	tenants int
+	file    string
+	mapping []string
+	null    []string
+	pgBin   string
+}
+
+//go:embed demo_contacts.csv
+var demoContacts []byte //nolint:gochecknoglobals // embedded
+
+func newDemoCmd(f *factory, runF func(context.Context, *factory, *demoOptions) error) *cobra.Command {
+	opts := &demoOptions{}
+	if runF == nil {
+		runF = runDemo
+	}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "the main job from end to end, on a private PostgreSQL",
+		Long: `Show the main job: a fleet is created, a migration rolled over it, contacts are imported, sizes
+looked at, a tenant deleted and purged. Each step is printed as the command one would type.
+
+Everything happens on a private PostgreSQL that is started for the demo and gone, with its data,
+when it ends. No other database is touched.`,
+		Example: `crmctl demo
+crmctl demo --tenants 200
+crmctl demo --file leads.csv --map "Work Mail=email"`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.tenants < 3 || opts.tenants > 5000 {
+				return usagef("--tenants %d: want 3 to 5,000", opts.tenants)
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.IntVar(&opts.tenants, "tenants", 50, "create `N` tenants")
+	fs.StringVar(&opts.file, "file", "", "import this CSV `FILE` instead of the sample")
+	fs.StringArrayVar(&opts.mapping, "map", nil, "`\"HEADER=FIELD\"` for the import, as in crmctl contacts import")
+	fs.StringArrayVar(&opts.null, "null", nil, "a `VALUE` in the file that means nothing")
+	fs.StringVar(&opts.pgBin, "pg-bin", "", "`DIR` of initdb and postgres; found by itself otherwise")
+	documentExits(cmd)
+	return cmd
+}
+
+// demo is a demonstration under way.
+type demo struct {
+	f    *factory
+	opts *demoOptions
+	dir  string // for its files
+	dsn  string
+}
+
+func runDemo(ctx context.Context, f *factory, opts *demoOptions) (err error) {
+	begun := f.now()
+	f.note("# a private PostgreSQL, gone when the demo ends")
+	server, err := localpg.Start(ctx, localpg.Options{Ephemeral: true, BinDir: opts.pgBin})
+	if err != nil {
+		return localError(err)
+	}
+	defer func() {
+		if stopErr := server.Stop(context.WithoutCancel(ctx)); err == nil {
+			err = stopErr
+		}
+	}()
+	dir, err := os.MkdirTemp("", "crmctl-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	d := &demo{f: f, opts: opts, dir: dir, dsn: server.DSN}
+	// An empty configuration, so that nobody's own has a say.
+	if err := os.WriteFile(d.config(), nil, 0o600); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{d.provision, d.migrate, d.importContacts, d.remove} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(f.io.Out, "\ndone in %s; the database is gone again\n", humanDuration(f.now().Sub(begun)))
+	f.note("next: crmctl local start   (one that stays)")
+	return nil
+}
+
+func (d *demo) config() string { return filepath.Join(d.dir, "crmctl.yaml") }
+
+func (d *demo) provision(ctx context.Context) error {
+	names := filepath.Join(d.dir, "names.txt")
+	if err := os.WriteFile(names, []byte(demoNames(d.opts.tenants)), 0o600); err != nil {
+		return err
+	}
+	return d.run(ctx,
+		say("The registry: one table of tenants in the schema public."),
+		call("migrate", "public"),
+		say(fmt.Sprintf("%d tenants, each a schema of its own, built in one transaction each. They start at version 3.", d.opts.tenants)),
+		call("tenant", "create", "--from", names, "--to", "3"),
+	)
+}
+
+func (d *demo) migrate(ctx context.Context) error {
+	return d.run(ctx,
+		say("A fourth migration has come. Who is behind?"),
+		call("migrate", "status"),
+		say("Roll it over the fleet."),
+		call("migrate", "all-tenants"),
+		say("Once more: nothing to do, whatever the size of the fleet."),
+		call("migrate", "all-tenants"),
+	)
+}
+
+func (d *demo) importContacts(ctx context.Context) error {
+	file := d.opts.file
+	if file == "" {
+		file = filepath.Join(d.dir, "contacts.csv")
+		if err := os.WriteFile(file, demoContacts, 0o600); err != nil {
+			return err
+		}
+	}
+	args := []string{"contacts", "import", "--tenant", "acme-corp", file, "--rejects", filepath.Join(d.dir, "rejected.csv")}
+	for _, m := range d.opts.mapping {
+		args = append(args, "--map", m)
+	}
+	for _, n := range d.opts.null {
+		args = append(args, "--null", n)
+	}
+	return d.run(ctx,
+		say("Contacts from a spreadsheet into one of them."),
+		step{args: args, allowed: exitPartial},
+		say("A tenant with conversations and messages."),
+		call("seed"),
+		say("Who takes the space?"),
+		call("stats", "sizes", "--top", "4"),
+	)
+}
+
+func (d *demo) remove(ctx context.Context) error {
+	return d.run(ctx,
+		say("A tenant leaves. Deleting closes it and keeps its data for a while, here for no time at all ..."),
+		call("tenant", "delete", "globex", "--retention", "0s", "--confirm", "globex"),
+		say("... and purging destroys what is deleted and overdue, and nothing else."),
+		call("tenant", "purge", "--yes"),
+		call("tenant", "list", "--limit", "3"),
+	)
+}
+
+// step is a line of explanation or a command.
+type step struct {
+	text    string
+	args    []string
+	allowed int // an exit code that is no failure here, beside 0
+}
+
+func say(text string) step      { return step{text: text} }
+func call(args ...string) step  { return step{args: args} }
+func (s step) ok(code int) bool { return code == exitOK || code == s.allowed }
+func (s step) typed() string    { return "crmctl " + shellWords(s.args) }
+func shellWords(a []string) string {
+	words := make([]string, len(a))
+	for i, w := range a {
+		if words[i] = w; strings.ContainsAny(w, " ()*'\"$&;|<>") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+var errDemo = errors.New("a step of the demo failed")
+
+func (d *demo) run(ctx context.Context, steps ...step) error {
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if s.text != "" {
+			fmt.Fprintf(d.f.io.Out, "\n%s\n", d.f.outPainter().paint(dim, "# "+s.text))
+			continue
+		}
+		// The files of the demo are shown by their names alone.
+		fmt.Fprintf(d.f.io.Out, "$ %s\n", strings.ReplaceAll(s.typed(), d.dir+string(filepath.Separator), ""))
+		var out bytes.Buffer
+		streams := *d.f.io
+		streams.Out = &out
+		// The answers are for people here, even in the log of a CI job.
+		streams.OutTerminal = true
+		streams.Env = append(append([]string{}, d.f.io.Env...), "DATABASE_URL="+d.dsn, "CRMCTL_DATABASE_URL=", "CRMCTL_PROFILE=")
+		inner := newFactory(&streams, d.f.interrupts)
+		code := inner.execute(ctx, newRootCmd(inner), append(d.globalFlags(), s.args...))
+		if _, err := d.f.io.Out.Write(shorten(out.Bytes())); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+		if !s.ok(code) {
+			return fmt.Errorf("%w: %s: exit code %d", errDemo, s.typed(), code)
+		}
+	}
+	return nil
+}
+
+func (d *demo) globalFlags() []string {
+	flags := []string{"--config", d.config()}
+	if !d.f.io.OutTerminal {
+		flags = append(flags, "--color", "never")
+	}
+	return flags
+}
+
+// shorten leaves out the middle of a long answer: fifty tenants look alike.
+func shorten(out []byte) []byte {
+	const head, foot = 4, 2
+	lines := bytes.SplitAfter(out, []byte("\n"))
+	if len(lines) <= head+foot+4 {
+		return out
+	}
+	last := len(lines) - 1 - foot // the last element is what follows the last newline
+	short := bytes.Join(lines[:head], nil)
+	short = append(short, fmt.Sprintf("  ... %d more lines ...\n", last-head)...)
+	return append(short, bytes.Join(lines[last:], nil)...)
+}
+
+// demoNames returns names of tenants, one a line.
+func demoNames(n int) string {
+	names := []string{"acme-corp, Acme Corp.", "globex, Globex Corporation", "initech, Initech", "hooli, Hooli", "Tech Startup"}
+	for i := len(names); i < n; i++ {
+		names = append(names, fmt.Sprintf("customer-%03d, Customer %d", i+1, i+1))
+	}
+	return strings.Join(names[:n], "\n") + "\n"
+}
