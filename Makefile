@@ -1,0 +1,111 @@
+# `make` alone lists what there is to do.
+
+GO ?= go
+
+# The versions of the tools, which are built into .tools with the Go that builds
+# crmctl. (goreleaser is only used where it is installed: it takes long to build.)
+GOLANGCI_LINT_VERSION := v2.15.0
+
+TOOLS         := $(CURDIR)/.tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+
+# What `crmctl version` says, read from git: the tag, and the commit and its date.
+# A tree without git or tags gives "dev".
+VERSION = $(shell git describe --tags --match 'v*' --dirty 2>/dev/null | sed 's/^v//')
+COMMIT  = $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
+DATE    = $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+# -buildvcs=false: git refuses to answer the Go command where the tree belongs to
+# somebody else, and the build would fail; LDFLAGS say the same.
+GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
+
+# The platforms of a release, as in .goreleaser.yaml.
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-print-directory
+
+##: To begin
+
+.PHONY: demo
+demo: setup-demo build ## set up, build, and show the main job on a private PostgreSQL (under a minute)
+	bin/crmctl demo
+
+.PHONY: test
+test: setup-test ## set up, then go vet and every test, with the race detector (RACE=0: without)
+	scripts/test.sh
+
+.PHONY: build
+build: ## build bin/crmctl
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/crmctl ./cmd/crmctl
+
+##: To change something
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## format the Go files and order their imports
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## golangci-lint (built the first time, which takes minutes), and whether go.mod is tidy
+	$(GOLANGCI_LINT) run
+	$(GO) mod tidy -diff
+
+.PHONY: fuzz
+FUZZTIME ?= 30s
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: test-matrix
+test-matrix: setup-test ## every test on PostgreSQL 14 to 18 (fetched with npm), or on PG="14 18"
+	scripts/test-matrix.sh $(PG)
+
+##: To measure
+
+.PHONY: bench
+BENCH ?= .
+BENCHFLAGS ?=
+bench: setup-demo ## Go benchmarks (BENCH=regexp), then whole processes (BENCHFLAGS="-tenants 200")
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	$(GO) run ./bench $(BENCHFLAGS)
+
+##: To release
+
+.PHONY: release-check
+release-check: ## build every platform of a release; check .goreleaser.yaml where goreleaser is installed
+	@set -e; for platform in $(PLATFORMS); do \
+		echo "build $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GOBUILD) -o /dev/null ./cmd/crmctl; \
+	done
+	@if command -v goreleaser >/dev/null; then goreleaser check; \
+	else echo 'goreleaser is not installed: .goreleaser.yaml is checked by the CI workflow'; fi
+
+##: To tidy
+
+.PHONY: clean
+clean: ## remove what was built (not .tools; make distclean does)
+	rm -rf bin dist
+
+.PHONY: distclean
+distclean: clean ## remove the tools and servers in .tools too
+	rm -rf .tools
+
+.PHONY: help
+help: ## this list
+	@echo 'crmctl: make TARGET'
+	@awk -F ':.*## ' \
+		'/^##: / { printf "\n%s\n", substr($$0, 5) } \
+		 /^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# What the targets above need.
+
+.PHONY: setup-demo setup-test
+setup-demo:
+	@scripts/setup.sh postgresql
+setup-test:
+	@scripts/setup.sh postgresql pgbouncer
+
+$(GOLANGCI_LINT):
+	@echo 'building golangci-lint $(GOLANGCI_LINT_VERSION) into .tools: some minutes, once'
+	@mkdir -p $(@D)
+	GOBIN=$(@D) GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
