@@ -171,4 +171,3 @@ func sameLines(t testing.TB, what string, got, want []string) {
 		t.Errorf("%s\n got:\n  %s\nwant:\n  %s", what, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
 }
-
