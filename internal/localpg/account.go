@@ -21,10 +21,6 @@ type account struct {
 	switched bool // not the account of this process: root starts the server as it
 }
 
-// unprivileged are the accounts root may run a server as, best first. initdb wants
-// an account with a passwd entry.
-var unprivileged = [...]string{"postgres", "_postgres", "nobody"}
-
 // serverAccount returns the owner of dataDir when it exists, and otherwise the
 // account a new server would belong to: this process's own, or, for root, an
 // unprivileged one.
@@ -50,7 +46,9 @@ func newAccount(euid uint32) (account, error) {
 	if euid != 0 {
 		return lookupID(euid), nil
 	}
-	for _, name := range unprivileged {
+	// initdb wants an account with a passwd entry; best first.
+	names := [...]string{"postgres", "_postgres", "nobody"}
+	for _, name := range names {
 		u, err := user.Lookup(name)
 		if err != nil || u.Uid == "0" {
 			continue
@@ -59,7 +57,7 @@ func newAccount(euid uint32) (account, error) {
 		a.switched = true
 		return a, nil
 	}
-	return account{}, fmt.Errorf("PostgreSQL refuses to run as root, and there is none of the accounts %v to run it as", unprivileged)
+	return account{}, fmt.Errorf("PostgreSQL refuses to run as root, and there is none of the accounts %v to run it as", names)
 }
 
 // lookupID returns the account with that id, with what is known of it: a container
@@ -91,7 +89,8 @@ func ownerOf(path string) (uint32, error) {
 }
 
 // command prepares a program to run as the account, in dir, with an environment
-// that says nothing about this process's own connections (PG*) and language.
+// that says nothing about this process's own connections (PG*) and language, and in
+// a session of its own: no signal of this terminal reaches it.
 func (a account) command(dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
@@ -101,7 +100,7 @@ func (a account) command(dir, program string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if a.switched {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
 	}

@@ -177,7 +177,7 @@ func osRelease(path string) []string {
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var words []string
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if key, value, ok := strings.Cut(lines.Text(), "="); ok && (key == "ID" || key == "ID_LIKE") {

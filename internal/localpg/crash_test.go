@@ -36,16 +36,18 @@ func TestKilledServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer busy.Close(context.Background())
-	running := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		close(running)
+		defer close(ended)
 		_, _ = busy.Exec(context.Background(), `do $$
 			declare until timestamptz := clock_timestamp() + interval '2 s';
 			begin while clock_timestamp() < until loop end loop; end $$`)
+		_ = busy.Close(context.Background())
 	}()
-	<-running
-	time.Sleep(100 * time.Millisecond)
+	defer func() { <-ended }()
+	eventually(t, "the session is busy", func() bool {
+		return query(t, s.DSN, `select count(*)::text from pg_catalog.pg_stat_activity where query like 'do %' and state = 'active'`) == "1"
+	})
 	killServer(t, s)
 	if got := wantState(t, o, Crashed); got.PID != 0 {
 		t.Errorf("a crashed server has process %d", got.PID)

@@ -127,8 +127,7 @@ func (in *instance) makeTemporaryIn(place string) error {
 	return in.account.own(dir)
 }
 
-// bond ties a server to this process: a shell in a session of its own waits at a
-// pipe, whose other end only this process has. When that closes, by Stop or because
+// bond ties a server to this process: a shell waits at a pipe, whose other end only this process has. When that closes, by Stop or because
 // the process is gone, whatever killed it, the shell stops the server and removes
 // its directory. (A parent-death signal would leave the directory, exists on Linux
 // alone, and comes already when the thread ends that started the child.)
@@ -154,12 +153,11 @@ func (in *instance) bindToThisProcess() (*bond, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer read.Close()
+	defer func() { _ = read.Close() }()
 	cmd := in.account.command("/", "/bin/sh", "-c", keeper, "crmctl-pg-keeper", in.dir)
 	cmd.Stdin = read
-	cmd.SysProcAttr.Setsid = true
 	if err := cmd.Start(); err != nil {
-		write.Close()
+		_ = write.Close()
 		return nil, fmt.Errorf("start the keeper of a temporary server: %w", err)
 	}
 	b := &bond{leash: write, dir: in.dir, done: make(chan struct{})}

@@ -40,8 +40,7 @@ func TestEphemeralFailing(t *testing.T) {
 		BinDir:    os.Getenv("CRMCTL_PG_BIN"),
 		Settings:  map[string]string{"shared_buffers": "nonsense"},
 	})
-	var failed *StartError
-	if !errors.As(err, &failed) {
+	if _, ok := errors.AsType[*StartError](err); !ok {
 		t.Errorf("%v, want a StartError", err)
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) != 0 {

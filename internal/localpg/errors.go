@@ -7,25 +7,26 @@ import (
 )
 
 var (
-	// ErrNoBinaries: initdb and postgres were not found. The message names the
+	// ErrNoBinaries says that initdb and postgres were not found. The message names the
 	// line that installs them on this platform.
 	ErrNoBinaries = errors.New("no PostgreSQL server binaries found")
 
-	// ErrVersion: the data directory was made by another major version.
+	// ErrVersion says that the data directory was made by another major version.
 	ErrVersion = errors.New("data directory of another PostgreSQL major version")
 
-	// ErrNotOurs: the directory was not made by localpg, or its data belongs to
-	// another account.
+	// ErrNotOurs says that the directory was not made by localpg, or that its data
+	// belongs to another account.
 	ErrNotOurs = errors.New("not an instance of this program")
 
-	// ErrName: the name of an instance or of a setting is not allowed.
+	// ErrName says that the name of an instance or of a setting is not allowed.
 	ErrName = errors.New("name not allowed")
 
-	// ErrUnreachableDir: the unprivileged account that runs root's servers cannot
-	// enter a directory.
+	// ErrUnreachableDir says that the unprivileged account which runs root's
+	// servers cannot enter a directory.
 	ErrUnreachableDir = errors.New("directory out of reach of the server's account")
 
-	// ErrUnsupported: this operating system has no private local PostgreSQL.
+	// ErrUnsupported says that there is no private local PostgreSQL on this
+	// operating system.
 	ErrUnsupported = errors.New("the private local PostgreSQL needs Linux, macOS or another Unix; " +
 		"use a PostgreSQL server of your own instead")
 )
@@ -62,12 +63,13 @@ func (e *VersionError) Error() string {
 // Is makes errors.Is(err, ErrVersion) hold.
 func (e *VersionError) Is(target error) bool { return target == ErrVersion }
 
-// StartError: the server ended before it accepted connections, or did not accept
-// them in time.
+// StartError says that the server ended before it accepted connections, or did not
+// accept them in time.
 type StartError struct {
 	Reason  string
 	LogFile string
 	LogTail string // the last lines of this start, possibly empty
+	Err     error  // the error of the context that ended the wait, or nil
 }
 
 func (e *StartError) Error() string {
@@ -77,3 +79,6 @@ func (e *StartError) Error() string {
 	}
 	return msg
 }
+
+// Unwrap returns e.Err.
+func (e *StartError) Unwrap() error { return e.Err }

@@ -162,7 +162,7 @@ func makeDir(dir string, mode os.FileMode) error {
 }
 
 func (in *instance) mark() error {
-	return os.WriteFile(filepath.Join(in.dir, markerFile), []byte(markerText), 0o644)
+	return os.WriteFile(filepath.Join(in.dir, markerFile), []byte(markerText), 0o600)
 }
 
 func (in *instance) exists() (bool, error) {

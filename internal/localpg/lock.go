@@ -16,9 +16,9 @@ import (
 const poll = 10 * time.Millisecond
 
 // lock waits until no other process starts, stops or resets the instance. The
-// kernel takes the lock back from a process that dies. Closing the file unlocks.
-// The error is os.ErrNotExist when the instance is gone.
-func (in *instance) lock(ctx context.Context, observe func(Step)) (*os.File, error) {
+// kernel takes the lock back from a process that dies. The error is os.ErrNotExist
+// when the instance is gone.
+func (in *instance) lock(ctx context.Context, observe func(Step)) (unlock func(), err error) {
 	path := filepath.Join(in.dir, lockFile)
 	for waiting := false; ; {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
@@ -27,10 +27,10 @@ func (in *instance) lock(ctx context.Context, observe func(Step)) (*os.File, err
 		}
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil && sameFile(f, path) {
-			return f, nil
+			return func() { _ = f.Close() }, nil
 		}
 		// Either somebody holds it, or a reset removed the file meanwhile.
-		f.Close()
+		_ = f.Close()
 		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}

@@ -31,9 +31,9 @@ func (in *instance) postmaster() (postmaster, error) {
 		return postmaster{}, err
 	}
 	lines := strings.Split(string(text), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))
-	if err != nil || pid <= 1 {
-		return postmaster{}, nil // being written
+	pid, _ := strconv.Atoi(strings.TrimSpace(lines[0]))
+	if pid <= 1 {
+		return postmaster{}, nil // the file is being written
 	}
 	p := postmaster{pid: pid, alive: in.runsAs(pid)}
 	if len(lines) > 2 {

@@ -94,8 +94,7 @@ func (p *process) end() {
 	}
 }
 
-// launch runs postgres itself, not pg_ctl, in a session of its own: no signal of
-// this terminal reaches it.
+// launch runs postgres itself, not pg_ctl: it is one process less to go wrong.
 func (in *instance) launch(b binaries, settings map[string]string) (*process, error) {
 	dataDir, err := filepath.EvalSymlinks(in.dataDir())
 	if err != nil {
@@ -105,7 +104,7 @@ func (in *instance) launch(b binaries, settings map[string]string) (*process, er
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	offset, err := log.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -116,7 +115,6 @@ func (in *instance) launch(b binaries, settings map[string]string) (*process, er
 	}
 	cmd := in.account.command(dataDir, filepath.Join(b.dir, "postgres"), args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr.Setsid = true
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}
@@ -163,8 +161,9 @@ func (in *instance) bringUp(ctx context.Context, b binaries, settings map[string
 			return p, nil
 		}
 		if ctx.Err() != nil {
-			reason := fmt.Sprintf("it does not accept connections yet: %v", err)
-			return p, errors.Join(in.startError(p, reason), context.Cause(ctx))
+			e := in.startError(p, "the server did not accept connections in time")
+			e.Err = ctx.Err()
+			return p, e
 		}
 		switch {
 		case p == nil:
@@ -207,7 +206,7 @@ func (in *instance) startError(p *process, reason string) *StartError {
 		return e
 	}
 	if f, err := os.Open(in.logFile()); err == nil {
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		text, _ := io.ReadAll(io.NewSectionReader(f, p.logOffset, 1<<20))
 		e.LogTail = lastLines(string(text))
 	}
@@ -220,7 +219,13 @@ func (in *instance) tryConnect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return conn.Close(context.WithoutCancel(ctx))
+	hangUp(ctx, conn)
+	return nil
+}
+
+// hangUp says goodbye also when ctx has ended, so that the server need not wonder.
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	_ = conn.Close(context.WithoutCancel(ctx))
 }
 
 // connect ignores the settings of libpq's environment that could shut it out.
@@ -251,7 +256,7 @@ func (in *instance) ensureDatabase(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create the database %s: %w", Database, err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer hangUp(ctx, conn)
 	if _, err := conn.Exec(ctx, "create database "+pgx.Identifier{Database}.Sanitize()); err != nil {
 		return fmt.Errorf("create the database %s: %w", Database, err)
 	}

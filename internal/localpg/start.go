@@ -19,11 +19,11 @@ func start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := in.createAndLock(ctx, o.observe)
+	unlock, err := in.createAndLock(ctx, o.observe)
 	if err != nil {
 		return nil, fmt.Errorf("instance %s: %w", in.name, err)
 	}
-	defer lock.Close()
+	defer unlock()
 
 	s := &Server{opts: o}
 	if accepts(in.tryConnect(ctx)) {
@@ -40,30 +40,26 @@ func start(ctx context.Context, o Options) (*Server, error) {
 
 // createAndLock leaves the instance's directory marked and locked. A reset may
 // remove it between the two.
-func (in *instance) createAndLock(ctx context.Context, observe func(Step)) (*os.File, error) {
+func (in *instance) createAndLock(ctx context.Context, observe func(Step)) (unlock func(), err error) {
 	for {
 		if err := in.create(); err != nil {
 			return nil, err
 		}
-		lock, err := in.lock(ctx, observe)
+		unlock, err := in.lock(ctx, observe)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := in.checkOurs(); err != nil {
-			lock.Close()
-			return nil, err
-		}
-		if !in.marked() {
+		if err = in.checkOurs(); err == nil && !in.marked() {
 			err = in.mark()
 		}
 		if err != nil {
-			lock.Close()
+			unlock()
 			return nil, err
 		}
-		return lock, nil
+		return unlock, nil
 	}
 }
 
@@ -125,7 +121,7 @@ func (in *instance) initialise(ctx context.Context, b binaries) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) // nothing, once it was moved
+	defer func() { _ = os.RemoveAll(dir) }() // nothing, once it was moved
 	if err := in.account.own(dir); err != nil {
 		return err
 	}

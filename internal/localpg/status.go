@@ -77,7 +77,7 @@ func (in *instance) ask(ctx context.Context) (version string, up bool) {
 	if err != nil {
 		return "", accepts(err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer hangUp(ctx, conn)
 	version, _, _ = strings.Cut(conn.PgConn().ParameterStatus("server_version"), " ")
 	return version, true
 }

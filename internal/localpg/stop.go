@@ -26,11 +26,11 @@ const (
 )
 
 func stop(ctx context.Context, o Options) error {
-	in, lock, err := lockExisting(ctx, o)
-	if err != nil || lock == nil {
+	in, unlock, err := lockExisting(ctx, o)
+	if err != nil || in == nil {
 		return err
 	}
-	defer lock.Close()
+	defer unlock()
 	return in.stop(ctx, o)
 }
 
@@ -51,11 +51,11 @@ func (in *instance) stop(ctx context.Context, o Options) error {
 }
 
 func reset(ctx context.Context, o Options) error {
-	in, lock, err := lockExisting(ctx, o)
-	if err != nil || lock == nil {
+	in, unlock, err := lockExisting(ctx, o)
+	if err != nil || in == nil {
 		return err
 	}
-	defer lock.Close()
+	defer unlock()
 	if err := in.stop(ctx, o); err != nil {
 		return err
 	}
@@ -91,8 +91,8 @@ func (in *instance) remove() error {
 }
 
 // lockExisting locks the instance; without one, all results are nil.
-func lockExisting(ctx context.Context, o Options) (*instance, *os.File, error) {
-	in, err := instanceOf(o)
+func lockExisting(ctx context.Context, o Options) (in *instance, unlock func(), err error) {
+	in, err = instanceOf(o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,12 +102,12 @@ func lockExisting(ctx context.Context, o Options) (*instance, *os.File, error) {
 	if err := in.checkOurs(); err != nil {
 		return nil, nil, fmt.Errorf("instance %s: %w", in.name, err)
 	}
-	lock, err := in.lock(ctx, o.observe)
+	unlock, err = in.lock(ctx, o.observe)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("instance %s: %w", in.name, err)
 	}
-	return in, lock, nil
+	return in, unlock, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -24,6 +25,8 @@ const timeout = 2 * time.Minute
 
 // shared is the server of this test process: tests of a package share it, and the
 // testing package offers no other place to keep it.
+//
+//nolint:gochecknoglobals // see above
 var shared struct {
 	sync.Mutex
 	server *localpg.Server // nil until the first test asks, or when it is not ours
@@ -102,6 +105,35 @@ func FromTemplate(t testing.TB, key string, build func(ctx context.Context, conn
 	return create(t, name)
 }
 
+// Instance starts a server of the test's own, for tests that kill it: it is durable,
+// and with the options returned it can be stopped, inspected and started again. It
+// is removed when the test ends.
+func Instance(t testing.TB, settings map[string]string) (*localpg.Server, localpg.Options) {
+	t.Helper()
+	root, err := os.MkdirTemp("", "crmctl-instance-") //nolint:usetesting // its directories are closed to other accounts
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	o := localpg.Options{Root: root, BinDir: os.Getenv("CRMCTL_PG_BIN"), Settings: settings}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		if err := errors.Join(localpg.Reset(ctx, o), os.RemoveAll(root)); err != nil {
+			t.Errorf("pgtest: remove the test's own server: %v", err)
+		}
+	})
+	if err := os.Chmod(root, 0o711); err != nil { //nolint:gosec // root's servers run as another account
+		t.Fatalf("pgtest: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	s, err := localpg.Start(ctx, o)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return s, o
+}
+
 // create makes a database for the test out of a template.
 func create(t testing.TB, template string) string {
 	t.Helper()
@@ -178,7 +210,7 @@ func onServer(dsn string, do func(ctx context.Context, conn *pgx.Conn) error) er
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	return do(ctx, conn)
 }
 

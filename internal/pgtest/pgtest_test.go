@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/localpg"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
@@ -102,6 +103,32 @@ func TestHalfMadeTemplateIsBuiltAgain(t *testing.T) {
 	}
 	if half || !whole {
 		t.Errorf("half = %t, whole = %t, want only whole", half, whole)
+	}
+}
+
+func TestInstance(t *testing.T) {
+	t.Parallel()
+	var o localpg.Options
+	t.Run("test", func(t *testing.T) {
+		var s *localpg.Server
+		s, o = pgtest.Instance(t, nil)
+		conn := connect(t, s.DSN)
+		if _, err := conn.Exec(t.Context(), `create table public.kept ()`); err != nil {
+			t.Fatal(err)
+		}
+		if err := localpg.Stop(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		s, err := localpg.Start(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := connect(t, s.DSN).Exec(t.Context(), `select from public.kept`); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := os.Stat(o.Root); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is there after the test: %v", o.Root, err)
 	}
 }
 
