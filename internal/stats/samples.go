@@ -1,0 +1,107 @@
+package stats
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// baselines is a query for the sample that each selected tenant is compared with:
+// the newest of those that are 30 days old, but not 60, or else the oldest that is
+// more than a day old. A measure is compared with a measure ($4), an estimate with
+// an estimate: the difference between the two is not growth.
+const baselines = `
+	select t.id::text, b.total_bytes, b.sampled_at
+	from public.tenants t
+	cross join lateral (
+		(select s.total_bytes, s.sampled_at
+		from public.tenant_size_samples s
+		where s.tenant_id = t.id and s.exact = $4
+			and s.sampled_at > pg_catalog.now() - interval '60 days'
+			and s.sampled_at <= pg_catalog.now() - interval '30 days'
+		order by s.sampled_at desc
+		limit 1)
+		union all
+		(select s.total_bytes, s.sampled_at
+		from public.tenant_size_samples s
+		where s.tenant_id = t.id and s.exact = $4
+			and s.sampled_at > pg_catalog.now() - interval '30 days'
+			and s.sampled_at <= pg_catalog.now() - interval '1 day'
+		order by s.sampled_at
+		limit 1)
+		order by sampled_at
+		limit 1
+	) b
+	where exists (select from public.tenant_size_samples) and ` + selected
+
+type baseline struct {
+	id    string
+	bytes int64
+	at    time.Time
+}
+
+// addGrowth compares the tenants with their samples.
+func (r *Report) addGrowth(ctx context.Context, q db.Querier, o SizeOptions) error {
+	exact := r.Mode == Exact
+	found, err := db.Select(ctx, q, func(row pgx.CollectableRow) (b baseline, err error) {
+		err = row.Scan(&b.id, &b.bytes, &b.at)
+		return b, err
+	}, baselines, append(o.args(), exact)...)
+	if err != nil {
+		return fmt.Errorf("read the size samples: %w", err)
+	}
+	byID := make(map[string]baseline, len(found))
+	for _, b := range found {
+		byID[b.id] = b
+	}
+	for i := range r.Tenants {
+		t := &r.Tenants[i]
+		if b, ok := byID[t.ID]; ok && t.Known && t.Exact == exact {
+			t.Growth = &Growth{Bytes: t.TotalBytes() - b.bytes, Since: b.at}
+			r.History = true
+		}
+	}
+	return nil
+}
+
+// Record keeps the known sizes of a report as samples, for later reports to
+// compare with, and returns how many they are. A tenant that was purged meanwhile
+// is left out.
+func Record(ctx context.Context, q db.Querier, r Report) (int64, error) {
+	var (
+		ids             []string
+		tables, indexes []int64
+		contacts        []*int64
+		exact           []bool
+	)
+	for _, t := range r.Tenants {
+		if t.Known {
+			ids, contacts, exact = append(ids, t.ID), append(contacts, t.Contacts), append(exact, t.Exact)
+			tables, indexes = append(tables, t.TableBytes), append(indexes, t.IndexBytes)
+		}
+	}
+	var recorded int64
+	var p db.Pipeline
+	p.Exec(`select pg_catalog.set_config('search_path', 'pg_catalog', true)`)
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		recorded = rows.CommandTag().RowsAffected()
+		return rows.Err()
+	}, `
+		insert into public.tenant_size_samples
+			(tenant_id, sampled_at, table_bytes, index_bytes, total_bytes, contacts, exact)
+		select t.id, $1::timestamptz, s.tables, s.indexes, s.tables + s.indexes, s.contacts, s.exact
+		from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bool[])
+			as s (id, tables, indexes, contacts, exact)
+		join public.tenants t on t.id = s.id
+		on conflict (tenant_id, sampled_at) do nothing`,
+		r.At, ids, tables, indexes, contacts, exact)
+	if err := p.Run(ctx, q); err != nil {
+		return 0, fmt.Errorf("record the sizes: %w", err)
+	}
+	return recorded, nil
+}

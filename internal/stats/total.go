@@ -1,0 +1,70 @@
+package stats
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// measureTotalsUpTo is the size of a fleet for whose exact sizes nobody waits.
+const measureTotalsUpTo = 200
+
+// few and many tell, as a condition that the server checks before it does
+// anything else, whether up to $4 tenants are selected.
+const (
+	few  = `(select count(*) from public.tenants t where ` + selected + `) <= $4`
+	many = `(select count(*) from public.tenants t where ` + selected + `) > $4`
+
+	measuredTotals = `
+	select t.slug, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
+	from public.tenants t
+	join pg_catalog.pg_namespace n on n.nspname = t.schema_name
+	left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'm', 'S')
+	where ` + selected + ` and ` + few + `
+	group by t.slug`
+
+	estimatedTotals = `
+	select e.slug, e.table_bytes + e.index_bytes
+	from (` + estimated + `) e
+	where e.known and ` + many
+)
+
+// TotalBytes returns what each tenant takes, by slug, in one round trip: measured
+// for a small fleet, estimated for a larger one. Nil slugs mean every tenant. A
+// tenant whose schema is gone is not in the map. q must not be in a transaction.
+func TotalBytes(ctx context.Context, q db.Querier, slugs []string) (map[string]int64, error) {
+	totals, err := totalBytes(ctx, q, slugs, measureTotalsUpTo)
+	if db.SQLState(err) == db.CodeLockNotAvailable {
+		totals, err = totalBytes(ctx, q, slugs, -1)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read sizes: %w", err)
+	}
+	return totals, nil
+}
+
+// totalBytes measures up to limit tenants, and estimates more of them.
+func totalBytes(ctx context.Context, q db.Querier, slugs []string, limit int64) (map[string]int64, error) {
+	totals := map[string]int64{}
+	read := func(rows pgx.Rows) error {
+		var slug string
+		var n int64
+		_, err := pgx.ForEachRow(rows, []any{&slug, &n}, func() error {
+			totals[slug] = n
+			return nil
+		})
+		return err
+	}
+	args := append(SizeOptions{Slugs: slugs}.args(), limit)
+	var p db.Pipeline
+	begin(&p)
+	p.Query(read, measuredTotals, args...)
+	p.Query(read, estimatedTotals, args...)
+	if err := p.Run(ctx, q); err != nil {
+		return nil, err
+	}
+	return totals, nil
+}
