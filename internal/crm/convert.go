@@ -70,6 +70,14 @@ func newConverter(m *mapping, o ImportOptions) *converter {
 	return c
 }
 
+// emailHeader returns the header of the preferred column of addresses, or "".
+func (c *converter) emailHeader() string {
+	if len(c.email) == 0 {
+		return ""
+	}
+	return c.columns[c.email[0]].Header
+}
+
 // convert makes a contact of a row, or says why it cannot.
 func (c *converter) convert(rec *csvfile.Record) (contact, *rejection) {
 	if rec.Problem != csvfile.None {

@@ -112,8 +112,7 @@ func createIndexes(ctx context.Context, q db.Querier, indexes []index, email boo
 		}
 	}
 	if err := create.Run(ctx, q); err != nil {
-		var statement *db.StatementError
-		if errors.As(err, &statement) {
+		if statement, ok := errors.AsType[*db.StatementError](err); ok {
 			return fmt.Errorf("make index again: %s: %w", statement.Statement.SQL, statement.Err)
 		}
 		return fmt.Errorf("make indexes again: %w", err)

@@ -203,7 +203,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		p.report(PhaseMerge)
 	}
-	l.merge = merge{q: q, policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects}
+	l.merge = merge{q: q, policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}

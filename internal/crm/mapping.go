@@ -59,13 +59,15 @@ func parseRequests(pairs []string) ([]request, error) {
 		}
 		r := request{header: strings.TrimSpace(pair[:i])}
 		name := strings.TrimSpace(pair[i+1:])
-		if key, ok := strings.CutPrefix(name, "metadata."); ok && key != "" {
+		key, isKey := strings.CutPrefix(name, "metadata.")
+		switch {
+		case isKey && key != "":
 			r.field, r.key = FieldMetadata, key
-		} else if name == "skip" {
+		case name == "skip":
 			r.field = FieldSkip
-		} else if name != "metadata.KEY" && slices.Contains(mapFields, name) {
+		case slices.Contains(mapFields, name):
 			r.field = Field(name)
-		} else {
+		default:
 			return nil, &MappingError{
 				Reason:     fmt.Sprintf("mapping %q: there is no field %q (%s)", pair, name, strings.Join(mapFields, ", ")),
 				Suggestion: suggest.Nearest(name, mapFields),

@@ -65,6 +65,7 @@ type merge struct {
 	direct  bool // the contacts are this file's own rows
 	counts  counts
 	rejects *rejects
+	column  string // the header addresses came from, for messages
 
 	inserted, updated, unchanged int64
 }
@@ -242,9 +243,9 @@ where `+left+" order by s.line")
 		repeated   bool
 	)
 	_, err = pgx.ForEachRow(rows, []any{&line, &email, &raw, &repeated}, func() error {
-		why := rejection{code: RejectExists, message: "a contact has the e-mail address " + email}
+		why := rejection{code: RejectExists, column: m.column, message: "a contact has the e-mail address " + email}
 		if repeated || m.direct {
-			why = rejection{code: RejectDuplicate, message: "an earlier row has the e-mail address " + email}
+			why = rejection{code: RejectDuplicate, column: m.column, message: "an earlier row has the e-mail address " + email}
 		}
 		return m.rejects.addText([]byte(raw), line, &why)
 	})

@@ -159,10 +159,8 @@ const googleSeparator = " ::: "
 
 // firstValue returns the first of several values in one cell.
 func firstValue(cell []byte) []byte {
-	if i := bytes.Index(cell, []byte(googleSeparator)); i >= 0 {
-		return cell[:i]
-	}
-	return cell
+	first, _, _ := bytes.Cut(cell, []byte(googleSeparator))
+	return first
 }
 
 // timeLayouts are the forms a time may have: those that cannot be mistaken.

@@ -118,6 +118,9 @@ func cutNumber(name string) (base string, number int) {
 // guess returns the field of a header that no synonym fits but whose last word
 // says it: "Security contact email".
 func (r recognizer) guess(header string) (Field, bool) {
+	if strings.ContainsAny(header, ",;\t|") {
+		return "", false // a whole line, split with the wrong delimiter
+	}
 	words := strings.FieldsFunc(strings.ToLower(header), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
 	if n := len(words); n >= 2 && words[n-2] == "e" && words[n-1] == "mail" {
 		words = append(words[:n-2], "email")
