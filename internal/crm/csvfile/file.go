@@ -51,6 +51,9 @@ func Open(r io.Reader, o Options) (*File, error) {
 	f := &File{scanner: s, text: content}
 	f.Format = Format{Encoding: content.encoding, BOM: content.bom}
 	sample, whole := s.buf[:s.end], s.srcErr != nil
+	if what := foreign(sample); what != "" {
+		return nil, &Error{Reason: "this is " + what + ", not a delimited text file", Hint: "export it as CSV"}
+	}
 	crEnds := sniffLineEnds(sample)
 	if err := f.setDelimiter(sample, crEnds, whole, o); err != nil {
 		return nil, err

@@ -143,6 +143,11 @@ func TestOpenRefuses(t *testing.T) {
 		{name: "unusable delimiter", in: "a\n", o: Options{Delimiter: "x"}, want: `delimiter "x" cannot be used`},
 		{name: "header row after the end", in: "a\n", o: Options{HeaderRow: 7}, want: "the header was to be in line 7, but the file ends before it"},
 		{name: "header row inside a cell", in: "\"a\nb\",c\n", o: Options{HeaderRow: 2}, want: "line 2: the header was to be here"},
+		{name: "workbook", in: "PK\x03\x04\x14\x00\x06\x00\b\x00\x00\x00!\x00b", want: "this is an Excel workbook"},
+		{name: "old workbook", in: "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", want: "this is an old Excel workbook"},
+		{name: "gzip", in: "\x1F\x8B\x08\x00\x00\x00", want: "this is a gzip archive"},
+		{name: "vcard", in: "\r\nBEGIN:VCARD\r\nN:Doe;John\r\n", want: "this is a vCard"},
+		{name: "json", in: "[{\"email\":", want: "this is JSON"},
 		{name: "a million columns", in: strings.Repeat(",", 1_000_000) + "\n", want: "line 1: the header cannot be read: it has more than 4096 columns"},
 	}
 	for _, tt := range tests {

@@ -145,6 +145,29 @@ func excelDelimiter(sample []byte) byte {
 	return 0
 }
 
+// foreign names the kind of a file that is no delimited text, by how it begins,
+// or returns "". Read as text it could make contacts of a kind.
+func foreign(sample []byte) string {
+	head := bytes.TrimLeft(sample[:min(len(sample), 512)], " \t\r\n")
+	for _, kind := range []struct{ begins, name string }{
+		{"PK\x03\x04", "an Excel workbook or another zip archive"},
+		{"\x1F\u2039", "a gzip archive"}, // 1F 8B, read as Windows-1252
+		{"\x1F\x8B", "a gzip archive"},
+		{"%PDF-", "a PDF"},
+		{"BEGIN:VCARD", "a vCard"},
+		{"<!DOCTYPE", "a web page"}, {"<html", "a web page"}, {"<?xml", "XML"},
+		{"{", "JSON"}, {"[{", "JSON"},
+	} {
+		if len(head) >= len(kind.begins) && bytes.EqualFold(head[:len(kind.begins)], []byte(kind.begins)) {
+			return kind.name
+		}
+	}
+	if bytes.HasPrefix(head, []byte("\u00D0\u00CF\x11\u00E0")) { // D0 CF 11 E0
+		return "an old Excel workbook"
+	}
+	return ""
+}
+
 func validDelimiter(c byte) bool {
 	switch {
 	case c == quote, c == '\n', c == '\r', c == 0, c == ' ', c == '.', c == '@', c == '-', c == '_', c >= 0x80:
