@@ -90,11 +90,18 @@ func writeJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 		}
 		separator = ",\n    "
 	}
-	end := "]\n}\n"
+	end := "]"
 	if separator[0] == ',' {
-		end = "\n  ]\n}\n"
+		end = "\n  ]"
 	}
-	_, err := w.WriteString(end)
+	if l.summary != nil {
+		text, err := encodeJSON(l.summary(), "  ", "  ")
+		if err != nil {
+			return err
+		}
+		end += ",\n  \"summary\": " + string(text)
+	}
+	_, err := w.WriteString(end + "\n}\n")
 	return err
 }
 
@@ -135,10 +142,19 @@ func writeYAML[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 		separator = ""
 	}
 	if separator != "" {
-		_, err := w.WriteString(" []\n")
+		if _, err := w.WriteString(" []\n"); err != nil {
+			return err
+		}
+	}
+	if l.summary == nil {
+		return nil
+	}
+	text, err := encodeYAML(map[string]any{"summary": l.summary()})
+	if err != nil {
 		return err
 	}
-	return nil
+	_, err = w.Write(text)
+	return err
 }
 
 // encodeYAML goes through JSON, so that both have the same names in the same

@@ -86,6 +86,9 @@ type list[T any] struct {
 	// record returns what JSON, YAML and NDJSON encode of a row; nil encodes
 	// the row itself. Sizes are bytes, durations seconds, times RFC 3339 in UTC.
 	record func(T) any
+	// summary returns what JSON and YAML have beside the rows, under "summary";
+	// nil for nothing. It is called after the last row.
+	summary func() any
 	// empty is the line on stderr when there are no rows: "no tenants".
 	empty string
 	// footer returns the lines below a table on a terminal; nil for none.

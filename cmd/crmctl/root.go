@@ -43,7 +43,7 @@ func newRootCmd(f *factory) *cobra.Command {
 	}
 	add(groupStart, newLocalCmd(f), newDemoCmd(f, nil), newSeedCmd(f, nil))
 	add(groupFleet, newTenantCmd(f), newMigrateCmd(f))
-	add(groupData, newContactsCmd(f))
+	add(groupData, newContactsCmd(f), newStatsCmd(f))
 	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/stats"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// statsSizesOptions are the options of `crmctl stats sizes`.
+type statsSizesOptions struct {
+	selection
+
+	top      int
+	exact    bool
+	estimate bool
+	record   bool
+}
+
+func (o *statsSizesOptions) validate() error {
+	if o.top < 0 {
+		return usagef("--top %d: want 0 (all) or more", o.top)
+	}
+	return nil
+}
+
+func (o *statsSizesOptions) mode() stats.Mode {
+	switch {
+	case o.exact:
+		return stats.Exact
+	case o.estimate:
+		return stats.Estimate
+	}
+	return stats.Auto
+}
+
+func newStatsSizesCmd(f *factory, runF func(context.Context, *factory, *statsSizesOptions) error) *cobra.Command {
+	opts := &statsSizesOptions{}
+	if runF == nil {
+		runF = runStatsSizes
+	}
+	cmd := &cobra.Command{
+		Use:   "sizes",
+		Short: "the space each tenant takes, and how fast it grows",
+		Long: `Show what each tenant takes in the database: tables, indexes and both, the largest first. A small
+fleet is measured, a large one estimated from what the server noted when it last vacuumed,
+analyzed or indexed each table. The number of contacts is always an estimate. A ? is unknown.
+
+With --record the sizes are kept, so that later runs show the growth over 30 days.`,
+		Example: `crmctl stats sizes --top 10
+crmctl stats sizes --exact --tenant 'acme*'
+crmctl stats sizes --record -q`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.validate(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	opts.addFlags(f, cmd)
+	fs := cmd.Flags()
+	fs.IntVar(&opts.top, "top", 0, "only the `N` largest, and a sum of the rest; 0 for all")
+	fs.BoolVar(&opts.exact, "exact", false, "measure, whatever the number of tenants")
+	fs.BoolVar(&opts.estimate, "estimate", false, "estimate, whatever the number of tenants")
+	fs.BoolVar(&opts.record, "record", false, "keep the sizes, to compare with later")
+	cmd.MarkFlagsMutuallyExclusive("exact", "estimate")
+	documentExits(cmd, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) error {
+	m, err := opts.matcher(f.io.In)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if opts.record {
+		if err := f.beforeChange(ctx, false); err != nil {
+			return err
+		}
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	o := stats.SizeOptions{Mode: opts.mode(), Dial: f.connect}
+	if o.Slugs, err = m.slugs(ctx, conn); err != nil {
+		return f.placed(err)
+	}
+	report, err := f.measureSizes(ctx, conn, o)
+	if err != nil {
+		return err
+	}
+	s := newSizesScreen(p, report, opts.top)
+	if err := printList(p, s.list(), s.rows()); err != nil {
+		return err
+	}
+	if !p.terminal || !p.isTable() {
+		for _, line := range s.gaps() {
+			f.note("%s", line)
+		}
+	}
+	if !opts.record {
+		return nil
+	}
+	n, err := stats.Record(ctx, conn, report)
+	if err == nil {
+		f.note("recorded  %s", plural(int(n), "tenant"))
+	}
+	return err
+}
+
+// slugs returns the slugs of the selected tenants, or nil for all.
+func (m *matcher) slugs(ctx context.Context, q db.Querier) ([]string, error) {
+	if m.all && len(m.exclude) == 0 {
+		return nil, nil
+	}
+	tenants, err := tenant.List(ctx, q, tenant.Filter{})
+	if err == nil {
+		tenants, err = m.filter(ctx, q, tenants)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slugs := make([]string, len(tenants))
+	for i, t := range tenants {
+		slugs[i] = t.Slug
+	}
+	return slugs, nil
+}
+
+// measureSizes shows how far it is when there is much to measure.
+func (f *factory) measureSizes(ctx context.Context, q db.Querier, o stats.SizeOptions) (stats.Report, error) {
+	const many = 1000
+	var bar *progress
+	o.Measured = func(done, total int) {
+		if bar == nil && total > many {
+			bar = f.newProgress(progressOptions{verb: "measure", total: int64(total)})
+		}
+		if bar != nil {
+			bar.set(int64(done))
+		}
+	}
+	report, err := stats.Sizes(ctx, q, o)
+	if bar != nil {
+		bar.finish()
+	}
+	if db.SQLState(err) == db.CodeUndefinedTable {
+		err = tenant.ErrNoRegistry
+	}
+	return report, f.placed(err)
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/stats"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// sizesScreen shows the sizes of tenants in every format.
+type sizesScreen struct {
+	p      *printer
+	report stats.Report
+	top    []stats.TenantSize
+	rest   stats.Totals
+	all    stats.Totals
+}
+
+func newSizesScreen(p *printer, r stats.Report, top int) *sizesScreen {
+	s := &sizesScreen{p: p, report: r, all: stats.Sum(r.Tenants)}
+	s.top, s.rest = r.Top(top)
+	return s
+}
+
+// sizeRow is a tenant, or on a terminal the line below the largest that sums up
+// the others.
+type sizeRow struct {
+	stats.TenantSize
+
+	others int // of how many tenants this is the sum; 0 for a tenant
+}
+
+func (s *sizesScreen) rows() []sizeRow {
+	rows := make([]sizeRow, 0, len(s.top)+1)
+	for _, t := range s.top {
+		rows = append(rows, sizeRow{TenantSize: t})
+	}
+	if s.rest.Tenants > 0 && s.onTerminal() && !s.p.namesOnly() {
+		rows = append(rows, sizeRow{
+			TenantSize: stats.TenantSize{Known: s.rest.Unknown < s.rest.Tenants, TableBytes: s.rest.TotalBytes()},
+			others:     s.rest.Tenants,
+		})
+	}
+	return rows
+}
+
+func (s *sizesScreen) onTerminal() bool { return s.p.terminal && s.p.isTable() }
+
+func (s *sizesScreen) list() list[sizeRow] {
+	columns := []column[sizeRow]{
+		{name: "tenant", value: func(r sizeRow) any {
+			if r.others > 0 {
+				return humanCount(int64(r.others)) + " more"
+			}
+			return r.Slug
+		}},
+		{name: "status", wide: true, value: func(r sizeRow) any { return statusCell(tenant.Status(r.Status)) }},
+		{name: "total_bytes", title: "TOTAL", right: true, value: func(r sizeRow) any { return sizeCell(known64(r.Known, r.TotalBytes())) }},
+		{name: "table_bytes", title: "TABLES", right: true, value: ofTenant(func(t stats.TenantSize) any {
+			return sizeCell(known64(t.Known, t.TableBytes))
+		})},
+		{name: "index_bytes", title: "INDEXES", right: true, value: ofTenant(func(t stats.TenantSize) any {
+			return sizeCell(known64(t.Known, t.IndexBytes))
+		})},
+		{name: "contacts_estimate", title: "CONTACTS", right: true, value: ofTenant(func(t stats.TenantSize) any {
+			if t.Contacts == nil {
+				return either{"?", nil}
+			}
+			return either{humanEstimate(*t.Contacts), *t.Contacts}
+		})},
+	}
+	if s.report.History {
+		columns = append(columns, column[sizeRow]{name: "growth_30d_bytes", title: "30 DAYS", right: true, value: ofTenant(growthCell)})
+	}
+	columns = append(columns, column[sizeRow]{
+		name: "share", title: s.shareTitle(), right: true,
+		value: ofTenant(func(t stats.TenantSize) any { return either{s.shareBar(t), s.share(t)} }),
+	})
+	return list[sizeRow]{
+		plural:  "sizes",
+		columns: columns,
+		name:    func(r sizeRow) string { return r.Slug },
+		record:  func(r sizeRow) any { return s.record(r.TenantSize) },
+		summary: func() any { return s.summary() },
+		empty:   "no tenants",
+		footer:  func() string { return strings.Join(append([]string{s.total()}, s.gaps()...), "\n") },
+	}
+}
+
+// ofTenant leaves a cell empty in the line that sums up several tenants.
+func ofTenant(value func(stats.TenantSize) any) func(sizeRow) any {
+	return func(r sizeRow) any {
+		if r.others > 0 {
+			return nil
+		}
+		return value(r.TenantSize)
+	}
+}
+
+func known64(known bool, n int64) *int64 {
+	if !known {
+		return nil
+	}
+	return &n
+}
+
+func growthCell(t stats.TenantSize) any {
+	if t.Growth == nil {
+		return nil
+	}
+	n := t.Growth.Bytes
+	text := humanSize(n)
+	switch {
+	case n == 0:
+		text = "0"
+	case n > 0:
+		text = "+" + text
+	}
+	return either{text, byteSize(n)}
+}
+
+// humanEstimate returns "9.1 M", and a number that people can take in as it is.
+func humanEstimate(n int64) string {
+	const exactBelow = 100_000
+	switch {
+	case n < exactBelow:
+		return humanCount(n)
+	case n < 1e9:
+		return fmt.Sprintf("%.1f M", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f G", float64(n)/1e9)
+}
+
+// share returns which part of the whole a tenant takes, nil when unknown.
+func (s *sizesScreen) share(t stats.TenantSize) any {
+	if !t.Known || s.all.TotalBytes() == 0 {
+		return nil
+	}
+	const digits = 1e4
+	return math.Round(float64(t.TotalBytes())/float64(s.all.TotalBytes())*digits) / digits
+}
+
+// shareBar returns "████▊            20 %". The bar of the largest is full.
+func (s *sizesScreen) shareBar(t stats.TenantSize) string {
+	share, ok := s.share(t).(float64)
+	if !ok {
+		return ""
+	}
+	percent := fmt.Sprintf("%.0f %%", share*100)
+	if share < 0.005 && t.TotalBytes() > 0 {
+		percent = "<1 %"
+	}
+	percent = fmt.Sprintf("%*s", percentWidth, percent)
+	width := s.barWidth()
+	if width == 0 {
+		return percent
+	}
+	text := bar(float64(t.TotalBytes())/float64(s.report.Tenants[0].TotalBytes()), width, s.p.unicode)
+	return text + strings.Repeat(" ", width-len([]rune(text))+1) + percent
+}
+
+const percentWidth = len("100 %")
+
+// barWidth leaves the numbers their room on a narrow terminal.
+func (s *sizesScreen) barWidth() int {
+	switch {
+	case s.p.width >= 80:
+		return 16
+	case s.p.width >= 70:
+		return 8
+	}
+	return 0
+}
+
+// shareTitle begins where the bars begin, though the column is one that is never
+// cut.
+func (s *sizesScreen) shareTitle() string {
+	const title = "SHARE"
+	if width := s.barWidth(); s.onTerminal() && width > 0 {
+		return fmt.Sprintf("%-*s", width+1+percentWidth, title)
+	}
+	return title
+}
+
+// bar returns a bar of at most width cells, in eighths of a cell where the
+// terminal can show them.
+func bar(part float64, width int, unicode bool) string {
+	part = min(max(part, 0), 1)
+	if !unicode {
+		return strings.Repeat("#", int(math.Round(part*float64(width))))
+	}
+	const eighths = 8
+	n := int(math.Round(part * float64(width*eighths)))
+	if n == 0 && part > 0 {
+		n = 1
+	}
+	text := strings.Repeat("█", n/eighths)
+	if n%eighths > 0 {
+		text += string([]rune("▏▎▍▌▋▊▉")[n%eighths-1])
+	}
+	return text
+}
+
+// total returns "total 30.3 GB in 5,000 tenants (estimated from pg_class; --exact
+// measures)".
+func (s *sizesScreen) total() string {
+	how := "measured"
+	if s.report.Mode == stats.Estimate {
+		how = "estimated from pg_class; --exact measures"
+	}
+	return fmt.Sprintf("total %s in %s (%s)", humanSize(s.all.TotalBytes()), plural(s.all.Tenants, "tenant"), how)
+}
+
+// gaps says what the sums lack.
+func (s *sizesScreen) gaps() []string {
+	var lines []string
+	switch n := s.all.Unknown; {
+	case n == 1:
+		lines = append(lines, "1 tenant is not counted: its schema is gone")
+	case n > 1:
+		lines = append(lines, humanCount(int64(n))+" tenants are not counted: their schemas are gone")
+	}
+	if s.report.Mode == stats.Exact {
+		switch n := s.all.Estimated; {
+		case n == 1:
+			lines = append(lines, "1 tenant is estimated: a table of it is locked")
+		case n > 1:
+			lines = append(lines, humanCount(int64(n))+" tenants are estimated: tables of theirs are locked")
+		}
+	}
+	return lines
+}
+
+// sizeRecord is a tenant in JSON and YAML; null is unknown.
+type sizeRecord struct {
+	Tenant      string     `json:"tenant"`
+	Status      string     `json:"status"`
+	TotalBytes  *int64     `json:"total_bytes"`
+	TableBytes  *int64     `json:"table_bytes"`
+	IndexBytes  *int64     `json:"index_bytes"`
+	Contacts    *int64     `json:"contacts_estimate"`
+	Growth      *int64     `json:"growth_30d_bytes"`
+	GrowthSince *time.Time `json:"growth_since"`
+	Share       any        `json:"share"`
+	Exact       bool       `json:"exact"`
+}
+
+func (s *sizesScreen) record(t stats.TenantSize) sizeRecord {
+	r := sizeRecord{
+		Tenant: t.Slug, Status: t.Status, TotalBytes: known64(t.Known, t.TotalBytes()),
+		TableBytes: known64(t.Known, t.TableBytes), IndexBytes: known64(t.Known, t.IndexBytes),
+		Contacts: t.Contacts, Share: s.share(t), Exact: t.Known && t.Exact,
+	}
+	if t.Growth != nil {
+		since := t.Growth.Since.UTC()
+		r.Growth, r.GrowthSince = &t.Growth.Bytes, &since
+	}
+	return r
+}
+
+// sizeSummary is what JSON and YAML say about all tenants, those beyond --top
+// too.
+type sizeSummary struct {
+	Tenants     int       `json:"tenants"`
+	Unknown     int       `json:"unknown"`
+	Estimated   int       `json:"estimated"`
+	TotalBytes  int64     `json:"total_bytes"`
+	TableBytes  int64     `json:"table_bytes"`
+	IndexBytes  int64     `json:"index_bytes"`
+	RestTenants int       `json:"rest_tenants"`
+	RestBytes   int64     `json:"rest_bytes"`
+	MeasuredAt  time.Time `json:"measured_at"`
+}
+
+func (s *sizesScreen) summary() sizeSummary {
+	return sizeSummary{
+		Tenants: s.all.Tenants, Unknown: s.all.Unknown, Estimated: s.all.Estimated,
+		TotalBytes: s.all.TotalBytes(), TableBytes: s.all.TableBytes, IndexBytes: s.all.IndexBytes,
+		RestTenants: s.rest.Tenants, RestBytes: s.rest.TotalBytes(), MeasuredAt: s.report.At.UTC(),
+	}
+}
