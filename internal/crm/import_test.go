@@ -458,3 +458,21 @@ func TestMetadataSurvives(t *testing.T) {
 		t.Errorf("got %q, want %q", got, value)
 	}
 }
+
+// The sample that comes with the project: what the README and the demo promise
+// of it.
+func TestSample(t *testing.T) {
+	t.Parallel()
+	file := readFile(t, filepath.Join("..", "..", "testdata", "contacts", "sample.csv"))
+	conn, schema := tenant(t)
+	o := ImportOptions{Schema: schema, Null: []string{"(none)"}}
+	r := importText(t, conn, file, o)
+	want := "read 200 inserted 192 updated 1 unchanged 1 rejected 6, 2 blank [{bad_email 3} {bad_quotes 1} {empty_contact 1} {too_many_columns 1}]"
+	if got := fmt.Sprintf("%s, %d blank %v", tally(r), r.Blank, r.RejectedByCode); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	again := importText(t, conn, file, o)
+	if again.Unchanged != r.Read-r.Rejected {
+		t.Errorf("the same again: %s", tally(again))
+	}
+}
