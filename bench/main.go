@@ -75,7 +75,7 @@ func benchMain(ctx context.Context) error {
 	}
 	defer func() { _ = b.server.Stop(context.WithoutCancel(ctx)) }()
 	b.admin = b.server.DSN
-	for _, what := range strings.Split(only, ",") {
+	for what := range strings.SplitSeq(only, ",") {
 		switch what {
 		case "start":
 			err = b.measureStart(ctx)

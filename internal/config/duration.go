@@ -81,7 +81,7 @@ func FormatDuration(d time.Duration) string {
 	var b strings.Builder
 	if days := d / day; days > 0 {
 		b.WriteString(strconv.FormatInt(int64(days), 10) + "d")
-		d -= days * day
+		d %= day
 	}
 	if d > 0 {
 		s := d.String()

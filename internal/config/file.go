@@ -128,7 +128,7 @@ func (c *Config) readFile(path string, parse func(path string, r io.Reader) (fil
 	if err != nil {
 		return file{}, invalidf("read configuration: %v", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return file{}, invalidf("read configuration: %v", err)
@@ -181,8 +181,7 @@ func readYAML(path string, r io.Reader) (map[string]any, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter("\x00"))
 	v.SetConfigType("yaml")
 	if err := v.ReadConfig(r); err != nil {
-		var parse viper.ConfigParseError
-		if errors.As(err, &parse) {
+		if parse, ok := errors.AsType[viper.ConfigParseError](err); ok {
 			err = errors.Unwrap(parse)
 		}
 		return nil, invalidf("%s: %s", path, strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))

@@ -112,12 +112,13 @@ func keys() []key {
 	}
 }
 
-func findKey(name string) (key, bool) {
+// findKey returns the key of a name, the zero key when there is none.
+func findKey(name string) key {
 	all := keys()
 	if i := slices.IndexFunc(all, func(k key) bool { return k.name == name }); i >= 0 {
-		return all[i], true
+		return all[i]
 	}
-	return key{}, false
+	return key{}
 }
 
 // Variable is an environment variable that crmctl reads.
@@ -134,8 +135,7 @@ func Variables() []Variable {
 
 // Default returns the default of a key as one writes it, "" when there is none.
 func Default(name string) string {
-	k, _ := findKey(name)
-	return k.fallback
+	return findKey(name).fallback
 }
 
 // parseBool accepts what cannot be misread. strconv.ParseBool would take "t".

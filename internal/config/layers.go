@@ -86,7 +86,7 @@ func (c *Config) chooseProfile(files []file, choosers []layer) (*profile, int, e
 	slices.Sort(c.profiles)
 	c.profiles = slices.Compact(c.profiles)
 
-	k, _ := findKey(KeyProfile)
+	k := findKey(KeyProfile)
 	for rank, l := range choosers {
 		name, origin, ok := l.lookup(k)
 		if !ok {
@@ -94,7 +94,7 @@ func (c *Config) chooseProfile(files []file, choosers []layer) (*profile, int, e
 		}
 		for _, f := range files {
 			for _, p := range f.profiles {
-				if p.name == strings.ToLower(name) {
+				if strings.EqualFold(p.name, name) {
 					c.Profile, c.Protected = p.name, p.protected
 					return &p, rank, nil
 				}

@@ -33,7 +33,7 @@ func WriteProfile(env []string, name string, dsn DSN) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write profile %s: %w", name, err)
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }() // gone already when the rename worked
 	text := "# Written by crmctl local start, removed by crmctl local reset.\n" +
 		KeyDatabaseURL + ": '" + strings.ReplaceAll(string(dsn), "'", "''") + "'\n"
 	if _, err = tmp.WriteString(text); err == nil {

@@ -112,8 +112,7 @@ func rootOf(err error) error {
 		if next == nil {
 			return e
 		}
-		var op *net.OpError
-		if errors.As(next, &op) {
+		if op, ok := errors.AsType[*net.OpError](next); ok {
 			return op
 		}
 		e = next

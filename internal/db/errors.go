@@ -45,8 +45,7 @@ const (
 
 // SQLState returns the SQLSTATE of a server's error, or "".
 func SQLState(err error) string {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgErr.Code
 	}
 	return ""
@@ -102,12 +101,9 @@ func (e *StatementError) Unwrap() error { return e.Err }
 // Error returns `00005_add_company.sql:3: column "company" … already exists
 // (42701)`.
 func (e *StatementError) Error() string {
-	var pgErr *pgconn.PgError
-	text := ""
-	if errors.As(e.Err, &pgErr) {
+	text := e.Err.Error()
+	if pgErr, ok := errors.AsType[*pgconn.PgError](e.Err); ok {
 		text = fmt.Sprintf("%s (%s)", pgErr.Message, pgErr.Code)
-	} else {
-		text = e.Err.Error()
 	}
 	if place := e.Place(); place != "" {
 		return place + ": " + text

@@ -84,8 +84,7 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 // gooseCause takes off what goose adds around the cause: a partial result of a
 // run that never was one.
 func gooseCause(err error) error {
-	var partial *goose.PartialError
-	if errors.As(err, &partial) {
+	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
 		return partial.Err
 	}
 	return err
