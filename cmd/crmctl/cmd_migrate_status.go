@@ -88,8 +88,11 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 			rows = append(rows, row)
 		}
 	}
-	if err := printList(p, statusList(), rows); err != nil {
-		return err
+	// On a terminal the line below says it all when nobody is behind.
+	if len(rows) > 0 || !p.terminal || !p.isTable() {
+		if err := printList(p, statusList(), rows); err != nil {
+			return err
+		}
 	}
 	f.note("%s", statusLine(tenants, plan.Head(), behind))
 	if behind > 0 && opts.exitCode {

@@ -123,7 +123,7 @@ func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, 
 		loc = time.UTC
 	}
 	show := presentation{loc: loc, now: f.now()}
-	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s). Until then: crmctl tenant undelete %s",
+	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: crmctl tenant undelete %s",
 		visible(t.Slug), visible(target.Place()), holds, humanRetention(retention), show.human(day(until)), visible(t.Slug)), nil
 }
 

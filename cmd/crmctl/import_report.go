@@ -203,7 +203,7 @@ func importObject(r crm.ImportResult, slug string, record importRecord) object {
 			{name: "updated", value: r.Updated},
 			{name: "unchanged", value: r.Unchanged},
 			{name: "rejected", value: rejected},
-			{name: "seconds", value: took},
+			{name: "duration", value: took},
 		},
 	}
 }
