@@ -1,0 +1,183 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/pgtest"
+)
+
+func dialer(dsn string) func(context.Context) (*pgx.Conn, error) {
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		cfg, err := db.ParseConfig(dsn)
+		if err != nil {
+			return nil, err
+		}
+		return db.Connect(ctx, cfg)
+	}
+}
+
+func soon(int) time.Duration { return time.Millisecond }
+
+func states(results []fleet.Result) map[fleet.State]int {
+	counts := map[fleet.State]int{}
+	for _, r := range results {
+		counts[r.State]++
+	}
+	return counts
+}
+
+func TestRunServesEveryItemOnce(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	var served [n]atomic.Int32
+	pids := sync.Map{}
+	results := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), n, fleet.Options{Concurrency: 4, RecycleAfter: 10},
+		func(_ context.Context, conn *pgx.Conn, i int) error {
+			served[i].Add(1)
+			pids.Store(conn.PgConn().PID(), true)
+			return nil
+		})
+	for i := range served {
+		if got := served[i].Load(); got != 1 {
+			t.Errorf("item %d was served %d times", i, got)
+		}
+	}
+	if states(results)[fleet.Done] != n {
+		t.Errorf("states %v", states(results))
+	}
+	connections := 0
+	pids.Range(func(any, any) bool { connections++; return true })
+	if connections < n/10 {
+		t.Errorf("%d connections for %d items: they are not replaced", connections, n)
+	}
+}
+
+func TestLostConnectionIsReplaced(t *testing.T) {
+	t.Parallel()
+	var attempts atomic.Int32
+	results := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 3, fleet.Options{Concurrency: 1, Backoff: soon},
+		func(ctx context.Context, conn *pgx.Conn, i int) error {
+			if i == 1 && attempts.Add(1) == 1 {
+				_, err := conn.Exec(ctx, "select pg_terminate_backend(pg_backend_pid())")
+				return err
+			}
+			_, err := conn.Exec(ctx, "select 1")
+			return err
+		})
+	if states(results)[fleet.Done] != 3 || results[1].Attempts != 2 || results[2].Attempts != 1 {
+		t.Errorf("results %+v", results)
+	}
+}
+
+func TestFailureIsNotRetried(t *testing.T) {
+	t.Parallel()
+	results := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 2, fleet.Options{Backoff: soon},
+		func(ctx context.Context, conn *pgx.Conn, i int) error {
+			if i == 0 {
+				_, err := conn.Exec(ctx, "select 1 / 0")
+				return err
+			}
+			return db.ErrBusy
+		})
+	if r := results[0]; r.State != fleet.Failed || r.Attempts != 1 || db.SQLState(r.Err) != "22012" {
+		t.Errorf("an error of the work: %+v", r)
+	}
+	if r := results[1]; r.State != fleet.Failed || r.Attempts != fleet.DefaultAttempts || !errors.Is(r.Err, db.ErrBusy) {
+		t.Errorf("a tenant that stays busy: %+v", r)
+	}
+}
+
+// TestFewerSlotsThanWorkers is fault 15: where the server has no slot left, the
+// run goes on with the workers that have one.
+func TestFewerSlotsThanWorkers(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Empty(t)
+	admin, err := dialer(dsn)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = admin.Exec(context.Background(), "drop role crmctl_fleet_limited")
+		_ = admin.Close(context.Background())
+	})
+	if _, err := admin.Exec(t.Context(), "create role crmctl_fleet_limited login connection limit 2"); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User("crmctl_fleet_limited")
+	var refused atomic.Int32
+	connect := func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := dialer(u.String())(ctx)
+		if db.SQLState(err) == db.CodeTooManyConnections {
+			refused.Add(1)
+		}
+		return conn, err
+	}
+	results := fleet.Run(t.Context(), connect, 40, fleet.Options{Concurrency: 8, Backoff: soon},
+		func(ctx context.Context, conn *pgx.Conn, _ int) error {
+			_, err := conn.Exec(ctx, "select pg_sleep(0.01)")
+			return err
+		})
+	if states(results)[fleet.Done] != 40 {
+		t.Errorf("states %v, first error %v", states(results), results[0].Err)
+	}
+	if refused.Load() == 0 {
+		t.Error("no connection was refused: the test shows nothing")
+	}
+}
+
+func TestNoServerLeavesAllNotStarted(t *testing.T) {
+	t.Parallel()
+	results := fleet.Run(t.Context(), dialer("postgres://x@127.0.0.1:1/x?connect_timeout=1"), 5, fleet.Options{Attempts: 2, Backoff: soon},
+		func(context.Context, *pgx.Conn, int) error { return nil })
+	if states(results)[fleet.NotStarted] != 5 || !errors.Is(results[4].Err, db.ErrUnreachable) {
+		t.Errorf("results %+v", results)
+	}
+}
+
+func TestCancelRollsBackWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	begun := make(chan struct{}, 10)
+	go func() {
+		<-begun
+		cancel()
+	}()
+	started := time.Now()
+	results := fleet.Run(ctx, dialer(pgtest.Empty(t)), 5, fleet.Options{Concurrency: 1},
+		func(ctx context.Context, conn *pgx.Conn, _ int) error {
+			begun <- struct{}{}
+			_, err := conn.Exec(ctx, "select pg_sleep(60)")
+			return err
+		})
+	if time.Since(started) > 30*time.Second {
+		t.Error("the statement in flight was waited for")
+	}
+	if states(results)[fleet.NotStarted] != 5 {
+		t.Errorf("states %v: %v", states(results), results[0].Err)
+	}
+}
+
+func TestBackoffGrowsWithJitter(t *testing.T) {
+	t.Parallel()
+	for attempt, most := range map[int]time.Duration{2: 100 * time.Millisecond, 3: 200 * time.Millisecond, 7: 3200 * time.Millisecond, 50: 5 * time.Second} {
+		for range 100 {
+			if d := fleet.Backoff(attempt); d < most/2 || d > most {
+				t.Fatalf("attempt %d waits %s, want %s to %s", attempt, d, most/2, most)
+			}
+		}
+	}
+}
