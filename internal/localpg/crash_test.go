@@ -140,6 +140,30 @@ func TestOtherMajorVersion(t *testing.T) {
 	}
 }
 
+// A reset killed at any moment leaves the data whole or none of it.
+func TestKilledReset(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.Name = "trial"
+	for _, later := range []time.Duration{2 * time.Millisecond, 8 * time.Millisecond} {
+		keepRow(t, mustStart(t, o).DSN)
+		if err := Stop(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		c := startChild(t, resettingChild, o.Root)
+		c.waitFor(t, resettingChild)
+		time.Sleep(later)
+		c.kill(t)
+		s := mustStart(t, o)
+		if !s.Created {
+			wantRow(t, s.DSN)
+		}
+		if err := Reset(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A start killed at any moment leaves something that the next start makes whole.
 func TestKilledStart(t *testing.T) {
 	t.Parallel()

@@ -24,6 +24,7 @@ const (
 	childRoot      = "LOCALPG_TEST_ROOT"
 	childStarted   = "started"
 	ephemeralChild = "ephemeral"
+	resettingChild = "resetting"
 )
 
 func TestMain(m *testing.M) {
@@ -33,9 +34,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child starts a server, says where it is, and waits to be killed, or for the end
+// child resets the instance "trial", or starts a server, says where it is, and waits to be killed, or for the end
 // of its input to leave without a word to the server.
 func child(name string) int {
+	if name == resettingChild {
+		fmt.Println(resettingChild)
+		_ = Reset(context.Background(), Options{Name: "trial", Root: os.Getenv(childRoot)})
+		return 0
+	}
 	s, err := Start(context.Background(), Options{
 		Name:      name,
 		Root:      os.Getenv(childRoot),

@@ -113,9 +113,9 @@ func (in *instance) bringUpOrStop(ctx context.Context, o Options, b binaries, se
 // initialise makes the data directory beside its place and moves it there when it
 // is complete, so that there is never half of one.
 func (in *instance) initialise(ctx context.Context, b binaries) error {
-	leftovers, _ := filepath.Glob(filepath.Join(in.dir, "data.new-*")) // its only error is a malformed pattern
+	leftovers, _ := filepath.Glob(filepath.Join(in.dir, "data.*")) // its only error is a malformed pattern
 	for _, dir := range leftovers {
-		_ = os.RemoveAll(dir) // an initdb that lost its parent may still write there; next time then
+		_ = os.RemoveAll(dir) // of a start or reset cut short; an orphaned initdb may still write there: next time then
 	}
 	dir, err := os.MkdirTemp(in.dir, "data.new-")
 	if err != nil {

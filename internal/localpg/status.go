@@ -114,15 +114,13 @@ func list(ctx context.Context, root string) ([]Status, error) {
 	}
 	var all []Status
 	for _, entry := range entries {
-		if !entry.IsDir() || !namePattern.MatchString(entry.Name()) {
+		candidate := instance{dir: filepath.Join(root, entry.Name())}
+		if !entry.IsDir() || !namePattern.MatchString(entry.Name()) || !candidate.marked() {
 			continue
 		}
 		in, err := instanceOf(Options{Root: root, Name: entry.Name()})
 		if err != nil {
 			return nil, err
-		}
-		if !in.marked() {
-			continue
 		}
 		s, err := in.status(ctx)
 		if err != nil {

@@ -66,8 +66,16 @@ func reset(ctx context.Context, o Options) error {
 }
 
 // remove takes the data first and the marker last: what is left of a remove that
-// was cut short is still known as ours.
+// was cut short is still known as ours. The data goes out of its place in one step,
+// as it came, so that nobody meets half of it there.
 func (in *instance) remove() error {
+	gone := filepath.Join(in.dir, "data.old")
+	if err := os.RemoveAll(gone); err != nil {
+		return err
+	}
+	if err := os.Rename(in.dataDir(), gone); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	if dir := in.socketDir(); filepath.Dir(dir) != in.dir {
 		if err := in.makeSocketDir(); err == nil { // that is, if it is the server's own
 			if err := os.RemoveAll(dir); err != nil {
