@@ -25,9 +25,7 @@ const timeout = 2 * time.Minute
 
 // shared is the server of this test process: tests of a package share it, and the
 // testing package offers no other place to keep it.
-//
-//nolint:gochecknoglobals // see above
-var shared struct {
+var shared struct { //nolint:gochecknoglobals // one server per test process, see above
 	sync.Mutex
 	server *localpg.Server // nil until the first test asks, or when it is not ours
 	dsn    string
