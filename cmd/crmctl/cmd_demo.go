@@ -25,7 +25,7 @@ type demoOptions struct {
 }
 
 //go:embed demo_contacts.csv
-var demoContacts []byte //nolint:gochecknoglobals // embedded
+var demoContacts []byte
 
 func newDemoCmd(f *factory, runF func(context.Context, *factory, *demoOptions) error) *cobra.Command {
 	opts := &demoOptions{}

@@ -155,8 +155,7 @@ func outcomeRecordOf(o migrate.Outcome) outcomeRecord {
 	}
 	if o.Err != nil {
 		rec.Error, rec.SQLState = o.Err.Error(), db.SQLState(o.Err)
-		var statement *db.StatementError
-		if errors.As(o.Err, &statement) {
+		if statement, ok := errors.AsType[*db.StatementError](o.Err); ok {
 			rec.Place = statement.Place()
 		}
 	}
