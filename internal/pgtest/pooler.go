@@ -32,7 +32,7 @@ func Pooler(t testing.TB, dsn string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("/tmp", "crmctl-pooler-")
+	dir, err := os.MkdirTemp("/tmp", "crmctl-pooler-") //nolint:usetesting // the account of PgBouncer cannot enter t.TempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
