@@ -49,10 +49,18 @@ where i.indrelid = $1 and i.indisvalid and i.indisready and i.indislive
   and not exists (select from pg_catalog.pg_attribute s where s.attrelid = i.indexrelid and s.attstattarget >= 0)
 order by email desc, c.oid`
 
-// tryExclusive locks the contacts against everybody when that is possible at
-// once, and tells whether it did and they are empty. It never fails the
+// lockEmpty locks the contacts against everybody when there are none and that is
+// possible at once, and tells whether it did. A refusal does not fail the
 // transaction.
-func tryExclusive(ctx context.Context, q db.Querier, lockTimeout time.Duration) (bool, error) {
+func lockEmpty(ctx context.Context, q db.Querier, lockTimeout time.Duration) (bool, error) {
+	empty := false
+	const isEmpty = "select not exists (select from contacts)"
+	if err := q.QueryRow(ctx, isEmpty).Scan(&empty); err != nil {
+		return false, fmt.Errorf("look into contacts: %w", err)
+	}
+	if !empty {
+		return false, nil
+	}
 	setTimeout := func(p *db.Pipeline, d time.Duration) {
 		p.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, strconv.FormatInt(d.Milliseconds(), 10))
 	}
@@ -61,8 +69,7 @@ func tryExclusive(ctx context.Context, q db.Querier, lockTimeout time.Duration) 
 	setTimeout(&lock, min(exclusiveWait, lockTimeout))
 	lock.Exec("lock table only contacts in access exclusive mode")
 	setTimeout(&lock, lockTimeout)
-	empty := false
-	lock.QueryRow([]any{&empty}, "select not exists (select from contacts)")
+	lock.QueryRow([]any{&empty}, isEmpty)
 	err := lock.Run(ctx, q)
 	if err == nil && empty {
 		if _, err := q.Exec(ctx, "release savepoint empty"); err != nil {

@@ -72,7 +72,7 @@ func TestKilledImportLeavesNothing(t *testing.T) {
 			conn, schema := tenant(t)
 			exec(t, conn, schema, before...)
 			indexes := list(t, conn, schema, indexSQL)
-			child := osexec.Command(os.Args[0]) //nolint:gosec // the test binary itself
+			child := osexec.Command(os.Args[0])
 			child.Env = append(os.Environ(), childEnv+"="+connString(conn))
 			out, err := child.StdoutPipe()
 			if err != nil {

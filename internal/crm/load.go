@@ -46,10 +46,9 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o ImportOptions) (
 	if errors.Is(err, errDryRun) {
 		err = nil
 	}
-	var tooMany *TooManyRejectsError
-	if errors.As(err, &tooMany) {
+	if _, tooMany := errors.AsType[*TooManyRejectsError](err); tooMany {
 		err = errors.Join(err, l.rejects.finish())
-	} else if err != nil {
+	} else if err != nil && !db.ConnectionLost(err) {
 		l.rejects.discard()
 	}
 	l.count()
@@ -82,6 +81,9 @@ func newLoad(conn *pgx.Conn, in *input, o ImportOptions) (*load, error) {
 	}
 	if o.directFrom == 0 {
 		o.directFrom = defaultDirectFrom
+	}
+	if o.Schema.IsZero() {
+		return nil, fmt.Errorf("%w: none given", db.ErrInvalidSchema)
 	}
 	var err error
 	if o.OnConflict, err = ParseConflictPolicy(string(o.OnConflict)); err != nil {
@@ -139,7 +141,7 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 	}
 	var indexes []index
 	if l.mayLoadDirectly(table) {
-		if l.producer.direct, err = tryExclusive(ctx, q, l.o.LockTimeout); err != nil {
+		if l.producer.direct, err = lockEmpty(ctx, q, l.o.LockTimeout); err != nil {
 			return err
 		}
 	}

@@ -41,8 +41,8 @@ func TestMapping(t *testing.T) {
 		},
 		{
 			name:    "outlook",
-			header:  "First Name|Last Name|Company|Business Fax|Home Phone|Home Phone 2|Mobile Phone|E-mail 2 Address|E-mail Address|E-mail Display Name|Pager",
-			want:    "First Name -> first_name, Last Name -> last_name, Company -> company, Business Fax -> metadata.Business Fax, Home Phone -> phone, Home Phone 2 -> phone, Mobile Phone -> phone, E-mail 2 Address -> email, E-mail Address -> email, E-mail Display Name -> metadata.E-mail Display Name, Pager -> metadata.Pager",
+			header:  "First Name|Last Name|Company|Business Fax|Home Phone|Home Phone 2|Mobile Phone|E-mail 2 Address|E-mail Address|Pager|E-mail Display Name",
+			want:    "First Name -> first_name, Last Name -> last_name, Company -> company, Business Fax -> metadata.Business Fax, Home Phone -> phone, Home Phone 2 -> phone, Mobile Phone -> phone, E-mail 2 Address -> email, E-mail Address -> email, Pager -> metadata.Pager, E-mail Display Name -> metadata.E-mail Display Name",
 			sources: map[Field][]int{FieldEmail: {8, 7}, FieldPhone: {6, 4, 5}},
 		},
 		{

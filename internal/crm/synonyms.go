@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -131,10 +132,8 @@ func (r recognizer) guess(header string) (Field, bool) {
 		return "", false
 	}
 	for _, word := range words {
-		for _, no := range notTheContacts {
-			if word == no {
-				return "", false
-			}
+		if slices.Contains(notTheContacts, word) {
+			return "", false
 		}
 	}
 	switch words[len(words)-1] {

@@ -350,8 +350,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		file, err := Open(bytes.NewReader(in), Options{HeaderRow: header, Known: known("name", "mail"), Limits: Limits{Row: 4096, Cell: 512, Columns: 64}})
 		if err != nil {
-			var fileErr *Error
-			if !errors.As(err, &fileErr) {
+			if _, ok := errors.AsType[*Error](err); !ok {
 				t.Fatalf("%q: %v", in, err)
 			}
 			return
