@@ -24,7 +24,8 @@ type factory struct {
 	// config reads flags, environment and files, once.
 	config func() (*config.Config, error)
 	// connConfig says how to connect, for commands that open several
-	// connections. Each call returns a copy of its own.
+	// connections. Each call returns a copy of its own; it and connect may be
+	// called by several goroutines at once.
 	connConfig func() (*pgx.ConnConfig, error)
 	// connect opens one connection; the caller closes it.
 	connect func(ctx context.Context) (*pgx.Conn, error)
@@ -43,7 +44,14 @@ type factory struct {
 func newFactory(s *streams, in *interrupts) *factory {
 	f := &factory{io: s, now: time.Now, interrupts: in}
 	f.config = sync.OnceValues(f.loadConfig)
-	f.connConfig = f.readConnConfig
+	parsed := sync.OnceValues(f.readConnConfig)
+	f.connConfig = func() (*pgx.ConnConfig, error) {
+		cfg, err := parsed()
+		if err != nil {
+			return nil, err
+		}
+		return cfg.Copy(), nil
+	}
 	f.connect = f.dial
 	return f
 }

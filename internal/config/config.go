@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/suggest"
@@ -55,8 +56,11 @@ type Config struct {
 	settings   []Setting
 	profiles   []string // names, sorted
 	files      []File
-	configured bool // something says which database to use
-	secrets    []string
+	configured bool     // something says which database to use
+	names      []string // words that are no secrets, even when a password is the same
+
+	secretsMu sync.RWMutex // AddSecret and Redact come from any goroutine
+	secrets   []string
 }
 
 // Setting is one value and where it came from.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/config"
@@ -83,6 +84,7 @@ func TestRedactLeavesNames(t *testing.T) {
 	w := newWorld(t)
 	w.env = append(w.env, "DATABASE_URL=postgres://postgres:postgres@localhost/crm")
 	c := w.mustLoad()
+	c.AddSecret("postgres") // as found in .pgpass
 	if got, want := c.Redact("crm on localhost as postgres"), "crm on localhost as postgres"; got != want {
 		t.Errorf("got %q", got)
 	}
@@ -109,4 +111,20 @@ func FuzzDSN(f *testing.F) {
 			t.Errorf("%q shows %q", shown, password)
 		}
 	})
+}
+
+func TestRedactWhileSecretsAreAdded(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t).mustLoad()
+	var workers sync.WaitGroup
+	for i := range 8 {
+		workers.Go(func() {
+			secret := fmt.Sprintf("secret-%d", i)
+			c.AddSecret(secret)
+			if got := c.Redact("it was " + secret); got != "it was xxxxx" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	workers.Wait()
 }

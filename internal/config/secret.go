@@ -17,22 +17,25 @@ func (c *Config) collectSecrets(env environment) {
 	// A password that is also the name of the user or the database, as on so
 	// many machines of developers, is no reason to black out every "postgres" of
 	// a message. It is still hidden where a connection string is shown.
-	names := append(c.DatabaseURL.names(), env["PGUSER"], env["PGDATABASE"], env["PGHOST"], env["USER"])
-	c.secrets = slices.DeleteFunc(c.secrets, func(s string) bool { return slices.Contains(names, s) })
+	c.names = append(c.DatabaseURL.names(), env["PGUSER"], env["PGDATABASE"], env["PGHOST"], env["USER"])
 	c.sortSecrets()
 }
 
 // AddSecret makes Redact hide s too, for instance a password that was found in
-// .pgpass.
+// .pgpass. It may be called while others redact.
 func (c *Config) AddSecret(s string) {
-	c.secrets = append(c.secrets, s)
+	c.secretsMu.Lock()
+	defer c.secretsMu.Unlock()
+	c.secrets = append(slices.Clone(c.secrets), s)
 	c.sortSecrets()
 }
 
-// sortSecrets puts the longest first, so that no secret is cut in two by a
-// shorter one within it.
+// sortSecrets leaves out what cannot be looked for, and puts the longest first,
+// so that no secret is cut in two by a shorter one within it.
 func (c *Config) sortSecrets() {
-	c.secrets = slices.DeleteFunc(c.secrets, func(s string) bool { return len(s) < minSecret })
+	c.secrets = slices.DeleteFunc(c.secrets, func(s string) bool {
+		return len(s) < minSecret || slices.Contains(c.names, s)
+	})
 	slices.SortFunc(c.secrets, func(a, b string) int { return len(b) - len(a) })
 	c.secrets = slices.Compact(c.secrets)
 }
@@ -44,7 +47,10 @@ func (c *Config) Redact(text string) string {
 		if c.DatabaseURL != "" {
 			text = strings.ReplaceAll(text, string(c.DatabaseURL), c.DatabaseURL.String())
 		}
-		for _, s := range c.secrets {
+		c.secretsMu.RLock()
+		secrets := c.secrets
+		c.secretsMu.RUnlock()
+		for _, s := range secrets {
 			text = strings.ReplaceAll(text, s, hidden)
 		}
 	}
