@@ -141,7 +141,7 @@ func (e wantError) Error() string { return string(e) }
 
 // addConcurrencyFlag adds --concurrency, which is configuration too.
 func addConcurrencyFlag(fs *pflag.FlagSet, target *int) {
-	fs.IntVar(target, "concurrency", 4, "tenants worked on at once, one connection each (`N`)")
+	fs.IntVar(target, "concurrency", 4, "work on `N` tenants at once, one connection each")
 }
 
 // addLockTimeoutFlag adds --lock-timeout, which is configuration too.

@@ -12,7 +12,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const annotationExits = "exit-codes"
+const (
+	annotationExits = "exit-codes"
+	helpWidth       = 100
+	minUsage        = 30 // columns that the explanation of a flag gets anyhow
+)
 
 // documentExits lists in a command's help the exit codes it may end with,
 // beside those of every command (0, 1, 64, 130).
@@ -162,8 +166,30 @@ func writeFlags(w io.Writer, fs *pflag.FlagSet) {
 		width = max(width, len(left))
 	})
 	for _, l := range lines {
-		fmt.Fprintf(w, "  %-*s  %s\n", width, l.left, l.right)
+		for i, part := range wrap(l.right, max(minUsage, helpWidth-width-4)) {
+			if i > 0 {
+				l.left = ""
+			}
+			fmt.Fprintf(w, "  %-*s  %s\n", width, l.left, part)
+		}
 	}
+}
+
+// wrap breaks a text at blanks into lines of at most width bytes.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }
 
 func writeExitCodes(w io.Writer, cmd *cobra.Command) {

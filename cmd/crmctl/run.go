@@ -37,6 +37,10 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 	if f.interrupts.seen.Load() {
 		return f.interrupted(err)
 	}
+	// Whatever was cut short by --timeout, that is the reason.
+	if cause := context.Cause(cmd.Context()); errors.Is(cause, errTimedOut) && errors.Is(err, context.DeadlineExceeded) {
+		err = withCode(cause, exitFailure)
+	}
 	f.report(err)
 	return exitCode(err)
 }
@@ -92,6 +96,9 @@ func annotate(cmd *cobra.Command, name, value string) {
 // prepare runs before every command: configuration, warnings, the deadline.
 func (f *factory) prepare(cmd *cobra.Command) error {
 	f.cmd = cmd
+	if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
+		return nil // stays silent whatever is wrong
+	}
 	if err := config.CheckFlagDSN(f.flags.databaseURL); err != nil {
 		return err
 	}

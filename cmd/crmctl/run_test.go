@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
@@ -57,7 +58,9 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 			return
 		}
 		path := cmd.CommandPath()
-		if cmd.Short == "" || cmd.RunE == nil || cmd.Args == nil {
+		// Without Args cobra takes any number of arguments, which only "NAME..."
+		// means.
+		if cmd.Short == "" || cmd.RunE == nil || (cmd.Args == nil && !strings.Contains(cmd.Use, "...")) {
 			t.Errorf("%s: needs Short, RunE and Args", path)
 		}
 		if cmd.Run != nil || cmd.PersistentPreRun != nil || (cmd.HasParent() && cmd.PersistentPreRunE != nil) {
@@ -305,8 +308,8 @@ func TestHelpFitsOneScreen(t *testing.T) {
 			t.Errorf("help %s:\n%s", words, b.out)
 		}
 		for line := range strings.Lines(b.out.String()) {
-			if len(line) > 121 {
-				t.Errorf("help %s: %d columns: %s", words, len(line), line)
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 {
+				t.Errorf("help %s: %d columns: %s", words, n, line)
 			}
 		}
 	})

@@ -32,7 +32,12 @@ func watchInterrupts(ctx context.Context) (context.Context, *interrupts) {
 		done:     make(chan struct{}),
 		draining: make(chan struct{}),
 	}
-	signal.Notify(in.signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		// nohup, and a shell that put us into the background, mean what they say.
+		if !signal.Ignored(s) {
+			signal.Notify(in.signals, s)
+		}
+	}
 	// A reader that went away is an error of that write, not the death of the
 	// process in the middle of its work.
 	signal.Ignore(syscall.SIGPIPE)
