@@ -103,9 +103,9 @@ type ImportResult struct {
 	Plan ImportPlan
 
 	Read      int64 // rows after the header, blank ones not counted
-	Inserted  int64
-	Updated   int64
-	Unchanged int64
+	Inserted  int64 // rows that made a contact
+	Updated   int64 // rows that changed one, also one that this file made
+	Unchanged int64 // rows that said nothing new, or were skipped by ConflictSkip
 	Rejected  int64
 	Blank     int64 // lines without a value, passed over
 

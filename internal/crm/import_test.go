@@ -132,80 +132,6 @@ func TestCreatedAt(t *testing.T) {
 	}
 }
 
-// The indexes after a load are those before it, whatever they are, and the load
-// left alone those it could not have made again.
-func TestIndexesSurvive(t *testing.T) {
-	t.Parallel()
-	conn, schema := tenant(t)
-	exec(t, conn, schema,
-		`create index "Odd ""name""" on contacts using btree (lower(name) collate "C" desc nulls last, company) include (phone) with (fillfactor = 70) where name is not null`,
-		"create index by_source on contacts ((metadata ->> 'Source')) where metadata ? 'Source'",
-		"create unique index as_identity on contacts (id, created_at)",
-		"alter table contacts replica identity using index as_identity",
-		"create index clustered on contacts (updated_at)", "alter table contacts cluster on clustered",
-		"create index noted on contacts (company)", "comment on index noted is 'for the sales report'",
-		"create index counted on contacts (lower(company))", "alter index counted alter column 1 set statistics 300",
-		"alter table contacts add constraint no_twins unique (id, email)",
-		"create table follows (email text references contacts (email))",
-	)
-	const indexes = `select i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), indisvalid, indisready, indisclustered, indisreplident, obj_description(i.indexrelid),
-		(select array_agg(attstattarget)::text from pg_attribute a where a.attrelid = i.indexrelid)
-		from pg_index i where indrelid = 'contacts'::regclass order by 1`
-	before := list(t, conn, schema, indexes)
-	r := importText(t, conn, "email,name,Source\na@example.com,A,web\nb@example.com,B,\na@example.com,C,\n", ImportOptions{Schema: schema, directFrom: 1})
-	if got, want := tally(r), "read 3 inserted 2 updated 1 unchanged 0 rejected 0"; got != want || !r.FastPath {
-		t.Errorf("got %s, fast path %t; want %s", got, r.FastPath, want)
-	}
-	sameLines(t, "indexes", list(t, conn, schema, indexes), before)
-	if stats := list(t, conn, schema, "select reltuples from pg_class where oid = 'contacts'::regclass"); stats[0] != "2" {
-		t.Errorf("the planner takes the table for %s rows, want 2", stats[0])
-	}
-	// The indexes can be used.
-	exec(t, conn, schema, "set local enable_seqscan = off", "insert into contacts (email) values ('c@example.com')")
-	if got := list(t, conn, schema, "select name from contacts where metadata ->> 'Source' = 'web'"); !slices.Equal(got, []string{"C"}) {
-		t.Errorf("by source: %q", got)
-	}
-}
-
-// Somebody who reads the contacts must not wait for the whole load: the import
-// takes the other path.
-func TestBusyTableIsStaged(t *testing.T) {
-	t.Parallel()
-	conn, schema := tenant(t)
-	other := connect(t, connString(conn))
-	err := db.InTx(t.Context(), other, db.Locals{Schema: schema}, func(ctx context.Context, q db.Querier) error {
-		if _, err := q.Exec(ctx, "select count(*) from contacts"); err != nil {
-			return err
-		}
-		r := importText(t, conn, "email,name\na@example.com,A\n", ImportOptions{Schema: schema, directFrom: 1})
-		if r.FastPath || r.Inserted != 1 {
-			t.Errorf("%s, fast path %t", tally(r), r.FastPath)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// The role of a tenant owns nothing and still imports.
-func TestRoleWithoutOwnership(t *testing.T) {
-	t.Parallel()
-	conn, schema := tenant(t)
-	role := strings.ReplaceAll(conn.Config().Database, "-", "_") + "_role"
-	exec(t, conn, schema, `create role "`+role+`"`, `grant usage on schema `+schema.Quoted()+` to "`+role+`"`,
-		`grant select, insert, update on contacts to "`+role+`"`)
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		_, _ = conn.Exec(ctx, `drop owned by "`+role+`"`)
-		_, _ = conn.Exec(ctx, `drop role "`+role+`"`)
-	})
-	r := importText(t, conn, "email,name\na@example.com,A\na@example.com,B\n", ImportOptions{Schema: schema, Role: role, directFrom: 1})
-	if got, want := tally(r), "read 2 inserted 1 updated 1 unchanged 0 rejected 0"; got != want || r.FastPath {
-		t.Errorf("got %s, fast path %t; want %s on the other", got, r.FastPath, want)
-	}
-}
-
 func TestImportRefusesTables(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -374,76 +300,6 @@ type observerFunc func()
 func (f observerFunc) ImportPlanned(ImportPlan)        {}
 func (f observerFunc) ImportProgressed(ImportProgress) { f() }
 
-// Every file from the wild gives the right rows or an error that says why.
-func TestFilesFromTheWild(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join("..", "..", "..", "shared", "data")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("contact files from the wild are not here: %v", err)
-	}
-	tests := []struct {
-		file string
-		o    ImportOptions
-		want string // the counts, or the error
-		row  string // one contact that must be there
-	}{
-		{
-			file: "dotgov-current-full.csv", o: ImportOptions{Null: []string{"(blank)"}, Map: []string{"Security contact email=email", "Organization name=company"}},
-			want: "read 16539 inserted 14143 updated 2396 unchanged 0 rejected 0",
-			row:  `govdnssecurity@36thdistrictcourt.org|||36th District Court|{"City": "Detroit", "State": "MI", "Domain name": "36thdistrictcourtmi.gov", "Domain type": "City"}`,
-		},
-		{
-			file: "google-shared-contacts-sample1.csv", want: "read 16 inserted 16 updated 0 unchanged 0 rejected 0",
-		},
-		{file: "outlook-style.csv", want: "read 3 inserted 3 updated 0 unchanged 0 rejected 0", row: `danielireland@restty.com|+1 555 3227 8543|Daniel Ireland||{"ID": "241a444f0b330b22", "Action": "delete", "Job Title": "Receptionist"}`},
-		{file: "salesforce-npsp-import-template.csv", want: "read 0 inserted 0 updated 0 unchanged 0 rejected 0"},
-		{file: "messy-latin1-spanish.csv", want: "no column holds an e-mail address"},
-		{file: "messy-latin1-spanish.csv", o: ImportOptions{Map: []string{"Descripción=name"}}, want: "read 115 inserted 114 updated 0 unchanged 0 rejected 1"},
-		{file: "messy-head-padding.csv", want: "no column holds an e-mail address"},
-		{file: "semicolon-latin1-firstnames.csv", want: "no column holds an e-mail address"},
-		{file: "semicolon-latin1-firstnames.csv", o: ImportOptions{Map: []string{"prenoms=first_name"}}, want: "read 10121 inserted 10114 updated 0 unchanged 7 rejected 0", row: `||Abigaël||{"sexe": "F", "annee": "2004", "nombre": "6", "first_name": "Abigaël"}`},
-		{file: "mac-newlines.csv", want: "no column holds an e-mail address"},
-		{file: "mac-newlines.csv", o: ImportOptions{Map: []string{"a=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: "||Once upon\ra time||" + `{"b": "5", "c": "6"}`},
-		{file: "null-byte.csv", o: ImportOptions{Map: []string{"a=name"}}, want: "read 1 inserted 0 updated 0 unchanged 0 rejected 1"},
-		{file: "bom-utf8.csv", o: ImportOptions{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
-		{file: "bom-utf16le.csv", o: ImportOptions{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
-		{file: "bom-utf32le.csv", o: ImportOptions{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
-		{file: "vcard-gmail.vcf", want: "this is a vCard"},
-		{file: "vcard-outlook.vcf", want: "this is a vCard"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.file, func(t *testing.T) {
-			t.Parallel()
-			data, err := os.ReadFile(filepath.Join(dir, tt.file))
-			if err != nil {
-				t.Skip(err)
-			}
-			conn, schema := tenant(t)
-			tt.o.Schema = schema
-			r, err := Import(t.Context(), conn, strings.NewReader(string(data)), tt.o)
-			if err != nil {
-				if !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("got the error %v, want %q", err, tt.want)
-				}
-				return
-			}
-			if tally(r) != tt.want {
-				t.Errorf("got %s, want %s", tally(r), tt.want)
-			}
-			all := contacts(t, conn, schema)
-			if int64(len(all)) != r.Inserted {
-				t.Errorf("%d contacts, %d inserted", len(all), r.Inserted)
-			}
-			if tt.row != "" && !slices.Contains(all, tt.row) {
-				t.Errorf("%s is not among the contacts; they begin %q", tt.row, all[:min(len(all), 5)])
-			}
-			if again, err := Import(t.Context(), conn, strings.NewReader(string(data)), tt.o); err != nil || again.Unchanged+again.Rejected != r.Read {
-				t.Errorf("the same again: %s, %v", tally(again), err)
-			}
-		})
-	}
-}
-
 // JSON in Go and jsonb in PostgreSQL must agree about what was stored.
 func TestMetadataSurvives(t *testing.T) {
 	t.Parallel()
@@ -456,23 +312,5 @@ func TestMetadataSurvives(t *testing.T) {
 	}
 	if got[`odd "key" \ é`] != value {
 		t.Errorf("got %q, want %q", got, value)
-	}
-}
-
-// The sample that comes with the project: what the README and the demo promise
-// of it.
-func TestSample(t *testing.T) {
-	t.Parallel()
-	file := readFile(t, filepath.Join("..", "..", "testdata", "contacts", "sample.csv"))
-	conn, schema := tenant(t)
-	o := ImportOptions{Schema: schema, Null: []string{"(none)"}}
-	r := importText(t, conn, file, o)
-	want := "read 200 inserted 192 updated 1 unchanged 1 rejected 6, 2 blank [{bad_email 3} {bad_quotes 1} {empty_contact 1} {too_many_columns 1}]"
-	if got := fmt.Sprintf("%s, %d blank %v", tally(r), r.Blank, r.RejectedByCode); got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-	again := importText(t, conn, file, o)
-	if again.Unchanged != r.Read-r.Rejected {
-		t.Errorf("the same again: %s", tally(again))
 	}
 }

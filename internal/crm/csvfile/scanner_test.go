@@ -161,6 +161,60 @@ func repeatRow(line, n int, fields ...string) (rows []row) {
 	return rows
 }
 
+// repeating is text that comes again and again.
+type repeating struct {
+	text string
+	left int // bytes
+}
+
+func (r *repeating) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := 0
+	for n < min(len(p), r.left) {
+		n += copy(p[n:min(len(p), r.left)], r.text)
+	}
+	r.left -= n
+	return n, nil
+}
+
+// A line of hundreds of megabytes, a quote that is never closed, a million
+// columns: the buffer stays within twice the limit of a row.
+func TestScannerMemory(t *testing.T) {
+	t.Parallel()
+	const size = 256 << 20
+	tests := map[string]struct {
+		in  io.Reader
+		bad Problem
+		err string
+	}{
+		"long line":          {in: &repeating{"x", size}, bad: LongRow},
+		"long cell":          {in: io.MultiReader(strings.NewReader("a,\""), &repeating{"some text without an end ", size}), bad: LongRow},
+		"open quote":         {in: io.MultiReader(strings.NewReader("a,\""), &repeating{"text\n", size}), err: "line 1: a quote opened here is not closed within 4 MiB"},
+		"a million columns":  {in: io.MultiReader(strings.NewReader("a"), &repeating{",", 1_000_000}), bad: ManyColumns},
+		"millions of quotes": {in: &repeating{"\"", 64 << 20}, bad: LongRow},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := NewScanner(tt.in, ',', false, Limits{})
+			s.columns = 2
+			rows, _, err := scanAll(t, s)
+			if tt.err != "" {
+				if err == nil || err.Error() != tt.err {
+					t.Errorf("got %d rows and %v, want %s", len(rows), err, tt.err)
+				}
+			} else if err != nil || len(rows) != 1 || rows[0].problem != tt.bad {
+				t.Errorf("got %d rows and %v, want one with problem %d", len(rows), err, tt.bad)
+			}
+			if kept := cap(s.buf) + cap(s.scratch) + 24*cap(s.fields); kept > 2*defaultRow+1<<20 {
+				t.Errorf("%d bytes are kept", kept)
+			}
+		})
+	}
+}
+
 func TestScannerPassesReadErrorsOn(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("disk on fire")
