@@ -69,16 +69,6 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// maxArgs allows at most one argument for each name.
-func maxArgs(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) > len(names) {
-			return withHelpHint(cmd, usagef("%q takes at most %s, and nothing more: %q", cmd.CommandPath(), strings.Join(names, " and "), args[len(names)]))
-		}
-		return nil
-	}
-}
-
 // minArgs wants at least one argument for each name.
 func minArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -99,11 +100,9 @@ func (e *enumValue) String() string { return *e.target }
 func (e *enumValue) Type() string   { return "string" }
 
 func (e *enumValue) Set(s string) error {
-	for _, a := range e.allowed {
-		if s == a {
-			*e.target = s
-			return nil
-		}
+	if slices.Contains(e.allowed, s) {
+		*e.target = s
+		return nil
 	}
 	return wantError("want " + strings.Join(e.allowed[:len(e.allowed)-1], ", ") + " or " + e.allowed[len(e.allowed)-1])
 }

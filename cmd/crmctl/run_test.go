@@ -85,7 +85,7 @@ func TestMessages(t *testing.T) {
 		want string
 	}{
 		{args: "locl", code: exitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
-		{args: "local strat", code: exitUsage, want: "crmctl: unknown command \"strat\" for \"crmctl local\"; did you mean \"start\"?\n"},
+		{args: "local sart", code: exitUsage, want: "crmctl: unknown command \"sart\" for \"crmctl local\"; did you mean \"start\"?\n"},
 		{args: "help exit-code", code: exitUsage, want: "crmctl: unknown command \"exit-code\" for \"crmctl\"; did you mean \"exit-codes\"?\n"},
 		{args: "version --ouptut json", code: exitUsage, want: "crmctl: unknown flag --ouptut for \"crmctl version\"; did you mean \"--output\"?\n"},
 		{args: "version -x", code: exitUsage, want: "crmctl: unknown flag -x for \"crmctl version\"\n  see: crmctl version --help\n"},

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -56,8 +57,8 @@ func terminalWidth() int {
 
 // env returns an environment variable, "" when it is not set.
 func (s *streams) env(name string) string {
-	for i := len(s.Env) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(s.Env[i], name+"="); ok {
+	for _, pair := range slices.Backward(s.Env) {
+		if v, ok := strings.CutPrefix(pair, name+"="); ok {
 			return v
 		}
 	}
