@@ -239,7 +239,7 @@ func reportCreated(f *factory, p *printer, created []tenant.Created, results []f
 		return err
 	}
 	if len(results) > manyTenants {
-		f.note("%d created or there in %s, %d failed, %d not started", len(rows), humanDuration(elapsed), failed, notStarted)
+		f.note("%s", createdLine(len(rows), failed, notStarted, elapsed))
 	}
 	switch {
 	case first == nil && notStarted == 0:
@@ -250,6 +250,18 @@ func reportCreated(f *factory, p *printer, created []tenant.Created, results []f
 		return createHint(f.placed(first))
 	}
 	return exitWith(partial(results))
+}
+
+// createdLine returns "50 tenants in 928 ms", and what went wrong if anything did.
+func createdLine(done, failed, notStarted int, elapsed time.Duration) string {
+	text := fmt.Sprintf("%s in %s", plural(done, "tenant"), humanDuration(elapsed))
+	if failed > 0 {
+		text += fmt.Sprintf(", %d failed", failed)
+	}
+	if notStarted > 0 {
+		text += fmt.Sprintf(", %d not started", notStarted)
+	}
+	return text
 }
 
 func cmpErr(a, b error) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -219,7 +220,7 @@ func rowsPerSecond(rows int64, d time.Duration) string {
 func rejectText(r crm.ImportResult) string {
 	var b strings.Builder
 	if r.RejectFile != "" {
-		b.WriteString("   -> " + r.RejectFile)
+		b.WriteString("   -> " + filepath.Base(r.RejectFile))
 	}
 	var parts []string
 	for _, c := range r.RejectedByCode {
