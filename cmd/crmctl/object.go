@@ -5,8 +5,6 @@ import (
 	"encoding/csv"
 	"fmt"
 	"strings"
-
-	"github.com/olekukonko/tablewriter/pkg/twwidth"
 )
 
 // field is one line of an object: "display name   Acme Corp.".
@@ -98,9 +96,6 @@ func writeFields(p *printer, w *bufio.Writer, o object) error {
 			continue
 		}
 		text := visible(p.show.human(f.value))
-		if room := p.width - width - columnGap - 1; twwidth.Width(text) > room && room > minColumn && p.format != "wide" {
-			text = p.cut(text, room)
-		}
 		line := label + strings.Repeat(" ", width-len(label)+columnGap+1) + p.painter.paint(colorOf(f.value), text)
 		if _, err := w.WriteString(strings.TrimRight(line, " ") + "\n"); err != nil {
 			return err

@@ -89,8 +89,8 @@ old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer             purged a
 `},
 		{"wide", "wide", func(_ *bench, p *printer) { p.terminal = true }, `TENANT        STATUS       SIZE   TOOK  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  18 ms  2026-02-28  Acme Corp.
-globex        suspended  310 MB  3m20s  2026-03-14  東京 \x1b[31mGlobex\u2…
-old-customer  deleted     96 MB    0 s  2025-11-02  =Old\tCustomer           purged after 2026-12-20
+globex        suspended  310 MB  3m20s  2026-03-14  東京 \x1b[31mGlobex\u202e
+old-customer  deleted     96 MB    0 s  2025-11-02  =Old\tCustomer             purged after 2026-12-20
 
 3 tenants
 `},

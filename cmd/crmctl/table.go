@@ -24,15 +24,16 @@ type grid struct {
 	cells  [][]string
 	colors [][]color
 	right  []bool
+	whole  []bool // columns that are never cut
 }
 
 // writeTable prints an aligned table for a terminal. It has to hold all rows,
 // since the width of a column is known at the end.
 func writeTable[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
-	g := grid{right: make([]bool, len(columns))}
+	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns))}
 	for i, c := range columns {
-		g.right[i] = c.right
+		g.right[i], g.whole[i] = c.right, c.right
 		if !l.noHeader {
 			g.titles = append(g.titles, c.heading())
 		}
@@ -45,6 +46,7 @@ func writeTable[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T,
 		for i, c := range columns {
 			v := c.value(row)
 			cells[i], colors[i] = visible(p.show.human(v)), colorOf(v)
+			g.whole[i] = g.whole[i] || isNumber(v)
 		}
 		g.cells, g.colors = append(g.cells, cells), append(g.colors, colors)
 	}
@@ -133,8 +135,12 @@ func (g grid) alignment() tw.Alignment {
 
 // fit cuts the widest texts until the table fits the terminal: a wrapped line
 // is harder to read than a cut one, and a pipe or -o json has it all. Numbers
-// are never cut.
+// and times are never cut; nothing is with -o wide, which is asked for to see
+// everything.
 func (p *printer) fit(g *grid) {
+	if p.format == "wide" {
+		return
+	}
 	widths := make([]int, len(g.right))
 	measure := func(row []string) {
 		for i, cell := range row {
@@ -152,7 +158,7 @@ func (p *printer) fit(g *grid) {
 	for total > p.width {
 		widest := -1
 		for i, w := range widths {
-			if !g.right[i] && w > minColumn && (widest < 0 || w > widths[widest]) {
+			if !g.whole[i] && w > minColumn && (widest < 0 || w > widths[widest]) {
 				widest = i
 			}
 		}
