@@ -182,7 +182,7 @@ done
 # shellcheck disable=SC2086
 set -- $missing
 may_install || fail "missing: $*" "$(install_line "$@")" \
-	"(PostgreSQL $oldest or newer; CRMCTL_PG_BIN names the directory of initdb and postgres when they are in an unusual place)"
+	"(PostgreSQL $oldest or newer is wanted; CRMCTL_PG_BIN names the directory of initdb and postgres in an unusual place)"
 say missing "$*: installing with apt-get, which may take a minute; nothing is started"
 if [ "$(id -u)" -eq 0 ]; then
 	sh scripts/setup.sh --install "$@"
