@@ -63,8 +63,6 @@ func sentinelCodes() []struct {
 		{tenant.ErrNotFound, exitNoTenant},
 		{db.ErrUnreachable, exitUnreachable},
 		{db.ErrBusy, exitLocked},
-		{tenant.ErrNotFound, exitNoTenant},
-		{tenant.ErrInvalidName, exitUsage},
 		{context.Canceled, exitInterrupted},
 		{errInterrupted, exitInterrupted},
 	}
