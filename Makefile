@@ -52,7 +52,7 @@ fmt: $(GOLANGCI_LINT) ## format the Go files and order their imports
 	$(GOLANGCI_LINT) fmt
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## golangci-lint (built the first time, which takes minutes), and whether go.mod is tidy
+lint: $(GOLANGCI_LINT) ## golangci-lint (built the first time: minutes), and whether go.mod is tidy
 	$(GOLANGCI_LINT) run
 	$(GO) mod tidy -diff
 
@@ -62,7 +62,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 	scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: test-matrix
-test-matrix: setup-test ## every test on PostgreSQL 14 to 18 (fetched with npm), or on PG="14 18"
+test-matrix: setup-matrix ## every test on PostgreSQL 14 to 18 (fetched with npm), or on PG="14 18"
 	scripts/test-matrix.sh $(PG)
 
 ##: To measure
@@ -70,14 +70,14 @@ test-matrix: setup-test ## every test on PostgreSQL 14 to 18 (fetched with npm),
 .PHONY: bench
 BENCH ?= .
 BENCHFLAGS ?=
-bench: setup-demo ## Go benchmarks (BENCH=regexp), then whole processes (BENCHFLAGS="-tenants 200")
+bench: setup-demo ## Go benchmarks (BENCH=regexp), then whole processes (BENCHFLAGS='-tenants 200')
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	$(GO) run ./bench $(BENCHFLAGS)
 
 ##: To release
 
 .PHONY: release-check
-release-check: ## build every platform of a release; check .goreleaser.yaml where goreleaser is installed
+release-check: ## build every platform; check .goreleaser.yaml where goreleaser is installed
 	@set -e; for platform in $(PLATFORMS); do \
 		echo "build $$platform"; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GOBUILD) -o /dev/null ./cmd/crmctl; \
@@ -104,11 +104,13 @@ help: ## this list
 
 # What the targets above need.
 
-.PHONY: setup-demo setup-test
+.PHONY: setup-demo setup-test setup-matrix
 setup-demo:
 	@scripts/setup.sh postgresql
 setup-test:
 	@scripts/setup.sh postgresql pgbouncer
+setup-matrix:
+	@scripts/setup.sh pgbouncer
 
 $(GOLANGCI_LINT):
 	@echo 'building golangci-lint $(GOLANGCI_LINT_VERSION) into .tools: some minutes, once'
