@@ -157,7 +157,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 		return fmt.Errorf("tenant %q is %s; contacts are imported into active tenants only", slug, t.Status)
 	}
 	watch := &importWatch{f: f, size: src.size}
-	result, err := crm.Import(ctx, conn, src, opts.library(f, t, src, watch))
+	result, err := crm.Import(ctx, conn, src, opts.importOptions(f, t, src, watch))
 	watch.finish()
 	if err != nil {
 		return importError(err, slug)
@@ -165,8 +165,8 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	return printImport(f, p, slug, result)
 }
 
-// library turns the flags into the library's options.
-func (o *contactsImportOptions) library(f *factory, t tenant.Tenant, src *source, watch *importWatch) crm.ImportOptions {
+// importOptions turns the flags into the library's options.
+func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *source, watch *importWatch) crm.ImportOptions {
 	rejects := o.rejects
 	switch {
 	case o.noRejects, o.dryRun && o.rejects == "":
