@@ -17,8 +17,9 @@ DATE    = $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS = -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 
 # -buildvcs=false: git refuses to answer the Go command where the tree belongs to
-# somebody else, and the build would fail; LDFLAGS say the same.
-GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
+# somebody else, and the build would fail; LDFLAGS say the same. (No -trimpath, which a
+# release has: what the tests have compiled can be used again.)
+GOBUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false
 
 # The platforms of a release, as in .goreleaser.yaml.
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
