@@ -137,13 +137,9 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	all, err := tenant.List(ctx, conn, tenant.Filter{Statuses: []tenant.Status{tenant.Active, tenant.Suspended}})
+	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
-		return f.placed(err)
-	}
-	chosen, err := m.filter(ctx, conn, all)
-	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	var pending []migrate.Tenant
 	for _, t := range chosen {

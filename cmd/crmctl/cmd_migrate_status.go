@@ -70,12 +70,9 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	tenants, err := tenant.List(ctx, conn, tenant.Filter{Statuses: []tenant.Status{tenant.Active, tenant.Suspended}})
-	if err == nil {
-		tenants, err = m.filter(ctx, conn, tenants)
-	}
+	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	behind := 0
 	var rows []versionRow

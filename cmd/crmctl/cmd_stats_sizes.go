@@ -92,8 +92,8 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	o := stats.SizeOptions{Mode: opts.mode(), Dial: f.connect}
-	if o.Slugs, err = m.slugs(ctx, conn); err != nil {
-		return f.placed(err)
+	if o.Slugs, err = m.slugs(ctx, f, conn); err != nil {
+		return err
 	}
 	report, err := f.measureSizes(ctx, conn, o)
 	if err != nil {
@@ -119,14 +119,11 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 }
 
 // slugs returns the slugs of the selected tenants, or nil for all.
-func (m *matcher) slugs(ctx context.Context, q db.Querier) ([]string, error) {
-	if m.all && len(m.exclude) == 0 {
+func (m *matcher) slugs(ctx context.Context, f *factory, q db.Querier) ([]string, error) {
+	if m.all && m.exclude == nil {
 		return nil, nil
 	}
-	tenants, err := tenant.List(ctx, q, tenant.Filter{})
-	if err == nil {
-		tenants, err = m.filter(ctx, q, tenants)
-	}
+	tenants, err := m.list(ctx, f, q)
 	if err != nil {
 		return nil, err
 	}

@@ -99,16 +99,13 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	filter := tenant.Filter{}
-	for _, s := range opts.statuses {
-		filter.Statuses = append(filter.Statuses, tenant.Status(s))
+	statuses := make([]tenant.Status, len(opts.statuses))
+	for i, s := range opts.statuses {
+		statuses[i] = tenant.Status(s)
 	}
-	tenants, err := tenant.List(ctx, conn, filter)
+	tenants, err := m.list(ctx, f, conn, statuses...)
 	if err != nil {
-		return f.placed(err)
-	}
-	if tenants, err = m.filter(ctx, conn, tenants); err != nil {
-		return f.placed(err)
+		return err
 	}
 	rows := make([]listedTenant, 0, len(tenants))
 	for _, t := range tenants {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -37,9 +38,9 @@ func (s *selection) addFlags(f *factory, cmd *cobra.Command) {
 // matcher is the selection ready for use.
 type matcher struct {
 	all     bool
-	wanted  []string // slugs
+	wanted  map[string]bool // slugs
 	globs   []string
-	exclude []string // slugs and globs
+	exclude *matcher // what it selects is left out; nil for nothing
 }
 
 // matcher reads and checks the selection; it does not connect.
@@ -57,64 +58,75 @@ func (s *selection) matcher(stdin io.Reader) (*matcher, error) {
 			names = append(names, n.name)
 		}
 	}
-	m := &matcher{all: len(names) == 0}
-	var err error
-	if m.wanted, m.globs, err = splitGlobs("--tenant", names); err != nil {
+	m, err := newMatcher("--tenant", names)
+	if err != nil {
 		return nil, err
 	}
-	wanted, globs, err := splitGlobs("--exclude", s.exclude)
-	m.exclude = append(wanted, globs...)
+	m.all = len(names) == 0
+	if len(s.exclude) > 0 {
+		m.exclude, err = newMatcher("--exclude", s.exclude)
+	}
 	return m, err
 }
 
-func splitGlobs(flag string, names []string) (wanted, globs []string, err error) {
+// newMatcher tells names from patterns.
+func newMatcher(flag string, names []string) (*matcher, error) {
+	m := &matcher{wanted: make(map[string]bool, len(names))}
 	for _, name := range names {
 		if strings.ContainsAny(name, "*?[") {
 			if _, err := path.Match(name, ""); err != nil {
-				return nil, nil, usagef("%s %s: not a pattern", flag, name)
+				return nil, usagef("%s %s: not a pattern", flag, name)
 			}
-			globs = append(globs, strings.ToLower(name))
+			m.globs = append(m.globs, strings.ToLower(name))
 			continue
 		}
 		slug, err := tenant.Slug(name)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		wanted = append(wanted, slug)
+		m.wanted[slug] = true
 	}
-	return wanted, globs, nil
+	return m, nil
 }
 
-// filter keeps the selected tenants. A name that is not there is a
-// *tenant.NotFoundError; a pattern may match none.
-func (m *matcher) filter(ctx context.Context, q db.Querier, tenants []tenant.Tenant) ([]tenant.Tenant, error) {
-	for _, slug := range m.wanted {
-		if !slices.ContainsFunc(tenants, func(t tenant.Tenant) bool { return t.Slug == slug }) {
-			if _, err := tenant.Get(ctx, q, slug); err != nil {
-				return nil, err
-			}
-		}
+// list reads the selected tenants from the registry, those in one of the given
+// states or all. A name that is not there is an error with exit code 12; a
+// pattern may match none.
+func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses ...tenant.Status) ([]tenant.Tenant, error) {
+	all, err := tenant.List(ctx, q, tenant.Filter{Statuses: statuses})
+	if err != nil {
+		return nil, f.placed(err)
 	}
 	var out []tenant.Tenant
-	for _, t := range tenants {
+	found := make(map[string]bool, len(m.wanted))
+	for _, t := range all {
+		if m.wanted[t.Slug] {
+			found[t.Slug] = true
+		}
 		if m.selects(t.Slug) {
 			out = append(out, t)
+		}
+	}
+	for _, slug := range slices.Sorted(maps.Keys(m.wanted)) {
+		if found[slug] {
+			continue
+		}
+		// It may be there in another state.
+		if _, err := tenant.Get(ctx, q, slug); err != nil {
+			return nil, f.placed(err)
 		}
 	}
 	return out, nil
 }
 
 func (m *matcher) selects(slug string) bool {
-	matches := func(globs []string) bool {
-		return slices.ContainsFunc(globs, func(g string) bool {
-			ok, err := path.Match(g, slug)
-			return err == nil && ok
-		})
-	}
-	if !m.all && !slices.Contains(m.wanted, slug) && !matches(m.globs) {
+	if m.exclude != nil && m.exclude.selects(slug) {
 		return false
 	}
-	return !matches(m.exclude)
+	return m.all || m.wanted[slug] || slices.ContainsFunc(m.globs, func(glob string) bool {
+		ok, err := path.Match(glob, slug)
+		return err == nil && ok
+	})
 }
 
 // named is a tenant's name with an optional display name.

@@ -13,7 +13,7 @@ import (
 
 // publicLockWait bounds the wait for another migration of the registry. It is
 // short work, so it is waited for rather than refused.
-const publicLockWait = "30s"
+const publicLockWait = 30 * time.Second
 
 // ApplyPublic brings the registry in the schema public to the head of the plan,
 // in one transaction. Two at once come one after the other.
@@ -30,9 +30,8 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		open  db.Pipeline
 		table *string
 	)
-	open.Begin(db.Locals{Schema: db.Public, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout})
+	open.Begin(db.Locals{Schema: db.Public, LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
 	open.CheckSchema(db.Public)
-	open.Exec(`select pg_catalog.set_config('lock_timeout', '` + publicLockWait + `', true)`)
 	open.Exec(`select pg_catalog.pg_advisory_xact_lock($1)`, db.LockKey(db.Public))
 	open.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
 	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::text`, `public.`+string(publicVersions))
