@@ -226,21 +226,23 @@ func TestFleetContract(t *testing.T) {
 	files := map[string]string{"1_a.sql": "create table log (version int);"}
 	old := fleettest.Plan(t, fleettest.Files(files))
 	for v := 2; v <= 1+versions; v++ {
-		files[fmt.Sprintf("%d_x.sql", v)] = fmt.Sprintf("insert into log values (%d);", v)
+		files[fmt.Sprintf("%d_x.sql", v)] = fmt.Sprintf("insert into log values (%d);\nselect pg_sleep(0.005);", v)
 	}
 	plan := fleettest.Plan(t, fleettest.Files(files))
 	tenants := f.Create(t, old, fleettest.Names(n)...)
 
 	reports := make([]*migrate.Report, runs)
 	var wg sync.WaitGroup
+	start := make(chan struct{}) // all at once, or they would not meet
 	for i := range runs {
+		conn, err := f.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
 		wg.Go(func() {
-			conn, err := f.Dial(t.Context())
-			if err != nil {
-				t.Error(err)
-				return
-			}
+			<-start
 			defer func() { _ = conn.Close(context.Background()) }()
+			var err error
 			reports[i], err = plan.Run(t.Context(), conn, f.Dial, tenants, migrate.RunOptions{
 				LockTimeout: time.Second, Fleet: fleet.Options{Concurrency: 3, Attempts: 20},
 			})
@@ -249,6 +251,7 @@ func TestFleetContract(t *testing.T) {
 			}
 		})
 	}
+	close(start)
 	wg.Wait()
 	migrated := 0
 	for _, r := range reports {
