@@ -12,13 +12,14 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
-// migrationDir writes migration files, each of which takes its time between two
+// migrationDir writes migration files, each of which pauses between two
 // statements, so that a kill falls between any of them.
-func migrationDir(t *testing.T, versions int) string {
+func migrationDir(t *testing.T, versions int, pause time.Duration) string {
 	t.Helper()
 	dir := t.TempDir()
 	for v := 1; v <= versions; v++ {
-		text := fmt.Sprintf("-- +goose Up\ncreate table a%d (x int);\nselect pg_sleep(0.01);\ncreate table b%d (x int);\nselect pg_sleep(0.01);\n", v, v)
+		text := fmt.Sprintf("-- +goose Up\ncreate table a%d (x int);\nselect pg_sleep(%f);\ncreate table b%d (x int);\nselect pg_sleep(%f);\n",
+			v, pause.Seconds(), v, pause.Seconds())
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%05d_x.sql", v)), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +76,7 @@ func TestKilledCreateIsWholeOrAbsent(t *testing.T) {
 	t.Parallel()
 	const versions = 3
 	f := fleettest.New(t)
-	dir := migrationDir(t, versions)
+	dir := migrationDir(t, versions, 10*time.Millisecond)
 	killed := 0
 	for i := range 12 {
 		slug := fmt.Sprintf("t%d", i)
@@ -111,7 +112,9 @@ func TestKilledRunLeavesWholeVersions(t *testing.T) {
 	t.Parallel()
 	const tenants, versions = 16, 4
 	f := fleettest.New(t)
-	dir := migrationDir(t, versions)
+	// A tenant is under way long enough for its session to be found and cut, on
+	// a busy machine too.
+	dir := migrationDir(t, versions, 150*time.Millisecond)
 	one, err := fleettest.Plan(t, os.DirFS(dir)).To(1)
 	if err != nil {
 		t.Fatal(err)
