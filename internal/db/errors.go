@@ -62,6 +62,16 @@ func Retryable(err error) bool {
 	return errors.Is(err, ErrBusy) || ConnectionLost(err)
 }
 
+// ServerWide tells whether any other transaction would fail the same way: the
+// disk is full, or the server is a read-only replica.
+func ServerWide(err error) bool {
+	switch SQLState(err) {
+	case CodeDiskFull, CodeReadOnlyTransaction:
+		return true
+	}
+	return false
+}
+
 // ConnectionLost tells whether err means that the session is gone or was never
 // there, so that the fate of what was sent last is unknown. A cancelled context
 // is not a lost connection.

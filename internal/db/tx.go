@@ -42,9 +42,9 @@ const rollbackTimeout = 5 * time.Second
 func (p *Pipeline) Begin(l Locals) {
 	p.Exec("begin isolation level read committed")
 	args := []any{l.searchPath(), LockKey(l.Schema)}
-	lock := "true"
+	lock := "1"
 	if l.Lock {
-		lock = "pg_catalog.pg_try_advisory_xact_lock($2)"
+		lock = tryLock + "($2))::pg_catalog.int4"
 	} else {
 		args = args[:1]
 	}
@@ -73,16 +73,15 @@ func (p *Pipeline) Begin(l Locals) {
 	p.Query(readLock, sql, args...)
 }
 
-// readLock refuses a lock that was not granted.
+// tryLock fails on the server where the lock is not granted, by dividing by
+// zero, so that nothing behind it in the pipeline runs.
+const tryLock = "1 operator(pg_catalog./) (pg_catalog.pg_try_advisory_xact_lock"
+
+// readLock turns the failure of tryLock into ErrBusy. The values are only
+// echoes.
 func readLock(rows pgx.Rows) error {
-	got := false
-	for rows.Next() {
-		// The settings behind the first column are only echoes.
-		if err := rows.Scan(append([]any{&got}, make([]any, len(rows.FieldDescriptions())-1)...)...); err != nil {
-			return err
-		}
-	}
-	if rows.Err() == nil && !got {
+	rows.Close()
+	if SQLState(rows.Err()) == CodeDivisionByZero {
 		return ErrBusy
 	}
 	return rows.Err()
@@ -104,9 +103,10 @@ func (p *Pipeline) CheckSchema(s Schema) {
 }
 
 // TryLock adds an attempt at the advisory lock of s, which the transaction then
-// holds to its end. It never waits: ErrBusy says that somebody else holds it.
+// holds to its end. It never waits: ErrBusy says that somebody else holds it,
+// and nothing behind it in the pipeline has run then.
 func (p *Pipeline) TryLock(s Schema) {
-	p.Query(readLock, "select pg_catalog.pg_try_advisory_xact_lock($1)", LockKey(s))
+	p.Query(readLock, "select "+tryLock+"($1))::pg_catalog.int4", LockKey(s))
 }
 
 // LockKey returns the key of the advisory lock that guards a schema: the first

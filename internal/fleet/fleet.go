@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -49,6 +50,18 @@ const (
 	DefaultRecycleAfter = 250
 )
 
+// Reasons why a run ends before its items do.
+var (
+	// ErrTooManyFailures says that Options.StopAfter items failed.
+	ErrTooManyFailures = errors.New("too many failures")
+	// ErrDeadline says that Options.Deadline came.
+	ErrDeadline = errors.New("the deadline came")
+	// ErrDrained says that Options.Drain was closed.
+	ErrDrained = errors.New("asked to stop")
+	// ErrServer says that the server cannot serve any item: db.ServerWide.
+	ErrServer = errors.New("the server cannot go on")
+)
+
 // Options say how to run. The zero value means the defaults.
 type Options struct {
 	Concurrency  int // connections at the most
@@ -57,6 +70,12 @@ type Options struct {
 	// Backoff returns the wait before the given attempt (2 is the first retry).
 	// The default doubles from 100 ms to 5 s, with jitter.
 	Backoff func(attempt int) time.Duration
+	// StopAfter starts no further item once so many have failed; 0 never stops.
+	StopAfter int
+	// Rate is the greatest number of items begun a second, 0 without limit.
+	Rate float64
+	// Deadline, if not zero, is when no further item is begun.
+	Deadline time.Time
 	// Drain, when closed, lets the items in flight finish and starts no other.
 	Drain <-chan struct{}
 	// Observer may be nil.
@@ -71,24 +90,51 @@ type Options struct {
 // Where the server has no slot left for another connection (53300) the run goes
 // on with fewer workers. When no connection can be had at all, the remaining
 // items are NotStarted with that error.
+//
+// The error says why the run ended before its items did: ErrTooManyFailures,
+// ErrDeadline, ErrDrained, ErrServer or the context's. It is nil when every item
+// had its turn, however that went.
 func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), n int, o Options,
 	work func(ctx context.Context, conn *pgx.Conn, item int) error,
-) []Result {
+) ([]Result, error) {
 	r := &run{connect: connect, work: work, opt: o.withDefaults(), results: make([]Result, n)}
 	r.queue = newQueue(n, r.opt.Drain)
 	workers := min(r.opt.Concurrency, n)
 	r.alive = workers
+	if !r.opt.Deadline.IsZero() {
+		timer := time.AfterFunc(time.Until(r.opt.Deadline), func() { r.queue.stop(ErrDeadline) })
+		defer timer.Stop()
+	}
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() { r.worker(ctx) })
 	}
 	wg.Wait()
+	left := false
 	for i := range r.results {
-		if res := &r.results[i]; res.State == NotStarted && res.Err == nil {
+		res := &r.results[i]
+		left = left || res.State == NotStarted
+		if res.State == NotStarted && res.Err == nil {
 			res.Err = r.lastErr
 		}
 	}
-	return r.results
+	if !left {
+		return r.results, nil
+	}
+	return r.results, r.reason(ctx)
+}
+
+// reason returns what cut the run short.
+func (r *run) reason(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case r.queue.stopped() != nil:
+		return r.queue.stopped()
+	case r.queue.draining():
+		return ErrDrained
+	}
+	return nil // nobody was left to serve: the items carry the error
 }
 
 func (o Options) withDefaults() Options {
@@ -128,6 +174,7 @@ type run struct {
 
 	mu      sync.Mutex
 	alive   int
+	failed  int
 	lastErr error // of a worker that gave up connecting
 }
 
@@ -136,6 +183,9 @@ func (r *run) worker(ctx context.Context) {
 	served := 0
 	defer func() { closeConn(ctx, conn) }()
 	for {
+		if !r.queue.pace(ctx, r.opt.Rate) {
+			return
+		}
 		item, ok := r.queue.next(ctx)
 		if !ok {
 			return
@@ -211,15 +261,31 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) {
 			}
 			return
 		}
-		res.State = Failed
+		res.State = NotStarted // the run ends before its next turn
 	case ctx.Err() != nil && stopped(err):
 		res.State = NotStarted // rolled back: as if it had never begun
 	default:
 		res.State = Failed
+		r.countFailure(err)
 	}
 	r.queue.finish()
 	if r.opt.Observer != nil {
 		r.opt.Observer.Finished(item, *res)
+	}
+}
+
+// countFailure ends the run where a failure is one too many, or one that every
+// other item would meet too.
+func (r *run) countFailure(err error) {
+	r.mu.Lock()
+	r.failed++
+	failed := r.failed
+	r.mu.Unlock()
+	switch {
+	case db.ServerWide(err):
+		r.queue.stop(fmt.Errorf("%w: %w", ErrServer, err))
+	case r.opt.StopAfter > 0 && failed >= r.opt.StopAfter:
+		r.queue.stop(ErrTooManyFailures)
 	}
 }
 

@@ -41,7 +41,7 @@ func TestRunServesEveryItemOnce(t *testing.T) {
 	const n = 200
 	var served [n]atomic.Int32
 	pids := sync.Map{}
-	results := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), n, fleet.Options{Concurrency: 4, RecycleAfter: 10},
+	results, _ := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), n, fleet.Options{Concurrency: 4, RecycleAfter: 10},
 		func(_ context.Context, conn *pgx.Conn, i int) error {
 			served[i].Add(1)
 			pids.Store(conn.PgConn().PID(), true)
@@ -65,7 +65,7 @@ func TestRunServesEveryItemOnce(t *testing.T) {
 func TestLostConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	var attempts atomic.Int32
-	results := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 3, fleet.Options{Concurrency: 1, Backoff: soon},
+	results, _ := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 3, fleet.Options{Concurrency: 1, Backoff: soon},
 		func(ctx context.Context, conn *pgx.Conn, i int) error {
 			if i == 1 && attempts.Add(1) == 1 {
 				_, err := conn.Exec(ctx, "select pg_terminate_backend(pg_backend_pid())")
@@ -81,7 +81,7 @@ func TestLostConnectionIsReplaced(t *testing.T) {
 
 func TestFailureIsNotRetried(t *testing.T) {
 	t.Parallel()
-	results := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 2, fleet.Options{Backoff: soon},
+	results, _ := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 2, fleet.Options{Backoff: soon},
 		func(ctx context.Context, conn *pgx.Conn, i int) error {
 			if i == 0 {
 				_, err := conn.Exec(ctx, "select 1 / 0")
@@ -126,7 +126,7 @@ func TestFewerSlotsThanWorkers(t *testing.T) {
 		}
 		return conn, err
 	}
-	results := fleet.Run(t.Context(), connect, 40, fleet.Options{Concurrency: 8, Backoff: soon},
+	results, _ := fleet.Run(t.Context(), connect, 40, fleet.Options{Concurrency: 8, Backoff: soon},
 		func(ctx context.Context, conn *pgx.Conn, _ int) error {
 			_, err := conn.Exec(ctx, "select pg_sleep(0.01)")
 			return err
@@ -141,7 +141,7 @@ func TestFewerSlotsThanWorkers(t *testing.T) {
 
 func TestNoServerLeavesAllNotStarted(t *testing.T) {
 	t.Parallel()
-	results := fleet.Run(t.Context(), dialer("postgres://x@127.0.0.1:1/x?connect_timeout=1"), 5, fleet.Options{Attempts: 2, Backoff: soon},
+	results, _ := fleet.Run(t.Context(), dialer("postgres://x@127.0.0.1:1/x?connect_timeout=1"), 5, fleet.Options{Attempts: 2, Backoff: soon},
 		func(context.Context, *pgx.Conn, int) error { return nil })
 	if states(results)[fleet.NotStarted] != 5 || !errors.Is(results[4].Err, db.ErrUnreachable) {
 		t.Errorf("results %+v", results)
@@ -157,7 +157,7 @@ func TestCancelRollsBackWhatIsInFlight(t *testing.T) {
 		cancel()
 	}()
 	started := time.Now()
-	results := fleet.Run(ctx, dialer(pgtest.Empty(t)), 5, fleet.Options{Concurrency: 1},
+	results, _ := fleet.Run(ctx, dialer(pgtest.Empty(t)), 5, fleet.Options{Concurrency: 1},
 		func(ctx context.Context, conn *pgx.Conn, _ int) error {
 			begun <- struct{}{}
 			_, err := conn.Exec(ctx, "select pg_sleep(60)")

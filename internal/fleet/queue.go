@@ -11,8 +11,11 @@ import (
 // an idle one.
 type queue struct {
 	drain <-chan struct{}
+	halt  chan struct{} // closed by stop
 
 	mu      sync.Mutex
+	reason  error     // of stop
+	slot    time.Time // when the next item may be handed out
 	fresh   int // next item never handed out
 	n       int
 	back    []int     // given back untouched
@@ -27,7 +30,7 @@ type delayed struct {
 }
 
 func newQueue(n int, drain <-chan struct{}) *queue {
-	return &queue{n: n, drain: drain, changed: make(chan struct{})}
+	return &queue{n: n, drain: drain, halt: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // next waits for an item. It returns false when nothing is left to come, when
@@ -49,10 +52,46 @@ func (q *queue) next(ctx context.Context) (int, bool) {
 		case <-state.changed:
 		case <-timer.C:
 		case <-q.drain:
+		case <-q.halt:
 		case <-ctx.Done():
 		}
 		timer.Stop()
 	}
+}
+
+// pace waits for the turn of the next item at a rate of so many a second. It
+// tells whether the wait was not cut short.
+func (q *queue) pace(ctx context.Context, rate float64) bool {
+	if rate <= 0 {
+		return true
+	}
+	q.mu.Lock()
+	now := time.Now()
+	if q.slot.Before(now) {
+		q.slot = now
+	}
+	wait := q.slot.Sub(now)
+	q.slot = q.slot.Add(time.Duration(float64(time.Second) / rate))
+	q.mu.Unlock()
+	return q.sleep(ctx, wait)
+}
+
+// stop lets the items in flight finish and hands out no other. The first reason
+// stays.
+func (q *queue) stop(reason error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.reason == nil {
+		q.reason = reason
+		close(q.halt)
+	}
+}
+
+// stopped returns why the queue stopped before its end, or nil.
+func (q *queue) stopped() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.reason
 }
 
 // takeState says what take found. Without an item, changed is nil when there is
@@ -135,6 +174,8 @@ func (q *queue) draining() bool {
 	select {
 	case <-q.drain:
 		return true
+	case <-q.halt:
+		return true
 	default:
 		return false
 	}
@@ -148,6 +189,7 @@ func (q *queue) sleep(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-q.drain:
+	case <-q.halt:
 	case <-ctx.Done():
 	}
 	return false

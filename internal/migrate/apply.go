@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,10 +31,13 @@ type Tenant struct {
 	Version int64
 }
 
-// Change is what a migration did to one schema.
+// Change is what a run did to one schema.
 type Change struct {
 	From, To int64
-	Applied  []*Migration
+	Applied  []Step
+	// Next is the step to take next when the route is not at its end: it cannot
+	// share a transaction with those applied.
+	Next *Step
 }
 
 // ApplyOptions are the limits of one tenant's transaction.
@@ -43,34 +47,138 @@ type ApplyOptions struct {
 	AsyncCommit      bool          // the caller flushes later
 }
 
-// Apply brings a tenant's schema to the head of the plan in one transaction of
-// two round trips: begin, lock and read the versions; then every pending
-// statement, the version rows, the registry's cache and the commit.
+// Apply takes a tenant's schema along a route in one transaction, up to the first
+// step that cannot run in one.
+//
+// Where the registry's version is the truth, which the server checks before the
+// first statement, that costs one round trip: begin, limits and lock; the version
+// rows; the migrations; the registry's cache and the commit. Otherwise a first
+// round trip reads the versions.
 //
 // The advisory lock of the schema is tried, never waited for: db.ErrBusy is
 // worth another try, as is every error that db.Retryable knows. After an error
 // nothing of the tenant has changed, unless the connection was lost during the
 // commit; another Apply then finds out.
-func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptions) (Change, error) {
-	applied, err := p.open(ctx, conn, t, o)
+func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+	if change, ok := p.expect(r, t); ok {
+		err := p.applyExpected(ctx, conn, t, change, o)
+		if err == nil {
+			return change, nil
+		}
+		err = errors.Join(err, db.Rollback(ctx, conn))
+		if !errors.Is(err, errUnexpected) {
+			return Change{}, err
+		}
+	}
+	change, err := p.applyRead(ctx, conn, t, r, o)
 	if err != nil {
 		return Change{}, errors.Join(err, db.Rollback(ctx, conn))
 	}
-	change, err := p.change(applied)
+	return change, nil
+}
+
+// errUnexpected says that a schema is not what the registry has it for.
+var errUnexpected = errors.New("the schema differs from its registry row")
+
+// expect returns the change of a tenant whose registry row is true.
+func (p *Plan) expect(r Route, t Tenant) (Change, bool) {
+	pending := p.After(t.Version)
+	if r.kind() != Up || r.OutOfOrder || len(pending) == 0 || !pending[0].Transactional {
+		return Change{}, false
+	}
+	steps := make([]Step, len(pending))
+	for i, m := range pending {
+		steps[i] = Step{m, false}
+	}
+	return newChange(t.Version, nil, steps), true
+}
+
+// newChange takes the leading steps.
+func newChange(from int64, applied []int64, steps []Step) Change {
+	c := Change{From: from, To: from}
+	if len(steps) == 0 {
+		return c
+	}
+	now, later := leading(steps)
+	c.Applied = now
+	c.To = after(append([]int64{from}, applied...), now)
+	if len(later) > 0 {
+		c.Next = &later[0]
+	}
+	return c
+}
+
+// applyExpected sends everything at once. The first version row guards what
+// follows: it fails unless the transaction stands in the tenant's schema and that
+// has exactly the versions expected, so no migration runs where it should not.
+func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Change, o ApplyOptions) error {
+	var run db.Pipeline
+	run.Begin(o.locals(t))
+	known := len(p.Migrations) - len(p.After(t.Version))
+	guarded := false
+	for _, s := range c.Applied {
+		if guarded {
+			tenantVersions.queueRow(&run, s)
+			continue
+		}
+		guarded = true
+		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable), `insert into `+string(tenantVersions)+` (version_id, is_applied)
+			select $1::pg_catalog.int8 operator(pg_catalog./) (
+				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text and pg_catalog.count(*) operator(pg_catalog.=) $3
+				and coalesce(pg_catalog.max(v.version_id), 0) operator(pg_catalog.=) $4)::pg_catalog.int4, true
+			from `+string(tenantVersions)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
+			s.Version, t.Schema.String(), known, t.Version)
+	}
+	queueScripts(&run, c.Applied)
+	queueStillThere(&run, t.Schema)
+	run.Query(unexpected(db.CodeDivisionByZero), `with t as (
+			update public.tenants set schema_version = $2, updated_at = pg_catalog.now()
+			where id = $1 and schema_name = $3 and status <> 'deleted' returning 1)
+		select 1 operator(pg_catalog./) pg_catalog.count(*) from t`, t.ID, c.To, t.Schema.String())
+	run.Exec("commit")
+	return run.Run(ctx, conn)
+}
+
+// unexpected reads no rows and turns the given errors into errUnexpected.
+func unexpected(codes ...string) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		rows.Close()
+		if err := rows.Err(); err != nil && slices.Contains(codes, db.SQLState(err)) {
+			return errUnexpected
+		}
+		return rows.Err()
+	}
+}
+
+// applyRead reads what the schema has, and takes the steps that follow from it.
+func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+	applied, err := p.open(ctx, conn, t, o)
 	if err != nil {
-		return Change{}, errors.Join(err, db.Rollback(ctx, conn))
+		return Change{}, err
+	}
+	change, err := p.change(r, applied)
+	if err != nil {
+		return Change{}, err
 	}
 	if len(change.Applied) == 0 && change.To == t.Version {
 		return change, db.Rollback(ctx, conn)
 	}
 	var run db.Pipeline
 	tenantVersions.queue(&run, t.Schema, change.Applied)
-	run.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, t.ID, change.To)
+	queueCache(&run, t, change.To)
 	run.Exec("commit")
-	if err := run.Run(ctx, conn); err != nil {
-		return Change{}, errors.Join(err, db.Rollback(ctx, conn))
+	return change, run.Run(ctx, conn)
+}
+
+// queueCache adds the registry's copy of a tenant's version.
+func queueCache(p *db.Pipeline, t Tenant, version int64) {
+	p.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, t.ID, version)
+}
+
+func (o ApplyOptions) locals(t Tenant) db.Locals {
+	return db.Locals{
+		Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
 	}
-	return change, nil
 }
 
 // open begins the tenant's transaction, takes its lock and reads, in a statement
@@ -82,9 +190,7 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 		alive   bool
 		open    db.Pipeline
 	)
-	open.Begin(db.Locals{
-		Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
-	})
+	open.Begin(o.locals(t))
 	open.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::text,
 		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
 		array(`+tenantVersions.selectApplied()+`)`, t.ID, t.Schema.String())
@@ -120,48 +226,58 @@ func (p *Plan) explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) err
 	return fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 }
 
-// queue adds migrations and their version rows. The rows assert, on the server
-// and before the commit, that no statement has left the schema: dividing by zero
-// is the shortest way to an error in plain SQL.
-func (v versionTable) queue(p *db.Pipeline, schema db.Schema, migrations []*Migration) {
-	for _, m := range migrations {
-		p.Script(m.Up)
-	}
-	for _, m := range migrations {
-		p.Query(func(rows pgx.Rows) error {
-			rows.Close()
-			switch db.SQLState(rows.Err()) {
-			case db.CodeDivisionByZero, db.CodeUndefinedTable:
-				return fmt.Errorf("%w: a migration left %s", db.ErrWrongSchema, schema)
-			}
-			return rows.Err()
-		}, `insert into `+string(v)+` (version_id, is_applied)
-			values ($1::pg_catalog.int8 operator(pg_catalog./) (pg_catalog.current_schema()::pg_catalog.text operator(pg_catalog.=) $2)::pg_catalog.int4, true)`,
-			m.Version, schema.String())
+// queue adds steps and their version rows.
+func (v versionTable) queue(p *db.Pipeline, schema db.Schema, steps []Step) {
+	queueScripts(p, steps)
+	queueStillThere(p, schema)
+	for _, s := range steps {
+		v.queueRow(p, s)
 	}
 }
 
+func queueScripts(p *db.Pipeline, steps []Step) {
+	for _, s := range steps {
+		p.Script(s.Script())
+	}
+}
+
+// queueRow adds or removes the version row of a step.
+func (v versionTable) queueRow(p *db.Pipeline, s Step) {
+	if s.Down {
+		p.Exec(`delete from `+string(v)+` where version_id = $1`, s.Version)
+		return
+	}
+	p.Exec(`insert into `+string(v)+` (version_id, is_applied) values ($1, true)`, s.Version)
+}
+
+// queueStillThere asserts, on the server and before the commit, that no statement
+// has left the schema: dividing by zero is the shortest way to an error in plain
+// SQL.
+func queueStillThere(p *db.Pipeline, schema db.Schema) {
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		if db.SQLState(rows.Err()) == db.CodeDivisionByZero {
+			return fmt.Errorf("%w: a migration left %s", db.ErrWrongSchema, schema)
+		}
+		return rows.Err()
+	}, `select 1 operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=) $1::pg_catalog.text)::pg_catalog.int4`, schema.String())
+}
+
 // change says what a schema with the given applied versions lacks.
-func (p *Plan) change(applied []int64) (Change, error) {
+func (p *Plan) change(r Route, applied []int64) (Change, error) {
 	current := int64(0)
 	for _, v := range applied {
 		current = max(current, v)
 	}
-	if current > p.Head() {
+	if r.kind() == Up && current > p.Head() {
 		return Change{From: current, To: current}, nil
 	}
-	pending, err := p.Pending(applied)
+	steps, err := p.Steps(r, applied)
 	if err != nil {
 		return Change{}, err
 	}
-	for _, m := range pending {
-		if !m.Transactional {
-			return Change{}, &NoTransactionError{Migration: m}
-		}
+	if len(steps) > 0 && !steps[0].Transactional {
+		return Change{From: current, To: current, Next: &steps[0]}, nil
 	}
-	c := Change{From: current, To: current, Applied: pending}
-	if len(pending) > 0 {
-		c.To = pending[len(pending)-1].Version
-	}
-	return c, nil
+	return newChange(current, applied, steps), nil
 }

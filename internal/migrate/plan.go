@@ -71,17 +71,14 @@ func (p *Plan) After(version int64) []*Migration {
 // OutOfOrderError says that a schema lacks a migration older than its newest.
 type OutOfOrderError struct {
 	Missing []*Migration
+	Pending []*Migration // the newer ones, which are in order
 	Current int64
 }
 
 // Error names the files.
 func (e *OutOfOrderError) Error() string {
-	names := make([]string, len(e.Missing))
-	for i, m := range e.Missing {
-		names[i] = m.File
-	}
 	return fmt.Sprintf("out of order: %s was never applied, but the schema is at version %d already; "+
-		"give the file a newer version", strings.Join(names, ", "), e.Current)
+		"give the file a newer version, or allow it with --out-of-order", fileNames(e.Missing), e.Current)
 }
 
 // Pending returns the migrations that a schema with the given applied versions
@@ -105,21 +102,28 @@ func (p *Plan) Pending(applied []int64) ([]*Migration, error) {
 		}
 	}
 	if len(late) > 0 {
-		return nil, &OutOfOrderError{Missing: late, Current: current}
+		return nil, &OutOfOrderError{Missing: late, Pending: pending, Current: current}
 	}
 	return pending, nil
 }
 
 // Build returns the script that makes an empty schema one of this plan: the
-// version table, every migration, and a version row each. It fails for a plan
-// with a migration that cannot run in a transaction.
+// version table, every migration, and a version row each. What a migration does
+// outside transactions for the sake of other sessions (CREATE INDEX
+// CONCURRENTLY) is done plainly, since nobody else can see the schema yet. It
+// fails with a *NoTransactionError where that cannot be.
 func (p *Plan) Build() ([]db.Statement, error) {
 	script := tenantVersions.create()
 	for _, m := range p.Migrations {
-		if !m.Transactional {
-			return nil, &NoTransactionError{Migration: m}
+		if m.Transactional {
+			script = append(script, m.Up...)
+		} else {
+			plain, err := m.inTransaction()
+			if err != nil {
+				return nil, err
+			}
+			script = append(script, plain...)
 		}
-		script = append(script, m.Up...)
 		script = append(script, tenantVersions.row(m.Version))
 	}
 	return script, nil

@@ -54,9 +54,12 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 			return Change{}, err
 		}
 	}
-	change, err := p.change(applied)
+	change, err := p.change(Route{}, applied)
 	if err != nil {
 		return Change{}, err
+	}
+	if change.Next != nil {
+		return Change{}, &NoTransactionError{Migration: change.Next.Migration}
 	}
 	publicVersions.queue(&run, db.Public, change.Applied)
 	run.Exec("commit")
@@ -69,7 +72,10 @@ func (p *Plan) PlanPublic(ctx context.Context, q db.Querier) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	change := Change{From: version, To: max(version, p.Head()), Applied: p.After(version)}
+	change := Change{From: version, To: max(version, p.Head())}
+	for _, m := range p.After(version) {
+		change.Applied = append(change.Applied, Step{Migration: m})
+	}
 	return change, nil
 }
 

@@ -97,9 +97,9 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect func(context.C
 	}
 	apply := ApplyOptions{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: !o.SyncCommit}
 	o.Fleet.Observer = &observer{report: report, to: o.Observer}
-	results := fleet.Run(ctx, connect, len(tenants), o.Fleet, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, _ := fleet.Run(ctx, connect, len(tenants), o.Fleet, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		out := &report.Outcomes[i]
-		change, err := p.Apply(ctx, conn, tenants[i], apply)
+		change, err := p.Apply(ctx, conn, tenants[i], Route{}, apply)
 		if errors.Is(err, ErrGone) {
 			out.State = Skipped
 			return nil

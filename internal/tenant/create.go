@@ -173,7 +173,7 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 		}
 		created[i].Tenant = t
 	}
-	results := fleet.Run(ctx, connect, len(specs), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, _ := fleet.Run(ctx, connect, len(specs), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		c := &created[i]
 		err := create(ctx, conn, c.Tenant, o)
 		var exists *ExistsError

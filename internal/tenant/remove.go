@@ -141,13 +141,14 @@ func PurgeDue(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) (
 // that was undeleted meanwhile fails with ErrState, and one that is gone already
 // is Done.
 func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), due []Tenant, o RemoveOptions, run fleet.Options) []fleet.Result {
-	return fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, _ := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		err := purge(ctx, conn, due[i], o)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
 		return err
 	})
+	return results // what was not started says so itself
 }
 
 func purge(ctx context.Context, conn *pgx.Conn, t Tenant, o RemoveOptions) error {

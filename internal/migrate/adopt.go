@@ -1,0 +1,399 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+)
+
+// Reasons to refuse the adoption of a schema, beside ErrNotManaged,
+// db.ErrWrongSchema, db.ErrInvalidSchema and *OutOfOrderError.
+var (
+	// ErrClaimed says that the registry, or another claim, has the slug or the
+	// schema for somebody else.
+	ErrClaimed = errors.New("belongs to another tenant")
+	// ErrHistory says that what was applied to a schema are not these files.
+	ErrHistory = errors.New("history does not fit the files")
+)
+
+// Claim says that a schema which another program migrated is a tenant's.
+type Claim struct {
+	Schema      string // as somebody typed it
+	Slug        string // "" = the registry's, or else what AdoptOptions.Slug makes of Schema
+	DisplayName string // "" = the slug
+}
+
+// AdoptState is what becomes of a claim.
+type AdoptState string
+
+// A schema that the registry does not know is Adopted, one whose cached version
+// was wrong is Corrected. After a survey these are what would become of it.
+const (
+	Adopted       AdoptState = "adopted"
+	Corrected     AdoptState = "corrected"
+	Unchanged     AdoptState = "unchanged"
+	Refused       AdoptState = "refused"
+	NotAdoptedYet AdoptState = "not started" // the run was stopped before
+)
+
+// Adoption is a claim and what became of it.
+type Adoption struct {
+	Claim // with the slug and the display name filled in, where they are known
+
+	State   AdoptState
+	ID      string // of the tenant, "" unless Adopted, Corrected or Unchanged
+	Version int64  // newest of the schema's own
+	Cached  int64  // what the registry had, 0 when it did not know the schema
+	// History are the versions whose rows are written to a goose_db_version that
+	// the schema does not have yet; nil when it has one.
+	History []int64
+	Err     error // why it was Refused
+
+	schema db.Schema
+}
+
+// AdoptOptions say how to adopt.
+type AdoptOptions struct {
+	// Slug makes the slug of a tenant from the name of a schema that the
+	// registry does not know.
+	Slug func(schema string) (string, error)
+	// Audit adds the audit row to the transaction of an adoption; nil for none.
+	Audit func(p *db.Pipeline, a Adoption) error
+	// Knex, if not nil, adopts schemas that knex migrated. Otherwise they must
+	// have goose's own table of versions.
+	Knex        *Knex
+	LockTimeout time.Duration // wait for each lock
+}
+
+// Survey is what is known about a number of claims.
+type Survey struct {
+	Adoptions []Adoption
+	// Knex says which files each migration of knex stands for, by name; nil
+	// without AdoptOptions.Knex.
+	Knex KnexMap
+
+	plan *Plan
+	opt  AdoptOptions
+}
+
+// Schemas returns the names of all schemas that could be a tenant's, in order.
+func Schemas(ctx context.Context, q db.Querier) ([]string, error) {
+	all, err := db.Select(ctx, q, pgx.RowTo[string], `select nspname::text from pg_namespace order by nspname::text collate "C"`)
+	if err != nil {
+		return nil, fmt.Errorf("list the schemas: %w", err)
+	}
+	var out []string
+	for _, name := range all {
+		if _, err := db.RegisteredSchema(name); err == nil {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// SurveyAdoption reads the catalog, the registry and the versions of the claimed
+// schemas, the latter at most 100 schemas a statement, and decides about each
+// claim. It changes nothing. A schema that is claimed twice in the same way is
+// surveyed once.
+//
+// A schema is refused unless what was applied to it is a beginning of the plan's
+// history. Versions older than the plan's first are let through: old files are
+// often squashed into one.
+func (p *Plan) SurveyAdoption(ctx context.Context, q db.Querier, claims []Claim, o AdoptOptions) (*Survey, error) {
+	s := &Survey{plan: p, opt: o}
+	seen := make(map[Claim]bool, len(claims))
+	for _, c := range claims {
+		if seen[c] {
+			continue
+		}
+		seen[c] = true
+		a := Adoption{Claim: c}
+		a.schema, a.Err = db.RegisteredSchema(c.Schema)
+		s.Adoptions = append(s.Adoptions, a)
+	}
+	reg, err := readRegistry(ctx, q, s.Adoptions, o)
+	if err != nil {
+		return nil, err
+	}
+	states, err := readHistories(ctx, q, s.Adoptions, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Knex != nil {
+		if s.Knex, err = o.Knex.mapping(p, states); err != nil {
+			return nil, err
+		}
+	}
+	for i := range s.Adoptions {
+		s.judge(&s.Adoptions[i], states[i], reg)
+	}
+	refuseRivals(s.Adoptions)
+	return s, nil
+}
+
+// judge decides about one claim.
+func (s *Survey) judge(a *Adoption, h history, reg registry) {
+	if a.Err == nil {
+		a.Err = s.name(a, reg)
+	}
+	if a.Err == nil {
+		a.Err = s.weigh(a, h)
+	}
+	known, registered := reg.bySchema[a.Schema]
+	switch {
+	case a.Err != nil:
+		a.State, a.ID = Refused, ""
+	case !registered:
+		a.State = Adopted
+	case known.Version != a.Version || a.History != nil:
+		a.State, a.ID, a.Cached = Corrected, known.ID, known.Version
+	default:
+		a.State, a.ID, a.Cached = Unchanged, known.ID, known.Version
+	}
+}
+
+// name finds the slug of a claim and refuses one that is somebody else's.
+func (s *Survey) name(a *Adoption, reg registry) (err error) {
+	if owner, ok := reg.bySchema[a.Schema]; ok {
+		if a.Slug != "" && a.Slug != owner.Slug {
+			return fmt.Errorf("schema %w: %s", ErrClaimed, owner.Slug)
+		}
+		a.Slug = owner.Slug
+		return nil
+	}
+	if a.Slug == "" {
+		if a.Slug, err = s.opt.Slug(a.Schema); err != nil {
+			return err
+		}
+	}
+	if a.DisplayName == "" {
+		a.DisplayName = a.Slug
+	}
+	if other, ok := reg.bySlug[a.Slug]; ok {
+		return fmt.Errorf("slug %q %w, with schema %s", a.Slug, ErrClaimed, other.Schema)
+	}
+	return nil
+}
+
+// weigh holds what was applied to a schema against the plan.
+func (s *Survey) weigh(a *Adoption, h history) error {
+	switch {
+	case h.err != nil:
+		return h.err
+	case !h.exists:
+		return fmt.Errorf("%w: %s", db.ErrWrongSchema, a.Schema)
+	}
+	applied, err := h.goose.applied()
+	if err != nil {
+		return err
+	}
+	if s.opt.Knex != nil {
+		if applied, err = s.weighKnex(a, h, applied); err != nil {
+			return err
+		}
+	} else if !h.goose.exists {
+		return fmt.Errorf("%w: %s", ErrNotManaged, a.Schema)
+	}
+	for _, v := range applied {
+		a.Version = max(a.Version, v)
+	}
+	return s.plan.fits(applied)
+}
+
+// weighKnex returns the versions of a schema that knex migrated. Where an
+// earlier adoption has made goose's table, that is the truth, and knex must not
+// have gone on.
+func (s *Survey) weighKnex(a *Adoption, h history, applied []int64) ([]int64, error) {
+	switch {
+	case !h.knex.exists && h.goose.exists:
+		return applied, nil
+	case !h.knex.exists:
+		return nil, fmt.Errorf("%w, and no %s: %s", ErrNotManaged, s.opt.Knex.table(), a.Schema)
+	case h.knex.locked:
+		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)", s.opt.Knex.lockTable())
+	}
+	versions, err := s.Knex.versions(h.knex.names)
+	if err != nil {
+		return nil, err
+	}
+	if !h.goose.exists {
+		// Not nil, for a schema to which nothing was applied too.
+		a.History = append([]int64{}, versions...)
+		return versions, nil
+	}
+	has := make(map[int64]bool, len(applied))
+	for _, v := range applied {
+		has[v] = true
+	}
+	for _, v := range versions {
+		if !has[v] {
+			return nil, fmt.Errorf("%w: knex went on to version %d after the schema was adopted", ErrHistory, v)
+		}
+	}
+	return applied, nil
+}
+
+// fits refuses versions that are no beginning of the plan.
+func (p *Plan) fits(applied []int64) error {
+	current := int64(0)
+	for _, v := range applied {
+		current = max(current, v)
+	}
+	if current > p.Head() {
+		return fmt.Errorf("%w: the schema is at version %d, the newest file is %d", ErrHistory, current, p.Head())
+	}
+	known := make(map[int64]bool, len(p.Migrations))
+	for _, m := range p.Migrations {
+		known[m.Version] = true
+	}
+	for _, v := range applied {
+		if len(p.Migrations) > 0 && v > p.Migrations[0].Version && !known[v] {
+			return fmt.Errorf("%w: version %d was applied, but no file has it", ErrHistory, v)
+		}
+	}
+	_, err := p.Pending(applied)
+	return err
+}
+
+// refuseRivals refuses new tenants that would have the same slug, and a schema
+// claimed for two.
+func refuseRivals(adoptions []Adoption) {
+	slugs, schemas := make(map[string][]int), make(map[string][]int)
+	for i, a := range adoptions {
+		if a.State == Refused {
+			continue
+		}
+		slugs[a.Slug] = append(slugs[a.Slug], i)
+		schemas[a.Schema] = append(schemas[a.Schema], i)
+	}
+	refuse := func(rivals []int, format string, name func(Adoption) string) {
+		if len(rivals) < 2 {
+			return
+		}
+		var names []string
+		for _, i := range rivals {
+			names = append(names, name(adoptions[i]))
+		}
+		for _, i := range rivals {
+			adoptions[i].State, adoptions[i].ID = Refused, ""
+			adoptions[i].Err = fmt.Errorf(format, ErrClaimed, strings.Join(names, ", "))
+		}
+	}
+	for slug, rivals := range slugs {
+		refuse(rivals, "slug "+fmt.Sprintf("%q", slug)+" %w: it is claimed for the schemas %s", func(a Adoption) string { return a.Schema })
+	}
+	for _, rivals := range schemas {
+		refuse(rivals, "schema %w: it is claimed for the slugs %s", func(a Adoption) string { return a.Slug })
+	}
+}
+
+// Adopt carries out what the survey found, over several connections, one
+// transaction a tenant under the advisory lock of its schema, in which
+// everything is read and decided once more. Registry row, version table (where
+// knex had its own) and audit row commit together; the tenant's data is not
+// touched. Adoptions tells what became of each claim.
+func (s *Survey) Adopt(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), run fleet.Options) error {
+	var todo []*Adoption
+	for i := range s.Adoptions {
+		a := &s.Adoptions[i]
+		switch a.State {
+		case Adopted:
+			id, err := uuid.NewV7()
+			if err != nil {
+				return fmt.Errorf("make an id for tenant %q: %w", a.Slug, err)
+			}
+			a.ID = id.String()
+		case Corrected:
+		case Unchanged, Refused, NotAdoptedYet:
+			continue
+		}
+		todo = append(todo, a)
+	}
+	results := fleet.Run(ctx, connect, len(todo), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+		now, err := s.adopt(ctx, conn, *todo[i])
+		if err != nil {
+			return errors.Join(err, db.Rollback(ctx, conn))
+		}
+		*todo[i] = now
+		return nil
+	})
+	for i, r := range results {
+		switch r.State {
+		case fleet.NotStarted:
+			todo[i].State, todo[i].ID, todo[i].Err = NotAdoptedYet, "", r.Err
+		case fleet.Failed:
+			todo[i].State, todo[i].ID, todo[i].Err = Refused, "", r.Err
+		case fleet.Done:
+		}
+	}
+	return nil
+}
+
+// adopt does one tenant in two round trips.
+func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (Adoption, error) {
+	now := Adoption{Claim: planned.Claim, schema: planned.schema}
+	one := []Adoption{planned}
+	var (
+		open db.Pipeline
+		reg  = newRegistry()
+		h    = history{exists: true}
+	)
+	open.Begin(db.Locals{Schema: now.schema, Lock: true, LockTimeout: s.opt.LockTimeout})
+	open.CheckSchema(now.schema)
+	reg.queue(&open, one, s.opt)
+	queueHistory(&open, planned, s.opt, &h)
+	if err := open.Run(ctx, conn); err != nil {
+		return now, err
+	}
+	s.judge(&now, h, reg)
+	switch {
+	case now.State == Refused:
+		return now, now.Err
+	case now.State != Adopted && now.ID == planned.ID && planned.State == Adopted:
+		// The answer to an earlier attempt's commit was lost: it is ours.
+		return planned, db.Rollback(ctx, conn)
+	case now.State == Unchanged:
+		return now, db.Rollback(ctx, conn)
+	case now.State == Adopted:
+		now.ID = planned.ID
+	}
+	var write db.Pipeline
+	if err := s.queueWrite(&write, now); err != nil {
+		return now, err
+	}
+	write.CheckSchema(now.schema)
+	if err := write.Run(ctx, conn); err != nil {
+		if db.SQLState(err) == db.CodeUniqueViolation {
+			err = fmt.Errorf("slug %q %w, who was registered meanwhile", now.Slug, ErrClaimed)
+		}
+		return now, err
+	}
+	return now, db.Commit(ctx, conn)
+}
+
+func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
+	if a.State == Adopted {
+		p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, schema_version)
+			values ($1, $2, $3, $4, 'active', $5)`, a.ID, a.Slug, a.DisplayName, a.Schema, a.Version)
+	} else {
+		p.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, a.ID, a.Version)
+	}
+	if a.History != nil {
+		p.Script(tenantVersions.create())
+		for _, v := range a.History {
+			p.Script([]db.Statement{tenantVersions.row(v)})
+		}
+	}
+	if s.opt.Audit == nil {
+		return nil
+	}
+	return s.opt.Audit(p, a)
+}

@@ -1,0 +1,274 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// historyChunk is how many schemas one statement reads: each table costs it a
+// lock or two, and the server has room for some thousand.
+const historyChunk = 100
+
+// registered is a tenant that the registry knows.
+type registered struct {
+	ID      string
+	Slug    string
+	Schema  string
+	Version int64
+}
+
+// registry is what it says about the claims.
+type registry struct {
+	bySchema map[string]registered
+	bySlug   map[string]registered
+}
+
+func newRegistry() registry {
+	return registry{bySchema: make(map[string]registered), bySlug: make(map[string]registered)}
+}
+
+// queue adds the reading of the rows that the claims may meet.
+func (r registry) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
+	var schemas, slugs []string
+	for _, c := range claims {
+		schemas = append(schemas, c.Schema)
+		slug := c.Slug
+		if slug == "" {
+			slug, _ = o.Slug(c.Schema) // a name that makes no slug is refused later
+		}
+		slugs = append(slugs, slug)
+	}
+	p.Query(func(rows pgx.Rows) error {
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[registered])
+		for _, t := range found {
+			r.bySchema[t.Schema], r.bySlug[t.Slug] = t, t
+		}
+		return err
+	}, `select id::text, slug, schema_name, schema_version from public.tenants
+		where schema_name operator(pg_catalog.=) any ($1::text[]) or slug operator(pg_catalog.=) any ($2::text[])`, schemas, slugs)
+}
+
+func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o AdoptOptions) (registry, error) {
+	r := newRegistry()
+	var p db.Pipeline
+	r.queue(&p, claims, o)
+	if err := p.Run(ctx, q); err != nil {
+		return r, fmt.Errorf("read the registry: %w", err)
+	}
+	return r, nil
+}
+
+// history is what a schema says was applied to it.
+type history struct {
+	exists bool // the schema
+	goose  gooseHistory
+	knex   knexHistory
+	err    error // it cannot be read
+}
+
+// gooseHistory are the rows of goose_db_version, oldest first.
+type gooseHistory struct {
+	exists   bool
+	versions []int64
+	up       []bool // is_applied
+}
+
+// applied returns the applied versions, 0 left out. The versions of a goose
+// that marked what it took back with a row of its own, instead of deleting the
+// row, cannot be told from applied ones by anything that reads rows one by one.
+func (g gooseHistory) applied() ([]int64, error) {
+	last, ever := make(map[int64]bool), make(map[int64]bool)
+	var order []int64
+	for i, v := range g.versions {
+		if g.up[i] && !ever[v] && v != 0 {
+			ever[v] = true
+			order = append(order, v)
+		}
+		last[v] = g.up[i]
+	}
+	for _, v := range order {
+		if !last[v] {
+			return nil, fmt.Errorf("%w: version %d was taken back by an old goose; delete its rows from %s", ErrHistory, v, tenantVersions)
+		}
+	}
+	return order, nil
+}
+
+// readHistories returns the history of each claimed schema. It asks the catalog
+// once which of them have what, then reads their tables in chunks.
+func readHistories(ctx context.Context, q db.Querier, claims []Adoption, o AdoptOptions) ([]history, error) {
+	states := make([]history, len(claims))
+	byName := make(map[string][]int, len(claims))
+	for i, c := range claims {
+		byName[c.Schema] = append(byName[c.Schema], i)
+	}
+	if err := readCatalog(ctx, q, byName, states, o); err != nil {
+		return nil, err
+	}
+	var readable []int
+	for i := range states {
+		if claims[i].Err == nil && states[i].err == nil && (states[i].goose.exists || states[i].knex.exists) {
+			readable = append(readable, i)
+		}
+	}
+	size := historyChunk
+	if o.Knex != nil {
+		size /= 2 // three tables each
+	}
+	for chunk := range slices.Chunk(readable, size) {
+		if err := readChunk(ctx, q, claims, chunk, states, o); err != nil {
+			return nil, err
+		}
+	}
+	return states, nil
+}
+
+// table is what the catalog says of one.
+type table struct {
+	Schema  string
+	Name    string
+	Open    bool // may be read
+	Columns []string
+}
+
+// readCatalog finds out which schemas exist and which tables of versions they
+// have.
+func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, states []history, o AdoptOptions) error {
+	wanted := make(map[string][]string) // table -> its columns
+	wanted[string(tenantVersions)] = []string{"id", "version_id", "is_applied"}
+	if o.Knex != nil {
+		wanted[o.Knex.table()] = []string{"id", "name"}
+		wanted[o.Knex.lockTable()] = []string{"is_locked"}
+	}
+	var names, schemas []string
+	for name := range wanted {
+		names = append(names, name)
+	}
+	for schema := range byName {
+		schemas = append(schemas, schema)
+	}
+	there, err := db.Select(ctx, q, pgx.RowTo[string], `select nspname::text from pg_namespace where nspname::text = any ($1::text[])`, schemas)
+	if err != nil {
+		return fmt.Errorf("look for the schemas: %w", err)
+	}
+	for _, name := range there {
+		for _, i := range byName[name] {
+			states[i].exists = true
+		}
+	}
+	tables, err := db.Select(ctx, q, pgx.RowToStructByPos[table], `
+		select n.nspname::text, c.relname::text,
+		       has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'),
+		       array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where c.relname = any ($1::name[]) and n.nspname::text = any ($2::text[]) and c.relkind in ('r', 'p')`, names, schemas)
+	if err != nil {
+		return fmt.Errorf("look for the tables of versions: %w", err)
+	}
+	for _, t := range tables {
+		for _, i := range byName[t.Schema] {
+			states[i].take(t, wanted[t.Name], o)
+		}
+	}
+	return nil
+}
+
+// take notes a table that a schema has.
+func (h *history) take(t table, columns []string, o AdoptOptions) {
+	for _, c := range columns {
+		if !slices.Contains(t.Columns, c) {
+			h.err = fmt.Errorf("%w: %s of %s has no column %s", ErrNotManaged, t.Name, t.Schema, c)
+			return
+		}
+	}
+	if !t.Open {
+		h.err = fmt.Errorf("%s of %s may not be read by this role (grant select on it)", t.Name, t.Schema)
+		return
+	}
+	switch {
+	case t.Name == string(tenantVersions):
+		h.goose.exists = true
+	case t.Name == o.Knex.table():
+		h.knex.exists = true
+	default:
+		h.knex.hasLock = true
+	}
+}
+
+// readChunk reads the tables of some schemas in one statement. One of them that
+// cannot be read (it is locked, or was dropped a moment ago) fails the statement
+// for all, so the chunk is halved until it stands alone.
+func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int, states []history, o AdoptOptions) error {
+	var p db.Pipeline
+	p.Exec(`select pg_catalog.set_config('search_path', 'pg_catalog', true), pg_catalog.set_config('lock_timeout', $1, true)`,
+		lockSetting(o.LockTimeout))
+	queueGoose(&p, claims, chunk, states)
+	if o.Knex != nil {
+		o.Knex.queue(&p, claims, chunk, states)
+	}
+	err := p.Run(ctx, q)
+	switch {
+	case err == nil:
+		return nil
+	case db.SQLState(err) == "" || ctx.Err() != nil: // no matter of a table
+		return fmt.Errorf("read the versions: %w", err)
+	case len(chunk) == 1:
+		states[chunk[0]].err = fmt.Errorf("read the versions: %w", err)
+		return nil
+	}
+	for _, half := range [][]int{chunk[:len(chunk)/2], chunk[len(chunk)/2:]} {
+		if err := readChunk(ctx, q, claims, half, states, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queueHistory adds the reading of one claim's history, to be done in its
+// transaction. The survey has found out which tables there are.
+func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, h *history) {
+	claims, states := []Adoption{planned}, []history{*h}
+	done := func(rows pgx.Rows) error { rows.Close(); *h = states[0]; return rows.Err() }
+	states[0].goose.exists = planned.History == nil
+	queueGoose(p, claims, []int{0}, states)
+	if o.Knex != nil && planned.History != nil {
+		states[0].knex.exists, states[0].knex.hasLock = true, planned.lockable
+		o.Knex.queueLock(p, planned)
+		o.Knex.queue(p, claims, []int{0}, states)
+	}
+	p.Query(done, "select")
+}
+
+// queueGoose adds the reading of the goose_db_version of those that have one.
+func queueGoose(p *db.Pipeline, claims []Adoption, chunk []int, states []history) {
+	var parts []string
+	for _, i := range chunk {
+		if states[i].goose.exists {
+			parts = append(parts, fmt.Sprintf(`(select %d, coalesce(pg_catalog.array_agg(version_id::pg_catalog.int8 order by id), '{}'),
+				coalesce(pg_catalog.array_agg(is_applied order by id), '{}') from %s.%s)`, i, claims[i].schema.Quoted(), tenantVersions))
+		}
+	}
+	if len(parts) == 0 {
+		return
+	}
+	p.Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var (
+				i        int
+				versions []int64
+				up       []bool
+			)
+			if err := rows.Scan(&i, &versions, &up); err != nil {
+				return err
+			}
+			states[i].goose.versions, states[i].goose.up = versions, up
+		}
+		return rows.Err()
+	}, strings.Join(parts, "\nunion all\n"))
+}

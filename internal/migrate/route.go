@@ -1,0 +1,195 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Kind is what a run does with a tenant's versions.
+type Kind string
+
+// The kinds of a run, as the ledger names them.
+const (
+	Up   Kind = "migrate"  // apply what is pending
+	Down Kind = "rollback" // take back the newest versions
+	Redo Kind = "redo"     // take back the newest version and apply it again
+)
+
+// Route says where a run takes each tenant. The zero Route brings it to the head
+// of the plan.
+type Route struct {
+	Kind Kind // "" = Up
+	// To is the version that Down ends at, unless Steps says how many versions
+	// it takes back.
+	To    int64
+	Steps int
+	// OutOfOrder lets Up apply a file older than the newest applied one.
+	OutOfOrder bool
+}
+
+// Step is one migration in one direction.
+type Step struct {
+	*Migration
+
+	Down bool
+}
+
+// Script returns the statements of the step.
+func (s Step) Script() []db.Statement {
+	if s.Down {
+		return s.Migration.Down
+	}
+	return s.Up
+}
+
+// MissingDownError says that a migration cannot be taken back.
+type MissingDownError struct{ Migration *Migration }
+
+// Error names the file.
+func (e *MissingDownError) Error() string {
+	return e.Migration.File + " has no Down statements, so it cannot be taken back"
+}
+
+// UnknownVersionError says that a schema has a version that no file has.
+type UnknownVersionError struct{ Version int64 }
+
+// Error names the version.
+func (e *UnknownVersionError) Error() string {
+	return fmt.Sprintf("version %d is applied, but no file has it: these are not the files the schema was migrated with", e.Version)
+}
+
+// ErrNothingApplied says that Redo found no version to take back.
+var ErrNothingApplied = errors.New("no migration is applied")
+
+// kind returns the route's kind, Up for the zero Route.
+func (r Route) kind() Kind {
+	if r.Kind == "" {
+		return Up
+	}
+	return r.Kind
+}
+
+// Steps returns what takes a schema with the given applied versions along the
+// route, in order.
+func (p *Plan) Steps(r Route, applied []int64) ([]Step, error) {
+	switch r.kind() {
+	case Down:
+		return p.stepsDown(r, applied)
+	case Redo:
+		newest := newestFirst(applied)
+		if len(newest) == 0 {
+			return nil, ErrNothingApplied
+		}
+		m, err := p.reversible(newest[0])
+		if err != nil {
+			return nil, err
+		}
+		return []Step{{m, true}, {m, false}}, nil
+	}
+	pending, err := p.Pending(applied)
+	if late, ok := errors.AsType[*OutOfOrderError](err); ok && r.OutOfOrder {
+		pending, err = append(late.Missing, late.Pending...), nil
+	}
+	steps := make([]Step, len(pending))
+	for i, m := range pending {
+		steps[i] = Step{m, false}
+	}
+	return steps, err
+}
+
+func (p *Plan) stepsDown(r Route, applied []int64) ([]Step, error) {
+	var steps []Step
+	for i, v := range newestFirst(applied) {
+		if r.Steps > 0 && i == r.Steps || r.Steps == 0 && v <= r.To {
+			break
+		}
+		m, err := p.reversible(v)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, Step{m, true})
+	}
+	return steps, nil
+}
+
+func (p *Plan) reversible(version int64) (*Migration, error) {
+	m := p.find(version)
+	switch {
+	case m == nil:
+		return nil, &UnknownVersionError{Version: version}
+	case len(m.Down) == 0:
+		return nil, &MissingDownError{Migration: m}
+	}
+	return m, nil
+}
+
+func (p *Plan) find(version int64) *Migration {
+	for _, m := range p.Migrations {
+		if m.Version == version {
+			return m
+		}
+	}
+	return nil
+}
+
+// newestFirst returns the applied versions but goose's 0, descending.
+func newestFirst(applied []int64) []int64 {
+	out := slices.DeleteFunc(slices.Clone(applied), func(v int64) bool { return v == 0 })
+	slices.Sort(out)
+	slices.Reverse(out)
+	return slices.Compact(out)
+}
+
+// leading splits off the steps that share the first one's way of running: in one
+// transaction, or each statement by itself.
+func leading(steps []Step) (now, later []Step) {
+	for i, s := range steps {
+		if s.Transactional != steps[0].Transactional {
+			return steps[:i], steps[i:]
+		}
+	}
+	return steps, nil
+}
+
+// after returns the newest version once the steps are taken.
+func after(applied []int64, steps []Step) int64 {
+	has := map[int64]bool{}
+	for _, v := range applied {
+		has[v] = true
+	}
+	for _, s := range steps {
+		has[s.Version] = !s.Down
+	}
+	newest := int64(0)
+	for v, is := range has {
+		if is {
+			newest = max(newest, v)
+		}
+	}
+	return newest
+}
+
+// Behind tells whether a tenant whose registry row says version has a step of
+// the route before it, as far as the registry knows.
+func (p *Plan) Behind(r Route, version int64) bool {
+	switch r.kind() {
+	case Down:
+		return r.Steps > 0 && version > 0 || r.Steps == 0 && version > r.To
+	case Redo:
+		return version > 0
+	}
+	return version < p.Head() || r.OutOfOrder
+}
+
+// names joins the files of migrations.
+func fileNames(ms []*Migration) string {
+	names := make([]string, len(ms))
+	for i, m := range ms {
+		names[i] = m.File
+	}
+	return strings.Join(names, ", ")
+}
