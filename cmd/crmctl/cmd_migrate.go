@@ -10,5 +10,6 @@ func newMigrateCmd(f *factory) *cobra.Command {
 		newMigrateAllCmd(f, nil),
 		newMigrateTenantCmd(f, nil),
 		newMigrateStatusCmd(f, nil),
+		newMigrateAdoptCmd(f, nil),
 	)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Reasons to refuse the adoption of a schema, beside ErrNotManaged,
-// db.ErrWrongSchema, db.ErrInvalidSchema and *OutOfOrderError.
+// db.ErrWrongSchema, db.ErrInvalidSchema, *OutOfOrderError and what the server says.
 var (
 	// ErrClaimed says that the registry, or another claim, has the slug or the
 	// schema for somebody else.
@@ -58,6 +58,7 @@ type Adoption struct {
 	Err     error // why it was Refused
 
 	schema db.Schema
+	has    struct{ goose, knex, lock bool } // which tables the survey found
 }
 
 // AdoptOptions say how to adopt.
@@ -133,7 +134,9 @@ func (p *Plan) SurveyAdoption(ctx context.Context, q db.Querier, claims []Claim,
 		}
 	}
 	for i := range s.Adoptions {
-		s.judge(&s.Adoptions[i], states[i], reg)
+		a, h := &s.Adoptions[i], states[i]
+		a.has.goose, a.has.knex, a.has.lock = h.goose.exists, h.knex.exists, h.knex.hasLock
+		s.judge(a, h, reg)
 	}
 	refuseRivals(s.Adoptions)
 	return s, nil
@@ -250,13 +253,9 @@ func (p *Plan) fits(applied []int64) error {
 	if current > p.Head() {
 		return fmt.Errorf("%w: the schema is at version %d, the newest file is %d", ErrHistory, current, p.Head())
 	}
-	known := make(map[int64]bool, len(p.Migrations))
-	for _, m := range p.Migrations {
-		known[m.Version] = true
-	}
 	for _, v := range applied {
-		if len(p.Migrations) > 0 && v > p.Migrations[0].Version && !known[v] {
-			return fmt.Errorf("%w: version %d was applied, but no file has it", ErrHistory, v)
+		if v > p.Migrations[0].Version && p.migration(v) == nil {
+			return fmt.Errorf("%w: %w", ErrHistory, &UnknownVersionError{Version: v})
 		}
 	}
 	_, err := p.Pending(applied)
@@ -295,29 +294,36 @@ func refuseRivals(adoptions []Adoption) {
 	}
 }
 
+// Pending returns the adoptions that Adopt has to carry out, in the order in which
+// it names them to an observer.
+func (s *Survey) Pending() []*Adoption {
+	var todo []*Adoption
+	for i := range s.Adoptions {
+		if a := &s.Adoptions[i]; a.State == Adopted || a.State == Corrected {
+			todo = append(todo, a)
+		}
+	}
+	return todo
+}
+
 // Adopt carries out what the survey found, over several connections, one
 // transaction a tenant under the advisory lock of its schema, in which
 // everything is read and decided once more. Registry row, version table (where
 // knex had its own) and audit row commit together; the tenant's data is not
-// touched. Adoptions tells what became of each claim.
+// touched. Adoptions tells what became of each claim; the error says why the run
+// ended before it was through.
 func (s *Survey) Adopt(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), run fleet.Options) error {
-	var todo []*Adoption
-	for i := range s.Adoptions {
-		a := &s.Adoptions[i]
-		switch a.State {
-		case Adopted:
+	todo := s.Pending()
+	for _, a := range todo {
+		if a.State == Adopted {
 			id, err := uuid.NewV7()
 			if err != nil {
 				return fmt.Errorf("make an id for tenant %q: %w", a.Slug, err)
 			}
 			a.ID = id.String()
-		case Corrected:
-		case Unchanged, Refused, NotAdoptedYet:
-			continue
 		}
-		todo = append(todo, a)
 	}
-	results := fleet.Run(ctx, connect, len(todo), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, stopped := fleet.Run(ctx, connect, len(todo), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		now, err := s.adopt(ctx, conn, *todo[i])
 		if err != nil {
 			return errors.Join(err, db.Rollback(ctx, conn))
@@ -334,7 +340,7 @@ func (s *Survey) Adopt(ctx context.Context, connect func(context.Context) (*pgx.
 		case fleet.Done:
 		}
 	}
-	return nil
+	return stopped
 }
 
 // adopt does one tenant in two round trips.
@@ -344,16 +350,16 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 	var (
 		open db.Pipeline
 		reg  = newRegistry()
-		h    = history{exists: true}
+		h    = make([]history, 1)
 	)
 	open.Begin(db.Locals{Schema: now.schema, Lock: true, LockTimeout: s.opt.LockTimeout})
 	open.CheckSchema(now.schema)
 	reg.queue(&open, one, s.opt)
-	queueHistory(&open, planned, s.opt, &h)
+	queueHistory(&open, planned, s.opt, h)
 	if err := open.Run(ctx, conn); err != nil {
 		return now, err
 	}
-	s.judge(&now, h, reg)
+	s.judge(&now, h[0], reg)
 	switch {
 	case now.State == Refused:
 		return now, now.Err

@@ -230,19 +230,19 @@ func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int
 	return nil
 }
 
-// queueHistory adds the reading of one claim's history, to be done in its
-// transaction. The survey has found out which tables there are.
-func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, h *history) {
-	claims, states := []Adoption{planned}, []history{*h}
-	done := func(rows pgx.Rows) error { rows.Close(); *h = states[0]; return rows.Err() }
-	states[0].goose.exists = planned.History == nil
-	queueGoose(p, claims, []int{0}, states)
-	if o.Knex != nil && planned.History != nil {
-		states[0].knex.exists, states[0].knex.hasLock = true, planned.lockable
-		o.Knex.queueLock(p, planned)
-		o.Knex.queue(p, claims, []int{0}, states)
+// queueHistory adds the reading of one claim's history into states[0], to be done
+// in its transaction. The survey has found out which tables there are.
+func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, states []history) {
+	claims, only := []Adoption{planned}, []int{0}
+	states[0].exists = true
+	states[0].goose.exists, states[0].knex.exists, states[0].knex.hasLock = planned.has.goose, planned.has.knex, planned.has.lock
+	if planned.has.lock {
+		o.Knex.hold(p, planned)
 	}
-	p.Query(done, "select")
+	queueGoose(p, claims, only, states)
+	if o.Knex != nil {
+		o.Knex.queue(p, claims, only, states)
+	}
 }
 
 // queueGoose adds the reading of the goose_db_version of those that have one.

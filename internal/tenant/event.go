@@ -10,6 +10,7 @@ import (
 // Actions of the audit.
 const (
 	ActionCreate   = "create"
+	ActionAdopt    = "adopt"
 	ActionDelete   = "delete"
 	ActionUndelete = "undelete"
 	ActionPurge    = "purge"
