@@ -311,7 +311,12 @@ func adoptedList(dryRun bool) list[migrate.Adoption] {
 			{name: "result", value: func(a migrate.Adoption) any { return styled{adoptResult(a.State, dryRun), adoptColor(a.State)} }},
 			{name: "tenant", value: func(a migrate.Adoption) any { return a.Slug }},
 			{name: "schema", value: func(a migrate.Adoption) any { return a.Schema }},
-			{name: "version", value: func(a migrate.Adoption) any { return a.Version }},
+			{name: "version", value: func(a migrate.Adoption) any {
+				if a.State == migrate.Refused && a.Version == 0 {
+					return either{"", a.Version} // nobody knows
+				}
+				return a.Version
+			}},
 			{name: "why", value: func(a migrate.Adoption) any { return adoptWhy(a) }},
 		},
 		name: func(a migrate.Adoption) string { return a.Slug },

@@ -15,7 +15,7 @@ import (
 )
 
 // Reasons to refuse the adoption of a schema, beside ErrNotManaged,
-// db.ErrWrongSchema, db.ErrInvalidSchema, *OutOfOrderError and what the server says.
+// db.ErrWrongSchema, db.ErrInvalidSchema and what the server says.
 var (
 	// ErrClaimed says that the registry, or another claim, has the slug or the
 	// schema for somebody else.
@@ -259,6 +259,9 @@ func (p *Plan) fits(applied []int64) error {
 		}
 	}
 	_, err := p.Pending(applied)
+	if late, ok := errors.AsType[*OutOfOrderError](err); ok {
+		return fmt.Errorf("%w: the schema is at version %d without %s", ErrHistory, current, fileNames(late.Missing))
+	}
 	return err
 }
 
@@ -315,7 +318,7 @@ func (s *Survey) Pending() []*Adoption {
 func (s *Survey) Adopt(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), run fleet.Options) error {
 	todo := s.Pending()
 	for _, a := range todo {
-		if a.State == Adopted {
+		if a.State == Adopted && a.ID == "" {
 			id, err := uuid.NewV7()
 			if err != nil {
 				return fmt.Errorf("make an id for tenant %q: %w", a.Slug, err)
@@ -345,7 +348,7 @@ func (s *Survey) Adopt(ctx context.Context, connect func(context.Context) (*pgx.
 
 // adopt does one tenant in two round trips.
 func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (Adoption, error) {
-	now := Adoption{Claim: planned.Claim, schema: planned.schema}
+	now := Adoption{Claim: planned.Claim, schema: planned.schema, has: planned.has}
 	one := []Adoption{planned}
 	var (
 		open db.Pipeline

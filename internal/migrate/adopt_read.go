@@ -37,6 +37,9 @@ func newRegistry() registry {
 func (r registry) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
 	var schemas, slugs []string
 	for _, c := range claims {
+		if c.Err != nil { // a name that may not even be a text for the server
+			continue
+		}
 		schemas = append(schemas, c.Schema)
 		slug := c.Slug
 		if slug == "" {
@@ -106,14 +109,16 @@ func readHistories(ctx context.Context, q db.Querier, claims []Adoption, o Adopt
 	states := make([]history, len(claims))
 	byName := make(map[string][]int, len(claims))
 	for i, c := range claims {
-		byName[c.Schema] = append(byName[c.Schema], i)
+		if c.Err == nil {
+			byName[c.Schema] = append(byName[c.Schema], i)
+		}
 	}
 	if err := readCatalog(ctx, q, byName, states, o); err != nil {
 		return nil, err
 	}
 	var readable []int
 	for i := range states {
-		if claims[i].Err == nil && states[i].err == nil && (states[i].goose.exists || states[i].knex.exists) {
+		if states[i].err == nil && (states[i].goose.exists || states[i].knex.exists) {
 			readable = append(readable, i)
 		}
 	}
