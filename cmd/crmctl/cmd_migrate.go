@@ -9,7 +9,13 @@ func newMigrateCmd(f *factory) *cobra.Command {
 		newMigratePublicCmd(f, nil),
 		newMigrateAllCmd(f, nil),
 		newMigrateTenantCmd(f, nil),
+		newMigratePlanCmd(f, nil),
 		newMigrateStatusCmd(f, nil),
+		newMigrateRunsCmd(f, nil),
+		newMigrateRetryCmd(f, nil),
+		newMigrateRollbackCmd(f, nil),
+		newMigrateRedoCmd(f, nil),
+		newMigrateRepairCmd(f, nil),
 		newMigrateAdoptCmd(f, nil),
 	)
 }

@@ -93,6 +93,30 @@ func (f *factory) dial(ctx context.Context) (*pgx.Conn, error) {
 	return db.Connect(ctx, cfg)
 }
 
+// connectDirect opens a connection past a pooler, to direct_database_url where
+// that is set.
+func (f *factory) connectDirect(ctx context.Context) (*pgx.Conn, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.DirectURL == "" {
+		return f.connect(ctx)
+	}
+	conn, err := db.ParseConfig(string(cfg.DirectURL))
+	if err != nil {
+		return nil, withCode(fmt.Errorf("%s: %w", config.KeyDirectURL, err), exitUsage)
+	}
+	target, err := f.target()
+	if err != nil {
+		return nil, err
+	}
+	if name := db.TargetOf(conn).Database; name != target.Database {
+		return nil, usagef("%s is the database %q, but the command works on %q", config.KeyDirectURL, name, target.Database)
+	}
+	return db.Connect(ctx, conn)
+}
+
 // target says which database the command works on, without connecting.
 func (f *factory) target() (db.Target, error) {
 	cfg, err := f.connConfig()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -138,9 +139,26 @@ type wantError string
 
 func (e wantError) Error() string { return string(e) }
 
+// concurrencyValue is a number of tenants at once, or auto, which is 0.
+type concurrencyValue struct{ target *int }
+
+func (c *concurrencyValue) String() string {
+	if c.target == nil || *c.target == 0 {
+		return "auto"
+	}
+	return strconv.Itoa(*c.target)
+}
+
+func (c *concurrencyValue) Type() string { return "N" }
+
+func (c *concurrencyValue) Set(s string) (err error) {
+	*c.target, err = config.ParseConcurrency(s)
+	return err
+}
+
 // addConcurrencyFlag adds --concurrency, which is configuration too.
 func addConcurrencyFlag(fs *pflag.FlagSet, target *int) {
-	fs.IntVar(target, "concurrency", 4, "work on `N` tenants at once, one connection each")
+	fs.Var(&concurrencyValue{target}, "concurrency", "work on `N` tenants at once, one connection each; auto goes by the machine and the server")
 }
 
 // addLockTimeoutFlag adds --lock-timeout, which is configuration too.

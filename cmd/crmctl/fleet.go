@@ -40,6 +40,16 @@ func (f *factory) tenantPlan(ctx context.Context) (*migrate.Plan, error) {
 	return plan, nil
 }
 
+// tenantPlanTo returns the plan up to a version, or the whole plan for 0.
+func (f *factory) tenantPlanTo(ctx context.Context, version int64) (*migrate.Plan, error) {
+	plan, err := f.tenantPlan(ctx)
+	if err != nil || version == 0 {
+		return plan, err
+	}
+	plan, err = plan.To(version)
+	return plan, withCode(err, exitUsage)
+}
+
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()

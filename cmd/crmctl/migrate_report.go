@@ -2,105 +2,24 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
-
-// runWatch shows a fleet run while it goes on.
-type runWatch struct {
-	bar      *progress
-	ok       atomic.Int64
-	failed   atomic.Int64
-	retrying atomic.Int64
-
-	mu     sync.Mutex
-	flying map[string]time.Time // slug -> since when
-	now    func() time.Time
-}
-
-func newRunWatch(f *factory, total int) *runWatch {
-	w := &runWatch{flying: make(map[string]time.Time), now: f.now}
-	w.bar = f.newProgress(progressOptions{
-		verb: "migrate", total: int64(total), status: w.status, fields: w.fields,
-	})
-	return w
-}
-
-// TenantStarted notes since when a tenant is under way.
-func (w *runWatch) TenantStarted(t migrate.Tenant) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.flying[t.Slug] = w.now()
-}
-
-// TenantRetrying counts a tenant that waits for another try.
-func (w *runWatch) TenantRetrying(t migrate.Tenant, attempt int, err error, _ time.Duration) {
-	if attempt == 1 {
-		w.retrying.Add(1)
-	}
-	w.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", visible(t.Slug), attempt, visible(err.Error()))
-}
-
-// TenantFinished counts a tenant and says at once what failed.
-func (w *runWatch) TenantFinished(o migrate.Outcome) {
-	w.mu.Lock()
-	delete(w.flying, o.Tenant.Slug)
-	w.mu.Unlock()
-	if o.Attempts > 1 {
-		w.retrying.Add(-1)
-	}
-	w.bar.add(1)
-	if o.State != migrate.Failed {
-		w.ok.Add(1)
-		return
-	}
-	w.failed.Add(1)
-	w.bar.failure("tenant=%s failed%s: %s", o.Tenant.Slug, tagged(o.Err), o.Err)
-}
-
-// tagged returns " sqlstate=42701" for errors of the server.
-func tagged(err error) string {
-	if code := db.SQLState(err); code != "" {
-		return " sqlstate=" + code
-	}
-	return ""
-}
-
-func (w *runWatch) status() string {
-	text := fmt.Sprintf("ok %s   failed %d", humanCount(w.ok.Load()), w.failed.Load())
-	if n := w.retrying.Load(); n > 0 {
-		text += fmt.Sprintf("   retrying %d", n)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	slowest, since := "", time.Time{}
-	for slug, at := range w.flying {
-		if slowest == "" || at.Before(since) {
-			slowest, since = slug, at
-		}
-	}
-	const worthIt = time.Second
-	if d := w.now().Sub(since); slowest != "" && d > worthIt {
-		text += fmt.Sprintf("          slowest now: %s %s", slowest, humanDuration(d))
-	}
-	return text
-}
-
-func (w *runWatch) fields() string {
-	return fmt.Sprintf("ok=%d failed=%d retrying=%d", w.ok.Load(), w.failed.Load(), w.retrying.Load())
-}
 
 // reportRecord is a run in JSON and YAML.
 type reportRecord struct {
 	Run            int64           `json:"run"`
+	Kind           string          `json:"kind"`
+	State          string          `json:"state"` // finished or stopped
+	Stopped        string          `json:"stopped,omitempty"`
 	TargetVersion  int64           `json:"target_version"`
 	Tenants        int             `json:"tenants"`
 	Migrated       int             `json:"migrated"`
@@ -119,27 +38,25 @@ type outcomeRecord struct {
 	ToVersion   int64   `json:"to_version"`
 	Attempts    int     `json:"attempts"`
 	Seconds     float64 `json:"seconds"`
+	Canary      bool    `json:"canary,omitempty"`
 	SQLState    string  `json:"sqlstate,omitempty"`
 	Place       string  `json:"place,omitempty"`
 	Error       string  `json:"error,omitempty"`
+
+	Blockers []migrate.Blocker `json:"blockers,omitempty"`
 }
 
 // printReport prints what became of a run over `chosen` tenants, and returns the
 // error that carries its exit code.
 func printReport(f *factory, p *printer, r *migrate.Report, chosen int) error {
-	record := reportRecord{
-		Run: r.RunID, TargetVersion: r.Target, Tenants: chosen,
-		Migrated: r.Count(migrate.Migrated), Current: r.Count(migrate.Current) + chosen - len(r.Outcomes),
-		Skipped: r.Count(migrate.Skipped), Failed: r.Count(migrate.Failed), NotStarted: r.Count(migrate.NotStarted),
-		ElapsedSeconds: r.Elapsed.Seconds(), Outcomes: make([]outcomeRecord, len(r.Outcomes)),
-	}
-	for i, o := range r.Outcomes {
-		record.Outcomes[i] = outcomeRecordOf(o)
-	}
+	record := newReportRecord(r, chosen)
 	var err error
-	if p.isTable() {
+	switch {
+	case p.isTable():
 		err = printSummary(p, r, record)
-	} else {
+	case p.format == "ndjson":
+		err = printObject(p, object{record: finishedEvent{Event: "run_finished", Time: f.now().UTC(), reportRecord: record}})
+	default:
 		err = printObject(p, object{kind: "run", name: fmt.Sprint(r.RunID), fields: reportFields(record), record: record})
 	}
 	if err != nil {
@@ -148,23 +65,52 @@ func printReport(f *factory, p *printer, r *migrate.Report, chosen int) error {
 	return reportError(f, r, record)
 }
 
+// finishedEvent is the last line of -o ndjson.
+type finishedEvent struct {
+	Event string    `json:"event"`
+	Time  time.Time `json:"time"`
+	reportRecord
+}
+
+// newReportRecord returns the record of a run over chosen tenants.
+func newReportRecord(r *migrate.Report, chosen int) reportRecord {
+	record := reportRecord{
+		Run: r.RunID, Kind: string(cmp.Or(r.Kind, migrate.Up)), State: "finished", TargetVersion: r.Target, Tenants: chosen,
+		Migrated: r.Count(migrate.Migrated), Current: r.Count(migrate.Current) + chosen - len(r.Outcomes),
+		Skipped: r.Count(migrate.Skipped), Failed: r.Count(migrate.Failed), NotStarted: r.Count(migrate.NotStarted),
+		ElapsedSeconds: r.Elapsed.Seconds(), Outcomes: make([]outcomeRecord, len(r.Outcomes)),
+	}
+	if r.Stopped != nil {
+		record.State, record.Stopped = "stopped", r.Stopped.Error()
+	}
+	for i, o := range r.Outcomes {
+		record.Outcomes[i] = outcomeRecordOf(o)
+	}
+	for _, i := range r.Canaries {
+		record.Outcomes[i].Canary = true
+	}
+	return record
+}
+
 func outcomeRecordOf(o migrate.Outcome) outcomeRecord {
 	rec := outcomeRecord{
 		Tenant: o.Tenant.Slug, State: string(o.State), FromVersion: o.From, ToVersion: o.To,
-		Attempts: o.Attempts, Seconds: o.Duration.Seconds(),
+		Attempts: o.Attempts, Seconds: o.Duration.Seconds(), Blockers: o.Blockers,
 	}
 	if o.Err != nil {
-		rec.Error, rec.SQLState = o.Err.Error(), db.SQLState(o.Err)
-		if statement, ok := errors.AsType[*db.StatementError](o.Err); ok {
+		rec.Error, rec.SQLState = why(o), db.SQLState(o.Err)
+		if statement, ok := asStatement(o.Err); ok {
 			rec.Place = statement.Place()
 		}
 	}
 	return rec
 }
 
+func asStatement(err error) (*db.StatementError, bool) { return errors.AsType[*db.StatementError](err) }
+
 func reportFields(r reportRecord) []field {
 	return []field{
-		{name: "run", value: r.Run}, {name: "target_version", value: r.TargetVersion}, {name: "tenants", value: r.Tenants},
+		{name: "run", value: r.Run}, {name: "kind", value: r.Kind}, {name: "state", value: r.State}, {name: "target_version", value: r.TargetVersion}, {name: "tenants", value: r.Tenants},
 		{name: "migrated", value: r.Migrated}, {name: "current", value: r.Current}, {name: "skipped", value: r.Skipped},
 		{name: "failed", value: r.Failed}, {name: "not_started", value: r.NotStarted}, {name: "elapsed_seconds", value: r.ElapsedSeconds},
 	}
@@ -175,11 +121,13 @@ func reportFields(r reportRecord) []field {
 func printSummary(p *printer, r *migrate.Report, record reportRecord) error {
 	var b strings.Builder
 	switch {
+	case len(r.Outcomes) == 0 && r.Kind != "" && r.Kind != migrate.Up:
+		fmt.Fprintf(&b, "%s\n", p.painter.paint(green, "nothing to take back in "+plural(record.Tenants, "tenant")))
 	case len(r.Outcomes) == 0:
 		fmt.Fprintf(&b, "%s\n", p.painter.paint(green, fmt.Sprintf("nothing to do: %s at version %d", plural(record.Tenants, "tenant"), r.Target)))
 	default:
-		fmt.Fprintf(&b, "%s of %s to version %d in %s     (run %d)\n", p.painter.paint(green, "migrated  "+humanCount(int64(record.Migrated))),
-			plural(len(r.Outcomes), "tenant"), r.Target, humanDuration(r.Elapsed), r.RunID)
+		fmt.Fprintf(&b, "%s of %s%s in %s     (run %d)\n", p.painter.paint(green, doneWord(r.Kind)+humanCount(int64(record.Migrated))),
+			plural(len(r.Outcomes), "tenant"), toVersion(r), humanDuration(r.Elapsed), r.RunID)
 	}
 	if already := r.Count(migrate.Current); already > 0 {
 		fmt.Fprintf(&b, "current   %s, migrated by another run meanwhile\n", humanCount(int64(already)))
@@ -188,7 +136,11 @@ func printSummary(p *printer, r *migrate.Report, record reportRecord) error {
 		fmt.Fprintf(&b, "skipped   %s, deleted meanwhile\n", humanCount(int64(record.Skipped)))
 	}
 	if record.NotStarted > 0 {
-		fmt.Fprintf(&b, "%s\n", p.painter.paint(yellow, "not done  "+humanCount(int64(record.NotStarted))))
+		text := "not done  " + humanCount(int64(record.NotStarted))
+		if r.Stopped != nil {
+			text += ", since " + stoppedText(r.Stopped)
+		}
+		fmt.Fprintf(&b, "%s\n", p.painter.paint(yellow, visible(text)))
 	}
 	if slow := slowest(r.Outcomes); slow != "" {
 		fmt.Fprintf(&b, "slowest   %s\n", slow)
@@ -205,6 +157,39 @@ func printSummary(p *printer, r *migrate.Report, record reportRecord) error {
 	return printFailed(p, r)
 }
 
+// doneWord begins the line that says what was done.
+func doneWord(k migrate.Kind) string {
+	switch k {
+	case migrate.Down:
+		return "rolled back  "
+	case migrate.Redo:
+		return "redone    "
+	}
+	return "migrated  "
+}
+
+func toVersion(r *migrate.Report) string {
+	if r.Kind == migrate.Redo {
+		return ""
+	}
+	return fmt.Sprintf(" to version %d", r.Target)
+}
+
+// stoppedText says why a run ended before its tenants did, as the end of "since".
+func stoppedText(err error) string {
+	switch {
+	case errors.Is(err, migrate.ErrCanary):
+		return err.Error()
+	case errors.Is(err, fleet.ErrTooManyFailures):
+		return "too many have failed"
+	case errors.Is(err, fleet.ErrDeadline):
+		return "the deadline came"
+	case errors.Is(err, fleet.ErrDrained), errors.Is(err, context.Canceled):
+		return "the run was interrupted"
+	}
+	return err.Error()
+}
+
 func printFailed(p *printer, r *migrate.Report) error {
 	var failed []migrate.Outcome
 	for _, o := range r.Outcomes {
@@ -212,16 +197,41 @@ func printFailed(p *printer, r *migrate.Report) error {
 			failed = append(failed, o)
 		}
 	}
-	return printList(p, list[migrate.Outcome]{
+	err := printList(p, list[migrate.Outcome]{
 		plural: "failed",
 		columns: []column[migrate.Outcome]{
 			{name: "tenant", value: func(o migrate.Outcome) any { return o.Tenant.Slug }},
 			{name: "version", value: func(o migrate.Outcome) any { return o.To }},
 			{name: "attempts", wide: true, right: true, value: func(o migrate.Outcome) any { return o.Attempts }},
-			{name: "why", value: func(o migrate.Outcome) any { return o.Err.Error() }},
+			{name: "why", value: func(o migrate.Outcome) any { return why(o) }},
 		},
 		name: func(o migrate.Outcome) string { return o.Tenant.Slug },
 	}, failed)
+	if err != nil || !p.terminal {
+		return err
+	}
+	return printExcerpts(p, failed)
+}
+
+// printExcerpts shows the lines that the server pointed at, each once.
+func printExcerpts(p *printer, failed []migrate.Outcome) error {
+	const most = 2
+	seen := map[string]bool{}
+	for _, o := range failed {
+		s, ok := asStatement(o.Err)
+		if !ok || s.Excerpt() == "" || seen[s.Place()] || len(seen) == most {
+			continue
+		}
+		seen[s.Place()] = true
+		text := "\n  " + s.Place() + "\n"
+		for line := range strings.SplitSeq(s.Excerpt(), "\n") {
+			text += "    " + visible(line) + "\n"
+		}
+		if _, err := p.out.Write([]byte(text)); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+	}
+	return nil
 }
 
 // slowest names the tenants that took longest, when there are enough for it to
@@ -242,10 +252,14 @@ func slowest(outcomes []migrate.Outcome) string {
 
 // reportError turns a run into an exit code, and says which command goes on.
 func reportError(f *factory, r *migrate.Report, record reportRecord) error {
-	if record.Failed+record.NotStarted == 0 {
+	if record.Failed+record.NotStarted == 0 && r.Stopped == nil {
 		return nil
 	}
-	f.note("\nnext: crmctl migrate all-tenants  (does the rest)")
+	if r.Kind == migrate.Redo {
+		f.note("\ndetails: crmctl migrate runs show %d", r.RunID)
+	} else {
+		f.note("\nnext: crmctl migrate retry %d        details: crmctl migrate runs show %d", r.RunID, r.RunID)
+	}
 	var first error
 	for _, o := range r.Outcomes {
 		if o.State == migrate.NotStarted && o.Err != nil {
@@ -254,6 +268,8 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 		}
 	}
 	switch {
+	case errors.Is(r.Stopped, migrate.ErrCanary), errors.Is(r.Stopped, fleet.ErrTooManyFailures), errors.Is(r.Stopped, fleet.ErrServer):
+		return exitWith(exitStopped)
 	case errors.Is(first, db.ErrUnreachable) && record.Migrated == 0 && record.Failed == 0:
 		return first
 	case record.Migrated+record.Current > 0:

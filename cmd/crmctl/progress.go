@@ -129,6 +129,13 @@ func newBar(total int64, unicode bool, width int) *progressbar.ProgressBar {
 // add counts n more.
 func (p *progress) add(n int64) { p.count.Add(n) }
 
+// tag puts tags like "run=42" into the lines that follow.
+func (p *progress) tag(tags string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.o.tags = tags
+}
+
 // set counts n in all.
 func (p *progress) set(n int64) { p.count.Store(n) }
 
@@ -154,7 +161,9 @@ func (p *progress) failure(format string, args ...any) {
 func (p *progress) print(text string) {
 	text = visible(p.f.redact(text))
 	if p.bar == nil {
+		p.mu.Lock()
 		text = p.prefix() + " " + text
+		p.mu.Unlock()
 	}
 	p.write(text + "\n")
 }
@@ -291,7 +300,8 @@ func shortDuration(d time.Duration) string {
 	return humanDuration(d)
 }
 
-// prefix begins a line off a terminal: "2026-11-23T20:15:04Z migrate run=42".
+// prefix begins a line off a terminal: "2026-11-23T20:15:04Z migrate run=42". The
+// caller holds mu.
 func (p *progress) prefix() string {
 	text := p.f.now().UTC().Format(time.RFC3339) + " " + p.o.verb
 	if p.o.tags != "" {

@@ -35,12 +35,32 @@ func (s *selection) addFlags(f *factory, cmd *cobra.Command) {
 	registerCompletion(cmd, "exclude", completeTenants(f))
 }
 
+// record returns what the ledger keeps of the selection, so that a retry means the
+// same tenants; nil when it means all.
+func (m *matcher) record(to int64) map[string]any {
+	out := map[string]any{}
+	if !m.all {
+		out["tenants"] = append(slices.Sorted(maps.Keys(m.wanted)), m.globs...)
+	}
+	if m.exclude != nil {
+		out["exclude"] = append(slices.Sorted(maps.Keys(m.exclude.wanted)), m.exclude.globs...)
+	}
+	if to != 0 {
+		out["to"] = to
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
 // matcher is the selection ready for use.
 type matcher struct {
 	all     bool
 	wanted  map[string]bool // slugs
 	globs   []string
 	exclude *matcher // what it selects is left out; nil for nothing
+	lenient bool     // a name that is not there is no error
 }
 
 // matcher reads and checks the selection; it does not connect.
@@ -108,7 +128,7 @@ func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses .
 		}
 	}
 	for _, slug := range slices.Sorted(maps.Keys(m.wanted)) {
-		if found[slug] {
+		if found[slug] || m.lenient {
 			continue
 		}
 		// It may be there in another state.

@@ -35,11 +35,12 @@ func invalidf(format string, args ...any) error {
 // Config is what the program was told, with defaults filled in.
 type Config struct {
 	DatabaseURL      DSN           // "" leaves everything to libpq's environment
+	DirectURL        DSN           // past a pooler; "" when DatabaseURL is direct
 	Profile          string        // name of the profile in force, or ""
 	Protected        bool          // the profile asks for its name before a change
 	ExpectDatabase   string        // name the database must have, or ""
 	MigrationsDir    string        // "" for the built-in migrations
-	Concurrency      int           // at least 1
+	Concurrency      int           // 0 for auto
 	LockTimeout      time.Duration // 0 waits for ever
 	StatementTimeout time.Duration // 0 for no limit
 	Timeout          time.Duration // of the whole command, 0 for no limit
@@ -155,9 +156,12 @@ func (c *Config) resolve(stack []layer) error {
 				return invalidf("%s: %v", l.describe(origin, k, value), err)
 			}
 			shown := value
-			if k.name == KeyDatabaseURL {
+			switch k.name {
+			case KeyDatabaseURL:
 				shown = DSN(value).String()
 				c.configured = true
+			case KeyDirectURL:
+				shown = DSN(value).String()
 			}
 			c.settings = append(c.settings, Setting{Key: k.name, Value: shown, Origin: origin})
 		}

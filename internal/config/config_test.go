@@ -219,7 +219,7 @@ func TestProfiles(t *testing.T) {
 	if want := filepath.Join(w.dir, "work", "sql"); c.MigrationsDir != want {
 		t.Errorf("migrations_dir %q, want it beside its file: %q", c.MigrationsDir, want)
 	}
-	if c.Concurrency != 4 {
+	if c.Concurrency != 0 {
 		t.Errorf("concurrency %d: a profile of the same name in a weaker file must not be mixed in", c.Concurrency)
 	}
 	if got := strings.Join(c.Profiles(), " "); got != "prod.eu stage" {
@@ -347,7 +347,7 @@ func TestWarnings(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	c := newWorld(t).mustLoad()
-	if c.Concurrency != 4 || c.Retention != 30*24*time.Hour || c.Output != "table" || c.Color != "auto" || c.DryRun || c.UTC {
+	if c.Concurrency != 0 || c.Retention != 30*24*time.Hour || c.Output != "table" || c.Color != "auto" || c.DryRun || c.UTC {
 		t.Errorf("unexpected defaults: %+v", c)
 	}
 	for _, s := range c.Settings() {
@@ -370,7 +370,7 @@ func FuzzFile(f *testing.F) {
 		if err != nil && !errors.Is(err, config.ErrInvalid) {
 			t.Errorf("error without ErrInvalid: %v", err)
 		}
-		if err == nil && c.Concurrency < 1 {
+		if err == nil && c.Concurrency < 0 {
 			t.Errorf("concurrency %d", c.Concurrency)
 		}
 	})

@@ -151,10 +151,10 @@ func (c *Config) readFile(path string, parse func(path string, r io.Reader) (fil
 }
 
 func (f file) holdsPassword() bool {
-	if DSN(f.values[KeyDatabaseURL]).HasPassword() {
+	if DSN(f.values[KeyDatabaseURL]).HasPassword() || DSN(f.values[KeyDirectURL]).HasPassword() {
 		return true
 	}
-	return slices.ContainsFunc(f.profiles, func(p profile) bool { return DSN(p.values[KeyDatabaseURL]).HasPassword() })
+	return slices.ContainsFunc(f.profiles, func(p profile) bool { return DSN(p.values[KeyDatabaseURL]).HasPassword() || DSN(p.values[KeyDirectURL]).HasPassword() })
 }
 
 // parseFile reads YAML into texts, which the keys parse: what YAML makes of

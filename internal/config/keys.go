@@ -13,6 +13,7 @@ import (
 // hyphens, and the environment variable CRMCTL_ with the name in capitals.
 const (
 	KeyDatabaseURL      = "database_url"
+	KeyDirectURL        = "direct_database_url"
 	KeyProfile          = "profile"
 	KeyExpectDatabase   = "expect_database"
 	KeyMigrationsDir    = "migrations_dir"
@@ -43,6 +44,19 @@ func Outputs() []string { return []string{"table", "wide", "json", "yaml", "csv"
 // Colors returns the values of color, the default first.
 func Colors() []string { return []string{"auto", "always", "never"} }
 
+// ParseConcurrency reads a number of tenants to work on at once; "auto" is 0 and
+// leaves it to the command.
+func ParseConcurrency(v string) (int, error) {
+	if v == "auto" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > maxConcurrency {
+		return 0, fmt.Errorf("want auto or a whole number from 1 to %d", maxConcurrency)
+	}
+	return n, nil
+}
+
 // key describes one setting.
 type key struct {
 	name     string
@@ -68,6 +82,10 @@ func keys() []key {
 			c.DatabaseURL = DSN(v)
 			return nil
 		}},
+		{name: KeyDirectURL, usage: "the same database past a pooler, for migrations that cannot run in a transaction", parse: func(c *Config, v string) error {
+			c.DirectURL = DSN(v)
+			return nil
+		}},
 		{name: KeyProfile, usage: "the profile of the configuration file to use", parse: func(*Config, string) error { return nil }},
 		{name: KeyExpectDatabase, usage: "stop unless the database has this name", parse: func(c *Config, v string) error {
 			c.ExpectDatabase = v
@@ -77,13 +95,9 @@ func keys() []key {
 			c.MigrationsDir = v
 			return nil
 		}},
-		{name: KeyConcurrency, fallback: "4", usage: "tenants worked on at once, one connection each", parse: func(c *Config, v string) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 1 || n > maxConcurrency {
-				return fmt.Errorf("want a whole number from 1 to %d", maxConcurrency)
-			}
-			c.Concurrency = n
-			return nil
+		{name: KeyConcurrency, fallback: "auto", usage: "tenants worked on at once, one connection each", parse: func(c *Config, v string) (err error) {
+			c.Concurrency, err = ParseConcurrency(v)
+			return err
 		}},
 		{name: KeyLockTimeout, fallback: "2s", usage: "how long a statement may wait for a lock", parse: durationInto(func(c *Config) *time.Duration { return &c.LockTimeout })},
 		{name: KeyStatementTimeout, fallback: "0", usage: "how long a statement may run, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.StatementTimeout })},

@@ -8,10 +8,11 @@ import (
 // collectSecrets gathers everything that Redact hides.
 func (c *Config) collectSecrets(env environment) {
 	c.secrets = append(c.secrets, c.DatabaseURL.passwords()...)
+	c.secrets = append(c.secrets, c.DirectURL.passwords()...)
 	for _, name := range []string{"PGPASSWORD", "PGSSLPASSWORD"} {
 		c.secrets = append(c.secrets, env[name])
 	}
-	for _, name := range []string{"DATABASE_URL", envName(KeyDatabaseURL)} {
+	for _, name := range []string{"DATABASE_URL", envName(KeyDatabaseURL), envName(KeyDirectURL)} {
 		c.secrets = append(c.secrets, DSN(env[name]).passwords()...)
 	}
 	// A password that is also the name of the user or the database, as on so

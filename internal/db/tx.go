@@ -41,17 +41,28 @@ const rollbackTimeout = 5 * time.Second
 // makes it.
 func (p *Pipeline) Begin(l Locals) {
 	p.Exec("begin isolation level read committed")
+	p.settings(l, "pg_try_advisory_xact_lock", "true")
+}
+
+// Session adds the settings and the lock of l for the rest of the session, for
+// statements that cannot run in a transaction. The session must be a server
+// process of its own, and serve nothing else afterwards.
+func (p *Pipeline) Session(l Locals) { p.settings(l, "pg_try_advisory_lock", "false") }
+
+// settings adds l, with a function that takes the advisory lock and whether the
+// settings end with the transaction.
+func (p *Pipeline) settings(l Locals, lockFunction, local string) {
 	args := []any{l.searchPath(), LockKey(l.Schema)}
 	lock := "1"
 	if l.Lock {
-		lock = tryLock + "($2))::pg_catalog.int4"
+		lock = tryLock(lockFunction, 2)
 	} else {
 		args = args[:1]
 	}
-	sql := "select " + lock + ", pg_catalog.set_config('search_path', $1, true)"
+	sql := "select " + lock + ", pg_catalog.set_config('search_path', $1, " + local + ")"
 	set := func(name, value string) {
 		args = append(args, value)
-		sql += ", pg_catalog.set_config('" + name + "', $" + strconv.Itoa(len(args)) + ", true)"
+		sql += ", pg_catalog.set_config('" + name + "', $" + strconv.Itoa(len(args)) + ", " + local + ")"
 	}
 	if l.LockTimeout > 0 {
 		set("lock_timeout", milliseconds(l.LockTimeout))
@@ -69,13 +80,15 @@ func (p *Pipeline) Begin(l Locals) {
 	// ends, unless the server looks for it now and then. Only Linux servers can
 	// since 14; elsewhere anything but 0 may be an error.
 	sql += `, pg_catalog.set_config('client_connection_check_interval',
-		case when pg_catalog.strpos(pg_catalog.version(), 'linux') operator(pg_catalog.>) 0 then '2s' else '0' end, true)`
+		case when pg_catalog.strpos(pg_catalog.version(), 'linux') operator(pg_catalog.>) 0 then '2s' else '0' end, ` + local + `)`
 	p.Query(readLock, sql, args...)
 }
 
-// tryLock fails on the server where the lock is not granted, by dividing by
-// zero, so that nothing behind it in the pipeline runs.
-const tryLock = "1 operator(pg_catalog./) (pg_catalog.pg_try_advisory_xact_lock"
+// tryLock is an expression that fails on the server where the lock is not granted,
+// by dividing by zero, so that nothing behind it in the pipeline runs.
+func tryLock(function string, parameter int) string {
+	return "1 operator(pg_catalog./) (pg_catalog." + function + "($" + strconv.Itoa(parameter) + "))::pg_catalog.int4"
+}
 
 // readLock turns the failure of tryLock into ErrBusy. The values are only
 // echoes.
@@ -106,7 +119,7 @@ func (p *Pipeline) CheckSchema(s Schema) {
 // holds to its end. It never waits: ErrBusy says that somebody else holds it,
 // and nothing behind it in the pipeline has run then.
 func (p *Pipeline) TryLock(s Schema) {
-	p.Query(readLock, "select "+tryLock+"($1))::pg_catalog.int4", LockKey(s))
+	p.Query(readLock, "select "+tryLock("pg_try_advisory_xact_lock", 1), LockKey(s))
 }
 
 // LockKey returns the key of the advisory lock that guards a schema: the first

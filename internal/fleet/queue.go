@@ -16,7 +16,7 @@ type queue struct {
 	mu      sync.Mutex
 	reason  error     // of stop
 	slot    time.Time // when the next item may be handed out
-	fresh   int // next item never handed out
+	fresh   int       // next item never handed out
 	n       int
 	back    []int     // given back untouched
 	waiting []delayed // requeued, unordered: a handful at a time

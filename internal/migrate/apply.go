@@ -60,13 +60,14 @@ type ApplyOptions struct {
 // nothing of the tenant has changed, unless the connection was lost during the
 // commit; another Apply then finds out.
 func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+	r = p.resolve(r, t.Version)
 	if change, ok := p.expect(r, t); ok {
 		err := p.applyExpected(ctx, conn, t, change, o)
 		if err == nil {
 			return change, nil
 		}
 		err = errors.Join(err, db.Rollback(ctx, conn))
-		if !errors.Is(err, errUnexpected) {
+		if !errors.Is(err, errUnexpected) && !errors.Is(err, errLeft) {
 			return Change{}, err
 		}
 	}
@@ -130,11 +131,7 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Ch
 			s.Version, t.Schema.String(), known, t.Version)
 	}
 	queueScripts(&run, c.Applied)
-	queueStillThere(&run, t.Schema)
-	run.Query(unexpected(db.CodeDivisionByZero), `with t as (
-			update public.tenants set schema_version = $2, updated_at = pg_catalog.now()
-			where id = $1 and schema_name = $3 and status <> 'deleted' returning 1)
-		select 1 operator(pg_catalog./) pg_catalog.count(*) from t`, t.ID, c.To, t.Schema.String())
+	queueCache(&run, t, c.To)
 	run.Exec("commit")
 	return run.Run(ctx, conn)
 }
@@ -152,7 +149,7 @@ func unexpected(codes ...string) func(pgx.Rows) error {
 
 // applyRead reads what the schema has, and takes the steps that follow from it.
 func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
-	applied, err := p.open(ctx, conn, t, o)
+	applied, dirty, err := p.open(ctx, conn, t, o)
 	if err != nil {
 		return Change{}, err
 	}
@@ -160,20 +157,44 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route,
 	if err != nil {
 		return Change{}, err
 	}
+	if dirty && len(change.Applied) > 0 {
+		return Change{}, errors.Join(db.Rollback(ctx, conn), dirtyError(ctx, conn, t))
+	}
 	if len(change.Applied) == 0 && change.To == t.Version {
 		return change, db.Rollback(ctx, conn)
 	}
 	var run db.Pipeline
-	tenantVersions.queue(&run, t.Schema, change.Applied)
+	for _, s := range change.Applied {
+		tenantVersions.queueRow(&run, s)
+	}
+	queueScripts(&run, change.Applied)
 	queueCache(&run, t, change.To)
 	run.Exec("commit")
 	return change, run.Run(ctx, conn)
 }
 
-// queueCache adds the registry's copy of a tenant's version.
+// queueCache adds the registry's copy of a tenant's version. It asserts, on the
+// server and before the commit, that no statement has left the schema and that
+// the tenant is not deleted: dividing by zero is the shortest way to an error in
+// plain SQL.
 func queueCache(p *db.Pipeline, t Tenant, version int64) {
-	p.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, t.ID, version)
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		switch {
+		case db.SQLState(rows.Err()) == db.CodeDivisionByZero:
+			return errLeft
+		case rows.Err() == nil && rows.CommandTag().RowsAffected() != 1:
+			return ErrGone
+		}
+		return rows.Err()
+	}, `update public.tenants set schema_version = $2 operator(pg_catalog./) (
+			pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
+			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String())
 }
+
+// errLeft says that a migration stands in another schema at its end, or that the
+// tenant was deleted before.
+var errLeft = fmt.Errorf("%w at the end of the migration, which must have left it", db.ErrWrongSchema)
 
 func (o ApplyOptions) locals(t Tenant) db.Locals {
 	return db.Locals{
@@ -183,7 +204,7 @@ func (o ApplyOptions) locals(t Tenant) db.Locals {
 
 // open begins the tenant's transaction, takes its lock and reads, in a statement
 // that begins after the lock is held, which versions it has.
-func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptions) ([]int64, error) {
+func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptions) (_ []int64, dirty bool, _ error) {
 	var (
 		applied []int64
 		current *string
@@ -191,26 +212,27 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 		open    db.Pipeline
 	)
 	open.Begin(o.locals(t))
-	open.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::text,
+	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::text,
 		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
+		exists (select from public.tenant_dirty where tenant_id = $1),
 		array(`+tenantVersions.selectApplied()+`)`, t.ID, t.Schema.String())
 	err := open.Run(ctx, conn)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
-		return nil, errors.Join(db.Rollback(ctx, conn), p.explainMissing(ctx, conn, t))
+		return nil, false, errors.Join(db.Rollback(ctx, conn), explainMissing(ctx, conn, t))
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case !alive:
-		return nil, ErrGone
+		return nil, false, ErrGone
 	case current == nil || *current != t.Schema.String():
-		return nil, fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
+		return nil, false, fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
 	}
-	return applied, nil
+	return applied, dirty, nil
 }
 
 // explainMissing says why there was no version table to read: the tenant is
 // gone, its schema is, or the schema was never managed.
-func (p *Plan) explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
+func explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
 	type state struct{ Alive, Schema bool }
 	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[state], `select
 		exists (select from public.tenants where id = $1 and status <> 'deleted'),
@@ -226,15 +248,6 @@ func (p *Plan) explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) err
 	return fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 }
 
-// queue adds steps and their version rows.
-func (v versionTable) queue(p *db.Pipeline, schema db.Schema, steps []Step) {
-	queueScripts(p, steps)
-	queueStillThere(p, schema)
-	for _, s := range steps {
-		v.queueRow(p, s)
-	}
-}
-
 func queueScripts(p *db.Pipeline, steps []Step) {
 	for _, s := range steps {
 		p.Script(s.Script())
@@ -248,19 +261,6 @@ func (v versionTable) queueRow(p *db.Pipeline, s Step) {
 		return
 	}
 	p.Exec(`insert into `+string(v)+` (version_id, is_applied) values ($1, true)`, s.Version)
-}
-
-// queueStillThere asserts, on the server and before the commit, that no statement
-// has left the schema: dividing by zero is the shortest way to an error in plain
-// SQL.
-func queueStillThere(p *db.Pipeline, schema db.Schema) {
-	p.Query(func(rows pgx.Rows) error {
-		rows.Close()
-		if db.SQLState(rows.Err()) == db.CodeDivisionByZero {
-			return fmt.Errorf("%w: a migration left %s", db.ErrWrongSchema, schema)
-		}
-		return rows.Err()
-	}, `select 1 operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=) $1::pg_catalog.text)::pg_catalog.int4`, schema.String())
 }
 
 // change says what a schema with the given applied versions lacks.

@@ -2,13 +2,16 @@ package migrate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
 )
 
 // ErrNotRecorded says that a run did its work but could not write the ledger, so
@@ -16,52 +19,244 @@ import (
 var ErrNotRecorded = errors.New("the run could not be recorded")
 
 const (
-	ledgerTimeout = 30 * time.Second
-	ledgerChunk   = 1000 // rows per insert
+	ledgerTimeout  = 30 * time.Second
+	ledgerInterval = time.Second
+	ledgerChunk    = 1000 // rows per insert
+
+	// runLockClass is the first half of the advisory lock that a run holds while
+	// it lives, "crmc" in ASCII; its id is the second.
+	runLockClass = 0x63726d63
+	// A run that cannot hold a lock, since a pooler stands between, gives a sign
+	// of life with every batch instead.
+	heartbeatInterval = 10 * time.Second
 )
 
-// openRun records that a run begins and returns its id.
-func openRun(ctx context.Context, conn *pgx.Conn, target int64, tenants int, actor string) (int64, error) {
-	ids, err := db.Select(ctx, conn, pgx.RowTo[int64], `
-		insert into public.migration_runs (actor, target_version, tenants) values ($1, $2, $3) returning id`,
-		actor, target, tenants)
-	if err != nil {
-		return 0, fmt.Errorf("record the run: %w", err)
-	}
-	return ids[0], nil
+// ledger writes a run's outcomes in batches, on a connection of its own and in a
+// goroutine of its own, so that no worker waits for it.
+type ledger struct {
+	conn    *pgx.Conn
+	connect Connect
+	plan    *Plan
+	report  *Report
+	replace bool // the recorded files
+	own     bool // conn was opened here
+	pooled  bool
+
+	stop chan struct{}
+	done chan struct{}
+
+	mu      sync.Mutex
+	pending []Outcome
+	err     error // of the last flush
+	writing sync.Mutex
+	files   int64 // recorded up to this version
+	beat    time.Time
 }
 
-// closeRun writes the outcomes and the end of the run in one transaction, over
-// the ledger's connection or, where that is gone, a new one.
-func closeRun(ctx context.Context, conn *pgx.Conn, connect func(context.Context) (*pgx.Conn, error), r *Report) error {
-	err := writeRun(ctx, conn, r)
-	if err == nil || !db.ConnectionLost(err) {
-		return err
-	}
-	fresh, err := connect(ctx)
+// openLedger records that a run begins, after closing those that were killed, and
+// refuses files that are not what they were.
+func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, report *Report, o RunOptions) (*ledger, error) {
+	l := &ledger{conn: conn, connect: connect, plan: p, report: report, replace: o.AllowChanged,
+		stop: make(chan struct{}), done: make(chan struct{}), beat: time.Now()}
+	detail, err := json.Marshal(map[string]any{"selection": o.Selection})
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("record the run: %w", err)
 	}
-	defer func() { _ = fresh.Close(ctx) }()
-	return writeRun(ctx, fresh, r)
-}
-
-func writeRun(ctx context.Context, conn *pgx.Conn, r *Report) error {
-	return db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		var p db.Pipeline
-		for start := 0; start < len(r.Outcomes); start += ledgerChunk {
-			queueOutcomes(&p, r.RunID, r.Outcomes[start:min(start+ledgerChunk, len(r.Outcomes))])
+	var (
+		pid   uint32
+		files []AppliedFile
+	)
+	err = db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
+		var pipe db.Pipeline
+		pipe.Query(func(rows pgx.Rows) (err error) {
+			files, err = pgx.CollectRows(rows, pgx.RowToStructByPos[AppliedFile])
+			return err
+		}, selectFiles)
+		pipe.Exec(closeDead)
+		pipe.QueryRow([]any{&report.RunID, &pid}, `insert into public.migration_runs (kind, actor, target_version, tenants, heartbeat_at, detail)
+			values ($1, $2, $3, $4, pg_catalog.now(), $5::pg_catalog.jsonb) returning id, pg_catalog.pg_backend_pid()`,
+			string(report.Kind), o.Actor, report.Target, len(report.Outcomes), string(detail))
+		if err := pipe.Run(ctx, q); err != nil {
+			return fmt.Errorf("record the run: %w", err)
 		}
-		p.Exec(`update public.migration_runs
-			set finished_at = pg_catalog.clock_timestamp(), succeeded = $2, failed = $3, not_started = $4
-			where id = $1`,
-			r.RunID, r.Count(Migrated)+r.Count(Current)+r.Count(Skipped), r.Count(Failed), r.Count(NotStarted))
-		// The tenants' commits did not wait for the disk; this one does, and
-		// what was written before it goes along.
+		return p.CheckFiles(byVersion(files), o.Route, o.AllowChanged)
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.pooled = pid != conn.PgConn().PID()
+	if !l.pooled {
+		if err := l.takeLock(ctx, conn); err != nil {
+			return nil, fmt.Errorf("record the run: %w", err)
+		}
+	}
+	go l.run()
+	return l, nil
+}
+
+// takeLock shows others that the run lives: the lock goes with the session.
+func (l *ledger) takeLock(ctx context.Context, conn *pgx.Conn) error {
+	var p db.Pipeline
+	p.Exec(`select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(l.report.RunID))
+	p.Exec(`update public.migration_runs set heartbeat_at = null where id = $1`, l.report.RunID)
+	return p.Run(ctx, conn)
+}
+
+// runAlive is true for a run r whose session holds its lock, or that gave a sign of
+// life not long ago.
+const runAlive = `case when r.heartbeat_at is null then exists (
+		select from pg_catalog.pg_locks l
+		where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+		  and l.classid = 1668443491 and l.objid = (r.id % 2147483648)::pg_catalog.oid
+		  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()))
+	else r.heartbeat_at > pg_catalog.clock_timestamp() - interval '1 minute' end`
+
+// closeDead closes the runs that were killed, with what the ledger has of them.
+const closeDead = `update public.migration_runs r
+	set state = 'killed', finished_at = pg_catalog.now(), succeeded = c.succeeded, failed = c.failed,
+		not_started = r.tenants - c.succeeded - c.failed, reason = 'killed'
+	from public.migration_runs d
+	cross join lateral (
+		select count(*) filter (where t.state in ('migrated', 'current', 'skipped')) as succeeded,
+			count(*) filter (where t.state = 'failed') as failed
+		from public.migration_run_tenants t where t.run_id = d.id) c
+	where d.id = r.id and r.finished_at is null and not (` + runAlive + `)`
+
+// add takes an outcome for the next batch. It never waits for the server.
+func (l *ledger) add(o Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = append(l.pending, o)
+}
+
+// run writes a batch now and then until the ledger is closed.
+func (l *ledger) run() {
+	defer close(l.done)
+	ticker := time.NewTicker(ledgerInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-ticker.C:
+			l.flush(context.Background())
+		}
+	}
+}
+
+// flush writes what is pending. What cannot be written stays for the next time.
+func (l *ledger) flush(ctx context.Context) {
+	l.mu.Lock()
+	batch := l.pending
+	l.pending = nil
+	l.mu.Unlock()
+	beat := l.pooled && time.Since(l.beat) > heartbeatInterval
+	if len(batch) == 0 && !beat {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	l.writing.Lock()
+	err := l.write(ctx, func(p *db.Pipeline) {
+		l.queueBatch(p, batch)
+		if beat {
+			p.Exec(`update public.migration_runs set heartbeat_at = pg_catalog.clock_timestamp() where id = $1`, l.report.RunID)
+		}
+	})
+	l.writing.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err = err; err != nil {
+		l.pending = append(batch, l.pending...)
+		return
+	}
+	if beat {
+		l.beat = time.Now()
+	}
+}
+
+// write runs one transaction on the ledger's connection or, where that is gone, on
+// a new one. Its commit waits for the disk, and what the tenants' commits wrote
+// before it goes along.
+func (l *ledger) write(ctx context.Context, queue func(*db.Pipeline)) error {
+	if l.conn.IsClosed() {
+		conn, err := l.connect(ctx)
+		if err != nil {
+			return err
+		}
+		if l.own {
+			_ = l.conn.Close(ctx)
+		}
+		l.conn, l.own = conn, true
+		if !l.pooled {
+			if err := l.takeLock(ctx, conn); err != nil {
+				return err
+			}
+		}
+	}
+	err := db.InTx(ctx, l.conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
+		var p db.Pipeline
 		p.Exec(`select pg_catalog.set_config('synchronous_commit', 'on', true)
 			where pg_catalog.current_setting('synchronous_commit') = 'off'`)
+		queue(&p)
 		return p.Run(ctx, q)
 	})
+	if db.ConnectionLost(err) {
+		_ = l.conn.Close(ctx)
+	}
+	return err
+}
+
+func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) {
+	newest := l.files
+	for start := 0; start < len(batch); start += ledgerChunk {
+		queueOutcomes(p, l.report.RunID, batch[start:min(start+ledgerChunk, len(batch))])
+	}
+	for _, o := range batch {
+		if o.State == Migrated && l.report.Kind != Down {
+			newest = max(newest, o.To)
+		}
+	}
+	if newest > l.files {
+		l.plan.queueFiles(p, newest, l.replace)
+		l.files = newest
+	}
+}
+
+// close writes what is left and the end of the run, with patience: the server may
+// be restarting.
+func (l *ledger) close(ctx context.Context) error {
+	close(l.stop)
+	<-l.done
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	defer cancel()
+	r := l.report
+	var err error
+	for attempt := 1; ; attempt++ {
+		err = l.write(ctx, func(p *db.Pipeline) {
+			l.queueBatch(p, l.pending)
+			state, reason := "finished", (*string)(nil)
+			if r.Stopped != nil {
+				text := r.Stopped.Error()
+				state, reason = "stopped", &text
+			}
+			p.Exec(`update public.migration_runs
+				set finished_at = pg_catalog.clock_timestamp(), succeeded = $2, failed = $3, not_started = $4, state = $5, reason = $6
+				where id = $1`,
+				r.RunID, r.Count(Migrated)+r.Count(Current)+r.Count(Skipped), r.Count(Failed), r.Count(NotStarted), state, reason)
+			if !l.pooled {
+				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(r.RunID))
+			}
+		})
+		if err == nil || !db.Retryable(err) || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(fleet.Backoff(attempt + 1))
+	}
+	if l.own {
+		_ = l.conn.Close(ctx)
+	}
+	return err
 }
 
 func queueOutcomes(p *db.Pipeline, run int64, outcomes []Outcome) {
@@ -81,7 +276,10 @@ func queueOutcomes(p *db.Pipeline, run int64, outcomes []Outcome) {
 	p.Exec(`insert into public.migration_run_tenants
 			(run_id, tenant_id, slug, state, from_version, to_version, attempts, duration_ms, sqlstate, place, message)
 		select $1, u.* from unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[],
-			$9::text[], $10::text[], $11::text[]) u`,
+			$9::text[], $10::text[], $11::text[]) u
+		on conflict (run_id, tenant_id) do update set state = excluded.state, to_version = excluded.to_version,
+			attempts = excluded.attempts, duration_ms = excluded.duration_ms,
+			sqlstate = excluded.sqlstate, place = excluded.place, message = excluded.message`,
 		run, ids, slugs, states, from, to, attempts, duration, codes, places, messages)
 }
 

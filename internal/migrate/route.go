@@ -23,8 +23,8 @@ const (
 // of the plan.
 type Route struct {
 	Kind Kind // "" = Up
-	// To is the version that Down ends at, unless Steps says how many versions
-	// it takes back.
+	// To is the version that Down ends at. Steps, if not 0, says instead how many
+	// of the plan's versions below the registry's it lies.
 	To    int64
 	Steps int
 	// OutOfOrder lets Up apply a file older than the newest applied one.
@@ -73,6 +73,26 @@ func (r Route) kind() Kind {
 	return r.Kind
 }
 
+// resolve turns a number of steps into the version they lead to. That is done
+// once for each tenant, before its first attempt: when the answer to a commit was
+// lost, counting again would take back more than was asked for. A version that no
+// file has cannot be counted from and is left to Steps to refuse.
+func (p *Plan) resolve(r Route, version int64) Route {
+	if r.kind() != Down || r.Steps == 0 {
+		return r
+	}
+	for i, m := range p.Migrations {
+		if m.Version == version {
+			r.To = 0
+			if i >= r.Steps {
+				r.To = p.Migrations[i-r.Steps].Version
+			}
+			r.Steps = 0
+		}
+	}
+	return r
+}
+
 // Steps returns what takes a schema with the given applied versions along the
 // route, in order.
 func (p *Plan) Steps(r Route, applied []int64) ([]Step, error) {
@@ -101,10 +121,29 @@ func (p *Plan) Steps(r Route, applied []int64) ([]Step, error) {
 	return steps, err
 }
 
+// Preview returns the steps of a tenant whose registry row says version, if it has
+// every file up to there.
+func (p *Plan) Preview(r Route, version int64) ([]Step, error) {
+	var applied []int64
+	for _, m := range p.Migrations {
+		if m.Version <= version {
+			applied = append(applied, m.Version)
+		}
+	}
+	if version > 0 && p.migration(version) == nil {
+		return nil, &UnknownVersionError{Version: version}
+	}
+	return p.Steps(p.resolve(r, version), applied)
+}
+
 func (p *Plan) stepsDown(r Route, applied []int64) ([]Step, error) {
 	var steps []Step
-	for i, v := range newestFirst(applied) {
-		if r.Steps > 0 && i == r.Steps || r.Steps == 0 && v <= r.To {
+	newest := newestFirst(applied)
+	if r.Steps > 0 && len(newest) > 0 {
+		return nil, &UnknownVersionError{Version: newest[0]}
+	}
+	for _, v := range newest {
+		if v <= r.To {
 			break
 		}
 		m, err := p.reversible(v)
@@ -117,7 +156,7 @@ func (p *Plan) stepsDown(r Route, applied []int64) ([]Step, error) {
 }
 
 func (p *Plan) reversible(version int64) (*Migration, error) {
-	m := p.find(version)
+	m := p.migration(version)
 	switch {
 	case m == nil:
 		return nil, &UnknownVersionError{Version: version}
@@ -127,7 +166,7 @@ func (p *Plan) reversible(version int64) (*Migration, error) {
 	return m, nil
 }
 
-func (p *Plan) find(version int64) *Migration {
+func (p *Plan) migration(version int64) *Migration {
 	for _, m := range p.Migrations {
 		if m.Version == version {
 			return m

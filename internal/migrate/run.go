@@ -8,36 +8,46 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 )
 
+// Connect opens a connection; the caller closes it.
+type Connect = func(context.Context) (*pgx.Conn, error)
+
 // RunOptions say how to run a plan over a fleet.
 type RunOptions struct {
-	Fleet            fleet.Options // Observer is Run's own; set Observer here
+	Route Route
+	// Fleet is the policy of the shared queue. Observer is Run's own.
+	Fleet fleet.Options
+	// Direct opens connections for files that cannot run in a transaction, past
+	// any pooler; nil takes connect. DirectConcurrency is how many such tenants
+	// are under way at once, 0 = 1.
+	Direct            Connect
+	DirectConcurrency int
+
+	Canary           Canary
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
 	// SyncCommit makes every tenant's commit wait for the disk. Without it the
-	// tenants commit asynchronously, and the synchronous commit of the ledger
-	// at the end, which flushes them all, comes before Run returns.
+	// tenants commit asynchronously, and the synchronous commits of the ledger,
+	// which flush them all, come before Run returns.
 	SyncCommit bool
-	Actor      string
-	// Observer may be nil.
-	Observer Observer
-}
-
-// Observer is told how a run goes. Its methods are called by all workers at once
-// and must be safe for that and quick.
-type Observer interface {
-	TenantStarted(t Tenant)
-	TenantRetrying(t Tenant, attempt int, err error, wait time.Duration)
-	TenantFinished(o Outcome)
+	// AllowChanged goes on although a file is not what it was when it was applied.
+	AllowChanged bool
+	Actor        string
+	// Selection is kept in the ledger, for whoever repeats the run.
+	Selection map[string]any
+	// Observe is told how the run goes. It is called by all workers at once and
+	// must be safe for that and quick. Nil tells nobody.
+	Observe func(Event)
 }
 
 // State is how a tenant of a run ended.
 type State string
 
-// A tenant is Current when it had nothing pending, be it that another run got
-// there first, and Skipped when it was deleted since the run was planned.
+// A tenant is Current when it had nothing to do, be it that another run got there
+// first, and Skipped when it was deleted since the run was planned.
 const (
 	Migrated   State = "migrated"
 	Current    State = "current"
@@ -54,15 +64,27 @@ type Outcome struct {
 	Attempts int
 	Duration time.Duration
 	Err      error // nil unless Failed or NotStarted
+	Blockers []Blocker
 }
+
+// Reasons why a run stopped before its end, besides those of package fleet.
+var (
+	// ErrCanary says that a canary failed, or did not pass the check.
+	ErrCanary = errors.New("the canary failed")
+)
 
 // Report is the result of a run. Outcomes has one entry for each tenant, in the
 // order given.
 type Report struct {
-	RunID    int64 // in migration_runs, 0 when the run was not recorded
+	RunID    int64 // in migration_runs
+	Kind     Kind
 	Target   int64 // version aimed at
 	Outcomes []Outcome
-	Elapsed  time.Duration
+	Canaries []int // indexes of Outcomes
+	// Stopped says why tenants were not started: ErrCanary or a reason of package
+	// fleet. Nil when every tenant had its turn.
+	Stopped error
+	Elapsed time.Duration
 }
 
 // Count returns how many tenants ended in a state.
@@ -76,94 +98,265 @@ func (r *Report) Count(s State) int {
 	return n
 }
 
-// Run applies the plan to the given tenants over several connections and records
-// the run in the ledger. A failing tenant stops no other. The error is about the
-// run as a whole (the ledger could not be written, say); what befell a tenant is
-// in its Outcome.
+// Run takes the given tenants along a route over several connections and records
+// the run in the ledger. A failing tenant stops no other, unless the policy says
+// so. The error is about the run as a whole (files that changed, a ledger that
+// cannot be written); what befell a tenant is in its Outcome.
 //
 // ledger is a connection for the registry, which no worker uses.
-func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect func(context.Context) (*pgx.Conn, error), tenants []Tenant, o RunOptions) (*Report, error) {
-	begun := time.Now()
-	report := &Report{Target: p.Head(), Outcomes: make([]Outcome, len(tenants))}
-	for i, t := range tenants {
-		report.Outcomes[i] = Outcome{Tenant: t, State: NotStarted, From: t.Version, To: t.Version}
-	}
+func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenants []Tenant, o RunOptions) (*Report, error) {
+	r := newRun(p, connect, tenants, o)
 	if len(tenants) == 0 {
-		return report, nil
+		return r.report, nil
 	}
+	begun := time.Now()
 	var err error
-	if report.RunID, err = openRun(ctx, ledger, p.Head(), len(tenants), o.Actor); err != nil {
-		return report, err
+	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
+		return r.report, err
 	}
-	apply := ApplyOptions{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: !o.SyncCommit}
-	o.Fleet.Observer = &observer{report: report, to: o.Observer}
-	results, _ := fleet.Run(ctx, connect, len(tenants), o.Fleet, func(ctx context.Context, conn *pgx.Conn, i int) error {
-		out := &report.Outcomes[i]
-		change, err := p.Apply(ctx, conn, tenants[i], Route{}, apply)
-		if errors.Is(err, ErrGone) {
-			out.State = Skipped
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		out.From, out.To, out.State = change.From, change.To, Current
-		if len(change.Applied) > 0 {
-			out.State = Migrated
-		}
-		return nil
-	})
-	for i := range results {
-		report.Outcomes[i].take(results[i])
-	}
-	report.Elapsed = time.Since(begun)
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWatching()
+	go r.watcher.run(watching)
+	r.start()
+	r.report.Stopped = r.all(ctx)
+	r.settle(ctx)
+	r.report.Elapsed = time.Since(begun)
+	stopWatching()
 	// The run is over, whatever became of ctx: what was done is recorded, and
 	// the commit that records it flushes the tenants'.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerTimeout)
-	defer cancel()
-	if err := closeRun(ctx, ledger, connect, report); err != nil {
-		return report, fmt.Errorf("%w: %w", ErrNotRecorded, err)
+	if err := r.ledger.close(context.WithoutCancel(ctx)); err != nil {
+		return r.report, fmt.Errorf("%w: %w", ErrNotRecorded, err)
 	}
-	return report, nil
+	r.observe(RunFinished{r.report})
+	return r.report, nil
 }
 
-// take copies how the work ended. A tenant that was tried in vain until the run
-// was drained has an error and is not started.
-func (o *Outcome) take(r fleet.Result) {
-	o.Attempts, o.Duration, o.Err = r.Attempts, r.Duration, r.Err
-	switch r.State {
-	case fleet.Failed:
-		o.State = Failed
-	case fleet.NotStarted:
-		o.State = NotStarted
-	case fleet.Done: // the work has said how
+// run is one Run.
+type run struct {
+	plan    *Plan
+	connect Connect
+	opt     RunOptions
+	limits  ApplyOptions
+	observe func(Event)
+	report  *Report
+	ledger  *ledger
+	watcher *watcher
+	tenants []progress // beside report.Outcomes; a slot is the worker's that holds the tenant
+	lost    lossCount
+}
+
+// progress is how far a tenant has come.
+type progress struct {
+	route    Route
+	next     *Step // nil at the end of its route
+	started  bool
+	finished bool
+}
+
+func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
+	r := &run{
+		plan: p, connect: connect, opt: o,
+		limits:  ApplyOptions{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: !o.SyncCommit},
+		observe: o.Observe,
+		report:  &Report{Kind: o.Route.kind(), Target: p.target(o.Route), Outcomes: make([]Outcome, len(tenants))},
+		tenants: make([]progress, len(tenants)),
+	}
+	if r.observe == nil {
+		r.observe = func(Event) {}
+	}
+	if r.opt.Direct == nil {
+		r.opt.Direct = connect
+	}
+	for i, t := range tenants {
+		r.report.Outcomes[i] = Outcome{Tenant: t, State: NotStarted, From: t.Version, To: t.Version}
+		route := p.resolve(o.Route, t.Version)
+		r.tenants[i] = progress{route: route, next: p.firstStep(route, t.Version)}
+	}
+	r.report.Canaries = o.Canary.choose(tenants)
+	r.watcher = newWatcher(connect, r.observe)
+	return r
+}
+
+// target returns the version a route aims at, 0 where each tenant has its own.
+func (p *Plan) target(r Route) int64 {
+	switch r.kind() {
+	case Down:
+		return r.To
+	case Redo:
+		return 0
+	}
+	return p.Head()
+}
+
+// firstStep is a guess from the registry's version; what a tenant really needs it
+// says itself.
+func (p *Plan) firstStep(r Route, version int64) *Step {
+	if r.kind() == Up {
+		if pending := p.After(version); len(pending) > 0 {
+			return &Step{Migration: pending[0]}
+		}
+	} else if m := p.migration(version); m != nil {
+		return &Step{Migration: m, Down: true}
+	}
+	return nil
+}
+
+func (r *run) start() {
+	e := RunStarted{RunID: r.report.RunID, Kind: r.report.Kind, Target: r.report.Target, Tenants: len(r.tenants)}
+	for _, i := range r.report.Canaries {
+		e.Canaries = append(e.Canaries, r.report.Outcomes[i].Tenant.Slug)
+	}
+	r.observe(e)
+}
+
+// all runs the canaries, then the others.
+func (r *run) all(ctx context.Context) error {
+	isCanary := make([]bool, len(r.tenants))
+	for _, i := range r.report.Canaries {
+		isCanary[i] = true
+	}
+	var rest []int
+	for i := range r.tenants {
+		if !isCanary[i] {
+			rest = append(rest, i)
+		}
+	}
+	if len(r.report.Canaries) > 0 {
+		if err := r.canaries(ctx); err != nil {
+			return err
+		}
+		if len(rest) > 0 && r.opt.Canary.Pause > 0 {
+			if err := r.pause(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return r.phases(ctx, "fleet", rest, r.opt.Fleet.StopAfter)
+}
+
+// canaries migrates the canaries and checks each. The first failure stops the
+// run.
+func (r *run) canaries(ctx context.Context) error {
+	begun := time.Now()
+	err := r.phases(ctx, "canary", r.report.Canaries, 1)
+	if errors.Is(err, fleet.ErrTooManyFailures) {
+		err = ErrCanary
+	}
+	if err != nil {
+		return err
+	}
+	passed := CanaryPassed{Pause: r.opt.Canary.Pause}
+	for _, i := range r.report.Canaries {
+		out := &r.report.Outcomes[i]
+		if out.State == Failed || out.State == NotStarted {
+			return fmt.Errorf("%w: %s: %w", ErrCanary, out.Tenant.Slug, out.Err)
+		}
+		passed.Tenants = append(passed.Tenants, out.Tenant.Slug)
+	}
+	if r.opt.Canary.Check != "" {
+		if err := r.checkCanaries(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrCanary, err)
+		}
+	}
+	passed.Elapsed = time.Since(begun)
+	r.observe(passed)
+	return nil
+}
+
+func (r *run) checkCanaries(ctx context.Context) error {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	for _, i := range r.report.Canaries {
+		out := &r.report.Outcomes[i]
+		if out.State == Skipped {
+			continue
+		}
+		if err := r.opt.Canary.check(ctx, conn, out.Tenant, r.limits); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) pause(ctx context.Context) error {
+	timer := time.NewTimer(r.opt.Canary.Pause)
+	defer timer.Stop()
+	deadline := make(<-chan time.Time)
+	if !r.opt.Fleet.Deadline.IsZero() {
+		t := time.NewTimer(time.Until(r.opt.Fleet.Deadline))
+		defer t.Stop()
+		deadline = t.C
+	}
+	select {
+	case <-timer.C:
+		return nil
+	case <-deadline:
+		return fleet.ErrDeadline
+	case <-r.opt.Fleet.Drain:
+		return fleet.ErrDrained
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
-// observer turns what the fleet says of an index into what a run says of a
-// tenant.
-type observer struct {
-	report *Report
-	to     Observer
-}
-
-func (o *observer) Started(i int) {
-	if o.to != nil {
-		o.to.TenantStarted(o.report.Outcomes[i].Tenant)
+// settle gives every tenant that never had its turn an outcome, and has the
+// commits counted that a crash of the server may have undone.
+func (r *run) settle(ctx context.Context) {
+	if r.lost.any() && !r.opt.SyncCommit && ctx.Err() == nil {
+		r.repeatLost(ctx)
+	}
+	for i := range r.tenants {
+		if !r.tenants[i].finished {
+			r.finish(i)
+		}
 	}
 }
 
-func (o *observer) Retrying(i, attempt int, err error, wait time.Duration) {
-	if o.to != nil {
-		o.to.TenantRetrying(o.report.Outcomes[i].Tenant, attempt, err, wait)
+// repeatLost looks for tenants whose commit did not survive a crash of the server:
+// asynchronous commits may lose their last moments. Their registry rows tell, for
+// they were part of the same transactions. Those tenants take their turn again.
+func (r *run) repeatLost(ctx context.Context) {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return // the ledger cannot be written either, and Run says so
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	type row struct {
+		ID      string
+		Version int64
+	}
+	rows, err := db.Select(ctx, conn, pgx.RowToStructByPos[row], `select id::text, schema_version from public.tenants`)
+	if err != nil {
+		return
+	}
+	truth := make(map[string]int64, len(rows))
+	for _, t := range rows {
+		truth[t.ID] = t.Version
+	}
+	var again []int
+	for i := range r.report.Outcomes {
+		out := &r.report.Outcomes[i]
+		if version, there := truth[out.Tenant.ID]; there && out.State == Migrated && version != out.To {
+			out.State, out.To, out.Tenant.Version = NotStarted, version, version
+			r.tenants[i].finished, r.tenants[i].next = false, r.plan.firstStep(r.opt.Route, version)
+			again = append(again, i)
+		}
+	}
+	if len(again) > 0 {
+		r.ledger.flush(ctx)
+		r.report.Stopped = errors.Join(r.report.Stopped, r.phases(ctx, "fleet", again, 0))
 	}
 }
 
-// Finished is called by the worker that holds the item, the only one to touch
-// its outcome.
-func (o *observer) Finished(i int, r fleet.Result) {
-	o.report.Outcomes[i].take(r)
-	if o.to != nil {
-		o.to.TenantFinished(o.report.Outcomes[i])
+// finish records a tenant's final outcome.
+func (r *run) finish(i int) {
+	r.tenants[i].finished = true
+	out := r.report.Outcomes[i]
+	r.ledger.add(out)
+	if r.tenants[i].started {
+		r.observe(TenantFinished{out})
 	}
 }

@@ -168,7 +168,7 @@ func TestLockedTenantIsRequeued(t *testing.T) {
 		}
 	}}
 	report := run(t, f, plan, tenants, migrate.RunOptions{
-		LockTimeout: 50 * time.Millisecond, Observer: release, Fleet: fleet.Options{Concurrency: 1},
+		LockTimeout: 50 * time.Millisecond, Observe: release.observe, Fleet: fleet.Options{Concurrency: 1},
 	})
 	if report.Count(migrate.Migrated) != 5 {
 		t.Fatalf("outcomes %+v", report.Outcomes)
@@ -191,18 +191,17 @@ type releaseAfter struct {
 	order []string
 }
 
-func (r *releaseAfter) TenantStarted(migrate.Tenant) {}
-
-func (r *releaseAfter) TenantRetrying(t migrate.Tenant, attempt int, _ error, _ time.Duration) {
-	if t.Slug == r.slug && attempt == r.attempts {
-		r.release()
+func (r *releaseAfter) observe(e migrate.Event) {
+	switch e := e.(type) {
+	case migrate.TenantRetrying:
+		if e.Tenant.Slug == r.slug && e.Attempt == r.attempts {
+			r.release()
+		}
+	case migrate.TenantFinished:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.order = append(r.order, e.Outcome.Tenant.Slug)
 	}
-}
-
-func (r *releaseAfter) TenantFinished(o migrate.Outcome) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.order = append(r.order, o.Tenant.Slug)
 }
 
 func TestDeletedTenantIsSkipped(t *testing.T) {
@@ -278,7 +277,7 @@ func TestDrainLeavesTheRest(t *testing.T) {
 	tenants := f.Create(t, old, fleettest.Names(10)...)
 	drain := make(chan struct{})
 	report := run(t, f, plan, tenants, migrate.RunOptions{
-		Fleet: fleet.Options{Concurrency: 1, Drain: drain}, Observer: &drainAfter{n: 3, drain: drain},
+		Fleet: fleet.Options{Concurrency: 1, Drain: drain}, Observe: (&drainAfter{n: 3, drain: drain}).observe,
 	})
 	if report.Count(migrate.Migrated) != 3 || report.Count(migrate.NotStarted) != 7 {
 		t.Errorf("%d migrated, %d not started", report.Count(migrate.Migrated), report.Count(migrate.NotStarted))
@@ -293,9 +292,10 @@ type drainAfter struct {
 	drain chan struct{}
 }
 
-func (d *drainAfter) TenantStarted(migrate.Tenant)                             {}
-func (d *drainAfter) TenantRetrying(migrate.Tenant, int, error, time.Duration) {}
-func (d *drainAfter) TenantFinished(migrate.Outcome) {
+func (d *drainAfter) observe(e migrate.Event) {
+	if _, ok := e.(migrate.TenantFinished); !ok {
+		return
+	}
 	if d.n--; d.n == 0 {
 		close(d.drain)
 	}

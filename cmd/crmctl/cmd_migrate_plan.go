@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// migratePlanOptions are the options of `crmctl migrate plan`.
+type migratePlanOptions struct {
+	selection
+
+	to      int64
+	showSQL bool
+}
+
+func newMigratePlanCmd(f *factory, runF func(context.Context, *factory, *migratePlanOptions) error) *cobra.Command {
+	opts := &migratePlanOptions{}
+	if runF == nil {
+		runF = runMigratePlan
+	}
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "what migrate all-tenants would do, and how long it may take",
+		Long: `Show which files would be applied to which tenants, in one look at the registry. It is what
+migrate all-tenants --dry-run shows.`,
+		Example: "crmctl migrate plan\ncrmctl migrate plan --tenant 'eu-*' --show-sql",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+	}
+	opts.addFlags(f, cmd)
+	cmd.Flags().Int64Var(&opts.to, "to", 0, "plan up to `VERSION` instead of the newest")
+	cmd.Flags().BoolVar(&opts.showSQL, "show-sql", false, "print the statements too")
+	documentExits(cmd, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) error {
+	m, err := opts.matcher(f.io.In)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	plan, err := f.tenantPlanTo(ctx, opts.to)
+	if err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	if err != nil {
+		return err
+	}
+	return printPlan(ctx, f, p, conn, plan, behind(plan, migrate.Route{}, chosen), opts.showSQL)
+}
+
+// planRow is a tenant of a dry run.
+type planRow struct {
+	tenant  migrate.Tenant
+	pending []*migrate.Migration
+}
+
+// printPlan prints what a run would do, and how long it may take by what the
+// ledger knows of runs before.
+func printPlan(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, plan *migrate.Plan, tenants []migrate.Tenant, showSQL bool) error {
+	rate, err := migrate.PastRate(ctx, conn)
+	if err != nil {
+		return f.placed(err)
+	}
+	estimate := ""
+	if rate > 0 && len(tenants) > 0 {
+		estimate = fmt.Sprintf(", in about %s as the latest runs went", humanDuration(time.Duration(float64(len(tenants))/rate*float64(time.Second))))
+	}
+	rows := make([]planRow, len(tenants))
+	for i, t := range tenants {
+		rows[i] = planRow{t, plan.After(t.Version)}
+	}
+	err = printList(p, list[planRow]{
+		plural: "tenants",
+		columns: []column[planRow]{
+			{name: "tenant", value: func(r planRow) any { return r.tenant.Slug }},
+			{name: "version", value: func(r planRow) any { return r.tenant.Version }},
+			{name: "to_version", title: "TO", value: func(planRow) any { return plan.Head() }},
+			{name: "pending", value: func(r planRow) any { return names(r.pending) }},
+		},
+		name: func(r planRow) string { return r.tenant.Slug },
+		record: func(r planRow) any {
+			var files []string
+			for _, m := range r.pending {
+				files = append(files, m.Name())
+			}
+			record := map[string]any{
+				"tenant": r.tenant.Slug, "schema": r.tenant.Schema.String(),
+				"from_version": r.tenant.Version, "to_version": plan.Head(), "pending": files,
+			}
+			if showSQL {
+				record["sql"] = sqlText(r.pending)
+			}
+			return record
+		},
+		empty: "nothing pending",
+		footer: func() string {
+			return plural(len(rows), "tenant") + " would be migrated" + estimate
+		},
+	}, rows)
+	if err != nil || !showSQL || len(tenants) == 0 || !p.isTable() {
+		return err
+	}
+	_, err = fmt.Fprintf(p.out, "\n%s\n", sqlText(plan.After(lowest(tenants))))
+	return err
+}
+
+// sqlText returns the statements of migrations as one script to read.
+func sqlText(ms []*migrate.Migration) string {
+	var b strings.Builder
+	for _, m := range ms {
+		fmt.Fprintf(&b, "-- %s\n", m.File)
+		for _, s := range m.Up {
+			b.WriteString(s.SQL + "\n")
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimRight(b.String(), "\n")
+}

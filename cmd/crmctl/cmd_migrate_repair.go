@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// migrateRepairOptions are the options of `crmctl migrate repair`.
+type migrateRepairOptions struct {
+	tenant string // "" lists the dirty ones
+	mark   string
+
+	lockTimeout time.Duration
+}
+
+func newMigrateRepairCmd(f *factory, runF func(context.Context, *factory, *migrateRepairOptions) error) *cobra.Command {
+	opts := &migrateRepairOptions{}
+	if runF == nil {
+		runF = runMigrateRepair
+	}
+	cmd := &cobra.Command{
+		Use:   "repair [TENANT]",
+		Short: "show or settle tenants in the middle of a NO TRANSACTION file",
+		Long: `A file marked NO TRANSACTION commits each statement by itself, so it can end half way: the
+tenant is dirty. The next run goes on by itself where that is safe: with the statement that
+failed, and with an index build that was cut off, whose invalid index it drops first.
+
+Where another statement was cut off nobody can tell whether it is done, and the tenant waits for
+you. Look at its schema, then say what you have found:
+
+  --mark done       the statement in question is done: go on behind it
+  --mark not-done   it is not: run it again
+  --mark applied    the whole file is in place, by your hand
+  --mark reverted   nothing of the file is in place, by your hand
+
+Without a tenant it lists those that are dirty.`,
+		Example:           "crmctl migrate repair\ncrmctl migrate repair acme-corp --mark not-done",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeTenants(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				opts.tenant = args[0]
+			}
+			if opts.mark != "" && opts.tenant == "" {
+				return usagef("--mark wants a tenant")
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	var marks []string
+	for _, m := range migrate.Marks() {
+		marks = append(marks, string(m))
+	}
+	fs := cmd.Flags()
+	fs.Var(newEnum(&opts.mark, "", marks), "mark", "what you found: done, not-done, applied or reverted")
+	addLockTimeoutFlag(fs, &opts.lockTimeout)
+	addExpectDatabaseFlag(fs)
+	documentExits(cmd, exitPending, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOptions) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if opts.mark == "" {
+		return listDirty(ctx, f, p, opts)
+	}
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
+	names, err := slugs([]string{opts.tenant})
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, false); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	t, err := tenant.Get(ctx, conn, names[0])
+	if err != nil {
+		return f.placed(err)
+	}
+	before, err := plan.Repair(ctx, conn, migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version},
+		migrate.Mark(opts.mark), migrate.ApplyOptions{LockTimeout: opts.lockTimeout})
+	if err != nil {
+		return f.placed(err)
+	}
+	f.note("%s: %s is marked %s", visible(t.Slug), visible(before.File), opts.mark)
+	f.note("next: crmctl migrate tenant %s", visible(t.Slug))
+	return nil
+}
+
+// listDirty prints the dirty tenants, or the one asked for.
+func listDirty(ctx context.Context, f *factory, p *printer, opts *migrateRepairOptions) error {
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	dirty, err := migrate.Dirty(ctx, conn)
+	if err != nil {
+		return f.placed(err)
+	}
+	if opts.tenant != "" {
+		names, err := slugs([]string{opts.tenant})
+		if err != nil {
+			return err
+		}
+		if _, err := tenant.Get(ctx, conn, names[0]); err != nil {
+			return f.placed(err)
+		}
+		var one []*migrate.DirtyError
+		for _, d := range dirty {
+			if d.Slug == names[0] {
+				one = append(one, d)
+			}
+		}
+		dirty = one
+	}
+	err = printList(p, list[*migrate.DirtyError]{
+		plural: "dirty",
+		columns: []column[*migrate.DirtyError]{
+			{name: "tenant", value: func(d *migrate.DirtyError) any { return d.Slug }},
+			{name: "file", value: func(d *migrate.DirtyError) any { return d.File }},
+			{name: "done", value: func(d *migrate.DirtyError) any {
+				return either{itoa(d.Done) + " of " + itoa(d.Statements), d.Done}
+			}},
+			{name: "since", value: func(d *migrate.DirtyError) any { return d.Since }},
+			{name: "why", value: func(d *migrate.DirtyError) any {
+				if d.Running {
+					return "statement " + itoa(d.Done+1) + " was cut off"
+				}
+				return d.Message
+			}},
+		},
+		name: func(d *migrate.DirtyError) string { return d.Slug },
+		record: func(d *migrate.DirtyError) any {
+			return map[string]any{
+				"tenant": d.Slug, "version": d.Version, "file": d.File, "down": d.Down, "done": d.Done, "statements": d.Statements,
+				"cut_off": d.Running, "sqlstate": d.SQLState, "message": d.Message, "since": d.Since.UTC(),
+			}
+		},
+		empty: "no tenant is dirty",
+	}, dirty)
+	if err == nil && len(dirty) > 0 {
+		err = exitWith(exitPending)
+	}
+	return err
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// migrateRollbackOptions are the options of `crmctl migrate rollback`.
+type migrateRollbackOptions struct {
+	selection
+	runPolicy
+
+	all    bool
+	to     int64
+	toSet  bool
+	steps  int
+	dryRun bool
+}
+
+func newMigrateRollbackCmd(f *factory, runF func(context.Context, *factory, *migrateRollbackOptions) error) *cobra.Command {
+	opts := &migrateRollbackOptions{}
+	if runF == nil {
+		runF = runMigrateRollback
+	}
+	cmd := &cobra.Command{
+		Use:   "rollback",
+		Short: "take tenants back to an older version",
+		Long: `Take tenants back with the Down statements of the files, by the same engine and with the same
+policy as migrate all-tenants: all steps of a tenant are one transaction, and the first tenant
+is the canary. Where a file has no Down statements the tenant is refused and stays as it is.
+
+Down statements most often drop what Up made, with the data in it. That is why the tenants
+have to be named, or --all-tenants given.`,
+		Example: `crmctl migrate rollback --steps 1 --tenant acme-corp
+crmctl migrate rollback --to 4 --all-tenants --dry-run
+crmctl migrate rollback --to 4 --all-tenants --yes`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.toSet = cmd.Flags().Changed("to")
+			if err := opts.validate(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	opts.selection.addFlags(f, cmd)
+	fs := cmd.Flags()
+	fs.BoolVar(&opts.all, "all-tenants", false, "every tenant, but those of --exclude")
+	fs.Int64Var(&opts.to, "to", 0, "end at `VERSION`; 0 takes everything back")
+	fs.IntVar(&opts.steps, "steps", 0, "take back the newest `N` versions")
+	opts.runPolicy.addFlags(fs)
+	opts.register(cmd)
+	addDryRunFlag(fs, &opts.dryRun)
+	documentExits(cmd, exitPartial, exitStopped, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+func (o *migrateRollbackOptions) validate() error {
+	named := len(o.tenants) > 0 || o.from != ""
+	switch {
+	case o.toSet == (o.steps != 0):
+		return usagef("say how far: --to VERSION or --steps N")
+	case o.steps < 0 || o.to < 0:
+		return usagef("--steps and --to want a number that is not negative")
+	case named == o.all:
+		return usagef("say which tenants: --tenant NAMES, --tenants-from FILE or --all-tenants")
+	}
+	return o.runPolicy.validate()
+}
+
+func (o *migrateRollbackOptions) route() migrate.Route {
+	return migrate.Route{Kind: migrate.Down, To: o.to, Steps: o.steps}
+}
+
+func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOptions) error {
+	m, err := opts.matcher(f.io.In)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := plan.To(opts.to); err != nil {
+		return withCode(err, exitUsage)
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	if err != nil {
+		return err
+	}
+	route := opts.route()
+	pending := behind(plan, route, chosen)
+	if opts.dryRun {
+		return printRollback(p, plan, route, pending)
+	}
+	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(0)}
+	if len(pending) > 0 {
+		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", job.files(), plural(len(pending), "tenant"))
+		if err := f.confirmYes(ctx, question); err != nil {
+			return err
+		}
+	}
+	return job.run(ctx, f, p, conn)
+}
+
+// rollbackRow is a tenant of a dry run.
+type rollbackRow struct {
+	tenant migrate.Tenant
+	steps  []migrate.Step
+	err    error
+}
+
+func printRollback(p *printer, plan *migrate.Plan, route migrate.Route, tenants []migrate.Tenant) error {
+	rows := make([]rollbackRow, len(tenants))
+	refused := false
+	for i, t := range tenants {
+		steps, err := plan.Preview(route, t.Version)
+		rows[i] = rollbackRow{t, steps, err}
+		refused = refused || err != nil
+	}
+	files := func(r rollbackRow) (out []string) {
+		for _, s := range r.steps {
+			out = append(out, s.Name())
+		}
+		return out
+	}
+	err := printList(p, list[rollbackRow]{
+		plural: "tenants",
+		columns: []column[rollbackRow]{
+			{name: "tenant", value: func(r rollbackRow) any { return r.tenant.Slug }},
+			{name: "version", value: func(r rollbackRow) any { return r.tenant.Version }},
+			{name: "takes_back", title: "TAKES BACK", value: func(r rollbackRow) any {
+				if r.err != nil {
+					return styled{r.err.Error(), red}
+				}
+				return shortList(files(r))
+			}},
+		},
+		name: func(r rollbackRow) string { return r.tenant.Slug },
+		record: func(r rollbackRow) any {
+			record := map[string]any{"tenant": r.tenant.Slug, "from_version": r.tenant.Version, "takes_back": files(r)}
+			if r.err != nil {
+				record["error"] = r.err.Error()
+			}
+			return record
+		},
+		empty:  "nothing to take back",
+		footer: func() string { return plural(len(rows), "tenant") + " would be taken back" },
+	}, rows)
+	if err == nil && refused {
+		return exitWith(exitPartial)
+	}
+	return err
+}
+
+// migrateRedoOptions are the options of `crmctl migrate redo`.
+type migrateRedoOptions struct {
+	tenant string
+	policy runPolicy
+}
+
+func newMigrateRedoCmd(f *factory, runF func(context.Context, *factory, *migrateRedoOptions) error) *cobra.Command {
+	opts := &migrateRedoOptions{}
+	if runF == nil {
+		runF = runMigrateRedo
+	}
+	cmd := &cobra.Command{
+		Use:   "redo TENANT",
+		Short: "take back one tenant's newest version and apply it again",
+		Long: `Take back the newest version of one tenant and apply it again, both in one transaction: for
+trying out a file while it is written. What its Down statements drop is gone.`,
+		Example:           "crmctl migrate redo acme-corp",
+		Args:              exactArgs("TENANT"),
+		ValidArgsFunction: completeTenants(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.tenant = args[0]
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	addLockTimeoutFlag(fs, &opts.policy.lockTimeout)
+	addStatementTimeoutFlag(fs, &opts.policy.statementTimeout)
+	addExpectDatabaseFlag(fs)
+	documentExits(cmd, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) error {
+	m, err := (&selection{tenants: []string{opts.tenant}}).matcher(f.io.In)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, false); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	if err != nil {
+		return err
+	}
+	// The file is being worked on, so it may well differ from what was applied.
+	policy := opts.policy
+	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
+	route := migrate.Route{Kind: migrate.Redo}
+	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: behind(plan, route, chosen), policy: &policy, selection: m.record(0)}
+	question := "the newest version of " + opts.tenant + " will be taken back and applied again; what its Down statements drop is gone."
+	if err := f.confirmYes(ctx, question); err != nil {
+		return err
+	}
+	return job.run(ctx, f, p, conn)
+}

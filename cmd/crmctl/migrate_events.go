@@ -1,0 +1,67 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+)
+
+// eventWriter writes the events of a run as JSON, a line each, on stdout. The last
+// one, run_finished, holds what -o json prints.
+type eventWriter struct {
+	p   *printer
+	now func() time.Time
+
+	mu sync.Mutex
+}
+
+// eventRecord is an event. Fields that do not belong to it are left out.
+type eventRecord struct {
+	Event       string            `json:"event"`
+	Time        time.Time         `json:"time"`
+	Run         int64             `json:"run,omitempty"`
+	Kind        string            `json:"kind,omitempty"`
+	Target      int64             `json:"target_version,omitempty"`
+	Tenants     int               `json:"tenants,omitempty"`
+	Canaries    []string          `json:"canaries,omitempty"`
+	Phase       string            `json:"phase,omitempty"`
+	Concurrency int               `json:"concurrency,omitempty"`
+	Tenant      string            `json:"tenant,omitempty"`
+	Attempt     int               `json:"attempt,omitempty"`
+	Seconds     float64           `json:"seconds,omitempty"`
+	Error       string            `json:"error,omitempty"`
+	Blockers    []migrate.Blocker `json:"blockers,omitempty"`
+	Outcome     *outcomeRecord    `json:"outcome,omitempty"`
+}
+
+func (w *eventWriter) write(e migrate.Event) {
+	r := eventRecord{Time: w.now().UTC()}
+	switch e := e.(type) {
+	case migrate.RunStarted:
+		r.Event, r.Run, r.Kind, r.Target, r.Tenants, r.Canaries = "run_started", e.RunID, string(e.Kind), e.Target, e.Tenants, e.Canaries
+	case migrate.PhaseStarted:
+		r.Event, r.Phase, r.Tenants, r.Concurrency = "phase_started", e.Name, e.Tenants, e.Concurrency
+	case migrate.CanaryPassed:
+		r.Event, r.Canaries, r.Seconds = "canary_passed", e.Tenants, e.Elapsed.Seconds()
+	case migrate.TenantStarted:
+		r.Event, r.Tenant = "tenant_started", e.Tenant.Slug
+	case migrate.TenantRetrying:
+		r.Event, r.Tenant, r.Attempt, r.Error, r.Seconds, r.Blockers = "tenant_retrying", e.Tenant.Slug, e.Attempt, e.Err.Error(), e.Wait.Seconds(), e.Blockers
+	case migrate.TenantWaiting:
+		r.Event, r.Tenant, r.Seconds, r.Blockers = "tenant_waiting", e.Tenant.Slug, e.For.Seconds(), e.Blockers
+	case migrate.TenantFinished:
+		o := outcomeRecordOf(e.Outcome)
+		r.Event, r.Tenant, r.Outcome = "tenant_finished", e.Outcome.Tenant.Slug, &o
+	case migrate.RunFinished:
+		return // printed with the report
+	}
+	text, err := encodeJSON(r, "", "")
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// A reader that has gone does not stop the run; the end tells.
+	_, _ = w.p.out.Write(append(text, '\n'))
+}

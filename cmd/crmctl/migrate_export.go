@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+)
+
+// reportFormat tells by its ending how a report is written: "xml", "json" or "md".
+// The file that GitHub shows as a job's summary has no ending and is Markdown.
+func reportFormat(file, summary string) (string, error) {
+	if summary != "" && file == summary {
+		return "md", nil
+	}
+	switch ext := strings.ToLower(filepath.Ext(file)); ext {
+	case ".xml", ".json", ".md":
+		return ext[1:], nil
+	}
+	if strings.Contains(filepath.Base(file), "step_summary") {
+		return "md", nil
+	}
+	return "", usagef("--report %s: want a name that ends in .xml (JUnit), .json or .md", file)
+}
+
+// writeReports writes the files of --report. Each is whole or absent.
+func writeReports(f *factory, files []string, r *migrate.Report, chosen int) error {
+	record := newReportRecord(r, chosen)
+	place := "database"
+	if target, err := f.target(); err == nil {
+		place = target.Database
+	}
+	var failed error
+	for _, file := range files {
+		if err := writeReport(f, file, place, record); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("write the report %s: %w", file, err))
+		}
+	}
+	return failed
+}
+
+func writeReport(f *factory, file, place string, record reportRecord) error {
+	summary := f.io.env("GITHUB_STEP_SUMMARY")
+	format, err := reportFormat(file, summary)
+	if err != nil {
+		return err
+	}
+	var text []byte
+	switch format {
+	case "xml":
+		text, err = junitReport(place, record)
+	case "json":
+		text, err = encodeJSON(map[string]any{"version": documentVersion, "run": record}, "", "  ")
+		text = append(text, '\n')
+	case "md":
+		text = markdownReport(place, record)
+	}
+	if err != nil {
+		return err
+	}
+	text = []byte(f.redact(string(text)))
+	if file == summary {
+		// Others write to a job's summary too.
+		return appendFile(file, text)
+	}
+	return replaceFile(file, text)
+}
+
+func appendFile(path string, text []byte) error {
+	out, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(text)
+	return errors.Join(err, out.Close())
+}
+
+// replaceFile writes beside the file and renames, so that nobody reads half of it.
+func replaceFile(path string, text []byte) error {
+	out, err := os.CreateTemp(filepath.Dir(path), ".crmctl-*")
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(text)
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(out.Name())
+	}
+	return err
+}
+
+// The elements of a JUnit report, as the usual CI systems read them.
+type (
+	junitSuites struct {
+		XMLName xml.Name   `xml:"testsuites"`
+		Suite   junitSuite `xml:"testsuite"`
+	}
+	junitSuite struct {
+		Name     string      `xml:"name,attr"`
+		Tests    int         `xml:"tests,attr"`
+		Failures int         `xml:"failures,attr"`
+		Skipped  int         `xml:"skipped,attr"`
+		Seconds  string      `xml:"time,attr"`
+		Cases    []junitCase `xml:"testcase"`
+	}
+	junitCase struct {
+		Class   string        `xml:"classname,attr"`
+		Name    string        `xml:"name,attr"`
+		Seconds string        `xml:"time,attr"`
+		Failure *junitFailure `xml:"failure,omitempty"`
+		Skipped *junitSkipped `xml:"skipped,omitempty"`
+	}
+	junitFailure struct {
+		Message string `xml:"message,attr"`
+		Type    string `xml:"type,attr"`
+		Text    string `xml:",chardata"`
+	}
+	junitSkipped struct {
+		Message string `xml:"message,attr"`
+	}
+)
+
+func junitReport(place string, r reportRecord) ([]byte, error) {
+	suite := junitSuite{
+		Name: fmt.Sprintf("crmctl %s %s run %d", r.Kind, place, r.Run), Tests: len(r.Outcomes),
+		Failures: r.Failed, Skipped: r.NotStarted, Seconds: fmt.Sprintf("%.3f", r.ElapsedSeconds),
+	}
+	for _, o := range r.Outcomes {
+		c := junitCase{Class: "crmctl." + r.Kind, Name: visible(o.Tenant), Seconds: fmt.Sprintf("%.3f", o.Seconds)}
+		switch migrate.State(o.State) {
+		case migrate.Failed:
+			c.Failure = &junitFailure{Message: visible(o.Error), Type: o.SQLState, Text: visible(o.Place + " " + o.Error)}
+		case migrate.NotStarted:
+			c.Skipped = &junitSkipped{Message: visible(strings.TrimSpace("not started " + r.Stopped))}
+		case migrate.Migrated, migrate.Current, migrate.Skipped:
+		}
+		suite.Cases = append(suite.Cases, c)
+	}
+	var b bytes.Buffer
+	b.WriteString(xml.Header)
+	enc := xml.NewEncoder(&b)
+	enc.Indent("", "  ")
+	if err := enc.Encode(junitSuites{Suite: suite}); err != nil {
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+// markdownReport is a page for people: the sums, then what failed.
+func markdownReport(place string, r reportRecord) []byte {
+	const most = 100
+	var b strings.Builder
+	fmt.Fprintf(&b, "### crmctl %s: %s, run %d\n\n", r.Kind, markdown(place), r.Run)
+	b.WriteString("| migrated | current | skipped | failed | not started | seconds |\n|---:|---:|---:|---:|---:|---:|\n")
+	fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %.1f |\n", r.Migrated, r.Current, r.Skipped, r.Failed, r.NotStarted, r.ElapsedSeconds)
+	if r.Stopped != "" {
+		fmt.Fprintf(&b, "\nStopped: %s\n", markdown(r.Stopped))
+	}
+	shown := 0
+	for _, o := range r.Outcomes {
+		if migrate.State(o.State) != migrate.Failed {
+			continue
+		}
+		if shown == 0 {
+			b.WriteString("\n| tenant | version | place | SQLSTATE | why |\n|---|---:|---|---|---|\n")
+		}
+		if shown++; shown > most {
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", markdown(o.Tenant), o.ToVersion, markdown(o.Place), o.SQLState, markdown(o.Error))
+	}
+	if shown > most {
+		fmt.Fprintf(&b, "\nand %d more\n", shown-most)
+	}
+	if r.Failed+r.NotStarted > 0 {
+		fmt.Fprintf(&b, "\n    crmctl migrate retry %d\n", r.Run)
+	}
+	b.WriteByte('\n')
+	return []byte(b.String())
+}
+
+// markdown makes a text from outside safe in a cell.
+func markdown(s string) string {
+	return strings.NewReplacer("|", "\\|", "<", "&lt;", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[").Replace(oneLine(visible(s)))
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+)
+
+// runPolicy are the options of every command that runs migrations over a fleet.
+type runPolicy struct {
+	canary      string
+	canaryPause time.Duration
+	checkSQL    string
+
+	concurrency       int
+	concurrencyDirect int
+	attempts          int
+	maxFailures       string
+	failFast          bool
+	deadline          time.Duration
+	rate              float64
+	order             string
+
+	lockTimeout      time.Duration
+	statementTimeout time.Duration
+	syncCommit       bool
+	allowChanged     bool
+	reports          []string
+}
+
+func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.canary, "canary", "1", "migrate these first, and the others only if they pass: `N`, N%, names, or 0 for none")
+	fs.Var(newDuration(&o.canaryPause, "0"), "canary-pause", "wait this `DURATION` between the canaries and the others")
+	fs.StringVar(&o.checkSQL, "check-sql", "", "a `QUERY` that must return true in each canary afterwards")
+	addConcurrencyFlag(fs, &o.concurrency)
+	fs.IntVar(&o.concurrencyDirect, "concurrency-no-tx", 1, "the same for files marked NO TRANSACTION, `N` tenants at once")
+	fs.IntVar(&o.attempts, "retries", fleet.DefaultAttempts-1, "try a busy tenant `N` times again")
+	fs.StringVar(&o.maxFailures, "max-failures", "", "begin no other tenant once more than `N`, or N%, have failed")
+	fs.BoolVar(&o.failFast, "fail-fast", false, "begin no other tenant once one has failed")
+	fs.Var(newDuration(&o.deadline, "0"), "deadline", "begin no other tenant after this `DURATION`")
+	fs.Float64Var(&o.rate, "rate-limit", 0, "begin at most `N` tenants a second")
+	fs.Var(newEnum(&o.order, string(migrate.OrderSize), orders()), "order-by", "which tenants come first: size (smallest first), largest, name or version")
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	addStatementTimeoutFlag(fs, &o.statementTimeout)
+	fs.BoolVar(&o.syncCommit, "sync-commit", false, "wait for the disk after every tenant, not every second")
+	fs.BoolVar(&o.allowChanged, "allow-changed", false, "accept files that were changed after they were applied")
+	fs.StringArrayVar(&o.reports, "report", nil, "write a report to `FILE`: .xml (JUnit), .json or .md; may be given more than once")
+	addExpectDatabaseFlag(fs)
+}
+
+func orders() []string {
+	var out []string
+	for _, o := range migrate.Orders() {
+		out = append(out, string(o))
+	}
+	return out
+}
+
+func (o *runPolicy) register(cmd *cobra.Command) {
+	registerCompletion(cmd, "order-by", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return orders(), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+func (o *runPolicy) validate() error {
+	switch {
+	case o.attempts < 0:
+		return usagef("--retries %d: want 0 or more", o.attempts)
+	case o.concurrencyDirect < 1:
+		return usagef("--concurrency-no-tx %d: want 1 or more", o.concurrencyDirect)
+	case o.rate < 0 || math.IsNaN(o.rate) || math.IsInf(o.rate, 0):
+		return usagef("--rate-limit %v: want tenants a second", o.rate)
+	case o.failFast && o.maxFailures != "":
+		return usagef("--fail-fast is --max-failures 0: give one of them")
+	}
+	if _, err := o.parseCanary(); err != nil {
+		return err
+	}
+	if _, err := o.stopAfter(100); err != nil {
+		return err
+	}
+	for _, file := range o.reports {
+		if _, err := reportFormat(file, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseCanary reads "3", "5%", "acme,5%" or "0".
+func (o *runPolicy) parseCanary() (migrate.Canary, error) {
+	c := migrate.Canary{Pause: o.canaryPause, Check: o.checkSQL}
+	for part := range strings.SplitSeq(o.canary, ",") {
+		part = strings.TrimSpace(part)
+		n, percent, err := parseShare(part)
+		switch {
+		case err == nil && percent:
+			c.Percent = max(c.Percent, n)
+		case err == nil:
+			c.Count = max(c.Count, int(n))
+		default:
+			name, slugErr := slugs([]string{part})
+			if slugErr != nil {
+				return c, usagef("--canary %s: want a number, a percentage or names of tenants", o.canary)
+			}
+			c.Names = append(c.Names, name[0])
+		}
+	}
+	if c.Count == 0 && c.Percent == 0 && len(c.Names) == 0 && (c.Check != "" || c.Pause > 0) {
+		return c, usagef("--check-sql and --canary-pause want a canary: --canary %s has none", o.canary)
+	}
+	return c, nil
+}
+
+// parseShare reads "20" or "2.5%".
+func parseShare(s string) (n float64, percent bool, _ error) {
+	text, percent := strings.CutSuffix(s, "%")
+	if !percent {
+		whole, err := strconv.Atoi(text)
+		if err != nil || whole < 0 {
+			return 0, false, fmt.Errorf("want a number or a percentage")
+		}
+		return float64(whole), false, nil
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n < 0 || n > 100 || math.IsNaN(n) {
+		return 0, true, fmt.Errorf("want a percentage from 0 to 100")
+	}
+	return n, true, nil
+}
+
+// stopAfter returns how many failures end a run over n tenants, 0 for none.
+func (o *runPolicy) stopAfter(n int) (int, error) {
+	switch {
+	case o.failFast:
+		return 1, nil
+	case o.maxFailures == "":
+		return 0, nil
+	}
+	share, percent, err := parseShare(o.maxFailures)
+	if err != nil {
+		return 0, usagef("--max-failures %s: %w", o.maxFailures, err)
+	}
+	if percent {
+		share = math.Floor(float64(n) * share / 100)
+	}
+	return int(share) + 1, nil
+}
+
+// options returns what the library takes, for a run over n tenants.
+func (o *runPolicy) options(f *factory, n int) (migrate.RunOptions, error) {
+	canary, err := o.parseCanary()
+	if err != nil {
+		return migrate.RunOptions{}, err
+	}
+	stopAfter, err := o.stopAfter(n)
+	if err != nil {
+		return migrate.RunOptions{}, err
+	}
+	run := fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter, Rate: o.rate, Drain: f.drain()}
+	if o.deadline > 0 {
+		run.Deadline = f.now().Add(o.deadline)
+	}
+	return migrate.RunOptions{
+		Fleet: run, Direct: f.connectDirect, DirectConcurrency: o.concurrencyDirect, Canary: canary,
+		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout,
+		SyncCommit: o.syncCommit, AllowChanged: o.allowChanged, Actor: f.actor(),
+	}, nil
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// fleetRun is a run that a command has decided on.
+type fleetRun struct {
+	plan    *migrate.Plan
+	route   migrate.Route
+	chosen  int // tenants selected, with and without something to do
+	pending []migrate.Tenant
+	policy  *runPolicy
+	// selection is what the ledger keeps for migrate retry.
+	selection map[string]any
+}
+
+// behind returns those of the tenants that have a step of the route before them,
+// as far as the registry knows.
+func behind(plan *migrate.Plan, route migrate.Route, tenants []tenant.Tenant) []migrate.Tenant {
+	var out []migrate.Tenant
+	for _, t := range tenants {
+		if plan.Behind(route, t.Version) {
+			out = append(out, migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version})
+		}
+	}
+	return out
+}
+
+// run carries out a fleet run and prints its report.
+func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Conn) error {
+	if r.chosen == 0 {
+		f.note("crmctl: warning: no tenant to migrate")
+	}
+	if len(r.pending) == 0 {
+		// What was changed is worth knowing although nothing is to be done.
+		applied, err := migrate.AppliedFiles(ctx, conn)
+		if err != nil {
+			return f.placed(err)
+		}
+		if err := r.plan.CheckFiles(applied, r.route, r.policy.allowChanged); err != nil {
+			return err
+		}
+		return r.finish(f, p, &migrate.Report{Kind: r.route.Kind, Target: r.plan.Head()})
+	}
+	o, err := r.policy.options(f, len(r.pending))
+	if err != nil {
+		return err
+	}
+	o.Route, o.Selection = r.route, r.selection
+	if err := migrate.Arrange(ctx, conn, r.pending, migrate.Order(r.policy.order)); err != nil {
+		return err
+	}
+	if o.Fleet.Concurrency == 0 {
+		if o.Fleet.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), len(r.pending)); err != nil {
+			return err
+		}
+	}
+	f.note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), humanCount(int64(len(r.pending))), plural(r.chosen, "tenant"))
+	watch := newRunWatch(f, p, len(r.pending))
+	o.Observe = watch.observe
+	report, err := r.plan.Run(ctx, conn, f.connect, r.pending, o)
+	watch.bar.finish()
+	if err != nil {
+		return f.placed(err)
+	}
+	return r.finish(f, p, report)
+}
+
+func (r *fleetRun) finish(f *factory, p *printer, report *migrate.Report) error {
+	if err := writeReports(f, r.policy.reports, report, r.chosen); err != nil {
+		return err
+	}
+	return printReport(f, p, report, r.chosen)
+}
+
+// verb returns the first word for a run up, the second for one down.
+func (r *fleetRun) verb(up, down string) string {
+	if r.route.Kind == migrate.Down || r.route.Kind == migrate.Redo {
+		return down
+	}
+	return up
+}
+
+// files names the migrations that the run is about.
+func (r *fleetRun) files() string {
+	low, high := r.pending[0].Version, int64(0)
+	for _, t := range r.pending {
+		low, high = min(low, t.Version), max(high, t.Version)
+	}
+	switch r.route.Kind {
+	case migrate.Down, migrate.Redo:
+		if r.route.Steps > 0 || r.route.Kind == migrate.Redo {
+			return plural(max(1, r.route.Steps), "version")
+		}
+		return fmt.Sprintf("every version above %d", r.route.To)
+	}
+	if pending := r.plan.After(low); len(pending) > 0 {
+		return names(pending)
+	}
+	return "files out of order"
+}

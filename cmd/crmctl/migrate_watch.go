@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
+)
+
+// stuckAfter is how long a tenant may be under way before a line says so, and how
+// long until the next one.
+const stuckAfter = time.Minute
+
+// runWatch shows a fleet run while it goes on: on stderr for people and, with -o
+// ndjson, as events on stdout.
+type runWatch struct {
+	bar      *progress
+	out      *eventWriter // nil without -o ndjson
+	ok       atomic.Int64
+	failed   atomic.Int64
+	retrying atomic.Int64
+
+	mu      sync.Mutex
+	flying  map[string]time.Time // slug -> since when
+	waiting map[string]migrate.TenantWaiting
+	told    map[string]time.Duration // slug -> for how long when it was last said
+	now     func() time.Time
+}
+
+func newRunWatch(f *factory, p *printer, total int) *runWatch {
+	w := &runWatch{
+		flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{}, now: f.now,
+	}
+	if p.format == "ndjson" {
+		w.out = &eventWriter{p: p, now: f.now}
+	}
+	w.bar = f.newProgress(progressOptions{
+		verb: "migrate", total: int64(total), status: w.status, fields: w.fields,
+	})
+	return w
+}
+
+// observe takes an event of the run.
+func (w *runWatch) observe(e migrate.Event) {
+	if w.out != nil {
+		w.out.write(e)
+	}
+	switch e := e.(type) {
+	case migrate.RunStarted:
+		w.bar.tag(fmt.Sprintf("run=%d", e.RunID))
+	case migrate.PhaseStarted:
+		w.bar.f.verbose("%s: %s, %d at once", e.Name, plural(e.Tenants, "tenant"), e.Concurrency)
+	case migrate.CanaryPassed:
+		w.canaryPassed(e)
+	case migrate.TenantStarted:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.flying[e.Tenant.Slug] = w.now()
+	case migrate.TenantWaiting:
+		w.tenantWaiting(e)
+	case migrate.TenantRetrying:
+		w.tenantRetrying(e)
+	case migrate.TenantFinished:
+		w.tenantFinished(e.Outcome)
+	}
+}
+
+func (w *runWatch) canaryPassed(e migrate.CanaryPassed) {
+	names := visible(shortList(e.Tenants))
+	if e.Pause > 0 {
+		w.bar.f.note("canary    %s ok in %s; the others follow in %s", names, humanDuration(e.Elapsed), humanDuration(e.Pause))
+		return
+	}
+	w.bar.f.note("canary    %s ok in %s", names, humanDuration(e.Elapsed))
+}
+
+// shortList names a few things of many.
+func shortList(names []string) string {
+	const most = 3
+	if len(names) <= most+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+func (w *runWatch) tenantWaiting(e migrate.TenantWaiting) {
+	w.mu.Lock()
+	w.waiting[e.Tenant.Slug] = e
+	tell := e.For-w.told[e.Tenant.Slug] >= stuckAfter
+	if tell {
+		w.told[e.Tenant.Slug] = e.For
+	}
+	w.mu.Unlock()
+	if !tell {
+		return
+	}
+	text := fmt.Sprintf("tenant=%s under way for %s", e.Tenant.Slug, humanDuration(e.For))
+	if len(e.Blockers) > 0 {
+		b := e.Blockers[0]
+		text += fmt.Sprintf(", waits for %s: %s", blockerText(b), oneLine(b.Query))
+	}
+	w.bar.event("%s", text)
+}
+
+// blockerText returns `pid 9120 (app "report", idle in transaction 14m)`.
+func blockerText(b migrate.Blocker) string {
+	var about []string
+	if b.Application != "" {
+		about = append(about, fmt.Sprintf("app %q", b.Application))
+	}
+	state := b.State
+	if b.Since > time.Second {
+		state += " " + humanDuration(b.Since)
+	}
+	if state != "" {
+		about = append(about, state)
+	}
+	return fmt.Sprintf("pid %d (%s)", b.PID, strings.Join(about, ", "))
+}
+
+func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
+
+func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
+	if e.Attempt == 1 {
+		w.retrying.Add(1)
+	}
+	w.mu.Lock()
+	delete(w.flying, e.Tenant.Slug)
+	delete(w.waiting, e.Tenant.Slug)
+	w.mu.Unlock()
+	w.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", visible(e.Tenant.Slug), e.Attempt, visible(e.Err.Error()))
+}
+
+// tenantFinished counts a tenant and says at once what failed.
+func (w *runWatch) tenantFinished(o migrate.Outcome) {
+	w.mu.Lock()
+	delete(w.flying, o.Tenant.Slug)
+	delete(w.waiting, o.Tenant.Slug)
+	delete(w.told, o.Tenant.Slug)
+	w.mu.Unlock()
+	if o.Attempts > 1 {
+		w.retrying.Add(-1)
+	}
+	w.bar.add(1)
+	if o.State != migrate.Failed {
+		w.ok.Add(1)
+		return
+	}
+	w.failed.Add(1)
+	w.bar.failure("tenant=%s failed%s: %s", o.Tenant.Slug, tagged(o.Err), why(o))
+}
+
+// tagged returns " sqlstate=42701" for errors of the server.
+func tagged(err error) string {
+	if code := db.SQLState(err); code != "" {
+		return " sqlstate=" + code
+	}
+	return ""
+}
+
+// why says why a tenant failed or was not started: for a lock that was not granted,
+// who had it.
+func why(o migrate.Outcome) string {
+	switch {
+	case o.Err == nil:
+		return ""
+	case db.SQLState(o.Err) == db.CodeLockNotAvailable && len(o.Blockers) > 0:
+		text := fmt.Sprintf("lock not granted in %s: %s (%s)", plural(o.Attempts, "attempt"), blockerText(o.Blockers[0]), db.CodeLockNotAvailable)
+		if s, ok := asStatement(o.Err); ok && s.Place() != "" {
+			return s.Place() + "  " + text
+		}
+		return text
+	}
+	return o.Err.Error()
+}
+
+func (w *runWatch) status() string {
+	text := fmt.Sprintf("ok %s   failed %d", humanCount(w.ok.Load()), w.failed.Load())
+	if n := w.retrying.Load(); n > 0 {
+		text += fmt.Sprintf("   retrying %d", n)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slowest, since := "", time.Time{}
+	for slug, at := range w.flying {
+		if slowest == "" || at.Before(since) {
+			slowest, since = slug, at
+		}
+	}
+	const worthIt = time.Second
+	if d := w.now().Sub(since); slowest != "" && d > worthIt {
+		text += fmt.Sprintf("          slowest now: %s %s", slowest, humanDuration(d))
+		if blockers := w.waiting[slowest].Blockers; len(blockers) > 0 {
+			text += fmt.Sprintf(" (waits for pid %d, app %q)", blockers[0].PID, blockers[0].Application)
+		}
+	}
+	return text
+}
+
+func (w *runWatch) fields() string {
+	return fmt.Sprintf("ok=%d failed=%d retrying=%d", w.ok.Load(), w.failed.Load(), w.retrying.Load())
+}

@@ -1,0 +1,304 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// ErrPooled says that a file which cannot run in a transaction met a pooler: its
+// statements would run in whatever sessions the pooler has at hand.
+var ErrPooled = errors.New("a connection pooler stands between; files marked NO TRANSACTION need a direct connection")
+
+// cleanupTimeout bounds what has to be put in order after a failure.
+const cleanupTimeout = 30 * time.Second
+
+// ApplyDirect takes a tenant along its route as far as the steps are of the kind
+// that cannot run in a transaction. Each statement is committed by itself, and
+// the registry knows at every moment how far the file has come (tenant_dirty).
+//
+// The session holds the tenant's advisory lock meanwhile. conn must be a session
+// of its own, not a pooler's (ErrPooled), and must serve nothing else afterwards.
+//
+// A statement that fails leaves the file half done; another ApplyDirect goes on
+// with that statement. An index that a failed or interrupted build left invalid is
+// dropped first. Where an interrupted statement leaves no trace to tell by, the
+// error is a *DirtyError.
+func (p *Plan) ApplyDirect(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+	r = p.resolve(r, t.Version)
+	d := &direct{conn: conn, tenant: t, limits: o}
+	applied, dirty, err := d.open(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	defer d.unlock(ctx)
+	current := after(applied, nil)
+	steps, err := p.Steps(r, applied)
+	if err != nil {
+		return Change{}, err
+	}
+	if dirty != nil && (len(steps) == 0 || dirty.Version != steps[0].Version || dirty.Down != steps[0].Down) {
+		return Change{}, dirty
+	}
+	change := Change{From: current, To: current}
+	for i, s := range steps {
+		if s.Transactional {
+			change.Next = &steps[i]
+			break
+		}
+		change.Applied = append(change.Applied, s)
+		change.To = after(applied, change.Applied)
+		if err := d.step(ctx, s, dirty, change.To); err != nil {
+			return Change{}, err
+		}
+		dirty = nil
+	}
+	return change, nil
+}
+
+// direct is the work on one tenant outside transactions.
+type direct struct {
+	conn   *pgx.Conn
+	tenant Tenant
+	limits ApplyOptions
+}
+
+// open puts the session into the tenant's schema, takes the lock and reads how
+// far the tenant is.
+func (d *direct) open(ctx context.Context) (applied []int64, dirty *DirtyError, _ error) {
+	var pid uint32
+	if err := d.conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
+		return nil, nil, err
+	}
+	if pid != d.conn.PgConn().PID() {
+		return nil, nil, ErrPooled
+	}
+	var (
+		p       db.Pipeline
+		current *string
+		alive   bool
+	)
+	p.Session(db.Locals{Schema: d.tenant.Schema, Lock: true, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout})
+	if err := p.Run(ctx, d.conn); err != nil {
+		return nil, nil, err
+	}
+	p = db.Pipeline{}
+	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::text,
+		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
+		array(`+tenantVersions.selectApplied()+`)`, d.tenant.ID, d.tenant.Schema.String())
+	err := p.Run(ctx, d.conn)
+	switch {
+	case db.SQLState(err) == db.CodeUndefinedTable:
+		return nil, nil, explainMissing(ctx, d.conn, d.tenant)
+	case err != nil:
+		return nil, nil, err
+	case !alive:
+		return nil, nil, ErrGone
+	case current == nil || *current != d.tenant.Schema.String():
+		return nil, nil, fmt.Errorf("%w: %s", db.ErrWrongSchema, d.tenant.Schema)
+	}
+	dirty, err = readDirty(ctx, d.conn, d.tenant)
+	return applied, dirty, err
+}
+
+// unlock gives the tenant free at once; the end of the session would do it too.
+func (d *direct) unlock(ctx context.Context) {
+	if d.conn.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if _, err := d.conn.Exec(ctx, "select pg_catalog.pg_advisory_unlock_all()"); err != nil {
+		_ = d.conn.Close(ctx)
+	}
+}
+
+// step runs one file, from where an earlier attempt has left it.
+func (d *direct) step(ctx context.Context, s Step, dirty *DirtyError, version int64) error {
+	script := s.Script()
+	from := 0
+	if dirty != nil {
+		if dirty.Checksum != s.Checksum || dirty.Statements != len(script) {
+			return dirty
+		}
+		from = dirty.Done
+	} else if err := d.mark(ctx, s, len(script)); err != nil {
+		return err
+	}
+	for k := from; k < len(script); k++ {
+		resumed := dirty != nil && k == from && dirty.Running
+		if err := d.statement(ctx, script[k], resumed); err != nil {
+			if errors.Is(err, errUnclear) {
+				return dirty
+			}
+			if recordErr := d.failed(ctx, k, script[k], err); recordErr != nil {
+				err = errors.Join(err, recordErr)
+			}
+			if k > 0 {
+				err = &HalfDoneError{Slug: d.tenant.Slug, File: s.File, Done: k, Statements: len(script), Err: err}
+			}
+			return err
+		}
+		if err := d.progress(ctx, k+1, k+1 < len(script)); err != nil {
+			return err
+		}
+	}
+	return d.done(ctx, s, version)
+}
+
+// errUnclear says that nobody can tell whether an interrupted statement is done.
+var errUnclear = errors.New("it is not known whether the statement is done")
+
+// statement runs one statement, after clearing away what an earlier attempt at it
+// may have left.
+func (d *direct) statement(ctx context.Context, s db.Statement, resumed bool) error {
+	build, isBuild := concurrentBuild(s.SQL)
+	dropped, isDrop := concurrentDrop(s.SQL)
+	// An index build waits for old transactions of the whole database. It blocks
+	// nobody meanwhile, so the limit for locks that do would only end it.
+	wait := d.limits.LockTimeout
+	if isBuild || isDrop {
+		wait = 0
+	}
+	if err := d.setLockTimeout(ctx, wait); err != nil {
+		return err
+	}
+	switch {
+	case isBuild && build.name != "":
+		valid, err := d.dropInvalid(ctx, build.name)
+		if err != nil || valid && resumed {
+			return err
+		}
+	case isDrop && resumed:
+		there, err := d.indexState(ctx, dropped)
+		if err != nil || there == indexMissing {
+			return err
+		}
+	case isBuild || isDrop:
+	case resumed:
+		return errUnclear
+	}
+	if _, err := d.conn.Exec(ctx, s.SQL); err != nil {
+		return &db.StatementError{Statement: s, Err: err}
+	}
+	var current *string
+	if err := d.conn.QueryRow(ctx, "select pg_catalog.current_schema()::text").Scan(&current); err != nil {
+		return err
+	}
+	if current == nil || *current != d.tenant.Schema.String() {
+		return fmt.Errorf("%w: a migration left %s", db.ErrWrongSchema, d.tenant.Schema)
+	}
+	return nil
+}
+
+func (d *direct) setLockTimeout(ctx context.Context, wait time.Duration) error {
+	_, err := d.conn.Exec(ctx, "select pg_catalog.set_config('lock_timeout', $1, false)", lockSetting(wait))
+	return err
+}
+
+type indexState int
+
+const (
+	indexMissing indexState = iota
+	indexInvalid
+	indexValid
+)
+
+func (d *direct) indexState(ctx context.Context, name string) (indexState, error) {
+	var valid bool
+	err := d.conn.QueryRow(ctx, `select i.indisvalid and i.indisready from pg_catalog.pg_index i
+		join pg_catalog.pg_class c on c.oid = i.indexrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = $2`, d.tenant.Schema.String(), name).Scan(&valid)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return indexMissing, nil
+	case err != nil:
+		return indexMissing, err
+	case valid:
+		return indexValid, nil
+	}
+	return indexInvalid, nil
+}
+
+// dropInvalid drops an index that a build which never ended has left, and tells
+// whether there is a valid one of that name instead.
+func (d *direct) dropInvalid(ctx context.Context, name string) (valid bool, _ error) {
+	state, err := d.indexState(ctx, name)
+	if err != nil || state != indexInvalid {
+		return state == indexValid, err
+	}
+	_, err = d.conn.Exec(ctx, "drop index concurrently if exists "+d.tenant.Schema.Quoted()+"."+pgx.Identifier{name}.Sanitize())
+	if err != nil {
+		return false, fmt.Errorf("drop the invalid index %s: %w", name, err)
+	}
+	return false, nil
+}
+
+// failed records how far the file has come. Where nothing of it was done the
+// tenant is as it was before, and not dirty.
+func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error) error {
+	if d.conn.IsClosed() || db.ConnectionLost(cause) {
+		return nil // the registry says that the statement was under way, which is the truth
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if build, ok := concurrentBuild(s.SQL); ok && build.name != "" {
+		if err := d.setLockTimeout(ctx, cleanupTimeout); err != nil {
+			return err
+		}
+		if _, err := d.dropInvalid(ctx, build.name); err != nil {
+			return err
+		}
+	}
+	// A procedure may have committed a part of its work.
+	if first := leadingWords(s.SQL, 1)[0]; first == "call" || first == "do" {
+		return d.explain(ctx, cause)
+	}
+	if k == 0 {
+		_, err := d.conn.Exec(ctx, "delete from public.tenant_dirty where tenant_id = $1", d.tenant.ID)
+		return err
+	}
+	if _, err := d.conn.Exec(ctx, "update public.tenant_dirty set running = false where tenant_id = $1", d.tenant.ID); err != nil {
+		return err
+	}
+	return d.explain(ctx, cause)
+}
+
+func (d *direct) explain(ctx context.Context, cause error) error {
+	code, _, message := describe(cause)
+	_, err := d.conn.Exec(ctx, "update public.tenant_dirty set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
+	return err
+}
+
+// mark records that a file is begun.
+func (d *direct) mark(ctx context.Context, s Step, statements int) error {
+	_, err := d.conn.Exec(ctx, `insert into public.tenant_dirty (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
+		d.tenant.ID, s.Version, s.File, s.Checksum, s.Down, statements)
+	return err
+}
+
+// progress records that the first k statements are done.
+func (d *direct) progress(ctx context.Context, k int, running bool) error {
+	_, err := d.conn.Exec(ctx, "update public.tenant_dirty set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
+		d.tenant.ID, k, running)
+	return err
+}
+
+// done writes the version and takes the mark away, in one transaction.
+func (d *direct) done(ctx context.Context, s Step, version int64) error {
+	var p db.Pipeline
+	p.Begin(db.Locals{Schema: d.tenant.Schema, Lock: true, LockTimeout: d.limits.LockTimeout})
+	tenantVersions.queueRow(&p, s)
+	queueCache(&p, d.tenant, version)
+	p.Exec("delete from public.tenant_dirty where tenant_id = $1", d.tenant.ID)
+	p.Exec("commit")
+	if err := p.Run(ctx, d.conn); err != nil {
+		return errors.Join(err, db.Rollback(ctx, d.conn))
+	}
+	return nil
+}

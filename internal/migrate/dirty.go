@@ -1,0 +1,155 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// DirtyError says that a tenant is in the middle of a file that cannot run in a
+// transaction.
+type DirtyError struct {
+	Slug       string
+	Version    int64
+	File       string
+	Checksum   string
+	Down       bool // the file was being taken back
+	Done       int  // statements known to be done
+	Statements int  // of the file
+	Running    bool // the next one was sent, and its end is not known
+	SQLState   string
+	Message    string // of the failure, if it is known
+	Since      time.Time
+}
+
+// Error says how far the file has come and what to do.
+func (e *DirtyError) Error() string {
+	state := fmt.Sprintf("statement %d of %d failed", e.Done+1, e.Statements)
+	switch {
+	case e.Running:
+		state = fmt.Sprintf("statement %d of %d was cut off, and nobody can tell whether it is done", e.Done+1, e.Statements)
+	case e.Done == e.Statements:
+		state = "all statements are done, the version is not written"
+	}
+	return fmt.Sprintf("dirty: in the middle of %s (%s); look at the schema, then: crmctl migrate repair %s --mark done|not-done|applied|reverted",
+		e.File, state, e.Slug)
+}
+
+// HalfDoneError says that a statement failed after others of its file were done.
+type HalfDoneError struct {
+	Slug       string
+	File       string
+	Done       int
+	Statements int
+	Err        error
+}
+
+// Unwrap returns the cause.
+func (e *HalfDoneError) Unwrap() error { return e.Err }
+
+// Error says what went wrong and how to go on.
+func (e *HalfDoneError) Error() string {
+	return fmt.Sprintf("%v; the tenant is dirty, with %d of %d statements of %s done: mend the cause and migrate again, it goes on with this statement "+
+		"(or: crmctl migrate repair %s)", e.Err, e.Done, e.Statements, e.File, e.Slug)
+}
+
+// ErrNotDirty says that there is nothing to repair.
+var ErrNotDirty = errors.New("the tenant is not dirty")
+
+const dirtyColumns = `select t.slug, d.version, d.file, d.checksum, d.down, d.done, d.statements, d.running,
+	coalesce(d.sqlstate, ''), coalesce(d.message, ''), d.since
+	from public.tenant_dirty d join public.tenants t on t.id = d.tenant_id`
+
+// Dirty returns the tenants in the middle of a file, by slug.
+func Dirty(ctx context.Context, q db.Querier) ([]*DirtyError, error) {
+	rows, err := db.Select(ctx, q, pgx.RowToAddrOfStructByPos[DirtyError], dirtyColumns+` order by t.slug`)
+	if err != nil {
+		return nil, fmt.Errorf("read which tenants are dirty: %w", err)
+	}
+	return rows, nil
+}
+
+// readDirty returns nil for a tenant that is not dirty.
+func readDirty(ctx context.Context, q db.Querier, t Tenant) (*DirtyError, error) {
+	var found []*DirtyError
+	var p db.Pipeline
+	p.Query(func(rows pgx.Rows) (err error) {
+		found, err = pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[DirtyError])
+		return err
+	}, dirtyColumns+` where d.tenant_id = $1`, t.ID)
+	if err := p.Run(ctx, q); err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+func dirtyError(ctx context.Context, conn *pgx.Conn, t Tenant) error {
+	found, err := readDirty(ctx, conn, t)
+	switch {
+	case err != nil:
+		return err
+	case found == nil:
+		return db.ErrBusy // mended this very moment: another try will see
+	}
+	return found
+}
+
+// Mark is what an operator has found out about a dirty tenant.
+type Mark string
+
+// The marks of Repair.
+const (
+	MarkDone     Mark = "done"     // the statement in question is done: go on behind it
+	MarkNotDone  Mark = "not-done" // it is not: run it again
+	MarkApplied  Mark = "applied"  // the whole file is in place
+	MarkReverted Mark = "reverted" // nothing of the file is in place
+)
+
+// Marks returns every mark.
+func Marks() []Mark { return []Mark{MarkDone, MarkNotDone, MarkApplied, MarkReverted} }
+
+// Repair records what an operator has found, so that the next run can go on. It
+// changes nothing of the tenant but, for MarkApplied and MarkReverted, its version
+// rows. The error is ErrNotDirty or db.ErrBusy where that is so.
+func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, o ApplyOptions) (*DirtyError, error) {
+	var before *DirtyError
+	err := db.InTx(ctx, conn, o.locals(t), func(ctx context.Context, q db.Querier) error {
+		var err error
+		if before, err = readDirty(ctx, q, t); err != nil {
+			return err
+		}
+		if before == nil {
+			return fmt.Errorf("tenant %q: %w", t.Slug, ErrNotDirty)
+		}
+		var pipe db.Pipeline
+		switch mark {
+		case MarkDone, MarkNotDone:
+			done := before.Done
+			if mark == MarkDone {
+				done = min(done+1, before.Statements)
+			}
+			// Who repairs has seen the file as it is now.
+			checksum := before.Checksum
+			if m := p.migration(before.Version); m != nil {
+				checksum = m.Checksum
+			}
+			pipe.Exec(`update public.tenant_dirty set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID, done, checksum)
+		case MarkApplied, MarkReverted:
+			inPlace := mark == MarkApplied
+			pipe.Exec(`delete from public.tenant_dirty where tenant_id = $1`, t.ID)
+			pipe.Exec(`delete from `+string(tenantVersions)+` where version_id = $1`, before.Version)
+			if inPlace {
+				pipe.Exec(`insert into `+string(tenantVersions)+` (version_id, is_applied) values ($1, true)`, before.Version)
+			}
+			pipe.Exec(`update public.tenants set schema_version = coalesce((select max(version_id) from `+string(tenantVersions)+` where is_applied), 0),
+				updated_at = pg_catalog.now() where id = $1`, t.ID)
+		}
+		return pipe.Run(ctx, q)
+	})
+	return before, err
+}

@@ -1,0 +1,175 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+)
+
+// phases takes tenants along their routes: in turns, first what runs in
+// transactions for all of them, then what cannot, until none has anything left.
+// So a slow index build in one tenant never keeps a quick change from another.
+func (r *run) phases(ctx context.Context, name string, todo []int, stopAfter int) error {
+	failed := 0
+	for direct := false; len(todo) > 0; direct = !direct {
+		var now, later []int
+		for _, i := range todo {
+			// A tenant without a known next step is asked, in a transaction.
+			next := r.tenants[i].next
+			if (next != nil && !next.Transactional) == direct {
+				now = append(now, i)
+			} else {
+				later = append(later, i)
+			}
+		}
+		if len(now) == 0 {
+			todo = later
+			continue
+		}
+		o := r.opt.Fleet
+		if stopAfter > 0 {
+			o.StopAfter = stopAfter - failed
+		}
+		connect := r.connect
+		phase := PhaseStarted{Name: name, Tenants: len(now)}
+		if direct {
+			phase.Name = "no transaction"
+			connect = r.opt.Direct
+			o.Concurrency = max(1, r.opt.DirectConcurrency)
+			o.RecycleAfter = 1 // what such a file leaves in its session dies with it
+		}
+		phase.Concurrency = min(max(1, o.Concurrency), len(now))
+		r.observe(phase)
+		left, err := r.phase(ctx, now, connect, o, direct)
+		for _, i := range now {
+			if r.report.Outcomes[i].State == Failed {
+				failed++
+			}
+		}
+		if err != nil {
+			return err
+		}
+		todo = append(later, left...)
+	}
+	return nil
+}
+
+// phase runs one turn and returns the tenants that have more to do.
+func (r *run) phase(ctx context.Context, now []int, connect Connect, o fleet.Options, direct bool) (left []int, _ error) {
+	o.Observer = &observer{run: r, index: now}
+	results, err := fleet.Run(ctx, connect, len(now), o, func(ctx context.Context, conn *pgx.Conn, k int) error {
+		return r.work(ctx, conn, now[k], direct)
+	})
+	for k, res := range results {
+		i := now[k]
+		if res.State == fleet.NotStarted && !r.tenants[i].finished {
+			r.take(i, res)
+		}
+		if res.State == fleet.Done && r.tenants[i].next != nil {
+			left = append(left, i)
+		}
+	}
+	return left, err
+}
+
+// work is one attempt at one tenant.
+func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) error {
+	out := &r.report.Outcomes[i]
+	r.watcher.begin(out.Tenant)
+	defer func() {
+		if seen := r.watcher.end(out.Tenant); len(seen) > 0 {
+			out.Blockers = seen
+		}
+	}()
+	var (
+		change Change
+		err    error
+	)
+	if direct {
+		change, err = r.plan.ApplyDirect(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
+	} else {
+		change, err = r.plan.Apply(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
+	}
+	switch {
+	case errors.Is(err, ErrGone):
+		out.State = Skipped
+		r.tenants[i].next = nil
+		return nil
+	case err != nil:
+		return err
+	}
+	first := out.State == NotStarted
+	if first {
+		out.From, out.State = change.From, Current
+	}
+	if len(change.Applied) > 0 {
+		out.State = Migrated
+	}
+	out.To, out.Tenant.Version = change.To, change.To
+	r.tenants[i].next = change.Next
+	return nil
+}
+
+// take copies how the work ended. A tenant that was tried in vain until the run
+// was drained has an error and is not started; one that is half way along its
+// route is not started either, at the version it has reached.
+func (r *run) take(i int, res fleet.Result) {
+	out := &r.report.Outcomes[i]
+	out.Attempts += res.Attempts
+	out.Duration += res.Duration
+	switch res.State {
+	case fleet.Failed:
+		out.State, out.Err = Failed, res.Err
+	case fleet.NotStarted:
+		out.State, out.Err = NotStarted, res.Err
+	case fleet.Done: // the work has said how
+		out.Err = nil
+	}
+}
+
+// lossCount counts attempts that ended with a lost connection.
+type lossCount struct{ n atomic.Int64 }
+
+func (l *lossCount) note(err error) {
+	if db.ConnectionLost(err) {
+		l.n.Add(1)
+	}
+}
+
+func (l *lossCount) any() bool { return l.n.Load() > 0 }
+
+// observer turns what the fleet says of an index of its own into what a run says
+// of a tenant.
+type observer struct {
+	run   *run
+	index []int
+}
+
+func (o *observer) Started(k int) {
+	i := o.index[k]
+	if !o.run.tenants[i].started {
+		o.run.tenants[i].started = true
+		o.run.observe(TenantStarted{o.run.report.Outcomes[i].Tenant})
+	}
+}
+
+func (o *observer) Retrying(k, attempt int, err error, wait time.Duration) {
+	out := &o.run.report.Outcomes[o.index[k]]
+	o.run.lost.note(err)
+	o.run.observe(TenantRetrying{Tenant: out.Tenant, Attempt: attempt, Err: err, Wait: wait, Blockers: out.Blockers})
+}
+
+func (o *observer) Finished(k int, res fleet.Result) {
+	i := o.index[k]
+	o.run.lost.note(res.Err)
+	o.run.take(i, res)
+	if res.State != fleet.Done || o.run.tenants[i].next == nil {
+		o.run.finish(i)
+	}
+}

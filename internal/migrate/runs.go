@@ -1,0 +1,130 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// ErrNoRun says that the ledger has no run of that number.
+var ErrNoRun = errors.New("no such run")
+
+// RunRecord is a run in the ledger.
+type RunRecord struct {
+	ID         int64
+	Kind       Kind
+	State      string // running, finished, stopped, killed
+	Reason     string // why it stopped
+	Actor      string // "alice@desk"
+	Target     int64
+	Tenants    int
+	Succeeded  int
+	Failed     int
+	NotStarted int
+	StartedAt  time.Time
+	FinishedAt *time.Time
+	Selection  map[string]any // as given in RunOptions
+}
+
+// RunTenant is what became of one tenant of a run.
+type RunTenant struct {
+	ID       string // uuid
+	Slug     string
+	State    State
+	From, To int64
+	Attempts int
+	Duration time.Duration
+	SQLState string
+	Place    string // file and line of the statement
+	Message  string
+}
+
+// Runs closes the runs that were killed and returns the newest, at most limit.
+func Runs(ctx context.Context, conn *pgx.Conn, limit int) ([]RunRecord, error) {
+	return readRuns(ctx, conn, `order by r.id desc limit $1`, limit)
+}
+
+// GetRun returns a run and what became of its tenants, by slug. The error wraps
+// ErrNoRun.
+func GetRun(ctx context.Context, conn *pgx.Conn, id int64) (RunRecord, []RunTenant, error) {
+	runs, err := readRuns(ctx, conn, `where r.id = $1`, id)
+	switch {
+	case err != nil:
+		return RunRecord{}, nil, err
+	case len(runs) == 0:
+		return RunRecord{}, nil, fmt.Errorf("%w: %d", ErrNoRun, id)
+	}
+	tenants, err := db.Select(ctx, conn, func(row pgx.CollectableRow) (t RunTenant, err error) {
+		var ms int64
+		err = row.Scan(&t.ID, &t.Slug, &t.State, &t.From, &t.To, &t.Attempts, &ms, &t.SQLState, &t.Place, &t.Message)
+		t.Duration = time.Duration(ms) * time.Millisecond
+		return t, err
+	}, `select tenant_id::text, slug, state, from_version, to_version, attempts, duration_ms,
+			coalesce(sqlstate, ''), coalesce(place, ''), coalesce(message, '')
+		from public.migration_run_tenants where run_id = $1 order by slug collate "C"`, id)
+	if err != nil {
+		return RunRecord{}, nil, fmt.Errorf("read run %d: %w", id, err)
+	}
+	return runs[0], tenants, nil
+}
+
+func readRuns(ctx context.Context, conn *pgx.Conn, rest string, args ...any) ([]RunRecord, error) {
+	// On a replica a killed run is shown as it stands.
+	if _, err := db.Select(ctx, conn, pgx.RowTo[int64], `with closed as (`+closeDead+` returning 1) select count(*) from closed`); err != nil && !db.ServerWide(err) {
+		return nil, fmt.Errorf("close killed runs: %w", err)
+	}
+	runs, err := db.Select(ctx, conn, func(row pgx.CollectableRow) (r RunRecord, err error) {
+		var detail string
+		err = row.Scan(&r.ID, &r.Kind, &r.State, &r.Reason, &r.Actor, &r.Target, &r.Tenants, &r.Succeeded, &r.Failed, &r.NotStarted,
+			&r.StartedAt, &r.FinishedAt, &detail)
+		if err != nil {
+			return r, err
+		}
+		var d struct {
+			Selection map[string]any `json:"selection"`
+		}
+		err = json.Unmarshal([]byte(detail), &d)
+		r.Selection = d.Selection
+		return r, err
+	}, `select r.id, r.kind, r.state, coalesce(r.reason, ''), r.actor, r.target_version, r.tenants, r.succeeded, r.failed, r.not_started,
+			r.started_at, r.finished_at, r.detail::text from public.migration_runs r `+rest, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read the runs: %w", err)
+	}
+	return runs, nil
+}
+
+// Unfinished sorts the tenants of a run, by id, into those that are done and those
+// to be done again. A run that was killed has others of which it did not come to
+// tell.
+func Unfinished(tenants []RunTenant) (done, open map[string]bool) {
+	done, open = map[string]bool{}, map[string]bool{}
+	for _, t := range tenants {
+		switch t.State {
+		case Migrated, Current, Skipped:
+			done[t.ID] = true
+		case Failed, NotStarted:
+			open[t.ID] = true
+		}
+	}
+	return done, open
+}
+
+// PastRate returns how many tenants a second the latest finished runs have
+// migrated, 0 when there is nothing to go by.
+func PastRate(ctx context.Context, q db.Querier) (float64, error) {
+	rate, err := db.Select(ctx, q, pgx.RowTo[float64], `
+		select coalesce(sum(succeeded) / nullif(sum(extract(epoch from finished_at - started_at)), 0), 0)::float8
+		from (select * from public.migration_runs
+			where kind = 'migrate' and state = 'finished' and succeeded > 0 order by id desc limit 5) r`)
+	if err != nil {
+		return 0, fmt.Errorf("read the runs: %w", err)
+	}
+	return rate[0], nil
+}
