@@ -223,7 +223,7 @@ func (s *Survey) weighKnex(a *Adoption, h history, applied []int64) ([]int64, er
 	case h.knex.locked:
 		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)", s.opt.Knex.lockTable())
 	}
-	versions, err := s.Knex.versions(h.knex.names)
+	versions, err := s.Knex.versions(h.knex.names())
 	if err != nil {
 		return nil, err
 	}

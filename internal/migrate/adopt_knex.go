@@ -217,7 +217,7 @@ func (k *Knex) lockTable() string { return k.table() + "_lock" }
 func (k *Knex) mapping(p *Plan, states []history) (KnexMap, error) {
 	m := make(KnexMap)
 	for i := range states {
-		for _, n := range states[i].knex.names {
+		for _, n := range states[i].knex.names() {
 			version, words, ok := numbered(knexName(n))
 			if !ok {
 				continue
@@ -250,7 +250,7 @@ func (k *Knex) byOrder(p *Plan, states []history) (KnexMap, error) {
 	count := make(map[string]int)
 	longest := 0
 	for i := range states {
-		names := states[i].knex.names
+		names := states[i].knex.names()
 		longest = max(longest, len(names))
 		if len(names) != len(to.Migrations) {
 			continue
@@ -272,44 +272,61 @@ func (k *Knex) byOrder(p *Plan, states []history) (KnexMap, error) {
 	return m, nil
 }
 
-// knexHistory are the rows of knex_migrations, oldest first.
+// knexHistory is what knex_migrations says.
 type knexHistory struct {
 	exists  bool
 	hasLock bool // knex_migrations_lock is there
 	locked  bool
-	names   []string
+	rows    []knexRow
+}
+
+type knexRow struct {
+	id   int64
+	name string
+}
+
+// names returns what was done, in the order in which it was.
+func (h knexHistory) names() []string {
+	slices.SortStableFunc(h.rows, func(a, b knexRow) int { return cmp.Compare(a.id, b.id) })
+	names := make([]string, len(h.rows))
+	for i, r := range h.rows {
+		names[i] = r.name
+	}
+	return names
 }
 
 // queue adds the reading of knex's tables where there are some.
 func (k *Knex) queue(p *db.Pipeline, claims []Adoption, chunk []int, states []history) {
-	var parts []string
+	var done, locks []string
 	for _, i := range chunk {
-		if !states[i].knex.exists {
-			continue
+		states[i].knex.rows, states[i].knex.locked = nil, false
+		schema := claims[i].schema.Quoted()
+		if states[i].knex.exists {
+			done = append(done, fmt.Sprintf(`select %d, id::pg_catalog.int8, coalesce(name::pg_catalog.text, '') from %s.%s`, i, schema, quotedTable(k.table())))
 		}
-		schema, locked := claims[i].schema.Quoted(), "false"
 		if states[i].knex.hasLock {
-			locked = "exists (select from " + schema + "." + quotedTable(k.lockTable()) + " where is_locked operator(pg_catalog.<>) 0)"
+			locks = append(locks, fmt.Sprintf(`select %d from %s.%s where is_locked operator(pg_catalog.<>) 0`, i, schema, quotedTable(k.lockTable())))
 		}
-		parts = append(parts, fmt.Sprintf(`(select %d, coalesce(pg_catalog.array_agg(name::pg_catalog.text order by id), '{}'), %s from %s.%s)`,
-			i, locked, schema, quotedTable(k.table())))
 	}
-	if len(parts) == 0 {
-		return
-	}
-	p.Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			var (
-				i int
-				h knexHistory
-			)
-			if err := rows.Scan(&i, &h.names, &h.locked); err != nil {
-				return err
-			}
-			states[i].knex.names, states[i].knex.locked = h.names, h.locked
+	queueUnion(p, done, func(rows pgx.Rows) error {
+		var (
+			i int
+			r knexRow
+		)
+		if err := rows.Scan(&i, &r.id, &r.name); err != nil {
+			return err
 		}
-		return rows.Err()
-	}, strings.Join(parts, "\nunion all\n"))
+		states[i].knex.rows = append(states[i].knex.rows, r)
+		return nil
+	})
+	queueUnion(p, locks, func(rows pgx.Rows) error {
+		var i int
+		if err := rows.Scan(&i); err != nil {
+			return err
+		}
+		states[i].knex.locked = true
+		return nil
+	})
 }
 
 // hold keeps knex from beginning a run, which it does by an update of this row,

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -75,25 +76,31 @@ type history struct {
 	err    error // it cannot be read
 }
 
-// gooseHistory are the rows of goose_db_version, oldest first.
+// gooseHistory is what goose_db_version says.
 type gooseHistory struct {
-	exists   bool
-	versions []int64
-	up       []bool // is_applied
+	exists bool
+	rows   []gooseRow
 }
 
-// applied returns the applied versions, 0 left out. The versions of a goose
-// that marked what it took back with a row of its own, instead of deleting the
-// row, cannot be told from applied ones by anything that reads rows one by one.
+type gooseRow struct {
+	id, version int64
+	up          bool // is_applied
+}
+
+// applied returns the applied versions in the order in which they were, 0 left
+// out. The versions of a goose that marked what it took back with a row of its
+// own, instead of deleting the row, cannot be told from applied ones by anything
+// that reads rows one by one.
 func (g gooseHistory) applied() ([]int64, error) {
+	slices.SortStableFunc(g.rows, func(a, b gooseRow) int { return cmp.Compare(a.id, b.id) })
 	last, ever := make(map[int64]bool), make(map[int64]bool)
 	var order []int64
-	for i, v := range g.versions {
-		if g.up[i] && !ever[v] && v != 0 {
-			ever[v] = true
-			order = append(order, v)
+	for _, r := range g.rows {
+		if r.up && !ever[r.version] && r.version != 0 {
+			ever[r.version] = true
+			order = append(order, r.version)
 		}
-		last[v] = g.up[i]
+		last[r.version] = r.up
 	}
 	for _, v := range order {
 		if !last[v] {
@@ -250,29 +257,42 @@ func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, states []his
 	}
 }
 
-// queueGoose adds the reading of the goose_db_version of those that have one.
+// queueGoose adds the reading of the goose_db_version of those that have one. The
+// rows come as they are and are sorted here: with an aggregate for each schema the
+// server would plan ten times as long.
 func queueGoose(p *db.Pipeline, claims []Adoption, chunk []int, states []history) {
 	var parts []string
 	for _, i := range chunk {
+		states[i].goose.rows = nil
 		if states[i].goose.exists {
-			parts = append(parts, fmt.Sprintf(`(select %d, coalesce(pg_catalog.array_agg(version_id::pg_catalog.int8 order by id), '{}'),
-				coalesce(pg_catalog.array_agg(is_applied order by id), '{}') from %s.%s)`, i, claims[i].schema.Quoted(), tenantVersions))
+			parts = append(parts, fmt.Sprintf(`select %d, id::pg_catalog.int8, version_id::pg_catalog.int8, is_applied from %s.%s`,
+				i, claims[i].schema.Quoted(), tenantVersions))
 		}
 	}
+	queueUnion(p, parts, func(rows pgx.Rows) error {
+		var (
+			i int
+			r gooseRow
+		)
+		if err := rows.Scan(&i, &r.id, &r.version, &r.up); err != nil {
+			return err
+		}
+		states[i].goose.rows = append(states[i].goose.rows, r)
+		return nil
+	})
+}
+
+// queueUnion adds the union of queries, if there are any, and hands each row to
+// read.
+func queueUnion(p *db.Pipeline, parts []string, read func(pgx.Rows) error) {
 	if len(parts) == 0 {
 		return
 	}
 	p.Query(func(rows pgx.Rows) error {
 		for rows.Next() {
-			var (
-				i        int
-				versions []int64
-				up       []bool
-			)
-			if err := rows.Scan(&i, &versions, &up); err != nil {
+			if err := read(rows); err != nil {
 				return err
 			}
-			states[i].goose.versions, states[i].goose.up = versions, up
 		}
 		return rows.Err()
 	}, strings.Join(parts, "\nunion all\n"))

@@ -300,6 +300,30 @@ func TestAdoptTwiceAtOnce(t *testing.T) {
 	}
 }
 
+// Whoever works on a schema holds its lock.
+func TestAdoptLeavesABusySchemaAlone(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	claims := gooseSchemas(t, f, 2, 1)
+	s := survey(t, f.Connect(t), threeFiles(t), claims, adoptOptions())
+	schema, err := db.RegisteredSchema("t0001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Connect(t).Exec(t.Context(), "select pg_advisory_lock($1)", db.LockKey(schema)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Adopt(t.Context(), f.Dial, fleet.Options{Attempts: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if a := s.Adoptions[0]; a.State != migrate.Refused || !errors.Is(a.Err, db.ErrBusy) {
+		t.Errorf("%+v", a)
+	}
+	if s.Adoptions[1].State != migrate.Adopted {
+		t.Errorf("the other one: %+v", s.Adoptions[1])
+	}
+}
+
 func TestAdoptIsWholeOrAbsent(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
