@@ -1,0 +1,37 @@
+package lint
+
+import "fmt"
+
+// wholeFile looks at what only the file as a whole shows.
+func (c *checker) wholeFile(src *source) {
+	up, down := 0, 0
+	for _, s := range src.statements {
+		if s.down {
+			down++
+		} else {
+			up++
+		}
+		if src.noTransaction && (s.down && down == 2 || !s.down && up == 2) {
+			c.at(s, s.start, ruleOneStatement, "a second statement in a file without a transaction", "")
+		}
+	}
+	switch {
+	case !src.hasUp || up == 0 && len(src.found) > 0: // something else is wrong with it
+	case up == 0:
+		c.at(nil, 0, ruleEmptyFile, "there is no statement in it yet", "")
+	case down == 0 && !(src.hasDown && len(src.statements) == 0):
+		c.at(nil, 0, ruleMissingDown, fmt.Sprintf("nothing takes %s back", src.base()), "")
+	}
+}
+
+// maxName is how many bytes of a name PostgreSQL keeps.
+const maxName = 63
+
+// names looks at the names as they are written: the parser has already cut them.
+func (c *checker) names(s *statement) {
+	for _, t := range s.tokens {
+		if name, ok := t.name(); ok && len(name) > maxName {
+			c.at(s, t.start, ruleNameLength, fmt.Sprintf("%q has %d bytes, and PostgreSQL keeps %d", name, len(name), maxName), "")
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package lint
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Severity says what a finding does to the exit code.
+type Severity string
+
+const (
+	// Error is for what fails, leaves the schema, destroys data or stops the
+	// tenant's work.
+	Error Severity = "error"
+	// Warning is for what deserves a second look.
+	Warning Severity = "warning"
+)
+
+// Citus is the target whose rules are added by Options.Target: schema-based
+// sharding.
+const Citus = "citus"
+
+// File is a migration file to look at.
+type File struct {
+	Path string // as findings name it
+	Text string
+	// Checksum is what the file's Up statements hash to, to compare with
+	// Options.Applied; "" is not compared.
+	Checksum string
+}
+
+// Options say how to look at files.
+type Options struct {
+	// Target adds the rules of a kind of server: "" or Citus.
+	Target string
+	// Since leaves out findings in files up to this version. The files are
+	// read all the same: they say what the later ones work on.
+	Since int64
+	// Applied holds the checksums of the files that were applied somewhere, by
+	// version.
+	Applied map[int64]string
+}
+
+// Finding is one thing to mend.
+type Finding struct {
+	Rule      string   `json:"rule"`
+	Severity  Severity `json:"severity"`
+	File      string   `json:"file"`
+	Line      int      `json:"line"`   // 1-based
+	Column    int      `json:"column"` // 1-based, in characters
+	Statement string   `json:"statement"`
+	Message   string   `json:"message"`
+	Why       string   `json:"why"`
+	Fix       string   `json:"fix"`
+}
+
+// Check looks at files, in the order of their versions, and returns what it
+// found, by file and place. A file that cannot be read as SQL is a finding and
+// no error; an error says that the parser itself could not work, or that ctx
+// has ended.
+func Check(ctx context.Context, files []File, opts Options) ([]Finding, error) {
+	if opts.Target != "" && opts.Target != Citus {
+		return nil, fmt.Errorf("lint: no rules for the target %q", opts.Target)
+	}
+	c := &checker{opts: opts, rules: ruleIndex(), history: newHistory()}
+	sources := make([]*source, len(files))
+	for i, f := range files {
+		sources[i] = newSource(f)
+	}
+	slices.SortStableFunc(sources, func(a, b *source) int {
+		return cmp.Or(cmp.Compare(a.version, b.version), strings.Compare(a.file.Path, b.file.Path))
+	})
+	for _, s := range sources {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := c.file(s); err != nil {
+			return nil, fmt.Errorf("lint %s: %w", s.file.Path, err)
+		}
+	}
+	c.duplicates(sources)
+	for _, s := range sources {
+		c.useAllows(s)
+	}
+	return c.findings, nil
+}
+
+// checker collects the findings of a run.
+type checker struct {
+	opts     Options
+	rules    map[string]Rule
+	history  *history
+	findings []Finding
+
+	// Of the file under way.
+	src     *source
+	created map[string]bool // tables this file made
+}
+
+// found is a finding before the allows of its file were heard.
+type found struct {
+	Finding
+
+	offset    int
+	statement *statement // nil for one about the file
+}
+
+// at reports a finding at an offset of the file.
+func (c *checker) at(s *statement, offset int, rule, message, fix string) {
+	c.report(c.src, s, offset, rule, message, fix)
+}
+
+// on reports a finding at a node of a statement, or at its start where the node
+// does not say where it is.
+func (c *checker) on(s *statement, n node, rule, message, fix string) {
+	offset := s.start
+	if at, ok := n.number("location"); ok && at >= 0 && at <= len(s.sql) {
+		offset += at
+	}
+	c.at(s, offset, rule, message, fix)
+}
+
+func (c *checker) report(src *source, s *statement, offset int, rule, message, fix string) {
+	r := c.rules[rule]
+	if r.Target != "" && r.Target != c.opts.Target {
+		return
+	}
+	if fix == "" {
+		fix = r.Fix
+	}
+	line, column := src.position(offset)
+	f := Finding{
+		Rule: rule, Severity: r.Severity, File: src.file.Path, Line: line, Column: column,
+		Message: message, Why: r.Why, Fix: fix,
+	}
+	if s != nil {
+		f.Statement = s.excerpt()
+	}
+	src.found = append(src.found, found{Finding: f, offset: offset, statement: s})
+}
+
+// useAllows leaves out what the file allows, and reports the allows that are of
+// no use.
+func (c *checker) useAllows(src *source) {
+	kept := src.found[:0]
+	for _, f := range src.found {
+		if !src.allowed(f) {
+			kept = append(kept, f)
+		}
+	}
+	src.found = kept
+	for _, a := range src.allows {
+		rule, known := c.rules[a.rule]
+		switch {
+		case !known:
+			c.report(src, nil, a.offset, ruleAllow, fmt.Sprintf("crmctl:allow names no rule: %q", a.rule), "crmctl migrate lint --rules lists the rules.")
+		case a.reason == "":
+			c.report(src, nil, a.offset, ruleAllow, fmt.Sprintf("crmctl:allow %s gives no reason", a.rule), "")
+		case !a.used && (rule.Target == "" || rule.Target == c.opts.Target) && (a.rule != ruleChangedFile || c.opts.Applied != nil):
+			c.report(src, nil, a.offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s silences nothing", a.rule), "")
+		}
+	}
+	if src.named && src.version <= c.opts.Since {
+		return
+	}
+	slices.SortStableFunc(src.found, func(a, b found) int { return cmp.Compare(a.offset, b.offset) })
+	for _, f := range src.found {
+		c.findings = append(c.findings, f.Finding)
+	}
+}
+
+// file looks at one file.
+func (c *checker) file(src *source) error {
+	c.src, c.created = src, map[string]bool{}
+	if !src.named {
+		c.at(nil, 0, ruleFileName, fmt.Sprintf("%q is no name of a migration", src.base()), "")
+	}
+	if sum, was := c.opts.Applied[src.version]; was && src.file.Checksum != "" && sum != src.file.Checksum {
+		c.at(nil, 0, ruleChangedFile, fmt.Sprintf("version %d was applied with other statements", src.version), "")
+	}
+	if err := c.read(src); err != nil {
+		return err
+	}
+	for _, s := range src.statements {
+		if err := c.parse(s); err != nil {
+			return err
+		}
+	}
+	c.wholeFile(src)
+	for _, s := range src.statements {
+		c.names(s)
+		if s.tree.kind == "" {
+			continue
+		}
+		c.anywhere(s)
+		if !s.down {
+			c.upOnly(s)
+			c.remember(s)
+		}
+	}
+	return nil
+}
+
+// parse reads a statement. Only the parser's own failure is an error.
+func (c *checker) parse(s *statement) error {
+	if s.nesting() > maxNesting {
+		c.at(s, s.start, ruleUnchecked, "the statement is nested too deeply to be checked", "")
+		return nil
+	}
+	tree, err := parseStatement(s)
+	var bad *syntaxError
+	switch {
+	case err == nil:
+		s.tree = tree
+	case asSyntax(err, &bad):
+		c.at(s, s.start+bad.offset, ruleSyntax, bad.message, "")
+	default:
+		return err
+	}
+	return nil
+}
+
+// duplicates reports versions that several files have.
+func (c *checker) duplicates(sources []*source) {
+	first := map[int64]*source{}
+	for _, s := range sources {
+		if !s.named {
+			continue
+		}
+		if other, dup := first[s.version]; dup {
+			c.report(s, nil, 0, ruleDuplicateVersion, fmt.Sprintf("version %d is %s's too", s.version, other.base()), "")
+			continue
+		}
+		first[s.version] = s
+	}
+}

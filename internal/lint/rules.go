@@ -1,0 +1,148 @@
+package lint
+
+// Rule is one thing that Check looks for.
+type Rule struct {
+	Name     string   `json:"rule"`
+	Severity Severity `json:"severity"`
+	Target   string   `json:"target,omitempty"` // "": everywhere; otherwise only with this Options.Target
+	Summary  string   `json:"summary"`          // what is found
+	Why      string   `json:"why"`
+	Fix      string   `json:"fix"`
+}
+
+const (
+	ruleSyntax           = "syntax"
+	ruleGoose            = "goose"
+	ruleFileName         = "file-name"
+	ruleDuplicateVersion = "duplicate-version"
+	ruleChangedFile      = "changed-file"
+	ruleEmptyFile        = "empty-file"
+	ruleMissingDown      = "missing-down"
+	ruleUnchecked        = "unchecked"
+	ruleAllow            = "allow"
+	ruleUnusedAllow      = "unused-allow"
+
+	ruleSchemaName   = "schema-name"
+	ruleSharedObject = "shared-object"
+	ruleExtension    = "extension"
+	ruleSearchPath   = "search-path"
+	ruleSession      = "session-setting"
+	rulePgDump       = "pg-dump"
+	ruleOwner        = "owner"
+	ruleTransaction  = "transaction"
+	ruleNameLength   = "name-length"
+	ruleDerivedName  = "derived-name-length"
+	ruleUnnamed      = "unnamed-constraint"
+
+	ruleNeedsNoTx      = "needs-no-transaction"
+	ruleOneStatement   = "one-statement"
+	ruleIndexBlocks    = "index-blocks"
+	ruleIndexIfMissing = "index-if-not-exists"
+	ruleNotNull        = "not-null"
+	ruleTypeChange     = "type-change"
+	ruleVolatile       = "volatile-default"
+	ruleNotValid       = "constraint-not-valid"
+	ruleValidate       = "validate-same-file"
+	ruleLockTable      = "lock-table"
+	ruleUpdateAll      = "update-all"
+
+	ruleDropTable  = "drop-table"
+	ruleDropColumn = "drop-column"
+	ruleDropSchema = "drop-schema"
+	ruleTruncate   = "truncate"
+	ruleDeleteAll  = "delete-all"
+	ruleCascade    = "drop-cascade"
+	ruleRename     = "rename"
+
+	ruleCitusTrigger  = "citus-trigger"
+	ruleCitusIdentity = "citus-identity"
+	ruleCitusCheck    = "citus-unnamed-check"
+	ruleCitusDropAdd  = "citus-drop-add"
+	ruleCitusSchema   = "citus-schema-elements"
+	ruleCitusMerge    = "citus-merge"
+	ruleCitusForeign  = "citus-foreign-key"
+)
+
+// Rules returns every rule, in the order in which they are documented.
+func Rules() []Rule {
+	return append(append(append(fileRules(), schemaRules()...), lockRules()...), append(lossRules(), citusRules()...)...)
+}
+
+func ruleIndex() map[string]Rule {
+	index := map[string]Rule{}
+	for _, r := range Rules() {
+		index[r.Name] = r
+	}
+	return index
+}
+
+func fileRules() []Rule {
+	return []Rule{
+		{ruleSyntax, Error, "", "what PostgreSQL cannot read", "The file would fail on every tenant.", "Mend the statement."},
+		{ruleGoose, Error, "", "annotations goose cannot follow, statements it cuts in two", "goose refuses the file, or runs half a statement.", "Begin with -- +goose Up, end every statement with a semicolon at the end of a line, and put bodies of functions between -- +goose StatementBegin and -- +goose StatementEnd."},
+		{ruleFileName, Error, "", "a name that is not VERSION_name.sql", "goose ignores the file or refuses all of them.", "Name it like 00005_add_company.sql; crmctl migrate new NAME does."},
+		{ruleDuplicateVersion, Error, "", "two files with one version", "Only one of them could ever be applied.", "Give the later one the next version."},
+		{ruleChangedFile, Error, "", "a file that is not what was applied (with --applied)", "Tenants that have it keep the old shape, new ones get the other.", "Put the file back as it was, and write a new one for what is to be different."},
+		{ruleEmptyFile, Warning, "", "no statement in Up", "The version would be recorded and nothing done.", "Write the statements below -- +goose Up."},
+		{ruleMissingDown, Warning, "", "statements in Up, none in Down", "crmctl migrate rollback stops at this version.", "Write below -- +goose Down what takes Up back, or allow it and say why it cannot be."},
+		{ruleUnchecked, Warning, "", "a statement nested too deeply to be read", "None of the other rules were applied to it.", "Write it flatter, or read it with care yourself."},
+		{ruleAllow, Error, "", "crmctl:allow of an unknown rule or without a reason", "The next reader cannot tell whether the danger was seen.", "Write -- crmctl:allow RULE and why it is harmless here."},
+		{ruleUnusedAllow, Warning, "", "crmctl:allow that silences nothing", "It would hide the next mistake.", "Take the comment out."},
+	}
+}
+
+func schemaRules() []Rule {
+	return []Rule{
+		{ruleSchemaName, Error, "", "a table or other object named with its schema", "The same file runs in every tenant's schema; a fixed one is shared by all tenants.", "Leave the schema out: the search_path is the tenant's."},
+		{ruleSharedObject, Warning, "", "a type, function or operator class of another schema", "The tenant's schema cannot be restored where it is missing.", "Right for what an extension made: allow it and name the extension. Otherwise leave the schema out."},
+		{ruleExtension, Error, "", "CREATE EXTENSION", "An extension is of the whole database: it lands in the first tenant's schema and goes with it.", "Create it once, in public, outside the tenants' migrations."},
+		{ruleSearchPath, Error, "", "SET search_path, set_config('search_path', …), SET SCHEMA", "Everything after it lands in another schema.", "Take it out: crmctl sets the search_path for each tenant."},
+		{ruleSession, Error, "", "SET, RESET, DISCARD, SET ROLE", "It changes the session for the tenants after this one.", "Use SET LOCAL, or leave it out."},
+		{rulePgDump, Error, "", "commands of psql, the preamble of pg_dump, COPY FROM stdin", "They are no statements of a migration; the settings outlive the tenant.", "Keep the CREATE and ALTER statements of the dump alone, and write rows as INSERT."},
+		{ruleOwner, Error, "", "OWNER TO, REASSIGN OWNED", "The tenant's objects belong to the role that migrates; another owner shuts it out.", "Take it out; grant rights instead."},
+		{ruleTransaction, Error, "", "BEGIN, COMMIT, ROLLBACK", "A tenant's migrations are one transaction already.", "Take it out; -- +goose NO TRANSACTION is for what cannot run in one."},
+		{ruleNameLength, Error, "", "a name over 63 bytes", "PostgreSQL cuts it with a notice, and two long names become one.", "Choose a shorter name."},
+		{ruleDerivedName, Warning, "", "an index or constraint whose made-up name is over 63 bytes", "PostgreSQL shortens parts of it, so the name is not what one expects.", "Name it yourself."},
+		{ruleUnnamed, Warning, "", "CHECK, UNIQUE, EXCLUDE or FOREIGN KEY without a name", "Its name depends on what was there before, so it may differ between tenants.", "Write CONSTRAINT name before it."},
+	}
+}
+
+func lockRules() []Rule {
+	return []Rule{
+		{ruleNeedsNoTx, Error, "", "CONCURRENTLY, VACUUM and the like in a transaction", "PostgreSQL refuses it there.", "Put it alone into a file with -- +goose NO TRANSACTION."},
+		{ruleOneStatement, Error, "", "several statements in a NO TRANSACTION file", "When the second fails, the first is done and the version is not recorded.", "One statement a file."},
+		{ruleIndexBlocks, Error, "", "an index or a unique constraint built on a table that is there, not CONCURRENTLY", "Writes to the table wait until the index is built.", "CREATE INDEX CONCURRENTLY in a file with -- +goose NO TRANSACTION; for a constraint, ADD CONSTRAINT … USING INDEX after it."},
+		{ruleIndexIfMissing, Warning, "", "CREATE INDEX CONCURRENTLY IF NOT EXISTS", "An interrupted build leaves an invalid index, which IF NOT EXISTS takes for a good one.", "Leave IF NOT EXISTS out: crmctl drops the invalid index before it tries again."},
+		{ruleNotNull, Error, "", "NOT NULL on a column that is there, without a validated check before", "The whole table is read under a lock that stops even readers.", "ADD CONSTRAINT name CHECK (column IS NOT NULL) NOT VALID; VALIDATE CONSTRAINT in a later NO TRANSACTION file; SET NOT NULL after that."},
+		{ruleTypeChange, Error, "", "a column's type changed so that the table is rewritten", "The table and its indexes are written anew under a lock that stops even readers.", "Add a column of the new type, fill it in batches, switch over."},
+		{ruleVolatile, Error, "", "ADD COLUMN with a volatile default, serial, identity or stored expression", "The table is rewritten under a lock that stops even readers.", "Add the column without, SET DEFAULT in a statement of its own, fill the old rows in batches."},
+		{ruleNotValid, Error, "", "a foreign key or check added to a table that is there, without NOT VALID", "The whole table is read while writes wait.", "Add it NOT VALID, and VALIDATE CONSTRAINT in a later NO TRANSACTION file."},
+		{ruleValidate, Error, "", "VALIDATE CONSTRAINT in the file that added it", "Both are one transaction: the lock of the first is held while the table is read.", "Put it alone into a later file with -- +goose NO TRANSACTION, which runs after the commit."},
+		{ruleLockTable, Warning, "", "LOCK TABLE", "It is held until the whole migration of the tenant ends.", "Leave it out, or allow it and say what would go wrong without."},
+		{ruleUpdateAll, Error, "", "UPDATE without WHERE in a file that alters tables", "The locks of the alterations are held while every row is written.", "Put it into a file of its own, or fill in batches outside the migration."},
+	}
+}
+
+func lossRules() []Rule {
+	return []Rule{
+		{ruleDropTable, Error, "", "DROP TABLE of a table with data", "The rows are gone in every tenant.", "Stop using it first; then allow this and say since when nothing reads it."},
+		{ruleDropColumn, Error, "", "DROP COLUMN", "The values are gone in every tenant, and code that still names the column fails.", "Stop using it first; then allow this and say since when nothing reads it."},
+		{ruleDropSchema, Error, "", "DROP SCHEMA", "Only crmctl tenant purge destroys a schema.", "Take it out."},
+		{ruleTruncate, Error, "", "TRUNCATE", "Every row is gone, and the table is locked against readers.", "Delete what has to go, with a WHERE."},
+		{ruleDeleteAll, Error, "", "DELETE without WHERE", "Every row is gone in every tenant.", "Say which rows."},
+		{ruleCascade, Warning, "", "DROP … CASCADE", "It drops what this file does not name.", "Drop each thing by its name."},
+		{ruleRename, Error, "", "a table or column renamed", "The code that runs during the migration still uses the old name.", "Add the new one, copy, switch the code, drop the old one later."},
+	}
+}
+
+func citusRules() []Rule {
+	return []Rule{
+		{ruleCitusTrigger, Error, Citus, "CREATE TRIGGER", "Citus has no triggers on distributed tables.", "Let the code that writes do it."},
+		{ruleCitusIdentity, Error, Citus, "ADD COLUMN serial or identity", "Citus refuses it on a distributed table.", "Use a uuid, or create the table with the column."},
+		{ruleCitusCheck, Error, Citus, "ADD COLUMN with a CHECK without a name", "Citus refuses it: the name would differ between nodes.", "Add the column, then ADD CONSTRAINT name in a statement of its own."},
+		{ruleCitusDropAdd, Error, Citus, "DROP and ADD CONSTRAINT in one ALTER TABLE", "Citus refuses several commands of which one adds a constraint.", "Two statements."},
+		{ruleCitusSchema, Error, Citus, "CREATE SCHEMA with objects in it", "Citus refuses it.", "Create the objects in statements of their own."},
+		{ruleCitusMerge, Error, Citus, "MERGE that inserts into a table with a volatile default", "Citus refuses functions that are not immutable there.", "INSERT … ON CONFLICT."},
+		{ruleCitusForeign, Error, Citus, "a foreign key to a table of another schema", "A distributed table cannot refer to a local one.", "Keep foreign keys within the tenant's schema."},
+	}
+}

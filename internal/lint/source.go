@@ -1,0 +1,234 @@
+package lint
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// source is a migration file, cut into statements.
+type source struct {
+	file    File
+	version int64
+	named   bool // the name is that of a migration
+	lines   []int
+
+	hasUp, hasDown bool
+	noTransaction  bool
+	statements     []*statement
+	allows         []*allow
+	found          []found
+}
+
+// statement is one SQL command of a file.
+type statement struct {
+	sql        string
+	start, end int // bytes from the start of the file
+	down       bool
+	block      bool // between StatementBegin and StatementEnd
+	tokens     []token
+	tree       node // the zero node when it could not be read
+	newer      bool // olderSyntax had to help
+}
+
+// allow is a comment that silences a rule.
+type allow struct {
+	rule, reason string
+	offset       int
+	file         bool       // silences it in the whole file
+	statement    *statement // otherwise in this one
+	used         bool
+}
+
+func newSource(f File) *source {
+	s := &source{file: f, lines: []int{0}}
+	for i := range f.Text {
+		if f.Text[i] == '\n' && i+1 < len(f.Text) {
+			s.lines = append(s.lines, i+1)
+		}
+	}
+	s.version, s.named = Version(f.Path)
+	return s
+}
+
+var fileName = regexp.MustCompile(`^([0-9]+)_[^/]+\.sql$`)
+
+// Version returns the version that a file's name begins with: 5 of
+// "00005_add_company.sql". It is false for a name that no migration has.
+func Version(file string) (int64, bool) {
+	m := fileName.FindStringSubmatch(path.Base(strings.ReplaceAll(file, `\`, "/")))
+	if m == nil {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(m[1], 10, 64)
+	return v, err == nil && v > 0
+}
+
+func (src *source) base() string { return path.Base(strings.ReplaceAll(src.file.Path, `\`, "/")) }
+
+// position turns an offset in bytes into a line and a column, both 1-based.
+func (src *source) position(offset int) (line, column int) {
+	offset = max(0, min(offset, len(src.file.Text)))
+	line = sort.SearchInts(src.lines, offset+1)
+	return line, utf8.RuneCountInString(src.file.Text[src.lines[line-1]:offset]) + 1
+}
+
+// line returns the text of a 1-based line.
+func (src *source) line(n int) string {
+	text := src.file.Text[src.lines[n-1]:]
+	text, _, _ = strings.Cut(text, "\n")
+	return strings.TrimSuffix(text, "\r")
+}
+
+// allowed tells whether a finding is silenced, and notes who did it.
+func (src *source) allowed(f found) bool {
+	silenced := false
+	for _, a := range src.allows {
+		if a.rule == f.Rule && a.reason != "" && (a.file || a.statement != nil && a.statement == f.statement) {
+			a.used, silenced = true, true
+		}
+	}
+	return silenced
+}
+
+// excerpt returns the start of the statement on one line.
+func (s *statement) excerpt() string {
+	const limit = 120
+	text := strings.Join(strings.Fields(s.sql), " ")
+	if utf8.RuneCountInString(text) > limit {
+		text = string([]rune(text)[:limit-1]) + "…"
+	}
+	return text
+}
+
+// begins tells whether the statement's first word is word.
+func (s *statement) begins(word string) bool { return len(s.tokens) > 0 && s.tokens[0].is(word) }
+
+// nesting returns a bound of how deep the parse tree may be: what stands
+// between two commas or brackets may nest once for each operator, and brackets
+// add up.
+func (s *statement) nesting() int {
+	depth, deepest := []int{0}, 0
+	sum := 0
+	for _, t := range s.tokens {
+		top := len(depth) - 1
+		switch {
+		case t.text == "(" || t.text == "[":
+			depth = append(depth, 1)
+			sum++
+		case t.text == ")" || t.text == "]":
+			if top > 0 {
+				sum -= depth[top]
+				depth = depth[:top]
+			}
+		case t.text == ",":
+			sum -= depth[top]
+			depth[top] = min(1, top)
+			sum += depth[top]
+		case nests(t):
+			depth[top]++
+			sum++
+		}
+		deepest = max(deepest, sum)
+	}
+	return deepest
+}
+
+// nests tells whether a token may put one node into another: operators, and the
+// words that work like one.
+func nests(t token) bool {
+	switch strings.ToLower(t.text) {
+	case "union", "intersect", "except", "join", "not", "case", "select", "collate", "is", "like", "ilike",
+		"similar", "in", "between", "at", "and", "or", "explain", "schema", "isnull", "notnull", "when", "over", "filter":
+		return true
+	case ".", ";":
+		return false
+	}
+	if _, name := t.name(); name {
+		return false
+	}
+	return strings.ContainsRune("+-*/<>=~!@#%^&|`?:", rune(t.text[0]))
+}
+
+// read cuts a file into statements.
+func (c *checker) read(src *source) error {
+	text := src.file.Text
+	if i := invalidByte(text); i >= 0 {
+		c.at(nil, i, ruleSyntax, fmt.Sprintf("byte %#02x is no text in UTF-8", text[i]), "Save the file as UTF-8.")
+		return nil
+	}
+	masked := c.maskForeign(src)
+	tokens, err := scan(masked)
+	var bad *syntaxError
+	if asSyntax(err, &bad) {
+		c.at(nil, bad.offset, ruleSyntax, bad.message, "")
+		src.hasUp, src.hasDown = true, true // nothing is known about them
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	sp := splitter{c: c, src: src, text: masked}
+	sp.run(tokens)
+	return nil
+}
+
+func invalidByte(text string) int {
+	if i := strings.IndexByte(text, 0); i >= 0 {
+		return i
+	}
+	for i, r := range text {
+		if r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD") {
+			return i
+		}
+	}
+	return -1
+}
+
+var (
+	psqlCommand = regexp.MustCompile(`^\\[a-zA-Z.!?]`)
+	copyStdin   = regexp.MustCompile(`(?i)^\s*copy\s.*\sfrom\s+stdin\b`)
+	envVariable = regexp.MustCompile(`\$\{[^}\s]*\}`)
+	envsub      = regexp.MustCompile(`(?im)^--\s*\+goose\s+envsub\s+on`)
+)
+
+// maskForeign blanks what is no SQL and reports it: commands of psql and the
+// data of a dump. Variables that goose puts in become names of the same length.
+func (c *checker) maskForeign(src *source) string {
+	text := []byte(src.file.Text)
+	blank := func(from, to int) {
+		for i := from; i < to; i++ {
+			text[i] = ' '
+		}
+	}
+	data := false
+	for n := range src.lines {
+		line := src.line(n + 1)
+		from := src.lines[n]
+		switch {
+		case data:
+			data = line != `\.`
+			blank(from, from+len(line))
+		case psqlCommand.MatchString(line):
+			word, _, _ := strings.Cut(line, " ")
+			c.at(nil, from, rulePgDump, word+" is a command of psql, no SQL", "")
+			blank(from, from+len(line))
+		case copyStdin.MatchString(line):
+			data = strings.Contains(src.file.Text[from:], "\n\\.")
+		}
+	}
+	if envsub.MatchString(src.file.Text) {
+		for _, m := range envVariable.FindAllIndex(text, -1) {
+			for i := m[0]; i < m[1]; i++ {
+				if b := text[i]; b < '0' || b > '9' && b < 'A' || b > 'Z' && b < 'a' || b > 'z' {
+					text[i] = '_'
+				}
+			}
+		}
+	}
+	return string(text)
+}

@@ -1,0 +1,218 @@
+package lint
+
+import (
+	"fmt"
+	"strings"
+)
+
+// splitter follows goose's annotations and PostgreSQL's semicolons at once.
+type splitter struct {
+	c    *checker
+	src  *source
+	text string
+
+	section   string // "", "up" or "down"
+	block     bool
+	blockFrom int
+	current   []token
+	pending   []*allow // wait for a statement
+	last      *statement
+	caseDepth int // open BEGIN ATOMIC and CASE
+}
+
+func (sp *splitter) run(tokens []token) {
+	next := 0
+	for n := range sp.src.lines {
+		from := sp.src.lines[n]
+		line := sp.src.line(n + 1)
+		if !strings.HasPrefix(strings.TrimSpace(line), "--") || !strings.Contains(line, "+goose") {
+			continue
+		}
+		for next < len(tokens) && tokens[next].start < from {
+			sp.token(tokens[next])
+			next++
+		}
+		sp.annotation(line, from)
+	}
+	for ; next < len(tokens); next++ {
+		sp.token(tokens[next])
+	}
+	sp.endSection(len(sp.text))
+	if sp.block {
+		sp.goose(sp.blockFrom, "StatementBegin has no StatementEnd", "")
+	}
+	if !sp.src.hasUp {
+		sp.goose(0, "the file has no section \"-- +goose Up\"", "")
+	}
+	for _, a := range sp.pending {
+		a.file = len(sp.src.statements) == 0
+	}
+}
+
+func (sp *splitter) goose(offset int, message, fix string) {
+	sp.c.at(nil, offset, ruleGoose, message, fix)
+}
+
+// annotation follows one line of goose's, as goose itself reads it.
+func (sp *splitter) annotation(line string, offset int) {
+	if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+		sp.goose(offset, "an annotation of goose must stand at the start of its line", "")
+	}
+	command := strings.Replace(strings.ReplaceAll(line, "--", ""), "+goose", "", 1)
+	command = strings.ToLower(strings.TrimSpace(command))
+	switch command {
+	case "up":
+		if sp.section != "" {
+			sp.goose(offset, "a second section Up", "")
+		}
+		sp.section, sp.src.hasUp = "up", true
+	case "down":
+		sp.endSection(offset)
+		switch sp.section {
+		case "":
+			sp.goose(offset, "the section Down comes before Up", "")
+		case "down":
+			sp.goose(offset, "a second section Down", "")
+		}
+		sp.section, sp.src.hasDown = "down", true
+	case "statementbegin":
+		sp.endSection(offset)
+		if sp.block {
+			sp.goose(offset, "StatementBegin within another", "")
+		}
+		sp.block, sp.blockFrom = true, offset
+	case "statementend":
+		if !sp.block {
+			sp.goose(offset, "StatementEnd without StatementBegin", "")
+		}
+		sp.finish(offset)
+		sp.block = false
+	case "no transaction":
+		sp.src.noTransaction = true
+	case "envsub on", "envsub off":
+	default:
+		sp.goose(offset, fmt.Sprintf("goose knows no annotation %q", command), "Up, Down, StatementBegin, StatementEnd, NO TRANSACTION, ENVSUB ON and ENVSUB OFF are those it knows.")
+	}
+}
+
+// endSection wants the last statement to be finished.
+func (sp *splitter) endSection(offset int) {
+	if len(sp.current) > 0 && !sp.block {
+		sp.goose(sp.current[0].start, "the statement is not finished: its semicolon is missing", "")
+		sp.finish(offset)
+		return
+	}
+	sp.finish(offset)
+	if sp.last != nil && !sp.last.block && sp.last.down == (sp.section == "down") {
+		line, _ := sp.src.position(max(sp.last.start, sp.last.end-1))
+		if !endsWithSemicolon(sp.src.line(line)) {
+			sp.goose(sp.last.end-1, "goose wants the semicolon at the end of its line", "")
+		}
+	}
+	sp.last = nil
+}
+
+func (sp *splitter) token(t token) {
+	if t.isComment() {
+		sp.comment(t)
+		return
+	}
+	if t.text == ";" && len(sp.current) == 0 {
+		return
+	}
+	if len(sp.current) == 0 && sp.section == "" && len(sp.src.statements) == 0 {
+		sp.goose(t.start, "a statement stands before \"-- +goose Up\"", "")
+	}
+	sp.current = append(sp.current, t)
+	previous := token{}
+	if n := len(sp.current); n > 1 {
+		previous = sp.current[n-2]
+	}
+	switch {
+	case t.is("atomic") && previous.is("begin"):
+		sp.caseDepth = 1
+	case sp.caseDepth > 0 && t.is("case"):
+		sp.caseDepth++
+	case sp.caseDepth > 0 && t.is("end"):
+		sp.caseDepth--
+	case t.text == ";" && sp.caseDepth == 0:
+		sp.finish(t.end)
+	}
+}
+
+// finish ends the current statement, if there is one.
+func (sp *splitter) finish(int) {
+	if len(sp.current) == 0 {
+		return
+	}
+	s := &statement{
+		start: sp.current[0].start, end: sp.current[len(sp.current)-1].end,
+		down: sp.section == "down", block: sp.block, tokens: sp.current,
+	}
+	s.sql = sp.text[s.start:s.end]
+	sp.current, sp.caseDepth, sp.last = nil, 0, s
+	for _, a := range sp.pending {
+		a.statement = s
+	}
+	sp.pending = nil
+	sp.src.statements = append(sp.src.statements, s)
+	if !s.block {
+		sp.checkCuts(s)
+	}
+}
+
+// checkCuts finds where goose would end a statement before PostgreSQL does.
+func (sp *splitter) checkCuts(s *statement) {
+	first, _ := sp.src.position(s.start)
+	last, _ := sp.src.position(max(s.start, s.end-1))
+	for n := first; n < last; n++ {
+		if endsWithSemicolon(sp.src.line(n)) {
+			sp.c.at(s, sp.src.lines[n-1]+len(strings.TrimRight(sp.src.line(n), " \t")), ruleGoose,
+				"goose ends the statement at this semicolon, in the middle of it", "Put the statement between -- +goose StatementBegin and -- +goose StatementEnd.")
+			return
+		}
+	}
+}
+
+// endsWithSemicolon is goose's idea of the end of a statement.
+func endsWithSemicolon(line string) bool {
+	last := ""
+	for word := range strings.FieldsSeq(line) {
+		if strings.HasPrefix(word, "--") {
+			break
+		}
+		last = word
+	}
+	return strings.HasSuffix(last, ";")
+}
+
+const allowPrefix = "crmctl:allow"
+
+// comment hears "-- crmctl:allow RULE reason".
+func (sp *splitter) comment(t token) {
+	text, isLine := strings.CutPrefix(strings.TrimRight(t.text, "\r\n"), "--")
+	text, isAllow := strings.CutPrefix(strings.TrimSpace(text), allowPrefix)
+	if !isLine || !isAllow {
+		return
+	}
+	a := &allow{offset: t.start}
+	a.rule, a.reason, _ = strings.Cut(strings.TrimSpace(text), " ")
+	a.reason = strings.TrimSpace(a.reason)
+	sp.src.allows = append(sp.src.allows, a)
+	line, _ := sp.src.position(t.start)
+	switch before := len(sp.src.statements); {
+	case len(sp.current) > 0:
+		sp.pending = append(sp.pending, a)
+	case before == 0:
+		a.file = true
+	case sp.sameLine(sp.src.statements[before-1], line):
+		a.statement = sp.src.statements[before-1]
+	default:
+		sp.pending = append(sp.pending, a)
+	}
+}
+
+func (sp *splitter) sameLine(s *statement, line int) bool {
+	end, _ := sp.src.position(max(s.start, s.end-1))
+	return end == line
+}
