@@ -110,8 +110,10 @@ setup-demo:
 	@scripts/setup.sh postgresql
 setup-test:
 	@scripts/setup.sh postgresql pgbouncer
+	@scripts/goose.sh >/dev/null || echo 'goose       cannot be built, see above: the tests against it are skipped'
 setup-matrix:
 	@scripts/setup.sh pgbouncer
+	@scripts/goose.sh >/dev/null || echo 'goose       cannot be built, see above: the tests against it are skipped'
 
 $(GOLANGCI_LINT):
 	@echo 'building golangci-lint $(GOLANGCI_LINT_VERSION) into .tools: some minutes, once'
