@@ -17,5 +17,7 @@ func newMigrateCmd(f *factory) *cobra.Command {
 		newMigrateRedoCmd(f, nil),
 		newMigrateRepairCmd(f, nil),
 		newMigrateAdoptCmd(f, nil),
+		newMigrateLintCmd(f, nil),
+		newMigrateNewCmd(f, nil),
 	)
 }

@@ -73,7 +73,10 @@ func writeRootHelp(w io.Writer, root *cobra.Command) {
 				fmt.Fprintf(w, "\n%s\n", title)
 				title = ""
 			}
-			fmt.Fprintf(w, "  %-14s %s\n", cmd.Name(), contents(cmd))
+			const indent = 17
+			for i, part := range wrap(contents(cmd), helpWidth-indent) {
+				fmt.Fprintf(w, "  %-14s %s\n", []string{cmd.Name(), ""}[min(i, 1)], part)
+			}
 		}
 	}
 	fmt.Fprint(w, `

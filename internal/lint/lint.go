@@ -27,6 +27,9 @@ const Citus = "citus"
 type File struct {
 	Path string // as findings name it
 	Text string
+	// Context files are read for what they say of the schema and of the versions
+	// in use; what is wrong with them is not told.
+	Context bool
 	// Checksum is what the file's Up statements hash to, to compare with
 	// Options.Applied; "" is not compared.
 	Checksum string
@@ -163,7 +166,7 @@ func (c *checker) useAllows(src *source) {
 			c.report(src, nil, a.offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s silences nothing", a.rule), "")
 		}
 	}
-	if src.named && src.version <= c.opts.Since {
+	if src.file.Context || src.named && src.version <= c.opts.Since {
 		return
 	}
 	slices.SortStableFunc(src.found, func(a, b found) int { return cmp.Compare(a.offset, b.offset) })
@@ -231,6 +234,9 @@ func (c *checker) duplicates(sources []*source) {
 			continue
 		}
 		if other, dup := first[s.version]; dup {
+			if s.file.Context {
+				s, other = other, s
+			}
 			c.report(s, nil, 0, ruleDuplicateVersion, fmt.Sprintf("version %d is %s's too", s.version, other.base()), "")
 			continue
 		}

@@ -17,7 +17,8 @@ type splitter struct {
 	current   []token
 	pending   []*allow // wait for a statement
 	last      *statement
-	caseDepth int // open BEGIN ATOMIC and CASE
+	caseDepth int    // open BEGIN ATOMIC and CASE
+	stray     *token // the first before any section
 }
 
 func (sp *splitter) run(tokens []token) {
@@ -37,12 +38,15 @@ func (sp *splitter) run(tokens []token) {
 	for ; next < len(tokens); next++ {
 		sp.token(tokens[next])
 	}
-	sp.endSection(len(sp.text))
+	sp.endSection()
 	if sp.block {
 		sp.goose(sp.blockFrom, "StatementBegin has no StatementEnd", "")
 	}
-	if !sp.src.hasUp {
+	switch {
+	case !sp.src.hasUp:
 		sp.goose(0, "the file has no section \"-- +goose Up\"", "")
+	case sp.stray != nil:
+		sp.goose(sp.stray.start, "a statement stands before \"-- +goose Up\"", "")
 	}
 	for _, a := range sp.pending {
 		a.file = len(sp.src.statements) == 0
@@ -67,7 +71,7 @@ func (sp *splitter) annotation(line string, offset int) {
 		}
 		sp.section, sp.src.hasUp = "up", true
 	case "down":
-		sp.endSection(offset)
+		sp.endSection()
 		switch sp.section {
 		case "":
 			sp.goose(offset, "the section Down comes before Up", "")
@@ -76,7 +80,7 @@ func (sp *splitter) annotation(line string, offset int) {
 		}
 		sp.section, sp.src.hasDown = "down", true
 	case "statementbegin":
-		sp.endSection(offset)
+		sp.endSection()
 		if sp.block {
 			sp.goose(offset, "StatementBegin within another", "")
 		}
@@ -85,7 +89,7 @@ func (sp *splitter) annotation(line string, offset int) {
 		if !sp.block {
 			sp.goose(offset, "StatementEnd without StatementBegin", "")
 		}
-		sp.finish(offset)
+		sp.finish()
 		sp.block = false
 	case "no transaction":
 		sp.src.noTransaction = true
@@ -96,13 +100,17 @@ func (sp *splitter) annotation(line string, offset int) {
 }
 
 // endSection wants the last statement to be finished.
-func (sp *splitter) endSection(offset int) {
-	if len(sp.current) > 0 && !sp.block {
-		sp.goose(sp.current[0].start, "the statement is not finished: its semicolon is missing", "")
-		sp.finish(offset)
+func (sp *splitter) endSection() {
+	if sp.section == "" {
+		sp.finish()
 		return
 	}
-	sp.finish(offset)
+	if len(sp.current) > 0 && !sp.block {
+		sp.goose(sp.current[0].start, "the statement is not finished: its semicolon is missing", "")
+		sp.finish()
+		return
+	}
+	sp.finish()
 	if sp.last != nil && !sp.last.block && sp.last.down == (sp.section == "down") {
 		line, _ := sp.src.position(max(sp.last.start, sp.last.end-1))
 		if !endsWithSemicolon(sp.src.line(line)) {
@@ -120,8 +128,8 @@ func (sp *splitter) token(t token) {
 	if t.text == ";" && len(sp.current) == 0 {
 		return
 	}
-	if len(sp.current) == 0 && sp.section == "" && len(sp.src.statements) == 0 {
-		sp.goose(t.start, "a statement stands before \"-- +goose Up\"", "")
+	if sp.section == "" && sp.stray == nil {
+		sp.stray = &t
 	}
 	sp.current = append(sp.current, t)
 	previous := token{}
@@ -136,12 +144,12 @@ func (sp *splitter) token(t token) {
 	case sp.caseDepth > 0 && t.is("end"):
 		sp.caseDepth--
 	case t.text == ";" && sp.caseDepth == 0:
-		sp.finish(t.end)
+		sp.finish()
 	}
 }
 
 // finish ends the current statement, if there is one.
-func (sp *splitter) finish(int) {
+func (sp *splitter) finish() {
 	if len(sp.current) == 0 {
 		return
 	}

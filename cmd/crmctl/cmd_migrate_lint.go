@@ -1,0 +1,368 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/lint"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/migrations"
+)
+
+// migrateLintOptions are the options of `crmctl migrate lint`.
+type migrateLintOptions struct {
+	paths   []string
+	target  string
+	since   int64
+	strict  bool
+	applied bool
+	rules   bool
+}
+
+const targetPostgres = "postgres"
+
+func newMigrateLintCmd(f *factory, runF func(context.Context, *factory, *migrateLintOptions) error) *cobra.Command {
+	opts := &migrateLintOptions{}
+	if runF == nil {
+		runF = runMigrateLint
+	}
+	cmd := &cobra.Command{
+		Use:   "lint [FILE|DIR]...",
+		Short: "what would go wrong with migration files on a live fleet",
+		Long: `Read migration files of the tenants with PostgreSQL's own grammar and say what leaves the tenant's
+schema, what blocks or rewrites a table, what destroys data, and what goose would refuse. Nothing
+runs, and no database is needed. Without FILE or DIR the files of --migrations-dir are read, or the
+built-in ones. Of a FILE the others in its directory are read too, for what they say of the tables.
+
+A comment silences a rule for the statement that follows it, or for the whole file where it stands
+before the first statement:
+
+  -- crmctl:allow drop-column nothing reads it since 2026-03
+
+Only errors fail the command, exit 4; with --strict warnings do too.`,
+		Example: `crmctl migrate lint
+crmctl migrate lint --migrations-dir db/migrations --since 20260301000000
+crmctl migrate lint --target citus --strict db/migrations/00007_add_score.sql
+crmctl migrate lint --rules`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.paths = args
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.Var(newEnum(&opts.target, targetPostgres, []string{targetPostgres, lint.Citus}), "target", "add the rules of this `SERVER`: postgres or citus")
+	fs.Int64Var(&opts.since, "since", 0, "tell only of files newer than `VERSION`")
+	fs.BoolVar(&opts.strict, "strict", false, "exit 4 for warnings too")
+	fs.BoolVar(&opts.applied, "applied", false, "compare with the files that were applied, which the registry knows")
+	fs.BoolVar(&opts.rules, "rules", false, "list the rules and read no files")
+	documentExits(cmd, exitPending, exitUnreachable)
+	return cmd
+}
+
+func runMigrateLint(ctx context.Context, f *factory, opts *migrateLintOptions) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if opts.rules {
+		return printList(p, ruleList(), lint.Rules())
+	}
+	if opts.since < 0 {
+		return usagef("--since %d: want a version, such as 5", opts.since)
+	}
+	files, err := f.lintFiles(opts.paths)
+	if err != nil {
+		return err
+	}
+	settings := lint.Options{Since: opts.since}
+	if opts.target != targetPostgres {
+		settings.Target = opts.target
+	}
+	var uncompared error
+	if opts.applied {
+		if settings.Applied, uncompared, err = f.appliedChecksums(ctx, files); err != nil {
+			return err
+		}
+	}
+	findings, err := lint.Check(ctx, files.all(), settings)
+	if err != nil {
+		return err
+	}
+	if err := f.printFindings(p, findings, files.count(opts.since)); err != nil {
+		return err
+	}
+	if failed(findings, opts.strict) {
+		return exitWith(exitPending)
+	}
+	return withCode(uncompared, exitUsage)
+}
+
+func failed(findings []lint.Finding, strict bool) bool {
+	return slices.ContainsFunc(findings, func(f lint.Finding) bool { return strict || f.Severity == lint.Error })
+}
+
+// lintSource is a directory of migrations and those of its files that are read.
+type lintSource struct {
+	fsys  fs.FS
+	dir   string // "" for the built-in files
+	files []lint.File
+}
+
+type lintSources []*lintSource
+
+func (s lintSources) all() []lint.File {
+	var files []lint.File
+	for _, source := range s {
+		files = append(files, source.files...)
+	}
+	return files
+}
+
+// count returns how many files were looked at.
+func (s lintSources) count(since int64) int {
+	n := 0
+	for _, file := range s.all() {
+		if v, named := lint.Version(file.Path); !file.Context && (!named || v > since) {
+			n++
+		}
+	}
+	return n
+}
+
+// lintFiles reads what the arguments name, or the tenant's migrations.
+func (f *factory) lintFiles(paths []string) (lintSources, error) {
+	if len(paths) == 0 {
+		cfg, err := f.config()
+		if err != nil {
+			return nil, err
+		}
+		if cfg.MigrationsDir == "" {
+			source := &lintSource{fsys: migrations.Tenant()}
+			return lintSources{source}, source.read(nil)
+		}
+		paths = []string{cfg.MigrationsDir}
+	}
+	var sources lintSources
+	named := map[string][]string{} // directory -> its files that were named, nil for all
+	for _, path := range paths {
+		dir, base := filepath.Split(filepath.Clean(path))
+		if isDir(path) {
+			dir, base = tenantDir(path), ""
+		}
+		dir = filepath.Clean(dir)
+		names, seen := named[dir]
+		if !seen {
+			sources = append(sources, &lintSource{fsys: os.DirFS(dir), dir: dir})
+		}
+		switch {
+		case base == "":
+			named[dir] = nil
+		case !seen || names != nil:
+			named[dir] = append(names, base)
+		}
+	}
+	for _, source := range sources {
+		if err := source.read(named[source.dir]); err != nil {
+			return nil, err
+		}
+	}
+	return sources, nil
+}
+
+// tenantDir returns the directory "tenant" of a directory of migrations, where
+// it has one.
+func tenantDir(dir string) string {
+	if sub := filepath.Join(dir, "tenant"); isDir(sub) {
+		return sub
+	}
+	return dir
+}
+
+// read reads all files of the directory; those that are not named are context.
+func (s *lintSource) read(named []string) error {
+	entries, err := fs.ReadDir(s.fsys, ".")
+	if err != nil {
+		return usagef("read the migrations: %w", err)
+	}
+	for _, name := range named {
+		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name && !e.IsDir() }) {
+			return usagef("no file %s", filepath.Join(s.dir, name))
+		}
+	}
+	for _, e := range entries {
+		wanted := named == nil || slices.Contains(named, e.Name())
+		if e.IsDir() || !strings.EqualFold(filepath.Ext(e.Name()), ".sql") && (named == nil || !wanted) {
+			continue
+		}
+		text, err := fs.ReadFile(s.fsys, e.Name())
+		if err != nil {
+			return fmt.Errorf("read the migrations: %w", err)
+		}
+		s.files = append(s.files, lint.File{Path: filepath.Join(s.dir, e.Name()), Text: string(text), Context: !wanted})
+	}
+	if len(s.files) == 0 {
+		return usagef("no migration files (like 00001_create_contacts.sql) in %s", s.dir)
+	}
+	return nil
+}
+
+// appliedChecksums reads what was applied, and gives the files their own
+// checksums. Files that do not compile cannot be compared: uncompared says why.
+func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (applied map[int64]string, uncompared, err error) {
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	known, err := migrate.AppliedFiles(ctx, conn)
+	if err != nil {
+		return nil, nil, f.placed(err)
+	}
+	applied = make(map[int64]string, len(known))
+	for version, file := range known {
+		applied[version] = file.Checksum
+	}
+	for _, source := range sources {
+		plan, err := migrate.Compile(ctx, source.fsys)
+		if err != nil {
+			uncompared = fmt.Errorf("not compared with what was applied: %w", err)
+			continue
+		}
+		for i := range source.files {
+			for _, m := range plan.Migrations {
+				if m.File == filepath.Base(source.files[i].Path) {
+					source.files[i].Checksum = m.Checksum
+				}
+			}
+		}
+	}
+	return applied, uncompared, nil
+}
+
+// printFindings prints a listing on a terminal, and rows elsewhere.
+func (f *factory) printFindings(p *printer, findings []lint.Finding, files int) error {
+	errors := 0
+	for _, finding := range findings {
+		if finding.Severity == lint.Error {
+			errors++
+		}
+	}
+	if f.onGitHub() {
+		for _, finding := range findings {
+			fmt.Fprintln(f.io.Err, annotation(finding))
+		}
+	}
+	if p.terminal && p.format == "table" && !p.quiet {
+		if err := p.writeFindings(p.out, findings); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+	} else {
+		l := findingList()
+		l.summary = func() any {
+			return map[string]int{"files": files, "errors": errors, "warnings": len(findings) - errors}
+		}
+		if err := printList(p, l, findings); err != nil {
+			return err
+		}
+	}
+	f.note("%s", findingsLine(errors, len(findings)-errors, files))
+	return nil
+}
+
+// findingsLine returns "2 errors and 1 warning in 5 files".
+func findingsLine(errors, warnings, files int) string {
+	in := " in " + plural(files, "file")
+	switch {
+	case errors == 0 && warnings == 0:
+		return "nothing to mend" + in
+	case errors == 0:
+		return plural(warnings, "warning") + in
+	case warnings == 0:
+		return plural(errors, "error") + in
+	}
+	return plural(errors, "error") + " and " + plural(warnings, "warning") + in
+}
+
+func findingList() list[lint.Finding] {
+	return list[lint.Finding]{
+		plural: "findings",
+		columns: []column[lint.Finding]{
+			{name: "file", value: func(f lint.Finding) any { return f.File }},
+			{name: "line", right: true, value: func(f lint.Finding) any { return f.Line }},
+			{name: "column", right: true, value: func(f lint.Finding) any { return f.Column }},
+			{name: "severity", value: func(f lint.Finding) any { return styled{string(f.Severity), severityColor(f.Severity)} }},
+			{name: "rule", value: func(f lint.Finding) any { return f.Rule }},
+			{name: "message", value: func(f lint.Finding) any { return f.Message }},
+			{name: "fix", value: func(f lint.Finding) any { return f.Fix }},
+			{name: "why", wide: true, value: func(f lint.Finding) any { return f.Why }},
+			{name: "statement", wide: true, value: func(f lint.Finding) any { return f.Statement }},
+		},
+		name: func(f lint.Finding) string { return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Rule) },
+	}
+}
+
+func ruleList() list[lint.Rule] {
+	return list[lint.Rule]{
+		plural: "rules",
+		columns: []column[lint.Rule]{
+			{name: "rule", value: func(r lint.Rule) any { return r.Name }},
+			{name: "severity", value: func(r lint.Rule) any { return styled{string(r.Severity), severityColor(r.Severity)} }},
+			{name: "target", wide: true, value: func(r lint.Rule) any { return r.Target }},
+			{name: "finds", value: func(r lint.Rule) any { return r.Summary }},
+			{name: "why", wide: true, value: func(r lint.Rule) any { return r.Why }},
+			{name: "fix", wide: true, value: func(r lint.Rule) any { return r.Fix }},
+		},
+		name: func(r lint.Rule) string { return r.Name },
+	}
+}
+
+func severityColor(s lint.Severity) color {
+	if s == lint.Error {
+		return red
+	}
+	return yellow
+}
+
+// writeFindings writes a paragraph for each finding:
+//
+//	tenant/00007_score.sql:3:1   error   drop-column
+//	    alter table contacts drop column score;
+//	    contacts.score is dropped. The values are gone in every tenant.
+//	    fix: Stop using it first.
+func (p *printer) writeFindings(w io.Writer, findings []lint.Finding) error {
+	var b strings.Builder
+	for _, f := range findings {
+		place := fmt.Sprintf("%s:%d:%d", visible(f.File), f.Line, f.Column)
+		fmt.Fprintf(&b, "%s  %s  %s\n", place, p.painter.paint(severityColor(f.Severity), string(f.Severity)), f.Rule)
+		const indent = "    "
+		if f.Statement != "" {
+			b.WriteString(indent + p.painter.paint(dim, p.cut(visible(f.Statement), p.width-len(indent))) + "\n")
+		}
+		for _, line := range wrap(visible(f.Message)+". "+f.Why, p.width-len(indent)) {
+			b.WriteString(indent + line + "\n")
+		}
+		for i, line := range wrap(f.Fix, p.width-len(indent)-len("fix: ")) {
+			b.WriteString(indent + []string{"fix: ", "     "}[min(i, 1)] + line + "\n")
+		}
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// annotation returns a finding as a command of a GitHub workflow, which shows it
+// beside the line.
+func annotation(f lint.Finding) string {
+	property := strings.NewReplacer(":", "%3A", ",", "%2C")
+	return fmt.Sprintf("::%s file=%s,line=%d,col=%d,title=%s::%s", f.Severity, property.Replace(escapeAnnotation(filepath.ToSlash(f.File))),
+		f.Line, f.Column, f.Rule, escapeAnnotation(f.Message+". "+f.Fix))
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/lint"
+)
+
+// migrateNewOptions are the options of `crmctl migrate new`.
+type migrateNewOptions struct {
+	name          string
+	dir           string
+	noTransaction bool
+	dryRun        bool
+}
+
+func newMigrateNewCmd(f *factory, runF func(context.Context, *factory, *migrateNewOptions) error) *cobra.Command {
+	opts := &migrateNewOptions{}
+	if runF == nil {
+		runF = runMigrateNew
+	}
+	cmd := &cobra.Command{
+		Use:   "new NAME",
+		Short: "write an empty migration file with the next version",
+		Long: `Write a migration file for the tenants, with the version after the newest and sections Up and Down
+to fill in. Versions go on as the directory has them: 00005, or the time in UTC like 20260301120000.
+A file that is there is never written over.`,
+		Example: `crmctl migrate new add_company --dir db/migrations
+crmctl migrate new index_company --no-transaction --migrations-dir db/migrations`,
+		Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.name = args[0]
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	cmd.Flags().StringVar(&opts.dir, "dir", "", "write it into `DIR` (default: --migrations-dir)")
+	cmd.Flags().BoolVar(&opts.noTransaction, "no-transaction", false, "for one statement that cannot run in a transaction")
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
+	documentExits(cmd)
+	return cmd
+}
+
+var (
+	migrationName = regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)*$`)
+	notInName     = regexp.MustCompile(`[^a-z0-9]+`)
+)
+
+const (
+	maxMigrationName = 100
+	sequenceDigits   = 5
+	timeLayout       = "20060102150405"
+)
+
+func (o *migrateNewOptions) validate() error {
+	if len(o.name) <= maxMigrationName && migrationName.MatchString(o.name) {
+		return nil
+	}
+	hint := ""
+	folded := strings.Trim(notInName.ReplaceAllString(strings.ToLower(o.name), "_"), "_")
+	if folded != "" && len(folded) <= maxMigrationName {
+		hint = fmt.Sprintf("; did you mean %q?", folded)
+	}
+	return usagef("%q is no name of a migration: want small letters, digits and _, at most %d%s", o.name, maxMigrationName, hint)
+}
+
+// newMigrationRecord is the result in JSON and YAML.
+type newMigrationRecord struct {
+	Path    string `json:"path"`
+	Version int64  `json:"version"`
+	DryRun  bool   `json:"dry_run"`
+}
+
+func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error {
+	if err := opts.validate(); err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	dir, err := f.newMigrationDir(opts.dir)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	base, version := nextMigration(entries, opts.name, f.now())
+	path := filepath.Join(dir, base)
+	if !opts.dryRun {
+		if err := createFile(path, migrationTemplate(opts.noTransaction)); err != nil {
+			return err
+		}
+	}
+	result := "created"
+	if opts.dryRun {
+		result = "would create"
+	}
+	if err := printObject(p, object{
+		kind: "migration", name: path, record: newMigrationRecord{Path: path, Version: version, DryRun: opts.dryRun},
+		fields: []field{{name: strings.ReplaceAll(result, " ", "_"), value: path}},
+	}); err != nil {
+		return err
+	}
+	f.note("\nnext: fill in Up and Down, then crmctl migrate lint %s", visible(path))
+	return nil
+}
+
+// newMigrationDir returns where a new file goes.
+func (f *factory) newMigrationDir(dir string) (string, error) {
+	if dir == "" {
+		cfg, err := f.config()
+		if err != nil {
+			return "", err
+		}
+		if cfg.MigrationsDir == "" {
+			return "", withHint(usagef("no directory for the new file: the migrations in use are built in"),
+				"name one", "crmctl migrate new NAME --dir db/migrations")
+		}
+		dir = cfg.MigrationsDir
+	}
+	if !isDir(dir) {
+		return "", withHint(usagef("no directory %s", dir), "make it", "mkdir -p "+dir)
+	}
+	return tenantDir(dir), nil
+}
+
+// nextMigration returns the name and version of the file after the newest, in
+// the style of the others.
+func nextMigration(entries []fs.DirEntry, name string, now time.Time) (base string, version int64) {
+	newest, digits := int64(0), sequenceDigits
+	for _, e := range entries {
+		if v, ok := lint.Version(e.Name()); ok && v > newest {
+			prefix, _, _ := strings.Cut(e.Name(), "_")
+			newest, digits = v, len(prefix)
+		}
+	}
+	version = newest + 1
+	if digits == len(timeLayout) {
+		if stamp, err := strconv.ParseInt(now.UTC().Format(timeLayout), 10, 64); err == nil {
+			version = max(version, stamp)
+		}
+	}
+	return fmt.Sprintf("%0*d_%s.sql", digits, version, name), version
+}
+
+// createFile writes a file that must not be there.
+func createFile(path, text string) (err error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a source file, for everybody who works on the project
+	if errors.Is(err, fs.ErrExist) {
+		return usagef("%s is there already", path)
+	}
+	if err != nil {
+		return fmt.Errorf("create the migration: %w", err)
+	}
+	defer func() {
+		if closeErr := file.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("create the migration: %w", closeErr)
+		}
+	}()
+	if _, err := file.WriteString(text); err != nil {
+		return fmt.Errorf("create the migration: %w", err)
+	}
+	return nil
+}
+
+// migrationTemplate holds guidance alone: lint calls it empty, which is a
+// warning, until there is a statement in it.
+func migrationTemplate(noTransaction bool) string {
+	const head = `-- Say here what changes, and why.
+
+`
+	if noTransaction {
+		return head + `-- +goose NO TRANSACTION
+-- +goose Up
+-- One statement, such as: create index concurrently idx_contacts_company on contacts (company);
+-- It runs after the transaction with the other files has committed. An invalid index that an
+-- interrupted try has left is dropped before the next.
+
+-- +goose Down
+-- One statement that takes it back, such as: drop index concurrently idx_contacts_company;
+`
+	}
+	return head + `-- +goose Up
+-- Statements, each ended by a semicolon at the end of a line. All pending files of a tenant are
+-- one transaction. Name no schema: the search_path is the tenant's.
+
+-- +goose Down
+-- Statements that take Up back, in the opposite order.
+`
+}
