@@ -75,6 +75,10 @@ bench: setup-demo ## Go benchmarks (BENCH=regexp), then whole processes (BENCHFL
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	$(GO) run ./bench $(BENCHFLAGS)
 
+.PHONY: bench-peers
+bench-peers: setup-demo ## 200 tenants against goose, golang-migrate, tern and knex (needs npm) on one server
+	$(GO) run ./bench -only peers -tenants 200 $(BENCHFLAGS)
+
 ##: To release
 
 .PHONY: release-check

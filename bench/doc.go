@@ -6,6 +6,11 @@
 //
 //	go run ./bench -tenants 1000 -rounds 3
 //
+// With -only peers it is measured against other programs that migrate schemas, on
+// the same server too: goose, golang-migrate, tern and knex (scripts/peers.sh).
+//
+//	go run ./bench -only peers -tenants 200
+//
 // Databases are renamed away between runs, never dropped: dropping thousands of
 // small files makes some file systems slow for minutes afterwards.
 package main

@@ -49,7 +49,7 @@ func benchMain(ctx context.Context) error {
 	flag.IntVar(&b.rounds, "rounds", 3, "times each pair is measured")
 	flag.IntVar(&b.workers, "workers", 4, "connections of both sides")
 	flag.IntVar(&b.rows, "rows", 1_000_000, "contacts to import")
-	flag.StringVar(&only, "only", "start,fleet,import", "what to measure: start, fleet, import")
+	flag.StringVar(&only, "only", "start,fleet,import", "what to measure: start, fleet, import, and peers, which prints a table of its own")
 	flag.StringVar(&root, "root", "/var/tmp", "directory on a real disk for the server")
 	flag.Parse()
 
@@ -83,14 +83,18 @@ func benchMain(ctx context.Context) error {
 			err = b.measureFleet(ctx)
 		case "import":
 			err = b.measureImport(ctx)
+		case "peers":
+			err = b.measurePeers(ctx)
 		default:
-			err = fmt.Errorf("-only %s: want start, fleet or import", what)
+			err = fmt.Errorf("-only %s: want start, fleet, import or peers", what)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	b.print()
+	if len(b.log) > 0 {
+		b.print()
+	}
 	return nil
 }
 
@@ -103,9 +107,15 @@ type sample struct {
 // run times a command, which must succeed. Its output goes to stderr when it
 // fails.
 func (b *bench) run(ctx context.Context, dsn, name string, args ...string) (sample, error) {
+	return b.runWith(ctx, dsn, "", name, args...)
+}
+
+// runWith is run with something on stdin.
+func (b *bench) runWith(ctx context.Context, dsn, stdin, name string, args ...string) (sample, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+dsn, "HOME="+b.dir, "XDG_CONFIG_HOME="+filepath.Join(b.dir, "config"))
 	cmd.Dir = b.dir
+	cmd.Stdin = strings.NewReader(stdin)
 	begun := time.Now()
 	out, err := cmd.CombinedOutput()
 	s := sample{wall: time.Since(begun)}
