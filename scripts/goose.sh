@@ -13,7 +13,7 @@ if [ ! -x "$dir/goose" ]; then
 	trap 'rm -rf "$new"' EXIT
 	# PostgreSQL's driver is all that is needed of it. (go install of a version
 	# keeps its other dependencies out of our go.mod.)
-	GOBIN=$new GOFLAGS= CGO_ENABLED=0 go install \
+	GOBIN=$new GOFLAGS='' CGO_ENABLED=0 go install \
 		-tags 'no_clickhouse no_libsql no_mssql no_mysql no_sqlite3 no_vertica no_ydb' \
 		"github.com/pressly/goose/v3/cmd/goose@$version" >&2
 	mkdir -p "$dir"

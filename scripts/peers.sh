@@ -22,7 +22,7 @@ install() {
 	dir=$tools/$1-$2
 	if [ ! -x "$dir/$1" ]; then
 		say "building $1 $2"
-		GOBIN=$dir GOFLAGS= CGO_ENABLED=0 go install -tags "${4:-}" "$3@$2" >&2 || {
+		GOBIN=$dir GOFLAGS='' CGO_ENABLED=0 go install -tags "${4:-}" "$3@$2" >&2 || {
 			say "$1 cannot be built and is left out"
 			return 0
 		}
