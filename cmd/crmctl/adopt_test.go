@@ -11,7 +11,7 @@ import (
 
 func TestAdoptOptions(t *testing.T) {
 	t.Parallel()
-	base := migrateAdoptOptions{from: "goose", stripPrefix: "tenant_", knexTable: "knex_migrations", concurrency: 4, lockTimeout: 2 * time.Second}
+	base := migrateAdoptOptions{from: "goose", stripPrefix: "tenant_", knexTable: "knex_migrations", lockTimeout: 2 * time.Second}
 	for _, tt := range []struct {
 		env  string
 		args []string

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -258,10 +259,11 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		return printAdopted(f, p, survey.Adoptions, true, 0)
 	}
 	stopped := adoptAll(ctx, f, survey, opts)
-	if err := printAdopted(f, p, survey.Adoptions, false, f.now().Sub(begun)); err != nil {
-		return err
+	err = printAdopted(f, p, survey.Adoptions, false, f.now().Sub(begun))
+	if errors.Is(stopped, fleet.ErrDrained) {
+		return exitWith(exitInterrupted)
 	}
-	return stopped
+	return cmpErr(stopped, err)
 }
 
 func adoptAll(ctx context.Context, f *factory, survey *migrate.Survey, opts *migrateAdoptOptions) error {
@@ -379,14 +381,13 @@ func printAdopted(f *factory, p *printer, adoptions []migrate.Adoption, dryRun b
 	for _, a := range adoptions {
 		count[a.State]++
 	}
-	refused := count[migrate.Refused]
 	if len(adoptions) > 1 {
 		f.note("%s", adoptedLine(count, dryRun, elapsed))
 	}
-	switch {
-	case refused == 0 && count[migrate.NotAdoptedYet] == 0:
+	switch count[migrate.Refused] + count[migrate.NotAdoptedYet] {
+	case 0:
 		return nil
-	case refused == len(adoptions):
+	case len(adoptions):
 		return exitWith(exitFailure)
 	}
 	return exitWith(exitPartial)
