@@ -40,8 +40,8 @@ type Options struct {
 	Ignore []Kind
 }
 
-func (o Options) lockTimeout() string {
-	return strconv.FormatInt(max(1, cmp.Or(o.LockTimeout, defaultLockTimeout).Milliseconds()), 10)
+func (o Options) lockTimeout() time.Duration {
+	return max(time.Millisecond, cmp.Or(o.LockTimeout, defaultLockTimeout))
 }
 
 // macros are what shape.sql has in braces.
@@ -99,7 +99,7 @@ func query(p *db.Pipeline, detailed bool, targets []Target, o Options, read func
 	for _, k := range o.Ignore {
 		ignore = append(ignore, string(k))
 	}
-	p.Exec(settings, o.lockTimeout())
+	p.Exec(settings, strconv.FormatInt(o.lockTimeout().Milliseconds(), 10))
 	p.Query(read, expand(detailed)+sql, names, roles, o.OwnRole, ignore)
 }
 
@@ -162,14 +162,19 @@ func Fingerprints(ctx context.Context, conn *pgx.Conn, targets []Target, o Optio
 	return readings, nil
 }
 
-// fingerprintChunk reads a chunk. When a lock stands in the way it goes on schema
-// by schema, so that only those who are locked are left out.
+// fingerprintChunk reads a chunk. When something stands in the way it goes on
+// schema by schema, so that only those who are concerned are left out.
 func fingerprintChunk(ctx context.Context, conn *pgx.Conn, chunk []Target, o Options) ([]Reading, error) {
 	readings, err := hash(ctx, conn, chunk, o)
-	if err == nil || db.SQLState(err) != db.CodeLockNotAvailable {
+	if err == nil || !passing(err) {
 		return readings, err
 	}
 	if len(chunk) == 1 {
+		if db.SQLState(err) != db.CodeLockNotAvailable {
+			if readings, again := hash(ctx, conn, chunk, o); again == nil {
+				return readings, nil
+			}
+		}
 		return []Reading{{Err: because(err)}}, nil
 	}
 	for i := range chunk {
@@ -181,6 +186,16 @@ func fingerprintChunk(ctx context.Context, conn *pgx.Conn, chunk []Target, o Opt
 	}
 	return readings, nil
 }
+
+const hashSQL = `select w.at, encode(sha256(pg_catalog.convert_to(coalesce(string_agg(l.line, chr(30) order by l.line collate "C"), ''),
+		case pg_catalog.getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
+	from wanted w
+	left join (
+		select o.nsp, o.kind || chr(31) || o.parent || chr(31) || o.name || chr(31) || coalesce(o.definition, '') as line
+		from object o
+		where o.kind <> all ($4::text[])
+	) l on l.nsp = w.nsp
+	group by w.at`
 
 // hash is Shape.Fingerprint on the server. Databases in another encoding hash what
 // the client would get.
@@ -200,25 +215,32 @@ func hash(ctx context.Context, conn *pgx.Conn, chunk []Target, o Options) ([]Rea
 			return err
 		})
 		return err
-	}, `select w.at, encode(sha256(pg_catalog.convert_to(coalesce(string_agg(l.line, chr(30) order by l.line collate "C"), ''),
-			case pg_catalog.getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
-		from wanted w
-		left join (
-			select o.nsp, o.kind || chr(31) || o.parent || chr(31) || o.name || chr(31) || coalesce(o.definition, '') as line
-			from object o
-			where o.kind <> all ($4::text[])
-		) l on l.nsp = w.nsp
-		group by w.at`)
+	}, hashSQL)
 	if err := p.Run(ctx, conn); err != nil {
 		return nil, err
 	}
 	return readings, nil
 }
 
-// because names a lock that was not granted.
+// passing tells whether err is that of a schema which is locked or being changed:
+// the server prints definitions as they are at that moment, and says so in one of
+// these ways when the object has gone since the statement began.
+func passing(err error) bool {
+	const internalError, undefinedObject, undefinedFunction = "XX000", "42704", "42883"
+	switch db.SQLState(err) {
+	case db.CodeLockNotAvailable, db.CodeUndefinedTable, db.CodeInvalidSchemaName, internalError, undefinedObject, undefinedFunction:
+		return true
+	}
+	return false
+}
+
+// because says in our words why a schema could not be read.
 func because(err error) error {
-	if db.SQLState(err) == db.CodeLockNotAvailable {
+	switch {
+	case db.SQLState(err) == db.CodeLockNotAvailable:
 		return fmt.Errorf("%w: %w", ErrLocked, err)
+	case passing(err):
+		return fmt.Errorf("%w: %w", ErrChanging, err)
 	}
 	return err
 }

@@ -19,6 +19,8 @@ var (
 	// ErrLocked says that somebody held a lock on something in the schema for
 	// longer than the reader was ready to wait.
 	ErrLocked = errors.New("not read: locked")
+	// ErrChanging says that the schema was changed each time it was looked at.
+	ErrChanging = errors.New("not read: changed meanwhile")
 )
 
 // Kind is what an object is.
@@ -77,7 +79,8 @@ type Object struct {
 	Name string
 	// Definition is what tells it from another of its name, close to the SQL that
 	// would make it. Names in the schema stand without it; {owner} is the owner of
-	// the schema, {role} the tenant's own role, {schema} the schema itself.
+	// the schema, {role} the tenant's own role, {own schema} the schema itself, in the text of
+	// a function.
 	Definition string
 
 	// detail is the parts of Definition, as shape.sql names them.

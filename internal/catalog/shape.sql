@@ -30,22 +30,26 @@ member as materialized (
     select w.*, d.classid, d.objid
     from wanted w
     join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_namespace'::regclass and d.refobjid = w.nsp
-    where d.deptype = 'n' and d.objsubid = 0
+    where d.deptype in ('n', 'a') and d.objsubid = 0
       and not exists (select from extension x where x.classid = d.classid and x.objid = d.objid)
 ),
-relation as materialized (
-    select r.nsp, r.nspname, r.nspowner, r.role, r.path,
-        c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl
+class as materialized (
+    select r.nsp, r.nspname, r.nspowner, r.role, r.path, c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl,
+        c.relname = 'goose_db_version' as versions
     from member r
     join pg_catalog.pg_class c on c.oid = r.objid
-    where r.classid = 'pg_catalog.pg_class'::regclass and c.relname <> 'goose_db_version'
+    where r.classid = 'pg_catalog.pg_class'::regclass
+),
+relation as materialized (
+    select r.*
+    from class r
+    where not r.versions
       -- its identity or serial is no business of ours either
-      and not (c.relkind = 'S' and exists (
+      and not (r.relkind = 'S' and exists (
         select from pg_catalog.pg_depend d
-        join pg_catalog.pg_class t on t.oid = d.refobjid
-        where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
-          and d.refclassid = 'pg_catalog.pg_class'::regclass and d.deptype in ('a', 'i')
-          and t.relname = 'goose_db_version' and t.relnamespace = r.nsp))
+        join class t on t.relid = d.refobjid
+        where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = r.relid
+          and d.refclassid = 'pg_catalog.pg_class'::regclass and d.deptype in ('a', 'i') and t.versions))
 ),
 routine as materialized (
     select r.nsp, r.nspname, r.nspowner, r.role, r.path, p.oid as procid, p.prokind, p.proowner, p.proacl,
@@ -54,6 +58,11 @@ routine as materialized (
     from member r
     join pg_catalog.pg_proc p on p.oid = r.objid
     where r.classid = 'pg_catalog.pg_proc'::regclass
+      -- the constructors of a range come with it
+      and not exists (
+        select from pg_catalog.pg_depend d
+        where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
+          and d.refclassid = 'pg_catalog.pg_type'::regclass and d.deptype = 'i')
 ),
 datatype as materialized (
     select r.nsp, r.nspname, r.nspowner, r.role, r.path, t.oid as typid, t.typname, t.typtype, t.typrelid, t.typowner, t.typacl,
@@ -66,16 +75,15 @@ datatype as materialized (
 ),
 object as (
     -- The version table: that it is there, and has what goose reads and writes.
-    select r.nsp, 'table'::text as kind, ''::text as parent, c.relname::text as name,
+    select r.nsp, 'table'::text as kind, ''::text as parent, r.relname::text as name,
         'versions (' || (
             select string_agg(a.attname, ', ' order by a.attname)
             from pg_catalog.pg_attribute a
-            where a.attrelid = c.oid and a.attname in ('id', 'version_id', 'is_applied', 'tstamp')
+            where a.attrelid = r.relid and a.attname in ('id', 'version_id', 'is_applied', 'tstamp')
         ) || ')' as definition
         /*+ , null::jsonb as detail +*/
-    from member r
-    join pg_catalog.pg_class c on c.oid = r.objid
-    where r.classid = 'pg_catalog.pg_class'::regclass and c.relname = 'goose_db_version' and c.relkind in ('r', 'p')
+    from class r
+    where r.versions and r.relkind in ('r', 'p')
 
     union all
     select r.nsp, 'table', '', r.relname,
@@ -169,7 +177,9 @@ object as (
     -- What a partition has from its parent goes without saying. A NOT NULL is
     -- the column's; only one that does not hold for all rows is told here. Its
     -- name says what table and column were called when it was made.
-    select r.nsp, 'constraint', r.relname, case when k.contype = 'n' then '' else k.conname end,
+    select r.nsp, 'constraint', r.relname, case when k.contype = 'n' then 'not null of ' || (
+            select pg_catalog.quote_ident(a.attname) from pg_catalog.pg_attribute a where a.attrelid = k.conrelid and a.attnum = k.conkey[1])
+            else k.conname end,
         concat_ws(' ', case when {here} then pg_catalog.pg_get_constraintdef(k.oid) end,
             case when i.indisclustered then 'clustered' end, case when i.indisreplident then 'replica identity' end,
             case when not i.indisvalid then 'invalid' end,
@@ -192,9 +202,9 @@ object as (
         concat_ws(' ', x.definition, case when i.indisclustered then 'clustered' end, case when i.indisreplident then 'replica identity' end,
             case when not i.indisvalid then 'invalid' end,
             'tablespace ' || (select pg_catalog.quote_ident(s.spcname) from pg_catalog.pg_tablespace s where s.oid = c.reltablespace))
-        /*+ , jsonb_build_object('definition', x.definition, 'clustered', i.indisclustered, 'identity', i.indisreplident,
-            'invalid', not i.indisvalid, 'unique', i.indisunique,
-            'tablespace', (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace)) +*/
+        /*+ , jsonb_build_object('definition', x.definition, 'unique', i.indisunique, 'partitioned', c.relkind = 'I',
+            'name', pg_catalog.quote_ident(c.relname), 'rest', substr(x.definition, length(h.head) + 1),
+            'clustered', i.indisclustered, 'identity', i.indisreplident, 'invalid', not i.indisvalid, 'tablespace', (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace)) +*/
     from relation r
     join pg_catalog.pg_index i on i.indrelid = r.relid
     join pg_catalog.pg_class c on c.oid = i.indexrelid and not c.relispartition
@@ -294,8 +304,8 @@ object as (
               or exists (select from pg_catalog.pg_class c where c.relnamespace = r.nsp and c.relname = r.nspname)
               or exists (select from relation o join pg_catalog.pg_attribute a on a.attrelid = o.relid
                          where o.nsp = r.nsp and a.attname = r.nspname) then x.text
-            else regexp_replace(regexp_replace(x.text, '(?<![[:alnum:]_$.])(?:' || x.name || '|' || x.quoted || ')(?=\s*\.)', '{schema}', 'g'),
-                '^( SET search_path TO .*?)' || x.literal, '\1''{schema}''', 'n') end
+            else regexp_replace(regexp_replace(x.text, '(?<![[:alnum:]_$.])(?:' || x.name || '|' || x.quoted || ')(?=\s*\.)', '{own schema}', 'g'),
+                '^( SET search_path TO .*?)' || x.literal, '\1''{own schema}''', 'n') end
         /*+ , null +*/
     from routine r
     cross join lateral (select
@@ -383,7 +393,7 @@ object as (
     union all
     select r.nsp, 'comment', c.parent, c.name, c.text /*+ , null +*/
     from (
-        select r.nsp, case when d.objsubid = 0 then '' else r.relname end as parent,
+        select r.nsp, r.relname::text as parent,
             case when d.objsubid = 0 then {relation kind} || ' ' || pg_catalog.quote_ident(r.relname)
                 else 'column ' || pg_catalog.quote_ident(a.attname) end as name, d.description as text
         from relation r
@@ -412,27 +422,27 @@ object as (
         join pg_catalog.pg_description d on d.classoid = x.classid and d.objoid = x.objid and d.objsubid = 0
         where r.relkind in ('r', 'p', 'f', 'm', 'v')
         union all
-        select r.nsp, '', r.kind || ' ' || r.signature, d.description
+        select r.nsp, r.signature, r.kind || ' ' || r.signature, d.description
         from routine r
         join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_proc'::regclass and d.objoid = r.procid and d.objsubid = 0
         union all
-        select r.nsp, '', r.kind || ' ' || pg_catalog.quote_ident(r.typname), d.description
+        select r.nsp, r.typname, r.kind || ' ' || pg_catalog.quote_ident(r.typname), d.description
         from datatype r
         join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_type'::regclass and d.objoid = r.typid and d.objsubid = 0
         union all
-        select r.nsp, '', 'constraint ' || pg_catalog.quote_ident(k.conname) || ' on domain ' || pg_catalog.quote_ident(r.typname), d.description
+        select r.nsp, r.typname, 'constraint ' || pg_catalog.quote_ident(k.conname) || ' on domain ' || pg_catalog.quote_ident(r.typname), d.description
         from datatype r
         join pg_catalog.pg_constraint k on k.contypid = r.typid
         join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_constraint'::regclass and d.objoid = k.oid and d.objsubid = 0
         where r.typtype = 'd'
         union all
-        select r.nsp, '', 'column ' || pg_catalog.quote_ident(r.typname) || '.' || pg_catalog.quote_ident(a.attname), d.description
+        select r.nsp, r.typname, 'column ' || pg_catalog.quote_ident(a.attname), d.description
         from datatype r
         join pg_catalog.pg_attribute a on a.attrelid = r.typrelid and a.attnum > 0 and not a.attisdropped
         join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_class'::regclass and d.objoid = a.attrelid and d.objsubid = a.attnum
         where r.typtype = 'c'
         union all
-        select r.nsp, '', 'statistics ' || pg_catalog.quote_ident(s.stxname), d.description
+        select r.nsp, s.stxname, 'statistics ' || pg_catalog.quote_ident(s.stxname), d.description
         from member r
         join pg_catalog.pg_statistic_ext s on s.oid = r.objid
         join pg_catalog.pg_description d on d.classoid = r.classid and d.objoid = r.objid and d.objsubid = 0
@@ -443,23 +453,23 @@ object as (
     union all
     -- What differs from the rights that an object has when nobody says anything.
     -- MAINTAIN came with 17; what was granted before does not have it.
-    select r.nsp, 'grant', r.label, {grantee g.grantee}, g.privileges /*+ , null +*/
+    select r.nsp, 'grant', r.parent, r.label || ' to ' || {grantee g.grantee}, g.privileges /*+ , null +*/
     from (
-        select r.nsp, r.nspowner, r.role, {relation kind} || ' ' || pg_catalog.quote_ident(r.relname) as label, r.relacl as acl,
+        select r.nsp, r.nspowner, r.role, r.relname::text as parent, {relation kind} || ' ' || pg_catalog.quote_ident(r.relname) as label, r.relacl as acl,
             (case when r.relkind = 'S' then 's' else 'r' end)::"char" as class, r.relowner as owner
         from relation r where r.relacl is not null and r.relkind <> 'c'
         union all
-        select r.nsp, r.nspowner, r.role, 'column ' || pg_catalog.quote_ident(r.relname) || '.' || pg_catalog.quote_ident(a.attname), a.attacl, 'c', r.relowner
+        select r.nsp, r.nspowner, r.role, r.relname, 'column ' || pg_catalog.quote_ident(r.relname) || '.' || pg_catalog.quote_ident(a.attname), a.attacl, 'c', r.relowner
         from relation r
         join pg_catalog.pg_attribute a on a.attrelid = r.relid and a.attacl is not null and a.attnum > 0 and not a.attisdropped
         union all
-        select r.nsp, r.nspowner, r.role, r.kind || ' ' || r.signature, r.proacl, 'f', r.proowner
+        select r.nsp, r.nspowner, r.role, r.signature, r.kind || ' ' || r.signature, r.proacl, 'f', r.proowner
         from routine r where r.proacl is not null
         union all
-        select r.nsp, r.nspowner, r.role, r.kind || ' ' || pg_catalog.quote_ident(r.typname), r.typacl, 'T', r.typowner
+        select r.nsp, r.nspowner, r.role, r.typname, r.kind || ' ' || pg_catalog.quote_ident(r.typname), r.typacl, 'T', r.typowner
         from datatype r where r.typacl is not null
         union all
-        select w.nsp, w.nspowner, w.role, 'schema', w.nspacl, 'n', w.nspowner
+        select w.nsp, w.nspowner, w.role, '', 'schema', w.nspacl, 'n', w.nspowner
         from wanted w where w.nspacl is not null
     ) r
     cross join lateral (
@@ -474,9 +484,10 @@ object as (
     where $3::bool or r.role is null or g.grantee <> r.role
 
     union all
-    select r.nsp, 'default privileges', case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
-            when 'T' then 'types' else d.defaclobjtype::text end || case when d.defaclrole = r.nspowner then '' else ' of ' || {grantee d.defaclrole} end,
-        {grantee g.grantee}, {privileges} /*+ , null +*/
+    select r.nsp, 'default privileges', '', case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+            when 'T' then 'types' else d.defaclobjtype::text end || case when d.defaclrole = r.nspowner then '' else ' of ' || {grantee d.defaclrole} end
+            || ' to ' || {grantee g.grantee},
+        {privileges} /*+ , null +*/
     from member r
     join pg_catalog.pg_default_acl d on d.oid = r.objid
     cross join lateral aclexplode(d.defaclacl) g
@@ -484,14 +495,14 @@ object as (
     group by r.nsp, r.nspowner, r.role, d.oid, d.defaclobjtype, d.defaclrole, g.grantee
 
     union all
-    select r.nsp, 'owner', '', o.name, {grantee o.owner} /*+ , null +*/
+    select r.nsp, 'owner', o.parent, o.name, {grantee o.owner} /*+ , null +*/
     from (
-        select r.nsp, {relation kind} || ' ' || pg_catalog.quote_ident(r.relname) as name, r.relowner as owner
+        select r.nsp, r.relname::text as parent, {relation kind} || ' ' || pg_catalog.quote_ident(r.relname) as name, r.relowner as owner
         from relation r where r.relkind <> 'c' and r.relowner <> r.nspowner
         union all
-        select r.nsp, r.kind || ' ' || r.signature, r.proowner from routine r where r.proowner <> r.nspowner
+        select r.nsp, r.signature, r.kind || ' ' || r.signature, r.proowner from routine r where r.proowner <> r.nspowner
         union all
-        select r.nsp, r.kind || ' ' || pg_catalog.quote_ident(r.typname), r.typowner from datatype r where r.typowner <> r.nspowner
+        select r.nsp, r.typname, r.kind || ' ' || pg_catalog.quote_ident(r.typname), r.typowner from datatype r where r.typowner <> r.nspowner
     ) o
     join wanted r on r.nsp = o.nsp
 )
