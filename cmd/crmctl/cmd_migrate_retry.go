@@ -111,7 +111,7 @@ func runToRetry(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migr
 			return migrate.RunRecord{}, nil, f.placed(err)
 		}
 		for _, r := range runs {
-			if r.State != "running" && r.Kind != migrate.Redo && r.Failed+r.NotStarted > 0 {
+			if r.State != "running" && r.Target >= 0 && r.Failed+r.NotStarted > 0 {
 				id = r.ID
 				break
 			}
@@ -126,8 +126,8 @@ func runToRetry(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migr
 		return run, nil, err
 	case run.State == "running":
 		return run, nil, withCode(errors.New("this run is still going on"), exitLocked)
-	case run.Kind == migrate.Redo:
-		return run, nil, usagef("run %d is a redo of one tenant: run crmctl migrate redo again", id)
+	case run.Target < 0:
+		return run, nil, usagef("run %d took each tenant to a version of its own: say which with migrate rollback --to, or migrate redo", id)
 	}
 	return run, tenants, nil
 }

@@ -63,7 +63,7 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 			{name: "run", right: true, value: func(r migrate.RunRecord) any { return r.ID }},
 			{name: "kind", value: func(r migrate.RunRecord) any { return string(r.Kind) }},
 			{name: "state", value: func(r migrate.RunRecord) any { return runState(r) }},
-			{name: "version", right: true, value: func(r migrate.RunRecord) any { return r.Target }},
+			{name: "version", right: true, value: func(r migrate.RunRecord) any { return runTarget(r) }},
 			{name: "tenants", right: true, value: func(r migrate.RunRecord) any { return r.Tenants }},
 			{name: "ok", right: true, value: func(r migrate.RunRecord) any { return r.Succeeded }},
 			{name: "failed", right: true, value: func(r migrate.RunRecord) any { return styledIf(r.Failed > 0, r.Failed, red) }},
@@ -77,6 +77,14 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 		record: func(r migrate.RunRecord) any { return runRecordOf(f, r) },
 		empty:  "no runs yet",
 	}, runs)
+}
+
+// runTarget shows the version a run aimed at.
+func runTarget(r migrate.RunRecord) either {
+	if r.Target < 0 {
+		return either{"its own", r.Target}
+	}
+	return either{r.Target, r.Target}
 }
 
 func styledIf(on bool, v any, c color) any {
@@ -221,7 +229,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	}
 	if p.isTable() && !p.namesOnly() {
 		fields := []field{
-			{name: "run", value: either{fmt.Sprintf("%d, %s to version %d", run.ID, run.Kind, run.Target), run.ID}},
+			{name: "run", value: either{fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind, fmt.Sprint(runTarget(run).human)), run.ID}},
 			{name: "state", value: runState(run)},
 			{name: "started", value: run.StartedAt},
 			{name: "duration", value: runDuration(f, run)},
@@ -242,7 +250,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	if err := printList(p, outcomeList(), shown); err != nil {
 		return err
 	}
-	if run.Failed+run.NotStarted > 0 && run.Kind != migrate.Redo {
+	if run.Failed+run.NotStarted > 0 && run.Target >= 0 {
 		f.note("\nnext: crmctl migrate retry %d", run.ID)
 	}
 	return nil

@@ -30,6 +30,7 @@ type runPolicy struct {
 	order             string
 
 	lockTimeout      time.Duration
+	buildTimeout     time.Duration
 	statementTimeout time.Duration
 	syncCommit       bool
 	allowChanged     bool
@@ -49,6 +50,7 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.rate, "rate-limit", 0, "begin at most `N` tenants a second")
 	fs.Var(newEnum(&o.order, string(migrate.OrderSize), orders()), "order-by", "which tenants come first: size (smallest first), largest, name or version")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
+	fs.Var(newDuration(&o.buildTimeout, "1m"), "lock-timeout-no-tx", "let an index build wait this `DURATION` for older transactions")
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
 	fs.BoolVar(&o.syncCommit, "sync-commit", false, "wait for the disk after every tenant, not every second")
 	fs.BoolVar(&o.allowChanged, "allow-changed", false, "accept files that were changed after they were applied")
@@ -171,7 +173,7 @@ func (o *runPolicy) options(f *factory, n int) (migrate.RunOptions, error) {
 	}
 	return migrate.RunOptions{
 		Fleet: run, Direct: f.connectDirect, DirectConcurrency: o.concurrencyDirect, Canary: canary,
-		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout,
+		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, BuildTimeout: o.buildTimeout,
 		SyncCommit: o.syncCommit, AllowChanged: o.allowChanged, Actor: f.actor(),
 	}, nil
 }

@@ -169,7 +169,7 @@ func doneWord(k migrate.Kind) string {
 }
 
 func toVersion(r *migrate.Report) string {
-	if r.Kind == migrate.Redo {
+	if r.Kind == migrate.Redo || r.Target < 0 {
 		return ""
 	}
 	return fmt.Sprintf(" to version %d", r.Target)
@@ -255,7 +255,7 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	if record.Failed+record.NotStarted == 0 && r.Stopped == nil {
 		return nil
 	}
-	if r.Kind == migrate.Redo {
+	if r.Target < 0 {
 		f.note("\ndetails: crmctl migrate runs show %d", r.RunID)
 	} else {
 		f.note("\nnext: crmctl migrate retry %d        details: crmctl migrate runs show %d", r.RunID, r.RunID)

@@ -18,22 +18,22 @@ const stuckAfter = time.Minute
 // runWatch shows a fleet run while it goes on: on stderr for people and, with -o
 // ndjson, as events on stdout.
 type runWatch struct {
-	bar      *progress
-	out      *eventWriter // nil without -o ndjson
-	ok       atomic.Int64
-	failed   atomic.Int64
-	retrying atomic.Int64
+	bar    *progress
+	out    *eventWriter // nil without -o ndjson
+	ok     atomic.Int64
+	failed atomic.Int64
 
-	mu      sync.Mutex
-	flying  map[string]time.Time // slug -> since when
-	waiting map[string]migrate.TenantWaiting
-	told    map[string]time.Duration // slug -> for how long when it was last said
-	now     func() time.Time
+	mu       sync.Mutex
+	retrying map[string]bool      // slugs that wait for another try
+	flying   map[string]time.Time // slug -> since when
+	waiting  map[string]migrate.TenantWaiting
+	told     map[string]time.Duration // slug -> for how long when it was last said
+	now      func() time.Time
 }
 
 func newRunWatch(f *factory, p *printer, total int) *runWatch {
 	w := &runWatch{
-		flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{}, now: f.now,
+		retrying: map[string]bool{}, flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{}, now: f.now,
 	}
 	if p.format == "ndjson" {
 		w.out = &eventWriter{p: p, now: f.now}
@@ -125,10 +125,8 @@ func blockerText(b migrate.Blocker) string {
 func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
 
 func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
-	if e.Attempt == 1 {
-		w.retrying.Add(1)
-	}
 	w.mu.Lock()
+	w.retrying[e.Tenant.Slug] = true
 	delete(w.flying, e.Tenant.Slug)
 	delete(w.waiting, e.Tenant.Slug)
 	w.mu.Unlock()
@@ -141,10 +139,8 @@ func (w *runWatch) tenantFinished(o migrate.Outcome) {
 	delete(w.flying, o.Tenant.Slug)
 	delete(w.waiting, o.Tenant.Slug)
 	delete(w.told, o.Tenant.Slug)
+	delete(w.retrying, o.Tenant.Slug)
 	w.mu.Unlock()
-	if o.Attempts > 1 {
-		w.retrying.Add(-1)
-	}
 	w.bar.add(1)
 	if o.State != migrate.Failed {
 		w.ok.Add(1)
@@ -180,11 +176,11 @@ func why(o migrate.Outcome) string {
 
 func (w *runWatch) status() string {
 	text := fmt.Sprintf("ok %s   failed %d", humanCount(w.ok.Load()), w.failed.Load())
-	if n := w.retrying.Load(); n > 0 {
-		text += fmt.Sprintf("   retrying %d", n)
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if n := len(w.retrying); n > 0 {
+		text += fmt.Sprintf("   retrying %d", n)
+	}
 	slowest, since := "", time.Time{}
 	for slug, at := range w.flying {
 		if slowest == "" || at.Before(since) {
@@ -202,5 +198,7 @@ func (w *runWatch) status() string {
 }
 
 func (w *runWatch) fields() string {
-	return fmt.Sprintf("ok=%d failed=%d retrying=%d", w.ok.Load(), w.failed.Load(), w.retrying.Load())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprintf("ok=%d failed=%d retrying=%d", w.ok.Load(), w.failed.Load(), len(w.retrying))
 }

@@ -154,7 +154,9 @@ func (f file) holdsPassword() bool {
 	if DSN(f.values[KeyDatabaseURL]).HasPassword() || DSN(f.values[KeyDirectURL]).HasPassword() {
 		return true
 	}
-	return slices.ContainsFunc(f.profiles, func(p profile) bool { return DSN(p.values[KeyDatabaseURL]).HasPassword() || DSN(p.values[KeyDirectURL]).HasPassword() })
+	return slices.ContainsFunc(f.profiles, func(p profile) bool {
+		return DSN(p.values[KeyDatabaseURL]).HasPassword() || DSN(p.values[KeyDirectURL]).HasPassword()
+	})
 }
 
 // parseFile reads YAML into texts, which the keys parse: what YAML makes of

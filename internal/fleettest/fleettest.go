@@ -47,6 +47,15 @@ func New(t testing.TB) *Fleet {
 	return &Fleet{DSN: dsn}
 }
 
+// Registry makes the registry in a fleet's database, for tests with a server of
+// their own.
+func (f *Fleet) Registry(t testing.TB) {
+	t.Helper()
+	if _, err := Plan(t, migrations.Public()).ApplyPublic(context.Background(), f.Connect(t), migrate.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Plan compiles migration files.
 func Plan(t testing.TB, fsys fs.FS) *migrate.Plan {
 	t.Helper()

@@ -45,6 +45,16 @@ type ApplyOptions struct {
 	LockTimeout      time.Duration // wait for each lock
 	StatementTimeout time.Duration // run of each statement, 0 = the server's
 	AsyncCommit      bool          // the caller flushes later
+	// BuildTimeout is the wait of CREATE and DROP INDEX CONCURRENTLY for the
+	// transactions before them, which may be long and blocks nobody; 0 = a minute.
+	BuildTimeout time.Duration
+}
+
+func (o ApplyOptions) buildTimeout() time.Duration {
+	if o.BuildTimeout > 0 {
+		return o.BuildTimeout
+	}
+	return buildPatience
 }
 
 // Apply takes a tenant's schema along a route in one transaction, up to the first

@@ -15,8 +15,13 @@ import (
 // statements would run in whatever sessions the pooler has at hand.
 var ErrPooled = errors.New("a connection pooler stands between; files marked NO TRANSACTION need a direct connection")
 
-// cleanupTimeout bounds what has to be put in order after a failure.
-const cleanupTimeout = 30 * time.Second
+const (
+	// cleanupTimeout bounds what has to be put in order after a failure.
+	cleanupTimeout = 30 * time.Second
+	// buildPatience is how long an index build or drop waits, at each of its
+	// stages, for the transactions before it.
+	buildPatience = time.Minute
+)
 
 // ApplyDirect takes a tenant along its route as far as the steps are of the kind
 // that cannot run in a transaction. Each statement is committed by itself, and
@@ -159,11 +164,9 @@ var errUnclear = errors.New("it is not known whether the statement is done")
 func (d *direct) statement(ctx context.Context, s db.Statement, resumed bool) error {
 	build, isBuild := concurrentBuild(s.SQL)
 	dropped, isDrop := concurrentDrop(s.SQL)
-	// An index build waits for old transactions of the whole database. It blocks
-	// nobody meanwhile, so the limit for locks that do would only end it.
 	wait := d.limits.LockTimeout
 	if isBuild || isDrop {
-		wait = 0
+		wait = d.limits.buildTimeout()
 	}
 	if err := d.setLockTimeout(ctx, wait); err != nil {
 		return err
@@ -247,19 +250,15 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
+	clean := true
 	if build, ok := concurrentBuild(s.SQL); ok && build.name != "" {
-		if err := d.setLockTimeout(ctx, cleanupTimeout); err != nil {
-			return err
-		}
-		if _, err := d.dropInvalid(ctx, build.name); err != nil {
-			return err
-		}
+		clean = d.cleanUp(ctx, build.name) == nil
 	}
 	// A procedure may have committed a part of its work.
 	if first := leadingWords(s.SQL, 1)[0]; first == "call" || first == "do" {
 		return d.explain(ctx, cause)
 	}
-	if k == 0 {
+	if k == 0 && clean {
 		_, err := d.conn.Exec(ctx, "delete from public.tenant_dirty where tenant_id = $1", d.tenant.ID)
 		return err
 	}
@@ -267,6 +266,19 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 		return err
 	}
 	return d.explain(ctx, cause)
+}
+
+// cleanUp drops what a failed build has left. It may itself have to wait, and then
+// leaves that to the next attempt.
+func (d *direct) cleanUp(ctx context.Context, index string) error {
+	if _, err := d.conn.Exec(ctx, "select pg_catalog.set_config('statement_timeout', '0', false)"); err != nil {
+		return err
+	}
+	if err := d.setLockTimeout(ctx, d.limits.LockTimeout); err != nil {
+		return err
+	}
+	_, err := d.dropInvalid(ctx, index)
+	return err
 }
 
 func (d *direct) explain(ctx context.Context, cause error) error {

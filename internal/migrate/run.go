@@ -29,6 +29,7 @@ type RunOptions struct {
 	Canary           Canary
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
+	BuildTimeout     time.Duration // as in ApplyOptions
 	// SyncCommit makes every tenant's commit wait for the disk. Without it the
 	// tenants commit asynchronously, and the synchronous commits of the ledger,
 	// which flush them all, come before Run returns.
@@ -78,7 +79,7 @@ var (
 type Report struct {
 	RunID    int64 // in migration_runs
 	Kind     Kind
-	Target   int64 // version aimed at
+	Target   int64 // version aimed at; -1 where each tenant has its own
 	Outcomes []Outcome
 	Canaries []int // indexes of Outcomes
 	// Stopped says why tenants were not started: ErrCanary or a reason of package
@@ -96,6 +97,15 @@ func (r *Report) Count(s State) int {
 		}
 	}
 	return n
+}
+
+// Tenants returns the tenants of the run, at the versions they have reached.
+func (r *Report) Tenants() []Tenant {
+	out := make([]Tenant, len(r.Outcomes))
+	for i := range r.Outcomes {
+		out[i] = r.Outcomes[i].Tenant
+	}
+	return out
 }
 
 // Run takes the given tenants along a route over several connections and records
@@ -156,7 +166,7 @@ type progress struct {
 func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 	r := &run{
 		plan: p, connect: connect, opt: o,
-		limits:  ApplyOptions{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: !o.SyncCommit},
+		limits:  ApplyOptions{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, BuildTimeout: o.BuildTimeout, AsyncCommit: !o.SyncCommit},
 		observe: o.Observe,
 		report:  &Report{Kind: o.Route.kind(), Target: p.target(o.Route), Outcomes: make([]Outcome, len(tenants))},
 		tenants: make([]progress, len(tenants)),
@@ -177,15 +187,15 @@ func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 	return r
 }
 
-// target returns the version a route aims at, 0 where each tenant has its own.
+// target returns the version a route aims at, -1 where each tenant has its own.
 func (p *Plan) target(r Route) int64 {
-	switch r.kind() {
-	case Down:
+	switch {
+	case r.kind() == Down && r.Steps == 0:
 		return r.To
-	case Redo:
-		return 0
+	case r.kind() == Up:
+		return p.Head()
 	}
-	return p.Head()
+	return -1
 }
 
 // firstStep is a guess from the registry's version; what a tenant really needs it

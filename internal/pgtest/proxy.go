@@ -1,0 +1,175 @@
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Proxy stands between clients and a server, on TCP, and does to their
+// connections what networks do.
+type Proxy struct {
+	// DSN connects through the proxy.
+	DSN string
+
+	server  string // address of the server
+	network string
+	delay   time.Duration // each way
+
+	mu       sync.Mutex
+	cutAfter []byte // a client's message that holds it is answered by a cut
+	cuts     int    // how many more
+	swallow  bool
+	conns    []net.Conn
+}
+
+// NewProxy starts a proxy before a database. Everything takes delay longer, each
+// way. It stops with the test.
+func NewProxy(t testing.TB, dsn string, delay time.Duration) *Proxy {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{delay: delay, network: "tcp", server: net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port)))}
+	if strings.HasPrefix(cfg.Host, "/") {
+		p.network, p.server = "unix", cfg.Host+"/.s.PGSQL."+strconv.Itoa(int(cfg.Port))
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, c := range p.conns {
+			_ = c.Close()
+		}
+	})
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database,
+		RawQuery: "sslmode=disable",
+	}
+	p.DSN = u.String()
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(client)
+		}
+	}()
+	return p
+}
+
+// CutAfter lets the server have the next n messages of clients that hold text,
+// waits for its answer, and cuts the connection instead of handing it on.
+func (p *Proxy) CutAfter(text string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutAfter, p.cuts = []byte(text), n
+}
+
+// Cuts returns how many of the cuts asked for are still to come.
+func (p *Proxy) Cuts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cuts
+}
+
+// Swallow makes everything disappear from now on, without a word.
+func (p *Proxy) Swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.swallow = true
+}
+
+func (p *Proxy) serve(client net.Conn) {
+	server, err := (&net.Dialer{}).DialContext(context.Background(), p.network, p.server)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	p.mu.Lock()
+	p.conns = append(p.conns, client, server)
+	p.mu.Unlock()
+	cut := make(chan struct{})
+	var once sync.Once
+	go func() {
+		p.pass(client, server, func(data []byte) bool {
+			if p.takeCut(data) {
+				once.Do(func() { close(cut) })
+			}
+			return true
+		})
+		_ = server.Close()
+	}()
+	p.pass(server, client, func([]byte) bool {
+		select {
+		case <-cut:
+			return false // the answer is here: what was asked for is done
+		default:
+			return true
+		}
+	})
+	_ = client.Close()
+	_ = server.Close()
+}
+
+func (p *Proxy) takeCut(data []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cuts == 0 || !bytes.Contains(data, p.cutAfter) {
+		return false
+	}
+	p.cuts--
+	return true
+}
+
+// pass copies what comes, later by the delay, as long as look agrees.
+func (p *Proxy) pass(from io.Reader, to io.Writer, look func([]byte) bool) {
+	type packet struct {
+		data []byte
+		due  time.Time
+	}
+	packets := make(chan packet, 1024)
+	go func() {
+		defer close(packets)
+		for {
+			data := make([]byte, 64<<10)
+			n, err := from.Read(data)
+			if n > 0 {
+				packets <- packet{data[:n], time.Now().Add(p.delay)}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for packet := range packets {
+		if !look(packet.data) {
+			return
+		}
+		time.Sleep(time.Until(packet.due))
+		p.mu.Lock()
+		swallow := p.swallow
+		p.mu.Unlock()
+		if swallow {
+			continue
+		}
+		if _, err := to.Write(packet.data); err != nil {
+			return
+		}
+	}
+}
