@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -51,11 +50,6 @@ crmctl migrate new index_company --no-transaction --migrations-dir db/migrations
 	return cmd
 }
 
-var (
-	migrationName = regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)*$`)
-	notInName     = regexp.MustCompile(`[^a-z0-9]+`)
-)
-
 const (
 	maxMigrationName = 100
 	sequenceDigits   = 5
@@ -63,15 +57,20 @@ const (
 )
 
 func (o *migrateNewOptions) validate() error {
-	if len(o.name) <= maxMigrationName && migrationName.MatchString(o.name) {
-		return nil
+	folded := foldName(o.name)
+	switch {
+	case len(o.name) > maxMigrationName || folded == "":
+		return usagef("%q is no name of a migration: want small letters, digits and _, at most %d", o.name, maxMigrationName)
+	case folded != o.name:
+		return usagef("%q is no name of a migration: want small letters, digits and _; did you mean %q?", o.name, folded)
 	}
-	hint := ""
-	folded := strings.Trim(notInName.ReplaceAllString(strings.ToLower(o.name), "_"), "_")
-	if folded != "" && len(folded) <= maxMigrationName {
-		hint = fmt.Sprintf("; did you mean %q?", folded)
-	}
-	return usagef("%q is no name of a migration: want small letters, digits and _, at most %d%s", o.name, maxMigrationName, hint)
+	return nil
+}
+
+// foldName makes words of small letters and digits with one _ between them.
+func foldName(s string) string {
+	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	return strings.Join(words, "_")
 }
 
 // newMigrationRecord is the result in JSON and YAML.

@@ -191,12 +191,16 @@ func (t *table) knownNotNull(name string) bool {
 	return false
 }
 
-// volatileFunctions are those of PostgreSQL and its usual extensions that people
-// put into defaults.
-var volatileFunctions = map[string]bool{
-	"random": true, "random_normal": true, "gen_random_uuid": true, "gen_random_bytes": true, "uuidv4": true, "uuidv7": true,
-	"uuid_generate_v1": true, "uuid_generate_v1mc": true, "uuid_generate_v4": true, "clock_timestamp": true, "timeofday": true,
-	"nextval": true, "setval": true, "lastval": true, "currval": true, "set_config": true, "txid_current_if_assigned": false,
+// isVolatileFunction knows the volatile functions of PostgreSQL and its usual
+// extensions that people put into defaults.
+func isVolatileFunction(name string) bool {
+	switch name {
+	case "random", "random_normal", "gen_random_uuid", "gen_random_bytes", "uuidv4", "uuidv7",
+		"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "clock_timestamp", "timeofday",
+		"nextval", "setval", "lastval", "currval", "set_config":
+		return true
+	}
+	return false
 }
 
 // volatileCall returns the first volatile function that an expression calls.
@@ -207,7 +211,7 @@ func (c *checker) volatileCall(expr node) string {
 		if name == "" || found != "" {
 			return
 		}
-		if own, known := c.history.functions[name]; own || !known && volatileFunctions[name] {
+		if own, known := c.history.functions[name]; own || !known && isVolatileFunction(name) {
 			found = name
 		}
 	})

@@ -68,7 +68,7 @@ func Check(ctx context.Context, files []File, opts Options) ([]Finding, error) {
 	if opts.Target != "" && opts.Target != Citus {
 		return nil, fmt.Errorf("lint: no rules for the target %q", opts.Target)
 	}
-	c := &checker{opts: opts, rules: ruleIndex(), history: newHistory()}
+	c := &checker{opts: opts, rules: ruleIndex(), history: newHistory(), foreign: newForeign()}
 	sources := make([]*source, len(files))
 	for i, f := range files {
 		sources[i] = newSource(f)
@@ -96,6 +96,7 @@ type checker struct {
 	opts     Options
 	rules    map[string]Rule
 	history  *history
+	foreign  foreign
 	findings []Finding
 
 	// Of the file under way.

@@ -50,9 +50,9 @@ func asSyntax(err error, target **syntaxError) bool { return errors.As(err, targ
 var errStuck = errors.New("the SQL parser does not come to an end")
 
 const (
-	// parseLimit is far beyond what a statement within maxNesting takes, on the
-	// slowest of machines.
-	parseLimit = time.Minute
+	// parseLimit is far beyond what a statement within maxNesting takes, and the
+	// making of the parser, on a busy machine with the race detector.
+	parseLimit = 5 * time.Minute
 	// maxNesting is the depth up to which the parser is trusted: at about 1000
 	// it runs out of its stack and never comes back.
 	maxNesting = 250

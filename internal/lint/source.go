@@ -55,16 +55,15 @@ func newSource(f File) *source {
 	return s
 }
 
-var fileName = regexp.MustCompile(`^([0-9]+)_[^/]+\.sql$`)
-
 // Version returns the version that a file's name begins with: 5 of
 // "00005_add_company.sql". It is false for a name that no migration has.
 func Version(file string) (int64, bool) {
-	m := fileName.FindStringSubmatch(path.Base(strings.ReplaceAll(file, `\`, "/")))
-	if m == nil {
+	name, isSQL := strings.CutSuffix(path.Base(strings.ReplaceAll(file, `\`, "/")), ".sql")
+	digits, rest, found := strings.Cut(name, "_")
+	if !isSQL || !found || rest == "" || strings.ContainsAny(digits, "+-") {
 		return 0, false
 	}
-	v, err := strconv.ParseInt(m[1], 10, 64)
+	v, err := strconv.ParseInt(digits, 10, 64)
 	return v, err == nil && v > 0
 }
 
@@ -189,12 +188,18 @@ func invalidByte(text string) int {
 	return -1
 }
 
-var (
-	psqlCommand = regexp.MustCompile(`^\\[a-zA-Z.!?]`)
-	copyStdin   = regexp.MustCompile(`(?i)^\s*copy\s.*\sfrom\s+stdin\b`)
-	envVariable = regexp.MustCompile(`\$\{[^}\s]*\}`)
-	envsub      = regexp.MustCompile(`(?im)^--\s*\+goose\s+envsub\s+on`)
-)
+// foreign are the patterns of what is no SQL. They are made for a run and not for
+// the program: every command would pay for them.
+type foreign struct{ psqlCommand, copyStdin, envVariable, envsub *regexp.Regexp }
+
+func newForeign() foreign {
+	return foreign{
+		psqlCommand: regexp.MustCompile(`^\\[a-zA-Z.!?]`),
+		copyStdin:   regexp.MustCompile(`(?i)^\s*copy\s.*\sfrom\s+stdin\b`),
+		envVariable: regexp.MustCompile(`\$\{[^}\s]*\}`),
+		envsub:      regexp.MustCompile(`(?im)^--\s*\+goose\s+envsub\s+on`),
+	}
+}
 
 // maskForeign blanks what is no SQL and reports it: commands of psql and the
 // data of a dump. Variables that goose puts in become names of the same length.
@@ -213,16 +218,16 @@ func (c *checker) maskForeign(src *source) string {
 		case data:
 			data = line != `\.`
 			blank(from, from+len(line))
-		case psqlCommand.MatchString(line):
+		case c.foreign.psqlCommand.MatchString(line):
 			word, _, _ := strings.Cut(line, " ")
 			c.at(nil, from, rulePgDump, word+" is a command of psql, no SQL", "")
 			blank(from, from+len(line))
-		case copyStdin.MatchString(line):
+		case c.foreign.copyStdin.MatchString(line):
 			data = strings.Contains(src.file.Text[from:], "\n\\.")
 		}
 	}
-	if envsub.MatchString(src.file.Text) {
-		for _, m := range envVariable.FindAllIndex(text, -1) {
+	if c.foreign.envsub.MatchString(src.file.Text) {
+		for _, m := range c.foreign.envVariable.FindAllIndex(text, -1) {
 			for i := m[0]; i < m[1]; i++ {
 				if b := text[i]; b < '0' || b > '9' && b < 'A' || b > 'Z' && b < 'a' || b > 'z' {
 					text[i] = '_'

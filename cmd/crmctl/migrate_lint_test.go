@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/pgtest"
+)
+
+// writeFiles writes files into a directory of the bench and returns its path.
+func (b *bench) writeFiles(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := filepath.Join(b.dir, "sql")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const (
+	goodMigration = "-- +goose Up\ncreate table x (id int);\n-- +goose Down\ndrop table x;\n"
+	dropMigration = "-- +goose Up\ndrop table x;\n-- +goose Down\nselect 1;\n"
+	oneWay        = "-- +goose Up\nselect 1;\n"
+)
+
+func TestMigrateLint(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"00001_x.sql": goodMigration, "00002_y.sql": dropMigration, "00003_z.sql": oneWay, "note.txt": "no SQL"}
+	tests := []struct {
+		args   string // DIR stands for the directory
+		code   int
+		out    string // what stdout has; with ! what it has not
+		stderr string
+	}{
+		{args: "", stderr: "nothing to mend in 4 files\n"},
+		{args: "DIR", code: exitPending, out: "DIR/00002_y.sql\t2\t1\terror\tdrop-table\tx and its rows go\t", stderr: "1 error and 1 warning in 3 files\n"},
+		{args: "--migrations-dir DIR -q", code: exitPending, out: "DIR/00002_y.sql:2:1: drop-table\nDIR/00003_z.sql:1:1: missing-down\n"},
+		{args: "--since 2 DIR", out: "!drop-table", stderr: "1 warning in 1 file\n"},
+		{args: "--since 2 --strict DIR", code: exitPending, out: "missing-down", stderr: "1 warning in 1 file\n"},
+		{args: "DIR/00001_x.sql", out: "!00002", stderr: "nothing to mend in 1 file\n"},
+		{args: "DIR/00002_y.sql DIR/00001_x.sql -o csv", code: exitPending, out: "DIR/00002_y.sql,2,1,error,drop-table,x and its rows go,", stderr: "1 error in 2 files\n"},
+		{args: "DIR/00002_y.sql DIR", code: exitPending, out: "00003_z.sql", stderr: "1 error and 1 warning in 3 files\n"},
+		{args: "DIR/note.txt", code: exitPending, out: "file-name", stderr: "3 errors in 1 file\n"},
+	}
+	for _, tt := range tests {
+		b := newBench(t)
+		dir := b.writeFiles(t, files)
+		args := append([]string{"migrate", "lint"}, strings.Fields(strings.ReplaceAll(tt.args, "DIR", dir))...)
+		if code := b.run(args...); code != tt.code {
+			t.Errorf("%s: exit code %d, want %d", tt.args, code, tt.code)
+		}
+		out := strings.ReplaceAll(b.out.String(), dir, "DIR")
+		if absent, no := strings.CutPrefix(tt.out, "!"); no && strings.Contains(out, absent) || !no && !strings.Contains(out, tt.out) {
+			t.Errorf("%s: stdout %q, want %q", tt.args, out, tt.out)
+		}
+		if tt.stderr != "" || strings.Contains(tt.args, "-q") {
+			equal(t, tt.args, b.err.String(), tt.stderr)
+		}
+	}
+}
+
+func TestMigrateLintOnTerminal(t *testing.T) {
+	t.Parallel()
+	b := newBench(t).onTerminal().setenv("NO_COLOR=1")
+	dir := b.writeFiles(t, map[string]string{"00002_y.sql": dropMigration})
+	if code := b.run("migrate", "lint", dir); code != exitPending {
+		t.Errorf("exit code %d", code)
+	}
+	equal(t, "stdout", strings.ReplaceAll(b.out.String(), dir, "sql"), `sql/00002_y.sql:2:1  error  drop-table
+    drop table x;
+    x and its rows go. The rows are gone in every tenant.
+    fix: Stop using it first; then allow this and say since when nothing reads it.
+
+`)
+}
+
+// A file is compared with what the registry says was applied.
+func TestMigrateLintApplied(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Empty(t)
+	b := newBench(t).setenv("DATABASE_URL=" + dsn)
+	dir := b.writeFiles(t, map[string]string{"00001_x.sql": goodMigration})
+	if code := b.run("migrate", "lint", "--applied", dir); code != exitFailure {
+		t.Errorf("without a registry: exit code %d, %s", code, b.err)
+	}
+	if code := b.run("migrate", "public"); code != exitOK {
+		t.Fatal(b.err)
+	}
+	if code := b.run("migrate", "lint", "--applied", dir); code != exitOK {
+		t.Errorf("nothing applied yet: exit code %d, %s", code, b.err)
+	}
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	if _, err := conn.Exec(t.Context(), "insert into public.migration_files (version, file, checksum) values (1, '00001_x.sql', 'another')"); err != nil {
+		t.Fatal(err)
+	}
+	b = newBench(t).setenv("DATABASE_URL=" + dsn)
+	if code := b.run("migrate", "lint", "-q", "--applied", dir); code != exitPending || !strings.Contains(b.out.String(), "00001_x.sql:1:1: changed-file") {
+		t.Errorf("changed: exit code %d, %s%s", code, b.out, b.err)
+	}
+}
+
+// A new file passes, and so does a second, in the style of the first.
+func TestMigrateNewPassesLint(t *testing.T) {
+	t.Parallel()
+	for first, second := range map[string]string{
+		"":                         "00001_added.sql",
+		"00007_x.sql":              "00008_added.sql",
+		"009_x.sql":                "010_added.sql",
+		"20260301120000_x.sql":     "20261123201504_added.sql",
+		"20991231235959_later.sql": "20991231235960_added.sql",
+	} {
+		b := newBench(t)
+		files := map[string]string{}
+		if first != "" {
+			files[first] = goodMigration
+		}
+		dir := b.writeFiles(t, files)
+		f := b.factory(t)
+		if err := runMigrateNew(t.Context(), f, &migrateNewOptions{name: "added", dir: dir, noTransaction: first != ""}); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, second)
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if code := b.run("migrate", "lint", "-q", dir); code != exitOK || !strings.HasSuffix(b.out.String(), second+":1:1: empty-file\n") {
+			t.Errorf("%s: exit code %d, %s%s", second, code, b.out, b.err)
+		}
+		if err := createFile(path, "other"); exitCode(err) != exitUsage {
+			t.Errorf("written over: %v", err)
+		}
+		if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+			t.Errorf("the file changed: %q, %v", after, err)
+		}
+	}
+}
+
+func TestMigrateLintOptions(t *testing.T) {
+	t.Parallel()
+	var got migrateLintOptions
+	newBench(t).parse(t, func(f *factory) *cobra.Command {
+		return newMigrateLintCmd(f, func(_ context.Context, _ *factory, o *migrateLintOptions) error {
+			got = *o
+			return nil
+		})
+	}, "lint", "--target", "citus", "--since", "7", "--strict", "--applied", "a", "b")
+	want := migrateLintOptions{paths: []string{"a", "b"}, target: "citus", since: 7, strict: true, applied: true}
+	if strings.Join(got.paths, " ") != "a b" || got.target != want.target || got.since != 7 || !got.strict || !got.applied || got.rules {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	var created migrateNewOptions
+	newBench(t).setenv("CRMCTL_DRY_RUN=true").parse(t, func(f *factory) *cobra.Command {
+		return newMigrateNewCmd(f, func(_ context.Context, _ *factory, o *migrateNewOptions) error {
+			created = *o
+			return nil
+		})
+	}, "new", "x", "--no-transaction", "--dir", "d")
+	if want := (migrateNewOptions{name: "x", dir: "d", noTransaction: true, dryRun: true}); created != want {
+		t.Errorf("got %+v, want %+v", created, want)
+	}
+}
+
+// Names of findings come from files, and a workflow's commands have a syntax.
+func TestAnnotation(t *testing.T) {
+	t.Parallel()
+	b := newBench(t).setenv("GITHUB_ACTIONS=true")
+	dir := b.writeFiles(t, map[string]string{"a,b:c%.sql": oneWay})
+	b.run("migrate", "lint", "-q", dir)
+	if want := "/a%2Cb%3Ac%25.sql,line=1,col=1,title=file-name::\"a,b:c%25.sql\" is no name of a migration. "; !strings.Contains(b.err.String(), want) {
+		t.Errorf("got %q, want %q in it", b.err, want)
+	}
+}
