@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -19,6 +21,7 @@ type migrateOptions struct {
 
 	to         int64
 	outOfOrder bool
+	verify     bool
 	dryRun     bool
 	showSQL    bool
 }
@@ -29,6 +32,7 @@ func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 	o.register(cmd)
 	fs.Int64Var(&o.to, "to", 0, "migrate up to `VERSION` instead of the newest")
 	fs.BoolVar(&o.outOfOrder, "out-of-order", false, "apply files older than the newest applied one too")
+	fs.BoolVar(&o.verify, "verify", false, "read the versions from the tenants' own schemas first, not from the registry")
 	addDryRunFlag(fs, &o.dryRun)
 	fs.BoolVar(&o.showSQL, "show-sql", false, "with --dry-run, print the statements too")
 }
@@ -131,6 +135,11 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	if err != nil {
 		return err
 	}
+	if opts.verify {
+		if err := trueVersions(ctx, conn, plan, chosen, opts.lockTimeout); err != nil {
+			return f.placed(err)
+		}
+	}
 	route := migrate.Route{Kind: migrate.Up, OutOfOrder: opts.outOfOrder}
 	pending := behind(plan, route, chosen)
 	if opts.dryRun {
@@ -138,6 +147,23 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	}
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to)}
 	return job.run(ctx, f, p, conn)
+}
+
+// trueVersions puts the versions of the schemas in place of the registry's. A
+// schema that cannot be read counts as new: the run then meets it and says why.
+func trueVersions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []tenant.Tenant, lockTimeout time.Duration) error {
+	truths, err := plan.Verify(ctx, conn, asTargets(tenants), lockTimeout)
+	if err != nil {
+		return err
+	}
+	for i, truth := range truths {
+		if truth.Err == nil {
+			tenants[i].Version = truth.Version
+		} else {
+			tenants[i].Version = 0
+		}
+	}
+	return nil
 }
 
 func lowest(tenants []migrate.Tenant) int64 {

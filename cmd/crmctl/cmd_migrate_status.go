@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -17,8 +19,10 @@ import (
 type migrateStatusOptions struct {
 	selection
 
-	all      bool
-	exitCode bool
+	all         bool
+	verify      bool
+	exitCode    bool
+	lockTimeout time.Duration
 }
 
 func newMigrateStatusCmd(f *factory, runF func(context.Context, *factory, *migrateStatusOptions) error) *cobra.Command {
@@ -30,16 +34,20 @@ func newMigrateStatusCmd(f *factory, runF func(context.Context, *factory, *migra
 		Use:   "status",
 		Short: "which tenants are behind, and by what",
 		Long: `Show which tenants have pending migrations. The versions are the registry's, which change in
-the same transaction as the tenants' own.`,
+the same transaction as the tenants' own. --verify asks every tenant's own schema too, and shows
+where the two differ: a schema restored from a backup, migrated by another tool, or gone.`,
 		Example: `crmctl migrate status
 crmctl migrate status --all -o json
+crmctl migrate status --verify
 crmctl migrate status --exit-code -q`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(f, cmd)
 	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those behind")
-	cmd.Flags().BoolVar(&opts.exitCode, "exit-code", false, "exit 4 when a tenant is behind")
+	cmd.Flags().BoolVar(&opts.verify, "verify", false, "read the versions from the tenants' own schemas")
+	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
+	cmd.Flags().BoolVar(&opts.exitCode, "exit-code", false, "exit 4 when a tenant is behind, or not what the registry says")
 	documentExits(cmd, exitPending, exitUnreachable, exitNoTenant)
 	return cmd
 }
@@ -50,6 +58,7 @@ type versionRow struct {
 
 	pending []*migrate.Migration
 	head    int64
+	trouble string // of --verify
 }
 
 func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOptions) error {
@@ -74,32 +83,71 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	if err != nil {
 		return err
 	}
-	behind := 0
+	all, err := statusRows(ctx, conn, plan, tenants, opts)
+	if err != nil {
+		return f.placed(err)
+	}
+	behind, wrong := 0, 0
 	var rows []versionRow
-	for _, t := range tenants {
-		row := versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}
+	for _, row := range all {
 		if len(row.pending) > 0 {
 			behind++
 		}
-		if opts.all || len(row.pending) > 0 {
+		if row.trouble != "" {
+			wrong++
+		}
+		if opts.all || len(row.pending) > 0 || row.trouble != "" {
 			rows = append(rows, row)
 		}
 	}
 	// On a terminal the line below says it all when nobody is behind.
 	if len(rows) > 0 || !p.terminal || !p.isTable() {
-		if err := printList(p, statusList(), rows); err != nil {
+		if err := printList(p, statusList(opts.verify), rows); err != nil {
 			return err
 		}
 	}
-	f.note("%s", statusLine(tenants, plan.Head(), behind))
-	if behind > 0 && opts.exitCode {
+	f.note("%s", statusLine(all, plan.Head(), behind))
+	if wrong > 0 {
+		f.note("%s not as the registry says        next: crmctl migrate all-tenants --verify", plural(wrong, "tenant"))
+	}
+	if behind+wrong > 0 && opts.exitCode {
 		return exitWith(exitPending)
 	}
 	return nil
 }
 
-func statusList() list[versionRow] {
-	return list[versionRow]{
+// statusRows takes the versions from the registry or, with --verify, from the
+// schemas.
+func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []tenant.Tenant, opts *migrateStatusOptions) ([]versionRow, error) {
+	rows := make([]versionRow, len(tenants))
+	for i, t := range tenants {
+		rows[i] = versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}
+	}
+	if !opts.verify {
+		return rows, nil
+	}
+	truths, err := plan.Verify(ctx, conn, asTargets(tenants), opts.lockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	for i, truth := range truths {
+		row := &rows[i]
+		switch {
+		case truth.Err != nil:
+			row.trouble, row.pending = truth.Err.Error(), nil
+			continue
+		case len(truth.Late) > 0:
+			row.trouble = "never applied: " + names(truth.Late)
+		case truth.Version != row.Version:
+			row.trouble = fmt.Sprintf("the registry says %d", row.Version)
+		}
+		row.Version, row.pending = truth.Version, plan.After(truth.Version)
+	}
+	return rows, nil
+}
+
+func statusList(verified bool) list[versionRow] {
+	l := list[versionRow]{
 		plural: "tenants",
 		columns: []column[versionRow]{
 			{name: "tenant", value: func(r versionRow) any { return r.Slug }},
@@ -126,15 +174,19 @@ func statusList() list[versionRow] {
 			}
 			return map[string]any{
 				"tenant": r.Slug, "status": string(r.Status), "schema": r.Schema.String(),
-				"schema_version": r.Version, "newest_version": r.head, "pending": files,
+				"schema_version": r.Version, "newest_version": r.head, "pending": files, "trouble": r.trouble,
 			}
 		},
 	}
+	if verified {
+		l.columns = append(l.columns, column[versionRow]{name: "trouble", value: func(r versionRow) any { return styled{r.trouble, red} }})
+	}
+	return l
 }
 
 // statusLine returns "5,000 tenants: 4,812 at version 4, 188 at version 6; 4,812
 // behind version 6".
-func statusLine(tenants []tenant.Tenant, head int64, behind int) string {
+func statusLine(tenants []versionRow, head int64, behind int) string {
 	if len(tenants) == 0 {
 		return "no tenants"
 	}

@@ -23,13 +23,22 @@ type fleetRun struct {
 	selection map[string]any
 }
 
+// asTargets returns tenants as the engine knows them.
+func asTargets(tenants []tenant.Tenant) []migrate.Tenant {
+	out := make([]migrate.Tenant, len(tenants))
+	for i, t := range tenants {
+		out[i] = migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
+	}
+	return out
+}
+
 // behind returns those of the tenants that have a step of the route before them,
 // as far as the registry knows.
 func behind(plan *migrate.Plan, route migrate.Route, tenants []tenant.Tenant) []migrate.Tenant {
 	var out []migrate.Tenant
-	for _, t := range tenants {
+	for _, t := range asTargets(tenants) {
 		if plan.Behind(route, t.Version) {
-			out = append(out, migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version})
+			out = append(out, t)
 		}
 	}
 	return out

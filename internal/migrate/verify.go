@@ -1,0 +1,135 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Truth is what a tenant's own schema says of its version.
+type Truth struct {
+	Version int64
+	// Late are files older than Version that were never applied to it.
+	Late []*Migration
+	// Err is db.ErrWrongSchema, ErrNotManaged, or why the schema could not be
+	// read.
+	Err error
+}
+
+// Verify reads the versions of all given tenants from their own schemas, at most
+// a hundred in a statement. Truths are in the order of the tenants. A schema that
+// somebody has locked is waited for no longer than lockTimeout.
+func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []Tenant, lockTimeout time.Duration) ([]Truth, error) {
+	truths := make([]Truth, len(tenants))
+	readable, err := readableSchemas(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	var chunk []int
+	for i, t := range tenants {
+		managed, exists := readable[t.Schema.String()]
+		switch {
+		case !exists:
+			truths[i].Err = fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
+		case !managed:
+			truths[i].Err = fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
+		default:
+			chunk = append(chunk, i)
+		}
+		if len(chunk) == historyChunk || i == len(tenants)-1 {
+			if err := p.verifyChunk(ctx, conn, tenants, chunk, truths, lockTimeout); err != nil {
+				return nil, err
+			}
+			chunk = chunk[:0]
+		}
+	}
+	return truths, nil
+}
+
+// readableSchemas returns every schema, and whether it has a version table.
+func readableSchemas(ctx context.Context, q db.Querier) (map[string]bool, error) {
+	type row struct {
+		Schema  string
+		Managed bool
+	}
+	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `select n.nspname::text, c.oid is not null
+		from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = $1 and c.relkind in ('r', 'p')`, string(tenantVersions))
+	if err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
+	}
+	out := make(map[string]bool, len(rows))
+	for _, r := range rows {
+		out[r.Schema] = r.Managed
+	}
+	return out, nil
+}
+
+// verifyChunk reads some tenants in one statement. Where that fails for one of
+// them, it reads each by itself.
+func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []Tenant, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+	if len(chunk) == 0 {
+		return nil
+	}
+	err := p.readVersions(ctx, conn, tenants, chunk, truths, lockTimeout)
+	switch {
+	case err == nil:
+		return nil
+	case db.SQLState(err) == "": // the connection, not a schema
+		return fmt.Errorf("read versions: %w", err)
+	case len(chunk) == 1:
+		truths[chunk[0]].Err = err
+		return nil
+	}
+	for i := range chunk {
+		if err := p.verifyChunk(ctx, conn, tenants, chunk[i:i+1], truths, lockTimeout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []Tenant, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+	var sql strings.Builder
+	for n, i := range chunk {
+		if n > 0 {
+			sql.WriteString(" union all ")
+		}
+		fmt.Fprintf(&sql, "select %d, array(select version_id from %s.%s where is_applied)", i, tenants[i].Schema.Quoted(), tenantVersions)
+	}
+	type row struct {
+		At      int
+		Applied []int64
+	}
+	var rows []row
+	err := db.InTx(ctx, conn, db.Locals{LockTimeout: lockTimeout}, func(ctx context.Context, q db.Querier) error {
+		var pipe db.Pipeline
+		pipe.Query(func(r pgx.Rows) (err error) {
+			rows, err = pgx.CollectRows(r, pgx.RowToStructByPos[row])
+			return err
+		}, sql.String())
+		return pipe.Run(ctx, q)
+	})
+	for _, r := range rows {
+		truths[r.At] = p.truth(r.Applied)
+	}
+	return err
+}
+
+func (p *Plan) truth(applied []int64) Truth {
+	t := Truth{Version: after(applied, nil)}
+	has := make(map[int64]bool, len(applied))
+	for _, v := range applied {
+		has[v] = true
+	}
+	for _, m := range p.Migrations {
+		if m.Version < t.Version && !has[m.Version] {
+			t.Late = append(t.Late, m)
+		}
+	}
+	return t
+}
