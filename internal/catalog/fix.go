@@ -52,9 +52,9 @@ func (f Fix) SQL(schema db.Schema) []string {
 
 // Mend returns how to make got what want is. It adds what is missing: columns,
 // defaults, constraints (NOT VALID first, where that is possible), indexes
-// (CONCURRENTLY), sequences, functions, views, triggers, statistics and comments;
-// it validates what was not validated and rebuilds an invalid index. It never
-// drops, replaces or overwrites anything.
+// (CONCURRENTLY), sequences, functions, views, triggers, rules, statistics and
+// comments. It validates what was not validated and rebuilds an invalid index. It
+// never drops, replaces or overwrites anything.
 func Mend(want, got *Shape) Fix {
 	m := mender{want: want, got: got, mended: map[key]bool{}}
 	all := compare(want, got)
@@ -64,8 +64,7 @@ func Mend(want, got *Shape) Fix {
 		}
 	}
 	m.fix.before = slices.Concat(m.sequences, m.functions, m.fix.before, m.owners)
-	m.fix.after = append(m.fix.after, m.views()...)
-	m.fix.after = append(m.fix.after, m.comments...)
+	m.fix.after = slices.Concat(m.fix.after, m.views(), m.onViews, m.comments)
 	for _, d := range Diff(want, got) {
 		if !m.mended[d.Object.key()] {
 			m.fix.Unmended = append(m.fix.Unmended, d)
@@ -83,15 +82,15 @@ type mender struct {
 	functions []string
 	owners    []string // sequences get theirs when the columns are there
 	newViews  []Object
+	onViews   []string // what may belong to a view
 	comments  []string
 }
 
 // mend takes care of one difference, if it can.
 func (m *mender) mend(d Difference) bool {
 	o := d.Object
-	if o.Parent != "" && !m.there(o.Parent) {
-		// Its table is missing too. A comment is on something that may be made.
-		return o.Kind == KindComment && d.Change == Missing && m.mendedOwner(o.Parent) && m.comment(o)
+	if o.Parent != "" && !m.there(o.Parent) && (d.Change != Missing || !m.makes(o.Parent)) {
+		return false // its table is missing too
 	}
 	switch d.Change {
 	case Missing:
@@ -109,14 +108,16 @@ func (m *mender) there(name string) bool {
 	return slices.ContainsFunc(m.got.Objects, func(o Object) bool { return o.Parent == "" && o.Name == name })
 }
 
-// mendedOwner tells whether the fix makes something of that name.
-func (m *mender) mendedOwner(name string) bool {
-	for k := range m.mended {
-		if k.parent == "" && k.name == name {
-			return true
+// makes tells whether the fix makes something of that name which others belong
+// to.
+func (m *mender) makes(name string) bool {
+	return slices.ContainsFunc(m.want.Objects, func(o Object) bool {
+		switch o.Kind {
+		case KindView, KindMaterializedView, KindSequence, KindFunction, KindProcedure, KindStatistics:
+			return o.Parent == "" && o.Name == name
 		}
-	}
-	return false
+		return false
+	})
 }
 
 func (m *mender) add(o Object) bool {
@@ -144,11 +145,11 @@ func (m *mender) add(o Object) bool {
 		m.functions = append(m.functions, "set local check_function_bodies to off", strings.TrimSpace(o.Definition))
 	case KindView, KindMaterializedView:
 		m.newViews = append(m.newViews, o)
-	case KindTrigger:
+	case KindTrigger, KindRule:
 		t := detailOf[stateDetail](o)
-		f.after = append(f.after, t.Definition)
+		m.onViews = append(m.onViews, t.Definition)
 		if t.State != "" {
-			f.after = append(f.after, alterState(o, t.State))
+			m.onViews = append(m.onViews, alterState(o, t.State))
 		}
 	case KindStatistics:
 		f.after = append(f.after, detailOf[statisticsDetail](o).Definition)
@@ -191,6 +192,10 @@ func (m *mender) addIndex(o Object) bool {
 		return false
 	}
 	create := words("create", when(i.Unique, "unique"), "index")
+	if !m.there(o.Parent) {
+		m.onViews = append(m.onViews, create+" "+i.Name+" on "+i.Rest)
+		return true
+	}
 	if i.Partitioned || m.usesOwn(i.Rest) {
 		m.fix.after = append([]string{create + " " + i.Name + " on " + i.Rest}, m.fix.after...)
 		m.fix.Notes = append(m.fix.Notes, "index "+o.Name+" is built while "+o.Parent+" is locked against writing")
