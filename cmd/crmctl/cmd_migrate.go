@@ -11,6 +11,7 @@ func newMigrateCmd(f *factory) *cobra.Command {
 		newMigrateTenantCmd(f, nil),
 		newMigratePlanCmd(f, nil),
 		newMigrateStatusCmd(f, nil),
+		newMigrateDriftCmd(f, nil),
 		newMigrateRunsCmd(f, nil),
 		newMigrateRetryCmd(f, nil),
 		newMigrateRollbackCmd(f, nil),

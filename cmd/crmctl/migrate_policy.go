@@ -110,7 +110,7 @@ func (o *runPolicy) parseCanary() (migrate.Canary, error) {
 			c.Count = max(c.Count, int(n))
 		default:
 			name, slugErr := slugs([]string{part})
-			if slugErr != nil {
+			if slugErr != nil || percent {
 				return c, usagef("--canary %s: want a number, a percentage or names of tenants", o.canary)
 			}
 			c.Names = append(c.Names, name[0])

@@ -83,10 +83,8 @@ func (p *Plan) resolve(r Route, version int64) Route {
 	}
 	for i, m := range p.Migrations {
 		if m.Version == version {
-			r.To = 0
-			if i >= r.Steps {
-				r.To = p.Migrations[i-r.Steps].Version
-			}
+			// Just below the last one taken back, whatever lies there.
+			r.To = p.Migrations[max(0, i-r.Steps+1)].Version - 1
 			r.Steps = 0
 		}
 	}

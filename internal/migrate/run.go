@@ -183,6 +183,9 @@ func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 		r.tenants[i] = progress{route: route, next: p.firstStep(route, t.Version)}
 	}
 	r.report.Canaries = o.Canary.choose(tenants)
+	if len(r.report.Canaries) == len(tenants) && o.Canary.Check == "" {
+		r.report.Canaries = nil // there is nobody to protect
+	}
 	r.watcher = newWatcher(connect, r.observe)
 	return r
 }
