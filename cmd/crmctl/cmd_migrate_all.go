@@ -69,8 +69,9 @@ same command goes on from there. Tenants commit without waiting for the disk eac
 waits for it every second and before it reports (--sync-commit waits each time).`,
 		Example: `crmctl migrate all-tenants
 crmctl migrate all-tenants --dry-run --show-sql
-crmctl migrate all-tenants --canary acme-corp,5% --canary-pause 10m --check-sql 'select count(*) > 0 from contacts'
-crmctl migrate all-tenants --max-failures 1% --deadline 45m --report migrate.xml --report summary.md
+crmctl migrate all-tenants --canary acme-corp,5% --canary-pause 10m
+crmctl migrate all-tenants --check-sql 'select count(*) > 0 from contacts'
+crmctl migrate all-tenants --max-failures 1% --deadline 45m --report junit.xml
 crmctl migrate all-tenants -o ndjson`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -66,7 +66,7 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return err
 	}
-	template, err := f.template(ctx, 0)
+	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,6 +82,10 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	template, err := f.template(ctx, conn, plan)
+	if err != nil {
+		return err
+	}
 	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant}, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), LockTimeout: cfg.LockTimeout, Now: f.now,
 	})

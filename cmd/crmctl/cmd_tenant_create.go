@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -111,7 +113,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	if err != nil {
 		return err
 	}
-	template, err := f.template(ctx, opts.to)
+	plan, err := f.tenantPlanTo(ctx, opts.to)
 	if err != nil {
 		return err
 	}
@@ -122,17 +124,31 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 		return err
 	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	template, err := f.template(ctx, conn, plan)
+	if err != nil {
+		return err
+	}
 	if opts.dryRun {
 		return dryCreate(ctx, f, p, specs, template)
 	}
 	begun := f.now()
 	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
+	if run.Concurrency == 0 {
+		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), len(specs)); err != nil {
+			return err
+		}
+	}
 	var bar *progress
 	if len(specs) > manyTenants {
 		bar = f.newProgress(progressOptions{verb: "create", total: int64(len(specs))})
 		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return specs[i].Slug }}
 	}
-	created, results, err := tenant.CreateMany(ctx, f.connect, specs, tenant.CreateOptions{
+	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, f.connect), specs, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now,
 	}, opts.ifNotExists, run)
 	if bar != nil {
@@ -147,22 +163,14 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 // manyTenants is from how many on a run shows its progress and a last line.
 const manyTenants = 5
 
-// template returns what new schemas are built from.
-func (f *factory) template(ctx context.Context, to int64) (tenant.Template, error) {
-	plan, err := f.tenantPlan(ctx)
+// template returns what new schemas of a plan are built from.
+func (f *factory) template(ctx context.Context, q db.Querier, plan *migrate.Plan) (tenant.Template, error) {
+	applied, err := migrate.AppliedFiles(ctx, q)
 	if err != nil {
-		return tenant.Template{}, err
+		return tenant.Template{}, f.placed(err)
 	}
-	if to != 0 {
-		if plan, err = plan.To(to); err != nil {
-			return tenant.Template{}, withCode(err, exitUsage)
-		}
-	}
-	script, err := plan.Build()
-	if err != nil {
-		return tenant.Template{}, err
-	}
-	return tenant.Template{Script: script, Version: plan.Head()}, nil
+	script, err := plan.BuildRecorded(applied)
+	return tenant.Template{Script: script, Version: plan.Head()}, err
 }
 
 // createdRow is what became of one tenant.

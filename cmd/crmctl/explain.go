@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -14,7 +15,7 @@ func (f *factory) explain(err error) []hint {
 	switch {
 	case errors.Is(err, db.ErrUnreachable):
 		return []hint{f.explainUnreachable()}
-	case errors.Is(err, tenant.ErrNoRegistry):
+	case errors.Is(err, tenant.ErrNoRegistry), errors.Is(err, migrate.ErrOldRegistry):
 		return []hint{{"make it", "crmctl migrate public"}}
 	}
 	switch db.SQLState(err) {

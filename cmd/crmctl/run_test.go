@@ -95,7 +95,7 @@ func TestMessages(t *testing.T) {
 		{args: "version --profile", code: exitUsage, want: "crmctl: --profile needs a value\n  see: crmctl version --help\n"},
 		{args: "version now", code: exitUsage, want: "crmctl: \"crmctl version\" takes no arguments, but got \"now\"\n  see: crmctl version --help\n"},
 		{args: "completion", code: exitUsage, want: "crmctl: \"crmctl completion\" needs SHELL (bash, zsh, fish or powershell)\n  see: crmctl completion --help\n"},
-		{args: "config show", env: "CRMCTL_CONCURRENCY=abc", code: exitUsage, want: "crmctl: CRMCTL_CONCURRENCY=abc: want a whole number from 1 to 256\n"},
+		{args: "config show", env: "CRMCTL_CONCURRENCY=abc", code: exitUsage, want: "crmctl: CRMCTL_CONCURRENCY=abc: want auto or a whole number from 1 to 256\n"},
 		{args: "config show", env: "CRMCTL_DRY_RUN=yes", code: exitUsage, want: "crmctl: CRMCTL_DRY_RUN=yes: want true or false\n"},
 		{args: "version --database-url postgres://u:geheim@h/db", code: exitUsage,
 			want: "crmctl: --database-url must not hold a password, anybody can read it in the list of processes\n  use DATABASE_URL, PGPASSWORD or ~/.pgpass instead\n"},

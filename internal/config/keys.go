@@ -82,7 +82,7 @@ func keys() []key {
 			c.DatabaseURL = DSN(v)
 			return nil
 		}},
-		{name: KeyDirectURL, usage: "the same database past a pooler, for migrations that cannot run in a transaction", parse: func(c *Config, v string) error {
+		{name: KeyDirectURL, usage: "the same database past a pooler, for files marked NO TRANSACTION", parse: func(c *Config, v string) error {
 			c.DirectURL = DSN(v)
 			return nil
 		}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -135,6 +136,18 @@ func (r *run) reason(ctx context.Context) error {
 		return ErrDrained
 	}
 	return nil // nobody was left to serve: the items carry the error
+}
+
+// Reuse returns a connect function that hands out a connection which is open
+// already to the first that asks, and opens others after that. The run closes it.
+func Reuse(conn *pgx.Conn, connect func(context.Context) (*pgx.Conn, error)) func(context.Context) (*pgx.Conn, error) {
+	var used atomic.Bool
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		if !used.Swap(true) && !conn.IsClosed() {
+			return conn, nil
+		}
+		return connect(ctx)
+	}
 }
 
 func (o Options) withDefaults() Options {

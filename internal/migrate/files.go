@@ -2,12 +2,17 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
 )
+
+// ErrOldRegistry says that the registry lacks what this program needs of it.
+var ErrOldRegistry = errors.New("the registry is missing or older than this crmctl")
 
 // AppliedFile is a tenant migration as it was when it was first applied.
 type AppliedFile struct {
@@ -21,6 +26,9 @@ type AppliedFile struct {
 func AppliedFiles(ctx context.Context, q db.Querier) (map[int64]AppliedFile, error) {
 	files, err := db.Select(ctx, q, pgx.RowToStructByPos[AppliedFile], selectFiles)
 	if err != nil {
+		if db.SQLState(err) == db.CodeUndefinedTable {
+			return nil, ErrOldRegistry
+		}
 		return nil, fmt.Errorf("read which files were applied: %w", err)
 	}
 	return byVersion(files), nil
@@ -96,6 +104,33 @@ func (p *Plan) RecordFiles(ctx context.Context, q db.Querier, upTo int64, replac
 	}
 	return nil
 }
+
+// BuildRecorded returns what Build returns and, where the registry does not know
+// all of the plan's files yet, a statement that records them along with the first
+// tenant they are applied to. The error is CheckFiles' where the files do not agree.
+func (p *Plan) BuildRecorded(applied map[int64]AppliedFile) ([]db.Statement, error) {
+	if err := p.CheckFiles(applied, Route{OutOfOrder: true}, false); err != nil {
+		return nil, err
+	}
+	script, err := p.Build()
+	if err != nil {
+		return nil, err
+	}
+	var rows []string
+	for _, m := range p.Migrations {
+		if _, known := applied[m.Version]; !known {
+			rows = append(rows, fmt.Sprintf("(%d, %s, %s)", m.Version, literal(m.File), literal(m.Checksum)))
+		}
+	}
+	if len(rows) > 0 {
+		script = append(script, db.Statement{SQL: `insert into public.migration_files (version, file, checksum) values ` +
+			strings.Join(rows, ", ") + ` on conflict (version) do nothing`})
+	}
+	return script, nil
+}
+
+// literal quotes a text for a statement that takes no parameters.
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 func (p *Plan) queueFiles(pipe *db.Pipeline, upTo int64, replace bool) {
 	var (
