@@ -108,8 +108,8 @@ func Compare(ctx context.Context, tenants []Tenant, o DriftOptions) (Drift, erro
 	if err := c.again(ctx, tenants, readings); err != nil {
 		return drift, err
 	}
-	groups := c.sort(&drift, tenants, readings)
-	return drift, c.explain(ctx, &drift, groups)
+	err = c.explain(ctx, &drift, c.sort(&drift, tenants, readings))
+	return drift, err
 }
 
 // comparison is one call of Compare.

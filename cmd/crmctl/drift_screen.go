@@ -1,0 +1,386 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/catalog"
+)
+
+// printDrift shows what differs: to people shape by shape, to programs a line for
+// each difference of each tenant or a record for each shape.
+func (f *factory) printDrift(p *printer, d catalog.Drift) error {
+	switch {
+	case p.namesOnly():
+		return printList(p, list[string]{name: func(s string) string { return s }}, driftedNames(d))
+	case !p.isTable() && p.format != "csv":
+		return printList(p, shapeList(d), d.Groups)
+	case !p.isTable() || !p.terminal:
+		if err := printList(p, driftList(), driftRows(d)); err != nil {
+			return err
+		}
+		f.note("%s", visible(driftLine(d)))
+		return nil
+	}
+	s := driftScreen{p: p, w: bufio.NewWriter(p.out), drift: d}
+	s.print()
+	if err := s.w.Flush(); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	if len(d.Groups) > 0 {
+		f.note("next: crmctl migrate drift --fix-sql")
+	}
+	return nil
+}
+
+// driftedNames returns the tenants that are not as they should be, or were not
+// read.
+func driftedNames(d catalog.Drift) []string {
+	var names []string
+	for _, g := range d.Groups {
+		for _, t := range g.Tenants {
+			names = append(names, t.Slug)
+		}
+	}
+	for _, t := range d.Missing {
+		names = append(names, t.Slug)
+	}
+	for _, u := range d.Unread {
+		names = append(names, u.Slug)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// driftLine returns "5,000 tenants: 4,996 as the migrations make them, 3 differ in
+// 2 ways, 1 schema is missing".
+func driftLine(d catalog.Drift) string {
+	if d.Tenants == 0 {
+		return "no tenants"
+	}
+	parts := []string{humanCount(int64(d.Clean)) + " as the migrations make them"}
+	if n := d.Differing(); n > 0 {
+		verb := "differ"
+		if n == 1 {
+			verb = "differs"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s in %s", humanCount(int64(n)), verb, plural(len(d.Groups), "way")))
+	}
+	if n := len(d.Missing); n > 0 {
+		parts = append(parts, plural(n, "schema")+" missing")
+	}
+	if n := len(d.Unread); n > 0 {
+		parts = append(parts, humanCount(int64(n))+" not read")
+	}
+	return plural(d.Tenants, "tenant") + ": " + strings.Join(parts, ", ")
+}
+
+// unreadReason says why a tenant was not compared.
+func unreadReason(u catalog.Unread) string {
+	switch {
+	case errors.Is(u.Err, catalog.ErrLocked):
+		return "locked"
+	case errors.Is(u.Err, catalog.ErrChanging):
+		return "changed meanwhile"
+	}
+	return u.Err.Error()
+}
+
+// driftRow is a difference of a tenant.
+type driftRow struct {
+	tenant, schema, shape        string
+	version                      int64
+	change, object, want, actual string
+}
+
+func driftRows(d catalog.Drift) []driftRow {
+	var rows []driftRow
+	row := func(t catalog.Tenant) driftRow {
+		return driftRow{tenant: t.Slug, schema: t.Schema.String(), version: t.Version}
+	}
+	for _, g := range d.Groups {
+		for _, t := range g.Tenants {
+			for _, diff := range g.Differences {
+				r := row(t)
+				r.shape, r.change, r.object, r.want, r.actual = g.Fingerprint.String(), string(diff.Change), diff.Subject(), diff.Want, diff.Got
+				rows = append(rows, r)
+			}
+		}
+	}
+	for _, t := range d.Missing {
+		r := row(t)
+		r.change, r.object = string(catalog.Missing), "schema "+t.Schema.String()
+		rows = append(rows, r)
+	}
+	for _, u := range d.Unread {
+		r := row(u.Tenant)
+		r.change, r.object = "not read", unreadReason(u)
+		rows = append(rows, r)
+	}
+	slices.SortStableFunc(rows, func(a, b driftRow) int { return strings.Compare(a.tenant, b.tenant) })
+	return rows
+}
+
+func driftList() list[driftRow] {
+	return list[driftRow]{
+		columns: []column[driftRow]{
+			{name: "tenant", value: func(r driftRow) any { return r.tenant }},
+			{name: "version", value: func(r driftRow) any { return r.version }},
+			{name: "shape", value: func(r driftRow) any { return r.shape }},
+			{name: "change", value: func(r driftRow) any { return r.change }},
+			{name: "object", value: func(r driftRow) any { return r.object }},
+			{name: "want", value: func(r driftRow) any { return r.want }},
+			{name: "found", value: func(r driftRow) any { return r.actual }},
+		},
+	}
+}
+
+// The records of JSON and YAML.
+type (
+	driftGroupRecord struct {
+		Shape       string             `json:"shape"`
+		Version     int64              `json:"schema_version"`
+		Tenants     []string           `json:"tenants"`
+		Differences []differenceRecord `json:"differences"`
+	}
+	differenceRecord struct {
+		Change string  `json:"change"`
+		Kind   string  `json:"kind"`
+		Table  string  `json:"parent,omitempty"`
+		Name   string  `json:"name"`
+		Object string  `json:"object"`
+		Want   *string `json:"want"`
+		Found  *string `json:"found"`
+	}
+	driftSummary struct {
+		Tenants   int              `json:"tenants"`
+		Clean     int              `json:"clean"`
+		Differing int              `json:"differing"`
+		Expected  map[int64]string `json:"expected"` // version -> shape
+		Missing   []string         `json:"missing_schemas"`
+		Unread    []unreadRecord   `json:"not_read"`
+	}
+	unreadRecord struct {
+		Tenant string `json:"tenant"`
+		Reason string `json:"reason"`
+	}
+)
+
+func shapeList(d catalog.Drift) list[catalog.Group] {
+	return list[catalog.Group]{
+		plural: "shapes",
+		record: func(g catalog.Group) any {
+			r := driftGroupRecord{Shape: g.Fingerprint.String(), Version: g.Version, Differences: []differenceRecord{}}
+			for _, t := range g.Tenants {
+				r.Tenants = append(r.Tenants, t.Slug)
+			}
+			for _, diff := range g.Differences {
+				record := differenceRecord{
+					Change: string(diff.Change), Kind: string(diff.Object.Kind), Table: diff.Object.Parent, Name: diff.Object.Name,
+					Object: diff.Subject(),
+				}
+				if diff.Change != catalog.Extra {
+					record.Want = &diff.Want
+				}
+				if diff.Change != catalog.Missing {
+					record.Found = &diff.Got
+				}
+				r.Differences = append(r.Differences, record)
+			}
+			return r
+		},
+		summary: func() any {
+			s := driftSummary{
+				Tenants: d.Tenants, Clean: d.Clean, Differing: d.Differing(), Expected: map[int64]string{}, Missing: []string{}, Unread: []unreadRecord{},
+			}
+			for version, shape := range d.Expected {
+				s.Expected[version] = shape.String()
+			}
+			for _, t := range d.Missing {
+				s.Missing = append(s.Missing, t.Slug)
+			}
+			for _, u := range d.Unread {
+				s.Unread = append(s.Unread, unreadRecord{u.Slug, unreadReason(u)})
+			}
+			return s
+		},
+	}
+}
+
+// driftScreen shows a comparison on a terminal.
+type driftScreen struct {
+	p     *printer
+	w     *bufio.Writer
+	drift catalog.Drift
+}
+
+func (s driftScreen) line(format string, args ...any) { fmt.Fprintf(s.w, format+"\n", args...) }
+
+func (s driftScreen) print() {
+	d := s.drift
+	for _, g := range d.Groups {
+		s.line("%s at version %d: %s", plural(len(g.Tenants), "tenant"), g.Version, s.names(g.Tenants))
+		for _, diff := range g.Differences {
+			s.difference(diff)
+		}
+		s.line("")
+	}
+	if len(d.Missing) > 0 {
+		s.line("%s %s: %s", s.p.painter.paint(red, "missing"), plural(len(d.Missing), "schema"), s.names(d.Missing))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(s.unread())) {
+		s.line("%s, %s: %s", s.p.painter.paint(yellow, "not read"), visible(reason), s.names(s.unread()[reason]))
+	}
+	if len(d.Missing)+len(d.Unread) > 0 {
+		s.line("")
+	}
+	s.line("%s", driftLine(d))
+}
+
+func (s driftScreen) unread() map[string][]catalog.Tenant {
+	out := map[string][]catalog.Tenant{}
+	for _, u := range s.drift.Unread {
+		out[unreadReason(u)] = append(out[unreadReason(u)], u.Tenant)
+	}
+	return out
+}
+
+// names returns "acme, globex and 4,810 more"; with -o wide all of them.
+func (s driftScreen) names(tenants []catalog.Tenant) string {
+	const room = 60
+	text := ""
+	for i, t := range tenants {
+		name := visible(t.Slug)
+		if s.p.format != "wide" && i > 0 && len(text)+len(name) > room {
+			return fmt.Sprintf("%s and %s more", text, humanCount(int64(len(tenants)-i)))
+		}
+		if i > 0 {
+			text += ", "
+		}
+		text += name
+	}
+	return text
+}
+
+// difference shows the object, and below it what is wanted and what was found:
+//
+//	different  column contacts.name
+//	           want   character varying(200)
+//	           found  text
+func (s driftScreen) difference(d catalog.Difference) {
+	colors := map[catalog.Change]color{catalog.Missing: red, catalog.Extra: yellow, catalog.Changed: yellow}
+	change := fmt.Sprintf("%-9s", d.Change)
+	s.line("  %s  %s", s.p.painter.paint(colors[d.Change], change), visible(d.Subject()))
+	want, found := apart(d.Want, d.Got)
+	if d.Change != catalog.Extra {
+		s.definition("want ", want)
+	}
+	if d.Change != catalog.Missing {
+		s.definition("found", found)
+	}
+}
+
+// definition shows a text, each of its lines cut at the edge of the terminal.
+func (s driftScreen) definition(label, text string) {
+	const indent = "             "
+	room := s.p.width - len(indent) - len(label) - 2
+	for i, line := range strings.Split(strings.TrimRight(text, "\n "), "\n") {
+		line = visible(strings.ReplaceAll(strings.TrimRight(line, "\r "), "\t", "    "))
+		if runes := []rune(line); s.p.format != "wide" && room > minColumn && len(runes) > room {
+			line = string(runes[:room-1]) + s.ellipsis()
+		}
+		if i > 0 {
+			label = strings.Repeat(" ", len(label))
+		}
+		s.line("%s%s  %s", indent, s.p.painter.paint(dim, label), line)
+	}
+}
+
+func (s driftScreen) ellipsis() string {
+	if s.p.unicode {
+		return "…"
+	}
+	return "~"
+}
+
+// apart leaves out of two long definitions the lines that they have in common, and
+// of two long lines how they begin.
+func apart(want, found string) (string, string) {
+	if want == "" || found == "" {
+		return want, found
+	}
+	a, b := strings.Split(want, "\n"), strings.Split(found, "\n")
+	if len(a) > 1 || len(b) > 1 {
+		head := 0
+		for head < min(len(a), len(b))-1 && a[head] == b[head] {
+			head++
+		}
+		tail := 0
+		for tail < min(len(a), len(b))-1-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+			tail++
+		}
+		return strings.Join(a[head:len(a)-tail], "\n"), strings.Join(b[head:len(b)-tail], "\n")
+	}
+	const long, kept = 60, 20
+	x, y := []rune(want), []rune(found)
+	same := 0
+	for same < min(len(x), len(y)) && x[same] == y[same] {
+		same++
+	}
+	if same < long || max(len(x), len(y)) < long {
+		return want, found
+	}
+	return "... " + string(x[same-kept:]), "... " + string(y[same-kept:])
+}
+
+// printFix prints the SQL that mends, shape by shape and tenant by tenant.
+func (f *factory) printFix(p *printer, d catalog.Drift) error {
+	target, err := f.target()
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(p.out)
+	say := func(format string, args ...any) { fmt.Fprintln(w, "-- "+visible(fmt.Sprintf(format, args...))) }
+	say("Drift of %s: %s.", target.Place(), driftLine(d))
+	say("These statements add what is missing. They drop and replace nothing. Read them, then run them")
+	say("one by one, as psql -f does; an index is built outside of transactions.")
+	for _, g := range d.Groups {
+		fix := g.Fix()
+		fmt.Fprintln(w)
+		names := make([]string, len(g.Tenants))
+		for i, t := range g.Tenants {
+			names[i] = t.Slug
+		}
+		say("%s at version %d: %s", plural(len(g.Tenants), "tenant"), g.Version, strings.Join(names, ", "))
+		for _, diff := range fix.Unmended {
+			say("not mended: %s %s", diff.Change, diff.Subject())
+		}
+		for _, note := range fix.Notes {
+			say("note: %s", note)
+		}
+		if fix.Empty() {
+			continue
+		}
+		for _, t := range g.Tenants {
+			fmt.Fprintln(w)
+			say("tenant %s", t.Slug)
+			for _, sql := range fix.SQL(t.Schema) {
+				fmt.Fprintln(w, sql+";")
+			}
+		}
+	}
+	for _, t := range d.Missing {
+		say("not mended: tenant %s has no schema %s", t.Slug, t.Schema)
+	}
+	for _, u := range d.Unread {
+		say("not read: tenant %s: %s", u.Slug, unreadReason(u))
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
