@@ -20,6 +20,7 @@ var ErrNotRecorded = errors.New("the run could not be recorded")
 
 const (
 	ledgerTimeout  = 30 * time.Second
+	ledgerHurry    = 5 * time.Second // when the run was cancelled: somebody wants out
 	ledgerInterval = time.Second
 	ledgerChunk    = 1000 // rows per insert
 
@@ -226,10 +227,18 @@ func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) {
 // close writes what is left and the end of the run, with patience: the server may
 // be restarting.
 func (l *ledger) close(ctx context.Context) error {
-	close(l.stop)
-	<-l.done
-	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	limit := ledgerTimeout
+	if ctx.Err() != nil {
+		limit = ledgerHurry
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
+	close(l.stop)
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	r := l.report
 	var err error
 	for attempt := 1; ; attempt++ {

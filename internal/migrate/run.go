@@ -134,7 +134,7 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	stopWatching()
 	// The run is over, whatever became of ctx: what was done is recorded, and
 	// the commit that records it flushes the tenants'.
-	if err := r.ledger.close(context.WithoutCancel(ctx)); err != nil {
+	if err := r.ledger.close(ctx); err != nil {
 		return r.report, fmt.Errorf("%w: %w", ErrNotRecorded, err)
 	}
 	r.observe(RunFinished{r.report})
