@@ -29,6 +29,7 @@ type eventRecord struct {
 	Concurrency int               `json:"concurrency,omitempty"`
 	Tenant      string            `json:"tenant,omitempty"`
 	Attempt     int               `json:"attempt,omitempty"`
+	ToVersion   int64             `json:"to_version,omitempty"`
 	Seconds     float64           `json:"seconds,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	Blockers    []migrate.Blocker `json:"blockers,omitempty"`
@@ -50,6 +51,8 @@ func (w *eventWriter) write(e migrate.Event) {
 		r.Event, r.Tenant, r.Attempt, r.Error, r.Seconds, r.Blockers = "tenant_retrying", e.Tenant.Slug, e.Attempt, e.Err.Error(), e.Wait.Seconds(), e.Blockers
 	case migrate.TenantWaiting:
 		r.Event, r.Tenant, r.Seconds, r.Blockers = "tenant_waiting", e.Tenant.Slug, e.For.Seconds(), e.Blockers
+	case migrate.TenantAdvanced:
+		r.Event, r.Tenant, r.ToVersion = "tenant_advanced", e.Tenant.Slug, e.To
 	case migrate.TenantFinished:
 		o := outcomeRecordOf(e.Outcome)
 		r.Event, r.Tenant, r.Outcome = "tenant_finished", e.Outcome.Tenant.Slug, &o

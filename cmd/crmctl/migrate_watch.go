@@ -24,6 +24,8 @@ type runWatch struct {
 	failed atomic.Int64
 
 	mu       sync.Mutex
+	phase    migrate.PhaseStarted
+	advanced int                  // tenants that are through with the phase and go on in another
 	retrying map[string]bool      // slugs that wait for another try
 	flying   map[string]time.Time // slug -> since when
 	waiting  map[string]migrate.TenantWaiting
@@ -53,6 +55,10 @@ func (w *runWatch) observe(e migrate.Event) {
 	case migrate.RunStarted:
 		w.bar.tag(fmt.Sprintf("run=%d", e.RunID))
 	case migrate.PhaseStarted:
+		w.mu.Lock()
+		w.phase, w.advanced = e, 0
+		w.mu.Unlock()
+		w.bar.restart() // each kind of work has its own speed
 		w.bar.f.verbose("%s: %s, %d at once", e.Name, plural(e.Tenants, "tenant"), e.Concurrency)
 	case migrate.CanaryPassed:
 		w.canaryPassed(e)
@@ -64,6 +70,11 @@ func (w *runWatch) observe(e migrate.Event) {
 		w.tenantWaiting(e)
 	case migrate.TenantRetrying:
 		w.tenantRetrying(e)
+	case migrate.TenantAdvanced:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.advanced++
+		w.forget(e.Tenant.Slug)
 	case migrate.TenantFinished:
 		w.tenantFinished(e.Outcome)
 	}
@@ -133,13 +144,18 @@ func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 	w.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", visible(e.Tenant.Slug), e.Attempt, visible(e.Err.Error()))
 }
 
+// forget takes a tenant out of what is under way. The caller holds mu.
+func (w *runWatch) forget(slug string) {
+	delete(w.flying, slug)
+	delete(w.waiting, slug)
+	delete(w.told, slug)
+	delete(w.retrying, slug)
+}
+
 // tenantFinished counts a tenant and says at once what failed.
 func (w *runWatch) tenantFinished(o migrate.Outcome) {
 	w.mu.Lock()
-	delete(w.flying, o.Tenant.Slug)
-	delete(w.waiting, o.Tenant.Slug)
-	delete(w.told, o.Tenant.Slug)
-	delete(w.retrying, o.Tenant.Slug)
+	w.forget(o.Tenant.Slug)
 	w.mu.Unlock()
 	w.bar.add(1)
 	if o.State != migrate.Failed {
@@ -181,6 +197,9 @@ func (w *runWatch) status() string {
 	if n := len(w.retrying); n > 0 {
 		text += fmt.Sprintf("   retrying %d", n)
 	}
+	if w.advanced > 0 {
+		text += fmt.Sprintf("   %s of %s through the phase %q", humanCount(int64(w.advanced)), humanCount(int64(w.phase.Tenants)), w.phase.Name)
+	}
 	slowest, since := "", time.Time{}
 	for slug, at := range w.flying {
 		if slowest == "" || at.Before(since) {
@@ -200,5 +219,9 @@ func (w *runWatch) status() string {
 func (w *runWatch) fields() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprintf("ok=%d failed=%d retrying=%d", w.ok.Load(), w.failed.Load(), len(w.retrying))
+	text := fmt.Sprintf("ok=%d failed=%d retrying=%d", w.ok.Load(), w.failed.Load(), len(w.retrying))
+	if w.advanced > 0 {
+		text += fmt.Sprintf(" phase=%s advanced=%d", strings.ReplaceAll(w.phase.Name, " ", "-"), w.advanced)
+	}
+	return text
 }

@@ -136,6 +136,14 @@ func (p *progress) tag(tags string) {
 	p.o.tags = tags
 }
 
+// restart forgets the speed so far, for work that goes on in another way.
+func (p *progress) restart() {
+	now := p.f.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rates.restart(now, p.count.Load())
+}
+
 // set counts n in all.
 func (p *progress) set(n int64) { p.count.Store(n) }
 

@@ -199,3 +199,30 @@ func TestRateFollows(t *testing.T) {
 		t.Errorf("%.1f per second after the work slowed down to 10", got)
 	}
 }
+
+// The estimate is right within a fifth once a tenth of the work is done, also when
+// a slow beginning (a canary and its pause) came before.
+func TestEstimateIsRightEarly(t *testing.T) {
+	t.Parallel()
+	const total, perSecond = 5000, 600
+	p, c := still(t, newBench(t), progressOptions{verb: "migrate", total: total})
+	p.add(1)
+	c.pass(30 * time.Second)
+	p.tick()
+	p.restart()
+	for n := 1; n < total; {
+		c.pass(100 * time.Millisecond)
+		step := perSecond/10 + n%7 - 3 // never quite even
+		n = min(total, n+step)
+		p.set(int64(n))
+		p.tick()
+		if n < total/10 || n > total*9/10 {
+			continue
+		}
+		left, ok := p.left(int64(n))
+		want := time.Duration(float64(total-n) / perSecond * float64(time.Second))
+		if !ok || left < want*8/10-time.Second/2 || left > want*12/10+time.Second/2 {
+			t.Fatalf("at %d of %d: %s left, want about %s", n, total, left, want)
+		}
+	}
+}

@@ -21,8 +21,11 @@ const (
 	minRateCount = 1
 )
 
-func (m *rateMeter) start(now time.Time) {
-	m.samples = []sample{{at: now}}
+func (m *rateMeter) start(now time.Time) { m.restart(now, 0) }
+
+// restart forgets what was observed.
+func (m *rateMeter) restart(now time.Time, count int64) {
+	m.samples = []sample{{at: now, count: count}}
 	m.latest = m.samples[0]
 }
 

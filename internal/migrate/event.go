@@ -43,6 +43,13 @@ type TenantRetrying struct {
 	Blockers []Blocker
 }
 
+// TenantAdvanced says that a tenant has done its part of the phase and goes on in
+// another.
+type TenantAdvanced struct {
+	Tenant Tenant
+	To     int64 // version reached
+}
+
 // TenantFinished says how a tenant ended.
 type TenantFinished struct{ Outcome Outcome }
 
@@ -72,6 +79,7 @@ func (PhaseStarted) event()   {}
 func (CanaryPassed) event()   {}
 func (TenantStarted) event()  {}
 func (TenantRetrying) event() {}
+func (TenantAdvanced) event() {}
 func (TenantFinished) event() {}
 func (TenantWaiting) event()  {}
 func (RunFinished) event()    {}

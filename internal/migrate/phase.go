@@ -171,5 +171,8 @@ func (o *observer) Finished(k int, res fleet.Result) {
 	o.run.take(i, res)
 	if res.State != fleet.Done || o.run.tenants[i].next == nil {
 		o.run.finish(i)
+		return
 	}
+	out := &o.run.report.Outcomes[i]
+	o.run.observe(TenantAdvanced{Tenant: out.Tenant, To: out.To})
 }
