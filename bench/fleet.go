@@ -47,7 +47,11 @@ func (b *bench) measureFleet(ctx context.Context) error {
 	if err := os.WriteFile(names, []byte(text.String()), 0o600); err != nil {
 		return err
 	}
-	files, err := b.migrationsWith(addedMigration)
+	files, err := b.migrationsWith("two", 2)
+	if err != nil {
+		return err
+	}
+	more, err := b.migrationsWith("three", 3)
 	if err != nil {
 		return err
 	}
@@ -56,6 +60,7 @@ func (b *bench) measureFleet(ctx context.Context) error {
 	provision := result{what: "provision " + n + " tenants, K=" + k, units: b.tenants, unit: "tenants", want: ">= 0.90"}
 	syncMigration := result{what: "one added migration, commit each to disk", units: b.tenants, unit: "tenants", want: ">= 0.90"}
 	asyncMigration := result{what: "one added migration, one flush at the end", units: b.tenants, unit: "tenants", want: ">= 0.90 (async limit)"}
+	sameMigration := result{what: "  the same statements by a bare program", units: b.tenants, unit: "tenants", want: ""}
 	noop := result{what: "nothing to do (against tenant list)", want: "<= 1.50", inverse: true}
 	for round := range b.rounds {
 		raw, err := b.database(ctx, fmt.Sprintf("raw_%d", round))
@@ -82,8 +87,10 @@ func (b *bench) measureFleet(ctx context.Context) error {
 			{&syncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files, "--concurrency", k, "--sync-commit", "--to", "5"}, true},
 			{&asyncMigration, raw, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "bench2", "-async"}, false},
 			{&asyncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files, "--concurrency", k}, true},
+			{&sameMigration, ours, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "bench3", "-registry"}, false},
+			{&sameMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", more, "--concurrency", k}, true},
 			{&noop, ours, []string{b.crmctl, "tenant", "list", "--migrations-dir", files}, false},
-			{&noop, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files}, true},
+			{&noop, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", more}, true},
 		}
 		// Whoever comes second finds a disk that is busy with the first.
 		if round%2 == 1 {
@@ -104,16 +111,16 @@ func (b *bench) measureFleet(ctx context.Context) error {
 			}
 		}
 	}
-	for _, r := range []result{provision, syncMigration, asyncMigration, noop} {
+	for _, r := range []result{provision, syncMigration, asyncMigration, sameMigration, noop} {
 		b.add(r)
 	}
 	return nil
 }
 
-// migrationsWith writes the built-in tenant migrations and two more to a
+// migrationsWith writes the built-in tenant migrations and some more to a
 // directory.
-func (b *bench) migrationsWith(added string) (string, error) {
-	dir := filepath.Join(b.dir, "migrations")
+func (b *bench) migrationsWith(name string, added int) (string, error) {
+	dir := filepath.Join(b.dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -131,11 +138,17 @@ func (b *bench) migrationsWith(added string) (string, error) {
 			return "", err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "00005_bench.sql"), []byte(added), 0o600); err != nil {
-		return "", err
+	for i := range added {
+		column := "bench"
+		if i > 0 {
+			column += fmt.Sprint(i + 1)
+		}
+		text := strings.ReplaceAll(addedMigration, "bench", column)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%05d_%s.sql", 5+i, column)), []byte(text), 0o600); err != nil {
+			return "", err
+		}
 	}
-	second := strings.ReplaceAll(added, "bench", "bench2")
-	return dir, os.WriteFile(filepath.Join(dir, "00006_bench2.sql"), []byte(second), 0o600)
+	return dir, nil
 }
 
 // database makes a database and returns its connection string.

@@ -23,6 +23,7 @@ func rawMain(ctx context.Context, args []string) error {
 	n := fs.Int("n", 1000, "tenants")
 	k := fs.Int("k", 4, "connections")
 	column := fs.String("column", "bench", "column to add")
+	registry := fs.Bool("registry", false, "with what crmctl does for safety: lock, limits, the registry's row")
 	async := fs.Bool("async", false, "do not wait for the disk but once at the end")
 	if len(args) == 0 {
 		return fmt.Errorf("raw: want provision or migrate")
@@ -46,6 +47,9 @@ func rawMain(ctx context.Context, args []string) error {
 			commit = "set local synchronous_commit = off; "
 		}
 		script = func(schema string) string {
+			if *registry {
+				return registryScript(schema, *column)
+			}
 			return "begin; " + commit + "set local search_path = " + schema + "; alter table contacts add column " + *column +
 				" text; create index idx_contacts_" + *column + " on contacts (" + *column +
 				"); insert into goose_db_version (version_id, is_applied) values (5, true); commit"
@@ -54,6 +58,18 @@ func rawMain(ctx context.Context, args []string) error {
 		return fmt.Errorf("raw %s: want provision or migrate", args[0])
 	}
 	return sendAll(ctx, *n, *k, script)
+}
+
+// registryScript is one added migration with the statements that crmctl sends around
+// it, all in one string.
+func registryScript(schema, column string) string {
+	return "begin; select pg_try_advisory_xact_lock(hashtext('" + schema + "')), set_config('search_path', '" + schema + ", pg_temp', true), " +
+		"set_config('lock_timeout', '2000', true), set_config('synchronous_commit', 'off', true); " +
+		"insert into goose_db_version (version_id, is_applied) select 100 / (current_schema() = '" + schema + "' and count(*) > 3 and max(version_id) > 3)::int, false " +
+		"from goose_db_version where is_applied and version_id > 0; " +
+		"alter table contacts add column " + column + " text; create index idx_contacts_" + column + " on contacts (" + column + "); " +
+		"update public.tenants set schema_version = schema_version / (current_schema() = '" + schema + "' and status <> 'deleted')::int, updated_at = now() " +
+		"where slug = '" + strings.TrimPrefix(schema, "tenant_") + "'; commit"
 }
 
 func provisionScript(ctx context.Context) (string, error) {
