@@ -84,11 +84,12 @@ func (b *bench) measurePeers(ctx context.Context) error {
 				return err
 			}
 			for j, phase := range phases {
-				fmt.Fprintf(os.Stderr, "round %d: %s, %s\n", round+1, p.name, phase.name)
+				fmt.Fprintf(os.Stderr, "round %d: %s, %s", round+1, p.name, phase.name)
 				s, err := p.migrate(ctx, dsn, phase.dir, schemas)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", p.name, phase.name, err)
 				}
+				fmt.Fprintf(os.Stderr, " %s\n", rate(b.tenants, []sample{s}))
 				took[at][j] = append(took[at][j], s)
 			}
 			if err := checkPeer(ctx, dsn, len(schemas)); err != nil {
