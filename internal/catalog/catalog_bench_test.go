@@ -1,8 +1,13 @@
 package catalog_test
 
 import (
+	"cmp"
 	"context"
+	"os"
+	"runtime"
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,4 +94,31 @@ func turn(b *testing.B, f *fleettest.Fleet, way func(context.Context, *pgx.Conn)
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
+}
+
+// BenchmarkCompare compares a whole fleet, of which every tenth tenant lacks an
+// index. CRM_BENCH_TENANTS says how many there are, 1,000 if it is not set.
+func BenchmarkCompare(b *testing.B) {
+	n, _ := strconv.Atoi(cmp.Or(os.Getenv("CRM_BENCH_TENANTS"), "1000"))
+	f := fleettest.New(b)
+	plan := fleettest.TenantPlan(b, 0)
+	tenants := f.Create(b, plan, fleettest.Names(n)...)
+	for i := 0; i < n; i += 10 {
+		f.Exec(b, "drop index "+tenants[i].Schema.Quoted()+".idx_contacts_phone")
+	}
+	f.Exec(b, "vacuum analyze")
+	var most atomic.Uint64
+	o := catalog.DriftOptions{Dial: f.Dial, Expect: script(plan), Compared: func(int) {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		most.Store(max(most.Load(), m.Sys))
+	}}
+	for b.Loop() {
+		d, err := catalog.Compare(b.Context(), listed(tenants), o)
+		if err != nil || d.Differing() != (n+9)/10 || d.Clean != n-d.Differing() || len(d.Groups) != 1 {
+			b.Fatalf("%d of %d tenants differ in %d ways, %v", d.Differing(), n, len(d.Groups), err)
+		}
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "tenants/s")
+	b.ReportMetric(float64(most.Load())/1e6, "client-MB")
 }
