@@ -87,7 +87,7 @@ func (b *bench) measureFleet(ctx context.Context) error {
 			{&syncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files, "--concurrency", k, "--sync-commit", "--to", "5"}, true},
 			{&asyncMigration, raw, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "bench2", "-async"}, false},
 			{&asyncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files, "--concurrency", k}, true},
-			{&sameMigration, ours, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "bench3", "-registry"}, false},
+			{&sameMigration, ours, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "raw3", "-registry"}, false},
 			{&sameMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", more, "--concurrency", k}, true},
 			{&noop, ours, []string{b.crmctl, "tenant", "list", "--migrations-dir", files}, false},
 			{&noop, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", more}, true},

@@ -241,10 +241,10 @@ func slowest(outcomes []migrate.Outcome) string {
 	if len(outcomes) <= most {
 		return ""
 	}
-	sorted := slices.Clone(outcomes)
+	sorted := slices.DeleteFunc(slices.Clone(outcomes), func(o migrate.Outcome) bool { return o.Duration == 0 })
 	slices.SortStableFunc(sorted, func(a, b migrate.Outcome) int { return cmp.Compare(b.Duration, a.Duration) })
 	var out []string
-	for _, o := range sorted[:most] {
+	for _, o := range sorted[:min(most, len(sorted))] {
 		out = append(out, visible(o.Tenant.Slug)+" "+humanDuration(o.Duration))
 	}
 	return strings.Join(out, ", ")
