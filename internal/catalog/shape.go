@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 
@@ -134,6 +135,37 @@ func (s *Shape) find(k key) (Object, bool) {
 		return Object{}, false
 	}
 	return s.Objects[i], true
+}
+
+// of returns the objects of a kind.
+func (s *Shape) of(k Kind) iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		for _, o := range s.Objects {
+			if o.Kind == k && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// partsOf returns the objects of a kind that belong to a table.
+func (s *Shape) partsOf(k Kind, table string) iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		for o := range s.of(k) {
+			if o.Parent == table && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// columns returns the names of a table's columns in their order.
+func (s *Shape) columns(table string) []string {
+	o, found := s.find(key{KindColumnOrder, table, ""})
+	if !found {
+		return nil
+	}
+	return columnsOf(o)
 }
 
 // Fingerprint is the SHA-256 of a shape. It is the same on every server of one

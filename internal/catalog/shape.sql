@@ -453,23 +453,26 @@ object as (
     union all
     -- What differs from the rights that an object has when nobody says anything.
     -- MAINTAIN came with 17; what was granted before does not have it.
-    select r.nsp, 'grant', r.parent, r.label || ' to ' || {grantee g.grantee}, g.privileges /*+ , null +*/
+    select r.nsp, 'grant', r.parent, r.label || ' to ' || {grantee g.grantee}, g.privileges
+        /*+ , jsonb_build_object('on', r.label, 'column', r.part, 'to', {grantee g.grantee}) +*/
     from (
-        select r.nsp, r.nspowner, r.role, r.relname::text as parent, {relation kind} || ' ' || pg_catalog.quote_ident(r.relname) as label, r.relacl as acl,
+        select r.nsp, r.nspowner, r.role, r.relname::text as parent, {relation kind} || ' ' || pg_catalog.quote_ident(r.relname) as label,
+            null::text as part, r.relacl as acl,
             (case when r.relkind = 'S' then 's' else 'r' end)::"char" as class, r.relowner as owner
         from relation r where r.relacl is not null and r.relkind <> 'c'
         union all
-        select r.nsp, r.nspowner, r.role, r.relname, 'column ' || pg_catalog.quote_ident(r.relname) || '.' || pg_catalog.quote_ident(a.attname), a.attacl, 'c', r.relowner
+        select r.nsp, r.nspowner, r.role, r.relname, 'column ' || pg_catalog.quote_ident(r.relname) || '.' || pg_catalog.quote_ident(a.attname),
+            a.attname::text, a.attacl, 'c', r.relowner
         from relation r
         join pg_catalog.pg_attribute a on a.attrelid = r.relid and a.attacl is not null and a.attnum > 0 and not a.attisdropped
         union all
-        select r.nsp, r.nspowner, r.role, r.signature, r.kind || ' ' || r.signature, r.proacl, 'f', r.proowner
+        select r.nsp, r.nspowner, r.role, r.signature, r.kind || ' ' || r.signature, null, r.proacl, 'f', r.proowner
         from routine r where r.proacl is not null
         union all
-        select r.nsp, r.nspowner, r.role, r.typname, r.kind || ' ' || pg_catalog.quote_ident(r.typname), r.typacl, 'T', r.typowner
+        select r.nsp, r.nspowner, r.role, r.typname, r.kind || ' ' || pg_catalog.quote_ident(r.typname), null, r.typacl, 'T', r.typowner
         from datatype r where r.typacl is not null
         union all
-        select w.nsp, w.nspowner, w.role, '', 'schema', w.nspacl, 'n', w.nspowner
+        select w.nsp, w.nspowner, w.role, '', 'schema', null, w.nspacl, 'n', w.nspowner
         from wanted w where w.nspacl is not null
     ) r
     cross join lateral (
@@ -487,7 +490,9 @@ object as (
     select r.nsp, 'default privileges', '', case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
             when 'T' then 'types' else d.defaclobjtype::text end || case when d.defaclrole = r.nspowner then '' else ' of ' || {grantee d.defaclrole} end
             || ' to ' || {grantee g.grantee},
-        {privileges} /*+ , null +*/
+        {privileges}
+        /*+ , jsonb_build_object('on', case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+            when 'T' then 'types' end, 'of', case when d.defaclrole <> r.nspowner then {grantee d.defaclrole} end, 'to', {grantee g.grantee}) +*/
     from member r
     join pg_catalog.pg_default_acl d on d.oid = r.objid
     cross join lateral aclexplode(d.defaclacl) g
