@@ -56,10 +56,6 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return err
-	}
 	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 		return err
 	}
@@ -72,7 +68,8 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 	if err != nil {
 		return err
 	}
-	if plan, err = f.tenantPlanTo(ctx, asVersion(run.Selection["to"])); err != nil {
+	plan, err := f.tenantPlanTo(ctx, asVersion(run.Selection["to"]))
+	if err != nil {
 		return err
 	}
 	left, err := leftOf(ctx, f, conn, run, tenants)

@@ -62,7 +62,7 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 		columns: []column[migrate.RunRecord]{
 			{name: "run", right: true, value: func(r migrate.RunRecord) any { return r.ID }},
 			{name: "kind", value: func(r migrate.RunRecord) any { return string(r.Kind) }},
-			{name: "state", value: func(r migrate.RunRecord) any { return runState(r) }},
+			{name: "state", value: runState},
 			{name: "version", right: true, value: func(r migrate.RunRecord) any { return runTarget(r) }},
 			{name: "tenants", right: true, value: func(r migrate.RunRecord) any { return r.Tenants }},
 			{name: "ok", right: true, value: func(r migrate.RunRecord) any { return r.Succeeded }},

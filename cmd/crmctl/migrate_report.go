@@ -223,11 +223,12 @@ func printExcerpts(p *printer, failed []migrate.Outcome) error {
 			continue
 		}
 		seen[s.Place()] = true
-		text := "\n  " + s.Place() + "\n"
+		var text strings.Builder
+		fmt.Fprintf(&text, "\n  %s\n", visible(s.Place()))
 		for line := range strings.SplitSeq(s.Excerpt(), "\n") {
-			text += "    " + visible(line) + "\n"
+			fmt.Fprintf(&text, "    %s\n", visible(line))
 		}
-		if _, err := p.out.Write([]byte(text)); err != nil {
+		if _, err := p.out.Write([]byte(text.String())); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 	}

@@ -91,7 +91,7 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 			return nil, fmt.Errorf("record the run: %w", err)
 		}
 	}
-	go l.run()
+	go l.run(context.WithoutCancel(ctx)) // what was done is recorded, whatever ends the run
 	return l, nil
 }
 
@@ -131,7 +131,7 @@ func (l *ledger) add(o Outcome) {
 }
 
 // run writes a batch now and then until the ledger is closed.
-func (l *ledger) run() {
+func (l *ledger) run(ctx context.Context) {
 	defer close(l.done)
 	ticker := time.NewTicker(ledgerInterval)
 	defer ticker.Stop()
@@ -140,7 +140,7 @@ func (l *ledger) run() {
 		case <-l.stop:
 			return
 		case <-ticker.C:
-			l.flush(context.Background())
+			l.flush(ctx)
 		}
 	}
 }
