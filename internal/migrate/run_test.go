@@ -300,3 +300,23 @@ func (d *drainAfter) observe(e migrate.Event) {
 		close(d.drain)
 	}
 }
+
+// TestRegistryIsNotBelieved: a schema whose versions are as many as the registry
+// says, but others, is read before anything runs in it.
+func TestRegistryIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "create table b (x int);", "3_c.sql": "create table if not exists c (x int);"})
+	tenants := f.Create(t, old, "acme")
+	f.Exec(t, "insert into tenant_acme.goose_db_version (version_id, is_applied) values (3, true)",
+		"update public.tenants set schema_version = 2")
+	tenants[0].Version = 2
+	report := run(t, f, plan, tenants, migrate.RunOptions{})
+	var late *migrate.OutOfOrderError
+	if o := report.Outcomes[0]; !errors.As(o.Err, &late) || late.Missing[0].Version != 2 {
+		t.Errorf("outcome %+v", o)
+	}
+	if n := f.Int(t, "select count(*) from pg_class where relname = 'c'"); n != 0 {
+		t.Error("a migration ran in a schema that is not what the registry says")
+	}
+}
