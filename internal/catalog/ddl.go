@@ -97,17 +97,17 @@ func (b *builder) needs(o Object) string {
 	switch o.Kind {
 	case KindTable:
 		t := detailOf[tableDetail](o)
-		text := t.Parents + " "
+		text := []string{t.Parents}
 		for c := range b.shape.partsOf(KindColumn, o.Name) {
 			d := detailOf[columnDetail](c)
-			text += d.Type + " " + d.Expression + " "
+			text = append(text, d.Type, d.Expression)
 		}
 		for c := range b.shape.partsOf(KindConstraint, o.Name) {
 			if d := detailOf[constraintDetail](c); d.Type == "c" {
-				text += d.Definition + " "
+				text = append(text, d.Definition)
 			}
 		}
-		return text
+		return strings.Join(text, " ")
 	case KindFunction, KindProcedure:
 		// The body is not looked at until it runs.
 		header, _, _ := strings.Cut(o.Definition, "\nAS ")
