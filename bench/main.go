@@ -34,6 +34,8 @@ func exit(err error) {
 type bench struct {
 	tenants, rounds, workers, rows int
 
+	against string // names of peers, "" = all
+
 	crmctl string // path of the program under test
 	self   string
 	dir    string // for files
@@ -50,6 +52,7 @@ func benchMain(ctx context.Context) error {
 	flag.IntVar(&b.workers, "workers", 4, "connections of both sides")
 	flag.IntVar(&b.rows, "rows", 1_000_000, "contacts to import")
 	flag.StringVar(&only, "only", "start,fleet,import", "what to measure: start, fleet, import, and peers, which prints a table of its own")
+	flag.StringVar(&b.against, "against", "", "with -only peers, only these: provider, goose, migrate, tern, knex")
 	flag.StringVar(&root, "root", "/var/tmp", "directory on a real disk for the server")
 	flag.Parse()
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -198,7 +199,7 @@ func (b *bench) peers(programs map[string]string, files string) []peer {
 	}
 	present := []peer{all[0]}
 	for i, program := range []string{"provider", "goose", "migrate", "tern", "knex"} {
-		if programs[program] != "" {
+		if programs[program] != "" && (b.against == "" || slices.Contains(strings.Split(b.against, ","), program)) {
 			present = append(present, all[i+1])
 		}
 	}
