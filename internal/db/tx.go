@@ -31,6 +31,8 @@ type Locals struct {
 	// AsyncCommit lets COMMIT return before its WAL record is on disk. A later
 	// synchronous commit of any session flushes it too.
 	AsyncCommit bool
+	// Snapshot makes the transaction read only, and one moment: repeatable read.
+	Snapshot bool
 }
 
 // rollbackTimeout bounds the wait for a rollback after the context is gone.
@@ -40,7 +42,11 @@ const rollbackTimeout = 5 * time.Second
 // follow where l.Schema is not zero, after the schema was made if the pipeline
 // makes it.
 func (p *Pipeline) Begin(l Locals) {
-	p.Exec("begin isolation level read committed")
+	isolation := "read committed"
+	if l.Snapshot {
+		isolation = "repeatable read, read only"
+	}
+	p.Exec("begin isolation level " + isolation)
 	p.settings(l, "pg_try_advisory_xact_lock", "true")
 }
 

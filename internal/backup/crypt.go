@@ -1,0 +1,91 @@
+package backup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+)
+
+// ParseRecipient reads who may open a backup: a public key of age ("age1…") or of
+// SSH ("ssh-ed25519 …", "ssh-rsa …").
+func ParseRecipient(text string) (age.Recipient, error) {
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "ssh-") {
+		r, err := agessh.ParseRecipient(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the SSH key: %w", err)
+		}
+		return r, nil
+	}
+	if strings.HasPrefix(text, "AGE-SECRET-KEY-") || strings.HasPrefix(text, "AGE-PLUGIN-") {
+		return nil, errors.New("this is a secret key; the public one begins with age1")
+	}
+	list, err := age.ParseRecipients(strings.NewReader(text))
+	if err != nil || len(list) != 1 {
+		return nil, errors.New("want a public key, age1... or ssh-ed25519 ...")
+	}
+	return list[0], nil
+}
+
+// maxIdentity bounds a file of secret keys.
+const maxIdentity = 1 << 20
+
+// ReadIdentities reads a file with secret keys: those of age, a line each, or a
+// private key of SSH without a passphrase.
+func ReadIdentities(path string) ([]age.Identity, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxIdentity))
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Contains(text, []byte("-----BEGIN")) {
+		id, err := agessh.ParseIdentity(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: read the SSH key (it must have no passphrase): %w", path, err)
+		}
+		return []age.Identity{id}, nil
+	}
+	list, err := age.ParseIdentities(bytes.NewReader(text))
+	if err != nil {
+		// age's own words repeat the line, which may hold a secret.
+		return nil, fmt.Errorf("%s: no secret keys of age in it", path)
+	}
+	return list, nil
+}
+
+// decrypted returns what in holds in the clear.
+func decrypted(in io.Reader, identities []age.Identity) (io.Reader, error) {
+	if len(identities) == 0 {
+		return nil, fmt.Errorf("%w: an identity is needed to read it", ErrEncrypted)
+	}
+	out, err := age.Decrypt(in, identities...)
+	if err != nil {
+		if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+			return nil, fmt.Errorf("%w: for others than this identity", ErrEncrypted)
+		}
+		return nil, corrupt("its encryption cannot be read: %v", err)
+	}
+	return &cipherReader{out}, nil
+}
+
+// cipherReader calls a failed decryption by its name: the file was cut or changed.
+type cipherReader struct{ in io.Reader }
+
+// Read implements io.Reader.
+func (c *cipherReader) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = corrupt("its encryption is broken: %v", err)
+	}
+	return n, err
+}

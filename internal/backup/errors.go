@@ -1,0 +1,52 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors of this package.
+var (
+	// ErrNotBackup says that a file is no backup of crmctl.
+	ErrNotBackup = errors.New("not a backup of crmctl")
+	// ErrCorrupt says that a file was cut or changed, or was never written by this
+	// program.
+	ErrCorrupt = errors.New("the backup is damaged")
+	// ErrNewerFormat says that a newer crmctl wrote the file.
+	ErrNewerFormat = errors.New("the backup was written by a newer crmctl")
+	// ErrEncrypted says that a file is encrypted and that no identity was given, or
+	// none that opens it.
+	ErrEncrypted = errors.New("the backup is encrypted")
+	// ErrExists says that the tenant to be made, or its schema, is there.
+	ErrExists = errors.New("it exists already")
+	// ErrMismatch says that the schema built from the migrations is not the one
+	// that the data comes from.
+	ErrMismatch = errors.New("the migrations do not make what the data needs")
+	// ErrMoved says that the structure of a tenant kept changing while it was read.
+	ErrMoved = errors.New("the tenant's tables were changed meanwhile")
+	// errWriter ends a COPY whose data cannot be written; the writer knows why.
+	errWriter = errors.New("the backup cannot be written")
+	// ErrUnsafe says that a path is a symbolic link or otherwise not what it was
+	// taken for.
+	ErrUnsafe = errors.New("not a safe place for a backup")
+)
+
+// ExistsError says what stands in the way of a tenant to be made.
+type ExistsError struct {
+	Slug   string
+	Schema string
+	// Registered tells that the registry has the tenant; otherwise only the schema
+	// is there.
+	Registered bool
+}
+
+// Error names the tenant or the schema.
+func (e *ExistsError) Error() string {
+	if e.Registered {
+		return fmt.Sprintf("tenant %q exists already", e.Slug)
+	}
+	return fmt.Sprintf("schema %s exists, but the registry does not know it", e.Schema)
+}
+
+// Is makes errors.Is(err, ErrExists) true.
+func (e *ExistsError) Is(target error) bool { return target == ErrExists }

@@ -1,0 +1,18 @@
+//go:build unix
+
+package backup
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// tryLock takes the lock of a file until it is closed, unless another process has
+// it.
+func tryLock(f *os.File) bool {
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+}
+
+// isInvalid tells whether the file system cannot flush a directory.
+func isInvalid(err error) bool { return errors.Is(err, syscall.EINVAL) }

@@ -1,0 +1,15 @@
+package backup_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/crmctl/crmctl/internal/pgtest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(child())
+	}
+	os.Exit(pgtest.Main(m))
+}

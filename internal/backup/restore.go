@@ -1,0 +1,172 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// RestoreOptions say how a tenant comes back.
+type RestoreOptions struct {
+	NewTenant
+
+	As string // slug of the new tenant; "" = that of the backup
+}
+
+// Made is a tenant that Restore or Clone has made.
+type Made struct {
+	Tenant   Tenant // as it is in the registry now
+	Version  int64
+	Rows     int64
+	Bytes    int64     // of COPY text
+	Manifest *Manifest // of what it was made from
+}
+
+// Restore makes a tenant out of a backup, in one transaction: the registry row, the
+// schema from the migrations that the backup names, the rows, the sequences and the
+// audit. The whole file is read and checked before the commit; an error leaves
+// nothing behind.
+//
+// The error wraps ErrExists where the tenant or its schema is there, ErrMismatch
+// where the migrations do not make what the rows need, and what NewReader returns
+// where the file is at fault.
+func Restore(ctx context.Context, conn *pgx.Conn, in io.Reader, o RestoreOptions) (*Made, error) {
+	r, err := NewReader(in)
+	if err != nil {
+		return nil, err
+	}
+	m := r.Manifest()
+	if m.Kind != KindTenant {
+		return nil, errors.New("this is a backup of the registry, not of a tenant")
+	}
+	t, err := newTarget(conn, *m.Tenant, o.As)
+	if err != nil {
+		return nil, err
+	}
+	if err := restore(ctx, t, r, o); err != nil {
+		return nil, errors.Join(err, db.Rollback(ctx, conn))
+	}
+	return &Made{Tenant: t.row, Version: m.SchemaVersion, Rows: m.Rows(), Bytes: m.Bytes(), Manifest: m}, nil
+}
+
+func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error {
+	m := r.Manifest()
+	if err := t.create(ctx, m.Applied(), o.NewTenant); err != nil {
+		return err
+	}
+	if err := t.prepare(ctx, m); err != nil {
+		return err
+	}
+	if err := fillAll(ctx, r, o.Progress, t.fill); err != nil {
+		return err
+	}
+	if err := t.complete(ctx, m); err != nil {
+		return err
+	}
+	return t.commit(ctx, o.NewTenant, map[string]any{
+		"schema": t.row.Schema, "version": m.SchemaVersion, "taken_at": m.TakenAt, "from": m.Tenant.Slug, "rows": m.Rows(),
+	})
+}
+
+// fillAll hands the tables of a container to fill, one after the other, and reads
+// the container to its end.
+func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(context.Context, *Table, io.Reader) (int64, error)) error {
+	for {
+		table, data, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			_, err := r.Finish()
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if progress != nil {
+			data = &countingReader{data, progress}
+		}
+		rows, err := fill(ctx, table, data)
+		if err != nil {
+			return err
+		}
+		if rows != table.Rows {
+			return fmt.Errorf("%w: table %q got %d rows of %d", ErrCorrupt, table.Name, rows, table.Rows)
+		}
+	}
+}
+
+// RestoreRegistry fills an empty registry from a backup of one, in one transaction.
+// The registry has to be there, at the version of the backup or newer; a column that
+// is new since then takes its default.
+func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits, progress func(n int64)) (*Manifest, error) {
+	r, err := NewReader(in)
+	if err != nil {
+		return nil, err
+	}
+	m := r.Manifest()
+	if m.Kind != KindRegistry {
+		return nil, errors.New("this is a backup of a tenant, not of the registry")
+	}
+	locals := db.Locals{Schema: db.Public, Lock: true, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout}
+	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, progress) })
+	return m, err
+}
+
+func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress func(int64)) error {
+	m := r.Manifest()
+	var (
+		p       db.Pipeline
+		there   structure
+		tenants bool
+		names   = make([]string, len(m.Tables))
+		filled  = make([]bool, len(m.Tables))
+	)
+	for i, t := range m.Tables {
+		names[i] = t.Name
+	}
+	queueDialect(&p)
+	p.QueryRow([]any{&tenants}, "select exists (select from public.tenants)")
+	there.queue(&p, db.Public, names)
+	if err := p.Run(ctx, conn); err != nil {
+		return fmt.Errorf("look at the registry: %w", plain(err))
+	}
+	if tenants {
+		return fmt.Errorf("the registry has tenants: %w; it can only be restored into an empty one", ErrExists)
+	}
+	for _, want := range m.Tables {
+		got, ok := there.table(want.Name)
+		if !ok {
+			return fmt.Errorf("%w: the registry has no table %q", ErrMismatch, want.Name)
+		}
+		for _, wrong := range compareColumns(&want, got) {
+			if !strings.HasSuffix(wrong, "is too much") {
+				return fmt.Errorf("%w: %s", ErrMismatch, wrong)
+			}
+		}
+	}
+	t := &target{conn: conn, schema: db.Public, there: there}
+	var look, empty db.Pipeline
+	for i, name := range names {
+		look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(db.Public, name)+")")
+	}
+	if err := look.Run(ctx, conn); err != nil {
+		return fmt.Errorf("look at the registry: %w", plain(err))
+	}
+	for i, name := range slices.Backward(names) { // those that refer to others come last
+		if filled[i] {
+			empty.Exec("delete from " + qualified(db.Public, name))
+		}
+	}
+	if err := empty.Run(ctx, conn); err != nil {
+		return fmt.Errorf("empty the registry: %w", plain(err))
+	}
+	if err := fillAll(ctx, r, progress, t.fill); err != nil {
+		return err
+	}
+	return t.complete(ctx, m)
+}

@@ -1,0 +1,211 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Source is a tenant to be read, as the registry knows it.
+type Source struct {
+	ID     string
+	Slug   string
+	Schema db.Schema
+}
+
+// Limits bound what is done on the server.
+type Limits struct {
+	LockTimeout      time.Duration // wait for each lock
+	StatementTimeout time.Duration // run of each statement, 0 = the server's
+}
+
+// attempts is how often a tenant is read again whose tables are changed between
+// the snapshot and the locks, which is a matter of a millisecond.
+const attempts = 5
+
+// snapshot is one moment of a schema, within a transaction.
+type snapshot struct {
+	conn     *pgx.Conn
+	schema   db.Schema
+	manifest Manifest
+	replica  bool // the server is a standby
+}
+
+// inSnapshot calls read with one moment of a schema. names, if any, are the only
+// relations meant.
+//
+// The snapshot comes before the locks on the tables. A table that was truncated or
+// rewritten between the two would look empty (neither leaves the old rows to old
+// snapshots), so the files that the snapshot knows are compared with those that
+// are there once the locks are held.
+func inSnapshot(ctx context.Context, conn *pgx.Conn, schema db.Schema, names []string, l Limits,
+	read func(ctx context.Context, s *snapshot) error,
+) error {
+	for attempt := 1; ; attempt++ {
+		locals := db.Locals{Schema: schema, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout, Snapshot: true}
+		begun := false // something may have been written
+		err := db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error {
+			s := &snapshot{conn: conn, schema: schema}
+			if err := s.look(ctx, names); err != nil {
+				return err
+			}
+			begun = true
+			return read(ctx, s)
+		})
+		if !errors.Is(err, ErrMoved) || begun || attempt == attempts {
+			return err
+		}
+	}
+}
+
+// queueDialect adds the settings that make COPY text mean the same everywhere.
+// row_security makes a policy that would hide rows an error.
+func queueDialect(p *db.Pipeline) {
+	p.Exec(`select pg_catalog.set_config(name, value, true) from (values ('client_encoding', 'UTF8'), ('datestyle', 'ISO, YMD'),
+		('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('timezone', 'UTC'), ('xmloption', 'content'),
+		('row_security', 'off')) as setting (name, value)`)
+}
+
+// look reads what there is and locks it.
+func (s *snapshot) look(ctx context.Context, names []string) error {
+	var (
+		there structure
+		p     db.Pipeline
+		m     = &s.manifest
+	)
+	queueDialect(&p)
+	p.QueryRow([]any{&m.Server.Version, &m.Server.Number, &m.Server.Encoding, &m.Server.Database, &s.replica, &m.TakenAt, &m.LSN}, `select
+		pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int4,
+		pg_catalog.current_setting('server_encoding'), pg_catalog.current_database()::text, pg_catalog.pg_is_in_recovery(), pg_catalog.now(),
+		case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_lsn() end::text`)
+	there.queue(&p, s.schema, names)
+	if err := p.Run(ctx, s.conn); err != nil {
+		return fmt.Errorf("look at schema %s: %w", s.schema, plain(err))
+	}
+	m.Server.Version, _, _ = strings.Cut(m.Server.Version, " ")
+	m.TakenAt = m.TakenAt.UTC()
+	tables := there.inLoadOrder()
+	m.Tables = make([]Table, len(tables))
+	for i, t := range tables {
+		m.Tables[i] = Table{Name: t.Name, Columns: make([]Column, len(t.Columns))}
+		for k, name := range t.Columns {
+			m.Tables[i].Columns[k] = Column{Name: name, Type: t.Types[k]}
+		}
+	}
+	return s.lock(ctx, tables, there.of("S"))
+}
+
+// lock keeps the tables as they are until the end of the transaction, makes sure
+// that they are those of the snapshot, and reads where the sequences stand. A
+// sequence has no snapshot; read late, it is never behind the data.
+func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error {
+	var p db.Pipeline
+	if len(tables) > 0 {
+		var list []string
+		var oids []int64
+		for _, t := range tables {
+			list = append(list, "only "+qualified(s.schema, t.Name))
+			oids = append(oids, t.OID)
+		}
+		p.Exec("lock table " + strings.Join(list, ", ") + " in access share mode")
+		p.Query(func(rows pgx.Rows) error {
+			now, err := pgx.CollectRows(rows, pgx.RowTo[*int64])
+			if err != nil {
+				return err
+			}
+			for i, t := range tables {
+				if i >= len(now) || (now[i] == nil) != (t.File == nil) || now[i] != nil && *now[i] != *t.File {
+					return fmt.Errorf("%w: %s", ErrMoved, t.Name)
+				}
+			}
+			return nil
+		}, `select pg_catalog.pg_relation_filenode(oid::oid)::int8 from unnest($1::int8[]) with ordinality as t (oid, n) order by n`, oids)
+	}
+	s.manifest.Sequences = make([]Sequence, len(sequences))
+	for i, q := range sequences {
+		at := &s.manifest.Sequences[i]
+		at.Name = q.Name
+		p.QueryRow([]any{&at.LastValue, &at.IsCalled}, "select last_value, is_called from "+qualified(s.schema, q.Name))
+	}
+	err := p.Run(ctx, s.conn)
+	switch db.SQLState(err) {
+	case "":
+	case db.CodeUndefinedTable: // dropped since the snapshot
+		return fmt.Errorf("%w: %w", ErrMoved, plain(err))
+	default:
+		return fmt.Errorf("lock the tables of schema %s: %w", s.schema, plain(err))
+	}
+	return plain(err)
+}
+
+// readTenant completes the manifest with the registry's row and the versions.
+func (s *snapshot) readTenant(ctx context.Context, src Source) error {
+	s.manifest.Kind = KindTenant
+	if !slices.ContainsFunc(s.manifest.Tables, func(t Table) bool { return t.Name == versionTable }) {
+		return fmt.Errorf("schema %s has no table %s, so nobody knows what was applied to it", s.schema, versionTable)
+	}
+	var (
+		p        db.Pipeline
+		t        Tenant
+		role     *string
+		settings string
+	)
+	p.QueryRow([]any{&t.ID, &t.Slug, &t.DisplayName, &t.Schema, &t.Status, &role, &settings, &t.CreatedAt},
+		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from public.tenants where id = $1`, src.ID)
+	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+qualified(s.schema, versionTable)+" order by id")
+	if err := p.Run(ctx, s.conn); err != nil {
+		return fmt.Errorf("read tenant %q: %w", src.Slug, plain(err))
+	}
+	if t.Schema != s.schema.String() {
+		return fmt.Errorf("%w: tenant %q has another schema now", ErrMoved, src.Slug)
+	}
+	if role != nil {
+		t.Role = *role
+	}
+	t.Settings, t.CreatedAt = []byte(settings), t.CreatedAt.UTC()
+	s.manifest.Tenant = &t
+	for _, v := range s.manifest.Applied() {
+		s.manifest.SchemaVersion = max(s.manifest.SchemaVersion, v)
+	}
+	return nil
+}
+
+// copyOut writes the rows of a table as COPY text and returns how many they are.
+func (s *snapshot) copyOut(ctx context.Context, t *Table, w io.Writer) (int64, error) {
+	tag, err := s.conn.PgConn().CopyTo(ctx, w, "copy "+copyTarget(s.schema, t)+" to stdout")
+	if err != nil {
+		if db.SQLState(err) == "42703" { // a column was dropped since the snapshot
+			err = fmt.Errorf("%w: %w", ErrMoved, err)
+		}
+		return 0, fmt.Errorf("read table %s.%s: %w", s.schema, t.Name, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// copyTarget returns a table and its columns, as COPY names them.
+func copyTarget(schema db.Schema, t *Table) string {
+	if len(t.Columns) == 0 {
+		return qualified(schema, t.Name)
+	}
+	names := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		names[i] = pgx.Identifier{c.Name}.Sanitize()
+	}
+	return qualified(schema, t.Name) + " (" + strings.Join(names, ", ") + ")"
+}
+
+// plain takes off the mark of a statement that stands in no file.
+func plain(err error) error {
+	if statement, ok := errors.AsType[*db.StatementError](err); ok && statement.Statement.File == "" {
+		return statement.Err
+	}
+	return err
+}

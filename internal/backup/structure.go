@@ -1,0 +1,214 @@
+package backup
+
+import (
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// versionTable is where a schema keeps which migrations were applied to it.
+const versionTable = "goose_db_version"
+
+// relation is a table, sequence or materialized view of a schema.
+type relation struct {
+	OID       int64
+	Name      string
+	Kind      string // of pg_class: r, p, S or m
+	File      *int64 // of its data, as the snapshot sees it
+	Populated bool
+	Columns   []string // that COPY carries
+	Types     []string
+}
+
+// foreignKey is a foreign key between two tables.
+type foreignKey struct {
+	Name       string
+	From, To   int64 // relations
+	Deferrable bool
+	Inherited  bool // it belongs to a key of the partitioned table above
+}
+
+// trigger is a trigger that is not switched off.
+type trigger struct {
+	Table, Name string
+	State       string // of pg_trigger.tgenabled
+}
+
+// structure is what has to be known of a schema to read or to fill it.
+type structure struct {
+	relations []relation
+	keys      []foreignKey
+	parts     [][2]int64 // parent and child
+	triggers  []trigger
+}
+
+// The relations of a schema are found through pg_depend, whose index leads to
+// them: pg_class has none that begins with the schema, so looking there costs as
+// much as the whole fleet is large. Of public only some tables are meant, by name.
+const (
+	ofSchema = `with relation as materialized (
+		select c.* from pg_catalog.pg_depend d join pg_catalog.pg_class c on c.oid = d.objid
+		where d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+		  and d.refobjid = (select oid from pg_catalog.pg_namespace where nspname = $1)
+		  and c.relkind in ('r', 'p', 'S', 'm') and $2::pg_catalog.text[] is null) `
+	ofNames = `with relation as materialized (
+		select c.* from pg_catalog.pg_class c
+		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relname = any ($2::pg_catalog.text[])
+		  and c.relkind in ('r', 'p', 'S', 'm')) `
+)
+
+// queue adds the queries that read the structure of a schema; names, if any, are
+// the only relations meant.
+func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
+	from := ofSchema
+	if names != nil {
+		from = ofNames
+	}
+	p.Query(collect(&s.relations), from+`select c.oid::int8, c.relname::text, c.relkind::text, nullif(c.relfilenode::int8, 0), c.relispopulated,
+			coalesce(a.names, '{}'), coalesce(a.types, '{}')
+		from relation c left join lateral (
+			select array_agg(a.attname::text order by a.attnum) as names,
+				array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) order by a.attnum) as types
+			from pg_catalog.pg_attribute a
+			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and c.relkind = 'r') a on true
+		order by c.relname collate "C"`, schema.String(), names)
+	p.Query(collect(&s.keys), from+`select k.conname::text, k.conrelid::int8, k.confrelid::int8, k.condeferrable, k.conparentid <> 0
+		from relation c join pg_catalog.pg_constraint k on k.conrelid = c.oid where k.contype = 'f' order by k.conname collate "C"`, schema.String(), names)
+	p.Query(func(rows pgx.Rows) (err error) {
+		s.parts, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (pair [2]int64, err error) {
+			return pair, row.Scan(&pair[0], &pair[1])
+		})
+		return err
+	}, from+`select i.inhparent::int8, i.inhrelid::int8 from relation c join pg_catalog.pg_inherits i on i.inhrelid = c.oid`, schema.String(), names)
+	p.Query(collect(&s.triggers), from+`select c.relname::text, t.tgname::text, t.tgenabled::text
+		from relation c join pg_catalog.pg_trigger t on t.tgrelid = c.oid
+		where not t.tgisinternal and t.tgenabled <> 'D' order by t.oid`, schema.String(), names)
+}
+
+// collect returns a function that reads all rows into a slice of structs, by the
+// position of their fields.
+func collect[T any](into *[]T) func(pgx.Rows) error {
+	return func(rows pgx.Rows) (err error) {
+		*into, err = pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+		return err
+	}
+}
+
+// of returns the relations of a kind.
+func (s *structure) of(kind string) []relation {
+	var out []relation
+	for _, r := range s.relations {
+		if r.Kind == kind {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// table returns the table of a name.
+func (s *structure) table(name string) (relation, bool) {
+	for _, r := range s.relations {
+		if r.Kind == "r" && r.Name == name {
+			return r, true
+		}
+	}
+	return relation{}, false
+}
+
+// leaves returns the tables that hold the data of a relation: itself, or the
+// partitions below it.
+func (s *structure) leaves(oid int64) []int64 {
+	out := []int64{}
+	partitioned := slices.ContainsFunc(s.relations, func(r relation) bool { return r.OID == oid && r.Kind == "p" })
+	if !partitioned {
+		return append(out, oid)
+	}
+	for _, p := range s.parts {
+		if p[0] == oid {
+			out = append(out, s.leaves(p[1])...)
+		}
+	}
+	return out
+}
+
+// inLoadOrder returns the tables so that each comes after those its foreign keys
+// refer to, by name where that leaves a choice. Keys that can be deferred do not
+// count. Where keys go in a circle its tables come by name, and the keys have to be
+// made deferrable for the load.
+func (s *structure) inLoadOrder() []relation {
+	tables := s.of("r")
+	waits := make(map[int64]map[int64]bool, len(tables)) // table -> those before it
+	for _, k := range s.keys {
+		if k.Deferrable {
+			continue
+		}
+		for _, from := range s.leaves(k.From) {
+			for _, to := range s.leaves(k.To) {
+				if from == to {
+					continue
+				}
+				if waits[from] == nil {
+					waits[from] = make(map[int64]bool)
+				}
+				waits[from][to] = true
+			}
+		}
+	}
+	placed := make(map[int64]bool, len(tables))
+	var out []relation
+	for len(tables) > 0 {
+		at := slices.IndexFunc(tables, func(r relation) bool {
+			for before := range waits[r.OID] {
+				if !placed[before] && slices.ContainsFunc(tables, func(t relation) bool { return t.OID == before }) {
+					return false
+				}
+			}
+			return true
+		})
+		at = max(at, 0) // a circle
+		placed[tables[at].OID] = true
+		out = append(out, tables[at])
+		tables = slices.Delete(tables, at, at+1)
+	}
+	return out
+}
+
+// tight returns the keys that would refuse tables filled in the given order,
+// although all of them together are right.
+func (s *structure) tight(order []string) []foreignKey {
+	position := make(map[int64]int, len(order))
+	for _, r := range s.relations {
+		if r.Kind == "r" {
+			position[r.OID] = slices.Index(order, r.Name)
+		}
+	}
+	var out []foreignKey
+	for _, k := range s.keys {
+		if k.Deferrable || k.Inherited {
+			continue
+		}
+		if slices.ContainsFunc(s.leaves(k.From), func(from int64) bool {
+			return slices.ContainsFunc(s.leaves(k.To), func(to int64) bool { return from != to && position[from] < position[to] })
+		}) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// name returns the name of a relation.
+func (s *structure) name(oid int64) string {
+	for _, r := range s.relations {
+		if r.OID == oid {
+			return r.Name
+		}
+	}
+	return ""
+}
+
+// qualified returns an object's name with its schema, as an SQL identifier.
+func qualified(schema db.Schema, name string) string {
+	return pgx.Identifier{schema.String(), name}.Sanitize()
+}
