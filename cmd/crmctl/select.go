@@ -131,10 +131,11 @@ func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses .
 		if found[slug] || m.lenient {
 			continue
 		}
-		// It may be there in another state.
-		if _, err := tenant.Get(ctx, q, slug); err != nil {
+		t, err := tenant.Get(ctx, q, slug)
+		if err != nil {
 			return nil, f.placed(err)
 		}
+		return nil, fmt.Errorf("tenant %q: %w: it is %s", slug, tenant.ErrState, t.Status)
 	}
 	return out, nil
 }

@@ -303,3 +303,33 @@ func TestIndexBuildsOfTwoRuns(t *testing.T) {
 		t.Errorf("%d tenants at version 3", n)
 	}
 }
+
+// TestStoppedBetweenPhases: a tenant that has come half way along its route is not
+// reported as migrated.
+func TestStoppedBetweenPhases(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "alter table a add y int;", "3_c.sql": noTx + "create index concurrently i on a (y);"})
+	tenants := f.Create(t, old, fleettest.Names(4)...)
+	drain := make(chan struct{})
+	report := run(t, f, plan, tenants, migrate.RunOptions{
+		Fleet: fleet.Options{Drain: drain},
+		Observe: func(e migrate.Event) {
+			if p, ok := e.(migrate.PhaseStarted); ok && p.Name == "no transaction" {
+				close(drain)
+			}
+		},
+	})
+	for _, o := range report.Outcomes {
+		if o.State != migrate.NotStarted || o.From != 1 || o.To != 2 {
+			t.Errorf("outcome %+v", o)
+		}
+	}
+	if n := f.Int(t, "select count(*) from public.migration_run_tenants where state = 'not started' and to_version = 2"); n != 4 {
+		t.Errorf("the ledger has %d of them", n)
+	}
+	report = run(t, f, plan, report.Tenants(), migrate.RunOptions{})
+	if report.Count(migrate.Migrated) != 4 {
+		t.Errorf("the next run: %+v", report.Outcomes[0])
+	}
+}

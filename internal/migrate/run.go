@@ -322,9 +322,13 @@ func (r *run) settle(ctx context.Context) {
 		r.repeatLost(ctx)
 	}
 	for i := range r.tenants {
-		if !r.tenants[i].finished {
-			r.finish(i)
+		if r.tenants[i].finished {
+			continue
 		}
+		if out := &r.report.Outcomes[i]; r.tenants[i].next != nil && (out.State == Migrated || out.State == Current) {
+			out.State = NotStarted // half way along its route, when the run ended
+		}
+		r.finish(i)
 	}
 }
 
