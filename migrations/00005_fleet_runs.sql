@@ -17,6 +17,8 @@ comment on column migration_runs.kind is 'migrate, rollback or redo.';
 comment on column migration_runs.state is 'running; finished; stopped before its end, for the reason given; killed and closed by a later run.';
 comment on column migration_runs.heartbeat_at is 'Last sign of life of a run whose session cannot hold a lock, since a pooler stands between.';
 
+alter table migration_run_tenants add column statement text;
+
 create table migration_files (
     version     bigint      primary key,
     file        text        not null,
@@ -47,6 +49,7 @@ comment on column tenant_dirty.running is 'The next statement was sent and its e
 -- +goose Down
 drop table tenant_dirty;
 drop table migration_files;
+alter table migration_run_tenants drop column statement;
 alter table migration_runs drop constraint migration_runs_state_known;
 alter table migration_runs drop column heartbeat_at;
 alter table migration_runs drop column reason;

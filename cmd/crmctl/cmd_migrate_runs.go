@@ -143,6 +143,7 @@ type runTenantRecord struct {
 	SQLState    string  `json:"sqlstate,omitempty"`
 	Place       string  `json:"place,omitempty"`
 	Error       string  `json:"error,omitempty"`
+	Statement   string  `json:"statement,omitempty"`
 }
 
 func runRecordOf(f *factory, r migrate.RunRecord) runRecord {
@@ -221,7 +222,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	for _, t := range tenants {
 		record.Outcomes = append(record.Outcomes, runTenantRecord{
 			Tenant: t.Slug, State: string(t.State), FromVersion: t.From, ToVersion: t.To, Attempts: t.Attempts,
-			Seconds: t.Duration.Seconds(), SQLState: t.SQLState, Place: t.Place, Error: t.Message,
+			Seconds: t.Duration.Seconds(), SQLState: t.SQLState, Place: t.Place, Error: t.Message, Statement: t.SQL,
 		})
 	}
 	if !p.isTable() && p.format != "csv" {
@@ -275,6 +276,7 @@ func outcomeList() list[migrate.RunTenant] {
 			{name: "attempts", wide: true, right: true, value: func(t migrate.RunTenant) any { return t.Attempts }},
 			{name: "duration", wide: true, right: true, value: func(t migrate.RunTenant) any { return t.Duration }},
 			{name: "sqlstate", wide: true, value: func(t migrate.RunTenant) any { return t.SQLState }},
+			{name: "statement", wide: true, value: func(t migrate.RunTenant) any { return oneLine(t.SQL) }},
 			{name: "why", value: func(t migrate.RunTenant) any { return t.Message }},
 		},
 		name: func(t migrate.RunTenant) string { return t.Slug },

@@ -273,23 +273,24 @@ func queueOutcomes(p *db.Pipeline, run int64, outcomes []Outcome) {
 	ids, slugs, states := make([]string, n), make([]string, n), make([]string, n)
 	from, to, duration := make([]int64, n), make([]int64, n), make([]int64, n)
 	attempts := make([]int32, n)
-	codes, places, messages := make([]*string, n), make([]*string, n), make([]*string, n)
+	codes, places, messages, statements := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
 	for i, o := range outcomes {
 		ids[i], slugs[i], states[i] = o.Tenant.ID, o.Tenant.Slug, string(o.State)
 		from[i], to[i] = o.From, o.To
 		attempts[i], duration[i] = int32(o.Attempts), o.Duration.Milliseconds()
 		if o.Err != nil {
 			codes[i], places[i], messages[i] = describe(o.Err)
+			statements[i] = statementOf(o.Err)
 		}
 	}
 	p.Exec(`insert into public.migration_run_tenants
-			(run_id, tenant_id, slug, state, from_version, to_version, attempts, duration_ms, sqlstate, place, message)
+			(run_id, tenant_id, slug, state, from_version, to_version, attempts, duration_ms, sqlstate, place, message, statement)
 		select $1, u.* from unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[],
-			$9::text[], $10::text[], $11::text[]) u
+			$9::text[], $10::text[], $11::text[], $12::text[]) u
 		on conflict (run_id, tenant_id) do update set state = excluded.state, to_version = excluded.to_version,
 			attempts = excluded.attempts, duration_ms = excluded.duration_ms,
-			sqlstate = excluded.sqlstate, place = excluded.place, message = excluded.message`,
-		run, ids, slugs, states, from, to, attempts, duration, codes, places, messages)
+			sqlstate = excluded.sqlstate, place = excluded.place, message = excluded.message, statement = excluded.statement`,
+		run, ids, slugs, states, from, to, attempts, duration, codes, places, messages, statements)
 }
 
 // describe takes an error apart for the ledger: SQLSTATE, file and line, text.
@@ -305,4 +306,17 @@ func describe(err error) (code, place, message *string) {
 		place = &p
 	}
 	return code, place, message
+}
+
+// statementKept is how many characters of a failed statement the ledger keeps.
+const statementKept = 1000
+
+func statementOf(err error) *string {
+	s, ok := errors.AsType[*db.StatementError](err)
+	if !ok || s.Statement.File == "" {
+		return nil
+	}
+	text := []rune(s.Statement.SQL)
+	kept := string(text[:min(len(text), statementKept)])
+	return &kept
 }

@@ -42,6 +42,7 @@ type RunTenant struct {
 	Duration time.Duration
 	SQLState string
 	Place    string // file and line of the statement
+	SQL      string // the statement, its first 1,000 characters
 	Message  string
 }
 
@@ -62,11 +63,11 @@ func GetRun(ctx context.Context, conn *pgx.Conn, id int64) (RunRecord, []RunTena
 	}
 	tenants, err := db.Select(ctx, conn, func(row pgx.CollectableRow) (t RunTenant, err error) {
 		var ms int64
-		err = row.Scan(&t.ID, &t.Slug, &t.State, &t.From, &t.To, &t.Attempts, &ms, &t.SQLState, &t.Place, &t.Message)
+		err = row.Scan(&t.ID, &t.Slug, &t.State, &t.From, &t.To, &t.Attempts, &ms, &t.SQLState, &t.Place, &t.Message, &t.SQL)
 		t.Duration = time.Duration(ms) * time.Millisecond
 		return t, err
 	}, `select tenant_id::text, slug, state, from_version, to_version, attempts, duration_ms,
-			coalesce(sqlstate, ''), coalesce(place, ''), coalesce(message, '')
+			coalesce(sqlstate, ''), coalesce(place, ''), coalesce(message, ''), coalesce(statement, '')
 		from public.migration_run_tenants where run_id = $1 order by slug collate "C"`, id)
 	if err != nil {
 		return RunRecord{}, nil, fmt.Errorf("read run %d: %w", id, err)
