@@ -36,6 +36,7 @@ type snapshot struct {
 	conn     *pgx.Conn
 	schema   db.Schema
 	manifest Manifest
+	there    structure
 	replica  bool // the server is a standby
 }
 
@@ -76,11 +77,8 @@ func queueDialect(p *db.Pipeline) {
 
 // look reads what there is and locks it.
 func (s *snapshot) look(ctx context.Context, names []string) error {
-	var (
-		there structure
-		p     db.Pipeline
-		m     = &s.manifest
-	)
+	var p db.Pipeline
+	m, there := &s.manifest, &s.there
 	queueDialect(&p)
 	p.QueryRow([]any{&m.Server.Version, &m.Server.Number, &m.Server.Encoding, &m.Server.Database, &s.replica, &m.TakenAt, &m.LSN}, `select
 		pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int4,

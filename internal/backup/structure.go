@@ -20,6 +20,7 @@ type relation struct {
 	Populated bool
 	Columns   []string // that COPY carries
 	Types     []string
+	Classes   []string // of the types: pg_type.typcategory
 }
 
 // foreignKey is a foreign key between two tables.
@@ -67,11 +68,12 @@ func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
 		from = ofNames
 	}
 	p.Query(collect(&s.relations), from+`select c.oid::int8, c.relname::text, c.relkind::text, nullif(c.relfilenode::int8, 0), c.relispopulated,
-			coalesce(a.names, '{}'), coalesce(a.types, '{}')
+			coalesce(a.names, '{}'), coalesce(a.types, '{}'), coalesce(a.classes, '{}')
 		from relation c left join lateral (
 			select array_agg(a.attname::text order by a.attnum) as names,
-				array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) order by a.attnum) as types
-			from pg_catalog.pg_attribute a
+				array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) order by a.attnum) as types,
+				array_agg(t.typcategory::text order by a.attnum) as classes
+			from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
 			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and c.relkind = 'r') a on true
 		order by c.relname collate "C"`, schema.String(), names)
 	p.Query(collect(&s.keys), from+`select k.conname::text, k.conrelid::int8, k.confrelid::int8, k.condeferrable, k.conparentid <> 0
