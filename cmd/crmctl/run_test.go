@@ -278,7 +278,7 @@ func TestConfigurationFillsFlags(t *testing.T) {
 			t.Errorf("%s %s: concurrency %d, dry run %v, origin %s", env, args, concurrency, dryRun, origin)
 		}
 	}
-	check("", "", 4, false, "default")
+	check("", "", 0, false, "default")
 	check("CRMCTL_CONCURRENCY=7 CRMCTL_DRY_RUN=true", "", 7, true, "CRMCTL_CONCURRENCY")
 	check("CRMCTL_CONCURRENCY=7 CRMCTL_DRY_RUN=true", "--concurrency 9 --dry-run=false", 9, false, "--concurrency")
 }
