@@ -26,6 +26,9 @@ var (
 	ErrMoved = errors.New("the tenant's tables were changed meanwhile")
 	// errWriter ends a COPY whose data cannot be written; the writer knows why.
 	errWriter = errors.New("the backup cannot be written")
+	// ErrOtherKind says that a container holds the registry where a tenant is wanted,
+	// or the other way round.
+	ErrOtherKind = errors.New("the backup holds something else")
 	// ErrUnsafe says that a path is a symbolic link or otherwise not what it was
 	// taken for.
 	ErrUnsafe = errors.New("not a safe place for a backup")

@@ -44,7 +44,7 @@ func Restore(ctx context.Context, conn *pgx.Conn, in io.Reader, o RestoreOptions
 	}
 	m := r.Manifest()
 	if m.Kind != KindTenant {
-		return nil, errors.New("this is a backup of the registry, not of a tenant")
+		return nil, fmt.Errorf("%w: the registry, not a tenant", ErrOtherKind)
 	}
 	t, err := newTarget(conn, *m.Tenant, o.As)
 	if err != nil {
@@ -110,7 +110,7 @@ func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits
 	}
 	m := r.Manifest()
 	if m.Kind != KindRegistry {
-		return nil, errors.New("this is a backup of a tenant, not of the registry")
+		return nil, fmt.Errorf("%w: a tenant, not the registry", ErrOtherKind)
 	}
 	locals := db.Locals{Schema: db.Public, Lock: true, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, progress) })

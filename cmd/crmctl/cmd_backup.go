@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/migrations"
+)
+
+func newBackupCmd(f *factory) *cobra.Command {
+	cmd := newGroup("backup", "a file per tenant, checked from end to end, and the way back",
+		newBackupCreateCmd(f, nil),
+		newBackupVerifyCmd(f, nil),
+		newBackupListCmd(f, nil),
+		newBackupRestoreCmd(f, nil),
+		newBackupPruneCmd(f, nil),
+	)
+	cmd.Long = `Backups of single tenants. A backup is one file: one moment of the tenant, its data as COPY
+gives it, compressed, with checksums over every table and over the whole. What it costs does
+not grow with the fleet. The schema is not in it: a restore builds that from the migrations,
+at the version of the backup.
+
+A backup on the disk of the database is none: copy the files elsewhere.`
+	cmd.Example = `crmctl backup create acme-corp --dir backups
+crmctl backup create --all --registry --dir backups --encrypt-to age1...
+crmctl backup verify backups/*.crmctl
+crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl --as acme-again`
+	return cmd
+}
+
+// The actions of the audit that stand here, where the packages meet.
+const (
+	actionBackup  = "backup"
+	actionRestore = "restore"
+	actionClone   = "clone"
+)
+
+// audit returns how the audit is told of what was done with a backup.
+func (f *factory) audit(action string) func(p *db.Pipeline, e backup.Event) error {
+	return func(p *db.Pipeline, e backup.Event) error {
+		return tenant.QueueEvent(p, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: f.actor(), Detail: e.Detail})
+	}
+}
+
+// programName names this program and its version, for the files it writes.
+func programName() string { return "crmctl " + buildVersion() }
+
+// newTenantFrom returns what making a tenant out of data needs of the migrations.
+func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action string, l backup.Limits) (backup.NewTenant, *migrate.Plan, error) {
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return backup.NewTenant{}, nil, err
+	}
+	return backup.NewTenant{
+		Limits: l,
+		Audit:  f.audit(action),
+		Build: func(versions []int64) ([]db.Statement, error) {
+			only, err := planOf(plan, versions)
+			if err != nil {
+				return nil, err
+			}
+			applied, err := migrate.AppliedFiles(ctx, conn)
+			if err != nil {
+				return nil, f.placed(err)
+			}
+			return only.BuildRecorded(applied)
+		},
+	}, plan, nil
+}
+
+// planOf returns the plan that consists of the given versions.
+func planOf(plan *migrate.Plan, versions []int64) (*migrate.Plan, error) {
+	only := &migrate.Plan{}
+	for _, m := range plan.Migrations {
+		if slices.Contains(versions, m.Version) {
+			only.Migrations = append(only.Migrations, m)
+		}
+	}
+	for _, v := range versions {
+		if slices.ContainsFunc(only.Migrations, func(m *migrate.Migration) bool { return m.Version == v }) {
+			continue
+		}
+		if v > plan.Head() {
+			return nil, withHint(fmt.Errorf("the data is at version %d, but the newest migration file is %d", slices.Max(versions), plan.Head()),
+				"give the files of that version", "--migrations-dir DIR")
+		}
+		return nil, withHint(fmt.Errorf("the data has migration %d, which there is no file for", v), "give the files", "--migrations-dir DIR")
+	}
+	return only, nil
+}
+
+// registryTables returns the names of the tables that the registry's migrations
+// make. Which of them were applied stands in a backup's version.
+func registryTables(ctx context.Context) ([]string, error) {
+	plan, err := migrate.Compile(ctx, migrations.Public())
+	if err != nil {
+		return nil, err
+	}
+	var tables []string
+	for _, m := range plan.Migrations {
+		for _, s := range m.Up {
+			words := strings.Fields(strings.ToLower(s.SQL))
+			if len(words) > 2 && words[0] == "create" && words[1] == "table" {
+				tables = append(tables, strings.TrimRight(strings.TrimPrefix(words[2], "public."), "("))
+			}
+			if len(words) > 2 && words[0] == "drop" && words[1] == "table" {
+				tables = slices.DeleteFunc(tables, func(t string) bool { return t == strings.TrimRight(words[2], ";") })
+			}
+		}
+	}
+	return tables, nil
+}
+
+// addIdentityFlag adds --identity.
+func addIdentityFlag(fs *pflag.FlagSet, target *[]string) {
+	fs.StringArrayVar(target, "identity", nil, "secret keys of age, or an SSH key, in `FILE`, for encrypted backups; may be given more than once")
+}
+
+// identities reads the files of --identity.
+func identities(files []string) ([]age.Identity, error) {
+	var out []age.Identity
+	for _, file := range files {
+		list, err := backup.ReadIdentities(file)
+		if err != nil {
+			return nil, withCode(fmt.Errorf("--identity: %w", err), exitUsage)
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// backupHint adds the next step to an error about a file.
+func backupHint(err error) error {
+	switch {
+	case errors.Is(err, backup.ErrEncrypted):
+		return withHint(err, "add", "--identity FILE")
+	case errors.Is(err, backup.ErrNewerFormat):
+		return withHint(err, "take", "a newer crmctl")
+	case errors.Is(err, backup.ErrMismatch):
+		return withHint(err, "see what was changed by hand, where the tenant still is", "crmctl migrate drift")
+	}
+	return err
+}
+
+// backupRecord is a backup in JSON and YAML.
+type backupRecord struct {
+	Result    string    `json:"result"`
+	Tenant    string    `json:"tenant"` // "" for the registry
+	File      string    `json:"file"`
+	Version   int64     `json:"schema_version"`
+	TakenAt   time.Time `json:"taken_at"`
+	SizeBytes int64     `json:"size_bytes"`
+	Rows      *int64    `json:"rows"`       // null where the file does not tell
+	DataBytes *int64    `json:"data_bytes"` // uncompressed
+	Tables    *int      `json:"tables"`
+	Format    string    `json:"format"`
+	Encrypted bool      `json:"encrypted"`
+	Seconds   float64   `json:"seconds,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
+}
+
+// recordOfBackup returns what a file's name and its manifest, if it is known, say.
+func recordOfBackup(result, file string, name backup.Name, size int64, m *backup.Manifest) backupRecord {
+	r := backupRecord{
+		Result: result, Tenant: name.Slug, File: file, Version: name.Version, TakenAt: name.TakenAt.UTC(), SizeBytes: size,
+		Format: string(name.Format), Encrypted: name.Encrypted,
+	}
+	if m == nil {
+		return r
+	}
+	rows, bytes, tables := m.Rows(), m.Bytes(), len(m.Tables)
+	r.Rows, r.DataBytes, r.Tables = &rows, &bytes, &tables
+	r.Version, r.TakenAt = m.SchemaVersion, m.TakenAt.UTC()
+	if m.Tenant != nil {
+		r.Tenant = m.Tenant.Slug
+	}
+	return r
+}
+
+// backupList shows backups; empty is said when there are none.
+func backupList(empty string) list[backupRecord] {
+	return list[backupRecord]{
+		plural: "backups",
+		columns: []column[backupRecord]{
+			{name: "result", value: func(r backupRecord) any { return styled{r.Result, backupColor(r.Result)} }},
+			{name: "tenant", value: func(r backupRecord) any {
+				if r.Tenant == "" {
+					return styled{either{"the registry", ""}, dim}
+				}
+				return r.Tenant
+			}},
+			{name: "taken_at", title: "TAKEN", value: func(r backupRecord) any { return r.TakenAt }},
+			{name: "version", right: true, value: func(r backupRecord) any { return r.Version }},
+			{name: "rows", right: true, value: func(r backupRecord) any {
+				if r.Rows == nil {
+					return nil
+				}
+				return *r.Rows
+			}},
+			{name: "size", right: true, value: func(r backupRecord) any { return byteSize(r.SizeBytes) }},
+			{name: "seconds", right: true, wide: true, value: func(r backupRecord) any {
+				if r.Seconds == 0 {
+					return nil
+				}
+				return time.Duration(r.Seconds * float64(time.Second))
+			}},
+			{name: "file", value: func(r backupRecord) any { return r.File }},
+			{name: "reason", blank: true, value: func(r backupRecord) any { return r.Reason }},
+		},
+		name:  func(r backupRecord) string { return r.File },
+		empty: empty,
+	}
+}
+
+func backupColor(result string) color {
+	switch result {
+	case "saved", "whole":
+		return green
+	case "damaged":
+		return red
+	case "kept", "there":
+		return dim
+	}
+	return plain
+}

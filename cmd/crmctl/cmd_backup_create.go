@@ -1,0 +1,368 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// backupCreateOptions are the options of `crmctl backup create`.
+type backupCreateOptions struct {
+	selection
+
+	names            []string
+	all              bool
+	registry         bool
+	dir              string
+	format           string
+	pgBin            string
+	encryptTo        []string
+	resume           bool
+	maxAge           time.Duration
+	concurrency      int
+	lockTimeout      time.Duration
+	statementTimeout time.Duration
+	dryRun           bool
+}
+
+func (o *backupCreateOptions) addOwnFlags(fs *pflag.FlagSet) {
+	fs.BoolVar(&o.all, "all", false, "every tenant, suspended and deleted ones too")
+	fs.BoolVar(&o.registry, "registry", false, "also the registry: crmctl's own tables in public")
+	fs.StringVar(&o.dir, "dir", "", "put the files into `DIR`, which is made if need be")
+	fs.Var(newEnum(&o.format, "crmctl", []string{"crmctl", "pgdump"}), "format", "`FORMAT` of the files: crmctl, or pgdump for pg_dump -Fc")
+	fs.StringVar(&o.pgBin, "pg-bin", "", "`DIR` of pg_dump, instead of a search")
+	fs.StringArrayVar(&o.encryptTo, "encrypt-to", nil, "encrypt to the public `KEY` age1... or ssh-ed25519 ...; may be given more than once")
+	fs.BoolVar(&o.resume, "resume", false, "leave out tenants that have a whole backup in DIR that is young enough")
+	fs.Var(newDuration(&o.maxAge, "1d"), "max-age", "with --resume, how old such a backup may be: a `DURATION`")
+	addConcurrencyFlag(fs, &o.concurrency)
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	addStatementTimeoutFlag(fs, &o.statementTimeout)
+	addDryRunFlag(fs, &o.dryRun)
+	addExpectDatabaseFlag(fs)
+}
+
+func (o *backupCreateOptions) validate() error {
+	picked := len(o.tenants) > 0 || o.from != ""
+	switch {
+	case o.dir == "":
+		return usagef("say where to: --dir DIR")
+	case len(o.names) == 0 && !o.all && !o.registry && !picked:
+		return usagef("no tenant to save: give names, --all, --tenant or --registry")
+	case len(o.names) > 0 && (o.all || picked):
+		return usagef("names do not go with --all, --tenant and --tenants-from")
+	case o.format == "pgdump" && o.registry:
+		return usagef("--registry is saved in crmctl's own format only")
+	}
+	return nil
+}
+
+func newBackupCreateCmd(f *factory, runF func(context.Context, *factory, *backupCreateOptions) error) *cobra.Command {
+	opts := &backupCreateOptions{}
+	if runF == nil {
+		runF = runBackupCreate
+	}
+	cmd := &cobra.Command{
+		Use:   "create [TENANT...] --dir DIR",
+		Short: "save tenants, a file each",
+		Long: `Save tenants into a directory, a file each. A file holds one moment of its tenant. It appears
+under its name when it is whole and on the disk, readable by its owner alone; what a killed
+run has left is cleared away by the next. Changes to a tenant's tables wait for its backup, or
+give up after their own lock timeout; reading and writing go on.
+
+--resume goes on after a run that was cut short: tenants with a whole backup younger than
+--max-age are left out. A restore needs the migrations of the backup's version: keep them.
+
+--format pgdump runs the real pg_dump, which reads the catalog of the whole database for
+each tenant: seconds where there are thousands of them.`,
+		Example: `crmctl backup create acme-corp globex --dir backups
+crmctl backup create --all --registry --dir backups --resume
+crmctl backup create --all --exclude 'test-*' --dir backups --encrypt-to age1...
+crmctl backup create acme-corp --dir backups --format pgdump`,
+		ValidArgsFunction: completeTenants(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.names = args
+			if err := opts.validate(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	opts.selection.addFlags(f, cmd)
+	opts.addOwnFlags(cmd.Flags())
+	registerCompletion(cmd, "format", completeWords("crmctl", "pgdump"))
+	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions) error {
+	o, err := opts.create(f)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.announceTarget(); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	tenants, err := opts.chosen(ctx, f, conn)
+	if err != nil {
+		return err
+	}
+	if opts.format == "pgdump" {
+		if o.Dump, err = pgDump(ctx, f, conn, opts); err != nil {
+			return err
+		}
+	}
+	dir, err := openBackups(f, opts.dir, !opts.dryRun)
+	if err != nil {
+		return err
+	}
+	if dir != nil {
+		defer func() { _ = dir.Close() }()
+	}
+	var rows []backupRecord
+	if opts.resume && dir != nil {
+		if tenants, rows, err = leaveOut(f, dir, tenants, opts); err != nil {
+			return err
+		}
+	}
+	if opts.dryRun {
+		for _, t := range tenants {
+			rows = append(rows, backupRecord{Result: "would save", Tenant: t.Slug, Version: t.Version, Format: opts.format, Encrypted: len(o.Recipients) > 0})
+		}
+		return printList(p, backupList("no tenant to save"), rows)
+	}
+	return opts.save(ctx, f, p, conn, dir, tenants, rows, o)
+}
+
+// create returns what the library is told; it does not connect.
+func (o *backupCreateOptions) create(f *factory) (backup.CreateOptions, error) {
+	out := backup.CreateOptions{
+		WriteOptions: backup.WriteOptions{
+			Limits:  backup.Limits{LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout},
+			Program: programName(),
+		},
+		Audit: f.audit(actionBackup),
+	}
+	for _, key := range o.encryptTo {
+		r, err := backup.ParseRecipient(key)
+		if err != nil {
+			return out, usagef("--encrypt-to: %w", err)
+		}
+		out.Recipients = append(out.Recipients, r)
+	}
+	return out, nil
+}
+
+// chosen returns the tenants to be saved. Whoever is named is saved in any state.
+func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.Conn) ([]tenant.Tenant, error) {
+	s := o.selection
+	if len(o.names) > 0 {
+		s.tenants = o.names
+	} else if !o.all && len(s.tenants) == 0 && s.from == "" {
+		return nil, nil // the registry alone
+	}
+	m, err := s.matcher(f.io.In)
+	if err != nil {
+		return nil, err
+	}
+	return m.list(ctx, f, conn, tenant.Active, tenant.Suspended, tenant.Deleted)
+}
+
+// openBackups opens the directory, and clears away what dead writers have left. It
+// is nil where it is not there and must not be made.
+func openBackups(f *factory, path string, create bool) (*backup.Dir, error) {
+	dir, err := backup.OpenDir(path, create)
+	if errors.Is(err, os.ErrNotExist) && !create {
+		return nil, nil //nolint:nilnil // a dry run in a directory that is still to be made
+	}
+	if err != nil {
+		return nil, withCode(err, exitUsage)
+	}
+	if !create {
+		return dir, nil
+	}
+	gone, err := dir.Sweep()
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	for _, name := range gone {
+		f.verbose("removed %s, which a run that was killed had left", visible(name))
+	}
+	return dir, nil
+}
+
+// leaveOut returns the tenants without a backup that is young enough, and a row for
+// each of the others.
+func leaveOut(f *factory, dir *backup.Dir, tenants []tenant.Tenant, o *backupCreateOptions) ([]tenant.Tenant, []backupRecord, error) {
+	there, err := dir.List(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	young := map[string]backup.Entry{}
+	for _, e := range there {
+		if _, newer := young[e.Name.Slug]; !newer && e.Err == nil && string(e.Name.Format) == o.format && f.now().Sub(e.Name.TakenAt) < o.maxAge {
+			young[e.Name.Slug] = e
+		}
+	}
+	var left []tenant.Tenant
+	var rows []backupRecord
+	for _, t := range tenants {
+		if e, ok := young[t.Slug]; ok {
+			rows = append(rows, recordOfBackup("there", dir.Path(e.File), e.Name, e.Size, e.Manifest))
+			continue
+		}
+		left = append(left, t)
+	}
+	return left, rows, nil
+}
+
+// save does the work and prints what became of it; rows are printed first.
+func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, dir *backup.Dir, tenants []tenant.Tenant,
+	rows []backupRecord, create backup.CreateOptions,
+) error {
+	begun := f.now()
+	if o.registry {
+		row, err := saveRegistry(ctx, f, conn, dir, create)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	run := fleet.Options{Concurrency: o.concurrency, Drain: f.drain()}
+	if run.Concurrency == 0 {
+		var err error
+		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), len(tenants)); err != nil {
+			return err
+		}
+	}
+	var bar *progress
+	if len(tenants) > manyTenants {
+		bar = f.newProgress(progressOptions{verb: "backup", total: int64(len(tenants))})
+		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
+	} else if len(tenants) > 0 {
+		bar = f.newProgress(progressOptions{verb: "backup", bytes: true})
+		create.Progress = bar.add
+	}
+	sources := make([]backup.Source, len(tenants))
+	for i, t := range tenants {
+		sources[i] = backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
+	}
+	written, results, _ := dir.CreateMany(ctx, fleet.Reuse(conn, f.connect), sources, create, run)
+	if bar != nil {
+		bar.finish()
+	}
+	return reportSaved(f, p, dir, tenants, written, results, rows, f.now().Sub(begun))
+}
+
+func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.Dir, o backup.CreateOptions) (backupRecord, error) {
+	tables, err := registryTables(ctx)
+	if err != nil {
+		return backupRecord{}, err
+	}
+	version, err := migrate.PublicVersion(ctx, conn)
+	if err != nil {
+		return backupRecord{}, err
+	}
+	if version == 0 {
+		return backupRecord{}, f.placed(tenant.ErrNoRegistry)
+	}
+	w, err := dir.CreateRegistry(ctx, conn, tables, version, o)
+	if err != nil {
+		return backupRecord{}, err
+	}
+	name, _ := backup.ParseName(w.File)
+	return recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest), nil
+}
+
+func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenant, written []backup.Written, results []fleet.Result,
+	rows []backupRecord, elapsed time.Duration,
+) error {
+	var first error
+	done, failed, notStarted, unaudited := 0, 0, 0, false
+	for i, r := range results {
+		switch r.State {
+		case fleet.Done:
+			done++
+			w := written[i]
+			name, _ := backup.ParseName(w.File)
+			row := recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest)
+			row.Seconds = r.Duration.Seconds()
+			rows, unaudited = append(rows, row), unaudited || w.Unaudited
+		case fleet.Failed:
+			failed++
+			first = cmpErr(first, r.Err)
+			if len(results) > 1 && len(results) <= manyTenants {
+				f.say("crmctl: tenant %s: %s", visible(tenants[i].Slug), visible(f.placed(r.Err).Error()))
+			}
+		default:
+			notStarted++
+			first = cmpErr(first, r.Err)
+		}
+	}
+	if err := printList(p, backupList("no tenant to save"), rows); err != nil {
+		return err
+	}
+	if unaudited {
+		f.note("crmctl: warning: this is a standby, which keeps no audit of backups")
+	}
+	if len(results) > manyTenants {
+		f.note("%s", createdLine(done, failed, notStarted, elapsed))
+	}
+	switch {
+	case first == nil && notStarted > 0:
+		return exitWith(exitInterrupted)
+	case first != nil && len(results) == 1:
+		return f.placed(first)
+	case first != nil && slices.ContainsFunc(results, func(r fleet.Result) bool { return r.State == fleet.Done }):
+		return exitWith(exitPartial)
+	}
+	return first
+}
+
+// pgDump finds the program and says how it connects.
+func pgDump(ctx context.Context, f *factory, conn *pgx.Conn, o *backupCreateOptions) (func(context.Context, backup.Source, io.Writer) error, error) {
+	var major int
+	if err := conn.QueryRow(ctx, "select pg_catalog.current_setting('server_version_num')::int4 / 10000").Scan(&major); err != nil {
+		return nil, err
+	}
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	program, err := backup.FindPgDump(ctx, major, o.pgBin, cfg.PGBin)
+	if err != nil {
+		return nil, err
+	}
+	dsn, err := cfg.Database()
+	if err != nil {
+		return nil, err
+	}
+	f.verbose("pg_dump is %s", program)
+	env := os.Environ()
+	if password := conn.Config().Password; password != "" {
+		env = append(env, "PGPASSWORD="+password)
+	}
+	d := &backup.PgDump{Program: program, ConnString: backup.WithoutPassword(string(dsn)), Env: env, LockTimeout: o.lockTimeout}
+	return d.Dump, nil
+}

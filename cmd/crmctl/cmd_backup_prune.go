@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/backup"
+)
+
+// backupPruneOptions are the options of `crmctl backup prune`.
+type backupPruneOptions struct {
+	dir      string
+	keep     string
+	identity []string
+	dryRun   bool
+}
+
+func newBackupPruneCmd(f *factory, runF func(context.Context, *factory, *backupPruneOptions) error) *cobra.Command {
+	opts := &backupPruneOptions{}
+	if runF == nil {
+		runF = runBackupPrune
+	}
+	cmd := &cobra.Command{
+		Use:   "prune DIR --keep 7d,4w,6m",
+		Short: "remove old backups by a rule",
+		Long: `Remove old backups. Of each tenant the newest of each of the last so many days, weeks, months
+and years that have one is kept; a day without a backup does not count, so a tenant whose
+backups have stopped keeps its old ones. Never removed are the newest whole backup of a tenant,
+files that are damaged (they do not count as backups either), and files of any other kind.`,
+		Example: "crmctl backup prune backups --keep 7d,4w,6m --dry-run\ncrmctl backup prune backups --keep 7d,4w,6m --yes",
+		Args:    exactArgs("DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.dir = args[0]
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&opts.keep, "keep", "", "how many backups of each tenant stay, as a `RULE`: 7d,4w,6m,2y")
+	addIdentityFlag(fs, &opts.identity)
+	addDryRunFlag(fs, &opts.dryRun)
+	documentExits(cmd, exitPartial)
+	return cmd
+}
+
+func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) error {
+	if opts.keep == "" {
+		return usagef("say what stays: --keep 7d,4w,6m")
+	}
+	keep, err := backup.ParseKeep(opts.keep)
+	if err != nil {
+		return usagef("--keep: %w", err)
+	}
+	keys, err := identities(opts.identity)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	dir, err := backup.OpenDir(opts.dir, false)
+	if err != nil {
+		return withCode(err, exitUsage)
+	}
+	defer func() { _ = dir.Close() }()
+	entries, err := dir.List(keys)
+	if err != nil {
+		return err
+	}
+	plan := backup.PlanPrune(entries, keep)
+	going := 0
+	for _, e := range plan {
+		if e.Remove {
+			going++
+		}
+	}
+	result := "would remove"
+	if !opts.dryRun {
+		if going > 0 {
+			if err := f.confirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", plural(going, "backup"), visible(opts.dir))); err != nil {
+				return err
+			}
+		}
+		result = "removed"
+		err = dir.Prune(plan)
+	}
+	if printErr := reportPruned(f, p, dir, plan, result); printErr != nil {
+		return printErr
+	}
+	if err != nil {
+		return withCode(err, exitPartial)
+	}
+	return nil
+}
+
+// reportPruned prints what goes and what is damaged; with --verbose, and to
+// programs, also what stays and why.
+func reportPruned(f *factory, p *printer, dir *backup.Dir, plan []backup.Pruned, result string) error {
+	var rows []backupRecord
+	kept, freed := 0, int64(0)
+	for _, e := range plan {
+		row := recordOfBackup("kept", dir.Path(e.File), e.Name, e.Size, e.Manifest)
+		row.Reason = e.Reason
+		switch {
+		case e.Remove:
+			row.Result = result
+			freed += e.Size
+		case e.Err != nil:
+			row.Result, row.Reason = "damaged", e.Err.Error()
+		default:
+			kept++
+			if p.isTable() && !f.flags.verbose {
+				continue
+			}
+		}
+		rows = append(rows, row)
+	}
+	if err := printList(p, backupList(""), rows); err != nil {
+		return err
+	}
+	f.note("%s kept, %s %s", plural(kept, "backup"), humanSize(freed), map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
+	return nil
+}

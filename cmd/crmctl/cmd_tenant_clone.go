@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantCloneOptions are the options of `crmctl tenant clone`.
+type tenantCloneOptions struct {
+	from, to         string
+	displayName      string
+	schemaOnly       bool
+	anonymize        bool
+	seed             string
+	keepColumns      []string
+	lockTimeout      time.Duration
+	statementTimeout time.Duration
+	dryRun           bool
+}
+
+func (o *tenantCloneOptions) validate() error {
+	switch {
+	case !o.anonymize && (o.seed != "" || len(o.keepColumns) > 0):
+		return usagef("--seed and --keep-columns go with --anonymize")
+	case o.anonymize && o.schemaOnly:
+		return usagef("--schema-only copies nothing that could be anonymized")
+	}
+	return nil
+}
+
+func newTenantCloneCmd(f *factory, runF func(context.Context, *factory, *tenantCloneOptions) error) *cobra.Command {
+	opts := &tenantCloneOptions{}
+	if runF == nil {
+		runF = runTenantClone
+	}
+	cmd := &cobra.Command{
+		Use:   "clone TENANT NAME",
+		Short: "copy a tenant to a new one, anonymized if you like",
+		Long: `Copy a tenant to a new one: the schema from the migrations at the tenant's version, the data
+from one moment of it, the sequences where they stand, the settings. The copy is whole, or
+absent.
+
+--anonymize replaces names, e-mail addresses, phone numbers and texts by fakes on the way, and
+empties JSON and the settings. The same value always becomes the same fake, so what belonged
+together still does; with the same --seed also in the next clone. Keep the seed secret: who
+knows it can try out whether somebody is in the data. Columns of your own that may hold
+something personal are refused until --keep-columns names those that do not.`,
+		Example: `crmctl tenant clone acme-corp acme-test
+crmctl tenant clone acme-corp acme-staging --anonymize
+crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Acme, empty"`,
+		Args:              exactArgs("TENANT", "NAME"),
+		ValidArgsFunction: completeOne(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.from, opts.to = args[0], args[1]
+			if err := opts.validate(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&opts.displayName, "display-name", "", "`NAME` of the copy shown to people; the tenant's own if left out")
+	fs.BoolVar(&opts.schemaOnly, "schema-only", false, "copy the schema and no data")
+	fs.BoolVar(&opts.anonymize, "anonymize", false, "replace personal data by fakes")
+	fs.StringVar(&opts.seed, "seed", "", "make the fakes from this `TEXT`; random if left out")
+	fs.StringSliceVar(&opts.keepColumns, "keep-columns", nil, "with --anonymize, leave these `COLUMNS` as they are: table.column")
+	addLockTimeoutFlag(fs, &opts.lockTimeout)
+	addStatementTimeoutFlag(fs, &opts.statementTimeout)
+	addDryRunFlag(fs, &opts.dryRun)
+	addExpectDatabaseFlag(fs)
+	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) error {
+	names, err := slugs([]string{opts.from, opts.to})
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	from, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close(context.WithoutCancel(ctx)) }()
+	src, err := tenant.Get(ctx, from, names[0])
+	if err != nil {
+		return f.placed(err)
+	}
+	if opts.dryRun {
+		return dryClone(ctx, f, p, src, names[1])
+	}
+	to, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = to.Close(context.WithoutCancel(ctx)) }()
+	create, _, err := f.newTenantFrom(ctx, to, actionClone, backup.Limits{LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout})
+	if err != nil {
+		return err
+	}
+	begun := f.now()
+	bar := f.newProgress(progressOptions{verb: "clone", bytes: true})
+	defer bar.finish()
+	create.Progress = bar.add
+	o := backup.CloneOptions{NewTenant: create, Slug: names[1], DisplayName: opts.displayName, SchemaOnly: opts.schemaOnly}
+	if opts.anonymize {
+		seed := opts.seed
+		if seed == "" {
+			seed = rand.Text()
+		}
+		o.Disguise = backup.NewDisguise(seed, opts.keepColumns)
+	}
+	made, err := backup.Clone(ctx, from, to, backup.Source{ID: src.ID, Slug: src.Slug, Schema: src.Schema}, o)
+	bar.finish()
+	if err != nil {
+		return f.placed(cloneHint(err, names[1]))
+	}
+	return printList(p, madeList(), []madeRow{{result: "cloned", made: made, version: made.Version, duration: f.now().Sub(begun)}})
+}
+
+func cloneHint(err error, to string) error {
+	switch {
+	case errors.Is(err, backup.ErrExists):
+		return withHint(err, "see it", "crmctl tenant show "+to)
+	case errors.Is(err, backup.ErrUnknownColumns):
+		return withHint(err, "if they hold nothing personal", "--keep-columns table.column,...")
+	}
+	return backupHint(err)
+}
+
+// dryClone says what would happen.
+func dryClone(ctx context.Context, f *factory, p *printer, src tenant.Tenant, to string) error {
+	from, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close(context.WithoutCancel(ctx)) }()
+	_, err = tenant.Get(ctx, from, to)
+	switch {
+	case err == nil:
+		return cloneHint(&backup.ExistsError{Slug: to, Registered: true}, to)
+	case !errors.Is(err, tenant.ErrNotFound):
+		return f.placed(err)
+	}
+	f.note("would clone %s", fmt.Sprintf("%s to %s at version %d", visible(src.Slug), visible(to), src.Version))
+	return printObject(p, tenantObject(src, src.Version, nil))
+}
