@@ -20,6 +20,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 	}
 	return newGroup("tenant", "provision, look at, delete and purge tenants",
 		newTenantCreateCmd(f, nil),
+		newTenantCloneCmd(f, nil),
 		newTenantListCmd(f, nil),
 		newTenantShowCmd(f, nil),
 		newTenantDeleteCmd(f, nil),
