@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -88,7 +89,8 @@ func machine(v any) string {
 	case byteSize:
 		return strconv.FormatInt(int64(v), 10)
 	case time.Duration:
-		return strconv.FormatFloat(v.Seconds(), 'f', -1, 64)
+		// Rounded, or 1.636 s comes out as 1.6360000000000001.
+		return strconv.FormatFloat(math.Round(v.Seconds()*1e6)/1e6, 'f', -1, 64)
 	case day:
 		return machine(time.Time(v))
 	case time.Time:
