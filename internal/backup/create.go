@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -109,15 +108,11 @@ type Written struct {
 // name, flushed to the disk, or nothing. The audit follows in a transaction of its
 // own.
 func (d *Dir) Create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOptions) (Written, error) {
-	for attempt := 1; ; attempt++ {
-		out, err := d.create(ctx, conn, src, o)
-		if err == nil {
-			return out, d.audit(ctx, conn, src, &out, o)
-		}
-		if !errors.Is(err, ErrMoved) || attempt == attempts {
-			return out, err
-		}
+	out, err := d.create(ctx, conn, src, o)
+	if err != nil {
+		return out, err
 	}
+	return out, d.audit(ctx, conn, src, &out, o)
 }
 
 func (d *Dir) create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOptions) (out Written, err error) {

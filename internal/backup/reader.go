@@ -37,7 +37,7 @@ func NewReader(in io.Reader) (*Reader, error) {
 	r := &Reader{in: bufio.NewReaderSize(in, 256<<10), sum: sha256.New(), crc: castagnoli()}
 	head := make([]byte, len(magic)+2)
 	if n, err := r.read(head); err != nil {
-		if n < len(magic) && bytes.HasPrefix([]byte(magic), head[:n]) && n > 0 {
+		if begun := head[:min(n, len(magic))]; n > 0 && bytes.HasPrefix([]byte(magic), begun) {
 			return nil, err
 		}
 		return nil, notBackup(head[:n], err)

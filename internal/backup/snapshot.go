@@ -27,6 +27,8 @@ type Limits struct {
 	StatementTimeout time.Duration // run of each statement, 0 = the server's
 }
 
+const codeUndefinedColumn = "42703"
+
 // attempts is how often a tenant is read again whose tables are changed between
 // the snapshot and the locks, which is a matter of a millisecond.
 const attempts = 5
@@ -52,16 +54,14 @@ func inSnapshot(ctx context.Context, conn *pgx.Conn, schema db.Schema, names []s
 ) error {
 	for attempt := 1; ; attempt++ {
 		locals := db.Locals{Schema: schema, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout, Snapshot: true}
-		begun := false // something may have been written
 		err := db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error {
 			s := &snapshot{conn: conn, schema: schema}
 			if err := s.look(ctx, names); err != nil {
 				return err
 			}
-			begun = true
 			return read(ctx, s)
 		})
-		if !errors.Is(err, ErrMoved) || begun || attempt == attempts {
+		if !errors.Is(err, ErrMoved) || attempt == attempts {
 			return err
 		}
 	}
@@ -127,6 +127,13 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 			return nil
 		}, `select pg_catalog.pg_relation_filenode(oid::oid)::int8 from unnest($1::int8[]) with ordinality as t (oid, n) order by n`, oids)
 	}
+	// A column that was dropped since the snapshot is an error here, before anything
+	// is written.
+	for i := range s.manifest.Tables {
+		if t := &s.manifest.Tables[i]; len(t.Columns) > 0 {
+			p.Exec("select " + columnList(t) + " from only " + qualified(s.schema, t.Name) + " limit 0")
+		}
+	}
 	s.manifest.Sequences = make([]Sequence, len(sequences))
 	for i, q := range sequences {
 		at := &s.manifest.Sequences[i]
@@ -136,7 +143,7 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 	err := p.Run(ctx, s.conn)
 	switch db.SQLState(err) {
 	case "":
-	case db.CodeUndefinedTable: // dropped since the snapshot
+	case db.CodeUndefinedTable, codeUndefinedColumn: // dropped since the snapshot
 		return fmt.Errorf("%w: %w", ErrMoved, plain(err))
 	default:
 		return fmt.Errorf("lock the tables of schema %s: %w", s.schema, plain(err))
@@ -180,9 +187,6 @@ func (s *snapshot) readTenant(ctx context.Context, src Source) error {
 func (s *snapshot) copyOut(ctx context.Context, t *Table, w io.Writer) (int64, error) {
 	tag, err := s.conn.PgConn().CopyTo(ctx, w, "copy "+copyTarget(s.schema, t)+" to stdout")
 	if err != nil {
-		if db.SQLState(err) == "42703" { // a column was dropped since the snapshot
-			err = fmt.Errorf("%w: %w", ErrMoved, err)
-		}
 		return 0, fmt.Errorf("read table %s.%s: %w", s.schema, t.Name, err)
 	}
 	return tag.RowsAffected(), nil
@@ -193,11 +197,15 @@ func copyTarget(schema db.Schema, t *Table) string {
 	if len(t.Columns) == 0 {
 		return qualified(schema, t.Name)
 	}
+	return qualified(schema, t.Name) + " (" + columnList(t) + ")"
+}
+
+func columnList(t *Table) string {
 	names := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
 		names[i] = pgx.Identifier{c.Name}.Sanitize()
 	}
-	return qualified(schema, t.Name) + " (" + strings.Join(names, ", ") + ")"
+	return strings.Join(names, ", ")
 }
 
 // plain takes off the mark of a statement that stands in no file.
