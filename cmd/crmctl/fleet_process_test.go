@@ -54,6 +54,13 @@ func TestProcessesShareTheWork(t *testing.T) {
 	}
 	dir := writeFiles(t, files)
 	f := fleetOf(t, tenants, dir)
+	// All wait at the ledger until all are there, or they would not meet.
+	gate := f.Connect(t)
+	for _, sql := range []string{"begin", "lock table public.migration_runs"} {
+		if _, err := gate.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var wg sync.WaitGroup
 	for range processes {
 		cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency", "2", "--retries", "50", "--canary", "0")
@@ -62,6 +69,12 @@ func TestProcessesShareTheWork(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+	waitFor(t, func() bool {
+		return f.Int(t, "select count(*) from pg_locks where relation = 'public.migration_runs'::regclass and not granted") == processes
+	})
+	if _, err := gate.Exec(t.Context(), "rollback"); err != nil {
+		t.Fatal(err)
 	}
 	wg.Wait()
 	for _, slug := range fleettest.Names(tenants) {
