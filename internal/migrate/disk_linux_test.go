@@ -41,7 +41,7 @@ func TestRealDiskFull(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(small, syscall.MNT_DETACH) })
 	space := filepath.Join(small, "space")
-	if err := errors.Join(os.Chmod(small, 0o755), os.Mkdir(space, 0o700), os.Chown(space, int(server.Uid), int(server.Gid))); err != nil { //nolint:gosec // the server's account enters it
+	if err := errors.Join(os.Chmod(small, 0o755), os.Mkdir(space, 0o700), os.Chown(space, int(server.Uid), int(server.Gid))); err != nil {
 		t.Fatal(err)
 	}
 	name := "crmctl_small_" + filepath.Base(small)[len("crmctl-disk-"):]
