@@ -112,12 +112,13 @@ func (d *Dir) Create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOp
 	if err != nil {
 		return out, err
 	}
-	return out, d.audit(ctx, conn, src, &out, o)
+	err = d.audit(ctx, conn, src, &out, o)
+	return out, err
 }
 
 func (d *Dir) create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOptions) (out Written, err error) {
 	name := Name{Slug: src.Slug, Format: FormatContainer, Encrypted: len(o.Recipients) > 0}
-	out.File, out.Size, err = d.write(func() string { return name.String() }, o.Recipients, func(w io.Writer) error {
+	out.File, out.Size, err = d.write(&name, o.Recipients, func(w io.Writer) error {
 		if o.Dump != nil {
 			name.Format = FormatPgDump
 			version, at, err := readVersion(ctx, conn, src)
@@ -140,7 +141,7 @@ func (d *Dir) create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOp
 // CreateRegistry puts a backup of the registry into a directory.
 func (d *Dir) CreateRegistry(ctx context.Context, conn *pgx.Conn, tables []string, version int64, o CreateOptions) (out Written, err error) {
 	name := Name{Version: version, Format: FormatContainer, Encrypted: len(o.Recipients) > 0}
-	out.File, out.Size, err = d.write(func() string { return name.String() }, o.Recipients, func(w io.Writer) error {
+	out.File, out.Size, err = d.write(&name, o.Recipients, func(w io.Writer) error {
 		m, err := WriteRegistry(ctx, conn, tables, version, w, o.WriteOptions)
 		if err != nil {
 			return err

@@ -28,7 +28,7 @@ func ParseRecipient(text string) (age.Recipient, error) {
 	}
 	list, err := age.ParseRecipients(strings.NewReader(text))
 	if err != nil || len(list) != 1 {
-		return nil, errors.New("want a public key, age1... or ssh-ed25519 ...")
+		return nil, errors.New("want a public key that begins with age1, ssh-ed25519 or ssh-rsa")
 	}
 	return list[0], nil
 }

@@ -97,9 +97,9 @@ func (d *Dir) entries() ([]fs.DirEntry, error) {
 }
 
 // write makes a file whole or not at all: content goes to a temporary file, for its
-// owner alone, which takes the name when everything is on the disk. It returns the
-// size. A file of that name, or a symbolic link, is not replaced.
-func (d *Dir) write(name func() string, recipients []age.Recipient, content func(io.Writer) error) (file string, size int64, err error) {
+// owner alone, which takes the name, complete by then, when everything is on the
+// disk. It returns the size. A file of that name, or a symbolic link, is not replaced.
+func (d *Dir) write(name *Name, recipients []age.Recipient, content func(io.Writer) error) (file string, size int64, err error) {
 	temp := tempPrefix + strings.ToLower(rand.Text()) + tempSuffix
 	f, err := d.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -122,7 +122,7 @@ func (d *Dir) write(name func() string, recipients []age.Recipient, content func
 	if err != nil {
 		return "", 0, err
 	}
-	file = name()
+	file = name.String()
 	// A link, unlike a rename, does not replace what is there.
 	if err := d.root.Link(temp, file); err != nil {
 		if errors.Is(err, fs.ErrExist) {

@@ -195,10 +195,10 @@ func TestKilledRestoreLeavesNothing(t *testing.T) {
 func TestUnsafeDirectories(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
-	real := filepath.Join(base, "real")
+	place := filepath.Join(base, "real")
 	link := filepath.Join(base, "link")
 	file := filepath.Join(base, "file")
-	if err := errors.Join(os.Mkdir(real, 0o700), os.Symlink(real, link), os.WriteFile(file, nil, 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(place, 0o700), os.Symlink(place, link), os.WriteFile(file, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{link, link + "/", link + "/.", file} {

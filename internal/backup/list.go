@@ -81,15 +81,15 @@ func glanceEncrypted(f *os.File, name Name, identities []age.Identity) (*Manifes
 	if len(identities) == 0 {
 		return nil, begins(f, ageMagic)
 	}
-	clear, err := decrypted(f, identities)
+	plaintext, err := decrypted(f, identities)
 	if err != nil {
 		return nil, err
 	}
 	if name.Format == FormatPgDump {
-		_, err := io.Copy(io.Discard, clear)
+		_, err := io.Copy(io.Discard, plaintext)
 		return nil, err
 	}
-	m, err := Verify(clear, nil)
+	m, err := Verify(plaintext, nil)
 	if err == nil && !name.tells(m) {
 		err = corrupt("it holds something else than its name says")
 	}
@@ -107,7 +107,7 @@ func begins(f *os.File, with string) error {
 	return nil
 }
 
-// tells tells whether a manifest is that of a file of this name.
+// tells says whether a manifest is that of a file of this name.
 func (n Name) tells(m *Manifest) bool {
 	slug := ""
 	if m.Tenant != nil {

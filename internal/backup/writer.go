@@ -72,7 +72,10 @@ func newWriter(out io.Writer, m *Manifest) (*writer, error) {
 	if err := w.write(binary.BigEndian.AppendUint16([]byte(magic), FormatVersion)); err != nil {
 		return nil, err
 	}
-	return w, w.json(frameHeader, m)
+	if err := w.json(frameHeader, m); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // table writes the data of the next table. fill writes the COPY text, from one
@@ -117,7 +120,8 @@ func (w *writer) compress(b *blocks) error {
 		w.packed = w.zstd.EncodeAll(block, w.packed[:0])
 		if err := w.frame(frameData, w.packed); err != nil {
 			close(b.failed)
-			for range b.full { //nolint:revive // lets the filler end
+			for range b.full {
+				continue // lets the filler end
 			}
 			return err
 		}
