@@ -50,6 +50,10 @@ func (p *Pipeline) Query(read func(pgx.Rows) error, sql string, args ...any) {
 	p.add(Statement{SQL: sql}, read, args)
 }
 
+// QueryStatement adds a statement that stands in a file, and reads its rows as Query
+// does.
+func (p *Pipeline) QueryStatement(s Statement, read func(pgx.Rows) error) { p.add(s, read, nil) }
+
 // QueryRow adds a query for at most one row, which is scanned into dest. A
 // missing row is pgx.ErrNoRows.
 func (p *Pipeline) QueryRow(dest []any, sql string, args ...any) {

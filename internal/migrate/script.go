@@ -1,0 +1,40 @@
+package migrate
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Script cuts a text into its statements, for work in tenants' transactions that is
+// no migration. It refuses what a migration may not hold either: statements that
+// would end the transaction, leave the tenant's schema or change the session for the
+// tenants after it, and COPY to or from the client. file is "" for a text that
+// stands in none.
+func Script(file, text string) ([]db.Statement, error) {
+	var out []db.Statement
+	for _, c := range splitCommands(text) {
+		s := db.Statement{SQL: c.text, File: file, Line: 1 + strings.Count(text[:c.offset], "\n")}
+		if err := checkScript(c.text); err != nil {
+			return nil, &db.StatementError{Statement: s, Err: err}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func checkScript(sql string) error {
+	first := leadingWords(sql, 2)
+	if first[0] == "copy" && len(words(sql, "from", "stdin"))+len(words(sql, "to", "stdout")) > 0 {
+		return fmt.Errorf("COPY to or from the client is not possible here")
+	}
+	if checkStatement(sql) == nil {
+		return nil
+	}
+	name := strings.ToUpper(first[0])
+	if first[0] == "set" {
+		name += " " + strings.ToUpper(first[1])
+	}
+	return fmt.Errorf("%s is not possible here: a tenant's statements are one transaction, in its schema, on a session that serves other tenants too", name)
+}
