@@ -203,7 +203,7 @@ func compareColumns(want *Table, got relation) (wrong []string) {
 		case at < 0:
 			wrong = append(wrong, fmt.Sprintf("no column %q in table %q", c.Name, want.Name))
 		case got.Types[at] != c.Type:
-			wrong = append(wrong, fmt.Sprintf("column %q of table %q has type %s, not %s", c.Name, want.Name, got.Types[at], c.Type))
+			wrong = append(wrong, fmt.Sprintf("column %q of table %q has type %q, not %q", c.Name, want.Name, got.Types[at], c.Type))
 		}
 	}
 	for _, name := range got.Columns {

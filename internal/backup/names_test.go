@@ -169,6 +169,13 @@ func TestFakesAreUnique(t *testing.T) {
 	if a, b := d.email([]byte("Ada@Example.com ")), d.email([]byte("ada@example.com")); !bytes.Equal(a, b) {
 		t.Errorf("%s and %s for one address", a, b)
 	}
+	for value, want := range map[string]string{
+		"+49 30 1234567": "+999", "(030) 123-456": "+999", "ada@example.com": "@example.com", "Ada Lovelace": "Q", "one two three four five six": ".",
+	} {
+		if fake := string(d.guess([]byte(value))); !strings.Contains(fake, want) || strings.Contains(fake, value) {
+			t.Errorf("%q becomes %q", value, fake)
+		}
+	}
 	if a, b := d.phone([]byte("+49 (30) 123-456")), d.phone([]byte("4930123456")); !bytes.Equal(a, b) {
 		t.Errorf("%s and %s for one number", a, b)
 	}

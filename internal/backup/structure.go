@@ -47,7 +47,8 @@ type structure struct {
 
 // The relations of a schema are found through pg_depend, whose index leads to
 // them: pg_class has none that begins with the schema, so looking there costs as
-// much as the whole fleet is large. Of public only some tables are meant, by name.
+// much as the whole fleet is large. Of public only some tables are meant, by name,
+// and the sequences that belong to them.
 const (
 	ofSchema = `with relation as materialized (
 		select c.* from pg_catalog.pg_depend d join pg_catalog.pg_class c on c.oid = d.objid
@@ -57,7 +58,14 @@ const (
 	ofNames = `with relation as materialized (
 		select c.* from pg_catalog.pg_class c
 		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relname = any ($2::pg_catalog.text[])
-		  and c.relkind in ('r', 'p', 'S', 'm')) `
+		  and c.relkind = 'r'
+		union all
+		select s.* from pg_catalog.pg_class c
+		join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = c.oid
+			and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i')
+		join pg_catalog.pg_class s on s.oid = d.objid and s.relkind = 'S'
+		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relname = any ($2::pg_catalog.text[])
+		  and c.relkind = 'r') `
 )
 
 // queue adds the queries that read the structure of a schema; names, if any, are
