@@ -54,14 +54,20 @@ func (r *run) queue(p *db.Pipeline, found *result) {
 	for n, s := range r.script {
 		last := n == len(r.script)-1
 		p.QueryStatement(s, func(rows pgx.Rows) error {
+			if err := rows.Err(); err != nil {
+				return err
+			}
 			if last {
 				if err := r.keep(rows, found); err != nil {
 					return err
 				}
 			}
 			rows.Close()
+			if err := rows.Err(); err != nil {
+				return err
+			}
 			found.affected += affected(rows.CommandTag())
-			return rows.Err()
+			return nil
 		})
 	}
 }
@@ -69,7 +75,7 @@ func (r *run) queue(p *db.Pipeline, found *result) {
 func (r *run) keep(rows pgx.Rows, found *result) error {
 	found.columns = columnsOf(rows.FieldDescriptions())
 	of, want := r.expected()
-	if rows.Err() == nil && of != "" && !agree(want, found.columns) {
+	if of != "" && !agree(want, found.columns) {
 		return &ColumnsError{Of: of, Want: want, Got: found.columns}
 	}
 	for rows.Next() {
