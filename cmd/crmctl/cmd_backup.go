@@ -51,7 +51,9 @@ const (
 // audit returns how the audit is told of what was done with a backup.
 func (f *factory) audit(action string) func(p *db.Pipeline, e backup.Event) error {
 	return func(p *db.Pipeline, e backup.Event) error {
-		return tenant.QueueEvent(p, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: f.actor(), Detail: e.Detail})
+		return tenant.QueueEvent(p, tenant.Event{
+			TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: f.actor(), Program: programName(), Detail: e.Detail,
+		})
 	}
 }
 

@@ -181,20 +181,20 @@ func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *
 		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.now, Observer: watch,
 		AfterLoad: func(ctx context.Context, q db.Querier, r crm.ImportResult) error {
-			return recordImport(ctx, q, t, f.actor(), r)
+			return recordImport(ctx, f, q, t, r)
 		},
 	}
 }
 
 // recordImport writes the audit row in the import's own transaction, and makes
 // sure that the tenant was not closed while the file was read.
-func recordImport(ctx context.Context, q db.Querier, t tenant.Tenant, actor string, r crm.ImportResult) error {
+func recordImport(ctx context.Context, f *factory, q db.Querier, t tenant.Tenant, r crm.ImportResult) error {
 	if err := tenant.HoldOpen(ctx, q, t); err != nil {
 		return err
 	}
 	var p db.Pipeline
 	err := tenant.QueueEvent(&p, tenant.Event{
-		TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionImport, Actor: actor,
+		TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionImport, Actor: f.actor(), Program: programName(),
 		Detail: map[string]any{
 			"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated,
 			"unchanged": r.Unchanged, "rejected": r.Rejected,

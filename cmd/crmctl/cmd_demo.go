@@ -157,7 +157,7 @@ func (d *demo) remove(ctx context.Context) error {
 		say("A tenant leaves. Deleting closes it and keeps its data for a while, here for no time at all ..."),
 		call("tenant", "delete", "globex", "--retention", "0s", "--confirm", "globex"),
 		say("... and purging destroys what is deleted and overdue, and nothing else."),
-		call("tenant", "purge", "--yes"),
+		call("tenant", "purge", "--no-backup", "--yes"),
 		call("tenant", "list", "--limit", "3"),
 	)
 }

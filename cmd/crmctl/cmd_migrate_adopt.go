@@ -247,7 +247,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	begun := f.now()
 	survey, err := plan.SurveyAdoption(ctx, conn, claims, migrate.AdoptOptions{
 		Slug:        func(schema string) (string, error) { return tenant.Slug(strings.TrimPrefix(schema, opts.stripPrefix)) },
-		Audit:       adoptAudit(f.actor(), opts.from),
+		Audit:       adoptAudit(f, opts.from),
 		Knex:        knex,
 		LockTimeout: opts.lockTimeout,
 	})
@@ -278,13 +278,15 @@ func adoptAll(ctx context.Context, f *factory, survey *migrate.Survey, opts *mig
 }
 
 // adoptAudit returns what adds the audit row of an adoption.
-func adoptAudit(actor, from string) func(*db.Pipeline, migrate.Adoption) error {
+func adoptAudit(f *factory, from string) func(*db.Pipeline, migrate.Adoption) error {
 	return func(p *db.Pipeline, a migrate.Adoption) error {
 		detail := map[string]any{"schema": a.Schema, "version": a.Version, "from": from}
 		if a.State == migrate.Corrected {
 			detail["registered_version"] = a.Cached
 		}
-		return tenant.QueueEvent(p, tenant.Event{TenantID: a.ID, Slug: a.Slug, Action: tenant.ActionAdopt, Actor: actor, Detail: detail})
+		return tenant.QueueEvent(p, tenant.Event{
+			TenantID: a.ID, Slug: a.Slug, Action: tenant.ActionAdopt, Actor: f.actor(), Program: programName(), Detail: detail,
+		})
 	}
 }
 

@@ -140,7 +140,7 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 		// What asks the statistics next, stats sizes say, shall not see nothing.
 		p.Exec("analyze contacts")
 		if err := tenant.QueueEvent(&p, tenant.Event{
-			TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionSeed, Actor: f.actor(),
+			TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionSeed, Actor: f.actor(), Program: programName(),
 			Detail: map[string]any{"contacts": result.Contacts, "seed": opts.seed},
 		}); err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,11 +19,16 @@ func newTenantCmd(f *factory) *cobra.Command {
 		defer func() { _ = conn.Close(ctx) }()
 		return tenant.Slugs(ctx, conn, prefix, completionLimit)
 	}
-	return newGroup("tenant", "provision, look at, delete and purge tenants",
+	return newGroup("tenant", "the life of a tenant, from provisioning to the last byte",
 		newTenantCreateCmd(f, nil),
 		newTenantCloneCmd(f, nil),
 		newTenantListCmd(f, nil),
 		newTenantShowCmd(f, nil),
+		newTenantHistoryCmd(f, nil),
+		newTenantRenameCmd(f, nil),
+		newTenantSetCmd(f, nil),
+		newTenantSuspendCmd(f, nil),
+		newTenantActivateCmd(f, nil),
 		newTenantDeleteCmd(f, nil),
 		newTenantUndeleteCmd(f, nil),
 		newTenantPurgeCmd(f, nil),
@@ -35,36 +41,39 @@ const completionLimit = 500
 
 // tenantRecord is a tenant in JSON and YAML.
 type tenantRecord struct {
-	Tenant        string     `json:"tenant"`
-	DisplayName   string     `json:"display_name"`
-	Status        string     `json:"status"`
-	Schema        string     `json:"schema"`
-	SchemaVersion int64      `json:"schema_version"`
-	Behind        bool       `json:"behind"`
-	SizeBytes     *int64     `json:"size_bytes"`
-	Role          string     `json:"role,omitempty"`
-	ID            string     `json:"id"`
-	CreatedAt     time.Time  `json:"created_at"`
-	UpdatedAt     time.Time  `json:"updated_at"`
-	DeletedAt     *time.Time `json:"deleted_at"`
-	PurgeAfter    *time.Time `json:"purge_after"`
+	Tenant         string          `json:"tenant"`
+	DisplayName    string          `json:"display_name"`
+	Status         string          `json:"status"`
+	Schema         string          `json:"schema"`
+	SchemaVersion  int64           `json:"schema_version"`
+	Behind         bool            `json:"behind"`
+	SizeBytes      *int64          `json:"size_bytes"`
+	Role           string          `json:"role,omitempty"`
+	ID             string          `json:"id"`
+	Settings       json.RawMessage `json:"settings,omitempty"`
+	CreatedAt      time.Time       `json:"created_at"`
+	UpdatedAt      time.Time       `json:"updated_at"`
+	DeletedAt      *time.Time      `json:"deleted_at"`
+	PurgeAfter     *time.Time      `json:"purge_after"`
+	PurgeStartedAt *time.Time      `json:"purge_started_at,omitempty"`
 }
 
 func recordOf(t tenant.Tenant, head int64, size *int64) tenantRecord {
 	r := tenantRecord{
-		Tenant: t.Slug, DisplayName: t.DisplayName, Status: string(t.Status), Schema: t.Schema.String(),
+		Tenant: t.Slug, DisplayName: t.DisplayName, Status: string(t.State()), Schema: t.Schema.String(),
 		SchemaVersion: t.Version, Behind: isBehind(t, head), SizeBytes: size, Role: t.Role, ID: t.ID,
-		CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
-	}
-	if t.DeletedAt != nil {
-		at := t.DeletedAt.UTC()
-		r.DeletedAt = &at
-	}
-	if t.PurgeAfter != nil {
-		at := t.PurgeAfter.UTC()
-		r.PurgeAfter = &at
+		Settings: t.Settings, CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+		DeletedAt: utc(t.DeletedAt), PurgeAfter: utc(t.PurgeAfter), PurgeStartedAt: utc(t.PurgeStartedAt),
 	}
 	return r
+}
+
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.UTC()
+	return &at
 }
 
 // isBehind tells whether a tenant lacks migrations it should have.
@@ -78,6 +87,8 @@ func statusCell(s tenant.Status) any {
 		return styled{string(s), yellow}
 	case tenant.Deleted:
 		return styled{string(s), dim}
+	case tenant.Purging:
+		return styled{string(s), red}
 	}
 	return string(s)
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -17,6 +19,7 @@ type tenantDeleteOptions struct {
 	name        string
 	confirm     string
 	retention   time.Duration
+	given       bool // --retention was, which wins over the tenant's own
 	lockTimeout time.Duration
 	ifExists    bool
 	dryRun      bool
@@ -31,13 +34,17 @@ func newTenantDeleteCmd(f *factory, runF func(context.Context, *factory, *tenant
 		Use:   "delete TENANT",
 		Short: "close a tenant; its data stays until the retention is over",
 		Long: `Close a tenant. Nothing is destroyed yet: its data stays for the retention, and crmctl tenant
-undelete brings it back. After that crmctl tenant purge may destroy it.`,
+undelete brings it back. After that crmctl tenant purge may destroy it. The tenant's role,
+where it has one, cannot enter its schema any more.
+
+The retention is that of --retention, or the tenant's own (crmctl tenant set NAME
+retention=90d), or that of the configuration.`,
 		Example: `crmctl tenant delete acme-corp
 crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
 		Args:              exactArgs("TENANT"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.name = args[0]
+			opts.name, opts.given = args[0], cmd.Flags().Changed("retention")
 			return runF(cmd.Context(), f, opts)
 		},
 	}
@@ -79,9 +86,13 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	case t.Status == tenant.Deleted && opts.ifExists:
 		return nil
 	case t.Status == tenant.Deleted:
-		return withHint(fmt.Errorf("tenant %q: %w: it is deleted already", slug, tenant.ErrState), "see it", "crmctl tenant show "+slug)
+		return f.placed(&tenant.StateError{Slug: slug, State: t.State(), Already: t.PurgeStartedAt == nil})
 	}
-	stakes, err := stakesOf(ctx, f, conn, t, opts.retention)
+	retention, err := retentionOf(t, opts)
+	if err != nil {
+		return err
+	}
+	stakes, err := stakesOf(ctx, f, conn, t, retention)
 	if err != nil {
 		return err
 	}
@@ -92,11 +103,33 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	if err := f.confirmName(ctx, confirmation{stakes: stakes, name: slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"}); err != nil {
 		return err
 	}
-	t, err = tenant.Delete(ctx, conn, slug, opts.retention, tenant.RemoveOptions{Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now})
+	t, err = tenant.Delete(ctx, conn, slug, retention, f.moveOptions(opts.lockTimeout))
 	if err != nil {
 		return f.placed(err)
 	}
 	return printList(p, movedList("deleted", p.show), []tenant.Tenant{t})
+}
+
+// retentionOf returns how long the tenant is kept: the flag wins over its own
+// setting, and that over the configuration.
+func retentionOf(t tenant.Tenant, opts *tenantDeleteOptions) (time.Duration, error) {
+	if opts.given {
+		return opts.retention, nil
+	}
+	var settings struct {
+		Retention *string `json:"retention"`
+	}
+	if err := json.Unmarshal(t.Settings, &settings); err != nil {
+		return 0, withHint(fmt.Errorf("settings of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
+	}
+	if settings.Retention == nil {
+		return opts.retention, nil
+	}
+	d, err := config.ParseDuration(*settings.Retention)
+	if err != nil {
+		return 0, withHint(fmt.Errorf("setting retention of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
+	}
+	return d, nil
 }
 
 // stakesOf says what a tenant holds before it is closed.

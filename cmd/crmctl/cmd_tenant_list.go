@@ -162,7 +162,7 @@ func tenantList(rows []listedTenant, head int64, show presentation) list[listedT
 		plural: "tenants",
 		columns: []column[listedTenant]{
 			{name: "tenant", value: func(t listedTenant) any { return t.Slug }},
-			{name: "status", value: func(t listedTenant) any { return statusCell(t.Status) }},
+			{name: "status", value: func(t listedTenant) any { return statusCell(t.State()) }},
 			{name: "version", value: func(t listedTenant) any {
 				if isBehind(t.Tenant, t.head) {
 					return styled{either{fmt.Sprintf("%d *", t.Version), t.Version}, yellow}
@@ -172,10 +172,11 @@ func tenantList(rows []listedTenant, head int64, show presentation) list[listedT
 			{name: "size", right: true, value: func(t listedTenant) any { return sizeCell(t.size) }},
 			{name: "created", value: func(t listedTenant) any { return day(t.CreatedAt) }},
 			{name: "schema", wide: true, value: func(t listedTenant) any { return t.Schema.String() }},
+			{name: "role", wide: true, value: func(t listedTenant) any { return t.Role }},
 			{name: "id", wide: true, value: func(t listedTenant) any { return t.ID }},
 			{name: "display_name", title: "DISPLAY NAME", value: func(t listedTenant) any { return t.DisplayName }},
 			{name: "purge_after", blank: true, value: func(t listedTenant) any {
-				if t.PurgeAfter == nil {
+				if t.PurgeAfter == nil || t.PurgeStartedAt != nil {
 					return nil
 				}
 				return styled{either{"purged after " + show.human(day(*t.PurgeAfter)), *t.PurgeAfter}, dim}

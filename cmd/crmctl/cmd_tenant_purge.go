@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -17,11 +21,41 @@ import (
 type tenantPurgeOptions struct {
 	names       []string
 	olderThan   time.Duration
-	limit       int
+	most        int
+	percent     float64
+	warn        time.Duration
+	backup      purgeBackupOptions
 	confirm     string
 	concurrency int
 	lockTimeout time.Duration
 	dryRun      bool
+}
+
+func (o *tenantPurgeOptions) addFlags(fs *pflag.FlagSet) {
+	fs.Var(newDuration(&o.olderThan, "0"), "older-than", "only tenants deleted at least this `DURATION` ago")
+	fs.IntVar(&o.most, "max", 0, "at most `N` tenants, those deleted first come first; 0 for all that are due")
+	fs.Float64Var(&o.percent, "max-percent", 0, "at most this `SHARE` of all tenants, rounded down but at least one; 0 for all that are due")
+	fs.Var(newDuration(&o.warn, "0"), "warn", "also list what falls due within this `DURATION`")
+	o.backup.addFlags(fs)
+	fs.StringVar(&o.confirm, "confirm", "", "the `NAME` of the single tenant to destroy, instead of typing it")
+	addConcurrencyFlag(fs, &o.concurrency)
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	addDryRunFlag(fs, &o.dryRun)
+	addExpectDatabaseFlag(fs)
+}
+
+func (o *tenantPurgeOptions) validate() error {
+	switch {
+	case o.most < 0:
+		return usagef("--max %d: want 0 (all that are due) or more", o.most)
+	case o.percent < 0 || o.percent > 100:
+		return usagef("--max-percent %v: want a share from 0 (all that are due) to 100", o.percent)
+	case o.lockTimeout <= 0:
+		return usagef("--lock-timeout 0: a purge never waits for a lock without an end")
+	case o.dryRun:
+		return nil
+	}
+	return o.backup.validate()
 }
 
 func newTenantPurgeCmd(f *factory, runF func(context.Context, *factory, *tenantPurgeOptions) error) *cobra.Command {
@@ -32,29 +66,28 @@ func newTenantPurgeCmd(f *factory, runF func(context.Context, *factory, *tenantP
 	cmd := &cobra.Command{
 		Use:   "purge [TENANT...]",
 		Short: "destroy deleted tenants whose retention is over",
-		Long: `Destroy deleted tenants for good: schema, data and registry row. Only a tenant that the
+		Long: `Destroy deleted tenants for good: schema, data, role and registry row. Only a tenant that the
 registry calls deleted, and whose retention is over, is ever destroyed; the flags and names
-narrow that further. Each is looked at again under a lock, dropped in a transaction of its
-own, and leaves a row in the audit. Nothing due is no error.`,
-		Example: `crmctl tenant purge --dry-run
-crmctl tenant purge --older-than 30d --limit 20 --yes --expect-database crm_prod`,
+narrow that further. Each is saved first (--backup-dir) unless --no-backup is given, looked at
+again under a lock, and leaves a row in the audit. Nothing due is no error, and quiet.
+
+A tenant whose tables do not fit into the server's lock table is dropped in several
+transactions. From the first of these on it is "purging" and cannot come back; a purge that was
+killed is taken up by the next. Two at once do not collide: one leaves to the other what that is
+at work on. A tenant is left alone when other schemas depend on its tables.`,
+		Example: `crmctl tenant purge --dry-run --warn 7d
+crmctl tenant purge --older-than 30d --max 20 --max-percent 1 --yes --expect-database crm_prod --backup-dir /var/backups/crm
+crmctl tenant purge globex --no-backup --confirm globex`,
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.names = args
-			if opts.limit < 0 {
-				return usagef("--limit %d: want 0 (all that are due) or more", opts.limit)
+			if err := opts.validate(); err != nil {
+				return err
 			}
 			return runF(cmd.Context(), f, opts)
 		},
 	}
-	fs := cmd.Flags()
-	fs.Var(newDuration(&opts.olderThan, "0"), "older-than", "only tenants deleted at least this `DURATION` ago")
-	fs.IntVar(&opts.limit, "limit", 0, "at most `N` tenants, those deleted first come first; 0 for all that are due")
-	fs.StringVar(&opts.confirm, "confirm", "", "the `NAME` of the single tenant to destroy, instead of typing it")
-	addConcurrencyFlag(fs, &opts.concurrency)
-	addLockTimeoutFlag(fs, &opts.lockTimeout)
-	addDryRunFlag(fs, &opts.dryRun)
-	addExpectDatabaseFlag(fs)
+	opts.addFlags(cmd.Flags())
 	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
 	return cmd
 }
@@ -72,40 +105,89 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
-	due, err := tenant.PurgeDue(ctx, conn, tenant.PurgeFilter{OlderThan: opts.olderThan, Limit: opts.limit, Slugs: wanted}, f.now())
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	plan, err := tenant.PlanPurge(ctx, conn, tenant.PurgeFilter{
+		OlderThan: opts.olderThan, Max: opts.most, MaxPercent: opts.percent, Slugs: wanted, Warn: opts.warn,
+	}, f.now())
 	if err != nil {
 		return f.placed(err)
 	}
 	for _, slug := range wanted {
-		if err := checkDue(ctx, f, conn, slug, due, opts); err != nil {
+		if err := explainNotDue(ctx, f, conn, slug, plan, opts); err != nil {
 			return err
 		}
 	}
-	if len(due) == 0 {
-		f.verbose("no tenant is due for purge")
-		return printList(p, movedList("purged", p.show), nil)
-	}
-	if opts.dryRun {
-		return printList(p, movedList("would purge", p.show), due)
+	if len(plan.Due) == 0 || opts.dryRun {
+		f.verbose("%s due for purge", plural(len(plan.Due), "tenant"))
+		return reportPurge(f, p, plan, purgeRows("would purge", plan.Due), opts)
 	}
 	if err := f.beforeChange(ctx, false); err != nil {
 		return err
 	}
-	if err := confirmPurge(ctx, f, due, opts); err != nil {
+	if err := confirmPurge(ctx, f, plan.Due, opts); err != nil {
 		return err
 	}
+	return purgeTenants(ctx, f, p, plan, opts)
+}
+
+func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
+	due := plan.Due
+	before, end, err := opts.backup.open(f, opts.lockTimeout)
+	if err != nil {
+		return err
+	}
+	defer end()
 	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
 	var bar *progress
 	if len(due) > manyTenants {
 		bar = f.newProgress(progressOptions{verb: "purge", total: int64(len(due))})
 		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return due[i].Slug }}
 	}
-	results := tenant.PurgeMany(ctx, f.connect, due, tenant.RemoveOptions{Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now}, run)
+	purged, results := tenant.PurgeMany(ctx, f.connect, due, tenant.PurgeOptions{
+		MoveOptions: f.moveOptions(opts.lockTimeout), Before: before,
+	}, run)
 	if bar != nil {
 		bar.finish()
 	}
-	return reportPurged(f, p, due, results)
+	var rows []purgeRow
+	var first error
+	busy := 0
+	for i, r := range results {
+		switch {
+		case r.State == fleet.Done:
+			row := purgeRow{"purged", purged[i].Tenant, purged[i].RoleKept}
+			if purged[i].Elsewhere {
+				row.result = "purged elsewhere"
+			}
+			rows = append(rows, row)
+			continue
+		case r.Err == nil:
+			continue
+		case errors.Is(r.Err, db.ErrBusy):
+			busy++
+		}
+		first = cmpErr(first, r.Err)
+		if len(results) > 1 {
+			f.say("crmctl: tenant %s: %s", visible(due[i].Slug), visible(r.Err.Error()))
+		}
+	}
+	for _, row := range rows {
+		if row.note != "" {
+			f.note("crmctl: warning: tenant %s: %s", visible(row.tenant.Slug), visible(row.note))
+		}
+	}
+	if err := reportPurge(f, p, plan, rows, opts); err != nil {
+		return err
+	}
+	switch {
+	case len(results) == 1:
+		return f.placed(first)
+	case len(rows) < len(results) && first == nil:
+		return exitWith(exitInterrupted)
+	case busy > 0 && busy+len(rows) == len(results):
+		return exitWith(exitLocked)
+	}
+	return exitWith(partial(results))
 }
 
 func confirmPurge(ctx context.Context, f *factory, due []tenant.Tenant, opts *tenantPurgeOptions) error {
@@ -123,37 +205,89 @@ func confirmPurge(ctx context.Context, f *factory, due []tenant.Tenant, opts *te
 	return f.confirmYes(ctx, fmt.Sprintf("Destroy %s in %s for good?", plural(len(due), "deleted tenant"), visible(target.Place())))
 }
 
-func reportPurged(f *factory, p *printer, due []tenant.Tenant, results []fleet.Result) error {
-	var purged []tenant.Tenant
-	var first error
-	for i, r := range results {
-		if r.State == fleet.Done {
-			purged = append(purged, due[i])
-			continue
-		}
-		if r.Err == nil {
-			continue
-		}
-		first = cmpErr(first, r.Err)
-		if len(results) > 1 {
-			f.say("crmctl: tenant %s: %s", visible(due[i].Slug), visible(r.Err.Error()))
-		}
-	}
-	if err := printList(p, movedList("purged", p.show), purged); err != nil {
-		return err
-	}
-	switch {
-	case len(results) == 1:
-		return first
-	case len(purged) < len(results) && first == nil:
-		return exitWith(exitInterrupted)
-	}
-	return exitWith(partial(results))
+// purgeRow is what became, or will become, of one tenant.
+type purgeRow struct {
+	result string
+	tenant tenant.Tenant
+	note   string // why the role stayed
 }
 
-// checkDue explains why a tenant that was named is not due.
-func checkDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, due []tenant.Tenant, opts *tenantPurgeOptions) error {
-	if slices.ContainsFunc(due, func(t tenant.Tenant) bool { return t.Slug == slug }) {
+func purgeRows(result string, tenants []tenant.Tenant) []purgeRow {
+	rows := make([]purgeRow, len(tenants))
+	for i, t := range tenants {
+		rows[i] = purgeRow{result: result, tenant: t}
+	}
+	return rows
+}
+
+// resultSoon marks a tenant that --warn is about.
+const resultSoon = "due soon"
+
+// reportPurge prints what was done, then what falls due soon, and says what the caps
+// have left over.
+func reportPurge(f *factory, p *printer, plan tenant.PurgePlan, rows []purgeRow, opts *tenantPurgeOptions) error {
+	if err := printList(p, purgeList(p.show, plan), append(rows, purgeRows(resultSoon, plan.Soon)...)); err != nil {
+		return err
+	}
+	if len(plan.Kept) > 0 {
+		const most = 3
+		var names []string
+		for _, t := range plan.Kept[:min(most, len(plan.Kept))] {
+			names = append(names, visible(t.Slug))
+		}
+		if len(plan.Kept) > most {
+			names = append(names, "...")
+		}
+		f.note("%s more due, beyond %s: %s", plural(len(plan.Kept), "tenant"), opts.caps(), strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// caps names the limits that were given.
+func (o *tenantPurgeOptions) caps() string {
+	var caps []string
+	if o.most > 0 {
+		caps = append(caps, fmt.Sprintf("--max %d", o.most))
+	}
+	if o.percent > 0 {
+		caps = append(caps, fmt.Sprintf("--max-percent %v", o.percent))
+	}
+	return strings.Join(caps, " and ")
+}
+
+func purgeList(show presentation, plan tenant.PurgePlan) list[purgeRow] {
+	return list[purgeRow]{
+		plural: "tenants",
+		columns: []column[purgeRow]{
+			{name: "result", value: func(r purgeRow) any { return styled{r.result, resultColor(r.result)} }},
+			{name: "tenant", value: func(r purgeRow) any { return r.tenant.Slug }},
+			{name: "schema", value: func(r purgeRow) any { return r.tenant.Schema.String() }},
+			{name: "purge_after", value: func(r purgeRow) any {
+				if r.result != resultSoon || r.tenant.PurgeAfter == nil {
+					return nil
+				}
+				return either{"on " + show.human(day(*r.tenant.PurgeAfter)), *r.tenant.PurgeAfter}
+			}},
+		},
+		name: func(r purgeRow) string { return r.tenant.Slug },
+		record: func(r purgeRow) any {
+			return struct {
+				Result string `json:"result"`
+				tenantRecord
+				Note string `json:"note,omitempty"`
+			}{r.result, recordOf(r.tenant, 0, nil), r.note}
+		},
+		summary: func() any {
+			return map[string]any{"tenants": plan.Tenants, "due": len(plan.Due) + len(plan.Kept), "left": len(plan.Kept), "soon": len(plan.Soon)}
+		},
+		noHeader: true,
+	}
+}
+
+// explainNotDue explains why a tenant that was named is not due.
+func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
+	is := func(t tenant.Tenant) bool { return t.Slug == slug }
+	if slices.ContainsFunc(plan.Due, is) || slices.ContainsFunc(plan.Kept, is) {
 		return nil
 	}
 	t, err := tenant.Get(ctx, conn, slug)
@@ -167,5 +301,5 @@ func checkDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, due 
 	case opts.olderThan > 0:
 		return fmt.Errorf("tenant %q was deleted less than %s ago (--older-than)", slug, humanRetention(opts.olderThan))
 	}
-	return nil // beyond --limit
+	return nil // deleted in between
 }

@@ -77,7 +77,7 @@ func tenantObject(t tenant.Tenant, head int64, size *int64) object {
 		fields: []field{
 			{name: "tenant", value: t.Slug},
 			{name: "display_name", value: t.DisplayName},
-			{name: "status", value: statusCell(t.Status)},
+			{name: "status", value: statusCell(t.State())},
 			{name: "schema", value: t.Schema.String()},
 			{name: "version", value: version},
 			{name: "size", value: sizeCell(size)},
@@ -88,6 +88,7 @@ func tenantObject(t tenant.Tenant, head int64, size *int64) object {
 			{name: "updated", value: t.UpdatedAt},
 			{name: "deleted", value: t.DeletedAt},
 			{name: "purge_after", value: t.PurgeAfter},
+			{name: "purge_started", value: t.PurgeStartedAt, wide: true},
 		},
 		record: recordOf(t, head, size),
 	}

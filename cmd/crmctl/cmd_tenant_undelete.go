@@ -21,9 +21,10 @@ func newTenantUndeleteCmd(f *factory, runF func(context.Context, *factory, *tena
 		runF = runTenantUndelete
 	}
 	cmd := &cobra.Command{
-		Use:               "undelete TENANT",
-		Short:             "bring a deleted tenant back",
-		Long:              "Bring a deleted tenant back, as it was, while its retention lasts and nobody has purged it.",
+		Use:   "undelete TENANT",
+		Short: "bring a deleted tenant back",
+		Long: `Bring a deleted tenant back as it was, active or suspended, as long as no purge has begun to
+destroy it.`,
 		Example:           "crmctl tenant undelete acme-corp",
 		Args:              exactArgs("TENANT"),
 		ValidArgsFunction: completeOne(f),
@@ -55,7 +56,7 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	t, err := tenant.Undelete(ctx, conn, slug, tenant.RemoveOptions{Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now})
+	t, err := tenant.Undelete(ctx, conn, slug, f.moveOptions(opts.lockTimeout))
 	if err != nil {
 		return f.placed(err)
 	}

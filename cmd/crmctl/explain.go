@@ -15,7 +15,7 @@ func (f *factory) explain(err error) []hint {
 	switch {
 	case errors.Is(err, db.ErrUnreachable):
 		return []hint{f.explainUnreachable()}
-	case errors.Is(err, tenant.ErrNoRegistry), errors.Is(err, migrate.ErrOldRegistry):
+	case errors.Is(err, tenant.ErrNoRegistry), errors.Is(err, tenant.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry):
 		return []hint{{"make it", "crmctl migrate public"}}
 	}
 	switch db.SQLState(err) {

@@ -68,6 +68,11 @@ func (f *factory) actor() string {
 	return name
 }
 
+// moveOptions returns what every change of a tenant needs.
+func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
+	return tenant.MoveOptions{Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.now}
+}
+
 // placed puts the database into an error about a tenant or the registry, since
 // the wrong database is the usual reason for both.
 func (f *factory) placed(err error) error {
@@ -76,6 +81,7 @@ func (f *factory) placed(err error) error {
 		return err
 	}
 	var missing *tenant.NotFoundError
+	var state *tenant.StateError
 	switch {
 	case errors.As(err, &missing):
 		text := fmt.Sprintf("no tenant %q in %s", missing.Slug, target.Place())
@@ -83,8 +89,25 @@ func (f *factory) placed(err error) error {
 			text += fmt.Sprintf("; did you mean %q?", missing.Similar)
 		}
 		return withCode(errors.New(text), exitNoTenant)
+	case errors.As(err, &state):
+		return stateHint(err, state)
 	case errors.Is(err, tenant.ErrNoRegistry):
 		return withHint(fmt.Errorf("%s has no registry yet", target.Place()), "create it", "crmctl migrate public")
+	}
+	return err
+}
+
+// stateHint adds the command that leads out of a tenant's state.
+func stateHint(err error, e *tenant.StateError) error {
+	switch {
+	case e.Already, e.Wanted != "":
+		return withHint(err, "see it", "crmctl tenant show "+e.Slug)
+	case e.State == tenant.Suspended:
+		return withHint(err, "open it", "crmctl tenant activate "+e.Slug)
+	case e.State == tenant.Deleted:
+		return withHint(err, "bring it back", "crmctl tenant undelete "+e.Slug)
+	case e.State == tenant.Purging:
+		return withHint(err, "let it end", "crmctl tenant purge "+e.Slug)
 	}
 	return err
 }

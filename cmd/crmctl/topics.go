@@ -94,8 +94,8 @@ The names of profiles are lower-case.
 crmctl local start writes the profile local into profiles.d beside the user's file.
 
 Keys: database_url, profile, expect_database, migrations_dir, concurrency, lock_timeout,
-statement_timeout, timeout, retention, output, color, utc, pg_bin. An unknown key is an
-error. So is a file that others can write: it decides which database is worked on.
+statement_timeout, timeout, retention, tenant_roles, output, color, utc, pg_bin. An unknown
+key is an error. So is a file that others can write: it decides which database is worked on.
 
 crmctl config show --origin says of every value where it came from.
 `

@@ -22,6 +22,7 @@ const (
 	KeyStatementTimeout = "statement_timeout"
 	KeyTimeout          = "timeout"
 	KeyRetention        = "retention"
+	KeyTenantRoles      = "tenant_roles"
 	KeyOutput           = "output"
 	KeyColor            = "color"
 	KeyUTC              = "utc"
@@ -103,6 +104,10 @@ func keys() []key {
 		{name: KeyStatementTimeout, fallback: "0", usage: "how long a statement may run, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.StatementTimeout })},
 		{name: KeyTimeout, fallback: "0", usage: "how long the whole command may take, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.Timeout })},
 		{name: KeyRetention, fallback: "30d", usage: "how long a deleted tenant is kept before it may be purged", parse: durationInto(func(c *Config) *time.Duration { return &c.Retention })},
+		{name: KeyTenantRoles, fallback: "false", usage: "give each new tenant a database role of its own", parse: func(c *Config, v string) (err error) {
+			c.TenantRoles, err = parseBool(v)
+			return err
+		}},
 		{name: KeyOutput, fallback: "table", usage: "output format: " + strings.Join(Outputs(), ", "), parse: func(c *Config, v string) error {
 			c.Output = v
 			return oneOf(v, Outputs())

@@ -25,6 +25,9 @@ var ErrBusy = errors.New("another run is at work on this tenant")
 const (
 	CodeUniqueViolation        = "23505"
 	CodeUndefinedTable         = "42P01"
+	CodeUndefinedColumn        = "42703"
+	CodeUndefinedObject        = "42704"
+	CodeDuplicateObject        = "42710"
 	CodeInvalidSchemaName      = "3F000"
 	CodeDuplicateSchema        = "42P06"
 	CodeLockNotAvailable       = "55P03"

@@ -292,7 +292,7 @@ func TestDeleteMeetsMigration(t *testing.T) {
 		conn := f.Connect(t)
 		wg.Go(func() {
 			time.Sleep(300 * time.Millisecond)
-			_, deleteErr = tenant.Delete(context.Background(), conn, "acme", time.Hour, tenant.RemoveOptions{Actor: "x", LockTimeout: time.Second})
+			_, deleteErr = tenant.Delete(context.Background(), conn, "acme", time.Hour, tenant.MoveOptions{Actor: "x", LockTimeout: time.Second})
 		})
 	}})
 	wg.Wait()

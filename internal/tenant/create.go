@@ -19,6 +19,12 @@ import (
 type Spec struct {
 	Slug        string // as Slug returns it
 	DisplayName string // "" = the slug
+	// Settings is a JSON object; nil = {}.
+	Settings json.RawMessage
+	// Role makes a role of the tenant's own, named after the schema, that may not
+	// log in, reads and writes the tenant's tables, those of later migrations
+	// too, and nothing else. The session must be allowed to create roles.
+	Role bool
 }
 
 // Template is what every new tenant's schema is made of.
@@ -34,6 +40,7 @@ type Template struct {
 type CreateOptions struct {
 	Template    Template
 	Actor       string // for the audit, "alice@host"
+	Program     string // for the audit, "crmctl 1.2.3"
 	LockTimeout time.Duration
 	Now         func() time.Time // nil = time.Now
 }
@@ -49,7 +56,7 @@ type Created struct {
 type ExistsError struct {
 	Slug   string
 	Schema db.Schema
-	// Status is that of the tenant in the way, "" when there is none but a
+	// Status is the state of the tenant in the way, "" when there is none but a
 	// schema that the registry does not know.
 	Status Status
 }
@@ -61,6 +68,8 @@ func (e *ExistsError) Error() string {
 		return fmt.Sprintf("schema %s exists, but the registry does not know it: rename or drop it, then create the tenant", e.Schema)
 	case Deleted:
 		return fmt.Sprintf("tenant %q exists and is deleted: undelete it, or purge it first", e.Slug)
+	case Purging:
+		return fmt.Sprintf("tenant %q exists and is being purged: let the purge end first", e.Slug)
 	}
 	return fmt.Sprintf("tenant %q exists already", e.Slug)
 }
@@ -100,24 +109,34 @@ func newTenant(s Spec, o CreateOptions) (Tenant, error) {
 	}
 	// PostgreSQL keeps microseconds.
 	at := now().UTC().Truncate(time.Microsecond)
-	return Tenant{
+	t := Tenant{
 		ID: id.String(), Slug: s.Slug, DisplayName: display, Schema: schema, Status: Active,
-		Version: o.Template.Version, Settings: json.RawMessage("{}"), CreatedAt: at, UpdatedAt: at,
-	}, nil
+		Version: o.Template.Version, Settings: s.Settings, CreatedAt: at, UpdatedAt: at,
+	}
+	if len(t.Settings) == 0 {
+		t.Settings = json.RawMessage("{}")
+	}
+	if s.Role {
+		t.Role = schema.String()
+	}
+	return t, nil
 }
 
 func create(ctx context.Context, conn *pgx.Conn, t Tenant, o CreateOptions) error {
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout})
-	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, schema_version, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $7)`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Version, t.CreatedAt)
+	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
+		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb, $9, $9)`,
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Role, t.Version, string(t.Settings), t.CreatedAt)
 	p.Exec("create schema " + t.Schema.Quoted())
+	if t.Role != "" {
+		queueRole(&p, t)
+	}
 	p.Script(o.Template.Script)
-	if err := QueueEvent(&p, Event{
-		TenantID: t.ID, Slug: t.Slug, Action: ActionCreate, Actor: o.Actor,
-		Detail: map[string]any{"schema": t.Schema.String(), "version": t.Version},
-	}); err != nil {
+	if t.Role != "" {
+		queueRoleLimits(&p, t)
+	}
+	if err := QueueEvent(&p, createEvent(t, o)); err != nil {
 		return err
 	}
 	p.CheckSchema(t.Schema)
@@ -132,6 +151,22 @@ func create(ctx context.Context, conn *pgx.Conn, t Tenant, o CreateOptions) erro
 	return nil
 }
 
+func createEvent(t Tenant, o CreateOptions) Event {
+	after := map[string]any{
+		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "status": string(t.Status),
+	}
+	if t.Role != "" {
+		after["role"] = t.Role
+	}
+	if string(t.Settings) != "{}" {
+		after["settings"] = string(t.Settings)
+	}
+	return Event{
+		TenantID: t.ID, Slug: t.Slug, Action: ActionCreate, Actor: o.Actor, Program: o.Program,
+		After: after, Detail: map[string]any{"schema": t.Schema.String(), "version": t.Version},
+	}
+}
+
 // createError explains what the server refused.
 func createError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error {
 	var pgErr *pgconn.PgError
@@ -140,21 +175,30 @@ func createError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error
 	}
 	taken := pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants"
 	switch {
-	case pgErr.Code == db.CodeUndefinedTable && pgErr.TableName == "" && missingRegistry(ctx, conn):
-		return ErrNoRegistry
+	case pgErr.Code == db.CodeUndefinedTable, pgErr.Code == db.CodeUndefinedColumn:
+		if reason := lacksRegistry(ctx, conn); reason != nil {
+			return reason
+		}
 	case taken, pgErr.Code == db.CodeDuplicateSchema:
 		exists := &ExistsError{Slug: t.Slug, Schema: t.Schema}
 		if other, getErr := Get(ctx, conn, t.Slug); getErr == nil {
-			exists.Status = other.Status
+			exists.Status = other.State()
 		}
 		return exists
 	}
-	return err
+	return roleError(err, t.Role)
 }
 
-func missingRegistry(ctx context.Context, conn *pgx.Conn) bool {
+// lacksRegistry returns ErrNoRegistry, ErrOldRegistry or nil.
+func lacksRegistry(ctx context.Context, conn *pgx.Conn) error {
 	_, err := List(ctx, conn, Filter{Slugs: []string{"-"}})
-	return errors.Is(err, ErrNoRegistry)
+	switch {
+	case errors.Is(err, ErrNoRegistry):
+		return ErrNoRegistry
+	case errors.Is(err, ErrOldRegistry):
+		return ErrOldRegistry
+	}
+	return nil
 }
 
 // CreateMany makes tenants over several connections. A result belongs to the

@@ -3,6 +3,8 @@ package tenant
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -11,34 +13,108 @@ import (
 const (
 	ActionCreate   = "create"
 	ActionAdopt    = "adopt"
+	ActionSuspend  = "suspend"
+	ActionActivate = "activate"
+	ActionRename   = "rename"
+	ActionSet      = "set"
 	ActionDelete   = "delete"
 	ActionUndelete = "undelete"
-	ActionPurge    = "purge"
-	ActionImport   = "import"
-	ActionSeed     = "seed"
+	// ActionPurging says that a large tenant's tables begin to go, ActionPurge
+	// that everything of it is gone. The latter is all that stays of a tenant.
+	ActionPurging = "purging"
+	ActionPurge   = "purge"
+	ActionImport  = "import"
+	ActionSeed    = "seed"
 )
 
+// Actions returns every action of the audit.
+func Actions() []string {
+	return []string{
+		ActionCreate, ActionAdopt, ActionSuspend, ActionActivate, ActionRename, ActionSet,
+		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionSeed,
+	}
+}
+
 // Event is a row of the audit: who did what to which tenant. The database adds
-// when, and the role it was done with.
+// when, as which role, and from which address.
 type Event struct {
 	TenantID string
 	Slug     string
 	Action   string
-	Actor    string         // "alice@host"
-	Detail   map[string]any // becomes a JSON object
+	Actor    string // "alice@host"
+	Program  string // "crmctl 1.2.3"; "" when not known
+	RunID    int64  // of the ledger; 0 for none
+	// Before and After hold the fields of the registry that changed.
+	Before, After map[string]any
+	Detail        map[string]any // becomes a JSON object
 }
 
 // QueueEvent adds the event to a pipeline, within whose transaction it stands or
 // falls with what it tells of.
 func QueueEvent(p *db.Pipeline, e Event) error {
-	detail := []byte("{}")
-	if len(e.Detail) > 0 {
-		var err error
-		if detail, err = json.Marshal(e.Detail); err != nil {
+	detail, err := jsonObject(e.Detail)
+	if err != nil {
+		return fmt.Errorf("audit of %s: %w", e.Slug, err)
+	}
+	var before, after any
+	if len(e.Before)+len(e.After) > 0 {
+		if before, err = jsonObject(e.Before); err == nil {
+			after, err = jsonObject(e.After)
+		}
+		if err != nil {
 			return fmt.Errorf("audit of %s: %w", e.Slug, err)
 		}
 	}
-	p.Exec(`insert into public.tenant_events (tenant_id, slug, action, actor, detail) values ($1, $2, $3, $4, $5::pg_catalog.jsonb)`,
-		e.TenantID, e.Slug, e.Action, e.Actor, string(detail))
+	user, host := e.Actor, ""
+	if at := strings.LastIndexByte(e.Actor, '@'); at >= 0 {
+		user, host = e.Actor[:at], e.Actor[at+1:]
+	}
+	p.Exec(`insert into public.tenant_events
+		(tenant_id, slug, action, actor, os_user, host, program, run_id, before, after, detail)
+		values ($1, $2, $3, $4, nullif($5, ''), nullif($6, ''), nullif($7, ''), nullif($8::bigint, 0), $9::jsonb, $10::jsonb, $11::jsonb)`,
+		e.TenantID, e.Slug, e.Action, e.Actor, user, host, e.Program, e.RunID, before, after, detail)
 	return nil
+}
+
+func jsonObject(m map[string]any) (string, error) {
+	if len(m) == 0 {
+		return "{}", nil
+	}
+	text, err := json.Marshal(m)
+	return string(text), err
+}
+
+// changes returns the fields in which two rows of a tenant differ.
+func changes(before, after Tenant) (from, to map[string]any) {
+	from, to = map[string]any{}, map[string]any{}
+	b, a := auditFields(before), auditFields(after)
+	for name, value := range b {
+		if a[name] != value {
+			from[name], to[name] = value, a[name]
+		}
+	}
+	return from, to
+}
+
+// auditFields returns what of a tenant a move may change, as comparable values.
+func auditFields(t Tenant) map[string]any {
+	return map[string]any{
+		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "role": orNull(t.Role),
+		"status": string(t.Status), "deleted_at": instant(t.DeletedAt), "purge_after": instant(t.PurgeAfter),
+		"purge_started_at": instant(t.PurgeStartedAt), "settings": string(t.Settings),
+	}
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func instant(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return t.UTC().Format(time.RFC3339Nano)
 }

@@ -19,9 +19,11 @@ var (
 	ErrNotFound = errors.New("no such tenant")
 	// ErrNoRegistry says that the database has no table public.tenants.
 	ErrNoRegistry = errors.New("this database has no registry yet")
+	// ErrOldRegistry says that public.tenants lacks columns this program needs.
+	ErrOldRegistry = errors.New("the registry is older than this crmctl")
 	// ErrExists says that the slug or the schema is taken.
 	ErrExists = errors.New("tenant exists")
-	// ErrState says that a tenant's status does not allow the move.
+	// ErrState is wrapped by *StateError.
 	ErrState = errors.New("not possible in the tenant's state")
 )
 
@@ -50,6 +52,9 @@ const (
 	Active    Status = "active"
 	Suspended Status = "suspended"
 	Deleted   Status = "deleted" // closed, kept until purge_after
+	// Purging is Deleted with a purge that has begun: there is no way back. The
+	// registry keeps it as deleted with purge_started_at; only State returns it.
+	Purging Status = "purging"
 )
 
 // Tenant is a row of the registry.
@@ -66,10 +71,22 @@ type Tenant struct {
 	UpdatedAt   time.Time
 	DeletedAt   *time.Time
 	PurgeAfter  *time.Time
+	// DeletedFrom is the status that Undelete brings back, "" unless deleted.
+	DeletedFrom Status
+	// PurgeStartedAt is when a purge began to drop its tables, if one has.
+	PurgeStartedAt *time.Time
+}
+
+// State returns the status as people see it: Purging where a purge has begun.
+func (t Tenant) State() Status {
+	if t.PurgeStartedAt != nil {
+		return Purging
+	}
+	return t.Status
 }
 
 const columns = `id::text, slug, display_name, schema_name, status, coalesce(role_name, ''), schema_version,
-	settings::text, created_at, updated_at, deleted_at, purge_after`
+	settings::text, created_at, updated_at, deleted_at, purge_after, coalesce(deleted_from, ''), purge_started_at`
 
 func scan(row pgx.CollectableRow) (Tenant, error) {
 	var (
@@ -78,7 +95,7 @@ func scan(row pgx.CollectableRow) (Tenant, error) {
 		settings string
 	)
 	err := row.Scan(&t.ID, &t.Slug, &t.DisplayName, &schema, &t.Status, &t.Role, &t.Version,
-		&settings, &t.CreatedAt, &t.UpdatedAt, &t.DeletedAt, &t.PurgeAfter)
+		&settings, &t.CreatedAt, &t.UpdatedAt, &t.DeletedAt, &t.PurgeAfter, &t.DeletedFrom, &t.PurgeStartedAt)
 	if err != nil {
 		return Tenant{}, err
 	}
@@ -137,10 +154,13 @@ func Slugs(ctx context.Context, q db.Querier, prefix string, limit int) ([]strin
 }
 
 // registryError turns "relation public.tenants does not exist" into
-// ErrNoRegistry.
+// ErrNoRegistry, and a missing column into ErrOldRegistry.
 func registryError(err error) error {
-	if db.SQLState(err) == db.CodeUndefinedTable {
+	switch db.SQLState(err) {
+	case db.CodeUndefinedTable:
 		return ErrNoRegistry
+	case db.CodeUndefinedColumn:
+		return ErrOldRegistry
 	}
 	return err
 }
@@ -174,7 +194,7 @@ func HoldOpen(ctx context.Context, q db.Querier, t Tenant) error {
 	case err != nil:
 		return fmt.Errorf("look at tenant %q: %w", t.Slug, err)
 	case status != Active:
-		return fmt.Errorf("tenant %q: %w: it is %s", t.Slug, ErrState, status)
+		return &StateError{Slug: t.Slug, State: status}
 	}
 	return nil
 }

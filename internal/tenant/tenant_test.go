@@ -85,7 +85,7 @@ func TestCreateConflicts(t *testing.T) {
 	o := options(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "acme", "gone")
 	f.Exec(t, "create schema tenant_orphan")
-	if _, err := tenant.Delete(t.Context(), conn, "gone", time.Hour, tenant.RemoveOptions{}); err != nil {
+	if _, err := tenant.Delete(t.Context(), conn, "gone", time.Hour, tenant.MoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for slug, want := range map[string]string{
@@ -197,14 +197,14 @@ func catalog(t *testing.T, f *fleettest.Fleet) string {
 func purgeNow(t *testing.T, f *fleettest.Fleet, slug string) {
 	t.Helper()
 	conn := f.Connect(t)
-	if _, err := tenant.Delete(t.Context(), conn, slug, 0, tenant.RemoveOptions{}); err != nil {
+	if _, err := tenant.Delete(t.Context(), conn, slug, 0, tenant.MoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	due, err := tenant.PurgeDue(t.Context(), conn, tenant.PurgeFilter{Slugs: []string{slug}}, time.Now())
-	if err != nil || len(due) != 1 {
-		t.Fatalf("due: %v, %v", due, err)
+	plan, err := tenant.PlanPurge(t.Context(), conn, tenant.PurgeFilter{Slugs: []string{slug}}, time.Now())
+	if err != nil || len(plan.Due) != 1 {
+		t.Fatalf("due: %v, %v", plan, err)
 	}
-	results := tenant.PurgeMany(t.Context(), f.Dial, due, tenant.RemoveOptions{Actor: "bob"}, fleet.Options{})
+	_, results := tenant.PurgeMany(t.Context(), f.Dial, plan.Due, tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "bob"}}, fleet.Options{})
 	if results[0].Err != nil {
 		t.Fatal(results[0].Err)
 	}
@@ -216,8 +216,8 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	conn := f.Connect(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "acme", "globex", "initech")
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	at := func(d time.Duration) tenant.RemoveOptions {
-		return tenant.RemoveOptions{Actor: "bob", LockTimeout: time.Second, Now: func() time.Time { return now.Add(d) }}
+	at := func(d time.Duration) tenant.MoveOptions {
+		return tenant.MoveOptions{Actor: "bob", LockTimeout: time.Second, Now: func() time.Time { return now.Add(d) }}
 	}
 	const day = 24 * time.Hour
 
@@ -240,11 +240,11 @@ func TestDeleteUndeletePurge(t *testing.T) {
 		}
 	}
 	due := func(f2 tenant.PurgeFilter, after time.Duration) []tenant.Tenant {
-		d, err := tenant.PurgeDue(t.Context(), conn, f2, now.Add(after))
+		plan, err := tenant.PlanPurge(t.Context(), conn, f2, now.Add(after))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d
+		return plan.Due
 	}
 	if d := due(tenant.PurgeFilter{}, 31*day); len(d) != 0 {
 		t.Errorf("%d due before the retention is over", len(d))
@@ -252,7 +252,7 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	if d := due(tenant.PurgeFilter{OlderThan: 60 * day}, 40*day); len(d) != 0 {
 		t.Errorf("%d due although younger than asked", len(d))
 	}
-	if d := due(tenant.PurgeFilter{Limit: 1}, 40*day); len(d) != 1 {
+	if d := due(tenant.PurgeFilter{Max: 1}, 40*day); len(d) != 1 {
 		t.Errorf("limit 1 gives %d", len(d))
 	}
 	all := due(tenant.PurgeFilter{}, 40*day)
@@ -263,7 +263,7 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	if _, err := tenant.Undelete(t.Context(), conn, "globex", at(39*day)); err != nil {
 		t.Fatal(err)
 	}
-	results := tenant.PurgeMany(t.Context(), f.Dial, all, at(40*day), fleet.Options{})
+	_, results := tenant.PurgeMany(t.Context(), f.Dial, all, tenant.PurgeOptions{MoveOptions: at(40 * day)}, fleet.Options{})
 	for i, r := range results {
 		if all[i].Slug == "acme" && r.Err != nil || all[i].Slug == "globex" && !errors.Is(r.Err, tenant.ErrState) {
 			t.Errorf("%s: %v", all[i].Slug, r.Err)
@@ -290,9 +290,9 @@ func TestMovesExcludeAMigration(t *testing.T) {
 	tenants := f.Create(t, fleettest.TenantPlan(t, 0), "acme")
 	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day', purge_after = now() - interval '1 hour'")
 	conn := f.Connect(t)
-	due, err := tenant.PurgeDue(t.Context(), conn, tenant.PurgeFilter{}, time.Now())
-	if err != nil || len(due) != 1 {
-		t.Fatalf("%v, %v", due, err)
+	plan, err := tenant.PlanPurge(t.Context(), conn, tenant.PurgeFilter{}, time.Now())
+	if err != nil || len(plan.Due) != 1 {
+		t.Fatalf("%v, %v", plan, err)
 	}
 	holder := f.Connect(t)
 	err = db.InTx(t.Context(), holder, db.Locals{Schema: tenants[0].Schema}, func(ctx context.Context, q db.Querier) error {
@@ -301,10 +301,10 @@ func TestMovesExcludeAMigration(t *testing.T) {
 		if err := p.Run(ctx, q); err != nil {
 			return err
 		}
-		if _, err := tenant.Undelete(ctx, conn, "acme", tenant.RemoveOptions{}); !errors.Is(err, db.ErrBusy) {
+		if _, err := tenant.Undelete(ctx, conn, "acme", tenant.MoveOptions{}); !errors.Is(err, db.ErrBusy) {
 			t.Errorf("undelete during a migration: %v", err)
 		}
-		r := tenant.PurgeMany(ctx, f.Dial, due, tenant.RemoveOptions{}, fleet.Options{Attempts: 2, Backoff: func(int) time.Duration { return 0 }})
+		_, r := tenant.PurgeMany(ctx, f.Dial, plan.Due, tenant.PurgeOptions{}, fleet.Options{Attempts: 2, Backoff: func(int) time.Duration { return 0 }})
 		if !errors.Is(r[0].Err, db.ErrBusy) {
 			t.Errorf("purge during a migration: %v", r[0].Err)
 		}

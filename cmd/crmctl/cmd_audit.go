@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+func newAuditCmd(f *factory) *cobra.Command {
+	return newGroup("audit", "who did what to which tenant", newAuditListCmd(f, nil))
+}
+
+// printEntries prints entries of the audit as they come.
+func (f *factory) printEntries(entries iter.Seq2[tenant.Entry, error], empty string) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	return f.placed(printRows(p, entryList(empty), entries))
+}
+
+func entryList(empty string) list[tenant.Entry] {
+	return list[tenant.Entry]{
+		plural: "events",
+		columns: []column[tenant.Entry]{
+			{name: "at", title: "WHEN", value: func(e tenant.Entry) any { return e.At }},
+			{name: "tenant", value: func(e tenant.Entry) any { return e.Tenant }},
+			{name: "action", value: func(e tenant.Entry) any { return styled{e.Action, actionColor(e.Action)} }},
+			{name: "actor", title: "BY", value: func(e tenant.Entry) any { return e.Actor }},
+			{name: "db_role", title: "ROLE", wide: true, value: func(e tenant.Entry) any { return e.DBRole }},
+			{name: "client", title: "FROM", wide: true, value: func(e tenant.Entry) any { return e.Client }},
+			{name: "program", wide: true, value: func(e tenant.Entry) any { return e.Program }},
+			{name: "run", wide: true, right: true, value: func(e tenant.Entry) any {
+				if e.RunID == 0 {
+					return nil
+				}
+				return e.RunID
+			}},
+			{name: "what", value: func(e tenant.Entry) any { return whatChanged(e) }},
+		},
+		name:   func(e tenant.Entry) string { return e.Tenant },
+		record: func(e tenant.Entry) any { return entryRecordOf(e) },
+		empty:  empty,
+	}
+}
+
+func actionColor(action string) color {
+	switch action {
+	case tenant.ActionPurge, tenant.ActionPurging, tenant.ActionDelete:
+		return red
+	case tenant.ActionSuspend:
+		return yellow
+	}
+	return plain
+}
+
+// whatChanged says in a line what an entry tells: the changed fields, then the
+// details.
+func whatChanged(e tenant.Entry) string {
+	before, after, detail := members(e.Before), members(e.After), members(e.Detail)
+	var parts []string
+	for _, name := range sortedNames(after) {
+		was, is := scalar(before[name]), scalar(after[name])
+		switch {
+		case e.Action == tenant.ActionCreate && name != "display_name" && name != "role", was == is:
+		case was == "":
+			parts = append(parts, fmt.Sprintf("%s: %s", name, is))
+		case is == "":
+			parts = append(parts, fmt.Sprintf("no %s (was %s)", name, was))
+		default:
+			parts = append(parts, fmt.Sprintf("%s: %s -> %s", name, was, is))
+		}
+	}
+	for _, name := range sortedNames(detail) {
+		parts = append(parts, fmt.Sprintf("%s: %s", name, scalar(detail[name])))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func members(text json.RawMessage) map[string]json.RawMessage {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(text, &m) != nil {
+		return nil // an audit row that somebody else wrote
+	}
+	return m
+}
+
+func sortedNames(m map[string]json.RawMessage) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// scalar shows a JSON value without the quotes of a string.
+func scalar(text json.RawMessage) string {
+	var s string
+	switch {
+	case len(text) == 0 || string(text) == "null":
+		return ""
+	case json.Unmarshal(text, &s) == nil:
+		return s
+	}
+	return string(text)
+}
+
+// entryRecord is an entry in JSON and YAML.
+type entryRecord struct {
+	At       time.Time       `json:"at"`
+	Tenant   string          `json:"tenant"`
+	TenantID string          `json:"tenant_id"`
+	Action   string          `json:"action"`
+	Actor    string          `json:"actor"`
+	OSUser   string          `json:"os_user,omitempty"`
+	Host     string          `json:"host,omitempty"`
+	DBRole   string          `json:"db_role,omitempty"`
+	Client   string          `json:"client,omitempty"`
+	Program  string          `json:"program,omitempty"`
+	Run      int64           `json:"run,omitempty"`
+	Before   json.RawMessage `json:"before,omitempty"`
+	After    json.RawMessage `json:"after,omitempty"`
+	Detail   json.RawMessage `json:"detail"`
+}
+
+func entryRecordOf(e tenant.Entry) entryRecord {
+	return entryRecord{
+		At: e.At.UTC(), Tenant: e.Tenant, TenantID: e.TenantID, Action: e.Action, Actor: e.Actor, OSUser: e.OSUser, Host: e.Host,
+		DBRole: e.DBRole, Client: e.Client, Program: e.Program, Run: e.RunID, Before: e.Before, After: e.After, Detail: e.Detail,
+	}
+}
+
+// auditListOptions are the options of `crmctl audit list`.
+type auditListOptions struct {
+	since   moment
+	until   moment
+	actions []string
+	tenants []string
+	limit   int
+}
+
+func newAuditListCmd(f *factory, runF func(context.Context, *factory, *auditListOptions) error) *cobra.Command {
+	opts := &auditListOptions{}
+	if runF == nil {
+		runF = runAuditList
+	}
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "the audit, the newest last",
+		Long: `List the audit: every change of a tenant, written in the change's own transaction: who (the
+account, host and crmctl version as the program says, the database role and address as the
+server says), what, and the changed fields before and after.
+
+The table public.tenant_events refuses UPDATE, DELETE and TRUNCATE, by a trigger and for lack of
+a grant. Its owner and a superuser can switch that off on purpose; copy the audit to a place they
+cannot reach (crmctl audit list -o ndjson --since 24h) where that matters.`,
+		Example: `crmctl audit list --since 24h
+crmctl audit list --action purge,delete --since 2026-01-01 -o json
+crmctl audit list --tenant acme-corp -o wide`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.limit < 0 {
+				return usagef("--limit %d: want 0 (all) or more", opts.limit)
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.Var(&opts.since, "since", "from this `TIME` on: 24h or 7d ago, 2026-11-23, or RFC 3339")
+	fs.Var(&opts.until, "until", "before this `TIME`")
+	fs.StringSliceVar(&opts.actions, "action", nil, "only these `ACTIONS`: "+strings.Join(tenant.Actions(), ", "))
+	fs.StringSliceVar(&opts.tenants, "tenant", nil, "only tenants that had these `NAMES` then")
+	fs.IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")
+	registerCompletion(cmd, "action", completeWords(tenant.Actions()...))
+	registerCompletion(cmd, "tenant", completeTenants(f))
+	documentExits(cmd, exitUnreachable)
+	return cmd
+}
+
+func runAuditList(ctx context.Context, f *factory, opts *auditListOptions) error {
+	for _, a := range opts.actions {
+		if !slices.Contains(tenant.Actions(), a) {
+			return usagef("--action %s: want one of %s", a, strings.Join(tenant.Actions(), ", "))
+		}
+	}
+	wanted, err := slugs(opts.tenants)
+	if err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return f.printEntries(tenant.Audit(ctx, conn, tenant.AuditFilter{
+		Since: opts.since.at(f.now()), Until: opts.until.at(f.now()), Actions: opts.actions, Slugs: wanted, Limit: opts.limit,
+	}), "no events")
+}

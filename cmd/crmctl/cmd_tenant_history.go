@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"iter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantHistoryOptions are the options of `crmctl tenant history`.
+type tenantHistoryOptions struct {
+	name  string
+	limit int
+}
+
+func newTenantHistoryCmd(f *factory, runF func(context.Context, *factory, *tenantHistoryOptions) error) *cobra.Command {
+	opts := &tenantHistoryOptions{}
+	if runF == nil {
+		runF = runTenantHistory
+	}
+	cmd := &cobra.Command{
+		Use:   "history TENANT",
+		Short: "what happened to a tenant, the newest last",
+		Long: `Show what happened to a tenant: the audit under all its names, and its part in fleet runs. A
+purged tenant has a history too. Where a name was used again, both tenants are shown.`,
+		Example:           "crmctl tenant history acme-corp\ncrmctl tenant history acme-corp -o json",
+		Args:              exactArgs("TENANT"),
+		ValidArgsFunction: completeOne(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.name = args[0]
+			if opts.limit < 0 {
+				return usagef("--limit %d: want 0 (all) or more", opts.limit)
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	cmd.Flags().IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")
+	documentExits(cmd, exitUnreachable, exitNoTenant)
+	return cmd
+}
+
+func runTenantHistory(ctx context.Context, f *factory, opts *tenantHistoryOptions) error {
+	slug, err := tenant.Slug(opts.name)
+	if err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	next, stop := iter.Pull2(tenant.History(ctx, conn, slug, opts.limit))
+	defer stop()
+	first, err, some := next()
+	switch {
+	case err != nil:
+		return f.placed(err)
+	case !some:
+		// Nobody ever had that name, or the registry's row was written by hand.
+		if _, err := tenant.Get(ctx, conn, slug); err != nil {
+			return f.placed(err)
+		}
+	}
+	return f.printEntries(func(yield func(tenant.Entry, error) bool) {
+		for e, err, more := first, error(nil), some; more; e, err, more = next() {
+			if !yield(e, err) {
+				return
+			}
+		}
+	}, "nothing is known of it")
+}

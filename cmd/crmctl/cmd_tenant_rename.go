@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantRenameOptions are the options of `crmctl tenant rename`.
+type tenantRenameOptions struct {
+	name        string
+	newName     string
+	displayName string
+	schema      bool
+	lockTimeout time.Duration
+	dryRun      bool
+}
+
+func newTenantRenameCmd(f *factory, runF func(context.Context, *factory, *tenantRenameOptions) error) *cobra.Command {
+	opts := &tenantRenameOptions{}
+	if runF == nil {
+		runF = runTenantRename
+	}
+	cmd := &cobra.Command{
+		Use:   "rename TENANT [NEW-NAME]",
+		Short: "give a tenant another name",
+		Long: `Give a tenant another name, another display name, or both. Its schema keeps its name unless
+--schema is given, which renames it and the tenant's role too; all of it is one transaction.
+
+With --schema whatever names the schema outside of it has to follow: connections that are open
+keep the old name on their search_path and fail from then on, and so do functions and grants
+that hold it as text. The audit keeps the old names, and crmctl tenant history knows both.`,
+		Example: `crmctl tenant rename globex globex-corp --display-name "Globex Corporation"
+crmctl tenant rename globex-corp --schema`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return exactArgs("TENANT")(cmd, args)
+			}
+			return exactArgs("TENANT", "NEW-NAME")(cmd, args)
+		},
+		ValidArgsFunction: completeOne(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.name = args[0]
+			if len(args) > 1 {
+				opts.newName = args[1]
+			}
+			if opts.newName == "" && opts.displayName == "" && !opts.schema {
+				return usagef("nothing to change: give a new name, --display-name or --schema")
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&opts.displayName, "display-name", "", "the new `NAME` shown to people")
+	fs.BoolVar(&opts.schema, "schema", false, "name the schema and the role after the tenant too")
+	addLockTimeoutFlag(fs, &opts.lockTimeout)
+	addDryRunFlag(fs, &opts.dryRun)
+	addExpectDatabaseFlag(fs)
+	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions) error {
+	slug, err := tenant.Slug(opts.name)
+	if err != nil {
+		return err
+	}
+	to := tenant.Renaming{DisplayName: opts.displayName, Schema: opts.schema}
+	if opts.newName != "" {
+		if to.Slug, err = tenant.Slug(opts.newName); err != nil {
+			return err
+		}
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	rename, result := tenant.Rename, "renamed"
+	if opts.dryRun {
+		rename, result = tenant.PlanRename, "would rename"
+	}
+	before, after, err := rename(ctx, conn, slug, to, f.moveOptions(opts.lockTimeout))
+	var exists *tenant.ExistsError
+	switch {
+	case errors.As(err, &exists) && exists.Status != "":
+		return withHint(f.placed(err), "see it", "crmctl tenant show "+exists.Slug)
+	case err != nil:
+		return f.placed(err)
+	case before.Slug == after.Slug && before.DisplayName == after.DisplayName && before.Schema == after.Schema:
+		result = "unchanged"
+	}
+	return printList(p, renamedList(result), []renaming{{before, after}})
+}
+
+// renaming is a tenant before and after.
+type renaming struct{ before, after tenant.Tenant }
+
+func renamedList(result string) list[renaming] {
+	return list[renaming]{
+		plural: "tenants",
+		columns: []column[renaming]{
+			{name: "result", value: func(renaming) any { return styled{result, resultColor(result)} }},
+			{name: "tenant", value: func(r renaming) any { return r.after.Slug }},
+			{name: "was", value: func(r renaming) any { return changed("was ", r.before.Slug, r.after.Slug) }},
+			{name: "schema", value: func(r renaming) any { return r.after.Schema.String() }},
+			{name: "schema_was", value: func(r renaming) any {
+				return changed("was ", r.before.Schema.String(), r.after.Schema.String())
+			}},
+			{name: "display_name", value: func(r renaming) any { return r.after.DisplayName }},
+		},
+		name: func(r renaming) string { return r.after.Slug },
+		record: func(r renaming) any {
+			return struct {
+				Result         string `json:"result"`
+				Was            string `json:"was"`
+				SchemaWas      string `json:"schema_was"`
+				DisplayNameWas string `json:"display_name_was"`
+				tenantRecord
+			}{result, r.before.Slug, r.before.Schema.String(), r.before.DisplayName, recordOf(r.after, 0, nil)}
+		},
+		noHeader: true,
+	}
+}
+
+// changed shows the old value where it is another than the new one.
+func changed(label, before, after string) any {
+	if before == after {
+		return nil
+	}
+	return either{label + before, before}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// settingRetention is the only setting of a tenant that crmctl itself reads.
+const settingRetention = "retention"
+
+// tenantSetOptions are the options of `crmctl tenant set`.
+type tenantSetOptions struct {
+	name        string
+	values      map[string]any
+	lockTimeout time.Duration
+}
+
+func newTenantSetCmd(f *factory, runF func(context.Context, *factory, *tenantSetOptions) error) *cobra.Command {
+	opts := &tenantSetOptions{}
+	if runF == nil {
+		runF = runTenantSet
+	}
+	cmd := &cobra.Command{
+		Use:   "set TENANT KEY=VALUE...",
+		Short: "change settings of a tenant",
+		Long: `Change settings of a tenant, which the registry keeps as a JSON object. A value that is JSON (5,
+true, {"a":1}) is kept as such, any other as text; KEY= takes a setting away.
+
+crmctl itself reads one: retention, how long the tenant is kept once it is deleted. The others
+are the application's.`,
+		Example: "crmctl tenant set acme-corp retention=90d\ncrmctl tenant set acme-corp seats=25 plan=gold beta=",
+		Args:    minArgs("TENANT", "KEY=VALUE"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return []cobra.Completion{settingRetention + "="}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+			}
+			return completeOne(f)(cmd, args, prefix)
+		},
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			opts.name = args[0]
+			if opts.values, err = parseSettings(args[1:]); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
+	addExpectDatabaseFlag(cmd.Flags())
+	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+// parseSettings reads KEY=VALUE; the value nil takes the setting away.
+func parseSettings(args []string) (map[string]any, error) {
+	values := make(map[string]any, len(args))
+	for _, arg := range args {
+		key, text, ok := strings.Cut(arg, "=")
+		switch {
+		case !ok || key == "" || strings.ContainsFunc(arg, hazardous):
+			return nil, usagef("%q: want KEY=VALUE, or KEY= to take it away", arg)
+		case text == "":
+			values[key] = nil
+			continue
+		case key == settingRetention:
+			if _, err := config.ParseDuration(text); err != nil {
+				return nil, usagef("%s: %w", arg, err)
+			}
+			values[key] = text
+			continue
+		}
+		var value any
+		if json.Unmarshal([]byte(text), &value) == nil && value != nil {
+			values[key] = json.RawMessage(text)
+		} else {
+			values[key] = text
+		}
+	}
+	return values, nil
+}
+
+func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error {
+	slug, err := tenant.Slug(opts.name)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, false); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	t, err := tenant.Set(ctx, conn, slug, opts.values, f.moveOptions(opts.lockTimeout))
+	if err != nil {
+		return f.placed(err)
+	}
+	return printObject(p, object{
+		kind: "tenant", name: t.Slug, record: recordOf(t, 0, nil),
+		fields: []field{{name: "tenant", value: t.Slug}, {name: "settings", value: string(t.Settings)}},
+	})
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// tenantMoveOptions are the options of the commands that move one tenant from one
+// state to another.
+type tenantMoveOptions struct {
+	name        string
+	lockTimeout time.Duration
+	dryRun      bool
+}
+
+// tenantMove is what such a command does.
+type tenantMove struct {
+	result string // "suspended"
+	from   tenant.Status
+	apply  func(context.Context, *pgx.Conn, string, tenant.MoveOptions) (tenant.Tenant, error)
+}
+
+func newTenantSuspendCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error) *cobra.Command {
+	return newTenantMoveCmd(f, runF, tenantMove{"suspended", tenant.Active, tenant.Suspend}, &cobra.Command{
+		Use:   "suspend TENANT",
+		Short: "shut a tenant for a while, its data untouched",
+		Long: `Shut a tenant. Its role, where it has one, loses the schema at once, in sessions that are open
+too; crmctl's own commands refuse to write to it. Migrations still reach it, so that it is up to
+date when it comes back. A tenant without a role of its own is only marked in the registry: the
+application has to look there.`,
+		Example: "crmctl tenant suspend acme-corp",
+	})
+}
+
+func newTenantActivateCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error) *cobra.Command {
+	return newTenantMoveCmd(f, runF, tenantMove{"activated", tenant.Suspended, tenant.Activate}, &cobra.Command{
+		Use:     "activate TENANT",
+		Short:   "open a suspended tenant again",
+		Long:    "Open a suspended tenant again. Its role, where it has one, gets the schema back.",
+		Example: "crmctl tenant activate acme-corp",
+	})
+}
+
+func newTenantMoveCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error, move tenantMove, cmd *cobra.Command) *cobra.Command {
+	opts := &tenantMoveOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, f *factory, opts *tenantMoveOptions) error {
+			return runTenantMove(ctx, f, opts, move)
+		}
+	}
+	cmd.Args = exactArgs("TENANT")
+	cmd.ValidArgsFunction = completeOne(f)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		opts.name = args[0]
+		return runF(cmd.Context(), f, opts)
+	}
+	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
+	addExpectDatabaseFlag(cmd.Flags())
+	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, move tenantMove) error {
+	slug, err := tenant.Slug(opts.name)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if opts.dryRun {
+		t, err := tenant.Get(ctx, conn, slug)
+		if err == nil && t.Status != move.from {
+			err = &tenant.StateError{Slug: slug, State: t.State(), Wanted: move.from}
+		}
+		if err != nil {
+			return f.placed(err)
+		}
+		return printList(p, movedList("would be "+move.result, p.show), []tenant.Tenant{t})
+	}
+	t, err := move.apply(ctx, conn, slug, f.moveOptions(opts.lockTimeout))
+	if err != nil {
+		return f.placed(err)
+	}
+	return printList(p, movedList(move.result, p.show), []tenant.Tenant{t})
+}

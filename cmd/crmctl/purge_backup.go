@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// purgeBackupOptions say where a tenant is saved before it is destroyed.
+type purgeBackupOptions struct {
+	dir       string
+	encryptTo []string
+	none      bool
+}
+
+func (o *purgeBackupOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.dir, "backup-dir", "", "save each tenant into `DIR` before it is destroyed")
+	fs.StringArrayVar(&o.encryptTo, "encrypt-to", nil, "encrypt these backups to the public `KEY` age1... or ssh-ed25519 ...; may be given more than once")
+	fs.BoolVar(&o.none, "no-backup", false, "destroy without a backup")
+}
+
+func (o *purgeBackupOptions) validate() error {
+	switch {
+	case o.none && o.dir != "":
+		return usagef("--no-backup and --backup-dir exclude each other")
+	case o.none && len(o.encryptTo) > 0:
+		return usagef("--no-backup and --encrypt-to exclude each other")
+	case !o.none && o.dir == "":
+		return withHint(usagef("a tenant is saved before it is destroyed: say where"), "add", "--backup-dir DIR, or --no-backup")
+	}
+	return nil
+}
+
+// open returns what saves a tenant, nil for --no-backup, and what ends it.
+func (o *purgeBackupOptions) open(f *factory, lockTimeout time.Duration) (before func(context.Context, tenant.Tenant) error, end func(), err error) {
+	end = func() {}
+	if o.none {
+		return nil, end, nil
+	}
+	create := backup.CreateOptions{
+		WriteOptions: backup.WriteOptions{Limits: backup.Limits{LockTimeout: lockTimeout}, Program: programName()},
+		Audit:        f.audit(actionBackup),
+	}
+	for _, key := range o.encryptTo {
+		r, err := backup.ParseRecipient(key)
+		if err != nil {
+			return nil, end, usagef("--encrypt-to: %w", err)
+		}
+		create.Recipients = append(create.Recipients, r)
+	}
+	dir, err := openBackups(f, o.dir, true)
+	if err != nil {
+		return nil, end, err
+	}
+	before = func(ctx context.Context, t tenant.Tenant) error {
+		conn, err := f.connect(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+		written, err := dir.Create(ctx, conn, backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}, create)
+		if err == nil {
+			f.verbose("saved %s", visible(dir.Path(written.File)))
+		}
+		return err
+	}
+	return before, func() { _ = dir.Close() }, nil
+}

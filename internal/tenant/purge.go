@@ -1,0 +1,254 @@
+package tenant
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+)
+
+// PurgeFilter narrows what a purge may destroy; it can never widen it: a tenant
+// must be deleted and its purge_after must be over.
+type PurgeFilter struct {
+	// OlderThan additionally wants deleted_at to be that long ago. A purge that
+	// has begun goes on whatever it says.
+	OlderThan time.Duration
+	// Max is the greatest number of tenants, 0 = all that are due. Those whose
+	// purge has begun come first, then those deleted first.
+	Max int
+	// MaxPercent is the greatest share of all tenants of the registry, rounded
+	// down, but at least one tenant; 0 = all that are due.
+	MaxPercent float64
+	// Slugs, if any, are the only ones considered.
+	Slugs []string
+	// Warn also looks for what falls due within that time from now.
+	Warn time.Duration
+}
+
+// PurgePlan is what a purge would destroy.
+type PurgePlan struct {
+	Due []Tenant
+	// Kept are those that are due and beyond the caps.
+	Kept []Tenant
+	// Soon are those that fall due within PurgeFilter.Warn, the next first.
+	Soon []Tenant
+	// Tenants is the number of all tenants of the registry.
+	Tenants int
+}
+
+// PlanPurge returns what a purge would destroy.
+func PlanPurge(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) (PurgePlan, error) {
+	var plan PurgePlan
+	rows, err := db.Select(ctx, q, scan, `select `+columns+`
+		from public.tenants
+		where status = 'deleted' and purge_after <= $1
+		  and (deleted_at <= $2 or purge_started_at is not null or purge_after > $4)
+		  and (cardinality($3::text[]) = 0 or slug = any ($3::text[]))
+		order by purge_started_at nulls last, deleted_at, slug collate "C"`,
+		now.Add(f.Warn), now.Add(-f.OlderThan), nonNil(f.Slugs), now)
+	if err != nil {
+		return plan, fmt.Errorf("read the registry: %w", registryError(err))
+	}
+	for _, t := range rows {
+		if t.PurgeAfter.After(now) {
+			plan.Soon = append(plan.Soon, t)
+		} else {
+			plan.Due = append(plan.Due, t)
+		}
+	}
+	total, err := db.Select(ctx, q, pgx.RowTo[int], `select count(*) from public.tenants`)
+	if err != nil {
+		return plan, fmt.Errorf("read the registry: %w", registryError(err))
+	}
+	plan.Tenants = total[0]
+	if most := f.most(plan.Tenants, len(plan.Due)); most < len(plan.Due) {
+		plan.Due, plan.Kept = plan.Due[:most], plan.Due[most:]
+	}
+	return plan, nil
+}
+
+// most returns how many of the tenants that are due the caps let through.
+func (f PurgeFilter) most(tenants, due int) int {
+	most := due
+	if f.Max > 0 {
+		most = min(most, f.Max)
+	}
+	if f.MaxPercent > 0 {
+		most = min(most, max(1, int(float64(tenants)*f.MaxPercent/100)))
+	}
+	return most
+}
+
+// PurgeOptions are common to all tenants of one purge.
+type PurgeOptions struct {
+	MoveOptions
+
+	// Before, if not nil, is called for each tenant before anything of it is
+	// dropped: to take a backup. Its failure leaves the tenant as it is. It is
+	// not called again for a tenant whose purge has begun. Several may run at
+	// once, for different tenants.
+	Before func(ctx context.Context, t Tenant) error
+	// Locks is how many locks one transaction may take; 0 measures the room in
+	// the server's lock table and takes half of what is free.
+	Locks int
+}
+
+// Purged is what a purge did with a tenant.
+type Purged struct {
+	Tenant Tenant
+	// Elsewhere tells that another purge was at work on the tenant, or had done
+	// it already.
+	Elsewhere bool
+	// RoleKept says why the tenant's role was not dropped with it, "" when it was
+	// or when there was none.
+	RoleKept string
+	// Transactions is the number of those that dropped something.
+	Transactions int
+}
+
+// PurgeMany destroys tenants for good: the schema is dropped before the row goes,
+// both in one transaction where the server's lock table has room for it. A larger
+// tenant loses its tables in several; from the first of these on there is no way
+// back, the registry says so, and a purge that was killed is taken up by the next.
+//
+// Each is looked at again under its locks; one that was undeleted meanwhile fails
+// with a *StateError. Two purges never work on the same tenant: the second leaves
+// it to the first.
+func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), due []Tenant, o PurgeOptions, run fleet.Options) ([]Purged, []fleet.Result) {
+	purged := make([]Purged, len(due))
+	for i, t := range due {
+		purged[i].Tenant = t
+	}
+	results, _ := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+		err := purge(ctx, conn, connect, &purged[i], o)
+		var missing *NotFoundError
+		if errors.As(err, &missing) {
+			purged[i].Elsewhere = purged[i].Transactions == 0
+			return nil
+		}
+		return err
+	})
+	for i := range results {
+		if errors.Is(results[i].Err, errPurging) {
+			purged[i].Elsewhere = true
+		}
+	}
+	return purged, results // what was not started says so itself
+}
+
+// errPurging says that another purge holds the tenant. It is worth another try.
+var errPurging = fmt.Errorf("%w: another purge", db.ErrBusy)
+
+// purge destroys one tenant. A connection of its own holds the purge's lock while
+// it lasts, in a transaction that does nothing else: a lock of the session would
+// not survive a pooler, and that of the schema is needed by the backup.
+func purge(ctx context.Context, conn *pgx.Conn, connect func(context.Context) (*pgx.Conn, error), p *Purged, o PurgeOptions) error {
+	guard, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = guard.Close(context.WithoutCancel(ctx)) }()
+	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
+		var got bool
+		err := q.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock($1), pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true)`,
+			purgeKey(p.Tenant.ID)).Scan(&got, nil)
+		if err != nil {
+			return fmt.Errorf("lock tenant %q: %w", p.Tenant.Slug, err)
+		}
+		if !got {
+			return fmt.Errorf("tenant %q: %w", p.Tenant.Slug, errPurging)
+		}
+		return purgeLocked(ctx, conn, p, o)
+	})
+}
+
+// purgeKey returns the key of the advisory lock that a purge of a tenant holds.
+func purgeKey(id string) int64 {
+	sum := sha256.Sum256([]byte("crmctl:purge:" + id))
+	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions) error {
+	now, err := Get(ctx, conn, p.Tenant.Slug)
+	if err != nil {
+		return err
+	}
+	if now.ID != p.Tenant.ID {
+		return &NotFoundError{Slug: p.Tenant.Slug}
+	}
+	if err := checkDue(now, o); err != nil {
+		return err
+	}
+	if err := checkOutside(ctx, conn, now); err != nil {
+		return err
+	}
+	if o.Before != nil && now.PurgeStartedAt == nil {
+		if err := o.Before(ctx, now); err != nil {
+			return fmt.Errorf("before the purge of tenant %q: %w", now.Slug, err)
+		}
+	}
+	if err := thin(ctx, conn, now, p, o); err != nil {
+		return err
+	}
+	return finish(ctx, conn, now, p, o)
+}
+
+func checkDue(t Tenant, o PurgeOptions) error {
+	switch {
+	case t.Status != Deleted:
+		return &StateError{Slug: t.Slug, State: t.Status, Wanted: Deleted}
+	case t.PurgeAfter == nil || t.PurgeAfter.After(o.now()):
+		return fmt.Errorf("tenant %q is not due for purge any more: %w", t.Slug, ErrState)
+	}
+	return nil
+}
+
+// finish drops what is left of the schema, the role and the row in one
+// transaction. The audit row is all that stays.
+func finish(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o PurgeOptions) error {
+	kept := ""
+	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+		now, err := lockTenant(ctx, q, t)
+		if err != nil {
+			return err
+		}
+		if err := checkDue(now, o); err != nil {
+			return err
+		}
+		var p db.Pipeline
+		p.Exec("drop schema if exists " + now.Schema.Quoted() + " cascade")
+		p.Exec("delete from public.tenants where id = $1", now.ID)
+		if err := p.Run(ctx, q); err != nil {
+			return err
+		}
+		if now.Role != "" {
+			if kept, err = dropRole(ctx, q, now.Role); err != nil {
+				return err
+			}
+		}
+		detail := map[string]any{"schema": now.Schema.String(), "version": now.Version, "deleted_at": now.DeletedAt}
+		if kept != "" {
+			detail["role_kept"] = kept
+		}
+		before := auditFields(now)
+		var event db.Pipeline
+		if err := QueueEvent(&event, Event{
+			TenantID: now.ID, Slug: now.Slug, Action: ActionPurge, Actor: o.Actor, Program: o.Program, Before: before, Detail: detail,
+		}); err != nil {
+			return err
+		}
+		return event.Run(ctx, q)
+	})
+	if err == nil {
+		done.Transactions++
+		done.RoleKept = kept
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// RoleExistsError says that the role of a new tenant is there already. Roles
+// belong to the whole cluster: it may be that of a tenant in another database,
+// whose members would get into this one.
+type RoleExistsError struct{ Role string }
+
+// Error names the role and the two ways on.
+func (e *RoleExistsError) Error() string {
+	return fmt.Sprintf("role %q exists already, and roles belong to the whole cluster: drop it, or create the tenant without a role", e.Role)
+}
+
+// Is makes errors.Is(err, ErrExists) true.
+func (e *RoleExistsError) Is(target error) bool { return target == ErrExists }
+
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// queueRole adds the statements that make a tenant's role, before those that make
+// its tables: the default privileges cover them and all later ones of the role
+// that runs the migrations.
+func queueRole(p *db.Pipeline, t Tenant) {
+	schema, role := t.Schema.Quoted(), quoted(t.Role)
+	p.Exec("create role " + role + " nologin")
+	p.Exec("grant usage on schema " + schema + " to " + role)
+	p.Exec("alter default privileges in schema " + schema + " grant select, insert, update, delete on tables to " + role)
+	p.Exec("alter default privileges in schema " + schema + " grant usage, select, update on sequences to " + role)
+}
+
+// queueRoleLimits adds what the role of a tenant may not do: say at which version
+// its schema is.
+func queueRoleLimits(p *db.Pipeline, t Tenant) {
+	p.Exec("revoke insert, update, delete on " + t.Schema.Quoted() + ".goose_db_version from " + quoted(t.Role))
+}
+
+// queueAccess adds the statement that lets the tenant's role into its schema, or
+// shuts it out. Without usage on the schema none of its tables can be named, in
+// sessions that are open too, so the privileges on these stay.
+func queueAccess(p *db.Pipeline, t Tenant, open bool) {
+	if open {
+		p.Exec("grant usage on schema " + t.Schema.Quoted() + " to " + quoted(t.Role))
+		return
+	}
+	p.Exec("revoke usage on schema " + t.Schema.Quoted() + " from " + quoted(t.Role))
+}
+
+// roleThere tells whether both the tenant's role and its schema exist: to shut a
+// tenant must not fail because somebody dropped one by hand.
+func roleThere(ctx context.Context, q db.Querier, t Tenant) (bool, error) {
+	if t.Role == "" {
+		return false, nil
+	}
+	var there bool
+	err := q.QueryRow(ctx, `select exists (select from pg_catalog.pg_roles where rolname = $1)
+		and exists (select from pg_catalog.pg_namespace where nspname = $2)`, t.Role, t.Schema.String()).Scan(&there)
+	if err != nil {
+		return false, fmt.Errorf("look for the role of tenant %q: %w", t.Slug, err)
+	}
+	return there, nil
+}
+
+// roleUses returns what a role has to do with, beyond the schema that was dropped:
+// the other databases, and objects and grants in this one.
+type roleUses struct {
+	exists    bool
+	databases []string // other databases, and "the cluster" for shared objects
+	owned     []string // objects in this database that the role owns
+	granted   bool     // rights on objects in this database
+}
+
+func usesOfRole(ctx context.Context, q db.Querier, role string) (roleUses, error) {
+	var u roleUses
+	err := q.QueryRow(ctx, `
+		with uses as (
+			select d.dbid, d.deptype, d.classid, d.objid, d.objsubid, here.oid as here
+			from pg_catalog.pg_shdepend d
+			join pg_catalog.pg_roles r on r.oid = d.refobjid and r.rolname = $1
+			join pg_catalog.pg_database here on here.datname = pg_catalog.current_database()
+			where d.refclassid = 'pg_catalog.pg_authid'::regclass
+		)
+		select exists (select from pg_catalog.pg_roles where rolname = $1),
+			coalesce((select array_agg(distinct coalesce(o.datname, 'the cluster')) from uses
+				left join pg_catalog.pg_database o on o.oid = dbid where dbid <> here), '{}')::text[],
+			coalesce((select array_agg(pg_catalog.pg_describe_object(classid, objid, objsubid)) from
+				(select * from uses where dbid = here and deptype = 'o' limit 5) o), '{}')::text[],
+			exists (select from uses where dbid = here and deptype <> 'o')`, role).
+		Scan(&u.exists, &u.databases, &u.owned, &u.granted)
+	if err != nil {
+		return u, fmt.Errorf("look for what role %q is used for: %w", role, err)
+	}
+	return u, nil
+}
+
+// dropRole drops the role of a tenant whose schema is gone, within the caller's
+// transaction. Where the role owns something, or another database uses it, or
+// this session may not drop it, it stays and the reason is returned: that is no
+// cause to keep the tenant.
+func dropRole(ctx context.Context, q db.Querier, role string) (kept string, err error) {
+	uses, err := usesOfRole(ctx, q, role)
+	switch {
+	case err != nil:
+		return "", err
+	case !uses.exists:
+		return "", nil
+	case len(uses.databases) > 0:
+		return fmt.Sprintf("role %q stays: it is used in %s", role, strings.Join(uses.databases, ", ")), nil
+	case len(uses.owned) > 0:
+		return fmt.Sprintf("role %q stays: it owns %s", role, strings.Join(uses.owned, ", ")), nil
+	}
+	var p db.Pipeline
+	p.Exec("savepoint role")
+	if uses.granted {
+		p.Exec("drop owned by " + quoted(role)) // it owns nothing: takes away its rights
+	}
+	p.Exec("drop role " + quoted(role))
+	p.Exec("release savepoint role")
+	err = p.Run(ctx, q)
+	switch db.SQLState(err) {
+	case db.CodeInsufficientPrivilege, codeDependentObjects:
+		if _, err := q.Exec(ctx, "rollback to savepoint role"); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("role %q stays: %s", role, serverText(err)), nil
+	}
+	return "", err
+}
+
+const codeDependentObjects = "2BP01"
+
+// serverText returns what the server said, without its code and our wrapping.
+func serverText(err error) string {
+	if pgErr, ok := pgError(err); ok {
+		if pgErr.Detail != "" {
+			return pgErr.Message + " (" + strings.ReplaceAll(pgErr.Detail, "\n", "; ") + ")"
+		}
+		return pgErr.Message
+	}
+	return err.Error()
+}
+
+// queueRoleRename adds the statements that give the role of a tenant another name.
+func queueRoleRename(ctx context.Context, q db.Querier, p *db.Pipeline, role, name string) error {
+	uses, err := usesOfRole(ctx, q, role)
+	switch {
+	case err != nil:
+		return err
+	case !uses.exists:
+		return fmt.Errorf("role %q is gone", role)
+	case len(uses.databases) > 0:
+		return fmt.Errorf("role %q cannot be renamed: it is used in %s", role, strings.Join(uses.databases, ", "))
+	}
+	p.Exec("alter role " + quoted(role) + " rename to " + quoted(name))
+	return nil
+}
+
+// roleError explains what the server refused about a role.
+func roleError(err error, role string) error {
+	pgErr, ok := pgError(err)
+	if !ok || role == "" {
+		return err
+	}
+	switch {
+	case pgErr.Code == db.CodeDuplicateObject,
+		pgErr.Code == db.CodeUniqueViolation && strings.HasPrefix(pgErr.ConstraintName, "pg_authid"):
+		return &RoleExistsError{Role: role}
+	case pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, "role"):
+		return errors.Join(ErrRoleRight, err)
+	}
+	return err
+}
+
+// ErrRoleRight says that the session may not make, rename or drop roles.
+var ErrRoleRight = errors.New("the tenant's role needs a session that may create roles")

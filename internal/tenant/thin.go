@@ -1,0 +1,188 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+const (
+	// shareOfFree is which part of the free lock table one transaction takes: the
+	// rest is for everybody else.
+	shareOfFree = 2
+	// fewestLocks keeps a purge going on a server whose lock table is all but full.
+	fewestLocks = 64
+)
+
+// object is something in a schema that can be dropped by itself.
+type object struct {
+	kind  string // "table", as drop wants it
+	name  string // qualified and quoted
+	locks int    // about how many locks its drop takes
+}
+
+// thin drops the tables of a schema in several transactions, each of which fits
+// into the free half of the server's lock table, until one transaction can drop
+// the rest. A schema that fits as it is is left alone.
+func thin(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o PurgeOptions) error {
+	room, err := lockRoom(ctx, conn, o)
+	if err != nil {
+		return err
+	}
+	for {
+		objects, err := db.Select(ctx, conn, scanObject, objectsQuery, t.Schema.String())
+		if err != nil {
+			return fmt.Errorf("look at the tables of tenant %q: %w", t.Slug, err)
+		}
+		batch, whole := nextBatch(objects, room)
+		if whole {
+			return nil
+		}
+		err = dropBatch(ctx, conn, t, batch, o)
+		switch {
+		case err == nil:
+			done.Transactions++
+		case db.SQLState(err) == db.CodeOutOfMemory && len(batch) > 1:
+			// Others need more of the lock table than they did.
+			room = max(1, room/2)
+		default:
+			return err
+		}
+	}
+}
+
+// lockRoom returns how many locks a transaction may take.
+func lockRoom(ctx context.Context, conn *pgx.Conn, o PurgeOptions) (int, error) {
+	if o.Locks > 0 {
+		return o.Locks, nil
+	}
+	free, err := db.Select(ctx, conn, pgx.RowTo[int], `
+		select current_setting('max_locks_per_transaction')::int
+			* (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
+			- (select count(*)::int from pg_locks where not fastpath)`)
+	if err != nil {
+		return 0, fmt.Errorf("measure the lock table: %w", err)
+	}
+	return max(fewestLocks, free[0]/shareOfFree), nil
+}
+
+// nextBatch returns the objects that fit into the room, at least one. whole tells
+// that all do.
+func nextBatch(objects []object, room int) (batch []object, whole bool) {
+	used := 0
+	for i, o := range objects {
+		used += o.locks
+		if used > room {
+			return objects[:max(i, 1)], len(objects) <= 1
+		}
+	}
+	return objects, true
+}
+
+// dropBatch drops objects in one transaction, the first of which marks the tenant
+// as being purged.
+func dropBatch(ctx context.Context, conn *pgx.Conn, t Tenant, batch []object, o PurgeOptions) error {
+	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+		now, err := lockTenant(ctx, q, t)
+		if err != nil {
+			return err
+		}
+		if err := checkDue(now, o); err != nil {
+			return err
+		}
+		var p db.Pipeline
+		if now.PurgeStartedAt == nil {
+			after, at := now, o.now()
+			after.PurgeStartedAt = &at
+			queueRow(&p, &after)
+			if err := queueChange(&p, now, after, ActionPurging, o.MoveOptions, nil); err != nil {
+				return err
+			}
+		}
+		for _, object := range batch {
+			p.Exec("drop " + object.kind + " if exists " + object.name + " cascade")
+		}
+		return p.Run(ctx, q)
+	})
+}
+
+func scanObject(row pgx.CollectableRow) (object, error) {
+	var schema, name, arguments string
+	var o object
+	err := row.Scan(&o.kind, &schema, &name, &arguments, &o.locks)
+	o.name = pgx.Identifier{schema, name}.Sanitize() + arguments
+	return o, err
+}
+
+// objectsQuery lists what can be dropped by itself, the heaviest last. A drop locks
+// the relation and everything that goes with it: its two types, its toast table and
+// that one's index, indexes, constraints, defaults, triggers, rules, policies, and
+// sequences of its columns.
+const objectsQuery = `
+	select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
+			when 'S' then 'sequence' else 'table' end,
+		n.nspname, c.relname, '',
+		(4 + case when c.reltoastrelid <> 0 then 3 else 0 end
+			+ (select count(*) from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.deptype in ('a', 'i', 'n'))
+			+ (select count(*) from pg_constraint k where k.conrelid = c.oid))::int as locks
+	from pg_namespace n
+	join pg_class c on c.relnamespace = n.oid
+	where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not c.relispartition
+	  and (c.relkind <> 'S' or not exists (select from pg_depend d
+		where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')))
+	union all
+	select case p.prokind when 'a' then 'aggregate' when 'p' then 'procedure' else 'function' end,
+		n.nspname, p.proname, '(' || pg_get_function_identity_arguments(p.oid) || ')', 2
+	from pg_namespace n
+	join pg_proc p on p.pronamespace = n.oid
+	where n.nspname = $1
+	order by 5, 3`
+
+// OutsideError says that objects outside of a tenant's schema depend on it: to drop
+// the schema would take them along.
+type OutsideError struct {
+	Slug    string
+	Objects []string // a few of them
+}
+
+// Error names the objects.
+func (e *OutsideError) Error() string {
+	return fmt.Sprintf("tenant %q: other schemas depend on its tables, which a purge would destroy too: %s; drop them first",
+		e.Slug, strings.Join(e.Objects, ", "))
+}
+
+// checkOutside makes sure that a cascade ends at the schema's border.
+func checkOutside(ctx context.Context, conn *pgx.Conn, t Tenant) error {
+	found, err := db.Select(ctx, conn, pgx.RowTo[string], `
+		with home as (select oid from pg_namespace where nspname = $1),
+		mine as (select c.oid, c.reltype from pg_class c join home on c.relnamespace = home.oid)
+		select 'view ' || r.ev_class::regclass::text
+		from mine join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = mine.oid and d.classid = 'pg_rewrite'::regclass
+		join pg_rewrite r on r.oid = d.objid join pg_class v on v.oid = r.ev_class
+		where v.relnamespace <> (select oid from home)
+		union
+		select 'foreign key ' || k.conname || ' of ' || k.conrelid::regclass::text
+		from mine join pg_constraint k on k.confrelid = mine.oid join pg_class c on c.oid = k.conrelid
+		where c.relnamespace <> (select oid from home)
+		union
+		select 'table ' || i.inhrelid::regclass::text
+		from mine join pg_inherits i on i.inhparent = mine.oid join pg_class c on c.oid = i.inhrelid
+		where c.relnamespace <> (select oid from home)
+		union
+		select 'column ' || a.attname || ' of ' || a.attrelid::regclass::text
+		from pg_type y join home on y.typnamespace = home.oid join pg_attribute a on a.atttypid = y.oid and not a.attisdropped
+		join pg_class c on c.oid = a.attrelid
+		where c.relnamespace <> home.oid and c.relkind in ('r', 'p', 'f', 'c')
+		limit 5`, t.Schema.String())
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at what depends on tenant %q: %w", t.Slug, err)
+	case len(found) > 0:
+		return &OutsideError{Slug: t.Slug, Objects: found}
+	}
+	return nil
+}
