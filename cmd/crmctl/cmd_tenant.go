@@ -32,6 +32,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 		newTenantDeleteCmd(f, nil),
 		newTenantUndeleteCmd(f, nil),
 		newTenantPurgeCmd(f, nil),
+		newTenantExecCmd(f, nil),
 	)
 }
 

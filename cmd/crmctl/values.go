@@ -15,6 +15,8 @@ import (
 type (
 	// byteSize is a number of bytes.
 	byteSize int64
+	// numeral is a number as PostgreSQL writes it, for people and programs alike.
+	numeral string
 	// day is a time of which people only see the date.
 	day time.Time
 	// styled is a value in a colour.
@@ -115,7 +117,7 @@ func machine(v any) string {
 // guard against formulas leaves its minus sign alone.
 func isNumber(v any) bool {
 	switch v := v.(type) {
-	case byteSize, int, int64, float64, time.Duration, time.Time, *time.Time, day, bool:
+	case byteSize, numeral, int, int64, float64, time.Duration, time.Time, *time.Time, day, bool:
 		return true
 	case styled:
 		return isNumber(v.value)

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/tenantsql"
+)
+
+// tenantExecOptions are the options of `crmctl tenant exec`.
+type tenantExecOptions struct {
+	selection
+
+	names            []string
+	all              bool
+	command          string
+	file             string
+	write            bool
+	dryRun           bool
+	aggregate        string
+	concurrency      int
+	attempts         int
+	maxFailures      string
+	failFast         bool
+	lockTimeout      time.Duration
+	statementTimeout time.Duration
+}
+
+// readTimeout is --statement-timeout where nobody has set it and nothing is written.
+const readTimeout = 30 * time.Second
+
+func (o *tenantExecOptions) addOwnFlags(fs *pflag.FlagSet) {
+	fs.BoolVar(&o.all, "all", false, "over every tenant that is not deleted")
+	fs.StringVarP(&o.command, "command", "c", "", "the `SQL` to run")
+	fs.StringVarP(&o.file, "file", "f", "", "run the statements in `FILE`; - for stdin")
+	fs.BoolVar(&o.write, "write", false, "let the statements change data, and commit them")
+	fs.Var(newEnum(&o.aggregate, "", aggregates()), "aggregate", "one row for all tenants: `FUNCTION` sum, avg, min, max or count of each column of numbers")
+	addConcurrencyFlag(fs, &o.concurrency)
+	fs.IntVar(&o.attempts, "retries", fleet.DefaultAttempts-1, "try a busy tenant `N` times again")
+	fs.StringVar(&o.maxFailures, "max-failures", "", "begin no other tenant once more than `N`, or N%, have failed")
+	fs.BoolVar(&o.failFast, "fail-fast", false, "begin no other tenant once one has failed")
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	fs.Var(newDuration(&o.statementTimeout, config.Default(config.KeyStatementTimeout)), "statement-timeout",
+		"cancel a statement after this `DURATION`, 0 for never; 30s unless it is set here or in the configuration, or --write is given")
+	addDryRunFlag(fs, &o.dryRun)
+	addExpectDatabaseFlag(fs)
+}
+
+func (o *tenantExecOptions) validate() error {
+	picked := len(o.tenants) > 0 || o.from != ""
+	switch {
+	case o.command == "" && o.file == "":
+		return usagef("no SQL to run: give -c 'SQL' or -f FILE")
+	case o.command != "" && o.file != "":
+		return usagef("-c and -f: give one of them")
+	case o.file == "-" && o.from == "-":
+		return usagef("--file and --tenants-from cannot both be stdin")
+	case len(o.names) == 0 && !o.all && !picked:
+		return usagef("no tenant to run it on: give names, --all or --tenant")
+	case len(o.names) > 0 && (o.all || picked):
+		return usagef("names do not go with --all, --tenant and --tenants-from")
+	case o.attempts < 0:
+		return usagef("--retries %d: want 0 or more", o.attempts)
+	case o.failFast && o.maxFailures != "":
+		return usagef("--fail-fast is --max-failures 0: give one of them")
+	}
+	_, err := o.stopAfter(100)
+	return err
+}
+
+func (o *tenantExecOptions) stopAfter(n int) (int, error) {
+	return (&runPolicy{failFast: o.failFast, maxFailures: o.maxFailures}).stopAfter(n)
+}
+
+func newTenantExecCmd(f *factory, runF func(context.Context, *factory, *tenantExecOptions) error) *cobra.Command {
+	opts := &tenantExecOptions{}
+	if runF == nil {
+		runF = runTenantExec
+	}
+	cmd := &cobra.Command{
+		Use:     "exec [TENANT...] -c SQL",
+		Aliases: []string{"query"},
+		Short:   "run SQL over one, some or all tenants",
+		Long: `Run SQL over tenants, each in a transaction that stands in its schema, and print the rows of all
+of them with the tenant in the first column. "tenant query" is the same command.
+
+Nothing can be changed unless --write is given: the transactions are read only, each sees one
+moment, and a statement is cancelled after 30 seconds. With --write each tenant's statements are
+committed, or not, as one, with a row in the audit; --dry-run runs them and rolls back.
+
+Rows come tenant after tenant, by name. A tenant's rows are shown when all its statements have
+succeeded, so a tenant that is tried again gives no row twice; what waits for its turn goes to a
+temporary file when it is much. Of several statements, the last one's rows are shown. All tenants
+must give the columns that the first has; one that does not is a failure.
+
+--aggregate makes one row of all. It is exact. avg is the sum of all rows by their number: of
+'select count(*)' it is the average over tenants, of 'select avg(x)' an average of averages.`,
+		Example: `crmctl tenant exec acme-corp -c 'select email, name from contacts limit 10'
+crmctl tenant query --all -c 'select count(*) from contacts' -o csv
+crmctl tenant query --all -c 'select count(*) from contacts' --aggregate sum
+crmctl tenant exec --tenant 'acme*' --write -c "update contacts set phone = null where phone = ''"
+crmctl tenant exec --all --write -f mend.sql --dry-run`,
+		ValidArgsFunction: completeTenants(f),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.names = args
+			if err := opts.validate(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	opts.selection.addFlags(f, cmd)
+	opts.addOwnFlags(cmd.Flags())
+	registerCompletion(cmd, "aggregate", completeWords(aggregates()...))
+	documentExits(cmd, exitPartial, exitStopped, exitUnreachable, exitLocked, exitNoTenant)
+	return cmd
+}
+
+func aggregates() []string {
+	var out []string
+	for _, function := range tenantsql.Functions() {
+		out = append(out, string(function))
+	}
+	return out
+}
+
+// script reads the SQL; it does not connect.
+func (o *tenantExecOptions) script(stdin io.Reader) (text string, script []db.Statement, err error) {
+	text, name := o.command, ""
+	if o.file != "" {
+		var read []byte
+		if name = o.file; name == "-" {
+			name = "stdin"
+			read, err = io.ReadAll(stdin)
+		} else {
+			read, err = os.ReadFile(o.file)
+		}
+		if err != nil {
+			return "", nil, withCode(err, exitUsage)
+		}
+		text = strings.TrimPrefix(string(read), "\ufeff")
+	}
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return "", nil, usagef("the SQL is not text in UTF-8")
+	}
+	script, err = migrate.Script(name, text)
+	switch {
+	case err != nil:
+		return "", nil, withCode(err, exitUsage)
+	case len(script) == 0:
+		return "", nil, usagef("there is no SQL statement in it")
+	}
+	return text, script, nil
+}
+
+func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) error {
+	text, script, err := opts.script(f.io.In)
+	if err != nil {
+		return err
+	}
+	s := opts.selection
+	if len(opts.names) > 0 {
+		s.tenants = opts.names
+	}
+	m, err := s.matcher(f.io.In)
+	if err != nil {
+		return err
+	}
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if opts.write {
+		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+			return err
+		}
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	if err != nil {
+		return err
+	}
+	o, err := opts.options(ctx, f, conn, text, len(tenants))
+	if err != nil {
+		return err
+	}
+	if opts.write && !opts.dryRun && len(tenants) > 0 {
+		if err := confirmExec(ctx, f, text, script, len(tenants)); err != nil {
+			return err
+		}
+	}
+	return opts.run(ctx, f, p, conn, tenants, script, o)
+}
+
+func confirmExec(ctx context.Context, f *factory, text string, script []db.Statement, tenants int) error {
+	target, err := f.target()
+	if err != nil {
+		return err
+	}
+	what := firstCharacters(oneLine(text), 60)
+	if len(script) > 1 {
+		what = plural(len(script), "statement")
+	}
+	return f.confirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", visible(what), plural(tenants, "tenant"), visible(target.Place())))
+}
+
+// firstCharacters cuts a text without cutting a character.
+func firstCharacters(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n])
+	}
+	return s
+}
+
+// options returns what the library takes for a run over n tenants.
+func (o *tenantExecOptions) options(ctx context.Context, f *factory, conn *pgx.Conn, text string, n int) (tenantsql.Options, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return tenantsql.Options{}, err
+	}
+	stopAfter, err := o.stopAfter(n)
+	if err != nil {
+		return tenantsql.Options{}, err
+	}
+	out := tenantsql.Options{
+		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Write: o.write, DryRun: o.dryRun,
+		Hold: holdUndeleted, Audit: f.execAudit(text), Committed: execCommitted,
+		Fleet: fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter},
+	}
+	if !o.write && cfg.Setting(config.KeyStatementTimeout).Origin == "default" {
+		out.StatementTimeout = readTimeout
+	}
+	if o.write {
+		out.Fleet.Drain = f.drain()
+	}
+	if out.Fleet.Concurrency == 0 {
+		out.Fleet.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), n)
+	}
+	return out, err
+}
+
+// run carries the statements out and prints what they give.
+func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, tenants []tenant.Tenant, script []db.Statement, lib tenantsql.Options) error {
+	targets := make([]tenantsql.Tenant, len(tenants))
+	for i, t := range tenants {
+		targets[i] = tenantsql.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
+	}
+	begun := f.now()
+	out := execPrinter{f: f, p: p, o: o}
+	// Rows that come by on a terminal are progress enough.
+	var bar *progress
+	if len(tenants) > manyTenants && (!p.terminal || p.isTable()) {
+		bar = f.newProgress(progressOptions{verb: "exec", total: int64(len(tenants))})
+		lib.Fleet.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
+		out.bar = bar
+	}
+	report, err := tenantsql.Run(ctx, fleet.Reuse(conn, f.connect), targets, script, lib, func(columns []tenantsql.Column, rows iter.Seq2[tenantsql.Row, error]) error {
+		return out.show(columns, rows)
+	})
+	if bar != nil {
+		bar.finish()
+	}
+	if err != nil {
+		return err
+	}
+	return out.finish(ctx, report, f.now().Sub(begun))
+}
+
+const actionExec = "exec"
+
+// execAudit returns what adds the audit row of a change: the statements' SHA-256 and
+// how they begin, since they may hold what the audit should not.
+func (f *factory) execAudit(text string) func(*db.Pipeline, tenantsql.Event) error {
+	const beginning = 200
+	sum := sha256.Sum256([]byte(text))
+	return func(p *db.Pipeline, e tenantsql.Event) error {
+		return tenant.QueueEvent(p, tenant.Event{
+			TenantID: e.Tenant.ID, Slug: e.Tenant.Slug, Action: actionExec, Actor: f.actor(), Program: programName(),
+			Detail: map[string]any{
+				"sha256": hex.EncodeToString(sum[:]), "statement": firstCharacters(text, beginning),
+				"rows": e.Affected, "run": e.Token,
+			},
+		})
+	}
+}
+
+// execCommitted looks for the audit row of execAudit.
+func execCommitted(ctx context.Context, q db.Querier, e tenantsql.Event) (bool, error) {
+	var there bool
+	err := q.QueryRow(ctx, `select exists (select from public.tenant_events where tenant_id = $1 and action = $2 and detail ->> 'run' = $3)`,
+		e.Tenant.ID, actionExec, e.Token).Scan(&there)
+	return there, err
+}
+
+// holdUndeleted makes sure that a tenant is not deleted, and stays so. A suspended one
+// is written to, as it is migrated: what mends a fleet must not pass it by.
+func holdUndeleted(p *db.Pipeline, t tenantsql.Tenant) {
+	p.Query(func(rows pgx.Rows) error {
+		status, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[string])
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return &tenant.NotFoundError{Slug: t.Slug}
+		case err == nil && tenant.Status(status) == tenant.Deleted:
+			return &tenant.StateError{Slug: t.Slug, State: tenant.Deleted}
+		}
+		return err
+	}, `select status from public.tenants where id = $1 for share`, t.ID)
+}

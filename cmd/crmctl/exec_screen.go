@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/tenantsql"
+)
+
+// execPrinter prints the rows of `crmctl tenant exec` as they come, and what became
+// of the run.
+type execPrinter struct {
+	f   *factory
+	p   *printer
+	o   *tenantExecOptions
+	bar *progress // nil for none
+
+	printed bool // the answer is on stdout
+}
+
+// show prints the rows. Where the statements give none, the answer is what became of
+// each tenant, which finish prints.
+func (e *execPrinter) show(columns []tenantsql.Column, rows iter.Seq2[tenantsql.Row, error]) error {
+	if len(columns) == 0 {
+		for _, err := range rows {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	e.printed = true
+	if e.o.aggregate != "" {
+		return e.showAggregate(columns, rows)
+	}
+	if e.p.namesOnly() {
+		rows = eachTenantOnce(rows)
+	}
+	return printRows(e.p, rowList(columns), rows)
+}
+
+// eachTenantOnce lets the first row of every tenant through: --quiet prints the names
+// of the tenants that have rows.
+func eachTenantOnce(rows iter.Seq2[tenantsql.Row, error]) iter.Seq2[tenantsql.Row, error] {
+	return func(yield func(tenantsql.Row, error) bool) {
+		last := ""
+		for row, err := range rows {
+			if err == nil && row.Tenant.Slug == last {
+				continue
+			}
+			last = row.Tenant.Slug
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+}
+
+func rowList(columns []tenantsql.Column) list[tenantsql.Row] {
+	names := uniqueNames("tenant", columns)
+	l := list[tenantsql.Row]{
+		plural:  "rows",
+		columns: []column[tenantsql.Row]{{name: names[0], value: func(r tenantsql.Row) any { return r.Tenant.Slug }}},
+		name:    func(r tenantsql.Row) string { return r.Tenant.Slug },
+		record: func(r tenantsql.Row) any {
+			values := make([]any, 0, len(names))
+			values = append(values, r.Tenant.Slug)
+			for i, v := range r.Values {
+				values = append(values, jsonValue(columns[i], v))
+			}
+			return orderedRecord{names, values}
+		},
+		empty: "no rows",
+	}
+	for i, c := range columns {
+		l.columns = append(l.columns, column[tenantsql.Row]{
+			name: names[i+1], right: c.Kind() == tenantsql.Number,
+			value: func(r tenantsql.Row) any { return cellValue(c, r.Values[i]) },
+		})
+	}
+	return l
+}
+
+// uniqueNames returns the names of the columns behind the first: JSON and programs
+// that read CSV want each name once, so that a second "count" is "count_2".
+func uniqueNames(first string, columns []tenantsql.Column) []string {
+	names, taken := []string{first}, map[string]bool{first: true}
+	for _, c := range columns {
+		name := c.Name
+		for n := 2; taken[name]; n++ {
+			name = fmt.Sprintf("%s_%d", c.Name, n)
+		}
+		taken[name] = true
+		names = append(names, name)
+	}
+	return names
+}
+
+// cellValue returns a value for tables and CSV: the text that PostgreSQL gives.
+func cellValue(c tenantsql.Column, v tenantsql.Value) any {
+	switch {
+	case v.Null:
+		return nil
+	case c.Kind() == tenantsql.Number:
+		return numeral(v.Text)
+	}
+	return v.Text
+}
+
+// jsonValue returns a value for JSON and YAML: numbers as they are, with all their
+// digits, and what JSON knows no form of (NaN, a time, an array) as text.
+func jsonValue(c tenantsql.Column, v tenantsql.Value) any {
+	switch kind := c.Kind(); {
+	case v.Null:
+		return nil
+	case kind == tenantsql.Bool:
+		return v.Text == "t"
+	case kind != tenantsql.Text && json.Valid([]byte(v.Text)):
+		return json.RawMessage(v.Text)
+	}
+	return v.Text
+}
+
+// orderedRecord is a JSON object whose names keep their order.
+type orderedRecord struct {
+	names  []string
+	values []any
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r orderedRecord) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, name := range r.names {
+		key, err := marshal(name, "", "")
+		if err != nil {
+			return nil, err
+		}
+		value, err := marshal(r.values[i], "", "")
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(key)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// showAggregate prints one row for all tenants: how many tenants and rows there were,
+// and the columns.
+func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[tenantsql.Row, error]) error {
+	function := tenantsql.Function(e.o.aggregate)
+	a := tenantsql.NewAggregate(function, columns)
+	if len(a.Columns()) == 0 {
+		return usagef("--aggregate %s: no column of the result is a number", function)
+	}
+	if left := len(columns) - len(a.Columns()); left > 0 {
+		e.f.note("crmctl: %s left out, being no numbers", plural(left, "column"))
+	}
+	for row, err := range rows {
+		if err == nil {
+			err = a.Add(row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	counted := tenantsql.Column{Name: "rows", OID: countOID}
+	shown := append([]tenantsql.Column{counted}, a.Columns()...)
+	if function == tenantsql.Count {
+		for i := range shown {
+			shown[i].OID = countOID
+		}
+	}
+	names := uniqueNames("tenants", shown)
+	values := append([]tenantsql.Value{{Text: fmt.Sprint(a.Rows())}}, a.Result()...)
+	record := orderedRecord{names: names, values: []any{a.Tenants()}}
+	l := list[[]tenantsql.Value]{
+		plural:  "rows",
+		columns: []column[[]tenantsql.Value]{{name: names[0], right: true, value: func([]tenantsql.Value) any { return a.Tenants() }}},
+		name:    func([]tenantsql.Value) string { return values[1].Text },
+		record:  func([]tenantsql.Value) any { return record },
+	}
+	for i, c := range shown {
+		record.values = append(record.values, jsonValue(c, values[i]))
+		l.columns = append(l.columns, column[[]tenantsql.Value]{
+			name: names[i+1], right: true, value: func(v []tenantsql.Value) any { return cellValue(c, v[i]) },
+		})
+	}
+	return printList(e.p, l, [][]tenantsql.Value{values})
+}
+
+// countOID is the type of a count, bigint.
+const countOID = 20
+
+// finish prints what became of each tenant, where that is the answer, and of the run.
+func (e *execPrinter) finish(ctx context.Context, report *tenantsql.Report, elapsed time.Duration) error {
+	done, failed, notStarted, affected := 0, 0, 0, int64(0)
+	var first error
+	for _, out := range report.Outcomes {
+		switch out.State {
+		case fleet.Done:
+			done++
+			affected += out.Affected
+		case fleet.Failed:
+			failed++
+			first = cmpErr(first, out.Err)
+			e.sayFailure(out, failed, len(report.Outcomes))
+		case fleet.NotStarted:
+			notStarted++
+			first = cmpErr(first, out.Err)
+		}
+	}
+	if !e.printed {
+		if err := e.printOutcomes(report.Outcomes); err != nil {
+			return err
+		}
+	}
+	if len(report.Outcomes) > 1 || e.o.write {
+		e.f.note("%s", e.line(done, failed, notStarted, affected, elapsed))
+	}
+	return e.exit(ctx, report, done, failed, notStarted, first)
+}
+
+// mostFailures is how many failures are told one by one; with a bar each was told
+// when it came.
+const mostFailures = 20
+
+func (e *execPrinter) sayFailure(out tenantsql.Outcome, nth, tenants int) {
+	switch {
+	case tenants == 1, e.bar != nil, e.refused(out.Err):
+	case nth <= mostFailures:
+		e.f.say("crmctl: tenant %s: %s", visible(out.Tenant.Slug), visible(e.f.placed(out.Err).Error()))
+	case nth == mostFailures+1:
+		e.f.say("crmctl: and more, see -o json")
+	}
+}
+
+// refused tells whether a statement failed for want of --write.
+func (e *execPrinter) refused(err error) bool {
+	return !e.o.write && db.SQLState(err) == db.CodeReadOnlyTransaction
+}
+
+// line returns "12 rows changed in 3 tenants in 18 ms, 1 failed".
+func (e *execPrinter) line(done, failed, notStarted int, affected int64, elapsed time.Duration) string {
+	text := createdLine(done, failed, notStarted, elapsed)
+	if !e.o.write {
+		return text
+	}
+	verb := "changed"
+	if e.o.dryRun {
+		verb = "would change"
+	}
+	return fmt.Sprintf("%s %s in %s", plural(int(affected), "row"), verb, text)
+}
+
+// execRecord is a tenant of a run in JSON and YAML.
+type execRecord struct {
+	Result   string  `json:"result"`
+	Tenant   string  `json:"tenant"`
+	Rows     int64   `json:"rows"`
+	Seconds  float64 `json:"seconds"`
+	SQLState string  `json:"sqlstate,omitempty"`
+	Error    string  `json:"error,omitempty"`
+}
+
+func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
+	if e.o.aggregate != "" {
+		return nil
+	}
+	return printList(e.p, list[tenantsql.Outcome]{
+		plural: "tenants",
+		columns: []column[tenantsql.Outcome]{
+			{name: "result", value: func(o tenantsql.Outcome) any { return e.result(o) }},
+			{name: "tenant", value: func(o tenantsql.Outcome) any { return o.Tenant.Slug }},
+			{name: "rows", right: true, value: func(o tenantsql.Outcome) any { return o.Affected }},
+			{name: "seconds", title: "TIME", right: true, value: func(o tenantsql.Outcome) any { return o.Duration }},
+		},
+		name:  func(o tenantsql.Outcome) string { return o.Tenant.Slug },
+		empty: "no tenants",
+		record: func(o tenantsql.Outcome) any {
+			r := execRecord{Result: machine(e.result(o)), Tenant: o.Tenant.Slug, Rows: o.Affected, Seconds: o.Duration.Seconds()}
+			if o.Err != nil {
+				r.SQLState, r.Error = db.SQLState(o.Err), e.f.redact(o.Err.Error())
+			}
+			return r
+		},
+	}, outcomes)
+}
+
+func (e *execPrinter) result(o tenantsql.Outcome) any {
+	switch {
+	case o.State == fleet.Failed:
+		return styled{"failed", red}
+	case o.State == fleet.NotStarted:
+		return styled{"not started", yellow}
+	case e.o.write && e.o.dryRun:
+		return "would change"
+	case e.o.write:
+		return "changed"
+	}
+	return "done"
+}
+
+func (e *execPrinter) exit(ctx context.Context, report *tenantsql.Report, done, failed, notStarted int, first error) error {
+	switch {
+	case failed+notStarted == 0:
+		return nil
+	case done == 0 && e.refused(first):
+		// The chain is left out: it would be explained as a read-only replica.
+		return withHint(errors.New(first.Error()), "to change data, add", "--write")
+	case errors.Is(report.Stopped, fleet.ErrTooManyFailures), errors.Is(report.Stopped, fleet.ErrServer) && len(report.Outcomes) > 1:
+		return exitWith(exitStopped)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(report.Stopped, fleet.ErrDrained):
+		return exitWith(exitInterrupted)
+	case len(report.Outcomes) == 1, done+failed == 0 && first != nil:
+		return e.f.placed(first)
+	case done > 0:
+		return exitWith(exitPartial)
+	}
+	return exitWith(exitFailure)
+}
