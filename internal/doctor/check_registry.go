@@ -1,0 +1,254 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+const (
+	// A purge that takes longer was cut off, or waits for a lock for ever.
+	purgePatience = time.Hour
+	// A cron job that purges every night is not late before this.
+	purgeGrace = 2 * 24 * time.Hour
+	// A statement that cannot run in a transaction may build an index this long.
+	dirtyPatience = time.Hour
+)
+
+func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
+	is, should := x.fleet.RegistryVersion, x.fleet.RegistryHead
+	switch {
+	case is < should:
+		return []Finding{{Severity: Error, Subject: "registry", What: fmt.Sprintf("at version %d, older than this crmctl (%d)", is, should), Command: "crmctl migrate public"}}, nil
+	case is > should:
+		return []Finding{{Severity: Warning, Subject: "registry", What: fmt.Sprintf("at version %d, newer than this crmctl (%d)", is, should), Command: "install the crmctl that the others use"}}, nil
+	}
+	return nil, nil
+}
+
+// orphanPrefix begins the names of schemas that crmctl makes, quarantinePrefix those
+// that it has set aside.
+const (
+	orphanPrefix     = "tenant_"
+	quarantinePrefix = "quarantine_"
+)
+
+// orphan is a schema that the registry does not know.
+type orphan struct {
+	Schema string
+	Goose  bool
+	Tables int
+	Known  int // of them named as tenants' tables
+}
+
+// isTenants tells whether a schema looks like one of a tenant: by its name, unless
+// nothing in it does, or by all that is in it.
+func (o orphan) isTenants() bool {
+	if strings.HasPrefix(o.Schema, orphanPrefix) {
+		return o.Goose || o.Known > 0 || o.Tables == 0
+	}
+	return o.Goose && o.Known > 0
+}
+
+func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
+	usual, err := x.usualTables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[orphan], `
+		select n.nspname::text,
+			exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'goose_db_version' and c.relkind in ('r', 'p')),
+			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p')),
+			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname = any ($1::name[]))
+		from pg_namespace n
+		where not exists (select from public.tenants t where t.schema_name::name = n.nspname)
+		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`)'
+		order by n.nspname`, usual)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, o := range rows {
+		if !o.isTenants() {
+			continue
+		}
+		f := Finding{Severity: Warning, Subject: o.Schema, What: "no tenant of the registry has this schema with " + plural(o.Tables, "table"), Command: "crmctl doctor --fix " + string(OrphanSchema)}
+		if o.Goose {
+			f.Command = "crmctl migrate adopt --schema " + o.Schema + ", or crmctl doctor --fix " + string(OrphanSchema)
+		}
+		if s, err := db.RegisteredSchema(o.Schema); err == nil {
+			f.fix = quarantine(s)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
+	slugs, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
+		select t.slug from public.tenants t where not exists (select from pg_namespace n where n.nspname = t.schema_name::name)`)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, t := range x.fleet.Tenants {
+		if !slices.Contains(slugs, t.Slug) {
+			continue
+		}
+		f := Finding{Severity: Error, Subject: t.Slug, Tenant: t.Slug, What: "its schema " + t.Schema.String() + " is gone",
+			Command: "crmctl backup restore FILE --as " + t.Slug + " once it is out of the way: crmctl doctor --fix " + string(GhostRow), fix: markDeleted(t)}
+		if t.deleted() {
+			f.Severity, f.Command, f.fix = Info, "crmctl tenant purge "+t.Slug, nil
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func checkQuarantine(ctx context.Context, x *examination) ([]Finding, error) {
+	type row struct{ Schema, Comment string }
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		select n.nspname::text, coalesce(obj_description(n.oid, 'pg_namespace'), '') from pg_namespace n where n.nspname ~ '^`+quarantinePrefix+`' order by 1`)
+	var out []Finding
+	for _, r := range rows {
+		what := "set aside"
+		if r.Comment != "" {
+			what = r.Comment
+		}
+		out = append(out, Finding{Severity: Info, Subject: r.Schema, What: what, Command: "look at it, then: drop schema " + quoted(r.Schema) + " cascade"})
+	}
+	return out, err
+}
+
+func checkPurgeStuck(_ context.Context, x *examination) ([]Finding, error) {
+	var out []Finding
+	for _, t := range x.fleet.Tenants {
+		if t.PurgeStartedAt != nil && x.o.now().Sub(*t.PurgeStartedAt) > purgePatience {
+			out = append(out, Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
+				What: "its purge began " + days(x.o.now().Sub(*t.PurgeStartedAt)) + " ago", Command: "crmctl tenant purge " + t.Slug})
+		}
+	}
+	return out, nil
+}
+
+func checkPurgeOverdue(_ context.Context, x *examination) ([]Finding, error) {
+	var out []Finding
+	for _, t := range x.fleet.Tenants {
+		if !t.deleted() || t.PurgeAfter == nil || t.PurgeStartedAt != nil || x.o.now().Sub(*t.PurgeAfter) < purgeGrace {
+			continue
+		}
+		out = append(out, Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
+			What: "due for purge since " + days(x.o.now().Sub(*t.PurgeAfter)), Command: "crmctl tenant purge " + t.Slug})
+	}
+	return out, nil
+}
+
+// days returns "3 hours" or "12 days".
+func days(d time.Duration) string {
+	if d < 48*time.Hour {
+		return plural(int(d/time.Hour), "hour")
+	}
+	return plural(int(d/(24*time.Hour)), "day")
+}
+
+func checkDirty(ctx context.Context, x *examination) ([]Finding, error) {
+	if x.fleet.Dirty == nil {
+		return nil, nil
+	}
+	dirty, err := x.fleet.Dirty(ctx)
+	var out []Finding
+	for _, d := range dirty {
+		if d.Running && x.o.now().Sub(d.Since) < dirtyPatience {
+			continue
+		}
+		out = append(out, Finding{Severity: Error, Subject: d.Slug, Tenant: d.Slug, What: d.What, Command: "crmctl migrate repair " + d.Slug})
+	}
+	return out, err
+}
+
+func checkRuns(ctx context.Context, x *examination) ([]Finding, error) {
+	if x.fleet.DeadRuns == nil {
+		return nil, nil
+	}
+	ids, err := x.fleet.DeadRuns(ctx)
+	var out []Finding
+	for _, id := range ids {
+		out = append(out, Finding{Severity: Warning, Subject: fmt.Sprintf("run %d", id), What: "killed, and open in the ledger",
+			Command: fmt.Sprintf("crmctl migrate runs show %d, then crmctl migrate retry %d", id, id), fix: closeRun(id)})
+	}
+	return out, err
+}
+
+// versions reads the versions of the tenants that are not deleted, once.
+func (x *examination) versions(ctx context.Context) ([]Tenant, []Truth, error) {
+	tenants := x.open()
+	if x.truths != nil || x.fleet.Versions == nil || len(tenants) == 0 {
+		return tenants[:len(x.truths)], x.truths, nil
+	}
+	truths, err := x.fleet.Versions(ctx, tenants)
+	x.truths = truths
+	return tenants[:len(truths)], truths, err
+}
+
+func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
+	tenants, truths, err := x.versions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	unread := 0
+	for i, t := range tenants {
+		truth := truths[i]
+		f := Finding{Severity: Error, Subject: t.Slug, Tenant: t.Slug}
+		switch {
+		case truth.Gone: // ghost-row tells it
+			continue
+		case truth.Unmanaged:
+			f.What, f.Command = "its schema "+t.Schema.String()+" has no goose_db_version", "crmctl backup restore FILE, or look at it: crmctl psql "+t.Slug
+		case truth.Err != nil:
+			if unread++; unread == 1 {
+				x.notChecked("tenant %s: %v", t.Slug, truth.Err)
+			}
+			continue
+		case truth.Version != t.Version:
+			f.What = fmt.Sprintf("its schema is at version %d, the registry says %d", truth.Version, t.Version)
+			f.Command, f.fix = "crmctl doctor --fix "+string(Version), correctVersion(t, truth.Version)
+		case truth.Version > x.fleet.Head:
+			f.Severity, f.What = Warning, fmt.Sprintf("at version %d, newer than the files (%d)", truth.Version, x.fleet.Head)
+			f.Command = "use the newer files, or crmctl migrate rollback with them"
+		case len(truth.Late) > 0:
+			f.Severity, f.What, f.Command = Warning, "never applied: "+strings.Join(truth.Late, ", "), "crmctl migrate all-tenants --verify"
+		default:
+			continue
+		}
+		out = append(out, f)
+	}
+	if unread > 1 {
+		x.notChecked("and %s more", plural(unread-1, "tenant"))
+	}
+	return out, nil
+}
+
+func checkBehind(_ context.Context, x *examination) ([]Finding, error) {
+	n, first := 0, ""
+	for _, t := range x.open() {
+		if t.Version < x.fleet.Head {
+			if n++; first == "" {
+				first = t.Slug
+			}
+		}
+	}
+	switch n {
+	case 0:
+		return nil, nil
+	case 1:
+		return []Finding{{Severity: Info, Subject: first, Tenant: first, What: "has pending migrations", Command: "crmctl migrate tenant " + first}}, nil
+	}
+	return []Finding{{Severity: Info, Subject: "fleet", What: plural(n, "tenant") + " with pending migrations", Command: "crmctl migrate all-tenants"}}, nil
+}

@@ -1,0 +1,222 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// some names the first few of many.
+func some(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// tenantNamed returns the registry's row of a slug.
+func (x *examination) tenantNamed(slug string) Tenant {
+	i, ok := slices.BinarySearchFunc(x.bySlug(), slug, func(t Tenant, s string) int { return cmp.Compare(t.Slug, s) })
+	if !ok {
+		return Tenant{}
+	}
+	return x.fleet.Tenants[i]
+}
+
+// bySlug returns the tenants in the order of their slugs.
+func (x *examination) bySlug() []Tenant {
+	order := func(a, b Tenant) int { return cmp.Compare(a.Slug, b.Slug) }
+	if !slices.IsSortedFunc(x.fleet.Tenants, order) {
+		x.fleet.Tenants = slices.SortedFunc(slices.Values(x.fleet.Tenants), order)
+	}
+	return x.fleet.Tenants
+}
+
+// checkInvalidIndexes leaves out those that are being built this moment.
+func checkInvalidIndexes(ctx context.Context, x *examination) ([]Finding, error) {
+	type row struct {
+		Slug, Schema, Index, Table string
+		Constraint                 bool
+	}
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		select s.slug, s.nspname::text, i.relname::text, c.relname::text,
+			exists (select from pg_constraint k where k.conindid = i.oid)
+		from pg_index x
+		join pg_class i on i.oid = x.indexrelid and i.relkind = 'i'
+		join pg_class c on c.oid = x.indrelid
+		join `+tenantSchemas+` s on s.oid = c.relnamespace
+		where not (x.indisvalid and x.indisready)
+		  and not exists (select from pg_stat_progress_create_index p where p.index_relid = i.oid and p.datname = current_database())
+		order by s.slug, i.relname`)
+	var out []Finding
+	for _, r := range rows {
+		f := Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: fmt.Sprintf("index %s of %s is invalid", r.Index, r.Table),
+			Command: "crmctl doctor --fix " + string(InvalidIndex) + ", then crmctl migrate drift --tenant " + r.Slug, fix: dropInvalid(x.tenantNamed(r.Slug), r.Index)}
+		if r.Constraint {
+			f.Command, f.fix = "reindex index concurrently "+quoted(r.Schema, r.Index), nil
+		}
+		out = append(out, f)
+	}
+	return out, err
+}
+
+// indexSet are the indexes of a tenant, as "table.index".
+type indexSet struct {
+	Slug    string
+	Version int64
+	Indexes []string
+}
+
+// checkMissingIndexes compares each tenant with what most tenants of its version have.
+func checkMissingIndexes(ctx context.Context, x *examination) ([]Finding, error) {
+	sets, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[indexSet], `
+		select s.slug, s.schema_version, coalesce(array_agg(c.relname || '.' || i.relname) filter (where i.oid is not null), '{}')::text[]
+		from `+tenantSchemas+` s
+		left join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p')
+		left join pg_index x on x.indrelid = c.oid
+		left join pg_class i on i.oid = x.indexrelid
+		where s.status <> 'deleted'
+		group by s.slug, s.schema_version order by s.slug`)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for slug, lost := range missing(sets) {
+		out = append(out, Finding{Severity: Warning, Subject: slug, Tenant: slug, What: "lacks " + some(lost) + ", which most tenants of its version have",
+			Command: "crmctl migrate drift --tenant " + slug + " --fix-sql"})
+	}
+	return out, nil
+}
+
+// missing returns by slug which indexes a tenant lacks that more than half of the
+// tenants of its version have.
+func missing(sets []indexSet) map[string][]string {
+	type key struct {
+		version int64
+		index   string
+	}
+	tenants, having := map[int64]int{}, map[key]int{}
+	for _, s := range sets {
+		tenants[s.Version]++
+		for _, index := range s.Indexes {
+			having[key{s.Version, index}]++
+		}
+	}
+	common := map[int64][]string{}
+	for k, n := range having {
+		if n*2 > tenants[k.version] {
+			common[k.version] = append(common[k.version], k.index)
+		}
+	}
+	for _, indexes := range common {
+		slices.Sort(indexes)
+	}
+	out := map[string][]string{}
+	for _, s := range sets {
+		has := make(map[string]bool, len(s.Indexes))
+		for _, index := range s.Indexes {
+			has[index] = true
+		}
+		for _, index := range common[s.Version] {
+			if !has[index] {
+				out[s.Slug] = append(out[s.Slug], index)
+			}
+		}
+	}
+	return out
+}
+
+func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
+	type row struct{ Slug, Kind, Name, Owner, Should string }
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		with objects as (
+			select c.relnamespace as schema, case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'table' end as kind,
+				quote_ident(s.nspname) || '.' || quote_ident(c.relname) as name, c.relowner as owner, s.nspowner as should, s.slug
+			from pg_class c join `+tenantSchemas+` s on s.oid = c.relnamespace
+			where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and c.relowner <> s.nspowner
+			union all
+			select p.pronamespace, case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end, p.oid::regprocedure::text, p.proowner, s.nspowner, s.slug
+			from pg_proc p join `+tenantSchemas+` s on s.oid = p.pronamespace
+			where p.proowner <> s.nspowner and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+			union all
+			select y.typnamespace, 'type', y.oid::regtype::text, y.typowner, s.nspowner, s.slug
+			from pg_type y join `+tenantSchemas+` s on s.oid = y.typnamespace
+			where y.typowner <> s.nspowner and y.typtype in ('e', 'd', 'r')
+			  and not exists (select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = y.oid and d.deptype = 'e'))
+		select slug, kind, name, pg_get_userbyid(owner)::text, pg_get_userbyid(should)::text from objects order by slug, kind, name`)
+	if err != nil {
+		return nil, err
+	}
+	byTenant := map[string][]row{}
+	for _, r := range rows {
+		byTenant[r.Slug] = append(byTenant[r.Slug], r)
+	}
+	var out []Finding
+	for _, slug := range slices.Sorted(maps.Keys(byTenant)) {
+		first, more := byTenant[slug][0], len(byTenant[slug])-1
+		what := fmt.Sprintf("%s %s belongs to %s, the schema to %s", first.Kind, first.Name, first.Owner, first.Should)
+		if more > 0 {
+			what += fmt.Sprintf("; and %d more", more)
+		}
+		out = append(out, Finding{Severity: Warning, Subject: slug, Tenant: slug, What: what,
+			Command: fmt.Sprintf("alter %s %s owner to %s", first.Kind, first.Name, quoted(first.Should))})
+	}
+	return out, nil
+}
+
+func checkPublicObjects(ctx context.Context, x *examination) ([]Finding, error) {
+	usual, err := x.usualTables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
+		select c.relname::text from pg_class c
+		where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname = any ($1::name[])
+		order by c.relname`, usual)
+	var out []Finding
+	for _, name := range names {
+		out = append(out, Finding{Severity: Warning, Subject: "public." + name, What: "a table of the tenants' that stands in public",
+			Command: "look whose rows they are, then: alter table " + quoted("public", name) + " set schema ..."})
+	}
+	return out, err
+}
+
+func checkPublicWritable(ctx context.Context, x *examination) ([]Finding, error) {
+	open, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `
+		select exists (select from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+			where n.nspname = 'public' and a.grantee = 0 and a.privilege_type = 'CREATE')`)
+	if err != nil || !open[0] {
+		return nil, err
+	}
+	return []Finding{{Severity: Warning, Subject: "public", What: "everybody may create in schema public", Command: "revoke create on schema public from public"}}, nil
+}
+
+// checkShadowing leaves out what extensions add to PostgreSQL's own functions, unless it
+// is the very same signature.
+func checkShadowing(ctx context.Context, x *examination) ([]Finding, error) {
+	type row struct{ Kind, Name string }
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		select 'function', 'public.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' from pg_proc p
+		where p.pronamespace = 'public'::regnamespace
+		  and exists (select from pg_proc b where b.pronamespace = 'pg_catalog'::regnamespace and b.proname = p.proname
+			and (b.proargtypes = p.proargtypes or not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')))
+		union all
+		select 'operator', 'public.' || o.oprname || ' (' || format_type(nullif(o.oprleft, 0), null) || ', ' || format_type(o.oprright, null) || ')' from pg_operator o
+		where o.oprnamespace = 'public'::regnamespace
+		  and exists (select from pg_operator b where b.oprnamespace = 'pg_catalog'::regnamespace and b.oprname = o.oprname
+			and (b.oprleft = o.oprleft and b.oprright = o.oprright or not exists (select from pg_depend d where d.classid = 'pg_operator'::regclass and d.objid = o.oid and d.deptype = 'e')))
+		order by 1, 2`)
+	var out []Finding
+	for _, r := range rows {
+		out = append(out, Finding{Severity: Warning, Subject: r.Name, What: "a " + r.Kind + " named as one of PostgreSQL's own", Command: "look who made it, then: drop " + r.Kind + " " + r.Name})
+	}
+	return out, err
+}
