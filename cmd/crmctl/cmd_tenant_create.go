@@ -21,6 +21,11 @@ type tenantCreateOptions struct {
 	names       []string
 	displayName string
 	from        string
+	count       int
+	first       int
+	template    string
+	role        bool
+	roleGiven   bool // --role was, which wins over the configuration
 	ifNotExists bool
 	to          int64
 	concurrency int
@@ -30,55 +35,17 @@ type tenantCreateOptions struct {
 
 func (o *tenantCreateOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.displayName, "display-name", "", "`NAME` shown to people, for a single tenant")
-	fs.StringVar(&o.from, "from", "", "also the tenants named in `FILE`: a name a line, or name,display name; - for stdin")
+	fs.StringVar(&o.from, "from", "", "also the tenants named in `FILE`: a name a line, or name,display name; CSV where it ends in .csv; - for stdin")
+	fs.IntVar(&o.count, "count", 0, "make `N` tenants of the one name, with a number for %d or %03d in it, or at its end")
+	fs.IntVar(&o.first, "first", 1, "with --count, begin with the number `N`")
+	fs.StringVar(&o.template, "template", "", "copy the settings of the tenant `NAME`")
+	fs.BoolVar(&o.role, "role", false, "give each a database role of its own, named after the schema (default: the configuration's tenant_roles)")
 	fs.BoolVar(&o.ifNotExists, "if-not-exists", false, "leave a tenant alone that is there already")
 	fs.Int64Var(&o.to, "to", 0, "build the schema at `VERSION` instead of the newest")
 	addConcurrencyFlag(fs, &o.concurrency)
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addDryRunFlag(fs, &o.dryRun)
 	addExpectDatabaseFlag(fs)
-}
-
-// specs checks all names before anything happens.
-func (o *tenantCreateOptions) specs(f *factory) ([]tenant.Spec, error) {
-	names := make([]named, 0, len(o.names))
-	for _, n := range o.names {
-		names = append(names, named{name: n, display: o.displayName})
-	}
-	if o.displayName != "" && (len(o.names) != 1 || o.from != "") {
-		return nil, usagef("--display-name is for a single tenant; in a --from file write: name,display name")
-	}
-	if o.from != "" {
-		listed, err := readNames(o.from, f.io.In)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, listed...)
-	}
-	if len(names) == 0 {
-		return nil, usagef("no tenant to create: give names, or --from FILE")
-	}
-	typed := make(map[string]string, len(names))
-	var specs []tenant.Spec
-	for _, n := range names {
-		slug, err := tenant.Slug(n.name)
-		if err != nil {
-			return nil, err
-		}
-		if other, twice := typed[slug]; twice {
-			if o.ifNotExists {
-				continue
-			}
-			return nil, usagef("%q and %q are the same tenant, %s; nothing was done", other, n.name, slug)
-		}
-		typed[slug] = n.name
-		display := n.display
-		if display == "" {
-			display = n.name
-		}
-		specs = append(specs, tenant.Spec{Slug: slug, DisplayName: display})
-	}
-	return specs, nil
 }
 
 func newTenantCreateCmd(f *factory, runF func(context.Context, *factory, *tenantCreateOptions) error) *cobra.Command {
@@ -94,21 +61,35 @@ a tenant: it is whole afterwards, or absent.
 
 The name becomes lower case, and everything but letters and digits becomes a hyphen: "Tech
 Startup" is tech-startup, its schema tenant_tech_startup. Two names that become the same are
-an error.`,
+an error.
+
+With --role, or tenant_roles: true in the configuration, a tenant gets a database role named
+after its schema. It may not log in; it reads and writes the tenant's tables, those of later
+migrations too, and has nothing to do with any other. Suspending or deleting the tenant takes
+the schema away from it. Making it needs a session that may create roles.`,
 		Example: `crmctl tenant create acme-corp "Tech Startup"
 crmctl tenant create globex --display-name "Globex Corporation" --if-not-exists
-crmctl tenant create --from names.txt --concurrency 8`,
+crmctl tenant create --from names.csv --template acme-corp --concurrency 8
+crmctl tenant create customer-%03d --count 50 --role`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.names = args
+			opts.names, opts.roleGiven = args, cmd.Flags().Changed("role")
 			return runF(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(cmd.Flags())
-	documentExits(cmd, exitPartial, exitUnreachable, exitLocked)
+	registerCompletion(cmd, "template", completeTenants(f))
+	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
 	return cmd
 }
 
 func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions) error {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	if !opts.roleGiven {
+		opts.role = cfg.TenantRoles
+	}
 	specs, err := opts.specs(f)
 	if err != nil {
 		return err
@@ -133,6 +114,9 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	if err != nil {
 		return err
 	}
+	if err := copySettings(ctx, f, conn, specs, opts.template); err != nil {
+		return err
+	}
 	if opts.dryRun {
 		return dryCreate(ctx, f, p, specs, template)
 	}
@@ -149,7 +133,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return specs[i].Slug }}
 	}
 	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, f.connect), specs, tenant.CreateOptions{
-		Template: template, Actor: f.actor(), LockTimeout: opts.lockTimeout, Now: f.now,
+		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Now: f.now,
 	}, opts.ifNotExists, run)
 	if bar != nil {
 		bar.finish()
@@ -158,6 +142,25 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 		return err
 	}
 	return reportCreated(f, p, created, results, f.now().Sub(begun))
+}
+
+// copySettings gives new tenants the settings of one that is there.
+func copySettings(ctx context.Context, f *factory, q db.Querier, specs []tenant.Spec, template string) error {
+	if template == "" {
+		return nil
+	}
+	slug, err := tenant.Slug(template)
+	if err != nil {
+		return fmt.Errorf("--template: %w", err)
+	}
+	t, err := tenant.Get(ctx, q, slug)
+	if err != nil {
+		return f.placed(err)
+	}
+	for i := range specs {
+		specs[i].Settings = t.Settings
+	}
+	return nil
 }
 
 // manyTenants is from how many on a run shows its progress and a last line.

@@ -18,6 +18,9 @@ func (f *factory) explain(err error) []hint {
 	case errors.Is(err, tenant.ErrNoRegistry), errors.Is(err, tenant.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry):
 		return []hint{{"make it", "crmctl migrate public"}}
 	}
+	if errors.Is(err, tenant.ErrRoleRight) {
+		return []hint{{"as a superuser", "alter role ROLE createrole; or do without --role"}}
+	}
 	switch db.SQLState(err) {
 	case db.CodeInsufficientPrivilege:
 		return []hint{{"the role lacks a right; as its owner", "grant create on database DATABASE to ROLE"}}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -154,7 +155,8 @@ func (m *matcher) selects(slug string) bool {
 type named struct{ name, display string }
 
 // readNames reads a list of names: one a line, or name and display name
-// separated by a comma. Blank lines and lines that begin with # are left out.
+// separated by a comma. Blank lines and lines that begin with # are left out. A
+// file that ends in .csv is CSV.
 func readNames(file string, stdin io.Reader) ([]named, error) {
 	in := stdin
 	if file != "-" {
@@ -164,6 +166,9 @@ func readNames(file string, stdin io.Reader) ([]named, error) {
 		}
 		defer func() { _ = opened.Close() }()
 		in = opened
+	}
+	if strings.EqualFold(filepath.Ext(file), ".csv") {
+		return readNamesCSV(file, in)
 	}
 	var out []named
 	lines := bufio.NewScanner(in)

@@ -196,10 +196,15 @@ func catalog(t *testing.T, f *fleettest.Fleet) string {
 
 func purgeNow(t *testing.T, f *fleettest.Fleet, slug string) {
 	t.Helper()
-	conn := f.Connect(t)
-	if _, err := tenant.Delete(t.Context(), conn, slug, 0, tenant.MoveOptions{}); err != nil {
+	if _, err := tenant.Delete(t.Context(), f.Connect(t), slug, 0, tenant.MoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	purgeDue(t, f, slug)
+}
+
+func purgeDue(t *testing.T, f *fleettest.Fleet, slug string) {
+	t.Helper()
+	conn := f.Connect(t)
 	plan, err := tenant.PlanPurge(t.Context(), conn, tenant.PurgeFilter{Slugs: []string{slug}}, time.Now())
 	if err != nil || len(plan.Due) != 1 {
 		t.Fatalf("due: %v, %v", plan, err)
