@@ -42,7 +42,7 @@ func newRootCmd(f *factory) *cobra.Command {
 		root.AddCommand(commands...)
 	}
 	add(groupStart, newLocalCmd(f), newDemoCmd(f, nil), newSeedCmd(f, nil))
-	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f, nil))
+	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f, nil), newDoctorCmd(f, nil))
 	add(groupData, newContactsCmd(f), newStatsCmd(f))
 	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))
 	root.AddCommand(helpTopics()...)

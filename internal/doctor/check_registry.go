@@ -235,10 +235,16 @@ func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
 	return out, nil
 }
 
-func checkBehind(_ context.Context, x *examination) ([]Finding, error) {
+// checkBehind goes by the schemas: what the registry says may be wrong, which is a
+// finding of its own.
+func checkBehind(ctx context.Context, x *examination) ([]Finding, error) {
+	tenants, truths, err := x.versions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	n, first := 0, ""
-	for _, t := range x.open() {
-		if t.Version < x.fleet.Head {
+	for i, t := range tenants {
+		if truths[i].Err == nil && truths[i].Version < x.fleet.Head {
 			if n++; first == "" {
 				first = t.Slug
 			}

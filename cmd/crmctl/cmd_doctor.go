@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/doctor"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/suggest"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// doctorOptions are the options of `crmctl doctor`.
+type doctorOptions struct {
+	checks      []string
+	skip        []string
+	fix         []string
+	list        bool
+	retention   time.Duration
+	lockTimeout time.Duration
+	dryRun      bool
+}
+
+func newDoctorCmd(f *factory, runF func(context.Context, *factory, *doctorOptions) error) *cobra.Command {
+	opts := &doctorOptions{}
+	if runF == nil {
+		runF = runDoctor
+	}
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "find what is wrong with the fleet, and mend it",
+		Long: `Look for what is wrong: the registry, the schemas, their versions, indexes, owners, roles and
+grants, and the server. Each finding says what, why it matters, and what mends it. Looking changes
+nothing; what the database role may not read is told as not checked.
+
+--fix mends the classes named, after a question, and never drops a table, a schema or a row: a
+schema that nobody knows is renamed, a row whose schema is gone is marked as deleted. --dry-run
+says what would be mended. --list tells the classes.`,
+		Example: `crmctl doctor
+crmctl doctor --check orphan-schema,ghost-row -o json
+crmctl doctor --fix version,grants --dry-run
+crmctl doctor --fix orphan-schema --yes`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := opts.only(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringSliceVar(&opts.checks, "check", nil, "look for these `CLASSES` alone")
+	fs.StringSliceVar(&opts.skip, "skip", nil, "do not look for these `CLASSES`")
+	fs.StringSliceVar(&opts.fix, "fix", nil, "mend what is found of these `CLASSES`: "+strings.Join(words(fixableClasses()), ", "))
+	fs.BoolVar(&opts.list, "list", false, "list the classes, and why they matter")
+	addLockTimeoutFlag(fs, &opts.lockTimeout)
+	addRetentionFlag(fs, &opts.retention)
+	addDryRunFlag(fs, &opts.dryRun)
+	addExpectDatabaseFlag(fs)
+	registerCompletion(cmd, "check", completeWords(words(doctor.Classes())...))
+	registerCompletion(cmd, "skip", completeWords(words(doctor.Classes())...))
+	registerCompletion(cmd, "fix", completeWords(words(fixableClasses())...))
+	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitLocked)
+	return cmd
+}
+
+func fixableClasses() []doctor.Class {
+	var out []doctor.Class
+	for _, c := range doctor.Checks() {
+		if c.Fix != "" {
+			out = append(out, c.Class)
+		}
+	}
+	return out
+}
+
+func words(classes []doctor.Class) []string {
+	out := make([]string, len(classes))
+	for i, c := range classes {
+		out[i] = string(c)
+	}
+	return out
+}
+
+// only reads the names of classes.
+func (o *doctorOptions) only() (doctor.Options, error) {
+	out := doctor.Options{LockTimeout: o.lockTimeout}
+	var err error
+	if out.Only, err = readClasses("--check", o.checks, doctor.Classes()); err != nil {
+		return out, err
+	}
+	if out.Skip, err = readClasses("--skip", o.skip, doctor.Classes()); err != nil {
+		return out, err
+	}
+	fix, err := readClasses("--fix", o.fix, fixableClasses())
+	switch {
+	case err != nil:
+		return out, err
+	case len(fix) > 0 && len(out.Only)+len(out.Skip) > 0:
+		return out, usagef("--fix looks for what it mends: it does not go with --check and --skip")
+	case len(fix) > 0:
+		out.Only = fix
+	}
+	return out, nil
+}
+
+func readClasses(flag string, names []string, known []doctor.Class) ([]doctor.Class, error) {
+	var out []doctor.Class
+	for _, name := range names {
+		c := doctor.Class(name)
+		if !slices.Contains(known, c) {
+			if flag == "--fix" && slices.Contains(doctor.Classes(), c) {
+				return nil, withHint(usagef("--fix %s: crmctl cannot mend that for you", name), "what mends it", "crmctl doctor --check "+name)
+			}
+			return nil, withHint(usagef("%s %s: no such class%s", flag, name, suggest.DidYouMean(name, words(known))), "all of them", "crmctl doctor --list")
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	if opts.list {
+		return printList(p, checkList(), doctor.Checks())
+	}
+	o, err := opts.only()
+	if err != nil {
+		return err
+	}
+	o.Now = f.now
+	if len(opts.fix) > 0 {
+		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+			return err
+		}
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	fleet, err := doctorFleet(ctx, f, conn, opts)
+	if err != nil {
+		return err
+	}
+	if fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
+		o.Only = []doctor.Class{doctor.Registry} // what it lacks, the other checks would read
+	}
+	begun := f.now()
+	report, err := doctor.Examine(ctx, conn, fleet, o)
+	if err != nil {
+		return err
+	}
+	if len(opts.fix) > 0 {
+		return fixFindings(ctx, f, p, conn, report, opts)
+	}
+	return printFindings(f, p, report, f.now().Sub(begun))
+}
+
+// doctorFleet returns what the registry, the files and the ledger know.
+func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOptions) (doctor.Fleet, error) {
+	public, err := migrate.PublicVersion(ctx, conn)
+	if err != nil {
+		return doctor.Fleet{}, err
+	}
+	tables, err := registryTables(ctx)
+	if err != nil {
+		return doctor.Fleet{}, err
+	}
+	fleet := doctor.Fleet{
+		RegistryVersion: public, RegistryHead: builtInHeads().Public, RegistryTables: tables,
+		Tables: []string{"contacts", "conversations", "messages"},
+	}
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return doctor.Fleet{}, err
+	}
+	fleet.Head = plan.Head()
+	tenants, err := tenant.List(ctx, conn, tenant.Filter{})
+	switch {
+	case errors.Is(err, tenant.ErrOldRegistry):
+		// The finding about the registry says what to do; nothing else can be known.
+		return fleet, nil
+	case err != nil:
+		return doctor.Fleet{}, f.placed(err)
+	}
+	bySlug := make(map[string]tenant.Tenant, len(tenants))
+	for _, t := range tenants {
+		bySlug[t.Slug] = t
+		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{
+			ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, Status: string(t.Status), Version: t.Version,
+			PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt,
+		})
+	}
+	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.Truth, error) {
+		list := make([]tenant.Tenant, len(wanted))
+		for i, t := range wanted {
+			list[i] = bySlug[t.Slug]
+		}
+		truths, err := plan.Verify(ctx, conn, asTargets(list), opts.lockTimeout)
+		return doctorTruths(truths), err
+	}
+	fleet.Dirty = func(ctx context.Context) ([]doctor.Dirty, error) {
+		dirty, err := migrate.Dirty(ctx, conn)
+		out := make([]doctor.Dirty, len(dirty))
+		for i, d := range dirty {
+			what, _, _ := strings.Cut(d.Error(), "; look at the schema")
+			out[i] = doctor.Dirty{Slug: d.Slug, What: what, Running: d.Running, Since: d.Since}
+		}
+		return out, err
+	}
+	fleet.DeadRuns = func(ctx context.Context) ([]int64, error) { return migrate.DeadRuns(ctx, conn) }
+	return fleet, nil
+}
+
+func doctorTruths(truths []migrate.Truth) []doctor.Truth {
+	out := make([]doctor.Truth, len(truths))
+	for i, t := range truths {
+		out[i] = doctor.Truth{
+			Version: t.Version, Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged), Gone: errors.Is(t.Err, db.ErrWrongSchema), Err: t.Err,
+		}
+		for _, m := range t.Late {
+			out[i].Late = append(out[i].Late, m.Name())
+		}
+	}
+	return out
+}
+
+// fixFindings mends what was found, after a question, and prints what became of it.
+func fixFindings(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, report *doctor.Report, opts *doctorOptions) error {
+	sayNotChecked(f, report)
+	var todo []doctor.Finding
+	for _, finding := range report.Findings {
+		if finding.Fixable() {
+			todo = append(todo, finding)
+			continue
+		}
+		f.say("crmctl: %s %s: %s; by hand: %s", finding.Class, visible(finding.Subject), visible(finding.What), visible(finding.Command))
+	}
+	if opts.dryRun || len(todo) == 0 {
+		rows := make([]doctor.Fixed, len(todo))
+		for i, finding := range todo {
+			rows[i] = doctor.Fixed{Finding: finding}
+		}
+		if err := printList(p, fixedList(true), rows); err != nil {
+			return err
+		}
+		return exitWith(doctorCode(report, len(todo)))
+	}
+	target, err := f.target()
+	if err != nil {
+		return err
+	}
+	for _, finding := range todo[:min(len(todo), mostFailures)] {
+		f.note("%s  %s: %s", finding.Class, visible(finding.Subject), visible(finding.What))
+	}
+	if err := f.confirmYes(ctx, fmt.Sprintf("Mend %s in %s?", plural(len(todo), "finding"), visible(target.Place()))); err != nil {
+		return err
+	}
+	fixed := doctor.Fix(ctx, conn, todo, f.fixOptions(conn, opts))
+	if err := printList(p, fixedList(false), fixed); err != nil {
+		return err
+	}
+	failed := 0
+	for _, r := range fixed {
+		switch {
+		case errors.Is(r.Err, doctor.ErrMended):
+		case r.Err != nil:
+			failed++
+			f.say("crmctl: %s", visible(f.redact(r.Err.Error())))
+		case r.Undo != "":
+			f.note("undo: %s", visible(r.Undo))
+		}
+	}
+	switch {
+	case failed == len(fixed):
+		return exitWith(exitFailure)
+	case failed > 0:
+		return exitWith(exitPartial)
+	}
+	return exitWith(doctorCode(report, len(todo)))
+}
+
+// doctorCode returns 4 where something is left that --fix could not mend.
+func doctorCode(report *doctor.Report, mended int) int {
+	if report.Count(doctor.Error)+report.Count(doctor.Warning) > mended {
+		return exitPending
+	}
+	return exitOK
+}
+
+func (f *factory) fixOptions(conn *pgx.Conn, opts *doctorOptions) doctor.FixOptions {
+	return doctor.FixOptions{
+		LockTimeout: opts.lockTimeout, Retention: opts.retention, Now: f.now, Direct: f.connectDirect,
+		Audit: func(p *db.Pipeline, e doctor.Event) error {
+			return tenant.QueueEvent(p, tenant.Event{
+				TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: f.actor(), Program: programName(),
+				Before: e.Before, After: e.After, Detail: e.Detail,
+			})
+		},
+		CloseRuns: func(ctx context.Context) error {
+			_, err := migrate.Runs(ctx, conn, 1)
+			return err
+		},
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/doctor"
+)
+
+// doctorRecord is a finding in JSON and YAML.
+type doctorRecord struct {
+	Class    string `json:"class"`
+	Severity string `json:"severity"`
+	Subject  string `json:"subject"`
+	Tenant   string `json:"tenant,omitempty"`
+	What     string `json:"what"`
+	Why      string `json:"why"`
+	Command  string `json:"command"`
+	Fixable  bool   `json:"fixable"`
+}
+
+func recordOfDoctor(d doctor.Finding) doctorRecord {
+	return doctorRecord{
+		Class: string(d.Class), Severity: string(d.Severity), Subject: d.Subject, Tenant: d.Tenant,
+		What: d.What, Why: d.Why, Command: d.Command, Fixable: d.Fixable(),
+	}
+}
+
+// doctorSummary stands beside the findings in JSON and YAML.
+type doctorSummary struct {
+	Tenants    int                `json:"tenants"`
+	Errors     int                `json:"errors"`
+	Warnings   int                `json:"warnings"`
+	Infos      int                `json:"infos"`
+	Checked    []string           `json:"checked"`
+	NotChecked []notCheckedRecord `json:"not_checked"`
+}
+
+type notCheckedRecord struct {
+	Class string `json:"class"`
+	Why   string `json:"why"`
+}
+
+func severityCell(s doctor.Severity) any {
+	switch s {
+	case doctor.Error:
+		return styled{string(s), red}
+	case doctor.Warning:
+		return styled{string(s), yellow}
+	case doctor.Info:
+	}
+	return styled{string(s), dim}
+}
+
+func doctorList(report *doctor.Report) list[doctor.Finding] {
+	return list[doctor.Finding]{
+		plural: "findings",
+		columns: []column[doctor.Finding]{
+			{name: "severity", value: func(d doctor.Finding) any { return severityCell(d.Severity) }},
+			{name: "class", value: func(d doctor.Finding) any { return string(d.Class) }},
+			{name: "subject", value: func(d doctor.Finding) any { return d.Subject }},
+			{name: "what", value: func(d doctor.Finding) any { return d.What }},
+			{name: "why", wide: true, value: func(d doctor.Finding) any { return d.Why }},
+			{name: "command", wide: true, value: func(d doctor.Finding) any { return d.Command }},
+		},
+		name:   func(d doctor.Finding) string { return d.Subject },
+		record: func(d doctor.Finding) any { return recordOfDoctor(d) },
+		summary: func() any {
+			s := doctorSummary{
+				Tenants: report.Tenants, Errors: report.Count(doctor.Error), Warnings: report.Count(doctor.Warning), Infos: report.Count(doctor.Info),
+				Checked: words(report.Checked), NotChecked: []notCheckedRecord{},
+			}
+			for _, n := range report.NotChecked {
+				s.NotChecked = append(s.NotChecked, notCheckedRecord{string(n.Class), n.Why})
+			}
+			return s
+		},
+	}
+}
+
+// printFindings prints the findings: on a terminal those of a class together, with why
+// they matter and what mends them.
+func printFindings(f *factory, p *printer, report *doctor.Report, elapsed time.Duration) error {
+	var err error
+	switch {
+	case p.terminal && p.format == "table" && !p.quiet:
+		err = writeFindings(p, report.Findings)
+	default:
+		err = printList(p, doctorList(report), report.Findings)
+	}
+	if err != nil {
+		return err
+	}
+	sayNotChecked(f, report)
+	f.note("%s", doctorLine(report, elapsed))
+	if report.Count(doctor.Error)+report.Count(doctor.Warning) > 0 {
+		return exitWith(exitPending)
+	}
+	return nil
+}
+
+func sayNotChecked(f *factory, report *doctor.Report) {
+	for _, n := range report.NotChecked {
+		f.note("not checked: %s (%s)", n.Class, visible(n.Why))
+	}
+}
+
+// doctorLine returns "5,000 tenants, 23 checks in 1.2 s: 3 errors, 1 warning".
+func doctorLine(report *doctor.Report, elapsed time.Duration) string {
+	text := fmt.Sprintf("%s, %s in %s: ", plural(report.Tenants, "tenant"), plural(len(report.Checked), "check"), humanDuration(elapsed))
+	var parts []string
+	for _, s := range []doctor.Severity{doctor.Error, doctor.Warning} {
+		if n := report.Count(s); n > 0 {
+			parts = append(parts, plural(n, string(s)))
+		}
+	}
+	if n := report.Count(doctor.Info); n > 0 {
+		parts = append(parts, fmt.Sprintf("%s to know", plural(n, "thing")))
+	}
+	if len(parts) == 0 {
+		return text + "nothing is wrong"
+	}
+	return text + strings.Join(parts, ", ")
+}
+
+// mostOfClass is how many findings of a class a terminal shows.
+const mostOfClass = 10
+
+// writeFindings prints
+//
+//	error  ghost-row       Every command that reaches the tenant fails.
+//	       globex          its schema tenant_globex is gone
+//	       next: crmctl doctor --fix ghost-row
+func writeFindings(p *printer, findings []doctor.Finding) error {
+	var b strings.Builder
+	for start := 0; start < len(findings); {
+		end := start + 1
+		for end < len(findings) && findings[end].Class == findings[start].Class && findings[end].Severity == findings[start].Severity {
+			end++
+		}
+		p.writeClass(&b, findings[start:end])
+		start = end
+	}
+	if _, err := p.out.Write([]byte(b.String())); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+func (p *printer) writeClass(b *strings.Builder, findings []doctor.Finding) {
+	const indent, label = 9, 16
+	first := findings[0]
+	severity := severityCell(first.Severity)
+	pad := strings.Repeat(" ", indent-len(first.Severity))
+	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.painter.paint(colorOf(severity), string(first.Severity)), pad, label, first.Class, p.painter.paint(dim, first.Why))
+	line := func(text string) {
+		fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), p.cut(text, max(minColumn, p.width-indent)))
+	}
+	commands := map[string]bool{}
+	for i, d := range findings {
+		if i == mostOfClass {
+			line(fmt.Sprintf("and %s more        all: crmctl doctor --check %s -o wide", humanCount(int64(len(findings)-i)), d.Class))
+			break
+		}
+		line(fmt.Sprintf("%-*s  %s", label, visible(d.Subject), visible(d.What)))
+		if !commands[d.Command] && (len(commands) == 0 || len(findings) <= 3) {
+			commands[d.Command] = true
+		}
+	}
+	for i, d := range findings {
+		if i < mostOfClass && commands[d.Command] {
+			delete(commands, d.Command)
+			fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), "next: "+visible(d.Command)) // a command that is cut is of no use
+		}
+	}
+	b.WriteString("\n")
+}
+
+func checkList() list[doctor.Check] {
+	return list[doctor.Check]{
+		plural: "checks",
+		columns: []column[doctor.Check]{
+			{name: "class", value: func(c doctor.Check) any { return string(c.Class) }},
+			{name: "looks_for", value: func(c doctor.Check) any { return c.Looks }},
+			{name: "why", wide: true, value: func(c doctor.Check) any { return c.Why }},
+			{name: "fix", title: "--FIX", value: func(c doctor.Check) any { return c.Fix }},
+		},
+		name: func(c doctor.Check) string { return string(c.Class) },
+		record: func(c doctor.Check) any {
+			return map[string]string{"class": string(c.Class), "looks_for": c.Looks, "why": c.Why, "fix": c.Fix}
+		},
+	}
+}
+
+func fixedList(dryRun bool) list[doctor.Fixed] {
+	result := func(r doctor.Fixed) any {
+		switch {
+		case dryRun:
+			return "would mend"
+		case errors.Is(r.Err, doctor.ErrMended):
+			return "in order"
+		case r.Err != nil:
+			return styled{"failed", red}
+		}
+		return styled{"mended", green}
+	}
+	return list[doctor.Fixed]{
+		plural: "fixes",
+		columns: []column[doctor.Fixed]{
+			{name: "result", value: result},
+			{name: "class", value: func(r doctor.Fixed) any { return string(r.Finding.Class) }},
+			{name: "subject", value: func(r doctor.Fixed) any { return r.Finding.Subject }},
+			{name: "what", value: func(r doctor.Fixed) any {
+				if r.Done != "" && r.Err == nil {
+					return r.Done
+				}
+				return r.Finding.What
+			}},
+			{name: "undo", wide: true, value: func(r doctor.Fixed) any { return r.Undo }},
+		},
+		name: func(r doctor.Fixed) string { return r.Finding.Subject },
+		record: func(r doctor.Fixed) any {
+			text := ""
+			if r.Err != nil {
+				text = r.Err.Error()
+			}
+			return map[string]any{"result": machine(result(r)), "finding": recordOfDoctor(r.Finding), "done": r.Done, "undo": r.Undo, "error": text}
+		},
+		empty: "nothing to mend", noHeader: true,
+	}
+}
