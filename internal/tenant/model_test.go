@@ -1,6 +1,7 @@
 package tenant_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -71,6 +72,39 @@ func (m *model) apply(move, slug, to string) bool {
 		m.moves++
 	}
 	return ok
+}
+
+// draw returns a move at random, most often a possible one.
+func (m *model) draw(random *rand.Rand, slugs []string) (move, slug, to string) {
+	const most = 30
+	possible := random.IntN(4) > 0
+	for range most {
+		move, slug, to = moves()[random.IntN(len(moves()))], slugs[random.IntN(len(slugs))], slugs[random.IntN(len(slugs))]
+		if !possible || m.clone().apply(move, slug, to) {
+			break
+		}
+	}
+	return move, slug, to
+}
+
+func (m *model) clone() *model {
+	c := &model{tenants: make(map[string]*modelled, len(m.tenants))}
+	for slug, t := range m.tenants {
+		same := *t
+		c.tenants[slug] = &same
+	}
+	return c
+}
+
+// see returns a model of what the registry holds at this moment.
+func see(ctx context.Context, conn *pgx.Conn) (*model, error) {
+	there, err := tenant.List(ctx, conn, tenant.Filter{})
+	m := &model{tenants: make(map[string]*modelled, len(there))}
+	for _, t := range there {
+		schema := strings.TrimPrefix(t.Schema.String(), "tenant_")
+		m.tenants[t.Slug] = &modelled{status: t.Status, deletedFrom: t.DeletedFrom, schema: schema, role: t.Role != ""}
+	}
+	return m, err
 }
 
 func (m *model) schemaTaken(slug string, but *modelled) bool {
@@ -230,7 +264,7 @@ func moves() []string {
 // with the model after each.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	const steps = 400
+	const steps = 300
 	s := seed(t)
 	random := rand.New(rand.NewPCG(s, 1))
 	prefix := unique("m")
@@ -238,7 +272,7 @@ func TestModel(t *testing.T) {
 	w, m := newWorld(t, slugs), &model{tenants: map[string]*modelled{}}
 	made := map[string]int{}
 	for i := range steps {
-		move, slug, to := moves()[random.IntN(len(moves()))], slugs[random.IntN(len(slugs))], slugs[random.IntN(len(slugs))]
+		move, slug, to := m.draw(random, slugs)
 		step := fmt.Sprintf("step %d: %s %s (to %s)", i, move, slug, to)
 		err := w.apply(t, w.conn, move, slug, to)
 		if ok := m.apply(move, slug, to); ok != (err == nil) || err != nil && !expected(err) {
@@ -282,11 +316,16 @@ func TestModelAtOnce(t *testing.T) {
 			defer func() { _ = conn.Close(t.Context()) }()
 			random := rand.New(rand.NewPCG(s, uint64(i)))
 			for range steps {
-				move, slug, to := moves()[random.IntN(len(moves()))], slugs[random.IntN(len(slugs))], slugs[random.IntN(len(slugs))]
+				seen, err := see(t.Context(), conn)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				move, slug, to := seen.draw(random, slugs)
 				if to == slug {
 					continue
 				}
-				err := w.apply(t, conn, move, slug, to)
+				err = w.apply(t, conn, move, slug, to)
 				switch {
 				case err == nil:
 					done[i]++
@@ -306,5 +345,51 @@ func TestModelAtOnce(t *testing.T) {
 	if audited != total {
 		t.Errorf("%d rows in the audit for %d moves", audited, total)
 	}
-	t.Logf("%d moves", total)
+	if t.Logf("%d moves", total); total < movers*steps/10 {
+		t.Error("so few moves show little")
+	}
+}
+
+// TestMoveOfATenantRenamedMeanwhile waits for the row of a tenant that another
+// session is about to rename: it is not the tenant that was meant any more, or the
+// lock that was taken is that of its former schema.
+func TestMoveOfATenantRenamedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		sql  string
+		want error
+	}{
+		"slug":   {"update public.tenants set slug = 'other' where slug = 'acme'", tenant.ErrNotFound},
+		"schema": {"update public.tenants set schema_name = 'tenant_other' where slug = 'acme'", db.ErrBusy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fleettest.New(t)
+			f.Create(t, fleettest.TenantPlan(t, 1), "acme")
+			conn := f.Connect(t)
+			done := make(chan error, 1)
+			err := db.InTx(t.Context(), f.Connect(t), db.Locals{}, func(ctx context.Context, q db.Querier) error {
+				if _, err := q.Exec(ctx, c.sql); err != nil {
+					return err
+				}
+				go func() {
+					_, err := tenant.Suspend(ctx, conn, "acme", tenant.MoveOptions{LockTimeout: time.Minute})
+					done <- err
+				}()
+				for f.Int(t, "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == 0 {
+					time.Sleep(5 * time.Millisecond)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, c.want) {
+				t.Errorf("got %v", err)
+			}
+			if n := f.Int(t, "select count(*) from public.tenants where status = 'active'"); n != 1 {
+				t.Error("the wrong tenant was moved")
+			}
+		})
+	}
 }
