@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -100,7 +101,7 @@ func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
 	}
 	env := f.io.Env
 	if cfg.Password != "" {
-		env = append(env[:len(env):len(env)], "PGPASSWORD="+cfg.Password)
+		env = append(slices.Clip(env), "PGPASSWORD="+cfg.Password)
 	}
 	f.verbose("psql is %s", program)
 	args := append(append([]string{program}, opts.args...), "--dbname="+dsn)

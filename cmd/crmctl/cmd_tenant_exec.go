@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"runtime"
 	"strings"
@@ -277,9 +276,7 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *printer, con
 		lib.Fleet.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
 		out.bar = bar
 	}
-	report, err := tenantsql.Run(ctx, fleet.Reuse(conn, f.connect), targets, script, lib, func(columns []tenantsql.Column, rows iter.Seq2[tenantsql.Row, error]) error {
-		return out.show(columns, rows)
-	})
+	report, err := tenantsql.Run(ctx, fleet.Reuse(conn, f.connect), targets, script, lib, out.show)
 	if bar != nil {
 		bar.finish()
 	}

@@ -182,7 +182,7 @@ func TestGrants(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, 1)
 	for i, c := range []struct {
-		break_ []string
+		breaks []string
 		what   string
 	}{
 		{[]string{"revoke usage on schema %[1]s from %[2]s"}, "lacks usage on the schema"},
@@ -193,7 +193,7 @@ func TestGrants(t *testing.T) {
 		{[]string{"update public.tenants set status = 'suspended' where schema_name = '%[1]s'"}, "it is suspended, and its role"},
 	} {
 		made := p.withRole(t, fmt.Sprintf("roled%d", i))
-		for _, sql := range c.break_ {
+		for _, sql := range c.breaks {
 			p.Exec(t, fmt.Sprintf(sql, made.Schema, made.Role))
 		}
 		want(t, p.examine(t, doctor.Options{Only: []doctor.Class{doctor.Grants}}), "error grants "+made.Slug+": "+strings.ReplaceAll(c.what, "lacks", "its role "+made.Role+" lacks"))
