@@ -71,7 +71,7 @@ func History(ctx context.Context, conn *pgx.Conn, slug string, limit int) iter.S
 		select * from (
 			select `+entryColumns+` from public.tenant_events where tenant_id in (select tenant_id from ids)
 			union all
-			select 0, r.started_at, t.tenant_id::text, t.slug, r.kind, r.actor, '', '', '', '', '', r.id, null, null,
+			select 0, r.started_at, t.tenant_id::text, t.slug, r.kind, r.actor, '', '', '', '', '', r.id, null as before, null as after,
 				jsonb_strip_nulls(jsonb_build_object('state', t.state, 'from_version', t.from_version, 'to_version', t.to_version,
 					'sqlstate', t.sqlstate, 'place', t.place, 'message', t.message))::text
 			from public.migration_run_tenants t join public.migration_runs r on r.id = t.run_id

@@ -128,8 +128,7 @@ func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 	}
 	results, _ := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		err := purge(ctx, conn, connect, &purged[i], o)
-		var missing *NotFoundError
-		if errors.As(err, &missing) {
+		if _, missing := errors.AsType[*NotFoundError](err); missing {
 			purged[i].Elsewhere = purged[i].Transactions == 0
 			return nil
 		}

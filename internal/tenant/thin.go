@@ -27,7 +27,7 @@ type object struct {
 
 // thin drops the tables of a schema in several transactions, each of which fits
 // into the free half of the server's lock table, until one transaction can drop
-// the rest. A schema that fits as it is is left alone.
+// the rest. One that fits as it stands is left alone.
 func thin(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o PurgeOptions) error {
 	room, err := lockRoom(ctx, conn, o)
 	if err != nil {
