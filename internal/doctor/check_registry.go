@@ -102,7 +102,7 @@ func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 			continue
 		}
 		f := Finding{Severity: Error, Subject: t.Slug, Tenant: t.Slug, What: "its schema " + t.Schema.String() + " is gone",
-			Command: "crmctl backup restore FILE --as " + t.Slug + " once it is out of the way: crmctl doctor --fix " + string(GhostRow), fix: markDeleted(t)}
+			Command: "crmctl doctor --fix " + string(GhostRow) + ", and where there is a backup: crmctl backup restore FILE --as NAME", fix: markDeleted(t)}
 		if t.deleted() {
 			f.Severity, f.Command, f.fix = Info, "crmctl tenant purge "+t.Slug, nil
 		}

@@ -325,3 +325,24 @@ func TestBusySchema(t *testing.T) {
 		t.Errorf("%+v", done)
 	}
 }
+
+// TestMendedMeanwhile: what is in order by the time of the fix stays as it is.
+func TestMendedMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := healthy(t, 2)
+	p.Exec(t, "alter schema tenant_t0001 rename to tenant_lost")
+	conn := p.Connect(t)
+	report, err := doctor.Examine(t.Context(), conn, p.fleet(t, conn), doctor.Options{Only: []doctor.Class{doctor.GhostRow, doctor.OrphanSchema}})
+	if err != nil || len(report.Findings) != 2 {
+		t.Fatalf("%v, %+v", err, report)
+	}
+	p.Exec(t, "create schema tenant_t0001", "update public.tenants set schema_name = 'tenant_lost' where slug = 't0002'")
+	for _, d := range doctor.Fix(t.Context(), conn, report.Findings, doctor.FixOptions{}) {
+		if !errors.Is(d.Err, doctor.ErrMended) {
+			t.Errorf("%+v", d)
+		}
+	}
+	if n := p.Int(t, "select count(*) from public.tenants where status = 'active'"); n != 2 {
+		t.Errorf("%d active tenants", n)
+	}
+}
