@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -154,7 +153,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 		return f.placed(err)
 	}
 	if t.Status != tenant.Active {
-		return fmt.Errorf("tenant %q is %s; contacts are imported into active tenants only", slug, t.Status)
+		return f.placed(&tenant.StateError{Slug: slug, State: t.State()})
 	}
 	watch := &importWatch{f: f, size: src.size}
 	result, err := crm.Import(ctx, conn, src, opts.importOptions(f, t, src, watch))

@@ -86,8 +86,8 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant}, tenant.CreateOptions{
-		Template: template, Actor: f.actor(), LockTimeout: cfg.LockTimeout, Now: f.now,
+	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
+		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now,
 	})
 	if err != nil && !errors.Is(err, tenant.ErrExists) {
 		return f.placed(err)
@@ -98,7 +98,7 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	}
 	result, err := seedTenantData(ctx, f, conn, t, opts)
 	if err != nil {
-		return err
+		return f.placed(err)
 	}
 	return printObject(p, object{
 		kind: "seed", name: slug,

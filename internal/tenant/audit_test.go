@@ -44,7 +44,7 @@ func TestAuditTellsWhoAndWhat(t *testing.T) {
 	want := []struct{ tenant, action, before, after string }{
 		{"acme", "suspend", `{"status": "active"}`, `{"status": "suspended"}`},
 		{"acme-two", "rename", `{"slug": "acme", "display_name": "acme"}`, `{"slug": "acme-two", "display_name": "Acme Two"}`},
-		{"acme-two", "set", `{"settings": "{}"}`, `{"settings": "{\"retention\":\"90d\"}"}`},
+		{"acme-two", "set", `{"settings": {}}`, `{"settings": {"retention": "90d"}}`},
 	}
 	for i, w := range want {
 		e := got[i]

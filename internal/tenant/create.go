@@ -159,7 +159,7 @@ func createEvent(t Tenant, o CreateOptions) Event {
 		after["role"] = t.Role
 	}
 	if string(t.Settings) != "{}" {
-		after["settings"] = string(t.Settings)
+		after["settings"] = asJSON("settings", canonical(t.Settings))
 	}
 	return Event{
 		TenantID: t.ID, Slug: t.Slug, Action: ActionCreate, Actor: o.Actor, Program: o.Program,

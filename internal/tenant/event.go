@@ -90,10 +90,18 @@ func changes(before, after Tenant) (from, to map[string]any) {
 	b, a := auditFields(before), auditFields(after)
 	for name, value := range b {
 		if a[name] != value {
-			from[name], to[name] = value, a[name]
+			from[name], to[name] = asJSON(name, value), asJSON(name, a[name])
 		}
 	}
 	return from, to
+}
+
+// asJSON returns a field as it goes into the audit: settings as an object.
+func asJSON(name string, value any) any {
+	if text, ok := value.(string); ok && name == "settings" && json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	return value
 }
 
 // auditFields returns what of a tenant a move may change, as comparable values.
@@ -101,8 +109,22 @@ func auditFields(t Tenant) map[string]any {
 	return map[string]any{
 		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "role": orNull(t.Role),
 		"status": string(t.Status), "deleted_at": instant(t.DeletedAt), "purge_after": instant(t.PurgeAfter),
-		"purge_started_at": instant(t.PurgeStartedAt), "settings": string(t.Settings),
+		"purge_started_at": instant(t.PurgeStartedAt), "settings": canonical(t.Settings),
 	}
+}
+
+// canonical returns JSON without white space and with sorted names, as it was where
+// it cannot be read.
+func canonical(text json.RawMessage) string {
+	var value any
+	if json.Unmarshal(text, &value) != nil {
+		return string(text)
+	}
+	out, err := json.Marshal(value)
+	if err != nil {
+		return string(text)
+	}
+	return string(out)
 }
 
 func orNull(s string) any {
