@@ -226,7 +226,7 @@ const resultSoon = "due soon"
 // reportPurge prints what was done, then what falls due soon, and says what the caps
 // have left over.
 func reportPurge(f *factory, p *printer, plan tenant.PurgePlan, rows []purgeRow, opts *tenantPurgeOptions) error {
-	if err := printList(p, purgeList(p.show, plan), append(rows, purgeRows(resultSoon, plan.Soon)...)); err != nil {
+	if err := printList(p, purgeList(p.show, plan, opts.olderThan), append(rows, purgeRows(resultSoon, plan.Soon)...)); err != nil {
 		return err
 	}
 	if len(plan.Kept) > 0 {
@@ -255,7 +255,7 @@ func (o *tenantPurgeOptions) caps() string {
 	return strings.Join(caps, " and ")
 }
 
-func purgeList(show presentation, plan tenant.PurgePlan) list[purgeRow] {
+func purgeList(show presentation, plan tenant.PurgePlan, olderThan time.Duration) list[purgeRow] {
 	return list[purgeRow]{
 		plural: "tenants",
 		columns: []column[purgeRow]{
@@ -263,10 +263,11 @@ func purgeList(show presentation, plan tenant.PurgePlan) list[purgeRow] {
 			{name: "tenant", value: func(r purgeRow) any { return r.tenant.Slug }},
 			{name: "schema", value: func(r purgeRow) any { return r.tenant.Schema.String() }},
 			{name: "purge_after", value: func(r purgeRow) any {
-				if r.result != resultSoon || r.tenant.PurgeAfter == nil {
+				if r.result != resultSoon {
 					return nil
 				}
-				return either{"on " + show.human(day(*r.tenant.PurgeAfter)), *r.tenant.PurgeAfter}
+				due := tenant.PurgeFilter{OlderThan: olderThan}.DueAt(r.tenant)
+				return either{"on " + show.human(day(due)), due}
 			}},
 		},
 		name: func(r purgeRow) string { return r.tenant.Slug },

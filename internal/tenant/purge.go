@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,6 +33,22 @@ type PurgeFilter struct {
 	Warn time.Duration
 }
 
+// DueAt returns when a deleted tenant falls due: when its retention is over and
+// it was deleted OlderThan ago.
+func (f PurgeFilter) DueAt(t Tenant) time.Time {
+	var due time.Time
+	if t.PurgeAfter != nil {
+		due = *t.PurgeAfter
+	}
+	if t.DeletedAt == nil || t.PurgeStartedAt != nil {
+		return due
+	}
+	if old := t.DeletedAt.Add(f.OlderThan); old.After(due) {
+		return old
+	}
+	return due
+}
+
 // PurgePlan is what a purge would destroy.
 type PurgePlan struct {
 	Due []Tenant
@@ -49,20 +66,21 @@ func PlanPurge(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) 
 	rows, err := db.Select(ctx, q, scan, `select `+columns+`
 		from public.tenants
 		where status = 'deleted' and purge_after <= $1
-		  and (deleted_at <= $2 or purge_started_at is not null or purge_after > $4)
+		  and (deleted_at <= $2 or purge_started_at is not null)
 		  and (cardinality($3::text[]) = 0 or slug = any ($3::text[]))
 		order by purge_started_at nulls last, deleted_at, slug collate "C"`,
-		now.Add(f.Warn), now.Add(-f.OlderThan), nonNil(f.Slugs), now)
+		now.Add(f.Warn), now.Add(f.Warn-f.OlderThan), nonNil(f.Slugs))
 	if err != nil {
 		return plan, fmt.Errorf("read the registry: %w", registryError(err))
 	}
 	for _, t := range rows {
-		if t.PurgeAfter.After(now) {
+		if f.DueAt(t).After(now) {
 			plan.Soon = append(plan.Soon, t)
 		} else {
 			plan.Due = append(plan.Due, t)
 		}
 	}
+	slices.SortStableFunc(plan.Soon, func(a, b Tenant) int { return f.DueAt(a).Compare(f.DueAt(b)) })
 	total, err := db.Select(ctx, q, pgx.RowTo[int], `select count(*) from public.tenants`)
 	if err != nil {
 		return plan, fmt.Errorf("read the registry: %w", registryError(err))
@@ -155,9 +173,7 @@ func purge(ctx context.Context, conn *pgx.Conn, connect func(context.Context) (*
 	}
 	defer func() { _ = guard.Close(context.WithoutCancel(ctx)) }()
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		var got bool
-		err := q.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock($1), pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true)`,
-			purgeKey(p.Tenant.ID)).Scan(&got, nil)
+		got, err := holdGuard(ctx, q, advisoryKey("purge:"+p.Tenant.ID))
 		if err != nil {
 			return fmt.Errorf("lock tenant %q: %w", p.Tenant.Slug, err)
 		}
@@ -168,9 +184,17 @@ func purge(ctx context.Context, conn *pgx.Conn, connect func(context.Context) (*
 	})
 }
 
-// purgeKey returns the key of the advisory lock that a purge of a tenant holds.
-func purgeKey(id string) int64 {
-	sum := sha256.Sum256([]byte("crmctl:purge:" + id))
+// holdGuard tries to take an advisory lock for the length of a transaction that
+// does nothing else, however long that is.
+func holdGuard(ctx context.Context, q db.Querier, key int64) (got bool, err error) {
+	err = q.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock($1), pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true)`,
+		key).Scan(&got, nil)
+	return got, err
+}
+
+// advisoryKey returns the key of the advisory lock for something that is no schema.
+func advisoryKey(what string) int64 {
+	sum := sha256.Sum256([]byte("crmctl:" + what))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 

@@ -245,12 +245,14 @@ func TestPurgeCaps(t *testing.T) {
 	}{
 		{tenant.PurgeFilter{}, 8, 0, 0},
 		{tenant.PurgeFilter{Max: 5}, 5, 3, 0},
-		{tenant.PurgeFilter{MaxPercent: 1}, 1, 7, 0},            // of 12: less than one, so one
-		{tenant.PurgeFilter{MaxPercent: 30}, 3, 5, 0},           // 3.6
-		{tenant.PurgeFilter{MaxPercent: 30, Max: 2}, 2, 6, 0},   // the smaller one
-		{tenant.PurgeFilter{OlderThan: 4 * day}, 5, 0, 0},       // 4 to 8 days ago
-		{tenant.PurgeFilter{Warn: 7 * day}, 8, 0, 1},            // t0009
-		{tenant.PurgeFilter{Warn: 40 * day, Max: 1}, 1, 7, 2},   // and t0010
+		{tenant.PurgeFilter{MaxPercent: 1}, 1, 7, 0},                     // of 12: less than one, so one
+		{tenant.PurgeFilter{MaxPercent: 30}, 3, 5, 0},                    // 3.6
+		{tenant.PurgeFilter{MaxPercent: 30, Max: 2}, 2, 6, 0},            // the smaller one
+		{tenant.PurgeFilter{OlderThan: 4 * day}, 5, 0, 0},                // 4 to 8 days ago
+		{tenant.PurgeFilter{Warn: 7 * day}, 8, 0, 1},                     // t0009
+		{tenant.PurgeFilter{Warn: 40 * day, Max: 1}, 1, 7, 2},            // and t0010
+		{tenant.PurgeFilter{Warn: 2 * day, OlderThan: 4 * day}, 5, 0, 2}, // deleted 2 and 3 days ago; t0009 in 4 days
+		{tenant.PurgeFilter{Warn: 40 * day, OlderThan: 9 * day}, 0, 0, 10},
 		{tenant.PurgeFilter{Slugs: []string{"t0001"}}, 1, 0, 0}, //
 		{tenant.PurgeFilter{Slugs: []string{"t0011"}}, 0, 0, 0}, // active
 	} {
