@@ -70,7 +70,7 @@ func whatChanged(e tenant.Entry) string {
 	for _, name := range sortedNames(after) {
 		was, is := scalar(before[name]), scalar(after[name])
 		switch {
-		case e.Action == tenant.ActionCreate && name != "display_name" && name != "role", was == is:
+		case slices.Contains([]string{tenant.ActionCreate, tenant.ActionRestore, tenant.ActionClone}, e.Action) && name != "display_name" && name != "role", was == is:
 		case was == "":
 			parts = append(parts, fmt.Sprintf("%s: %s", name, is))
 		case is == "":

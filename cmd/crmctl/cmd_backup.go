@@ -41,18 +41,11 @@ crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl --as acme-aga
 	return cmd
 }
 
-// The actions of the audit that stand here, where the packages meet.
-const (
-	actionBackup  = "backup"
-	actionRestore = "restore"
-	actionClone   = "clone"
-)
-
 // audit returns how the audit is told of what was done with a backup.
 func (f *factory) audit(action string) func(p *db.Pipeline, e backup.Event) error {
 	return func(p *db.Pipeline, e backup.Event) error {
 		return tenant.QueueEvent(p, tenant.Event{
-			TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: f.actor(), Program: programName(), Detail: e.Detail,
+			TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: f.actor(), Program: programName(), After: e.After, Detail: e.Detail,
 		})
 	}
 }
@@ -60,8 +53,33 @@ func (f *factory) audit(action string) func(p *db.Pipeline, e backup.Event) erro
 // programName names this program and its version, for the files it writes.
 func programName() string { return "crmctl " + buildVersion() }
 
+// roleOptions say whether a tenant that is made out of data gets a role.
+type roleOptions struct{ role, roleGiven bool }
+
+func (o *roleOptions) addFlag(fs *pflag.FlagSet) {
+	fs.BoolVar(&o.role, "role", false, "give it a database role of its own; --role=false: none (default: where the data's tenant had one, or tenant_roles)")
+}
+
+// choice goes by the flag, then by the configuration, then by the data.
+func (o *roleOptions) choice(f *factory) (backup.RoleChoice, error) {
+	cfg, err := f.config()
+	switch {
+	case err != nil:
+		return backup.RoleNever, err
+	case o.roleGiven && !o.role:
+		return backup.RoleNever, nil
+	case o.roleGiven, cfg.TenantRoles:
+		return backup.RoleAlways, nil
+	}
+	return backup.RoleAsSource, nil
+}
+
 // newTenantFrom returns what making a tenant out of data needs of the migrations.
-func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action string, l backup.Limits) (backup.NewTenant, *migrate.Plan, error) {
+func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action string, l backup.Limits, r roleOptions) (backup.NewTenant, *migrate.Plan, error) {
+	role, err := r.choice(f)
+	if err != nil {
+		return backup.NewTenant{}, nil, err
+	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return backup.NewTenant{}, nil, err
@@ -69,6 +87,8 @@ func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action stri
 	return backup.NewTenant{
 		Limits: l,
 		Audit:  f.audit(action),
+		Role:   role,
+		Roles:  tenant.Roles{},
 		Build: func(versions []int64) ([]db.Statement, error) {
 			only, err := planOf(plan, versions)
 			if err != nil {
@@ -144,9 +164,12 @@ func identities(files []string) ([]age.Identity, error) {
 	return out, nil
 }
 
-// backupHint adds the next step to an error about a file.
+// backupHint adds the next step to an error about a file, or what is made of it.
 func backupHint(err error) error {
+	var exists *tenant.RoleExistsError
 	switch {
+	case errors.As(err, &exists):
+		return withHint(err, "do without a role", "--role=false")
 	case errors.Is(err, backup.ErrEncrypted):
 		return withHint(err, "add", "--identity FILE")
 	case errors.Is(err, backup.ErrNewerFormat):

@@ -162,7 +162,7 @@ func (o *backupCreateOptions) create(f *factory) (backup.CreateOptions, error) {
 			Limits:  backup.Limits{LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout},
 			Program: programName(),
 		},
-		Audit: f.audit(actionBackup),
+		Audit: f.audit(tenant.ActionBackup),
 	}
 	for _, key := range o.encryptTo {
 		r, err := backup.ParseRecipient(key)

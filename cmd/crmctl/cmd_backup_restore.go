@@ -18,10 +18,11 @@ import (
 
 // backupRestoreOptions are the options of `crmctl backup restore`.
 type backupRestoreOptions struct {
-	file             string
-	as               string
-	migrate          bool
-	identity         []string
+	file     string
+	as       string
+	migrate  bool
+	identity []string
+	roleOptions
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
 	dryRun           bool
@@ -41,7 +42,8 @@ checksums are checked on the way; whatever is wrong, nothing is left behind. --m
 brings the tenant to the newest version, as crmctl migrate tenant does.
 
 A tenant of that name, or its schema, must not be there: --as NAME restores beside it. A
-suspended tenant comes back suspended, every other one active, and none with a role of its own.
+suspended tenant comes back suspended, every other one active, and with a role of its own
+where it had one, unless --role=false; with tenant_roles: true in the configuration always.
 
 A backup of the registry goes into a registry without tenants, which crmctl migrate public makes.`,
 		Example: `crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl
@@ -49,7 +51,7 @@ crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl --as acme-yesterday -
 crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt --dry-run`,
 		Args: exactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.file = args[0]
+			opts.file, opts.roleGiven = args[0], cmd.Flags().Changed("role")
 			return runF(cmd.Context(), f, opts)
 		},
 	}
@@ -57,6 +59,7 @@ crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.tx
 	fs.StringVar(&opts.as, "as", "", "restore as a new tenant of this `NAME`")
 	fs.BoolVar(&opts.migrate, "migrate", false, "then bring the tenant to the newest version")
 	addIdentityFlag(fs, &opts.identity)
+	opts.roleOptions.addFlag(fs)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
@@ -140,7 +143,7 @@ func (j *restoreJob) restore(ctx context.Context, in *backup.File, l backup.Limi
 	if j.opts.dryRun {
 		return nil, nil, j.dry(ctx, in)
 	}
-	create, plan, err := j.f.newTenantFrom(ctx, j.conn, actionRestore, l)
+	create, plan, err := j.f.newTenantFrom(ctx, j.conn, tenant.ActionRestore, l, j.opts.roleOptions)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -270,6 +273,7 @@ func madeList() list[madeRow] {
 				ID      string    `json:"id"`
 				Schema  string    `json:"schema"`
 				Status  string    `json:"status"`
+				Role    string    `json:"role,omitempty"`
 				Version int64     `json:"schema_version"`
 				From    string    `json:"from"`
 				TakenAt time.Time `json:"taken_at"`
@@ -277,7 +281,7 @@ func madeList() list[madeRow] {
 				Bytes   int64     `json:"data_bytes"`
 				Seconds float64   `json:"seconds"`
 			}{
-				r.result, r.made.Tenant.Slug, r.made.Tenant.ID, r.made.Tenant.Schema, r.made.Tenant.Status, r.version,
+				r.result, r.made.Tenant.Slug, r.made.Tenant.ID, r.made.Tenant.Schema, r.made.Tenant.Status, r.made.Tenant.Role, r.version,
 				r.made.Manifest.Tenant.Slug, r.made.Manifest.TakenAt.UTC(), r.made.Rows, r.made.Bytes, r.duration.Seconds(),
 			}
 		},

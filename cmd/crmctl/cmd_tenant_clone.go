@@ -15,12 +15,13 @@ import (
 
 // tenantCloneOptions are the options of `crmctl tenant clone`.
 type tenantCloneOptions struct {
-	from, to         string
-	displayName      string
-	schemaOnly       bool
-	anonymize        bool
-	seed             string
-	keepColumns      []string
+	from, to    string
+	displayName string
+	schemaOnly  bool
+	anonymize   bool
+	seed        string
+	keepColumns []string
+	roleOptions
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
 	dryRun           bool
@@ -45,8 +46,8 @@ func newTenantCloneCmd(f *factory, runF func(context.Context, *factory, *tenantC
 		Use:   "clone TENANT NAME",
 		Short: "copy a tenant to a new one, anonymized if you like",
 		Long: `Copy a tenant to a new one: the schema from the migrations at the tenant's version, the data
-from one moment of it, the sequences where they stand, the settings. The copy is whole, or
-absent.
+from one moment of it, the sequences where they stand, the settings, and a database role where
+the tenant has one, unless --role=false. The copy is whole, or absent.
 
 --anonymize replaces names, e-mail addresses, phone numbers and texts by fakes on the way, and
 empties JSON and the settings. The same value always becomes the same fake, so what belonged
@@ -59,7 +60,7 @@ crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Acme, emp
 		Args:              exactArgs("TENANT", "NAME"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.from, opts.to = args[0], args[1]
+			opts.from, opts.to, opts.roleGiven = args[0], args[1], cmd.Flags().Changed("role")
 			if err := opts.validate(); err != nil {
 				return err
 			}
@@ -72,6 +73,7 @@ crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Acme, emp
 	fs.BoolVar(&opts.anonymize, "anonymize", false, "replace personal data by fakes")
 	fs.StringVar(&opts.seed, "seed", "", "make the fakes from this `TEXT`; random if left out")
 	fs.StringSliceVar(&opts.keepColumns, "keep-columns", nil, "with --anonymize, leave these `COLUMNS` as they are: table.column")
+	opts.roleOptions.addFlag(fs)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
@@ -109,7 +111,8 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 		return err
 	}
 	defer func() { _ = to.Close(context.WithoutCancel(ctx)) }()
-	create, _, err := f.newTenantFrom(ctx, to, actionClone, backup.Limits{LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout})
+	limits := backup.Limits{LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout}
+	create, _, err := f.newTenantFrom(ctx, to, tenant.ActionClone, limits, opts.roleOptions)
 	if err != nil {
 		return err
 	}

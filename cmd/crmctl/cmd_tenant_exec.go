@@ -286,7 +286,7 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *printer, con
 	return out.finish(ctx, report, f.now().Sub(begun))
 }
 
-const actionExec = "exec"
+const actionExec = tenant.ActionExec
 
 // execAudit returns what adds the audit row of a change: the statements' SHA-256 and
 // how they begin, since they may hold what the audit should not.

@@ -19,7 +19,7 @@ func (f *factory) explain(err error) []hint {
 		return []hint{{"make it", "crmctl migrate public"}}
 	}
 	if errors.Is(err, tenant.ErrRoleRight) {
-		return []hint{{"as a superuser", "alter role ROLE createrole; or do without --role"}}
+		return []hint{{"as a superuser", "alter role ROLE createrole; or add --role=false"}}
 	}
 	switch db.SQLState(err) {
 	case db.CodeInsufficientPrivilege:

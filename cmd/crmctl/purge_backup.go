@@ -43,7 +43,7 @@ func (o *purgeBackupOptions) open(f *factory, lockTimeout time.Duration) (before
 	}
 	create := backup.CreateOptions{
 		WriteOptions: backup.WriteOptions{Limits: backup.Limits{LockTimeout: lockTimeout}, Program: programName()},
-		Audit:        f.audit(actionBackup),
+		Audit:        f.audit(tenant.ActionBackup),
 	}
 	for _, key := range o.encryptTo {
 		r, err := backup.ParseRecipient(key)

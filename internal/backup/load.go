@@ -19,8 +19,29 @@ import (
 type Event struct {
 	TenantID string
 	Slug     string
+	After    map[string]any // the registry's fields of a tenant that was made
 	Detail   map[string]any
 }
+
+// Roles makes the role of a tenant, within the transaction that makes the tenant.
+type Roles interface {
+	// Queue adds what makes the role, before the statements that make the tables.
+	Queue(p *db.Pipeline, schema db.Schema, role string)
+	// QueueLimits adds what takes away what the role must not have, after them.
+	QueueLimits(p *db.Pipeline, schema db.Schema, role string, active bool)
+	// Explain says more of an error where it is about the role.
+	Explain(err error, role string) error
+}
+
+// RoleChoice says whether a tenant gets a role of its own, named after its schema.
+type RoleChoice int
+
+// A tenant gets a role where that of the data had one, always, or never.
+const (
+	RoleAsSource RoleChoice = iota
+	RoleAlways
+	RoleNever
+)
 
 // NewTenant is how a tenant is made out of data that is there.
 type NewTenant struct {
@@ -32,6 +53,10 @@ type NewTenant struct {
 	Build func(versions []int64) ([]db.Statement, error)
 	// Audit adds a row of the audit to a pipeline.
 	Audit func(p *db.Pipeline, e Event) error
+	// Role says whether the tenant gets a role, and Roles makes it. Roles may be nil
+	// with RoleNever only.
+	Role  RoleChoice
+	Roles Roles
 	// Progress is told how many bytes of COPY text were loaded; may be nil.
 	Progress func(n int64)
 }
@@ -43,6 +68,7 @@ type target struct {
 	row    Tenant
 	there  structure // as the migrations made it
 	tight  []foreignKey
+	had    bool // the tenant of the data has a role
 }
 
 // newTarget says where a tenant goes to: under its own name, or under another.
@@ -59,6 +85,7 @@ func newTarget(conn *pgx.Conn, row Tenant, as string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.had = row.Role != ""
 	t.row.Schema, t.row.Role = t.schema.String(), ""
 	if t.row.Status != "suspended" {
 		t.row.Status = "active"
@@ -76,22 +103,37 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 	if err := t.identify(ctx); err != nil {
 		return err
 	}
+	// Whatever the role of the data was called: another database of the cluster, or
+	// the tenant itself, may have it.
+	if o.Role == RoleAlways || o.Role == RoleAsSource && t.had {
+		t.row.Role = t.schema.String()
+	}
 	version := int64(0)
 	for _, v := range versions {
 		version = max(version, v)
 	}
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: t.schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout})
-	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, schema_version, settings)
-		values ($1, $2, $3, $4, $5, $6, $7::pg_catalog.jsonb)`,
-		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, version, string(t.row.Settings))
+	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings)
+		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb)`,
+		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, t.row.Role, version, string(t.row.Settings))
 	p.Exec("create schema " + t.schema.Quoted())
+	if t.row.Role != "" {
+		o.Roles.Queue(&p, t.schema, t.row.Role)
+	}
 	p.Script(script)
+	if t.row.Role != "" {
+		o.Roles.QueueLimits(&p, t.schema, t.row.Role, t.row.Status == "active")
+	}
 	queueDialect(&p)
 	t.there.queue(&p, t.schema, nil)
 	p.CheckSchema(t.schema)
 	if err := p.Run(ctx, t.conn); err != nil {
-		return t.explain(err)
+		err = t.explain(err)
+		if t.row.Role != "" {
+			err = o.Roles.Explain(err, t.row.Role)
+		}
+		return err
 	}
 	return nil
 }
@@ -304,11 +346,23 @@ func (t *target) complete(ctx context.Context, m *Manifest) error {
 // commit writes the audit and ends the transaction.
 func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any) error {
 	var p db.Pipeline
-	if err := o.Audit(&p, Event{TenantID: t.row.ID, Slug: t.row.Slug, Detail: detail}); err != nil {
+	if err := o.Audit(&p, Event{TenantID: t.row.ID, Slug: t.row.Slug, After: t.fields(), Detail: detail}); err != nil {
 		return err
 	}
 	if err := p.Run(ctx, t.conn); err != nil {
 		return plain(err)
 	}
 	return db.Commit(ctx, t.conn)
+}
+
+// fields returns what the audit keeps of a tenant that begins.
+func (t *target) fields() map[string]any {
+	after := map[string]any{"slug": t.row.Slug, "display_name": t.row.DisplayName, "schema": t.row.Schema, "status": t.row.Status}
+	if t.row.Role != "" {
+		after["role"] = t.row.Role
+	}
+	if len(t.row.Settings) > 0 && string(t.row.Settings) != "{}" {
+		after["settings"] = t.row.Settings
+	}
+	return after
 }

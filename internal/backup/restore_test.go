@@ -169,7 +169,7 @@ func source(m migrate.Tenant) backup.Source {
 // audit tells the registry, as the command does.
 func audit(action string) func(p *db.Pipeline, e backup.Event) error {
 	return func(p *db.Pipeline, e backup.Event) error {
-		return tenant.QueueEvent(p, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: "test", Detail: e.Detail})
+		return tenant.QueueEvent(p, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: "test", After: e.After, Detail: e.Detail})
 	}
 }
 
@@ -190,6 +190,7 @@ func newTenant(plan *migrate.Plan, action string) backup.NewTenant {
 			return only.Build()
 		},
 		Audit: audit(action),
+		Roles: tenant.Roles{},
 	}
 }
 

@@ -25,6 +25,17 @@ const (
 	ActionPurge   = "purge"
 	ActionImport  = "import"
 	ActionSeed    = "seed"
+	ActionBackup  = "backup"
+	// ActionRestore and ActionClone are how a tenant begins that is made out of the
+	// data of another, in the place of ActionCreate.
+	ActionRestore = "restore"
+	ActionClone   = "clone"
+	// ActionPool and ActionUnpool tell of a schema of the pool, which is made or
+	// dropped while no tenant has it.
+	ActionPool   = "pool"
+	ActionUnpool = "unpool"
+	ActionExec   = "exec"   // SQL that may have changed something
+	ActionRepair = "repair" // what doctor has mended
 )
 
 // Actions returns every action of the audit.
@@ -32,6 +43,7 @@ func Actions() []string {
 	return []string{
 		ActionCreate, ActionAdopt, ActionSuspend, ActionActivate, ActionRename, ActionSet,
 		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionSeed,
+		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 	}
 }
 

@@ -37,11 +37,43 @@ func queueRole(p *db.Pipeline, t Tenant) {
 	p.Exec("alter default privileges in schema " + schema + " grant usage, select, update on sequences to " + role)
 }
 
+// queueRoleTables adds the rights that default privileges would have given on what
+// is in the schema already.
+func queueRoleTables(p *db.Pipeline, t Tenant) {
+	schema, role := t.Schema.Quoted(), quoted(t.Role)
+	p.Exec("grant select, insert, update, delete on all tables in schema " + schema + " to " + role)
+	p.Exec("grant usage, select, update on all sequences in schema " + schema + " to " + role)
+}
+
 // queueRoleLimits adds what the role of a tenant may not do: say at which version
 // its schema is.
 func queueRoleLimits(p *db.Pipeline, t Tenant) {
 	p.Exec("revoke insert, update, delete on " + t.Schema.Quoted() + ".goose_db_version from " + quoted(t.Role))
 }
+
+// Roles makes the roles of tenants whose schema is made elsewhere, as Create makes
+// those of its own: for a restore and a clone.
+type Roles struct{}
+
+// Queue adds the statements that make the role of a schema, before those that make
+// the schema's tables. The role must not exist.
+func (Roles) Queue(p *db.Pipeline, schema db.Schema, role string) {
+	queueRole(p, Tenant{Schema: schema, Role: role})
+}
+
+// QueueLimits adds what the role may not do, when the tables are there. The role of
+// a tenant that is not active does not get into the schema.
+func (Roles) QueueLimits(p *db.Pipeline, schema db.Schema, role string, active bool) {
+	t := Tenant{Schema: schema, Role: role}
+	queueRoleLimits(p, t)
+	if !active {
+		queueAccess(p, t, false)
+	}
+}
+
+// Explain returns a *RoleExistsError, or an error that wraps ErrRoleRight, where the
+// server has refused the role for that reason, and otherwise err.
+func (Roles) Explain(err error, role string) error { return roleError(err, role) }
 
 // queueAccess adds the statement that lets the tenant's role into its schema, or
 // shuts it out. Without usage on the schema none of its tables can be named, in
