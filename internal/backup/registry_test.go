@@ -3,10 +3,15 @@ package backup_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/migrations"
 )
 
 // A backup of the registry fills an empty one, its numbers going on where they were.
@@ -57,5 +62,112 @@ func TestRestoreRegistry(t *testing.T) {
 	}
 	if n := other.Int(t, `insert into public.migration_runs (actor, target_version) values ('test', 4) returning id`); n != 8 {
 		t.Errorf("the next run has number %d, want 8", n)
+	}
+}
+
+// oldRegistry makes a registry as it was before the audit became append-only.
+func oldRegistry(t *testing.T) *fleettest.Fleet {
+	t.Helper()
+	f := &fleettest.Fleet{DSN: pgtest.Empty(t)}
+	plan, err := fleettest.Plan(t, migrations.Public()).To(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.ApplyPublic(t.Context(), f.Connect(t), migrate.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func saveRegistry(t *testing.T, f *fleettest.Fleet, version int64) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	if _, err := backup.WriteRegistry(t.Context(), f.Connect(t), []string{"tenants", "tenant_events"}, version, &file, backup.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+func restoreRegistry(t *testing.T, f *fleettest.Fleet, file []byte) error {
+	t.Helper()
+	_, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file), backup.Limits{}, nil)
+	return err
+}
+
+// An audit that is append-only comes back as it was, goes on behind its last
+// number, and is append-only again. It is never emptied for another.
+func TestRestoreOfAnAppendOnlyAudit(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Create(t, fleettest.TenantPlan(t, 0), "acme", "globex")
+	f.Exec(t, `insert into public.tenant_events (tenant_id, slug, action, actor, os_user, host, client_addr, program, before, after)
+		select id, slug, 'set', 'ada@desk', 'ada', 'desk', '10.1.2.3', 'crmctl 1.0', '{"a": 1}', '{"a": 2}' from public.tenants`)
+	file := saveRegistry(t, f, 6)
+	events := func(f *fleettest.Fleet) (text string) {
+		f.Scan(t, []any{&text}, "select string_agg(e::text, '|' order by seq) from public.tenant_events e")
+		return text
+	}
+	want := events(f)
+	other := fleettest.New(t)
+	if err := restoreRegistry(t, other, file); err != nil {
+		t.Fatal(err)
+	}
+	if got := events(other); got != want {
+		t.Errorf("the audit is\n%s\nwant\n%s", got, want)
+	}
+	if n := other.Int(t, "insert into public.tenant_events (tenant_id, slug, action, actor) select id, slug, 'set', 'x' from public.tenants limit 1 returning seq"); n != 5 {
+		t.Errorf("the next event has number %d, want 5", n)
+	}
+	for _, sql := range []string{"delete from public.tenant_events", "update public.tenant_events set actor = 'eve'", "truncate public.tenant_events"} {
+		if _, err := other.Connect(t).Exec(t.Context(), sql); db.SQLState(err) != "55000" {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+
+	// A registry whose tenants were all purged has an audit still.
+	other.Exec(t, "delete from public.tenants")
+	before := events(other)
+	if err := restoreRegistry(t, other, file); !errors.Is(err, backup.ErrExists) || !strings.Contains(err.Error(), "never emptied") {
+		t.Errorf("over an audit: %v", err)
+	}
+	if n := other.Int(t, "select count(*) from public.tenants"); n != 0 || events(other) != before {
+		t.Errorf("%d tenants, or another audit", n)
+	}
+}
+
+// A registry goes into one that is newer, not into one that is older.
+func TestRestoreRegistryAcrossVersions(t *testing.T) {
+	t.Parallel()
+	old := oldRegistry(t)
+	old.Exec(t, `insert into public.tenants (id, slug, display_name, schema_name, status, schema_version) values (gen_random_uuid(), 'acme', 'Acme', 'tenant_acme', 'active', 4)`,
+		`insert into public.tenant_events (tenant_id, slug, action, actor, db_role) select id, slug, 'create', 'ada@desk', 'migrator' from public.tenants`,
+		`insert into public.tenant_events (tenant_id, slug, action, actor, db_role) select id, slug, 'delete', 'bob@desk', 'migrator' from public.tenants`)
+	file := saveRegistry(t, old, 5)
+	f, here := fleettest.New(t), fleettest.New(t)
+	// Stands for the address that a session over TCP has.
+	here.Exec(t, "alter table public.tenant_events alter column client_addr set default '10.0.0.1'")
+	if err := restoreRegistry(t, f, file); err != nil {
+		t.Fatal(err)
+	}
+	if err := restoreRegistry(t, here, file); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.Int(t, "select count(*) from public.tenant_events where db_role = 'migrator' and seq = case action when 'create' then 1 else 2 end"); n != 2 {
+		t.Errorf("%d events", n)
+	}
+	if n := here.Int(t, "select count(*) from public.tenant_events where client_addr is not null"); n != 0 {
+		t.Errorf("%d old events have the address of whoever restored them", n)
+	}
+	if n := here.Int(t, `select count(*) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+		where a.attrelid = 'public.tenant_events'::regclass and a.attname = 'client_addr' and pg_get_expr(d.adbin, d.adrelid) = 'inet_client_addr()'`); n != 1 {
+		t.Error("the default of client_addr is gone")
+	}
+
+	empty := oldRegistry(t)
+	if err := restoreRegistry(t, empty, saveRegistry(t, f, 6)); !errors.Is(err, backup.ErrMismatch) {
+		t.Errorf("into an older registry: %v, want ErrMismatch", err)
+	}
+	if n := empty.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_events)"); n != 0 {
+		t.Errorf("%d rows in the older registry", n)
 	}
 }

@@ -102,7 +102,11 @@ func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(con
 
 // RestoreRegistry fills an empty registry from a backup of one, in one transaction.
 // The registry has to be there, at the version of the backup or newer; a column that
-// is new since then takes its default.
+// is new since then takes its default. It must have neither tenants nor an audit: the
+// audit is appended to, and never emptied for another.
+//
+// The error wraps ErrExists where it has, and ErrMismatch where the registry is older
+// than the backup.
 func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits, progress func(n int64)) (*Manifest, error) {
 	r, err := NewReader(in)
 	if err != nil {
@@ -123,6 +127,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress fu
 		p       db.Pipeline
 		there   structure
 		tenants bool
+		audited bool
 		names   = make([]string, len(m.Tables))
 		filled  = make([]bool, len(m.Tables))
 	)
@@ -130,13 +135,16 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress fu
 		names[i] = t.Name
 	}
 	queueDialect(&p)
-	p.QueryRow([]any{&tenants}, "select exists (select from public.tenants)")
+	p.QueryRow([]any{&tenants, &audited}, "select exists (select from public.tenants), exists (select from public.tenant_events)")
 	there.queue(&p, db.Public, names)
 	if err := p.Run(ctx, conn); err != nil {
 		return fmt.Errorf("look at the registry: %w", plain(err))
 	}
-	if tenants {
+	switch {
+	case tenants:
 		return fmt.Errorf("the registry has tenants: %w; it can only be restored into an empty one", ErrExists)
+	case audited:
+		return fmt.Errorf("the registry has an audit, which is never emptied: %w; it can only be restored into a registry that was just made", ErrExists)
 	}
 	for _, want := range m.Tables {
 		got, ok := there.table(want.Name)
@@ -149,6 +157,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress fu
 			}
 		}
 	}
+	there.triggers = nil // they stay as they are
 	t := &target{conn: conn, schema: db.Public, there: there}
 	var look, empty db.Pipeline
 	for i, name := range names {
@@ -165,8 +174,38 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress fu
 	if err := empty.Run(ctx, conn); err != nil {
 		return fmt.Errorf("empty the registry: %w", plain(err))
 	}
+	restoreDefault, err := t.keepAddressOut(ctx, m)
+	if err != nil {
+		return err
+	}
 	if err := fillAll(ctx, r, progress, t.fill); err != nil {
 		return err
 	}
+	if restoreDefault != "" {
+		if _, err := conn.Exec(ctx, restoreDefault); err != nil {
+			return err
+		}
+	}
 	return t.complete(ctx, m)
+}
+
+// keepAddressOut keeps the audit of an older registry, which did not record from
+// where a client came, from being given the address of the one that restores it. It
+// returns the statement that puts the column's default back, "" for none.
+func (t *target) keepAddressOut(ctx context.Context, m *Manifest) (string, error) {
+	const table, column = "tenant_events", "client_addr"
+	got, _ := t.there.table(table)
+	if !slices.Contains(got.Columns, column) {
+		return "", nil
+	}
+	for _, saved := range m.Tables {
+		if saved.Name == table && slices.ContainsFunc(saved.Columns, func(c Column) bool { return c.Name == column }) {
+			return "", nil
+		}
+	}
+	alter := "alter table " + qualified(t.schema, table) + " alter column " + column
+	if _, err := t.conn.Exec(ctx, alter+" drop default"); err != nil {
+		return "", fmt.Errorf("prepare %s: %w", table, err)
+	}
+	return alter + " set default pg_catalog.inet_client_addr()", nil
 }
