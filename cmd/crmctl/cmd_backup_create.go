@@ -287,6 +287,9 @@ func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.D
 	if version == 0 {
 		return backupRecord{}, f.placed(tenant.ErrNoRegistry)
 	}
+	// What can be made again at any time, and of the pool the schemas that only this
+	// database has, stay out.
+	tables = slices.DeleteFunc(tables, func(t string) bool { return t == "tenant_shapes" || t == "tenant_pool" })
 	w, err := dir.CreateRegistry(ctx, conn, tables, version, o)
 	if err != nil {
 		return backupRecord{}, err

@@ -45,7 +45,8 @@ A tenant of that name, or its schema, must not be there: --as NAME restores besi
 suspended tenant comes back suspended, every other one active, and with a role of its own
 where it had one, unless --role=false; with tenant_roles: true in the configuration always.
 
-A backup of the registry goes into a registry without tenants, which crmctl migrate public makes.`,
+A backup of the registry goes into one that crmctl migrate public has just made. Its tenants,
+whose schemas are not there, then take their data from their own backups.`,
 		Example: `crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl
 crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl --as acme-yesterday --migrate
 crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt --dry-run`,
@@ -173,16 +174,32 @@ func (j *restoreJob) dry(ctx context.Context, in *backup.File) error {
 		if _, err := planOf(plan, m.Applied()); err != nil {
 			return err
 		}
-		_, err = tenant.Get(ctx, j.conn, slug)
-		switch {
-		case err == nil:
-			return &backup.ExistsError{Slug: slug, Registered: true}
-		case !errors.Is(err, tenant.ErrNotFound):
-			return j.f.placed(err)
+		if err := j.room(ctx, slug, m.Tenant); err != nil {
+			return err
 		}
 		name.Slug, m.Tenant.Slug = slug, slug
 	}
 	return printList(j.p, backupList(""), []backupRecord{recordOfBackup("would restore", j.opts.file, name, in.Size, m)})
+}
+
+// room looks whether the tenant of a backup could be made: there is none of that
+// name, or it is the very tenant, and its schema is gone.
+func (j *restoreJob) room(ctx context.Context, slug string, saved *backup.Tenant) error {
+	there, err := tenant.Get(ctx, j.conn, slug)
+	switch {
+	case errors.Is(err, tenant.ErrNotFound):
+		return nil
+	case err != nil:
+		return j.f.placed(err)
+	}
+	found, err := db.Select(ctx, j.conn, pgx.RowTo[bool], "select exists (select from pg_namespace where nspname = $1::text::name)", saved.Schema)
+	if err != nil {
+		return j.f.placed(err)
+	}
+	if found[0] || there.Status == tenant.Deleted || there.ID != saved.ID || there.Schema.String() != saved.Schema {
+		return &backup.ExistsError{Slug: slug, Registered: true}
+	}
+	return nil
 }
 
 // registry restores a backup of the registry, for which the file is read again.

@@ -69,6 +69,7 @@ type target struct {
 	there  structure // as the migrations made it
 	tight  []foreignKey
 	had    bool // the tenant of the data has a role
+	ghost  bool // the registry has the tenant, but its schema is gone
 }
 
 // newTarget says where a tenant goes to: under its own name, or under another.
@@ -114,9 +115,7 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 	}
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: t.schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout})
-	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings)
-		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb)`,
-		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, t.row.Role, version, string(t.row.Settings))
+	t.register(&p, version)
 	p.Exec("create schema " + t.schema.Quoted())
 	if t.row.Role != "" {
 		o.Roles.Queue(&p, t.schema, t.row.Role)
@@ -138,10 +137,43 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 	return nil
 }
 
+// register adds the registry's row, or fills in that of a tenant whose schema is gone.
+func (t *target) register(p *db.Pipeline, version int64) {
+	if t.ghost {
+		var id string
+		p.QueryRow([]any{&id}, `update public.tenants set role_name = nullif($2, ''), schema_version = $3, updated_at = pg_catalog.now()
+			where id = $1 and slug = $4 and schema_name = $5 and status = $6 returning id::text`,
+			t.row.ID, t.row.Role, version, t.row.Slug, t.row.Schema, t.row.Status)
+		return
+	}
+	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings)
+		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb)`,
+		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, t.row.Role, version, string(t.row.Settings))
+}
+
+// haunted looks whether the registry has the very tenant, not deleted, without its
+// schema: a registry that was restored first, or a schema that was dropped by hand.
+// What the registry says of the tenant holds then.
+func (t *target) haunted(ctx context.Context) error {
+	type row struct{ DisplayName, Status, Settings string }
+	found, err := db.Select(ctx, t.conn, pgx.RowToStructByPos[row], `select display_name, status, settings::text from public.tenants
+		where id = $1 and slug = $2 and schema_name = $3 and status <> 'deleted' and not exists (select from pg_namespace where nspname = $3::text::name)`,
+		t.row.ID, t.row.Slug, t.row.Schema)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	t.ghost = true
+	t.row.DisplayName, t.row.Status, t.row.Settings = found[0].DisplayName, found[0].Status, []byte(found[0].Settings)
+	return nil
+}
+
 // identify keeps the id of a tenant that comes back under its own name, so that
 // its audit goes on, unless somebody else has it now.
 func (t *target) identify(ctx context.Context) error {
 	if _, err := uuid.Parse(t.row.ID); err == nil {
+		if err := t.haunted(ctx); err != nil || t.ghost {
+			return err
+		}
 		taken, err := db.Select(ctx, t.conn, pgx.RowTo[bool], `select exists (select from public.tenants where id = $1 and slug <> $2)`, t.row.ID, t.row.Slug)
 		if err != nil || !taken[0] {
 			return err
@@ -160,7 +192,8 @@ func (t *target) identify(ctx context.Context) error {
 func (t *target) explain(err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
-	case ok && pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants":
+	case errors.Is(err, pgx.ErrNoRows), // a ghost's row has changed meanwhile
+		ok && pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants":
 		return &ExistsError{Slug: t.row.Slug, Schema: t.row.Schema, Registered: true}
 	case ok && pgErr.Code == db.CodeDuplicateSchema:
 		return &ExistsError{Slug: t.row.Slug, Schema: t.row.Schema}

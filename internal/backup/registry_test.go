@@ -171,3 +171,50 @@ func TestRestoreRegistryAcrossVersions(t *testing.T) {
 		t.Errorf("%d rows in the older registry", n)
 	}
 }
+
+// After a disaster: the registry first, then each tenant, whose row is there by then.
+func TestRestoreOfAGhost(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	plan := fleettest.TenantPlan(t, 0)
+	tenants := f.Create(t, plan, "acme", "globex", "gone")
+	in(t, f, tenants[0].Schema, `insert into contacts (email) values ('ada@example.com')`)
+	files := make([][]byte, len(tenants))
+	for i, src := range tenants {
+		files[i], _ = write(t, f, source(src))
+	}
+	want := hashes(t, f, tenants[0].Schema)
+	f.Exec(t, `update public.tenants set settings = '{"newer": true}', status = 'suspended', schema_version = 3 where slug = 'acme'`,
+		`update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() where slug = 'gone'`)
+	registry := saveRegistry(t, f, 6)
+
+	other := fleettest.New(t)
+	if err := restoreRegistry(t, other, registry); err != nil {
+		t.Fatal(err)
+	}
+	restore := func(file []byte) (*backup.Made, error) {
+		return backup.Restore(t.Context(), other.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore")})
+	}
+	made, err := restore(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, want, hashes(t, other, tenants[0].Schema))
+	if n := other.Int(t, `select count(*) from public.tenants where id = $1 and slug = 'acme' and status = 'suspended' and settings = '{"newer": true}' and schema_version = 4`, tenants[0].ID); n != 1 ||
+		made.Tenant.Status != "suspended" {
+		t.Errorf("the registry's row is not what it was: %+v", made.Tenant)
+	}
+	if n := other.Int(t, "select count(*) from public.tenant_events where tenant_id = $1", tenants[0].ID); n != 2 {
+		t.Errorf("%d events, want the old one and the restore", n)
+	}
+	// Not twice, not over a schema that is there, not in place of one that is deleted.
+	other.Exec(t, "create schema "+tenants[1].Schema.Quoted())
+	for i, what := range []string{"a tenant that is there", "a schema that is there", "a deleted tenant"} {
+		if _, err := restore(files[i]); !errors.Is(err, backup.ErrExists) {
+			t.Errorf("over %s: %v", what, err)
+		}
+	}
+	if n := other.Int(t, "select count(*) from pg_namespace where nspname like 'tenant\\_%'"); n != 2 {
+		t.Errorf("%d schemas, want 2", n)
+	}
+}

@@ -31,7 +31,8 @@ type Made struct {
 
 // Restore makes a tenant out of a backup, in one transaction: the registry row, the
 // schema from the migrations that the backup names, the rows, the sequences and the
-// audit. The whole file is read and checked before the commit; an error leaves
+// audit. A row of the very tenant, not deleted, whose schema is gone is kept as the
+// registry has it. The whole file is read and checked before the commit; an error leaves
 // nothing behind.
 //
 // The error wraps ErrExists where the tenant or its schema is there, ErrMismatch
