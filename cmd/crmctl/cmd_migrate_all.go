@@ -24,6 +24,7 @@ type migrateOptions struct {
 	verify     bool
 	dryRun     bool
 	showSQL    bool
+	pool       bool // keep the pool up to date too
 }
 
 func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
@@ -48,7 +49,7 @@ func (o *migrateOptions) validate() error {
 }
 
 func newMigrateAllCmd(f *factory, runF func(context.Context, *factory, *migrateOptions) error) *cobra.Command {
-	opts := &migrateOptions{}
+	opts := &migrateOptions{pool: true}
 	if runF == nil {
 		runF = runMigrate
 	}
@@ -147,7 +148,11 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		return printPlan(ctx, f, p, conn, plan, pending, opts.showSQL)
 	}
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to)}
-	return job.run(ctx, f, p, conn)
+	err = job.run(ctx, f, p, conn)
+	if err == nil && opts.pool && opts.to == 0 {
+		f.refreshPool(ctx, conn, &poolChangeOptions{concurrency: opts.concurrency, lockTimeout: opts.lockTimeout})
+	}
+	return err
 }
 
 // trueVersions puts the versions of the schemas in place of the registry's. A

@@ -82,12 +82,12 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	template, err := f.template(ctx, conn, plan)
+	template, err := f.template(ctx, conn, plan, templateOptions{})
 	if err != nil {
 		return err
 	}
 	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
-		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now,
+		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now, Pool: true,
 	})
 	if err != nil && !errors.Is(err, tenant.ErrExists) {
 		return f.placed(err)

@@ -22,6 +22,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 	return newGroup("tenant", "the life of a tenant, from provisioning to the last byte",
 		newTenantCreateCmd(f, nil),
 		newTenantCloneCmd(f, nil),
+		newTenantPoolCmd(f),
 		newTenantListCmd(f, nil),
 		newTenantShowCmd(f, nil),
 		newTenantHistoryCmd(f, nil),

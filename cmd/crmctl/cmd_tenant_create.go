@@ -12,7 +12,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -28,6 +27,8 @@ type tenantCreateOptions struct {
 	roleGiven   bool // --role was, which wins over the configuration
 	ifNotExists bool
 	to          int64
+	fromHistory bool
+	noPool      bool
 	concurrency int
 	lockTimeout time.Duration
 	dryRun      bool
@@ -42,6 +43,8 @@ func (o *tenantCreateOptions) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.role, "role", false, "give each a database role of its own, named after the schema (default: the configuration's tenant_roles)")
 	fs.BoolVar(&o.ifNotExists, "if-not-exists", false, "leave a tenant alone that is there already")
 	fs.Int64Var(&o.to, "to", 0, "build the schema at `VERSION` instead of the newest")
+	fs.BoolVar(&o.fromHistory, "from-history", false, "go through the migrations one by one instead of using their final shape; takes nothing from the pool")
+	fs.BoolVar(&o.noPool, "no-pool", false, "take no schema from the pool")
 	addConcurrencyFlag(fs, &o.concurrency)
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addDryRunFlag(fs, &o.dryRun)
@@ -62,6 +65,12 @@ a tenant: it is whole afterwards, or absent.
 The name becomes lower case, and everything but letters and digits becomes a hyphen: "Tech
 Startup" is tech-startup, its schema tenant_tech_startup. Two names that become the same are
 an error.
+
+Where the migrations are many, a new schema is built from their final shape, which costs what
+the schema is and not how it came to be. It is found out once (the migrations are run and rolled
+back) and proved to be the same, object by object and row by row; where it cannot be, the
+migrations are run one by one and the reason is said. A schema that "tenant pool fill" has made
+ready is taken first.
 
 With --role, or tenant_roles: true in the configuration, a tenant gets a database role named
 after its schema. It may not log in; it reads and writes the tenant's tables, those of later
@@ -110,7 +119,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	template, err := f.template(ctx, conn, plan)
+	template, err := f.template(ctx, conn, plan, templateOptions{fromHistory: opts.fromHistory, dryRun: opts.dryRun})
 	if err != nil {
 		return err
 	}
@@ -134,6 +143,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	}
 	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, f.connect), specs, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Now: f.now,
+		Pool: !opts.noPool && !opts.fromHistory,
 	}, opts.ifNotExists, run)
 	if bar != nil {
 		bar.finish()
@@ -165,16 +175,6 @@ func copySettings(ctx context.Context, f *factory, q db.Querier, specs []tenant.
 
 // manyTenants is from how many on a run shows its progress and a last line.
 const manyTenants = 5
-
-// template returns what new schemas of a plan are built from.
-func (f *factory) template(ctx context.Context, q db.Querier, plan *migrate.Plan) (tenant.Template, error) {
-	applied, err := migrate.AppliedFiles(ctx, q)
-	if err != nil {
-		return tenant.Template{}, f.placed(err)
-	}
-	script, err := plan.BuildRecorded(applied)
-	return tenant.Template{Script: script, Version: plan.Head()}, err
-}
 
 // createdRow is what became of one tenant.
 type createdRow struct {

@@ -32,6 +32,14 @@ func (e *IrreproducibleError) Error() string {
 // The error is an *IrreproducibleError where an object is of a kind that cannot be
 // made from what a shape knows, or is in a state that no statement reaches.
 func (s *Shape) DDL() ([]db.Statement, error) {
+	before, after, err := s.Halves()
+	return slices.Concat(before, after), err
+}
+
+// Halves returns the statements of DDL in two parts, between which rows may be put
+// into the tables: before foreign keys, triggers, rules and policies are there, so
+// that the order of the tables does not matter and nothing changes the rows.
+func (s *Shape) Halves() (before, after []db.Statement, err error) {
 	b := builder{shape: s}
 	for _, o := range b.topLevel() {
 		b.make(o)
@@ -45,13 +53,16 @@ func (s *Shape) DDL() ([]db.Statement, error) {
 		}
 	}
 	if len(b.refused) > 0 {
-		return nil, &IrreproducibleError{Objects: b.refused}
+		return nil, nil, &IrreproducibleError{Objects: b.refused}
 	}
-	script := []db.Statement{{SQL: "set local check_function_bodies to off"}}
-	for _, sql := range slices.Concat(b.first, b.keys, b.last, b.parts) {
-		script = append(script, db.Statement{SQL: sql})
+	before = []db.Statement{{SQL: "set local check_function_bodies to off"}}
+	for _, sql := range b.first {
+		before = append(before, db.Statement{SQL: sql})
 	}
-	return script, nil
+	for _, sql := range slices.Concat(b.keys, b.last, b.parts) {
+		after = append(after, db.Statement{SQL: sql})
+	}
+	return before, after, nil
 }
 
 // builder collects the statements of DDL.

@@ -396,10 +396,7 @@ func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 		p.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, a.ID, a.Version)
 	}
 	if a.History != nil {
-		p.Script(tenantVersions.create())
-		for _, v := range a.History {
-			p.Script([]db.Statement{tenantVersions.row(v)})
-		}
+		p.Script(tenantVersions.history(a.History))
 	}
 	if s.opt.Audit == nil {
 		return nil

@@ -105,15 +105,21 @@ func (p *Plan) RecordFiles(ctx context.Context, q db.Querier, upTo int64, replac
 	return nil
 }
 
-// BuildRecorded returns what Build returns and, where the registry does not know
-// all of the plan's files yet, a statement that records them along with the first
-// tenant they are applied to. The error is CheckFiles' where the files do not agree.
+// BuildRecorded returns what Build returns and what Record returns.
 func (p *Plan) BuildRecorded(applied map[int64]AppliedFile) ([]db.Statement, error) {
-	if err := p.CheckFiles(applied, Route{OutOfOrder: true}, false); err != nil {
+	record, err := p.Record(applied)
+	if err != nil {
 		return nil, err
 	}
 	script, err := p.Build()
-	if err != nil {
+	return append(script, record...), err
+}
+
+// Record returns a statement that records the plan's files along with the first
+// tenant they are applied to, where the registry does not know all of them yet, and
+// none where it does. The error is CheckFiles' where the files do not agree.
+func (p *Plan) Record(applied map[int64]AppliedFile) ([]db.Statement, error) {
+	if err := p.CheckFiles(applied, Route{OutOfOrder: true}, false); err != nil {
 		return nil, err
 	}
 	var rows []string
@@ -122,11 +128,11 @@ func (p *Plan) BuildRecorded(applied map[int64]AppliedFile) ([]db.Statement, err
 			rows = append(rows, fmt.Sprintf("(%d, %s, %s)", m.Version, literal(m.File), literal(m.Checksum)))
 		}
 	}
-	if len(rows) > 0 {
-		script = append(script, db.Statement{SQL: `insert into public.migration_files (version, file, checksum) values ` +
-			strings.Join(rows, ", ") + ` on conflict (version) do nothing`})
+	if len(rows) == 0 {
+		return nil, nil
 	}
-	return script, nil
+	return []db.Statement{{SQL: `insert into public.migration_files (version, file, checksum) values ` +
+		strings.Join(rows, ", ") + ` on conflict (version) do nothing`}}, nil
 }
 
 // literal quotes a text for a statement that takes no parameters.

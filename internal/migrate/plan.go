@@ -1,9 +1,12 @@
 package migrate
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
@@ -113,7 +116,7 @@ func (p *Plan) Pending(applied []int64) ([]*Migration, error) {
 // CONCURRENTLY) is done plainly, since nobody else can see the schema yet. It
 // fails with a *NoTransactionError where that cannot be.
 func (p *Plan) Build() ([]db.Statement, error) {
-	script := tenantVersions.create()
+	script := tenantVersions.history(nil)
 	for _, m := range p.Migrations {
 		if m.Transactional {
 			script = append(script, m.Up...)
@@ -127,6 +130,26 @@ func (p *Plan) Build() ([]db.Statement, error) {
 		script = append(script, tenantVersions.row(m.Version))
 	}
 	return script, nil
+}
+
+// Versions returns the script that makes the version table of a schema which has
+// every migration of this plan, and nothing else.
+func (p *Plan) Versions() []db.Statement {
+	versions := make([]int64, len(p.Migrations))
+	for i, m := range p.Migrations {
+		versions[i] = m.Version
+	}
+	return tenantVersions.history(versions)
+}
+
+// Checksum returns SHA-256 over the versions and checksums of the migrations, in
+// hexadecimal.
+func (p *Plan) Checksum() string {
+	h := sha256.New()
+	for _, m := range p.Migrations {
+		fmt.Fprintf(h, "%d %s %t\n", m.Version, m.Checksum, m.Transactional)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // NoTransactionError says that a migration cannot take part in a transaction.
@@ -152,7 +175,14 @@ const (
 	publicVersions versionTable = "crmctl_db_version"
 )
 
-func (v versionTable) create() []db.Statement {
+// history returns the statements that make the table, with goose's row for version 0
+// and one for each of the versions given. Within a microsecond the default of id
+// would be the same for several, so their ids are counted up to it.
+func (v versionTable) history(versions []int64) []db.Statement {
+	list := "0"
+	for _, version := range versions {
+		list += ", " + strconv.FormatInt(version, 10)
+	}
 	return []db.Statement{
 		{SQL: `create table ` + string(v) + ` (
     id         bigint    not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
@@ -161,7 +191,9 @@ func (v versionTable) create() []db.Statement {
     tstamp     timestamp not null default now()
 )`},
 		{SQL: `alter table ` + string(v) + ` replica identity full`},
-		v.row(0),
+		{SQL: fmt.Sprintf(`insert into %s (id, version_id, is_applied)
+select (extract(epoch from statement_timestamp()) * 1000000)::bigint - %d + a.n, a.version, true
+from unnest(array[%s]::bigint[]) with ordinality a (version, n)`, v, len(versions)+1, list)},
 	}
 }
 

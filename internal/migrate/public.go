@@ -43,7 +43,7 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		applied []int64
 	)
 	if table == nil {
-		run.Script(publicVersions.create())
+		run.Script(publicVersions.history(nil))
 	} else {
 		var read db.Pipeline
 		read.Query(func(rows pgx.Rows) (err error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/shape"
 )
 
 // Spec describes a tenant to be created.
@@ -34,6 +36,11 @@ type Template struct {
 	Script []db.Statement
 	// Version is the one the script leaves the schema at.
 	Version int64
+	// Key says what the script was made from, which a schema of the pool must share.
+	Key shape.Key
+	// Shape tells that the script makes the end of the history and does not go
+	// through it.
+	Shape bool
 }
 
 // CreateOptions are common to all tenants of one call.
@@ -43,6 +50,9 @@ type CreateOptions struct {
 	Program     string // for the audit, "crmctl 1.2.3"
 	LockTimeout time.Duration
 	Now         func() time.Time // nil = time.Now
+	// Pool takes schemas from the pool as long as it has some. A version chosen by
+	// hand, or a registry without a pool, goes without.
+	Pool bool
 }
 
 // Created is a tenant that Create made, or found where that was asked for.
@@ -50,6 +60,8 @@ type Created struct {
 	Tenant Tenant
 	// Existed tells that the tenant was there already and nothing was done.
 	Existed bool
+	// Pooled tells that its schema came from the pool.
+	Pooled bool
 }
 
 // ExistsError says what stands in the way of a new tenant.
@@ -78,8 +90,8 @@ func (e *ExistsError) Error() string {
 func (e *ExistsError) Is(target error) bool { return target == ErrExists }
 
 // Create makes one tenant: registry row, schema, the template's objects and the
-// audit row in one transaction of two round trips. Whatever happens, the tenant
-// is whole or absent afterwards.
+// audit row in one transaction of two round trips, three where the schema is taken
+// from the pool. Whatever happens, the tenant is whole or absent afterwards.
 //
 // Where the slug or the schema is taken the error is an *ExistsError.
 func Create(ctx context.Context, conn *pgx.Conn, s Spec, o CreateOptions) (Tenant, error) {
@@ -87,7 +99,21 @@ func Create(ctx context.Context, conn *pgx.Conn, s Spec, o CreateOptions) (Tenan
 	if err != nil {
 		return Tenant{}, err
 	}
-	return t, create(ctx, conn, t, o)
+	_, err = newMaker(o).create(ctx, conn, t)
+	return t, err
+}
+
+// maker makes tenants, on any number of connections at once.
+type maker struct {
+	CreateOptions
+
+	pool atomic.Bool // it may have a schema left
+}
+
+func newMaker(o CreateOptions) *maker {
+	m := &maker{CreateOptions: o}
+	m.pool.Store(o.Pool)
+	return m
 }
 
 func newTenant(s Spec, o CreateOptions) (Tenant, error) {
@@ -122,36 +148,66 @@ func newTenant(s Spec, o CreateOptions) (Tenant, error) {
 	return t, nil
 }
 
-func create(ctx context.Context, conn *pgx.Conn, t Tenant, o CreateOptions) error {
-	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout})
-	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb, $9, $9)`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Role, t.Version, string(t.Settings), t.CreatedAt)
-	p.Exec("create schema " + t.Schema.Quoted())
-	if t.Role != "" {
-		queueRole(&p, t)
-	}
-	p.Script(o.Template.Script)
-	if t.Role != "" {
-		queueRoleLimits(&p, t)
-	}
-	if err := QueueEvent(&p, createEvent(t, o)); err != nil {
-		return err
-	}
-	p.CheckSchema(t.Schema)
-	err := p.Run(ctx, conn)
+func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {
+	pooled, err = m.make(ctx, conn, t)
 	if err == nil {
 		err = db.Commit(ctx, conn)
 	}
 	if err != nil {
 		err = errors.Join(err, db.Rollback(ctx, conn))
-		return createError(ctx, conn, t, err)
+		return false, createError(ctx, conn, t, err)
 	}
-	return nil
+	return pooled, nil
 }
 
-func createEvent(t Tenant, o CreateOptions) Event {
+// make does everything but the commit.
+func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {
+	var p db.Pipeline
+	p.Begin(db.Locals{Schema: t.Schema, Lock: true, LockTimeout: m.LockTimeout})
+	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
+		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb, $9, $9)`,
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Role, t.Version, string(t.Settings), t.CreatedAt)
+	built := "history"
+	if m.Template.Shape {
+		built = "shape"
+	}
+	var ready string
+	if m.pool.Load() {
+		takePooled(&p, m.Template.Key, &ready)
+		if err := p.Run(ctx, conn); err != nil {
+			return false, err
+		}
+		p = db.Pipeline{}
+		if ready == "" {
+			m.pool.Store(false)
+		}
+	}
+	if ready != "" {
+		built = "pool"
+		p.Exec("alter schema " + quoted(ready) + " rename to " + t.Schema.Quoted())
+		if t.Role != "" {
+			queueRole(&p, t)
+			queueRoleTables(&p, t)
+		}
+	} else {
+		p.Exec("create schema " + t.Schema.Quoted())
+		if t.Role != "" {
+			queueRole(&p, t)
+		}
+		p.Script(m.Template.Script)
+	}
+	if t.Role != "" {
+		queueRoleLimits(&p, t)
+	}
+	if err := QueueEvent(&p, createEvent(t, built, m.CreateOptions)); err != nil {
+		return false, err
+	}
+	p.CheckSchema(t.Schema)
+	return ready != "", p.Run(ctx, conn)
+}
+
+// createEvent tells of a new tenant, and what its schema was built from.
+func createEvent(t Tenant, built string, o CreateOptions) Event {
 	after := map[string]any{
 		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "status": string(t.Status),
 	}
@@ -163,7 +219,7 @@ func createEvent(t Tenant, o CreateOptions) Event {
 	}
 	return Event{
 		TenantID: t.ID, Slug: t.Slug, Action: ActionCreate, Actor: o.Actor, Program: o.Program,
-		After: after, Detail: map[string]any{"schema": t.Schema.String(), "version": t.Version},
+		After: after, Detail: map[string]any{"schema": t.Schema.String(), "version": t.Version, "built_from": built},
 	}
 }
 
@@ -217,9 +273,11 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 		}
 		created[i].Tenant = t
 	}
+	m := newMaker(o)
 	results, _ := fleet.Run(ctx, connect, len(specs), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		c := &created[i]
-		err := create(ctx, conn, c.Tenant, o)
+		pooled, err := m.create(ctx, conn, c.Tenant)
+		c.Pooled = pooled
 		var exists *ExistsError
 		if !errors.As(err, &exists) || exists.Status == "" {
 			return err

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/shape"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+func newTenantPoolCmd(f *factory) *cobra.Command {
+	return newGroup("pool", "schemas made ready for new tenants, so that these take milliseconds",
+		newTenantPoolFillCmd(f, nil),
+		newTenantPoolListCmd(f, nil),
+		newTenantPoolDrainCmd(f, nil),
+	)
+}
+
+// poolChangeOptions are the options of `crmctl tenant pool fill` and `drain`.
+type poolChangeOptions struct {
+	count       int // schemas that are to be there afterwards
+	concurrency int
+	lockTimeout time.Duration
+	dryRun      bool
+}
+
+func (o *poolChangeOptions) addFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	addConcurrencyFlag(fs, &o.concurrency)
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	addDryRunFlag(fs, &o.dryRun)
+	addExpectDatabaseFlag(fs)
+	documentExits(cmd, exitPartial, exitUnreachable, exitLocked)
+}
+
+func newTenantPoolFillCmd(f *factory, runF func(context.Context, *factory, *poolChangeOptions) error) *cobra.Command {
+	opts := &poolChangeOptions{}
+	if runF == nil {
+		runF = runTenantPoolFill
+	}
+	cmd := &cobra.Command{
+		Use:   "fill",
+		Short: "make schemas ready, up to a number",
+		Long: `Bring the pool to a number of ready schemas. Those that are there count; those that are out of
+date, since migrations have come or gone, are dropped and made anew. "tenant create" takes from
+the pool as long as it has some, and "migrate all-tenants" keeps it up to date; nothing refills
+it by itself, so a cron job does.`,
+		Example: `crmctl tenant pool fill --count 20
+crmctl tenant pool fill --count 20 --quiet --expect-database crm_prod`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.count < 1 {
+				return usagef("--count %d: want the number of schemas that are to be ready, at least 1 (tenant pool drain empties the pool)", opts.count)
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	cmd.Flags().IntVar(&opts.count, "count", 20, "so many ready schemas, `N`")
+	opts.addFlags(cmd)
+	return cmd
+}
+
+func newTenantPoolDrainCmd(f *factory, runF func(context.Context, *factory, *poolChangeOptions) error) *cobra.Command {
+	opts := &poolChangeOptions{}
+	if runF == nil {
+		runF = runTenantPoolDrain
+	}
+	cmd := &cobra.Command{
+		Use:   "drain",
+		Short: "drop the schemas that no tenant has taken",
+		Long:  "Drop the schemas of the pool, those that are out of date first. They are empty: nothing is lost.",
+		Example: `crmctl tenant pool drain
+crmctl tenant pool drain --keep 5`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.count < 0 {
+				return usagef("--keep %d: want the number of schemas that are to stay, 0 or more", opts.count)
+			}
+			return runF(cmd.Context(), f, opts)
+		},
+	}
+	cmd.Flags().IntVar(&opts.count, "keep", 0, "keep `N` of them")
+	opts.addFlags(cmd)
+	return cmd
+}
+
+func newTenantPoolListCmd(f *factory, runF func(context.Context, *factory) error) *cobra.Command {
+	if runF == nil {
+		runF = runTenantPoolList
+	}
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "the schemas that wait for a tenant",
+		Long: `List the schemas of the pool, the oldest first. One that is stale was made from other migrations,
+by another role, or before something changed that migrations depend on: it is not used.`,
+		Example: `crmctl tenant pool list`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runF(cmd.Context(), f)
+		},
+	}
+	documentExits(cmd, exitUnreachable)
+	return cmd
+}
+
+func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions) error {
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if opts.dryRun {
+		pool, err := f.readPool(ctx, conn)
+		if err != nil {
+			return err
+		}
+		ready := readyOf(pool)
+		f.note("pool      %s ready; %d would be made, %d dropped", plural(ready, "schema"),
+			max(0, opts.count-ready), len(pool)-min(ready, opts.count))
+		return nil
+	}
+	template, err := f.poolTemplate(ctx, conn, plan)
+	if err != nil {
+		return err
+	}
+	return f.changePool(ctx, conn, template, opts, tenant.FillPool)
+}
+
+func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions) error {
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if opts.dryRun {
+		pool, err := f.readPool(ctx, conn)
+		if err == nil {
+			f.note("pool      %s; %d would be dropped", plural(len(pool), "schema"), max(0, len(pool)-opts.count))
+		}
+		return err
+	}
+	key, err := f.poolKey(ctx, conn)
+	if err != nil {
+		return err
+	}
+	return f.changePool(ctx, conn, tenant.Template{Key: key}, opts, tenant.DrainPool)
+}
+
+// changePool fills or drains the pool and says what came of it.
+func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenant.Template, opts *poolChangeOptions,
+	change func(context.Context, func(context.Context) (*pgx.Conn, error), int, tenant.PoolOptions) (tenant.PoolChange, error),
+) error {
+	begun := f.now()
+	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
+	if run.Concurrency == 0 {
+		var err error
+		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), max(1, opts.count)); err != nil {
+			return err
+		}
+	}
+	done, err := change(ctx, fleet.Reuse(conn, f.connect), opts.count, tenant.PoolOptions{
+		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Fleet: run,
+	})
+	var first error
+	for _, r := range done.Results {
+		first = cmpErr(first, r.Err)
+	}
+	if err != nil && first == nil {
+		return f.placed(err)
+	}
+	f.note("pool      %s ready; %d made, %d dropped in %s", plural(done.Ready, "schema"), done.Made, done.Dropped, humanDuration(f.now().Sub(begun)))
+	switch {
+	case first == nil:
+		return nil
+	case done.Made+done.Dropped == 0 || len(done.Results) == 1:
+		return f.placed(first)
+	}
+	f.say("crmctl: %s", visible(f.placed(first).Error()))
+	return exitWith(partial(done.Results))
+}
+
+func runTenantPoolList(ctx context.Context, f *factory) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	pool, err := f.readPool(ctx, conn)
+	if err != nil {
+		return err
+	}
+	return printList(p, poolList(), pool)
+}
+
+// poolKey returns the key of what a new tenant would be made of.
+func (f *factory) poolKey(ctx context.Context, q db.Querier) (shape.Key, error) {
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return shape.Key{}, err
+	}
+	history, err := historyOf(plan)
+	if err != nil {
+		return shape.Key{}, err
+	}
+	key, err := shape.ReadKey(ctx, q, history)
+	if errors.Is(err, shape.ErrOldRegistry) {
+		err = tenant.ErrOldRegistry
+	}
+	return key, f.placed(err)
+}
+
+func (f *factory) readPool(ctx context.Context, q db.Querier) ([]tenant.PoolSchema, error) {
+	key, err := f.poolKey(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := tenant.Pool(ctx, q, key)
+	return pool, f.placed(err)
+}
+
+func readyOf(pool []tenant.PoolSchema) int {
+	ready := 0
+	for _, s := range pool {
+		if s.Ready {
+			ready++
+		}
+	}
+	return ready
+}
+
+func poolState(s tenant.PoolSchema) string {
+	if s.Ready {
+		return "ready"
+	}
+	return "stale"
+}
+
+func poolList() list[tenant.PoolSchema] {
+	return list[tenant.PoolSchema]{
+		plural: "schemas",
+		columns: []column[tenant.PoolSchema]{
+			{name: "schema", value: func(s tenant.PoolSchema) any { return s.Schema.String() }},
+			{name: "version", right: true, value: func(s tenant.PoolSchema) any { return s.Version }},
+			{name: "state", value: func(s tenant.PoolSchema) any {
+				return styled{poolState(s), map[bool]color{true: green, false: yellow}[s.Ready]}
+			}},
+			{name: "made", value: func(s tenant.PoolSchema) any { return s.MadeAt }},
+		},
+		name: func(s tenant.PoolSchema) string { return s.Schema.String() },
+		record: func(s tenant.PoolSchema) any {
+			return struct {
+				Schema  string    `json:"schema"`
+				Version int64     `json:"version"`
+				State   string    `json:"state"`
+				MadeAt  time.Time `json:"made_at"`
+			}{s.Schema.String(), s.Version, poolState(s), s.MadeAt}
+		},
+		empty: "The pool is empty: crmctl tenant pool fill makes schemas ready.",
+	}
+}
+
+// refreshPool makes schemas of the pool anew that are out of date. A pool that
+// cannot be refreshed is not used: that is worth a word, but no failure.
+func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, opts *poolChangeOptions) {
+	err := func() error {
+		key, err := f.poolKey(ctx, conn)
+		if err != nil {
+			return err
+		}
+		pool, err := tenant.Pool(ctx, conn, key)
+		if err != nil || readyOf(pool) == len(pool) {
+			return err
+		}
+		plan, err := f.tenantPlan(ctx)
+		if err != nil {
+			return err
+		}
+		template, err := f.poolTemplate(ctx, conn, plan)
+		if err != nil {
+			return err
+		}
+		opts.count = len(pool)
+		return f.changePool(ctx, conn, template, opts, tenant.FillPool)
+	}()
+	var said *commandError
+	if errors.As(err, &said) && said.err == nil || errors.Is(err, tenant.ErrOldRegistry) {
+		return
+	}
+	if err != nil {
+		f.note("crmctl: warning: the pool of ready schemas is out of date: %s", visible(fmt.Sprint(err)))
+	}
+}

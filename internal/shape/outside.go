@@ -1,0 +1,112 @@
+package shape
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// touched is what the statistics of this session say of a table outside the schema.
+type touched struct {
+	Name    string
+	Read    int64
+	Changed int64
+}
+
+// touches returns the tables outside a schema that this session has read or
+// changed, as counted since the counters were last sent off. That does not happen
+// within a transaction, so two looks in one tell what happened between them. Of the
+// system's own only those are looked at which have nothing to do with a schema.
+func touches(ctx context.Context, q db.Querier, schema db.Schema) (map[string]touched, error) {
+	rows, err := q.Query(ctx, `
+		select pg_catalog.format('%I.%I', s.schemaname, s.relname),
+			case when s.schemaname = 'pg_catalog' then 0 else coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) end::bigint,
+			(s.n_tup_ins + s.n_tup_upd + s.n_tup_del)::bigint
+		from pg_catalog.pg_stat_xact_all_tables s
+		where s.schemaname <> $1 and s.schemaname !~ '^pg_(toast|temp)' and s.schemaname <> 'information_schema'
+		  and (s.schemaname <> 'pg_catalog' or s.relname in ('pg_authid', 'pg_auth_members', 'pg_database', 'pg_db_role_setting',
+			'pg_tablespace', 'pg_extension', 'pg_foreign_server', 'pg_foreign_data_wrapper', 'pg_user_mapping', 'pg_event_trigger',
+			'pg_publication', 'pg_publication_rel', 'pg_publication_namespace', 'pg_subscription', 'pg_language', 'pg_cast',
+			'pg_transform', 'pg_am', 'pg_largeobject', 'pg_largeobject_metadata', 'pg_shdescription', 'pg_shseclabel', 'pg_seclabel',
+			'pg_parameter_acl'))
+		  and coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) + s.n_tup_ins + s.n_tup_upd + s.n_tup_del > 0`, schema.String())
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[touched])
+	out := make(map[string]touched, len(list))
+	for _, t := range list {
+		out[t.Name] = t
+	}
+	return out, err
+}
+
+// made returns an object outside a schema that the transaction has made or altered,
+// "" for none. A row that can be seen and whose transaction is still in progress
+// can only be our own.
+const made = `
+	select coalesce((
+		select o.what || ' ' || o.name
+		from (
+			select 'schema' as what, nspname::text as name, nspname, xmin from pg_catalog.pg_namespace
+			union all
+			select 'relation', pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.xmin
+			from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+			where pg_catalog.age(c.xmin) <= 0
+			union all
+			select 'function', pg_catalog.format('%I.%I', n.nspname, p.proname), n.nspname, p.xmin
+			from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+			where pg_catalog.age(p.xmin) <= 0
+			union all
+			select 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), n.nspname, t.xmin
+			from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+			where pg_catalog.age(t.xmin) <= 0
+			union all
+			select 'default privileges', '', coalesce(n.nspname, ''), d.xmin
+			from pg_catalog.pg_default_acl d left join pg_catalog.pg_namespace n on n.oid = d.defaclnamespace
+			where pg_catalog.age(d.xmin) <= 0
+		) o
+		where o.nspname <> $1 and o.nspname !~ '^pg_(toast|temp)' and pg_catalog.age(o.xmin) <= 0
+		  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(o.xmin))::text::xid8) = 'in progress'
+		order by 1 limit 1
+	), ''), pg_catalog.current_setting('track_counts')`
+
+// outside says what a script has done outside its schema since a first look, as a
+// reason why its result alone is not worth keeping: what it changed would be
+// missing, what it read may be another thing tomorrow.
+func outside(ctx context.Context, q db.Querier, schema db.Schema, before map[string]touched) (string, error) {
+	var object, counts string
+	if err := q.QueryRow(ctx, made, schema.String()).Scan(&object, &counts); err != nil {
+		return "", fmt.Errorf("look for what the migrations did elsewhere: %w", err)
+	}
+	if object != "" {
+		return "the migrations make or alter something outside the tenant's schema: " + strings.TrimSpace(object), nil
+	}
+	if counts != "on" {
+		return "it cannot be known what the migrations do outside the tenant's schema: track_counts is off", nil
+	}
+	after, err := touches(ctx, q, schema)
+	if err != nil {
+		return "", fmt.Errorf("look for what the migrations did elsewhere: %w", err)
+	}
+	changed, read := "", ""
+	for name, t := range after {
+		switch b := before[name]; {
+		case t.Changed > b.Changed && (changed == "" || name < changed):
+			changed = name
+		case t.Read > b.Read && (read == "" || name < read):
+			read = name
+		}
+	}
+	switch {
+	case changed != "":
+		return "the migrations change rows outside the tenant's schema: " + changed, nil
+	case read != "":
+		return "the migrations read rows outside the tenant's schema: " + read, nil
+	}
+	return "", nil
+}

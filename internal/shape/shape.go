@@ -1,0 +1,199 @@
+package shape
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// History is how a schema comes to be, migration by migration.
+type History struct {
+	// Checksum identifies it.
+	Checksum string
+	// Version is the newest migration.
+	Version int64
+	// Length is the number of migrations.
+	Length int
+	// Script makes it, version table and version rows included.
+	Script []db.Statement
+	// Versions makes the version table and its rows alone.
+	Versions []db.Statement
+}
+
+// Final is what is known of the schema at the end of a history.
+type Final struct {
+	// Script makes the same of an empty schema, but for the version table. It is
+	// nil where Reason is not "".
+	Script []db.Statement
+	// Fingerprint is that of the schema, "" where Script is nil.
+	Fingerprint string
+	// Reason says why only the history makes it.
+	Reason string
+	// Fixed says why such a schema, however it was made, cannot be made before it is
+	// known what it is for, and renamed then; "" where it can.
+	Fixed string
+}
+
+// Make replays a history twice and its own script once, in transactions that are
+// rolled back; conn must not be in one. A history whose end cannot be reproduced
+// exactly is no error: Final.Reason says why. An error wraps ErrHistory, or is
+// one of the connection, or a lock that was not granted; it says nothing about
+// another time.
+func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*Final, error) {
+	first, err := replay(ctx, conn, h.Script, o, false)
+	if err != nil {
+		return nil, replayError(err)
+	}
+	second, err := replay(ctx, conn, h.Script, o, true)
+	if err != nil {
+		return nil, replayError(err)
+	}
+	final := &Final{Fixed: cmp.Or(first.outside, first.named(), second.fixed)}
+	if final.Reason = unlike(first, second); final.Reason != "" {
+		return final, nil
+	}
+	before, after, err := first.shape.Halves()
+	if refused, ok := errors.AsType[*catalog.IrreproducibleError](err); ok {
+		final.Reason = refused.Error()
+		return final, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	script := slices.Concat(before, first.inserts(), after, first.advances())
+	third, err := replay(ctx, conn, slices.Concat(h.Versions, script), o, false)
+	if err != nil {
+		if !ownFault(err) {
+			return nil, fmt.Errorf("run the statements read from the catalog: %w", err)
+		}
+		final.Reason = "the statements read from the catalog do not run: " + err.Error()
+		return final, nil
+	}
+	if final.Reason = differs(first, third); final.Reason == "" {
+		final.Script, final.Fingerprint = script, third.fingerprint()
+	}
+	return final, nil
+}
+
+// ErrHistory says that the migrations do not run.
+var ErrHistory = errors.New("the migrations do not run")
+
+func replayError(err error) error {
+	if ownFault(err) {
+		return fmt.Errorf("%w: %w", ErrHistory, err)
+	}
+	return fmt.Errorf("replay the migrations: %w", err)
+}
+
+// ownFault tells whether the server refused a statement for what it says, and would
+// again.
+func ownFault(err error) bool {
+	return db.SQLState(err) != "" && !db.Retryable(err) && !db.ServerWide(err) && db.SQLState(err) != db.CodeQueryCanceled
+}
+
+// unlike says why the result of a history is not worth keeping, from two replays.
+func unlike(a, b *result) string {
+	if a.outside != "" {
+		return a.outside
+	}
+	if a.named() != "" {
+		return a.named()
+	}
+	if a.fingerprint() != b.fingerprint() {
+		return "the migrations make another schema each time"
+	}
+	if name := a.rows.unlike(b.rows); name != "" {
+		return "rows of " + name + " are different each time the migrations run (a clock or a random number?)"
+	}
+	if name := a.sequences.unlike(b.sequences); name != "" {
+		return "sequence " + name + " stands elsewhere each time the migrations run"
+	}
+	return a.tooMuch
+}
+
+// differs says in what a schema made by the script is not like the original.
+func differs(want, got *result) string {
+	if diff := catalog.Diff(want.shape, got.shape); want.fingerprint() != got.fingerprint() {
+		subject := "something"
+		if len(diff) > 0 {
+			subject = diff[0].Subject()
+		}
+		return "the statements read from the catalog make " + subject + " another way"
+	}
+	if name := want.rows.unlike(got.rows); name != "" {
+		return "rows of " + name + " come out different"
+	}
+	if name := want.sequences.unlike(got.sequences); name != "" {
+		return "sequence " + name + " comes out different"
+	}
+	return ""
+}
+
+// randomSchema returns a name nobody can guess.
+func randomSchema() (db.Schema, error) {
+	return db.RegisteredSchema("crmctl_shape_" + strings.ToLower(rand.Text()))
+}
+
+// replay runs a script in a schema of its own and reads what it made. With renamed
+// it also looks whether the schema is the same under another name.
+func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalog.Options, renamed bool) (r *result, err error) {
+	schema, err := randomSchema()
+	if err != nil {
+		return nil, err
+	}
+	var p db.Pipeline
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout})
+	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
+	if err := p.Run(ctx, conn); err != nil {
+		return nil, err
+	}
+	before, err := touches(ctx, conn, schema)
+	if err != nil {
+		return nil, err
+	}
+	p = db.Pipeline{}
+	p.Exec("create schema " + schema.Quoted())
+	p.Script(script)
+	p.CheckSchema(schema)
+	if err := p.Run(ctx, conn); err != nil {
+		return nil, err
+	}
+	elsewhere, err := outside(ctx, conn, schema, before)
+	if err != nil {
+		return nil, err
+	}
+	if r, err = read(ctx, conn, schema, o); err != nil {
+		return nil, err
+	}
+	r.outside = elsewhere
+	if !renamed {
+		return r, nil
+	}
+	other, err := randomSchema()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, "alter schema "+schema.Quoted()+" rename to "+other.Quoted()); err != nil {
+		return nil, err
+	}
+	shape, err := catalog.Read(ctx, conn, catalog.Target{Schema: other}, o)
+	if err != nil {
+		return nil, err
+	}
+	if shape.Fingerprint() != r.shape.Fingerprint() {
+		r.fixed = "a definition names the schema"
+		if diff := catalog.Diff(r.shape, shape); len(diff) > 0 {
+			r.fixed = diff[0].Subject() + " names its schema"
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,281 @@
+package tenant
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/shape"
+)
+
+// poolPrefix begins the name of every schema of the pool. The name of no tenant's
+// schema does.
+const poolPrefix = "crmctl_pool_"
+
+// poolLock is the key of the advisory lock that whoever fills or drains the pool
+// holds. Who takes from it does not.
+var poolLock = advisoryKey("pool")
+
+// poolBusyError says that somebody else fills or drains the pool.
+type poolBusyError struct{}
+
+func (poolBusyError) Error() string { return "another run is filling or draining the pool" }
+
+// Is makes errors.Is(err, db.ErrBusy) true.
+func (poolBusyError) Is(target error) bool { return target == db.ErrBusy }
+
+// PoolSchema is a schema that is ready for a new tenant, or was.
+type PoolSchema struct {
+	Schema  db.Schema
+	Version int64
+	MadeAt  time.Time
+	// Ready tells that it is what a new tenant would be made of now. Otherwise the
+	// migrations, or what they depend on, have changed since.
+	Ready bool
+}
+
+// PoolOptions say how the pool is filled.
+type PoolOptions struct {
+	Template    Template
+	Actor       string // for the audit, "alice@host"
+	Program     string // for the audit, "crmctl 1.2.3"
+	LockTimeout time.Duration
+	Fleet       fleet.Options
+}
+
+// PoolChange is what was done to the pool.
+type PoolChange struct {
+	Made    int // schemas
+	Dropped int // that were out of date, or too many
+	Ready   int // afterwards
+	// Results has the schemas to be dropped, then those to be made.
+	Results []fleet.Result
+}
+
+// Pool returns the schemas of the pool, the oldest first. key is that of what a new
+// tenant would be made of.
+func Pool(ctx context.Context, q db.Querier, key shape.Key) ([]PoolSchema, error) {
+	pool, err := db.Select(ctx, q, func(row pgx.CollectableRow) (s PoolSchema, err error) {
+		var name string
+		if err = row.Scan(&name, &s.Version, &s.MadeAt, &s.Ready); err != nil {
+			return s, err
+		}
+		s.Schema, err = db.RegisteredSchema(name)
+		return s, err
+	}, `select schema_name, version, made_at, (`+poolMatch+`)
+		from public.tenant_pool order by made_at, schema_name collate "C"`, poolArgs(key)...)
+	if err != nil {
+		return nil, fmt.Errorf("read the pool: %w", poolError(err))
+	}
+	return pool, nil
+}
+
+// poolMatch selects what has the key that poolArgs returns.
+const poolMatch = `plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4`
+
+func poolArgs(k shape.Key) []any { return []any{k.Plan, k.Major, k.Owner, k.Environment} }
+
+func poolError(err error) error {
+	if db.SQLState(err) == db.CodeUndefinedTable {
+		return ErrOldRegistry
+	}
+	return err
+}
+
+// FillPool brings the number of ready schemas to count: what is missing is made,
+// each in a transaction of its own, what is out of date is dropped first, and what
+// is too many last. A negative count keeps the number of schemas that are there,
+// ready or not. The error is db.ErrBusy where somebody else is at it.
+//
+// A result that failed is no error of FillPool.
+func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), count int, o PoolOptions) (PoolChange, error) {
+	var change PoolChange
+	err := holdPool(ctx, connect, func(ctx context.Context, q db.Querier) error {
+		pool, err := Pool(ctx, q, o.Template.Key)
+		if err != nil {
+			return err
+		}
+		if count < 0 {
+			count = len(pool)
+		}
+		var drop []PoolSchema
+		ready := 0
+		for _, s := range pool {
+			if s.Ready && ready < count {
+				ready++
+			} else {
+				drop = append(drop, s)
+			}
+		}
+		change, err = changePool(ctx, connect, drop, count-ready, o)
+		change.Ready = ready + change.Made
+		return err
+	})
+	return change, err
+}
+
+// DrainPool drops schemas of the pool until no more than keep are left, those that
+// are out of date first.
+func DrainPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), keep int, o PoolOptions) (PoolChange, error) {
+	var change PoolChange
+	err := holdPool(ctx, connect, func(ctx context.Context, q db.Querier) error {
+		pool, err := Pool(ctx, q, o.Template.Key)
+		if err != nil {
+			return err
+		}
+		var stale, ready []PoolSchema
+		for _, s := range pool {
+			if s.Ready {
+				ready = append(ready, s)
+			} else {
+				stale = append(stale, s)
+			}
+		}
+		drop := append(stale, ready...)
+		drop = drop[:max(0, len(drop)-max(0, keep))]
+		change, err = changePool(ctx, connect, drop, 0, o)
+		change.Ready = min(len(ready), max(0, keep))
+		return err
+	})
+	return change, err
+}
+
+// holdPool calls fn while it holds the lock of the pool, on a connection that does
+// nothing else.
+func holdPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), fn func(ctx context.Context, q db.Querier) error) error {
+	guard, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = guard.Close(context.WithoutCancel(ctx)) }()
+	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
+		got, err := holdGuard(ctx, q, poolLock)
+		switch {
+		case err != nil:
+			return fmt.Errorf("lock the pool: %w", err)
+		case !got:
+			return poolBusyError{}
+		}
+		return fn(ctx, q)
+	})
+}
+
+// randomHex returns 16 digits that nobody has drawn before.
+func randomHex() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), drop []PoolSchema, missing int, o PoolOptions) (PoolChange, error) {
+	make := make([]db.Schema, missing)
+	for i := range make {
+		var err error
+		if make[i], err = db.RegisteredSchema(poolPrefix + randomHex()); err != nil {
+			return PoolChange{}, err
+		}
+	}
+	var c PoolChange
+	var made, dropped atomic.Int64
+	results, err := fleet.Run(ctx, connect, len(drop)+len(make), o.Fleet, func(ctx context.Context, conn *pgx.Conn, i int) error {
+		if i < len(drop) {
+			gone, err := dropPooled(ctx, conn, drop[i], o)
+			if gone {
+				dropped.Add(1)
+			}
+			return err
+		}
+		err := makePooled(ctx, conn, make[i-len(drop)], o)
+		if err == nil {
+			made.Add(1)
+		}
+		return err
+	})
+	c.Results, c.Made, c.Dropped = results, int(made.Load()), int(dropped.Load())
+	return c, err
+}
+
+// makePooled makes a schema and its row in one transaction.
+func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
+	var p db.Pipeline
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout})
+	k := o.Template.Key
+	p.Exec(`insert into public.tenant_pool (schema_name, plan_checksum, server_major, owner, environment, version)
+		values ($5, $1, $2, $3, $4, $6)`, append(poolArgs(k), schema.String(), o.Template.Version)...)
+	p.Exec("create schema " + schema.Quoted())
+	p.Script(o.Template.Script)
+	if err := queuePoolEvent(&p, schema, ActionPool, o, map[string]any{"version": o.Template.Version}); err != nil {
+		return err
+	}
+	p.CheckSchema(schema)
+	err := p.Run(ctx, conn)
+	if err == nil {
+		err = db.Commit(ctx, conn)
+	}
+	if err == nil {
+		return nil
+	}
+	err = errors.Join(err, db.Rollback(ctx, conn))
+	if pgErr, ok := pgError(err); ok && (pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenant_pool" || pgErr.Code == db.CodeDuplicateSchema) {
+		// The answer to an earlier attempt's commit was lost: it is ours, for
+		// nobody else can know the name.
+		return nil
+	}
+	return poolError(err)
+}
+
+// dropPooled drops a schema and its row in one transaction. Where somebody has
+// taken it meanwhile that is not done, and no error.
+func dropPooled(ctx context.Context, conn *pgx.Conn, s PoolSchema, o PoolOptions) (gone bool, err error) {
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+		rows, err := db.Select(ctx, q, pgx.RowTo[string],
+			`delete from public.tenant_pool where schema_name = (
+				select schema_name from public.tenant_pool where schema_name = $1 for update skip locked) returning schema_name`, s.Schema.String())
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		gone = true
+		var p db.Pipeline
+		p.Exec("drop schema if exists " + s.Schema.Quoted() + " cascade")
+		if err := queuePoolEvent(&p, s.Schema, ActionUnpool, o, map[string]any{"version": s.Version}); err != nil {
+			return err
+		}
+		return p.Run(ctx, q)
+	})
+	if err != nil {
+		return false, fmt.Errorf("drop schema %s: %w", s.Schema, err)
+	}
+	return gone, nil
+}
+
+// queuePoolEvent adds an event about a schema that belongs to no tenant yet.
+func queuePoolEvent(p *db.Pipeline, schema db.Schema, action string, o PoolOptions, detail map[string]any) error {
+	detail["schema"] = schema.String()
+	return QueueEvent(p, Event{
+		TenantID: uuid.Nil.String(), Slug: schema.String(), Action: action, Actor: o.Actor, Program: o.Program, Detail: detail,
+	})
+}
+
+// takePooled takes a schema out of the pool, within the caller's transaction, and
+// returns its name. "" means that there is none.
+func takePooled(p *db.Pipeline, k shape.Key, name *string) {
+	p.Query(func(rows pgx.Rows) error {
+		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if len(names) > 0 {
+			*name = names[0]
+		}
+		return err
+	}, `delete from public.tenant_pool where schema_name = (
+			select schema_name from public.tenant_pool where `+poolMatch+`
+			order by made_at limit 1 for update skip locked)
+		returning schema_name`, poolArgs(k)...)
+}
