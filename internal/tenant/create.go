@@ -167,7 +167,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
 		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb, $9, $9)`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Role, t.Version, string(t.Settings), t.CreatedAt)
-	built := "history"
+	built := ""
 	if m.Template.Shape {
 		built = "shape"
 	}
@@ -206,7 +206,8 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 	return ready != "", p.Run(ctx, conn)
 }
 
-// createEvent tells of a new tenant, and what its schema was built from.
+// createEvent tells of a new tenant, and what its schema was built from where that
+// was not the migrations.
 func createEvent(t Tenant, built string, o CreateOptions) Event {
 	after := map[string]any{
 		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "status": string(t.Status),
@@ -217,9 +218,12 @@ func createEvent(t Tenant, built string, o CreateOptions) Event {
 	if string(t.Settings) != "{}" {
 		after["settings"] = asJSON("settings", canonical(t.Settings))
 	}
+	detail := map[string]any{"schema": t.Schema.String(), "version": t.Version}
+	if built != "" {
+		detail["built_from"] = built
+	}
 	return Event{
-		TenantID: t.ID, Slug: t.Slug, Action: ActionCreate, Actor: o.Actor, Program: o.Program,
-		After: after, Detail: map[string]any{"schema": t.Schema.String(), "version": t.Version, "built_from": built},
+		TenantID: t.ID, Slug: t.Slug, Action: ActionCreate, Actor: o.Actor, Program: o.Program, After: after, Detail: detail,
 	}
 }
 

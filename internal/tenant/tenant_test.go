@@ -151,7 +151,7 @@ func TestHostileNamesChangeNothingElse(t *testing.T) {
 	o := options(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "bystander")
 	same63 := strings.Repeat("x", 63)
-	before := catalog(t, f)
+	before := relations(t, f)
 	var slugs []string
 	for _, name := range []string{
 		`"; DROP SCHEMA tenant_bystander CASCADE; --`, "pg_x", "public", "información", same63 + "a", same63 + "b", "tenant_bystander", "日本",
@@ -181,12 +181,12 @@ func TestHostileNamesChangeNothingElse(t *testing.T) {
 			purgeNow(t, f, slug)
 		}
 	}
-	if after := catalog(t, f); after != before {
+	if after := relations(t, f); after != before {
 		t.Errorf("the catalog changed\nbefore %s\nafter  %s", before, after)
 	}
 }
 
-func catalog(t *testing.T, f *fleettest.Fleet) string {
+func relations(t *testing.T, f *fleettest.Fleet) string {
 	t.Helper()
 	var s string
 	f.Scan(t, []any{&s}, `select string_agg(n.nspname || '.' || c.relname, ' ' order by 1) from pg_class c
