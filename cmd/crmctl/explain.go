@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -23,7 +28,7 @@ func (f *factory) explain(err error) []hint {
 	}
 	switch db.SQLState(err) {
 	case db.CodeInsufficientPrivilege:
-		return []hint{{"the role lacks a right; as its owner", "grant create on database DATABASE to ROLE"}}
+		return []hint{f.explainRight(err)}
 	case db.CodeReadOnlyTransaction:
 		return []hint{{"this is a read-only replica", "point DATABASE_URL at the primary"}}
 	case "28P01", "28000":
@@ -32,6 +37,48 @@ func (f *factory) explain(err error) []hint {
 		return []hint{{"create it", "createdb NAME"}}
 	}
 	return nil
+}
+
+// explainRight names the grant that is missing, as far as the server says for what.
+// It offers none on the tables of a tenant: these belong to the role that migrates
+// them, and a grant would only hide that they do not.
+func (f *factory) explainRight(err error) hint {
+	role := "ROLE"
+	if target, err := f.target(); err == nil && target.User != "" {
+		role = visible(pgx.Identifier{target.User}.Sanitize())
+	}
+	message := ""
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		message = pgErr.Message
+	}
+	kind, name, ok := strings.Cut(strings.TrimPrefix(message, "permission denied for "), " ")
+	switch {
+	case ok && kind == "database":
+		return hint{"as its owner", "grant create on database " + visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
+	case ok && kind == "schema" && name == "public":
+		return hint{"as its owner", "grant usage, create on schema public to " + role}
+	case ok && inRegistry(kind, name) && kind == "sequence":
+		return hint{"as its owner", "grant select on all sequences in schema public to " + role}
+	case ok && inRegistry(kind, name):
+		return hint{"as its owner", "grant select, insert, update, delete on all tables in schema public to " + role}
+	case ok && slices.Contains([]string{"schema", "table", "view", "sequence"}, kind), strings.HasPrefix(message, "must be owner of "):
+		return hint{"whose it is", "crmctl doctor --check owner,grants"}
+	}
+	return hint{"as its owner", "grant RIGHT on OBJECT to " + role}
+}
+
+// inRegistry tells whether a table or a sequence of that name is crmctl's own.
+func inRegistry(kind, name string) bool {
+	tables, err := registryTables(context.Background())
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(append(tables, "crmctl_db_version"), func(table string) bool {
+		if kind == "sequence" {
+			return strings.HasPrefix(name, table+"_") && strings.HasSuffix(name, "_seq")
+		}
+		return kind == "table" && name == table
+	})
 }
 
 // explainUnreachable knows the private PostgreSQL, which is most often just not
