@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 
@@ -84,10 +85,30 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 		}
 		if s, err := db.RegisteredSchema(o.Schema); err == nil {
 			f.fix = quarantine(s)
+		} else { // a name that crmctl gives to no statement
+			f.Command = "alter schema " + escapedName(o.Schema) + " rename to " + quoted(quarantineName("unnamed", x.o.now().UTC(), 1))
 		}
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// escapedName returns a name as SQL that a terminal shows as it is: characters that it
+// would not show stand there by their number.
+func escapedName(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteRune(r)
+			b.WriteRune(r)
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\+%06x`, r)
+		}
+	}
+	return `U&"` + b.String() + `"`
 }
 
 func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
