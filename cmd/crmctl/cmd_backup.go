@@ -94,11 +94,10 @@ func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action stri
 			if err != nil {
 				return nil, err
 			}
-			applied, err := migrate.AppliedFiles(ctx, conn)
-			if err != nil {
-				return nil, f.placed(err)
-			}
-			return only.BuildRecorded(applied)
+			// Older versions are not asked for twice, so their final shape is not
+			// worth finding out.
+			template, err := f.template(ctx, conn, only, templateOptions{fromHistory: only.Checksum() != plan.Checksum()})
+			return template.Script, err
 		},
 	}, plan, nil
 }

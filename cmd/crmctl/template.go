@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/catalog"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/shape"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -96,10 +95,4 @@ func (f *factory) poolTemplate(ctx context.Context, conn *pgx.Conn, plan *migrat
 		return template, fmt.Errorf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", final.Fixed)
 	}
 	return template, nil
-}
-
-// templateScript returns how a clone or a restore builds the schema of a plan.
-func (f *factory) templateScript(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan) ([]db.Statement, error) {
-	template, err := f.template(ctx, conn, plan, templateOptions{})
-	return template.Script, err
 }

@@ -105,16 +105,6 @@ func (p *Plan) RecordFiles(ctx context.Context, q db.Querier, upTo int64, replac
 	return nil
 }
 
-// BuildRecorded returns what Build returns and what Record returns.
-func (p *Plan) BuildRecorded(applied map[int64]AppliedFile) ([]db.Statement, error) {
-	record, err := p.Record(applied)
-	if err != nil {
-		return nil, err
-	}
-	script, err := p.Build()
-	return append(script, record...), err
-}
-
 // Record returns a statement that records the plan's files along with the first
 // tenant they are applied to, where the registry does not know all of them yet, and
 // none where it does. The error is CheckFiles' where the files do not agree.
