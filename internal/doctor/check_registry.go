@@ -34,10 +34,12 @@ func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
 }
 
 // orphanPrefix begins the names of schemas that crmctl makes, quarantinePrefix those
-// that it has set aside.
+// that it has set aside, and poolPrefix those that it has made ready for tenants to
+// come.
 const (
 	orphanPrefix     = "tenant_"
 	quarantinePrefix = "quarantine_"
+	poolPrefix       = "crmctl_pool_"
 )
 
 // orphan is a schema that the registry does not know.
@@ -69,7 +71,7 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname = any ($1::name[]))
 		from pg_namespace n
 		where not exists (select from public.tenants t where t.schema_name::name = n.nspname)
-		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`)'
+		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+poolPrefix+`)'
 		order by n.nspname`, usual)
 	if err != nil {
 		return nil, err
@@ -84,9 +86,9 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 			f.Command = "crmctl migrate adopt --schema " + o.Schema + ", or crmctl doctor --fix " + string(OrphanSchema)
 		}
 		if s, err := db.RegisteredSchema(o.Schema); err == nil {
-			f.fix = quarantine(s)
-		} else { // a name that crmctl gives to no statement
-			f.Command = "alter schema " + escapedName(o.Schema) + " rename to " + quoted(quarantineName("unnamed", x.o.now().UTC(), 1))
+			f.fix = quarantine(s, registeredSchema)
+		} else {
+			f.Command = renameByHand(o.Schema, x.o.now())
 		}
 		out = append(out, f)
 	}
@@ -130,6 +132,54 @@ func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// The conditions under which a schema, $1, is one that crmctl knows.
+const (
+	registeredSchema = `exists (select from public.tenants where schema_name = $1)`
+	pooledSchema     = registeredSchema + ` or exists (select from public.tenant_pool where schema_name = $1)`
+)
+
+// checkPool compares the schemas of the pool with the list of them, in one statement:
+// a schema and its row come and go together. A registry that has no such list yet has
+// no pool.
+func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
+	listed, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `select to_regclass('public.tenant_pool') is not null`)
+	if err != nil {
+		return nil, err
+	}
+	pool, known := `select ''::text as schema_name where false`, registeredSchema
+	if listed[0] {
+		pool, known = `select schema_name from public.tenant_pool`, pooledSchema
+	}
+	type row struct {
+		Schema        string
+		There, Listed bool
+	}
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		select coalesce(n.nspname::text, p.schema_name), n.oid is not null, p.schema_name is not null
+		from (select oid, nspname from pg_namespace where nspname ~ '^`+poolPrefix+`' and not exists (select from public.tenants t where t.schema_name::name = nspname)) n
+		full join (`+pool+`) p on p.schema_name::name = n.nspname
+		where n.oid is null or p.schema_name is null order by 1`)
+	var out []Finding
+	for _, r := range rows {
+		f := Finding{Severity: Error, Subject: r.Schema, What: "the pool lists it, but the schema is gone", Command: "crmctl tenant pool drain, then crmctl tenant pool fill"}
+		if r.There {
+			f.Severity, f.What, f.Command = Warning, "a schema of the pool that the pool does not list", "crmctl doctor --fix "+string(Pool)
+			if s, err := db.RegisteredSchema(r.Schema); err == nil {
+				f.fix = quarantine(s, known)
+			} else {
+				f.Command = renameByHand(r.Schema, x.o.now())
+			}
+		}
+		out = append(out, f)
+	}
+	return out, err
+}
+
+// renameByHand sets a schema aside whose name crmctl gives to no statement.
+func renameByHand(name string, now time.Time) string {
+	return "alter schema " + escapedName(name) + " rename to " + quoted(quarantineName("unnamed", now.UTC(), 1))
 }
 
 func checkQuarantine(ctx context.Context, x *examination) ([]Finding, error) {

@@ -21,6 +21,7 @@ const (
 	Registry       Class = "registry"
 	OrphanSchema   Class = "orphan-schema"
 	GhostRow       Class = "ghost-row"
+	Pool           Class = "pool"
 	Quarantine     Class = "quarantine"
 	PurgeStuck     Class = "purge-stuck"
 	PurgeOverdue   Class = "purge-overdue"
@@ -64,6 +65,7 @@ func registryChecks() []Check {
 		{Registry, "a registry that is not at this program's version", "crmctl reads and writes tables that an older registry lacks.", "", checkRegistry},
 		{OrphanSchema, "schemas of tenants that the registry does not know", "Nobody migrates, backs up or purges them, and a new tenant of that name cannot be made.", "renames the schema, nothing is dropped", checkOrphans},
 		{GhostRow, "rows of the registry whose schema is gone", "Every command that reaches the tenant fails.", "marks the tenant as deleted, which undelete takes back", checkGhosts},
+		{Pool, "schemas that were made ready for tenants to come, and the list of them, that differ", "What is not listed is never used; what is listed and gone fails the tenant that is given it.", "renames the schema that is not listed, nothing is dropped", checkPool},
 		{Quarantine, "schemas that were set aside", "They take room until somebody looks at them and drops them.", "", checkQuarantine},
 		{PurgeStuck, "purges that have begun and not ended", "The tenant's data is half gone, and there is no way back.", "", checkPurgeStuck},
 		{PurgeOverdue, "deleted tenants whose retention was over long ago", "Data is kept that was promised to be destroyed.", "", checkPurgeOverdue},

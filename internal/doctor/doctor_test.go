@@ -61,6 +61,56 @@ func TestOrphanSchema(t *testing.T) {
 	}
 }
 
+// TestPool: what the pool lists is in order, what it does not list is set aside, and
+// what it lists and is gone is told.
+func TestPool(t *testing.T) {
+	t.Parallel()
+	p := healthy(t, 2)
+	version := p.plan.Head()
+	pooled := func(name string) string {
+		return fmt.Sprintf(`insert into public.tenant_pool (schema_name, plan_checksum, server_major, owner, environment, version) values ('%s', 'x', 15, 'x', 'x', %d)`, name, version)
+	}
+	// As the pool makes them: with the tables of a tenant.
+	table := func(name string) []string {
+		return []string{"create schema " + name, "create table " + name + ".contacts (n int)", "create table " + name + ".goose_db_version (n int)", "insert into " + name + ".contacts values (1)"}
+	}
+	p.Exec(t, append(table("crmctl_pool_0001"), pooled("crmctl_pool_0001"))...)
+	want(t, p.examine(t, doctor.Options{Skip: serverWide()}))
+	p.Exec(t, append(table("crmctl_pool_0002"), pooled("crmctl_pool_0003"))...)
+	p.Exec(t, `create schema "crmctl_pool_""odd"`)
+	report := p.examine(t, doctor.Options{Skip: serverWide()})
+	want(t, report, "error pool crmctl_pool_0003: the pool lists it, but the schema is gone",
+		`warning pool crmctl_pool_"odd: a schema of the pool that the pool does not list`, "warning pool crmctl_pool_0002: a schema of the pool that the pool does not list")
+	if c := report.Findings[0].Command; c != "crmctl tenant pool drain, then crmctl tenant pool fill" || report.Findings[0].Fixable() {
+		t.Errorf("what mends a lost schema: %q", c)
+	}
+	done := p.fix(t, doctor.Pool, 2)
+	if n := p.Int(t, "select n from quarantine_crmctl_pool_0002_"+time.Now().UTC().Format("20060102")+".contacts"); n != 1 {
+		t.Errorf("n is %d", n)
+	}
+	p.Exec(t, "delete from public.tenant_pool where schema_name = 'crmctl_pool_0003'")
+	want(t, p.examine(t, doctor.Options{Skip: append(serverWide(), doctor.Quarantine)}))
+	for _, d := range done {
+		p.Exec(t, d.Undo)
+	}
+	// Listed by the time of the fix, it stays.
+	conn := p.Connect(t)
+	report, err := doctor.Examine(t.Context(), conn, p.fleet(t, conn), doctor.Options{Only: []doctor.Class{doctor.Pool}})
+	if err != nil || len(report.Findings) != 2 {
+		t.Fatalf("%v, %+v", err, report)
+	}
+	p.Exec(t, pooled("crmctl_pool_0002"), "drop schema \"crmctl_pool_\"\"odd\"")
+	for _, d := range doctor.Fix(t.Context(), conn, report.Findings, doctor.FixOptions{}) {
+		if !errors.Is(d.Err, doctor.ErrMended) {
+			t.Errorf("%+v", d)
+		}
+	}
+	// A registry without a pool has none: nothing may bear such a name.
+	p.Exec(t, "drop table public.tenant_pool")
+	want(t, p.examine(t, doctor.Options{Skip: append(serverWide(), doctor.Quarantine)}), "warning pool crmctl_pool_0001: a schema of the pool that the pool does not list", "warning pool crmctl_pool_0002")
+	p.fix(t, doctor.Pool, 2)
+}
+
 func TestGhostRow(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, 3)
@@ -301,7 +351,7 @@ func TestPoorRole(t *testing.T) {
 	for _, n := range report.NotChecked {
 		classes = append(classes, string(n.Class))
 	}
-	if got := strings.Join(classes, " "); got != "dirty open-run version version sequence" {
+	if got := strings.Join(classes, " "); got != "pool dirty open-run version version sequence" {
 		t.Errorf("not checked: %s: %+v", got, report.NotChecked)
 	}
 }

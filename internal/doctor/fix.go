@@ -147,13 +147,14 @@ func repaired(t Tenant, c Class, detail map[string]any) Event {
 	return Event{TenantID: t.ID, Slug: t.Slug, Action: ActionRepair, Detail: detail}
 }
 
-// quarantine renames a schema that no tenant has. Its comment keeps what it was.
-func quarantine(s db.Schema) fixFunc {
+// quarantine renames a schema that nobody has. Its comment keeps what it was. known is
+// the condition under which the schema, $1, is somebody's after all.
+func quarantine(s db.Schema, known string) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var aside db.Schema
 		err = locked(ctx, conn, s, o, func(ctx context.Context, q db.Querier) error {
 			var there, taken bool
-			err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1), exists (select from public.tenants where schema_name = $1)`, s.String()).Scan(&there, &taken)
+			err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1::text::name), `+known, s.String()).Scan(&there, &taken)
 			switch {
 			case err != nil:
 				return err
