@@ -22,7 +22,13 @@ var (
 	ErrClaimed = errors.New("belongs to another tenant")
 	// ErrHistory says that what was applied to a schema are not these files.
 	ErrHistory = errors.New("history does not fit the files")
+	// ErrPool says that a schema was made ready for tenants to come: it is given to
+	// the next one that is created.
+	ErrPool = errors.New("belongs to the pool of schemas for new tenants")
 )
+
+// poolPrefix begins the names of the schemas of the pool, and of no tenant's.
+const poolPrefix = "crmctl_pool_"
 
 // Claim says that a schema which another program migrated is a tenant's.
 type Claim struct {
@@ -85,7 +91,8 @@ type Survey struct {
 	opt  AdoptOptions
 }
 
-// Schemas returns the names of all schemas that could be a tenant's, in order.
+// Schemas returns the names of all schemas that could be a tenant's, in order. Those of
+// the pool could not.
 func Schemas(ctx context.Context, q db.Querier) ([]string, error) {
 	all, err := db.Select(ctx, q, pgx.RowTo[string], `select nspname::text from pg_namespace order by nspname::text collate "C"`)
 	if err != nil {
@@ -93,7 +100,7 @@ func Schemas(ctx context.Context, q db.Querier) ([]string, error) {
 	}
 	var out []string
 	for _, name := range all {
-		if _, err := db.RegisteredSchema(name); err == nil {
+		if _, err := db.RegisteredSchema(name); err == nil && !strings.HasPrefix(name, poolPrefix) {
 			out = append(out, name)
 		}
 	}
@@ -171,6 +178,9 @@ func (s *Survey) name(a *Adoption, reg registry) (err error) {
 		}
 		a.Slug = owner.Slug
 		return nil
+	}
+	if strings.HasPrefix(a.Schema, poolPrefix) {
+		return fmt.Errorf("schema %w", ErrPool)
 	}
 	if a.Slug == "" {
 		if a.Slug, err = s.opt.Slug(a.Schema); err != nil {

@@ -237,6 +237,29 @@ func TestAdoptReadsAroundWhatIsLocked(t *testing.T) {
 	}
 }
 
+// A schema of the pool is nobody's yet: it is not offered, and refused where it is
+// named, whether the pool lists it or not.
+func TestAdoptLeavesThePoolAlone(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	gooseSchemas(t, f, 3, 1, 2)
+	f.Exec(t, "alter schema t0002 rename to crmctl_pool_listed", "alter schema t0003 rename to crmctl_pool_lost",
+		`insert into public.tenant_pool (schema_name, plan_checksum, server_major, owner, environment, version) values ('crmctl_pool_listed', 'x', 15, 'x', 'x', 2)`)
+	conn := f.Connect(t)
+	all, err := migrate.Schemas(t.Context(), conn)
+	if err != nil || strings.Join(all, " ") != "t0001" {
+		t.Errorf("offered %v, %v", all, err)
+	}
+	s := survey(t, conn, threeFiles(t), []migrate.Claim{{Schema: "t0001"}, {Schema: "crmctl_pool_listed"}, {Schema: "crmctl_pool_lost", Slug: "acme"}}, adoptOptions())
+	if got := adoptions(s); got[migrate.Adopted] != 1 || got[migrate.Refused] != 2 || !errors.Is(s.Adoptions[1].Err, migrate.ErrPool) || !errors.Is(s.Adoptions[2].Err, migrate.ErrPool) {
+		t.Errorf("%+v", s.Adoptions)
+	}
+	adopt(t, f, s)
+	if n := f.Int(t, "select count(*) from public.tenants"); n != 1 {
+		t.Errorf("%d tenants", n)
+	}
+}
+
 func TestAdoptWithoutRights(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/crmctl/crmctl/internal/fleettest"
+)
+
+// TestPoolIsNobodys: what tenant pool fill has made is in order for doctor, and no
+// tenant for migrate adopt; what a killed drain could leave is found, and mended by
+// what doctor says.
+func TestPoolIsNobodys(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Exec(t, "revoke create on schema public from public")
+	ok(t, f, "tenant", "create", "acme", "-q")
+	ok(t, f, "tenant", "pool", "fill", "--count", "3")
+	skip := []string{"doctor", "--skip", "connections,locks,autovacuum"}
+	if out := ok(t, f, skip...); !strings.Contains(out, "nothing is wrong") {
+		t.Error(out)
+	}
+	var first, second string
+	f.Scan(t, []any{&first, &second}, "select min(schema_name), max(schema_name) from public.tenant_pool")
+	if out := ok(t, f, "migrate", "adopt", "--schema", "*", "--exclude", "tenant_acme"); strings.Contains(out, first) {
+		t.Error(out)
+	}
+	if code, out := crmctl(t, f, "migrate", "adopt", "--schema", first); code != exitFailure || !strings.Contains(out, "belongs to the pool of schemas for new tenants") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	f.Exec(t, "delete from public.tenant_pool where schema_name = '"+first+"'", "drop schema "+second+" cascade")
+	code, out := crmctl(t, f, "doctor", "--check", "pool,orphan-schema,ghost-row")
+	if code != exitPending || !strings.Contains(out, "error\tpool\t"+second) || !strings.Contains(out, "warning\tpool\t"+first) || !strings.Contains(out, "1 error, 1 warning") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if code, out := crmctl(t, f, "doctor", "--fix", "pool", "--yes"); code != exitPending || !strings.Contains(out, "renamed to quarantine_"+first) || !strings.Contains(out, "by hand: crmctl tenant pool drain, then crmctl tenant pool fill") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	ok(t, f, "tenant", "pool", "drain")
+	ok(t, f, "tenant", "pool", "fill", "--count", "1")
+	if out := ok(t, f, skip...); !strings.Contains(out, "1 thing to know") { // the quarantine
+		t.Error(out)
+	}
+	ok(t, f, "tenant", "create", "globex", "-q")
+	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_pool)"); n != 2 {
+		t.Errorf("%d tenants and schemas of the pool, want two and none", n)
+	}
+}
