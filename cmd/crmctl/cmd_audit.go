@@ -67,9 +67,15 @@ func actionColor(action string) color {
 func whatChanged(e tenant.Entry) string {
 	before, after, detail := members(e.Before), members(e.After), members(e.Detail)
 	var parts []string
-	for _, name := range sortedNames(after) {
+	names := sortedNames(after)
+	if i := slices.Index(names, "status"); i > 0 {
+		names = slices.Insert(slices.Delete(names, i, i+1), 0, "status")
+	}
+	for _, name := range names {
 		was, is := scalar(before[name]), scalar(after[name])
 		switch {
+		case name == "deleted_at", name == "purge_after" && is == "":
+			// The entry's own time, and what goes without saying.
 		case slices.Contains([]string{tenant.ActionCreate, tenant.ActionRestore, tenant.ActionClone}, e.Action) && name != "display_name" && name != "role", was == is:
 		case was == "":
 			parts = append(parts, fmt.Sprintf("%s: %s", name, is))
@@ -102,13 +108,17 @@ func sortedNames(m map[string]json.RawMessage) []string {
 	return names
 }
 
-// scalar shows a JSON value without the quotes of a string.
+// scalar shows a JSON value without the quotes of a string, and a time without
+// fractions of a second.
 func scalar(text json.RawMessage) string {
 	var s string
 	switch {
 	case len(text) == 0 || string(text) == "null":
 		return ""
 	case json.Unmarshal(text, &s) == nil:
+		if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			return at.UTC().Format(time.RFC3339)
+		}
 		return s
 	}
 	return string(text)

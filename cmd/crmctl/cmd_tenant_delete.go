@@ -138,17 +138,9 @@ func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, 
 	if err != nil {
 		return "", err
 	}
-	report, err := stats.Sizes(ctx, conn, stats.SizeOptions{Slugs: []string{t.Slug}})
+	holds, err := holdingsOf(ctx, conn, t.Slug)
 	if err != nil {
 		return "", err
-	}
-	holds := "an unknown amount of data"
-	if len(report.Tenants) == 1 && report.Tenants[0].Known {
-		s := report.Tenants[0]
-		holds = humanSize(s.TotalBytes())
-		if s.Contacts != nil {
-			holds = fmt.Sprintf("about %s, %s", plural(int(*s.Contacts), "contact"), holds)
-		}
 	}
 	until := f.now().Add(retention)
 	loc := time.Local
@@ -158,6 +150,32 @@ func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, 
 	show := presentation{loc: loc, now: f.now()}
 	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: crmctl tenant undelete %s",
 		visible(t.Slug), visible(target.Place()), holds, humanRetention(retention), show.human(day(until)), visible(t.Slug)), nil
+}
+
+// holdingsOf says how much data tenants hold: "about 200 contacts, 672 kB".
+func holdingsOf(ctx context.Context, conn *pgx.Conn, slugs ...string) (string, error) {
+	report, err := stats.Sizes(ctx, conn, stats.SizeOptions{Slugs: slugs})
+	if err != nil {
+		return "", err
+	}
+	var bytes, contacts int64
+	counted := true
+	for _, s := range report.Tenants {
+		if !s.Known {
+			return "an unknown amount of data", nil
+		}
+		bytes += s.TotalBytes()
+		if counted = counted && s.Contacts != nil; counted {
+			contacts += *s.Contacts
+		}
+	}
+	switch {
+	case len(report.Tenants) < len(slugs):
+		return "an unknown amount of data", nil
+	case !counted:
+		return humanSize(bytes), nil
+	}
+	return fmt.Sprintf("about %s, %s", plural(int(contacts), "contact"), humanSize(bytes)), nil
 }
 
 // movedList shows tenants whose state changed.

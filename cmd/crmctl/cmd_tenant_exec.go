@@ -207,14 +207,14 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 		return err
 	}
 	if opts.write && !opts.dryRun && len(tenants) > 0 {
-		if err := confirmExec(ctx, f, text, script, len(tenants)); err != nil {
+		if err := confirmExec(ctx, f, text, script, tenants); err != nil {
 			return err
 		}
 	}
 	return opts.run(ctx, f, p, conn, tenants, script, o)
 }
 
-func confirmExec(ctx context.Context, f *factory, text string, script []db.Statement, tenants int) error {
+func confirmExec(ctx context.Context, f *factory, text string, script []db.Statement, tenants []tenant.Tenant) error {
 	target, err := f.target()
 	if err != nil {
 		return err
@@ -223,7 +223,11 @@ func confirmExec(ctx context.Context, f *factory, text string, script []db.State
 	if len(script) > 1 {
 		what = plural(len(script), "statement")
 	}
-	return f.confirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", visible(what), plural(tenants, "tenant"), visible(target.Place())))
+	where := plural(len(tenants), "tenant")
+	if len(tenants) == 1 {
+		where = tenants[0].Slug
+	}
+	return f.confirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", visible(what), visible(where), visible(target.Place())))
 }
 
 // firstCharacters cuts a text without cutting a character.

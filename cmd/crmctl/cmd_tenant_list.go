@@ -170,7 +170,7 @@ func tenantList(rows []listedTenant, head int64, show presentation) list[listedT
 				return t.Version
 			}},
 			{name: "size", right: true, value: func(t listedTenant) any { return sizeCell(t.size) }},
-			{name: "created", value: func(t listedTenant) any { return day(t.CreatedAt) }},
+			{name: "created", spare: true, value: func(t listedTenant) any { return day(t.CreatedAt) }},
 			{name: "schema", wide: true, value: func(t listedTenant) any { return t.Schema.String() }},
 			{name: "role", wide: true, value: func(t listedTenant) any { return t.Role }},
 			{name: "id", wide: true, value: func(t listedTenant) any { return t.ID }},

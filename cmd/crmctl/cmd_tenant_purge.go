@@ -124,7 +124,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	if err := f.beforeChange(ctx, false); err != nil {
 		return err
 	}
-	if err := confirmPurge(ctx, f, plan.Due, opts); err != nil {
+	if err := confirmPurge(ctx, f, conn, plan.Due, opts); err != nil {
 		return err
 	}
 	return purgeTenants(ctx, f, p, plan, opts)
@@ -190,19 +190,51 @@ func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.Purge
 	return exitWith(partial(results))
 }
 
-func confirmPurge(ctx context.Context, f *factory, due []tenant.Tenant, opts *tenantPurgeOptions) error {
+// confirmPurge says what will be lost and asks: for the name of a single tenant, and
+// for a yes where there are several.
+func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []tenant.Tenant, opts *tenantPurgeOptions) error {
+	if f.flags.yes {
+		return nil
+	}
 	target, err := f.target()
 	if err != nil {
 		return err
 	}
-	if len(due) == 1 && !f.flags.yes {
-		return f.confirmName(ctx, confirmation{
-			stakes: fmt.Sprintf("%s on %s will be destroyed for good: schema %s and all its data.",
-				visible(due[0].Slug), visible(target.Place()), visible(due[0].Schema.String())),
-			name: due[0].Slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name",
-		})
+	stakes := ""
+	if f.canAsk() {
+		names := make([]string, len(due))
+		for i, t := range due {
+			names[i] = t.Slug
+		}
+		holds, err := holdingsOf(ctx, conn, names...)
+		if err != nil {
+			return err
+		}
+		stakes = fmt.Sprintf("%s will be destroyed for good: %s.", firstNames(due), holds)
+		if opts.backup.none {
+			stakes += "\nThere will be no backup."
+		}
 	}
-	return f.confirmYes(ctx, fmt.Sprintf("Destroy %s in %s for good?", plural(len(due), "deleted tenant"), visible(target.Place())))
+	if len(due) == 1 {
+		return f.confirmName(ctx, confirmation{stakes: stakes, name: due[0].Slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"})
+	}
+	if stakes != "" {
+		fmt.Fprintln(f.io.Err, stakes)
+	}
+	return f.confirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", plural(len(due), "deleted tenant"), visible(target.Place())))
+}
+
+// firstNames names tenants, three of them where there are more.
+func firstNames(tenants []tenant.Tenant) string {
+	const most = 3
+	var names []string
+	for _, t := range tenants[:min(most, len(tenants))] {
+		names = append(names, visible(t.Slug))
+	}
+	if left := len(tenants) - most; left > 0 {
+		names = append(names, fmt.Sprintf("%d more", left))
+	}
+	return strings.Join(names, ", ")
 }
 
 // purgeRow is what became, or will become, of one tenant.
@@ -230,15 +262,7 @@ func reportPurge(f *factory, p *printer, plan tenant.PurgePlan, rows []purgeRow,
 		return err
 	}
 	if len(plan.Kept) > 0 {
-		const most = 3
-		var names []string
-		for _, t := range plan.Kept[:min(most, len(plan.Kept))] {
-			names = append(names, visible(t.Slug))
-		}
-		if len(plan.Kept) > most {
-			names = append(names, "...")
-		}
-		f.note("%s more due, beyond %s: %s", plural(len(plan.Kept), "tenant"), opts.caps(), strings.Join(names, ", "))
+		f.note("%s more due, beyond %s: %s", plural(len(plan.Kept), "tenant"), opts.caps(), firstNames(plan.Kept))
 	}
 	return nil
 }

@@ -101,11 +101,31 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 	case before.Slug == after.Slug && before.DisplayName == after.DisplayName && before.Schema == after.Schema:
 		result = "unchanged"
 	}
-	return printList(p, renamedList(result), []renaming{{before, after}})
+	done := renaming{before, after}
+	if p.terminal && p.isTable() && !p.namesOnly() {
+		return printObject(p, renamedObject(result, done))
+	}
+	return printList(p, renamedList(result), []renaming{done})
 }
 
 // renaming is a tenant before and after.
 type renaming struct{ before, after tenant.Tenant }
+
+// renamedObject is for a terminal, where a line has no room for two names of a
+// tenant and two of its schema.
+func renamedObject(result string, r renaming) object {
+	became := func(before, after string) any {
+		if before == after {
+			return after
+		}
+		return before + " -> " + after
+	}
+	return object{name: r.after.Slug, fields: []field{
+		{name: result, value: became(r.before.Slug, r.after.Slug)},
+		{name: "schema", value: became(r.before.Schema.String(), r.after.Schema.String())},
+		{name: "display_name", value: became(r.before.DisplayName, r.after.DisplayName)},
+	}}
+}
 
 func renamedList(result string) list[renaming] {
 	return list[renaming]{

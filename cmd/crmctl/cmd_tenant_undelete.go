@@ -64,5 +64,8 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	if err == nil && isBehind(t, plan.Head()) {
 		f.note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", visible(t.Slug), t.Version, plan.Head(), visible(t.Slug))
 	}
+	if t.Status == tenant.Suspended {
+		f.note("%s is suspended, as it was: crmctl tenant activate %s", visible(t.Slug), visible(t.Slug))
+	}
 	return printList(p, movedList("restored", p.show), []tenant.Tenant{t})
 }

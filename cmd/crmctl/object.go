@@ -12,6 +12,8 @@ type field struct {
 	name  string // in CSV: "display_name"; people see it with spaces
 	value any
 	wide  bool // on a terminal only with -o wide
+	// optional leaves the line out on a terminal where there is no value.
+	optional bool
 }
 
 // object says how one thing is shown in every format.
@@ -96,6 +98,9 @@ func writeFields(p *printer, w *bufio.Writer, o object) error {
 			continue
 		}
 		text := visible(p.show.human(f.value))
+		if f.optional && text == "" {
+			continue
+		}
 		line := label + strings.Repeat(" ", width-len(label)+columnGap+1) + p.painter.paint(colorOf(f.value), text)
 		if _, err := w.WriteString(strings.TrimRight(line, " ") + "\n"); err != nil {
 			return err

@@ -62,6 +62,7 @@ type column[T any] struct {
 	name  string      // in CSV: "created_at"
 	title string      // in tables: "CREATED"; "" takes the name in capitals
 	blank bool        // no title at all in tables
+	spare bool        // a narrow terminal does without it
 	right bool        // aligned to the right, for numbers
 	wide  bool        // in tables only with -o wide
 	value func(T) any // string, int, int64, byteSize, time.Duration, time.Time, day, bool, styled, either or nil

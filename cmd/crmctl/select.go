@@ -136,7 +136,7 @@ func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses .
 		if err != nil {
 			return nil, f.placed(err)
 		}
-		return nil, fmt.Errorf("tenant %q: %w: it is %s", slug, tenant.ErrState, t.Status)
+		return nil, f.placed(&tenant.StateError{Slug: slug, State: t.State()})
 	}
 	return out, nil
 }

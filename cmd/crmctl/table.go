@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
@@ -25,15 +26,16 @@ type grid struct {
 	colors [][]color
 	right  []bool
 	whole  []bool // columns that are never cut
+	spare  []bool // columns that a narrow terminal does without
 }
 
 // writeTable prints an aligned table for a terminal. It has to hold all rows,
 // since the width of a column is known at the end.
 func writeTable[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
-	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns))}
+	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns))}
 	for i, c := range columns {
-		g.right[i], g.whole[i] = c.right, c.right
+		g.right[i], g.whole[i], g.spare[i] = c.right, c.right, c.spare
 		if !l.noHeader {
 			g.titles = append(g.titles, c.heading())
 		}
@@ -135,13 +137,40 @@ func (g grid) alignment() tw.Alignment {
 
 // fit cuts the widest texts until the table fits the terminal: a wrapped line
 // is harder to read than a cut one, and a pipe or -o json has it all. Numbers
-// and times are never cut; nothing is with -o wide, which is asked for to see
-// everything.
+// and times are never cut. Columns that can be spared go where that is not enough.
+// Nothing does with -o wide, which is asked for to see everything.
 func (p *printer) fit(g *grid) {
 	if p.format == "wide" {
 		return
 	}
-	widths := make([]int, len(g.right))
+	widths, total := p.shrink(g)
+	for total > p.width && slices.Contains(g.spare, true) {
+		g.drop(slices.Index(g.spare, true))
+		widths, total = p.shrink(g)
+	}
+	for _, row := range g.cells {
+		for i := range row {
+			row[i] = p.cut(row[i], widths[i])
+		}
+	}
+}
+
+// drop takes a column out.
+func (g *grid) drop(i int) {
+	if g.titles != nil {
+		g.titles = slices.Delete(g.titles, i, i+1)
+	}
+	for row := range g.cells {
+		g.cells[row] = slices.Delete(g.cells[row], i, i+1)
+		g.colors[row] = slices.Delete(g.colors[row], i, i+1)
+	}
+	g.right, g.whole, g.spare = slices.Delete(g.right, i, i+1), slices.Delete(g.whole, i, i+1), slices.Delete(g.spare, i, i+1)
+}
+
+// shrink returns the widths of the columns, the widest made narrower until the table
+// fits or none may be cut any more, and the width of the whole.
+func (p *printer) shrink(g *grid) (widths []int, total int) {
+	widths = make([]int, len(g.right))
 	measure := func(row []string) {
 		for i, cell := range row {
 			widths[i] = max(widths[i], twwidth.Width(cell))
@@ -151,7 +180,7 @@ func (p *printer) fit(g *grid) {
 	for _, row := range g.cells {
 		measure(row)
 	}
-	total := columnGap * (len(widths) - 1)
+	total = columnGap * (len(widths) - 1)
 	for _, w := range widths {
 		total += w
 	}
@@ -168,11 +197,7 @@ func (p *printer) fit(g *grid) {
 		widths[widest]--
 		total--
 	}
-	for _, row := range g.cells {
-		for i := range row {
-			row[i] = p.cut(row[i], widths[i])
-		}
-	}
+	return widths, total
 }
 
 // cut shortens s to a width in terminal columns, with an ellipsis.
