@@ -26,18 +26,16 @@ comment on column tenant_shapes.reason is 'Why only the migrations themselves ca
 comment on column tenant_shapes.fixed is 'Why such a schema cannot be renamed, and so not be made for the pool.';
 
 create table tenant_pool (
-    schema_name   text        not null,
-    plan_checksum text        not null,
-    server_major  integer     not null,
-    owner         text        not null,
-    environment   text        not null,
-    version       bigint      not null,
-    made_at       timestamptz not null default now(),
+    schema_name text        not null,
+    key         text        not null,
+    version     bigint      not null,
+    made_at     timestamptz not null default now(),
     constraint tenant_pool_pkey primary key (schema_name),
     constraint tenant_pool_name check (schema_name like 'crmctl\_pool\_%')
 );
 
 comment on table tenant_pool is 'Schemas that are ready for new tenants. No tenant has them yet.';
+comment on column tenant_pool.key is 'SHA-256 over the key that tenant_shapes has: migrations, server, owner, environment.';
 
 -- +goose Down
 drop table tenant_pool;

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/shape"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -143,6 +144,10 @@ func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions)
 }
 
 func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions) error {
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
 	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 		return err
 	}
@@ -158,11 +163,11 @@ func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions
 		}
 		return err
 	}
-	key, err := f.poolKey(ctx, conn)
+	key, err := f.shapeKey(ctx, conn, plan)
 	if err != nil {
 		return err
 	}
-	return f.changePool(ctx, conn, tenant.Template{Key: key}, opts, tenant.DrainPool)
+	return f.changePool(ctx, conn, tenant.Template{Key: key.String()}, opts, tenant.DrainPool)
 }
 
 // changePool fills or drains the pool and says what came of it.
@@ -215,12 +220,9 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 	return printList(p, poolList(), pool)
 }
 
-// poolKey returns the key of what a new tenant would be made of.
-func (f *factory) poolKey(ctx context.Context, q db.Querier) (shape.Key, error) {
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return shape.Key{}, err
-	}
+// shapeKey returns the key of what a new tenant would be made of. Unlike a template
+// it insists on a registry that knows of it.
+func (f *factory) shapeKey(ctx context.Context, q db.Querier, plan *migrate.Plan) (shape.Key, error) {
 	history, err := historyOf(plan)
 	if err != nil {
 		return shape.Key{}, err
@@ -233,11 +235,15 @@ func (f *factory) poolKey(ctx context.Context, q db.Querier) (shape.Key, error) 
 }
 
 func (f *factory) readPool(ctx context.Context, q db.Querier) ([]tenant.PoolSchema, error) {
-	key, err := f.poolKey(ctx, q)
+	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := tenant.Pool(ctx, q, key)
+	key, err := f.shapeKey(ctx, q, plan)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := tenant.Pool(ctx, q, key.String())
 	return pool, f.placed(err)
 }
 
@@ -286,11 +292,7 @@ func poolList() list[tenant.PoolSchema] {
 // cannot be refreshed is not used: that is worth a word, but no failure.
 func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, opts *poolChangeOptions) {
 	err := func() error {
-		key, err := f.poolKey(ctx, conn)
-		if err != nil {
-			return err
-		}
-		pool, err := tenant.Pool(ctx, conn, key)
+		pool, err := f.readPool(ctx, conn)
 		if err != nil || readyOf(pool) == len(pool) {
 			return err
 		}

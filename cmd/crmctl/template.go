@@ -47,7 +47,7 @@ func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Pl
 	case err != nil:
 		return template, f.placed(err)
 	}
-	template.Key = key
+	template.Key = key.String()
 	final, err := shape.Get(ctx, conn, key, history, catalog.Options{}, false)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -80,14 +80,15 @@ func (f *factory) poolTemplate(ctx context.Context, conn *pgx.Conn, plan *migrat
 	if err != nil {
 		return template, err
 	}
-	if template.Key == (shape.Key{}) {
-		return template, f.placed(tenant.ErrOldRegistry)
-	}
 	history, err := historyOf(plan)
 	if err != nil {
 		return template, err
 	}
-	final, err := shape.Get(ctx, conn, template.Key, history, catalog.Options{}, true)
+	key, err := f.shapeKey(ctx, conn, plan)
+	if err != nil {
+		return template, err
+	}
+	final, err := shape.Get(ctx, conn, key, history, catalog.Options{}, true)
 	if err != nil {
 		return template, f.placed(err)
 	}

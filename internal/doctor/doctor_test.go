@@ -68,7 +68,7 @@ func TestPool(t *testing.T) {
 	p := healthy(t, 2)
 	version := p.plan.Head()
 	pooled := func(name string) string {
-		return fmt.Sprintf(`insert into public.tenant_pool (schema_name, plan_checksum, server_major, owner, environment, version) values ('%s', 'x', 15, 'x', 'x', %d)`, name, version)
+		return fmt.Sprintf(`insert into public.tenant_pool (schema_name, key, version) values ('%s', 'x', %d)`, name, version)
 	}
 	// As the pool makes them: with the tables of a tenant.
 	table := func(name string) []string {
@@ -351,7 +351,7 @@ func TestPoorRole(t *testing.T) {
 	for _, n := range report.NotChecked {
 		classes = append(classes, string(n.Class))
 	}
-	if got := strings.Join(classes, " "); got != "pool dirty open-run version version sequence" {
+	if got := strings.Join(classes, " "); got != "registry pool dirty open-run version version sequence" {
 		t.Errorf("not checked: %s: %+v", got, report.NotChecked)
 	}
 }

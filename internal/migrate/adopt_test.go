@@ -244,7 +244,7 @@ func TestAdoptLeavesThePoolAlone(t *testing.T) {
 	f := fleettest.New(t)
 	gooseSchemas(t, f, 3, 1, 2)
 	f.Exec(t, "alter schema t0002 rename to crmctl_pool_listed", "alter schema t0003 rename to crmctl_pool_lost",
-		`insert into public.tenant_pool (schema_name, plan_checksum, server_major, owner, environment, version) values ('crmctl_pool_listed', 'x', 15, 'x', 'x', 2)`)
+		`insert into public.tenant_pool (schema_name, key, version) values ('crmctl_pool_listed', 'x', 2)`)
 	conn := f.Connect(t)
 	all, err := migrate.Schemas(t.Context(), conn)
 	if err != nil || strings.Join(all, " ") != "t0001" {

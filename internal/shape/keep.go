@@ -2,6 +2,8 @@ package shape
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -29,6 +31,13 @@ type Key struct {
 	// session migrations depend on: default privileges, extensions, event triggers,
 	// roles and functions that no tenant has, and settings.
 	Environment string
+}
+
+// String returns a digest of the key, 64 hexadecimal digits: what is not of the same
+// key has another.
+func (k Key) String() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %d %q %q", k.Plan, k.Major, k.Owner, k.Environment))
+	return hex.EncodeToString(sum[:])
 }
 
 // ErrOldRegistry says that the registry has no tables for scripts and the pool.

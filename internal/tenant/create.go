@@ -14,7 +14,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/shape"
 )
 
 // Spec describes a tenant to be created.
@@ -36,8 +35,9 @@ type Template struct {
 	Script []db.Statement
 	// Version is the one the script leaves the schema at.
 	Version int64
-	// Key says what the script was made from, which a schema of the pool must share.
-	Key shape.Key
+	// Key stands for what the script was made from and for: a schema of the pool
+	// fits that was made for the same key. "" where there is no pool.
+	Key string
 	// Shape tells that the script makes the end of the history and does not go
 	// through it.
 	Shape bool
@@ -112,7 +112,7 @@ type maker struct {
 
 func newMaker(o CreateOptions) *maker {
 	m := &maker{CreateOptions: o}
-	m.pool.Store(o.Pool)
+	m.pool.Store(o.Pool && o.Template.Key != "")
 	return m
 }
 

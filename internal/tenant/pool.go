@@ -14,7 +14,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/shape"
 )
 
 // poolPrefix begins the name of every schema of the pool. The name of no tenant's
@@ -63,7 +62,7 @@ type PoolChange struct {
 
 // Pool returns the schemas of the pool, the oldest first. key is that of what a new
 // tenant would be made of.
-func Pool(ctx context.Context, q db.Querier, key shape.Key) ([]PoolSchema, error) {
+func Pool(ctx context.Context, q db.Querier, key string) ([]PoolSchema, error) {
 	pool, err := db.Select(ctx, q, func(row pgx.CollectableRow) (s PoolSchema, err error) {
 		var name string
 		if err = row.Scan(&name, &s.Version, &s.MadeAt, &s.Ready); err != nil {
@@ -71,18 +70,13 @@ func Pool(ctx context.Context, q db.Querier, key shape.Key) ([]PoolSchema, error
 		}
 		s.Schema, err = db.RegisteredSchema(name)
 		return s, err
-	}, `select schema_name, version, made_at, (`+poolMatch+`)
-		from public.tenant_pool order by made_at, schema_name collate "C"`, poolArgs(key)...)
+	}, `select schema_name, version, made_at, key = $1
+		from public.tenant_pool order by made_at, schema_name collate "C"`, key)
 	if err != nil {
 		return nil, fmt.Errorf("read the pool: %w", poolError(err))
 	}
 	return pool, nil
 }
-
-// poolMatch selects what has the key that poolArgs returns.
-const poolMatch = `plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4`
-
-func poolArgs(k shape.Key) []any { return []any{k.Plan, k.Major, k.Owner, k.Environment} }
 
 func poolError(err error) error {
 	if db.SQLState(err) == db.CodeUndefinedTable {
@@ -208,9 +202,8 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout})
-	k := o.Template.Key
-	p.Exec(`insert into public.tenant_pool (schema_name, plan_checksum, server_major, owner, environment, version)
-		values ($5, $1, $2, $3, $4, $6)`, append(poolArgs(k), schema.String(), o.Template.Version)...)
+	p.Exec(`insert into public.tenant_pool (schema_name, key, version) values ($1, $2, $3)`,
+		schema.String(), o.Template.Key, o.Template.Version)
 	p.Exec("create schema " + schema.Quoted())
 	p.Script(o.Template.Script)
 	if err := queuePoolEvent(&p, schema, ActionPool, o, map[string]any{"version": o.Template.Version}); err != nil {
@@ -267,7 +260,7 @@ func queuePoolEvent(p *db.Pipeline, schema db.Schema, action string, o PoolOptio
 
 // takePooled takes a schema out of the pool, within the caller's transaction, and
 // returns its name. "" means that there is none.
-func takePooled(p *db.Pipeline, k shape.Key, name *string) {
+func takePooled(p *db.Pipeline, key string, name *string) {
 	p.Query(func(rows pgx.Rows) error {
 		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if len(names) > 0 {
@@ -275,7 +268,7 @@ func takePooled(p *db.Pipeline, k shape.Key, name *string) {
 		}
 		return err
 	}, `delete from public.tenant_pool where schema_name = (
-			select schema_name from public.tenant_pool where `+poolMatch+`
+			select schema_name from public.tenant_pool where key = $1
 			order by made_at limit 1 for update skip locked)
-		returning schema_name`, poolArgs(k)...)
+		returning schema_name`, key)
 }

@@ -31,7 +31,7 @@ func poolOptions(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan) tenant.Po
 		t.Fatal(err)
 	}
 	return tenant.PoolOptions{
-		Template: tenant.Template{Script: script, Version: plan.Head(), Key: key},
+		Template: tenant.Template{Script: script, Version: plan.Head(), Key: key.String()},
 		Actor:    "alice@desk", Program: "crmctl test", LockTimeout: 2 * time.Second, Fleet: fleet.Options{Concurrency: 2},
 	}
 }
