@@ -154,7 +154,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	if fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
+	if fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
 		o.Only = []doctor.Class{doctor.Registry} // what it lacks, the other checks would read
 	}
 	begun := f.now()
@@ -170,16 +170,16 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 
 // doctorFleet returns what the registry, the files and the ledger know.
 func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOptions) (doctor.Fleet, error) {
-	public, err := migrate.PublicVersion(ctx, conn)
-	if err != nil {
-		return doctor.Fleet{}, err
+	public, unread := migrate.PublicVersion(ctx, conn)
+	if unread != nil && db.SQLState(unread) == "" { // not the server's answer
+		return doctor.Fleet{}, unread
 	}
 	tables, err := registryTables(ctx)
 	if err != nil {
 		return doctor.Fleet{}, err
 	}
 	fleet := doctor.Fleet{
-		RegistryVersion: public, RegistryHead: builtInHeads().Public, RegistryTables: tables,
+		RegistryVersion: public, RegistryHead: builtInHeads().Public, RegistryErr: unread, RegistryTables: tables,
 		Tables: []string{"contacts", "conversations", "messages"},
 	}
 	plan, err := f.tenantPlan(ctx)

@@ -25,6 +25,8 @@ const (
 func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
 	is, should := x.fleet.RegistryVersion, x.fleet.RegistryHead
 	switch {
+	case x.fleet.RegistryErr != nil:
+		return nil, x.fleet.RegistryErr
 	case is < should:
 		return []Finding{{Severity: Error, Subject: "registry", What: fmt.Sprintf("at version %d, older than this crmctl (%d)", is, should), Command: "crmctl migrate public"}}, nil
 	case is > should:

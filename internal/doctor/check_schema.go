@@ -216,7 +216,7 @@ func checkShadowing(ctx context.Context, x *examination) ([]Finding, error) {
 		order by 1, 2`)
 	var out []Finding
 	for _, r := range rows {
-		out = append(out, Finding{Severity: Warning, Subject: r.Name, What: "a " + r.Kind + " named as one of PostgreSQL's own", Command: "look who made it, then: drop " + r.Kind + " " + r.Name})
+		out = append(out, Finding{Severity: Warning, Subject: r.Name, What: map[string]string{"function": "a function", "operator": "an operator"}[r.Kind] + " named as one of PostgreSQL's own", Command: "look who made it, then: drop " + r.Kind + " " + r.Name})
 	}
 	return out, err
 }

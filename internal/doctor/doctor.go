@@ -53,6 +53,8 @@ type Fleet struct {
 	// Head is the newest version of the tenants' files, RegistryHead that of the
 	// registry's, RegistryVersion where the registry is.
 	Head, RegistryHead, RegistryVersion int64
+	// RegistryErr is why RegistryVersion could not be read, nil where it could.
+	RegistryErr error
 	// Tables are names of tables that make a schema one of a tenant, beside those
 	// that most tenants have. RegistryTables are those of crmctl in public.
 	Tables, RegistryTables []string

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
@@ -246,14 +249,43 @@ func TestGrants(t *testing.T) {
 		for _, sql := range c.breaks {
 			p.Exec(t, fmt.Sprintf(sql, made.Schema, made.Role))
 		}
-		want(t, p.examine(t, doctor.Options{Only: []doctor.Class{doctor.Grants}}), "error grants "+made.Slug+": "+strings.ReplaceAll(c.what, "lacks", "its role "+made.Role+" lacks"))
+		report := p.examine(t, doctor.Options{Skip: serverWide()})
+		want(t, report, "error grants "+made.Slug+": "+strings.ReplaceAll(c.what, "lacks", "its role "+made.Role+" lacks"))
+		commands(t, report, "crmctl doctor --fix grants")
 		p.fix(t, doctor.Grants, 1)
+		want(t, p.examine(t, doctor.Options{Skip: serverWide()}))
 	}
 	if n := p.audit(t, doctor.ActionRepair); n != 6 {
 		t.Errorf("%d rows of the audit", n)
 	}
 	p.Exec(t, "update public.tenants set role_name = 'nobody_of_that_name' where slug = 't0001'")
-	want(t, p.examine(t, doctor.Options{Only: []doctor.Class{doctor.Grants}}), "error grants t0001: its role nobody_of_that_name is gone")
+	report := p.examine(t, doctor.Options{Skip: serverWide()})
+	want(t, report, "error grants t0001: its role nobody_of_that_name is gone")
+	commands(t, report, `create role "nobody_of_that_name" nologin, then crmctl doctor --fix grants`)
+	// What it says, for a role of the test's own: the name is the cluster's.
+	role := "regained_" + strings.TrimPrefix(p.database(t), "crmctl_test_")
+	p.Exec(t, "update public.tenants set role_name = '"+role+"' where slug = 't0001'")
+	report = p.examine(t, doctor.Options{Skip: serverWide()})
+	sql, _, _ := strings.Cut(report.Findings[0].Command, ", then ")
+	p.Exec(t, sql)
+	t.Cleanup(func() { p.Exec(t, "drop owned by "+role, "drop role "+role) })
+	p.fix(t, doctor.Grants, 1)
+	want(t, p.examine(t, doctor.Options{Skip: serverWide()}))
+	if n := p.Int(t, "select count(*) from pg_roles where rolname = $1 and not rolcanlogin and has_table_privilege(oid, 'tenant_t0001.contacts', 'insert')", role); n != 1 {
+		t.Error("the role that came back has no rights")
+	}
+}
+
+// commands compares what the findings say mends them.
+func commands(t *testing.T, report *doctor.Report, want ...string) {
+	t.Helper()
+	var got []string
+	for _, f := range report.Findings {
+		got = append(got, f.Command)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("commands\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
 }
 
 func TestSequences(t *testing.T) {
@@ -285,28 +317,62 @@ func TestPublic(t *testing.T) {
 
 func TestServer(t *testing.T) {
 	t.Parallel()
-	server, _ := pgtest.Instance(t, map[string]string{"max_prepared_transactions": "2", "max_connections": "12", "max_locks_per_transaction": "10", "autovacuum": "off"})
+	server, _ := pgtest.Instance(t, map[string]string{"max_prepared_transactions": "2", "max_connections": "12", "max_locks_per_transaction": "10"})
 	p := &patient{Fleet: &fleettest.Fleet{DSN: server.DSN}, plan: fleettest.TenantPlan(t, 0)}
 	p.Registry(t)
 	p.Exec(t, "revoke create on schema public from public")
 	p.Create(t, p.plan, "acme")
 	p.Exec(t, "alter table tenant_acme.contacts set (autovacuum_enabled = off)")
+	set := func(autovacuum string) {
+		p.Exec(t, "alter system set autovacuum = "+autovacuum, "select pg_reload_conf()")
+		for range 200 { // until new sessions have it
+			if p.Int(t, "select count(*) where current_setting('autovacuum') = $1", autovacuum) == 1 {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Fatal("the setting does not come")
+	}
+	set("off")
 	conn := p.Connect(t)
 	if _, err := conn.Exec(t.Context(), "begin; create table held (n int); prepare transaction 'it''s'"); err != nil {
 		t.Fatal(err)
 	}
-	for range 6 {
-		p.Connect(t)
+	var held []*pgx.Conn
+	for range 7 {
+		held = append(held, p.Connect(t))
 	}
 	// 140 locks are the whole table.
-	if _, err := p.Connect(t).Exec(t.Context(), "select pg_advisory_lock(g) from generate_series(1, 80) g"); err != nil {
+	if _, err := held[0].Exec(t.Context(), "select pg_advisory_lock(g) from generate_series(1, 80) g"); err != nil {
 		t.Fatal(err)
 	}
 	now := func() time.Time { return time.Now().Add(time.Hour) }
-	want(t, p.examine(t, doctor.Options{Now: now}),
+	report := p.examine(t, doctor.Options{Now: now})
+	want(t, report,
 		"error connections server: ", "warning locks server: the lock table holds ", "warning prepared it's: prepared by ",
 		"warning autovacuum acme: autovacuum is off for contacts", "warning autovacuum server: autovacuum is off")
-	p.Exec(t, "rollback prepared 'it''s'")
+	commands(t, report, "put a pooler before it, or raise max_connections", "find who holds them in pg_locks, or raise max_locks_per_transaction",
+		`ask its owner, then: rollback prepared E'it\'s'`, `alter table "tenant_acme"."contacts" reset (autovacuum_enabled)`,
+		"alter system set autovacuum = on; select pg_reload_conf()")
+	for _, f := range report.Findings[2:4] {
+		_, sql, found := strings.Cut(f.Command, "then: ")
+		if !found {
+			sql = f.Command
+		}
+		p.Exec(t, sql)
+	}
+	want(t, p.examine(t, doctor.Options{Now: now, Only: []doctor.Class{doctor.Prepared, doctor.Autovacuum}}), "warning autovacuum server: autovacuum is off")
+	set("on")
+	for _, conn := range held {
+		_ = conn.Close(t.Context())
+	}
+	for range 100 { // until the server has noticed
+		if p.Int(t, "select count(*) from pg_stat_activity where datname is not null") < 6 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	want(t, p.examine(t, doctor.Options{Now: now}))
 }
 
 func TestRegistry(t *testing.T) {

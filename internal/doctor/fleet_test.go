@@ -69,9 +69,9 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := fleettest.Plan(t, migrations.Public()).Head()
+	version, unread := migrate.PublicVersion(t.Context(), conn)
 	f := doctor.Fleet{
-		Head: p.plan.Head(), RegistryHead: public, RegistryVersion: public,
+		Head: p.plan.Head(), RegistryHead: fleettest.Plan(t, migrations.Public()).Head(), RegistryVersion: version, RegistryErr: unread,
 		Tables: []string{"contacts", "conversations", "messages"}, RegistryTables: []string{"tenants", "tenant_events"},
 	}
 	for _, t := range tenants {
@@ -97,7 +97,8 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 		dirty, err := migrate.Dirty(ctx, conn)
 		var out []doctor.Dirty
 		for _, d := range dirty {
-			out = append(out, doctor.Dirty{Slug: d.Slug, What: d.Error(), Running: d.Running, Since: d.Since})
+			what, _, _ := strings.Cut(d.Error(), "; look at the schema") // as the command does
+			out = append(out, doctor.Dirty{Slug: d.Slug, What: what, Running: d.Running, Since: d.Since})
 		}
 		return out, err
 	}
