@@ -197,7 +197,7 @@ func TestServersThatOnlyRead(t *testing.T) {
 	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(server.DataDir, "standby.signal"), nil, 0o644); err != nil { //nolint:gosec // the server's account reads it
+	if err := os.WriteFile(filepath.Join(server.DataDir, "standby.signal"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	server, err := localpg.Start(t.Context(), o)

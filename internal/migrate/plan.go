@@ -179,9 +179,9 @@ const (
 // and one for each of the versions given. Within a microsecond the default of id
 // would be the same for several, so their ids are counted up to it.
 func (v versionTable) history(versions []int64) []db.Statement {
-	list := "0"
+	list := []string{"0"}
 	for _, version := range versions {
-		list += ", " + strconv.FormatInt(version, 10)
+		list = append(list, strconv.FormatInt(version, 10))
 	}
 	return []db.Statement{
 		{SQL: `create table ` + string(v) + ` (
@@ -193,7 +193,7 @@ func (v versionTable) history(versions []int64) []db.Statement {
 		{SQL: `alter table ` + string(v) + ` replica identity full`},
 		{SQL: fmt.Sprintf(`insert into %s (id, version_id, is_applied)
 select (extract(epoch from statement_timestamp()) * 1000000)::bigint - %d + a.n, a.version, true
-from unnest(array[%s]::bigint[]) with ordinality a (version, n)`, v, len(versions)+1, list)},
+from unnest(array[%s]::bigint[]) with ordinality a (version, n)`, v, len(list), strings.Join(list, ", "))},
 	}
 }
 

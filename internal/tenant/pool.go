@@ -20,9 +20,9 @@ import (
 // schema does.
 const poolPrefix = "crmctl_pool_"
 
-// poolLock is the key of the advisory lock that whoever fills or drains the pool
-// holds. Who takes from it does not.
-var poolLock = advisoryKey("pool")
+// poolLock names the advisory lock that whoever fills or drains the pool holds. Who
+// takes from it does not.
+const poolLock = "pool"
 
 // poolBusyError says that somebody else fills or drains the pool.
 type poolBusyError struct{}
@@ -65,7 +65,7 @@ type PoolChange struct {
 func Pool(ctx context.Context, q db.Querier, key string) ([]PoolSchema, error) {
 	pool, err := db.Select(ctx, q, func(row pgx.CollectableRow) (s PoolSchema, err error) {
 		var name string
-		if err = row.Scan(&name, &s.Version, &s.MadeAt, &s.Ready); err != nil {
+		if err := row.Scan(&name, &s.Version, &s.MadeAt, &s.Ready); err != nil {
 			return s, err
 		}
 		s.Schema, err = db.RegisteredSchema(name)
@@ -152,7 +152,7 @@ func holdPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, err
 	}
 	defer func() { _ = guard.Close(context.WithoutCancel(ctx)) }()
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		got, err := holdGuard(ctx, q, poolLock)
+		got, err := holdGuard(ctx, q, advisoryKey(poolLock))
 		switch {
 		case err != nil:
 			return fmt.Errorf("lock the pool: %w", err)
@@ -171,16 +171,16 @@ func randomHex() string {
 }
 
 func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), drop []PoolSchema, missing int, o PoolOptions) (PoolChange, error) {
-	make := make([]db.Schema, missing)
-	for i := range make {
+	add := make([]db.Schema, missing)
+	for i := range add {
 		var err error
-		if make[i], err = db.RegisteredSchema(poolPrefix + randomHex()); err != nil {
+		if add[i], err = db.RegisteredSchema(poolPrefix + randomHex()); err != nil {
 			return PoolChange{}, err
 		}
 	}
 	var c PoolChange
 	var made, dropped atomic.Int64
-	results, err := fleet.Run(ctx, connect, len(drop)+len(make), o.Fleet, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, err := fleet.Run(ctx, connect, len(drop)+len(add), o.Fleet, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		if i < len(drop) {
 			gone, err := dropPooled(ctx, conn, drop[i], o)
 			if gone {
@@ -188,7 +188,7 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 			}
 			return err
 		}
-		err := makePooled(ctx, conn, make[i-len(drop)], o)
+		err := makePooled(ctx, conn, add[i-len(drop)], o)
 		if err == nil {
 			made.Add(1)
 		}
