@@ -194,7 +194,7 @@ func writeCSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, e
 	enc := csv.NewWriter(w)
 	cells := make([]string, len(l.columns))
 	for i, c := range l.columns {
-		cells[i] = c.name
+		cells[i] = p.csvCell(c.name) // tenant exec: the tenant's SQL names it
 	}
 	if err := enc.Write(cells); err != nil {
 		return err

@@ -75,7 +75,7 @@ func (c column[T]) heading() string {
 	case c.title != "":
 		return c.title
 	}
-	return strings.ToUpper(strings.ReplaceAll(c.name, "_", " "))
+	return visible(strings.ToUpper(strings.ReplaceAll(c.name, "_", " ")))
 }
 
 // list says how rows of one kind are shown in every format.
