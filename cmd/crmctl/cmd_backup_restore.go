@@ -232,6 +232,8 @@ func (j *restoreJob) explain(err error) error {
 		return nil
 	case errors.As(err, &exists):
 		return withHint(err, "restore beside it", "crmctl backup restore FILE --as NAME")
+	case errors.Is(err, backup.ErrNotOwner):
+		return withHint(err, "connect as", "the role that ran crmctl migrate public")
 	case db.SQLState(err) == db.CodeUndefinedTable:
 		return j.f.placed(fmt.Errorf("%w: %w", tenant.ErrNoRegistry, err))
 	}

@@ -29,6 +29,9 @@ var (
 	// ErrOtherKind says that a container holds the registry where a tenant is wanted,
 	// or the other way round.
 	ErrOtherKind = errors.New("the backup holds something else")
+	// ErrNotOwner says that the session's role does not own the registry, whose
+	// sequences a restore sets.
+	ErrNotOwner = errors.New("only its owner can restore the registry")
 	// ErrUnsafe says that a path is a symbolic link or otherwise not what it was
 	// taken for.
 	ErrUnsafe = errors.New("not a safe place for a backup")

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -106,8 +107,8 @@ func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(con
 // is new since then takes its default. It must have neither tenants nor an audit: the
 // audit is appended to, and never emptied for another.
 //
-// The error wraps ErrExists where it has, and ErrMismatch where the registry is older
-// than the backup.
+// The error wraps ErrExists where it has, ErrMismatch where the registry is older than
+// the backup, and ErrNotOwner where it is somebody else's.
 func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits, progress func(n int64)) (*Manifest, error) {
 	r, err := NewReader(in)
 	if err != nil {
@@ -119,6 +120,10 @@ func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits
 	}
 	locals := db.Locals{Schema: db.Public, Lock: true, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, progress) })
+	if pgErr, refused := errors.AsType[*pgconn.PgError](err); refused && pgErr.Code == db.CodeInsufficientPrivilege {
+		// Without the server's code: a grant would not be the whole of it.
+		return m, fmt.Errorf("%w: %s", ErrNotOwner, pgErr.Message)
+	}
 	return m, err
 }
 
