@@ -1,8 +1,11 @@
+//go:build unix
+
 package main
 
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
@@ -45,4 +48,39 @@ func TestPoolIsNobodys(t *testing.T) {
 	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_pool)"); n != 2 {
 		t.Errorf("%d tenants and schemas of the pool, want two and none", n)
 	}
+}
+
+// TestDoctorClosesAKilledRun: a run that was killed is found in the ledger, closed, and
+// not found again.
+func TestDoctorClosesAKilledRun(t *testing.T) {
+	t.Parallel()
+	dir := migrationDir(t, 2, 200*time.Millisecond)
+	f := fleetOf(t, 3, dir)
+	f.Exec(t, "revoke create on schema public from public")
+	cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency", "1", "--canary", "0")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return f.Int(t, "select count(*) from public.migration_runs") == 1 })
+	check := []string{"doctor", "--check", "open-run", "--migrations-dir", dir}
+	ok(t, f, check...) // one that is at work is in order
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if cmd.Wait() == nil {
+		t.Fatal("the run was at its end already")
+	}
+	cut(t, f)
+	settle(t, f)
+	if code, out := crmctl(t, f, check...); code != exitPending || !strings.Contains(out, "warning\topen-run\trun 1\tkilled, and open in the ledger") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if out := ok(t, f, "doctor", "--fix", "open-run", "--yes", "--migrations-dir", dir); !strings.Contains(out, "closed run 1 as killed") {
+		t.Error(out)
+	}
+	ok(t, f, check...)
+	if n := f.Int(t, "select count(*) from public.migration_runs where state = 'killed'"); n != 1 {
+		t.Errorf("%d runs are closed as killed", n)
+	}
+	ok(t, f, "migrate", "retry", "1", "--migrations-dir", dir)
 }
