@@ -109,7 +109,8 @@ committed, or not, as one, with a row in the audit; --dry-run runs them and roll
 Rows come tenant after tenant, by name. A tenant's rows are shown when all its statements have
 succeeded, so a tenant that is tried again gives no row twice; what waits for its turn goes to a
 temporary file when it is much. Of several statements, the last one's rows are shown. All tenants
-must give the columns that the first has; one that does not is a failure.
+must give the columns that the first has; one that does not is a failure. On a terminal a row
+with more columns than there is room for stands upright; -o wide leaves it a line.
 
 --aggregate makes one row of all. It is exact. avg is the sum of all rows by their number: of
 'select count(*)' it is the average over tenants, of 'select avg(x)' an average of averages.`,

@@ -77,7 +77,8 @@ func rowList(columns []tenantsql.Column) list[tenantsql.Row] {
 			}
 			return orderedRecord{names, values}
 		},
-		empty: "no rows",
+		empty:   "no rows",
+		upright: true,
 	}
 	for i, c := range columns {
 		l.columns = append(l.columns, column[tenantsql.Row]{

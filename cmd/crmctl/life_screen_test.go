@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -67,6 +68,34 @@ func TestPurgeSaysWhatWillBeLost(t *testing.T) {
 	}
 	if out, errs, code := run("hooli\n", "tenant", "purge", "hooli", "--no-backup"); code != exitOK || there() != 4 {
 		t.Errorf("exit code %d, %d tenants\n%s%s", code, there(), out, errs)
+	}
+}
+
+// Rows with more columns than a terminal has room for stand upright.
+func TestWideRowsStandUpright(t *testing.T) {
+	t.Parallel()
+	_, run := lifeBench(t)
+	row := func(columns int) string {
+		var sql strings.Builder
+		for i := range columns {
+			fmt.Fprintf(&sql, ", repeat('word ', 40) as c%d", i)
+		}
+		return "select " + sql.String()[2:] + " from generate_series(1, 2)"
+	}
+	out, errs, code := run("", "tenant", "exec", "acme-corp", "globex", "-c", row(6))
+	if code != exitOK || strings.Count(out, "acme-corp\n  C0  word word") != 2 || strings.Count(out, "\n  C5  word") != 4 || strings.Count(out, "\n\nglobex\n") != 2 {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	for line := range strings.Lines(out) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if out, _, _ := run("", "tenant", "exec", "acme-corp", "-c", row(4)); !strings.HasPrefix(out, "TENANT") || strings.Count(out, "\n") != 3 {
+		t.Errorf("what fits is a table:\n%s", out)
+	}
+	if out, _, _ := run("", "tenant", "exec", "acme-corp", "-c", row(6), "-o", "wide"); !strings.HasPrefix(out, "TENANT") {
+		t.Errorf("wide is a table:\n%s", out)
 	}
 }
 

@@ -97,6 +97,9 @@ type list[T any] struct {
 	// noHeader leaves out the titles in tables, for results of a change:
 	// "created  acme-corp  tenant_acme_corp  version 4  18 ms".
 	noHeader bool
+	// upright prints a row as a block of lines, the first column above them, where
+	// the columns do not fit the terminal. It wants titles.
+	upright bool
 }
 
 // printList prints rows that are all there.

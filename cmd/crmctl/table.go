@@ -55,6 +55,9 @@ func writeTable[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T,
 	if len(g.cells) == 0 && l.noHeader {
 		return nil
 	}
+	if _, total := p.shrink(&g); l.upright && p.format != "wide" && total > p.width {
+		return p.writeUpright(w, g)
+	}
 	if err := p.writeGrid(w, g); err != nil || l.footer == nil || len(g.cells) == 0 {
 		return err
 	}
@@ -105,6 +108,33 @@ func (p *printer) writeGrid(w *bufio.Writer, g grid) error {
 			return err
 		}
 		row++
+	}
+	return nil
+}
+
+// writeUpright prints each row as lines of a name and a value below what stands in
+// the first column, where a table has more columns than the terminal has room for.
+func (p *printer) writeUpright(w *bufio.Writer, g grid) error {
+	const indent = 2
+	width := 0
+	for _, title := range g.titles[1:] {
+		width = max(width, twwidth.Width(title))
+	}
+	for i, row := range g.cells {
+		head := row[0]
+		if i > 0 {
+			head = "\n" + head
+		}
+		if _, err := w.WriteString(head + "\n"); err != nil {
+			return err
+		}
+		for j, title := range g.titles[1:] {
+			line := strings.Repeat(" ", indent) + title + strings.Repeat(" ", width-twwidth.Width(title)+columnGap)
+			line = p.cut(line+row[j+1], p.width)
+			if _, err := w.WriteString(strings.TrimRight(line, " ") + "\n"); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
