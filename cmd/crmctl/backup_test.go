@@ -187,3 +187,28 @@ func TestRolesOfMadeTenants(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
+
+// TestBackupWhereNothingCanBeWritten is fault 36 for backups: they are taken, with a
+// word about the audit, and what has to write says why it cannot.
+func TestBackupWhereNothingCanBeWritten(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	ok(t, f, "tenant", "create", "acme", "-q")
+	still := &fleettest.Fleet{DSN: f.DSN + "&default_transaction_read_only=on"}
+	dir := t.TempDir()
+	out := ok(t, still, "backup", "create", "--all", "--registry", "--dir", dir)
+	if !strings.Contains(out, "saved\tacme") || !strings.Contains(out, "the audit does not tell of these backups") {
+		t.Error(out)
+	}
+	file := one(t, filepath.Join(dir, "acme-*.crmctl"))
+	ok(t, still, "backup", "verify", file)
+	ok(t, still, "backup", "restore", file, "--as", "again", "--dry-run")
+	for _, args := range [][]string{{"backup", "restore", file, "--as", "again"}, {"tenant", "clone", "acme", "again"}} {
+		if code, out := crmctl(t, still, args...); code != exitFailure || !strings.Contains(out, "read-only replica") || !strings.Contains(out, "25006") {
+			t.Errorf("%v: exit code %d\n%s", args, code, out)
+		}
+	}
+	if n := f.Int(t, "select count(*) from public.tenant_events where action <> 'create'"); n != 0 {
+		t.Errorf("%d events", n)
+	}
+}

@@ -327,7 +327,7 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 		return err
 	}
 	if unaudited {
-		f.note("crmctl: warning: this is a standby, which keeps no audit of backups")
+		f.note("crmctl: warning: nothing can be written here (a standby?), so the audit does not tell of these backups")
 	}
 	if len(results) > manyTenants {
 		f.note("%s", createdLine(done, failed, notStarted, elapsed))

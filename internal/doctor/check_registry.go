@@ -127,7 +127,7 @@ func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 			continue
 		}
 		f := Finding{Severity: Error, Subject: t.Slug, Tenant: t.Slug, What: "its schema " + t.Schema.String() + " is gone",
-			Command: "crmctl doctor --fix " + string(GhostRow) + ", and where there is a backup: crmctl backup restore FILE --as NAME", fix: markDeleted(t)}
+			Command: "where there is a backup: crmctl backup restore FILE; otherwise: crmctl doctor --fix " + string(GhostRow), fix: markDeleted(t)}
 		if t.deleted() {
 			f.Severity, f.Command, f.fix = Info, "crmctl tenant purge "+t.Slug, nil
 		}

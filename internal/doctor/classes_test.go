@@ -132,7 +132,7 @@ func faults() []fault {
 			want: []string{"warning orphan-schema tenant_half: no tenant of the registry has this schema with 1 table | crmctl doctor --fix orphan-schema"},
 			left: []string{"info quarantine quarantine_tenant_half_<date>: set aside by crmctl doctor on <day>; before: tenant_half | look at it, then: drop schema \"quarantine_tenant_half_<date>\" cascade"}},
 		{class: doctor.GhostRow, breaks: sqls("drop schema tenant_t0002 cascade"),
-			want: []string{"error ghost-row t0002: its schema tenant_t0002 is gone | crmctl doctor --fix ghost-row, and where there is a backup: crmctl backup restore FILE --as NAME"},
+			want: []string{"error ghost-row t0002: its schema tenant_t0002 is gone | where there is a backup: crmctl backup restore FILE; otherwise: crmctl doctor --fix ghost-row"},
 			left: []string{"info ghost-row t0002: its schema tenant_t0002 is gone | crmctl tenant purge t0002"}},
 		{class: doctor.Pool, breaks: sqls("create schema crmctl_pool_lost"),
 			want: []string{"warning pool crmctl_pool_lost: a schema of the pool that the pool does not list | crmctl doctor --fix pool"},
