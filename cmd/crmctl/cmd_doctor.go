@@ -25,6 +25,7 @@ type doctorOptions struct {
 	fix         []string
 	list        bool
 	retention   time.Duration
+	given       bool // --retention was, which wins over the tenants' own
 	lockTimeout time.Duration
 	dryRun      bool
 }
@@ -50,6 +51,7 @@ crmctl doctor --fix version,grants --dry-run
 crmctl doctor --fix orphan-schema --yes`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.given = cmd.Flags().Changed("retention")
 			if _, err := opts.only(); err != nil {
 				return err
 			}
@@ -200,7 +202,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		bySlug[t.Slug] = t
 		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{
 			ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, Status: string(t.Status), Version: t.Version,
-			PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt,
+			PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt, Retention: ownRetention(t, opts),
 		})
 	}
 	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.Truth, error) {
@@ -222,6 +224,16 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 	}
 	fleet.DeadRuns = func(ctx context.Context) ([]int64, error) { return migrate.DeadRuns(ctx, conn) }
 	return fleet, nil
+}
+
+// ownRetention returns how long the tenant is kept when its row is marked as deleted,
+// as tenant delete has it. A setting that nobody can read does not count.
+func ownRetention(t tenant.Tenant, opts *doctorOptions) *time.Duration {
+	d, err := retentionOf(t, &tenantDeleteOptions{retention: opts.retention, given: opts.given})
+	if err != nil {
+		return nil
+	}
+	return &d
 }
 
 func doctorTruths(truths []migrate.Truth) []doctor.Truth {

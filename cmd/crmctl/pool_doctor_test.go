@@ -84,3 +84,27 @@ func TestDoctorClosesAKilledRun(t *testing.T) {
 	}
 	ok(t, f, "migrate", "retry", "1", "--migrations-dir", dir)
 }
+
+// TestDoctorKeepsTheRetention: a row whose schema is gone is kept as long as tenant
+// delete would keep it.
+func TestDoctorKeepsTheRetention(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		settings string
+		args     []string
+		days     int64
+	}{
+		{"{}", nil, 30},
+		{`{"retention": "400d"}`, nil, 400},
+		{`{"retention": "400d"}`, []string{"--retention", "7d"}, 7},
+		{`{"retention": "long"}`, nil, 30},
+	} {
+		f := fleettest.New(t)
+		ok(t, f, "tenant", "create", "acme", "-q")
+		f.Exec(t, "update public.tenants set settings = '"+c.settings+"'", "drop schema tenant_acme cascade")
+		ok(t, f, append([]string{"doctor", "--fix", "ghost-row", "--yes"}, c.args...)...)
+		if n := f.Int(t, "select extract(day from purge_after - deleted_at)::int from public.tenants where status = 'deleted'"); n != c.days {
+			t.Errorf("%s %v: kept %d days, want %d", c.settings, c.args, n, c.days)
+		}
+	}
+}

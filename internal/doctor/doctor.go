@@ -24,6 +24,8 @@ type Tenant struct {
 	Version        int64  // as the registry has cached it
 	PurgeAfter     *time.Time
 	PurgeStartedAt *time.Time
+	// Retention is the tenant's own, nil where that of FixOptions counts.
+	Retention *time.Duration
 }
 
 func (t Tenant) deleted() bool { return t.Status == "deleted" }

@@ -215,6 +215,9 @@ func markDeleted(t Tenant) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		at := o.now().Truncate(time.Microsecond)
 		until := at.Add(o.Retention)
+		if t.Retention != nil {
+			until = at.Add(*t.Retention)
+		}
 		err = locked(ctx, conn, t.Schema, o, func(ctx context.Context, q db.Querier) error {
 			if err := hold(ctx, q, t); err != nil {
 				return err
