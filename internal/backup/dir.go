@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 )
@@ -98,7 +99,8 @@ func (d *Dir) entries() ([]fs.DirEntry, error) {
 
 // write makes a file whole or not at all: content goes to a temporary file, for its
 // owner alone, which takes the name, complete by then, when everything is on the
-// disk. It returns the size. A file of that name, or a symbolic link, is not replaced.
+// disk. It returns the name and the size. What is there, a symbolic link too, is not
+// replaced.
 func (d *Dir) write(name *Name, recipients []age.Recipient, content func(io.Writer) error) (file string, size int64, err error) {
 	temp := tempPrefix + strings.ToLower(rand.Text()) + tempSuffix
 	f, err := d.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -122,27 +124,39 @@ func (d *Dir) write(name *Name, recipients []age.Recipient, content func(io.Writ
 	if err != nil {
 		return "", 0, err
 	}
-	file = name.String()
-	// A link, unlike a rename, does not replace what is there.
-	if err := d.root.Link(temp, file); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return "", 0, fmt.Errorf("%s is there already: %w", d.Path(file), fs.ErrExist)
-		}
-		if err := d.rename(temp, file); err != nil {
-			return "", 0, err
-		}
-		return file, info.Size(), d.sync()
-	}
-	if err := d.root.Remove(temp); err != nil {
+	if err := d.name(temp, name); err != nil {
 		return "", 0, err
 	}
-	return file, info.Size(), d.sync()
+	return name.String(), info.Size(), d.sync()
 }
 
-// rename is for file systems without hard links.
-func (d *Dir) rename(temp, file string) error {
+// name gives a finished file its name. Where that is taken, by another backup of the
+// same second, it takes the next second: the file itself says exactly when it was
+// taken.
+func (d *Dir) name(temp string, name *Name) error {
+	const tries = 60
+	for range tries {
+		err := d.link(temp, name.String())
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		name.TakenAt = name.TakenAt.Add(time.Second)
+	}
+	return fmt.Errorf("%s and the names of the %d seconds before it are taken: %w", d.Path(name.String()), tries-1, fs.ErrExist)
+}
+
+// link moves a file to a name that is not taken. A link, unlike a rename, does not
+// replace what is there; some file systems have none.
+func (d *Dir) link(temp, file string) error {
+	err := d.root.Link(temp, file)
+	switch {
+	case err == nil:
+		return d.root.Remove(temp)
+	case errors.Is(err, fs.ErrExist):
+		return err
+	}
 	if _, err := d.root.Lstat(file); err == nil {
-		return fmt.Errorf("%s is there already: %w", d.Path(file), fs.ErrExist)
+		return fs.ErrExist
 	}
 	return d.root.Rename(temp, file)
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,6 +208,56 @@ func TestUnsafeDirectories(t *testing.T) {
 			if d != nil {
 				d.Close()
 			}
+		}
+	}
+}
+
+// TestBackupsOfOneSecond takes more backups of a tenant than there are seconds, two
+// at a time, and finds each of them.
+func TestBackupsOfOneSecond(t *testing.T) {
+	t.Parallel()
+	const writers, each = 2, 4
+	f := fleettest.New(t)
+	src := f.Create(t, fleettest.TenantPlan(t, 0), "acme")[0]
+	dir, err := backup.OpenDir(filepath.Join(t.TempDir(), "backups"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	begun := time.Now()
+	files := make(chan string, writers*each)
+	var wg sync.WaitGroup
+	for range writers {
+		conn := f.Connect(t)
+		wg.Go(func() {
+			for range each {
+				w, err := dir.Create(t.Context(), conn, source(src), backup.CreateOptions{Audit: audit("backup")})
+				if err != nil {
+					t.Error(err)
+				}
+				files <- w.File
+			}
+		})
+	}
+	wg.Wait()
+	close(files)
+	if took := time.Since(begun); took > writers*each*time.Second {
+		t.Skipf("%v for %d backups: no two fell into one second", took, writers*each)
+	}
+	names := map[string]bool{}
+	for file := range files {
+		names[file] = true
+	}
+	entries, err := dir.List(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != writers*each || len(entries) != writers*each {
+		t.Errorf("%d names and %d files of %d backups: %v", len(names), len(entries), writers*each, names)
+	}
+	for _, e := range entries {
+		if e.Err != nil || !names[e.File] {
+			t.Errorf("%s: %v", e.File, e.Err)
 		}
 	}
 }
