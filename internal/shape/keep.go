@@ -46,9 +46,13 @@ var ErrOldRegistry = errors.New("the registry has no tables for final shapes and
 // ReadKey returns the key of a history in this session. The error wraps
 // ErrOldRegistry where the registry could not keep a script.
 func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
-	k := Key{Plan: h.Checksum}
-	var ready bool
-	err := q.QueryRow(ctx, `
+	type row struct {
+		Ready       bool
+		Major       int
+		Owner       string
+		Environment string
+	}
+	found, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `
 		select pg_catalog.to_regclass('public.tenant_shapes') is not null and pg_catalog.to_regclass('public.tenant_pool') is not null,
 			pg_catalog.current_setting('server_version_num')::integer / 10000, current_user::text,
 			pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(E'\n', $1::text,
@@ -70,14 +74,14 @@ func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
 					'default_toast_compression', 'extra_float_digits', 'intervalstyle', 'lc_monetary', 'lc_numeric', 'lc_time',
 					'default_text_search_config', 'session_replication_role', 'standard_conforming_strings', 'timezone',
 					'transform_null_equals', 'xmlbinary', 'xmloption'))
-			), 'UTF8')), 'hex')`, generation).Scan(&ready, &k.Major, &k.Owner, &k.Environment)
+			), 'UTF8')), 'hex')`, generation)
 	switch {
 	case err != nil && db.SQLState(err) != db.CodeUndefinedTable:
-		return k, fmt.Errorf("look at what migrations depend on: %w", err)
-	case err != nil, !ready:
-		return k, ErrOldRegistry
+		return Key{}, fmt.Errorf("look at what migrations depend on: %w", err)
+	case err != nil, !found[0].Ready:
+		return Key{}, ErrOldRegistry
 	}
-	return k, nil
+	return Key{Plan: h.Checksum, Major: found[0].Major, Owner: found[0].Owner, Environment: found[0].Environment}, nil
 }
 
 // Get returns what is known of the end of a history; the first time it makes it,
