@@ -211,7 +211,7 @@ func runAuditList(ctx context.Context, f *factory, opts *auditListOptions) error
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	return f.printEntries(tenant.Audit(ctx, conn, tenant.AuditFilter{
 		Since: opts.since.at(f.now()), Until: opts.until.at(f.now()), Actions: opts.actions, Slugs: wanted, Limit: opts.limit,
 	}), "no events")

@@ -112,18 +112,14 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	if err := f.announceTarget(); err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	tenants, err := opts.chosen(ctx, f, conn)
 	if err != nil {
 		return err

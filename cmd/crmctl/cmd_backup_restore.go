@@ -77,10 +77,6 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 			return err
 		}
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	bar := f.newProgress(progressOptions{verb: "restore", bytes: true})
 	defer bar.finish()
 	keys, err := identities(opts.identity)
@@ -92,14 +88,11 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 		return backupHint(err)
 	}
 	defer func() { _ = in.Close() }()
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	job := restoreJob{f: f, p: p, conn: conn, opts: opts, as: as}
 	return job.run(ctx, in, bar)
 }

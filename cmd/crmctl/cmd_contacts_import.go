@@ -131,23 +131,16 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	src, err := openSource(opts.file, f.io.In)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = src.Close() }()
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	t, err := tenant.Get(ctx, conn, slug)
 	if err != nil {
 		return f.placed(err)

@@ -218,22 +218,15 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	// Says what is wrong where there is no registry.
 	if _, err := tenant.List(ctx, conn, tenant.Filter{Slugs: []string{""}}); err != nil {
 		return f.placed(err)

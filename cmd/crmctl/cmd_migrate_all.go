@@ -117,22 +117,15 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlanTo(ctx, opts.to)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err

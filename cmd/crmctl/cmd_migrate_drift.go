@@ -135,7 +135,7 @@ func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOption
 	if err != nil {
 		return catalog.Drift{}, err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return catalog.Drift{}, err

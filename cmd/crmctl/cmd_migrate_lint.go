@@ -222,7 +222,7 @@ func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (ap
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	known, err := migrate.AppliedFiles(ctx, conn)
 	if err != nil {
 		return nil, nil, f.placed(err)

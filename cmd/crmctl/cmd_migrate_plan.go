@@ -47,19 +47,15 @@ func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) e
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlanTo(ctx, opts.to)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err

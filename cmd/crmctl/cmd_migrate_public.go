@@ -63,7 +63,7 @@ func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOption
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	var change migrate.Change
 	if opts.dryRun {
 		change, err = plan.PlanPublic(ctx, conn)

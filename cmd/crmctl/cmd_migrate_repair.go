@@ -87,7 +87,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	t, err := tenant.Get(ctx, conn, names[0])
 	if err != nil {
 		return f.placed(err)
@@ -108,7 +108,7 @@ func listDirty(ctx context.Context, f *factory, p *printer, opts *migrateRepairO
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	dirty, err := migrate.Dirty(ctx, conn)
 	if err != nil {
 		return f.placed(err)

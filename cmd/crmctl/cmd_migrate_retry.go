@@ -52,18 +52,11 @@ migrated since is left alone.`,
 }
 
 func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions) error {
-	p, err := f.printer()
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	run, tenants, err := runToRetry(ctx, f, conn, opts.id)
 	if err != nil {
 		return err

@@ -82,10 +82,6 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
@@ -93,14 +89,11 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	if _, err := plan.To(opts.to); err != nil {
 		return withCode(err, exitUsage)
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err
@@ -207,22 +200,15 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, false); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.openToChange(ctx, false)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err

@@ -44,15 +44,11 @@ recognised and closed as such.`,
 }
 
 func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) error {
-	p, err := f.printer()
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	runs, err := migrate.Runs(ctx, conn, opts.limit)
 	if err != nil {
 		return f.placed(err)
@@ -196,15 +192,11 @@ func runID(text string) (int64, error) {
 }
 
 func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOptions) error {
-	p, err := f.printer()
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	run, tenants, err := getRun(ctx, f, conn, opts.id)
 	if err != nil {
 		return err

@@ -66,19 +66,15 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err

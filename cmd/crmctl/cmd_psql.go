@@ -202,7 +202,7 @@ func (s psqlSession) try(ctx context.Context, cfg *pgx.ConnConfig) error {
 	case err != nil:
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	var (
 		pid     uint32
 		path    string

@@ -62,10 +62,6 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
@@ -74,14 +70,11 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, false); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.openToChange(ctx, false)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	template, err := f.template(ctx, conn, plan, templateOptions{})
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	o := stats.SizeOptions{Mode: opts.mode(), Dial: f.connect}
 	if o.Slugs, err = m.slugs(ctx, f, conn); err != nil {
 		return err

@@ -16,7 +16,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = conn.Close(ctx) }()
+		defer closeConn(ctx, conn)
 		return tenant.Slugs(ctx, conn, prefix, completionLimit)
 	}
 	return newGroup("tenant", "the life of a tenant, from provisioning to the last byte",

@@ -107,18 +107,11 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	template, err := f.template(ctx, conn, plan, templateOptions{fromHistory: opts.fromHistory, dryRun: opts.dryRun})
 	if err != nil {
 		return err
@@ -303,7 +296,7 @@ func dryCreate(ctx context.Context, f *factory, p *printer, specs []tenant.Spec,
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	wanted := make([]string, len(specs))
 	for i, s := range specs {
 		wanted[i] = s.Slug

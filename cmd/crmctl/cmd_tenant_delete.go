@@ -64,18 +64,11 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	t, err := tenant.Get(ctx, conn, slug)
 	switch {
 	case err != nil && opts.ifExists && exitCode(f.placed(err)) == exitNoTenant:

@@ -198,7 +198,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func runTenantHistory(ctx context.Context, f *factory, opts *tenantHistoryOption
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	next, stop := iter.Pull2(tenant.History(ctx, conn, slug, opts.limit))
 	defer stop()
 	first, err, some := next()

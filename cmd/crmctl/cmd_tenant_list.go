@@ -86,19 +86,15 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	statuses := make([]tenant.Status, len(opts.statuses))
 	for i, s := range opts.statuses {
 		statuses[i] = tenant.Status(s)

@@ -125,7 +125,7 @@ func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	if opts.dryRun {
 		pool, err := f.readPool(ctx, conn)
 		if err != nil {
@@ -155,7 +155,7 @@ func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	if opts.dryRun {
 		pool, err := f.readPool(ctx, conn)
 		if err == nil {
@@ -204,15 +204,11 @@ func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenan
 }
 
 func runTenantPoolList(ctx context.Context, f *factory) error {
-	p, err := f.printer()
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	pool, err := f.readPool(ctx, conn)
 	if err != nil {
 		return err

@@ -97,15 +97,11 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	plan, err := tenant.PlanPurge(ctx, conn, tenant.PurgeFilter{
 		OlderThan: opts.olderThan, Max: opts.most, MaxPercent: opts.percent, Slugs: wanted, Warn: opts.warn,
 	}, f.now())

@@ -75,18 +75,11 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 			return err
 		}
 	}
-	p, err := f.printer()
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	rename, result := tenant.Rename, "renamed"
 	if opts.dryRun {
 		rename, result = tenant.PlanRename, "would rename"

@@ -90,18 +90,11 @@ func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
+	p, conn, err := f.openToChange(ctx, false)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, false); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	t, err := tenant.Set(ctx, conn, slug, opts.values, f.moveOptions(opts.lockTimeout))
 	if err != nil {
 		return f.placed(err)

@@ -38,19 +38,15 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	t, err := tenant.Get(ctx, conn, slug)
 	if err != nil {
 		return f.placed(err)

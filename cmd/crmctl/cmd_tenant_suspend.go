@@ -71,18 +71,11 @@ func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, mov
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer closeConn(ctx, conn)
 	if opts.dryRun {
 		t, err := tenant.Get(ctx, conn, slug)
 		if err == nil && t.Status != move.from {

@@ -44,18 +44,11 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
+	p, conn, err := f.openToChange(ctx, false)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, false); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
+	defer closeConn(ctx, conn)
 	t, err := tenant.Undelete(ctx, conn, slug, f.moveOptions(opts.lockTimeout))
 	if err != nil {
 		return f.placed(err)

@@ -164,3 +164,31 @@ func (f *factory) redact(text string) string {
 	}
 	return cfg.Redact(text)
 }
+
+// open returns what a command that reads the database works with. closeConn ends it.
+func (f *factory) open(ctx context.Context) (*printer, *pgx.Conn, error) {
+	p, err := f.printer()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := f.connect(ctx)
+	return p, conn, err
+}
+
+// openToChange is open for a command that changes something, unless dryRun is set:
+// it names the target first.
+func (f *factory) openToChange(ctx context.Context, dryRun bool) (*printer, *pgx.Conn, error) {
+	p, err := f.printer()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := f.beforeChange(ctx, dryRun); err != nil {
+		return nil, nil, err
+	}
+	conn, err := f.connect(ctx)
+	return p, conn, err
+}
+
+// closeConn closes a connection, also after the context is gone. There is nobody to
+// tell where that fails: what was to be committed has been.
+func closeConn(ctx context.Context, conn *pgx.Conn) { _ = conn.Close(context.WithoutCancel(ctx)) }

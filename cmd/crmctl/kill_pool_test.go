@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -16,12 +17,12 @@ func TestKilledPoolIsWhole(t *testing.T) {
 	t.Parallel()
 	const rounds = 8
 	f := fleettest.New(t)
-	dir := migrationDir(t, 3, 3*time.Millisecond)
+	dir := migrationDir(t, 3, 15*time.Millisecond)
 	killed := 0
 	for round := range rounds {
 		for _, args := range [][]string{
 			{"tenant", "pool", "fill", "--count", "6", "--concurrency", "2"},
-			{"tenant", "create", "t%03d", "--count", "8", "--if-not-exists", "--concurrency", "2"},
+			{"tenant", "create", fmt.Sprintf("t%d-%%03d", round), "--count", "8", "--concurrency", "2"},
 		} {
 			cmd := program(t, f, append(args, "--migrations-dir", dir)...)
 			if killAfter(t, cmd, time.Duration(40+rand.IntN(250))*time.Millisecond) {
@@ -47,14 +48,14 @@ func TestKilledPoolIsWhole(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"tenant", "pool", "fill", "--count", "6"},
-		{"tenant", "create", "t%03d", "--count", "8", "--if-not-exists"},
+		{"tenant", "create", "t0-%03d", "--count", "8", "--if-not-exists"},
 		{"tenant", "pool", "drain"},
 	} {
 		if out, err := program(t, f, append(args, "--migrations-dir", dir)...).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	if n := f.Int(t, `select count(*) from public.tenants`); n != 8 {
+	if n := f.Int(t, `select count(*) from public.tenants where slug like 't0-%'`); n != 8 {
 		t.Errorf("%d tenants in the end, want 8", n)
 	}
 	if n := f.Int(t, `select count(*) from pg_namespace where nspname like 'crmctl\_%'`); n != 0 {

@@ -61,7 +61,7 @@ func (o *purgeBackupOptions) open(f *factory, lockTimeout time.Duration) (before
 		if err != nil {
 			return err
 		}
-		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+		defer closeConn(ctx, conn)
 		written, err := dir.Create(ctx, conn, backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}, create)
 		if err == nil {
 			f.verbose("saved %s", visible(dir.Path(written.File)))
