@@ -42,7 +42,38 @@ func TestScripts(t *testing.T) {
 			"sql":   cmdSQL,
 			"exits": cmdExits,
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "pgdump" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return hasPgDump(t), nil
+		},
 	})
+}
+
+// hasPgDump tells whether there is a pg_dump that reads the server of the tests: it
+// refuses one of a newer major version.
+func hasPgDump(t *testing.T) bool {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "pg_dump", "--version").Output()
+	if err != nil {
+		return false
+	}
+	var dump int
+	fields := strings.Fields(string(out))
+	if _, err := fmt.Sscanf(fields[2], "%d", &dump); err != nil {
+		t.Fatalf("pg_dump --version: %q: %v", out, err)
+	}
+	conn, err := pgconn.Connect(t.Context(), pgtest.Empty(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	var server int
+	if _, err := fmt.Sscanf(conn.ParameterStatus("server_version"), "%d", &server); err != nil {
+		t.Fatal(err)
+	}
+	return dump >= server
 }
 
 func setUpScript(t *testing.T, env *testscript.Env) error {
