@@ -34,6 +34,7 @@ type tenantExecOptions struct {
 	command          string
 	file             string
 	write            bool
+	suspended        bool
 	dryRun           bool
 	aggregate        string
 	concurrency      int
@@ -52,6 +53,7 @@ func (o *tenantExecOptions) addOwnFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.command, "command", "c", "", "the `SQL` to run")
 	fs.StringVarP(&o.file, "file", "f", "", "run the statements in `FILE`; - for stdin")
 	fs.BoolVar(&o.write, "write", false, "let the statements change data, and commit them")
+	fs.BoolVar(&o.suspended, "suspended", false, "with --write, change suspended tenants too")
 	fs.Var(newEnum(&o.aggregate, "", aggregates()), "aggregate", "one row for all tenants: `FUNCTION` sum, avg, min, max or count of each column of numbers")
 	addConcurrencyFlag(fs, &o.concurrency)
 	fs.IntVar(&o.attempts, "retries", fleet.DefaultAttempts-1, "try a busy tenant `N` times again")
@@ -104,7 +106,8 @@ of them with the tenant in the first column. "tenant query" is the same command.
 
 Nothing can be changed unless --write is given: the transactions are read only, each sees one
 moment, and a statement is cancelled after 30 seconds. With --write each tenant's statements are
-committed, or not, as one, with a row in the audit; --dry-run runs them and rolls back.
+committed, or not, as one, with a row in the audit; --dry-run runs them and rolls back. Where one
+of them is suspended nothing is run, unless --suspended says that it is meant, too.
 
 Rows come tenant after tenant, by name. A tenant's rows are shown when all its statements have
 succeeded, so a tenant that is tried again gives no row twice; what waits for its turn goes to a
@@ -203,6 +206,11 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	if err != nil {
 		return err
 	}
+	if opts.write && !opts.suspended {
+		if err := f.refuseSuspended(tenants); err != nil {
+			return err
+		}
+	}
 	o, err := opts.options(ctx, f, conn, text, len(tenants))
 	if err != nil {
 		return err
@@ -213,6 +221,38 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 		}
 	}
 	return opts.run(ctx, f, p, conn, tenants, script, o)
+}
+
+// refuseSuspended is an error where some of the tenants that are to be changed are
+// suspended. Neither to write to them nor to pass them by goes without saying.
+func (f *factory) refuseSuspended(tenants []tenant.Tenant) error {
+	var shut []string
+	for _, t := range tenants {
+		if t.Status == tenant.Suspended {
+			shut = append(shut, t.Slug)
+		}
+	}
+	switch {
+	case len(shut) == 0:
+		return nil
+	case len(tenants) == 1:
+		return &commandError{
+			err:   &tenant.StateError{Slug: shut[0], State: tenant.Suspended},
+			hints: []hint{{"open it", "crmctl tenant activate " + shut[0]}, {"or write to it as it is", "--suspended"}},
+		}
+	}
+	some := shut[:min(len(shut), 3)]
+	names, verb := strings.Join(some, ", "), "are"
+	if len(some) < len(shut) {
+		names += ", ..."
+	}
+	if len(shut) == 1 {
+		verb = "is"
+	}
+	return &commandError{
+		err:   fmt.Errorf("%s of %s %s suspended (%s); nothing was run", humanCount(int64(len(shut))), plural(len(tenants), "tenant"), verb, names),
+		hints: []hint{{"write to them too", "--suspended"}, {"or leave them out", "--exclude " + strings.Join(some, ",")}},
+	}
 }
 
 func confirmExec(ctx context.Context, f *factory, text string, script []db.Statement, tenants []tenant.Tenant) error {
@@ -317,8 +357,9 @@ func execCommitted(ctx context.Context, q db.Querier, e tenantsql.Event) (bool, 
 	return there, err
 }
 
-// holdUndeleted makes sure that a tenant is not deleted, and stays so. A suspended one
-// is written to, as it is migrated: what mends a fleet must not pass it by.
+// holdUndeleted makes sure that a tenant is not deleted, and stays so. One that is
+// suspended meanwhile is written to all the same: what mends a fleet must not pass it
+// by because of a moment.
 func holdUndeleted(p *db.Pipeline, t tenantsql.Tenant) {
 	p.Query(func(rows pgx.Rows) error {
 		status, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[string])

@@ -30,9 +30,9 @@ func newTenantSuspendCmd(f *factory, runF func(context.Context, *factory, *tenan
 		Use:   "suspend TENANT",
 		Short: "shut a tenant for a while, its data untouched",
 		Long: `Shut a tenant. Its role, where it has one, loses the schema at once, in sessions that are open
-too; crmctl imports nothing into it. Migrations and crmctl tenant exec still reach it, so that it
-is up to date when it comes back. A tenant without a role of its own is only marked in the
-registry: the application has to look there.`,
+too; crmctl's own commands refuse to write to it. Migrations still reach it, so that it is up to
+date when it comes back. A tenant without a role of its own is only marked in the registry: the
+application has to look there.`,
 		Example: "crmctl tenant suspend acme-corp",
 	})
 }
