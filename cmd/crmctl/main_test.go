@@ -23,7 +23,16 @@ import (
 // tests runs the tests of the package and stops their server at the end.
 type tests struct{ *testing.M }
 
-func (m tests) Run() int { return pgtest.Main(m.M) }
+func (m tests) Run() int {
+	// A process under the race detector sleeps for a second before it ends, and there
+	// are hundreds of them.
+	if err := os.Setenv("GORACE", noSleep); err != nil {
+		panic(err)
+	}
+	return pgtest.Main(m.M)
+}
+
+const noSleep = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){"crmctl": main})
@@ -83,6 +92,7 @@ func setUpScript(t *testing.T, env *testscript.Env) error {
 	env.Vars = append(env.Vars,
 		"DATABASE_URL="+dsn,
 		"SCRIPT_DATABASE_URL="+dsn,
+		"GORACE="+noSleep,
 		"LOCAL="+local,
 		"HOME="+env.WorkDir,
 		"XDG_CONFIG_HOME="+filepath.Join(env.WorkDir, ".config"),

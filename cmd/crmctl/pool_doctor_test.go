@@ -54,7 +54,7 @@ func TestPoolIsNobodys(t *testing.T) {
 // not found again.
 func TestDoctorClosesAKilledRun(t *testing.T) {
 	t.Parallel()
-	dir := migrationDir(t, 2, 200*time.Millisecond)
+	dir := migrationDir(t, 2, 500*time.Millisecond)
 	f := fleetOf(t, 3, dir)
 	f.Exec(t, "revoke create on schema public from public")
 	cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency", "1", "--canary", "0")

@@ -229,7 +229,7 @@ func TestReadmeDemo(t *testing.T) {
 	defer cancel()
 	home := t.TempDir()
 	cmd := exec.CommandContext(ctx, "crmctl", "demo")
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8", "CRMCTL_PG_BIN=" + os.Getenv("CRMCTL_PG_BIN")}
+	cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8", "CRMCTL_PG_BIN=" + os.Getenv("CRMCTL_PG_BIN")}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -45,7 +45,7 @@ func TestSignalEndsAHangingCommand(t *testing.T) {
 		}
 		address, connected := silentServer(t)
 		cmd := exec.Command("crmctl", "tenant", "list")
-		cmd.Env = []string{"DATABASE_URL=postgres://u:geheim@" + address + "/db"}
+		cmd.Env = []string{"GORACE=" + noSleep, "DATABASE_URL=postgres://u:geheim@" + address + "/db"}
 		cmd.Dir = t.TempDir()
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
