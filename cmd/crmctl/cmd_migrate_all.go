@@ -143,7 +143,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to)}
 	err = job.run(ctx, f, p, conn)
 	if err == nil && opts.pool && opts.to == 0 {
-		f.refreshPool(ctx, conn, &poolChangeOptions{concurrency: opts.concurrency, lockTimeout: opts.lockTimeout})
+		f.refreshPool(ctx, conn, plan, &poolChangeOptions{concurrency: opts.concurrency, lockTimeout: opts.lockTimeout})
 	}
 	return err
 }

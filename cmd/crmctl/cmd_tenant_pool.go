@@ -126,21 +126,21 @@ func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions)
 		return err
 	}
 	defer closeConn(ctx, conn)
+	pool, err := f.readPool(ctx, conn, plan)
+	if err != nil {
+		return err
+	}
+	ready := readyOf(pool)
+	missing, over := max(0, opts.count-ready), len(pool)-min(ready, opts.count)
 	if opts.dryRun {
-		pool, err := f.readPool(ctx, conn)
-		if err != nil {
-			return err
-		}
-		ready := readyOf(pool)
-		f.note("pool      %s ready; %d would be made, %d dropped", plural(ready, "schema"),
-			max(0, opts.count-ready), len(pool)-min(ready, opts.count))
+		f.note("pool      %s ready; %d would be made, %d dropped", plural(ready, "schema"), missing, over)
 		return nil
 	}
 	template, err := f.poolTemplate(ctx, conn, plan)
 	if err != nil {
 		return err
 	}
-	return f.changePool(ctx, conn, template, opts, tenant.FillPool)
+	return f.changePool(ctx, conn, template, opts, missing+over, tenant.FillPool)
 }
 
 func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions) error {
@@ -156,46 +156,59 @@ func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions
 		return err
 	}
 	defer closeConn(ctx, conn)
-	if opts.dryRun {
-		pool, err := f.readPool(ctx, conn)
-		if err == nil {
-			f.note("pool      %s; %d would be dropped", plural(len(pool), "schema"), max(0, len(pool)-opts.count))
-		}
+	pool, err := f.readPool(ctx, conn, plan)
+	if err != nil {
 		return err
+	}
+	over := max(0, len(pool)-opts.count)
+	if opts.dryRun {
+		f.note("pool      %s; %d would be dropped", plural(len(pool), "schema"), over)
+		return nil
 	}
 	key, err := f.shapeKey(ctx, conn, plan)
 	if err != nil {
 		return err
 	}
-	return f.changePool(ctx, conn, tenant.Template{Key: key.String()}, opts, tenant.DrainPool)
+	return f.changePool(ctx, conn, tenant.Template{Key: key.String()}, opts, over, tenant.DrainPool)
 }
 
-// changePool fills or drains the pool and says what came of it.
-func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenant.Template, opts *poolChangeOptions,
+// changePool fills or drains the pool, which is about so much work, and says what came
+// of it.
+func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenant.Template, opts *poolChangeOptions, work int,
 	change func(context.Context, func(context.Context) (*pgx.Conn, error), int, tenant.PoolOptions) (tenant.PoolChange, error),
 ) error {
 	begun := f.now()
 	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
 	if run.Concurrency == 0 {
 		var err error
-		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), max(1, opts.count)); err != nil {
+		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), max(1, work)); err != nil {
 			return err
 		}
+	}
+	var bar *progress
+	if work > manyTenants {
+		bar = f.newProgress(progressOptions{verb: "pool", total: int64(work)})
+		run.Observer = fleetProgress{bar: bar, name: func(int) string { return "a schema" }}
 	}
 	done, err := change(ctx, fleet.Reuse(conn, f.connect), opts.count, tenant.PoolOptions{
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Fleet: run,
 	})
+	if bar != nil {
+		bar.finish()
+	}
+	if len(done.Results) == 0 && err != nil {
+		return f.placed(err)
+	}
+	f.note("pool      %s ready; %d made, %d dropped in %s", plural(done.Ready, "schema"), done.Made, done.Dropped, humanDuration(f.now().Sub(begun)))
 	var first error
 	for _, r := range done.Results {
 		first = cmpErr(first, r.Err)
 	}
-	if err != nil && first == nil {
-		return f.placed(err)
-	}
-	f.note("pool      %s ready; %d made, %d dropped in %s", plural(done.Ready, "schema"), done.Made, done.Dropped, humanDuration(f.now().Sub(begun)))
 	switch {
+	case errors.Is(err, fleet.ErrDrained), ctx.Err() != nil:
+		return exitWith(exitInterrupted)
 	case first == nil:
-		return nil
+		return f.placed(err)
 	case done.Made+done.Dropped == 0 || len(done.Results) == 1:
 		return f.placed(first)
 	}
@@ -209,7 +222,11 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	pool, err := f.readPool(ctx, conn)
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return err
+	}
+	pool, err := f.readPool(ctx, conn, plan)
 	if err != nil {
 		return err
 	}
@@ -230,11 +247,7 @@ func (f *factory) shapeKey(ctx context.Context, q db.Querier, plan *migrate.Plan
 	return key, f.placed(err)
 }
 
-func (f *factory) readPool(ctx context.Context, q db.Querier) ([]tenant.PoolSchema, error) {
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (f *factory) readPool(ctx context.Context, q db.Querier, plan *migrate.Plan) ([]tenant.PoolSchema, error) {
 	key, err := f.shapeKey(ctx, q, plan)
 	if err != nil {
 		return nil, err
@@ -280,20 +293,16 @@ func poolList() list[tenant.PoolSchema] {
 				MadeAt  time.Time `json:"made_at"`
 			}{s.Schema.String(), s.Version, poolState(s), s.MadeAt}
 		},
-		empty: "The pool is empty: crmctl tenant pool fill makes schemas ready.",
+		empty: "the pool is empty; fill it: crmctl tenant pool fill",
 	}
 }
 
 // refreshPool makes schemas of the pool anew that are out of date. A pool that
 // cannot be refreshed is not used: that is worth a word, but no failure.
-func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, opts *poolChangeOptions) {
+func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, opts *poolChangeOptions) {
 	err := func() error {
-		pool, err := f.readPool(ctx, conn)
+		pool, err := f.readPool(ctx, conn, plan)
 		if err != nil || readyOf(pool) == len(pool) {
-			return err
-		}
-		plan, err := f.tenantPlan(ctx)
-		if err != nil {
 			return err
 		}
 		template, err := f.poolTemplate(ctx, conn, plan)
@@ -301,7 +310,7 @@ func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, opts *poolCha
 			return err
 		}
 		opts.count = len(pool)
-		return f.changePool(ctx, conn, template, opts, tenant.FillPool)
+		return f.changePool(ctx, conn, template, opts, 2*(len(pool)-readyOf(pool)), tenant.FillPool)
 	}()
 	var said *commandError
 	if errors.As(err, &said) && said.err == nil || errors.Is(err, tenant.ErrOldRegistry) {
