@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -153,12 +154,27 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bo
 	if err == nil {
 		err = db.Commit(ctx, conn)
 	}
-	if err != nil {
-		err = errors.Join(err, db.Rollback(ctx, conn))
-		return false, createError(ctx, conn, t, err)
+	if err == nil {
+		return pooled, nil
 	}
-	return pooled, nil
+	err = errors.Join(err, db.Rollback(ctx, conn))
+	if m.pool.Load() && noPool(err) {
+		m.pool.Store(false)
+		return m.create(ctx, conn, t)
+	}
+	return false, createError(ctx, conn, t, err)
 }
+
+// noPool tells whether the server refused something about the pool, which a tenant
+// can do without.
+func noPool(err error) bool {
+	pgErr, ok := pgError(err)
+	return ok && (pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, "tenant_pool") ||
+		pgErr.Code == db.CodeUndefinedTable && strings.Contains(pgErr.Message, "tenant_pool") ||
+		pgErr.Code == codeInvalidSchemaName && strings.Contains(pgErr.Message, poolPrefix))
+}
+
+const codeInvalidSchemaName = "3F000"
 
 // make does everything but the commit.
 func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {

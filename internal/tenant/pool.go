@@ -38,7 +38,7 @@ type PoolSchema struct {
 	Version int64
 	MadeAt  time.Time
 	// Ready tells that it is what a new tenant would be made of now. Otherwise the
-	// migrations, or what they depend on, have changed since.
+	// migrations, or what they depend on, have changed since, or it is gone.
 	Ready bool
 }
 
@@ -70,7 +70,8 @@ func Pool(ctx context.Context, q db.Querier, key string) ([]PoolSchema, error) {
 		}
 		s.Schema, err = db.RegisteredSchema(name)
 		return s, err
-	}, `select schema_name, version, made_at, key = $1
+	}, `select schema_name, version, made_at,
+			key = $1 and exists (select from pg_namespace where nspname = schema_name)
 		from public.tenant_pool order by made_at, schema_name collate "C"`, key)
 	if err != nil {
 		return nil, fmt.Errorf("read the pool: %w", poolError(err))
@@ -268,7 +269,8 @@ func takePooled(p *db.Pipeline, key string, name *string) {
 		}
 		return err
 	}, `delete from public.tenant_pool where schema_name = (
-			select schema_name from public.tenant_pool where key = $1
+			select schema_name from public.tenant_pool
+			where key = $1 and exists (select from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) schema_name)
 			order by made_at limit 1 for update skip locked)
 		returning schema_name`, key)
 }

@@ -274,6 +274,48 @@ func TestTakenSchemaInTheWay(t *testing.T) {
 	checkPool(t, f)
 }
 
+// TestLostSchemaOfThePool has rows of the pool whose schema somebody has dropped by
+// hand, and a session without rights on the pool: tenants are made all the same.
+func TestLostSchemaOfThePool(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	o := poolOptions(t, f, fleettest.TenantPlan(t, 0))
+	fillPool(t, f, 3, o)
+	pool, err := tenant.Pool(t.Context(), f.Connect(t), o.Template.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Exec(t, "drop schema "+pool[0].Schema.Quoted()+" cascade")
+	specs := []tenant.Spec{{Slug: "a"}, {Slug: "b"}, {Slug: "c"}}
+	created, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, fromPool(o), false, fleet.Options{Concurrency: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r.Err != nil || created[i].Pooled != (i < 2) {
+			t.Errorf("%s: pooled %t, %v", specs[i].Slug, created[i].Pooled, r.Err)
+		}
+	}
+	if pool, err = tenant.Pool(t.Context(), f.Connect(t), o.Template.Key); err != nil || len(pool) != 1 || pool[0].Ready {
+		t.Errorf("left: %+v, %v", pool, err)
+	}
+	if c := fillPool(t, f, 1, o); c.Dropped != 1 || c.Made != 1 {
+		t.Errorf("filled: %+v", c)
+	}
+	role := unique("creator_")
+	f.Exec(t, "create role "+role, "do $$ begin execute format('grant create on database %I to "+role+"', current_database()); end $$",
+		"grant select, insert on public.tenants, public.tenant_events to "+role, "grant select on public.tenant_pool to "+role)
+	dropAtEnd(t, f, role)
+	conn := f.Connect(t)
+	if _, err := conn.Exec(t.Context(), "set role "+role); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: "d"}, fromPool(o)); err != nil {
+		t.Errorf("without rights on the pool: %v", err)
+	}
+	checkPool(t, f)
+}
+
 // TestPoolThroughAPooler fills and takes behind PgBouncer in transaction mode.
 func TestPoolThroughAPooler(t *testing.T) {
 	t.Parallel()
