@@ -96,7 +96,8 @@ func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action stri
 			}
 			// Older versions are not asked for twice, so their final shape is not
 			// worth finding out.
-			template, err := f.template(ctx, conn, only, templateOptions{fromHistory: only.Checksum() != plan.Checksum()})
+			template, why, err := f.template(ctx, conn, only, templateOptions{fromHistory: only.Checksum() != plan.Checksum(), lockTimeout: l.LockTimeout})
+			f.noteHistory(why)
 			return template.Script, err
 		},
 	}, plan, nil

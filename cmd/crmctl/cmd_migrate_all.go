@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +143,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	}
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to)}
 	err = job.run(ctx, f, p, conn)
-	if err == nil && opts.pool && opts.to == 0 {
+	if opts.pool && opts.to == 0 && slices.Contains([]int{exitOK, exitPartial}, exitCode(err)) {
 		f.refreshPool(ctx, conn, plan, &poolChangeOptions{concurrency: opts.concurrency, lockTimeout: opts.lockTimeout})
 	}
 	return err

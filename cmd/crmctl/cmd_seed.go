@@ -75,14 +75,16 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	template, err := f.template(ctx, conn, plan, templateOptions{})
+	template, why, err := f.template(ctx, conn, plan, templateOptions{lockTimeout: cfg.LockTimeout})
 	if err != nil {
 		return err
 	}
 	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now, Pool: true,
 	})
-	if err != nil && !errors.Is(err, tenant.ErrExists) {
+	if err == nil {
+		f.noteHistory(why)
+	} else if !errors.Is(err, tenant.ErrExists) {
 		return f.placed(err)
 	}
 	t, err := tenant.Get(ctx, conn, slug)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,7 +113,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 		return err
 	}
 	defer closeConn(ctx, conn)
-	template, err := f.template(ctx, conn, plan, templateOptions{fromHistory: opts.fromHistory, dryRun: opts.dryRun})
+	template, why, err := f.template(ctx, conn, plan, templateOptions{fromHistory: opts.fromHistory, dryRun: opts.dryRun, lockTimeout: opts.lockTimeout})
 	if err != nil {
 		return err
 	}
@@ -143,6 +144,9 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	}
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(created, func(c tenant.Created) bool { return !c.Pooled && !c.Existed }) {
+		f.noteHistory(why)
 	}
 	return reportCreated(f, p, created, results, f.now().Sub(begun))
 }

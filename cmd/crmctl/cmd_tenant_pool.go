@@ -136,9 +136,12 @@ func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions)
 		f.note("pool      %s ready; %d would be made, %d dropped", plural(ready, "schema"), missing, over)
 		return nil
 	}
-	template, err := f.poolTemplate(ctx, conn, plan)
+	template, why, err := f.poolTemplate(ctx, conn, plan, opts.lockTimeout)
 	if err != nil {
 		return err
+	}
+	if missing > 0 {
+		f.noteHistory(why)
 	}
 	return f.changePool(ctx, conn, template, opts, missing+over, tenant.FillPool)
 }
@@ -305,7 +308,7 @@ func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate
 		if err != nil || readyOf(pool) == len(pool) {
 			return err
 		}
-		template, err := f.poolTemplate(ctx, conn, plan)
+		template, _, err := f.poolTemplate(ctx, conn, plan, opts.lockTimeout)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,52 +19,61 @@ import (
 type templateOptions struct {
 	fromHistory bool // go through the migrations one by one
 	dryRun      bool // nothing is to be written
+	lockTimeout time.Duration
 }
 
 // template returns what new schemas of a plan are built from: the final shape of
 // the migrations where they are many, otherwise, and where that cannot be, the
-// migrations themselves. conn must not be in a transaction.
-func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (tenant.Template, error) {
-	template := tenant.Template{Version: plan.Head()}
+// migrations themselves. why says so then, "" where there is nothing to say. conn
+// must not be in a transaction.
+func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why string, err error) {
+	t.Version = plan.Head()
 	applied, err := migrate.AppliedFiles(ctx, conn)
 	if err != nil {
-		return template, f.placed(err)
+		return t, "", f.placed(err)
 	}
 	record, err := plan.Record(applied)
 	if err != nil {
-		return template, err
+		return t, "", err
 	}
 	history, err := historyOf(plan)
 	if err != nil {
-		return template, err
+		return t, "", err
 	}
-	template.Script = append(history.Script, record...)
+	t.Script = slices.Concat(history.Script, record)
 	if o.fromHistory || o.dryRun {
-		return template, nil
+		return t, "", nil
 	}
+	key, final, err := knownShape(ctx, conn, history, o.lockTimeout)
+	switch {
+	case ctx.Err() != nil:
+		return t, "", context.Cause(ctx)
+	case errors.Is(err, shape.ErrOldRegistry), errors.Is(err, shape.ErrHistory):
+		return t, "", nil // there can be none; whoever runs the migrations is told why
+	case err != nil:
+		return t, err.Error(), nil //nolint:nilerr // it becomes the reason
+	}
+	t.Key = key.String()
+	if final.Script != nil {
+		t.Script, t.Shape = slices.Concat(history.Versions, final.Script, record), true
+	}
+	return t, final.Reason, nil
+}
+
+func knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (shape.Key, *shape.Final, error) {
 	key, err := shape.ReadKey(ctx, conn, history)
-	switch {
-	case errors.Is(err, shape.ErrOldRegistry):
-		return template, nil // it can have neither shapes nor a pool
-	case err != nil:
-		return template, f.placed(err)
+	if err != nil {
+		return key, nil, err
 	}
-	template.Key = key.String()
-	final, err := shape.Get(ctx, conn, key, history, catalog.Options{}, false)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return template, context.Cause(ctx)
-	case errors.Is(err, shape.ErrHistory):
-		// Whoever uses the template is told so with the tenant's name.
-	case err != nil:
-		f.note("crmctl: note: the migrations are run one by one: %s", visible(err.Error()))
-	case final.Reason != "":
-		f.note("crmctl: note: the migrations are run one by one: %s", visible(final.Reason))
-	case final.Script != nil:
-		template.Script = append(append(history.Versions, final.Script...), record...)
-		template.Shape = true
+	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout}, false)
+	return key, final, err
+}
+
+// noteHistory says why migrations were run one by one.
+func (f *factory) noteHistory(why string) {
+	if why != "" {
+		f.note("crmctl: note: the migrations are run one by one: %s", visible(why))
 	}
-	return template, nil
 }
 
 // historyOf returns a plan as the shapes know it.
@@ -75,25 +86,25 @@ func historyOf(plan *migrate.Plan) (shape.History, error) {
 
 // poolTemplate returns what the schemas of the pool are built from. The error says
 // so where the migrations make a schema that has to know what it is for.
-func (f *factory) poolTemplate(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan) (tenant.Template, error) {
-	template, err := f.template(ctx, conn, plan, templateOptions{})
+func (f *factory) poolTemplate(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, lockTimeout time.Duration) (tenant.Template, string, error) {
+	template, why, err := f.template(ctx, conn, plan, templateOptions{lockTimeout: lockTimeout})
 	if err != nil {
-		return template, err
+		return template, "", err
 	}
 	history, err := historyOf(plan)
 	if err != nil {
-		return template, err
+		return template, "", err
 	}
 	key, err := f.shapeKey(ctx, conn, plan)
 	if err != nil {
-		return template, err
+		return template, "", err
 	}
-	final, err := shape.Get(ctx, conn, key, history, catalog.Options{}, true)
+	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout}, true)
 	if err != nil {
-		return template, f.placed(err)
+		return template, "", f.placed(err)
 	}
 	if final.Fixed != "" {
-		return template, fmt.Errorf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", final.Fixed)
+		return template, "", fmt.Errorf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", final.Fixed)
 	}
-	return template, nil
+	return template, why, nil
 }

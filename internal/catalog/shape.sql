@@ -66,7 +66,7 @@ routine as materialized (
 ),
 datatype as materialized (
     select r.nsp, r.nspname, r.nspowner, r.role, r.path, t.oid as typid, t.typname, t.typtype, t.typrelid, t.typowner, t.typacl,
-        t.typbasetype, t.typtypmod, t.typcollation, t.typnotnull, t.typdefault, t.typlen, t.typinput,
+        t.typbasetype, t.typtypmod, t.typcollation, t.typnotnull, t.typdefaultbin, t.typlen, t.typinput,
         case when t.typtype = 'd' then 'domain' else 'type' end as kind
     from member r
     join pg_catalog.pg_type t on t.oid = r.objid
@@ -336,7 +336,7 @@ object as (
             when 'd' then concat_ws(' ', case when {here} then pg_catalog.format_type(r.typbasetype, r.typtypmod) end,
                 (select 'collate ' || case when {here} then r.typcollation::regcollation::text end
                     from pg_catalog.pg_type b where b.oid = r.typbasetype and b.typcollation <> r.typcollation),
-                'default ' || r.typdefault, case when r.typnotnull then 'not null' end,
+                'default ' || case when {here} then pg_catalog.pg_get_expr(r.typdefaultbin, 0) end, case when r.typnotnull then 'not null' end,
                 (select string_agg('constraint ' || pg_catalog.quote_ident(k.conname) || ' ' || case when {here} then pg_catalog.pg_get_constraintdef(k.oid) end,
                     ' ' order by k.conname)
                     from pg_catalog.pg_constraint k where k.contypid = r.typid and k.contype = 'c'))

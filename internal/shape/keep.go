@@ -15,7 +15,7 @@ import (
 
 // generation is part of every key, so that a release whose statements differ does
 // not use those of another. It counts up with each such change.
-const generation = "1"
+const generation = "2"
 
 // worthwhile is from how many migrations on a script is made. A shorter history is
 // hardly longer than its end.
@@ -29,7 +29,8 @@ type Key struct {
 	Owner string // the role that runs the migrations
 	// Environment is SHA-256, in hexadecimal, over what else of the database and the
 	// session migrations depend on: default privileges, extensions, event triggers,
-	// roles and functions that no tenant has, and settings.
+	// functions that no tenant has, types and roles that the migrations name, and
+	// settings.
 	Environment string
 }
 
@@ -52,6 +53,8 @@ func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
 		Owner       string
 		Environment string
 	}
+	text := h.text()
+	schemas, objects := names(text)
 	found, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `
 		select pg_catalog.to_regclass('public.tenant_shapes') is not null and pg_catalog.to_regclass('public.tenant_pool') is not null,
 			pg_catalog.current_setting('server_version_num')::integer / 10000, current_user::text,
@@ -62,19 +65,29 @@ func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
 				from pg_catalog.pg_extension e),
 				(select pg_catalog.string_agg(pg_catalog.concat_ws(' ', t.evtname, t.evtevent, t.evtenabled, t.evttags::text, t.evtfoid::regprocedure::text), E'\n' order by t.evtname)
 				from pg_catalog.pg_event_trigger t),
-				(select pg_catalog.string_agg(pg_catalog.md5(pg_catalog.concat_ws(' ', n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes), f.prosrc, f.probin, f.proconfig::text)),
+				(select pg_catalog.string_agg(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
+					n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes), f.prosrc, f.probin, f.proconfig::text), 'UTF8')), 'hex'),
 					'' order by n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes))
 				from pg_catalog.pg_proc f join pg_catalog.pg_namespace n on n.oid = f.pronamespace
 				where n.nspname !~ '^(pg_|information_schema$|crmctl_)'
 				  and not exists (select from public.tenants t where t.schema_name = n.nspname)),
-				(select pg_catalog.string_agg(r.rolname, E'\n' order by r.rolname) from pg_catalog.pg_roles r
-				where r.rolname !~ '^tenant_' and not exists (select from public.tenants t where t.role_name = r.rolname)),
+				(select pg_catalog.string_agg(pg_catalog.concat_ws(' ', p.nsp, p.name, y.typtype, y.typbasetype::regtype::text, y.typtypmod, y.typnotnull,
+					y.typdefault, (select pg_catalog.string_agg(e.enumlabel, ',' order by e.enumsortorder) from pg_catalog.pg_enum e where e.enumtypid = y.oid),
+					(select pg_catalog.string_agg(pg_catalog.pg_get_constraintdef(k.oid), ',' order by k.conname) from pg_catalog.pg_constraint k where k.contypid = y.oid)),
+					E'\n' order by p.nsp, p.name)
+				from unnest($3::text[], $4::text[]) p (nsp, name)
+				join pg_catalog.pg_namespace n on n.nspname = p.nsp
+				join pg_catalog.pg_type y on y.typname = p.name and y.typnamespace = n.oid),
+				(select pg_catalog.string_agg(r.rolname, E'\n' order by r.rolname) from pg_catalog.pg_roles r where r.rolname = any ($2::text[])),
+				(select pg_catalog.string_agg(o.setconfig::text, E'\n' order by o.setdatabase, o.setrole) from pg_catalog.pg_db_role_setting o
+				where o.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()))
+				  and o.setrole in (0, (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user))),
 				(select pg_catalog.string_agg(s.name || '=' || s.setting, E'\n' order by s.name) from pg_catalog.pg_settings s
 				where s.name in ('bytea_output', 'datestyle', 'default_table_access_method', 'default_tablespace',
 					'default_toast_compression', 'extra_float_digits', 'intervalstyle', 'lc_monetary', 'lc_numeric', 'lc_time',
 					'default_text_search_config', 'session_replication_role', 'standard_conforming_strings', 'timezone',
 					'transform_null_equals', 'xmlbinary', 'xmloption'))
-			), 'UTF8')), 'hex')`, generation)
+			), 'UTF8')), 'hex')`, generation, wordsOf(text), schemas, objects)
 	switch {
 	case err != nil && db.SQLState(err) != db.CodeUndefinedTable:
 		return Key{}, fmt.Errorf("look at what migrations depend on: %w", err)
@@ -85,7 +98,8 @@ func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
 }
 
 // Get returns what is known of the end of a history; the first time it makes it,
-// as Make does, and keeps it in the registry. A short history is not worth it,
+// as Make does, and keeps it in the registry; a reason is asked for again after a day.
+// A short history is not worth it,
 // which is no reason to tell, unless always is set. An error is no more than that it is
 // not known this time.
 func Get(ctx context.Context, conn *pgx.Conn, k Key, h History, o catalog.Options, always bool) (*Final, error) {
@@ -95,7 +109,8 @@ func Get(ctx context.Context, conn *pgx.Conn, k Key, h History, o catalog.Option
 	kept, err := db.Select(ctx, conn, scanFinal, `
 		select script, coalesce(fingerprint, ''), coalesce(reason, ''), coalesce(fixed, '')
 		from public.tenant_shapes
-		where plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4`, k.Plan, k.Major, k.Owner, k.Environment)
+		where plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4
+		  and (script is not null or made_at > pg_catalog.now() - interval '1 day')`, k.Plan, k.Major, k.Owner, k.Environment)
 	if err != nil {
 		return nil, fmt.Errorf("look for the final shape of the migrations: %w", err)
 	}
@@ -126,8 +141,8 @@ func scanFinal(row pgx.CollectableRow) (*Final, error) {
 	return &f, nil
 }
 
-// keep remembers a result, and forgets those of the same owner and server that have
-// not been current for a while.
+// keep remembers a result, and forgets the oldest of the same owner and server. A
+// script that is still asked for and forgotten is made again.
 func keep(ctx context.Context, conn *pgx.Conn, k Key, h History, f *Final) error {
 	var script []string
 	for _, s := range f.Script {
@@ -138,11 +153,13 @@ func keep(ctx context.Context, conn *pgx.Conn, k Key, h History, f *Final) error
 		p.Exec(`insert into public.tenant_shapes
 				(plan_checksum, server_major, owner, environment, version, script, fingerprint, reason, fixed)
 			values ($1, $2, $3, $4, $5, $6, nullif($7, ''), nullif($8, ''), nullif($9, ''))
-			on conflict (plan_checksum, server_major, owner, environment) do nothing`,
+			on conflict (plan_checksum, server_major, owner, environment) do update
+			set script = excluded.script, fingerprint = excluded.fingerprint, reason = excluded.reason, fixed = excluded.fixed, made_at = pg_catalog.now()`,
 			k.Plan, k.Major, k.Owner, k.Environment, h.Version, script, f.Fingerprint, f.Reason, f.Fixed)
 		p.Exec(`delete from public.tenant_shapes where (plan_checksum, server_major, owner, environment) in (
 				select plan_checksum, server_major, owner, environment from public.tenant_shapes
-				order by made_at desc, plan_checksum offset 50)`)
+				where server_major = $1 and owner = $2
+				order by made_at desc, plan_checksum offset 50)`, k.Major, k.Owner)
 		return p.Run(ctx, q)
 	})
 	if err != nil {

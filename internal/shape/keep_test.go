@@ -64,7 +64,10 @@ func TestShortHistoriesAreNotWorthIt(t *testing.T) {
 func TestKeyFollowsTheEnvironment(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	h := history(t, "create table a (n integer)")
+	role := "shape_" + strings.ToLower(rand.Text())
+	f.Exec(t, "create type public.mood as enum ('sad')")
+	h := history(t, "create table a (n integer, m public.mood)",
+		"do $$ begin if exists (select from pg_roles where rolname = '"+role+"') then grant select on a to "+role+"; end if; end $$")
 	read := func() shape.Key {
 		t.Helper()
 		key, err := shape.ReadKey(t.Context(), f.Connect(t), h)
@@ -79,7 +82,14 @@ func TestKeyFollowsTheEnvironment(t *testing.T) {
 	if read() != before {
 		t.Error("tenants changed the key")
 	}
+	t.Cleanup(func() { f.Exec(t, "drop role if exists "+role+", "+role+"_other") })
+	if f.Exec(t, "create role "+role+"_other"); read() != before {
+		t.Error("a role that the migrations do not name changed the key")
+	}
 	for _, change := range []string{
+		"create role " + role,
+		`alter type public.mood add value 'ok'`,
+		`do $$ begin execute format('alter database %I set app.currency = ''USD''', current_database()); end $$`,
 		`alter default privileges grant select on tables to pg_monitor`,
 		`create function public.helper() returns int language sql as 'select 1'`,
 		`create or replace function public.helper() returns int language sql as 'select 2'`,
@@ -94,11 +104,6 @@ func TestKeyFollowsTheEnvironment(t *testing.T) {
 			t.Errorf("the key stayed the same after %s", change)
 		}
 		before = after
-	}
-	role := "shape_" + strings.ToLower(rand.Text())
-	t.Cleanup(func() { f.Exec(t, "drop role "+role) })
-	if f.Exec(t, "create role "+role); read() == before {
-		t.Error("the key stayed the same after create role")
 	}
 	other := history(t, "create table a (n bigint)")
 	key, err := shape.ReadKey(t.Context(), f.Connect(t), other)

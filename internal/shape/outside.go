@@ -3,6 +3,7 @@ package shape
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -56,7 +57,10 @@ const made = `
 			union all
 			select 'relation', pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.xmin
 			from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-			where pg_catalog.age(c.xmin) <= 0
+			-- A foreign key only marks the table it refers to.
+			where pg_catalog.age(c.xmin) <= 0 and exists (
+				select from pg_catalog.pg_attribute a where a.attrelid = c.oid and pg_catalog.age(a.xmin) <= 0
+				  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(a.xmin))::text::xid8) = 'in progress')
 			union all
 			select 'function', pg_catalog.format('%I.%I', n.nspname, p.proname), n.nspname, p.xmin
 			from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
@@ -93,12 +97,24 @@ func outside(ctx context.Context, q db.Querier, schema db.Schema, before map[str
 	if err != nil {
 		return "", fmt.Errorf("look for what the migrations did elsewhere: %w", err)
 	}
+	// To make a foreign key, the table it refers to is read.
+	keys, err := q.Query(ctx, `select distinct pg_catalog.format('%I.%I', n.nspname, c.relname)
+		from pg_catalog.pg_constraint k join pg_catalog.pg_namespace own on own.oid = k.connamespace
+		join pg_catalog.pg_class c on c.oid = k.confrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+		where own.nspname = $1 and k.contype = 'f'`, schema.String())
+	if err != nil {
+		return "", err
+	}
+	referred, err := pgx.CollectRows(keys, pgx.RowTo[string])
+	if err != nil {
+		return "", err
+	}
 	changed, read := "", ""
 	for name, t := range after {
 		switch b := before[name]; {
 		case t.Changed > b.Changed && (changed == "" || name < changed):
 			changed = name
-		case t.Read > b.Read && (read == "" || name < read):
+		case t.Read > b.Read && !slices.Contains(referred, name) && (read == "" || name < read):
 			read = name
 		}
 	}

@@ -28,9 +28,10 @@ type result struct {
 	shape     *catalog.Shape
 	rows      tables
 	sequences sequences
-	outside   string // what it did outside its schema, as a reason
-	tooMuch   string // of rows, as a reason
-	fixed     string // why the schema cannot be renamed
+	outside   string   // what it did outside its schema, as a reason
+	lines     []string // of the second look
+	tooMuch   string   // of rows, as a reason
+	fixed     string   // why the schema cannot be renamed
 }
 
 func (r *result) fingerprint() string {
@@ -56,6 +57,7 @@ type table struct {
 	name    string
 	columns []string // identifiers of those that can be inserted
 	view    bool     // a materialized view, which is refreshed instead
+	code    string   // of its defaults and triggers
 	rows    []string
 }
 
@@ -68,6 +70,11 @@ func (a tables) unlike(b tables) string {
 	rows := map[string][]string{}
 	for _, t := range b {
 		rows[t.name] = t.rows
+	}
+	for _, t := range b {
+		if !slices.ContainsFunc(a, func(other table) bool { return other.name == t.name }) {
+			return t.name
+		}
 	}
 	for _, t := range a {
 		if !slices.Equal(slices.Sorted(slices.Values(t.rows)), slices.Sorted(slices.Values(rows[t.name]))) {
@@ -88,6 +95,9 @@ type sequence struct {
 type sequences []sequence
 
 func (a sequences) unlike(b sequences) string {
+	if len(a) < len(b) {
+		return b.unlike(a)
+	}
 	for _, s := range a {
 		if !slices.Contains(b, s) {
 			return s.Name
@@ -148,11 +158,15 @@ func literal(text string) string {
 }
 
 // read returns what stands in a schema that the transaction has made. It leaves the
-// settings of the transaction changed.
+// settings of the transaction changed. While it reads the rows, row security is not
+// forced upon the owner.
 func read(ctx context.Context, conn *pgx.Conn, schema db.Schema, o catalog.Options) (*result, error) {
 	r := &result{schema: schema}
 	var err error
 	if r.shape, err = catalog.Read(ctx, conn, catalog.Target{Schema: schema}, o); err != nil {
+		return nil, err
+	}
+	if err := r.look(ctx, conn); err != nil {
 		return nil, err
 	}
 	if err := r.readTables(ctx, conn); err != nil {
@@ -168,10 +182,17 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 	type relation struct {
 		Name    string
 		View    bool
+		Secret  bool
+		Code    string
 		Columns []string
 	}
 	relations, err := db.Select(ctx, conn, pgx.RowToStructByPos[relation], `
-		select c.relname::text, c.relkind = 'm', array(
+		select c.relname::text, c.relkind = 'm', c.relforcerowsecurity,
+			pg_catalog.concat_ws(E'\n',
+				(select string_agg(pg_catalog.pg_get_expr(e.adbin, e.adrelid), E'\n') from pg_attrdef e where e.adrelid = c.oid),
+				(select string_agg(f.prosrc, E'\n') from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+				where g.tgrelid = c.oid and not g.tgisinternal)),
+			array(
 			select pg_catalog.quote_ident(a.attname) from pg_attribute a
 			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' order by a.attnum)
 		from pg_depend d
@@ -186,10 +207,15 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 	var p db.Pipeline
 	p.Exec("select pg_catalog.set_config('search_path', $1, true)", r.schema.Quoted()+", pg_temp")
 	p.Exec(dialect)
+	for _, rel := range relations {
+		if rel.Secret {
+			p.Exec("alter table only " + quoted(rel.Name) + " no force row level security")
+		}
+	}
 	r.rows = make(tables, len(relations))
 	for i, rel := range relations {
 		t := &r.rows[i]
-		t.name, t.columns, t.view = rel.Name, rel.Columns, rel.View
+		t.name, t.columns, t.view, t.code = rel.Name, rel.Columns, rel.View, rel.Code
 		values := make([]string, len(t.columns))
 		for j, c := range t.columns {
 			values[j] = "pg_catalog.format('%L', " + c + ")"
@@ -199,6 +225,11 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}, fmt.Sprintf(`select '(' || pg_catalog.array_to_string(array[%s]::text[], ', ') || ')' from only %s order by ctid limit %d`,
 			strings.Join(values, ", "), quoted(t.name), maxRows+1))
+	}
+	for _, rel := range relations {
+		if rel.Secret {
+			p.Exec("alter table only " + quoted(rel.Name) + " force row level security")
+		}
 	}
 	if err := p.Run(ctx, conn); err != nil {
 		return err

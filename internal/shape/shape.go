@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -49,16 +50,22 @@ type Final struct {
 // one of the connection, or a lock that was not granted; it says nothing about
 // another time.
 func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*Final, error) {
-	first, err := replay(ctx, conn, h.Script, o, false)
+	o.LockTimeout = max(time.Millisecond, cmp.Or(o.LockTimeout, defaultLockTimeout))
+	first, err := replay(ctx, conn, h.Script, o, firstName, false)
 	if err != nil {
 		return nil, replayError(err)
 	}
-	second, err := replay(ctx, conn, h.Script, o, true)
+	// The name has nothing in common with the first one, not even its length.
+	second, err := replay(ctx, conn, h.Script, o, secondName, true)
 	if err != nil {
 		return nil, replayError(err)
 	}
-	final := &Final{Fixed: cmp.Or(first.outside, first.named(), second.fixed)}
-	if final.Reason = unlike(first, second); final.Reason != "" {
+	named, err := foreign(ctx, conn, h)
+	if err != nil {
+		return nil, err
+	}
+	final := &Final{Fixed: cmp.Or(first.outside, first.named(), byName(first, second), second.fixed)}
+	if final.Reason = cmp.Or(unlike(first, second), named, judge(h.Script), first.suspicious()); final.Reason != "" {
 		return final, nil
 	}
 	before, after, err := first.shape.Halves()
@@ -70,7 +77,7 @@ func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*F
 		return nil, err
 	}
 	script := slices.Concat(before, first.inserts(), after, first.advances())
-	third, err := replay(ctx, conn, slices.Concat(h.Versions, script), o, false)
+	third, err := replay(ctx, conn, slices.Concat(h.Versions, script), o, firstName, false)
 	if err != nil {
 		if !ownFault(err) {
 			return nil, fmt.Errorf("run the statements read from the catalog: %w", err)
@@ -95,9 +102,10 @@ func replayError(err error) error {
 }
 
 // ownFault tells whether the server refused a statement for what it says, and would
-// again.
+// again: a feature that is not supported, data, a constraint, a name or a right.
 func ownFault(err error) bool {
-	return db.SQLState(err) != "" && !db.Retryable(err) && !db.ServerWide(err) && db.SQLState(err) != db.CodeQueryCanceled
+	state := db.SQLState(err)
+	return len(state) == 5 && slices.Contains([]string{"0A", "21", "22", "23", "2B", "42", "44", "P0"}, state[:2]) && !db.Retryable(err)
 }
 
 // unlike says why the result of a history is not worth keeping, from two replays.
@@ -129,6 +137,9 @@ func differs(want, got *result) string {
 		}
 		return "the statements read from the catalog make " + subject + " another way"
 	}
+	if what := unlikeLines(want.lines, got.lines); what != "" {
+		return "the statements read from the catalog make " + what + " another way"
+	}
 	if name := want.rows.unlike(got.rows); name != "" {
 		return "rows of " + name + " come out different"
 	}
@@ -138,15 +149,18 @@ func differs(want, got *result) string {
 	return ""
 }
 
-// randomSchema returns a name nobody can guess.
-func randomSchema() (db.Schema, error) {
-	return db.RegisteredSchema("crmctl_shape_" + strings.ToLower(rand.Text()))
-}
+// defaultLockTimeout bounds the wait for a lock on something outside the schema:
+// others queue behind whoever waits.
+const defaultLockTimeout = 500 * time.Millisecond
+
+// Two ways to make a name nobody can guess.
+func firstName() string  { return "crmctl_shape_" + strings.ToLower(rand.Text()) }
+func secondName() string { return "x" + strings.ToLower(rand.Text()[:11]) + "_replay" }
 
 // replay runs a script in a schema of its own and reads what it made. With renamed
 // it also looks whether the schema is the same under another name.
-func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalog.Options, renamed bool) (r *result, err error) {
-	schema, err := randomSchema()
+func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalog.Options, name func() string, renamed bool) (r *result, err error) {
+	schema, err := db.RegisteredSchema(name())
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +192,7 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if !renamed {
 		return r, nil
 	}
-	other, err := randomSchema()
+	other, err := db.RegisteredSchema(firstName())
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package shape_test
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -83,7 +85,7 @@ create table log_old partition of log for values from (minvalue) to ('2020-01-01
 create table log_new partition of log default;
 insert into log values ('2019-05-05', 'old'), ('2024-05-05', 'new')`,
 	`alter table kinds add column late text default 'x'; alter table kinds drop column odd; alter table kinds add column odd text`,
-	`create table animals (name text); create table dogs (breed text) inherits (animals); insert into animals values ('cat'); insert into dogs values ('rex', 'collie')`,
+	`create sequence steps; create domain step as bigint default nextval('steps'); alter sequence steps rename to steps_old; create sequence steps`,
 	`create view kind_names as select name from kinds; create materialized view totals as select sum(amount) from kinds;
 create table empty_row (); insert into kinds (name) values ('third')`,
 	`delete from kinds where name = 'third'`,
@@ -195,24 +197,50 @@ func TestWhatCannotBeReproduced(t *testing.T) {
 		reason string
 		fixed  bool // no use for the pool either
 	}{
-		"a clock":             {`create table a (at timestamptz); insert into a values (clock_timestamp())`, "rows of a are different each time", false},
-		"a transaction's now": {`create table a (at timestamptz default now(), n integer); insert into a (n) values (1)`, "rows of a are different each time", false},
-		"a random number":     {`create table a (id uuid); insert into a values (gen_random_uuid())`, "rows of a are different each time", false},
-		"its own name":        {`create table a (name text); insert into a values ('I am ' || current_schema())`, "rows of a hold the name of the schema", true},
-		"rows elsewhere read": {`create table a (n bigint); insert into a select count(*) from public.tenants`, "read rows outside the tenant's schema: public.tenants", true},
-		"rows elsewhere made": {`create table a (n bigint); insert into public.elsewhere values (1)`, "change rows outside the tenant's schema: public.elsewhere", true},
-		"a table elsewhere":   {`create table a (n bigint); create table public.more (n bigint)`, "outside the tenant's schema: ", true},
-		"a function changed":  {`create table a (n bigint); create or replace function public.helper() returns int language sql as 'select 2'`, "outside the tenant's schema: function public.helper", true},
-		"an aggregate":        {`create aggregate total(integer) (sfunc = int4pl, stype = integer)`, "not to be made from the catalog alone: aggregate", false},
-		"an invalid check":    {`create table a (n bigint); insert into a values (-1); alter table a add check (n > 0) not valid`, "", false},
-		"much data":           {`create table a (n bigint); insert into a select generate_series(1, 5001)`, "more than 5000 rows", false},
-		"long data":           {`create table a (n text); insert into a values (repeat('x', 3000000))`, "or 2 MB", false},
-		"another name a time": {`do $$ begin execute format('create table a_%s ()', floor(random() * 1e9)); end $$`, "another schema each time", false},
+		"a clock":               {`create table a (at timestamptz); insert into a values (clock_timestamp())`, "rows of a are different each time", false},
+		"a transaction's now":   {`create table a (at timestamptz default now(), n integer); insert into a (n) values (1)`, "rows of a are different each time", false},
+		"a random number":       {`create table a (id uuid); insert into a values (gen_random_uuid())`, "rows of a are different each time", false},
+		"a day":                 {`create table a (day date); insert into a values (current_date)`, "go by a clock or by chance: insert into a", false},
+		"a year":                {`create table a (y integer); insert into a select extract(year from now())`, "go by a clock or by chance", false},
+		"this month's part":     {`do $$ begin execute format('create table log_%s ()', to_char(now(), 'YYYY_MM')); end $$`, "go by a clock or by chance: do $$", false},
+		"a coin":                {`create table a (n integer); insert into a select 1 where random() < 2`, "go by a clock or by chance", false},
+		"a function's day":      {`create table a (d date); create function today() returns date language sql as 'select current_date'; create function later() returns date language sql as 'select today() + 1'; insert into a select later()`, "the migrations call later, which goes by a clock", false},
+		"a default's day":       {`create table a (n integer, d date default current_date); insert into a (n) values (1)`, "rows of a may go by a clock", false},
+		"days asked for later":  {`create table a (n integer, d date default current_date, at timestamptz default now()); create function due() returns date language sql as 'select current_date'; update a set d = null, at = now() where n = 1`, "", false},
+		"its own name":          {`create table a (name text); insert into a values ('I am ' || current_schema())`, "rows of a hold the name of the schema", true},
+		"a part of its name":    {`create table a (name text); insert into a values (substr(current_schema(), 3))`, "rows of a are different each time", true},
+		"its name's beginning":  {`create table a (name text); insert into a values (left(current_schema(), 3))`, "rows of a are different each time", true},
+		"its name's length":     {`create table a (n integer); insert into a values (length(current_schema()))`, "rows of a are different each time", true},
+		"its name in a default": {`do $$ begin execute format('create table a (name text default %L)', upper(current_schema())); end $$`, "another schema each time", true},
+		"rows elsewhere read":   {`create table a (n bigint); insert into a select count(*) from public.tenants`, "read rows outside the tenant's schema: public.tenants", true},
+		"rows elsewhere made":   {`create table a (n bigint); insert into public.elsewhere values (1)`, "change rows outside the tenant's schema: public.elsewhere", true},
+		"a table elsewhere":     {`create table a (n bigint); create table public.more (n bigint)`, "outside the tenant's schema: ", true},
+		"a function changed":    {`create table a (n bigint); create or replace function public.helper() returns int language sql as 'select 2'`, "outside the tenant's schema: function public.helper", true},
+		"like one elsewhere":    {`create table a (like public.elsewhere)`, "name something outside the tenant's schema: public.elsewhere", false},
+		"a view dropped":        {`create table a (); drop view if exists public.legacy`, "name something outside the tenant's schema: public.legacy", false},
+		"a comment elsewhere":   {`create table a (); comment on table public.elsewhere is 'x'`, "outside the tenant's schema: public.elsewhere", false},
+		"another's sequence":    {`create table a (n bigint); insert into a select last_value from public.numbers`, "outside the tenant's schema: public.numbers", false},
+		"a notification":        {`create table a (); notify something`, "do something outside the tenant's schema: notify", false},
+		"a key elsewhere":       {`create table a (n integer references public.elsewhere (n)); create table b (n integer default public.helper())`, "", false},
+		"an aggregate":          {`create aggregate total(integer) (sfunc = int4pl, stype = integer)`, "not to be made from the catalog alone: aggregate", false},
+		"an invalid check":      {`create table a (n bigint); insert into a values (-1); alter table a add check (n > 0) not valid`, "", false},
+		"much data":             {`create table a (n bigint); insert into a select generate_series(1, 5001)`, "more than 5000 rows", false},
+		"long data":             {`create table a (n text); insert into a values (repeat('x', 3000000))`, "or 2 MB", false},
+		"another name a time":   {`do $$ begin execute format('create table a_%s ()', replace(gen_random_uuid()::text, '-', '')); end $$`, "another schema each time", true},
+		"an inheritance":        {`create table a (n integer); create table b (m integer) inherits (a)`, "make column n of b another way", false},
+		"renamed partitions":    {`create table log (n integer) partition by list (n); create table log_new partition of log for values in (1); create index log_n on log (n); alter table log_new rename to log_old`, "log_new_n_idx another way", false},
+		"a quiet partition":     {`create table log (n integer) partition by list (n); create table log_1 partition of log for values in (1); create function f() returns trigger language plpgsql as 'begin return new;end'; create trigger t after insert on log for each row execute function f(); alter table log_1 disable trigger t`, "make trigger t of log_1 another way", false},
+		"a view without data":   {`create materialized view m as select 1 as n with no data`, "make relation m another way", false},
+		"a typed table":         {`create type ct as (n integer); create table a of ct`, "make relation a another way", false},
+		"a schema's comment":    {`do $$ begin execute format('comment on schema %I is ''x''', current_schema()); end $$`, "make schema another way", false},
+		"rights on versions":    {`do $$ begin execute format('grant select on all tables in schema %I to pg_monitor', current_schema()); end $$`, "make relation goose_db_version another way", false},
+		"a renamed sequence":    {`create sequence s; create domain d as bigint default nextval('s'); alter sequence s rename to s_old; create sequence s`, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
-			f.Exec(t, `create table public.elsewhere (n integer)`, `create function public.helper() returns int language sql as 'select 1'`)
+			f.Exec(t, `create table public.elsewhere (n integer)`, `create function public.helper() returns int language sql as 'select 1'`,
+				`alter table public.elsewhere add primary key (n)`, `create sequence public.numbers`)
 			h := history(t, c.files)
 			final, err := shape.Make(t.Context(), f.Connect(t), h, catalog.Options{})
 			if err != nil {
@@ -301,5 +329,55 @@ func TestLockIsNoResult(t *testing.T) {
 	final, err := shape.Get(t.Context(), conn, key, h, catalog.Options{}, true)
 	if err != nil || final.Reason == "" && final.Script == nil {
 		t.Errorf("afterwards %+v, %v", final, err)
+	}
+}
+
+// TestForcedRowSecurity has an owner whom the policies of a table hide its rows from,
+// as they do from every role but a superuser.
+func TestForcedRowSecurity(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	role := "owner_" + strings.ToLower(rand.Text())
+	f.Exec(t, "create role "+role, "do $$ begin execute format('grant create on database %I to "+role+"', current_database()); end $$",
+		"grant select on public.tenants to "+role)
+	t.Cleanup(func() { f.Exec(t, "drop owned by "+role+" cascade", "drop role "+role) })
+	conn := f.Connect(t)
+	if _, err := conn.Exec(t.Context(), "set role "+role); err != nil {
+		t.Fatal(err)
+	}
+	h := history(t, `create table plans (name text, region text); insert into plans values ('a', 'eu'), ('b', 'us')`,
+		`create policy mine on plans using (region = current_setting('app.region', true)); alter table plans enable row level security; alter table plans force row level security`)
+	final, err := shape.Make(t.Context(), conn, h, catalog.Options{})
+	if err != nil || final.Reason != "" {
+		t.Fatalf("%+v, %v", final, err)
+	}
+	build(t, conn, "by_shape", slices.Concat(h.Versions, final.Script))
+	if got := contents(t, f.Connect(t), "by_shape"); len(got) != 2 {
+		t.Errorf("%d of 2 rows: %v", len(got), got)
+	}
+	var forced bool
+	if f.Scan(t, []any{&forced}, `select relrowsecurity and relforcerowsecurity from pg_class where oid = 'by_shape.plans'::regclass`); !forced {
+		t.Error("row security is not forced")
+	}
+}
+
+// TestDefaultLockTimeout holds what the history needs and asks without a timeout.
+func TestDefaultLockTimeout(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Exec(t, `create table public.held (n integer primary key)`)
+	holder, err := f.Connect(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Rollback(t.Context()) }()
+	if _, err := holder.Exec(t.Context(), `lock table public.held`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err = shape.Make(ctx, f.Connect(t), history(t, `create table a (n integer references public.held)`), catalog.Options{})
+	if db.SQLState(err) != db.CodeLockNotAvailable {
+		t.Errorf("error %v, want a lock timeout", err)
 	}
 }
