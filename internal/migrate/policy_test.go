@@ -290,9 +290,12 @@ func TestKilledRunIsClosedByTheNext(t *testing.T) {
 	tenants := f.Create(t, old, fleettest.Names(30)...)
 	ledger := f.Connect(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	var l log
 	over := make(chan struct{})
+	defer func() {
+		cancel()
+		<-over
+	}()
 	go func() {
 		defer close(over)
 		_, _ = plan.Run(ctx, ledger, f.Dial, tenants, migrate.RunOptions{LockTimeout: time.Second, Fleet: fleet.Options{Concurrency: 2}, Observe: l.observe})
@@ -305,7 +308,7 @@ func TestKilledRunIsClosedByTheNext(t *testing.T) {
 		t.Fatalf("a run that lives: %+v, %v", runs, err)
 	}
 	// As kill -9 does: the sessions end, nobody says goodbye.
-	f.Exec(t, `select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()
+	f.Exec(t, `select pg_terminate_backend(pid, 10000) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()
 		and pid = `+strconv.Itoa(int(ledger.PgConn().PID())))
 	runs, err = migrate.Runs(t.Context(), f.Connect(t), 5)
 	if err != nil || runs[0].State != "killed" || runs[0].FinishedAt == nil {
@@ -314,6 +317,4 @@ func TestKilledRunIsClosedByTheNext(t *testing.T) {
 	if r := runs[0]; r.Succeeded < 2 || r.Succeeded+r.Failed+r.NotStarted != 30 {
 		t.Errorf("sums %+v", r)
 	}
-	cancel()
-	<-over
 }
