@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -158,12 +159,16 @@ func (l *ledger) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
 	l.writing.Lock()
+	newest := l.files
 	err := l.write(ctx, func(p *db.Pipeline) {
-		l.queueBatch(p, batch)
+		newest = l.queueBatch(p, batch)
 		if beat {
 			p.Exec(`update public.migration_runs set heartbeat_at = pg_catalog.clock_timestamp() where id = $1`, l.report.RunID)
 		}
 	})
+	if err == nil {
+		l.files = newest
+	}
 	l.writing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -208,8 +213,26 @@ func (l *ledger) write(ctx context.Context, queue func(*db.Pipeline)) error {
 	return err
 }
 
-func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) {
-	newest := l.files
+// newestOutcomes returns the last outcome of each tenant. One has two in a batch when
+// the server has lost what it was first told.
+func newestOutcomes(batch []Outcome) []Outcome {
+	seen := make(map[string]bool, len(batch))
+	out := make([]Outcome, 0, len(batch))
+	for _, o := range slices.Backward(batch) {
+		if !seen[o.Tenant.ID] {
+			seen[o.Tenant.ID] = true
+			out = append(out, o)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// queueBatch adds what records outcomes, and the files that are applied by now for
+// the first time. It returns the newest version whose file is recorded then.
+func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) (newest int64) {
+	batch = newestOutcomes(batch)
+	newest = l.files
 	for start := 0; start < len(batch); start += ledgerChunk {
 		queueOutcomes(p, l.report.RunID, batch[start:min(start+ledgerChunk, len(batch))])
 	}
@@ -220,8 +243,8 @@ func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) {
 	}
 	if newest > l.files {
 		l.plan.queueFiles(p, newest, l.replace)
-		l.files = newest
 	}
+	return newest
 }
 
 // close writes what is left and the end of the run, with patience: the server may
