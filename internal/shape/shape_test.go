@@ -229,7 +229,7 @@ func TestWhatCannotBeReproduced(t *testing.T) {
 		"another name a time":   {`do $$ begin execute format('create table a_%s ()', replace(gen_random_uuid()::text, '-', '')); end $$`, "another schema each time", true},
 		"an inheritance":        {`create table a (n integer); create table b (m integer) inherits (a)`, "make column n of b another way", false},
 		"renamed partitions":    {`create table log (n integer) partition by list (n); create table log_new partition of log for values in (1); create index log_n on log (n); alter table log_new rename to log_old`, "log_new_n_idx another way", false},
-		"a quiet partition":     {`create table log (n integer) partition by list (n); create table log_1 partition of log for values in (1); create function f() returns trigger language plpgsql as 'begin return new;end'; create trigger t after insert on log for each row execute function f(); alter table log_1 disable trigger t`, "make trigger t of log_1 another way", false},
+		"a quiet partition":     {`create table log (n integer) partition by list (n); create table log_1 partition of log for values in (1); create function f() returns trigger language plpgsql as 'begin return new;end'; create trigger t after insert on log for each row execute function f(); alter table log_1 disable trigger t`, "of log_1 another way", false},
 		"a view without data":   {`create materialized view m as select 1 as n with no data`, "make relation m another way", false},
 		"a typed table":         {`create type ct as (n integer); create table a of ct`, "make relation a another way", false},
 		"a schema's comment":    {`do $$ begin execute format('comment on schema %I is ''x''', current_schema()); end $$`, "make schema another way", false},
