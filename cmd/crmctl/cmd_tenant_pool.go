@@ -113,66 +113,71 @@ by another role, or before something changed that migrations depend on: it is no
 	return cmd
 }
 
-func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions) error {
+// openedPool is the pool and what is needed to change it.
+type openedPool struct {
+	conn *pgx.Conn
+	plan *migrate.Plan
+	list []tenant.PoolSchema
+}
+
+func (f *factory) openPool(ctx context.Context, dryRun bool) (*openedPool, error) {
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
+	if err := f.beforeChange(ctx, dryRun); err != nil {
+		return nil, err
 	}
 	conn, err := f.connect(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer closeConn(ctx, conn)
-	pool, err := f.readPool(ctx, conn, plan)
+	list, err := f.readPool(ctx, conn, plan)
+	if err != nil {
+		closeConn(ctx, conn)
+		return nil, err
+	}
+	return &openedPool{conn, plan, list}, nil
+}
+
+func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions) error {
+	pool, err := f.openPool(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	ready := readyOf(pool)
-	missing, over := max(0, opts.count-ready), len(pool)-min(ready, opts.count)
+	defer closeConn(ctx, pool.conn)
+	ready := readyOf(pool.list)
+	missing, over := max(0, opts.count-ready), len(pool.list)-min(ready, opts.count)
 	if opts.dryRun {
 		f.note("pool      %s ready; %d would be made, %d dropped", plural(ready, "schema"), missing, over)
 		return nil
 	}
-	template, why, err := f.poolTemplate(ctx, conn, plan, opts.lockTimeout)
+	template, why, err := f.poolTemplate(ctx, pool.conn, pool.plan, opts.lockTimeout)
 	if err != nil {
 		return err
 	}
 	if missing > 0 {
 		f.noteHistory(why)
 	}
-	return f.changePool(ctx, conn, template, opts, missing+over, tenant.FillPool)
+	return f.changePool(ctx, pool.conn, template, opts, missing+over, tenant.FillPool)
 }
 
 func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions) error {
-	plan, err := f.tenantPlan(ctx)
+	pool, err := f.openPool(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	pool, err := f.readPool(ctx, conn, plan)
-	if err != nil {
-		return err
-	}
-	over := max(0, len(pool)-opts.count)
+	defer closeConn(ctx, pool.conn)
+	over := max(0, len(pool.list)-opts.count)
 	if opts.dryRun {
-		f.note("pool      %s; %d would be dropped", plural(len(pool), "schema"), over)
+		f.note("pool      %s; %d would be dropped", plural(len(pool.list), "schema"), over)
 		return nil
 	}
-	key, err := f.shapeKey(ctx, conn, plan)
+	key, err := f.shapeKey(ctx, pool.conn, pool.plan)
 	if err != nil {
 		return err
 	}
-	return f.changePool(ctx, conn, tenant.Template{Key: key.String()}, opts, over, tenant.DrainPool)
+	return f.changePool(ctx, pool.conn, tenant.Template{Key: key.String()}, opts, over, tenant.DrainPool)
 }
 
 // changePool fills or drains the pool, which is about so much work, and says what came

@@ -301,7 +301,7 @@ func (b *builder) finish(o Object) {
 			b.last = append(b.last, "alter statistics "+quoted(o.Name)+" set statistics "+strconv.Itoa(*s.Target))
 		}
 	case KindComment:
-		b.last = append(b.last, "comment on "+o.commented(quoted(o.Parent))+" is "+strings.TrimSpace(literal(o.Definition)))
+		b.last = append(b.last, "comment on "+o.commented(quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
 	case KindGrant, KindDefaultPrivileges:
 		b.grant(o)
 	default:

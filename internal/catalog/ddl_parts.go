@@ -104,16 +104,6 @@ func detailOf[T any](o Object) T {
 // quoted returns a name as an identifier.
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// literal returns a text as an SQL literal, whatever the server takes a backslash
-// for.
-func literal(text string) string {
-	text = "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		return " E" + strings.ReplaceAll(text, `\`, `\\`)
-	}
-	return text
-}
-
 // words joins what is not empty.
 func words(parts ...string) string {
 	var out []string

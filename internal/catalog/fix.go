@@ -44,7 +44,7 @@ func (f Fix) SQL(schema db.Schema) []string {
 	inTx(f.after)
 	inTx(f.validate)
 	for i := range out {
-		out[i] = strings.ReplaceAll(out[i], "'"+ownSchema+"'", literal(schema.String()))
+		out[i] = strings.ReplaceAll(out[i], "'"+ownSchema+"'", db.Literal(schema.String()))
 		out[i] = strings.ReplaceAll(out[i], ownSchema, schema.Quoted())
 	}
 	return out
@@ -219,7 +219,7 @@ func (m *mender) usesOwn(expression string) bool {
 }
 
 func (m *mender) comment(o Object) bool {
-	m.comments = append(m.comments, "comment on "+o.commented(quoted(o.Parent))+" is "+strings.TrimSpace(literal(o.Definition)))
+	m.comments = append(m.comments, "comment on "+o.commented(quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
 	return true
 }
 

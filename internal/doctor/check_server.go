@@ -74,7 +74,7 @@ func checkPrepared(ctx context.Context, x *examination) ([]Finding, error) {
 	for _, r := range rows {
 		if age := x.o.now().Sub(r.Prepared); age > preparedPatience {
 			out = append(out, Finding{Severity: Warning, Subject: r.GID, What: fmt.Sprintf("prepared by %s %s ago, and neither committed nor rolled back", r.Owner, age.Truncate(time.Minute)),
-				Command: "ask its owner, then: rollback prepared " + literal(r.GID)})
+				Command: "ask its owner, then: rollback prepared " + db.Literal(r.GID)})
 		}
 	}
 	return out, err

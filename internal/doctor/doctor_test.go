@@ -373,7 +373,7 @@ func TestServer(t *testing.T) {
 		"error connections server: ", "warning locks server: the lock table holds ", "warning prepared it's: prepared by ",
 		"warning autovacuum acme: autovacuum is off for contacts", "warning autovacuum server: autovacuum is off")
 	commands(t, report, "put a pooler before it, or raise max_connections", "find who holds them in pg_locks, or raise max_locks_per_transaction",
-		`ask its owner, then: rollback prepared E'it\'s'`, `alter table "tenant_acme"."contacts" reset (autovacuum_enabled)`,
+		`ask its owner, then: rollback prepared 'it''s'`, `alter table "tenant_acme"."contacts" reset (autovacuum_enabled)`,
 		"alter system set autovacuum = on; select pg_reload_conf()")
 	for _, f := range report.Findings[2:4] {
 		_, sql, found := strings.Cut(f.Command, "then: ")

@@ -168,7 +168,7 @@ func quarantine(s db.Schema, known string) fixFunc {
 			note := fmt.Sprintf("set aside by crmctl doctor on %s; before: %s", o.now().Format(time.DateOnly), s)
 			return run(ctx, q, []string{
 				"alter schema " + s.Quoted() + " rename to " + aside.Quoted(),
-				"comment on schema " + aside.Quoted() + " is " + literal(note),
+				"comment on schema " + aside.Quoted() + " is " + db.Literal(note),
 			}, FixOptions{}, Event{})
 		})
 		return "renamed to " + aside.String(), undo, err
@@ -202,12 +202,6 @@ func quarantineName(name string, now time.Time, n int) string {
 	sum := sha256.Sum256([]byte(name))
 	suffix = "_" + hex.EncodeToString(sum[:4]) + suffix
 	return quarantinePrefix + strings.ToValidUTF8(name[:most-len(quarantinePrefix)-len(suffix)], "") + suffix
-}
-
-// literal quotes a text that stands where no parameter can: with backslashes, which mean
-// the same whatever standard_conforming_strings is.
-func literal(s string) string {
-	return `E'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + `'`
 }
 
 // markDeleted closes a row whose schema is gone, as tenant delete does.

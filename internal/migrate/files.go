@@ -115,7 +115,7 @@ func (p *Plan) Record(applied map[int64]AppliedFile) ([]db.Statement, error) {
 	var rows []string
 	for _, m := range p.Migrations {
 		if _, known := applied[m.Version]; !known {
-			rows = append(rows, fmt.Sprintf("(%d, %s, %s)", m.Version, literal(m.File), literal(m.Checksum)))
+			rows = append(rows, fmt.Sprintf("(%d, %s, %s)", m.Version, db.Literal(m.File), db.Literal(m.Checksum)))
 		}
 	}
 	if len(rows) == 0 {
@@ -124,9 +124,6 @@ func (p *Plan) Record(applied map[int64]AppliedFile) ([]db.Statement, error) {
 	return []db.Statement{{SQL: `insert into public.migration_files (version, file, checksum) values ` +
 		strings.Join(rows, ", ") + ` on conflict (version) do nothing`}}, nil
 }
-
-// literal quotes a text for a statement that takes no parameters.
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 func (p *Plan) queueFiles(pipe *db.Pipeline, upTo int64, replace bool) {
 	var (

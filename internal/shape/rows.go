@@ -140,22 +140,13 @@ func (r *result) advances() []db.Statement {
 	var out []db.Statement
 	for _, s := range r.sequences {
 		if !s.Fresh {
-			out = append(out, db.Statement{SQL: fmt.Sprintf("select pg_catalog.setval(%s, %d, %t)", literal(quoted(s.Name)), s.Last, s.Called)})
+			out = append(out, db.Statement{SQL: fmt.Sprintf("select pg_catalog.setval(%s, %d, %t)", db.Literal(quoted(s.Name)), s.Last, s.Called)})
 		}
 	}
 	return out
 }
 
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
-
-// literal quotes a text for a statement that takes no parameters.
-func literal(text string) string {
-	text = "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		return " E" + strings.ReplaceAll(text, `\`, `\\`)
-	}
-	return text
-}
 
 // read returns what stands in a schema that the transaction has made. It leaves the
 // settings of the transaction changed. While it reads the rows, row security is not
