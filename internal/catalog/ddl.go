@@ -87,18 +87,37 @@ func (b *builder) topLevel() []Object {
 			left = append(left, o)
 		}
 	}
-	texts := make(map[key]string, len(left))
-	for _, o := range left {
-		texts[o.key()] = b.needs(o)
+	// What each waits for, found once: to look for a name in a text is what costs.
+	waits := make([][]int, len(left))
+	for i, o := range left {
+		text := b.needs(o)
+		if text == "" {
+			continue
+		}
+		for j, other := range left {
+			if i != j && mentions(text, other) {
+				waits[i] = append(waits[i], j)
+			}
+		}
 	}
 	out := make([]Object, 0, len(left))
-	for len(left) > 0 {
-		next := slices.IndexFunc(left, func(o Object) bool {
-			return !slices.ContainsFunc(left, func(other Object) bool { return other.key() != o.key() && mentions(texts[o.key()], other) })
-		})
-		next = max(next, 0) // a circle: the order of kinds decides
+	made := make([]bool, len(left))
+	for len(out) < len(left) {
+		next := -1
+		for i := range left {
+			if made[i] {
+				continue
+			}
+			if next < 0 {
+				next = i // in a circle the order of kinds decides
+			}
+			if !slices.ContainsFunc(waits[i], func(j int) bool { return !made[j] }) {
+				next = i
+				break
+			}
+		}
+		made[next] = true
 		out = append(out, left[next])
-		left = slices.Delete(left, next, next+1)
 	}
 	return out
 }
