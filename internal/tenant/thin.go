@@ -122,24 +122,33 @@ func scanObject(row pgx.CollectableRow) (object, error) {
 // the relation and everything that goes with it: its two types, its toast table and
 // that one's index, indexes, constraints, defaults, triggers, rules, policies, and
 // sequences of its columns.
+//
+// What is in a schema is found by what depends on it: the catalogs of relations and
+// functions have no index by schema, and a fleet's are large. offset 0 keeps the
+// planner, which may know little of them yet, from reading them whole.
 const objectsQuery = `
+	with inside as (
+		select d.classid, d.objid from pg_namespace n
+		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass and d.refobjid = n.oid offset 0) d
+		where n.nspname = $1
+	)
 	select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
 			when 'S' then 'sequence' else 'table' end,
-		n.nspname, c.relname, '',
+		$1::text, c.relname, '',
 		(4 + case when c.reltoastrelid <> 0 then 3 else 0 end
 			+ (select count(*) from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.deptype in ('a', 'i', 'n'))
 			+ (select count(*) from pg_constraint k where k.conrelid = c.oid))::int as locks
-	from pg_namespace n
-	join pg_class c on c.relnamespace = n.oid
-	where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not c.relispartition
+	from inside
+	cross join lateral (select * from pg_class c where c.oid = inside.objid offset 0) c
+	where inside.classid = 'pg_class'::regclass and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not c.relispartition
 	  and (c.relkind <> 'S' or not exists (select from pg_depend d
 		where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')))
 	union all
 	select case p.prokind when 'a' then 'aggregate' when 'p' then 'procedure' else 'function' end,
-		n.nspname, p.proname, '(' || pg_get_function_identity_arguments(p.oid) || ')', 2
-	from pg_namespace n
-	join pg_proc p on p.pronamespace = n.oid
-	where n.nspname = $1
+		$1::text, p.proname, '(' || pg_get_function_identity_arguments(p.oid) || ')', 2
+	from inside
+	cross join lateral (select * from pg_proc p where p.oid = inside.objid offset 0) p
+	where inside.classid = 'pg_proc'::regclass
 	order by 5, 3`
 
 // OutsideError says that objects outside of a tenant's schema depend on it: to drop
@@ -155,29 +164,51 @@ func (e *OutsideError) Error() string {
 		e.Slug, strings.Join(e.Objects, ", "))
 }
 
+// outsideQuery describes what depends on a schema's relations, types and functions
+// and belongs to another one: columns, keys, views, defaults, functions, partitions.
+// It goes by the index of what is depended on alone.
+const outsideQuery = `
+	with home as (select oid from pg_namespace where nspname = $1),
+	inside as (
+		select d.classid, d.objid from home
+		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass and d.refobjid = home.oid offset 0) d
+	),
+	types as (
+		select y.oid, y.typarray from inside cross join lateral (
+			select y.oid, y.typarray from pg_type y where inside.classid = 'pg_type'::regclass and y.oid = inside.objid
+			union all
+			select y.oid, y.typarray from pg_class c join pg_type y on y.oid = c.reltype where inside.classid = 'pg_class'::regclass and c.oid = inside.objid
+			offset 0) y
+	),
+	all_inside as (
+		select classid, objid from inside
+		union select 'pg_type'::regclass, oid from types
+		union select 'pg_type'::regclass, typarray from types where typarray <> 0
+	),
+	dependent as (
+		select d.classid, d.objid, d.objsubid, case d.classid
+			when 'pg_class'::regclass then (select c.relnamespace from pg_class c where c.oid = d.objid)
+			when 'pg_constraint'::regclass then (select k.connamespace from pg_constraint k where k.oid = d.objid)
+			when 'pg_rewrite'::regclass then (select c.relnamespace from pg_rewrite r join pg_class c on c.oid = r.ev_class where r.oid = d.objid)
+			when 'pg_attrdef'::regclass then (select c.relnamespace from pg_attrdef e join pg_class c on c.oid = e.adrelid where e.oid = d.objid)
+			when 'pg_trigger'::regclass then (select c.relnamespace from pg_trigger g join pg_class c on c.oid = g.tgrelid
+				where g.oid = d.objid and not g.tgisinternal)
+			when 'pg_policy'::regclass then (select c.relnamespace from pg_policy o join pg_class c on c.oid = o.polrelid where o.oid = d.objid)
+			when 'pg_proc'::regclass then (select p.pronamespace from pg_proc p where p.oid = d.objid)
+			when 'pg_type'::regclass then (select y.typnamespace from pg_type y where y.oid = d.objid)
+			end as nsp
+		from all_inside i
+		cross join lateral (select * from pg_depend d where d.refclassid = i.classid and d.refobjid = i.objid offset 0) d
+	)
+	select distinct pg_describe_object(d.classid, d.objid, d.objsubid)
+	from dependent d
+	where d.nsp <> (select oid from home) and d.nsp <> 'pg_toast'::regnamespace
+	order by 1
+	limit 5`
+
 // checkOutside makes sure that a cascade ends at the schema's border.
 func checkOutside(ctx context.Context, conn *pgx.Conn, t Tenant) error {
-	found, err := db.Select(ctx, conn, pgx.RowTo[string], `
-		with home as (select oid from pg_namespace where nspname = $1),
-		mine as (select c.oid, c.reltype from pg_class c join home on c.relnamespace = home.oid)
-		select 'view ' || r.ev_class::regclass::text
-		from mine join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = mine.oid and d.classid = 'pg_rewrite'::regclass
-		join pg_rewrite r on r.oid = d.objid join pg_class v on v.oid = r.ev_class
-		where v.relnamespace <> (select oid from home)
-		union
-		select 'foreign key ' || k.conname || ' of ' || k.conrelid::regclass::text
-		from mine join pg_constraint k on k.confrelid = mine.oid join pg_class c on c.oid = k.conrelid
-		where c.relnamespace <> (select oid from home)
-		union
-		select 'table ' || i.inhrelid::regclass::text
-		from mine join pg_inherits i on i.inhparent = mine.oid join pg_class c on c.oid = i.inhrelid
-		where c.relnamespace <> (select oid from home)
-		union
-		select 'column ' || a.attname || ' of ' || a.attrelid::regclass::text
-		from pg_type y join home on y.typnamespace = home.oid join pg_attribute a on a.atttypid = y.oid and not a.attisdropped
-		join pg_class c on c.oid = a.attrelid
-		where c.relnamespace <> home.oid and c.relkind in ('r', 'p', 'f', 'c')
-		limit 5`, t.Schema.String())
+	found, err := db.Select(ctx, conn, pgx.RowTo[string], outsideQuery, t.Schema.String())
 	switch {
 	case err != nil:
 		return fmt.Errorf("look at what depends on tenant %q: %w", t.Slug, err)
