@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -144,8 +145,10 @@ func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 	for i, t := range due {
 		purged[i].Tenant = t
 	}
+	guards := guards{connect: connect}
+	defer guards.close(ctx)
 	results, _ := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
-		err := purge(ctx, conn, connect, &purged[i], o)
+		err := purge(ctx, conn, &guards, &purged[i], o)
 		if _, missing := errors.AsType[*NotFoundError](err); missing {
 			purged[i].Elsewhere = purged[i].Transactions == 0
 			return nil
@@ -166,12 +169,12 @@ var errPurging = fmt.Errorf("%w: another purge", db.ErrBusy)
 // purge destroys one tenant. A connection of its own holds the purge's lock while
 // it lasts, in a transaction that does nothing else: a lock of the session would
 // not survive a pooler, and that of the schema is needed by the backup.
-func purge(ctx context.Context, conn *pgx.Conn, connect func(context.Context) (*pgx.Conn, error), p *Purged, o PurgeOptions) error {
-	guard, err := connect(ctx)
+func purge(ctx context.Context, conn *pgx.Conn, guards *guards, p *Purged, o PurgeOptions) error {
+	guard, err := guards.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = guard.Close(context.WithoutCancel(ctx)) }()
+	defer guards.give(guard)
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
 		got, err := holdGuard(ctx, q, advisoryKey("purge:"+p.Tenant.ID))
 		if err != nil {
@@ -182,6 +185,42 @@ func purge(ctx context.Context, conn *pgx.Conn, connect func(context.Context) (*
 		}
 		return purgeLocked(ctx, conn, p, o)
 	})
+}
+
+// guards are the connections that hold the locks of purges, one for each that is
+// under way.
+type guards struct {
+	connect func(context.Context) (*pgx.Conn, error)
+
+	mu   sync.Mutex
+	idle []*pgx.Conn
+}
+
+func (g *guards) take(ctx context.Context) (*pgx.Conn, error) {
+	g.mu.Lock()
+	if n := len(g.idle); n > 0 {
+		conn := g.idle[n-1]
+		g.idle = g.idle[:n-1]
+		g.mu.Unlock()
+		return conn, nil
+	}
+	g.mu.Unlock()
+	return g.connect(ctx)
+}
+
+func (g *guards) give(conn *pgx.Conn) {
+	if conn.IsClosed() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.idle = append(g.idle, conn)
+}
+
+func (g *guards) close(ctx context.Context) {
+	for _, conn := range g.idle {
+		_ = conn.Close(context.WithoutCancel(ctx))
+	}
 }
 
 // holdGuard tries to take an advisory lock for the length of a transaction that
@@ -209,15 +248,20 @@ func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions)
 	if err := checkDue(now, o); err != nil {
 		return err
 	}
-	if err := checkOutside(ctx, conn, now); err != nil {
+	s, err := look(ctx, conn, now, o)
+	if err != nil {
 		return err
+	}
+	// A cascade has to end at the schema's border.
+	if len(s.outside) > 0 {
+		return &OutsideError{Slug: now.Slug, Objects: s.outside}
 	}
 	if o.Before != nil && now.PurgeStartedAt == nil {
 		if err := o.Before(ctx, now); err != nil {
 			return fmt.Errorf("before the purge of tenant %q: %w", now.Slug, err)
 		}
 	}
-	if err := thin(ctx, conn, now, p, o); err != nil {
+	if err := thin(ctx, conn, now, s, p, o); err != nil {
 		return err
 	}
 	return finish(ctx, conn, now, p, o)

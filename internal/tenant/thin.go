@@ -25,24 +25,52 @@ type object struct {
 	locks int    // about how many locks its drop takes
 }
 
+// survey is what a purge has to know of a tenant's schema.
+type survey struct {
+	outside []string // what depends on it elsewhere, a few
+	objects []object // what can be dropped by itself, the heaviest last
+	room    int      // locks that one transaction may take
+}
+
+// look reads it all in one round trip.
+func look(ctx context.Context, conn *pgx.Conn, t Tenant, o PurgeOptions) (survey, error) {
+	var (
+		s    survey
+		free int
+		p    db.Pipeline
+	)
+	p.Exec(`select pg_catalog.set_config('search_path', 'pg_catalog', true)`)
+	p.Query(func(rows pgx.Rows) (err error) {
+		s.outside, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	}, outsideQuery, t.Schema.String())
+	p.Query(func(rows pgx.Rows) (err error) {
+		s.objects, err = pgx.CollectRows(rows, scanObject)
+		return err
+	}, objectsQuery, t.Schema.String())
+	p.QueryRow([]any{&free}, `
+		select current_setting('max_locks_per_transaction')::int
+			* (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
+			- (select count(*)::int from pg_locks where not fastpath)`)
+	if err := p.Run(ctx, conn); err != nil {
+		return s, fmt.Errorf("look at the schema of tenant %q: %w", t.Slug, err)
+	}
+	if s.room = o.Locks; s.room == 0 {
+		s.room = max(fewestLocks, free/shareOfFree)
+	}
+	return s, nil
+}
+
 // thin drops the tables of a schema in several transactions, each of which fits
 // into the free half of the server's lock table, until one transaction can drop
 // the rest. One that fits as it stands is left alone.
-func thin(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o PurgeOptions) error {
-	room, err := lockRoom(ctx, conn, o)
-	if err != nil {
-		return err
-	}
-	for {
-		objects, err := db.Select(ctx, conn, scanObject, objectsQuery, t.Schema.String())
-		if err != nil {
-			return fmt.Errorf("look at the tables of tenant %q: %w", t.Slug, err)
-		}
-		batch, whole := nextBatch(objects, room)
+func thin(ctx context.Context, conn *pgx.Conn, t Tenant, s survey, done *Purged, o PurgeOptions) error {
+	for room := s.room; ; {
+		batch, whole := nextBatch(s.objects, room)
 		if whole {
 			return nil
 		}
-		err = dropBatch(ctx, conn, t, batch, o)
+		err := dropBatch(ctx, conn, t, batch, o)
 		switch {
 		case err == nil:
 			done.Transactions++
@@ -52,22 +80,10 @@ func thin(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o PurgeOp
 		default:
 			return err
 		}
+		if s, err = look(ctx, conn, t, o); err != nil {
+			return err
+		}
 	}
-}
-
-// lockRoom returns how many locks a transaction may take.
-func lockRoom(ctx context.Context, conn *pgx.Conn, o PurgeOptions) (int, error) {
-	if o.Locks > 0 {
-		return o.Locks, nil
-	}
-	free, err := db.Select(ctx, conn, pgx.RowTo[int], `
-		select current_setting('max_locks_per_transaction')::int
-			* (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
-			- (select count(*)::int from pg_locks where not fastpath)`)
-	if err != nil {
-		return 0, fmt.Errorf("measure the lock table: %w", err)
-	}
-	return max(fewestLocks, free[0]/shareOfFree), nil
 }
 
 // nextBatch returns the objects that fit into the room, at least one. whole tells
@@ -205,15 +221,3 @@ const outsideQuery = `
 	where d.nsp <> (select oid from home) and d.nsp <> 'pg_toast'::regnamespace
 	order by 1
 	limit 5`
-
-// checkOutside makes sure that a cascade ends at the schema's border.
-func checkOutside(ctx context.Context, conn *pgx.Conn, t Tenant) error {
-	found, err := db.Select(ctx, conn, pgx.RowTo[string], outsideQuery, t.Schema.String())
-	switch {
-	case err != nil:
-		return fmt.Errorf("look at what depends on tenant %q: %w", t.Slug, err)
-	case len(found) > 0:
-		return &OutsideError{Slug: t.Slug, Objects: found}
-	}
-	return nil
-}
