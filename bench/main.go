@@ -51,7 +51,7 @@ func benchMain(ctx context.Context) error {
 	flag.IntVar(&b.rounds, "rounds", 3, "times each pair is measured")
 	flag.IntVar(&b.workers, "workers", 4, "connections of both sides")
 	flag.IntVar(&b.rows, "rows", 1_000_000, "contacts to import")
-	flag.StringVar(&only, "only", "start,fleet,shape,import", "what to measure: start, fleet, shape, import, and peers, which prints a table of its own")
+	flag.StringVar(&only, "only", "start,fleet,shape,purge,import", "what to measure: start, fleet, shape, purge, import, and peers, which prints a table of its own")
 	flag.StringVar(&b.against, "against", "", "with -only peers, only these: provider, goose, migrate, tern, knex")
 	flag.StringVar(&root, "root", "/var/tmp", "directory on a real disk for the server")
 	flag.Parse()
@@ -86,12 +86,14 @@ func benchMain(ctx context.Context) error {
 			err = b.measureFleet(ctx)
 		case "shape":
 			err = b.measureShape(ctx)
+		case "purge":
+			err = b.measurePurge(ctx)
 		case "import":
 			err = b.measureImport(ctx)
 		case "peers":
 			err = b.measurePeers(ctx)
 		default:
-			err = fmt.Errorf("-only %s: want start, fleet, shape, import or peers", what)
+			err = fmt.Errorf("-only %s: want start, fleet, shape, purge, import or peers", what)
 		}
 		if err != nil {
 			return err

@@ -26,7 +26,7 @@ func rawMain(ctx context.Context, args []string) error {
 	registry := fs.Bool("registry", false, "with what crmctl does for safety: lock, limits, the registry's row")
 	async := fs.Bool("async", false, "do not wait for the disk but once at the end")
 	if len(args) == 0 {
-		return fmt.Errorf("raw: want provision or migrate")
+		return fmt.Errorf("raw: want provision, migrate or drop")
 	}
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
@@ -54,8 +54,10 @@ func rawMain(ctx context.Context, args []string) error {
 				" text; create index idx_contacts_" + *column + " on contacts (" + *column +
 				"); insert into goose_db_version (version_id, is_applied) values (5, true); commit"
 		}
+	case "drop":
+		script = func(schema string) string { return "drop schema " + schema + " cascade" }
 	default:
-		return fmt.Errorf("raw %s: want provision or migrate", args[0])
+		return fmt.Errorf("raw %s: want provision, migrate or drop", args[0])
 	}
 	return sendAll(ctx, *n, *k, script)
 }
