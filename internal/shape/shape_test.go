@@ -197,12 +197,14 @@ func TestWhatCannotBeReproduced(t *testing.T) {
 		reason string
 		fixed  bool // no use for the pool either
 	}{
-		"a clock":               {`create table a (at timestamptz); insert into a values (clock_timestamp())`, "rows of a are different each time", false},
-		"a transaction's now":   {`create table a (at timestamptz default now(), n integer); insert into a (n) values (1)`, "rows of a are different each time", false},
-		"a random number":       {`create table a (id uuid); insert into a values (gen_random_uuid())`, "rows of a are different each time", false},
-		"a day":                 {`create table a (day date); insert into a values (current_date)`, "go by a clock or by chance: insert into a", false},
-		"a year":                {`create table a (y integer); insert into a select extract(year from now())`, "go by a clock or by chance", false},
-		"this month's part":     {`do $$ begin execute format('create table log_%s ()', to_char(now(), 'YYYY_MM')); end $$`, "go by a clock or by chance: do $$", false},
+		"a clock":             {`create table a (at timestamptz); insert into a values (clock_timestamp())`, "rows of a are different each time", false},
+		"a transaction's now": {`create table a (at timestamptz default now(), n integer); insert into a (n) values (1)`, "rows of a are different each time", false},
+		"a random number":     {`create table a (id uuid); insert into a values (gen_random_uuid())`, "rows of a are different each time", false},
+		"a day":               {`create table a (day date); insert into a values (current_date)`, "go by a clock or by chance: insert into a", false},
+		"a year":              {`create table a (y integer); insert into a select extract(year from now())`, "go by a clock or by chance", false},
+		"this month's part":   {`do $$ begin execute format('create table log_%s ()', to_char(now(), 'YYYY_MM')); end $$`, "go by a clock or by chance: do $$", false},
+		"a remark before": {`create table a (day date); -- on which day
+/* it began */ insert into a values (current_date)`, "go by a clock or by chance: insert into a", false},
 		"a coin":                {`create table a (n integer); insert into a select 1 where random() < 2`, "go by a clock or by chance", false},
 		"a function's day":      {`create table a (d date); create function today() returns date language sql as 'select current_date'; create function later() returns date language sql as 'select today() + 1'; insert into a select later()`, "the migrations call later, which goes by a clock", false},
 		"a default's day":       {`create table a (n integer, d date default current_date); insert into a (n) values (1)`, "rows of a may go by a clock", false},

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,40 +14,63 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 )
 
-// What two replays within a moment cannot tell is judged by the words of the
-// statements. It may be refused too much here: the history is always there.
-var (
-	wordOrQuoted = regexp.MustCompile(`"([^"]+)"|'([^']*)'|[\pL_][\pL\pN_$]*`)
+// words are the patterns that statements are judged by. What two replays within a
+// moment cannot tell is judged by the words of the statements. It may be refused too
+// much here: the history is always there.
+type words struct {
+	wordOrQuoted *regexp.Regexp
 	// schema.name, but for the table that a foreign key refers to: the rows of the
 	// schema do not come from there.
-	qualified = regexp.MustCompile(`(?i)(references\s+)?("(?:[^"]|"")+"|[\pL_][\pL\pN_$]*)\s*\.\s*("(?:[^"]|"")+"|[\pL_][\pL\pN_$]*)`)
+	qualified *regexp.Regexp
 	// Statements that only define things do not ask for the time when they run.
-	runs     = regexp.MustCompile(`(?is)^\s*(insert|update|delete|merge|select|with|values|do|call|execute|refresh|create\s+(unlogged\s+)?table\s.*\bas\b|create\s+materialized)\b`)
-	function = regexp.MustCompile(`(?is)^\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:"?[\pL_][\pL\pN_$]*"?\s*\.\s*)?"?([\pL_][\pL\pN_$]*)`)
-	// A clock so coarse that two replays agree, and chance that may.
-	coarse = regexp.MustCompile(`(?i)\b(current_date|current_time|localtime)\b|'(today|tomorrow|yesterday|allballs)'|\b(random|random_normal|setseed)\s*\(`)
-	clock  = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|\b(current_timestamp|localtimestamp)\b|'now'`)
-	cut    = regexp.MustCompile(`(?i)\b(date_trunc|date_bin|extract|date_part|to_char|age|date|make_date)\s*\(|::\s*(pg_catalog\s*\.\s*)?date\b|\bas\s+date\b`)
+	runs, function *regexp.Regexp
+	// A clock so coarse that two replays agree, and chance that may; a clock, and what
+	// makes it coarse.
+	coarse, clock, cut *regexp.Regexp
 	// What these do is nowhere in the schema.
-	elsewhere = regexp.MustCompile(`(?is)^\s*(notify\b|(create|alter|drop|comment\s+on)\s+(or\s+replace\s+)?(database|role|user|group|tablespace|publication|subscription|event\s+trigger|server|foreign|language|cast|access\s+method|system|schema)\b)|\bpg_notify\s*\(`)
-)
+	elsewhere *regexp.Regexp
+	// What the replays may differ in without the name having a part in it.
+	momentOrUUID *regexp.Regexp
+	// Comments before a statement.
+	comments *regexp.Regexp
+}
+
+// patterns compiles them when they are first asked for: most commands do without.
+var patterns = sync.OnceValue(func() words { //nolint:gochecknoglobals // never changed
+	return words{
+		wordOrQuoted: regexp.MustCompile(`"([^"]+)"|'([^']*)'|[\pL_][\pL\pN_$]*`),
+		qualified:    regexp.MustCompile(`(?i)(references\s+)?("(?:[^"]|"")+"|[\pL_][\pL\pN_$]*)\s*\.\s*("(?:[^"]|"")+"|[\pL_][\pL\pN_$]*)`),
+		runs:         regexp.MustCompile(`(?is)^\s*(insert|update|delete|merge|select|with|values|do|call|execute|refresh|create\s+(unlogged\s+)?table\s.*\bas\b|create\s+materialized)\b`),
+		function:     regexp.MustCompile(`(?is)^\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:"?[\pL_][\pL\pN_$]*"?\s*\.\s*)?"?([\pL_][\pL\pN_$]*)`),
+		coarse:       regexp.MustCompile(`(?i)\b(current_date|current_time|localtime)\b|'(today|tomorrow|yesterday|allballs)'|\b(random|random_normal|setseed)\s*\(`),
+		clock:        regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|\b(current_timestamp|localtimestamp)\b|'now'`),
+		cut:          regexp.MustCompile(`(?i)\b(date_trunc|date_bin|extract|date_part|to_char|age|date|make_date)\s*\(|::\s*(pg_catalog\s*\.\s*)?date\b|\bas\s+date\b`),
+		elsewhere:    regexp.MustCompile(`(?is)^\s*(notify\b|(create|alter|drop|comment\s+on)\s+(or\s+replace\s+)?(database|role|user|group|tablespace|publication|subscription|event\s+trigger|server|foreign|language|cast|access\s+method|system|schema)\b)|\bpg_notify\s*\(`),
+		comments:     regexp.MustCompile(`^(\s*(--[^\n]*(\n|$)|/\*(?s:.*?)\*/))+`),
+		momentOrUUID: regexp.MustCompile(`\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?([+-]\d\d(:\d\d)?)?|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`),
+	}
+})
 
 const versionTable = "goose_db_version"
 
 // unsteady tells whether a text may say something else tomorrow than in a moment.
 func unsteady(text string) bool {
-	return coarse.MatchString(text) || clock.MatchString(text) && cut.MatchString(text)
+	return patterns().coarse.MatchString(text) || patterns().clock.MatchString(text) && patterns().cut.MatchString(text)
 }
 
 // judge says why the end of a history may be another tomorrow, or not be in the
 // schema alone, "" where nothing speaks for it.
 func judge(script []db.Statement) string {
+	script = slices.Clone(script)
+	for i := range script {
+		script[i].SQL = patterns().comments.ReplaceAllString(script[i].SQL, "")
+	}
 	shifty := unsteadyFunctions(script)
 	for _, s := range script {
-		if elsewhere.MatchString(s.SQL) {
+		if patterns().elsewhere.MatchString(s.SQL) {
 			return "the migrations do something outside the tenant's schema: " + beginning(s.SQL)
 		}
-		if !runs.MatchString(s.SQL) || strings.Contains(s.SQL, versionTable) {
+		if !patterns().runs.MatchString(s.SQL) || strings.Contains(s.SQL, versionTable) {
 			continue // the times of versions are no part of the shape
 		}
 		if unsteady(s.SQL) {
@@ -65,7 +89,7 @@ func unsteadyFunctions(script []db.Statement) map[string]bool {
 	bodies := map[string]string{}
 	found := map[string]bool{}
 	for _, s := range script {
-		if f := function.FindStringSubmatch(s.SQL); f != nil {
+		if f := patterns().function.FindStringSubmatch(s.SQL); f != nil {
 			name := strings.ToLower(f[1])
 			bodies[name] += s.SQL
 			if unsteady(s.SQL) {
@@ -113,7 +137,7 @@ func wordsOf(text string) []string {
 	found := map[string]bool{}
 	var scan func(string)
 	scan = func(text string) {
-		for _, m := range wordOrQuoted.FindAllStringSubmatch(text, -1) {
+		for _, m := range patterns().wordOrQuoted.FindAllStringSubmatch(text, -1) {
 			switch {
 			case m[1] != "":
 				found[m[1]] = true
@@ -151,7 +175,7 @@ func (h History) text() string {
 // it, as the server would fold them.
 func names(text string) (schemas, objects []string) {
 	seen := map[[2]string]bool{}
-	for _, m := range qualified.FindAllStringSubmatch(text, -1) {
+	for _, m := range patterns().qualified.FindAllStringSubmatch(text, -1) {
 		pair := [2]string{folded(m[2]), folded(m[3])}
 		if m[1] != "" || seen[pair] {
 			continue
@@ -223,17 +247,12 @@ func byName(a, b *result) string {
 	return ""
 }
 
-// momentOrUUID is what the replays may differ in without the name having a part in
-// it.
-var momentOrUUID = regexp.MustCompile(
-	`\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?([+-]\d\d(:\d\d)?)?|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-
 func masked(in tables) tables {
 	out := slices.Clone(in)
 	for i, t := range out {
 		rows := make([]string, len(t.rows))
 		for j, row := range t.rows {
-			rows[j] = momentOrUUID.ReplaceAllString(row, "?")
+			rows[j] = patterns().momentOrUUID.ReplaceAllString(row, "?")
 		}
 		out[i].rows = rows
 	}
