@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/shape"
@@ -113,13 +112,16 @@ by another role, or before something changed that migrations depend on: it is no
 	return cmd
 }
 
-// openedPool is the pool and what is needed to change it.
+// openedPool is the pool and what its schemas are made of.
 type openedPool struct {
-	conn *pgx.Conn
-	plan *migrate.Plan
-	list []tenant.PoolSchema
+	conn    *pgx.Conn
+	plan    *migrate.Plan
+	history shape.History
+	key     shape.Key
+	list    []tenant.PoolSchema
 }
 
+// openPool reads the pool, for a command that changes it.
 func (f *factory) openPool(ctx context.Context, dryRun bool) (*openedPool, error) {
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
@@ -132,12 +134,30 @@ func (f *factory) openPool(ctx context.Context, dryRun bool) (*openedPool, error
 	if err != nil {
 		return nil, err
 	}
-	list, err := f.readPool(ctx, conn, plan)
+	pool, err := f.readPool(ctx, conn, plan)
 	if err != nil {
 		closeConn(ctx, conn)
 		return nil, err
 	}
-	return &openedPool{conn, plan, list}, nil
+	return pool, nil
+}
+
+// readPool reads the pool on a connection. Unlike a template it insists on a registry
+// that knows of it.
+func (f *factory) readPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan) (*openedPool, error) {
+	pool := &openedPool{conn: conn, plan: plan}
+	var err error
+	if pool.history, err = historyOf(plan); err != nil {
+		return nil, err
+	}
+	pool.key, err = shape.ReadKey(ctx, conn, pool.history)
+	if errors.Is(err, shape.ErrOldRegistry) {
+		err = tenant.ErrOldRegistry
+	}
+	if err == nil {
+		pool.list, err = tenant.Pool(ctx, conn, pool.key.String())
+	}
+	return pool, f.placed(err)
 }
 
 func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions) error {
@@ -152,7 +172,7 @@ func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions)
 		f.note("pool      %s ready; %d would be made, %d dropped", plural(ready, "schema"), missing, over)
 		return nil
 	}
-	template, why, err := f.poolTemplate(ctx, pool.conn, pool.plan, opts.lockTimeout)
+	template, why, err := f.poolTemplate(ctx, pool, opts.lockTimeout)
 	if err != nil {
 		return err
 	}
@@ -173,11 +193,7 @@ func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions
 		f.note("pool      %s; %d would be dropped", plural(len(pool.list), "schema"), over)
 		return nil
 	}
-	key, err := f.shapeKey(ctx, pool.conn, pool.plan)
-	if err != nil {
-		return err
-	}
-	return f.changePool(ctx, pool.conn, tenant.Template{Key: key.String()}, opts, over, tenant.DrainPool)
+	return f.changePool(ctx, pool.conn, tenant.Template{Key: pool.key.String()}, opts, over, tenant.DrainPool)
 }
 
 // changePool fills or drains the pool, which is about so much work, and says what came
@@ -238,30 +254,7 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 	if err != nil {
 		return err
 	}
-	return printList(p, poolList(), pool)
-}
-
-// shapeKey returns the key of what a new tenant would be made of. Unlike a template
-// it insists on a registry that knows of it.
-func (f *factory) shapeKey(ctx context.Context, q db.Querier, plan *migrate.Plan) (shape.Key, error) {
-	history, err := historyOf(plan)
-	if err != nil {
-		return shape.Key{}, err
-	}
-	key, err := shape.ReadKey(ctx, q, history)
-	if errors.Is(err, shape.ErrOldRegistry) {
-		err = tenant.ErrOldRegistry
-	}
-	return key, f.placed(err)
-}
-
-func (f *factory) readPool(ctx context.Context, q db.Querier, plan *migrate.Plan) ([]tenant.PoolSchema, error) {
-	key, err := f.shapeKey(ctx, q, plan)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := tenant.Pool(ctx, q, key.String())
-	return pool, f.placed(err)
+	return printList(p, poolList(), pool.list)
 }
 
 func readyOf(pool []tenant.PoolSchema) int {
@@ -310,15 +303,15 @@ func poolList() list[tenant.PoolSchema] {
 func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, opts *poolChangeOptions) {
 	err := func() error {
 		pool, err := f.readPool(ctx, conn, plan)
-		if err != nil || readyOf(pool) == len(pool) {
+		if err != nil || readyOf(pool.list) == len(pool.list) {
 			return err
 		}
-		template, _, err := f.poolTemplate(ctx, conn, plan, opts.lockTimeout)
+		template, _, err := f.poolTemplate(ctx, pool, opts.lockTimeout)
 		if err != nil {
 			return err
 		}
-		opts.count = len(pool)
-		return f.changePool(ctx, conn, template, opts, 2*(len(pool)-readyOf(pool)), tenant.FillPool)
+		opts.count = len(pool.list)
+		return f.changePool(ctx, conn, template, opts, 2*(len(pool.list)-readyOf(pool.list)), tenant.FillPool)
 	}()
 	var said *commandError
 	if errors.As(err, &said) && said.err == nil || errors.Is(err, tenant.ErrOldRegistry) {

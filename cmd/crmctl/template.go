@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/shape"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -28,11 +29,7 @@ type templateOptions struct {
 // must not be in a transaction.
 func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why string, err error) {
 	t.Version = plan.Head()
-	applied, err := migrate.AppliedFiles(ctx, conn)
-	if err != nil {
-		return t, "", f.placed(err)
-	}
-	record, err := plan.Record(applied)
+	record, err := f.fileRecord(ctx, conn, plan)
 	if err != nil {
 		return t, "", err
 	}
@@ -54,10 +51,30 @@ func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Pl
 		return t, err.Error(), nil //nolint:nilerr // it becomes the reason
 	}
 	t.Key = key.String()
+	why = useShape(&t, history, final, record)
+	return t, why, nil
+}
+
+// fileRecord returns what records the files of a plan along with the first schema they
+// make. It refuses files that are not what they were.
+func (f *factory) fileRecord(ctx context.Context, q db.Querier, plan *migrate.Plan) ([]db.Statement, error) {
+	applied, err := migrate.AppliedFiles(ctx, q)
+	if err != nil {
+		return nil, f.placed(err)
+	}
+	return plan.Record(applied)
+}
+
+// useShape builds a template from the final shape where that is known and worth it. It
+// returns why not, "" where there is nothing to say.
+func useShape(t *tenant.Template, history shape.History, final *shape.Final, record []db.Statement) (why string) {
+	if !history.Worthwhile() {
+		return ""
+	}
 	if final.Script != nil {
 		t.Script, t.Shape = slices.Concat(history.Versions, final.Script, record), true
 	}
-	return t, final.Reason, nil
+	return final.Reason
 }
 
 func knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (shape.Key, *shape.Final, error) {
@@ -86,25 +103,19 @@ func historyOf(plan *migrate.Plan) (shape.History, error) {
 
 // poolTemplate returns what the schemas of the pool are built from. The error says
 // so where the migrations make a schema that has to know what it is for.
-func (f *factory) poolTemplate(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, lockTimeout time.Duration) (tenant.Template, string, error) {
-	template, why, err := f.template(ctx, conn, plan, templateOptions{lockTimeout: lockTimeout})
+func (f *factory) poolTemplate(ctx context.Context, pool *openedPool, lockTimeout time.Duration) (t tenant.Template, why string, err error) {
+	record, err := f.fileRecord(ctx, pool.conn, pool.plan)
 	if err != nil {
-		return template, "", err
+		return t, "", err
 	}
-	history, err := historyOf(plan)
+	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{LockTimeout: lockTimeout}, true)
 	if err != nil {
-		return template, "", err
-	}
-	key, err := f.shapeKey(ctx, conn, plan)
-	if err != nil {
-		return template, "", err
-	}
-	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout}, true)
-	if err != nil {
-		return template, "", f.placed(err)
+		return t, "", f.placed(err)
 	}
 	if final.Fixed != "" {
-		return template, "", fmt.Errorf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", final.Fixed)
+		return t, "", fmt.Errorf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", final.Fixed)
 	}
-	return template, why, nil
+	t = tenant.Template{Script: slices.Concat(pool.history.Script, record), Version: pool.plan.Head(), Key: pool.key.String()}
+	why = useShape(&t, pool.history, final, record)
+	return t, why, nil
 }

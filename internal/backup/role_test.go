@@ -29,7 +29,7 @@ func roled(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan) tenant.Tenant {
 		t.Fatal(err)
 	}
 	slug := "r" + strings.ToLower(rand.Text()[:10])
-	t.Cleanup(func() { dropRoles(t, f, "tenant_"+slug) })
+	t.Cleanup(func() { f.DropRoles(t, "tenant_"+slug) })
 	made, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: slug, Role: true}, tenant.CreateOptions{
 		Template: tenant.Template{Script: script, Version: plan.Head()}, Actor: "test", LockTimeout: 5 * time.Second,
 	})
@@ -37,29 +37,6 @@ func roled(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan) tenant.Tenant {
 		t.Fatal(err)
 	}
 	return made
-}
-
-// dropRoles drops the roles whose names begin so.
-func dropRoles(t *testing.T, f *fleettest.Fleet, prefix string) {
-	t.Helper()
-	conn, err := f.Dial(context.Background())
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	roles, err := db.Select(context.Background(), conn, pgx.RowTo[string], "select rolname::text from pg_roles where starts_with(rolname::text, $1)", prefix)
-	if err != nil {
-		t.Error(err)
-	}
-	for _, role := range roles {
-		name := pgx.Identifier{role}.Sanitize()
-		for _, sql := range []string{"drop owned by " + name + " cascade", "drop role " + name} {
-			if _, err := conn.Exec(context.Background(), sql); err != nil {
-				t.Error(err)
-			}
-		}
-	}
 }
 
 // refused returns the SQLSTATE of a statement that the role runs, "" where it may.

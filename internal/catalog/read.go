@@ -40,7 +40,8 @@ type Options struct {
 	Ignore []Kind
 }
 
-func (o Options) lockTimeout() time.Duration {
+// LockWait returns LockTimeout, or its default. It is never 0, which would be for ever.
+func (o Options) LockWait() time.Duration {
 	return max(time.Millisecond, cmp.Or(o.LockTimeout, defaultLockTimeout))
 }
 
@@ -99,7 +100,7 @@ func query(p *db.Pipeline, detailed bool, targets []Target, o Options, read func
 	for _, k := range o.Ignore {
 		ignore = append(ignore, string(k))
 	}
-	p.Exec(settings, strconv.FormatInt(o.lockTimeout().Milliseconds(), 10))
+	p.Exec(settings, strconv.FormatInt(o.LockWait().Milliseconds(), 10))
 	p.Query(read, expand(detailed)+sql, names, roles, o.OwnRole, ignore)
 }
 

@@ -19,6 +19,10 @@ const maxIdentifier = 63
 // schemaPrefix starts the name of every schema this project makes.
 const schemaPrefix = "tenant_"
 
+// PoolPrefix starts the name of every schema that is ready for a tenant to come, and
+// the name of no tenant's schema.
+const PoolPrefix = "crmctl_pool_"
+
 // ErrInvalidSchema is wrapped by every error about a schema name that must not
 // be used.
 var ErrInvalidSchema = errors.New("invalid schema name")

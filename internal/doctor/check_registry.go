@@ -36,12 +36,10 @@ func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
 }
 
 // orphanPrefix begins the names of schemas that crmctl makes, quarantinePrefix those
-// that it has set aside, and poolPrefix those that it has made ready for tenants to
-// come.
+// that it has set aside.
 const (
 	orphanPrefix     = "tenant_"
 	quarantinePrefix = "quarantine_"
-	poolPrefix       = "crmctl_pool_"
 )
 
 // orphan is a schema that the registry does not know.
@@ -73,7 +71,7 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname = any ($1::name[]))
 		from pg_namespace n
 		where not exists (select from public.tenants t where t.schema_name::name = n.nspname)
-		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+poolPrefix+`)'
+		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+db.PoolPrefix+`)'
 		order by n.nspname`, usual)
 	if err != nil {
 		return nil, err
@@ -160,7 +158,7 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 	}
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
 		select coalesce(n.nspname::text, p.schema_name), n.oid is not null, p.schema_name is not null
-		from (select oid, nspname from pg_namespace where nspname ~ '^`+poolPrefix+`' and not exists (select from public.tenants t where t.schema_name::name = nspname)) n
+		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from public.tenants t where t.schema_name::name = nspname)) n
 		full join (`+pool+`) p on p.schema_name::name = n.nspname
 		where n.oid is null or p.schema_name is null order by 1`)
 	var out []Finding

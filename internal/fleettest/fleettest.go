@@ -178,6 +178,32 @@ func (f *Fleet) Exec(t testing.TB, statements ...string) {
 	}
 }
 
+// DropRoles drops the roles whose names begin in one of the ways given, with their
+// rights in this database. Roles belong to the cluster, which all tests share.
+func (f *Fleet) DropRoles(t testing.TB, prefixes ...string) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := f.Dial(ctx)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	roles, err := db.Select(ctx, conn, pgx.RowTo[string],
+		"select rolname::text from pg_roles where exists (select from unnest($1::text[]) p where starts_with(rolname::text, p))", prefixes)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, role := range roles {
+		name := pgx.Identifier{role}.Sanitize()
+		for _, sql := range []string{"drop owned by " + name + " cascade", "drop role " + name} {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // Names returns n slugs, t0001 and so on.
 func Names(n int) []string {
 	out := make([]string, n)

@@ -27,9 +27,6 @@ var (
 	ErrPool = errors.New("belongs to the pool of schemas for new tenants")
 )
 
-// poolPrefix begins the names of the schemas of the pool, and of no tenant's.
-const poolPrefix = "crmctl_pool_"
-
 // Claim says that a schema which another program migrated is a tenant's.
 type Claim struct {
 	Schema      string // as somebody typed it
@@ -100,7 +97,7 @@ func Schemas(ctx context.Context, q db.Querier) ([]string, error) {
 	}
 	var out []string
 	for _, name := range all {
-		if _, err := db.RegisteredSchema(name); err == nil && !strings.HasPrefix(name, poolPrefix) {
+		if _, err := db.RegisteredSchema(name); err == nil && !strings.HasPrefix(name, db.PoolPrefix) {
 			out = append(out, name)
 		}
 	}
@@ -179,7 +176,7 @@ func (s *Survey) name(a *Adoption, reg registry) (err error) {
 		a.Slug = owner.Slug
 		return nil
 	}
-	if strings.HasPrefix(a.Schema, poolPrefix) {
+	if strings.HasPrefix(a.Schema, db.PoolPrefix) {
 		return fmt.Errorf("schema %w", ErrPool)
 	}
 	if a.Slug == "" {

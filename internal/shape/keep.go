@@ -17,8 +17,7 @@ import (
 // not use those of another. It counts up with each such change.
 const generation = "2"
 
-// worthwhile is from how many migrations on a script is made. A shorter history is
-// hardly longer than its end.
+// worthwhile is from how many migrations on a script is made.
 const worthwhile = 10
 
 // Key says what a script was made from and for. Where any of it changes, the same
@@ -97,13 +96,16 @@ func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
 	return Key{Plan: h.Checksum, Major: found[0].Major, Owner: found[0].Owner, Environment: found[0].Environment}, nil
 }
 
-// Get returns what is known of the end of a history; the first time it makes it,
-// as Make does, and keeps it in the registry; a reason is asked for again after a day.
-// A short history is not worth it,
-// which is no reason to tell, unless always is set. An error is no more than that it is
-// not known this time.
+// Worthwhile tells whether a script is worth making: a short history is hardly longer
+// than its end.
+func (h History) Worthwhile() bool { return h.Length >= worthwhile }
+
+// Get returns what is known of the end of a history. The first time it makes it, as
+// Make does, and keeps it in the registry; a reason is asked for again after a day. Of a
+// history that is not Worthwhile nothing is found out unless always is set. An error is
+// no more than that it is not known this time.
 func Get(ctx context.Context, conn *pgx.Conn, k Key, h History, o catalog.Options, always bool) (*Final, error) {
-	if h.Length < worthwhile && !always {
+	if !always && !h.Worthwhile() {
 		return &Final{}, nil
 	}
 	kept, err := db.Select(ctx, conn, scanFinal, `

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -50,7 +49,6 @@ type Final struct {
 // one of the connection, or a lock that was not granted; it says nothing about
 // another time.
 func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*Final, error) {
-	o.LockTimeout = max(time.Millisecond, cmp.Or(o.LockTimeout, defaultLockTimeout))
 	first, err := replay(ctx, conn, h.Script, o, firstName, false)
 	if err != nil {
 		return nil, replayError(err)
@@ -130,14 +128,8 @@ func unlike(a, b *result) string {
 
 // differs says in what a schema made by the script is not like the original.
 func differs(want, got *result) string {
-	if diff := catalog.Diff(want.shape, got.shape); want.fingerprint() != got.fingerprint() {
-		subject := "something"
-		if len(diff) > 0 {
-			subject = diff[0].Subject()
-		}
-		return "the statements read from the catalog make " + subject + " another way"
-	}
-	if what := unlikeLines(want.lines, got.lines); what != "" {
+	what := cmp.Or(difference(want.shape, got.shape, "something"), unlikeLines(want.lines, got.lines))
+	if what != "" {
 		return "the statements read from the catalog make " + what + " another way"
 	}
 	if name := want.rows.unlike(got.rows); name != "" {
@@ -149,9 +141,17 @@ func differs(want, got *result) string {
 	return ""
 }
 
-// defaultLockTimeout bounds the wait for a lock on something outside the schema:
-// others queue behind whoever waits.
-const defaultLockTimeout = 500 * time.Millisecond
+// difference names the first thing in which two shapes differ, "" for none, and
+// something where that cannot be said.
+func difference(a, b *catalog.Shape, something string) string {
+	if a.Fingerprint() == b.Fingerprint() {
+		return ""
+	}
+	if diff := catalog.Diff(a, b); len(diff) > 0 {
+		return diff[0].Subject()
+	}
+	return something
+}
 
 // Two ways to make a name nobody can guess.
 func firstName() string  { return "crmctl_shape_" + strings.ToLower(rand.Text()) }
@@ -165,7 +165,7 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 		return nil, err
 	}
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout})
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait()})
 	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
 	if err := p.Run(ctx, conn); err != nil {
 		return nil, err
@@ -203,11 +203,8 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if err != nil {
 		return nil, err
 	}
-	if shape.Fingerprint() != r.shape.Fingerprint() {
-		r.fixed = "a definition names the schema"
-		if diff := catalog.Diff(r.shape, shape); len(diff) > 0 {
-			r.fixed = diff[0].Subject() + " names its schema"
-		}
+	if what := difference(r.shape, shape, "a definition"); what != "" {
+		r.fixed = what + " names its schema"
 	}
 	return r, nil
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
 )
 
@@ -231,11 +230,8 @@ func (r *result) suspicious() string {
 // byName says in what two replays differ that is not a moment or a random
 // identifier, and so may come from the name of the schema.
 func byName(a, b *result) string {
-	if a.fingerprint() != b.fingerprint() {
-		if diff := a.difference(b); diff != "" {
-			return diff + " is different under another name"
-		}
-		return "the schema is different under another name"
+	if what := difference(a.shape, b.shape, "the schema"); what != "" {
+		return what + " is different under another name"
 	}
 	name := masked(a.rows).unlike(masked(b.rows))
 	if name != "" {
@@ -257,12 +253,4 @@ func masked(in tables) tables {
 		out[i].rows = rows
 	}
 	return out
-}
-
-// difference names the first object in which two shapes differ.
-func (r *result) difference(other *result) string {
-	if diff := catalog.Diff(r.shape, other.shape); len(diff) > 0 {
-		return diff[0].Subject()
-	}
-	return ""
 }

@@ -171,10 +171,8 @@ func noPool(err error) bool {
 	pgErr, ok := pgError(err)
 	return ok && (pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, "tenant_pool") ||
 		pgErr.Code == db.CodeUndefinedTable && strings.Contains(pgErr.Message, "tenant_pool") ||
-		pgErr.Code == codeInvalidSchemaName && strings.Contains(pgErr.Message, poolPrefix))
+		pgErr.Code == db.CodeInvalidSchemaName && strings.Contains(pgErr.Message, db.PoolPrefix))
 }
-
-const codeInvalidSchemaName = "3F000"
 
 // make does everything but the commit.
 func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {

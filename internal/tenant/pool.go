@@ -16,10 +16,6 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 )
 
-// poolPrefix begins the name of every schema of the pool. The name of no tenant's
-// schema does.
-const poolPrefix = "crmctl_pool_"
-
 // poolLock names the advisory lock that whoever fills or drains the pool holds. Who
 // takes from it does not.
 const poolLock = "pool"
@@ -87,8 +83,7 @@ func poolError(err error) error {
 }
 
 // FillPool brings the number of ready schemas to count: what is missing is made,
-// each in a transaction of its own, what is out of date is dropped first, and what
-// is too many last. A negative count keeps the number of schemas that are there,
+// and what is out of date or too many dropped, each in a transaction of its own. A negative count keeps the number of schemas that are there,
 // ready or not. The error is db.ErrBusy where somebody else is at it.
 //
 // A result that failed is no error of FillPool.
@@ -175,7 +170,7 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 	add := make([]db.Schema, missing)
 	for i := range add {
 		var err error
-		if add[i], err = db.RegisteredSchema(poolPrefix + randomHex()); err != nil {
+		if add[i], err = db.RegisteredSchema(db.PoolPrefix + randomHex()); err != nil {
 			return PoolChange{}, err
 		}
 	}

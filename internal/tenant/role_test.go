@@ -35,26 +35,7 @@ func unique(prefix string) string { return prefix + strings.ToLower(rand.Text()[
 // dropAtEnd drops a role when the test ends, whatever has become of it.
 func dropAtEnd(t *testing.T, f *fleettest.Fleet, roles ...string) {
 	t.Helper()
-	t.Cleanup(func() {
-		conn, err := f.Dial(context.Background())
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = conn.Close(context.Background()) }()
-		for _, role := range roles {
-			var there bool
-			if err := conn.QueryRow(context.Background(), "select exists (select from pg_roles where rolname = $1)", role).Scan(&there); err != nil || !there {
-				continue
-			}
-			name := pgx.Identifier{role}.Sanitize()
-			for _, sql := range []string{"drop owned by " + name + " cascade", "drop role " + name} {
-				if _, err := conn.Exec(context.Background(), sql); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	})
+	t.Cleanup(func() { f.DropRoles(t, roles...) })
 }
 
 // can tells whether the role may run a statement in the tenant's schema.
