@@ -107,3 +107,13 @@ func (info *versionInfo) fillIn() {
 
 // buildVersion returns the version alone.
 func buildVersion() string { return readVersion().Version }
+
+// buildName tells this build from others: the version, and of one that is no release
+// the commit too.
+func buildName() string {
+	info := readVersion()
+	if info.Version == "dev" || info.Modified {
+		return info.Version + " " + info.Commit
+	}
+	return info.Version
+}

@@ -97,7 +97,7 @@ func (f *factory) noteHistory(why string) {
 func historyOf(plan *migrate.Plan) (shape.History, error) {
 	script, err := plan.Build()
 	return shape.History{
-		Checksum: plan.Checksum(), Version: plan.Head(), Length: len(plan.Migrations), Script: script, Versions: plan.Versions(),
+		Checksum: plan.Checksum(), Program: buildName(), Version: plan.Head(), Length: len(plan.Migrations), Script: script, Versions: plan.Versions(),
 	}, err
 }
 

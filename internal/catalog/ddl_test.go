@@ -1,7 +1,9 @@
 package catalog_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +126,49 @@ func TestDDLMakesTheShape(t *testing.T) {
 		if err != nil || sqlOf(again) != sqlOf(ddl) {
 			t.Errorf("%s: the shape of the script has another script, %v", name, err)
 		}
+	}
+}
+
+// TestServerNotesAreNobodys writes what the minor releases of November 2026 write
+// beside the options of a column. On them it stands there already.
+func TestServerNotesAreNobodys(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	conn := f.Connect(t)
+	const script = "create table %s.t (a integer, b text); alter table %[1]s.t alter column b set (n_distinct = 5)"
+	for i, schema := range []string{"tenant_a", "tenant_b"} {
+		f.Exec(t, "create schema "+schema)
+		f.Exec(t, fmt.Sprintf(script, schema))
+		f.Exec(t, fmt.Sprintf(`update pg_attribute set attoptions = array['pg_attver=%d'] || array(
+				select o from unnest(attoptions) o where o not like 'pg\_attver=%%')
+			where attrelid = '%s.t'::regclass and attnum > 0`, 1000+i, schema))
+	}
+	var shapes []*catalog.Shape
+	for _, name := range []string{"tenant_a", "tenant_b"} {
+		schema, err := db.RegisteredSchema(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var shape *catalog.Shape
+		err = db.InTx(t.Context(), conn, db.Locals{}, func(ctx context.Context, q db.Querier) (err error) {
+			shape, err = catalog.Read(ctx, q, catalog.Target{Schema: schema}, catalog.Options{})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shapes = append(shapes, shape)
+	}
+	if a, b := shapes[0].Fingerprint(), shapes[1].Fingerprint(); a != b {
+		t.Errorf("fingerprints %s and %s", a, b)
+	}
+	before, after, err := shapes[0].Halves()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sql := sqlOf(slices.Concat(before, after))
+	if strings.Contains(sql, "pg_attver") || !strings.Contains(sql, "n_distinct=5") {
+		t.Errorf("statements\n%s", sql)
 	}
 }
 

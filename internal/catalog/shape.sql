@@ -160,7 +160,8 @@ object as (
         case when d.oid is not null and {here} then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end as expression,
         case a.attidentity when 'a' then 'always' when 'd' then 'by default' end as identity,
         nullif(a.attstattarget::int, -1) as statistics,
-        (select string_agg(o, ', ' order by o) from unnest(a.attoptions) o) as options,
+        -- Newer minor releases note when a column was last altered: nobody set that.
+        (select string_agg(o, ', ' order by o) from unnest(a.attoptions) o where not starts_with(o, 'pg_attver=')) as options,
         (select string_agg(o, ', ' order by o) from unnest(a.attfdwoptions) o) as fdw
     ) x
     left join lateral (

@@ -28,8 +28,9 @@ type Key struct {
 	Owner string // the role that runs the migrations
 	// Environment is SHA-256, in hexadecimal, over what else of the database and the
 	// session migrations depend on: default privileges, extensions, event triggers,
-	// functions that no tenant has, types and roles that the migrations name, and
-	// settings.
+	// functions that no tenant has, types and roles that the migrations name,
+	// settings, the server's full version (what stands in a catalog may change in a
+	// minor release) and this program's.
 	Environment string
 }
 
@@ -57,7 +58,7 @@ func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
 	found, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `
 		select pg_catalog.to_regclass('public.tenant_shapes') is not null and pg_catalog.to_regclass('public.tenant_pool') is not null,
 			pg_catalog.current_setting('server_version_num')::integer / 10000, current_user::text,
-			pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(E'\n', $1::text,
+			pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(E'\n', $1::text, pg_catalog.version(), $5::text,
 				(select pg_catalog.string_agg(pg_catalog.concat_ws(' ', r.rolname, d.defaclobjtype, d.defaclacl::text), E'\n' order by r.rolname, d.defaclobjtype)
 				from pg_catalog.pg_default_acl d join pg_catalog.pg_roles r on r.oid = d.defaclrole where d.defaclnamespace = 0),
 				(select pg_catalog.string_agg(pg_catalog.concat_ws(' ', e.extname, e.extversion, e.extnamespace::regnamespace::text), E'\n' order by e.extname)
@@ -86,7 +87,7 @@ func ReadKey(ctx context.Context, q db.Querier, h History) (Key, error) {
 					'default_toast_compression', 'extra_float_digits', 'intervalstyle', 'lc_monetary', 'lc_numeric', 'lc_time',
 					'default_text_search_config', 'session_replication_role', 'standard_conforming_strings', 'timezone',
 					'transform_null_equals', 'xmlbinary', 'xmloption'))
-			), 'UTF8')), 'hex')`, generation, wordsOf(text), schemas, objects)
+			), 'UTF8')), 'hex')`, generation, wordsOf(text), schemas, objects, h.Program)
 	switch {
 	case err != nil && db.SQLState(err) != db.CodeUndefinedTable:
 		return Key{}, fmt.Errorf("look at what migrations depend on: %w", err)

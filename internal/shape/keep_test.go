@@ -105,6 +105,10 @@ func TestKeyFollowsTheEnvironment(t *testing.T) {
 		}
 		before = after
 	}
+	h.Program = "1.2.4"
+	if read() == before {
+		t.Error("the key of another version of the program is the same")
+	}
 	other := history(t, "create table a (n bigint)")
 	key, err := shape.ReadKey(t.Context(), f.Connect(t), other)
 	if err != nil {

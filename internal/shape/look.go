@@ -14,7 +14,8 @@ import (
 // lookSQL is a second look at a schema, nearer to the catalogs than a fingerprint:
 // what decides how the schema behaves when the next migration comes, and is no
 // difference to those who read a shape. Each line begins with what it is about. The
-// schema is on the search path.
+// schema is on the search path. (attoptions that begin with pg_attver= are the server's
+// own notes, since the minor releases of November 2026.)
 const lookSQL = `
 with rel as (
 	select c.oid, c.relname, c.relkind, c.relpersistence, c.relispopulated, c.relrowsecurity, c.relforcerowsecurity, c.relreplident,
@@ -35,7 +36,8 @@ union all
 select pg_catalog.concat_ws(' ', 'column', a.attname, 'of', r.relname, '|',
 	case when r.relkind in ('i', 'I') then a.attnum else pg_catalog.row_number() over (partition by r.oid order by a.attnum) end,
 	t.typname, a.atttypmod, a.attnotnull, a.atthasdef, a.attidentity, a.attgenerated, a.attislocal, a.attinhcount, a.attstorage,
-	a.attcompression, nullif(a.attstattarget, -1), a.attoptions::text, (select c.collname from pg_catalog.pg_collation c where c.oid = a.attcollation))
+	a.attcompression, nullif(a.attstattarget, -1),
+	(select pg_catalog.string_agg(o, ',' order by o) from pg_catalog.unnest(a.attoptions) o where not pg_catalog.starts_with(o, 'pg_attver=')), (select c.collname from pg_catalog.pg_collation c where c.oid = a.attcollation))
 from rel r join pg_catalog.pg_attribute a on a.attrelid = r.oid join pg_catalog.pg_type t on t.oid = a.atttypid
 where a.attnum > 0 and not a.attisdropped
 union all

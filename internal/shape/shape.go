@@ -19,6 +19,9 @@ import (
 type History struct {
 	// Checksum identifies it.
 	Checksum string
+	// Program is the version of this program: what one version found out, or could
+	// not, says nothing about another.
+	Program string
 	// Version is the newest migration.
 	Version int64
 	// Length is the number of migrations.
