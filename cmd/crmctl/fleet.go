@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/fleet"
@@ -36,6 +37,9 @@ func (f *factory) tenantPlan(ctx context.Context) (*migrate.Plan, error) {
 		return nil, usagef("no migration files (like 00001_create_contacts.sql) in %s", where)
 	case err != nil:
 		return nil, withCode(fmt.Errorf("%s: %w", where, err), exitUsage)
+	}
+	if len(plan.Others) > 0 {
+		f.verbose("%s: not migrations: %s", visible(where), visible(strings.Join(plan.Others, ", ")))
 	}
 	return plan, nil
 }

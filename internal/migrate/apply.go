@@ -135,8 +135,8 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Ch
 		guarded = true
 		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable), `insert into `+string(tenantVersions)+` (version_id, is_applied)
 			select $1::pg_catalog.int8 operator(pg_catalog./) (
-				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text and pg_catalog.count(*) operator(pg_catalog.=) $3
-				and coalesce(pg_catalog.max(v.version_id), 0) operator(pg_catalog.=) $4)::pg_catalog.int4, true
+				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text and pg_catalog.count(*) operator(pg_catalog.=) $3::pg_catalog.int8
+				and coalesce(pg_catalog.max(v.version_id), 0) operator(pg_catalog.=) $4::pg_catalog.int8)::pg_catalog.int4, true
 			from `+string(tenantVersions)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
 			s.Version, t.Schema.String(), known, t.Version)
 	}
@@ -197,7 +197,7 @@ func queueCache(p *db.Pipeline, t Tenant, version int64) {
 			return ErrGone
 		}
 		return rows.Err()
-	}, `update public.tenants set schema_version = $2 operator(pg_catalog./) (
+	}, `update public.tenants set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
 			pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
 			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String())
 }

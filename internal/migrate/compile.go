@@ -13,6 +13,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // Compile reads the goose files in the root of fsys. Every file is parsed in
@@ -109,9 +110,9 @@ func locate(recorded []string, text, file string) []db.Statement {
 			at = min(next, len(lines)-1)
 		}
 		next = at + strings.Count(raw, "\n") + 1
-		for _, command := range splitCommands(raw) {
-			line := at + strings.Count(raw[:command.offset], "\n")
-			out = append(out, db.Statement{SQL: command.text, File: file, Line: line + 1})
+		for _, command := range sqltext.Split(raw) {
+			line := at + strings.Count(raw[:command.Offset], "\n")
+			out = append(out, db.Statement{SQL: command.Text, File: file, Line: line + 1})
 		}
 	}
 	return out

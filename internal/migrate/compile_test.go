@@ -135,14 +135,6 @@ create function g() returns int begin atomic select 1; select 2; end;
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("one version twice", func(t *testing.T) {
-		t.Parallel()
-		up := "-- +goose Up\nselect 1;\n"
-		_, err := compile(t, map[string]string{"1_a.sql": up, "001_b.sql": up})
-		if err == nil || !strings.Contains(err.Error(), "duplicate") {
-			t.Errorf("got %v", err)
-		}
-	})
 }
 
 func TestPending(t *testing.T) {

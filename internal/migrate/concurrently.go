@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // indexBuild is what CREATE INDEX CONCURRENTLY builds. A build that was cut
@@ -15,10 +16,10 @@ type indexBuild struct {
 // concurrentBuild reads the name of the index that a statement builds
 // concurrently.
 func concurrentBuild(sql string) (indexBuild, bool) {
-	tokens := tokenize(sql)
+	tokens := sqltext.Tokens(sql)
 	i := 0
 	next := func(word string) bool {
-		if i < len(tokens) && tokens[i].is(word) {
+		if i < len(tokens) && tokens[i].Is(word) {
 			i++
 			return true
 		}
@@ -35,24 +36,24 @@ func concurrentBuild(sql string) (indexBuild, bool) {
 		next("not")
 		next("exists")
 	}
-	if i >= len(tokens) || tokens[i].is("on") {
+	if i >= len(tokens) || tokens[i].Is("on") {
 		return indexBuild{}, true
 	}
-	return indexBuild{name: tokens[i].name()}, true
+	return indexBuild{name: tokens[i].Name()}, true
 }
 
 // concurrentDrop tells whether a statement is DROP INDEX CONCURRENTLY, and
 // names the index.
 func concurrentDrop(sql string) (name string, ok bool) {
-	tokens := tokenize(sql)
-	if len(tokens) < 4 || !tokens[0].is("drop") || !tokens[1].is("index") || !tokens[2].is("concurrently") {
+	tokens := sqltext.Tokens(sql)
+	if len(tokens) < 4 || !tokens[0].Is("drop") || !tokens[1].Is("index") || !tokens[2].Is("concurrently") {
 		return "", false
 	}
 	i := 3
-	if tokens[i].is("if") && len(tokens) > 5 {
+	if tokens[i].Is("if") && len(tokens) > 5 {
 		i += 2
 	}
-	return tokens[i].name(), true
+	return tokens[i].Name(), true
 }
 
 // inTransaction returns the statements of a NO TRANSACTION file in a form that a
@@ -60,7 +61,7 @@ func concurrentDrop(sql string) (name string, ok bool) {
 func (m *Migration) inTransaction() ([]db.Statement, error) {
 	var out []db.Statement
 	for _, s := range m.Up {
-		first := leadingWords(s.SQL, 2)
+		first := sqltext.Leading(s.SQL, 2)
 		switch {
 		case first[0] == "vacuum", first[0] == "reindex":
 			continue // an empty schema has nothing to clean
@@ -76,47 +77,13 @@ func (m *Migration) inTransaction() ([]db.Statement, error) {
 // withoutConcurrently blanks the first word CONCURRENTLY of a statement about an
 // index or a materialized view. Its length stays, so that positions in errors do.
 func withoutConcurrently(sql string) string {
-	for _, t := range tokenize(sql) {
+	for _, t := range sqltext.Tokens(sql) {
 		switch {
-		case t.is("concurrently"):
-			return sql[:t.offset] + strings.Repeat(" ", len(t.text)) + sql[t.offset+len(t.text):]
-		case t.is("on"), t.is("as"):
+		case t.Is("concurrently"):
+			return sql[:t.Offset] + strings.Repeat(" ", len(t.Text)) + sql[t.Offset+len(t.Text):]
+		case t.Is("on"), t.Is("as"):
 			return sql
 		}
 	}
 	return sql
-}
-
-// token is a word, a quoted identifier or a single other character.
-type token struct {
-	text   string
-	offset int
-}
-
-func (t token) is(word string) bool { return strings.EqualFold(t.text, word) }
-
-// name returns the identifier that the token spells.
-func (t token) name() string {
-	if strings.HasPrefix(t.text, `"`) {
-		return strings.ReplaceAll(strings.Trim(t.text, `"`), `""`, `"`)
-	}
-	return strings.ToLower(t.text)
-}
-
-// tokenize cuts a statement into tokens, comments and white space left out.
-func tokenize(sql string) []token {
-	var out []token
-	for i := 0; i < len(sql); {
-		n := max(quoted(sql[i:]), 1)
-		text := sql[i : i+n]
-		switch {
-		case strings.TrimSpace(text) == "", strings.HasPrefix(text, "--"), strings.HasPrefix(text, "/*"):
-		case strings.HasPrefix(text, `"`) && len(out) > 0 && strings.HasSuffix(out[len(out)-1].text, `"`) && out[len(out)-1].offset+len(out[len(out)-1].text) == i:
-			out[len(out)-1].text += text // "a""b" is one identifier
-		default:
-			out = append(out, token{text, i})
-		}
-		i += n
-	}
-	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // ErrPooled says that a file which cannot run in a transaction met a pooler: its
@@ -255,7 +256,7 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 		clean = d.cleanUp(ctx, build.name) == nil
 	}
 	// A procedure may have committed a part of its work.
-	if first := leadingWords(s.SQL, 1)[0]; first == "call" || first == "do" {
+	if first := sqltext.Leading(s.SQL, 1)[0]; first == "call" || first == "do" {
 		return d.explain(ctx, cause)
 	}
 	if k == 0 && clean {

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -36,6 +37,8 @@ func (m *Migration) Name() string { return strings.TrimSuffix(m.File, ".sql") }
 // version. It is safe for concurrent use.
 type Plan struct {
 	Migrations []*Migration
+	// Others are the names of what else stands in the directory, like README.md.
+	Others []string
 }
 
 // Head returns the newest version, 0 for an empty plan.
@@ -53,7 +56,7 @@ func (p *Plan) To(version int64) (*Plan, error) {
 		return &Plan{}, nil
 	}
 	at, found := slices.BinarySearchFunc(p.Migrations, version, func(m *Migration, v int64) int {
-		return int(min(max(m.Version-v, -1), 1))
+		return cmp.Compare(m.Version, v)
 	})
 	if !found {
 		return nil, fmt.Errorf("no migration has version %d; the newest is %d", version, p.Head())

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // Script cuts a text into its statements, for work in tenants' transactions that is
@@ -14,9 +15,9 @@ import (
 // stands in none.
 func Script(file, text string) ([]db.Statement, error) {
 	var out []db.Statement
-	for _, c := range splitCommands(text) {
-		s := db.Statement{SQL: c.text, File: file, Line: 1 + strings.Count(text[:c.offset], "\n")}
-		if err := checkScript(c.text); err != nil {
+	for _, c := range sqltext.Split(text) {
+		s := db.Statement{SQL: c.Text, File: file, Line: 1 + strings.Count(text[:c.Offset], "\n")}
+		if err := checkScript(c.Text); err != nil {
 			return nil, &db.StatementError{Statement: s, Err: err}
 		}
 		out = append(out, s)
@@ -25,8 +26,8 @@ func Script(file, text string) ([]db.Statement, error) {
 }
 
 func checkScript(sql string) error {
-	first := leadingWords(sql, 2)
-	if first[0] == "copy" && len(words(sql, "from", "stdin"))+len(words(sql, "to", "stdout")) > 0 {
+	first := sqltext.Leading(sql, 2)
+	if first[0] == "copy" && len(sqltext.Follow(sql, "from", "stdin"))+len(sqltext.Follow(sql, "to", "stdout")) > 0 {
 		return fmt.Errorf("COPY to or from the client is not possible here")
 	}
 	if checkStatement(sql) == nil {

@@ -1,0 +1,104 @@
+package migrate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pressly/goose/v3"
+)
+
+// FilesError says which files of a directory look like migrations and cannot be taken
+// for one. To pass by them would leave a migration out without a word.
+type FilesError struct{ Files []FileProblem }
+
+// FileProblem is a file and what is wrong with it.
+type FileProblem struct {
+	File   string
+	Reason string
+}
+
+// Error names each file and its reason.
+func (e *FilesError) Error() string {
+	lines := make([]string, len(e.Files))
+	for i, f := range e.Files {
+		lines[i] = fmt.Sprintf("%q %s", f.File, f.Reason)
+	}
+	return strings.Join(lines, "; ")
+}
+
+// checkSources looks at every entry of a directory of migrations. It returns the names
+// of those that are none, and a *FilesError for those that goose would pass by, or stop
+// at, although they look like one.
+func checkSources(fsys fs.FS) (others []string, err error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	var problems []FileProblem
+	versions := map[int64]string{}
+	for _, entry := range entries {
+		name := entry.Name()
+		version, isMigration, reason := classify(fsys, name)
+		if before := versions[version]; isMigration && before != "" {
+			reason = fmt.Sprintf("has version %d, as %q has", version, before)
+		}
+		switch {
+		case reason != "":
+			problems = append(problems, FileProblem{name, reason})
+		case isMigration:
+			versions[version] = name
+		default:
+			others = append(others, name)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, &FilesError{problems}
+	}
+	return others, nil
+}
+
+// classify says what an entry of the directory is: a migration with its version, or
+// something else, or (with a reason) what looks like a migration and is none.
+func classify(fsys fs.FS, name string) (version int64, isMigration bool, reason string) {
+	switch path.Ext(name) {
+	case ".sql":
+	case ".go":
+		if _, err := goose.NumericComponent(name); err == nil && !strings.HasSuffix(name, "_test.go") {
+			return 0, false, "is a migration in Go, which can only run in a program that it is compiled into: write it in SQL"
+		}
+		return 0, false, ""
+	default:
+		if strings.EqualFold(path.Ext(name), ".sql") {
+			return 0, false, "does not end in .sql in lower case: rename it"
+		}
+		return 0, false, ""
+	}
+	version, err := goose.NumericComponent(name)
+	if err != nil {
+		return 0, false, `has no name of a migration, VERSION_NAME.sql with a version from 1 to 9223372036854775807: rename it, or move it elsewhere`
+	}
+	// What cannot be opened (no right, a directory, a link to nothing) is found now.
+	if _, err := fs.ReadFile(fsys, name); err != nil {
+		return 0, false, "cannot be read: " + readReason(err)
+	}
+	return version, true, ""
+}
+
+// readReason leaves out the name, which is said already.
+func readReason(err error) string {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}
+
+// sortByVersion orders migrations by number: 2 comes before 10, whatever the names of
+// their files say.
+func sortByVersion(migrations []*Migration) {
+	slices.SortFunc(migrations, func(a, b *Migration) int { return cmp.Compare(a.Version, b.Version) })
+}
