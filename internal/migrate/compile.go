@@ -18,11 +18,16 @@ import (
 
 // Compile reads the goose files in the root of fsys. Every file is parsed in
 // both directions, so a mistake in any of them is found before anything runs.
+// Files that look like migrations and cannot be read as one are a *FilesError.
 //
 // It refuses what would break the promises of a run: statements that begin or
 // end a transaction, and settings that outlive the transaction or change the
 // schema. ENVSUB is resolved here, once, from the environment.
 func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
+	others, err := checkSources(fsys)
+	if err != nil {
+		return nil, err
+	}
 	rec := &recorder{}
 	conn := sql.OpenDB(rec)
 	defer func() { _ = conn.Close() }()
@@ -37,7 +42,7 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	plan := &Plan{}
+	plan := &Plan{Others: others}
 	for _, source := range provider.ListSources() {
 		m, err := compileFile(ctx, provider, rec, fsys, source)
 		if err != nil {
@@ -45,6 +50,7 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 		}
 		plan.Migrations = append(plan.Migrations, m)
 	}
+	sortByVersion(plan.Migrations)
 	return plan, nil
 }
 
