@@ -10,15 +10,19 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Locals are the settings of one transaction. They end with it, so a pooler in
 // transaction mode cannot carry them to another client.
 type Locals struct {
-	// Schema is where unqualified names are found and made. The zero Schema
-	// means none: only pg_catalog is on the path, for work on the registry with
-	// qualified names, so that nothing planted in public is ever called.
+	// Schema is where unqualified names are found and made, for statements that
+	// stand in files or come from a user. The zero Schema means none: the path is
+	// OwnPath, so that a statement of ours never calls what somebody planted.
 	Schema Schema
+	// EveryRow is for our own reads of a tenant's tables: where a row policy would
+	// hide rows, the statement fails instead. It is always so without a Schema.
+	EveryRow bool
 	// Role, if not empty, is what SET LOCAL ROLE takes.
 	Role string
 	// LockTimeout bounds the wait for each lock, StatementTimeout the run of
@@ -34,6 +38,11 @@ type Locals struct {
 	// Snapshot makes the transaction read only, and one moment: repeatable read.
 	Snapshot bool
 }
+
+// OwnPath is the search_path of our own statements: functions and operators are
+// those of PostgreSQL, and everything else is named in full. pg_temp is named
+// because it would come first, for tables and types, where it is not.
+const OwnPath = "pg_catalog, pg_temp"
 
 // rollbackTimeout bounds the wait for a rollback after the context is gone.
 const rollbackTimeout = 5 * time.Second
@@ -75,6 +84,9 @@ func (p *Pipeline) settings(l Locals, lockFunction, local string) {
 	}
 	if l.StatementTimeout > 0 {
 		set("statement_timeout", milliseconds(l.StatementTimeout))
+	}
+	if l.EveryRow || l.Schema.IsZero() {
+		set("row_security", "off")
 	}
 	if l.AsyncCommit {
 		set("synchronous_commit", "off")
@@ -138,7 +150,7 @@ func LockKey(s Schema) int64 {
 
 func (l Locals) searchPath() string {
 	if l.Schema.IsZero() {
-		return "pg_catalog"
+		return OwnPath
 	}
 	// pg_temp is named so that it comes last: unnamed it comes first, and a
 	// temporary table left by somebody else would hide the tenant's.
@@ -168,13 +180,12 @@ func InTx(ctx context.Context, conn *pgx.Conn, l Locals, fn func(ctx context.Con
 	return Commit(ctx, conn)
 }
 
-// Select runs one query on the registry and collects its rows with to. It costs
-// one round trip: the query shares an implicit transaction with the setting
-// that takes every schema but pg_catalog off the path.
+// Select runs one query of ours and collects its rows with to. It costs one round
+// trip: the query shares an implicit transaction with the settings of OwnSettings.
 func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	var p Pipeline
 	var out []T
-	p.Exec(`select pg_catalog.set_config('search_path', 'pg_catalog', true)`)
+	p.OwnSettings()
 	p.Query(func(rows pgx.Rows) (err error) {
 		out, err = pgx.CollectRows(rows, to)
 		return err
@@ -183,6 +194,26 @@ func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql stri
 		return nil, plain(err)
 	}
 	return out, nil
+}
+
+// OwnSettings adds what Begin sets for the zero Locals: to a pipeline outside a
+// transaction block, which is one implicit transaction, or to the rest of a
+// transaction that stood in a tenant's schema.
+func (p *Pipeline) OwnSettings() {
+	p.Exec(`select pg_catalog.set_config('search_path', '` + OwnPath + `', true), pg_catalog.set_config('row_security', 'off', true)`)
+}
+
+// Exec runs one statement of ours, as Select does.
+func Exec(ctx context.Context, q Querier, sql string, args ...any) (pgconn.CommandTag, error) {
+	var p Pipeline
+	var tag pgconn.CommandTag
+	p.OwnSettings()
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		tag = rows.CommandTag()
+		return rows.Err()
+	}, sql, args...)
+	return tag, plain(p.Run(ctx, q))
 }
 
 // Commit ends the transaction of conn. When the answer was lost the error tells

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"testing"
@@ -177,8 +178,61 @@ func TestHostilePublicIsNeverCalled(t *testing.T) {
 	if n := value(t, conn, "select count(*)::text from public.called"); n != "0" {
 		t.Errorf("something in public was called %s times", n)
 	}
-	if value(t, conn, "show search_path") == "pg_catalog" {
-		t.Error("the setting of Select outlived it")
+	if value(t, conn, "show search_path") == db.OwnPath || value(t, conn, "show row_security") != "on" {
+		t.Error("a setting of Select outlived it")
+	}
+}
+
+// A temporary table comes before PostgreSQL's own where pg_temp is not on the path.
+func TestTemporaryTableDoesNotHideTheCatalog(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, pgtest.Empty(t))
+	exec(t, conn, "create temporary table pg_class (relname text)")
+	const query = "select count(*) > 100 from pg_class"
+	if got, err := db.Select(t.Context(), conn, pgx.RowTo[bool], query); err != nil || !got[0] {
+		t.Errorf("select: %v, %v", got, err)
+	}
+	err := db.InTx(t.Context(), conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
+		if value(t, q, "select ("+query+")::pg_catalog.text") != "true" {
+			t.Error("in a transaction the temporary table is read")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Our own reads see every row or fail; statements of files see what policies let
+// them see.
+func TestRowPoliciesDoNotHideRows(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, pgtest.Empty(t))
+	role := "crmctl_rows_" + strings.ToLower(rand.Text()[:8])
+	exec(t, conn, "create role "+role, "create schema tenant_acme", "grant usage on schema tenant_acme to "+role,
+		"create table tenant_acme.c as select 1 as x", "grant select on tenant_acme.c to "+role,
+		"alter table tenant_acme.c enable row level security")
+	defer exec(t, conn, "rollback", "reset role", "drop owned by "+role, "drop role "+role)
+	exec(t, conn, "set role "+role)
+	const query = "select pg_catalog.count(*)::pg_catalog.text from tenant_acme.c"
+	if got, err := db.Select(t.Context(), conn, pgx.RowTo[string], query); db.SQLState(err) != db.CodeInsufficientPrivilege {
+		t.Errorf("select: %v, %v, want a refusal", got, err)
+	}
+	for _, c := range []struct {
+		locals db.Locals
+		code   string
+	}{
+		{db.Locals{}, db.CodeInsufficientPrivilege},
+		{db.Locals{Schema: schema(t, "acme"), EveryRow: true}, db.CodeInsufficientPrivilege},
+		{db.Locals{Schema: schema(t, "acme")}, ""},
+	} {
+		err := db.InTx(t.Context(), conn, c.locals, func(ctx context.Context, q db.Querier) error {
+			_, err := q.Exec(ctx, query)
+			return err
+		})
+		if db.SQLState(err) != c.code {
+			t.Errorf("%+v: %v, want the code %q", c.locals, err, c.code)
+		}
 	}
 }
 
