@@ -35,7 +35,7 @@ func (m tests) Run() int {
 const noSleep = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"crmctl": main})
+	testscript.Main(tests{m}, map[string]func(){"crmctl": func() { pgtest.Child(); main() }})
 }
 
 // TestScripts runs testdata/script/*.txtar: the program as a user has it, off a
@@ -94,6 +94,7 @@ func setUpScript(t *testing.T, env *testscript.Env) error {
 		"SCRIPT_DATABASE_URL="+dsn,
 		"GORACE="+noSleep,
 		"LOCAL="+local,
+		pgtest.EnvStatements+"="+os.Getenv(pgtest.EnvStatements),
 		"HOME="+env.WorkDir,
 		"XDG_CONFIG_HOME="+filepath.Join(env.WorkDir, ".config"),
 		"XDG_DATA_HOME="+filepath.Join(env.WorkDir, ".data"),

@@ -320,7 +320,7 @@ func (t *target) empty(ctx context.Context, p *db.Pipeline, tables []Table) erro
 func (t *target) fill(ctx context.Context, table *Table, data io.Reader) (int64, error) {
 	// The server only repeats the text of an error that comes from our side.
 	from := &rememberingReader{in: data}
-	tag, err := t.conn.PgConn().CopyFrom(ctx, from, "copy "+copyTarget(t.schema, table)+" from stdin")
+	tag, err := db.CopyFrom(ctx, t.conn, from, "copy "+copyTarget(t.schema, table)+" from stdin")
 	if from.err != nil && db.SQLState(err) == db.CodeQueryCanceled {
 		err = from.err
 	}

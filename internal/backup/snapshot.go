@@ -185,7 +185,7 @@ func (s *snapshot) readTenant(ctx context.Context, src Source) error {
 
 // copyOut writes the rows of a table as COPY text and returns how many they are.
 func (s *snapshot) copyOut(ctx context.Context, t *Table, w io.Writer) (int64, error) {
-	tag, err := s.conn.PgConn().CopyTo(ctx, w, "copy "+copyTarget(s.schema, t)+" to stdout")
+	tag, err := db.CopyTo(ctx, s.conn, w, "copy "+copyTarget(s.schema, t)+" to stdout")
 	if err != nil {
 		return 0, fmt.Errorf("read table %s.%s: %w", s.schema, t.Name, err)
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
 )
 
 // copySQL returns the statement that fills a table's columns from our rows.
@@ -32,10 +34,10 @@ func (f *feed) next() bool {
 }
 
 // copyAll copies all chunks. sql holds the statement of each target.
-func (f *feed) copyAll(ctx context.Context, conn *pgconn.PgConn, sql [2]string) error {
+func (f *feed) copyAll(ctx context.Context, conn *pgx.Conn, sql [2]string) error {
 	for f.next() {
 		to := f.current.target
-		if _, err := conn.CopyFrom(ctx, &copyReader{feed: f, target: to, rest: []byte(copySignature)}, sql[to]); err != nil {
+		if _, err := db.CopyFrom(ctx, conn, &copyReader{feed: f, target: to, rest: []byte(copySignature)}, sql[to]); err != nil {
 			return fmt.Errorf("copy contacts: %w", err)
 		}
 	}

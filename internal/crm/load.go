@@ -175,7 +175,7 @@ func (l *load) copy(ctx context.Context) error {
 	defer stop()
 	go p.run(reading)
 	f := &feed{p: p}
-	err := f.copyAll(ctx, l.conn.PgConn(), [2]string{
+	err := f.copyAll(ctx, l.conn, [2]string{
 		toContacts: copySQL("contacts", p.encode.directColumns()),
 		toStage:    copySQL("pg_temp.crmctl_import", p.encode.stageColumns()),
 	})

@@ -52,6 +52,9 @@ func ParseConfig(dsn string) (*pgx.ConnConfig, error) {
 		cfg.ConnectTimeout = connectTimeout
 	}
 	cfg.DialFunc = dialer().DialContext
+	if tracer.Tracer != nil {
+		cfg.Tracer = tracer
+	}
 	// A cancelled context first asks the server to stop the statement, so that
 	// nothing goes on there behind our back; the connection is cut only when
 	// that brings no answer.

@@ -31,28 +31,34 @@ type Pipeline struct {
 
 type step struct {
 	statement Statement
+	foreign   bool // stands in a file or came from a user
 	read      func(pgx.Rows) error
 }
 
 // Exec adds a statement whose result does not matter.
-func (p *Pipeline) Exec(sql string, args ...any) { p.add(Statement{SQL: sql}, nil, args) }
+func (p *Pipeline) Exec(sql string, args ...any) {
+	p.add(step{statement: Statement{SQL: sql}}, args)
+}
 
-// Script adds statements that take no parameters.
+// Script adds statements that take no parameters, and that stand in files or were
+// made of what files have made: their names are found on the path of the transaction.
 func (p *Pipeline) Script(script []Statement) {
 	for _, s := range script {
-		p.add(s, nil, nil)
+		p.add(step{statement: s, foreign: true}, nil)
 	}
 }
 
 // Query adds a query; read gets its rows, or their error, and need not
 // close them.
 func (p *Pipeline) Query(read func(pgx.Rows) error, sql string, args ...any) {
-	p.add(Statement{SQL: sql}, read, args)
+	p.add(step{statement: Statement{SQL: sql}, read: read}, args)
 }
 
-// QueryStatement adds a statement that stands in a file, and reads its rows as Query
-// does.
-func (p *Pipeline) QueryStatement(s Statement, read func(pgx.Rows) error) { p.add(s, read, nil) }
+// QueryStatement adds a statement that stands in a file or came from a user, and reads
+// its rows as Query does.
+func (p *Pipeline) QueryStatement(s Statement, read func(pgx.Rows) error) {
+	p.add(step{statement: s, read: read, foreign: true}, nil)
+}
 
 // QueryRow adds a query for at most one row, which is scanned into dest. A
 // missing row is pgx.ErrNoRows.
@@ -71,9 +77,9 @@ func (p *Pipeline) QueryRow(dest []any, sql string, args ...any) {
 // Len returns the number of statements.
 func (p *Pipeline) Len() int { return len(p.steps) }
 
-func (p *Pipeline) add(s Statement, read func(pgx.Rows) error, args []any) {
-	p.batch.Queue(s.SQL, args...)
-	p.steps = append(p.steps, step{statement: s, read: read})
+func (p *Pipeline) add(s step, args []any) {
+	p.batch.Queue(s.statement.SQL, args...)
+	p.steps = append(p.steps, s)
 }
 
 // Run sends the pipeline and reads every result. The error is a
@@ -83,7 +89,7 @@ func (p *Pipeline) Run(ctx context.Context, q Querier) error {
 	if len(p.steps) == 0 {
 		return nil
 	}
-	results := q.SendBatch(ctx, &p.batch)
+	results := q.SendBatch(p.traced(ctx), &p.batch)
 	var failed error
 	for _, s := range p.steps {
 		if err := s.readFrom(results); err != nil {

@@ -33,21 +33,41 @@ var shared struct { //nolint:gochecknoglobals // one server per test process, se
 }
 
 // Main runs the tests, stops the server if one was started, and returns the exit
-// code.
-func Main(m *testing.M) int {
+// code. It fails when a statement of ours that the tests have made the program send
+// names something without its schema while search_path holds more than PostgreSQL's
+// own: whoever may create in such a schema could have it call what he likes.
+//
+// Processes that the tests start take part when EnvStatements reaches them and they
+// call Child.
+func Main(m interface{ Run() int }) int {
+	dir, err := os.MkdirTemp("", "crmctl-statements-")
+	if err == nil {
+		err = os.Setenv(EnvStatements, dir)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "pgtest: %v\n", err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	c := watch(nil)
 	code := m.Run()
+	return max(code, stop(), c.verdict(dir))
+}
+
+// stop ends the server of this process.
+func stop() int {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil {
-		return code
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := shared.server.Stop(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "pgtest: %v\n", err)
-		return max(code, 1)
+		return 1
 	}
-	return code
+	return 0
 }
 
 // Server starts the server of this test process, unless it runs, and returns the
