@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -86,6 +88,7 @@ func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action stri
 	}
 	return backup.NewTenant{
 		Limits: l,
+		Judge:  judgeTenant,
 		Audit:  f.audit(action),
 		Role:   role,
 		Roles:  tenant.Roles{},
@@ -144,6 +147,46 @@ func registryTables(ctx context.Context) ([]string, error) {
 		}
 	}
 	return tables, nil
+}
+
+// savedTables returns those of the registry's tables that a backup holds. What can be
+// made again at any time, and of the pool the schemas that only this database has, stay
+// out: a final shape is SQL, which no file may bring.
+func savedTables(ctx context.Context) ([]string, error) {
+	tables, err := registryTables(ctx)
+	return slices.DeleteFunc(tables, func(t string) bool { return t == "tenant_shapes" || t == "tenant_pool" }), err
+}
+
+// judgeTenant refuses a tenant out of a file that no user could have made: its name,
+// display name and settings are held to the rules of tenant create and tenant set.
+func judgeTenant(t backup.Tenant) error {
+	if slug, err := tenant.Slug(t.Slug); err != nil {
+		return err
+	} else if slug != t.Slug {
+		return fmt.Errorf("%q is no name of a tenant", t.Slug)
+	}
+	settings := map[string]json.RawMessage{}
+	if len(t.Settings) > 0 {
+		if err := json.Unmarshal(t.Settings, &settings); err != nil {
+			return fmt.Errorf("its settings: %w", err)
+		}
+	}
+	for key, value := range settings {
+		if key == "" || strings.ContainsFunc(key, hazardous) {
+			return fmt.Errorf("%q is no name of a setting", key)
+		}
+		if key != settingRetention {
+			continue
+		}
+		var text string
+		if err := json.Unmarshal(value, &text); err != nil {
+			return fmt.Errorf("its setting %s is no text", key)
+		}
+		if _, err := config.ParseDuration(text); err != nil {
+			return fmt.Errorf("its setting %s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 // addIdentityFlag adds --identity.

@@ -272,7 +272,7 @@ func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *printer, 
 }
 
 func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.Dir, o backup.CreateOptions) (backupRecord, error) {
-	tables, err := registryTables(ctx)
+	tables, err := savedTables(ctx)
 	if err != nil {
 		return backupRecord{}, err
 	}
@@ -283,9 +283,6 @@ func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.D
 	if version == 0 {
 		return backupRecord{}, f.placed(tenant.ErrNoRegistry)
 	}
-	// What can be made again at any time, and of the pool the schemas that only this
-	// database has, stay out.
-	tables = slices.DeleteFunc(tables, func(t string) bool { return t == "tenant_shapes" || t == "tenant_pool" })
 	w, err := dir.CreateRegistry(ctx, conn, tables, version, o)
 	if err != nil {
 		return backupRecord{}, err

@@ -209,7 +209,11 @@ func (j *restoreJob) registry(ctx context.Context, l backup.Limits) error {
 		return backupHint(err)
 	}
 	defer func() { _ = in.Close() }()
-	m, err := backup.RestoreRegistry(ctx, j.conn, in, l, nil)
+	tables, err := savedTables(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := backup.RestoreRegistry(ctx, j.conn, in, backup.RegistryOptions{Limits: l, Tables: tables, Judge: judgeTenant})
 	if err != nil {
 		return j.explain(err)
 	}

@@ -51,6 +51,9 @@ type NewTenant struct {
 	// migrations, version table included. It refuses versions that it has no file
 	// for.
 	Build func(versions []int64) ([]db.Statement, error)
+	// Judge refuses a tenant whose name, display name or settings a user may not give
+	// one; nil refuses none.
+	Judge func(t Tenant) error
 	// Audit adds a row of the audit to a pipeline.
 	Audit func(p *db.Pipeline, e Event) error
 	// Role says whether the tenant gets a role, and Roles makes it. Roles may be nil
@@ -101,8 +104,18 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 	if err != nil {
 		return err
 	}
+	if o.Judge != nil {
+		if err := o.Judge(t.row); err != nil {
+			return fmt.Errorf("tenant %q %w: %w", t.row.Slug, ErrRefused, err)
+		}
+	}
 	if err := t.identify(ctx); err != nil {
 		return err
+	}
+	if !t.ghost {
+		if err := t.judgePlace(ctx); err != nil {
+			return err
+		}
 	}
 	// Whatever the role of the data was called: another database of the cluster, or
 	// the tenant itself, may have it.

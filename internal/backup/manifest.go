@@ -3,6 +3,7 @@ package backup
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -136,6 +137,9 @@ func (m *Manifest) check() error {
 	default:
 		return corrupt("a container of the unknown kind %q", m.Kind)
 	}
+	if err := m.checkVersions(); err != nil {
+		return err
+	}
 	seen := make(map[string]bool, len(m.Tables)+len(m.Sequences))
 	for _, t := range m.Tables {
 		if err := checkName(t.Name, seen); err != nil {
@@ -159,6 +163,12 @@ func (m *Manifest) check() error {
 func (t *Tenant) check() error {
 	if err := checkSlug(t.Slug); err != nil {
 		return err
+	}
+	if err := checkPlace(t.Schema); err != nil {
+		return err
+	}
+	if !slices.Contains(states(), t.Status) {
+		return corrupt("%q is no state of a tenant", t.Status)
 	}
 	for what, text := range map[string]string{"display name": t.DisplayName, "role": t.Role, "id": t.ID} {
 		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {

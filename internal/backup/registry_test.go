@@ -32,7 +32,7 @@ func TestRestoreRegistry(t *testing.T) {
 	}
 
 	// Not over tenants that are there.
-	if _, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), backup.Limits{}, nil); !errors.Is(err, backup.ErrExists) {
+	if _, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), backup.RegistryOptions{Tables: saved}); !errors.Is(err, backup.ErrExists) {
 		t.Errorf("error %v, want ErrExists", err)
 	}
 	// A tenant's backup is none of the registry, nor the other way round.
@@ -42,13 +42,13 @@ func TestRestoreRegistry(t *testing.T) {
 
 	other := fleettest.New(t)
 	// Cut anywhere, it leaves nothing.
-	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()[:file.Len()-5]), backup.Limits{}, nil); !errors.Is(err, backup.ErrCorrupt) {
+	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()[:file.Len()-5]), backup.RegistryOptions{Tables: saved}); !errors.Is(err, backup.ErrCorrupt) {
 		t.Errorf("error %v, want ErrCorrupt", err)
 	}
 	if n := other.Int(t, "select count(*) from public.tenants"); n != 0 {
 		t.Errorf("%d tenants", n)
 	}
-	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()), backup.Limits{}, nil); err != nil {
+	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()), backup.RegistryOptions{Tables: saved}); err != nil {
 		t.Fatal(err)
 	}
 	for _, table := range tables {
@@ -79,10 +79,13 @@ func oldRegistry(t *testing.T) *fleettest.Fleet {
 	return f
 }
 
+// saved are the registry's tables that these tests save.
+var saved = []string{"tenants", "tenant_events", "migration_runs", "migration_run_tenants"}
+
 func saveRegistry(t *testing.T, f *fleettest.Fleet, version int64) []byte {
 	t.Helper()
 	var file bytes.Buffer
-	if _, err := backup.WriteRegistry(t.Context(), f.Connect(t), []string{"tenants", "tenant_events"}, version, &file, backup.WriteOptions{}); err != nil {
+	if _, err := backup.WriteRegistry(t.Context(), f.Connect(t), saved[:2], version, &file, backup.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return file.Bytes()
@@ -90,7 +93,7 @@ func saveRegistry(t *testing.T, f *fleettest.Fleet, version int64) []byte {
 
 func restoreRegistry(t *testing.T, f *fleettest.Fleet, file []byte) error {
 	t.Helper()
-	_, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file), backup.Limits{}, nil)
+	_, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RegistryOptions{Tables: saved})
 	return err
 }
 

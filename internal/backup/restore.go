@@ -69,6 +69,9 @@ func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error 
 	if err := fillAll(ctx, r, o.Progress, t.fill); err != nil {
 		return err
 	}
+	if err := t.checkRecord(ctx, m); err != nil {
+		return err
+	}
 	if err := t.complete(ctx, m); err != nil {
 		return err
 	}
@@ -102,6 +105,19 @@ func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(con
 	}
 }
 
+// RegistryOptions say how a registry is filled from a file.
+type RegistryOptions struct {
+	Limits
+
+	// Tables are the registry's own, in which rows are saved. A file that holds rows
+	// of any other is refused: what else stands in public is somebody else's.
+	Tables []string
+	// Judge refuses a tenant, as NewTenant.Judge does.
+	Judge func(t Tenant) error
+	// Progress is told how many bytes of COPY text were loaded; may be nil.
+	Progress func(n int64)
+}
+
 // RestoreRegistry fills an empty registry from a backup of one, in one transaction.
 // The registry has to be there, at the version of the backup or newer; a column that
 // is new since then takes its default. It must have neither tenants nor an audit: the
@@ -109,7 +125,7 @@ func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(con
 //
 // The error wraps ErrExists where it has, ErrMismatch where the registry is older than
 // the backup, and ErrNotOwner where it is somebody else's.
-func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits, progress func(n int64)) (*Manifest, error) {
+func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, o RegistryOptions) (*Manifest, error) {
 	r, err := NewReader(in)
 	if err != nil {
 		return nil, err
@@ -118,8 +134,13 @@ func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits
 	if m.Kind != KindRegistry {
 		return nil, fmt.Errorf("%w: a tenant, not the registry", ErrOtherKind)
 	}
-	locals := db.Locals{Schema: db.Public, Lock: true, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout}
-	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, progress) })
+	for _, t := range m.Tables {
+		if !slices.Contains(o.Tables, t.Name) {
+			return nil, fmt.Errorf("table %q %w: it is none of those of the registry that are saved", t.Name, ErrRefused)
+		}
+	}
+	locals := db.Locals{Schema: db.Public, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout}
+	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, o) })
 	if pgErr, refused := errors.AsType[*pgconn.PgError](err); refused && pgErr.Code == db.CodeInsufficientPrivilege {
 		// Without the server's code: a grant would not be the whole of it.
 		return m, fmt.Errorf("%w: %s", ErrNotOwner, pgErr.Message)
@@ -127,7 +148,7 @@ func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, l Limits
 	return m, err
 }
 
-func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress func(int64)) error {
+func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryOptions) error {
 	m := r.Manifest()
 	var (
 		p       db.Pipeline
@@ -184,7 +205,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress fu
 	if err != nil {
 		return err
 	}
-	if err := fillAll(ctx, r, progress, t.fill); err != nil {
+	if err := fillAll(ctx, r, o.Progress, t.fill); err != nil {
 		return err
 	}
 	if restoreDefault != "" {
@@ -192,7 +213,10 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, progress fu
 			return err
 		}
 	}
-	return t.complete(ctx, m)
+	if err := t.complete(ctx, m); err != nil {
+		return err
+	}
+	return judgeRegistry(ctx, conn, o.Judge)
 }
 
 // keepAddressOut keeps the audit of an older registry, which did not record from
