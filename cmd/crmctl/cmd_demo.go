@@ -6,12 +6,15 @@ import (
 	_ "embed" // the sample contacts
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -22,6 +25,7 @@ type demoOptions struct {
 	mapping []string
 	null    []string
 	pgBin   string
+	dryRun  bool
 }
 
 //go:embed demo_contacts.csv
@@ -39,12 +43,18 @@ func newDemoCmd(f *factory, runF func(context.Context, *factory, *demoOptions) e
 looked at, a tenant deleted and purged. Each step is printed as the command one would type.
 
 Everything happens on a private PostgreSQL that is started for the demo and gone, with its data,
-when it ends. No other database is touched.`,
+when it ends. No other database is touched, whatever the environment, a profile or a
+configuration file says: the demo's commands read none of them.`,
 		Example: `crmctl demo
 crmctl demo --tenants 200
 crmctl demo --file leads.csv --map "Work Mail=email"`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"database-url", "profile", "config", "migrations-dir"} {
+				if cmd.Flags().Changed(name) {
+					return usagef("the demo works on a server of its own: --%s has no say there", name)
+				}
+			}
 			if opts.tenants < 3 || opts.tenants > 5000 {
 				return usagef("--tenants %d: want 3 to 5,000", opts.tenants)
 			}
@@ -57,6 +67,8 @@ crmctl demo --file leads.csv --map "Work Mail=email"`,
 	fs.StringArrayVar(&opts.mapping, "map", nil, "`\"HEADER=FIELD\"` for the import, as in crmctl contacts import")
 	fs.StringArrayVar(&opts.null, "null", nil, "a `VALUE` in the file that means nothing")
 	fs.StringVar(&opts.pgBin, "pg-bin", "", "`DIR` of initdb and postgres; found by itself otherwise")
+	addDryRunFlag(fs, &opts.dryRun)
+	standsApart(cmd)
 	documentExits(cmd)
 	return cmd
 }
@@ -66,46 +78,60 @@ type demo struct {
 	f    *factory
 	opts *demoOptions
 	dir  string // for its files
-	dsn  string
+	// server is nil for a dry run, which only shows the commands.
+	server *localpg.Server
 }
 
 func runDemo(ctx context.Context, f *factory, opts *demoOptions) (err error) {
+	d := &demo{f: f, opts: opts}
+	if opts.dryRun {
+		f.note("# would start a private PostgreSQL, gone when the demo ends, and run there:")
+		return d.steps(ctx)
+	}
 	begun := f.now()
 	f.note("# a private PostgreSQL, gone when the demo ends")
-	server, err := localpg.Start(ctx, localpg.Options{Ephemeral: true, BinDir: opts.pgBin})
+	d.server, err = localpg.Start(ctx, localpg.Options{Ephemeral: true, BinDir: opts.pgBin})
 	if err != nil {
 		return localError(err)
 	}
 	defer func() {
-		if stopErr := server.Stop(context.WithoutCancel(ctx)); err == nil {
+		if stopErr := d.server.Stop(context.WithoutCancel(ctx)); err == nil {
 			err = stopErr
 		}
 	}()
-	dir, err := os.MkdirTemp("", "crmctl-demo-")
-	if err != nil {
+	if d.dir, err = os.MkdirTemp("", "crmctl-demo-"); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	d := &demo{f: f, opts: opts, dir: dir, dsn: server.DSN}
-	// An empty configuration, so that nobody's own has a say.
-	if err := os.WriteFile(d.config(), nil, 0o600); err != nil {
+	defer func() { _ = os.RemoveAll(d.dir) }()
+	if err := d.steps(ctx); err != nil {
 		return err
-	}
-	for _, step := range []func(context.Context) error{d.provision, d.migrate, d.importContacts, d.remove} {
-		if err := step(ctx); err != nil {
-			return err
-		}
 	}
 	fmt.Fprintf(f.io.Out, "\ndone in %s; the database is gone again\n", humanDuration(f.now().Sub(begun)))
 	f.note("next: crmctl local start   (one that stays)")
 	return nil
 }
 
-func (d *demo) config() string { return filepath.Join(d.dir, "crmctl.yaml") }
+func (d *demo) steps(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{d.provision, d.migrate, d.importContacts, d.remove} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes one of the demo's own files and returns its path.
+func (d *demo) write(name string, content []byte) (string, error) {
+	path := filepath.Join(d.dir, name)
+	if d.opts.dryRun {
+		return path, nil
+	}
+	return path, os.WriteFile(path, content, 0o600)
+}
 
 func (d *demo) provision(ctx context.Context) error {
-	names := filepath.Join(d.dir, "names.txt")
-	if err := os.WriteFile(names, []byte(demoNames(d.opts.tenants)), 0o600); err != nil {
+	names, err := d.write("names.txt", []byte(demoNames(d.opts.tenants)))
+	if err != nil {
 		return err
 	}
 	return d.run(ctx,
@@ -130,8 +156,8 @@ func (d *demo) migrate(ctx context.Context) error {
 func (d *demo) importContacts(ctx context.Context) error {
 	file := d.opts.file
 	if file == "" {
-		file = filepath.Join(d.dir, "contacts.csv")
-		if err := os.WriteFile(file, demoContacts, 0o600); err != nil {
+		var err error
+		if file, err = d.write("contacts.csv", demoContacts); err != nil {
 			return err
 		}
 	}
@@ -195,14 +221,16 @@ func (d *demo) run(ctx context.Context, steps ...step) error {
 			continue
 		}
 		// The files of the demo are shown by their names alone.
-		fmt.Fprintf(d.f.io.Out, "$ %s\n", strings.ReplaceAll(s.typed(), d.dir+string(filepath.Separator), ""))
+		typed := s.typed()
+		if d.dir != "" {
+			typed = strings.ReplaceAll(typed, d.dir+string(filepath.Separator), "")
+		}
+		fmt.Fprintf(d.f.io.Out, "$ %s\n", visible(typed))
+		if d.opts.dryRun {
+			continue
+		}
 		var out bytes.Buffer
-		streams := *d.f.io
-		streams.Out = &out
-		// The answers are for people here, even in the log of a CI job.
-		streams.OutTerminal = true
-		streams.Env = append(append([]string{}, d.f.io.Env...), "DATABASE_URL="+d.dsn, "CRMCTL_DATABASE_URL=", "CRMCTL_PROFILE=")
-		inner := newFactory(&streams, d.f.interrupts)
+		inner := d.factory(&out)
 		code := inner.execute(ctx, newRootCmd(inner), append(d.globalFlags(), s.args...))
 		if _, err := d.f.io.Out.Write(shorten(out.Bytes())); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
@@ -214,12 +242,37 @@ func (d *demo) run(ctx context.Context, steps ...step) error {
 	return nil
 }
 
-func (d *demo) globalFlags() []string {
-	flags := []string{"--config", d.config()}
-	if !d.f.io.OutTerminal {
-		flags = append(flags, "--color", "never")
+// factory makes what a command of the demo works with. Its configuration is the
+// demo's flags and the defaults, its database the demo's server, and its environment
+// the language and the terminal: nothing of the user's can reach it, because
+// nothing of the user's is looked at.
+func (d *demo) factory(out io.Writer) *factory {
+	s := *d.f.io
+	s.Out = out
+	s.In, s.InTerminal = strings.NewReader(""), false
+	// The answers are for people here, even in the log of a CI job.
+	s.OutTerminal = true
+	s.Dir, s.SystemDir, s.Env = d.dir, "", nil
+	for _, name := range []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM"} {
+		s.Env = append(s.Env, name+"="+d.f.io.env(name))
 	}
-	return flags
+	f := newFactory(&s, d.f.interrupts)
+	f.apart()
+	f.connConfig = func() (*pgx.ConnConfig, error) {
+		cfg, err := d.server.ConnConfig()
+		if err == nil {
+			db.Prepare(cfg)
+		}
+		return cfg, err
+	}
+	return f
+}
+
+func (d *demo) globalFlags() []string {
+	if d.f.outPainter().on {
+		return nil
+	}
+	return []string{"--color", "never"}
 }
 
 // shorten leaves out the middle of a long answer: fifty tenants look alike.

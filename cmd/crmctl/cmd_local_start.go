@@ -61,6 +61,24 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	if server.AlreadyRunning {
 		f.note("\nit was running already")
 	}
+	if origin := f.shadowed(opts.profile(), config.DSN(server.DSN)); origin != "" {
+		f.note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(), visible(origin))
+		return nil
+	}
 	f.note("\nnext: crmctl --profile %s tenant list        or: export CRMCTL_PROFILE=%s", opts.profile(), opts.profile())
 	return nil
+}
+
+// shadowed returns where another profile of that name comes from that wins over the
+// one which was written for a local server, "" when there is none: "crmctl --profile
+// local" would work on somebody's real database.
+func (f *factory) shadowed(profile string, dsn config.DSN) string {
+	cfg, err := config.Load(config.Sources{
+		Env: f.io.Env, Dir: f.io.Dir, SystemDir: f.io.SystemDir,
+		Flag: func(name string) (string, bool) { return profile, name == config.KeyProfile },
+	})
+	if err != nil || cfg.DatabaseURL == dsn {
+		return ""
+	}
+	return cfg.Setting(config.KeyDatabaseURL).Origin
 }

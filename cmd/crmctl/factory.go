@@ -65,6 +65,13 @@ func (f *factory) loadConfig() (*config.Config, error) {
 	})
 }
 
+// apart makes the configuration be read from the flags alone.
+func (f *factory) apart() {
+	f.config = sync.OnceValues(func() (*config.Config, error) {
+		return config.Load(config.Sources{Env: f.io.Env, Flag: f.flagValue, Apart: true})
+	})
+}
+
 func (f *factory) readConnConfig() (*pgx.ConnConfig, error) {
 	cfg, err := f.config()
 	if err != nil {

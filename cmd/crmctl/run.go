@@ -86,6 +86,14 @@ func noConfig(cmd *cobra.Command) {
 	annotate(cmd, annotationNoConfig, "true")
 }
 
+const annotationApart = "apart"
+
+// standsApart marks a command that has nothing to do with the user's database: a
+// configuration that cannot be read does not stop it.
+func standsApart(cmd *cobra.Command) {
+	annotate(cmd, annotationApart, "true")
+}
+
 func annotate(cmd *cobra.Command, name, value string) {
 	if cmd.Annotations == nil {
 		cmd.Annotations = map[string]string{}
@@ -106,6 +114,10 @@ func (f *factory) prepare(cmd *cobra.Command) error {
 		return nil
 	}
 	cfg, err := f.config()
+	if err != nil && cmd.Annotations[annotationApart] != "" {
+		f.apart()
+		cfg, err = f.config()
+	}
 	if err != nil {
 		return err
 	}

@@ -91,11 +91,18 @@ type Sources struct {
 	Dir string
 	// SystemDir holds crmctl/crmctl.yaml for all users; "" for none.
 	SystemDir string
+	// Apart leaves out the environment and every file: flags and defaults alone
+	// count. Env may still name secrets to hide.
+	Apart bool
 }
 
 // Load reads all sources. Its errors wrap ErrInvalid and hold no secrets.
 func Load(src Sources) (*Config, error) {
 	env := newEnvironment(src.Env)
+	secrets := env
+	if src.Apart {
+		env = environment{}
+	}
 	flag := src.Flag
 	if flag == nil {
 		flag = func(string) (string, bool) { return "", false }
@@ -117,7 +124,7 @@ func Load(src Sources) (*Config, error) {
 	if err := c.resolve(stack); err != nil {
 		return nil, err
 	}
-	c.collectSecrets(env)
+	c.collectSecrets(secrets)
 	c.Warnings = append(c.Warnings, env.warnings()...)
 	return c, nil
 }

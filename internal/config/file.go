@@ -60,6 +60,9 @@ func valuesLayer(values map[string]string, path, origin string) layer {
 
 // readFiles reads the files in their order, the strongest first.
 func (c *Config) readFiles(src Sources, env environment, flag func(string) (string, bool)) ([]file, error) {
+	if src.Apart {
+		return nil, nil
+	}
 	named, given := flag(keyConfig)
 	kind := "--config"
 	if !given {

@@ -42,6 +42,13 @@ func ParseConfig(dsn string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read connection string: %w", err)
 	}
+	Prepare(cfg)
+	return cfg, nil
+}
+
+// Prepare gives a configuration that was made in another way what ParseConfig
+// gives it: the exec mode, a name, time limits and a dialer.
+func Prepare(cfg *pgx.ConnConfig) {
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.StatementCacheCapacity = 0
 	cfg.DescriptionCacheCapacity = 0
@@ -61,7 +68,6 @@ func ParseConfig(dsn string) (*pgx.ConnConfig, error) {
 	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, CancelRequestDelay: 0, DeadlineDelay: 3 * time.Second}
 	}
-	return cfg, nil
 }
 
 func dialer() *net.Dialer {

@@ -3,6 +3,8 @@ package localpg
 import (
 	"context"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -111,6 +113,12 @@ type Server struct {
 
 	bond *bond // what ties an ephemeral server to this process; nil for the others
 	opts Options
+}
+
+// ConnConfig says how to connect to Database, and holds nothing that libpq's
+// environment or a file of the user says: no PGOPTIONS, no service, no password.
+func (s Status) ConnConfig() (*pgx.ConnConfig, error) {
+	return connConfig(s.SocketDir, Database)
 }
 
 // Start starts the instance, creating it when it is absent, and returns when its

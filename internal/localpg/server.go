@@ -228,9 +228,8 @@ func hangUp(ctx context.Context, conn *pgx.Conn) {
 	_ = conn.Close(context.WithoutCancel(ctx))
 }
 
-// connect ignores the settings of libpq's environment that could shut it out.
 func (in *instance) connect(ctx context.Context, database string) (*pgx.Conn, error) {
-	cfg, err := pgx.ParseConfig(in.dsn(database) + "&sslmode=disable&target_session_attrs=any&connect_timeout=5")
+	cfg, err := connConfig(in.socketDir(), database)
 	if err != nil {
 		return nil, err
 	}

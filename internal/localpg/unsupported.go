@@ -2,7 +2,11 @@
 
 package localpg
 
-import "context"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // The unix build documents these; here nothing can be started, so nothing exists.
 
@@ -20,3 +24,5 @@ func defaultRoot() (string, error)                     { return "", ErrUnsupport
 func newestBinaries(context.Context, string) (string, string, error) {
 	return "", "", ErrUnsupported
 }
+
+func connConfig(string, string) (*pgx.ConnConfig, error) { return nil, ErrUnsupported }
