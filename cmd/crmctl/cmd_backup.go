@@ -293,6 +293,15 @@ func backupList(empty string) list[backupRecord] {
 	}
 }
 
+// badResult names what is wrong with a file: it is damaged, or it could not be read,
+// or nothing tells.
+func badResult(err error) string {
+	if errors.Is(err, backup.ErrCorrupt) || errors.Is(err, backup.ErrNotBackup) {
+		return "damaged"
+	}
+	return "not read"
+}
+
 func backupColor(result string) color {
 	switch result {
 	case "saved", "whole":

@@ -82,8 +82,10 @@ under its name when it is whole and on the disk, readable by its owner alone; wh
 run has left is cleared away by the next. Changes to a tenant's tables wait for its backup, or
 give up after their own lock timeout; reading and writing go on.
 
---resume goes on after a run that was cut short: tenants with a whole backup younger than
---max-age are left out. A restore needs the migrations of the backup's version: keep them.
+--resume goes on after a run that was cut short: tenants with a backup younger than --max-age
+are left out, when it was read and found whole, and is of this tenant, its version and the
+same kind of file. Beside an encrypted file, or one of pg_dump, stands its checksum in the form
+of sha256sum (FILE.sha256): move the two together. A restore needs the migrations of the backup's version: keep them.
 
 --format pgdump runs the real pg_dump, which reads the catalog of the whole database for
 each tenant: seconds where there are thousands of them.`,
@@ -138,7 +140,7 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 	}
 	var rows []backupRecord
 	if opts.resume && dir != nil {
-		if tenants, rows, err = leaveOut(f, dir, tenants, opts); err != nil {
+		if tenants, rows, err = leaveOut(ctx, f, dir, tenants, opts); err != nil {
 			return err
 		}
 	}
@@ -209,22 +211,33 @@ func openBackups(f *factory, path string, create bool) (*backup.Dir, error) {
 }
 
 // leaveOut returns the tenants without a backup that is young enough, and a row for
-// each of the others.
-func leaveOut(f *factory, dir *backup.Dir, tenants []tenant.Tenant, o *backupCreateOptions) ([]tenant.Tenant, []backupRecord, error) {
-	there, err := dir.List(nil)
+// each of the others. Such a backup was read from end to end.
+func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []tenant.Tenant, o *backupCreateOptions) ([]tenant.Tenant, []backupRecord, error) {
+	wanted := make([]backup.Wanted, len(tenants))
+	for i, t := range tenants {
+		wanted[i] = backup.Wanted{
+			ID: t.ID, Slug: t.Slug, Version: t.Version, Since: t.CreatedAt, Format: backup.Format(o.format), Encrypted: len(o.encryptTo) > 0,
+		}
+	}
+	bar := f.newProgress(progressOptions{verb: "read", bytes: true})
+	defer bar.finish()
+	now := f.now()
+	found, passed, err := dir.Young(ctx, wanted, now.Add(-o.maxAge), now, backup.ProveOptions{Progress: bar.add})
+	bar.finish()
 	if err != nil {
 		return nil, nil, err
 	}
-	young := map[string]backup.Entry{}
-	for _, e := range there {
-		if _, newer := young[e.Name.Slug]; !newer && e.Err == nil && string(e.Name.Format) == o.format && f.now().Sub(e.Name.TakenAt) < o.maxAge {
-			young[e.Name.Slug] = e
+	for _, e := range passed {
+		why := e.Err
+		if why == nil {
+			why = e.Why
 		}
+		f.note("crmctl: warning: %s is not taken for a backup: %s", visible(dir.Path(e.File)), visible(why.Error()))
 	}
 	var left []tenant.Tenant
 	var rows []backupRecord
-	for _, t := range tenants {
-		if e, ok := young[t.Slug]; ok {
+	for i, t := range tenants {
+		if e := found[i]; e != nil {
 			rows = append(rows, recordOfBackup("there", dir.Path(e.File), e.Name, e.Size, e.Manifest))
 			continue
 		}

@@ -63,7 +63,7 @@ func runBackupList(_ context.Context, f *factory, opts *backupListOptions) error
 	for i, e := range entries {
 		rows[i] = recordOfBackup("there", dir.Path(e.File), e.Name, e.Size, e.Manifest)
 		if e.Err != nil {
-			rows[i].Result, rows[i].Reason = "damaged", e.Err.Error()
+			rows[i].Result, rows[i].Reason = badResult(e.Err), e.Err.Error()
 		}
 	}
 	return printList(p, backupList("no backups in "+visible(opts.dir)), rows)

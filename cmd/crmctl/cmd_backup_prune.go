@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,13 @@ func newBackupPruneCmd(f *factory, runF func(context.Context, *factory, *backupP
 		Long: `Remove old backups. Of each tenant the newest of each of the last so many days, weeks, months
 and years that have one is kept; a day without a backup does not count, so a tenant whose
 backups have stopped keeps its old ones. Never removed are the newest whole backup of a tenant,
-files that are damaged (they do not count as backups either), and files of any other kind.`,
+files that are damaged (they do not count as backups either), and files of any other kind.
+
+What stays of a tenant that loses a backup is read from end to end first: where it is damaged,
+an older whole one stays in its place. Encrypted files and those of pg_dump are held to the
+checksum beside them (FILE.sha256), so no key is needed. One that has none (an older crmctl
+wrote it, or it was moved without) is not relied on: it stays, and others stay beside it,
+unless --identity opens it. Two prunes of one directory do not run at once.`,
 		Example: "crmctl backup prune backups --keep 7d,4w,6m --dry-run\ncrmctl backup prune backups --keep 7d,4w,6m --yes",
 		Args:    exactArgs("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +47,7 @@ files that are damaged (they do not count as backups either), and files of any o
 	fs.StringVar(&opts.keep, "keep", "", "how many backups of each tenant stay, as a `RULE`: 7d,4w,6m,2y")
 	addIdentityFlag(fs, &opts.identity)
 	addDryRunFlag(fs, &opts.dryRun)
-	documentExits(cmd, exitPartial)
+	documentExits(cmd, exitPartial, exitLocked)
 	return cmd
 }
 
@@ -65,11 +72,20 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 		return withCode(err, exitUsage)
 	}
 	defer func() { _ = dir.Close() }()
-	entries, err := dir.List(keys)
+	if !opts.dryRun {
+		release, err := dir.LockPrune()
+		if err != nil {
+			return pruneLocked(err)
+		}
+		defer release()
+	}
+	bar := f.newProgress(progressOptions{verb: "read", bytes: true})
+	defer bar.finish()
+	plan, err := dir.PlanPrune(ctx, keep, backup.ProveOptions{Identities: keys, Progress: bar.add})
+	bar.finish()
 	if err != nil {
 		return err
 	}
-	plan := backup.PlanPrune(entries, keep)
 	going := 0
 	for _, e := range plan {
 		if e.Remove {
@@ -95,11 +111,18 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	return nil
 }
 
-// reportPruned prints what goes and what is damaged; with --verbose, and to
+func pruneLocked(err error) error {
+	if errors.Is(err, backup.ErrLocked) {
+		return withCode(err, exitLocked)
+	}
+	return err
+}
+
+// reportPruned prints what goes, what is damaged, and what is not relied on; with --verbose, and to
 // programs, also what stays and why.
 func reportPruned(f *factory, p *printer, dir *backup.Dir, plan []backup.Pruned, result string) error {
 	var rows []backupRecord
-	kept, freed := 0, int64(0)
+	kept, unproven, freed := 0, 0, int64(0)
 	for _, e := range plan {
 		row := recordOfBackup("kept", dir.Path(e.File), e.Name, e.Size, e.Manifest)
 		row.Reason = e.Reason
@@ -108,7 +131,11 @@ func reportPruned(f *factory, p *printer, dir *backup.Dir, plan []backup.Pruned,
 			row.Result = result
 			freed += e.Size
 		case e.Err != nil:
-			row.Result, row.Reason = "damaged", e.Err.Error()
+			row.Result, row.Reason = badResult(e.Err), e.Err.Error()
+		case e.Proof == backup.ProofMissing:
+			kept++
+			unproven++
+			row.Reason = e.Why.Error()
 		default:
 			kept++
 			if p.isTable() && !f.flags.verbose {
@@ -119,6 +146,9 @@ func reportPruned(f *factory, p *printer, dir *backup.Dir, plan []backup.Pruned,
 	}
 	if err := printList(p, backupList(""), rows); err != nil {
 		return err
+	}
+	if unproven > 0 {
+		f.note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create again", plural(unproven, "backup"))
 	}
 	f.note("%s kept, %s %s", plural(kept, "backup"), humanSize(freed), map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"filippo.io/age"
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
@@ -83,7 +84,7 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 	if err != nil {
 		return err
 	}
-	in, err := backup.OpenFile(opts.file, keys, bar.add)
+	in, err := openBackup(ctx, opts.file, keys, bar.add)
 	if err != nil {
 		return backupHint(err)
 	}
@@ -95,6 +96,18 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 	defer closeConn(ctx, conn)
 	job := restoreJob{f: f, p: p, conn: conn, opts: opts, as: as}
 	return job.run(ctx, in, bar)
+}
+
+// openBackup opens a file. One that a key does not open is read whole: its head may
+// have been changed.
+func openBackup(ctx context.Context, path string, keys []age.Identity, progress func(int64)) (*backup.File, error) {
+	in, err := backup.OpenFile(path, keys, progress)
+	if errors.Is(err, backup.ErrEncrypted) && len(keys) > 0 {
+		if _, why := backup.Examine(ctx, path, keys, progress); why != nil {
+			err = why
+		}
+	}
+	return in, err
 }
 
 // restoreJob is a restore that is under way.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"filippo.io/age"
@@ -25,11 +23,13 @@ func newBackupVerifyCmd(f *factory, runF func(context.Context, *factory, *backup
 		runF = runBackupVerify
 	}
 	cmd := &cobra.Command{
-		Use:   "verify FILE...",
+		Use:   "verify FILE|DIR...",
 		Short: "read backups and check every checksum and count",
 		Long: `Read backups from end to end and check every checksum and count, without a database. What a
-file holds is not written anywhere. Exit code 3 says that some are not whole, 1 that all are not.`,
-		Example: "crmctl backup verify backups/*.crmctl\ncrmctl backup verify acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt",
+file holds is not written anywhere. A directory stands for all backups in it. Of an encrypted
+file without --identity, and of one of pg_dump, no more can be told than whether it is what
+was written, by the checksum beside it. Exit code 3 says that some are not whole, 1 that all are not.`,
+		Example: "crmctl backup verify backups\ncrmctl backup verify backups/*.crmctl\ncrmctl backup verify acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt",
 		Args:    minArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.files = args
@@ -50,12 +50,16 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	if err != nil {
 		return err
 	}
+	files, err := backupFiles(f, opts.files)
+	if err != nil {
+		return err
+	}
 	bar := f.newProgress(progressOptions{verb: "verify", bytes: true})
 	defer bar.finish()
 	var rows []backupRecord
 	var first error
 	bad := 0
-	for _, path := range opts.files {
+	for _, path := range files {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -63,10 +67,6 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 		if err != nil {
 			bad++
 			first = cmpErr(first, err)
-			row.Reason = err.Error()
-			if errors.Is(err, backup.ErrEncrypted) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-				row.Result = "not read"
-			}
 		}
 		rows = append(rows, row)
 	}
@@ -78,26 +78,63 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	case bad == 0:
 		return nil
 	case len(rows) == 1:
-		return backupHint(fmt.Errorf("%s: %w", opts.files[0], first))
+		return backupHint(fmt.Errorf("%s: %w", files[0], first))
 	case bad == len(rows):
 		return exitWith(exitFailure)
 	}
 	return exitWith(exitPartial)
 }
 
+// backupFiles returns the files that paths mean: a directory stands for the backups in
+// it, and a checksum for its backup. None twice; no backup at all is an error.
+func backupFiles(f *factory, paths []string) ([]string, error) {
+	var out []string
+	seen := map[string]bool{}
+	add := func(path string) {
+		if path = filepath.Clean(path); !seen[path] {
+			seen[path], out = true, append(out, path)
+		}
+	}
+	for _, path := range paths {
+		if of, ok := backup.ChecksumOf(filepath.Base(path)); ok {
+			path = filepath.Join(filepath.Dir(path), of)
+		}
+		if !isDir(path) {
+			add(path)
+			continue
+		}
+		dir, err := backup.OpenDir(path, false)
+		if err != nil {
+			return nil, withCode(err, exitUsage)
+		}
+		files, orphans, err := dir.Files()
+		_ = dir.Close()
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			add(dir.Path(file))
+		}
+		for _, file := range orphans {
+			f.note("crmctl: warning: %s is the checksum of a file that is not there", visible(dir.Path(file)))
+		}
+		if len(files) == 0 {
+			return nil, fmt.Errorf("no backups in %s", visible(path))
+		}
+	}
+	return out, nil
+}
+
+// verifyFile reads a file. The row says what is wrong with it, as the error does.
 func verifyFile(ctx context.Context, path string, keys []age.Identity, progress func(int64)) (backupRecord, error) {
-	name, _ := backup.ParseName(filepath.Base(path))
-	row := recordOfBackup("damaged", path, name, 0, nil)
-	in, err := backup.OpenFile(path, keys, func(n int64) { progress(n) })
-	if err != nil {
-		return row, err
+	found, err := backup.Examine(ctx, path, keys, progress)
+	row := recordOfBackup("whole", path, found.Name, found.Size, found.Manifest)
+	row.Encrypted = row.Encrypted || found.Encrypted
+	if row.Format == "" {
+		row.Format = string(backup.FormatContainer)
 	}
-	defer func() { _ = in.Close() }()
-	m, err := backup.Verify(&untilDone{ctx, in}, nil)
 	if err != nil {
-		row.SizeBytes, row.Encrypted = in.Size, in.Encrypted
-		return row, err
+		row.Result, row.Reason = badResult(err), err.Error()
 	}
-	name.Encrypted, name.Format = in.Encrypted, backup.FormatContainer
-	return recordOfBackup("whole", path, name, in.Size, m), nil
+	return row, err
 }

@@ -118,9 +118,11 @@ func (d *Dir) Create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOp
 
 func (d *Dir) create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOptions) (out Written, err error) {
 	name := Name{Slug: src.Slug, Format: FormatContainer, Encrypted: len(o.Recipients) > 0}
+	if o.Dump != nil {
+		name.Format = FormatPgDump
+	}
 	out.File, out.Size, err = d.write(&name, o.Recipients, func(w io.Writer) error {
 		if o.Dump != nil {
-			name.Format = FormatPgDump
 			version, at, err := readVersion(ctx, conn, src)
 			if err != nil {
 				return err

@@ -63,29 +63,47 @@ func ReadIdentities(path string) ([]age.Identity, error) {
 	return list, nil
 }
 
-// decrypted returns what in holds in the clear.
+// decrypted returns what in holds in the clear. The error wraps ErrEncrypted where
+// none of the identities opens it, which a change of the part of its head that is for
+// the recipient looks like, too; and ErrCorrupt where it was cut or changed elsewhere.
 func decrypted(in io.Reader, identities []age.Identity) (io.Reader, error) {
 	if len(identities) == 0 {
 		return nil, fmt.Errorf("%w: an identity is needed to read it", ErrEncrypted)
 	}
-	out, err := age.Decrypt(in, identities...)
-	if err != nil {
-		if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
-			return nil, fmt.Errorf("%w: for others than this identity", ErrEncrypted)
-		}
-		return nil, corrupt("its encryption cannot be read: %v", err)
+	source := &rememberingReader{in: in}
+	out, err := age.Decrypt(source, identities...)
+	if err == nil {
+		return &cipherReader{out, source}, nil
 	}
-	return &cipherReader{out}, nil
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return nil, fmt.Errorf("%w: for others than this identity, or its head was changed", ErrEncrypted)
+	}
+	return nil, cipherError(err, source, "its encrypted head")
 }
 
 // cipherReader calls a failed decryption by its name: the file was cut or changed.
-type cipherReader struct{ in io.Reader }
+type cipherReader struct {
+	in     io.Reader
+	source *rememberingReader
+}
 
 // Read implements io.Reader.
 func (c *cipherReader) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = corrupt("its encryption is broken: %v", err)
+	if err == nil || err == io.EOF { //nolint:errorlint // a wrapped one is not the end
+		return n, err
 	}
-	return n, err
+	return n, cipherError(err, c.source, "what is encrypted in it")
+}
+
+// cipherError tells a file that could not be read from one that was cut, and from one
+// that was changed. A file that was cut between two of age's chunks looks changed.
+func cipherError(err error, source *rememberingReader, part string) error {
+	switch {
+	case source.err != nil:
+		return readError(source.err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return corrupt("it ends within %s", part)
+	}
+	return corrupt("%s was cut or changed", part)
 }

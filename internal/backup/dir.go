@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -102,19 +103,21 @@ func (d *Dir) entries() ([]fs.DirEntry, error) {
 // disk. It returns the name and the size. What is there, a symbolic link too, is not
 // replaced.
 func (d *Dir) write(name *Name, recipients []age.Recipient, content func(io.Writer) error) (file string, size int64, err error) {
-	temp := tempPrefix + strings.ToLower(rand.Text()) + tempSuffix
-	f, err := d.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	temp, f, err := d.temporary()
 	if err != nil {
 		return "", 0, err
 	}
-	tryLock(f) // tells Sweep that somebody is at work
 	defer func() {
 		_ = f.Close()
 		if err != nil {
 			_ = d.root.Remove(temp)
 		}
 	}()
-	if err := fill(f, recipients, content); err != nil {
+	sum, out := sha256.New(), io.Writer(f)
+	if name.needsChecksum() {
+		out = io.MultiWriter(f, sum)
+	}
+	if err := fill(out, recipients, content); err != nil {
 		return "", 0, err
 	}
 	if err := f.Sync(); err != nil {
@@ -124,19 +127,30 @@ func (d *Dir) write(name *Name, recipients []age.Recipient, content func(io.Writ
 	if err != nil {
 		return "", 0, err
 	}
-	if err := d.name(temp, name); err != nil {
+	if err := d.name(temp, name, sum.Sum(nil)); err != nil {
 		return "", 0, err
 	}
 	return name.String(), info.Size(), d.sync()
 }
 
+// temporary makes a file for its owner alone that takes its name later.
+func (d *Dir) temporary() (temp string, f *os.File, err error) {
+	temp = tempPrefix + strings.ToLower(rand.Text()) + tempSuffix
+	f, err = d.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", nil, err
+	}
+	tryLock(f) // tells Sweep that somebody is at work
+	return temp, f, nil
+}
+
 // name gives a finished file its name. Where that is taken, by another backup of the
 // same second, it takes the next second: the file itself says exactly when it was
 // taken.
-func (d *Dir) name(temp string, name *Name) error {
+func (d *Dir) name(temp string, name *Name, sum []byte) error {
 	const tries = 60
 	for range tries {
-		err := d.link(temp, name.String())
+		err := d.publish(temp, *name, sum)
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -161,7 +175,7 @@ func (d *Dir) link(temp, file string) error {
 	return d.root.Rename(temp, file)
 }
 
-func fill(f *os.File, recipients []age.Recipient, content func(io.Writer) error) error {
+func fill(f io.Writer, recipients []age.Recipient, content func(io.Writer) error) error {
 	buffered := bufio.NewWriterSize(f, 256<<10)
 	if len(recipients) == 0 {
 		if err := content(buffered); err != nil {
@@ -207,16 +221,15 @@ type File struct {
 // OpenFile opens a backup for reading, decrypted by one of the identities where it
 // is encrypted. progress, if not nil, is told how many bytes of the file were read.
 func OpenFile(path string, identities []age.Identity, progress func(n int64)) (*File, error) {
-	f, err := os.Open(path)
+	info, err := os.Stat(path) // opening a pipe would wait for its writer
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%w: %s is no file", ErrNotBackup, path)
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is no file", ErrNotBackup, path)
 	}
+	f, err := os.Open(path)
 	if err != nil {
-		_ = f.Close()
 		return nil, err
 	}
 	out := &File{Size: info.Size(), file: f}

@@ -17,6 +17,11 @@ var (
 	// ErrEncrypted says that a file is encrypted and that no identity was given, or
 	// none that opens it.
 	ErrEncrypted = errors.New("the backup is encrypted")
+	// ErrUnproven says that whether a file is whole cannot be told: it is encrypted, or
+	// pg_dump wrote it, and no checksum of it stands beside it.
+	ErrUnproven = errors.New("whether it is whole cannot be told")
+	// ErrLocked says that another prune is at work in the directory.
+	ErrLocked = errors.New("backups are being removed there by somebody else")
 	// ErrExists says that the tenant to be made, or its schema, is there.
 	ErrExists = errors.New("it exists already")
 	// ErrMismatch says that the schema built from the migrations is not the one

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -20,6 +21,11 @@ type Entry struct {
 	Manifest *Manifest
 	// Err says why the file is not whole, nil when it seems to be.
 	Err error
+	// Proof is set by Prove, and Why where that could not tell.
+	Proof Proof
+	Why   error
+
+	seen fs.FileInfo // the file that Prove read
 }
 
 // List returns the backups of a directory, by tenant and then the newest first. It
@@ -49,9 +55,25 @@ func (d *Dir) List(identities []age.Identity) ([]Entry, error) {
 	return out, nil
 }
 
+// Files returns the names in a directory that are those of backups, whatever lies
+// under them, and the names of checksums whose backups are gone.
+func (d *Dir) Files() (files, orphans []string, err error) {
+	entries, err := d.entries()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		if _, ok := ParseName(e.Name()); ok {
+			files = append(files, e.Name())
+		}
+	}
+	orphans, err = d.orphans()
+	return files, orphans, err
+}
+
 // glance looks at a file without reading its data.
 func (d *Dir) glance(file string, name Name, identities []age.Identity) (int64, *Manifest, error) {
-	f, err := d.root.Open(file)
+	f, err := d.openRegular(file)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -61,6 +83,8 @@ func (d *Dir) glance(file string, name Name, identities []age.Identity) (int64, 
 		return 0, nil, err
 	}
 	switch {
+	case info.Size() == 0:
+		return 0, nil, corrupt("it is empty")
 	case name.Encrypted:
 		m, err := glanceEncrypted(f, name, identities)
 		return info.Size(), m, err
@@ -68,10 +92,18 @@ func (d *Dir) glance(file string, name Name, identities []age.Identity) (int64, 
 		return info.Size(), nil, begins(f, pgDumpMagic)
 	}
 	m, err := ReadManifest(f, info.Size())
-	if err == nil && !name.tells(m) {
-		err = corrupt("it holds something else than its name says")
+	return info.Size(), m, name.judge(m, err)
+}
+
+// judge adds to what was found in a file of this name what the name makes of it.
+func (n Name) judge(m *Manifest, err error) error {
+	switch {
+	case errors.Is(err, ErrNotBackup):
+		return corrupt("it does not begin as such a file does")
+	case err == nil && !n.tells(m):
+		return corrupt("it holds something else than its name says")
 	}
-	return info.Size(), m, err
+	return err
 }
 
 // pgDumpMagic begins a file of pg_dump -Fc.
@@ -81,24 +113,34 @@ func glanceEncrypted(f *os.File, name Name, identities []age.Identity) (*Manifes
 	if len(identities) == 0 {
 		return nil, begins(f, ageMagic)
 	}
-	plaintext, err := decrypted(f, identities)
+	return readEncrypted(f, name, identities)
+}
+
+// readEncrypted reads and checks a whole encrypted file.
+func readEncrypted(in io.Reader, name Name, identities []age.Identity) (*Manifest, error) {
+	plaintext, err := decrypted(in, identities)
 	if err != nil {
 		return nil, err
 	}
 	if name.Format == FormatPgDump {
-		_, err := io.Copy(io.Discard, plaintext)
-		return nil, err
+		return nil, readDump(plaintext)
 	}
 	m, err := Verify(plaintext, nil)
-	if err == nil && !name.tells(m) {
-		err = corrupt("it holds something else than its name says")
-	}
-	return m, err
+	return m, name.judge(m, err)
 }
 
-func begins(f *os.File, with string) error {
+// readDump reads a whole file of pg_dump, which has to begin as such.
+func readDump(in io.Reader) error {
+	if err := begins(in, pgDumpMagic); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, in)
+	return err
+}
+
+func begins(in io.Reader, with string) error {
 	head := make([]byte, len(with))
-	if _, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := io.ReadFull(in, head); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return readError(err)
 	}
 	if string(head) != with {

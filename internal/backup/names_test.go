@@ -84,7 +84,7 @@ func TestPlanPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, p := range PlanPrune(entries, k) {
+		for _, p := range planPrune(entries, k) {
 			switch {
 			case p.Err != nil && p.Remove:
 				t.Errorf("%s: the damaged %s goes", keep, p.File)
