@@ -189,7 +189,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		return doctor.Fleet{}, err
 	}
 	fleet.Head = plan.Head()
-	tenants, err := tenant.List(ctx, conn, tenant.Filter{})
+	tenants, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{})
 	switch {
 	case errors.Is(err, tenant.ErrOldRegistry):
 		// The finding about the registry says what to do; nothing else can be known.
@@ -197,11 +197,14 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 	case err != nil:
 		return doctor.Fleet{}, f.placed(err)
 	}
+	for _, r := range invalid {
+		fleet.Invalid = append(fleet.Invalid, doctor.InvalidRow{ID: r.ID, Slug: r.Slug, Why: r.Why})
+	}
 	bySlug := make(map[string]tenant.Tenant, len(tenants))
 	for _, t := range tenants {
 		bySlug[t.Slug] = t
 		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{
-			ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, Status: string(t.Status), Version: t.Version,
+			ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, ForeignRole: t.ForeignRole, Status: string(t.Status), Version: t.Version,
 			PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt, Retention: ownRetention(t, opts),
 		})
 	}

@@ -127,6 +127,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
+	m.report = !opts.dryRun
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err
@@ -141,7 +142,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	if opts.dryRun {
 		return printPlan(ctx, f, p, conn, plan, pending, opts.showSQL)
 	}
-	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to)}
+	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to), invalid: m.invalid}
 	err = job.run(ctx, f, p, conn)
 	if opts.pool && opts.to == 0 && slices.Contains([]int{exitOK, exitPartial}, exitCode(err)) {
 		f.refreshPool(ctx, conn, plan, &poolChangeOptions{concurrency: opts.concurrency, lockTimeout: opts.lockTimeout})

@@ -94,6 +94,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 		return err
 	}
 	defer closeConn(ctx, conn)
+	m.report = !opts.dryRun
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err
@@ -103,7 +104,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	if opts.dryRun {
 		return printRollback(p, plan, route, pending)
 	}
-	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(0)}
+	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(0), invalid: m.invalid}
 	if len(pending) > 0 {
 		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", job.files(), plural(len(pending), "tenant"))
 		if err := f.confirmYes(ctx, question); err != nil {
@@ -209,6 +210,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 		return err
 	}
 	defer closeConn(ctx, conn)
+	m.report = true
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err
@@ -217,7 +219,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	policy := opts.policy
 	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
 	route := migrate.Route{Kind: migrate.Redo}
-	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: behind(plan, route, chosen), policy: &policy, selection: m.record(0)}
+	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: behind(plan, route, chosen), policy: &policy, selection: m.record(0), invalid: m.invalid}
 	question := "the newest version of " + opts.tenant + " will be taken back and applied again; what its Down statements drop is gone."
 	if err := f.confirmYes(ctx, question); err != nil {
 		return err

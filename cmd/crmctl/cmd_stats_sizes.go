@@ -68,7 +68,7 @@ crmctl stats sizes --record -q`,
 	fs.BoolVar(&opts.estimate, "estimate", false, "estimate, whatever the number of tenants")
 	fs.BoolVar(&opts.record, "record", false, "keep the sizes, to compare with later")
 	cmd.MarkFlagsMutuallyExclusive("exact", "estimate")
-	documentExits(cmd, exitUnreachable, exitNoTenant)
+	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -121,7 +121,11 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 // slugs returns the slugs of the selected tenants, or nil for all.
 func (m *matcher) slugs(ctx context.Context, f *factory, q db.Querier) ([]string, error) {
 	if m.all && m.exclude == nil {
-		return nil, nil
+		// All of them, unless there is one that is not to be looked at.
+		invalid, err := tenant.Invalid(ctx, q)
+		if err != nil || len(invalid) == 0 {
+			return nil, f.placed(err)
+		}
 	}
 	tenants, err := m.list(ctx, f, q)
 	if err != nil {

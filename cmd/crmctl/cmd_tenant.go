@@ -58,6 +58,9 @@ type tenantRecord struct {
 	DeletedAt      *time.Time      `json:"deleted_at"`
 	PurgeAfter     *time.Time      `json:"purge_after"`
 	PurgeStartedAt *time.Time      `json:"purge_started_at,omitempty"`
+	// ForeignRole and Invalid are of rows that somebody else wrote.
+	ForeignRole string `json:"foreign_role,omitempty"`
+	Invalid     string `json:"invalid,omitempty"`
 }
 
 func recordOf(t tenant.Tenant, head int64, size *int64) tenantRecord {
@@ -66,6 +69,7 @@ func recordOf(t tenant.Tenant, head int64, size *int64) tenantRecord {
 		SchemaVersion: t.Version, Behind: isBehind(t, head), SizeBytes: size, Role: t.Role, ID: t.ID,
 		Settings: t.Settings, CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
 		DeletedAt: utc(t.DeletedAt), PurgeAfter: utc(t.PurgeAfter), PurgeStartedAt: utc(t.PurgeStartedAt),
+		ForeignRole: t.ForeignRole,
 	}
 	return r
 }
@@ -89,7 +93,7 @@ func statusCell(s tenant.Status) any {
 		return styled{string(s), yellow}
 	case tenant.Deleted:
 		return styled{string(s), dim}
-	case tenant.Purging:
+	case tenant.Purging, statusInvalid:
 		return styled{string(s), red}
 	}
 	return string(s)

@@ -305,9 +305,12 @@ func dryCreate(ctx context.Context, f *factory, p *printer, specs []tenant.Spec,
 	for i, s := range specs {
 		wanted[i] = s.Slug
 	}
-	there, err := tenant.List(ctx, conn, tenant.Filter{Slugs: wanted})
+	there, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{Slugs: wanted})
 	if err != nil {
 		return f.placed(err)
+	}
+	if len(invalid) > 0 {
+		return invalid[0].Err()
 	}
 	known := make(map[string]tenant.Tenant, len(there))
 	for _, t := range there {

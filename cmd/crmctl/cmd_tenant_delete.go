@@ -100,6 +100,7 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	if err != nil {
 		return f.placed(err)
 	}
+	f.warnRole(t)
 	return printList(p, movedList("deleted", p.show), []tenant.Tenant{t})
 }
 

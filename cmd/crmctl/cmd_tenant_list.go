@@ -79,7 +79,19 @@ type listedTenant struct {
 
 	size *int64 // nil when unknown
 	head int64
+	// invalid is why the row of the registry is not valid, "" where it is.
+	invalid string
+	schema  string // as the registry has it
 }
+
+// invalidListed is the row of what stands in the registry and is no tenant as crmctl
+// would have written it.
+func invalidListed(r tenant.InvalidRow, head int64) listedTenant {
+	return listedTenant{Tenant: tenant.Tenant{ID: r.ID, Slug: r.Slug, Status: statusInvalid, Version: head}, head: head, invalid: r.Why, schema: r.Schema}
+}
+
+// statusInvalid is shown in the place of a status.
+const statusInvalid tenant.Status = "invalid"
 
 func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) error {
 	m, err := opts.matcher(f.io.In)
@@ -99,18 +111,32 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	for i, s := range opts.statuses {
 		statuses[i] = tenant.Status(s)
 	}
+	m.report = true
 	tenants, err := m.list(ctx, f, conn, statuses...)
 	if err != nil {
 		return err
 	}
 	rows := make([]listedTenant, 0, len(tenants))
 	for _, t := range tenants {
-		if row := (listedTenant{Tenant: t, head: plan.Head()}); !opts.behind || isBehind(t, row.head) {
+		if row := (listedTenant{Tenant: t, head: plan.Head(), schema: t.Schema.String()}); !opts.behind || isBehind(t, row.head) {
 			rows = append(rows, row)
 		}
 	}
+	for _, r := range m.invalid {
+		if len(statuses) == 0 && !opts.behind && !p.namesOnly() {
+			rows = append(rows, invalidListed(r, plan.Head()))
+		}
+		f.note("crmctl: warning: %s", visible(r.Err().Error()))
+	}
 	if !p.namesOnly() || opts.sort == "size" {
-		sizes, err := stats.TotalBytes(ctx, conn, nil)
+		var wanted []string // all
+		if len(m.invalid) > 0 {
+			wanted = make([]string, len(tenants))
+			for i, t := range tenants {
+				wanted[i] = t.Slug
+			}
+		}
+		sizes, err := stats.TotalBytes(ctx, conn, wanted)
 		if err != nil {
 			return err
 		}
@@ -160,14 +186,22 @@ func tenantList(rows []listedTenant, head int64, show presentation) list[listedT
 			{name: "tenant", value: func(t listedTenant) any { return t.Slug }},
 			{name: "status", value: func(t listedTenant) any { return statusCell(t.State()) }},
 			{name: "version", value: func(t listedTenant) any {
+				if t.invalid != "" {
+					return nil
+				}
 				if isBehind(t.Tenant, t.head) {
 					return styled{either{fmt.Sprintf("%d *", t.Version), t.Version}, yellow}
 				}
 				return t.Version
 			}},
 			{name: "size", right: true, value: func(t listedTenant) any { return sizeCell(t.size) }},
-			{name: "created", spare: true, value: func(t listedTenant) any { return day(t.CreatedAt) }},
-			{name: "schema", wide: true, value: func(t listedTenant) any { return t.Schema.String() }},
+			{name: "created", spare: true, value: func(t listedTenant) any {
+				if t.invalid != "" {
+					return nil
+				}
+				return day(t.CreatedAt)
+			}},
+			{name: "schema", wide: true, value: func(t listedTenant) any { return t.schema }},
 			{name: "role", wide: true, value: func(t listedTenant) any { return t.Role }},
 			{name: "id", wide: true, value: func(t listedTenant) any { return t.ID }},
 			{name: "display_name", title: "DISPLAY NAME", value: func(t listedTenant) any { return t.DisplayName }},
@@ -178,8 +212,14 @@ func tenantList(rows []listedTenant, head int64, show presentation) list[listedT
 				return styled{either{"purged after " + show.human(day(*t.PurgeAfter)), *t.PurgeAfter}, dim}
 			}},
 		},
-		name:   func(t listedTenant) string { return t.Slug },
-		record: func(t listedTenant) any { return recordOf(t.Tenant, t.head, t.size) },
+		name: func(t listedTenant) string { return t.Slug },
+		record: func(t listedTenant) any {
+			r := recordOf(t.Tenant, t.head, t.size)
+			if r.Invalid = t.invalid; t.invalid != "" {
+				r.Schema, r.SchemaVersion = t.schema, 0
+			}
+			return r
+		},
 		empty:  "no tenants; create one: crmctl tenant create NAME",
 		footer: func() string { return tenantFooter(rows, head) },
 	}

@@ -108,6 +108,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	if err != nil {
 		return f.placed(err)
 	}
+	f.passBy(plan.Invalid)
 	for _, slug := range wanted {
 		if err := explainNotDue(ctx, f, conn, slug, plan, opts); err != nil {
 			return err
@@ -312,7 +313,13 @@ func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string,
 		return nil
 	}
 	t, err := tenant.Get(ctx, conn, slug)
+	var invalid *tenant.InvalidRowError
 	switch {
+	case errors.As(err, &invalid):
+		if !slices.Contains(plan.Invalid, invalid.Row) {
+			f.passBy([]tenant.InvalidRow{invalid.Row})
+		}
+		return nil
 	case err != nil:
 		return f.placed(err)
 	case t.Status != tenant.Deleted:

@@ -90,5 +90,6 @@ func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, mov
 	if err != nil {
 		return f.placed(err)
 	}
+	f.warnRole(t)
 	return printList(p, movedList(move.result, p.show), []tenant.Tenant{t})
 }

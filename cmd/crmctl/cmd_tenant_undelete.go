@@ -60,5 +60,6 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	if t.Status == tenant.Suspended {
 		f.note("%s is suspended, as it was: crmctl tenant activate %s", visible(t.Slug), visible(t.Slug))
 	}
+	f.warnRole(t)
 	return printList(p, movedList("restored", p.show), []tenant.Tenant{t})
 }

@@ -39,6 +39,7 @@ type factory struct {
 	helpErr    error          // came up while help was shown
 	release    func()         // frees what --timeout holds
 	progress   atomic.Pointer[progress]
+	passedBy   int // rows of the registry that are not valid
 }
 
 func newFactory(s *streams, in *interrupts) *factory {

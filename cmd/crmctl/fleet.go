@@ -77,6 +77,13 @@ func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
 	return tenant.MoveOptions{Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.now}
 }
 
+// warnRole says that a role which the registry names was left as it is.
+func (f *factory) warnRole(t tenant.Tenant) {
+	if t.ForeignRole != "" {
+		f.say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", visible(t.Slug), t.ForeignRole)
+	}
+}
+
 // placed puts the database into an error about a tenant or the registry, since
 // the wrong database is the usual reason for both.
 func (f *factory) placed(err error) error {

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // reportRecord is a run in JSON and YAML.
@@ -251,12 +253,25 @@ func slowest(outcomes []migrate.Outcome) string {
 	return strings.Join(out, ", ")
 }
 
+// invalidRows counts the outcomes that are rows of the registry nobody acts on.
+func invalidRows(outcomes []migrate.Outcome) int {
+	n := 0
+	for _, o := range outcomes {
+		if errors.Is(o.Err, tenant.ErrInvalidRow) {
+			n++
+		}
+	}
+	return n
+}
+
 // reportError turns a run into an exit code, and says which command goes on.
 func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	if record.Failed+record.NotStarted == 0 && r.Stopped == nil {
 		return nil
 	}
-	if r.Target < 0 {
+	if invalid, left := invalidRows(r.Outcomes), record.Failed+record.NotStarted; invalid > 0 && invalid == left {
+		f.note("\ndetails: crmctl doctor --check %s", doctor.InvalidRowClass)
+	} else if r.Target < 0 {
 		f.note("\ndetails: crmctl migrate runs show %d", r.RunID)
 	} else {
 		f.note("\nnext: crmctl migrate retry %d        details: crmctl migrate runs show %d", r.RunID, r.RunID)

@@ -21,6 +21,8 @@ type fleetRun struct {
 	policy  *runPolicy
 	// selection is what the ledger keeps for migrate retry.
 	selection map[string]any
+	// invalid are rows of the registry that count as tenants that failed.
+	invalid []tenant.InvalidRow
 }
 
 // asTargets returns tenants as the engine knows them.
@@ -46,7 +48,7 @@ func behind(plan *migrate.Plan, route migrate.Route, tenants []tenant.Tenant) []
 
 // run carries out a fleet run and prints its report.
 func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Conn) error {
-	if r.chosen == 0 {
+	if r.chosen += len(r.invalid); r.chosen == 0 {
 		f.note("crmctl: warning: no tenant to migrate")
 	}
 	if len(r.pending) == 0 {
@@ -85,6 +87,11 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Co
 }
 
 func (r *fleetRun) finish(f *factory, p *printer, report *migrate.Report) error {
+	for _, row := range r.invalid {
+		report.Outcomes = append(report.Outcomes, migrate.Outcome{
+			Tenant: migrate.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
+		})
+	}
 	if err := writeReports(f, r.policy.reports, report, r.chosen); err != nil {
 		return err
 	}

@@ -42,7 +42,10 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		err = withCode(cause, exitFailure)
 	}
 	f.report(err)
-	return exitCode(err)
+	if code := exitCode(err); code != exitOK || f.passedBy == 0 {
+		return code
+	}
+	return exitPartial
 }
 
 // interrupted ends a run that a signal stopped. A command that drained has

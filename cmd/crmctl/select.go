@@ -62,6 +62,10 @@ type matcher struct {
 	globs   []string
 	exclude *matcher // what it selects is left out; nil for nothing
 	lenient bool     // a name that is not there is no error
+	// report tells that the command names the invalid rows in its answer: list leaves
+	// the selected ones in invalid. Otherwise it passes them by with a line each.
+	report  bool
+	invalid []tenant.InvalidRow
 }
 
 // matcher reads and checks the selection; it does not connect.
@@ -114,12 +118,21 @@ func newMatcher(flag string, names []string) (*matcher, error) {
 // states or all. A name that is not there is an error with exit code 12; a
 // pattern may match none.
 func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses ...tenant.Status) ([]tenant.Tenant, error) {
-	all, err := tenant.List(ctx, q, tenant.Filter{Statuses: statuses})
+	all, invalid, err := tenant.ListAll(ctx, q, tenant.Filter{Statuses: statuses})
 	if err != nil {
 		return nil, f.placed(err)
 	}
 	var out []tenant.Tenant
 	found := make(map[string]bool, len(m.wanted))
+	for _, r := range invalid {
+		if m.selects(r.Slug) {
+			found[r.Slug] = true
+			m.invalid = append(m.invalid, r)
+		}
+	}
+	if !m.report {
+		f.passBy(m.invalid)
+	}
 	for _, t := range all {
 		if m.wanted[t.Slug] {
 			found[t.Slug] = true
@@ -139,6 +152,15 @@ func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses .
 		return nil, f.placed(&tenant.StateError{Slug: slug, State: t.State()})
 	}
 	return out, nil
+}
+
+// passBy says which rows of the registry a command leaves alone because they are not
+// valid. Where everything else goes well it ends with exit code 3.
+func (f *factory) passBy(rows []tenant.InvalidRow) {
+	for _, r := range rows {
+		f.passedBy++
+		f.say("crmctl: %s; left alone", visible(r.Err().Error()))
+	}
 }
 
 func (m *matcher) selects(slug string) bool {

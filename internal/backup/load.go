@@ -25,8 +25,9 @@ type Event struct {
 
 // Roles makes the role of a tenant, within the transaction that makes the tenant.
 type Roles interface {
-	// Queue adds what makes the role, before the statements that make the tables.
-	Queue(p *db.Pipeline, schema db.Schema, role string)
+	// Queue adds what makes the role for the tenant with the given id, before the
+	// statements that make the tables.
+	Queue(p *db.Pipeline, id string, schema db.Schema, role string)
 	// QueueLimits adds what takes away what the role must not have, after them.
 	QueueLimits(p *db.Pipeline, schema db.Schema, role string, active bool)
 	// Explain says more of an error where it is about the role.
@@ -131,7 +132,7 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 	t.register(&p, version)
 	p.Exec("create schema " + t.schema.Quoted())
 	if t.row.Role != "" {
-		o.Roles.Queue(&p, t.schema, t.row.Role)
+		o.Roles.Queue(&p, t.row.ID, t.schema, t.row.Role)
 	}
 	p.Script(script)
 	if t.row.Role != "" {

@@ -23,6 +23,14 @@ const schemaPrefix = "tenant_"
 // the name of no tenant's schema.
 const PoolPrefix = "crmctl_pool_"
 
+// RoleMark begins the comment of every role that is made for a tenant; the tenant's id
+// follows. To forge it takes the right to change the role, and then there is no need
+// to. The registry alone proves nothing: a row of it may name any role.
+const RoleMark = "crmctl: role of tenant "
+
+// IsPoolName reports whether a schema of that name is one of the pool.
+func IsPoolName(name string) bool { return strings.HasPrefix(name, PoolPrefix) }
+
 // ErrInvalidSchema is wrapped by every error about a schema name that must not
 // be used.
 var ErrInvalidSchema = errors.New("invalid schema name")

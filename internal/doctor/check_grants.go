@@ -34,13 +34,23 @@ func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
 	var out []Finding
 	for _, g := range gaps {
 		t := x.tenantNamed(g.Slug)
+		if t.Role == "" {
+			continue // the role is somebody else's
+		}
 		f := Finding{Severity: Error, Subject: g.Slug, Tenant: g.Slug, What: g.text(t), Command: "crmctl doctor --fix " + string(Grants)}
 		if g.NoRole {
-			f.Command = "create role " + quoted(t.Role) + " nologin, then crmctl doctor --fix " + string(Grants)
+			f.Command = "create role " + quoted(t.Role) + " nologin; comment on role " + quoted(t.Role) + " is " + db.Literal(db.RoleMark+t.ID) + ", then crmctl doctor --fix " + string(Grants)
 		} else {
 			f.fix = grant(t)
 		}
 		out = append(out, f)
+	}
+	for _, t := range x.fleet.Tenants {
+		if t.ForeignRole != "" {
+			out = append(out, Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
+				What:    fmt.Sprintf("the registry names role %s, which was not made for this tenant: nothing is done with it", t.ForeignRole),
+				Command: "update public.tenants set role_name = null where id = " + db.Literal(t.ID)})
+		}
 	}
 	return out, err
 }

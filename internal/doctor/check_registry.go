@@ -35,6 +35,15 @@ func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
 	return nil, nil
 }
 
+func checkInvalidRows(_ context.Context, x *examination) ([]Finding, error) {
+	var out []Finding
+	for _, r := range x.fleet.Invalid {
+		out = append(out, Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: "its row in the registry is not valid: " + r.Why,
+			Command: "look at it, and correct it by hand: select * from public.tenants where id = " + db.Literal(r.ID)})
+	}
+	return out, nil
+}
+
 // orphanPrefix begins the names of schemas that crmctl makes, quarantinePrefix those
 // that it has set aside.
 const (
@@ -115,7 +124,7 @@ func escapedName(name string) string {
 
 func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 	slugs, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
-		select t.slug from public.tenants t where not exists (select from pg_namespace n where n.nspname = t.schema_name::name)`)
+		select coalesce(t.slug, '') from public.tenants t where not exists (select from pg_namespace n where n.nspname = t.schema_name::name)`)
 	if err != nil {
 		return nil, err
 	}

@@ -18,30 +18,31 @@ type Class string
 
 // The classes.
 const (
-	Registry       Class = "registry"
-	OrphanSchema   Class = "orphan-schema"
-	GhostRow       Class = "ghost-row"
-	Pool           Class = "pool"
-	Quarantine     Class = "quarantine"
-	PurgeStuck     Class = "purge-stuck"
-	PurgeOverdue   Class = "purge-overdue"
-	DirtyTenant    Class = "dirty"
-	OpenRun        Class = "open-run"
-	Version        Class = "version"
-	Behind         Class = "behind"
-	InvalidIndex   Class = "invalid-index"
-	MissingIndex   Class = "missing-index"
-	Owner          Class = "owner"
-	Grants         Class = "grants"
-	PublicObject   Class = "public-object"
-	PublicWritable Class = "public-writable"
-	Shadowing      Class = "shadowing"
-	Sequence       Class = "sequence"
-	Connections    Class = "connections"
-	Locks          Class = "locks"
-	Prepared       Class = "prepared"
-	Wraparound     Class = "wraparound"
-	Autovacuum     Class = "autovacuum"
+	Registry        Class = "registry"
+	InvalidRowClass Class = "invalid-row"
+	OrphanSchema    Class = "orphan-schema"
+	GhostRow        Class = "ghost-row"
+	Pool            Class = "pool"
+	Quarantine      Class = "quarantine"
+	PurgeStuck      Class = "purge-stuck"
+	PurgeOverdue    Class = "purge-overdue"
+	DirtyTenant     Class = "dirty"
+	OpenRun         Class = "open-run"
+	Version         Class = "version"
+	Behind          Class = "behind"
+	InvalidIndex    Class = "invalid-index"
+	MissingIndex    Class = "missing-index"
+	Owner           Class = "owner"
+	Grants          Class = "grants"
+	PublicObject    Class = "public-object"
+	PublicWritable  Class = "public-writable"
+	Shadowing       Class = "shadowing"
+	Sequence        Class = "sequence"
+	Connections     Class = "connections"
+	Locks           Class = "locks"
+	Prepared        Class = "prepared"
+	Wraparound      Class = "wraparound"
+	Autovacuum      Class = "autovacuum"
 )
 
 // Check says what a class looks for, and why.
@@ -63,6 +64,7 @@ func Checks() []Check {
 func registryChecks() []Check {
 	return []Check{
 		{Registry, "a registry that is not at this program's version", "crmctl reads and writes tables that an older registry lacks.", "", checkRegistry},
+		{InvalidRowClass, "rows of the registry that crmctl would not have written", "Every command passes them by: nobody migrates, backs up or purges what they stand for.", "", checkInvalidRows},
 		{OrphanSchema, "schemas of tenants that the registry does not know", "Nobody migrates, backs up or purges them, and a new tenant of that name cannot be made.", "renames the schema, nothing is dropped", checkOrphans},
 		{GhostRow, "rows of the registry whose schema is gone", "Every command that reaches the tenant fails.", "marks the tenant as deleted, which undelete takes back", checkGhosts},
 		{Pool, "schemas that were made ready for tenants to come, and the list of them, that differ", "What is not listed is never used; what is listed and gone fails the tenant that is given it.", "renames the schema that is not listed, nothing is dropped", checkPool},

@@ -20,6 +20,7 @@ type Tenant struct {
 	Slug           string
 	Schema         db.Schema
 	Role           string // "" when it has none
+	ForeignRole    string // that the registry names and that was not made for it
 	Status         string // active, suspended, deleted
 	Version        int64  // as the registry has cached it
 	PurgeAfter     *time.Time
@@ -29,6 +30,9 @@ type Tenant struct {
 }
 
 func (t Tenant) deleted() bool { return t.Status == "deleted" }
+
+// InvalidRow is a row of the registry that this program would not have written.
+type InvalidRow struct{ ID, Slug, Why string }
 
 // Truth is what a tenant's own schema says of its version.
 type Truth struct {
@@ -52,6 +56,8 @@ type Dirty struct {
 // check out.
 type Fleet struct {
 	Tenants []Tenant
+	// Invalid are rows of the registry that nobody acts on.
+	Invalid []InvalidRow
 	// Head is the newest version of the tenants' files, RegistryHead that of the
 	// registry's, RegistryVersion where the registry is.
 	Head, RegistryHead, RegistryVersion int64
@@ -167,6 +173,9 @@ func Examine(ctx context.Context, conn *pgx.Conn, fleet Fleet, o Options) (*Repo
 			x.report.Checked = append(x.report.Checked, c.Class)
 		}
 		for _, f := range found {
+			if c.Class != InvalidRowClass && x.isInvalid(f.Tenant) {
+				continue
+			}
 			f.Class, f.Why = c.Class, c.Why
 			if c.Fix == "" {
 				f.fix = nil
@@ -187,15 +196,23 @@ func (x *examination) notChecked(format string, args ...any) {
 	x.report.NotChecked = append(x.report.NotChecked, NotChecked{x.class, fmt.Sprintf(format, args...)})
 }
 
+// isInvalid reports whether the registry's row of a slug is not valid: what else is
+// found about it says nothing, and is not to be mended.
+func (x *examination) isInvalid(slug string) bool {
+	return slug != "" && slices.ContainsFunc(x.fleet.Invalid, func(r InvalidRow) bool { return r.Slug == slug })
+}
+
 // open returns the tenants that are not deleted.
 func (x *examination) open() []Tenant {
 	return slices.DeleteFunc(slices.Clone(x.fleet.Tenants), Tenant.deleted)
 }
 
-// tenantSchemas are the schemas of the registry's tenants that are there.
+// tenantSchemas are the schemas of the registry's tenants that are there. A row may
+// name any schema: those that can be no tenant's are left out.
 const tenantSchemas = `(
-	select n.oid, n.nspname, n.nspowner, t.slug, t.status, t.role_name, t.schema_version
-	from public.tenants t join pg_namespace n on n.nspname = t.schema_name::name)`
+	select n.oid, n.nspname, n.nspowner, coalesce(t.slug, '') as slug, coalesce(t.status, '') as status, t.role_name, t.schema_version
+	from public.tenants t join pg_namespace n on n.nspname = t.schema_name::name
+	where n.nspname !~ '^(pg_|` + db.PoolPrefix + `)' and n.nspname not in ('public', 'information_schema'))`
 
 // usualTables returns the names of the tables that make a schema one of a tenant: those
 // that more than half of the tenants have, and those the fleet is known for.

@@ -261,13 +261,15 @@ func TestGrants(t *testing.T) {
 	p.Exec(t, "update public.tenants set role_name = 'nobody_of_that_name' where slug = 't0001'")
 	report := p.examine(t, doctor.Options{Skip: serverWide()})
 	want(t, report, "error grants t0001: its role nobody_of_that_name is gone")
-	commands(t, report, `create role "nobody_of_that_name" nologin, then crmctl doctor --fix grants`)
+	var id string
+	p.Scan(t, []any{&id}, "select id::text from public.tenants where slug = 't0001'")
+	commands(t, report, `create role "nobody_of_that_name" nologin; comment on role "nobody_of_that_name" is 'crmctl: role of tenant `+id+`', then crmctl doctor --fix grants`)
 	// What it says, for a role of the test's own: the name is the cluster's.
 	role := "regained_" + strings.TrimPrefix(p.database(t), "crmctl_test_")
 	p.Exec(t, "update public.tenants set role_name = '"+role+"' where slug = 't0001'")
 	report = p.examine(t, doctor.Options{Skip: serverWide()})
 	sql, _, _ := strings.Cut(report.Findings[0].Command, ", then ")
-	p.Exec(t, sql)
+	p.Exec(t, strings.Split(sql, "; ")...)
 	t.Cleanup(func() { p.Exec(t, "drop owned by "+role, "drop role "+role) })
 	p.fix(t, doctor.Grants, 1)
 	want(t, p.examine(t, doctor.Options{Skip: serverWide()}))

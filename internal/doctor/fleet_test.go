@@ -75,7 +75,7 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 		Tables: []string{"contacts", "conversations", "messages"}, RegistryTables: []string{"tenants", "tenant_events"},
 	}
 	for _, t := range tenants {
-		f.Tenants = append(f.Tenants, doctor.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, Status: string(t.Status),
+		f.Tenants = append(f.Tenants, doctor.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, ForeignRole: t.ForeignRole, Status: string(t.Status),
 			Version: t.Version, PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt})
 	}
 	f.Versions = func(ctx context.Context, tenants []doctor.Tenant) ([]doctor.Truth, error) {

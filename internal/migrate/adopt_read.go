@@ -54,7 +54,7 @@ func (r registry) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
 			r.bySchema[t.Schema], r.bySlug[t.Slug] = t, t
 		}
 		return err
-	}, `select id::text, slug, schema_name, schema_version from public.tenants
+	}, `select id::text, coalesce(slug, ''), coalesce(schema_name, ''), coalesce(schema_version, -1) from public.tenants
 		where schema_name operator(pg_catalog.=) any ($1::text[]) or slug operator(pg_catalog.=) any ($2::text[])`, schemas, slugs)
 }
 

@@ -345,7 +345,7 @@ func (r *run) repeatLost(ctx context.Context) {
 		ID      string
 		Version int64
 	}
-	rows, err := db.Select(ctx, conn, pgx.RowToStructByPos[row], `select id::text, schema_version from public.tenants`)
+	rows, err := db.Select(ctx, conn, pgx.RowToStructByPos[row], `select id::text, coalesce(schema_version, -1) from public.tenants`)
 	if err != nil {
 		return
 	}

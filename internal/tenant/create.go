@@ -255,8 +255,12 @@ func createError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error
 		}
 	case taken, pgErr.Code == db.CodeDuplicateSchema:
 		exists := &ExistsError{Slug: t.Slug, Schema: t.Schema}
-		if other, getErr := Get(ctx, conn, t.Slug); getErr == nil {
+		other, getErr := Get(ctx, conn, t.Slug)
+		switch {
+		case getErr == nil:
 			exists.Status = other.State()
+		case errors.Is(getErr, ErrInvalidRow):
+			return getErr
 		}
 		return exists
 	}

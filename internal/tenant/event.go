@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -119,7 +120,7 @@ func asJSON(name string, value any) any {
 // auditFields returns what of a tenant a move may change, as comparable values.
 func auditFields(t Tenant) map[string]any {
 	return map[string]any{
-		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "role": orNull(t.Role),
+		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "role": orNull(cmp.Or(t.Role, t.ForeignRole)),
 		"status": string(t.Status), "deleted_at": instant(t.DeletedAt), "purge_after": instant(t.PurgeAfter),
 		"purge_started_at": instant(t.PurgeStartedAt), "settings": canonical(t.Settings),
 	}

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -162,7 +163,7 @@ func queueRow(p *db.Pipeline, t *Tenant) {
 	p.QueryRow([]any{&t.UpdatedAt}, `update public.tenants set slug = $2, display_name = $3, schema_name = $4, role_name = nullif($5, ''), status = $6,
 		deleted_at = $7, purge_after = $8, deleted_from = nullif($9, ''), purge_started_at = $10, settings = $11::jsonb, updated_at = now()
 		where id = $1 returning updated_at`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), t.Role, string(t.Status),
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), cmp.Or(t.Role, t.ForeignRole), string(t.Status),
 		t.DeletedAt, t.PurgeAfter, string(t.DeletedFrom), t.PurgeStartedAt, string(t.Settings))
 }
 
@@ -190,7 +191,7 @@ func explainMissing(err error, t Tenant) error {
 func lockTenant(ctx context.Context, q db.Querier, t Tenant) (Tenant, error) {
 	var (
 		p    db.Pipeline
-		rows []Tenant
+		rows []row
 	)
 	p.TryLock(t.Schema)
 	p.Query(func(r pgx.Rows) (err error) {
@@ -204,12 +205,16 @@ func lockTenant(ctx context.Context, q db.Querier, t Tenant) (Tenant, error) {
 		return Tenant{}, fmt.Errorf("lock tenant %q: %w", t.Slug, err)
 	}
 	switch {
-	case len(rows) == 0, rows[0].Slug != t.Slug:
+	case len(rows) == 0:
+		return Tenant{}, &NotFoundError{Slug: t.Slug}
+	case rows[0].invalid != nil:
+		return Tenant{}, rows[0].invalid.Err()
+	case rows[0].Slug != t.Slug:
 		return Tenant{}, &NotFoundError{Slug: t.Slug}
 	case rows[0].Schema != t.Schema: // the lock is that of its former schema
 		return Tenant{}, fmt.Errorf("tenant %q: %w", t.Slug, db.ErrBusy)
 	}
-	return rows[0], nil
+	return rows[0].Tenant, nil
 }
 
 func pgError(err error) (*pgconn.PgError, bool) { return errors.AsType[*pgconn.PgError](err) }

@@ -57,6 +57,8 @@ type PurgePlan struct {
 	Kept []Tenant
 	// Soon are those that fall due within PurgeFilter.Warn, the next first.
 	Soon []Tenant
+	// Invalid are rows that seem to be due and are not valid: they are left alone.
+	Invalid []InvalidRow
 	// Tenants is the number of all tenants of the registry.
 	Tenants int
 }
@@ -74,7 +76,9 @@ func PlanPurge(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) 
 	if err != nil {
 		return plan, fmt.Errorf("read the registry: %w", registryError(err))
 	}
-	for _, t := range rows {
+	var due []Tenant
+	due, plan.Invalid = split(rows)
+	for _, t := range due {
 		if f.DueAt(t).After(now) {
 			plan.Soon = append(plan.Soon, t)
 		} else {
@@ -295,10 +299,8 @@ func finish(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o Purge
 		if err := p.Run(ctx, q); err != nil {
 			return err
 		}
-		if now.Role != "" {
-			if kept, err = dropRole(ctx, q, now.Role); err != nil {
-				return err
-			}
+		if kept, err = dropRoleOf(ctx, q, now); err != nil {
+			return err
 		}
 		detail := map[string]any{"schema": now.Schema.String(), "version": now.Version, "deleted_at": now.DeletedAt}
 		if kept != "" {

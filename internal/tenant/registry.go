@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -65,7 +67,10 @@ type Tenant struct {
 	Schema      db.Schema
 	Status      Status
 	Role        string // "" when it has none of its own
-	Version     int64  // cached schema version
+	// ForeignRole is a role that the registry names and that was not made for the
+	// tenant: nothing is done with it. Role is "" then.
+	ForeignRole string
+	Version     int64 // cached schema version
 	Settings    json.RawMessage
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
@@ -75,6 +80,8 @@ type Tenant struct {
 	DeletedFrom Status
 	// PurgeStartedAt is when a purge began to drop its tables, if one has.
 	PurgeStartedAt *time.Time
+
+	unmarked bool // Role has no mark, as those of older releases
 }
 
 // State returns the status as people see it: Purging where a purge has begun.
@@ -85,57 +92,59 @@ func (t Tenant) State() Status {
 	return t.Status
 }
 
-const columns = `id::text, slug, display_name, schema_name, status, coalesce(role_name, ''), schema_version,
-	settings::text, created_at, updated_at, deleted_at, purge_after, coalesce(deleted_from, ''), purge_started_at`
-
-func scan(row pgx.CollectableRow) (Tenant, error) {
-	var (
-		t        Tenant
-		schema   string
-		settings string
-	)
-	err := row.Scan(&t.ID, &t.Slug, &t.DisplayName, &schema, &t.Status, &t.Role, &t.Version,
-		&settings, &t.CreatedAt, &t.UpdatedAt, &t.DeletedAt, &t.PurgeAfter, &t.DeletedFrom, &t.PurgeStartedAt)
-	if err != nil {
-		return Tenant{}, err
-	}
-	t.Settings = json.RawMessage(settings)
-	if t.Schema, err = db.RegisteredSchema(schema); err != nil {
-		return Tenant{}, fmt.Errorf("registry row of tenant %q: %w", t.Slug, err)
-	}
-	return t, nil
-}
-
 // Filter says which tenants List returns. The zero Filter means all.
 type Filter struct {
 	Statuses []Status // none = every status
 	Slugs    []string // exact slugs; none = every one
 }
 
-// List returns tenants in the order of their slugs, in one round trip.
+// List returns the tenants in the order of their slugs, in one round trip, without
+// rows that are not valid.
 func List(ctx context.Context, q db.Querier, f Filter) ([]Tenant, error) {
-	statuses := make([]string, len(f.Statuses))
-	for i, s := range f.Statuses {
-		statuses[i] = string(s)
-	}
-	tenants, err := db.Select(ctx, q, scan, `select `+columns+`
+	tenants, _, err := ListAll(ctx, q, f)
+	return tenants, err
+}
+
+// ListAll is List, and returns the rows that are not valid too. These have whatever
+// status they have: only Filter.Slugs leaves some of them out.
+func ListAll(ctx context.Context, q db.Querier, f Filter) ([]Tenant, []InvalidRow, error) {
+	rows, err := db.Select(ctx, q, scan, `select `+columns+`
 		from public.tenants
-		where (cardinality($1::text[]) = 0 or status = any ($1::text[]))
-		  and (cardinality($2::text[]) = 0 or slug = any ($2::text[]))
-		order by slug collate "C"`, statuses, nonNil(f.Slugs))
+		where cardinality($1::text[]) = 0 or slug = any ($1::text[])
+		order by slug collate "C"`, nonNil(f.Slugs))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the registry: %w", registryError(err))
+	}
+	tenants, invalid := split(rows)
+	if len(f.Statuses) > 0 {
+		tenants = slices.DeleteFunc(tenants, func(t Tenant) bool { return !slices.Contains(f.Statuses, t.Status) })
+	}
+	return tenants, invalid, nil
+}
+
+// Invalid returns the rows that are not valid alone, without reading the settings of
+// any.
+func Invalid(ctx context.Context, q db.Querier) ([]InvalidRow, error) {
+	const kind = `case when jsonb_typeof(settings) = 'object' then '{}' when settings is not null then '[]' end`
+	rows, err := db.Select(ctx, q, scan, `select `+strings.Replace(columns, "settings::text", kind, 1)+`
+		from public.tenants order by slug collate "C"`)
 	if err != nil {
 		return nil, fmt.Errorf("read the registry: %w", registryError(err))
 	}
-	return tenants, nil
+	_, invalid := split(rows)
+	return invalid, nil
 }
 
 // Get returns one tenant by slug. The error is a *NotFoundError, with the most
-// similar slug, where there is none.
+// similar slug, where there is none, and an *InvalidRowError where its row is not
+// valid.
 func Get(ctx context.Context, q db.Querier, slug string) (Tenant, error) {
-	tenants, err := List(ctx, q, Filter{Slugs: []string{slug}})
+	tenants, invalid, err := ListAll(ctx, q, Filter{Slugs: []string{slug}})
 	switch {
 	case err != nil:
 		return Tenant{}, err
+	case len(invalid) > 0:
+		return Tenant{}, invalid[0].Err()
 	case len(tenants) == 0:
 		return Tenant{}, notFound(ctx, q, slug)
 	}
@@ -150,7 +159,10 @@ func Slugs(ctx context.Context, q db.Querier, prefix string, limit int) ([]strin
 	if err != nil {
 		return nil, fmt.Errorf("read the registry: %w", registryError(err))
 	}
-	return slugs, nil
+	return slices.DeleteFunc(slugs, func(s string) bool {
+		written, err := Slug(s)
+		return err != nil || written != s
+	}), nil
 }
 
 // registryError turns "relation public.tenants does not exist" into
@@ -168,7 +180,7 @@ func registryError(err error) error {
 func notFound(ctx context.Context, q db.Querier, slug string) error {
 	e := &NotFoundError{Slug: slug}
 	// A suggestion is a courtesy: where it cannot be had the answer stands.
-	all, err := db.Select(ctx, q, pgx.RowTo[string], `select slug from public.tenants order by slug limit 20000`)
+	all, err := db.Select(ctx, q, pgx.RowTo[string], `select slug from public.tenants where slug is not null order by slug limit 20000`)
 	if err == nil {
 		e.Similar = suggest.Nearest(slug, all)
 	}

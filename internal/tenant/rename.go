@@ -112,8 +112,12 @@ func renameError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error
 		return err
 	case pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants", pgErr.Code == db.CodeDuplicateSchema:
 		exists := &ExistsError{Slug: t.Slug, Schema: t.Schema}
-		if other, getErr := Get(ctx, conn, t.Slug); getErr == nil && other.ID != t.ID {
+		other, getErr := Get(ctx, conn, t.Slug)
+		switch {
+		case getErr == nil && other.ID != t.ID:
 			exists.Status = other.State()
+		case errors.Is(getErr, ErrInvalidRow):
+			return getErr
 		}
 		return exists
 	}

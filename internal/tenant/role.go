@@ -24,6 +24,25 @@ func (e *RoleExistsError) Error() string {
 // Is makes errors.Is(err, ErrExists) true.
 func (e *RoleExistsError) Is(target error) bool { return target == ErrExists }
 
+// States of the role that a row of the registry names.
+const (
+	roleForeign  = "foreign"  // it was not made for the tenant
+	roleUnmarked = "unmarked" // it may have been, before roles were marked
+)
+
+// roleState is an expression over a row of public.tenants: the state of its role, ""
+// where it was made for the tenant, or is not there. Before roles were marked they
+// were named like the schema and had no rights of their own over the server.
+const roleState = `case when role_name is null then '' when octet_length(role_name) > 63 then '` + roleForeign + `' else coalesce((
+		select case when d.description = '` + db.RoleMark + `' || tenants.id::text then ''
+			when starts_with(d.description, '` + db.RoleMark + `') then '` + roleForeign + `'
+			when tenants.role_name = tenants.schema_name
+				and not (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls) then '` + roleUnmarked + `'
+			else '` + roleForeign + `' end
+		from pg_catalog.pg_roles r
+		left join pg_catalog.pg_shdescription d on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_authid'::regclass
+		where r.rolname = tenants.role_name::name), '') end`
+
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // queueRole adds the statements that make a tenant's role, before those that make
@@ -32,6 +51,7 @@ func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 func queueRole(p *db.Pipeline, t Tenant) {
 	schema, role := t.Schema.Quoted(), quoted(t.Role)
 	p.Exec("create role " + role + " nologin")
+	p.Exec("comment on role " + role + " is " + db.Literal(db.RoleMark+t.ID))
 	p.Exec("grant usage on schema " + schema + " to " + role)
 	p.Exec("alter default privileges in schema " + schema + " grant select, insert, update, delete on tables to " + role)
 	p.Exec("alter default privileges in schema " + schema + " grant usage, select, update on sequences to " + role)
@@ -55,10 +75,10 @@ func queueRoleLimits(p *db.Pipeline, t Tenant) {
 // those of its own: for a restore and a clone.
 type Roles struct{}
 
-// Queue adds the statements that make the role of a schema, before those that make
-// the schema's tables. The role must not exist.
-func (Roles) Queue(p *db.Pipeline, schema db.Schema, role string) {
-	queueRole(p, Tenant{Schema: schema, Role: role})
+// Queue adds the statements that make the role of a schema for the tenant with the
+// given id, before those that make the schema's tables. The role must not exist.
+func (Roles) Queue(p *db.Pipeline, id string, schema db.Schema, role string) {
+	queueRole(p, Tenant{ID: id, Schema: schema, Role: role})
 }
 
 // QueueLimits adds what the role may not do, when the tables are there. The role of
@@ -131,6 +151,29 @@ func usesOfRole(ctx context.Context, q db.Querier, role string) (roleUses, error
 		return u, fmt.Errorf("look for what role %q is used for: %w", role, err)
 	}
 	return u, nil
+}
+
+// dropRoleOf drops the role that was made for a tenant whose schema is gone, and no
+// other. kept is why it stays, "" where there is none left.
+func dropRoleOf(ctx context.Context, q db.Querier, t Tenant) (kept string, err error) {
+	switch {
+	case t.ForeignRole != "":
+		return fmt.Sprintf("role %q stays: it was not made for this tenant", t.ForeignRole), nil
+	case t.Role == "":
+		return "", nil
+	case t.unmarked:
+		// Releases that did not mark roles wrote into the audit which they made.
+		var made bool
+		err := q.QueryRow(ctx, `select exists (select from public.tenant_events where tenant_id = $1 and "after" ->> 'role' = $2)
+			or not exists (select from pg_catalog.pg_roles where rolname = $2)`, t.ID, t.Role).Scan(&made)
+		if err != nil {
+			return "", fmt.Errorf("look for the origin of role %q: %w", t.Role, err)
+		}
+		if !made {
+			return fmt.Sprintf("role %q stays: nothing tells that it was made for this tenant", t.Role), nil
+		}
+	}
+	return dropRole(ctx, q, t.Role)
 }
 
 // dropRole drops the role of a tenant whose schema is gone, within the caller's

@@ -1,0 +1,188 @@
+package tenant
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// ErrInvalidRow is wrapped by *InvalidRowError.
+var ErrInvalidRow = errors.New("the tenant's row in the registry is not valid")
+
+// InvalidRow is a row of the registry that this program would not have written:
+// somebody else did, and may have meant anything by it. It is shown and never acted
+// on; the other rows do not suffer from it.
+type InvalidRow struct {
+	ID     string // uuid
+	Slug   string // this and the following as they stand there: they may hold anything
+	Schema string
+	Status Status
+	Why    string // in plain words, with what was read quoted
+}
+
+// Err returns an *InvalidRowError.
+func (r InvalidRow) Err() error { return &InvalidRowError{r} }
+
+// InvalidRowError says that a tenant's row is an InvalidRow.
+type InvalidRowError struct{ Row InvalidRow }
+
+// Error returns `tenant "b": its row in the registry is not valid: ...`.
+func (e *InvalidRowError) Error() string {
+	return fmt.Sprintf("tenant %q: its row in the registry is not valid: %s", e.Row.Slug, e.Row.Why)
+}
+
+// Is makes errors.Is(err, ErrInvalidRow) true.
+func (e *InvalidRowError) Is(target error) bool { return target == ErrInvalidRow }
+
+// columns are what scan reads. Each may hold anything, since the table's checks may
+// be gone. A moment outside of the years 1 to 9999, which neither Go nor JSON can
+// write down, is read as null, and the last column tells.
+const columns = `id::text, slug, display_name, schema_name, status, role_name, ` + roleState + `, schema_version, settings::text,
+	case when created_at ` + inReach + ` then created_at end, case when updated_at ` + inReach + ` then updated_at end,
+	case when deleted_at ` + inReach + ` then deleted_at end, case when purge_after ` + inReach + ` then purge_after end,
+	deleted_from, case when purge_started_at ` + inReach + ` then purge_started_at end,
+	not (created_at ` + inReach + ` and updated_at ` + inReach + ` and coalesce(deleted_at ` + inReach + `, true)
+		and coalesce(purge_after ` + inReach + `, true) and coalesce(purge_started_at ` + inReach + `, true))`
+
+const inReach = `between '0001-01-01 00:00:00+00'::timestamptz and '9999-12-31 00:00:00+00'::timestamptz`
+
+// row is a row of the registry, valid or not: exactly one of the two is filled.
+type row struct {
+	Tenant
+
+	invalid *InvalidRow
+}
+
+func scan(from pgx.CollectableRow) (row, error) {
+	var (
+		t                                     Tenant
+		slug, display, schema, settings, role *string
+		status, deletedFrom                   *string
+		created, updated                      *time.Time
+		state                                 string
+		version                               *int64
+		odd                                   *bool
+	)
+	err := from.Scan(&t.ID, &slug, &display, &schema, &status, &role, &state, &version, &settings,
+		&created, &updated, &t.DeletedAt, &t.PurgeAfter, &deletedFrom, &t.PurgeStartedAt, &odd)
+	if err != nil {
+		return row{}, err
+	}
+	t.Slug, t.DisplayName, t.Status, t.DeletedFrom = or(slug), or(display), Status(or(status)), Status(or(deletedFrom))
+	if t.Role, t.unmarked = or(role), state == roleUnmarked; state == roleForeign {
+		t.Role, t.ForeignRole = "", t.Role
+	}
+	why := ""
+	switch null := firstNull(map[string]bool{
+		"slug": slug == nil, "display_name": display == nil, "schema_name": schema == nil, "status": status == nil,
+		"settings": settings == nil, "schema_version": version == nil,
+	}); {
+	case null != "":
+		why = null + " is null"
+	case odd == nil || *odd || created == nil || updated == nil:
+		why = "one of its dates is missing, infinite or out of the years 1 to 9999"
+	default:
+		t.Version, t.Settings, t.CreatedAt, t.UpdatedAt = *version, json.RawMessage(*settings), *created, *updated
+		t.Schema, err = db.RegisteredSchema(*schema)
+		why = fault(t, err)
+	}
+	if why != "" {
+		return row{invalid: &InvalidRow{ID: t.ID, Slug: t.Slug, Schema: or(schema), Status: t.Status, Why: why}}, nil
+	}
+	return row{Tenant: t}, nil
+}
+
+func or(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// firstNull returns the first of the names whose value is null, "" for none.
+func firstNull(null map[string]bool) string {
+	for _, name := range []string{"slug", "display_name", "schema_name", "status", "settings", "schema_version"} {
+		if null[name] {
+			return name
+		}
+	}
+	return ""
+}
+
+// fault says what this program would not have written, "" for nothing. schemaErr is
+// what is wrong with the name of the schema.
+func fault(t Tenant, schemaErr error) string {
+	slug, err := Slug(t.Slug)
+	switch {
+	case err != nil:
+		return err.Error()
+	case slug != t.Slug:
+		return fmt.Sprintf("the name %q is not as a tenant's is written (%q)", t.Slug, slug)
+	case schemaErr != nil:
+		return schemaErr.Error()
+	case db.IsPoolName(t.Schema.String()):
+		return fmt.Sprintf("schema %q is one of the pool", t.Schema)
+	case t.Version < 0:
+		return fmt.Sprintf("schema_version is %d", t.Version)
+	case !isObject(t.Settings):
+		return "settings is not an object"
+	}
+	switch t.Status {
+	case Active, Suspended:
+		if t.DeletedAt != nil || t.PurgeStartedAt != nil || t.DeletedFrom != "" {
+			return fmt.Sprintf("status is %s, and it has dates of a deletion", t.Status)
+		}
+	case Deleted:
+		if t.DeletedAt == nil || t.PurgeAfter == nil {
+			return "status is deleted, without the dates of that"
+		}
+		if t.DeletedFrom != "" && t.DeletedFrom != Active && t.DeletedFrom != Suspended {
+			return fmt.Sprintf("deleted_from is %q", t.DeletedFrom)
+		}
+	default:
+		return fmt.Sprintf("status is %q", t.Status)
+	}
+	return ""
+}
+
+func isObject(text json.RawMessage) bool {
+	return len(text) > 0 && text[0] == '{'
+}
+
+// split tells valid rows from the others. Rows that share a name or a schema, as they
+// can where the table has lost its unique keys, are none of them valid: nobody could
+// say which of them is meant.
+func split(rows []row) (valid []Tenant, invalid []InvalidRow) {
+	slugs, schemas := make(map[string]int, len(rows)), make(map[string]int, len(rows))
+	for _, r := range rows {
+		if r.invalid != nil {
+			slugs[r.invalid.Slug]++
+			schemas[r.invalid.Schema]++
+			continue
+		}
+		slugs[r.Slug]++
+		schemas[r.Schema.String()]++
+	}
+	for _, r := range rows {
+		switch {
+		case r.invalid != nil:
+			invalid = append(invalid, *r.invalid)
+		case slugs[r.Slug] > 1:
+			invalid = append(invalid, r.because("another row has the same name"))
+		case schemas[r.Schema.String()] > 1:
+			invalid = append(invalid, r.because("another row has the same schema, "+r.Schema.String()))
+		default:
+			valid = append(valid, r.Tenant)
+		}
+	}
+	return valid, invalid
+}
+
+func (r row) because(why string) InvalidRow {
+	return InvalidRow{ID: r.ID, Slug: r.Slug, Schema: r.Schema.String(), Status: r.Status, Why: why}
+}
