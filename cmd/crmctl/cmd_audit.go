@@ -193,6 +193,7 @@ crmctl audit list --tenant acme-corp -o wide`,
 	fs.IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")
 	registerCompletion(cmd, "action", completeWords(tenant.Actions()...))
 	registerCompletion(cmd, "tenant", completeTenants(f))
+	readOnly(cmd)
 	documentExits(cmd, exitUnreachable)
 	return cmd
 }

@@ -37,6 +37,7 @@ out.`,
 		},
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)
+	readOnly(cmd)
 	documentExits(cmd)
 	return cmd
 }

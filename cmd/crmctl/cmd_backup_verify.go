@@ -37,6 +37,7 @@ was written, by the checksum beside it. Exit code 3 says that some are not whole
 		},
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)
+	readOnly(cmd)
 	documentExits(cmd, exitPartial)
 	return cmd
 }

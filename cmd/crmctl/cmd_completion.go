@@ -41,6 +41,7 @@ crmctl completion powershell | Out-String | Invoke-Expression       # PowerShell
 	}
 	cmd.Flags().BoolVar(&opts.noDescriptions, "no-descriptions", false, "complete without descriptions")
 	noConfig(cmd)
+	readOnly(cmd)
 	documentExits(cmd)
 	return cmd
 }

@@ -33,6 +33,7 @@ func newConfigShowCmd(f *factory, runF func(context.Context, *factory, *configSh
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	cmd.Flags().BoolVar(&opts.origin, "origin", false, "show where each value comes from")
+	readOnly(cmd)
 	documentExits(cmd)
 	return cmd
 }
@@ -91,6 +92,7 @@ func newConfigPathCmd(f *factory, runF func(context.Context, *factory) error) *c
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
 	}
+	readOnly(cmd)
 	documentExits(cmd)
 	return cmd
 }

@@ -324,9 +324,6 @@ func (f *factory) fixOptions(conn *pgx.Conn, opts *doctorOptions) doctor.FixOpti
 				Before: e.Before, After: e.After, Detail: e.Detail,
 			})
 		},
-		CloseRuns: func(ctx context.Context) error {
-			_, err := migrate.Runs(ctx, conn, 1)
-			return err
-		},
+		CloseRuns: func(ctx context.Context) error { return migrate.CloseRuns(ctx, conn) },
 	}
 }

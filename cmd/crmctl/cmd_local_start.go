@@ -14,7 +14,8 @@ import (
 type localStartOptions struct {
 	localOptions
 
-	wait time.Duration
+	wait   time.Duration
+	dryRun bool
 }
 
 func newLocalStartCmd(f *factory, runF func(context.Context, *factory, *localStartOptions) error) *cobra.Command {
@@ -36,6 +37,7 @@ crmctl local start --name trial --pg-bin /usr/lib/postgresql/15/bin`,
 	opts.addFlags(cmd.Flags())
 	opts.addBinFlag(cmd.Flags())
 	cmd.Flags().Var(newDuration(&opts.wait, config.FormatDuration(localpg.DefaultStartTimeout)), "wait", "wait this `DURATION` for the server to accept connections")
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	documentExits(cmd)
 	return cmd
 }
@@ -44,6 +46,9 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	p, err := f.printer()
 	if err != nil {
 		return err
+	}
+	if opts.dryRun {
+		return dryLocalStart(ctx, f, opts)
 	}
 	instance := opts.instance()
 	instance.StartTimeout = opts.wait
@@ -66,6 +71,29 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 		return nil
 	}
 	f.note("\nnext: crmctl --profile %s tenant list        or: export CRMCTL_PROFILE=%s", opts.profile(), opts.profile())
+	return nil
+}
+
+// dryLocalStart says what would happen: it looks for the instance and the programs.
+func dryLocalStart(ctx context.Context, f *factory, opts *localStartOptions) error {
+	s, err := localpg.Inspect(ctx, opts.instance())
+	if err != nil {
+		return localError(err)
+	}
+	switch s.State {
+	case localpg.Running, localpg.Starting:
+		f.note("the local PostgreSQL %s is %s already; the profile %s would be written", s.Name, s.State, opts.profile())
+		return nil
+	}
+	dir, version, err := localpg.FindBinaries(ctx, opts.pgBin)
+	if err != nil {
+		return localError(err)
+	}
+	verb := "started"
+	if s.State == localpg.Absent {
+		verb = "created and started"
+	}
+	f.note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version, visible(dir), opts.profile())
 	return nil
 }
 

@@ -34,6 +34,7 @@ crmctl local status --name default -o json`,
 		},
 	}
 	opts.addFlags(cmd.Flags())
+	readOnly(cmd)
 	documentExits(cmd, exitPending)
 	return cmd
 }

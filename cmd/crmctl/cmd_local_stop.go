@@ -12,7 +12,8 @@ import (
 type localStopOptions struct {
 	localOptions
 
-	all bool
+	all    bool
+	dryRun bool
 }
 
 func newLocalStopCmd(f *factory, runF func(context.Context, *factory, *localStopOptions) error) *cobra.Command {
@@ -31,6 +32,7 @@ that does not run is left alone.`,
 	}
 	opts.addFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&opts.all, "all", false, "stop every instance")
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	cmd.MarkFlagsMutuallyExclusive("name", "all")
 	documentExits(cmd)
 	return cmd
@@ -51,6 +53,14 @@ func runLocalStop(ctx context.Context, f *factory, opts *localStopOptions) error
 	}
 	if err != nil {
 		return localError(err)
+	}
+	if opts.dryRun {
+		for _, s := range instances {
+			if s.State == localpg.Running || s.State == localpg.Starting {
+				f.note("would stop the local PostgreSQL %s", s.Name)
+			}
+		}
+		return printList(p, localList(), instances)
 	}
 	for i, s := range instances {
 		o := localpg.Options{Name: s.Name}

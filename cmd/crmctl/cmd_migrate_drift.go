@@ -77,6 +77,7 @@ crmctl migrate drift --fix-sql > fix.sql`,
 	addConcurrencyFlag(cmd.Flags(), &opts.concurrency)
 	cmd.Flags().StringSliceVar(&opts.ignore, "ignore", nil, "leave out these `KINDS` of objects, such as comment or column-order")
 	cmd.Flags().BoolVar(&opts.fixSQL, "fix-sql", false, "print the SQL that mends what can be mended, whatever --output says")
+	readOnly(cmd)
 	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitNoTenant)
 	return cmd
 }

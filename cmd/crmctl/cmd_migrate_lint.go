@@ -64,6 +64,7 @@ crmctl migrate lint --rules`,
 	fs.BoolVar(&opts.strict, "strict", false, "exit 4 for warnings too")
 	fs.BoolVar(&opts.applied, "applied", false, "compare with the files that were applied, which the registry knows")
 	fs.BoolVar(&opts.rules, "rules", false, "list the rules and read no files")
+	readOnly(cmd)
 	documentExits(cmd, exitPending, exitUnreachable)
 	return cmd
 }

@@ -38,6 +38,7 @@ migrate all-tenants --dry-run shows.`,
 	opts.addFlags(f, cmd)
 	cmd.Flags().Int64Var(&opts.to, "to", 0, "plan up to `VERSION` instead of the newest")
 	cmd.Flags().BoolVar(&opts.showSQL, "show-sql", false, "print the statements too")
+	readOnly(cmd)
 	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 type migrateRepairOptions struct {
 	tenant string // "" lists the dirty ones
 	mark   string
+	dryRun bool
 
 	lockTimeout time.Duration
 }
@@ -59,6 +60,7 @@ Without a tenant it lists those that are dirty.`,
 	fs := cmd.Flags()
 	fs.Var(newEnum(&opts.mark, "", marks), "mark", "what you found: done, not-done, applied or reverted")
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
+	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
 	documentExits(cmd, exitPending, exitUnreachable, exitLocked, exitNoTenant)
 	return cmd
@@ -80,7 +82,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, false); err != nil {
+	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 		return err
 	}
 	conn, err := f.connect(ctx)
@@ -92,8 +94,15 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if err != nil {
 		return f.placed(err)
 	}
-	before, err := plan.Repair(ctx, conn, migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version},
-		migrate.Mark(opts.mark), migrate.ApplyOptions{LockTimeout: opts.lockTimeout})
+	target := migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
+	if opts.dryRun {
+		before, err := migrate.PlanRepair(ctx, conn, target)
+		if err == nil {
+			f.note("%s: %s would be marked %s", visible(t.Slug), visible(before.File), opts.mark)
+		}
+		return f.placed(err)
+	}
+	before, err := plan.Repair(ctx, conn, target, migrate.Mark(opts.mark), migrate.ApplyOptions{LockTimeout: opts.lockTimeout})
 	if err != nil {
 		return f.placed(err)
 	}

@@ -131,7 +131,9 @@ func printRollback(p *printer, plan *migrate.Plan, route migrate.Route, tenants 
 	}
 	files := func(r rollbackRow) (out []string) {
 		for _, s := range r.steps {
-			out = append(out, s.Name())
+			if s.Down {
+				out = append(out, s.Name())
+			}
 		}
 		return out
 	}
@@ -155,8 +157,10 @@ func printRollback(p *printer, plan *migrate.Plan, route migrate.Route, tenants 
 			}
 			return record
 		},
-		empty:  "nothing to take back",
-		footer: func() string { return plural(len(rows), "tenant") + " would be taken back" },
+		empty: "nothing to take back",
+		footer: func() string {
+			return plural(len(rows), "tenant") + " would be taken back" + map[bool]string{true: ", and applied again"}[route.Kind == migrate.Redo]
+		},
 	}, rows)
 	if err == nil && refused {
 		return exitWith(exitPartial)
@@ -167,6 +171,7 @@ func printRollback(p *printer, plan *migrate.Plan, route migrate.Route, tenants 
 // migrateRedoOptions are the options of `crmctl migrate redo`.
 type migrateRedoOptions struct {
 	tenant string
+	dryRun bool
 	policy runPolicy
 }
 
@@ -191,6 +196,7 @@ trying out a file while it is written. What its Down statements drop is gone.`,
 	fs := cmd.Flags()
 	addLockTimeoutFlag(fs, &opts.policy.lockTimeout)
 	addStatementTimeoutFlag(fs, &opts.policy.statementTimeout)
+	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
 	documentExits(cmd, exitUnreachable, exitNoTenant)
 	return cmd
@@ -205,7 +211,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, false)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
@@ -220,6 +226,9 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
 	route := migrate.Route{Kind: migrate.Redo}
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: behind(plan, route, chosen), policy: &policy, selection: m.record(0), invalid: m.invalid}
+	if opts.dryRun {
+		return printRollback(p, plan, route, job.pending)
+	}
 	question := "the newest version of " + opts.tenant + " will be taken back and applied again; what its Down statements drop is gone."
 	if err := f.confirmYes(ctx, question); err != nil {
 		return err

@@ -39,6 +39,7 @@ recognised and closed as such.`,
 	}
 	cmd.Flags().IntVar(&opts.limit, "limit", 20, "show the newest `N` runs")
 	cmd.AddCommand(newMigrateRunsShowCmd(f, nil))
+	readOnly(cmd)
 	documentExits(cmd, exitUnreachable)
 	return cmd
 }
@@ -179,6 +180,7 @@ func newMigrateRunsShowCmd(f *factory, runF func(context.Context, *factory, *mig
 		},
 	}
 	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those that failed or were not done")
+	readOnly(cmd)
 	documentExits(cmd, exitUnreachable)
 	return cmd
 }

@@ -48,6 +48,7 @@ crmctl migrate status --exit-code -q`,
 	cmd.Flags().BoolVar(&opts.verify, "verify", false, "read the versions from the tenants' own schemas")
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	cmd.Flags().BoolVar(&opts.exitCode, "exit-code", false, "exit 4 when a tenant is behind, or not what the registry says")
+	readOnly(cmd)
 	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitNoTenant)
 	return cmd
 }

@@ -17,6 +17,7 @@ type seedOptions struct {
 	tenant   string
 	contacts int
 	seed     uint64
+	dryRun   bool
 }
 
 const (
@@ -49,6 +50,7 @@ contacts.`,
 	fs.StringVar(&opts.tenant, "tenant", seedTenant, "the `TENANT` to create and fill")
 	fs.IntVar(&opts.contacts, "contacts", seedContacts, "make `N` contacts")
 	fs.Uint64Var(&opts.seed, "seed", 1, "start the random numbers with `N`")
+	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
 	documentExits(cmd, exitUnreachable, exitLocked)
 	return cmd
@@ -70,14 +72,17 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, false)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	template, why, err := f.template(ctx, conn, plan, templateOptions{lockTimeout: cfg.LockTimeout})
+	template, why, err := f.template(ctx, conn, plan, templateOptions{dryRun: opts.dryRun, lockTimeout: cfg.LockTimeout})
 	if err != nil {
 		return err
+	}
+	if opts.dryRun {
+		return drySeed(ctx, f, p, conn, slug, opts)
 	}
 	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now, Pool: true,
@@ -106,6 +111,36 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		record: map[string]any{
 			"tenant": slug, "contacts": result.Contacts, "conversations": result.Conversations, "messages": result.Messages,
 		},
+	})
+}
+
+// drySeed says what would happen. Nothing is written, not even to be rolled back.
+func drySeed(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, slug string, opts *seedOptions) error {
+	result := "would fill"
+	t, err := tenant.Get(ctx, conn, slug)
+	switch {
+	case errors.Is(err, tenant.ErrNotFound):
+		result = "would create and fill"
+	case err != nil:
+		return f.placed(err)
+	case t.Status != tenant.Active:
+		return f.placed(&tenant.StateError{Slug: slug, State: t.State()})
+	default:
+		filled := false
+		err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema}, func(ctx context.Context, q db.Querier) error {
+			return q.QueryRow(ctx, `select exists (select from contacts)`).Scan(&filled)
+		})
+		if err == nil && filled {
+			err = errHasContacts
+		}
+		if err != nil {
+			return f.placed(err)
+		}
+	}
+	return printObject(p, object{
+		kind: "seed", name: slug,
+		fields: []field{{name: "result", value: result}, {name: "tenant", value: slug}, {name: "contacts", value: opts.contacts}},
+		record: map[string]any{"result": result, "tenant": slug, "contacts": opts.contacts, "dry_run": true},
 	})
 }
 

@@ -18,6 +18,7 @@ type statsSizesOptions struct {
 	exact    bool
 	estimate bool
 	record   bool
+	dryRun   bool
 }
 
 func (o *statsSizesOptions) validate() error {
@@ -67,6 +68,7 @@ crmctl stats sizes --record -q`,
 	fs.BoolVar(&opts.exact, "exact", false, "measure, whatever the number of tenants")
 	fs.BoolVar(&opts.estimate, "estimate", false, "estimate, whatever the number of tenants")
 	fs.BoolVar(&opts.record, "record", false, "keep the sizes, to compare with later")
+	addDryRunFlag(fs, &opts.dryRun)
 	cmd.MarkFlagsMutuallyExclusive("exact", "estimate")
 	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
 	return cmd
@@ -82,7 +84,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		return err
 	}
 	if opts.record {
-		if err := f.beforeChange(ctx, false); err != nil {
+		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 			return err
 		}
 	}
@@ -108,7 +110,11 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 			f.note("%s", line)
 		}
 	}
-	if !opts.record {
+	switch {
+	case !opts.record:
+		return nil
+	case opts.dryRun:
+		f.note("would record  %s", plural(len(report.Tenants), "tenant"))
 		return nil
 	}
 	n, err := stats.Record(ctx, conn, report)

@@ -37,6 +37,7 @@ purged tenant has a history too. Where a name was used again, both tenants are s
 		},
 	}
 	cmd.Flags().IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")
+	readOnly(cmd)
 	documentExits(cmd, exitUnreachable, exitNoTenant)
 	return cmd
 }

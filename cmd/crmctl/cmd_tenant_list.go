@@ -69,6 +69,7 @@ crmctl tenant list --tenant 'acme*' -q`,
 	fs.IntVar(&opts.limit, "limit", 0, "at most `N` tenants; 0 for all")
 	registerCompletion(cmd, "status", completeWords("active", "suspended", "deleted"))
 	registerCompletion(cmd, "sort", completeWords(tenantSorts()...))
+	readOnly(cmd)
 	documentExits(cmd, exitUnreachable, exitNoTenant)
 	return cmd
 }

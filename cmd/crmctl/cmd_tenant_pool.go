@@ -108,6 +108,7 @@ by another role, or before something changed that migrations depend on: it is no
 			return runF(cmd.Context(), f)
 		},
 	}
+	readOnly(cmd)
 	documentExits(cmd, exitUnreachable)
 	return cmd
 }

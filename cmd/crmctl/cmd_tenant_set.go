@@ -20,6 +20,7 @@ type tenantSetOptions struct {
 	name        string
 	values      map[string]any
 	lockTimeout time.Duration
+	dryRun      bool
 }
 
 func newTenantSetCmd(f *factory, runF func(context.Context, *factory, *tenantSetOptions) error) *cobra.Command {
@@ -52,6 +53,7 @@ are the application's.`,
 		},
 	}
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	addExpectDatabaseFlag(cmd.Flags())
 	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
 	return cmd
@@ -90,14 +92,19 @@ func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, false)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	t, err := tenant.Set(ctx, conn, slug, opts.values, f.moveOptions(opts.lockTimeout))
+	o := f.moveOptions(opts.lockTimeout)
+	o.DryRun = opts.dryRun
+	t, err := tenant.Set(ctx, conn, slug, opts.values, o)
 	if err != nil {
 		return f.placed(err)
+	}
+	if opts.dryRun {
+		f.note("would set, nothing was changed:")
 	}
 	return printObject(p, object{
 		kind: "tenant", name: t.Slug, record: recordOf(t, 0, nil),

@@ -29,6 +29,7 @@ func newTenantShowCmd(f *factory, runF func(context.Context, *factory, *tenantSh
 			return runF(cmd.Context(), f, opts)
 		},
 	}
+	readOnly(cmd)
 	documentExits(cmd, exitUnreachable, exitNoTenant)
 	return cmd
 }

@@ -21,12 +21,11 @@ type tenantMoveOptions struct {
 // tenantMove is what such a command does.
 type tenantMove struct {
 	result string // "suspended"
-	from   tenant.Status
 	apply  func(context.Context, *pgx.Conn, string, tenant.MoveOptions) (tenant.Tenant, error)
 }
 
 func newTenantSuspendCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error) *cobra.Command {
-	return newTenantMoveCmd(f, runF, tenantMove{"suspended", tenant.Active, tenant.Suspend}, &cobra.Command{
+	return newTenantMoveCmd(f, runF, tenantMove{"suspended", tenant.Suspend}, &cobra.Command{
 		Use:   "suspend TENANT",
 		Short: "shut a tenant for a while, its data untouched",
 		Long: `Shut a tenant. Its role, where it has one, loses the schema at once, in sessions that are open
@@ -38,7 +37,7 @@ application has to look there.`,
 }
 
 func newTenantActivateCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error) *cobra.Command {
-	return newTenantMoveCmd(f, runF, tenantMove{"activated", tenant.Suspended, tenant.Activate}, &cobra.Command{
+	return newTenantMoveCmd(f, runF, tenantMove{"activated", tenant.Activate}, &cobra.Command{
 		Use:     "activate TENANT",
 		Short:   "open a suspended tenant again",
 		Long:    "Open a suspended tenant again. Its role, where it has one, gets the schema back.",
@@ -76,20 +75,14 @@ func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, mov
 		return err
 	}
 	defer closeConn(ctx, conn)
+	o, result := f.moveOptions(opts.lockTimeout), move.result
 	if opts.dryRun {
-		t, err := tenant.Get(ctx, conn, slug)
-		if err == nil && t.Status != move.from {
-			err = &tenant.StateError{Slug: slug, State: t.State(), Wanted: move.from}
-		}
-		if err != nil {
-			return f.placed(err)
-		}
-		return printList(p, movedList("would be "+move.result, p.show), []tenant.Tenant{t})
+		o.DryRun, result = true, "would be "+move.result
 	}
-	t, err := move.apply(ctx, conn, slug, f.moveOptions(opts.lockTimeout))
+	t, err := move.apply(ctx, conn, slug, o)
 	if err != nil {
 		return f.placed(err)
 	}
 	f.warnRole(t)
-	return printList(p, movedList(move.result, p.show), []tenant.Tenant{t})
+	return printList(p, movedList(result, p.show), []tenant.Tenant{t})
 }

@@ -13,6 +13,7 @@ import (
 type tenantUndeleteOptions struct {
 	name        string
 	lockTimeout time.Duration
+	dryRun      bool
 }
 
 func newTenantUndeleteCmd(f *factory, runF func(context.Context, *factory, *tenantUndeleteOptions) error) *cobra.Command {
@@ -34,6 +35,7 @@ destroy it.`,
 		},
 	}
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
+	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	addExpectDatabaseFlag(cmd.Flags())
 	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
 	return cmd
@@ -44,14 +46,19 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, false)
+	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	t, err := tenant.Undelete(ctx, conn, slug, f.moveOptions(opts.lockTimeout))
-	if err != nil {
+	o := f.moveOptions(opts.lockTimeout)
+	o.DryRun = opts.dryRun
+	t, err := tenant.Undelete(ctx, conn, slug, o)
+	switch {
+	case err != nil:
 		return f.placed(err)
+	case opts.dryRun:
+		return printList(p, movedList("would be restored", p.show), []tenant.Tenant{t})
 	}
 	plan, err := f.tenantPlan(ctx)
 	if err == nil && isBehind(t, plan.Head()) {

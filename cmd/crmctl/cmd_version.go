@@ -40,6 +40,7 @@ func newVersionCmd(f *factory, runF func(context.Context, *factory) error) *cobr
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
 	}
+	readOnly(cmd)
 	documentExits(cmd)
 	return cmd
 }

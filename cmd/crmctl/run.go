@@ -124,6 +124,9 @@ func (f *factory) prepare(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseDryRun(cmd, cfg); err != nil {
+		return err
+	}
 	for _, w := range cfg.Warnings {
 		f.note("crmctl: warning: %s", w)
 	}

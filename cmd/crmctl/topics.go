@@ -60,6 +60,9 @@ Terminal
   LC_ALL, LC_CTYPE, LANG                ASCII instead of bars and ticks off UTF-8
   GITHUB_ACTIONS                        annotations for failures
 
+With CRMCTL_DRY_RUN=1 nothing is changed, whatever the command: those that change something
+say what they would do, and one that cannot (psql) refuses to run.
+
 A variable that is empty counts as not set. A value that cannot be read is an error.
 `)
 	return b.String()
@@ -94,8 +97,8 @@ The names of profiles are lower-case.
 crmctl local start writes the profile local into profiles.d beside the user's file.
 
 Keys: database_url, profile, expect_database, migrations_dir, concurrency, lock_timeout,
-statement_timeout, timeout, retention, tenant_roles, output, color, utc, pg_bin. An unknown
-key is an error. So is a file that others can write: it decides which database is worked on.
+statement_timeout, timeout, retention, tenant_roles, output, color, utc, dry_run, pg_bin. An
+unknown key is an error. So is a file that others can write: it decides which database is worked on.
 
 crmctl config show --origin says of every value where it came from.
 `

@@ -144,7 +144,7 @@ func newCareless(t *testing.T) *careless {
 		"CRMCTL_PG_BIN=" + os.Getenv("CRMCTL_PG_BIN"),
 	}
 	for _, args := range []string{
-		"migrate public", "tenant create acme-corp globex keep gone", "seed --tenant keep --contacts 20",
+		"migrate public", "tenant create acme-corp globex keep gone whole", "seed --tenant keep --contacts 20",
 		"tenant suspend keep", "tenant delete gone --retention 0s --confirm gone",
 	} {
 		if out, err := c.run(t, []string{"DATABASE_URL=" + c.dsn}, strings.Fields(args)...); err != nil {

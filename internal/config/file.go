@@ -203,9 +203,7 @@ func readYAML(path string, r io.Reader) (map[string]any, error) {
 func fileKeys() []string {
 	var names []string
 	for _, k := range keys() {
-		if !k.noFile {
-			names = append(names, k.name)
-		}
+		names = append(names, k.name)
 	}
 	return names
 }

@@ -62,7 +62,6 @@ func ParseConcurrency(v string) (int, error) {
 type key struct {
 	name     string
 	fallback string // the default
-	noFile   bool   // flag and environment only
 	usage    string // one line for `crmctl help environment`
 	// parse puts a value into its field, or says what is accepted.
 	parse func(c *Config, value string) error
@@ -120,7 +119,7 @@ func keys() []key {
 			c.UTC, err = parseBool(v)
 			return err
 		}},
-		{name: KeyDryRun, fallback: "false", noFile: true, usage: "change nothing, say what would happen", parse: func(c *Config, v string) (err error) {
+		{name: KeyDryRun, fallback: "false", usage: "change nothing, say what would happen", parse: func(c *Config, v string) (err error) {
 			c.DryRun, err = parseBool(v)
 			return err
 		}},

@@ -171,7 +171,7 @@ func (p *patient) fix(t testing.TB, class doctor.Class, fixes int) []doctor.Fixe
 		Audit: func(q *db.Pipeline, e doctor.Event) error {
 			return tenant.QueueEvent(q, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: "test", Before: e.Before, After: e.After, Detail: e.Detail})
 		},
-		CloseRuns: func(ctx context.Context) error { _, err := migrate.Runs(ctx, conn, 1); return err },
+		CloseRuns: func(ctx context.Context) error { return migrate.CloseRuns(ctx, conn) },
 	}
 	done := doctor.Fix(t.Context(), conn, report.Findings, o)
 	if len(done) != fixes {

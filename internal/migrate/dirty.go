@@ -113,6 +113,19 @@ const (
 // Marks returns every mark.
 func Marks() []Mark { return []Mark{MarkDone, MarkNotDone, MarkApplied, MarkReverted} }
 
+// PlanRepair returns what Repair would settle, and changes nothing.
+func PlanRepair(ctx context.Context, conn *pgx.Conn, t Tenant) (*DirtyError, error) {
+	var before *DirtyError
+	err := db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) (err error) {
+		before, err = readDirty(ctx, q, t)
+		return err
+	})
+	if err == nil && before == nil {
+		err = fmt.Errorf("tenant %q: %w", t.Slug, ErrNotDirty)
+	}
+	return before, err
+}
+
 // Repair records what an operator has found, so that the next run can go on. It
 // changes nothing of the tenant but, for MarkApplied and MarkReverted, its version
 // rows. The error is ErrNotDirty or db.ErrBusy where that is so.

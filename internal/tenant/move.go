@@ -19,6 +19,9 @@ type MoveOptions struct {
 	Program     string // for the audit, "crmctl 1.2.3"
 	LockTimeout time.Duration
 	Now         func() time.Time // nil = time.Now
+	// DryRun looks whether the move can be made and returns what the tenant would be.
+	// Nothing is locked or written.
+	DryRun bool
 }
 
 // now returns the time in the precision PostgreSQL keeps.
@@ -128,6 +131,9 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 	found, err := Get(ctx, conn, slug)
 	if err != nil {
 		return Tenant{}, err
+	}
+	if o.DryRun {
+		return found, change(&found)
 	}
 	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
 		before, err := lockTenant(ctx, q, found)

@@ -69,8 +69,10 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 			}
 		}
 		queueRow(&p, &after)
-		if err := queueChange(&p, before, after, ActionRename, o, nil); err != nil {
-			return err
+		if end == nil { // a number of the audit that is taken cannot be given back
+			if err := queueChange(&p, before, after, ActionRename, o, nil); err != nil {
+				return err
+			}
 		}
 		if err := p.Run(ctx, q); err != nil {
 			return err
