@@ -128,7 +128,7 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 		version = max(version, v)
 	}
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout})
+	p.Begin(db.Locals{Schema: t.schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true})
 	t.register(&p, version)
 	p.Exec("create schema " + t.schema.Quoted())
 	if t.row.Role != "" {

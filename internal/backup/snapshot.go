@@ -72,6 +72,7 @@ func inSnapshot(ctx context.Context, conn *pgx.Conn, schema db.Schema, names []s
 func queueDialect(p *db.Pipeline) {
 	p.Exec(`select pg_catalog.set_config(name, value, true) from (values ('client_encoding', 'UTF8'), ('datestyle', 'ISO, YMD'),
 		('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('timezone', 'UTC'), ('xmloption', 'content'),
+		('array_nulls', 'on'), ('quote_all_identifiers', 'off'),
 		('row_security', 'off')) as setting (name, value)`)
 }
 

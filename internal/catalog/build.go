@@ -28,7 +28,7 @@ func Build(ctx context.Context, conn *pgx.Conn, script []db.Statement, o Options
 		return nil, err
 	}
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait()})
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait(), AsConfigured: true})
 	p.Exec("create schema " + schema.Quoted())
 	p.Script(script)
 	p.CheckSchema(schema)

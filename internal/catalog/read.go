@@ -85,7 +85,8 @@ func expand(detailed bool) string {
 // settings fix what the text of a definition depends on. Neither compilation nor
 // a pass over a whole catalog pays for a hundred schemas, but the planner, which
 // knows little about the catalogs, may think so.
-const settings = `select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('lock_timeout', $1, true),
+const settings = `select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('statement_timeout', '0', true),
+	pg_catalog.set_config('lock_timeout', $1, true),
 	pg_catalog.set_config('quote_all_identifiers', 'off', true), pg_catalog.set_config('datestyle', 'ISO, YMD', true),
 	pg_catalog.set_config('intervalstyle', 'postgres', true), pg_catalog.set_config('timezone', 'UTC', true),
 	pg_catalog.set_config('extra_float_digits', '1', true), pg_catalog.set_config('bytea_output', 'hex', true),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,10 +56,11 @@ func Prepare(cfg *pgx.ConnConfig) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = applicationName
 	}
+	setStartup(cfg.RuntimeParams)
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
 	}
-	cfg.DialFunc = dialer().DialContext
+	cfg.DialFunc = dial
 	if tracer.Tracer != nil {
 		cfg.Tracer = tracer
 	}
@@ -70,8 +72,8 @@ func Prepare(cfg *pgx.ConnConfig) {
 	}
 }
 
-func dialer() *net.Dialer {
-	return &net.Dialer{
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{
 			Enable:   true,
 			Idle:     keepAliveIdle,
@@ -80,6 +82,25 @@ func dialer() *net.Dialer {
 		},
 		Control: limitUnacknowledged,
 	}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &lastWords{conn}, nil
+}
+
+// lastWords is a connection whose peer is heard to the end: a server that ends a
+// session says why before it closes, and only what is sent afterwards fails. So that
+// failure is kept back, and the next read has the reason, or fails itself.
+type lastWords struct{ net.Conn }
+
+// Write takes a peer that has closed for one that still listens.
+func (c *lastWords) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return len(b), nil
+	}
+	return n, err
 }
 
 // Connect opens one connection. The error wraps ErrUnreachable where no server

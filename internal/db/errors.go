@@ -44,6 +44,8 @@ const (
 	codeCannotConnectNow       = "57P03"
 	CodeDivisionByZero         = "22012"
 	codeIdleInTransactionLimit = "25P03"
+	codeTransactionLimit       = "25P04"
+	codeIdleSessionLimit       = "57P05"
 )
 
 // SQLState returns the SQLSTATE of a server's error, or "".
@@ -83,7 +85,7 @@ func ConnectionLost(err error) bool {
 		return false
 	}
 	switch SQLState(err) {
-	case codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleInTransactionLimit:
+	case codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleInTransactionLimit, codeTransactionLimit, codeIdleSessionLimit:
 		return true
 	case "":
 	default:

@@ -26,7 +26,7 @@ type Locals struct {
 	// Role, if not empty, is what SET LOCAL ROLE takes.
 	Role string
 	// LockTimeout bounds the wait for each lock, StatementTimeout the run of
-	// each statement; zero leaves the server's setting.
+	// each statement; zero is without an end, whatever the server's setting is.
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
 	// Lock takes the advisory lock of Schema for the length of the transaction,
@@ -35,6 +35,9 @@ type Locals struct {
 	// AsyncCommit lets COMMIT return before its WAL record is on disk. A later
 	// synchronous commit of any session flushes it too.
 	AsyncCommit bool
+	// AsConfigured leaves the settings that decide how values are written as text and
+	// read from it as the database has them: for migrations, which others wrote for it.
+	AsConfigured bool
 	// Snapshot makes the transaction read only, and one moment: repeatable read.
 	Snapshot bool
 }
@@ -77,13 +80,13 @@ func (p *Pipeline) settings(l Locals, lockFunction, local string) {
 	sql := "select " + lock + ", pg_catalog.set_config('search_path', $1, " + local + ")"
 	set := func(name, value string) {
 		args = append(args, value)
-		sql += ", pg_catalog.set_config('" + name + "', $" + strconv.Itoa(len(args)) + ", " + local + ")"
+		sql += setting(name, "$"+strconv.Itoa(len(args)), local)
 	}
-	if l.LockTimeout > 0 {
-		set("lock_timeout", milliseconds(l.LockTimeout))
-	}
-	if l.StatementTimeout > 0 {
-		set("statement_timeout", milliseconds(l.StatementTimeout))
+	set("lock_timeout", milliseconds(l.LockTimeout))
+	set("statement_timeout", milliseconds(l.StatementTimeout))
+	sql += unbounded(local)
+	if !l.AsConfigured {
+		sql += dialect(local)
 	}
 	if l.EveryRow || l.Schema.IsZero() {
 		set("row_security", "off")
@@ -157,7 +160,11 @@ func (l Locals) searchPath() string {
 	return l.Schema.Quoted() + ", pg_temp"
 }
 
+// milliseconds returns a limit as the server takes it: 0 is without an end.
 func milliseconds(d time.Duration) string {
+	if d <= 0 {
+		return "0"
+	}
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
@@ -185,7 +192,7 @@ func InTx(ctx context.Context, conn *pgx.Conn, l Locals, fn func(ctx context.Con
 func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	var p Pipeline
 	var out []T
-	p.OwnSettings()
+	p.ownSettings(q)
 	p.Query(func(rows pgx.Rows) (err error) {
 		out, err = pgx.CollectRows(rows, to)
 		return err
@@ -196,18 +203,11 @@ func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql stri
 	return out, nil
 }
 
-// OwnSettings adds what Begin sets for the zero Locals: to a pipeline outside a
-// transaction block, which is one implicit transaction, or to the rest of a
-// transaction that stood in a tenant's schema.
-func (p *Pipeline) OwnSettings() {
-	p.Exec(`select pg_catalog.set_config('search_path', '` + OwnPath + `', true), pg_catalog.set_config('row_security', 'off', true)`)
-}
-
 // Exec runs one statement of ours, as Select does.
 func Exec(ctx context.Context, q Querier, sql string, args ...any) (pgconn.CommandTag, error) {
 	var p Pipeline
 	var tag pgconn.CommandTag
-	p.OwnSettings()
+	p.ownSettings(q)
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()
 		tag = rows.CommandTag()

@@ -218,7 +218,7 @@ func (h *history) take(t table, columns []string, o AdoptOptions) {
 // for all, so the chunk is halved until it stands alone.
 func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int, states []history, o AdoptOptions) error {
 	var p db.Pipeline
-	p.OwnSettings()
+	p.OwnTransaction()
 	p.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
 	queueGoose(&p, claims, chunk, states)
 	if o.Knex != nil {

@@ -209,6 +209,7 @@ var errLeft = fmt.Errorf("%w at the end of the migration, which must have left i
 func (o ApplyOptions) locals(t Tenant) db.Locals {
 	return db.Locals{
 		Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
+		AsConfigured: true,
 	}
 }
 

@@ -89,7 +89,9 @@ func (d *direct) open(ctx context.Context) (applied []int64, dirty *DirtyError, 
 		current *string
 		alive   bool
 	)
-	p.Session(db.Locals{Schema: d.tenant.Schema, Lock: true, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout})
+	p.Session(db.Locals{
+		Schema: d.tenant.Schema, Lock: true, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout, AsConfigured: true,
+	})
 	if err := p.Run(ctx, d.conn); err != nil {
 		return nil, nil, err
 	}

@@ -168,7 +168,7 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 		return nil, err
 	}
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait()})
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait(), AsConfigured: true})
 	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
 	if err := p.Run(ctx, conn); err != nil {
 		return nil, err

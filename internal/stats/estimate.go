@@ -61,8 +61,8 @@ func estimate(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, t
 // thousands of relations is a costly one, worth compiling and sharing out among
 // processes; both take longer than the query.
 func begin(p *db.Pipeline) {
-	p.Exec(`select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
-		pg_catalog.set_config('jit', 'off', true),
+	p.OwnTransaction()
+	p.Exec(`select pg_catalog.set_config('jit', 'off', true),
 		pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
 		pg_catalog.set_config('lock_timeout', $1, true)`, lockTimeout)
 }

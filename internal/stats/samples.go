@@ -86,7 +86,7 @@ func Record(ctx context.Context, q db.Querier, r Report) (int64, error) {
 	}
 	var recorded int64
 	var p db.Pipeline
-	p.OwnSettings()
+	p.OwnTransaction()
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()
 		recorded = rows.CommandTag().RowsAffected()

@@ -197,7 +197,7 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 // makePooled makes a schema and its row in one transaction.
 func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout})
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout, AsConfigured: true})
 	p.Exec(`insert into public.tenant_pool (schema_name, key, version) values ($1, $2, $3)`,
 		schema.String(), o.Template.Key, o.Template.Version)
 	p.Exec("create schema " + schema.Quoted())

@@ -39,7 +39,7 @@ func look(ctx context.Context, conn *pgx.Conn, t Tenant, o PurgeOptions) (survey
 		free int
 		p    db.Pipeline
 	)
-	p.OwnSettings()
+	p.OwnTransaction()
 	p.Query(func(rows pgx.Rows) (err error) {
 		s.outside, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
