@@ -20,12 +20,13 @@ type migrateOptions struct {
 	selection
 	runPolicy
 
-	to         int64
-	outOfOrder bool
-	verify     bool
-	dryRun     bool
-	showSQL    bool
-	pool       bool // keep the pool up to date too
+	to          int64
+	outOfOrder  bool
+	transaction string // "tenant" or "file"
+	verify      bool
+	dryRun      bool
+	showSQL     bool
+	pool        bool // keep the pool up to date too
 }
 
 func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
@@ -34,6 +35,7 @@ func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 	o.register(cmd)
 	fs.Int64Var(&o.to, "to", 0, "migrate up to `VERSION` instead of the newest")
 	fs.BoolVar(&o.outOfOrder, "out-of-order", false, "apply files older than the newest applied one too")
+	fs.Var(newEnum(&o.transaction, "tenant", []string{"tenant", "file"}), "transaction", "commit the pending files of a tenant together where that is possible, or each file: tenant or file")
 	fs.BoolVar(&o.verify, "verify", false, "read the versions from the tenants' own schemas first, not from the registry")
 	addDryRunFlag(fs, &o.dryRun)
 	fs.BoolVar(&o.showSQL, "show-sql", false, "with --dry-run, print the statements too")
@@ -58,8 +60,8 @@ func newMigrateAllCmd(f *factory, runF func(context.Context, *factory, *migrateO
 		Use:   "all-tenants",
 		Short: "bring every tenant to the newest version",
 		Long: `Bring every tenant that is not deleted to the newest version. All pending migrations of a
-tenant, its version rows and the registry's copy of its version are one transaction: a tenant
-is never in between. A tenant that is busy goes to the back of the queue and is tried again;
+tenant, its version rows and the registry's copy of its version are one transaction where
+PostgreSQL lets them: a tenant is always at a whole version. A tenant that is busy goes to the back of the queue and is tried again;
 one that fails leaves the others alone. Files marked NO TRANSACTION come afterwards, a tenant
 at a time.
 
@@ -121,6 +123,9 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	plan, err := f.tenantPlanTo(ctx, opts.to)
 	if err != nil {
 		return err
+	}
+	if opts.transaction == "file" {
+		plan = plan.EachApart()
 	}
 	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {

@@ -69,8 +69,31 @@ func (o ApplyOptions) buildTimeout() time.Duration {
 // worth another try, as is every error that db.Retryable knows. After an error
 // nothing of the tenant has changed, unless the connection was lost during the
 // commit; another Apply then finds out.
+//
+// Where a file must be a transaction of its own the route is cut before and after it,
+// and the tenant is at a whole version at each cut. The change returned beside an error
+// is what was committed before.
 func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
+	total, err := p.applyLeading(ctx, conn, t, r, o)
+	for err == nil && total.Next != nil && total.Next.Transactional {
+		var change Change
+		t.Version = total.To
+		change, err = p.applyLeading(ctx, conn, t, r, o)
+		if err == nil {
+			change.From, change.Applied = total.From, append(total.Applied, change.Applied...)
+			total = change
+		}
+	}
+	// Not everything that a failed step left was rolled back.
+	if leavesTraces(total.Applied) || err != nil && p.Session() {
+		db.Retire(ctx, conn)
+	}
+	return total, err
+}
+
+// applyLeading takes the first steps of a route, those that share a transaction.
+func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
 	if change, ok := p.expect(r, t); ok {
 		err := p.applyExpected(ctx, conn, t, change, o)
 		if err == nil {
@@ -142,7 +165,7 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Ch
 	}
 	queueScripts(&run, c.Applied)
 	queueCache(&run, t, c.To)
-	run.Exec("commit")
+	queueEnd(&run, c.Applied)
 	return run.Run(ctx, conn)
 }
 
@@ -179,8 +202,22 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route,
 	}
 	queueScripts(&run, change.Applied)
 	queueCache(&run, t, change.To)
-	run.Exec("commit")
+	queueEnd(&run, change.Applied)
 	return change, run.Run(ctx, conn)
+}
+
+// queueEnd adds the commit, and before it what keeps the steps' traces from the next
+// tenant.
+func queueEnd(p *db.Pipeline, steps []Step) {
+	if leavesTraces(steps) {
+		p.Cleanse()
+	}
+	p.Exec("commit")
+}
+
+// leavesTraces reports whether one of the steps may leave something in the session.
+func leavesTraces(steps []Step) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool { return s.Session })
 }
 
 // queueCache adds the registry's copy of a tenant's version. It asserts, on the

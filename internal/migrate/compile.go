@@ -21,8 +21,8 @@ import (
 // Files that look like migrations and cannot be read as one are a *FilesError.
 //
 // It refuses what would break the promises of a run: statements that begin or
-// end a transaction, and settings that outlive the transaction or change the
-// schema. ENVSUB is resolved here, once, from the environment.
+// end a transaction, settings that outlive the transaction or change the schema,
+// and what is made or written outside of the tenant's schema. ENVSUB is resolved here, once, from the environment.
 func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 	others, err := checkSources(fsys)
 	if err != nil {
@@ -51,6 +51,7 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 		plan.Migrations = append(plan.Migrations, m)
 	}
 	sortByVersion(plan.Migrations)
+	plan.spread()
 	return plan, nil
 }
 
@@ -66,18 +67,15 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 		}
 		statements, transactional := rec.take()
 		m.Transactional = m.Transactional || transactional
-		located := locate(statements, string(text), source.Path)
-		for _, s := range located {
-			if err := checkStatement(s.SQL); err != nil {
-				return nil, fmt.Errorf("line %d: %w", s.Line, err)
-			}
-		}
-		return located, nil
+		return locate(statements, string(text), source.Path), nil
 	}
 	if m.Up, err = record(true); err != nil {
 		return nil, err
 	}
 	if m.Down, err = record(false); err != nil {
+		return nil, err
+	}
+	if err := m.judge(string(text)); err != nil {
 		return nil, err
 	}
 	sum := sha256.New()

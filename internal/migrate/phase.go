@@ -101,11 +101,10 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 		out.State = Skipped
 		r.tenants[i].next = nil
 		return nil
-	case err != nil:
+	case err != nil && len(change.Applied) == 0:
 		return err
 	}
-	first := out.State == NotStarted
-	if first {
+	if out.State == NotStarted {
 		out.From, out.State = change.From, Current
 	}
 	if len(change.Applied) > 0 {
@@ -113,7 +112,7 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 	}
 	out.To, out.Tenant.Version = change.To, change.To
 	r.tenants[i].next = change.Next
-	return nil
+	return err
 }
 
 // take copies how the work ended. A tenant that was tried in vain until the run

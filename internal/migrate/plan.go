@@ -25,9 +25,17 @@ type Migration struct {
 	Down    []db.Statement
 	// Transactional is false for a file with "-- +goose NO TRANSACTION".
 	Transactional bool
+	// Apart tells that the file must be a transaction of its own: something in it ends
+	// with the transaction, or can only be used after it.
+	Apart bool
+	// Session tells that the file may leave something in the session, like a temporary
+	// table, which the next tenant must not meet.
+	Session bool
 	// Checksum is SHA-256 over the Up statements, in hexadecimal. Comments and
 	// blank lines between statements do not count.
 	Checksum string
+
+	deferred, writes, leaves bool // see sqltext.Needs
 }
 
 // Name returns the file's name without its ending, "00005_add_company".
@@ -47,6 +55,23 @@ func (p *Plan) Head() int64 {
 		return 0
 	}
 	return p.Migrations[len(p.Migrations)-1].Version
+}
+
+// Session reports whether one of the migrations may leave something in the session that
+// runs it.
+func (p *Plan) Session() bool {
+	return slices.ContainsFunc(p.Migrations, func(m *Migration) bool { return m.Session })
+}
+
+// EachApart returns the plan with a transaction for each file, as goose has it.
+func (p *Plan) EachApart() *Plan {
+	out := &Plan{Migrations: make([]*Migration, len(p.Migrations)), Others: p.Others}
+	for i, m := range p.Migrations {
+		apart := *m
+		apart.Apart = true
+		out.Migrations[i] = &apart
+	}
+	return out
 }
 
 // To returns the plan up to and including a version, which must be one of the

@@ -182,10 +182,12 @@ func newestFirst(applied []int64) []int64 {
 }
 
 // leading splits off the steps that share the first one's way of running: in one
-// transaction, or each statement by itself.
+// transaction, or each statement by itself. A file that must be a transaction of its own
+// shares it with no other.
 func leading(steps []Step) (now, later []Step) {
 	for i, s := range steps {
-		if s.Transactional != steps[0].Transactional {
+		cut := i > 0 && s.Transactional && (s.Apart || steps[i-1].Apart) && s.Version != steps[i-1].Version // a redo is one step
+		if cut || s.Transactional != steps[0].Transactional {
 			return steps[:i], steps[i:]
 		}
 	}

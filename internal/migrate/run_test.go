@@ -138,7 +138,7 @@ func TestMigrationThatLeavesTheSchemaFails(t *testing.T) {
 	f := fleettest.New(t)
 	old := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": first}))
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{
-		"1_a.sql": first, "2_b.sql": "select set_config('search_path', 'public', true);\ncreate table escaped (x int);",
+		"1_a.sql": first, "2_b.sql": "do $$ begin perform set_config('search_' || 'path', 'public', true); end $$;\ncreate table escaped (x int);",
 	}))
 	tenants := f.Create(t, old, "acme")
 	report := run(t, f, plan, tenants, migrate.RunOptions{})

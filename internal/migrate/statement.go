@@ -2,46 +2,62 @@ package migrate
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
-// checkStatement refuses a statement that would end the tenant's transaction,
-// leave the tenant's schema, or change the session for the tenants after it.
-func checkStatement(sql string) error {
-	first := sqltext.Leading(sql, 3)
-	switch first[0] {
-	case "begin", "start", "commit", "end", "rollback", "abort", "prepare":
-		if first[0] == "prepare" && first[1] != "transaction" || first[0] == "rollback" && first[1] == "to" {
-			return nil
+// judge fills in what a file asks of its transaction and its session, and refuses what
+// cannot be part of a tenant's migration. text is the whole file.
+func (m *Migration) judge(text string) error {
+	lines := strings.Split(text, "\n")
+	for _, s := range slices.Concat(m.Up, m.Down) {
+		needs := sqltext.Judge(s.SQL, m.Transactional)
+		if r := needs.Refusal; r != nil && !(r.Rule == sqltext.RuleCatalogGuard && allowed(lines, s, r.Rule)) {
+			return fmt.Errorf("line %d: %w", s.Line, r)
 		}
-		return fmt.Errorf("%s: a tenant's migrations are one transaction already; "+
-			"use -- +goose NO TRANSACTION for what cannot run in one", strings.ToUpper(first[0]))
-	case "discard", "reset":
-		return fmt.Errorf("%s changes the session for the tenants after this one", strings.ToUpper(first[0]))
-	case "set":
-		return checkSet(first[1], first[2])
-	case "copy":
-		if len(sqltext.Follow(sql, "from", "stdin")) > 0 {
-			return fmt.Errorf("COPY FROM stdin: its data cannot stand in a migration; use INSERT")
-		}
+		m.Apart = m.Apart || needs.Apart
+		m.Session = m.Session || needs.Session
+		m.deferred = m.deferred || needs.Deferred
+		m.writes = m.writes || needs.Writes
+		m.leaves = m.leaves || needs.Leaves
 	}
 	return nil
 }
 
-func checkSet(second, third string) error {
-	name := second
-	if second == "local" {
-		name = third
+// allowed reports whether a comment before a statement, or within it, lifts a rule:
+// "-- crmctl:allow RULE reason".
+func allowed(lines []string, s db.Statement, rule sqltext.Rule) bool {
+	comment := regexp.MustCompile(`--\s*crmctl:allow\s+` + regexp.QuoteMeta(string(rule)) + `\s+\S`)
+	if comment.MatchString(s.SQL) {
+		return true
 	}
-	switch {
-	case name == "search_path", name == "schema":
-		return fmt.Errorf("SET %s: a migration runs in the tenant's schema and must stay there", strings.ToUpper(name))
-	case name == "role", name == "session":
-		return fmt.Errorf("SET %s: a migration runs as the role the run was started with", strings.ToUpper(name))
-	case second == "local", second == "constraints", second == "transaction":
-		return nil
+	for n := s.Line - 2; n >= 0 && n < len(lines); n-- {
+		line := strings.TrimSpace(lines[n])
+		if line != "" && !strings.HasPrefix(line, "--") {
+			return false
+		}
+		if comment.MatchString(line) {
+			return true
+		}
 	}
-	return fmt.Errorf("SET %s changes the session for the tenants after this one; use SET LOCAL", name)
+	return false
+}
+
+// spread passes on what a file makes for those after it: a check at the end of the
+// transaction waits for the rows that later files change, and a routine that may leave
+// something in the session may be called by each of them, through a trigger too.
+func (p *Plan) spread() {
+	deferred, leaves := false, false
+	for _, m := range p.Migrations {
+		deferred = deferred || m.deferred
+		leaves = leaves || m.leaves
+		if m.writes {
+			m.Apart = m.Apart || deferred
+			m.Session = m.Session || leaves
+		}
+	}
 }
