@@ -19,7 +19,8 @@ import (
 
 // backupRestoreOptions are the options of `crmctl backup restore`.
 type backupRestoreOptions struct {
-	file     string
+	file     string // or directory
+	tenants  []string
 	as       string
 	migrate  bool
 	identity []string
@@ -35,29 +36,38 @@ func newBackupRestoreCmd(f *factory, runF func(context.Context, *factory, *backu
 		runF = runBackupRestore
 	}
 	cmd := &cobra.Command{
-		Use:   "restore FILE",
+		Use:   "restore FILE|DIR",
 		Short: "make a tenant out of a backup",
 		Long: `Make a tenant out of a backup, in one transaction: the registry row, the schema from the
 migrations at the version of the backup, the rows, the sequences and the audit. Counts and
 checksums are checked on the way; whatever is wrong, nothing is left behind. --migrate then
 brings the tenant to the newest version, as crmctl migrate tenant does.
 
-A tenant of that name, or its schema, must not be there: --as NAME restores beside it. A
+A tenant of that name, or its schema, must not be there: --as NAME restores beside it. Only a
+deleted tenant makes room: it is kept, under another name, until its purge, and can be
+undeleted under that name. If it was only deleted by mistake, crmctl tenant undelete brings it
+back as it was. A tenant whose schema is gone comes back as the registry has it. A
 suspended tenant comes back suspended, every other one active, and with a role of its own
 where it had one, unless --role=false; with tenant_roles: true in the configuration always.
+
+Of a directory the newest whole backup of its tenant is restored; of each, when there are
+several, after a question, or of those that --tenant chooses. Tenants that are there, deleted
+ones too, are then left alone.
 
 A backup of the registry goes into one that crmctl migrate public has just made. Its tenants,
 whose schemas are not there, then take their data from their own backups.`,
 		Example: `crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl
+crmctl backup restore backups --tenant acme-corp
 crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl --as acme-yesterday --migrate
 crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt --dry-run`,
-		Args: exactArgs("FILE"),
+		Args: exactArgs("FILE or DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file, opts.roleGiven = args[0], cmd.Flags().Changed("role")
 			return runF(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()
+	fs.StringArrayVar(&opts.tenants, "tenant", nil, "of a directory, only the tenants of this `NAME` or pattern; may be given more than once")
 	fs.StringVar(&opts.as, "as", "", "restore as a new tenant of this `NAME`")
 	fs.BoolVar(&opts.migrate, "migrate", false, "then bring the tenant to the newest version")
 	addIdentityFlag(fs, &opts.identity)
@@ -66,24 +76,24 @@ crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.tx
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitUnreachable, exitLocked)
+	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
 	return cmd
 }
 
 func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOptions) error {
-	as := ""
-	if opts.as != "" {
-		var err error
-		if as, err = tenant.Slug(opts.as); err != nil {
-			return err
-		}
-	}
-	bar := f.newProgress(progressOptions{verb: "restore", bytes: true})
-	defer bar.finish()
-	keys, err := identities(opts.identity)
+	as, keys, err := opts.read()
 	if err != nil {
 		return err
 	}
+	job := restoreJob{f: f, opts: opts, as: as, keys: keys, file: opts.file}
+	if isDir(opts.file) {
+		return job.directory(ctx)
+	}
+	if len(opts.tenants) > 0 {
+		return usagef("--tenant chooses among the backups of a directory; %s is a file", opts.file)
+	}
+	bar := f.newProgress(progressOptions{verb: "restore", bytes: true})
+	defer bar.finish()
 	in, err := openBackup(ctx, opts.file, keys, bar.add)
 	if err != nil {
 		return backupHint(err)
@@ -94,8 +104,19 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 		return err
 	}
 	defer closeConn(ctx, conn)
-	job := restoreJob{f: f, p: p, conn: conn, opts: opts, as: as}
+	job.p, job.conn = p, conn
 	return job.run(ctx, in, bar)
+}
+
+// read returns the name of --as and the keys of --identity.
+func (o *backupRestoreOptions) read() (as string, keys []age.Identity, err error) {
+	if o.as != "" {
+		if as, err = tenant.Slug(o.as); err != nil {
+			return "", nil, err
+		}
+	}
+	keys, err = identities(o.identity)
+	return as, keys, err
 }
 
 // openBackup opens a file. One that a key does not open is read whole: its head may
@@ -117,56 +138,88 @@ type restoreJob struct {
 	conn *pgx.Conn
 	opts *backupRestoreOptions
 	as   string
+	keys []age.Identity
+	file string
+}
+
+func (j *restoreJob) limits() backup.Limits {
+	return backup.Limits{LockTimeout: j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout}
 }
 
 func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) error {
-	begun := j.f.now()
-	limits := backup.Limits{LockTimeout: j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout}
-	made, plan, err := j.restore(ctx, in, limits)
+	if j.opts.dryRun {
+		row, err := j.dry(ctx, in)
+		bar.finish()
+		if err != nil {
+			return j.explain(err)
+		}
+		return printList(j.p, backupList(""), []backupRecord{row})
+	}
+	row, err := j.make(ctx, in)
 	bar.finish()
-	if errors.Is(err, errRegistry) {
-		return j.registry(ctx, limits)
+	switch {
+	case errors.Is(err, errRegistry):
+		return j.registry(ctx, j.limits())
+	case row == nil:
+		return err
 	}
-	if err != nil || made == nil {
-		return j.explain(err)
+	if printErr := printList(j.p, madeList(), []madeRow{*row}); printErr != nil {
+		return printErr
 	}
-	row := madeRow{result: "restored", made: made, version: made.Version, duration: j.f.now().Sub(begun)}
+	j.notes(*row)
+	return err
+}
+
+// make makes a tenant out of a file, and brings it to the newest version where that is
+// wanted. There is a row when the tenant is there, even if that went wrong.
+func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error) {
+	begun := j.f.now()
+	create, plan, err := j.f.newTenantFrom(ctx, j.conn, tenant.ActionRestore, j.limits(), j.opts.roleOptions)
+	if err != nil {
+		return nil, j.explain(err)
+	}
+	create.SetAside = func(ctx context.Context, q db.Querier, slug string, schema db.Schema) (string, error) {
+		t, err := tenant.SetAside(ctx, q, slug, schema, j.f.moveOptions(j.opts.lockTimeout))
+		return t.Slug, err
+	}
+	made, err := backup.Restore(ctx, j.conn, in, backup.RestoreOptions{NewTenant: create, As: j.as})
+	switch {
+	case errors.Is(err, backup.ErrOtherKind):
+		return nil, errRegistry
+	case err != nil:
+		return nil, j.explain(err)
+	}
+	row := &madeRow{result: "restored", made: made, version: made.Version, duration: j.f.now().Sub(begun), head: plan.Head()}
 	if j.opts.migrate {
 		row.version, err = migrateMade(ctx, j.f, j.conn, plan, made, j.opts.lockTimeout)
 	}
-	if printErr := printList(j.p, madeList(), []madeRow{row}); printErr != nil {
-		return printErr
+	return row, err
+}
+
+// notes says what is left to do for a tenant that was restored.
+func (j *restoreJob) notes(row madeRow) {
+	slug := visible(row.made.Tenant.Slug)
+	if kept := row.made.SetAside; kept != "" {
+		j.f.note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, visible(kept), visible(kept))
 	}
-	if err == nil && row.version < plan.Head() {
-		j.f.note("next: crmctl migrate tenant %s        it is at version %d, the newest is %d", visible(made.Tenant.Slug), row.version, plan.Head())
+	if row.made.Tenant.Status == string(tenant.Deleted) {
+		j.f.note("next: crmctl tenant undelete %s        the registry has it as deleted", slug)
 	}
-	return err
+	if !j.opts.migrate && row.version < row.head {
+		j.f.note("next: crmctl migrate tenant %s        it is at version %d, the newest is %d", slug, row.version, row.head)
+	}
 }
 
 // errRegistry says that a file is a backup of the registry.
 var errRegistry = errors.New("a backup of the registry")
 
-func (j *restoreJob) restore(ctx context.Context, in *backup.File, l backup.Limits) (*backup.Made, *migrate.Plan, error) {
-	if j.opts.dryRun {
-		return nil, nil, j.dry(ctx, in)
-	}
-	create, plan, err := j.f.newTenantFrom(ctx, j.conn, tenant.ActionRestore, l, j.opts.roleOptions)
-	if err != nil {
-		return nil, nil, err
-	}
-	made, err := backup.Restore(ctx, j.conn, in, backup.RestoreOptions{NewTenant: create, As: j.as})
-	if errors.Is(err, backup.ErrOtherKind) {
-		return nil, nil, errRegistry
-	}
-	return made, plan, err
-}
-
 // dry reads the whole file and looks whether its tenant could be made.
-func (j *restoreJob) dry(ctx context.Context, in *backup.File) error {
+func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, error) {
 	m, err := backup.Verify(&untilDone{ctx, in}, nil)
 	if err != nil {
-		return err
+		return backupRecord{}, err
 	}
+	note := ""
 	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer, Encrypted: in.Encrypted}
 	if m.Kind == backup.KindTenant {
 		slug := m.Tenant.Slug
@@ -175,37 +228,45 @@ func (j *restoreJob) dry(ctx context.Context, in *backup.File) error {
 		}
 		plan, err := j.f.tenantPlan(ctx)
 		if err != nil {
-			return err
+			return backupRecord{}, err
 		}
 		if _, err := planOf(plan, m.Applied()); err != nil {
-			return err
+			return backupRecord{}, err
 		}
-		if err := j.room(ctx, slug, m.Tenant); err != nil {
-			return err
+		if note, err = j.room(ctx, slug, m.Tenant); err != nil {
+			return backupRecord{}, err
 		}
 		name.Slug, m.Tenant.Slug = slug, slug
 	}
-	return printList(j.p, backupList(""), []backupRecord{recordOfBackup("would restore", j.opts.file, name, in.Size, m)})
+	row := recordOfBackup("would restore", j.file, name, in.Size, m)
+	row.Reason = note
+	return row, nil
 }
 
 // room looks whether the tenant of a backup could be made: there is none of that
-// name, or it is the very tenant, and its schema is gone.
-func (j *restoreJob) room(ctx context.Context, slug string, saved *backup.Tenant) error {
+// name, or it is the very tenant, and its schema is gone, or it is deleted. It returns
+// what is to be said of that.
+func (j *restoreJob) room(ctx context.Context, slug string, saved *backup.Tenant) (note string, err error) {
 	there, err := tenant.Get(ctx, j.conn, slug)
 	switch {
 	case errors.Is(err, tenant.ErrNotFound):
-		return nil
+		return "", nil
 	case err != nil:
-		return j.f.placed(err)
+		return "", j.f.placed(err)
+	case there.PurgeStartedAt != nil:
+		return "", &tenant.StateError{Slug: slug, State: tenant.Purging}
 	}
 	found, err := db.Select(ctx, j.conn, pgx.RowTo[bool], "select exists (select from pg_namespace where nspname = $1::text::name)", saved.Schema)
 	if err != nil {
-		return j.f.placed(err)
+		return "", j.f.placed(err)
 	}
-	if found[0] || there.Status == tenant.Deleted || there.ID != saved.ID || there.Schema.String() != saved.Schema {
-		return &backup.ExistsError{Slug: slug, Registered: true}
+	switch {
+	case !found[0] && there.ID == saved.ID && there.Schema.String() == saved.Schema:
+		return "", nil
+	case there.Status == tenant.Deleted:
+		return "the deleted tenant is kept under another name", nil
 	}
-	return nil
+	return "", &backup.ExistsError{Slug: slug, Registered: true}
 }
 
 // registry restores a backup of the registry, for which the file is read again.
@@ -213,11 +274,7 @@ func (j *restoreJob) registry(ctx context.Context, l backup.Limits) error {
 	if j.as != "" || j.opts.migrate {
 		return usagef("this is a backup of the registry: --as and --migrate are for tenants")
 	}
-	keys, err := identities(j.opts.identity)
-	if err != nil {
-		return err
-	}
-	in, err := backup.OpenFile(j.opts.file, keys, nil)
+	in, err := backup.OpenFile(j.file, j.keys, nil)
 	if err != nil {
 		return backupHint(err)
 	}
@@ -231,7 +288,7 @@ func (j *restoreJob) registry(ctx context.Context, l backup.Limits) error {
 		return j.explain(err)
 	}
 	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer, Encrypted: in.Encrypted}
-	return printList(j.p, backupList(""), []backupRecord{recordOfBackup("restored", j.opts.file, name, in.Size, m)})
+	return printList(j.p, backupList(""), []backupRecord{recordOfBackup("restored", j.file, name, in.Size, m)})
 }
 
 // explain adds what to do to what went wrong.
@@ -281,6 +338,7 @@ type madeRow struct {
 	made     *backup.Made
 	version  int64
 	duration time.Duration
+	head     int64 // the newest version there is
 }
 
 func madeList() list[madeRow] {

@@ -63,6 +63,8 @@ type NewTenant struct {
 	Roles Roles
 	// Progress is told how many bytes of COPY text were loaded; may be nil.
 	Progress func(n int64)
+	// SetAside, if not nil, makes room where a deleted tenant has the name.
+	SetAside SetAside
 }
 
 // target is the tenant that is being made, within the transaction that makes it.
@@ -72,8 +74,10 @@ type target struct {
 	row    Tenant
 	there  structure // as the migrations made it
 	tight  []foreignKey
-	had    bool // the tenant of the data has a role
-	ghost  bool // the registry has the tenant, but its schema is gone
+	had    bool   // the tenant of the data has a role
+	ghost  bool   // the registry has the tenant, but its schema is gone
+	aside  bool   // a deleted tenant has the name
+	kept   string // what that one is called then
 }
 
 // newTarget says where a tenant goes to: under its own name, or under another.
@@ -110,7 +114,10 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 			return fmt.Errorf("tenant %q %w: %w", t.row.Slug, ErrRefused, err)
 		}
 	}
-	if err := t.identify(ctx); err != nil {
+	if err := t.identify(ctx, o.SetAside != nil); err != nil {
+		return err
+	}
+	if err := t.lookAside(ctx, o); err != nil {
 		return err
 	}
 	if !t.ghost {
@@ -129,6 +136,9 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 	}
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: t.schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true})
+	if err := t.setAside(ctx, &p, o); err != nil {
+		return err
+	}
 	t.register(&p, version)
 	p.Exec("create schema " + t.schema.Quoted())
 	if t.row.Role != "" {
@@ -165,14 +175,15 @@ func (t *target) register(p *db.Pipeline, version int64) {
 		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, t.row.Role, version, string(t.row.Settings))
 }
 
-// haunted looks whether the registry has the very tenant, not deleted, without its
-// schema: a registry that was restored first, or a schema that was dropped by hand.
-// What the registry says of the tenant holds then.
-func (t *target) haunted(ctx context.Context) error {
+// haunted looks whether the registry has the very tenant without its schema: a
+// registry that was restored first, or a schema that was dropped by hand. What the
+// registry says of the tenant holds then; deleted says that it may be deleted, too.
+func (t *target) haunted(ctx context.Context, deleted bool) error {
 	type row struct{ DisplayName, Status, Settings string }
 	found, err := db.Select(ctx, t.conn, pgx.RowToStructByPos[row], `select display_name, status, settings::text from public.tenants
-		where id = $1 and slug = $2 and schema_name = $3 and status <> 'deleted' and not exists (select from pg_namespace where nspname = $3::text::name)`,
-		t.row.ID, t.row.Slug, t.row.Schema)
+		where id = $1 and slug = $2 and schema_name = $3 and (status <> 'deleted' or $4 and purge_started_at is null)
+		  and not exists (select from pg_namespace where nspname = $3::text::name)`,
+		t.row.ID, t.row.Slug, t.row.Schema, deleted)
 	if err != nil || len(found) == 0 {
 		return err
 	}
@@ -182,10 +193,10 @@ func (t *target) haunted(ctx context.Context) error {
 }
 
 // identify keeps the id of a tenant that comes back under its own name, so that
-// its audit goes on, unless somebody else has it now.
-func (t *target) identify(ctx context.Context) error {
+// its audit goes on, unless somebody else has it now. deleted is as haunted has it.
+func (t *target) identify(ctx context.Context, deleted bool) error {
 	if _, err := uuid.Parse(t.row.ID); err == nil {
-		if err := t.haunted(ctx); err != nil || t.ghost {
+		if err := t.haunted(ctx, deleted); err != nil || t.ghost {
 			return err
 		}
 		taken, err := db.Select(ctx, t.conn, pgx.RowTo[bool], `select exists (select from public.tenants where id = $1 and slug <> $2)`, t.row.ID, t.row.Slug)
@@ -193,6 +204,10 @@ func (t *target) identify(ctx context.Context) error {
 			return err
 		}
 	}
+	return t.newID()
+}
+
+func (t *target) newID() error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("make an id for tenant %q: %w", t.row.Slug, err)

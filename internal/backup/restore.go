@@ -27,13 +27,14 @@ type Made struct {
 	Version  int64
 	Rows     int64
 	Bytes    int64     // of COPY text
+	SetAside string    // the name now of the deleted tenant that had this one's, "" for none
 	Manifest *Manifest // of what it was made from
 }
 
 // Restore makes a tenant out of a backup, in one transaction: the registry row, the
 // schema from the migrations that the backup names, the rows, the sequences and the
-// audit. A row of the very tenant, not deleted, whose schema is gone is kept as the
-// registry has it. The whole file is read and checked before the commit; an error leaves
+// audit. A row of the very tenant whose schema is gone is kept as the registry has it, and
+// a deleted tenant of that name is set aside where the options say how. The whole file is read and checked before the commit; an error leaves
 // nothing behind.
 //
 // The error wraps ErrExists where the tenant or its schema is there, ErrMismatch
@@ -55,7 +56,7 @@ func Restore(ctx context.Context, conn *pgx.Conn, in io.Reader, o RestoreOptions
 	if err := restore(ctx, t, r, o); err != nil {
 		return nil, errors.Join(err, db.Rollback(ctx, conn))
 	}
-	return &Made{Tenant: t.row, Version: m.SchemaVersion, Rows: m.Rows(), Bytes: m.Bytes(), Manifest: m}, nil
+	return &Made{Tenant: t.row, Version: m.SchemaVersion, Rows: m.Rows(), Bytes: m.Bytes(), Manifest: m, SetAside: t.kept}, nil
 }
 
 func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error {
@@ -75,9 +76,13 @@ func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error 
 	if err := t.complete(ctx, m); err != nil {
 		return err
 	}
-	return t.commit(ctx, o.NewTenant, map[string]any{
+	detail := map[string]any{
 		"schema": t.row.Schema, "version": m.SchemaVersion, "taken_at": m.TakenAt, "from": m.Tenant.Slug, "rows": m.Rows(),
-	})
+	}
+	if t.kept != "" {
+		detail["set_aside"] = t.kept
+	}
+	return t.commit(ctx, o.NewTenant, detail)
 }
 
 // fillAll hands the tables of a container to fill, one after the other, and reads

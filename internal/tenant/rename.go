@@ -58,23 +58,8 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 		if from, _ := changes(before, after); len(from) == 0 {
 			return nil
 		}
-		var p db.Pipeline
-		if after.Schema != before.Schema {
-			p.TryLock(after.Schema)
-			p.Exec("alter schema " + before.Schema.Quoted() + " rename to " + after.Schema.Quoted())
-		}
-		if after.Role != before.Role {
-			if err := queueRoleRename(ctx, q, &p, before.Role, after.Role); err != nil {
-				return fmt.Errorf("tenant %q: %w", slug, err)
-			}
-		}
-		queueRow(&p, &after)
-		if end == nil { // a number of the audit that is taken cannot be given back
-			if err := queueChange(&p, before, after, ActionRename, o, nil); err != nil {
-				return err
-			}
-		}
-		if err := p.Run(ctx, q); err != nil {
+		// A number of the audit that is taken cannot be given back.
+		if err := moveNames(ctx, q, before, &after, o, nil, end == nil); err != nil {
 			return err
 		}
 		return end
@@ -83,6 +68,28 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 		return before, before, renameError(ctx, conn, after, err)
 	}
 	return before, after, nil
+}
+
+// moveNames gives a tenant whose row is locked the names of after: the schema, the
+// role, the registry's row, and, where audited, the audit.
+func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, o MoveOptions, detail map[string]any, audited bool) error {
+	var p db.Pipeline
+	if after.Schema != before.Schema {
+		p.TryLock(after.Schema)
+		p.Exec("alter schema " + before.Schema.Quoted() + " rename to " + after.Schema.Quoted())
+	}
+	if after.Role != before.Role {
+		if err := queueRoleRename(ctx, q, &p, before.Role, after.Role); err != nil {
+			return fmt.Errorf("tenant %q: %w", before.Slug, err)
+		}
+	}
+	queueRow(&p, after)
+	if audited {
+		if err := queueChange(&p, before, *after, ActionRename, o, detail); err != nil {
+			return err
+		}
+	}
+	return p.Run(ctx, q)
 }
 
 func renamed(t Tenant, to Renaming) (Tenant, error) {

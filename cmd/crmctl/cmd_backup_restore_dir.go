@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// directory restores the newest whole backup of each chosen tenant of a directory.
+func (j *restoreJob) directory(ctx context.Context) error {
+	chosen, err := newMatcher("--tenant", j.opts.tenants)
+	if err != nil {
+		return err
+	}
+	chosen.all = len(j.opts.tenants) == 0
+	dir, err := backup.OpenDir(j.opts.file, false)
+	if err != nil {
+		return withCode(err, exitUsage)
+	}
+	defer func() { _ = dir.Close() }()
+	all, err := dir.List(nil)
+	if err != nil {
+		return err
+	}
+	tenants, registry := shelves(all, chosen)
+	for _, slug := range slices.Sorted(maps.Keys(chosen.wanted)) {
+		if len(tenants[slug]) == 0 {
+			return withCode(fmt.Errorf("no backup of tenant %q in %s", slug, visible(j.opts.file)), exitNoTenant)
+		}
+	}
+	switch {
+	case len(tenants) == 0 && registry == "":
+		return fmt.Errorf("no backups of tenants in %s", visible(j.opts.file))
+	case len(tenants) == 0:
+		return withHint(fmt.Errorf("only the registry is saved in %s", visible(j.opts.file)), "restore it", "crmctl backup restore "+visible(dir.Path(registry)))
+	case len(tenants) > 1 && j.as != "":
+		return usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), visible(j.opts.file))
+	}
+	if j.p, j.conn, err = j.f.openToChange(ctx, j.opts.dryRun); err != nil {
+		return err
+	}
+	defer closeConn(ctx, j.conn)
+	if len(tenants) > 1 {
+		if err := j.leaveAlone(ctx, tenants, chosen.all, registry, dir); err != nil {
+			return err
+		}
+	}
+	return j.each(ctx, dir, tenants)
+}
+
+// shelves returns the backups of the chosen tenants, the newest first, and the file of
+// the newest backup of the registry.
+func shelves(all []backup.Entry, chosen *matcher) (tenants map[string][]*backup.Entry, registry string) {
+	tenants = map[string][]*backup.Entry{}
+	for i := range all {
+		e := &all[i]
+		switch {
+		case e.Name.Slug != "" && chosen.selects(e.Name.Slug):
+			tenants[e.Name.Slug] = append(tenants[e.Name.Slug], e)
+		case e.Name.Slug == "" && e.Err == nil && registry == "":
+			registry = e.File
+		}
+	}
+	return tenants, registry
+}
+
+// leaveAlone takes out the tenants whose schemas are there, and asks about the others. Where
+// the registry is empty it is restored first: it takes no backup when it has a tenant.
+func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backup.Entry, all bool, registry string, dir *backup.Dir) error {
+	there, err := tenant.List(ctx, j.conn, tenant.Filter{})
+	if err != nil {
+		return j.f.placed(err)
+	}
+	if len(there) == 0 && all && registry != "" {
+		return withHint(errors.New("the registry has no tenants, and a backup of it is there, which has to come first"),
+			"then again", "crmctl backup restore "+visible(dir.Path(registry)))
+	}
+	ghosts, err := db.Select(ctx, j.conn, pgx.RowTo[string], `select t.slug from public.tenants t
+		where not exists (select from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) t.schema_name::pg_catalog.name)`)
+	if err != nil {
+		return j.f.placed(err)
+	}
+	var left []tenant.Tenant
+	for _, t := range there {
+		if len(tenants[t.Slug]) > 0 && !slices.Contains(ghosts, t.Slug) {
+			left = append(left, t)
+			delete(tenants, t.Slug)
+		}
+	}
+	if len(left) > 0 {
+		j.f.note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is", false: plural(len(left), "tenant") + " are"}[len(left) == 1], firstNames(left))
+	}
+	if j.opts.dryRun || len(tenants) == 0 {
+		return nil
+	}
+	var names []tenant.Tenant
+	for _, slug := range slices.Sorted(maps.Keys(tenants)) {
+		names = append(names, tenant.Tenant{Slug: slug})
+	}
+	return j.f.confirmYes(ctx, fmt.Sprintf("Restore %s: %s?", plural(len(names), "tenant"), firstNames(names)))
+}
+
+// each restores the tenants one after the other, and goes on after one that fails.
+func (j *restoreJob) each(ctx context.Context, dir *backup.Dir, tenants map[string][]*backup.Entry) error {
+	var made []madeRow
+	var dry []backupRecord
+	var first error
+	failed := 0
+	stop := j.f.drain()
+	slugs := slices.Sorted(maps.Keys(tenants))
+loop:
+	for _, slug := range slugs {
+		select {
+		case <-stop:
+			break loop
+		default:
+		}
+		row, would, err := j.newest(ctx, dir, slug, tenants[slug])
+		switch {
+		case row != nil:
+			made = append(made, *row)
+		case would != nil:
+			dry = append(dry, *would)
+		}
+		if err != nil {
+			failed++
+			first = cmpErr(first, err)
+			if len(slugs) > 1 {
+				j.f.say("crmctl: tenant %s: %s", visible(slug), visible(err.Error()))
+			}
+		}
+	}
+	if len(slugs) == 1 && len(made)+len(dry) == 0 {
+		return first
+	}
+	if err := j.report(made, dry); err != nil {
+		return err
+	}
+	switch {
+	case len(slugs) == 1:
+		return first
+	case len(made)+len(dry)+failed < len(slugs):
+		return exitWith(exitInterrupted)
+	case failed == len(slugs) && failed > 0:
+		return exitWith(exitFailure)
+	case failed > 0:
+		return exitWith(exitPartial)
+	}
+	return nil
+}
+
+func (j *restoreJob) report(made []madeRow, dry []backupRecord) error {
+	if j.opts.dryRun {
+		return printList(j.p, backupList("no tenant to restore"), dry)
+	}
+	list := madeList()
+	list.empty = "no tenant to restore"
+	if err := printList(j.p, list, made); err != nil {
+		return err
+	}
+	for _, row := range made {
+		j.notes(row)
+	}
+	return nil
+}
+
+// newest restores the newest of a tenant's backups that is whole. Those that are not
+// are named.
+func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, entries []*backup.Entry) (*madeRow, *backupRecord, error) {
+	bar := j.f.newProgress(progressOptions{verb: "restore", bytes: true})
+	defer bar.finish()
+	for _, e := range entries {
+		if e.Name.Format == backup.FormatPgDump {
+			j.f.note("crmctl: warning: %s is passed by: pg_restore reads it", visible(dir.Path(e.File)))
+			continue
+		}
+		if e.Err == nil {
+			if err := dir.Prove(ctx, []*backup.Entry{e}, backup.ProveOptions{Identities: j.keys, Progress: bar.add}); err != nil {
+				return nil, nil, err
+			}
+		}
+		if e.Err != nil {
+			j.f.note("crmctl: warning: %s is passed by: %s", visible(dir.Path(e.File)), visible(e.Err.Error()))
+			continue
+		}
+		j.file = dir.Path(e.File)
+		in, err := openBackup(ctx, j.file, j.keys, nil)
+		if err != nil {
+			return nil, nil, backupHint(fmt.Errorf("%s: %w", j.file, err))
+		}
+		defer func() { _ = in.Close() }()
+		if j.opts.dryRun {
+			row, err := j.dry(ctx, in)
+			if err != nil {
+				return nil, nil, j.explain(err)
+			}
+			return nil, &row, nil
+		}
+		row, err := j.make(ctx, in)
+		return row, nil, err
+	}
+	return nil, nil, fmt.Errorf("no whole backup of tenant %q in %s", slug, visible(j.opts.file))
+}
