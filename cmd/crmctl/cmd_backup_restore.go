@@ -319,8 +319,12 @@ func migrateMade(ctx context.Context, f *factory, conn *pgx.Conn, plan *migrate.
 	if !plan.Behind(route, t.Version) {
 		return t.Version, nil
 	}
+	cfg, err := f.config()
+	if err != nil {
+		return t.Version, err
+	}
 	report, err := plan.Run(ctx, conn, f.connect, []migrate.Tenant{t}, migrate.RunOptions{
-		Route: route, Fleet: fleet.Options{Concurrency: 1, Drain: f.drain()}, Direct: f.connectDirect, LockTimeout: lockTimeout, Actor: f.actor(),
+		Route: route, Trusted: cfg.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: f.drain()}, Direct: f.connectDirect, LockTimeout: lockTimeout, Actor: f.actor(),
 	})
 	if err != nil {
 		return t.Version, f.placed(err)

@@ -148,8 +148,14 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if t.Status != tenant.Active {
 		return f.placed(&tenant.StateError{Slug: slug, State: t.State()})
 	}
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
 	watch := &importWatch{f: f, size: src.size}
-	result, err := crm.Import(ctx, conn, src, opts.importOptions(f, t, src, watch))
+	o := opts.importOptions(f, t, src, watch)
+	o.Trusted = cfg.TrustedOwners
+	result, err := crm.Import(ctx, conn, src, o)
 	watch.finish()
 	if err != nil {
 		return importError(err, slug)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -102,7 +103,12 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 		}
 		return f.placed(err)
 	}
-	before, err := plan.Repair(ctx, conn, target, migrate.Mark(opts.mark), migrate.ApplyOptions{LockTimeout: opts.lockTimeout})
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	before, err := plan.Repair(ctx, conn, target, migrate.Mark(opts.mark),
+		migrate.ApplyOptions{LockTimeout: opts.lockTimeout, Guard: &planted.Guard{Trusted: cfg.TrustedOwners}})
 	if err != nil {
 		return f.placed(err)
 	}

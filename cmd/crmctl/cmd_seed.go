@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/crm"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -153,6 +154,14 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 	locals := db.Locals{Schema: t.Schema, Lock: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := tenant.HoldOpen(ctx, q, t); err != nil {
+			return err
+		}
+		var lock db.Pipeline
+		lock.Exec("lock table contacts, conversations, messages in row exclusive mode")
+		if err := lock.Run(ctx, q); err != nil {
+			return err
+		}
+		if err := (&planted.Guard{Trusted: cfg.TrustedOwners}).Check(ctx, q, t.Schema); err != nil {
 			return err
 		}
 		var filled bool

@@ -290,6 +290,7 @@ func (o *tenantExecOptions) options(ctx context.Context, f *factory, conn *pgx.C
 		return tenantsql.Options{}, err
 	}
 	out := tenantsql.Options{
+		Trusted:     cfg.TrustedOwners,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Write: o.write, DryRun: o.dryRun,
 		Hold: holdUndeleted, Audit: f.execAudit(text), Committed: execCommitted,
 		Fleet: fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -22,6 +23,9 @@ func (f *factory) explain(err error) []hint {
 		return []hint{f.explainUnreachable()}
 	case errors.Is(err, tenant.ErrNoRegistry), errors.Is(err, tenant.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry):
 		return []hint{{"make it", "crmctl migrate public"}}
+	}
+	if found, ok := errors.AsType[*planted.Error](err); ok {
+		return explainPlanted(found)
 	}
 	if errors.Is(err, tenant.ErrRoleRight) {
 		return []hint{{"as a superuser", "alter role ROLE createrole; or add --role=false"}}
@@ -37,6 +41,14 @@ func (f *factory) explain(err error) []hint {
 		return []hint{{"create it", "createdb NAME"}}
 	}
 	return nil
+}
+
+// explainPlanted says how code of others is looked at, and how it is trusted.
+func explainPlanted(e *planted.Error) []hint {
+	return []hint{
+		{"whose it is", "crmctl doctor --check planted"},
+		{"if it is the application's", "CRMCTL_TRUSTED_OWNERS=" + visible(e.Objects[0].Owner) + " (crmctl help environment)"},
+	}
 }
 
 // explainRight names the grant that is missing, as far as the server says for what.

@@ -167,6 +167,10 @@ func (o *runPolicy) options(f *factory, n int) (migrate.RunOptions, error) {
 	if err != nil {
 		return migrate.RunOptions{}, err
 	}
+	cfg, err := f.config()
+	if err != nil {
+		return migrate.RunOptions{}, err
+	}
 	run := fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter, Rate: o.rate, Drain: f.drain()}
 	if o.deadline > 0 {
 		run.Deadline = f.now().Add(o.deadline)
@@ -174,6 +178,6 @@ func (o *runPolicy) options(f *factory, n int) (migrate.RunOptions, error) {
 	return migrate.RunOptions{
 		Fleet: run, Direct: f.connectDirect, DirectConcurrency: o.concurrencyDirect, Canary: canary,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, BuildTimeout: o.buildTimeout,
-		SyncCommit: o.syncCommit, AllowChanged: o.allowChanged, Actor: f.actor(),
+		SyncCommit: o.syncCommit, AllowChanged: o.allowChanged, Trusted: cfg.TrustedOwners, Actor: f.actor(),
 	}, nil
 }

@@ -92,6 +92,11 @@ func (c *Config) readFiles(src Sources, env environment, flag func(string) (stri
 		if err != nil {
 			return nil, err
 		}
+		if c.files[i].Kind == "project" {
+			if err := f.checkProject(); err != nil {
+				return nil, err
+			}
+		}
 		c.files[i].Read = true
 		files = append(files, f)
 	}
@@ -100,6 +105,22 @@ func (c *Config) readFiles(src Sources, env environment, flag func(string) (stri
 		return nil, err
 	}
 	return append(files, written...), nil
+}
+
+// checkProject refuses what a file in the working directory must not decide.
+func (f file) checkProject() error {
+	all := []map[string]string{f.values}
+	for _, p := range f.profiles {
+		all = append(all, p.values)
+	}
+	for _, k := range keys() {
+		for _, values := range all {
+			if _, ok := values[k.name]; ok && k.noProject {
+				return invalidf("%s: %s is not taken from a file in the working directory; set it in your own crmctl.yaml or in %s", f.path, k.name, k.env())
+			}
+		}
+	}
+	return nil
 }
 
 // userDir returns the user's own configuration directory, "" when there is

@@ -28,6 +28,7 @@ const (
 	KeyUTC              = "utc"
 	KeyDryRun           = "dry_run"
 	KeyPGBin            = "pg_bin"
+	KeyTrustedOwners    = "trusted_owners"
 	keyConfig           = "config"
 	keyProfiles         = "profiles"
 	keyProtected        = "protected"
@@ -62,7 +63,10 @@ func ParseConcurrency(v string) (int, error) {
 type key struct {
 	name     string
 	fallback string // the default
-	usage    string // one line for `crmctl help environment`
+	// noProject keeps it out of the working directory's crmctl.yaml, which may be
+	// anybody's.
+	noProject bool
+	usage     string // one line for `crmctl help environment`
 	// parse puts a value into its field, or says what is accepted.
 	parse func(c *Config, value string) error
 }
@@ -122,6 +126,15 @@ func keys() []key {
 		{name: KeyDryRun, fallback: "false", usage: "change nothing, say what would happen", parse: func(c *Config, v string) (err error) {
 			c.DryRun, err = parseBool(v)
 			return err
+		}},
+		{name: KeyTrustedOwners, noProject: true, usage: "roles, with commas between, whose code in tenants' schemas crmctl may run", parse: func(c *Config, v string) error {
+			c.TrustedOwners = nil
+			for name := range strings.SplitSeq(v, ",") {
+				if name = strings.TrimSpace(name); name != "" {
+					c.TrustedOwners = append(c.TrustedOwners, name)
+				}
+			}
+			return nil
 		}},
 		{name: KeyPGBin, usage: "directory of the PostgreSQL server programs for crmctl local", parse: func(c *Config, v string) error {
 			c.PGBin = v

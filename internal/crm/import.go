@@ -76,6 +76,9 @@ type ImportOptions struct {
 
 	Now      func() time.Time // nil is time.Now
 	Observer ImportObserver   // nil is nobody
+	// Trusted are roles whose code may run in the tenant's schema, besides those
+	// that could act as the session's role.
+	Trusted []string
 	// AfterLoad, if not nil, runs in the import's transaction before it commits,
 	// for a caller's audit row. Its error rolls everything back. A dry run does
 	// not call it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/crm/csvfile"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 const (
@@ -41,7 +42,7 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o ImportOptions) (
 	if o.Observer != nil {
 		o.Observer.ImportPlanned(l.result.Plan)
 	}
-	locals := db.Locals{Schema: o.Schema, Role: o.Role, LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout}
+	locals := db.Locals{Schema: o.Schema, LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, l.run)
 	if errors.Is(err, errDryRun) {
 		err = nil
@@ -125,14 +126,9 @@ func newLoad(conn *pgx.Conn, in *input, o ImportOptions) (*load, error) {
 
 // run is the import's transaction.
 func (l *load) run(ctx context.Context, q db.Querier) error {
-	var now time.Time
-	var begin db.Pipeline
-	begin.TryLock(l.o.Schema)
-	begin.Exec(`select pg_catalog.set_config('client_encoding', 'UTF8', true)`)
-	begin.QueryRow([]any{&now}, "select pg_catalog.now()")
-	begin.Exec(stageSQL)
-	if err := begin.Run(ctx, q); err != nil {
-		return fmt.Errorf("begin: %w", err)
+	now, err := l.begin(ctx, q)
+	if err != nil {
+		return err
 	}
 	l.producer.encode.now = microseconds(now)
 	table, err := inspectTable(ctx, q, l.o.Schema)
@@ -157,6 +153,36 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 		return err
 	}
 	return l.close(ctx, q)
+}
+
+// begin takes the locks and makes sure that the table contacts runs nobody else's
+// code, which nobody can change then. Only after that does anything run that could.
+func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error) {
+	var begin db.Pipeline
+	begin.TryLock(l.o.Schema)
+	begin.Exec(`select pg_catalog.set_config('client_encoding', 'UTF8', true)`)
+	begin.QueryRow([]any{&now}, "select pg_catalog.now()")
+	lock := "lock table contacts in row exclusive mode"
+	if l.o.DryRun {
+		lock = "lock table contacts in access share mode"
+	}
+	var objects []planted.Object
+	if l.o.Role == "" {
+		begin.Exec(lock)
+	}
+	planted.Queue(&begin, l.o.Schema, l.o.Trusted, &objects)
+	if l.o.Role != "" {
+		begin.Exec(`select pg_catalog.set_config('role', $1, true)`, l.o.Role)
+		begin.Exec(lock)
+	}
+	err := begin.Run(ctx, q)
+	switch {
+	case db.SQLState(err) == db.CodeUndefinedTable:
+		return now, &TableError{Schema: l.o.Schema.String(), Table: "contacts", Problems: []string{"is not there"}}
+	case err != nil:
+		return now, fmt.Errorf("begin: %w", err)
+	}
+	return now, planted.Refuse(l.o.Schema, objects)
 }
 
 // mayLoadDirectly tells whether the fast path is worth a try: the table is this

@@ -53,15 +53,18 @@ from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = 'contacts' and c.relkind in ('r', 'p', 'f', 'v')`
 
-// inspectTable reads about the table contacts and refuses one that an import
-// cannot fill.
+// inspectTable makes the staging table, reads about the table contacts and refuses
+// one that an import cannot fill.
 func inspectTable(ctx context.Context, q db.Querier, schema db.Schema) (tableInfo, error) {
 	problem := &TableError{Schema: schema.String(), Table: "contacts"}
-	rows, err := q.Query(ctx, tableInfoSQL, schema.String())
-	if err != nil {
-		return tableInfo{}, fmt.Errorf("inspect table contacts: %w", err)
-	}
-	info, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[tableInfo])
+	var info tableInfo
+	var p db.Pipeline
+	p.Exec(stageSQL)
+	p.Query(func(rows pgx.Rows) (err error) {
+		info, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[tableInfo])
+		return err
+	}, tableInfoSQL, schema.String())
+	err := p.Run(ctx, q)
 	if errors.Is(err, pgx.ErrNoRows) {
 		problem.Problems = []string{"is not there"}
 		return tableInfo{}, problem

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // historyChunk is how many schemas one statement reads: each table costs it a
@@ -218,13 +219,19 @@ func (h *history) take(t table, columns []string, o AdoptOptions) {
 // for all, so the chunk is halved until it stands alone.
 func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int, states []history, o AdoptOptions) error {
 	var p db.Pipeline
+	p.Exec("begin isolation level read committed")
 	p.OwnTransaction()
 	p.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
+	queuePlain(&p, claims, chunk, states, o)
 	queueGoose(&p, claims, chunk, states)
 	if o.Knex != nil {
 		o.Knex.queue(&p, claims, chunk, states)
 	}
+	p.Exec("commit")
 	err := p.Run(ctx, q)
+	if err != nil {
+		_, _ = q.Exec(context.WithoutCancel(ctx), "rollback") // the connection is gone, or it cannot fail
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -248,6 +255,7 @@ func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, states []his
 	claims, only := []Adoption{planned}, []int{0}
 	states[0].exists = true
 	states[0].goose.exists, states[0].knex.exists, states[0].knex.hasLock = planned.has.goose, planned.has.knex, planned.has.lock
+	queuePlain(p, claims, only, states, o)
 	if planned.has.lock {
 		o.Knex.hold(p, planned)
 	}
@@ -255,6 +263,25 @@ func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, states []his
 	if o.Knex != nil {
 		o.Knex.queue(p, claims, only, states)
 	}
+}
+
+// queuePlain makes sure that the tables of versions are such: until they are adopted
+// they are somebody else's.
+func queuePlain(p *db.Pipeline, claims []Adoption, chunk []int, states []history, o AdoptOptions) {
+	var tables []planted.Table
+	for _, i := range chunk {
+		add := func(there bool, name func() string, columns ...string) {
+			if there {
+				tables = append(tables, planted.Table{Schema: claims[i].schema.String(), Name: name(), Columns: columns})
+			}
+		}
+		add(states[i].goose.exists, func() string { return string(tenantVersions) }, "id", "version_id", "is_applied")
+		if o.Knex != nil {
+			add(states[i].knex.exists, o.Knex.table, "id", "name")
+			add(states[i].knex.hasLock, o.Knex.lockTable, "is_locked")
+		}
+	}
+	planted.QueueRead(p, tables)
 }
 
 // queueGoose adds the reading of the goose_db_version of those that have one. The

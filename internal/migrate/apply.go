@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // Errors of applying a plan to a tenant.
@@ -48,6 +49,9 @@ type ApplyOptions struct {
 	// BuildTimeout is the wait of CREATE and DROP INDEX CONCURRENTLY for the
 	// transactions before them, which may be long and blocks nobody; 0 = a minute.
 	BuildTimeout time.Duration
+	// Guard keeps the work from a schema in which others have planted code; nil
+	// trusts nobody.
+	Guard *planted.Guard
 }
 
 func (o ApplyOptions) buildTimeout() time.Duration {
@@ -73,13 +77,15 @@ func (o ApplyOptions) buildTimeout() time.Duration {
 // Where a file must be a transaction of its own the route is cut before and after it,
 // and the tenant is at a whole version at each cut. The change returned beside an error
 // is what was committed before.
+//
+// The error is a *planted.Error where the schema has code of others.
 func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
-	total, err := p.applyLeading(ctx, conn, t, r, o)
+	total, err := p.applyGuarded(ctx, conn, t, r, o)
 	for err == nil && total.Next != nil && total.Next.Transactional {
 		var change Change
 		t.Version = total.To
-		change, err = p.applyLeading(ctx, conn, t, r, o)
+		change, err = p.applyGuarded(ctx, conn, t, r, o)
 		if err == nil {
 			change.From, change.Applied = total.From, append(total.Applied, change.Applied...)
 			total = change
@@ -90,6 +96,19 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o A
 		db.Retire(ctx, conn)
 	}
 	return total, err
+}
+
+// applyGuarded is applyLeading, and looks closely at a schema where its transaction
+// has found something of a role that is not trusted.
+func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+	change, err := p.applyLeading(ctx, conn, t, r, o)
+	if !planted.Suspect(err) {
+		return change, err
+	}
+	if err := o.Guard.Clear(ctx, conn, t.Schema); err != nil {
+		return Change{}, err
+	}
+	return p.applyLeading(ctx, conn, t, r, o)
 }
 
 // applyLeading takes the first steps of a route, those that share a transaction.
@@ -148,6 +167,7 @@ func newChange(from int64, applied []int64, steps []Step) Change {
 func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Change, o ApplyOptions) error {
 	var run db.Pipeline
 	run.Begin(o.locals(t))
+	o.Guard.Queue(&run, t.Schema, string(tenantVersions))
 	known := len(p.Migrations) - len(p.After(t.Version))
 	guarded := false
 	for _, s := range c.Applied {
@@ -260,6 +280,7 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 		open    db.Pipeline
 	)
 	open.Begin(o.locals(t))
+	o.Guard.Queue(&open, t.Schema, string(tenantVersions))
 	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::text,
 		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
 		exists (select from public.tenant_dirty where tenant_id = $1),

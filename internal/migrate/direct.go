@@ -95,6 +95,10 @@ func (d *direct) open(ctx context.Context) (applied []int64, dirty *DirtyError, 
 	if err := p.Run(ctx, d.conn); err != nil {
 		return nil, nil, err
 	}
+	// Later than this, in the middle of a file, it is not looked for.
+	if err := d.limits.Guard.Check(ctx, d.conn, d.tenant.Schema); err != nil {
+		return nil, nil, err
+	}
 	p = db.Pipeline{}
 	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::text,
 		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),

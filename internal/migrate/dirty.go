@@ -153,6 +153,9 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, 
 			}
 			pipe.Exec(`update public.tenant_dirty set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID, done, checksum)
 		case MarkApplied, MarkReverted:
+			if err := o.Guard.Check(ctx, q, t.Schema); err != nil {
+				return err
+			}
 			inPlace := mark == MarkApplied
 			pipe.Exec(`delete from public.tenant_dirty where tenant_id = $1`, t.ID)
 			pipe.Exec(`delete from `+string(tenantVersions)+` where version_id = $1`, before.Version)

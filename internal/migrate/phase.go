@@ -91,6 +91,9 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 		change Change
 		err    error
 	)
+	if err := r.limits.Guard.Refuse(out.Tenant.Schema); err != nil {
+		return err
+	}
 	if direct {
 		change, err = r.plan.ApplyDirect(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
 	} else {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // Connect opens a connection; the caller closes it.
@@ -36,7 +37,10 @@ type RunOptions struct {
 	SyncCommit bool
 	// AllowChanged goes on although a file is not what it was when it was applied.
 	AllowChanged bool
-	Actor        string
+	// Trusted are roles whose code may run in tenants' schemas, besides those that
+	// could act as the session's role.
+	Trusted []string
+	Actor   string
 	// Selection is kept in the ledger, for whoever repeats the run.
 	Selection map[string]any
 	// Observe is told how the run goes. It is called by all workers at once and
@@ -124,6 +128,9 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
 		return r.report, err
 	}
+	if err := r.guard(ctx, ledger); err != nil {
+		return r.report, err
+	}
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWatching()
 	go r.watcher.run(watching)
@@ -188,6 +195,16 @@ func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 	}
 	r.watcher = newWatcher(connect, r.observe)
 	return r
+}
+
+// guard looks for planted code in all tenants of the run.
+func (r *run) guard(ctx context.Context, q db.Querier) error {
+	schemas := make([]db.Schema, len(r.report.Outcomes))
+	for i := range r.report.Outcomes {
+		schemas[i] = r.report.Outcomes[i].Tenant.Schema
+	}
+	r.limits.Guard = &planted.Guard{Trusted: r.opt.Trusted}
+	return r.limits.Guard.Prepare(ctx, q, schemas)
 }
 
 // target returns the version a route aims at, -1 where each tenant has its own.

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // Truth is what a tenant's own schema says of its version.
@@ -32,17 +33,17 @@ func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []Tenant, loc
 	}
 	var chunk []int
 	for i, t := range tenants {
-		managed, exists := readable[t.Schema.String()]
+		found, exists := readable[t.Schema.String()]
 		switch {
 		case !exists:
 			truths[i].Err = fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
-		case !managed:
+		case !found.Managed:
 			truths[i].Err = fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 		default:
 			chunk = append(chunk, i)
 		}
 		if len(chunk) == historyChunk || i == len(tenants)-1 {
-			if err := p.verifyChunk(ctx, conn, tenants, chunk, truths, lockTimeout); err != nil {
+			if err := p.verifyChunk(ctx, conn, tenants, readable, chunk, truths, lockTimeout); err != nil {
 				return nil, err
 			}
 			chunk = chunk[:0]
@@ -51,31 +52,35 @@ func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []Tenant, loc
 	return truths, nil
 }
 
-// readableSchemas returns every schema, and whether it has a version table.
-func readableSchemas(ctx context.Context, q db.Querier) (map[string]bool, error) {
-	type row struct {
-		Schema  string
-		Managed bool
-	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `select n.nspname::text, c.oid is not null
+// readableSchema is what the catalog says of a schema.
+type readableSchema struct {
+	Schema  string
+	Managed bool // it has a version table
+	Foreign bool // somebody who is not trusted could put something else in its place
+}
+
+// readableSchemas returns every schema.
+func readableSchemas(ctx context.Context, q db.Querier) (map[string]readableSchema, error) {
+	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[readableSchema], `select n.nspname::text, c.oid is not null,
+			`+planted.Foreign("n.nspowner")+` or c.oid is not null and `+planted.Foreign("c.relowner")+`
 		from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = $1 and c.relkind in ('r', 'p')`, string(tenantVersions))
 	if err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
-	out := make(map[string]bool, len(rows))
+	out := make(map[string]readableSchema, len(rows))
 	for _, r := range rows {
-		out[r.Schema] = r.Managed
+		out[r.Schema] = r
 	}
 	return out, nil
 }
 
 // verifyChunk reads some tenants in one statement. Where that fails for one of
 // them, it reads each by itself.
-func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []Tenant, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
 	if len(chunk) == 0 {
 		return nil
 	}
-	err := p.readVersions(ctx, conn, tenants, chunk, truths, lockTimeout)
+	err := p.readVersions(ctx, conn, tenants, readable, chunk, truths, lockTimeout)
 	switch {
 	case err == nil:
 		return nil
@@ -86,16 +91,20 @@ func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []Tenant
 		return nil
 	}
 	for i := range chunk {
-		if err := p.verifyChunk(ctx, conn, tenants, chunk[i:i+1], truths, lockTimeout); err != nil {
+		if err := p.verifyChunk(ctx, conn, tenants, readable, chunk[i:i+1], truths, lockTimeout); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []Tenant, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
 	var sql strings.Builder
+	var foreign []planted.Table
 	for n, i := range chunk {
+		if schema := tenants[i].Schema.String(); readable[schema].Foreign {
+			foreign = append(foreign, planted.Table{Schema: schema, Name: string(tenantVersions)})
+		}
 		if n > 0 {
 			sql.WriteString(" union all ")
 		}
@@ -108,6 +117,7 @@ func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []Tenan
 	var rows []row
 	err := db.InTx(ctx, conn, db.Locals{LockTimeout: lockTimeout}, func(ctx context.Context, q db.Querier) error {
 		var pipe db.Pipeline
+		planted.QueueRead(&pipe, foreign)
 		pipe.Query(func(r pgx.Rows) (err error) {
 			rows, err = pgx.CollectRows(r, pgx.RowToStructByPos[row])
 			return err

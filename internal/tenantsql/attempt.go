@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // ErrUnknown says that the connection was lost in the middle of a COMMIT, and that
@@ -20,8 +21,45 @@ var ErrUnknown = errors.New("the answer to COMMIT was lost: nobody knows whether
 // cuts short: its fate would be unknown.
 const commitTimeout = 30 * time.Second
 
-// attempt runs the script in one tenant.
+// attempt runs the script in one tenant, unless it would run others' code there.
 func (r *run) attempt(ctx context.Context, conn *pgx.Conn, i int) error {
+	if err := r.prepare(ctx, conn); err != nil {
+		return err
+	}
+	schema := r.tenants[i].Schema
+	if err := r.guard.Refuse(schema); err != nil {
+		return err
+	}
+	err := r.guarded(ctx, conn, i)
+	if !planted.Suspect(err) {
+		return err
+	}
+	if err := r.guard.Clear(ctx, conn, schema); err != nil {
+		return err
+	}
+	return r.guarded(ctx, conn, i)
+}
+
+// prepare looks for planted code in all tenants, once.
+func (r *run) prepare(ctx context.Context, conn *pgx.Conn) error {
+	r.preparing.Lock()
+	defer r.preparing.Unlock()
+	if r.prepared {
+		return nil
+	}
+	schemas := make([]db.Schema, len(r.tenants))
+	for i, t := range r.tenants {
+		schemas[i] = t.Schema
+	}
+	if err := r.guard.Prepare(ctx, conn, schemas); err != nil {
+		return err
+	}
+	r.prepared = true
+	return nil
+}
+
+// guarded is an attempt whose transaction begins with the guard.
+func (r *run) guarded(ctx context.Context, conn *pgx.Conn, i int) error {
 	if r.o.Write {
 		return r.write(ctx, conn, i)
 	}
@@ -43,6 +81,7 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, i int) error {
 func (r *run) read(ctx context.Context, conn *pgx.Conn, t Tenant, found *result) error {
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: t.Schema, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Snapshot: true})
+	r.guard.Queue(&p, t.Schema, "")
 	p.CheckSchema(t.Schema)
 	r.queue(&p, found)
 	p.Exec("rollback")
@@ -99,6 +138,7 @@ func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 	t := r.tenants[i]
 	var open db.Pipeline
 	open.Begin(db.Locals{Schema: t.Schema, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Lock: true})
+	r.guard.Queue(&open, t.Schema, "")
 	open.CheckSchema(t.Schema)
 	if r.o.Hold != nil {
 		r.o.Hold(&open, t)

@@ -51,6 +51,10 @@ type Options struct {
 	// Committed tells whether the audit has a row for e.Tenant with e.Token: the
 	// way to find out what became of a COMMIT whose answer was lost.
 	Committed func(ctx context.Context, q db.Querier, e Event) (bool, error)
+	// Trusted are roles whose code may run in tenants' schemas, besides those that
+	// could act as the session's role. A tenant with code of others fails with a
+	// *planted.Error, and the script does not run there.
+	Trusted []string
 	// Memory is the budget for rows that wait for their turn, in bytes; 0 =
 	// DefaultMemory. TempDir is where they go beyond it; "" = the system's.
 	Memory  int

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // run is the state that workers and the reader of the rows share.
@@ -16,6 +17,10 @@ type run struct {
 	token   string
 	spool   *spool
 	stopped error
+	guard   planted.Guard
+
+	preparing sync.Mutex
+	prepared  bool // the guard
 
 	led   chan struct{} // closed when there are columns, and when the run is to end
 	drain chan struct{} // closed when the run is to end
@@ -49,6 +54,7 @@ func newRun(tenants []Tenant, script []db.Statement, o Options) *run {
 		led:   make(chan struct{}), drain: make(chan struct{}), over: make(chan struct{}),
 		outcomes: make([]Outcome, len(tenants)), buffers: make([]*buffer, len(tenants)), doubtful: make([]*result, len(tenants)),
 	}
+	r.guard.Trusted = o.Trusted
 	r.changed = sync.NewCond(&r.mu)
 	for i, t := range tenants {
 		r.outcomes[i].Tenant = t

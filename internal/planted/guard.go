@@ -1,0 +1,304 @@
+package planted
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Guard keeps the transactions of a fleet run from writing where code is planted,
+// without a round trip of its own. It is safe for concurrent use once it is
+// prepared; nil trusts nobody but the roles that could act as the session's.
+//
+// Prepare looks at all tenants at once, and finds out where a role that is not
+// trusted could plant something later: where it owns anything, or may create in the
+// schema or make triggers. Nowhere, in most fleets, and then nothing is asked again.
+// Elsewhere each transaction begins with a statement that fails on the server, so
+// that nothing behind it in the pipeline runs. What is planted between that
+// statement and those behind it, within the same message to the server, is not seen.
+type Guard struct {
+	Trusted []string // roles whose code may run
+
+	roles []uint32            // all that are trusted, once prepared
+	found map[string][]Object // by schema
+
+	mu    sync.Mutex
+	level map[string]level // by schema
+}
+
+// level is what a transaction asks about a schema.
+type level int
+
+const (
+	deep  level = iota // the whole look
+	quick              // whether anything there is of a role that is not trusted
+	none               // nobody can plant there
+)
+
+// Prepare looks at the schemas of a run. A guard that is not prepared takes the
+// whole look everywhere.
+func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) error {
+	roles, err := db.Select(ctx, q, pgx.RowTo[uint32], `with `+me+` select r.oid from pg_roles r where not (`+
+		expand("{untrusted r.oid}", strings.ReplaceAll(untrusted, "$2", "$1"))+`)`, g.trusted())
+	if err != nil {
+		return fmt.Errorf("read who is trusted: %w", err)
+	}
+	g.roles = roles
+	type exposed struct {
+		Schema  string
+		Foreign bool
+	}
+	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[exposed], expand(exposedSQL, `%[1]s <> all ($2::oid[])`), names(schemas), g.roles)
+	if err != nil {
+		return fmt.Errorf("read who may create: %w", err)
+	}
+	found, err := g.findAny(ctx, q, schemas, slices.ContainsFunc(rows, func(r exposed) bool { return r.Foreign }))
+	if err != nil {
+		return err
+	}
+	g.found, g.level = found, make(map[string]level, len(schemas))
+	for _, s := range schemas {
+		g.level[s.String()] = none
+	}
+	for _, r := range rows {
+		g.level[r.Schema] = quick
+		if r.Foreign {
+			g.level[r.Schema] = deep
+		}
+	}
+	return nil
+}
+
+// findAny is Find, but for a database in which nothing at all could be planted.
+func (g *Guard) findAny(ctx context.Context, q db.Querier, schemas []db.Schema, foreign bool) (map[string][]Object, error) {
+	if !foreign {
+		any, err := db.Select(ctx, q, pgx.RowTo[bool], expand(anySQL, `%[1]s <> all ($1::oid[])`), g.roles)
+		if err != nil || !any[0] {
+			return nil, err
+		}
+	}
+	return Find(ctx, q, schemas, g.Trusted)
+}
+
+// anySQL asks whether roles other than $1 have functions, types that have any, or
+// tables below those of others or that refer to any.
+const anySQL = `select exists (select from pg_proc f where {untrusted f.proowner})
+	or exists (select from pg_type t where {untrusted t.typowner} and t.typtype in ('b', 'd', 'r') and t.typelem = 0)
+	or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid where c.relkind <> 'i' and {untrusted c.relowner})
+	or exists (select from pg_class c join pg_constraint k on k.conrelid = c.oid and k.contype = 'f' where {untrusted c.relowner})`
+
+// Refuse returns an *Error where Prepare has found planted code.
+func (g *Guard) Refuse(s db.Schema) error {
+	if g == nil {
+		return nil
+	}
+	return Refuse(s, g.found[s.String()])
+}
+
+// exposedSQL returns the schemas of $1 in which roles other than $2 own something, or
+// may create, or make triggers and foreign keys, and whether they own a relation.
+const exposedSQL = `
+	with wanted as materialized (
+		select n.* from pg_namespace n where n.nspname = any ($1::text[]::name[])
+	), foreign_relation as materialized (
+		select distinct c.relnamespace as nsp from pg_class c where {untrusted c.relowner} and c.relnamespace in (select oid from wanted)
+	)
+	select w.nspname::text, exists (select from foreign_relation f where f.nsp = w.oid) from wanted w
+	where {untrusted w.nspowner} or w.oid in (
+		select f.nsp from foreign_relation f
+		union all select f.pronamespace from pg_proc f where {untrusted f.proowner}
+		union all select o.oprnamespace from pg_operator o where {untrusted o.oprowner}
+		union all select t.typnamespace from pg_type t where {untrusted t.typowner}
+		union all select c.relnamespace from pg_class c cross join aclexplode(c.relacl) a
+			where c.relacl is not null and a.privilege_type in ('TRIGGER', 'REFERENCES') and {untrusted a.grantee}
+		union all select c.relnamespace from pg_attribute t join pg_class c on c.oid = t.attrelid cross join aclexplode(t.attacl) a
+			where t.attacl is not null and a.privilege_type = 'REFERENCES' and {untrusted a.grantee})
+	  or exists (select from aclexplode(w.nspacl) a where a.privilege_type = 'CREATE' and {untrusted a.grantee})`
+
+// quickSQL fails where something in the schema $1 is of a role that is not one of $2.
+// It is planned again for each tenant, so it joins as little as it can.
+func quickSQL() string {
+	return qualified(`select 1 operator(pg_catalog./) (not exists (
+	select from pg_catalog.pg_namespace n
+	join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass and d.refobjid = n.oid
+	where n.nspname = $1::pg_catalog.text::pg_catalog.name and (
+		n.nspowner <> all ($2::pg_catalog.oid[])
+		or case
+			when d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass then
+				(select c.relowner from pg_catalog.pg_class c where c.oid = d.objid) <> all ($2::pg_catalog.oid[])
+				or exists (select from pg_catalog.pg_trigger g where g.tgrelid = d.objid
+					and (select f.proowner from pg_catalog.pg_proc f where f.oid = g.tgfoid) <> all ($2::pg_catalog.oid[]))
+			when d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass then
+				(select f.proowner from pg_catalog.pg_proc f where f.oid = d.objid) <> all ($2::pg_catalog.oid[])
+			when d.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass then
+				(select o.oprowner from pg_catalog.pg_operator o where o.oid = d.objid) <> all ($2::pg_catalog.oid[])
+			when d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass then
+				(select t.typowner from pg_catalog.pg_type t where t.oid = d.objid) <> all ($2::pg_catalog.oid[])
+			else false
+		end)))::pg_catalog.int4`)
+}
+
+// qualified spells out {untrusted ROLE}, and writes the operators as pg_catalog's.
+func qualified(sql string) string {
+	const member = `(select case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 then 'set' else 'member' end)`
+	const condition = `not coalesce(pg_catalog.pg_has_role(%[1]s, current_user, ` + member + `) or pg_catalog.pg_has_role(%[1]s, session_user, ` + member + `)
+		or pg_catalog.pg_get_userbyid(%[1]s) = any ($2::pg_catalog.text[]::pg_catalog.name[]), true)`
+	return strings.NewReplacer(" = ", " operator(pg_catalog.=) ", " <> ", " operator(pg_catalog.<>) ", " >= ", " operator(pg_catalog.>=) ", " > ", " operator(pg_catalog.>) ").
+		Replace(expand(sql, condition))
+}
+
+// Queue adds the statement to a pipeline that has begun a transaction, or set up a
+// session, in s; it must come before another role is taken. Its error is ErrSuspect.
+// table is the one that the pipeline writes to first, "" where nobody knows.
+func (g *Guard) Queue(p *db.Pipeline, s db.Schema, table string) {
+	switch g.levelOf(s) {
+	case none:
+	case quick:
+		p.Query(readSuspect, quickSQL(), s.String(), g.roles)
+	case deep:
+		if table != "" {
+			p.Exec("lock table " + pgx.Identifier{s.String(), table}.Sanitize() + " in row exclusive mode")
+		}
+		lookHere(p)
+		p.Query(readSuspect, "select 1 / (not exists ("+find()+"))::int4", []string{s.String()}, g.trusted())
+		lookBack(p)
+	}
+}
+
+func (g *Guard) levelOf(s db.Schema) level {
+	if g == nil {
+		return deep
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.level[s.String()]
+}
+
+func (g *Guard) trusted() []string {
+	if g == nil || g.Trusted == nil {
+		return []string{}
+	}
+	return g.Trusted
+}
+
+// readSuspect turns the failure of a guard into ErrSuspect.
+func readSuspect(rows pgx.Rows) error {
+	rows.Close()
+	if db.SQLState(rows.Err()) == db.CodeDivisionByZero {
+		return ErrSuspect
+	}
+	return rows.Err()
+}
+
+// Clear looks closely at a schema after ErrSuspect. It returns an *Error where
+// there is planted code, and nil where the work may be tried again. q must not be in
+// a transaction.
+func (g *Guard) Clear(ctx context.Context, q db.Querier, s db.Schema) error {
+	found, err := Find(ctx, q, []db.Schema{s}, g.trusted())
+	if err != nil {
+		return err
+	}
+	if g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.level != nil {
+			g.level[s.String()] = deep
+		}
+	}
+	return Refuse(s, found[s.String()])
+}
+
+// Check looks at a schema, within the caller's transaction if there is one, unless
+// Prepare has found that nobody can plant anything there. It must come before the
+// transaction takes another role.
+func (g *Guard) Check(ctx context.Context, q db.Querier, s db.Schema) error {
+	if g.levelOf(s) == none {
+		return g.Refuse(s)
+	}
+	var p db.Pipeline
+	var objects []Object
+	Queue(&p, s, g.trusted(), &objects)
+	if err := p.Run(ctx, q); err != nil {
+		return fmt.Errorf("look for planted code: %w", err)
+	}
+	return Refuse(s, objects)
+}
+
+// Suspect reports whether err is that of a guard.
+func Suspect(err error) bool { return errors.Is(err, ErrSuspect) }
+
+// ErrNotPlain says that reading a table could run the code of a role that is not
+// trusted.
+var ErrNotPlain = errors.New("is no ordinary table, or has columns or indexes that run code")
+
+// Table is a table to be read.
+type Table struct {
+	Schema, Name string
+	Columns      []string // none = all
+	Sequence     bool     // it is a sequence, which cannot be locked
+}
+
+// QueueRead adds to a transaction what makes it safe to read tables that others may
+// replace: it locks them and fails with ErrNotPlain unless each is an ordinary
+// table or, where it belongs to a role that could not act as the session's, one
+// whose columns are of PostgreSQL's own types, without children and without indexes
+// or statistics on expressions: the planner would evaluate these.
+func QueueRead(p *db.Pipeline, tables []Table) {
+	var locks, schemas, names, columns, kinds []string
+	for _, t := range tables {
+		kind := "S"
+		if !t.Sequence {
+			kind = "r"
+			locks = append(locks, pgx.Identifier{t.Schema, t.Name}.Sanitize())
+		}
+		if len(t.Columns) == 0 {
+			t.Columns = []string{""}
+		}
+		for _, c := range t.Columns {
+			schemas, names, columns, kinds = append(schemas, t.Schema), append(names, t.Name), append(columns, c), append(kinds, kind)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	if len(locks) > 0 {
+		p.Exec("lock table " + strings.Join(locks, ", ") + " in access share mode")
+	}
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		if err := rows.Err(); db.SQLState(err) == db.CodeDivisionByZero {
+			return fmt.Errorf("%s.%s %w: %w", schemas[0], names[0], ErrNotPlain, err)
+		}
+		return rows.Err()
+	}, plain(), schemas, []string{}, names, columns, kinds)
+}
+
+// plain fails unless the tables are as QueueRead wants them.
+func plain() string {
+	return qualified(`select 1 operator(pg_catalog./) (not exists (
+	select from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]),
+		pg_catalog.unnest($5::pg_catalog.text[])) w (schema, name, attribute, kind)
+	where not exists (
+		select from pg_catalog.pg_class c where c.relnamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = w.schema::pg_catalog.name)
+		and c.relname = w.name::pg_catalog.name and case when w.kind = 'S'::pg_catalog.text then c.relkind = 'S'::pg_catalog."char"
+		else (c.relkind = 'r'::pg_catalog."char" or c.relkind = 'p'::pg_catalog."char")
+		and (not ({untrusted c.relowner}) or c.relkind = 'r'::pg_catalog."char" and not c.relhassubclass
+			and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+				and (w.attribute = ''::pg_catalog.text or a.attname = w.attribute::pg_catalog.name) and a.atttypid >= 16384::pg_catalog.oid)
+			and not exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null))
+			and not exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)) end
+	)))::pg_catalog.int4`)
+}
+
+// Foreign returns a condition, with every name in it qualified, that is true where
+// the role whose OID an expression gives could not act as the session's.
+func Foreign(role string) string {
+	return strings.ReplaceAll(qualified("{untrusted "+role+"}"), "$2::", "'{}'::")
+}
