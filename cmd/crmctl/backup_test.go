@@ -204,7 +204,7 @@ func TestBackupWhereNothingCanBeWritten(t *testing.T) {
 	ok(t, still, "backup", "verify", file)
 	ok(t, still, "backup", "restore", file, "--as", "again", "--dry-run")
 	for _, args := range [][]string{{"backup", "restore", file, "--as", "again"}, {"tenant", "clone", "acme", "again"}} {
-		if code, out := crmctl(t, still, args...); code != exitFailure || !strings.Contains(out, "read-only replica") || !strings.Contains(out, "25006") {
+		if code, out := crmctl(t, still, args...); code != exitFailure || !strings.Contains(out, "no replica; default_transaction_read_only is on: set for the client") || !strings.Contains(out, "25006") {
 			t.Errorf("%v: exit code %d\n%s", args, code, out)
 		}
 	}

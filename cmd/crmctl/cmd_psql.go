@@ -7,10 +7,12 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/backup"
@@ -186,7 +188,7 @@ func (s psqlSession) target(ctx context.Context, f *factory) (string, *pgx.ConnC
 	case err != nil:
 		return "", nil, fmt.Errorf("tenant %q: %w", s.tenant.Slug, err)
 	}
-	return s.conninfo(backup.WithoutPassword(string(dsn)), conn.RuntimeParams["options"]), conn, nil
+	return s.conninfo(backup.WithoutPassword(string(dsn)), conn.RuntimeParams["options"], s.attributes(conn)), conn, nil
 }
 
 var errNotScoped = errors.New("a pooler stands between, and psql would not stay in the tenant's schema")
@@ -194,6 +196,12 @@ var errNotScoped = errors.New("a pooler stands between, and psql would not stay 
 // try opens a session as psql will, and looks where it stands.
 func (s psqlSession) try(ctx context.Context, cfg *pgx.ConnConfig) error {
 	cfg = cfg.Copy()
+	switch s.attributes(cfg) {
+	case "primary":
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	case "prefer-standby":
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPreferStandby
+	}
 	cfg.RuntimeParams["options"] = s.options(cfg.RuntimeParams["options"])
 	conn, err := db.Connect(ctx, cfg)
 	switch {
@@ -220,16 +228,42 @@ func (s psqlSession) try(ctx context.Context, cfg *pgx.ConnConfig) error {
 	return nil
 }
 
+// attributes returns the target_session_attrs of a read only session where those of
+// the configuration would not let it be one: that transactions are read only by
+// default is what two of them go by. "" leaves them as they are. (Clients know these
+// since PostgreSQL 14.)
+func (s psqlSession) attributes(cfg *pgx.ConnConfig) string {
+	if s.write || cfg.ValidateConnect == nil {
+		return ""
+	}
+	is := func(check pgconn.ValidateConnectFunc) bool {
+		return reflect.ValueOf(cfg.ValidateConnect).Pointer() == reflect.ValueOf(check).Pointer()
+	}
+	switch {
+	case is(pgconn.ValidateConnectTargetSessionAttrsReadWrite):
+		return "primary"
+	case is(pgconn.ValidateConnectTargetSessionAttrsReadOnly):
+		return "prefer-standby"
+	}
+	return ""
+}
+
 // conninfo puts the session's parameters into a connection string, over those of the
 // same name.
-func (s psqlSession) conninfo(dsn, options string) string {
+func (s psqlSession) conninfo(dsn, options, attributes string) string {
 	params := [][2]string{{"application_name", "crmctl:" + s.tenant.Slug}, {"options", s.options(options)}}
+	if attributes != "" {
+		params = append(params, [2]string{"target_session_attrs", attributes})
+	}
+	replaced := func(name string) bool {
+		return slices.ContainsFunc(params, func(p [2]string) bool { return p[0] == name })
+	}
 	if strings.Contains(dsn, "://") {
 		// Not by net/url, which knows no URL with several hosts.
 		address, query, _ := strings.Cut(dsn, "?")
 		var kept []string
 		for param := range strings.SplitSeq(query, "&") {
-			if name, _, _ := strings.Cut(param, "="); name != "" && name != params[0][0] && name != params[1][0] {
+			if name, _, _ := strings.Cut(param, "="); name != "" && !replaced(name) {
 				kept = append(kept, param)
 			}
 		}

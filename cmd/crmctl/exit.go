@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"syscall"
 
 	"github.com/crmctl/crmctl/internal/config"
@@ -173,5 +174,7 @@ func isSilent(err error) bool {
 	if errors.As(err, &ce) && ce.err == nil {
 		return true
 	}
-	return errors.Is(err, syscall.EPIPE)
+	// A connection to the database that breaks is another matter.
+	_, network := errors.AsType[*net.OpError](err)
+	return errors.Is(err, syscall.EPIPE) && !network
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,6 +15,9 @@ import (
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
+
+// explainTimeout bounds what is asked of the server about an error.
+const explainTimeout = 3 * time.Second
 
 // explain returns the next step for errors that come from the database,
 // whichever command met them.
@@ -34,7 +38,11 @@ func (f *factory) explain(err error) []hint {
 	case db.CodeInsufficientPrivilege:
 		return []hint{f.explainRight(err)}
 	case db.CodeReadOnlyTransaction:
-		return []hint{{"this is a read-only replica", "point DATABASE_URL at the primary"}}
+		return f.explainReadOnly()
+	case "25P03", "25P04", "57P05":
+		return []hint{{"a limit of the server ended the session", "idle_in_transaction_session_timeout and the like"}}
+	case "57P01", "57P02", "57P03":
+		return []hint{{"the server ended the session", "an administrator or a restart, see its log; then again"}}
 	case "28P01", "28000":
 		return []hint{{"set the password by", "PGPASSWORD, ~/.pgpass or DATABASE_URL"}}
 	case "3D000":
@@ -49,6 +57,49 @@ func explainPlanted(e *planted.Error) []hint {
 		{"whose it is", "crmctl doctor --check planted"},
 		{"if it is the application's", "CRMCTL_TRUSTED_OWNERS=" + visible(e.Objects[0].Owner) + " (crmctl help environment)"},
 	}
+}
+
+// explainReadOnly tells a replica from a server that is to be written to, but whose
+// transactions are read only unless they say otherwise. Whoever has set that meant it.
+func (f *factory) explainReadOnly() []hint {
+	ctx, cancel := context.WithTimeout(context.Background(), explainTimeout)
+	defer cancel()
+	var (
+		replica bool
+		value   string
+		source  *string
+	)
+	conn, err := f.connect(ctx)
+	if err == nil {
+		defer closeConn(ctx, conn)
+		err = conn.QueryRow(ctx, `select pg_catalog.pg_is_in_recovery(), s.setting, s.source
+			from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'default_transaction_read_only'`).Scan(&replica, &value, &source)
+	}
+	const name = "default_transaction_read_only"
+	switch {
+	case err != nil:
+		return []hint{{"a replica, or " + name + " is on", "crmctl config show --origin"}}
+	case replica:
+		return []hint{{"this is a read-only replica", "point DATABASE_URL at the primary"}}
+	case value != "on" || source == nil:
+		return []hint{{"only this transaction is read only", "what set transaction_read_only?"}}
+	}
+	set := func(command string) []hint {
+		return []hint{{"no replica; " + name + " is on", "set for the " + *source}, {"to write", command}}
+	}
+	target := conn.Config()
+	database, user := pgx.Identifier{target.Database}.Sanitize(), pgx.Identifier{target.User}.Sanitize()
+	switch *source {
+	case "database":
+		return set("alter database " + visible(database) + " reset " + name)
+	case "user":
+		return set("alter role " + visible(user) + " reset " + name)
+	case "database user":
+		return set("alter role " + visible(user) + " in database " + visible(database) + " reset " + name)
+	case "client", "session":
+		return set("take it out of PGOPTIONS or the connection string")
+	}
+	return set("alter system reset " + name + "; select pg_reload_conf()")
 }
 
 // explainRight names the grant that is missing, as far as the server says for what.

@@ -27,6 +27,8 @@ func TestPsqlConninfo(t *testing.T) {
 		"postgres://u@h:1/d",
 		"postgres://u@h:1/d?sslmode=disable&options=-c%20work_mem%3D1MB&application_name=x",
 		"postgresql://u@h1:1,h2:2/d?sslmode=disable",
+		"postgresql://u@h1:1,h2:2/d?target_session_attrs=read-write&sslmode=disable",
+		"host=h user=u dbname=d target_session_attrs=read-write",
 		"host=h user=u dbname=d",
 		"host=h user=u dbname=d options='-c work_mem=1MB' application_name=x",
 	} {
@@ -36,12 +38,16 @@ func TestPsqlConninfo(t *testing.T) {
 		}
 		s := session(t, `we"ird \ na'me & more=`)
 		before := cfg.RuntimeParams["options"]
-		got, err := pgx.ParseConfig(s.conninfo(dsn, before))
+		attributes := s.attributes(cfg)
+		got, err := pgx.ParseConfig(s.conninfo(dsn, before, attributes))
 		if err != nil {
 			t.Fatalf("%s: %v", dsn, err)
 		}
 		if got.Host != cfg.Host || got.Database != "d" || got.RuntimeParams["application_name"] != "crmctl:acme" {
 			t.Errorf("%s: host %q, database %q, %v", dsn, got.Host, got.Database, got.RuntimeParams)
+		}
+		if wanted := strings.Contains(dsn, "read-write"); wanted != (attributes == "primary") || wanted && s.attributes(got) != "" {
+			t.Errorf("%s: target_session_attrs %q", dsn, attributes)
 		}
 		want := `-c search_path="we""ird\ \\\ na'me\ &\ more=",\ pg_temp -c default_transaction_read_only=on`
 		if before != "" {

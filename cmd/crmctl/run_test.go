@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,6 +185,8 @@ func TestExitCodes(t *testing.T) {
 		{"hint keeps the code", withHint(withCode(errors.New("gone"), exitNoTenant), "next", "crmctl tenant list"), exitNoTenant, "crmctl: gone\n  next: crmctl tenant list\n"},
 		{"busy", fmt.Errorf("acme: %w", db.ErrBusy), exitLocked, "crmctl: acme: another run is at work on this tenant\n"},
 		{"broken pipe", fmt.Errorf("write the answer: %w", &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}), exitFailure, ""},
+		{"broken connection", fmt.Errorf("acme: %w", &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), exitFailure, "crmctl: acme: write tcp: broken pipe\n"},
+		{"idle session", &pgconn.PgError{Severity: "FATAL", Message: "terminating connection", Code: "57P05"}, exitFailure, "*a limit of the server ended the session"},
 		{"hostile text", errors.New("column \x1b[31m\"x\"\u202e\r does not exist"), exitFailure, `crmctl: column \x1b[31m"x"\u202e\r does not exist` + "\n"},
 		{"long", errors.New("one\ntwo\nthree\nfour"), exitFailure, "crmctl: one\n  two\n  three (--debug shows more)\n"},
 		{"long with hint", withHint(errors.New("one\ntwo\nthree"), "next", "x"), exitFailure, "crmctl: one\n  two (--debug shows more)\n  next: x\n"},

@@ -15,7 +15,7 @@ import (
 // ErrReadOnly says that the expected shape cannot be built where it was asked
 // for: on a replica, or in a session that may only read.
 var ErrReadOnly = errors.New("cannot be built on a read-only server: " +
-	"it is made in a transaction that is rolled back, which only the primary can do")
+	"it is made in a transaction that is rolled back, which the primary can do where it may write")
 
 // Build returns the shape that a script makes of an empty schema. The script runs
 // in a schema with a name nobody can guess, in a transaction that is rolled back;

@@ -68,7 +68,7 @@ func Retryable(err error) bool {
 }
 
 // ServerWide tells whether any other transaction would fail the same way: the
-// disk is full, or the server is a read-only replica.
+// disk is full, or transactions may only read (on a replica, or by default).
 func ServerWide(err error) bool {
 	switch SQLState(err) {
 	case CodeDiskFull, CodeReadOnlyTransaction:
