@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -56,6 +57,7 @@ func (o *purgeBackupOptions) open(f *factory, lockTimeout time.Duration) (before
 	if err != nil {
 		return nil, end, err
 	}
+	var made sync.Map // the file of each tenant that was saved, by its id
 	before = func(ctx context.Context, t tenant.Tenant) error {
 		conn, err := f.connect(ctx)
 		if err != nil {
@@ -65,6 +67,10 @@ func (o *purgeBackupOptions) open(f *factory, lockTimeout time.Duration) (before
 		written, err := dir.Create(ctx, conn, backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}, create)
 		if err == nil {
 			f.verbose("saved %s", visible(dir.Path(written.File)))
+			// A purge that had to be tried again has saved the tenant again.
+			if former, again := made.Swap(t.ID, written.File); again {
+				err = dir.Remove(former.(string))
+			}
 		}
 		return err
 	}

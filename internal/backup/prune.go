@@ -228,13 +228,9 @@ func (d *Dir) Prune(plan []Pruned) error {
 			p.Remove, p.Reason = false, "what is kept was changed"
 			continue
 		}
-		if err := ignoreGone(d.root.Remove(p.File)); err != nil {
+		if err := d.Remove(p.File); err != nil {
 			p.Remove, p.Reason = false, "cannot be removed"
 			failed = append(failed, err)
-			continue
-		}
-		if p.Name.needsChecksum() {
-			failed = append(failed, ignoreGone(d.root.Remove(p.File+checksumSuffix)))
 		}
 	}
 	gone, err := d.orphans()
@@ -243,6 +239,18 @@ func (d *Dir) Prune(plan []Pruned) error {
 		failed = append(failed, d.removeOrphan(beside))
 	}
 	return errors.Join(append(failed, d.sync())...)
+}
+
+// Remove removes a backup and its checksum.
+func (d *Dir) Remove(file string) error {
+	if err := ignoreGone(d.root.Remove(file)); err != nil {
+		return err
+	}
+	if name, ok := ParseName(file); ok && name.needsChecksum() {
+		// It is of no use alone: the next prune tries again.
+		_ = d.root.Remove(file + checksumSuffix)
+	}
+	return nil
 }
 
 func sameFile(a, b fs.FileInfo) bool {

@@ -116,7 +116,9 @@ type PurgeOptions struct {
 	// Before, if not nil, is called for each tenant before anything of it is
 	// dropped: to take a backup. Its failure leaves the tenant as it is. It is
 	// not called again for a tenant whose purge has begun. Several may run at
-	// once, for different tenants.
+	// once, for different tenants. Where the tenant's tables are locked by others
+	// afterwards, it is called again only when they could be locked: what was
+	// written meanwhile has to be in the backup, too.
 	Before func(ctx context.Context, t Tenant) error
 	// Locks is how many locks one transaction may take; 0 measures the room in
 	// the server's lock table and takes half of what is free.
@@ -134,6 +136,8 @@ type Purged struct {
 	RoleKept string
 	// Transactions is the number of those that dropped something.
 	Transactions int
+
+	prepared bool // Before was called
 }
 
 // PurgeMany destroys tenants for good: the schema is dropped before the row goes,
@@ -187,7 +191,7 @@ func purge(ctx context.Context, conn *pgx.Conn, guards *guards, p *Purged, o Pur
 		if !got {
 			return fmt.Errorf("tenant %q: %w", p.Tenant.Slug, errPurging)
 		}
-		return purgeLocked(ctx, conn, p, o)
+		return nameBlockers(ctx, conn, p.Tenant, purgeLocked(ctx, conn, p, o))
 	})
 }
 
@@ -261,6 +265,12 @@ func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions)
 		return &OutsideError{Slug: now.Slug, Objects: s.outside}
 	}
 	if o.Before != nil && now.PurgeStartedAt == nil {
+		if p.prepared {
+			if err := tryTables(ctx, conn, now, s, o); err != nil {
+				return err
+			}
+		}
+		p.prepared = true
 		if err := o.Before(ctx, now); err != nil {
 			return fmt.Errorf("before the purge of tenant %q: %w", now.Slug, err)
 		}
