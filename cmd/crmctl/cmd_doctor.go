@@ -141,7 +141,11 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	o.Now = f.now
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	o.Now, o.Trusted = f.now, cfg.TrustedOwners
 	if len(opts.fix) > 0 {
 		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 			return err

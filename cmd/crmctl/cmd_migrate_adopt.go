@@ -17,6 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -247,6 +248,9 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if err != nil {
 		return err
 	}
+	if err := warnOfPowers(ctx, f, conn, survey); err != nil {
+		return err
+	}
 	if opts.dryRun {
 		noteKnexMap(f, plan, survey.Knex)
 		return printAdopted(f, p, survey.Adoptions, true, 0)
@@ -257,6 +261,34 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		return exitWith(exitInterrupted)
 	}
 	return cmpErr(stopped, err)
+}
+
+// warnOfPowers names the roles whose code in the adopted schemas would run as
+// crmctl's: that is usual where the application has made the tables, and worth a
+// decision.
+func warnOfPowers(ctx context.Context, f *factory, q db.Querier, survey *migrate.Survey) error {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	var schemas []db.Schema
+	for _, a := range survey.Adoptions {
+		if s, err := db.RegisteredSchema(a.Schema); err == nil && a.State != migrate.Refused {
+			schemas = append(schemas, s)
+		}
+	}
+	powers, err := planted.Powers(ctx, q, schemas, cfg.TrustedOwners)
+	for _, p := range powers {
+		can := "may create"
+		if p.Tables > 0 {
+			can = "owns " + plural(int(p.Tables), "table")
+		}
+		f.note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", visible(p.Role), can, plural(len(p.Schemas), "schema"))
+	}
+	if len(powers) > 0 {
+		f.note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", visible(powers[0].Role))
+	}
+	return err
 }
 
 func adoptAll(ctx context.Context, f *factory, survey *migrate.Survey, opts *migrateAdoptOptions) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // WriteOptions say how a backup is taken.
@@ -157,9 +158,13 @@ func (d *Dir) CreateRegistry(ctx context.Context, conn *pgx.Conn, tables []strin
 // readVersion returns the newest version of a tenant's schema and the time of the
 // server.
 func readVersion(ctx context.Context, conn *pgx.Conn, src Source) (version int64, at time.Time, err error) {
-	var p db.Pipeline
-	p.QueryRow([]any{&version, &at}, "select coalesce(max(version_id), 0), pg_catalog.now() from "+qualified(src.Schema, versionTable)+" where is_applied")
-	if err := p.Run(ctx, conn); err != nil {
+	err = db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
+		var p db.Pipeline
+		planted.QueueRead(&p, []planted.Table{{Schema: src.Schema.String(), Name: versionTable, Columns: []string{"version_id", "is_applied"}}})
+		p.QueryRow([]any{&version, &at}, "select coalesce(max(version_id), 0), pg_catalog.now() from "+qualified(src.Schema, versionTable)+" where is_applied")
+		return p.Run(ctx, q)
+	})
+	if err != nil {
 		return 0, at, fmt.Errorf("read the version of tenant %q: %w", src.Slug, plain(err))
 	}
 	return version, at, nil

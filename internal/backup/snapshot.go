@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // Source is a tenant to be read, as the registry knows it.
@@ -129,11 +130,11 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 		}, `select pg_catalog.pg_relation_filenode(oid::oid)::int8 from unnest($1::int8[]) with ordinality as t (oid, n) order by n`, oids)
 	}
 	// A column that was dropped since the snapshot is an error here, before anything
-	// is written.
-	for i := range s.manifest.Tables {
-		if t := &s.manifest.Tables[i]; len(t.Columns) > 0 {
-			p.Exec("select " + columnList(t) + " from only " + qualified(s.schema, t.Name) + " limit 0")
-		}
+	// is written. The server only looks for its name: to plan a query on the table
+	// would run what somebody may have put into its indexes.
+	for _, t := range tables {
+		p.Exec(`select pg_catalog.has_column_privilege($1::pg_catalog.int8::pg_catalog.oid, c, 'select') from pg_catalog.unnest($2::pg_catalog.text[]) c`,
+			t.OID, t.Columns)
 	}
 	s.manifest.Sequences = make([]Sequence, len(sequences))
 	for i, q := range sequences {
@@ -166,6 +167,7 @@ func (s *snapshot) readTenant(ctx context.Context, src Source) error {
 	)
 	p.QueryRow([]any{&t.ID, &t.Slug, &t.DisplayName, &t.Schema, &t.Status, &role, &settings, &t.CreatedAt},
 		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from public.tenants where id = $1`, src.ID)
+	planted.QueueRead(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}})
 	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+qualified(s.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, s.conn); err != nil {
 		return fmt.Errorf("read tenant %q: %w", src.Slug, plain(err))

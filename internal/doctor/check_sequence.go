@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // sequenceChunk is how many sequences one statement reads: each is two locks.
@@ -17,6 +18,15 @@ const sequenceChunk = 100
 // owned is a sequence that gives a column its values.
 type owned struct {
 	Slug, Schema, Sequence, Table, Column string
+}
+
+// read returns what has to be an ordinary sequence and an ordinary column before the
+// server is asked for their values.
+func (o owned) read() []planted.Table {
+	return []planted.Table{
+		{Schema: o.Schema, Name: o.Table, Columns: []string{o.Column}},
+		{Schema: o.Schema, Name: o.Sequence, Sequence: true},
+	}
 }
 
 // checkSequences looks at the sequences of columns that begin an index, as those of
@@ -56,7 +66,9 @@ func checkSequences(ctx context.Context, x *examination) ([]Finding, error) {
 // them, each by itself.
 func (x *examination) readSequences(ctx context.Context, chunk []owned) (found []Finding, unread int, _ error) {
 	var sql strings.Builder
+	var read []planted.Table
 	for i, o := range chunk {
+		read = append(read, o.read()...)
 		if i > 0 {
 			sql.WriteString(" union all ")
 		}
@@ -69,6 +81,11 @@ func (x *examination) readSequences(ctx context.Context, chunk []owned) (found [
 	}
 	var rows []row
 	err := db.InTx(ctx, x.conn, db.Locals{LockTimeout: x.o.LockTimeout}, func(ctx context.Context, q db.Querier) (err error) {
+		var plain db.Pipeline
+		planted.QueueRead(&plain, read)
+		if err := plain.Run(ctx, q); err != nil {
+			return err
+		}
 		r, err := q.Query(ctx, sql.String())
 		if err != nil {
 			return err

@@ -33,6 +33,8 @@ const (
 	InvalidIndex    Class = "invalid-index"
 	MissingIndex    Class = "missing-index"
 	Owner           Class = "owner"
+	Planted         Class = "planted"
+	Creators        Class = "creators"
 	Grants          Class = "grants"
 	PublicObject    Class = "public-object"
 	PublicWritable  Class = "public-writable"
@@ -83,6 +85,8 @@ func schemaChecks() []Check {
 		{InvalidIndex, "indexes that PostgreSQL calls invalid", "They cost every write and serve no query; a build that was cut off leaves them.", "drops them, concurrently; drift shows what is missing then", checkInvalidIndexes},
 		{MissingIndex, "indexes that most tenants of the same version have", "Queries that are quick for the others scan the whole table.", "", checkMissingIndexes},
 		{Owner, "objects that do not belong to the owner of the tenant's schema", "The role that migrates cannot alter them.", "", checkOwners},
+		{Planted, "code of other roles in tenants' schemas", "It would run as this program's role, so whatever writes there refuses the tenant.", "", checkPlanted},
+		{Creators, "other roles that own tenants' tables, or may create in their schemas", "Code that they put there would run as this program's role; each command looks for it first.", "", checkCreators},
 		{Grants, "roles of tenants that lack rights, or have some they should not", "The application is refused in the middle of its work, or gets in where the tenant is suspended.", "grants and revokes what is missing", checkGrants},
 		{Sequence, "sequences that are behind the data", "The next insert fails with a duplicate key.", "sets them to the greatest value", checkSequences},
 		{PublicObject, "tables in public named as those of the tenants", "Something ran without a tenant's schema, and its rows are where nobody looks.", "", checkPublicObjects},

@@ -183,12 +183,28 @@ func faults() []fault {
 			}},
 		{class: doctor.Owner, breaks: func(t *testing.T, p *patient) {
 			role := p.role(t, "stranger")
-			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "alter table tenant_t0002.contacts owner to "+role)
-		}, want: []string{`warning owner t0002: table tenant_t0002.contacts belongs to stranger_<db>, the schema to <me> | alter table tenant_t0002.contacts owner to "<me>"`}, mend: commanded(doctor.Owner)},
-		{class: doctor.Owner, breaks: func(t *testing.T, p *patient) {
+			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "create type tenant_t0002.mood as enum ('fine')", "alter type tenant_t0002.mood owner to "+role,
+				"revoke create on schema tenant_t0002 from "+role)
+		}, want: []string{`warning owner t0002: type tenant_t0002.mood belongs to stranger_<db>, the schema to <me> | alter type tenant_t0002.mood owner to "<me>"`}, mend: commanded(doctor.Owner)},
+		{class: doctor.Creators, breaks: func(t *testing.T, p *patient) {
 			role := p.role(t, "stranger")
-			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "create function tenant_t0002.f(int) returns int language sql as 'select 1'", "alter function tenant_t0002.f(int) owner to "+role)
-		}, want: []string{`warning owner t0002: function tenant_t0002.f(integer) belongs to stranger_<db>, the schema to <me> | alter function tenant_t0002.f(integer) owner to "<me>"`}, mend: commanded(doctor.Owner)},
+			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "alter table tenant_t0002.contacts owner to "+role)
+		}, want: []string{
+			`warning owner t0002: table tenant_t0002.contacts belongs to stranger_<db>, the schema to <me> | alter table tenant_t0002.contacts owner to "<me>"`,
+			`warning creators stranger_<db>: owns 1 table and may create in 1 tenant: t0002 | take that from it, or trust its code: CRMCTL_TRUSTED_OWNERS=stranger_<db>`,
+		}, mend: func(t *testing.T, p *patient) {
+			t.Helper()
+			commanded(doctor.Owner)(t, p)
+			p.Exec(t, "revoke create on schema tenant_t0002 from "+p.roleName(t, "stranger"))
+		}},
+		{class: doctor.Planted, breaks: func(t *testing.T, p *patient) {
+			role := p.role(t, "stranger")
+			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "create function tenant_t0002.f(int) returns int language sql as 'select 1'",
+				"alter function tenant_t0002.f(int) owner to "+role, "revoke create on schema tenant_t0002 from "+role)
+		}, want: []string{
+			`error planted t0002: function tenant_t0002.f(integer) of role stranger_<db> | look at it; drop it, give it another owner, or: CRMCTL_TRUSTED_OWNERS=stranger_<db>`,
+			`warning owner t0002: function tenant_t0002.f(integer) belongs to stranger_<db>, the schema to <me> | alter function tenant_t0002.f(integer) owner to "<me>"`,
+		}, mend: commanded(doctor.Owner)},
 		{class: doctor.Sequence, breaks: sqls("create table tenant_t0002.invoices (id bigserial primary key)", "insert into tenant_t0002.invoices values (7)"),
 			want: []string{"error sequence t0002: sequence invoices_id_seq is at 0, but invoices.id has 7 | crmctl doctor --fix sequence"}},
 		{class: doctor.PublicObject, breaks: sqls("create table public.contacts (n int)"),
@@ -206,10 +222,15 @@ func faults() []fault {
 // role makes a role of the test's own, which goes with it.
 func (p *patient) role(t *testing.T, prefix string) string {
 	t.Helper()
-	role := prefix + "_" + strings.TrimPrefix(p.database(t), "crmctl_test_")
+	role := p.roleName(t, prefix)
 	p.Exec(t, "create role "+role)
 	t.Cleanup(func() { p.Exec(t, "drop owned by "+role+" cascade", "drop role "+role) })
 	return role
+}
+
+func (p *patient) roleName(t *testing.T, prefix string) string {
+	t.Helper()
+	return prefix + "_" + strings.TrimPrefix(p.database(t), "crmctl_test_")
 }
 
 func deleted(slug, retention string) func(*testing.T, *patient) {

@@ -78,7 +78,9 @@ type Options struct {
 	Only, Skip []Class
 	// LockTimeout is how long a table of a tenant that is locked is waited for.
 	LockTimeout time.Duration
-	Now         func() time.Time // nil = time.Now
+	// Trusted are roles whose code may run in tenants' schemas.
+	Trusted []string
+	Now     func() time.Time // nil = time.Now
 }
 
 func (o Options) now() time.Time {

@@ -226,9 +226,10 @@ func TestOwners(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, 2)
 	role := "owner_" + p.database(t)
-	p.Exec(t, "create role "+role, "grant create, usage on schema tenant_t0001 to "+role, "alter table tenant_t0001.contacts owner to "+role, "create type tenant_t0001.mood as enum ('fine')", "alter type tenant_t0001.mood owner to "+role)
+	p.Exec(t, "create role "+role, "grant create, usage on schema tenant_t0001 to "+role, "alter table tenant_t0001.contacts owner to "+role, "create type tenant_t0001.mood as enum ('fine')", "alter type tenant_t0001.mood owner to "+role, "revoke create on schema tenant_t0001 from "+role)
 	t.Cleanup(func() { p.Exec(t, "drop owned by "+role+" cascade", "drop role "+role) })
-	want(t, p.examine(t, doctor.Options{Skip: serverWide()}), "warning owner t0001: table tenant_t0001.contacts belongs to "+role)
+	want(t, p.examine(t, doctor.Options{Skip: serverWide()}), "warning owner t0001: table tenant_t0001.contacts belongs to "+role, "warning creators "+role+": owns 1 table in 1 tenant: t0001")
+	want(t, p.examine(t, doctor.Options{Only: []doctor.Class{doctor.Creators}, Trusted: []string{role}}))
 }
 
 func TestGrants(t *testing.T) {

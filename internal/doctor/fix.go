@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // Errors of Fix.
@@ -242,6 +243,11 @@ func correctVersion(t Tenant, version int64) fixFunc {
 			if err := hold(ctx, q, t); err != nil {
 				return err
 			}
+			var plain db.Pipeline
+			planted.QueueRead(&plain, []planted.Table{{Schema: t.Schema.String(), Name: "goose_db_version", Columns: []string{"version_id", "is_applied"}}})
+			if err := plain.Run(ctx, q); err != nil {
+				return err
+			}
 			var now int64
 			err := q.QueryRow(ctx, `select coalesce(max(version_id), 0) from `+quoted(t.Schema.String(), "goose_db_version")+` where is_applied`).Scan(&now)
 			switch {
@@ -296,6 +302,11 @@ func advance(t Tenant, s owned) fixFunc {
 		var to *int64
 		err = locked(ctx, conn, t.Schema, o, func(ctx context.Context, q db.Querier) error {
 			if err := hold(ctx, q, t); err != nil {
+				return err
+			}
+			var plain db.Pipeline
+			planted.QueueRead(&plain, s.read())
+			if err := plain.Run(ctx, q); err != nil {
 				return err
 			}
 			sequence := quoted(s.Schema, s.Sequence)
