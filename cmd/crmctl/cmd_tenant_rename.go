@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -16,6 +18,7 @@ type tenantRenameOptions struct {
 	newName     string
 	displayName string
 	schema      bool
+	leave       bool
 	lockTimeout time.Duration
 	dryRun      bool
 }
@@ -31,9 +34,15 @@ func newTenantRenameCmd(f *factory, runF func(context.Context, *factory, *tenant
 		Long: `Give a tenant another name, another display name, or both. Its schema keeps its name unless
 --schema is given, which renames it and the tenant's role too; all of it is one transaction.
 
-With --schema whatever names the schema outside of it has to follow: connections that are open
-keep the old name on their search_path and fail from then on, and so do functions and grants
-that hold it as text. The audit keeps the old names, and crmctl tenant history knows both.`,
+With --schema whatever names the schema has to follow. Functions of the schema whose search_path
+is fixed to it do. Where the old name stands as a text elsewhere - in a function's body, a default,
+a check, a policy, a view, the settings of a role or the database, the options of a foreign table,
+a publication or subscription of its tables - the rename is refused and says where, since that
+would mean the next tenant of the name; --leave-mentions renames all the same. Out of its reach
+are applications (open connections keep the old name on their search_path), rows of tables such as
+the jobs of pg_cron, other databases, and names that are put together at run time.
+
+The audit keeps the old names, and crmctl tenant history knows both.`,
 		Example: `crmctl tenant rename globex globex-corp --display-name "Globex Corporation"
 crmctl tenant rename globex-corp --schema`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -57,6 +66,7 @@ crmctl tenant rename globex-corp --schema`,
 	fs := cmd.Flags()
 	fs.StringVar(&opts.displayName, "display-name", "", "the new `NAME` shown to people")
 	fs.BoolVar(&opts.schema, "schema", false, "name the schema and the role after the tenant too")
+	fs.BoolVar(&opts.leave, "leave-mentions", false, "rename although the old schema's name stands elsewhere")
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
@@ -69,7 +79,17 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 	if err != nil {
 		return err
 	}
-	to := tenant.Renaming{DisplayName: opts.displayName, Schema: opts.schema}
+	to := tenant.Renaming{
+		DisplayName: opts.displayName, Schema: opts.schema, LeaveMentions: opts.leave,
+		Shape: func(ctx context.Context, q db.Querier, t tenant.Tenant) (string, error) {
+			shape, err := catalog.Read(ctx, q, catalog.Target{Schema: t.Schema, Role: t.Role}, catalog.Options{LockTimeout: opts.lockTimeout, OwnRole: true})
+			if err != nil {
+				return "", err
+			}
+			is := shape.Fingerprint()
+			return string(is[:]), nil
+		},
+	}
 	if opts.newName != "" {
 		if to.Slug, err = tenant.Slug(opts.newName); err != nil {
 			return err
@@ -85,8 +105,16 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 		rename, result = tenant.PlanRename, "would rename"
 	}
 	before, after, err := rename(ctx, conn, slug, to, f.moveOptions(opts.lockTimeout))
-	var exists *tenant.ExistsError
+	var (
+		exists   *tenant.ExistsError
+		mentions *tenant.MentionsError
+	)
 	switch {
+	case errors.As(err, &mentions):
+		for _, m := range mentions.Mentions {
+			f.note("  %s", visible(m.String()))
+		}
+		return withHint(f.placed(err), "change these first, or", "add --leave-mentions")
 	case errors.As(err, &exists) && exists.Status != "":
 		return withHint(f.placed(err), "see it", "crmctl tenant show "+exists.Slug)
 	case err != nil:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/mention"
 )
 
 // History is how a schema comes to be, migration by migration.
@@ -208,6 +209,11 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	}
 	if what := difference(r.shape, shape, "a definition"); what != "" {
 		r.fixed = what + " names its schema"
+		return r, nil
 	}
-	return r, nil
+	mentions, err := mention.Find(ctx, conn, schema.String(), other)
+	if len(mentions) > 0 {
+		r.fixed = mentions[0].Object + " names its schema in " + mentions[0].Where
+	}
+	return r, err
 }

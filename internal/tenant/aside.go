@@ -35,11 +35,13 @@ func SetAside(ctx context.Context, q db.Querier, slug string, wanted db.Schema, 
 	if err != nil {
 		return Tenant{}, err
 	}
-	after, err := renamed(before, Renaming{Slug: aside, Schema: before.Schema == wanted})
+	// What mentions the schema outside of it means the tenant that takes its name.
+	to := Renaming{Slug: aside, Schema: before.Schema == wanted, LeaveMentions: true}
+	after, err := renamed(before, to)
 	if err != nil {
 		return Tenant{}, err
 	}
-	if err := moveNames(ctx, q, before, &after, o, map[string]any{"reason": "restored from a backup"}, true); err != nil {
+	if err := moveNames(ctx, q, before, &after, to, o, map[string]any{"reason": "restored from a backup"}, true); err != nil {
 		return Tenant{}, roleError(err, after.Role)
 	}
 	return after, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,11 +19,21 @@ type Renaming struct {
 	// Schema gives the schema the name that a new tenant of that slug would have,
 	// and the role too where it is named like the schema.
 	Schema bool
+	// LeaveMentions renames a schema whose old name stays behind elsewhere; the audit
+	// says where.
+	LeaveMentions bool
+	// Shape, if not nil, reads what a tenant's schema is like, whatever its name is. A
+	// rename that changes it is not done.
+	Shape func(ctx context.Context, q db.Querier, t Tenant) (string, error)
 }
 
 // Rename changes the names of a tenant in one transaction. Its id stays, and the
 // audit keeps the old names. It returns the tenant before and after, equal when
 // there was nothing to change.
+//
+// A schema whose name stands as a text in what does not follow a rename is not
+// renamed (*MentionsError), but for the search_path of its own functions, which is
+// made to follow.
 //
 // Where the new slug or schema is taken the error is an *ExistsError; a deleted
 // tenant is not renamed (*StateError).
@@ -59,7 +70,7 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 			return nil
 		}
 		// A number of the audit that is taken cannot be given back.
-		if err := moveNames(ctx, q, before, &after, o, nil, end == nil); err != nil {
+		if err := moveNames(ctx, q, before, &after, to, o, nil, end == nil); err != nil {
 			return err
 		}
 		return end
@@ -70,9 +81,16 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 	return before, after, nil
 }
 
-// moveNames gives a tenant whose row is locked the names of after: the schema, the
-// role, the registry's row, and, where audited, the audit.
-func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, o MoveOptions, detail map[string]any, audited bool) error {
+// moveNames gives a tenant whose row is locked the names of after: the schema, what
+// has to follow it, the role, the registry's row, and, where audited, the audit.
+func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, to Renaming, o MoveOptions, detail map[string]any, audited bool) error {
+	shape := ""
+	if after.Schema != before.Schema && to.Shape != nil {
+		var err error
+		if shape, err = to.Shape(ctx, q, before); err != nil {
+			return err
+		}
+	}
 	var p db.Pipeline
 	if after.Schema != before.Schema {
 		p.TryLock(after.Schema)
@@ -83,6 +101,23 @@ func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, 
 			return fmt.Errorf("tenant %q: %w", before.Slug, err)
 		}
 	}
+	if err := p.Run(ctx, q); err != nil {
+		return err
+	}
+	if after.Schema != before.Schema {
+		left, err := checkFollowed(ctx, q, before, *after, to, shape)
+		if err != nil {
+			return err
+		}
+		if len(left) > 0 {
+			detail = maps.Clone(detail)
+			if detail == nil {
+				detail = map[string]any{}
+			}
+			detail["left_behind"] = left
+		}
+	}
+	p = db.Pipeline{}
 	queueRow(&p, after)
 	if audited {
 		if err := queueChange(&p, before, *after, ActionRename, o, detail); err != nil {
@@ -90,6 +125,31 @@ func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, 
 		}
 	}
 	return p.Run(ctx, q)
+}
+
+// checkFollowed makes sure that nothing is left behind under the old name of a schema,
+// and that the schema is what it was. It returns what is left behind where that may be.
+func checkFollowed(ctx context.Context, q db.Querier, before, after Tenant, to Renaming, shape string) ([]string, error) {
+	left, err := follow(ctx, q, before, after)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("tenant %q: %w", before.Slug, err)
+	case len(left) > 0 && !to.LeaveMentions:
+		return nil, &MentionsError{Slug: before.Slug, Schema: before.Schema, Mentions: left}
+	case len(left) > 0:
+		texts := make([]string, len(left))
+		for i, m := range left {
+			texts[i] = m.String()
+		}
+		return texts, nil
+	case to.Shape == nil:
+		return nil, nil
+	}
+	now, err := to.Shape(ctx, q, after)
+	if err == nil && now != shape {
+		err = fmt.Errorf("tenant %q: its schema would not be the same under another name", before.Slug)
+	}
+	return nil, err
 }
 
 func renamed(t Tenant, to Renaming) (Tenant, error) {
