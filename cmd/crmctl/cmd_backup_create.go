@@ -345,6 +345,8 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 		return f.placed(first)
 	case first != nil && slices.ContainsFunc(results, func(r fleet.Result) bool { return r.State == fleet.Done }):
 		return exitWith(exitPartial)
+	case failed > 0: // each was named
+		return exitWith(exitCode(f.placed(first)))
 	}
 	return first
 }
