@@ -282,7 +282,7 @@ func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
 		return nil, err
 	}
 	var out []Finding
-	unread := 0
+	unread, refused := 0, 0
 	for i, t := range tenants {
 		truth := truths[i]
 		f := Finding{Severity: Error, Subject: t.Slug, Tenant: t.Slug}
@@ -291,6 +291,9 @@ func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
 			continue
 		case truth.Unmanaged:
 			f.What, f.Command = "its schema "+t.Schema.String()+" has no goose_db_version", "crmctl backup restore FILE, or look at it: crmctl psql "+t.Slug
+		case db.SQLState(truth.Err) == db.CodeInsufficientPrivilege:
+			refused++
+			continue
 		case truth.Err != nil:
 			if unread++; unread == 1 {
 				x.notChecked("tenant %s: %v", t.Slug, truth.Err)
@@ -311,6 +314,9 @@ func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
 	}
 	if unread > 1 {
 		x.notChecked("and %s more", plural(unread-1, "tenant"))
+	}
+	if refused > 0 {
+		x.notChecked("%s in whose schemas this role may not read goose_db_version", plural(refused, "tenant"))
 	}
 	return out, nil
 }
