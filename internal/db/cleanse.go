@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,33 @@ var cleansing = []string{ //nolint:gochecknoglobals // never changed
 	"reset session authorization",
 	"reset role",
 	"reset all",
+}
+
+// mark is where a transaction goes back to before its session is cleansed.
+const mark = "crmctl_session"
+
+// Traces reports whether a script may leave something in the session.
+func Traces(script []Statement) bool {
+	return slices.ContainsFunc(script, func(s Statement) bool { return s.Traces })
+}
+
+// Mark adds a point in the transaction for Undo to go back to.
+func (p *Pipeline) Mark() { p.Exec("savepoint " + mark) }
+
+// Undo ends a transaction that has a Mark, after a statement of a tenant's has failed: not
+// everything that such a statement leaves in the session is rolled back.
+func Undo(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if conn.IsClosed() {
+		return nil
+	}
+	var p Pipeline
+	p.Exec("rollback to savepoint " + mark)
+	p.Cleanse()
+	// Where the transaction had not come to its mark there is nothing to undo.
+	_ = p.Run(ctx, conn)
+	return Rollback(ctx, conn)
 }
 
 // Cleanse adds statements that take out of the session what this transaction may have

@@ -101,6 +101,8 @@ type Statement struct {
 	SQL  string
 	File string // path of the file, "" for a statement of this program
 	Line int    // 1-based line of the statement's first line in File
+	// Traces tells that the statement may leave something in the session: see Cleanse.
+	Traces bool
 }
 
 // StatementError says which statement of a pipeline the server refused, and

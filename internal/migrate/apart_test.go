@@ -3,40 +3,46 @@ package migrate_test
 import (
 	"testing"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
+// traces fails in a session in which somebody has left something.
+const traces = `do $$ begin
+	if exists (select from pg_catalog.pg_class where relnamespace = pg_catalog.pg_my_temp_schema()) then raise exception 'met a temporary table'; end if;
+	if exists (select from pg_catalog.pg_proc where pronamespace = pg_catalog.pg_my_temp_schema()) then raise exception 'met a temporary function'; end if;
+	if exists (select from pg_catalog.pg_prepared_statements where name = 'kept') then raise exception 'met a prepared statement'; end if;
+	if exists (select from pg_catalog.pg_cursors where name = 'kept') then raise exception 'met a cursor'; end if;
+	if pg_catalog.current_setting('timezone') = 'Asia/Tokyo' then raise exception 'met a setting'; end if;
+	if pg_catalog.current_setting('app.tenant', true) <> '' then raise exception 'met a setting of an application'; end if;
+	if exists (select from pg_catalog.pg_listening_channels()) then raise exception 'met a channel'; end if;
+	if exists (select from pg_catalog.pg_locks where locktype = 'advisory' and objid = 4711 and pid = pg_catalog.pg_backend_pid()) then raise exception 'met a lock'; end if;
+end $$`
+
+// leftovers are statements that leave something in a session.
+var leftovers = map[string]string{
+	"table":       "create temp table stash (x int);",
+	"function":    "create function pg_temp.f() returns int language sql as 'select 1';",
+	"prepared":    "prepare kept as select 1;",
+	"cursor":      "declare kept cursor with hold for select 1;",
+	"set_config":  "select set_config('timezone', 'Asia/Tokyo', false);",
+	"custom":      "select set_config('app.tenant', 'x', false);",
+	"DO":          "do $$ begin set timezone = 'Asia/Tokyo'; end $$;",
+	"listen":      "listen x;",
+	"lock":        "select pg_advisory_lock(4711);",
+	"in function": "create function f() returns trigger language plpgsql as $$ begin perform set_config('timezone', 'Asia/Tokyo', false); return new; end $$;\ncreate trigger f before insert on t for each row execute function f();\ninsert into t values (1);",
+	"dynamic":     "do $$ begin execute 'create ' || 'temp table stash (x int)'; end $$;",
+}
+
 // TestNothingReachesTheNextTenant leaves each kind of thing in the session that runs the
 // migrations, and looks for it in the session that is used afterwards: the same one,
 // where a pooler keeps one.
 func TestNothingReachesTheNextTenant(t *testing.T) {
 	t.Parallel()
-	const traces = `do $$ begin
-		if exists (select from pg_catalog.pg_class where relnamespace = pg_catalog.pg_my_temp_schema()) then raise exception 'met a temporary table'; end if;
-		if exists (select from pg_catalog.pg_proc where pronamespace = pg_catalog.pg_my_temp_schema()) then raise exception 'met a temporary function'; end if;
-		if exists (select from pg_catalog.pg_prepared_statements where name = 'kept') then raise exception 'met a prepared statement'; end if;
-		if exists (select from pg_catalog.pg_cursors where name = 'kept') then raise exception 'met a cursor'; end if;
-		if pg_catalog.current_setting('timezone') = 'Asia/Tokyo' then raise exception 'met a setting'; end if;
-		if pg_catalog.current_setting('app.tenant', true) <> '' then raise exception 'met a setting of an application'; end if;
-		if exists (select from pg_catalog.pg_listening_channels()) then raise exception 'met a channel'; end if;
-		if exists (select from pg_catalog.pg_locks where locktype = 'advisory' and objid = 4711 and pid = pg_catalog.pg_backend_pid()) then raise exception 'met a lock'; end if;
-	end $$`
-	for name, sql := range map[string]string{
-		"table":       "create temp table stash (x int);",
-		"function":    "create function pg_temp.f() returns int language sql as 'select 1';",
-		"prepared":    "prepare kept as select 1;",
-		"cursor":      "declare kept cursor with hold for select 1;",
-		"set_config":  "select set_config('timezone', 'Asia/Tokyo', false);",
-		"custom":      "select set_config('app.tenant', 'x', false);",
-		"DO":          "do $$ begin set timezone = 'Asia/Tokyo'; end $$;",
-		"listen":      "listen x;",
-		"lock":        "select pg_advisory_lock(4711);",
-		"in function": "create function f() returns trigger language plpgsql as $$ begin perform set_config('timezone', 'Asia/Tokyo', false); return new; end $$;\ncreate trigger f before insert on t for each row execute function f();\ninsert into t values (1);",
-		"dynamic":     "do $$ begin execute 'create ' || 'temp table stash (x int)'; end $$;",
-	} {
+	for name, sql := range leftovers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
@@ -147,5 +153,34 @@ func TestEachFileApart(t *testing.T) {
 		if got := f.Int(t, "select schema_version from public.tenants where slug = $1", out.Tenant.Slug); got != want || out.State != migrate.Failed {
 			t.Errorf("%s: %s at version %d, want %d", out.Tenant.Slug, out.State, got, want)
 		}
+	}
+}
+
+// TestFailureLeavesNothing lets a statement fail behind each that leaves something: what
+// is not rolled back must not stay in a session that a pooler keeps.
+func TestFailureLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, sql := range leftovers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fleettest.New(t)
+			table := "create table t (id int);"
+			old := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": table}))
+			tenants := f.Create(t, old, fleettest.Names(4)...)
+			pooled := &fleettest.Fleet{DSN: pgtest.Pooler(t, f.DSN)}
+			broken := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": table, "2_b.sql": sql + "\nselect 1 / 0;"}))
+			one := migrate.RunOptions{Fleet: fleet.Options{Concurrency: 1}}
+			for _, out := range run(t, pooled, broken, tenants[:2], one).Outcomes {
+				if db.SQLState(out.Err) != db.CodeDivisionByZero {
+					t.Errorf("%s: %v", out.Tenant.Slug, out.Err)
+				}
+			}
+			check := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": table, "2_b.sql": "-- +goose StatementBegin\n" + traces + ";\n-- +goose StatementEnd\n"}))
+			for _, out := range run(t, pooled, check, tenants, one).Outcomes {
+				if out.State != migrate.Migrated {
+					t.Errorf("%s: %s: %v", out.Tenant.Slug, out.State, out.Err)
+				}
+			}
+		})
 	}
 }

@@ -91,7 +91,6 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o A
 			total = change
 		}
 	}
-	// Not everything that a failed step left was rolled back.
 	if leavesTraces(total.Applied) || err != nil && p.Session() {
 		db.Retire(ctx, conn)
 	}
@@ -118,14 +117,16 @@ func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t Tenant, r Rou
 		if err == nil {
 			return change, nil
 		}
-		err = errors.Join(err, db.Rollback(ctx, conn))
 		if !errors.Is(err, errUnexpected) && !errors.Is(err, errLeft) {
+			return Change{}, errors.Join(err, p.undo(ctx, conn))
+		}
+		if err := db.Rollback(ctx, conn); err != nil {
 			return Change{}, err
 		}
 	}
 	change, err := p.applyRead(ctx, conn, t, r, o)
 	if err != nil {
-		return Change{}, errors.Join(err, db.Rollback(ctx, conn))
+		return Change{}, errors.Join(err, p.undo(ctx, conn))
 	}
 	return change, nil
 }
@@ -235,6 +236,14 @@ func queueEnd(p *db.Pipeline, steps []Step) {
 	p.Exec("commit")
 }
 
+// undo ends a transaction that failed.
+func (p *Plan) undo(ctx context.Context, conn *pgx.Conn) error {
+	if p.Session() {
+		return db.Undo(ctx, conn)
+	}
+	return db.Rollback(ctx, conn)
+}
+
 // leavesTraces reports whether one of the steps may leave something in the session.
 func leavesTraces(steps []Step) bool {
 	return slices.ContainsFunc(steps, func(s Step) bool { return s.Session })
@@ -318,6 +327,9 @@ func explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
 }
 
 func queueScripts(p *db.Pipeline, steps []Step) {
+	if leavesTraces(steps) {
+		p.Mark()
+	}
 	for _, s := range steps {
 		p.Script(s.Script())
 	}

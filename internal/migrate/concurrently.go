@@ -69,7 +69,7 @@ func (m *Migration) inTransaction() ([]db.Statement, error) {
 			first[0] == "alter" && first[1] == "system", first[0] == "call":
 			return nil, &NoTransactionError{Migration: m}
 		}
-		out = append(out, db.Statement{SQL: withoutConcurrently(s.SQL), File: s.File, Line: s.Line})
+		out = append(out, db.Statement{SQL: withoutConcurrently(s.SQL), File: s.File, Line: s.Line, Traces: s.Traces})
 	}
 	return out, nil
 }

@@ -17,7 +17,7 @@ import (
 func Script(file, text string) ([]db.Statement, error) {
 	var out []db.Statement
 	for _, c := range sqltext.Split(text) {
-		s := db.Statement{SQL: c.Text, File: file, Line: 1 + strings.Count(text[:c.Offset], "\n")}
+		s := db.Statement{SQL: c.Text, File: file, Line: 1 + strings.Count(text[:c.Offset], "\n"), Traces: sqltext.Judge(c.Text, true).Session}
 		if err := checkScript(c.Text); err != nil {
 			return nil, &db.StatementError{Statement: s, Err: err}
 		}
@@ -32,8 +32,8 @@ func checkScript(sql string) error {
 		return fmt.Errorf("COPY to or from the client is not possible here")
 	}
 	refusal := sqltext.Judge(sql, true).Refusal
-	if refusal == nil || !slices.Contains(scriptRules, refusal.Rule) {
-		return nil
+	if refusal == nil || !slices.Contains(scriptRules, refusal.Rule) || slices.Contains([]string{"select", "with", "values"}, first[0]) {
+		return nil // what a function sets is looked for when the script has run
 	}
 	name := strings.ToUpper(first[0])
 	if first[0] == "set" {

@@ -59,5 +59,10 @@ func (p *Plan) spread() {
 			m.Apart = m.Apart || deferred
 			m.Session = m.Session || leaves
 		}
+		for _, script := range [][]db.Statement{m.Up, m.Down} {
+			for i := range script {
+				script[i].Traces = m.Session
+			}
+		}
 	}
 }

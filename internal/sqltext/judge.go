@@ -175,7 +175,7 @@ func (j *judge) copy() {
 }
 
 // clusterKinds are kinds of objects that stand in no schema.
-var clusterKinds = []string{ //nolint:gochecknoglobals // never changed
+var clusterKinds = []string{
 	"database", "role", "user", "group", "tablespace", "publication", "subscription", "server",
 	"language", "cast", "system", "event", "access", "foreign",
 }
@@ -279,10 +279,10 @@ func (j *judge) alter() {
 	if kind == "table" {
 		j.Deferred = len(Follow(j.sql, "initially", "deferred")) > 0
 	}
-	switch {
-	case kind == "trigger", kind == "policy", kind == "rule":
+	switch kind {
+	case "trigger", "policy", "rule":
 		j.onTarget(next)
-	case kind == "privileges": // ALTER DEFAULT PRIVILEGES, within the path or IN SCHEMA
+	case "privileges": // ALTER DEFAULT PRIVILEGES, within the path or IN SCHEMA
 		if at := Follow(j.sql, "in", "schema"); len(at) > 0 {
 			j.refuse(RuleOtherSchema, "ALTER DEFAULT PRIVILEGES IN SCHEMA names a schema, and every tenant has its own")
 		}
@@ -422,16 +422,15 @@ func (j *judge) callable(i int) bool {
 
 // call looks at the server's own functions that change the session.
 func (j *judge) call(i int) {
-	switch name := j.at(i).Name(); {
-	case name == "set_config":
+	name := j.at(i).Name()
+	if name == "set_config" {
 		j.setConfig(i)
-	case leavingFunctions[name]:
-		j.Session = true
 	}
+	j.Session = j.Session || leavingFunctions[name]
 }
 
 // leavingFunctions change the session, or read what an earlier statement left in it.
-var leavingFunctions = map[string]bool{ //nolint:gochecknoglobals // never changed
+var leavingFunctions = map[string]bool{
 	"pg_advisory_lock": true, "pg_advisory_lock_shared": true, "pg_try_advisory_lock": true, "pg_try_advisory_lock_shared": true,
 	"lastval": true, "setseed": true, "set_limit": true, "dblink_connect": true, "dblink_connect_u": true, "dblink_open": true,
 }
@@ -439,10 +438,10 @@ var leavingFunctions = map[string]bool{ //nolint:gochecknoglobals // never chang
 // setConfig reads set_config(name, value, is_local).
 func (j *judge) setConfig(i int) {
 	name := strings.ToLower(strings.Trim(j.at(i+2).Text, "'"))
-	switch {
-	case name == "search_path":
+	switch name {
+	case "search_path":
 		j.refuse(RuleSearchPath, "set_config('search_path', ...): a migration runs in the tenant's schema and must stay there")
-	case name == "role", name == "session_authorization":
+	case "role", "session_authorization":
 		j.refuse(RuleSession, "set_config('%s', ...): a migration runs as the role the run was started with", name)
 	}
 	j.Session, j.Apart = true, true

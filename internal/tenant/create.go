@@ -157,7 +157,7 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bo
 	if err == nil {
 		return pooled, nil
 	}
-	err = errors.Join(err, db.Rollback(ctx, conn))
+	err = errors.Join(err, m.Template.undo(ctx, conn))
 	if m.pool.Load() && noPool(err) {
 		m.pool.Store(false)
 		return m.create(ctx, conn, t)
@@ -208,7 +208,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 		if t.Role != "" {
 			queueRole(&p, t)
 		}
-		p.Script(m.Template.Script)
+		m.Template.queue(&p)
 	}
 	if t.Role != "" {
 		queueRoleLimits(&p, t)
@@ -217,7 +217,31 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 		return false, err
 	}
 	p.CheckSchema(t.Schema)
+	m.Template.queueEnd(&p)
 	return ready != "", p.Run(ctx, conn)
+}
+
+// queue adds what makes the schema's objects.
+func (t Template) queue(p *db.Pipeline) {
+	if db.Traces(t.Script) {
+		p.Mark()
+	}
+	p.Script(t.Script)
+}
+
+// queueEnd adds what keeps the script's traces in the session from the next tenant.
+func (t Template) queueEnd(p *db.Pipeline) {
+	if db.Traces(t.Script) {
+		p.Cleanse()
+	}
+}
+
+// undo ends a transaction in which the script may have failed.
+func (t Template) undo(ctx context.Context, conn *pgx.Conn) error {
+	if db.Traces(t.Script) {
+		return db.Undo(ctx, conn)
+	}
+	return db.Rollback(ctx, conn)
 }
 
 // createEvent tells of a new tenant, and what its schema was built from where that
@@ -298,6 +322,9 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 	m := newMaker(o)
 	results, _ := fleet.Run(ctx, connect, len(specs), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		c := &created[i]
+		if db.Traces(o.Template.Script) {
+			defer db.Retire(ctx, conn)
+		}
 		pooled, err := m.create(ctx, conn, c.Tenant)
 		c.Pooled = pooled
 		var exists *ExistsError

@@ -184,6 +184,9 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 			}
 			return err
 		}
+		if db.Traces(o.Template.Script) {
+			defer db.Retire(ctx, conn)
+		}
 		err := makePooled(ctx, conn, add[i-len(drop)], o)
 		if err == nil {
 			made.Add(1)
@@ -201,11 +204,12 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 	p.Exec(`insert into public.tenant_pool (schema_name, key, version) values ($1, $2, $3)`,
 		schema.String(), o.Template.Key, o.Template.Version)
 	p.Exec("create schema " + schema.Quoted())
-	p.Script(o.Template.Script)
+	o.Template.queue(&p)
 	if err := queuePoolEvent(&p, schema, ActionPool, o, map[string]any{"version": o.Template.Version}); err != nil {
 		return err
 	}
 	p.CheckSchema(schema)
+	o.Template.queueEnd(&p)
 	err := p.Run(ctx, conn)
 	if err == nil {
 		err = db.Commit(ctx, conn)
@@ -213,7 +217,7 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 	if err == nil {
 		return nil
 	}
-	err = errors.Join(err, db.Rollback(ctx, conn))
+	err = errors.Join(err, o.Template.undo(ctx, conn))
 	if pgErr, ok := pgError(err); ok && (pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenant_pool" || pgErr.Code == db.CodeDuplicateSchema) {
 		// The answer to an earlier attempt's commit was lost: it is ours, for
 		// nobody else can know the name.

@@ -23,6 +23,9 @@ const commitTimeout = 30 * time.Second
 
 // attempt runs the script in one tenant, unless it would run others' code there.
 func (r *run) attempt(ctx context.Context, conn *pgx.Conn, i int) error {
+	if db.Traces(r.script) {
+		defer db.Retire(ctx, conn)
+	}
 	if err := r.prepare(ctx, conn); err != nil {
 		return err
 	}
@@ -70,7 +73,7 @@ func (r *run) guarded(ctx context.Context, conn *pgx.Conn, i int) error {
 	}
 	if err != nil {
 		found.rows.drop()
-		return errors.Join(plain(err), db.Rollback(ctx, conn))
+		return errors.Join(plain(err), r.undo(ctx, conn))
 	}
 	r.succeeded(i, found)
 	return nil
@@ -83,9 +86,20 @@ func (r *run) read(ctx context.Context, conn *pgx.Conn, t Tenant, found *result)
 	p.Begin(db.Locals{Schema: t.Schema, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Snapshot: true})
 	r.guard.Queue(&p, t.Schema, "")
 	p.CheckSchema(t.Schema)
+	p.Mark()
 	r.queue(&p, found)
+	p.Cleanse()
 	p.Exec("rollback")
 	return p.Run(ctx, conn)
+}
+
+// undo ends a transaction of which a statement of the script may have failed. The
+// connection goes on serving where the script leaves nothing in its session.
+func (r *run) undo(ctx context.Context, conn *pgx.Conn) error {
+	if db.Traces(r.script) {
+		return db.Undo(ctx, conn)
+	}
+	return db.Rollback(ctx, conn)
 }
 
 // queue adds the script. The rows of its last statement are kept.
@@ -156,7 +170,7 @@ func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 		err = found.rows.close()
 	}
 	if err != nil || r.o.DryRun {
-		if err = errors.Join(plain(err), db.Rollback(ctx, conn)); err != nil {
+		if err = errors.Join(plain(err), r.undo(ctx, conn)); err != nil {
 			found.rows.drop()
 			return err
 		}
@@ -169,19 +183,20 @@ func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 // change runs the script, makes sure that it has not left the schema, and adds the
 // audit row.
 func (r *run) change(ctx context.Context, conn *pgx.Conn, t Tenant, found *result) error {
-	var script, audit db.Pipeline
+	var script, end db.Pipeline
+	script.Mark()
 	r.queue(&script, found)
 	script.CheckSchema(t.Schema)
 	if err := script.Run(ctx, conn); err != nil {
 		return err
 	}
-	if r.o.Audit == nil || r.o.DryRun {
-		return nil
+	if r.o.Audit != nil && !r.o.DryRun {
+		if err := r.o.Audit(&end, Event{Tenant: t, Token: r.token, Affected: found.affected}); err != nil {
+			return err
+		}
 	}
-	if err := r.o.Audit(&audit, Event{Tenant: t, Token: r.token, Affected: found.affected}); err != nil {
-		return err
-	}
-	return audit.Run(ctx, conn)
+	end.Cleanse()
+	return end.Run(ctx, conn)
 }
 
 func (r *run) commit(ctx context.Context, conn *pgx.Conn, i int, found *result) error {
