@@ -173,7 +173,7 @@ func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *
 		rejects = src.rejects
 	}
 	return crm.ImportOptions{
-		Schema: t.Schema, FileName: src.name, Size: src.size,
+		Schema: t.Schema, Tenant: t.ID, FileName: src.name, Size: src.size,
 		Map: o.mapping, Null: o.null, OnConflict: crm.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
 		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,

@@ -151,7 +151,7 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 		return crm.SeedResult{}, err
 	}
 	var result crm.SeedResult
-	locals := db.Locals{Schema: t.Schema, Lock: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
+	locals := db.Locals{Schema: t.Schema, Tenant: t.ID, Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := tenant.HoldOpen(ctx, q, t); err != nil {
 			return err

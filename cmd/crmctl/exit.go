@@ -62,6 +62,7 @@ func sentinelCodes() []struct {
 		{config.ErrNoDatabase, exitUsage},
 		{tenant.ErrInvalidName, exitUsage},
 		{tenant.ErrNotFound, exitNoTenant},
+		{db.ErrNoTenant, exitNoTenant},
 		{db.ErrUnreachable, exitUnreachable},
 		{db.ErrBusy, exitLocked},
 		{context.Canceled, exitInterrupted},

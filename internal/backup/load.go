@@ -135,7 +135,12 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 		version = max(version, v)
 	}
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true})
+	// A new tenant's name is its lock: the registry has it once.
+	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true}
+	if t.ghost {
+		locals.Tenant = t.row.ID
+	}
+	p.Begin(locals)
 	if err := t.setAside(ctx, &p, o); err != nil {
 		return err
 	}
@@ -170,7 +175,7 @@ func (t *target) register(p *db.Pipeline, version int64) {
 			t.row.ID, t.row.Role, version, t.row.Slug, t.row.Schema, t.row.Status)
 		return
 	}
-	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings)
+	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings)
 		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb)`,
 		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, t.row.Role, version, string(t.row.Settings))
 }

@@ -31,7 +31,10 @@ const NoRejects = -1
 // Schema is a sensible default.
 type ImportOptions struct {
 	Schema db.Schema // of the tenant; required
-	Role   string    // what SET LOCAL ROLE takes, if not empty
+	// Tenant is its id in the registry. Its lock is waited for, as long as
+	// LockTimeout says, and held to the end; "" takes none.
+	Tenant string
+	Role   string // what SET LOCAL ROLE takes, if not empty
 
 	FileName string // for messages only
 	Size     int64  // of the input in bytes; 0 when it is not known

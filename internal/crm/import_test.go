@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/crmctl/crmctl/internal/crm/csvfile"
 	"github.com/crmctl/crmctl/internal/db"
@@ -246,25 +247,49 @@ func TestObserver(t *testing.T) {
 	}
 }
 
-// A second run on the tenant, of whatever kind, is refused at once.
-func TestImportWaitsForNobody(t *testing.T) {
+// An import waits for another run on the tenant, of whatever kind, as long as its
+// LockTimeout says.
+func TestImportWaitsForTheTenant(t *testing.T) {
 	t.Parallel()
 	conn, schema := tenant(t)
-	other := connect(t, connString(conn))
-	err := db.InTx(t.Context(), other, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		var p db.Pipeline
-		p.TryLock(schema)
-		if err := p.Run(ctx, q); err != nil {
-			return err
+	const id = "00000000-0000-7000-8000-000000000001"
+	for _, sql := range []string{
+		"create table public.tenants (id uuid primary key, schema_name text not null unique)",
+		"insert into public.tenants values ('" + id + "', '" + schema.String() + "')",
+	} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
 		}
-		_, err := Import(ctx, conn, strings.NewReader("email\na@example.com\n"), ImportOptions{Schema: schema})
-		if !errors.Is(err, db.ErrBusy) {
-			t.Errorf("got %v, want %v", err, db.ErrBusy)
+	}
+	one := func(wait time.Duration) error {
+		_, err := Import(t.Context(), conn, strings.NewReader("email\na@example.com\n"), ImportOptions{Schema: schema, Tenant: id, LockTimeout: wait})
+		return err
+	}
+	other := connect(t, connString(conn))
+	err := db.InTx(t.Context(), other, db.Locals{Tenant: id}, func(context.Context, db.Querier) error {
+		if err := one(100 * time.Millisecond); !errors.Is(err, db.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d (", other.PgConn().PID())) {
+			t.Errorf("a short wait: %v", err)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	err = db.InTx(t.Context(), other, db.Locals{Tenant: id}, func(ctx context.Context, q db.Querier) error {
+		go func() { done <- one(time.Minute) }()
+		for waiting := false; !waiting; time.Sleep(5 * time.Millisecond) {
+			if err := q.QueryRow(ctx, "select exists (select from pg_locks where not granted and pid = $1)", conn.PgConn().PID()).Scan(&waiting); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("a long wait: %v", err)
 	}
 }
 

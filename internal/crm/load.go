@@ -42,7 +42,7 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o ImportOptions) (
 	if o.Observer != nil {
 		o.Observer.ImportPlanned(l.result.Plan)
 	}
-	locals := db.Locals{Schema: o.Schema, LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout}
+	locals := db.Locals{Schema: o.Schema, Tenant: o.Tenant, Wait: true, LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, l.run)
 	if errors.Is(err, errDryRun) {
 		err = nil
@@ -159,7 +159,6 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 // code, which nobody can change then. Only after that does anything run that could.
 func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error) {
 	var begin db.Pipeline
-	begin.TryLock(l.o.Schema)
 	begin.Exec(`select pg_catalog.set_config('client_encoding', 'UTF8', true)`)
 	begin.QueryRow([]any{&now}, "select pg_catalog.now()")
 	lock := "lock table contacts in row exclusive mode"

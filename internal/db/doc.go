@@ -1,6 +1,6 @@
 // Package db is the floor every other package stands on: connections, the
 // Schema identifier, tenant-scoped transactions, pipelines of statements,
-// advisory locks and SQLSTATE helpers.
+// the locks of tenants and SQLSTATE helpers.
 //
 // It promises that no statement sent through it runs in the wrong schema. Work
 // for a schema happens in a transaction that sets search_path, role and

@@ -16,10 +16,6 @@ import (
 // another schema than it asked for, most often because the schema is gone.
 var ErrWrongSchema = errors.New("schema is not there")
 
-// ErrBusy says that another session holds the advisory lock of a schema: some
-// other run is at work on that tenant right now. It is worth another try.
-var ErrBusy = errors.New("another run is at work on this tenant")
-
 // SQLSTATE codes this project acts on; the names are those of PostgreSQL's
 // appendix A.
 const (
@@ -46,6 +42,7 @@ const (
 	codeIdleInTransactionLimit = "25P03"
 	codeTransactionLimit       = "25P04"
 	codeIdleSessionLimit       = "57P05"
+	codeOutOfRange             = "22003"
 )
 
 // SQLState returns the SQLSTATE of a server's error, or "".
@@ -120,7 +117,12 @@ func (e *StatementError) Unwrap() error { return e.Err }
 func (e *StatementError) Error() string {
 	text := e.Err.Error()
 	if pgErr, ok := errors.AsType[*pgconn.PgError](e.Err); ok {
-		text = fmt.Sprintf("%s (%s)", pgErr.Message, pgErr.Code)
+		text = pgErr.Message
+		// Which key is there twice is the whole of the message.
+		if pgErr.Code == CodeUniqueViolation && pgErr.Detail != "" {
+			text += ": " + strings.TrimSuffix(pgErr.Detail, ".")
+		}
+		text += " (" + pgErr.Code + ")"
 	}
 	if place := e.Place(); place != "" {
 		return place + ": " + text

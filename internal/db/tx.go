@@ -2,8 +2,6 @@ package db
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -29,9 +27,10 @@ type Locals struct {
 	// each statement; zero is without an end, whatever the server's setting is.
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
-	// Lock takes the advisory lock of Schema for the length of the transaction,
-	// as TryLock does.
-	Lock bool
+	// Tenant is the id of the tenant whose lock is taken for the length of the
+	// transaction, as LockTenant does; "" takes none. Wait waits for it.
+	Tenant string
+	Wait   bool
 	// AsyncCommit lets COMMIT return before its WAL record is on disk. A later
 	// synchronous commit of any session flushes it too.
 	AsyncCommit bool
@@ -59,25 +58,24 @@ func (p *Pipeline) Begin(l Locals) {
 		isolation = "repeatable read, read only"
 	}
 	p.Exec("begin isolation level " + isolation)
-	p.settings(l, "pg_try_advisory_xact_lock", "true")
+	p.settings(l, "true")
+	if l.Tenant != "" {
+		p.LockTenant(l.Tenant, l.Schema, l.Wait)
+	}
+	if l.Role != "" { // which need not know the registry
+		p.Exec(`select pg_catalog.set_config('role', $1, true)`, l.Role)
+	}
 }
 
-// Session adds the settings and the lock of l for the rest of the session, for
-// statements that cannot run in a transaction. The session must be a server
-// process of its own, and serve nothing else afterwards.
-func (p *Pipeline) Session(l Locals) { p.settings(l, "pg_try_advisory_lock", "false") }
+// Session adds the settings of l for the rest of the session, for statements that
+// cannot run in a transaction. The session must be a server process of its own, and
+// serve nothing else afterwards.
+func (p *Pipeline) Session(l Locals) { p.settings(l, "false") }
 
-// settings adds l, with a function that takes the advisory lock and whether the
-// settings end with the transaction.
-func (p *Pipeline) settings(l Locals, lockFunction, local string) {
-	args := []any{l.searchPath(), LockKey(l.Schema)}
-	lock := "1"
-	if l.Lock {
-		lock = tryLock(lockFunction, 2)
-	} else {
-		args = args[:1]
-	}
-	sql := "select " + lock + ", pg_catalog.set_config('search_path', $1, " + local + ")"
+// settings adds l. local tells whether the settings end with the transaction.
+func (p *Pipeline) settings(l Locals, local string) {
+	args := []any{l.searchPath()}
+	sql := "select pg_catalog.set_config('search_path', $1, " + local + ")"
 	set := func(name, value string) {
 		args = append(args, value)
 		sql += setting(name, "$"+strconv.Itoa(len(args)), local)
@@ -94,31 +92,12 @@ func (p *Pipeline) settings(l Locals, lockFunction, local string) {
 	if l.AsyncCommit {
 		set("synchronous_commit", "off")
 	}
-	if l.Role != "" {
-		set("role", l.Role)
-	}
 	// A client that dies leaves its locks with the server until the statement
 	// ends, unless the server looks for it now and then. Only Linux servers can
 	// since 14; elsewhere anything but 0 may be an error.
 	sql += `, pg_catalog.set_config('client_connection_check_interval',
 		case when pg_catalog.strpos(pg_catalog.version(), 'linux') operator(pg_catalog.>) 0 then '2s' else '0' end, ` + local + `)`
-	p.Query(readLock, sql, args...)
-}
-
-// tryLock is an expression that fails on the server where the lock is not granted,
-// by dividing by zero, so that nothing behind it in the pipeline runs.
-func tryLock(function string, parameter int) string {
-	return "1 operator(pg_catalog./) (pg_catalog." + function + "($" + strconv.Itoa(parameter) + "))::pg_catalog.int4"
-}
-
-// readLock turns the failure of tryLock into ErrBusy. The values are only
-// echoes.
-func readLock(rows pgx.Rows) error {
-	rows.Close()
-	if SQLState(rows.Err()) == CodeDivisionByZero {
-		return ErrBusy
-	}
-	return rows.Err()
+	p.Exec(sql, args...)
 }
 
 // CheckSchema adds a check that unqualified names are made in s. It fails with
@@ -134,21 +113,6 @@ func (p *Pipeline) CheckSchema(s Schema) {
 		}
 		return nil
 	}, "select pg_catalog.current_schema()::text")
-}
-
-// TryLock adds an attempt at the advisory lock of s, which the transaction then
-// holds to its end. It never waits: ErrBusy says that somebody else holds it,
-// and nothing behind it in the pipeline has run then.
-func (p *Pipeline) TryLock(s Schema) {
-	p.Query(readLock, "select "+tryLock("pg_try_advisory_xact_lock", 1), LockKey(s))
-}
-
-// LockKey returns the key of the advisory lock that guards a schema: the first
-// 8 bytes of SHA-256 of "crmctl:" and the name, big-endian. Advisory locks are
-// per database, so the database is not part of it.
-func LockKey(s Schema) int64 {
-	sum := sha256.Sum256([]byte("crmctl:" + s.name))
-	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
 func (l Locals) searchPath() string {
@@ -170,8 +134,8 @@ func milliseconds(d time.Duration) string {
 
 // InTx runs fn in a transaction with the given locals, standing in l.Schema
 // when that is not zero. It commits when fn returns nil and rolls back
-// otherwise, also when the context is gone by then. q is conn itself: fn must
-// not begin or end transactions on it.
+// otherwise, also when the context is gone by then; the error names who was in the
+// way of a lock. q is conn itself: fn must not begin or end transactions on it.
 func InTx(ctx context.Context, conn *pgx.Conn, l Locals, fn func(ctx context.Context, q Querier) error) error {
 	var open Pipeline
 	open.Begin(l)
@@ -179,12 +143,20 @@ func InTx(ctx context.Context, conn *pgx.Conn, l Locals, fn func(ctx context.Con
 		open.CheckSchema(l.Schema)
 	}
 	if err := open.Run(ctx, conn); err != nil {
-		return errors.Join(plain(err), Rollback(ctx, conn))
+		return undo(ctx, conn, l, plain(err))
 	}
 	if err := fn(ctx, conn); err != nil {
-		return errors.Join(err, Rollback(ctx, conn))
+		return undo(ctx, conn, l, err)
 	}
 	return Commit(ctx, conn)
+}
+
+// undo rolls back for the reason err, and says who was in the way where that was it.
+func undo(ctx context.Context, conn *pgx.Conn, l Locals, err error) error {
+	if rollbackErr := Rollback(ctx, conn); rollbackErr != nil {
+		return errors.Join(err, rollbackErr)
+	}
+	return NameBlockers(ctx, conn, l.Schema, err)
 }
 
 // Select runs one query of ours and collects its rows with to. It costs one round

@@ -252,37 +252,6 @@ func TestTemporaryTableDoesNotHideTheTenants(t *testing.T) {
 	}
 }
 
-func TestTryLock(t *testing.T) {
-	t.Parallel()
-	dsn := pgtest.Empty(t)
-	a, b := connect(t, dsn), connect(t, dsn)
-	s, other := schema(t, "acme"), schema(t, "globex")
-	try := func(conn *pgx.Conn, s db.Schema) error {
-		return db.InTx(t.Context(), conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-			var p db.Pipeline
-			p.TryLock(s)
-			return p.Run(ctx, q)
-		})
-	}
-	err := db.InTx(t.Context(), a, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		var p db.Pipeline
-		p.TryLock(s)
-		if err := p.Run(ctx, q); err != nil {
-			return err
-		}
-		if err := try(b, s); !errors.Is(err, db.ErrBusy) || !db.Retryable(err) {
-			t.Errorf("the same schema: %v", err)
-		}
-		return try(b, other)
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	if err := try(b, s); err != nil {
-		t.Errorf("after the commit: %v", err)
-	}
-}
-
 func TestStatementError(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Empty(t))

@@ -449,15 +449,17 @@ func TestBusySchema(t *testing.T) {
 	p.Exec(t, "update public.tenants set schema_version = 2")
 	holder, conn := p.Connect(t), p.Connect(t)
 	f := p.fleet(t, conn)
-	if _, err := holder.Exec(t.Context(), fmt.Sprintf("select pg_advisory_lock(%d)", db.LockKey(f.Tenants[0].Schema))); err != nil {
-		t.Fatal(err)
+	for _, sql := range []string{"begin", "select from public.tenants where id = '" + f.Tenants[0].ID + "' for no key update"} {
+		if _, err := holder.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
 	}
 	report, err := doctor.Examine(t.Context(), conn, f, doctor.Options{Only: []doctor.Class{doctor.Version}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := doctor.Fix(t.Context(), conn, report.Findings, doctor.FixOptions{})
-	if len(done) != 1 || !errors.Is(done[0].Err, db.ErrBusy) {
+	if len(done) != 1 || !errors.Is(done[0].Err, db.ErrBusy) || !strings.Contains(done[0].Err.Error(), fmt.Sprintf("pid %d (", holder.PgConn().PID())) {
 		t.Errorf("%+v", done)
 	}
 }

@@ -100,12 +100,15 @@ func plainError(err error) error {
 	return err
 }
 
-// locked runs fn in a transaction that holds the schema's advisory lock.
-func locked(ctx context.Context, conn *pgx.Conn, s db.Schema, o FixOptions, fn func(ctx context.Context, q db.Querier) error) error {
+// locked runs fn in a transaction that holds the tenant's lock.
+func locked(ctx context.Context, conn *pgx.Conn, t Tenant, o FixOptions, fn func(ctx context.Context, q db.Querier) error) error {
 	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
-		p.TryLock(s)
+		p.LockTenant(t.ID, t.Schema, false)
 		if err := p.Run(ctx, q); err != nil {
+			if errors.Is(err, db.ErrNoTenant) {
+				return ErrChanged
+			}
 			return plainError(err)
 		}
 		return fn(ctx, q)
@@ -115,7 +118,7 @@ func locked(ctx context.Context, conn *pgx.Conn, s db.Schema, o FixOptions, fn f
 // hold locks a tenant's row and makes sure that it is as it was looked at.
 func hold(ctx context.Context, q db.Querier, t Tenant) error {
 	var schema, status string
-	err := q.QueryRow(ctx, `select schema_name, status from public.tenants where id = $1 for update`, t.ID).Scan(&schema, &status)
+	err := q.QueryRow(ctx, `select schema_name, status from public.tenants where id = $1 for no key update`, t.ID).Scan(&schema, &status)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return ErrChanged
@@ -153,7 +156,11 @@ func repaired(t Tenant, c Class, detail map[string]any) Event {
 func quarantine(s db.Schema, known string) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var aside db.Schema
-		err = locked(ctx, conn, s, o, func(ctx context.Context, q db.Querier) error {
+		err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+			// Nobody may register the schema meanwhile.
+			if _, err := q.Exec(ctx, "lock table public.tenants in share row exclusive mode"); err != nil {
+				return err
+			}
 			var there, taken bool
 			err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1::text::name), `+known, s.String()).Scan(&there, &taken)
 			switch {
@@ -213,7 +220,7 @@ func markDeleted(t Tenant) fixFunc {
 		if t.Retention != nil {
 			until = at.Add(*t.Retention)
 		}
-		err = locked(ctx, conn, t.Schema, o, func(ctx context.Context, q db.Querier) error {
+		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
 			if err := hold(ctx, q, t); err != nil {
 				return err
 			}
@@ -239,7 +246,7 @@ func markDeleted(t Tenant) fixFunc {
 // correctVersion writes the version that a schema has into the registry.
 func correctVersion(t Tenant, version int64) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
-		err = locked(ctx, conn, t.Schema, o, func(ctx context.Context, q db.Querier) error {
+		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
 			if err := hold(ctx, q, t); err != nil {
 				return err
 			}
@@ -275,7 +282,7 @@ func correctVersion(t Tenant, version int64) fixFunc {
 func grant(t Tenant) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var statements []string
-		err = locked(ctx, conn, t.Schema, o, func(ctx context.Context, q db.Querier) error {
+		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
 			if err := hold(ctx, q, t); err != nil {
 				return err
 			}
@@ -300,7 +307,7 @@ func grant(t Tenant) fixFunc {
 func advance(t Tenant, s owned) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var to *int64
-		err = locked(ctx, conn, t.Schema, o, func(ctx context.Context, q db.Querier) error {
+		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
 			if err := hold(ctx, q, t); err != nil {
 				return err
 			}
@@ -328,44 +335,56 @@ func advance(t Tenant, s owned) fixFunc {
 }
 
 // dropInvalid drops an index that is still invalid, without keeping anybody waiting,
-// on a session that holds the schema's lock.
+// on a connection of its own while this one holds the tenant's lock.
 func dropInvalid(t Tenant, index string) fixFunc {
-	return func(ctx context.Context, _ *pgx.Conn, o FixOptions) (done, undo string, err error) {
-		conn, err := o.Direct(ctx)
-		if err != nil {
-			return "", "", err
-		}
-		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-		var (
-			open       db.Pipeline
-			pid        uint32
-			definition *string
-		)
-		open.Session(db.Locals{Schema: t.Schema, LockTimeout: o.LockTimeout, Lock: true})
-		open.QueryRow([]any{&pid, &definition}, `select pg_catalog.pg_backend_pid(), (
-			select pg_catalog.pg_get_indexdef(x.indexrelid) from pg_catalog.pg_index x
-			join pg_catalog.pg_class i on i.oid = x.indexrelid join pg_catalog.pg_namespace n on n.oid = i.relnamespace
-			where n.nspname = $1 and i.relname = $2 and not (x.indisvalid and x.indisready)
-			  and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.oid and p.datname = pg_catalog.current_database()))`,
-			t.Schema.String(), index)
-		if err := open.Run(ctx, conn); err != nil {
-			return "", "", err
-		}
-		switch {
-		case pid != conn.PgConn().PID():
-			return "", "", ErrPooled
-		case definition == nil:
-			return "", "", ErrMended
-		}
-		if _, err := conn.Exec(ctx, "drop index concurrently "+quoted(t.Schema.String(), index)); err != nil {
-			return "", "", err
-		}
-		// The audit follows in a transaction of its own: the statement cannot share one.
-		err = db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-			return run(ctx, q, nil, o, repaired(t, InvalidIndex, map[string]any{"index": index, "definition": *definition}))
+	return func(ctx context.Context, guard *pgx.Conn, o FixOptions) (done, undo string, err error) {
+		err = locked(ctx, guard, t, o, func(ctx context.Context, q db.Querier) error {
+			var p db.Pipeline
+			p.Rest()
+			if err := p.Run(ctx, q); err != nil {
+				return err
+			}
+			definition, err := dropInvalidOn(ctx, t, index, o)
+			if err != nil {
+				return err
+			}
+			undo = definition
+			return run(ctx, q, nil, o, repaired(t, InvalidIndex, map[string]any{"index": index, "definition": definition}))
 		})
-		return "dropped " + index, *definition, err
+		return "dropped " + index, undo, err
 	}
+}
+
+// dropInvalidOn returns the definition of what it dropped.
+func dropInvalidOn(ctx context.Context, t Tenant, index string, o FixOptions) (string, error) {
+	conn, err := o.Direct(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var (
+		open       db.Pipeline
+		pid        uint32
+		definition *string
+	)
+	open.Session(db.Locals{Schema: t.Schema, LockTimeout: o.LockTimeout})
+	open.QueryRow([]any{&pid, &definition}, `select pg_catalog.pg_backend_pid(), (
+		select pg_catalog.pg_get_indexdef(x.indexrelid) from pg_catalog.pg_index x
+		join pg_catalog.pg_class i on i.oid = x.indexrelid join pg_catalog.pg_namespace n on n.oid = i.relnamespace
+		where n.nspname = $1 and i.relname = $2 and not (x.indisvalid and x.indisready)
+		  and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.oid and p.datname = pg_catalog.current_database()))`,
+		t.Schema.String(), index)
+	if err := open.Run(ctx, conn); err != nil {
+		return "", err
+	}
+	switch {
+	case pid != conn.PgConn().PID():
+		return "", ErrPooled
+	case definition == nil:
+		return "", ErrMended
+	}
+	_, err = conn.Exec(ctx, "drop index concurrently "+quoted(t.Schema.String(), index))
+	return *definition, err
 }
 
 // closeRun closes what was killed; one call closes all.

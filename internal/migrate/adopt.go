@@ -317,8 +317,9 @@ func (s *Survey) Pending() []*Adoption {
 }
 
 // Adopt carries out what the survey found, over several connections, one
-// transaction a tenant under the advisory lock of its schema, in which
-// everything is read and decided once more. Registry row, version table (where
+// transaction a tenant, in which everything is read and decided once more. A tenant
+// that is registered is locked meanwhile; of two that register one, the second meets
+// the row of the first. Registry row, version table (where
 // knex had its own) and audit row commit together; the tenant's data is not
 // touched. Adoptions tells what became of each claim; the error says why the run
 // ended before it was through.
@@ -336,7 +337,10 @@ func (s *Survey) Adopt(ctx context.Context, connect func(context.Context) (*pgx.
 	results, stopped := fleet.Run(ctx, connect, len(todo), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		now, err := s.adopt(ctx, conn, *todo[i])
 		if err != nil {
-			return errors.Join(err, db.Rollback(ctx, conn))
+			if rollbackErr := db.Rollback(ctx, conn); rollbackErr != nil {
+				return errors.Join(err, rollbackErr)
+			}
+			return db.NameBlockers(ctx, conn, now.schema, err)
 		}
 		*todo[i] = now
 		return nil
@@ -362,7 +366,11 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 		reg  = newRegistry()
 		h    = make([]history, 1)
 	)
-	open.Begin(db.Locals{Schema: now.schema, Lock: true, LockTimeout: s.opt.LockTimeout})
+	locals := db.Locals{Schema: now.schema, LockTimeout: s.opt.LockTimeout}
+	if planned.State != Adopted {
+		locals.Tenant = planned.ID
+	}
+	open.Begin(locals)
 	open.CheckSchema(now.schema)
 	reg.queue(&open, one, s.opt)
 	queueHistory(&open, planned, s.opt, h)
@@ -382,13 +390,18 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 		now.ID = planned.ID
 	}
 	var write db.Pipeline
+	if now.State == Corrected && locals.Tenant == "" { // registered meanwhile
+		write.LockTenant(now.ID, now.schema, false)
+	}
 	if err := s.queueWrite(&write, now); err != nil {
 		return now, err
 	}
 	write.CheckSchema(now.schema)
 	if err := write.Run(ctx, conn); err != nil {
 		if db.SQLState(err) == db.CodeUniqueViolation {
-			err = fmt.Errorf("slug %q %w, who was registered meanwhile", now.Slug, ErrClaimed)
+			// Registered meanwhile, by another run or under another name: another
+			// look tells.
+			err = &db.BusyError{Err: err}
 		}
 		return now, err
 	}
@@ -397,7 +410,7 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 
 func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 	if a.State == Adopted {
-		p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, schema_version)
+		p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, schema_version)
 			values ($1, $2, $3, $4, 'active', $5)`, a.ID, a.Slug, a.DisplayName, a.Schema, a.Version)
 	} else {
 		p.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, a.ID, a.Version)

@@ -323,18 +323,21 @@ func TestAdoptTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever works on a schema holds its lock.
+// Of two that register one schema the second waits for the first, and what anybody
+// may lock stops nobody.
 func TestAdoptLeavesABusySchemaAlone(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	claims := gooseSchemas(t, f, 2, 1)
 	s := survey(t, f.Connect(t), threeFiles(t), claims, adoptOptions())
-	schema, err := db.RegisteredSchema("t0001")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Connect(t).Exec(t.Context(), "select pg_advisory_lock($1)", db.LockKey(schema)); err != nil {
-		t.Fatal(err)
+	holder := f.Connect(t)
+	for _, sql := range []string{
+		"select pg_advisory_lock(" + fmt.Sprint(db.Key("t0002")) + ")", "begin",
+		"insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 'other', 'Other', 't0001')",
+	} {
+		if _, err := holder.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.Adopt(t.Context(), f.Dial, fleet.Options{Attempts: 2}); err != nil {
 		t.Fatal(err)

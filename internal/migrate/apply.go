@@ -69,10 +69,10 @@ func (o ApplyOptions) buildTimeout() time.Duration {
 // rows; the migrations; the registry's cache and the commit. Otherwise a first
 // round trip reads the versions.
 //
-// The advisory lock of the schema is tried, never waited for: db.ErrBusy is
-// worth another try, as is every error that db.Retryable knows. After an error
-// nothing of the tenant has changed, unless the connection was lost during the
-// commit; another Apply then finds out.
+// The lock of the tenant is tried, never waited for: db.ErrBusy is worth another
+// try, as is every error that db.Retryable knows. After an error nothing of the
+// tenant has changed, unless the connection was lost during the commit; another
+// Apply then finds out.
 //
 // Where a file must be a transaction of its own the route is cut before and after it,
 // and the tenant is at a whole version at each cut. The change returned beside an error
@@ -187,7 +187,15 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Ch
 	queueScripts(&run, c.Applied)
 	queueCache(&run, t, c.To)
 	queueEnd(&run, c.Applied)
-	return run.Run(ctx, conn)
+	return gone(run.Run(ctx, conn))
+}
+
+// gone says ErrGone of a tenant that the registry has no more.
+func gone(err error) error {
+	if errors.Is(err, db.ErrNoTenant) {
+		return ErrGone
+	}
+	return err
 }
 
 // unexpected reads no rows and turns the given errors into errUnexpected.
@@ -274,7 +282,7 @@ var errLeft = fmt.Errorf("%w at the end of the migration, which must have left i
 
 func (o ApplyOptions) locals(t Tenant) db.Locals {
 	return db.Locals{
-		Schema: t.Schema, Lock: true, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
+		Schema: t.Schema, Tenant: t.ID, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
 		AsConfigured: true,
 	}
 }
@@ -294,7 +302,7 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
 		exists (select from public.tenant_dirty where tenant_id = $1),
 		array(`+tenantVersions.selectApplied()+`)`, t.ID, t.Schema.String())
-	err := open.Run(ctx, conn)
+	err := gone(open.Run(ctx, conn))
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
 		return nil, false, errors.Join(db.Rollback(ctx, conn), explainMissing(ctx, conn, t))

@@ -28,21 +28,49 @@ const (
 // that cannot run in a transaction. Each statement is committed by itself, and
 // the registry knows at every moment how far the file has come (tenant_dirty).
 //
-// The session holds the tenant's advisory lock meanwhile. conn must be a session
-// of its own, not a pooler's (ErrPooled), and must serve nothing else afterwards.
+// guard is a connection that holds the tenant's lock meanwhile, in a transaction that
+// waits: nobody else's build or vacuum waits for that. Each file has a transaction of
+// guard's, which ends with writing the version. conn must be a session of its own,
+// not a pooler's (ErrPooled), and must serve nothing else afterwards; guard may be a
+// pooler's.
 //
 // A statement that fails leaves the file half done; another ApplyDirect goes on
 // with that statement. An index that a failed or interrupted build left invalid is
 // dropped first. Where an interrupted statement leaves no trace to tell by, the
 // error is a *DirtyError.
-func (p *Plan) ApplyDirect(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
-	d := &direct{conn: conn, tenant: t, limits: o}
-	applied, dirty, err := d.open(ctx)
+	d := &direct{conn: conn, guard: guard, tenant: t, limits: o}
+	change, err := d.apply(ctx, p, r)
+	if rollbackErr := db.Rollback(ctx, guard); rollbackErr != nil {
+		err = errors.Join(err, rollbackErr)
+	}
 	if err != nil {
 		return Change{}, err
 	}
-	defer d.unlock(ctx)
+	return change, nil
+}
+
+// direct is the work on one tenant outside transactions.
+type direct struct {
+	conn   *pgx.Conn
+	guard  *pgx.Conn
+	tenant Tenant
+	limits ApplyOptions
+}
+
+func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
+	if err := d.session(ctx); err != nil {
+		return Change{}, err
+	}
+	applied, err := d.hold(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	dirty, err := readDirty(ctx, d.guard, d.tenant)
+	if err != nil {
+		return Change{}, err
+	}
 	current := after(applied, nil)
 	steps, err := p.Steps(r, applied)
 	if err != nil {
@@ -51,11 +79,19 @@ func (p *Plan) ApplyDirect(ctx context.Context, conn *pgx.Conn, t Tenant, r Rout
 	if dirty != nil && (len(steps) == 0 || dirty.Version != steps[0].Version || dirty.Down != steps[0].Down) {
 		return Change{}, dirty
 	}
+	if err := d.rest(ctx); err != nil {
+		return Change{}, err
+	}
 	change := Change{From: current, To: current}
 	for i, s := range steps {
 		if s.Transactional {
 			change.Next = &steps[i]
 			break
+		}
+		if i > 0 {
+			if err := d.holdAgain(ctx, change.To); err != nil {
+				return Change{}, err
+			}
 		}
 		change.Applied = append(change.Applied, s)
 		change.To = after(applied, change.Applied)
@@ -67,67 +103,74 @@ func (p *Plan) ApplyDirect(ctx context.Context, conn *pgx.Conn, t Tenant, r Rout
 	return change, nil
 }
 
-// direct is the work on one tenant outside transactions.
-type direct struct {
-	conn   *pgx.Conn
-	tenant Tenant
-	limits ApplyOptions
-}
-
-// open puts the session into the tenant's schema, takes the lock and reads how
-// far the tenant is.
-func (d *direct) open(ctx context.Context) (applied []int64, dirty *DirtyError, _ error) {
+// session puts the session that does the work into the tenant's schema.
+func (d *direct) session(ctx context.Context) error {
 	var pid uint32
 	if err := d.conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
-		return nil, nil, err
+		return err
 	}
 	if pid != d.conn.PgConn().PID() {
-		return nil, nil, ErrPooled
+		return ErrPooled
 	}
+	var p db.Pipeline
+	p.Session(db.Locals{
+		Schema: d.tenant.Schema, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout, AsConfigured: true,
+	})
+	return p.Run(ctx, d.conn)
+}
+
+// hold begins the transaction of the guard with the tenant's lock, and reads how far
+// the tenant is.
+func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 	var (
 		p       db.Pipeline
 		current *string
 		alive   bool
 	)
-	p.Session(db.Locals{
-		Schema: d.tenant.Schema, Lock: true, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout, AsConfigured: true,
-	})
-	if err := p.Run(ctx, d.conn); err != nil {
-		return nil, nil, err
+	p.Begin(db.Locals{Schema: d.tenant.Schema, Tenant: d.tenant.ID, LockTimeout: d.limits.LockTimeout})
+	if err := gone(p.Run(ctx, d.guard)); err != nil {
+		return nil, err
 	}
 	// Later than this, in the middle of a file, it is not looked for.
-	if err := d.limits.Guard.Check(ctx, d.conn, d.tenant.Schema); err != nil {
-		return nil, nil, err
+	if err := d.limits.Guard.Check(ctx, d.guard, d.tenant.Schema); err != nil {
+		return nil, err
 	}
 	p = db.Pipeline{}
 	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::text,
 		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
 		array(`+tenantVersions.selectApplied()+`)`, d.tenant.ID, d.tenant.Schema.String())
-	err := p.Run(ctx, d.conn)
+	err := p.Run(ctx, d.guard)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
-		return nil, nil, explainMissing(ctx, d.conn, d.tenant)
+		return nil, errors.Join(db.Rollback(ctx, d.guard), explainMissing(ctx, d.guard, d.tenant))
 	case err != nil:
-		return nil, nil, err
+		return nil, err
 	case !alive:
-		return nil, nil, ErrGone
+		return nil, ErrGone
 	case current == nil || *current != d.tenant.Schema.String():
-		return nil, nil, fmt.Errorf("%w: %s", db.ErrWrongSchema, d.tenant.Schema)
+		return nil, fmt.Errorf("%w: %s", db.ErrWrongSchema, d.tenant.Schema)
 	}
-	dirty, err = readDirty(ctx, d.conn, d.tenant)
-	return applied, dirty, err
+	return applied, nil
 }
 
-// unlock gives the tenant free at once; the end of the session would do it too.
-func (d *direct) unlock(ctx context.Context) {
-	if d.conn.IsClosed() {
-		return
+// holdAgain takes the lock for the next file. Whoever was quicker may have done that
+// file: another attempt will see.
+func (d *direct) holdAgain(ctx context.Context, version int64) error {
+	applied, err := d.hold(ctx)
+	switch {
+	case err != nil:
+		return err
+	case after(applied, nil) != version:
+		return &db.BusyError{Tenant: d.tenant.ID}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	if _, err := d.conn.Exec(ctx, "select pg_catalog.pg_advisory_unlock_all()"); err != nil {
-		_ = d.conn.Close(ctx)
-	}
+	return d.rest(ctx)
+}
+
+// rest lets the guard wait.
+func (d *direct) rest(ctx context.Context) error {
+	var p db.Pipeline
+	p.Rest()
+	return p.Run(ctx, d.guard)
 }
 
 // step runs one file, from where an earlier attempt has left it.
@@ -308,16 +351,13 @@ func (d *direct) progress(ctx context.Context, k int, running bool) error {
 	return err
 }
 
-// done writes the version and takes the mark away, in one transaction.
+// done writes the version and takes the mark away, in the transaction that has the
+// tenant's lock.
 func (d *direct) done(ctx context.Context, s Step, version int64) error {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: d.tenant.Schema, Lock: true, LockTimeout: d.limits.LockTimeout})
 	tenantVersions.queueRow(&p, s)
 	queueCache(&p, d.tenant, version)
-	p.Exec("delete from public.tenant_dirty where tenant_id = $1", d.tenant.ID)
+	p.Exec("delete from public.tenant_dirty where tenant_id operator(pg_catalog.=) $1", d.tenant.ID)
 	p.Exec("commit")
-	if err := p.Run(ctx, d.conn); err != nil {
-		return errors.Join(err, db.Rollback(ctx, d.conn))
-	}
-	return nil
+	return p.Run(ctx, d.guard)
 }

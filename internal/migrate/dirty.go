@@ -94,7 +94,7 @@ func dirtyError(ctx context.Context, conn *pgx.Conn, t Tenant) error {
 	case err != nil:
 		return err
 	case found == nil:
-		return db.ErrBusy // mended this very moment: another try will see
+		return &db.BusyError{} // mended this very moment: another try will see
 	}
 	return found
 }
@@ -167,5 +167,5 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, 
 		}
 		return pipe.Run(ctx, q)
 	})
-	return before, err
+	return before, gone(err)
 }

@@ -1,6 +1,10 @@
 package migrate
 
-import "time"
+import (
+	"time"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
 
 // Event is something that happens in a run. Events come from all workers at once.
 type Event interface{ event() }
@@ -65,14 +69,7 @@ type TenantWaiting struct {
 type RunFinished struct{ Report *Report }
 
 // Blocker is a session that holds what a tenant's transaction waits for.
-type Blocker struct {
-	PID         int32         `json:"pid"`
-	Application string        `json:"application"`
-	User        string        `json:"user"`
-	State       string        `json:"state"` // of pg_stat_activity: "idle in transaction"
-	Since       time.Duration `json:"-"`     // how long its transaction has lasted
-	Query       string        `json:"query"` // its latest, at most 200 characters
-}
+type Blocker = db.Blocker
 
 func (RunStarted) event()     {}
 func (PhaseStarted) event()   {}

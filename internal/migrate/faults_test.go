@@ -276,8 +276,8 @@ func TestBusyTenantDoesNotHurtTheApplication(t *testing.T) {
 	}
 }
 
-// TestDeleteMeetsMigration is fault 14: whoever comes second is refused, and
-// nothing is half done.
+// TestDeleteMeetsMigration is fault 14: whoever comes second waits for its time and
+// is refused, and nothing is half done.
 func TestDeleteMeetsMigration(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
@@ -292,7 +292,7 @@ func TestDeleteMeetsMigration(t *testing.T) {
 		conn := f.Connect(t)
 		wg.Go(func() {
 			time.Sleep(300 * time.Millisecond)
-			_, deleteErr = tenant.Delete(context.Background(), conn, "acme", time.Hour, tenant.MoveOptions{Actor: "x", LockTimeout: time.Second})
+			_, deleteErr = tenant.Delete(context.Background(), conn, "acme", time.Hour, tenant.MoveOptions{Actor: "x", LockTimeout: 100 * time.Millisecond})
 		})
 	}})
 	wg.Wait()

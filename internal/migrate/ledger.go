@@ -43,6 +43,7 @@ type ledger struct {
 	replace bool // the recorded files
 	own     bool // conn was opened here
 	pooled  bool
+	beats   bool // a sign of life now and then stands in for the lock
 
 	stop chan struct{}
 	done chan struct{}
@@ -87,6 +88,7 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 		return nil, err
 	}
 	l.pooled = pid != conn.PgConn().PID()
+	l.beats = l.pooled
 	if !l.pooled {
 		if err := l.takeLock(ctx, conn); err != nil {
 			return nil, fmt.Errorf("record the run: %w", err)
@@ -96,25 +98,31 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 	return l, nil
 }
 
-// takeLock shows others that the run lives: the lock goes with the session.
+// takeLock shows others that the run lives: the lock goes with the session. Where
+// somebody else has taken it, as every login may, the run gives signs of life.
 func (l *ledger) takeLock(ctx context.Context, conn *pgx.Conn) error {
-	var p db.Pipeline
-	p.Exec(`select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(l.report.RunID))
-	p.Exec(`update public.migration_runs set heartbeat_at = null where id = $1`, l.report.RunID)
-	return p.Run(ctx, conn)
+	var got bool
+	err := conn.QueryRow(ctx, `select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(l.report.RunID)).Scan(&got)
+	if l.beats = !got; err != nil || !got {
+		return err
+	}
+	_, err = conn.Exec(ctx, `update public.migration_runs set heartbeat_at = null where id operator(pg_catalog.=) $1`, l.report.RunID)
+	return err
 }
 
 // runAlive is true for a run r whose session holds its lock, or that gave a sign of
-// life not long ago.
-const runAlive = `case when r.heartbeat_at is null then exists (
-		select from pg_catalog.pg_locks l
+// life not long ago. Of a lock that a login holds which may not change the
+// registry it says nothing: anybody can take one.
+var runAlive = `case when r.heartbeat_at is null then exists (
+		select from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid
 		where l.locktype = 'advisory' and l.granted and l.objsubid = 2
 		  and l.classid = 1668443491 and l.objid = (r.id % 2147483648)::pg_catalog.oid
-		  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()))
+		  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+		  and ` + db.MayChangeRegistry("a.usesysid") + `)
 	else r.heartbeat_at > pg_catalog.clock_timestamp() - interval '1 minute' end`
 
 // closeDead closes the runs that were killed, with what the ledger has of them.
-const closeDead = `update public.migration_runs r
+var closeDead = `update public.migration_runs r
 	set state = 'killed', finished_at = pg_catalog.now(), succeeded = c.succeeded, failed = c.failed,
 		not_started = r.tenants - c.succeeded - c.failed, reason = 'killed'
 	from public.migration_runs d
@@ -152,7 +160,7 @@ func (l *ledger) flush(ctx context.Context) {
 	batch := l.pending
 	l.pending = nil
 	l.mu.Unlock()
-	beat := l.pooled && time.Since(l.beat) > heartbeatInterval
+	beat := l.beats && time.Since(l.beat) > heartbeatInterval
 	if len(batch) == 0 && !beat {
 		return
 	}
@@ -276,7 +284,7 @@ func (l *ledger) close(ctx context.Context) error {
 				set finished_at = pg_catalog.clock_timestamp(), succeeded = $2, failed = $3, not_started = $4, state = $5, reason = $6
 				where id = $1`,
 				r.RunID, r.Count(Migrated)+r.Count(Current)+r.Count(Skipped), r.Count(Failed), r.Count(NotStarted), state, reason)
-			if !l.pooled {
+			if !l.beats {
 				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(r.RunID))
 			}
 		})

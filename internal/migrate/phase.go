@@ -81,23 +81,22 @@ func (r *run) phase(ctx context.Context, now []int, connect Connect, o fleet.Opt
 // work is one attempt at one tenant.
 func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) error {
 	out := &r.report.Outcomes[i]
-	r.watcher.begin(out.Tenant)
-	defer func() {
-		if seen := r.watcher.end(out.Tenant); len(seen) > 0 {
-			out.Blockers = seen
-		}
-	}()
-	var (
-		change Change
-		err    error
-	)
 	if err := r.limits.Guard.Refuse(out.Tenant.Schema); err != nil {
 		return err
 	}
-	if direct {
-		change, err = r.plan.ApplyDirect(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
+	change, err := r.apply(ctx, conn, i, direct)
+	if err != nil && direct {
+		err = r.nameBlockers(ctx, out.Tenant, err)
 	} else {
-		change, err = r.plan.Apply(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
+		err = db.NameBlockers(ctx, conn, out.Tenant.Schema, err)
+	}
+	var busy *db.BusyError
+	var blocked *db.BlockedError
+	switch {
+	case errors.As(err, &busy) && len(busy.Blockers) > 0:
+		out.Blockers = busy.Blockers
+	case errors.As(err, &blocked) && len(out.Blockers) == 0:
+		out.Blockers = blocked.Blockers
 	}
 	switch {
 	case errors.Is(err, ErrGone):
@@ -116,6 +115,40 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 	out.To, out.Tenant.Version = change.To, change.To
 	r.tenants[i].next = change.Next
 	return err
+}
+
+// apply takes one tenant along its route, watched.
+func (r *run) apply(ctx context.Context, conn *pgx.Conn, i int, direct bool) (Change, error) {
+	out := &r.report.Outcomes[i]
+	pid := uint32(0)
+	if direct {
+		pid = conn.PgConn().PID() // another connection has the tenant's lock
+	}
+	r.watcher.begin(out.Tenant, pid)
+	defer func() {
+		if seen := r.watcher.end(out.Tenant); len(seen) > 0 {
+			out.Blockers = seen
+		}
+	}()
+	if !direct {
+		return r.plan.Apply(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
+	}
+	guard, err := r.guards.Take(ctx)
+	if err != nil {
+		return Change{}, err
+	}
+	defer r.guards.Give(guard)
+	return r.plan.ApplyDirect(ctx, conn, guard, out.Tenant, r.tenants[i].route, r.limits)
+}
+
+// nameBlockers is db.NameBlockers for work whose own connection serves nothing else.
+func (r *run) nameBlockers(ctx context.Context, t Tenant, err error) error {
+	guard, takeErr := r.guards.Take(ctx)
+	if takeErr != nil {
+		return err
+	}
+	defer r.guards.Give(guard)
+	return db.NameBlockers(ctx, guard, t.Schema, err)
 }
 
 // take copies how the work ended. A tenant that was tried in vain until the run

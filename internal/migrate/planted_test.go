@@ -67,7 +67,7 @@ func TestPlantedTrigger(t *testing.T) {
 	_, err = plan.Apply(t.Context(), conn, tenants[0], migrate.Route{Kind: migrate.Redo}, migrate.ApplyOptions{})
 	refused(t, err, "trigger log")
 	direct := f.Connect(t)
-	_, err = plan.ApplyDirect(t.Context(), direct, tenants[0], migrate.Route{}, migrate.ApplyOptions{})
+	_, err = plan.ApplyDirect(t.Context(), direct, f.Connect(t), tenants[0], migrate.Route{}, migrate.ApplyOptions{})
 	refused(t, err, "trigger log")
 	_ = direct.Close(t.Context()) // with the tenant's lock
 	// A role that the user trusts may.

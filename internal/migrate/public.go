@@ -18,12 +18,21 @@ const publicLockWait = 30 * time.Second
 // ApplyPublic brings the registry in the schema public to the head of the plan,
 // in one transaction. Two at once come one after the other.
 func (p *Plan) ApplyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) (Change, error) {
-	change, err := p.applyPublic(ctx, conn, o)
-	if err != nil {
-		return Change{}, errors.Join(err, db.Rollback(ctx, conn))
+	const tries = 3
+	for n := 1; ; n++ {
+		change, err := p.applyPublic(ctx, conn, o)
+		if err == nil {
+			return change, nil
+		}
+		err = errors.Join(err, db.Rollback(ctx, conn))
+		// Another run was making the registry, and this one waited for its end.
+		if made := db.SQLState(err); n == tries || made != db.CodeUniqueViolation && made != codeDuplicateTable {
+			return Change{}, err
+		}
 	}
-	return change, nil
 }
+
+const codeDuplicateTable = "42P07"
 
 func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) (Change, error) {
 	var (
@@ -32,8 +41,6 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	)
 	open.Begin(db.Locals{Schema: db.Public, LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
 	open.CheckSchema(db.Public)
-	open.Exec(`select pg_catalog.pg_advisory_xact_lock($1)`, db.LockKey(db.Public))
-	open.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
 	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::text`, `public.`+string(publicVersions))
 	if err := open.Run(ctx, conn); err != nil {
 		return Change{}, err
@@ -43,9 +50,10 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		applied []int64
 	)
 	if table == nil {
-		run.Script(publicVersions.history(nil))
+		run.Script(publicVersions.history(nil)) // waits for another run that does the same
 	} else {
 		var read db.Pipeline
+		read.Exec("lock table public." + string(publicVersions) + " in share row exclusive mode")
 		read.Query(func(rows pgx.Rows) (err error) {
 			applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 			return err
@@ -54,6 +62,7 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 			return Change{}, err
 		}
 	}
+	run.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
 	change, err := p.change(Route{}, applied)
 	if err != nil {
 		return Change{}, err

@@ -134,6 +134,7 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWatching()
 	go r.watcher.run(watching)
+	defer r.guards.Close(ctx)
 	r.start()
 	r.report.Stopped = r.all(ctx)
 	r.settle(ctx)
@@ -158,6 +159,7 @@ type run struct {
 	report  *Report
 	ledger  *ledger
 	watcher *watcher
+	guards  db.Guards
 	tenants []progress // beside report.Outcomes; a slot is the worker's that holds the tenant
 	lost    lossCount
 }
@@ -194,6 +196,7 @@ func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 		r.report.Canaries = nil // there is nobody to protect
 	}
 	r.watcher = newWatcher(connect, r.observe)
+	r.guards.Connect = connect
 	return r
 }
 

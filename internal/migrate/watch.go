@@ -17,7 +17,6 @@ const (
 	// the time the tenant gives up.
 	watchAfter   = time.Second
 	watchTimeout = 3 * time.Second
-	queryShown   = 200 // characters of a blocker's query
 )
 
 // watcher looks after the tenants under way and finds out what the slow ones wait
@@ -27,46 +26,47 @@ type watcher struct {
 	observe func(Event)
 
 	mu      sync.Mutex
-	flying  map[int64]flight // by the key of the tenant's advisory lock
+	flying  map[string]flight // by the tenant's id
 	blocked map[string][]Blocker
 }
 
 type flight struct {
 	tenant Tenant
+	pid    uint32 // of the server process, 0 where only the tenant's lock tells
 	since  time.Time
 }
 
 func newWatcher(connect func(context.Context) (*pgx.Conn, error), observe func(Event)) *watcher {
-	return &watcher{connect: connect, observe: observe, flying: map[int64]flight{}, blocked: map[string][]Blocker{}}
+	return &watcher{connect: connect, observe: observe, flying: map[string]flight{}, blocked: map[string][]Blocker{}}
 }
 
-func (w *watcher) begin(t Tenant) {
+func (w *watcher) begin(t Tenant, pid uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.flying[db.LockKey(t.Schema)] = flight{t, time.Now()}
+	w.flying[t.ID] = flight{t, pid, time.Now()}
 }
 
 // end takes a tenant out and returns what it was last seen waiting for.
 func (w *watcher) end(t Tenant) []Blocker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.flying, db.LockKey(t.Schema))
+	delete(w.flying, t.ID)
 	seen := w.blocked[t.ID]
 	delete(w.blocked, t.ID)
 	return seen
 }
 
 // slow returns the tenants under way for longer than watchAfter.
-func (w *watcher) slow() (keys []int64, flights []flight) {
+func (w *watcher) slow() []flight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for key, f := range w.flying {
+	var flights []flight
+	for _, f := range w.flying {
 		if time.Since(f.since) >= watchAfter {
-			keys = append(keys, key)
 			flights = append(flights, f)
 		}
 	}
-	return keys, flights
+	return flights
 }
 
 // run watches until ctx is done. Not being able to look is no reason to
@@ -86,8 +86,8 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		keys, flights := w.slow()
-		if len(keys) == 0 {
+		flights := w.slow()
+		if len(flights) == 0 {
 			continue
 		}
 		if conn == nil || conn.IsClosed() {
@@ -97,60 +97,35 @@ func (w *watcher) run(ctx context.Context) {
 				continue
 			}
 		}
-		found, err := blockers(ctx, conn, keys)
+		found, err := blockers(ctx, conn, flights)
 		if err != nil {
 			continue
 		}
-		w.report(keys, flights, found, n%2 == 0)
+		w.report(flights, found, n%2 == 0)
 	}
 }
 
-func (w *watcher) report(keys []int64, flights []flight, found map[int64][]Blocker, tell bool) {
-	for i, f := range flights {
+func (w *watcher) report(flights []flight, found map[string][]Blocker, tell bool) {
+	for _, f := range flights {
 		w.mu.Lock()
-		_, flying := w.flying[keys[i]]
-		if flying && len(found[keys[i]]) > 0 {
-			w.blocked[f.tenant.ID] = found[keys[i]]
+		_, flying := w.flying[f.tenant.ID]
+		if flying && len(found[f.tenant.ID]) > 0 {
+			w.blocked[f.tenant.ID] = found[f.tenant.ID]
 		}
 		w.mu.Unlock()
 		if flying && tell {
-			w.observe(TenantWaiting{Tenant: f.tenant, For: time.Since(f.since), Blockers: found[keys[i]]})
+			w.observe(TenantWaiting{Tenant: f.tenant, For: time.Since(f.since), Blockers: found[f.tenant.ID]})
 		}
 	}
 }
 
-// blockers returns, for each advisory lock, the sessions that its holder waits
-// for. The lock leads to the session behind a pooler too, where a client does not
-// know its server process.
-func blockers(ctx context.Context, conn *pgx.Conn, keys []int64) (map[int64][]Blocker, error) {
+// blockers returns the sessions that the work on each tenant waits for.
+func blockers(ctx context.Context, conn *pgx.Conn, flights []flight) (map[string][]Blocker, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
-	type row struct {
-		Key     int64
-		Seconds float64
-		Blocker
+	ids, pids := make([]string, len(flights)), make([]int32, len(flights))
+	for i, f := range flights {
+		ids[i], pids[i] = f.tenant.ID, int32(f.pid)
 	}
-	rows, err := db.Select(ctx, conn, func(r pgx.CollectableRow) (row, error) {
-		var out row
-		err := r.Scan(&out.Key, &out.PID, &out.Application, &out.User, &out.State, &out.Seconds, &out.Query)
-		return out, err
-	}, `
-		select k.key, a.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), coalesce(a.state, ''),
-			coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8, left(coalesce(a.query, ''), $2)
-		from unnest($1::bigint[]) k (key)
-		join pg_locks l on l.locktype = 'advisory' and l.granted and l.objsubid = 1
-			and l.database = (select oid from pg_database where datname = current_database())
-			and (l.classid::bigint << 32) | l.objid::bigint = k.key
-		cross join lateral unnest(pg_blocking_pids(l.pid)) b (pid)
-		join pg_stat_activity a on a.pid = b.pid
-		order by a.xact_start`, keys, queryShown)
-	if err != nil {
-		return nil, err
-	}
-	found := map[int64][]Blocker{}
-	for _, r := range rows {
-		r.Since = time.Duration(r.Seconds * float64(time.Second))
-		found[r.Key] = append(found[r.Key], r.Blocker)
-	}
-	return found, nil
+	return db.Waiting(ctx, conn, ids, pids)
 }

@@ -22,7 +22,7 @@ func SetAside(ctx context.Context, q db.Querier, slug string, wanted db.Schema, 
 	if err != nil {
 		return Tenant{}, err
 	}
-	before, err := lockTenant(ctx, q, found)
+	before, err := lockTenant(ctx, q, found, true)
 	switch {
 	case err != nil:
 		return Tenant{}, err

@@ -177,8 +177,8 @@ func noPool(err error) bool {
 // make does everything but the commit.
 func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.Schema, Lock: true, LockTimeout: m.LockTimeout, AsConfigured: true})
-	p.Exec(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
+	p.Begin(db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true})
+	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
 		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb, $9, $9)`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Role, t.Version, string(t.Settings), t.CreatedAt)
 	built := ""

@@ -124,9 +124,8 @@ func Undelete(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions) (
 	})
 }
 
-// move changes a tenant under its advisory lock and a row lock, so that it
-// excludes migrations and other moves: the registry's row, what its role may do,
-// and the audit, in one transaction.
+// move changes a tenant under its lock, so that it excludes migrations and other
+// moves: the registry's row, what its role may do, and the audit, in one transaction.
 func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, action string, change func(*Tenant) error) (Tenant, error) {
 	found, err := Get(ctx, conn, slug)
 	if err != nil {
@@ -136,7 +135,7 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 		return found, change(&found)
 	}
 	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		before, err := lockTenant(ctx, q, found)
+		before, err := lockTenant(ctx, q, found, true)
 		if err != nil {
 			return err
 		}
@@ -191,22 +190,25 @@ func explainMissing(err error, t Tenant) error {
 	return err
 }
 
-// lockTenant takes the advisory lock of the tenant's schema, then locks its row
-// and reads it again. A tenant that was renamed since t was read is not the one
-// that was meant any more.
-func lockTenant(ctx context.Context, q db.Querier, t Tenant) (Tenant, error) {
+// lockTenant takes the lock of a tenant and reads it again. With wait it waits as
+// long as lock_timeout says. A tenant that was renamed since t was read is not the
+// one that was meant any more.
+func lockTenant(ctx context.Context, q db.Querier, t Tenant, wait bool) (Tenant, error) {
 	var (
 		p    db.Pipeline
 		rows []row
 	)
-	p.TryLock(t.Schema)
+	p.LockTenant(t.ID, db.Schema{}, wait)
 	p.Query(func(r pgx.Rows) (err error) {
 		rows, err = pgx.CollectRows(r, scan)
 		return err
-	}, `select `+columns+` from public.tenants where id = $1 for update`, t.ID)
+	}, `select `+columns+` from public.tenants where id = $1`, t.ID)
 	if err := p.Run(ctx, q); err != nil {
-		if errors.Is(err, db.ErrBusy) {
-			return Tenant{}, fmt.Errorf("tenant %q: %w", t.Slug, db.ErrBusy)
+		if busy, ok := errors.AsType[*db.BusyError](err); ok {
+			return Tenant{}, &busyError{t.Slug, busy}
+		}
+		if errors.Is(err, db.ErrNoTenant) {
+			return Tenant{}, &NotFoundError{Slug: t.Slug}
 		}
 		return Tenant{}, fmt.Errorf("lock tenant %q: %w", t.Slug, err)
 	}
@@ -217,10 +219,20 @@ func lockTenant(ctx context.Context, q db.Querier, t Tenant) (Tenant, error) {
 		return Tenant{}, rows[0].invalid.Err()
 	case rows[0].Slug != t.Slug:
 		return Tenant{}, &NotFoundError{Slug: t.Slug}
-	case rows[0].Schema != t.Schema: // the lock is that of its former schema
+	case rows[0].Schema != t.Schema: // what was found out about the former one is void
 		return Tenant{}, fmt.Errorf("tenant %q: %w", t.Slug, db.ErrBusy)
 	}
 	return rows[0].Tenant, nil
 }
+
+// busyError says which tenant is busy. Who is in the way is found out after it was
+// made, when the transaction is over.
+type busyError struct {
+	slug string
+	err  *db.BusyError
+}
+
+func (e *busyError) Error() string { return fmt.Sprintf("tenant %q: %v", e.slug, e.err) }
+func (e *busyError) Unwrap() error { return e.err }
 
 func pgError(err error) (*pgconn.PgError, bool) { return errors.AsType[*pgconn.PgError](err) }

@@ -20,13 +20,8 @@ import (
 // takes from it does not.
 const poolLock = "pool"
 
-// poolBusyError says that somebody else fills or drains the pool.
-type poolBusyError struct{}
-
-func (poolBusyError) Error() string { return "another run is filling or draining the pool" }
-
-// Is makes errors.Is(err, db.ErrBusy) true.
-func (poolBusyError) Is(target error) bool { return target == db.ErrBusy }
+// errPoolBusy says that somebody else fills or drains the pool.
+var errPoolBusy = errors.New("another run is filling or draining the pool")
 
 // PoolSchema is a schema that is ready for a new tenant, or was.
 type PoolSchema struct {
@@ -148,12 +143,12 @@ func holdPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, err
 	}
 	defer func() { _ = guard.Close(context.WithoutCancel(ctx)) }()
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		got, err := holdGuard(ctx, q, advisoryKey(poolLock))
+		err := db.HoldKey(ctx, q, db.Key(poolLock))
 		switch {
+		case errors.Is(err, db.ErrBusy):
+			return fmt.Errorf("%w: %w", errPoolBusy, err)
 		case err != nil:
 			return fmt.Errorf("lock the pool: %w", err)
-		case !got:
-			return poolBusyError{}
 		}
 		return fn(ctx, q)
 	})

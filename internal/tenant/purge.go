@@ -2,12 +2,9 @@ package tenant
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -153,8 +150,8 @@ func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 	for i, t := range due {
 		purged[i].Tenant = t
 	}
-	guards := guards{connect: connect}
-	defer guards.close(ctx)
+	guards := db.Guards{Connect: connect}
+	defer guards.Close(ctx)
 	results, _ := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		err := purge(ctx, conn, &guards, &purged[i], o)
 		if _, missing := errors.AsType[*NotFoundError](err); missing {
@@ -172,77 +169,29 @@ func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 }
 
 // errPurging says that another purge holds the tenant. It is worth another try.
-var errPurging = fmt.Errorf("%w: another purge", db.ErrBusy)
+var errPurging = errors.New("another purge is at it")
 
 // purge destroys one tenant. A connection of its own holds the purge's lock while
 // it lasts, in a transaction that does nothing else: a lock of the session would
-// not survive a pooler, and that of the schema is needed by the backup.
-func purge(ctx context.Context, conn *pgx.Conn, guards *guards, p *Purged, o PurgeOptions) error {
-	guard, err := guards.take(ctx)
+// not survive a pooler. The lock saves a second purge the work, and no more: what
+// is destroyed is destroyed under the tenant's own lock, which nobody has while the
+// backup is taken, so that an undelete comes through until the end.
+func purge(ctx context.Context, conn *pgx.Conn, guards *db.Guards, p *Purged, o PurgeOptions) error {
+	guard, err := guards.Take(ctx)
 	if err != nil {
 		return err
 	}
-	defer guards.give(guard)
+	defer guards.Give(guard)
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		got, err := holdGuard(ctx, q, advisoryKey("purge:"+p.Tenant.ID))
-		if err != nil {
+		err := db.HoldKey(ctx, q, db.Key("purge:"+p.Tenant.ID))
+		switch {
+		case errors.Is(err, db.ErrBusy):
+			return fmt.Errorf("tenant %q: %w: %w", p.Tenant.Slug, errPurging, err)
+		case err != nil:
 			return fmt.Errorf("lock tenant %q: %w", p.Tenant.Slug, err)
-		}
-		if !got {
-			return fmt.Errorf("tenant %q: %w", p.Tenant.Slug, errPurging)
 		}
 		return nameBlockers(ctx, conn, p.Tenant, purgeLocked(ctx, conn, p, o))
 	})
-}
-
-// guards are the connections that hold the locks of purges, one for each that is
-// under way.
-type guards struct {
-	connect func(context.Context) (*pgx.Conn, error)
-
-	mu   sync.Mutex
-	idle []*pgx.Conn
-}
-
-func (g *guards) take(ctx context.Context) (*pgx.Conn, error) {
-	g.mu.Lock()
-	if n := len(g.idle); n > 0 {
-		conn := g.idle[n-1]
-		g.idle = g.idle[:n-1]
-		g.mu.Unlock()
-		return conn, nil
-	}
-	g.mu.Unlock()
-	return g.connect(ctx)
-}
-
-func (g *guards) give(conn *pgx.Conn) {
-	if conn.IsClosed() {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.idle = append(g.idle, conn)
-}
-
-func (g *guards) close(ctx context.Context) {
-	for _, conn := range g.idle {
-		_ = conn.Close(context.WithoutCancel(ctx))
-	}
-}
-
-// holdGuard tries to take an advisory lock for the length of a transaction that
-// does nothing else, however long that is.
-func holdGuard(ctx context.Context, q db.Querier, key int64) (got bool, err error) {
-	err = q.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock($1), pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true)`,
-		key).Scan(&got, nil)
-	return got, err
-}
-
-// advisoryKey returns the key of the advisory lock for something that is no schema.
-func advisoryKey(what string) int64 {
-	sum := sha256.Sum256([]byte("crmctl:" + what))
-	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
 func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions) error {
@@ -296,7 +245,7 @@ func checkDue(t Tenant, o PurgeOptions) error {
 func finish(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o PurgeOptions) error {
 	kept := ""
 	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		now, err := lockTenant(ctx, q, t)
+		now, err := lockTenant(ctx, q, t, false)
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 		return Tenant{}, Tenant{}, err
 	}
 	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		if before, err = lockTenant(ctx, q, found); err != nil {
+		if before, err = lockTenant(ctx, q, found, true); err != nil {
 			return err
 		}
 		if before.Status == Deleted {
@@ -92,8 +92,8 @@ func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, 
 		}
 	}
 	var p db.Pipeline
+	queueRow(&p, after) // first, as a new tenant does: the names are locked by it
 	if after.Schema != before.Schema {
-		p.TryLock(after.Schema)
 		p.Exec("alter schema " + before.Schema.Quoted() + " rename to " + after.Schema.Quoted())
 	}
 	if after.Role != before.Role {
@@ -118,7 +118,6 @@ func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, 
 		}
 	}
 	p = db.Pipeline{}
-	queueRow(&p, after)
 	if audited {
 		if err := queueChange(&p, before, *after, ActionRename, o, detail); err != nil {
 			return err

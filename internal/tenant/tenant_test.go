@@ -3,6 +3,7 @@ package tenant_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -300,17 +301,15 @@ func TestMovesExcludeAMigration(t *testing.T) {
 		t.Fatalf("%v, %v", plan, err)
 	}
 	holder := f.Connect(t)
-	err = db.InTx(t.Context(), holder, db.Locals{Schema: tenants[0].Schema}, func(ctx context.Context, q db.Querier) error {
-		var p db.Pipeline
-		p.TryLock(tenants[0].Schema)
-		if err := p.Run(ctx, q); err != nil {
-			return err
-		}
-		if _, err := tenant.Undelete(ctx, conn, "acme", tenant.MoveOptions{}); !errors.Is(err, db.ErrBusy) {
-			t.Errorf("undelete during a migration: %v", err)
+	inTheWay := fmt.Sprintf("pid %d (role ", holder.PgConn().PID())
+	err = db.InTx(t.Context(), holder, db.Locals{Schema: tenants[0].Schema, Tenant: tenants[0].ID}, func(ctx context.Context, q db.Querier) error {
+		begun := time.Now()
+		_, err := tenant.Undelete(ctx, conn, "acme", tenant.MoveOptions{LockTimeout: 300 * time.Millisecond})
+		if !errors.Is(err, db.ErrBusy) || !strings.Contains(err.Error(), inTheWay) || time.Since(begun) < 300*time.Millisecond {
+			t.Errorf("undelete during a migration: %v after %v", err, time.Since(begun))
 		}
 		_, r := tenant.PurgeMany(ctx, f.Dial, plan.Due, tenant.PurgeOptions{}, fleet.Options{Attempts: 2, Backoff: func(int) time.Duration { return 0 }})
-		if !errors.Is(r[0].Err, db.ErrBusy) {
+		if !errors.Is(r[0].Err, db.ErrBusy) || !strings.Contains(r[0].Err.Error(), inTheWay) {
 			t.Errorf("purge during a migration: %v", r[0].Err)
 		}
 		return nil

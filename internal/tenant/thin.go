@@ -103,7 +103,7 @@ func nextBatch(objects []object, room int) (batch []object, whole bool) {
 // as being purged.
 func dropBatch(ctx context.Context, conn *pgx.Conn, t Tenant, batch []object, o PurgeOptions) error {
 	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		now, err := lockTenant(ctx, q, t)
+		now, err := lockTenant(ctx, q, t, false)
 		if err != nil {
 			return err
 		}

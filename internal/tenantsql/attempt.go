@@ -64,7 +64,7 @@ func (r *run) prepare(ctx context.Context, conn *pgx.Conn) error {
 // guarded is an attempt whose transaction begins with the guard.
 func (r *run) guarded(ctx context.Context, conn *pgx.Conn, i int) error {
 	if r.o.Write {
-		return r.write(ctx, conn, i)
+		return db.NameBlockers(ctx, conn, r.tenants[i].Schema, r.write(ctx, conn, i))
 	}
 	found := &result{rows: &buffer{spool: r.spool}}
 	err := r.read(ctx, conn, r.tenants[i], found)
@@ -146,12 +146,12 @@ func affected(tag pgconn.CommandTag) int64 {
 	return 0
 }
 
-// write runs the script under the schema's advisory lock and commits it with its
+// write runs the script under the tenant's lock and commits it with its
 // audit row.
 func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 	t := r.tenants[i]
 	var open db.Pipeline
-	open.Begin(db.Locals{Schema: t.Schema, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Lock: true})
+	open.Begin(db.Locals{Schema: t.Schema, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Tenant: t.ID})
 	r.guard.Queue(&open, t.Schema, "")
 	open.CheckSchema(t.Schema)
 	if r.o.Hold != nil {

@@ -37,8 +37,7 @@ type Options struct {
 	Fleet            fleet.Options
 	LockTimeout      time.Duration // wait for each lock, 0 = the server's
 	StatementTimeout time.Duration // run of each statement, 0 = the server's
-	// Write commits each tenant's transaction, under the advisory lock of its
-	// schema. Without it the transactions are read only, and each is one moment.
+	// Write commits each tenant's transaction, under its lock. Without it the transactions are read only, and each is one moment.
 	Write bool
 	// DryRun, with Write, rolls back at the end instead.
 	DryRun bool

@@ -21,8 +21,8 @@ import (
 	"github.com/crmctl/crmctl/internal/tenantsql"
 )
 
-// fixture is a database with schemas t0001 and so on, without a registry: the package
-// does not look at it.
+// fixture is a database with schemas t0001 and so on, and of the registry what the lock
+// of a tenant needs.
 type fixture struct {
 	*fleettest.Fleet
 
@@ -32,13 +32,15 @@ type fixture struct {
 func schemas(t testing.TB, n int) fixture {
 	t.Helper()
 	f := fixture{Fleet: &fleettest.Fleet{DSN: pgtest.Empty(t)}}
-	f.Exec(t, "create table public.audit (tenant text, token text)")
-	for _, name := range fleettest.Names(n) {
+	f.Exec(t, "create table public.audit (tenant text, token text)", "create table public.tenants (id uuid primary key, schema_name text not null unique)")
+	for i, name := range fleettest.Names(n) {
 		schema, err := db.RegisteredSchema(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.tenants = append(f.tenants, tenantsql.Tenant{ID: name, Slug: name, Schema: schema})
+		id := fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1)
+		f.Exec(t, "insert into public.tenants values ('"+id+"', '"+name+"')")
+		f.tenants = append(f.tenants, tenantsql.Tenant{ID: id, Slug: name, Schema: schema})
 		f.Exec(t, "create schema "+name, "create table "+name+".things (name text, n int)", "insert into "+name+".things values ('"+name+"', 1)")
 	}
 	return f
