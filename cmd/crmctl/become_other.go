@@ -11,7 +11,7 @@ import (
 // replaced. The program's exit code becomes this one's.
 func become(program string, args, env []string, s *streams) error {
 	cmd := exec.Command(program, args[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, s.In, s.Out, s.Err
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, s.In, unguarded(s.Out), unguarded(s.Err)
 	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exitWith(exit.ExitCode())

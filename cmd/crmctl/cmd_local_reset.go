@@ -51,7 +51,7 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 	stakes := fmt.Sprintf("The local PostgreSQL %s in %s (%s, %s) will be destroyed now, with all its tenants.",
 		s.Name, s.Dir, humanSize(s.Bytes), s.State)
 	if opts.dryRun {
-		f.note("%s", stakes)
+		f.note("%s", lines(stakes))
 		return nil
 	}
 	err = f.confirmName(ctx, confirmation{stakes: stakes, name: s.Name, given: opts.confirm, flag: "--confirm", what: "the instance's name"})
@@ -64,6 +64,6 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 	if err := config.RemoveProfile(f.io.Env, opts.profile()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f.io.Out, "destroyed  %s\n", s.Name)
+	_, err = fmt.Fprintf(f.io.Out, "destroyed  %s\n", visible(s.Name))
 	return err
 }

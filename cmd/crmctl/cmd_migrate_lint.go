@@ -348,10 +348,10 @@ func (p *printer) writeFindings(w io.Writer, findings []lint.Finding) error {
 		if f.Statement != "" {
 			b.WriteString(indent + p.painter.paint(dim, p.cut(visible(f.Statement), p.width-len(indent))) + "\n")
 		}
-		for _, line := range wrap(visible(f.Message)+". "+f.Why, p.width-len(indent)) {
+		for _, line := range wrap(visible(f.Message+". "+f.Why), p.width-len(indent)) {
 			b.WriteString(indent + line + "\n")
 		}
-		for i, line := range wrap(f.Fix, p.width-len(indent)-len("fix: ")) {
+		for i, line := range wrap(visible(f.Fix), p.width-len(indent)-len("fix: ")) {
 			b.WriteString(indent + []string{"fix: ", "     "}[min(i, 1)] + line + "\n")
 		}
 		b.WriteString("\n")

@@ -116,15 +116,24 @@ func printPlan(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, plan
 	if err != nil || !showSQL || len(tenants) == 0 || !p.isTable() {
 		return err
 	}
-	_, err = fmt.Fprintf(p.out, "\n%s\n", sqlText(plan.After(lowest(tenants))))
+	text := sqlText(plan.After(lowest(tenants)))
+	if p.terminal {
+		text = visibleSQL(text)
+	}
+	_, err = fmt.Fprintf(p.out, "\n%s\n", text)
 	return err
+}
+
+// visibleSQL is for reading on a terminal; in a pipe the statements are as they are.
+func visibleSQL(text string) string {
+	return strings.ReplaceAll(visibleLines(strings.ReplaceAll(text, "\t", "    ")), `\r`+"\n", "\n")
 }
 
 // sqlText returns the statements of migrations as one script to read.
 func sqlText(ms []*migrate.Migration) string {
 	var b strings.Builder
 	for _, m := range ms {
-		fmt.Fprintf(&b, "-- %s\n", m.File)
+		fmt.Fprintf(&b, "-- %s\n", visible(m.File))
 		for _, s := range m.Up {
 			b.WriteString(s.SQL + "\n")
 		}

@@ -90,7 +90,7 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 		return err
 	}
 	if opts.dryRun {
-		f.note("%s", stakes)
+		f.note("%s", lines(stakes))
 		return printObject(p, tenantObject(t, t.Version, nil))
 	}
 	if err := f.confirmName(ctx, confirmation{stakes: stakes, name: slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"}); err != nil {

@@ -216,7 +216,7 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []tenant.
 		return f.confirmName(ctx, confirmation{stakes: stakes, name: due[0].Slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"})
 	}
 	if stakes != "" {
-		fmt.Fprintln(f.io.Err, stakes)
+		fmt.Fprintln(f.io.Err, visibleLines(stakes))
 	}
 	return f.confirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", plural(len(due), "deleted tenant"), visible(target.Place())))
 }

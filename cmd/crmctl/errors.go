@@ -50,7 +50,7 @@ func (f *factory) errorLines(err error) []string {
 		if len(lines) == maxErrorLines {
 			break
 		}
-		lines = append(lines, "  "+h.label+": "+h.command)
+		lines = append(lines, "  "+h.label+": "+visible(h.command))
 	}
 	return lines
 }

@@ -43,7 +43,12 @@ type factory struct {
 }
 
 func newFactory(s *streams, in *interrupts) *factory {
-	f := &factory{io: s, now: time.Now, interrupts: in}
+	guarded := *s
+	guarded.Err = newGuard(s.Err)
+	if s.OutTerminal {
+		guarded.Out = newGuard(s.Out)
+	}
+	f := &factory{io: &guarded, now: time.Now, interrupts: in}
 	f.config = sync.OnceValues(f.loadConfig)
 	parsed := sync.OnceValues(f.readConnConfig)
 	f.connConfig = func() (*pgx.ConnConfig, error) {
@@ -139,8 +144,8 @@ func (f *factory) target() (db.Target, error) {
 // context. Whoever does not call it is cancelled by the first.
 func (f *factory) drain() <-chan struct{} { return f.interrupts.drain() }
 
-// note prints a line on stderr, unless --quiet is given. Whatever comes from
-// outside goes through visible first.
+// note prints a line on stderr, unless --quiet is given. Its arguments are made
+// visible: they may come from outside.
 func (f *factory) note(format string, args ...any) {
 	if !f.flags.quiet {
 		f.say(format, args...)
@@ -156,7 +161,7 @@ func (f *factory) verbose(format string, args ...any) {
 
 // say prints a line on stderr, above a bar that is there.
 func (f *factory) say(format string, args ...any) {
-	text := f.redact(fmt.Sprintf(format+"\n", args...))
+	text := f.redact(fmt.Sprintf(format+"\n", shown(args)...))
 	if p := f.progress.Load(); p != nil {
 		p.write(text)
 		return

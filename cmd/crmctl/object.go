@@ -42,7 +42,11 @@ func printObject(p *printer, o object) error {
 func writeObject(p *printer, w *bufio.Writer, o object) error {
 	switch {
 	case p.namesOnly():
-		_, err := w.WriteString(o.name + "\n")
+		name := o.name
+		if p.terminal {
+			name = visible(name)
+		}
+		_, err := w.WriteString(name + "\n")
 		return err
 	case p.format == "json":
 		text, err := encodeJSON(o.record, "  ", "  ")

@@ -20,6 +20,7 @@ const (
 	barWidth      = 33
 	minBarWidth   = 10
 	eraseBelow    = "\x1b[J"
+	lineUp        = "\x1b[1A"
 )
 
 // progressOptions describe a piece of work.
@@ -239,7 +240,7 @@ func (p *progress) drawLocked() {
 	frame := "\r" + p.f.cutPlain(p.barLine(), width) + eraseBelow
 	if p.o.status != nil {
 		if text := visible(p.o.status()); text != "" {
-			frame += "\n" + p.f.cutPlain(text, width) + "\x1b[1A"
+			frame += "\n" + p.f.cutPlain(text, width) + lineUp
 		}
 	}
 	p.drawn = true

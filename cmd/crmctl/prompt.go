@@ -78,7 +78,7 @@ func (f *factory) confirmName(ctx context.Context, c confirmation) error {
 		return withHint(usagef("this has to be confirmed by %s, and there is no terminal to type it", c.what), "add", c.flag+" "+c.name)
 	}
 	if c.stakes != "" {
-		fmt.Fprintln(f.io.Err, c.stakes)
+		fmt.Fprintln(f.io.Err, visibleLines(c.stakes))
 	}
 	answer, err := f.ask(ctx, fmt.Sprintf("Type %s (%s) to go on: ", c.what, visible(c.name)))
 	if err != nil {
@@ -114,7 +114,7 @@ func (f *factory) canAsk() bool { return f.io.InTerminal && f.io.ErrTerminal }
 // ask prints a question on stderr and reads one line. A signal, or the end of
 // the input, while waiting is an interruption.
 func (f *factory) ask(ctx context.Context, question string) (string, error) {
-	fmt.Fprint(f.io.Err, question)
+	fmt.Fprint(f.io.Err, visible(question))
 	type reply struct {
 		text string
 		err  error
