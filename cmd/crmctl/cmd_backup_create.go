@@ -370,10 +370,7 @@ func pgDump(ctx context.Context, f *factory, conn *pgx.Conn, o *backupCreateOpti
 		return nil, err
 	}
 	f.verbose("pg_dump is %s", program)
-	env := os.Environ()
-	if password := conn.Config().Password; password != "" {
-		env = append(env, "PGPASSWORD="+password)
-	}
+	env := f.programEnv(cfg, dsn, os.Environ(), conn.Config().Password)
 	d := &backup.PgDump{Program: program, ConnString: backup.WithoutPassword(string(dsn)), Env: env, LockTimeout: o.lockTimeout}
 	return d.Dump, nil
 }

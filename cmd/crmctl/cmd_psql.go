@@ -101,10 +101,11 @@ func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
 	if err != nil {
 		return err
 	}
-	env := f.io.Env
-	if cfg.Password != "" {
-		env = append(slices.Clip(env), "PGPASSWORD="+cfg.Password)
+	told, err := f.config()
+	if err != nil {
+		return err
 	}
+	env := f.programEnv(told, told.DatabaseURL, f.io.Env, cfg.Password)
 	f.verbose("psql is %s", program)
 	args := append(append([]string{program}, opts.args...), "--dbname="+dsn)
 	return become(program, args, env, f.io)

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,11 +93,42 @@ func (f *factory) readConnConfig() (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, withCode(err, exitUsage)
 	}
+	if problem := db.PassfileProblem(string(dsn)); problem != "" {
+		f.say("crmctl: warning: %s", problem)
+	}
+	if cfg.DatabaseFromProject() && !dsn.HasPassword() {
+		hidePassword(conn)
+	}
 	cfg.AddSecret(conn.Password)
 	if name := db.TargetOf(conn).Database; cfg.ExpectDatabase != "" && name != cfg.ExpectDatabase {
 		return nil, usagef("the database is %q, but %q is expected (%s)", name, cfg.ExpectDatabase, cfg.Setting(config.KeyExpectDatabase).Origin)
 	}
 	return conn, nil
+}
+
+// hidePassword keeps a password that the user has elsewhere from being shown to a
+// server whose address stands in a file of the working directory: such a server may ask
+// for a proof of it (SCRAM), and not for the password or what it can be found from.
+func hidePassword(conn *pgx.ConnConfig) {
+	if os.Getenv("PGREQUIREAUTH") == "" {
+		conn.RequireAuth = noReadablePassword
+	}
+}
+
+// noReadablePassword is a value of libpq's require_auth.
+const noReadablePassword = "!password,!md5"
+
+// programEnv is the environment of psql and pg_dump, which connect by themselves:
+// with the password, and with hidePassword's rule.
+func (f *factory) programEnv(cfg *config.Config, dsn config.DSN, env []string, password string) []string {
+	env = slices.Clip(env)
+	if cfg.DatabaseFromProject() && !dsn.HasPassword() && f.io.env("PGREQUIREAUTH") == "" {
+		env = append(env, "PGREQUIREAUTH="+noReadablePassword)
+	}
+	if password != "" {
+		env = append(env, "PGPASSWORD="+password)
+	}
+	return env
 }
 
 func (f *factory) dial(ctx context.Context) (*pgx.Conn, error) {

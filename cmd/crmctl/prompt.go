@@ -32,6 +32,8 @@ func (f *factory) targetText() (string, error) {
 	text := visible(target.String())
 	if cfg.DatabaseFromProfile() {
 		text += " (profile " + visible(cfg.Profile) + ")"
+	} else if cfg.DatabaseFromProject() {
+		text += " (./crmctl.yaml)"
 	}
 	return text, nil
 }

@@ -100,6 +100,16 @@ Keys: database_url, profile, expect_database, migrations_dir, concurrency, lock_
 statement_timeout, timeout, retention, tenant_roles, output, color, utc, dry_run, pg_bin. An
 unknown key is an error. So is a file that others can write: it decides which database is worked on.
 
+./crmctl.yaml is the project's, and others may have put it there. It cannot name programs to
+run: its pg_bin is ignored, with a warning. Its addresses take no passfile, servicefile, sslkey,
+sslcert, require_auth or unusual options. A profile of the same name in the user's or the
+machine's file wins over one of its own, and so do their dry_run: true and expect_database. A
+password from ~/.pgpass or PGPASSWORD is proved to a server that it names (SCRAM), and never
+shown. It is not used where the directory is somebody else's, or open to everybody. A file
+that --config names is yours, and may say all.
+
+A password file that others can read is ignored, with a warning, as by psql.
+
 crmctl config show --origin says of every value where it came from.
 `
 

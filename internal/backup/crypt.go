@@ -37,13 +37,17 @@ func ParseRecipient(text string) (age.Recipient, error) {
 const maxIdentity = 1 << 20
 
 // ReadIdentities reads a file with secret keys: those of age, a line each, or a
-// private key of SSH without a passphrase.
+// private key of SSH without a passphrase. One that others can read is refused, as ssh
+// does.
 func ReadIdentities(path string) ([]age.Identity, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
+	if err := checkPrivate(f); err != nil {
+		return nil, err
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxIdentity))
 	if err != nil {
 		return nil, err

@@ -60,6 +60,7 @@ type Config struct {
 	profiles   []string // names, sorted
 	files      []File
 	configured bool     // something says which database to use
+	project    bool     // the file of the working directory does
 	names      []string // words that are no secrets, even when a password is the same
 
 	secretsMu sync.RWMutex // AddSecret and Redact come from any goroutine
@@ -146,7 +147,7 @@ func CheckFlagDSN(dsn string) error {
 func (c *Config) resolve(stack []layer) error {
 	for _, k := range keys() {
 		found := false
-		for _, l := range stack {
+		for rank, l := range stack {
 			value, origin, ok := l.lookup(k)
 			if !ok {
 				continue
@@ -154,7 +155,7 @@ func (c *Config) resolve(stack []layer) error {
 			if err := k.parse(&Config{}, value); err != nil {
 				return invalidf("%s: %v", l.describe(origin, k, value), err)
 			}
-			if found {
+			if found || l.project && guarded(k, value, stack[rank+1:]) {
 				continue
 			}
 			found = true
@@ -168,7 +169,7 @@ func (c *Config) resolve(stack []layer) error {
 			switch k.name {
 			case KeyDatabaseURL:
 				shown = DSN(value).String()
-				c.configured = true
+				c.configured, c.project = true, l.project
 			case KeyDirectURL:
 				shown = DSN(value).String()
 			}
@@ -214,6 +215,10 @@ func (c *Config) Profiles() []string { return c.profiles }
 func (c *Config) DatabaseFromProfile() bool {
 	return c.Profile != "" && strings.HasPrefix(c.Setting(KeyDatabaseURL).Origin, profileOrigin(c.Profile))
 }
+
+// DatabaseFromProject reports whether the file of the working directory says which
+// database to use.
+func (c *Config) DatabaseFromProject() bool { return c.project }
 
 // unknownProfile is the error for a profile that no file has.
 func (c *Config) unknownProfile(name, origin string) error {

@@ -209,14 +209,14 @@ func TestNoDatabase(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.write(projectFile, "profiles:\n  Prod.EU:\n    protected: true\n    database_url: postgres://eu/db\n    migrations_dir: sql\n")
-	w.write(userFile, "profiles:\n  prod.eu:\n    database_url: postgres://weaker/db\n    concurrency: 3\n  stage:\n    concurrency: 9\n")
+	w.write(userFile, "profiles:\n  Prod.EU:\n    protected: true\n    database_url: postgres://eu/db\n    migrations_dir: sql\n")
+	w.write(systemFile, "profiles:\n  prod.eu:\n    database_url: postgres://weaker/db\n    concurrency: 3\n  stage:\n    concurrency: 9\n")
 	w.flags["profile"] = "Prod.EU"
 	c := w.mustLoad()
 	if c.Profile != "prod.eu" || !c.Protected || string(c.DatabaseURL) != "postgres://eu/db" || !c.DatabaseFromProfile() {
 		t.Errorf("got profile %q, protected %v, %s", c.Profile, c.Protected, string(c.DatabaseURL))
 	}
-	if want := filepath.Join(w.dir, "work", "sql"); c.MigrationsDir != want {
+	if want := filepath.Join(w.dir, "xdg", "crmctl", "sql"); c.MigrationsDir != want {
 		t.Errorf("migrations_dir %q, want it beside its file: %q", c.MigrationsDir, want)
 	}
 	if c.Concurrency != 0 {
@@ -250,7 +250,6 @@ func TestInvalid(t *testing.T) {
 		{name: "unknown key in a profile", file: "profiles: {prod: {protcted: true}}\n", want: []string{"profiles: prod:", `did you mean "protected"?`}},
 		{name: "key that belongs to a profile", file: "protected: true\n", want: []string{`unknown key "protected"`}},
 		{name: "profile in a profile", file: "profiles: {a: {profile: b}}\n", want: []string{`unknown key "profile"`}},
-		{name: "dry_run in a file", file: "dry_run: true\n", want: []string{`unknown key "dry_run"`}},
 		{name: "list", file: "output: [json, csv]\n", want: []string{"output", "single value"}},
 		{name: "map", file: "output: {a: b}\n", want: []string{"output", "single value"}},
 		{name: "no YAML", file: "output: [\n", want: []string{projectFile, "line"}},

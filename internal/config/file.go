@@ -29,6 +29,7 @@ type file struct {
 	path     string
 	values   map[string]string
 	profiles []profile
+	project  bool // found in the working directory, not named by anybody
 }
 
 // profile is a named set of values of a file.
@@ -37,14 +38,21 @@ type profile struct {
 	path      string
 	protected bool
 	values    map[string]string
+	project   bool
 }
 
 func profileOrigin(name string) string { return "profile " + name }
 
-func (f file) layer() layer { return valuesLayer(f.values, f.path, f.path) }
+func (f file) layer() layer {
+	l := valuesLayer(f.values, f.path, f.path)
+	l.project = f.project
+	return l
+}
 
 func (p profile) layer() layer {
-	return valuesLayer(p.values, p.path, profileOrigin(p.name)+" ("+p.path+")")
+	l := valuesLayer(p.values, p.path, profileOrigin(p.name)+" ("+p.path+")")
+	l.project = p.project
+	return l
 }
 
 func valuesLayer(values map[string]string, path, origin string) layer {
@@ -82,6 +90,11 @@ func (c *Config) readFiles(src Sources, env environment, flag func(string) (stri
 	}
 	var files []file
 	for i := range c.files {
+		if c.files[i].Kind == "project" {
+			if err := checkProjectFile(c.files[i].Path); err != nil {
+				return nil, err
+			}
+		}
 		f, err := c.readFile(c.files[i].Path, parseFile)
 		if errors.Is(err, fs.ErrNotExist) && !given {
 			continue
@@ -98,6 +111,11 @@ func (c *Config) readFiles(src Sources, env environment, flag func(string) (stri
 			}
 		}
 		c.files[i].Read = true
+		if c.files[i].Kind == "project" {
+			if err := c.restrict(&f, env); err != nil {
+				return nil, err
+			}
+		}
 		files = append(files, f)
 	}
 	written, err := c.readWrittenProfiles(env)

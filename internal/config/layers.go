@@ -16,6 +16,10 @@ type layer struct {
 	// dir is what relative paths of this layer start from; "" for the working
 	// directory.
 	dir string
+	// project: the file of the working directory, or a profile of it.
+	project bool
+	// fallback: the defaults.
+	fallback bool
 	// inFile makes the error of a bad value name the key as well.
 	inFile bool
 }
@@ -71,7 +75,7 @@ func (c *Config) layers(files []file, env environment, flag func(string) (string
 	weak := layer{lookup: env.weak}
 	fallback := layer{lookup: func(k key) (string, string, bool) {
 		return k.fallback, "default", k.fallback != ""
-	}}
+	}, fallback: true}
 	return append(stack, weak, fallback), nil
 }
 
@@ -92,17 +96,37 @@ func (c *Config) chooseProfile(files []file, choosers []layer) (*profile, int, e
 		if !ok {
 			continue
 		}
-		for _, f := range files {
-			for _, p := range f.profiles {
-				if strings.EqualFold(p.name, name) {
-					c.Profile, c.Protected = p.name, p.protected
-					return &p, rank, nil
-				}
-			}
+		p := c.findProfile(files, name)
+		if p == nil {
+			return nil, 0, c.unknownProfile(name, origin)
 		}
-		return nil, 0, c.unknownProfile(name, origin)
+		c.Profile, c.Protected = p.name, p.protected
+		return p, rank, nil
 	}
 	return nil, -1, nil
+}
+
+// findProfile returns the profile of a name, nil for none. One that the user or the
+// machine has wins over one of the project's: a file in the working directory must
+// not turn the meaning of "--profile prod".
+func (c *Config) findProfile(files []file, name string) *profile {
+	var found *profile
+	for _, f := range files {
+		for _, p := range f.profiles {
+			if !strings.EqualFold(p.name, name) {
+				continue
+			}
+			p.project = f.project
+			switch {
+			case found == nil:
+				found = &p
+			case found.project && !p.project:
+				c.Warnings = append(c.Warnings, fmt.Sprintf("the profile %s of %s is used, not that of %s", p.name, p.path, found.path))
+				return &p
+			}
+		}
+	}
+	return found
 }
 
 // environment is the process environment. An empty variable counts as not set.

@@ -3,8 +3,11 @@
 package config_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -35,6 +38,56 @@ func TestFileOfAnotherUserIsRefused(t *testing.T) {
 	if _, err := w.load(); err == nil || !strings.Contains(err.Error(), "another user") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Nobody else leads the program to a file of their choice, or holds it up.
+func TestPlaceOfTheProjectFile(t *testing.T) {
+	t.Parallel()
+	refused := func(w *world, part string) {
+		t.Helper()
+		if _, err := w.load(); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("got %v, want %q", err, part)
+		}
+	}
+	w := newWorld(t)
+	dir := filepath.Dir(w.write(projectFile, "concurrency: 2\n"))
+	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // that is the matter
+		t.Fatal(err)
+	}
+	refused(w, "everybody can write into")
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil { //nolint:gosec // as /tmp
+		t.Fatal(err)
+	}
+	w.mustLoad()
+
+	w = newWorld(t)
+	path := w.write(projectFile, "")
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	refused(w, "no plain file")
+
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a link away")
+	}
+	w = newWorld(t)
+	path = w.write(projectFile, "")
+	other := w.write("other.yaml", "concurrency: 2\n")
+	if err := errors.Join(os.Remove(path), os.Symlink(other, path)); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.mustLoad(); c.Concurrency != 2 {
+		t.Errorf("a link of the user's own: concurrency %d", c.Concurrency)
+	}
+	if err := os.Lchown(path, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	refused(w, "another user")
+	w = newWorld(t)
+	if err := os.Chown(filepath.Dir(w.write(projectFile, "")), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	refused(w, "another user")
 }
 
 func TestReadablePasswordIsWarnedAbout(t *testing.T) {

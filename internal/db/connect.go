@@ -34,6 +34,9 @@ const (
 // pairs, completed by the PG* environment, the service file and the password
 // file. The empty string leaves everything to those.
 //
+// A password file that others can read is passed by, as psql does; PassfileProblem
+// says so.
+//
 // Connections of the returned configuration use the exec mode of the extended
 // protocol: one connection visits many schemas, where a cached plan or
 // description would be wrong, and a pooler in transaction mode breaks prepared
@@ -42,6 +45,9 @@ func ParseConfig(dsn string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("read connection string: %w", err)
+	}
+	if passfileProblem(dsn, cfg.Password) != "" {
+		cfg.Password = ""
 	}
 	Prepare(cfg)
 	return cfg, nil

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package backup
+
+import "os"
+
+func checkPrivate(*os.File) error { return nil }
