@@ -122,7 +122,7 @@ const noReadablePassword = "!password,!md5"
 // with the password, and with hidePassword's rule.
 func (f *factory) programEnv(cfg *config.Config, dsn config.DSN, env []string, password string) []string {
 	env = slices.Clip(env)
-	if cfg.DatabaseFromProject() && !dsn.HasPassword() && f.io.env("PGREQUIREAUTH") == "" {
+	if (cfg.DatabaseFromProject() || cfg.DirectFromProject()) && !dsn.HasPassword() && f.io.env("PGREQUIREAUTH") == "" {
 		env = append(env, "PGREQUIREAUTH="+noReadablePassword)
 	}
 	if password != "" {
@@ -152,6 +152,9 @@ func (f *factory) connectDirect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := db.ParseConfig(string(cfg.DirectURL))
 	if err != nil {
 		return nil, withCode(fmt.Errorf("%s: %w", config.KeyDirectURL, err), exitUsage)
+	}
+	if cfg.DirectFromProject() && !cfg.DirectURL.HasPassword() {
+		hidePassword(conn)
 	}
 	target, err := f.target()
 	if err != nil {

@@ -59,9 +59,11 @@ type Config struct {
 	settings   []Setting
 	profiles   []string // names, sorted
 	files      []File
-	configured bool     // something says which database to use
-	project    bool     // the file of the working directory does
-	names      []string // words that are no secrets, even when a password is the same
+	configured bool // something says which database to use
+	project    bool // the file of the working directory does
+	// directProject: the file of the working directory says how to get past a pooler.
+	directProject bool
+	names         []string // words that are no secrets, even when a password is the same
 
 	secretsMu sync.RWMutex // AddSecret and Redact come from any goroutine
 	secrets   []string
@@ -172,6 +174,7 @@ func (c *Config) resolve(stack []layer) error {
 				c.configured, c.project = true, l.project
 			case KeyDirectURL:
 				shown = DSN(value).String()
+				c.directProject = l.project
 			}
 			c.settings = append(c.settings, Setting{Key: k.name, Value: shown, Origin: origin})
 		}
@@ -219,6 +222,9 @@ func (c *Config) DatabaseFromProfile() bool {
 // DatabaseFromProject reports whether the file of the working directory says which
 // database to use.
 func (c *Config) DatabaseFromProject() bool { return c.project }
+
+// DirectFromProject is DatabaseFromProject for DirectURL.
+func (c *Config) DirectFromProject() bool { return c.directProject }
 
 // unknownProfile is the error for a profile that no file has.
 func (c *Config) unknownProfile(name, origin string) error {
