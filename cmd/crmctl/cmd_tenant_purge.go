@@ -124,6 +124,10 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	if err := confirmPurge(ctx, f, conn, plan.Due, opts); err != nil {
 		return err
 	}
+	// One works, one holds the tenant, and one may be taking the backup.
+	if opts.concurrency, err = atOnce(ctx, conn, opts.concurrency, len(plan.Due), 3); err != nil {
+		return err
+	}
 	return purgeTenants(ctx, f, p, plan, opts)
 }
 
