@@ -329,7 +329,11 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 			first = cmpErr(first, r.Err)
 		}
 	}
-	if err := printList(p, backupList("no tenant to save"), rows); err != nil {
+	empty := ""
+	if len(results) == 0 {
+		empty = "no tenant to save"
+	}
+	if err := printList(p, backupList(empty), rows); err != nil {
 		return err
 	}
 	if unaudited {
