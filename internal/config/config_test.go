@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -373,4 +374,33 @@ func FuzzFile(f *testing.F) {
 			t.Errorf("concurrency %d", c.Concurrency)
 		}
 	})
+}
+
+// TestTrustedOwners: whom to trust is not said by a file that may be anybody's.
+func TestTrustedOwners(t *testing.T) {
+	t.Parallel()
+	project, user := t.TempDir(), t.TempDir()
+	write := func(dir string) {
+		t.Helper()
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "crmctl.yaml"), []byte("trusted_owners: app, my app\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(user, "crmctl"))
+	src := config.Sources{Env: []string{"XDG_CONFIG_HOME=" + user}, Dir: project}
+	c, err := config.Load(src)
+	if err != nil || !slices.Equal(c.TrustedOwners, []string{"app", "my app"}) {
+		t.Errorf("%v, %q", err, c.TrustedOwners)
+	}
+	src.Env = append(src.Env, "CRMCTL_TRUSTED_OWNERS=other")
+	if c, err = config.Load(src); err != nil || !slices.Equal(c.TrustedOwners, []string{"other"}) {
+		t.Errorf("%v, %q", err, c.TrustedOwners)
+	}
+	write(project)
+	if _, err = config.Load(src); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "trusted_owners is not taken from a file in the working directory") {
+		t.Errorf("%v", err)
+	}
 }

@@ -15,9 +15,15 @@ with recursive {me}, wanted as materialized (
         where d.refclassid = 'pg_class'::regclass and d.refobjid = r.oid and d.classid = 'pg_constraint'::regclass
           and k.contype = 'f' and k.confrelid = r.oid
     ) x
+), touched (nsp, oid) as (
+    -- And those that they refer to: a foreign key asks there as the owner of that
+    -- table, and what runs then may leave something for the end of the transaction.
+    select r.nsp, r.oid from relation r
+    union
+    select r.nsp, k.confrelid from relation r join pg_constraint k on k.conrelid = r.oid and k.contype = 'f'
 ), rel as materialized (
     select r.nsp, c.oid, c.relkind, c.relnamespace, c.relowner as owner, c.reltype, {untrusted c.relowner} as foreign_owner
-    from relation r join pg_class c on c.oid = r.oid
+    from touched r join pg_class c on c.oid = r.oid
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
 ), typ (nsp, oid) as (
     -- The types that are not PostgreSQL's own, of columns and in the schema.

@@ -92,7 +92,7 @@ func (g *Guard) findAny(ctx context.Context, q db.Querier, schemas []db.Schema, 
 const anySQL = `select exists (select from pg_proc f where {untrusted f.proowner})
 	or exists (select from pg_type t where {untrusted t.typowner} and t.typtype in ('b', 'd', 'r') and t.typelem = 0)
 	or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid where c.relkind <> 'i' and {untrusted c.relowner})
-	or exists (select from pg_class c join pg_constraint k on k.conrelid = c.oid and k.contype = 'f' where {untrusted c.relowner})`
+	or exists (select from pg_class c join pg_constraint k on c.oid in (k.conrelid, k.confrelid) and k.contype = 'f' where {untrusted c.relowner})`
 
 // Refuse returns an *Error where Prepare has found planted code.
 func (g *Guard) Refuse(s db.Schema) error {
@@ -108,7 +108,14 @@ const exposedSQL = `
 	with wanted as materialized (
 		select n.* from pg_namespace n where n.nspname = any ($1::text[]::name[])
 	), foreign_relation as materialized (
-		select distinct c.relnamespace as nsp from pg_class c where {untrusted c.relowner} and c.relnamespace in (select oid from wanted)
+		select c.relnamespace as nsp from pg_class c where {untrusted c.relowner} and c.relnamespace in (select oid from wanted)
+		union
+		select x.nsp from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_class p on p.oid = k.confrelid
+		cross join lateral (select c.relnamespace as nsp union all select p.relnamespace) x
+		where k.contype = 'f' and ({untrusted c.relowner} or {untrusted p.relowner})
+		union
+		select p.relnamespace from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+		where c.relkind in ('r', 'p', 'f') and {untrusted c.relowner}
 	)
 	select w.nspname::text, exists (select from foreign_relation f where f.nsp = w.oid) from wanted w
 	where {untrusted w.nspowner} or w.oid in (
@@ -120,6 +127,8 @@ const exposedSQL = `
 			where c.relacl is not null and a.privilege_type in ('TRIGGER', 'REFERENCES') and {untrusted a.grantee}
 		union all select c.relnamespace from pg_attribute t join pg_class c on c.oid = t.attrelid cross join aclexplode(t.attacl) a
 			where t.attacl is not null and a.privilege_type = 'REFERENCES' and {untrusted a.grantee})
+	  or exists (select from pg_default_acl d cross join aclexplode(d.defaclacl) a where d.defaclobjtype = 'r' and d.defaclnamespace in (0, w.oid)
+			and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> d.defaclrole and {untrusted a.grantee})
 	  or exists (select from aclexplode(w.nspacl) a where a.privilege_type = 'CREATE' and {untrusted a.grantee})`
 
 // quickSQL fails where something in the schema $1 is of a role that is not one of $2.
@@ -148,7 +157,9 @@ func quickSQL() string {
 // qualified spells out {untrusted ROLE}, and writes the operators as pg_catalog's.
 func qualified(sql string) string {
 	const member = `(select case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 then 'set' else 'member' end)`
-	const condition = `not coalesce(pg_catalog.pg_has_role(%[1]s, current_user, ` + member + `) or pg_catalog.pg_has_role(%[1]s, session_user, ` + member + `)
+	const chosen = `(select not exists (select from pg_catalog.pg_db_role_setting s where s.setrole = 0::pg_catalog.oid
+		and exists (select from pg_catalog.unnest(s.setconfig) c where pg_catalog.starts_with(c, 'role='))))`
+	const condition = `not coalesce(pg_catalog.pg_has_role(%[1]s, session_user, ` + member + `) or ` + chosen + ` and pg_catalog.pg_has_role(%[1]s, current_user, ` + member + `)
 		or pg_catalog.pg_get_userbyid(%[1]s) = any ($2::pg_catalog.text[]::pg_catalog.name[]), true)`
 	return strings.NewReplacer(" = ", " operator(pg_catalog.=) ", " <> ", " operator(pg_catalog.<>) ", " >= ", " operator(pg_catalog.>=) ", " > ", " operator(pg_catalog.>) ").
 		Replace(expand(sql, condition))

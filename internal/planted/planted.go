@@ -74,13 +74,15 @@ func (e *Error) Error() string {
 var ErrSuspect = errors.New("the schema has something of a role that is not trusted")
 
 // untrusted is the condition that a role could not act as the session's. The role
-// of the session may differ from the one that logged in.
-const untrusted = `not (pg_has_role(%[1]s, current_user, (select me.how from me)) or pg_has_role(%[1]s, session_user, (select me.how from me))
+// of the session may differ from the one that logged in, unless the database says so:
+// its owner is not to choose who is trusted.
+const untrusted = `not (pg_has_role(%[1]s, session_user, (select me.how from me)) or (select me.chosen from me) and pg_has_role(%[1]s, current_user, (select me.how from me))
 	or pg_get_userbyid(%[1]s) = any ($2::text[]::name[]))`
 
 // me is how a role can act as another: a membership may exclude SET ROLE since 16.
 const me = `me as materialized (
-	select case when current_setting('server_version_num')::int4 >= 160000 then 'set' else 'member' end as how
+	select case when current_setting('server_version_num')::int4 >= 160000 then 'set' else 'member' end as how,
+		not exists (select from pg_db_role_setting s where s.setrole = 0 and exists (select from unnest(s.setconfig) c where starts_with(c, 'role='))) as chosen
 )`
 
 func find() string { return expand(strings.Replace(findSQL, "{me}", me, 1), untrusted) }

@@ -1,6 +1,7 @@
 package planted_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,9 +106,11 @@ func TestFind(t *testing.T) {
 		"domain default": {plant: []string{evilFunction, "create domain evil.d as int default evil.f()", "create table tenant_acme.own (id evil.d)"}, want: []string{"type evil.d calls evil.f() of role mallory"}},
 		"cast": {plant: []string{"create type evil.e as (n int)", "create function evil.c(evil.e) returns boolean language sql as 'select true'", "create cast (evil.e as boolean) with function evil.c(evil.e) as implicit",
 			"create table tenant_acme.own (id evil.e)"}, want: []string{"cast evil.e as boolean calls evil.c(evil.e) of role mallory"}},
-		"enum":          {plant: []string{"create type tenant_acme.mood as enum ('fine')", "create table tenant_acme.own (m tenant_acme.mood default 'fine')"}},
-		"partition":     {plant: []string{"create table tenant_acme.own (id int) partition by range (id)", "create table evil.p partition of tenant_acme.own default", evilFunction, "alter table evil.p add constraint c check (evil.f() = 1)"}, want: []string{"check c of evil.p calls evil.f() of role mallory"}},
-		"referrer":      {plant: []string{trigger, "create table evil.r (id uuid references tenant_acme.contacts on delete cascade)", "create constraint trigger late after delete on evil.r deferrable initially deferred for each row execute function evil.t()"}, want: []string{"trigger late of evil.r calls evil.t() of role mallory"}},
+		"enum":      {plant: []string{"create type tenant_acme.mood as enum ('fine')", "create table tenant_acme.own (m tenant_acme.mood default 'fine')"}},
+		"partition": {plant: []string{"create table tenant_acme.own (id int) partition by range (id)", "create table evil.p partition of tenant_acme.own default", evilFunction, "alter table evil.p add constraint c check (evil.f() = 1)"}, want: []string{"check c of evil.p calls evil.f() of role mallory"}},
+		"referrer":  {plant: []string{trigger, "create table evil.r (id uuid references tenant_acme.contacts on delete cascade)", "create constraint trigger late after delete on evil.r deferrable initially deferred for each row execute function evil.t()"}, want: []string{"trigger late of evil.r calls evil.t() of role mallory"}},
+		"referred": {admin: []string{"create table evil.users (id int primary key)", "alter table evil.users owner to {role}", "alter table tenant_acme.contacts add owner_id int references evil.users"},
+			plant: []string{"create function evil.i(int) returns int immutable language sql as 'select 1'", "create index x on evil.users (evil.i(1))"}, want: []string{"index x of evil.users calls evil.i(integer) of role mallory"}},
 		"partition key": {plant: []string{immutable, "create table tenant_acme.own (id int) partition by range (evil.i(id))"}, want: []string{"partition key of own calls evil.i(integer) of role mallory"}},
 		"event trigger": {plant: []string{"create function evil.e() returns event_trigger language plpgsql as 'begin end'"}, after: []string{"create event trigger {role} on ddl_command_end execute function evil.e()"}, want: []string{"event trigger mallory calls evil.e() of role mallory"}},
 		"operator class": {plant: []string{"create function evil.cmp(int, int) returns int immutable language sql as 'select 0'"}, after: []string{
@@ -118,7 +121,9 @@ func TestFind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			z := newZoo(t)
-			z.Exec(t, c.admin...)
+			for _, sql := range c.admin {
+				z.Exec(t, strings.ReplaceAll(sql, "{role}", z.role))
+			}
 			z.as(t, c.plant...)
 			for _, sql := range c.after {
 				z.Exec(t, strings.ReplaceAll(sql, "{role}", z.role))
@@ -133,6 +138,32 @@ func TestFind(t *testing.T) {
 				t.Errorf("the role is trusted, and still: %q", got)
 			}
 		})
+	}
+}
+
+// TestDatabaseRole: the owner of a database, who can give every session there a role,
+// does not choose whom it trusts.
+func TestDatabaseRole(t *testing.T) {
+	t.Parallel()
+	z := newZoo(t)
+	z.as(t, "create function tenant_acme.f() returns int language sql as 'select 1'")
+	want := []string{"function tenant_acme.f() of role mallory"}
+	if got := z.find(t); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	var name string
+	z.Scan(t, []any{&name}, "select current_database()::text")
+	z.Exec(t, "alter database "+name+" set role = "+z.role)
+	t.Cleanup(func() {
+		conn := z.Connect(t)
+		for _, sql := range []string{"set role none", "alter database " + name + " reset role"} {
+			if _, err := conn.Exec(context.Background(), sql); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if got := z.find(t); !slices.Equal(got, want) {
+		t.Errorf("with the role of the database: %q", got)
 	}
 }
 
