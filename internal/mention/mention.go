@@ -29,7 +29,7 @@ const most = 50
 // a word in a comment of a function's body counts.
 func Find(ctx context.Context, q db.Querier, name string, schema db.Schema) ([]Mention, error) {
 	found, err := db.Select(ctx, q, pgx.RowToStructByPos[Mention], findQuery(),
-		inText(name), longestWord(name), inTree(name), schema.String(), most)
+		inText(name), longestWord(name), inTree(name), schema.String(), most, bytesOf(name))
 	if err != nil {
 		return nil, fmt.Errorf("look for what mentions %s: %w", name, err)
 	}
@@ -86,6 +86,15 @@ func longestWord(name string) string {
 func inTree(name string) string {
 	// A letter, digit, _ or $, or part of another character.
 	const word = ` (?:36|4[89]|5[0-7]|6[5-9]|[78][0-9]|90|95|9[789]|1[01][0-9]|12[0-2]|12[89]|1[3-9][0-9]|2[0-9][0-9]|-[0-9]+)`
+	// The strings of a jsonb stand one after the other: no end of a word is seen there.
+	const jsonb = `:consttype 3802 [^]]*`
+	bytes := bytesOf(name)
+	return `(?<!` + word + `)` + bytes + `(?!` + word + ` )(?= )|` + jsonb + bytes + `(?= )`
+}
+
+// bytesOf returns a regular expression for the bytes of the name as inTree has them,
+// whatever stands before and after.
+func bytesOf(name string) string {
 	var b strings.Builder
 	for i := range len(name) {
 		b.WriteByte(' ')
@@ -100,7 +109,5 @@ func inTree(name string) string {
 			b.WriteString(strconv.Itoa(int(c)))
 		}
 	}
-	// The strings of a jsonb stand one after the other: no end of a word is seen there.
-	const jsonb = `:consttype 3802 [^]]*`
-	return `(?<!` + word + `)` + b.String() + `(?!` + word + ` )(?= )|` + jsonb + b.String() + `(?= )`
+	return b.String()
 }
