@@ -79,8 +79,8 @@ func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) 
 // findAny is Find, but for a database in which nothing at all could be planted.
 func (g *Guard) findAny(ctx context.Context, q db.Querier, schemas []db.Schema, foreign bool) (map[string][]Object, error) {
 	if !foreign {
-		any, err := db.Select(ctx, q, pgx.RowTo[bool], expand(anySQL, `%[1]s <> all ($1::oid[])`), g.roles)
-		if err != nil || !any[0] {
+		could, err := db.Select(ctx, q, pgx.RowTo[bool], expand(anySQL, `%[1]s <> all ($1::oid[])`), g.roles)
+		if err != nil || !could[0] {
 			return nil, err
 		}
 	}
