@@ -234,12 +234,15 @@ func (b *builder) table(o Object) {
 	if strings.HasPrefix(o.Definition, "versions (") {
 		return
 	}
-	if t.Foreign || t.Partition && !b.likeParent(o) {
+	if t.Foreign {
 		b.refuse(o)
 		return
 	}
+	// A partition that was a table of its own before, with its columns in another order
+	// or with other defaults, is one here too, and attached.
+	attached := t.Partition && !b.likeParent(o)
 	var parts []string
-	if !t.Partition {
+	if !t.Partition || attached {
 		for _, name := range b.shape.columns(o.Name) {
 			c, _ := b.shape.find(key{KindColumn, o.Name, name})
 			parts = append(parts, detailOf[columnDetail](c).sql(name))
@@ -251,14 +254,17 @@ func (b *builder) table(o Object) {
 		}
 	}
 	list := "(" + strings.Join(parts, ", ") + ")"
-	if t.Partition {
+	if t.Partition && !attached {
 		list = words("partition of", t.Parents, when(len(parts) > 0, list), t.Bound)
-	} else if t.Parents != "" {
+	} else if t.Parents != "" && !attached {
 		list += " inherits (" + t.Parents + ")"
 	}
 	b.first = append(b.first, words("create", when(t.Unlogged, "unlogged"), "table", quoted(o.Name), list, clause("partition by ", t.Key, ""),
 		clause("using ", quotedOrNone(t.Method), ""), clause("with (", t.Options, ")"), clause("tablespace ", quotedOrNone(t.Tablespace), "")))
 	alter := "alter table " + quoted(o.Name) + " "
+	if attached {
+		b.first = append(b.first, "alter table "+t.Parents+" attach partition "+quoted(o.Name)+" "+t.Bound)
+	}
 	switch t.Identity {
 	case "f":
 		b.last = append(b.last, alter+"replica identity full")

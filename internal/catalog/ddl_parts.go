@@ -62,6 +62,7 @@ type (
 		Invalid    bool   `json:"invalid"` // its index
 		Options    string `json:"options"`
 		Tablespace string `json:"tablespace"`
+		References string `json:"references"` // of a foreign key: an identifier
 	}
 	indexDetail struct {
 		Definition  string `json:"definition"`
