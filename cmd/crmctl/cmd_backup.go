@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -32,8 +34,8 @@ func newBackupCmd(f *factory) *cobra.Command {
 	)
 	cmd.Long = `Backups of single tenants. A backup is one file: one moment of the tenant, its data as COPY
 gives it, compressed, with checksums over every table and over the whole. What it costs does
-not grow with the fleet. The schema is not in it: a restore builds that from the migrations,
-at the version of the backup.
+not grow with the fleet. The schema comes from the migrations, at the version of the backup;
+of a tenant that is not what its migrations make its own structure is in the file.
 
 A backup on the disk of the database is none: copy the files elsewhere.`
 	cmd.Example = `crmctl backup create acme-corp --dir backups
@@ -103,7 +105,53 @@ func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action stri
 			f.noteHistory(why)
 			return template.Script, err
 		},
+		Versions: versionsOf(plan),
 	}, plan, nil
+}
+
+// versionsOf returns what makes the version table of some of a plan's versions.
+func versionsOf(plan *migrate.Plan) func(versions []int64) ([]db.Statement, error) {
+	return func(versions []int64) ([]db.Statement, error) {
+		only, err := planOf(plan, versions)
+		if err != nil {
+			return nil, err
+		}
+		return only.Versions(), nil
+	}
+}
+
+// structures returns what tells of tenants whether they are what their migrations make.
+// Where the files cannot be read, that is what it tells.
+func (f *factory) structures(ctx context.Context, l backup.Limits) *backup.Structures {
+	plan, err := f.tenantPlan(ctx)
+	n := backup.NewTenant{Limits: l, Judge: judgeTenant, Role: backup.RoleNever}
+	n.Build = func(versions []int64) ([]db.Statement, error) {
+		if err != nil {
+			return nil, err
+		}
+		only, err := planOf(plan, versions)
+		if err != nil {
+			return nil, err
+		}
+		return only.Build()
+	}
+	n.Versions = func(versions []int64) ([]db.Statement, error) {
+		if err != nil {
+			return nil, err
+		}
+		return versionsOf(plan)(versions)
+	}
+	return &backup.Structures{Connect: f.connect, NewTenant: n}
+}
+
+// writeOptions returns how backups of tenants are written.
+func (f *factory) writeOptions(ctx context.Context, l backup.Limits) backup.WriteOptions {
+	o := backup.WriteOptions{Limits: l, Program: programName(), Structures: f.structures(ctx, l), Judge: judgeTenant}
+	o.Host, _ = os.Hostname()
+	if who, err := user.Current(); err == nil {
+		o.User = who.Username
+	}
+	return o
 }
 
 // planOf returns the plan that consists of the given versions.
@@ -194,6 +242,11 @@ func addIdentityFlag(fs *pflag.FlagSet, target *[]string) {
 	fs.StringArrayVar(target, "identity", nil, "secret keys of age, or an SSH key, in `FILE`, for encrypted backups; may be given more than once")
 }
 
+// addTrustCodeFlag adds --trust-code.
+func addTrustCodeFlag(fs *pflag.FlagSet, target *bool) {
+	fs.BoolVar(target, "trust-code", false, "make functions, triggers and other code of the file too that no migration makes: whoever wrote it can then do what you can")
+}
+
 // identities reads the files of --identity.
 func identities(files []string) ([]age.Identity, error) {
 	var out []age.Identity
@@ -217,6 +270,10 @@ func backupHint(err error) error {
 		return withHint(err, "add", "--identity FILE")
 	case errors.Is(err, backup.ErrNewerFormat):
 		return withHint(err, "take", "a newer crmctl")
+	case errors.Is(err, backup.ErrCode):
+		return withHint(err, "read it, and where you trust whoever wrote the file add", "--trust-code")
+	case errors.Is(err, backup.ErrNotRestorable):
+		return withHint(err, "see what was changed by hand", "crmctl migrate drift")
 	case errors.Is(err, backup.ErrMismatch):
 		return withHint(err, "see what was changed by hand, where the tenant still is", "crmctl migrate drift")
 	}
@@ -236,6 +293,10 @@ type backupRecord struct {
 	Tables    *int      `json:"tables"`
 	Format    string    `json:"format"`
 	Encrypted bool      `json:"encrypted"`
+	Structure string    `json:"structure,omitempty"` // migrations, or file
+	Differs   []string  `json:"differs,omitempty"`   // from what the migrations make
+	LeftOut   []string  `json:"left_out,omitempty"`
+	MadeBy    string    `json:"made_by,omitempty"`
 	Seconds   float64   `json:"seconds,omitempty"`
 	Reason    string    `json:"reason,omitempty"`
 }
@@ -254,6 +315,10 @@ func recordOfBackup(result, file string, name backup.Name, size int64, m *backup
 	r.Version, r.TakenAt = m.SchemaVersion, m.TakenAt.UTC()
 	if m.Tenant != nil {
 		r.Tenant = m.Tenant.Slug
+	}
+	r.LeftOut, r.MadeBy = m.LeftOut, origin(m)
+	if m.Structure != nil {
+		r.Structure, r.Differs = m.Structure.From, m.Structure.Differs
 	}
 	return r
 }
@@ -279,6 +344,7 @@ func backupList(empty string) list[backupRecord] {
 				return *r.Rows
 			}},
 			{name: "size", right: true, value: func(r backupRecord) any { return byteSize(r.SizeBytes) }},
+			{name: "structure", wide: true, value: func(r backupRecord) any { return r.Structure }},
 			{name: "seconds", right: true, wide: true, value: func(r backupRecord) any {
 				if r.Seconds == 0 {
 					return nil
@@ -304,9 +370,9 @@ func badResult(err error) string {
 
 func backupColor(result string) color {
 	switch result {
-	case "saved", "whole":
+	case "saved", "whole", "restores":
 		return green
-	case "damaged":
+	case "damaged", "does not restore":
 		return red
 	case "kept", "there":
 		return dim

@@ -85,7 +85,12 @@ give up after their own lock timeout; reading and writing go on.
 --resume goes on after a run that was cut short: tenants with a backup younger than --max-age
 are left out, when it was read and found whole, and is of this tenant, its version and the
 same kind of file. Beside an encrypted file, or one of pg_dump, stands its checksum in the form
-of sha256sum (FILE.sha256): move the two together. A restore needs the migrations of the backup's version: keep them.
+of sha256sum (FILE.sha256): move the two together. A restore needs the migrations of the
+backup's version: keep them.
+
+A tenant that is not what its migrations make is saved as it is: its own structure is in the
+file, and was made once, rolled back, to know that it can be. What a backup does not hold is
+named, and a tenant with large objects refused.
 
 --format pgdump runs the real pg_dump, which reads the catalog of the whole database for
 each tenant: seconds where there are thousands of them.`,
@@ -110,7 +115,7 @@ crmctl backup create acme-corp --dir backups --format pgdump`,
 }
 
 func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions) error {
-	o, err := opts.create(f)
+	o, err := opts.create(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -154,13 +159,10 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 }
 
 // create returns what the library is told; it does not connect.
-func (o *backupCreateOptions) create(f *factory) (backup.CreateOptions, error) {
+func (o *backupCreateOptions) create(ctx context.Context, f *factory) (backup.CreateOptions, error) {
 	out := backup.CreateOptions{
-		WriteOptions: backup.WriteOptions{
-			Limits:  backup.Limits{LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout},
-			Program: programName(),
-		},
-		Audit: f.audit(tenant.ActionBackup),
+		WriteOptions: f.writeOptions(ctx, backup.Limits{LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout}),
+		Audit:        f.audit(tenant.ActionBackup),
 	}
 	for _, key := range o.encryptTo {
 		r, err := backup.ParseRecipient(key)
@@ -317,6 +319,7 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 			name, _ := backup.ParseName(w.File)
 			row := recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest)
 			row.Seconds = r.Duration.Seconds()
+			noteStructure(f, w.Manifest)
 			rows, unaudited = append(rows, row), unaudited || w.Unaudited
 		case fleet.Failed:
 			failed++
@@ -346,7 +349,7 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 	case first == nil && notStarted > 0:
 		return exitWith(exitInterrupted)
 	case first != nil && len(results) == 1:
-		return f.placed(first)
+		return f.placed(backupHint(first))
 	case first != nil && slices.ContainsFunc(results, func(r fleet.Result) bool { return r.State == fleet.Done }):
 		return exitWith(exitPartial)
 	case failed > 0: // each was named

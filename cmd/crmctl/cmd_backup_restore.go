@@ -23,6 +23,7 @@ type backupRestoreOptions struct {
 	tenants  []string
 	as       string
 	migrate  bool
+	trust    bool
 	identity []string
 	roleOptions
 	lockTimeout      time.Duration
@@ -54,6 +55,11 @@ Of a directory the newest whole backup of its tenant is restored; of each, when 
 several, after a question, or of those that --tenant chooses. Tenants that are there, deleted
 ones too, are then left alone.
 
+A tenant that was not what its migrations make comes back as it was: its structure is in the
+file. That is made by a role of the moment without any other right, and code in it that no
+migration makes, which would later run with the rights of others, is refused, unless
+--trust-code says that you know who wrote the file.
+
 A backup of the registry goes into one that crmctl migrate public has just made. Its tenants,
 whose schemas are not there, then take their data from their own backups.`,
 		Example: `crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl
@@ -70,6 +76,7 @@ crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.tx
 	fs.StringArrayVar(&opts.tenants, "tenant", nil, "of a directory, only the tenants of this `NAME` or pattern; may be given more than once")
 	fs.StringVar(&opts.as, "as", "", "restore as a new tenant of this `NAME`")
 	fs.BoolVar(&opts.migrate, "migrate", false, "then bring the tenant to the newest version")
+	addTrustCodeFlag(fs, &opts.trust)
 	addIdentityFlag(fs, &opts.identity)
 	opts.roleOptions.addFlag(fs)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
@@ -182,6 +189,7 @@ func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error
 		t, err := tenant.SetAside(ctx, q, slug, schema, j.f.moveOptions(j.opts.lockTimeout))
 		return t.Slug, err
 	}
+	create.TrustCode = j.opts.trust
 	made, err := backup.Restore(ctx, j.conn, in, backup.RestoreOptions{NewTenant: create, As: j.as})
 	switch {
 	case errors.Is(err, backup.ErrOtherKind):
@@ -202,6 +210,7 @@ func (j *restoreJob) notes(row madeRow) {
 	if kept := row.made.SetAside; kept != "" {
 		j.f.note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, visible(kept), visible(kept))
 	}
+	noteRestored(j.f, row.made)
 	if row.made.Tenant.Status == string(tenant.Deleted) {
 		j.f.note("next: crmctl tenant undelete %s        the registry has it as deleted", slug)
 	}

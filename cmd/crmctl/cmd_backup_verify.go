@@ -15,6 +15,8 @@ import (
 type backupVerifyOptions struct {
 	files    []string
 	identity []string
+	restore  bool
+	trust    bool
 }
 
 func newBackupVerifyCmd(f *factory, runF func(context.Context, *factory, *backupVerifyOptions) error) *cobra.Command {
@@ -24,11 +26,15 @@ func newBackupVerifyCmd(f *factory, runF func(context.Context, *factory, *backup
 	}
 	cmd := &cobra.Command{
 		Use:   "verify FILE|DIR...",
-		Short: "read backups and check every checksum and count",
-		Long: `Read backups from end to end and check every checksum and count, without a database. What a
-file holds is not written anywhere. A directory stands for all backups in it. Of an encrypted
-file without --identity, and of one of pg_dump, no more can be told than whether it is what
-was written, by the checksum beside it. Exit code 3 says that some are not whole, 1 that all are not.`,
+		Short: "read backups, check every checksum and count, and try to restore them",
+		Long: `Read backups from end to end and check every checksum and count. Where a database is given,
+each tenant is then restored there into a schema of its own, its rows are read back and
+compared, and everything is rolled back: "restores" says that this went well with the
+migrations that are there now, "whole" that it was not tried.
+
+A directory stands for all backups in it. Of an encrypted file without --identity, and of one
+of pg_dump, no more can be told than whether it is what was written, by the checksum beside
+it. Exit code 3 says that some are not whole or do not restore, 1 that all are not.`,
 		Example: "crmctl backup verify backups\ncrmctl backup verify backups/*.crmctl\ncrmctl backup verify acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt",
 		Args:    minArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,6 +44,8 @@ was written, by the checksum beside it. Exit code 3 says that some are not whole
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)
 	readOnly(cmd)
+	cmd.Flags().BoolVar(&opts.restore, "restore", true, "try to restore each, rolled back; --restore=false: only read them")
+	addTrustCodeFlag(cmd.Flags(), &opts.trust)
 	documentExits(cmd, exitPartial)
 	return cmd
 }
@@ -57,6 +65,11 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	}
 	bar := f.newProgress(progressOptions{verb: "verify", bytes: true})
 	defer bar.finish()
+	trial, err := newBackupTrial(ctx, f, keys, opts.restore, opts.trust)
+	if err != nil {
+		return err
+	}
+	defer trial.close(ctx)
 	var rows []backupRecord
 	var first error
 	bad := 0
@@ -64,7 +77,7 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		row, err := verifyFile(ctx, path, keys, bar.add)
+		row, err := verifyFile(ctx, path, keys, trial, bar.add)
 		if err != nil {
 			bad++
 			first = cmpErr(first, err)
@@ -127,7 +140,7 @@ func backupFiles(f *factory, paths []string) ([]string, error) {
 }
 
 // verifyFile reads a file. The row says what is wrong with it, as the error does.
-func verifyFile(ctx context.Context, path string, keys []age.Identity, progress func(int64)) (backupRecord, error) {
+func verifyFile(ctx context.Context, path string, keys []age.Identity, trial *backupTrial, progress func(int64)) (backupRecord, error) {
 	found, err := backup.Examine(ctx, path, keys, progress)
 	row := recordOfBackup("whole", path, found.Name, found.Size, found.Manifest)
 	row.Encrypted = row.Encrypted || found.Encrypted
@@ -136,6 +149,7 @@ func verifyFile(ctx context.Context, path string, keys []age.Identity, progress 
 	}
 	if err != nil {
 		row.Result, row.Reason = badResult(err), err.Error()
+		return row, err
 	}
-	return row, err
+	return row, trial.try(ctx, path, &row, found.Manifest)
 }

@@ -133,7 +133,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 
 func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
 	due := plan.Due
-	before, end, err := opts.backup.open(f, opts.lockTimeout)
+	before, end, err := opts.backup.open(ctx, f, opts.lockTimeout)
 	if err != nil {
 		return err
 	}

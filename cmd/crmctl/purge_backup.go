@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -37,15 +38,16 @@ func (o *purgeBackupOptions) validate() error {
 }
 
 // open returns what saves a tenant, nil for --no-backup, and what ends it.
-func (o *purgeBackupOptions) open(f *factory, lockTimeout time.Duration) (before func(context.Context, tenant.Tenant) error, end func(), err error) {
+func (o *purgeBackupOptions) open(ctx context.Context, f *factory, lockTimeout time.Duration) (before func(context.Context, tenant.Tenant) error, end func(), err error) {
 	end = func() {}
 	if o.none {
 		return nil, end, nil
 	}
 	create := backup.CreateOptions{
-		WriteOptions: backup.WriteOptions{Limits: backup.Limits{LockTimeout: lockTimeout}, Program: programName()},
+		WriteOptions: f.writeOptions(ctx, backup.Limits{LockTimeout: lockTimeout}),
 		Audit:        f.audit(tenant.ActionBackup),
 	}
+	create.Prove = true
 	for _, key := range o.encryptTo {
 		r, err := backup.ParseRecipient(key)
 		if err != nil {
@@ -67,10 +69,14 @@ func (o *purgeBackupOptions) open(f *factory, lockTimeout time.Duration) (before
 		written, err := dir.Create(ctx, conn, backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}, create)
 		if err == nil {
 			f.verbose("saved %s", visible(dir.Path(written.File)))
+			noteStructure(f, written.Manifest)
 			// A purge that had to be tried again has saved the tenant again.
 			if former, again := made.Swap(t.ID, written.File); again {
 				err = dir.Remove(former.(string))
 			}
+		}
+		if errors.Is(err, backup.ErrNotRestorable) {
+			return withHint(err, "see what was changed by hand", "crmctl migrate drift")
 		}
 		return err
 	}

@@ -77,7 +77,7 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 			return err
 		}
 	}
-	if err := t.create(ctx, m.Applied(), o.NewTenant); err != nil {
+	if err := t.create(ctx, m, o.NewTenant); err != nil {
 		return err
 	}
 	if o.SchemaOnly {
@@ -97,7 +97,7 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 			return err
 		}
 	}
-	if err := t.complete(ctx, m); err != nil {
+	if err := t.complete(ctx, m, o.NewTenant); err != nil {
 		return err
 	}
 	return t.commit(ctx, o.NewTenant, map[string]any{

@@ -54,9 +54,9 @@ func craft(t testing.TB, file []byte, change func(m *Manifest, rows map[string]s
 	return container(t, m, texts...)
 }
 
-// restorable is what a restore needs in these tests, with the program's rules for the
+// restores is what a restore needs in these tests, with the program's rules for the
 // names and settings of tenants.
-func restorable(plan *migrate.Plan) NewTenant {
+func restores(plan *migrate.Plan) NewTenant {
 	return NewTenant{
 		Limits: Limits{LockTimeout: 5 * time.Second},
 		Build: func(versions []int64) ([]db.Statement, error) {
@@ -70,6 +70,15 @@ func restorable(plan *migrate.Plan) NewTenant {
 				return nil, errors.New("a file is missing")
 			}
 			return only.Build()
+		},
+		Versions: func(versions []int64) ([]db.Statement, error) {
+			var only migrate.Plan
+			for _, m := range plan.Migrations {
+				if slices.Contains(versions, m.Version) {
+					only.Migrations = append(only.Migrations, m)
+				}
+			}
+			return only.Versions(), nil
 		},
 		Judge: func(t Tenant) error {
 			if slug, err := tenant.Slug(t.Slug); err != nil || slug != t.Slug {
@@ -164,7 +173,7 @@ func TestCraftedManifests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bad := craft(t, file.Bytes(), c.change)
 			conn := f.Connect(t)
-			_, err := Restore(context.Background(), conn, bytes.NewReader(bad), RestoreOptions{NewTenant: restorable(plan)})
+			_, err := Restore(context.Background(), conn, bytes.NewReader(bad), RestoreOptions{NewTenant: restores(plan)})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
@@ -177,7 +186,7 @@ func TestCraftedManifests(t *testing.T) {
 		})
 	}
 	// The file itself is right.
-	if _, err := Restore(t.Context(), f.Connect(t), bytes.NewReader(craft(t, file.Bytes(), func(*Manifest, map[string]string) {})), RestoreOptions{NewTenant: restorable(plan)}); err != nil {
+	if _, err := Restore(t.Context(), f.Connect(t), bytes.NewReader(craft(t, file.Bytes(), func(*Manifest, map[string]string) {})), RestoreOptions{NewTenant: restores(plan)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -229,7 +238,7 @@ func TestCraftedRegistries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := craft(t, file.Bytes(), c.change)
-			_, err := RestoreRegistry(context.Background(), other.Connect(t), bytes.NewReader(bad), RegistryOptions{Tables: tables, Judge: restorable(&migrate.Plan{}).Judge})
+			_, err := RestoreRegistry(context.Background(), other.Connect(t), bytes.NewReader(bad), RegistryOptions{Tables: tables, Judge: restores(&migrate.Plan{}).Judge})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}

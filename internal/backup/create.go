@@ -18,7 +18,17 @@ import (
 type WriteOptions struct {
 	Limits
 
-	Program  string        // "crmctl 1.2.0"
+	Program string // "crmctl 1.2.0"
+	Host    string // where it runs
+	User    string // of that system
+	// Structures knows what the migrations make; nil says nothing of the structure.
+	Structures *Structures
+	// Prove wants to know that the file restores, and gives none where it does not: the
+	// tenant is what its migrations make, or what is written is restored at the same
+	// time, compared row by row, and rolled back.
+	Prove bool
+	// Judge refuses a tenant that a restore would refuse, as NewTenant.Judge does.
+	Judge    func(t Tenant) error
 	Progress func(n int64) // is told how many bytes of COPY text came; may be nil
 }
 
@@ -30,7 +40,18 @@ func Write(ctx context.Context, conn *pgx.Conn, src Source, out io.Writer, o Wri
 		if err := s.readTenant(ctx, src); err != nil {
 			return err
 		}
+		if o.Judge != nil {
+			if err := o.Judge(*s.manifest.Tenant); err != nil {
+				return fmt.Errorf("%w: %w", ErrNotRestorable, err)
+			}
+		}
+		if err := s.readStructure(ctx, o.Structures); err != nil {
+			return err
+		}
 		m = &s.manifest
+		if o.Prove {
+			return s.prove(ctx, out, o)
+		}
 		return s.write(ctx, out, o)
 	})
 	return m, err
@@ -49,6 +70,7 @@ func WriteRegistry(ctx context.Context, conn *pgx.Conn, tables []string, version
 
 func (s *snapshot) write(ctx context.Context, out io.Writer, o WriteOptions) error {
 	s.manifest.Program = o.Program
+	s.manifest.By = &Origin{Role: s.role, Host: o.Host, User: o.User}
 	w, err := newWriter(out, &s.manifest)
 	if err != nil {
 		return err

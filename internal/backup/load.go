@@ -30,6 +30,8 @@ type Roles interface {
 	Queue(p *db.Pipeline, id string, schema db.Schema, role string)
 	// QueueLimits adds what takes away what the role must not have, after them.
 	QueueLimits(p *db.Pipeline, schema db.Schema, role string, active bool)
+	// QueueTables adds the rights on tables that another role made.
+	QueueTables(p *db.Pipeline, schema db.Schema, role string)
 	// Explain says more of an error where it is about the role.
 	Explain(err error, role string) error
 }
@@ -52,6 +54,12 @@ type NewTenant struct {
 	// migrations, version table included. It refuses versions that it has no file
 	// for.
 	Build func(versions []int64) ([]db.Statement, error)
+	// Versions returns the script that makes the version table alone, with the given
+	// migrations.
+	Versions func(versions []int64) ([]db.Statement, error)
+	// TrustCode lets a file bring code that no migration makes: functions, triggers,
+	// rules, and expressions that call what is not known to be harmless.
+	TrustCode bool
 	// Judge refuses a tenant whose name, display name or settings a user may not give
 	// one; nil refuses none.
 	Judge func(t Tenant) error
@@ -78,6 +86,12 @@ type target struct {
 	ghost  bool   // the registry has the tenant, but its schema is gone
 	aside  bool   // a deleted tenant has the name
 	kept   string // what that one is called then
+
+	trial    bool              // it is rolled back: the registry is not told
+	via      map[string]string // tables of the file whose rows go through another
+	own      own
+	code     []string // that no migration makes
+	trusting bool     // the tables have such code
 }
 
 // newTarget says where a tenant goes to: under its own name, or under another.
@@ -102,10 +116,10 @@ func newTarget(conn *pgx.Conn, row Tenant, as string) (*target, error) {
 	return t, nil
 }
 
-// create begins the transaction with the registry row and the schema, as the
-// migrations with the given versions make it.
-func (t *target) create(ctx context.Context, versions []int64, o NewTenant) error {
-	script, err := o.Build(versions)
+// create begins the transaction with the registry row and the schema: as the
+// migrations of the manifest make it, or with the structure that stands there.
+func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
+	script, err := o.Build(m.Applied())
 	if err != nil {
 		return err
 	}
@@ -114,40 +128,30 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 			return fmt.Errorf("tenant %q %w: %w", t.row.Slug, ErrRefused, err)
 		}
 	}
-	if err := t.identify(ctx, o.SetAside != nil); err != nil {
-		return err
+	if !t.trial {
+		if err := t.identify(ctx, o.SetAside != nil); err != nil {
+			return err
+		}
+		if err := t.lookAside(ctx, o); err != nil {
+			return err
+		}
 	}
-	if err := t.lookAside(ctx, o); err != nil {
-		return err
-	}
-	if !t.ghost {
+	if !t.ghost && !t.trial {
 		if err := t.judgePlace(ctx); err != nil {
 			return err
 		}
 	}
 	// Whatever the role of the data was called: another database of the cluster, or
 	// the tenant itself, may have it.
-	if o.Role == RoleAlways || o.Role == RoleAsSource && t.had {
+	if !t.trial && (o.Role == RoleAlways || o.Role == RoleAsSource && t.had) {
 		t.row.Role = t.schema.String()
 	}
-	version := int64(0)
-	for _, v := range versions {
-		version = max(version, v)
+	if m.Structure != nil && m.Structure.From == FromFile {
+		return t.createOwn(ctx, m, o)
 	}
 	var p db.Pipeline
-	// A new tenant's name is its lock: the registry has it once.
-	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true}
-	if t.ghost {
-		locals.Tenant = t.row.ID
-	}
-	p.Begin(locals)
-	if err := t.setAside(ctx, &p, o); err != nil {
+	if err := t.begin(ctx, &p, m.Applied(), o); err != nil {
 		return err
-	}
-	t.register(&p, version)
-	p.Exec("create schema " + t.schema.Quoted())
-	if t.row.Role != "" {
-		o.Roles.Queue(&p, t.row.ID, t.schema, t.row.Role)
 	}
 	p.Script(script)
 	if t.row.Role != "" {
@@ -156,14 +160,47 @@ func (t *target) create(ctx context.Context, versions []int64, o NewTenant) erro
 	queueDialect(&p)
 	t.there.queue(&p, t.schema, nil)
 	p.CheckSchema(t.schema)
-	if err := p.Run(ctx, t.conn); err != nil {
+	if err := t.run(ctx, &p, o); err != nil {
+		return err
+	}
+	t.there.members()
+	return nil
+}
+
+// begin adds the transaction, the registry's row, the schema and its role.
+func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o NewTenant) error {
+	version := int64(0)
+	for _, v := range versions {
+		version = max(version, v)
+	}
+	// A new tenant's name is its lock: the registry has it once.
+	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true}
+	if t.ghost {
+		locals.Tenant = t.row.ID
+	}
+	p.Begin(locals)
+	if !t.trial {
+		if err := t.setAside(ctx, p, o); err != nil {
+			return err
+		}
+		t.register(p, version)
+	}
+	p.Exec("create schema " + t.schema.Quoted())
+	if t.row.Role != "" {
+		o.Roles.Queue(p, t.row.ID, t.schema, t.row.Role)
+	}
+	return nil
+}
+
+func (t *target) run(ctx context.Context, p *db.Pipeline, o NewTenant) error {
+	err := p.Run(ctx, t.conn)
+	if err != nil {
 		err = t.explain(err)
 		if t.row.Role != "" {
 			err = o.Roles.Explain(err, t.row.Role)
 		}
-		return err
 	}
-	return nil
+	return err
 }
 
 // register adds the registry's row, or fills in that of a tenant whose schema is gone.
@@ -252,7 +289,11 @@ func (t *target) prepare(ctx context.Context, m *Manifest) error {
 	for i := range m.Tables {
 		order[i] = m.Tables[i].Name
 	}
-	t.tight = t.there.tight(order)
+	loose := map[string]bool{}
+	for _, root := range t.via {
+		loose[root] = true
+	}
+	t.tight = t.there.tight(order, loose)
 	for _, k := range t.tight {
 		p.Exec("alter table " + t.keyed(k) + " deferrable initially deferred")
 	}
@@ -272,12 +313,17 @@ func (t *target) keyed(k foreignKey) string {
 // tool made it.
 func (t *target) compare(m *Manifest) error {
 	var wrong []string
+	t.via = map[string]string{}
 	known := make(map[string]bool, len(m.Tables))
 	for i := range m.Tables {
 		want := &m.Tables[i]
 		known[want.Name] = true
 		got, ok := t.there.table(want.Name)
+		root, through := t.through(want, got, ok)
 		switch {
+		case through:
+			t.via[want.Name] = root.Name
+			wrong = append(wrong, compareColumns(want, root)...)
 		case !ok:
 			wrong = append(wrong, fmt.Sprintf("no table %q", want.Name))
 		case want.Name != versionTable:
@@ -285,7 +331,7 @@ func (t *target) compare(m *Manifest) error {
 		}
 	}
 	for _, r := range t.there.of("r") {
-		if !known[r.Name] {
+		if root, _ := t.there.root(r.OID); !known[r.Name] && root == "" { // a partition may stay empty
 			wrong = append(wrong, fmt.Sprintf("table %q is too much", r.Name))
 		}
 	}
@@ -304,6 +350,33 @@ func (t *target) compare(m *Manifest) error {
 		wrong = wrong[:shown]
 	}
 	return fmt.Errorf("%w at version %d: %s%s", ErrMismatch, m.SchemaVersion, strings.Join(wrong, ", "), more)
+}
+
+// through tells whether the rows of a table go through the partitioned table above it:
+// partitions come and go at run time, and where one is not there, or takes other rows,
+// its rows may have a place all the same.
+func (t *target) through(want *Table, got relation, there bool) (relation, bool) {
+	if want.Root == "" {
+		return relation{}, false
+	}
+	at := slices.IndexFunc(t.there.relations, func(r relation) bool { return r.Kind == "p" && r.Name == want.Root })
+	if at < 0 {
+		return relation{}, false
+	}
+	if there {
+		if _, bound := t.there.root(got.OID); bound == want.Bound {
+			return relation{}, false
+		}
+	}
+	return t.there.relations[at], true
+}
+
+// into returns the name of the table that the rows of a table of the file go into.
+func (t *target) into(table *Table) string {
+	if root, ok := t.via[table.Name]; ok {
+		return root
+	}
+	return table.Name
 }
 
 func compareColumns(want *Table, got relation) (wrong []string) {
@@ -330,7 +403,7 @@ func (t *target) empty(ctx context.Context, p *db.Pipeline, tables []Table) erro
 	filled := make([]bool, len(tables))
 	for i, table := range tables {
 		if table.Name != versionTable {
-			look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(t.schema, table.Name)+")")
+			look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(t.schema, t.into(&table))+")")
 		}
 	}
 	if err := look.Run(ctx, t.conn); err != nil {
@@ -364,6 +437,12 @@ func (t *target) fill(ctx context.Context, table *Table, data io.Reader) (int64,
 	return tag.RowsAffected(), nil
 }
 
+func (t *target) become(ctx context.Context, role string) error {
+	var p db.Pipeline
+	t.own.wall.become(&p, role)
+	return plain(p.Run(ctx, t.conn))
+}
+
 // rememberingReader keeps the error of what it reads.
 type rememberingReader struct {
 	in  io.Reader
@@ -381,13 +460,27 @@ func (r *rememberingReader) Read(p []byte) (int, error) {
 
 // complete sets the sequences, takes back what prepare has done, checks all keys,
 // and fills the materialized views.
-func (t *target) complete(ctx context.Context, m *Manifest) error {
+func (t *target) complete(ctx context.Context, m *Manifest, o NewTenant) error {
 	var p db.Pipeline
 	for _, s := range m.Sequences {
 		if slices.ContainsFunc(t.there.of("S"), func(r relation) bool { return r.Name == s.Name }) {
-			p.Exec("select pg_catalog.setval($1::text::regclass, $2, $3)", qualified(t.schema, s.Name), s.LastValue, s.IsCalled)
+			p.Exec("select pg_catalog.setval($1::pg_catalog.text::pg_catalog.regclass, $2, $3)", qualified(t.schema, s.Name), s.LastValue, s.IsCalled)
 		}
 	}
+	if t.own.wall == nil {
+		t.queueComplete(&p, m)
+	}
+	p.CheckSchema(t.schema)
+	if err := p.Run(ctx, t.conn); err != nil {
+		return fmt.Errorf("complete schema %s: %w", t.schema, plain(err))
+	}
+	if t.own.wall != nil {
+		return t.completeOwn(ctx, m, o)
+	}
+	return nil
+}
+
+func (t *target) queueComplete(p *db.Pipeline, m *Manifest) {
 	p.Exec("set constraints all immediate")
 	for _, k := range t.tight {
 		p.Exec("alter table " + t.keyed(k) + " not deferrable")
@@ -396,18 +489,26 @@ func (t *target) complete(ctx context.Context, m *Manifest) error {
 		state := map[string]string{"O": "enable", "R": "enable replica", "A": "enable always"}[g.State]
 		p.Exec("alter table " + qualified(t.schema, g.Table) + " " + state + " trigger " + pgx.Identifier{g.Name}.Sanitize())
 	}
+	for _, sql := range t.views(m) {
+		p.Exec(sql)
+	}
+}
+
+// views returns the statements that fill the materialized views, each after those that
+// it may read, and empty those that were not filled when the file was made.
+func (t *target) views(m *Manifest) []string {
 	views := t.there.of("m")
 	slices.SortFunc(views, func(a, b relation) int { return int(min(max(a.OID-b.OID, -1), 1)) })
+	var out []string
 	for _, v := range views {
-		if v.Populated {
-			p.Exec("refresh materialized view " + qualified(t.schema, v.Name))
+		switch unfilled := slices.Contains(m.Unfilled, v.Name); {
+		case unfilled && v.Populated:
+			out = append(out, "refresh materialized view "+qualified(t.schema, v.Name)+" with no data")
+		case !unfilled && v.Populated:
+			out = append(out, "refresh materialized view "+qualified(t.schema, v.Name))
 		}
 	}
-	p.CheckSchema(t.schema)
-	if err := p.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("complete schema %s: %w", t.schema, plain(err))
-	}
-	return nil
+	return out
 }
 
 // commit writes the audit and ends the transaction.

@@ -35,12 +35,19 @@ type Manifest struct {
 	Versions      []Version `json:"versions"`
 	Server        Server    `json:"server"`
 	Program       string    `json:"program"` // "crmctl 1.2.0"
+	By            *Origin   `json:"by,omitempty"`
 	TakenAt       time.Time `json:"taken_at"`
 	LSN           string    `json:"lsn"` // of the log, just before the snapshot
 	// Tables are in the order of the data: a table comes after those that its
 	// foreign keys refer to.
 	Tables    []Table    `json:"tables"`
 	Sequences []Sequence `json:"sequences"`
+	// Structure says what structure the rows need; nil in a file that does not tell.
+	Structure *Structure `json:"structure,omitempty"`
+	// Unfilled are the materialized views that had not been filled.
+	Unfilled []string `json:"unfilled,omitempty"`
+	// LeftOut is what belongs to the tenant and is not in the file.
+	LeftOut []string `json:"left_out,omitempty"`
 }
 
 // Tenant is a row of the registry.
@@ -74,9 +81,13 @@ type Server struct {
 type Table struct {
 	Name    string   `json:"name"`
 	Columns []Column `json:"columns"`
-	Rows    int64    `json:"rows"`
-	Bytes   int64    `json:"bytes"`  // of the COPY stream, uncompressed
-	SHA256  string   `json:"sha256"` // of the COPY stream, in hexadecimal
+	// Root is the partitioned table that the table is a part of, and Bound which part.
+	Root  string `json:"root,omitempty"`
+	Bound string `json:"bound,omitempty"`
+
+	Rows   int64  `json:"rows"`
+	Bytes  int64  `json:"bytes"`  // of the COPY stream, uncompressed
+	SHA256 string `json:"sha256"` // of the COPY stream, in hexadecimal
 }
 
 // Column is a column that COPY carries. Generated ones are left out.
@@ -139,6 +150,11 @@ func (m *Manifest) check() error {
 	}
 	if err := m.checkVersions(); err != nil {
 		return err
+	}
+	if m.Structure != nil {
+		if err := m.Structure.check(); err != nil {
+			return err
+		}
 	}
 	seen := make(map[string]bool, len(m.Tables)+len(m.Sequences))
 	for _, t := range m.Tables {

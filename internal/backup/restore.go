@@ -61,7 +61,7 @@ func Restore(ctx context.Context, conn *pgx.Conn, in io.Reader, o RestoreOptions
 
 func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error {
 	m := r.Manifest()
-	if err := t.create(ctx, m.Applied(), o.NewTenant); err != nil {
+	if err := t.create(ctx, m, o.NewTenant); err != nil {
 		return err
 	}
 	if err := t.prepare(ctx, m); err != nil {
@@ -73,7 +73,7 @@ func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error 
 	if err := t.checkRecord(ctx, m); err != nil {
 		return err
 	}
-	if err := t.complete(ctx, m); err != nil {
+	if err := t.complete(ctx, m, o.NewTenant); err != nil {
 		return err
 	}
 	detail := map[string]any{
@@ -219,7 +219,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 			return err
 		}
 	}
-	if err := t.complete(ctx, m); err != nil {
+	if err := t.complete(ctx, m, NewTenant{}); err != nil {
 		return err
 	}
 	return judgeRegistry(ctx, conn, o.Judge)

@@ -40,7 +40,8 @@ type snapshot struct {
 	schema   db.Schema
 	manifest Manifest
 	there    structure
-	replica  bool // the server is a standby
+	replica  bool   // the server is a standby
+	role     string // of the session
 }
 
 // inSnapshot calls read with one moment of a schema. names, if any, are the only
@@ -82,25 +83,40 @@ func (s *snapshot) look(ctx context.Context, names []string) error {
 	var p db.Pipeline
 	m, there := &s.manifest, &s.there
 	queueDialect(&p)
-	p.QueryRow([]any{&m.Server.Version, &m.Server.Number, &m.Server.Encoding, &m.Server.Database, &s.replica, &m.TakenAt, &m.LSN}, `select
+	p.QueryRow([]any{&m.Server.Version, &m.Server.Number, &m.Server.Encoding, &m.Server.Database, &s.role, &s.replica, &m.TakenAt, &m.LSN}, `select
 		pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int4,
-		pg_catalog.current_setting('server_encoding'), pg_catalog.current_database()::text, pg_catalog.pg_is_in_recovery(), pg_catalog.now(),
+		pg_catalog.current_setting('server_encoding'), pg_catalog.current_database()::text, current_user::pg_catalog.text, pg_catalog.pg_is_in_recovery(), pg_catalog.now(),
 		case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_lsn() end::text`)
 	there.queue(&p, s.schema, names)
+	if names == nil {
+		s.queueLeft(&p)
+	}
 	if err := p.Run(ctx, s.conn); err != nil {
 		return fmt.Errorf("look at schema %s: %w", s.schema, plain(err))
 	}
 	m.Server.Version, _, _ = strings.Cut(m.Server.Version, " ")
 	m.TakenAt = m.TakenAt.UTC()
+	for _, what := range there.members() {
+		s.leaveOut(what)
+	}
+	for _, v := range there.of("m") {
+		if !v.Populated {
+			m.Unfilled = append(m.Unfilled, v.Name)
+		}
+	}
 	tables := there.inLoadOrder()
 	m.Tables = make([]Table, len(tables))
 	for i, t := range tables {
 		m.Tables[i] = Table{Name: t.Name, Columns: make([]Column, len(t.Columns))}
+		m.Tables[i].Root, m.Tables[i].Bound = there.root(t.OID)
 		for k, name := range t.Columns {
 			m.Tables[i].Columns[k] = Column{Name: name, Type: t.Types[k]}
 		}
 	}
-	return s.lock(ctx, tables, there.of("S"))
+	if err := s.lock(ctx, tables, there.of("S")); err != nil {
+		return err
+	}
+	return s.refuseLargeObjects(ctx)
 }
 
 // lock keeps the tables as they are until the end of the transaction, makes sure

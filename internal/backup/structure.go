@@ -21,6 +21,9 @@ type relation struct {
 	Columns   []string // that COPY carries
 	Types     []string
 	Classes   []string // of the types: pg_type.typcategory
+	Large     []string // which may refer to large objects: O, A for an array, or ""
+	Bound     *string  // of a partition
+	Member    string   // of the extension of this name, "" for none
 }
 
 // foreignKey is a foreign key between two tables.
@@ -76,13 +79,19 @@ func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
 		from = ofNames
 	}
 	p.Query(collect(&s.relations), from+`select c.oid::int8, c.relname::text, c.relkind::text, nullif(c.relfilenode::int8, 0), c.relispopulated,
-			coalesce(a.names, '{}'), coalesce(a.types, '{}'), coalesce(a.classes, '{}')
+			coalesce(a.names, '{}'), coalesce(a.types, '{}'), coalesce(a.classes, '{}'), coalesce(a.large, '{}'),
+			case when c.relispartition then pg_catalog.pg_get_expr(c.relpartbound, c.oid) end,
+			coalesce((select e.extname::pg_catalog.text from pg_catalog.pg_depend x join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) x.refobjid
+				where x.classid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass and x.objid operator(pg_catalog.=) c.oid
+				  and x.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass and x.deptype operator(pg_catalog.=) 'e'), '')
 		from relation c left join lateral (
 			select array_agg(a.attname::text order by a.attnum) as names,
 				array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) order by a.attnum) as types,
-				array_agg(t.typcategory::text order by a.attnum) as classes
+				array_agg(t.typcategory::text order by a.attnum) as classes,
+				array_agg(case 'pg_catalog.oid'::pg_catalog.regtype when t.oid then 'O' when t.typbasetype then 'O' when t.typelem then 'A' else '' end
+					order by a.attnum) as large
 			from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and c.relkind = 'r') a on true
+			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and c.relkind in ('r', 'p')) a on true
 		order by c.relname collate "C"`, schema.String(), names)
 	p.Query(collect(&s.keys), from+`select k.conname::text, k.conrelid::int8, k.confrelid::int8, k.condeferrable, k.conparentid <> 0
 		from relation c join pg_catalog.pg_constraint k on k.conrelid = c.oid where k.contype = 'f' order by k.conname collate "C"`, schema.String(), names)
@@ -185,9 +194,40 @@ func (s *structure) inLoadOrder() []relation {
 	return out
 }
 
+// root returns the partitioned table that a relation is a part of, at the top, and the
+// bounds on the way there. It is "" for one that is no partition.
+func (s *structure) root(oid int64) (name, bound string) {
+	for {
+		at := slices.IndexFunc(s.relations, func(r relation) bool { return r.OID == oid })
+		if at < 0 || s.relations[at].Bound == nil {
+			return name, bound
+		}
+		up := slices.IndexFunc(s.parts, func(p [2]int64) bool { return p[1] == oid })
+		if up < 0 {
+			return name, bound
+		}
+		above := *s.relations[at].Bound
+		oid = s.parts[up][0]
+		name = s.name(oid)
+		bound = name + " " + above + "; " + bound
+	}
+}
+
+// members takes out what belongs to extensions, and returns it in words.
+func (s *structure) members() (out []string) {
+	s.relations = slices.DeleteFunc(s.relations, func(r relation) bool {
+		if r.Member != "" && r.Kind != "S" {
+			out = append(out, "rows of "+r.Name+", which belongs to extension "+r.Member)
+		}
+		return r.Member != ""
+	})
+	return out
+}
+
 // tight returns the keys that would refuse tables filled in the given order,
-// although all of them together are right.
-func (s *structure) tight(order []string) []foreignKey {
+// although all of them together are right. The rows of the tables in loose may come
+// into any partition.
+func (s *structure) tight(order []string, loose map[string]bool) []foreignKey {
 	position := make(map[int64]int, len(order))
 	for _, r := range s.relations {
 		if r.Kind == "r" {
@@ -199,7 +239,7 @@ func (s *structure) tight(order []string) []foreignKey {
 		if k.Deferrable || k.Inherited {
 			continue
 		}
-		if slices.ContainsFunc(s.leaves(k.From), func(from int64) bool {
+		if loose[s.name(k.From)] || loose[s.name(k.To)] || slices.ContainsFunc(s.leaves(k.From), func(from int64) bool {
 			return slices.ContainsFunc(s.leaves(k.To), func(to int64) bool { return from != to && position[from] < position[to] })
 		}) {
 			out = append(out, k)

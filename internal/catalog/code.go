@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,18 +43,29 @@ func Code(ctx context.Context, conn *pgx.Conn, schema db.Schema, made, trusted *
 		kind Kind
 		text string
 	}
+	// Whether a trigger or a rule is switched off does not matter.
+	of := func(o Object) definition {
+		if o.Kind == KindTrigger || o.Kind == KindRule {
+			return definition{o.Kind, detailOf[stateDetail](o).Definition}
+		}
+		return definition{o.Kind, o.Definition}
+	}
 	known := make(map[definition]bool, len(trusted.Objects))
 	for _, o := range trusted.Objects {
-		known[definition{o.Kind, o.Definition}] = true
+		known[of(o)] = true
 	}
-	theirs := func(o Object) bool { return !known[definition{o.Kind, o.Definition}] }
+	theirs := func(o Object) bool { return !known[of(o)] }
 	var out []string
 	for _, o := range made.Objects {
+		code := slices.Contains(otherKinds, o.Kind)
 		switch o.Kind {
 		case KindFunction, KindProcedure, KindAggregate, KindTrigger, KindRule:
-			if theirs(o) {
-				out = append(out, o.Subject())
-			}
+			code = true
+		case KindType: // with functions of its own
+			code = !strings.HasPrefix(o.Definition, "enum ") && !strings.HasPrefix(o.Definition, "composite ")
+		}
+		if code && theirs(o) {
+			out = append(out, o.Subject())
 		}
 	}
 	type use struct{ Kind, Parent, Name, Uses string }

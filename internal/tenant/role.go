@@ -91,6 +91,12 @@ func (Roles) QueueLimits(p *db.Pipeline, schema db.Schema, role string, active b
 	}
 }
 
+// QueueTables adds the rights on tables that another role than the one that runs the
+// migrations has made, which default privileges do not cover.
+func (Roles) QueueTables(p *db.Pipeline, schema db.Schema, role string) {
+	queueRoleTables(p, Tenant{Schema: schema, Role: role})
+}
+
 // Explain returns a *RoleExistsError, or an error that wraps ErrRoleRight, where the
 // server has refused the role for that reason, and otherwise err.
 func (Roles) Explain(err error, role string) error { return roleError(err, role) }
