@@ -8,8 +8,6 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/crmctl/crmctl/internal/db"
 )
 
 // CloneOptions say how a tenant is copied.
@@ -63,7 +61,7 @@ func (s *snapshot) clone(ctx context.Context, to *pgx.Conn, o CloneOptions) (*Ma
 	}
 	t.row.Status = "active"
 	if err := s.cloneInto(ctx, t, o); err != nil {
-		return nil, errors.Join(err, db.Rollback(ctx, to))
+		return nil, errors.Join(err, t.undo(ctx))
 	}
 	return &Made{Tenant: t.row, Version: m.SchemaVersion, Rows: m.Rows(), Bytes: m.Bytes(), Manifest: m}, nil
 }

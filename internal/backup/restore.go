@@ -54,7 +54,7 @@ func Restore(ctx context.Context, conn *pgx.Conn, in io.Reader, o RestoreOptions
 		return nil, err
 	}
 	if err := restore(ctx, t, r, o); err != nil {
-		return nil, errors.Join(err, db.Rollback(ctx, conn))
+		return nil, errors.Join(err, t.undo(ctx))
 	}
 	return &Made{Tenant: t.row, Version: m.SchemaVersion, Rows: m.Rows(), Bytes: m.Bytes(), Manifest: m, SetAside: t.kept}, nil
 }

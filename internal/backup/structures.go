@@ -198,7 +198,7 @@ func (st *Structures) try(ctx context.Context, out *Structure, trusted *catalog.
 	if err != nil {
 		return err
 	}
-	err = errors.Join(t.tryStructure(ctx, m, st.NewTenant), db.Rollback(ctx, conn))
+	err = errors.Join(t.tryStructure(ctx, m, st.NewTenant), t.undo(ctx))
 	switch {
 	case errors.Is(err, ErrNoRole):
 		out.Unproven = err.Error()

@@ -49,7 +49,7 @@ func Try(ctx context.Context, conn *pgx.Conn, in io.Reader, o NewTenant) (*Manif
 	if err != nil {
 		return nil, err
 	}
-	return m, errors.Join(t.try(ctx, r, o), db.Rollback(ctx, conn))
+	return m, errors.Join(t.try(ctx, r, o), t.undo(ctx))
 }
 
 func (t *target) try(ctx context.Context, r *Reader, o NewTenant) error {

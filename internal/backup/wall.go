@@ -91,6 +91,11 @@ func (w *wall) run(ctx context.Context, statements []db.Statement) error {
 	p.Exec("select "+name+"($1::pg_catalog.text[])", texts)
 	// A function that is gone, or somebody else's by now, is an error here.
 	p.Exec("drop function " + name + "(pg_catalog.text[])")
+	// The query of a cursor WITH HOLD would be run by the commit, with other rights.
+	p.Exec("close all")
+	forget(&p)
+	p.Exec("select pg_catalog.set_config('search_path', $1, true)", w.schema.Quoted()+", pg_temp")
+	queueDialect(&p)
 	if err := p.Run(ctx, w.conn); err != nil {
 		return fmt.Errorf("make the structure that the file has: %w", plain(err))
 	}
@@ -165,4 +170,23 @@ func (w *wall) close(ctx context.Context) error {
 		return fmt.Errorf("the structure of the file reaches out of its schema: %w", plain(err))
 	}
 	return nil
+}
+
+// forget takes away what a session keeps beyond its transaction, even one that was
+// rolled back: it does not come from a file.
+func forget(p *db.Pipeline) {
+	p.Exec("unlisten *")
+	p.Exec("deallocate all")
+	p.Exec("select pg_catalog.pg_advisory_unlock_all()")
+}
+
+// undo rolls back what a target has done.
+func (t *target) undo(ctx context.Context) error {
+	err := db.Rollback(ctx, t.conn)
+	if t.own.wall == nil || t.conn.IsClosed() {
+		return err
+	}
+	var p db.Pipeline
+	forget(&p)
+	return errors.Join(err, plain(p.Run(context.WithoutCancel(ctx), t.conn)))
 }
