@@ -94,7 +94,7 @@ type cipherReader struct {
 // Read implements io.Reader.
 func (c *cipherReader) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
-	if err == nil || err == io.EOF { //nolint:errorlint // a wrapped one is not the end
+	if err == nil || err == io.EOF { // a wrapped one is not the end
 		return n, err
 	}
 	return n, cipherError(err, c.source, "what is encrypted in it")

@@ -174,9 +174,9 @@ func (d *Dir) Young(ctx context.Context, wanted []Wanted, after, now time.Time, 
 		bySlug[entries[i].Name.Slug] = append(bySlug[entries[i].Name.Slug], &entries[i])
 	}
 	found = make([]*Entry, len(wanted))
-	open := make([]int, len(wanted))
+	open := make([]int, 0, len(wanted))
 	for i := range wanted {
-		open[i] = i
+		open = append(open, i)
 	}
 	for len(open) > 0 {
 		// The next candidate of each tenant that has none yet, all at once.
