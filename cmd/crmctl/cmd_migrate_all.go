@@ -65,7 +65,8 @@ PostgreSQL lets them: a tenant is always at a whole version. A tenant that is bu
 one that fails leaves the others alone. Files marked NO TRANSACTION come afterwards, a tenant
 at a time.
 
-The first tenant is the canary: when it fails, no other is begun (exit 5). --canary takes
+The first tenant is the canary: when it fails, no other is begun (exit 5); when it is locked,
+another takes its place. --canary takes
 more of them or none, --check-sql asks each a question, --canary-pause gives you time to look.
 
 The first Ctrl-C lets the tenants under way finish, the second rolls them back. Either way the
@@ -87,7 +88,7 @@ crmctl migrate all-tenants -o ndjson`,
 	}
 	opts.selection.addFlags(f, cmd)
 	opts.addRunFlags(cmd)
-	documentExits(cmd, exitPartial, exitStopped, exitUnreachable, exitNoTenant)
+	documentExits(cmd, exitPartial, exitPending, exitStopped, exitUnreachable, exitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -111,7 +112,7 @@ func newMigrateTenantCmd(f *factory, runF func(context.Context, *factory, *migra
 		},
 	}
 	opts.addRunFlags(cmd)
-	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
+	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -148,11 +149,41 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		return printPlan(ctx, f, p, conn, plan, pending, opts.showSQL)
 	}
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to), invalid: m.invalid}
-	err = job.run(ctx, f, p, conn)
+	if opts.to == 0 {
+		job.newer = newerThan(plan, chosen)
+	}
+	if err = job.run(ctx, f, p, conn); err == nil {
+		err = f.refuseNewer(job.newer, plan)
+	}
 	if opts.pool && opts.to == 0 && slices.Contains([]int{exitOK, exitPartial}, exitCode(err)) {
 		f.refreshPool(ctx, conn, plan, &poolChangeOptions{concurrency: opts.concurrency, lockTimeout: opts.lockTimeout})
 	}
 	return err
+}
+
+// newerThan counts the tenants whose version is beyond the newest file.
+func newerThan(plan *migrate.Plan, tenants []tenant.Tenant) int {
+	n := 0
+	for _, t := range tenants {
+		if t.Version > plan.Head() {
+			n++
+		}
+	}
+	return n
+}
+
+// refuseNewer says that tenants are beyond the newest file: these are not the files
+// that they were migrated with, or an older copy of them.
+func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
+	if n == 0 {
+		return nil
+	}
+	verb := "are"
+	if n == 1 {
+		verb = "is"
+	}
+	f.note("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", plural(n, "tenant"), verb, plan.Head())
+	return exitWith(exitPending)
 }
 
 // trueVersions puts the versions of the schemas in place of the registry's. A

@@ -29,7 +29,8 @@ func newMigrateRetryCmd(f *factory, runF func(context.Context, *factory, *migrat
 		Short: "do again what failed or was not started in a run",
 		Long: `Take up again the tenants of a run that failed or were not started; of the latest run that has
 any when none is named. What each of them needs is planned afresh: one that was mended or
-migrated since is left alone.`,
+migrated since is left alone. One that failed is never the canary, which would stop the others
+again.`,
 		Example: "crmctl migrate retry\ncrmctl migrate retry 42 --lock-timeout 10s",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -82,6 +83,11 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 	}
 	f.note("retry     run %d, %s left", run.ID, plural(len(left), "tenant"))
 	job := fleetRun{plan: plan, route: route, chosen: len(left), pending: pending, policy: &opts.runPolicy, selection: run.Selection}
+	for _, t := range tenants {
+		if t.State == migrate.Failed {
+			job.failed = append(job.failed, t.ID)
+		}
+	}
 	return job.run(ctx, f, p, conn)
 }
 

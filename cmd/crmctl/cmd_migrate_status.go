@@ -93,7 +93,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 		if row.trouble != "" {
 			wrong++
 		}
-		if opts.all || len(row.pending) > 0 || row.trouble != "" {
+		if opts.all || len(row.pending) > 0 || row.trouble != "" || row.Version > plan.Head() {
 			rows = append(rows, row)
 		}
 	}
@@ -106,6 +106,9 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	f.note("%s", statusLine(all, plan.Head(), behind))
 	if wrong > 0 {
 		f.note("%s not as the registry says        next: crmctl migrate all-tenants --verify", plural(wrong, "tenant"))
+	}
+	if err := f.refuseNewer(newerThan(plan, tenants), plan); err != nil {
+		return err
 	}
 	if behind+wrong > 0 && opts.exitCode {
 		return exitWith(exitPending)

@@ -274,7 +274,8 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	} else if r.Target < 0 {
 		f.note("\ndetails: crmctl migrate runs show %d", r.RunID)
 	} else {
-		f.note("\nnext: crmctl migrate retry %d        details: crmctl migrate runs show %d", r.RunID, r.RunID)
+		f.note("\nnext: crmctl migrate retry %d%s", r.RunID, f.sameFlags())
+		f.note("details: crmctl migrate runs show %d", r.RunID)
 	}
 	var first error
 	for _, o := range r.Outcomes {
@@ -286,10 +287,27 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	switch {
 	case errors.Is(r.Stopped, migrate.ErrCanary), errors.Is(r.Stopped, fleet.ErrTooManyFailures), errors.Is(r.Stopped, fleet.ErrServer):
 		return exitWith(exitStopped)
+	case errors.Is(r.Stopped, migrate.ErrCanaryBusy):
+		return exitWith(exitLocked)
 	case errors.Is(first, db.ErrUnreachable) && record.Migrated == 0 && record.Failed == 0:
 		return first
 	case record.Migrated+record.Current > 0:
 		return exitWith(exitPartial)
 	}
 	return exitWith(exitFailure)
+}
+
+// sameFlags returns the flags of this command that decide which files and which
+// database are meant, as they were given, for a command that goes on with its work.
+func (f *factory) sameFlags() string {
+	text := ""
+	if f.cmd == nil {
+		return text
+	}
+	for _, name := range []string{"migrations-dir", "profile", "database-url", "config"} {
+		if flag := f.cmd.Flags().Lookup(name); flag != nil && flag.Changed {
+			text += " --" + name + " " + shellWords([]string{flag.Value.String()})
+		}
+	}
+	return text
 }

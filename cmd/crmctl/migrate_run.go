@@ -21,6 +21,10 @@ type fleetRun struct {
 	policy  *runPolicy
 	// selection is what the ledger keeps for migrate retry.
 	selection map[string]any
+	// failed are the ids of tenants that are known to be broken: none of them is the
+	// canary.
+	failed []string
+	newer  int // tenants beyond the newest file, of those chosen
 	// invalid are rows of the registry that count as tenants that failed.
 	invalid []tenant.InvalidRow
 }
@@ -48,7 +52,7 @@ func behind(plan *migrate.Plan, route migrate.Route, tenants []tenant.Tenant) []
 
 // run carries out a fleet run and prints its report.
 func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Conn) error {
-	if r.chosen += len(r.invalid); r.chosen == 0 {
+	if r.chosen += len(r.invalid) - r.newer; r.chosen+r.newer == 0 {
 		f.note("crmctl: warning: no tenant to migrate")
 	}
 	if len(r.pending) == 0 {
@@ -66,7 +70,7 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Co
 	if err != nil {
 		return err
 	}
-	o.Route, o.Selection = r.route, r.selection
+	o.Route, o.Selection, o.Canary.Not = r.route, r.selection, r.failed
 	if err := migrate.Arrange(ctx, conn, r.pending, migrate.Order(r.policy.order)); err != nil {
 		return err
 	}

@@ -117,9 +117,12 @@ func (w *runWatch) tenantWaiting(e migrate.TenantWaiting) {
 	w.bar.event("%s", text)
 }
 
-// blockerText returns `pid 9120 (app "report", idle in transaction 14m)`.
+// blockerText returns `pid 9120 (role "bi", app "report", idle in transaction 14m)`.
 func blockerText(b migrate.Blocker) string {
 	var about []string
+	if b.User != "" {
+		about = append(about, fmt.Sprintf("role %q", b.User))
+	}
 	if b.Application != "" {
 		about = append(about, fmt.Sprintf("app %q", b.Application))
 	}

@@ -68,6 +68,13 @@ type Options struct {
 	Concurrency  int // connections at the most
 	Attempts     int // per item, the first included
 	RecycleAfter int // items a connection serves before it is replaced
+	// Patience is how long an item that other work of this program holds
+	// (*db.BusyError) is tried again, however many attempts that takes; 0 = as often
+	// as any other.
+	Patience time.Duration
+	// Yield, if not nil, is asked about the error of an attempt: an item for which it
+	// is true ends as NotStarted instead of being tried again.
+	Yield func(err error) bool
 	// Backoff returns the wait before the given attempt (2 is the first retry).
 	// The default doubles from 100 ms to 5 s, with jitter.
 	Backoff func(attempt int) time.Duration
@@ -98,7 +105,7 @@ type Options struct {
 func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), n int, o Options,
 	work func(ctx context.Context, conn *pgx.Conn, item int) error,
 ) ([]Result, error) {
-	r := &run{connect: connect, work: work, opt: o.withDefaults(), results: make([]Result, n)}
+	r := &run{connect: connect, work: work, opt: o.withDefaults(), results: make([]Result, n), begun: make([]time.Time, n)}
 	r.queue = newQueue(n, r.opt.Drain)
 	workers := min(r.opt.Concurrency, n)
 	r.alive = workers
@@ -184,6 +191,7 @@ type run struct {
 	opt     Options
 	queue   *queue
 	results []Result // each slot is written only by the worker that holds the item
+	begun   []time.Time
 
 	mu      sync.Mutex
 	alive   int
@@ -260,13 +268,18 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) {
 		r.opt.Observer.Started(item)
 	}
 	begun := time.Now()
+	if res.Attempts == 1 {
+		r.begun[item] = begun
+	}
 	err := r.work(ctx, conn, item)
 	res.Duration += time.Since(begun)
 	res.Err = err
 	switch {
 	case err == nil:
 		res.State = Done
-	case ctx.Err() == nil && db.Retryable(err) && res.Attempts < r.opt.Attempts:
+	case ctx.Err() == nil && r.opt.Yield != nil && r.opt.Yield(err):
+		res.State = NotStarted
+	case ctx.Err() == nil && db.Retryable(err) && (res.Attempts < r.opt.Attempts || r.patient(item, err)):
 		wait := r.opt.Backoff(res.Attempts + 1)
 		if r.queue.requeue(item, wait) {
 			if r.opt.Observer != nil {
@@ -285,6 +298,13 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) {
 	if r.opt.Observer != nil {
 		r.opt.Observer.Finished(item, *res)
 	}
+}
+
+// patient tells whether an item is held by work of ours, which comes to an end, and
+// has not been waited for too long.
+func (r *run) patient(item int, err error) bool {
+	busy, ok := errors.AsType[*db.BusyError](err)
+	return ok && busy.Ours() && time.Since(r.begun[item]) < r.opt.Patience
 }
 
 // countFailure ends the run where a failure is one too many, or one that every

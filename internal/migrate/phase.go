@@ -33,6 +33,10 @@ func (r *run) phases(ctx context.Context, name string, todo []int, stopAfter int
 			continue
 		}
 		o := r.opt.Fleet
+		o.Yield = r.yield
+		if o.Patience == 0 {
+			o.Patience = patience
+		}
 		if stopAfter > 0 {
 			o.StopAfter = stopAfter - failed
 		}
@@ -203,6 +207,10 @@ func (o *observer) Retrying(k, attempt int, err error, wait time.Duration) {
 func (o *observer) Finished(k int, res fleet.Result) {
 	i := o.index[k]
 	o.run.lost.note(res.Err)
+	if res.State == fleet.NotStarted && o.run.yield != nil && o.run.yield(res.Err) {
+		o.run.observe(TenantRetrying{Tenant: o.run.report.Outcomes[i].Tenant, Attempt: res.Attempts, Err: res.Err, Blockers: o.run.report.Outcomes[i].Blockers})
+		return // it takes its turn later
+	}
 	o.run.take(i, res)
 	if res.State != fleet.Done || o.run.tenants[i].next == nil {
 		o.run.finish(i)

@@ -76,6 +76,9 @@ type Outcome struct {
 var (
 	// ErrCanary says that a canary failed, or did not pass the check.
 	ErrCanary = errors.New("the canary failed")
+	// ErrCanaryBusy says that the tenants which were to go first were all locked by
+	// others, so that nothing is known of the migration.
+	ErrCanaryBusy = errors.New("every tenant tried as the canary is locked")
 )
 
 // Report is the result of a run. Outcomes has one entry for each tenant, in the
@@ -160,7 +163,8 @@ type run struct {
 	ledger  *ledger
 	watcher *watcher
 	guards  db.Guards
-	tenants []progress // beside report.Outcomes; a slot is the worker's that holds the tenant
+	yield   func(error) bool // of the phase under way
+	tenants []progress       // beside report.Outcomes; a slot is the worker's that holds the tenant
 	lost    lossCount
 }
 
@@ -255,7 +259,8 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	if len(r.report.Canaries) > 0 {
-		if err := r.canaries(ctx); err != nil {
+		var err error
+		if rest, err = r.canaries(ctx, rest); err != nil {
 			return err
 		}
 		if len(rest) > 0 && r.opt.Canary.Pause > 0 {
@@ -265,35 +270,6 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	return r.phases(ctx, "fleet", rest, r.opt.Fleet.StopAfter)
-}
-
-// canaries migrates the canaries and checks each. The first failure stops the
-// run.
-func (r *run) canaries(ctx context.Context) error {
-	begun := time.Now()
-	err := r.phases(ctx, "canary", r.report.Canaries, 1)
-	if errors.Is(err, fleet.ErrTooManyFailures) {
-		err = ErrCanary
-	}
-	if err != nil {
-		return err
-	}
-	passed := CanaryPassed{Pause: r.opt.Canary.Pause}
-	for _, i := range r.report.Canaries {
-		out := &r.report.Outcomes[i]
-		if out.State == Failed || out.State == NotStarted {
-			return fmt.Errorf("%w: %s: %w", ErrCanary, out.Tenant.Slug, out.Err)
-		}
-		passed.Tenants = append(passed.Tenants, out.Tenant.Slug)
-	}
-	if r.opt.Canary.Check != "" {
-		if err := r.checkCanaries(ctx); err != nil {
-			return fmt.Errorf("%w: %w", ErrCanary, err)
-		}
-	}
-	passed.Elapsed = time.Since(begun)
-	r.observe(passed)
-	return nil
 }
 
 func (r *run) checkCanaries(ctx context.Context) error {
