@@ -88,6 +88,9 @@ func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action stri
 	if err != nil {
 		return backup.NewTenant{}, nil, err
 	}
+	if plan, err = f.useExtensions(ctx, conn, plan, false); err != nil {
+		return backup.NewTenant{}, nil, err
+	}
 	return backup.NewTenant{
 		Limits: l,
 		Judge:  judgeTenant,
@@ -156,12 +159,7 @@ func (f *factory) writeOptions(ctx context.Context, l backup.Limits) backup.Writ
 
 // planOf returns the plan that consists of the given versions.
 func planOf(plan *migrate.Plan, versions []int64) (*migrate.Plan, error) {
-	only := &migrate.Plan{}
-	for _, m := range plan.Migrations {
-		if slices.Contains(versions, m.Version) {
-			only.Migrations = append(only.Migrations, m)
-		}
-	}
+	only := plan.Only(versions)
 	for _, v := range versions {
 		if slices.ContainsFunc(only.Migrations, func(m *migrate.Migration) bool { return m.Version == v }) {
 			continue

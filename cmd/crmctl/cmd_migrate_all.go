@@ -134,6 +134,9 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	}
 	defer closeConn(ctx, conn)
 	m.report = !opts.dryRun
+	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
+		return err
+	}
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err

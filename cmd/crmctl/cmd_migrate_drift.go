@@ -137,6 +137,9 @@ func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOption
 		return catalog.Drift{}, err
 	}
 	defer closeConn(ctx, conn)
+	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
+		return catalog.Drift{}, err
+	}
 	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return catalog.Drift{}, err

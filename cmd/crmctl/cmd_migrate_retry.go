@@ -66,6 +66,9 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 	if err != nil {
 		return err
 	}
+	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
+		return err
+	}
 	left, err := leftOf(ctx, f, conn, run, tenants)
 	if err != nil {
 		return err

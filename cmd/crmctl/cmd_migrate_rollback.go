@@ -95,6 +95,9 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	}
 	defer closeConn(ctx, conn)
 	m.report = !opts.dryRun
+	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
+		return err
+	}
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err
@@ -217,6 +220,9 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	}
 	defer closeConn(ctx, conn)
 	m.report = true
+	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
+		return err
+	}
 	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
 	if err != nil {
 		return err

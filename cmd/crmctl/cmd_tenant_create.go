@@ -145,6 +145,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	if err != nil {
 		return err
 	}
+	f.explainNames(ctx, results)
 	if slices.ContainsFunc(created, func(c tenant.Created) bool { return !c.Pooled && !c.Existed }) {
 		f.noteHistory(why)
 	}

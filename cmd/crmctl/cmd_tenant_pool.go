@@ -135,6 +135,11 @@ func (f *factory) openPool(ctx context.Context, dryRun bool) (*openedPool, error
 	if err != nil {
 		return nil, err
 	}
+	plan, err = f.useExtensions(ctx, conn, plan, dryRun)
+	if err != nil {
+		closeConn(ctx, conn)
+		return nil, err
+	}
 	pool, err := f.readPool(ctx, conn, plan)
 	if err != nil {
 		closeConn(ctx, conn)
@@ -249,6 +254,9 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 	defer closeConn(ctx, conn)
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
+		return err
+	}
+	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
 		return err
 	}
 	pool, err := f.readPool(ctx, conn, plan)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -54,6 +56,31 @@ func (f *factory) tenantPlanTo(ctx context.Context, version int64) (*migrate.Pla
 	}
 	plan, err = plan.To(version)
 	return plan, withCode(err, exitUsage)
+}
+
+// useExtensions makes the extensions that the migrations ask for, unless dryRun is set,
+// and returns the plan with their schemas on the path.
+func (f *factory) useExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, dryRun bool) (*migrate.Plan, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{
+		Schema: cfg.ExtensionSchema, DryRun: dryRun, LockTimeout: cfg.LockTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range uses {
+		switch {
+		case !u.Made:
+		case dryRun:
+			f.note("crmctl: note: extension %q would be made in schema %q", visible(u.Name), visible(u.Schema))
+		default:
+			f.note("crmctl: note: made extension %q in schema %q, once for the database", visible(u.Name), visible(u.Schema))
+		}
+	}
+	return plan, nil
 }
 
 func isDir(path string) bool {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/shape"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -29,6 +30,9 @@ type templateOptions struct {
 // must not be in a transaction.
 func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why string, err error) {
 	t.Version = plan.Head()
+	if plan, err = f.useExtensions(ctx, conn, plan, o.dryRun); err != nil {
+		return t, "", err
+	}
 	record, err := f.fileRecord(ctx, conn, plan)
 	if err != nil {
 		return t, "", err
@@ -53,6 +57,24 @@ func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Pl
 	t.Key = key.String()
 	why = useShape(&t, history, final, record)
 	return t, why, nil
+}
+
+// explainNames says of failures where a name stands that a file's path does not lead to.
+func (f *factory) explainNames(ctx context.Context, results []fleet.Result) {
+	for i := range results {
+		if results[i].Err == nil || db.SQLState(results[i].Err) == "" {
+			continue
+		}
+		conn, err := f.connect(ctx)
+		if err != nil {
+			return // the failures' own words stay
+		}
+		results[i].Err = migrate.ExplainNames(ctx, conn, results[i].Err)
+		closeConn(ctx, conn)
+		if _, is := errors.AsType[*migrate.ElsewhereError](results[i].Err); !is {
+			return // the others will hardly be different
+		}
+	}
 }
 
 // fileRecord returns what records the files of a plan along with the first schema they

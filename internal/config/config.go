@@ -51,6 +51,7 @@ type Config struct {
 	UTC              bool
 	DryRun           bool
 	PGBin            string
+	ExtensionSchema  string   // where extensions are made that stand nowhere yet
 	TrustedOwners    []string // roles whose code may run as the session's role
 
 	// Warnings are worth a line each on stderr.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The keys of a configuration file. Key k is also the flag of that name with
@@ -29,6 +30,7 @@ const (
 	KeyDryRun           = "dry_run"
 	KeyPGBin            = "pg_bin"
 	KeyTrustedOwners    = "trusted_owners"
+	KeyExtensionSchema  = "extension_schema"
 	keyConfig           = "config"
 	keyProfiles         = "profiles"
 	keyProtected        = "protected"
@@ -126,6 +128,13 @@ func keys() []key {
 		{name: KeyDryRun, fallback: "false", usage: "change nothing, say what would happen", parse: func(c *Config, v string) (err error) {
 			c.DryRun, err = parseBool(v)
 			return err
+		}},
+		{name: KeyExtensionSchema, fallback: "extensions", usage: "schema in which extensions are made that the migrations ask for", parse: func(c *Config, v string) error {
+			if len(v) > 63 || strings.HasPrefix(v, "pg_") || strings.ContainsFunc(v, unicode.IsControl) {
+				return errors.New("want the name of a schema")
+			}
+			c.ExtensionSchema = v
+			return nil
 		}},
 		{name: KeyTrustedOwners, noProject: true, usage: "roles, with commas between, whose code in tenants' schemas crmctl may run", parse: func(c *Config, v string) error {
 			c.TrustedOwners = nil

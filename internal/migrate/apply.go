@@ -184,7 +184,7 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Ch
 			from `+string(tenantVersions)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
 			s.Version, t.Schema.String(), known, t.Version)
 	}
-	queueScripts(&run, c.Applied)
+	p.queueScripts(&run, c.Applied)
 	queueCache(&run, t, c.To)
 	queueEnd(&run, c.Applied)
 	return gone(run.Run(ctx, conn))
@@ -229,7 +229,7 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route,
 	for _, s := range change.Applied {
 		tenantVersions.queueRow(&run, s)
 	}
-	queueScripts(&run, change.Applied)
+	p.queueScripts(&run, change.Applied)
 	queueCache(&run, t, change.To)
 	queueEnd(&run, change.Applied)
 	return change, run.Run(ctx, conn)
@@ -334,12 +334,15 @@ func explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
 	return fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 }
 
-func queueScripts(p *db.Pipeline, steps []Step) {
+func (p *Plan) queueScripts(run *db.Pipeline, steps []Step) {
+	if p.path != "" {
+		run.Script([]db.Statement{p.pathStatement(true)})
+	}
 	if leavesTraces(steps) {
-		p.Mark()
+		run.Mark()
 	}
 	for _, s := range steps {
-		p.Script(s.Script())
+		run.Script(s.Script())
 	}
 }
 

@@ -75,15 +75,12 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 	if m.Down, err = record(false); err != nil {
 		return nil, err
 	}
-	if err := m.judge(string(text)); err != nil {
-		return nil, err
-	}
 	sum := sha256.New()
 	for _, s := range m.Up {
 		fmt.Fprintf(sum, "%d:%s\n", len(s.SQL), s.SQL)
 	}
 	m.Checksum = hex.EncodeToString(sum.Sum(nil))
-	return m, nil
+	return m, m.judge(string(text))
 }
 
 // gooseCause takes off what goose adds around the cause: a partial result of a

@@ -71,6 +71,11 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
+	if p.path != "" {
+		if _, err := d.conn.Exec(ctx, p.pathStatement(false).SQL); err != nil {
+			return Change{}, err
+		}
+	}
 	current := after(applied, nil)
 	steps, err := p.Steps(r, applied)
 	if err != nil {

@@ -31,11 +31,14 @@ type Migration struct {
 	// Session tells that the file may leave something in the session, like a temporary
 	// table, which the next tenant must not meet.
 	Session bool
+	// Extensions are those that the file makes, in the order of its statements.
+	Extensions []Extension
 	// Checksum is SHA-256 over the Up statements, in hexadecimal. Comments and
 	// blank lines between statements do not count.
 	Checksum string
 
 	deferred, writes, leaves bool // see sqltext.Needs
+	undone                   bool // the file has statements that take it back
 }
 
 // Name returns the file's name without its ending, "00005_add_company".
@@ -45,6 +48,8 @@ func (m *Migration) Name() string { return strings.TrimSuffix(m.File, ".sql") }
 // version. It is safe for concurrent use.
 type Plan struct {
 	Migrations []*Migration
+	// path is what follows the tenant's schema on the search_path: see UseExtensions.
+	path string
 	// Others are the names of what else stands in the directory, like README.md.
 	Others []string
 }
@@ -65,11 +70,22 @@ func (p *Plan) Session() bool {
 
 // EachApart returns the plan with a transaction for each file, as goose has it.
 func (p *Plan) EachApart() *Plan {
-	out := &Plan{Migrations: make([]*Migration, len(p.Migrations)), Others: p.Others}
+	out := &Plan{Migrations: make([]*Migration, len(p.Migrations)), Others: p.Others, path: p.path}
 	for i, m := range p.Migrations {
 		apart := *m
 		apart.Apart = true
 		out.Migrations[i] = &apart
+	}
+	return out
+}
+
+// Only returns the plan that consists of the given versions.
+func (p *Plan) Only(versions []int64) *Plan {
+	out := &Plan{path: p.path}
+	for _, m := range p.Migrations {
+		if slices.Contains(versions, m.Version) {
+			out.Migrations = append(out.Migrations, m)
+		}
 	}
 	return out
 }
@@ -86,7 +102,7 @@ func (p *Plan) To(version int64) (*Plan, error) {
 	if !found {
 		return nil, fmt.Errorf("no migration has version %d; the newest is %d", version, p.Head())
 	}
-	return &Plan{Migrations: p.Migrations[:at+1]}, nil
+	return &Plan{Migrations: p.Migrations[:at+1], path: p.path}, nil
 }
 
 // After returns the migrations newer than a version.
@@ -145,6 +161,9 @@ func (p *Plan) Pending(applied []int64) ([]*Migration, error) {
 // fails with a *NoTransactionError where that cannot be.
 func (p *Plan) Build() ([]db.Statement, error) {
 	script := tenantVersions.history(nil)
+	if p.path != "" {
+		script = append(script, p.pathStatement(true))
+	}
 	for _, m := range p.Migrations {
 		if m.Transactional {
 			script = append(script, m.Up...)

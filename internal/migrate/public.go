@@ -70,7 +70,7 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	if change.Next != nil {
 		return Change{}, &NoTransactionError{Migration: change.Next.Migration}
 	}
-	queueScripts(&run, change.Applied)
+	p.queueScripts(&run, change.Applied)
 	// A migration that left public ends here, on the server and before the commit.
 	run.Exec(`select 1 / (pg_catalog.current_schema() = $1::text)::integer`, db.Public.String())
 	for _, s := range change.Applied {

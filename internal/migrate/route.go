@@ -158,7 +158,7 @@ func (p *Plan) reversible(version int64) (*Migration, error) {
 	switch {
 	case m == nil:
 		return nil, &UnknownVersionError{Version: version}
-	case len(m.Down) == 0:
+	case !m.undone:
 		return nil, &MissingDownError{Migration: m}
 	}
 	return m, nil

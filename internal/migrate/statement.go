@@ -3,27 +3,41 @@ package migrate
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
-// judge fills in what a file asks of its transaction and its session, and refuses what
-// cannot be part of a tenant's migration. text is the whole file.
+// judge fills in what a file asks of its transaction, its session and its database, and
+// refuses what cannot be part of a tenant's migration. text is the whole file.
+//
+// What is about an extension is taken out of the scripts: it belongs to the database, for
+// which EnsureExtensions makes it once, and it stays when a tenant goes back.
 func (m *Migration) judge(text string) error {
 	lines := strings.Split(text, "\n")
-	for _, s := range slices.Concat(m.Up, m.Down) {
-		needs := sqltext.Judge(s.SQL, m.Transactional)
-		if r := needs.Refusal; r != nil && !(r.Rule == sqltext.RuleCatalogGuard && allowed(lines, s, r.Rule)) {
-			return fmt.Errorf("line %d: %w", s.Line, r)
+	for _, script := range []*[]db.Statement{&m.Up, &m.Down} {
+		own := make([]db.Statement, 0, len(*script))
+		for _, s := range *script {
+			needs := sqltext.Judge(s.SQL, m.Transactional)
+			kept := needs.OfDatabase && script == &m.Down
+			if r := needs.Refusal; r != nil && !kept && !(r.Rule == sqltext.RuleCatalogGuard && allowed(lines, s, r.Rule)) {
+				return fmt.Errorf("line %d: %w", s.Line, r)
+			}
+			m.Apart = m.Apart || needs.Apart
+			m.Session = m.Session || needs.Session
+			m.deferred = m.deferred || needs.Deferred
+			m.writes = m.writes || needs.Writes
+			m.leaves = m.leaves || needs.Leaves
+			switch {
+			case needs.Extension.Name != "" && script == &m.Up:
+				m.Extensions = append(m.Extensions, Extension{Extension: needs.Extension, At: s})
+			case !needs.OfDatabase:
+				own = append(own, s)
+			}
 		}
-		m.Apart = m.Apart || needs.Apart
-		m.Session = m.Session || needs.Session
-		m.deferred = m.deferred || needs.Deferred
-		m.writes = m.writes || needs.Writes
-		m.leaves = m.leaves || needs.Leaves
+		m.undone = m.undone || script == &m.Down && len(*script) > 0
+		*script = own
 	}
 	return nil
 }

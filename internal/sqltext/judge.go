@@ -42,14 +42,25 @@ type Needs struct {
 	// Session tells that the command may leave something in the session: a temporary
 	// object, a prepared statement, a setting, a lock.
 	Session bool
-	// Extension is what CREATE EXTENSION makes, "" for another command.
-	Extension string
+	// Extension is what CREATE EXTENSION makes. Its name is "" for another command.
+	Extension Extension
+	// OfDatabase tells that the command is about an extension and belongs to the database,
+	// not to a tenant: it is made once for all of them.
+	OfDatabase bool
 	// Deferred tells that the command makes a constraint that is checked at the end of a
 	// transaction, Writes that it may change rows, which then wait for the check.
 	Deferred, Writes bool
 	// Leaves tells that the command makes a routine whose body may leave something in
 	// the session of whoever calls it, through a trigger too.
 	Leaves bool
+}
+
+// Extension is an extension as CREATE EXTENSION asks for it.
+type Extension struct {
+	Name    string
+	Schema  string // "" where the command leaves it open
+	Version string // "" = the newest
+	Cascade bool   // those it needs too
 }
 
 // Judge reads one command. transactional is false for a command that runs outside of
@@ -232,7 +243,7 @@ func (j *judge) cluster(kind string, next int) bool {
 func (j *judge) create() {
 	kind, next := j.kindAt()
 	if kind == "extension" {
-		j.Extension = j.at(j.skipIf(next)).Name()
+		j.extension(j.skipIf(next))
 		return
 	}
 	if j.cluster(kind, next) {
@@ -261,6 +272,24 @@ func (j *judge) create() {
 		j.target(j.skipIf(next), "makes")
 	default:
 		j.target(j.skipIf(next), "makes")
+	}
+}
+
+// extension reads CREATE EXTENSION name [WITH] [SCHEMA s] [VERSION v] [CASCADE].
+func (j *judge) extension(i int) {
+	j.OfDatabase = true
+	j.Extension.Name = j.at(i).Name()
+	for i++; i < len(j.tokens); i++ {
+		switch {
+		case j.has(i, "schema"):
+			j.Extension.Schema = j.at(i + 1).Name()
+		case j.has(i, "version"):
+			if j.Extension.Version = j.at(i + 1).Name(); j.at(i+1).Kind == String {
+				j.Extension.Version = unquoted(j.at(i + 1).Text)
+			}
+		case j.has(i, "cascade"):
+			j.Extension.Cascade = true
+		}
 	}
 }
 
@@ -295,6 +324,7 @@ func (j *judge) drop() {
 	kind, next := j.kindAt()
 	switch {
 	case kind == "extension":
+		j.OfDatabase = true
 		j.refuse(RuleExtension, "DROP EXTENSION: every tenant uses it; drop it once, outside of the tenants' migrations")
 		return
 	case kind == "owned":
@@ -400,7 +430,9 @@ func (j *judge) updates(i int) bool {
 
 func (j *judge) comment() {
 	switch {
-	case j.has(2, "extension"), j.has(2, "database"), j.has(2, "role"), j.has(2, "schema"):
+	case j.has(2, "extension"):
+		j.OfDatabase = true // what pg_dump writes
+	case j.has(2, "database"), j.has(2, "role"), j.has(2, "schema"):
 		return // harmless, and what pg_dump writes
 	case j.has(2, "column"): // [schema.]table.column
 		if j.has(4, ".") && j.has(6, ".") {

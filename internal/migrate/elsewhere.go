@@ -1,0 +1,86 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/sqltext"
+)
+
+// ElsewhereError says that a statement failed because it names, without a schema, what
+// belongs to an extension of another schema.
+type ElsewhereError struct {
+	Extension string
+	Schema    string // where the extension stands
+	Object    string // its name there
+	Kind      string // "type", "function", "operator class", "collation"
+	Err       error  // what the server said
+}
+
+// Error adds to the server's words where the object stands.
+func (e *ElsewhereError) Error() string {
+	return fmt.Sprintf("%v; the %s %s belongs to extension %s in schema %s: write %s.%s, or begin the file with CREATE EXTENSION IF NOT EXISTS %s",
+		e.Err, e.Kind, e.Object, e.Extension, e.Schema, e.Schema, e.Object, e.Extension)
+}
+
+// Unwrap returns what the server said.
+func (e *ElsewhereError) Unwrap() error { return e.Err }
+
+const extensionObjects = `select e.extname::pg_catalog.text, n.nspname::pg_catalog.text, o.name::pg_catalog.text, o.kind
+	from (
+		select 'pg_catalog.pg_type'::pg_catalog.regclass, y.oid, y.typname, 'type' from pg_catalog.pg_type y
+		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, c.oid, c.opcname, 'operator class' from pg_catalog.pg_opclass c
+		union all select 'pg_catalog.pg_collation'::pg_catalog.regclass, c.oid, c.collname, 'collation' from pg_catalog.pg_collation c
+		union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proname, 'function' from pg_catalog.pg_proc p
+	) o (classid, oid, name, kind)
+	join pg_catalog.pg_depend d on d.classid = o.classid and d.objid = o.oid and d.deptype = 'e'
+	join pg_catalog.pg_extension e on e.oid = d.refobjid
+	join pg_catalog.pg_namespace n on n.oid = e.extnamespace
+	where o.name = any ($1::pg_catalog.name[]) and n.nspname <> 'pg_catalog'
+	order by pg_catalog.array_position(array['type', 'operator class', 'collation', 'function'], o.kind), 3 limit 1`
+
+// ExplainNames returns an *ElsewhereError where a statement of a file names an
+// extension's object that its path does not lead to, and err otherwise.
+func ExplainNames(ctx context.Context, q db.Querier, err error) error {
+	var statement *db.StatementError
+	switch state := db.SQLState(err); {
+	case state != db.CodeUndefinedObject && state != codeUndefinedFunction,
+		!errors.As(err, &statement), statement.Statement.File == "":
+		return err
+	}
+	out := &ElsewhereError{Err: err}
+	type object struct{ Extension, Schema, Name, Kind string }
+	found, readErr := db.Select(ctx, q, pgx.RowToStructByPos[object], extensionObjects, unqualified(statement.Statement.SQL))
+	if readErr != nil || len(found) == 0 {
+		return err //nolint:nilerr // the statement's own error says more
+	}
+	out.Extension, out.Schema, out.Object, out.Kind = found[0].Extension, found[0].Schema, found[0].Name, found[0].Kind
+	return out
+}
+
+// explained is ExplainNames for a connection that may be gone.
+func explained(ctx context.Context, conn *pgx.Conn, err error) error {
+	if err == nil || conn.IsClosed() {
+		return err
+	}
+	return ExplainNames(ctx, conn, err)
+}
+
+const codeUndefinedFunction = "42883"
+
+// unqualified returns the names of a statement that stand without a schema.
+func unqualified(sql string) []string {
+	var out []string
+	tokens := sqltext.Tokens(sql)
+	for i, t := range tokens {
+		if name := t.Name(); name != "" && (i == 0 || !tokens[i-1].Is(".")) && !strings.HasPrefix(name, "pg_") {
+			out = append(out, name)
+		}
+	}
+	return out
+}

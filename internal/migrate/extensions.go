@@ -1,0 +1,313 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/sqltext"
+)
+
+// DefaultExtensionSchema is where extensions are made that stand nowhere yet.
+const DefaultExtensionSchema = "extensions"
+
+// Extension is an extension that a migration asks for.
+type Extension struct {
+	sqltext.Extension
+
+	At db.Statement // where it is asked for
+}
+
+// ExtensionOptions say how the extensions of a plan are made.
+type ExtensionOptions struct {
+	Schema      string // for those that stand nowhere yet; "" = DefaultExtensionSchema
+	DryRun      bool   // makes none
+	LockTimeout time.Duration
+}
+
+// ExtensionUse is an extension that a plan asks for, and where it stands.
+type ExtensionUse struct {
+	Name   string
+	Schema string
+	Made   bool // it was made just now, or would be
+}
+
+// Errors about the extensions of a plan.
+var (
+	// ErrExtensionInTenant says that an extension stands in a tenant's schema.
+	ErrExtensionInTenant = errors.New("it stands in a tenant's schema, which would take it along from all others")
+	// ErrExtensionRight says that this session may not make an extension.
+	ErrExtensionRight = errors.New("this role may not make it: let an administrator make it once for the database")
+	// ErrExtensionSchema says that others may make objects where extensions are made.
+	ErrExtensionSchema = errors.New("others may make objects there, which tenants' migrations would call")
+)
+
+// ExtensionError says which extension of which file is at fault.
+type ExtensionError struct {
+	Extension Extension
+	Schema    string // where it stands, or should
+	Err       error
+}
+
+// Error names the extension and its file.
+func (e *ExtensionError) Error() string {
+	return fmt.Sprintf("%s:%d: extension %q in schema %q: %v", e.Extension.At.File, e.Extension.At.Line, e.Extension.Name, e.Schema, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *ExtensionError) Unwrap() error { return e.Err }
+
+// SharedNamesError says that a schema has to stand on the path for the sake of an
+// extension, and that files name, without a schema, what else stands there.
+type SharedNamesError struct {
+	Schema    string
+	Extension string
+	Names     []string // as "table x", "function f"
+}
+
+// Error names the objects.
+func (e *SharedNamesError) Error() string {
+	return fmt.Sprintf("extension %q stands in schema %q, where the migrations would also find what is no extension's: %s; "+
+		"name these with their schema, or move the extension into a schema of its own", e.Extension, e.Schema, strings.Join(e.Names, ", "))
+}
+
+// Extensions returns the extensions that the migrations ask for, each once.
+func (p *Plan) Extensions() []Extension {
+	var out []Extension
+	for _, m := range p.Migrations {
+		for _, e := range m.Extensions {
+			if !slices.ContainsFunc(out, func(known Extension) bool { return known.Name == e.Name }) {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
+// UseExtensions makes the extensions that the migrations ask for and that the database
+// lacks, and returns the plan with their schemas on the path, behind the tenant's. A
+// plan that asks for none, or that went through this before, is returned as it is,
+// without asking the server. conn must not
+// be in a transaction.
+//
+// The error is an *ExtensionError or a *SharedNamesError.
+func (p *Plan) UseExtensions(ctx context.Context, conn *pgx.Conn, o ExtensionOptions) (*Plan, []ExtensionUse, error) {
+	wanted := p.Extensions()
+	if len(wanted) == 0 || p.path != "" {
+		return p, nil, nil
+	}
+	if o.Schema == "" {
+		o.Schema = DefaultExtensionSchema
+	}
+	there, err := readExtensions(ctx, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	var uses []ExtensionUse
+	for _, e := range wanted {
+		use, err := useExtension(ctx, conn, e, there, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		uses = append(uses, use)
+	}
+	out := *p
+	if err := out.extendPath(ctx, conn, uses); err != nil {
+		return nil, nil, err
+	}
+	return &out, uses, nil
+}
+
+// extensionHome is where an extension stands.
+type extensionHome struct {
+	Name, Schema string
+	OfTenant     bool
+}
+
+func readExtensions(ctx context.Context, conn *pgx.Conn) (map[string]extensionHome, error) {
+	rows, err := db.Select(ctx, conn, pgx.RowToStructByPos[extensionHome], `select e.extname::pg_catalog.text, n.nspname::pg_catalog.text,
+			exists (select from public.tenants t where t.schema_name = n.nspname)
+		from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace`)
+	if err != nil {
+		return nil, fmt.Errorf("read which extensions there are: %w", err)
+	}
+	out := make(map[string]extensionHome, len(rows))
+	for _, row := range rows {
+		out[row.Name] = row
+	}
+	return out, nil
+}
+
+func useExtension(ctx context.Context, conn *pgx.Conn, e Extension, there map[string]extensionHome, o ExtensionOptions) (ExtensionUse, error) {
+	if home, is := there[e.Name]; is {
+		if home.OfTenant {
+			return ExtensionUse{}, &ExtensionError{Extension: e, Schema: home.Schema, Err: ErrExtensionInTenant}
+		}
+		return ExtensionUse{Name: e.Name, Schema: home.Schema}, nil
+	}
+	use := ExtensionUse{Name: e.Name, Schema: o.Schema, Made: true}
+	if e.Schema != "" {
+		use.Schema = e.Schema
+	}
+	if o.DryRun {
+		return use, nil
+	}
+	err := makeExtension(ctx, conn, e, use.Schema, o)
+	switch db.SQLState(err) {
+	case db.CodeUniqueViolation, db.CodeDuplicateObject, db.CodeDuplicateSchema: // another run was first
+		again, readErr := readExtensions(ctx, conn)
+		if home, is := again[e.Name]; readErr == nil && is {
+			return ExtensionUse{Name: e.Name, Schema: home.Schema}, nil
+		}
+	case db.CodeInsufficientPrivilege:
+		err = errors.Join(ErrExtensionRight, err)
+	}
+	if err != nil {
+		return use, &ExtensionError{Extension: e, Schema: use.Schema, Err: err}
+	}
+	return use, nil
+}
+
+// makeExtension makes an extension, and the schema for extensions where that is missing.
+// In that one nobody else may make anything: it stands on the path of every tenant.
+func makeExtension(ctx context.Context, conn *pgx.Conn, e Extension, schema string, o ExtensionOptions) error {
+	quoted := pgx.Identifier{schema}.Sanitize()
+	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+		if schema == o.Schema {
+			if err := ensureExtensionSchema(ctx, q, schema); err != nil {
+				return err
+			}
+		}
+		sql := "create extension if not exists " + pgx.Identifier{e.Name}.Sanitize() + " with schema " + quoted
+		if e.Version != "" {
+			sql += " version " + pgx.Identifier{e.Version}.Sanitize()
+		}
+		if e.Cascade {
+			sql += " cascade"
+		}
+		_, err := q.Exec(ctx, sql)
+		return err
+	})
+}
+
+func ensureExtensionSchema(ctx context.Context, q db.Querier, schema string) error {
+	var there, open bool
+	err := q.QueryRow(ctx, `select pg_catalog.count(*) > 0, coalesce(pg_catalog.bool_or(
+			not pg_catalog.pg_has_role(current_user, n.nspowner, 'usage')
+			or exists (select from pg_catalog.aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' and a.grantee <> n.nspowner)), false)
+		from pg_catalog.pg_namespace n where n.nspname = $1`, schema).Scan(&there, &open)
+	switch {
+	case err != nil:
+		return err
+	case open:
+		return ErrExtensionSchema
+	case there:
+		return nil
+	}
+	quoted := pgx.Identifier{schema}.Sanitize()
+	for _, sql := range []string{"create schema " + quoted, "grant usage on schema " + quoted + " to public"} {
+		if _, err := q.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// extendPath puts the schemas of extensions behind the tenant's, public last.
+func (p *Plan) extendPath(ctx context.Context, conn *pgx.Conn, uses []ExtensionUse) error {
+	var schemas, quoted []string
+	for _, u := range uses {
+		if u.Schema != "pg_catalog" && !slices.Contains(schemas, u.Schema) {
+			schemas = append(schemas, u.Schema)
+		}
+	}
+	slices.SortStableFunc(schemas, func(a, b string) int {
+		if last := (a == "public"); last != (b == "public") {
+			return map[bool]int{true: 1, false: -1}[last]
+		}
+		return 0
+	})
+	if err := p.checkShared(ctx, conn, schemas, uses); err != nil {
+		return err
+	}
+	for _, s := range schemas {
+		quoted = append(quoted, pgx.Identifier{s}.Sanitize())
+	}
+	if len(quoted) > 0 {
+		p.path = ", " + strings.Join(quoted, ", ")
+	}
+	return nil
+}
+
+// sharedObjects lists what stands in a schema under one of the names and belongs to no
+// extension. An operator has no name that a text would show.
+const sharedObjects = `with extension as (
+		select d.classid, d.objid from pg_catalog.pg_depend d where d.deptype = 'e'
+	), object (classid, oid, nsp, kind, name) as (
+		select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relnamespace, 'relation', c.relname::pg_catalog.text
+			from pg_catalog.pg_class c where c.relkind not in ('i', 'I', 't')
+		union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace, 'function', p.proname::pg_catalog.text from pg_catalog.pg_proc p
+		union all select 'pg_catalog.pg_type'::pg_catalog.regclass, y.oid, y.typnamespace, 'type', y.typname::pg_catalog.text
+			from pg_catalog.pg_type y where y.typelem = 0 and y.typrelid = 0
+		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, o.oid, o.opcnamespace, 'operator class', o.opcname::pg_catalog.text from pg_catalog.pg_opclass o
+		union all select 'pg_catalog.pg_collation'::pg_catalog.regclass, o.oid, o.collnamespace, 'collation', o.collname::pg_catalog.text from pg_catalog.pg_collation o
+		union all select 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid, o.oprnamespace, 'operator', null from pg_catalog.pg_operator o
+	)
+	select n.nspname::pg_catalog.text, o.kind, coalesce(o.name, o.oid::pg_catalog.regoperator::pg_catalog.text)
+	from object o join pg_catalog.pg_namespace n on n.oid = o.nsp
+	where n.nspname = any ($1::pg_catalog.text[]) and (o.name = any ($2::pg_catalog.text[]) or o.name is null)
+	  and not exists (select from extension e where e.classid = o.classid and e.objid = o.oid)
+	order by 1, 2, 3`
+
+// checkShared refuses files whose names would be found in one of the schemas, where they
+// mean something that belongs to no extension. A relation or a type that the history
+// makes is found in the tenant's schema first; of functions the best fitting one is
+// taken, wherever it stands.
+func (p *Plan) checkShared(ctx context.Context, conn *pgx.Conn, schemas []string, uses []ExtensionUse) error {
+	var names, made []string
+	for _, m := range p.Migrations {
+		for _, s := range slices.Concat(m.Up, m.Down) {
+			names = append(names, sqltext.Names(s.SQL)...)
+			if name := sqltext.Made(s.SQL); name != "" {
+				made = append(made, name)
+			}
+		}
+	}
+	type object struct{ Schema, Kind, Name string }
+	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[object], sharedObjects, schemas, names)
+	if err != nil {
+		return fmt.Errorf("look for what stands beside extensions: %w", err)
+	}
+	var wrong *SharedNamesError
+	for _, o := range found {
+		if (o.Kind == "relation" || o.Kind == "type") && slices.Contains(made, o.Name) {
+			continue
+		}
+		if wrong == nil {
+			wrong = &SharedNamesError{Schema: o.Schema}
+			for _, u := range uses {
+				if u.Schema == o.Schema {
+					wrong.Extension = u.Name
+				}
+			}
+		}
+		wrong.Names = append(wrong.Names, o.Kind+" "+o.Name)
+	}
+	if wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// pathStatement puts the schemas of extensions on the path, for the transaction or for
+// the session.
+func (p *Plan) pathStatement(local bool) db.Statement {
+	return db.Statement{SQL: fmt.Sprintf(
+		"select pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.current_setting('search_path'), %s), %t)", db.Literal(p.path), local)}
+}
