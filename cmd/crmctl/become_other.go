@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os/exec"
 )
 
@@ -17,4 +18,12 @@ func become(program string, args, env []string, s *streams) error {
 		return exitWith(exit.ExitCode())
 	}
 	return err
+}
+
+// unguarded returns the stream itself, for another program to write to.
+func unguarded(w io.Writer) io.Writer {
+	if g, ok := w.(*guard); ok {
+		return g.w
+	}
+	return w
 }

@@ -26,14 +26,6 @@ func newGuard(w io.Writer) io.Writer {
 	return &guard{w: w}
 }
 
-// unguarded returns the stream itself, for another program to write to.
-func unguarded(w io.Writer) io.Writer {
-	if g, ok := w.(*guard); ok {
-		return g.w
-	}
-	return w
-}
-
 // ownSequences are what crmctl sends to a terminal: see painter and progress.
 func ownSequences() []string {
 	return []string{"\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m", eraseBelow, lineUp}

@@ -85,7 +85,7 @@ func filesPicture(t *testing.T, dirs ...string) []string {
 			}
 			line := fmt.Sprintf("file %s %s %s", path, info.Mode(), info.ModTime())
 			if info.Mode().IsRegular() {
-				content, err := os.ReadFile(path) //nolint:gosec // the test's own
+				content, err := os.ReadFile(path)
 				if err != nil {
 					return err
 				}

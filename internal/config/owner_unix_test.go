@@ -51,11 +51,11 @@ func TestPlaceOfTheProjectFile(t *testing.T) {
 	}
 	w := newWorld(t)
 	dir := filepath.Dir(w.write(projectFile, "concurrency: 2\n"))
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // that is the matter
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	refused(w, "everybody can write into")
-	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil { //nolint:gosec // as /tmp
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
 	w.mustLoad()

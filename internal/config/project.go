@@ -157,7 +157,7 @@ func cutValue(text string) (value, rest string) {
 	return b.String(), ""
 }
 
-// guards reports whether a key of a project's file is passed by because a weaker place
+// guarded reports whether a key of a project's file is passed by because a weaker place
 // that the user or the machine owns sets a guard there.
 func guarded(k key, value string, weaker []layer) bool {
 	if k.name != KeyDryRun && k.name != KeyExpectDatabase {
