@@ -192,20 +192,25 @@ func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, e
 			continue
 		}
 		j.file = dir.Path(e.File)
-		in, err := openBackup(ctx, j.file, j.keys, nil)
-		if err != nil {
-			return nil, nil, backupHint(fmt.Errorf("%s: %w", j.file, err))
-		}
-		defer func() { _ = in.Close() }()
-		if j.opts.dryRun {
-			row, err := j.dry(ctx, in)
-			if err != nil {
-				return nil, nil, j.explain(err)
-			}
-			return nil, &row, nil
-		}
+		return j.whole(ctx)
+	}
+	return nil, nil, fmt.Errorf("no whole backup of tenant %q in %s", slug, visible(j.opts.file))
+}
+
+// whole restores the file that was found, or looks whether it could be.
+func (j *restoreJob) whole(ctx context.Context) (*madeRow, *backupRecord, error) {
+	in, err := openBackup(ctx, j.file, j.keys, nil)
+	if err != nil {
+		return nil, nil, backupHint(fmt.Errorf("%s: %w", j.file, err))
+	}
+	defer func() { _ = in.Close() }()
+	if !j.opts.dryRun {
 		row, err := j.make(ctx, in)
 		return row, nil, err
 	}
-	return nil, nil, fmt.Errorf("no whole backup of tenant %q in %s", slug, visible(j.opts.file))
+	row, err := j.dry(ctx, in)
+	if err != nil {
+		return nil, nil, j.explain(err)
+	}
+	return nil, &row, nil
 }
