@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -378,6 +379,6 @@ func pgDump(ctx context.Context, f *factory, conn *pgx.Conn, o *backupCreateOpti
 	}
 	f.verbose("pg_dump is %s", program)
 	env := f.programEnv(cfg, dsn, os.Environ(), conn.Config().Password)
-	d := &backup.PgDump{Program: program, ConnString: backup.WithoutPassword(string(dsn)), Env: env, LockTimeout: o.lockTimeout}
+	d := &backup.PgDump{Program: program, ConnString: db.OnlyKnown(backup.WithoutPassword(string(dsn))), Env: env, LockTimeout: o.lockTimeout}
 	return d.Dump, nil
 }

@@ -189,7 +189,7 @@ func (s psqlSession) target(ctx context.Context, f *factory) (string, *pgx.ConnC
 	case err != nil:
 		return "", nil, fmt.Errorf("tenant %q: %w", s.tenant.Slug, err)
 	}
-	return s.conninfo(backup.WithoutPassword(string(dsn)), conn.RuntimeParams["options"], s.attributes(conn)), conn, nil
+	return s.conninfo(db.OnlyKnown(backup.WithoutPassword(string(dsn))), conn.RuntimeParams["options"], s.attributes(conn)), conn, nil
 }
 
 var errNotScoped = errors.New("a pooler stands between, and psql would not stay in the tenant's schema")

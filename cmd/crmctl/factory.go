@@ -91,7 +91,7 @@ func (f *factory) readConnConfig() (*pgx.ConnConfig, error) {
 	}
 	conn, err := db.ParseConfig(string(dsn))
 	if err != nil {
-		return nil, withCode(err, exitUsage)
+		return nil, withHint(withCode(err, exitUsage), "set by", cfg.Setting(config.KeyDatabaseURL).Origin)
 	}
 	if problem := db.PassfileProblem(string(dsn)); problem != "" {
 		f.say("crmctl: warning: %s", problem)

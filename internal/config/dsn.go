@@ -25,6 +25,13 @@ func (d DSN) String() string {
 	if from, to := d.urlPassword(); to > from {
 		text = text[:from] + hidden + text[to:]
 	}
+	text = bareParam.ReplaceAllString(text, "${1}"+hidden+"${2}")
+	if !strings.Contains(text, "://") {
+		if text != "" && !keyValue.MatchString(text) {
+			return hidden // neither form: nobody knows what stands where
+		}
+		text = looseKeyPassword.ReplaceAllString(text, "${1}"+hidden+"${3}")
+	}
 	return keyPassword.ReplaceAllString(text, "${1}"+hidden)
 }
 
@@ -37,13 +44,27 @@ func (d DSN) urlPassword() (from, to int) {
 	}
 	offset := len(d) - len(rest)
 	if u, err := url.Parse(string(d)); err == nil && u.User == nil {
-		// An @ of the query belongs to no password.
-		rest, _, _ = strings.Cut(rest, "?")
+		// An @ in the value of a parameter belongs to no password.
+		rest = paramWithAt.ReplaceAllStringFunc(rest, func(m string) string { return strings.ReplaceAll(m, "@", "_") })
 	}
-	from = strings.IndexAny(rest, ":/?#@")
+	from = strings.IndexAny(rest, ":/?#@[")
 	to = strings.LastIndexByte(rest, '@')
 	if from < 0 || rest[from] != ':' {
 		return 0, 0
+	}
+	if to < 0 {
+		// Without an @ a port stands there, or a password whose host was forgotten.
+		end := from + 1 + len(strings.TrimRight(rest[from+1:], "/"))
+		if i := strings.IndexAny(rest[from+1:], "/?,"); i >= 0 {
+			end = from + 1 + i
+		}
+		if strings.Trim(rest[from+1:end], "0123456789") == "" {
+			return 0, 0
+		}
+		to = end
+		if i := strings.IndexAny(rest[from+1:], "/?"); i < 0 {
+			to = len(rest)
+		}
 	}
 	return offset + from + 1, offset + to
 }
@@ -54,7 +75,19 @@ func (d DSN) GoString() string { return d.String() }
 // MarshalText is String, for every encoder.
 func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
+// following are the parameters that may follow a password.
+const following = `user|password|host|hostaddr|port|dbname|passfile|connect_timeout|options|application_name|service|target_session_attrs|ssl\w+`
+
 var (
+	// What the key=value form begins with.
+	keyValue = regexp.MustCompile(`^\s*\w+\s*=`)
+	// A password of the key=value form, which lacks its quotes, or has too many, up to
+	// the next parameter.
+	looseKeyPassword = regexp.MustCompile(`(?is)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|.+?)(\s+(?:` + following + `)\s*=|\s*$)`)
+	// A parameter of a URL whose value may hold an @.
+	paramWithAt = regexp.MustCompile(`[?&](?:` + following + `)=[^&]*`)
+	// A parameter of a URL without a value: the end of a password, more likely.
+	bareParam = regexp.MustCompile(`(://.*[?&])[^=&?]+(&|$)`)
 	// The password of a URL, up to the last @ of the word: an @ that somebody
 	// forgot to escape must not leave the rest of a password standing.
 	urlPassword = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^:/?#@\s"'` + "`" + `]*:)([^\s"'` + "`" + `]*)@`)
@@ -75,6 +108,15 @@ func (d DSN) passwords() []string {
 	var found []string
 	if from, to := d.urlPassword(); to > from {
 		found = append(found, spellings(string(d)[from:to])...)
+		found = append(found, parts(string(d)[from:to])...)
+	}
+	if !strings.Contains(string(d), "://") {
+		if d != "" && !keyValue.MatchString(string(d)) {
+			return append(parts(string(d)), string(d))
+		}
+		for _, m := range looseKeyPassword.FindAllStringSubmatch(string(d), -1) {
+			found = append(found, parts(m[2])...)
+		}
 	}
 	for _, m := range keyPassword.FindAllStringSubmatch(string(d), -1) {
 		unquoted := strings.TrimSuffix(strings.TrimPrefix(m[2], "'"), "'")
@@ -82,6 +124,11 @@ func (d DSN) passwords() []string {
 		found = append(found, spellings(unquoted)...)
 	}
 	return found
+}
+
+// parts returns what a program may take a badly escaped password apart to.
+func parts(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("@:/?#% '&=", r) })
 }
 
 // spellings returns a secret as it was written and as a program may show it

@@ -26,7 +26,13 @@ func TestDSNHidesPassword(t *testing.T) {
 		{"host=h user=u password=geheim dbname=d", "host=h user=u password=xxxxx dbname=d"},
 		{`host=h password='ge he\'im' dbname=d`, "host=h password=xxxxx dbname=d"},
 		{"password = geheim host=h", "password = xxxxx host=h"},
+		{"postgres://u:12?34heim@h/db", "postgres://u:xxxxx@h/db"},
+		{"postgres://u:geheim", "postgres://u:xxxxx"},
+		{"host=h password=ge heim im dbname=d", "host=h password=xxxxx dbname=d"},
+		{"host=h password='ge'he im dbname=d", "host=h password=xxxxx dbname=d"},
+		{"u:geheim@h/db", "xxxxx"},
 		{"postgres://u@h:5432/db", "postgres://u@h:5432/db"},
+		{"postgres://h1:5432,h2:5433/db?user=a@b", "postgres://h1:5432,h2:5433/db?user=a@b"},
 		{"service=crm-prod", "service=crm-prod"},
 		{"", ""},
 	}

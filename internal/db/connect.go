@@ -32,7 +32,9 @@ const (
 
 // ParseConfig reads a connection string as libpq does: a URL or key=value
 // pairs, completed by the PG* environment, the service file and the password
-// file. The empty string leaves everything to those.
+// file. The empty string leaves everything to those. Parameters of other programs are
+// left out where they mean nothing for the connection, and a *ParameterError where
+// they do. The errors wrap ErrConnString.
 //
 // A password file that others can read is passed by, as psql does; PassfileProblem
 // says so.
@@ -42,9 +44,15 @@ const (
 // description would be wrong, and a pooler in transaction mode breaks prepared
 // statements. Every parameter therefore travels as text.
 func ParseConfig(dsn string) (*pgx.ConnConfig, error) {
+	if err := checkURL(dsn); err != nil {
+		return nil, err
+	}
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("read connection string: %w", err)
+		return nil, unreadable(dsn, err)
+	}
+	if err := takeForeign(cfg.RuntimeParams); err != nil {
+		return nil, err
 	}
 	if passfileProblem(dsn, cfg.Password) != "" {
 		cfg.Password = ""
