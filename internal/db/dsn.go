@@ -160,7 +160,7 @@ func OnlyKnown(dsn string) string {
 	var kept []string
 	for param := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(param, "=")
-		if decoded, err := url.PathUnescape(name); err == nil && isKnown.MatchString(decoded) && decoded != "database" {
+		if decoded, err := url.PathUnescape(name); err == nil && (isKnown.MatchString(decoded) && decoded != "database" || param == "ssl=true") {
 			kept = append(kept, param)
 		}
 	}

@@ -123,6 +123,9 @@ func (e *StatementError) Error() string {
 			text += ": " + strings.TrimSuffix(pgErr.Detail, ".")
 		}
 		text += " (" + pgErr.Code + ")"
+		if pgErr.Code == CodeOutOfMemory {
+			text += ": the lock table is full, max_locks_per_transaction is too small for this"
+		}
 	}
 	if place := e.Place(); place != "" {
 		return place + ": " + text

@@ -224,7 +224,9 @@ func (r *run) worker(ctx context.Context) {
 			served = 0
 		}
 		served++
-		r.attempt(ctx, conn, item)
+		if !r.attempt(ctx, conn, item) {
+			return
+		}
 	}
 }
 
@@ -261,10 +263,13 @@ func (r *run) leave(err error, must bool) bool {
 	return true
 }
 
-func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) {
+// attempt serves an item once. It reports whether the worker goes on: one whose item
+// found the server's lock table full (53200) leaves, and the item waits until there is
+// room. It counts as an attempt only where no other worker was there.
+func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool) {
 	res := &r.results[item]
 	res.Attempts++
-	if res.Attempts == 1 && r.opt.Observer != nil {
+	if res.Duration == 0 && r.opt.Observer != nil {
 		r.opt.Observer.Started(item)
 	}
 	begun := time.Now()
@@ -274,18 +279,27 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) {
 	err := r.work(ctx, conn, item)
 	res.Duration += time.Since(begun)
 	res.Err = err
+	full := db.SQLState(err) == db.CodeOutOfMemory && ctx.Err() == nil
+	if full && r.leave(err, false) {
+		if r.queue.requeue(item, r.opt.Backoff(res.Attempts+1)) {
+			res.Attempts--
+			return false
+		}
+		r.rejoin()
+	}
 	switch {
 	case err == nil:
 		res.State = Done
 	case ctx.Err() == nil && r.opt.Yield != nil && r.opt.Yield(err):
 		res.State = NotStarted
-	case ctx.Err() == nil && db.Retryable(err) && (res.Attempts < r.opt.Attempts || r.patient(item, err)):
+	case ctx.Err() == nil && (db.Retryable(err) && (res.Attempts < r.opt.Attempts || r.patient(item, err)) ||
+		full && res.Attempts < min(fullAttempts, r.opt.Attempts)):
 		wait := r.opt.Backoff(res.Attempts + 1)
 		if r.queue.requeue(item, wait) {
 			if r.opt.Observer != nil {
 				r.opt.Observer.Retrying(item, res.Attempts, err, wait)
 			}
-			return
+			return true
 		}
 		res.State = NotStarted // the run ends before its next turn
 	case ctx.Err() != nil && stopped(err):
@@ -298,6 +312,18 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) {
 	if r.opt.Observer != nil {
 		r.opt.Observer.Finished(item, *res)
 	}
+	return true
+}
+
+// fullAttempts is how often the last worker tries an item for which the lock table is
+// too small: the first time others may just have ended.
+const fullAttempts = 2
+
+// rejoin takes back a leave.
+func (r *run) rejoin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.alive++
 }
 
 // patient tells whether an item is held by work of ours, which comes to an end, and

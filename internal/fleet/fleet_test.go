@@ -139,6 +139,32 @@ func TestFewerSlotsThanWorkers(t *testing.T) {
 	}
 }
 
+// TestFewerAtATimeWhereTheLockTableIsFull has items that need a good part of the lock
+// table each, and one that needs more than there is.
+func TestFewerAtATimeWhereTheLockTableIsFull(t *testing.T) {
+	t.Parallel()
+	server, _ := pgtest.Instance(t, map[string]string{"max_connections": "20", "max_locks_per_transaction": "10"})
+	var refused atomic.Int32
+	locks := func(ctx context.Context, conn *pgx.Conn, item int) error {
+		n := 400
+		if item == 7 {
+			n = 100_000
+		}
+		_, err := conn.Exec(ctx, `select count(pg_advisory_xact_lock($1, g)), pg_sleep(0.05) from generate_series(1, $2::int) g`, item, n)
+		if db.SQLState(err) == db.CodeOutOfMemory {
+			refused.Add(1)
+		}
+		return err
+	}
+	results, _ := fleet.Run(t.Context(), dialer(server.DSN), 12, fleet.Options{Concurrency: 6, Backoff: soon}, locks)
+	if got := states(results); got[fleet.Done] != 11 || results[7].State != fleet.Failed || db.SQLState(results[7].Err) != db.CodeOutOfMemory {
+		t.Errorf("states %v, item 7: %+v", got, results[7])
+	}
+	if refused.Load() < 3 {
+		t.Errorf("refused %d times: the test shows nothing", refused.Load())
+	}
+}
+
 func TestNoServerLeavesAllNotStarted(t *testing.T) {
 	t.Parallel()
 	results, _ := fleet.Run(t.Context(), dialer("postgres://x@127.0.0.1:1/x?connect_timeout=1"), 5, fleet.Options{Attempts: 2, Backoff: soon},
