@@ -61,9 +61,9 @@ func newMigrateAllCmd(f *factory, runF func(context.Context, *factory, *migrateO
 		Short: "bring every tenant to the newest version",
 		Long: `Bring every tenant that is not deleted to the newest version. All pending migrations of a
 tenant, its version rows and the registry's copy of its version are one transaction where
-PostgreSQL lets them: a tenant is always at a whole version. A tenant that is busy goes to the back of the queue and is tried again;
-one that fails leaves the others alone. Files marked NO TRANSACTION come afterwards, a tenant
-at a time.
+PostgreSQL lets them: a tenant is always at a whole version. A tenant that is busy goes to
+the back of the queue and is tried again; one that fails leaves the others alone. Files
+marked NO TRANSACTION come afterwards, a tenant at a time.
 
 The first tenant is the canary: when it fails, no other is begun (exit 5); when it is locked,
 another takes its place. --canary takes

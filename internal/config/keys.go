@@ -129,14 +129,14 @@ func keys() []key {
 			c.DryRun, err = parseBool(v)
 			return err
 		}},
-		{name: KeyExtensionSchema, fallback: "extensions", usage: "schema in which extensions are made that the migrations ask for", parse: func(c *Config, v string) error {
+		{name: KeyExtensionSchema, fallback: "extensions", usage: "where extensions of migrations are made", parse: func(c *Config, v string) error {
 			if len(v) > 63 || strings.HasPrefix(v, "pg_") || strings.ContainsFunc(v, unicode.IsControl) {
 				return errors.New("want the name of a schema")
 			}
 			c.ExtensionSchema = v
 			return nil
 		}},
-		{name: KeyTrustedOwners, noProject: true, usage: "roles, with commas between, whose code in tenants' schemas crmctl may run", parse: func(c *Config, v string) error {
+		{name: KeyTrustedOwners, noProject: true, usage: "roles whose code in tenants crmctl may run", parse: func(c *Config, v string) error {
 			c.TrustedOwners = nil
 			for name := range strings.SplitSeq(v, ",") {
 				if name = strings.TrimSpace(name); name != "" {

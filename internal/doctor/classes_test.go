@@ -309,7 +309,7 @@ func TestEveryClass(t *testing.T) {
 	t.Parallel()
 	// Those that have tests of their own on a server of their own, or with roles.
 	covered := map[doctor.Class]string{doctor.Grants: "TestGrants", doctor.Connections: "TestServer", doctor.Locks: "TestServer", doctor.Prepared: "TestServer",
-		doctor.Autovacuum: "TestServer", doctor.Wraparound: "TestWraparound"}
+		doctor.InvalidRowClass: "TestInvalidRow", doctor.Autovacuum: "TestServer", doctor.Wraparound: "TestWraparound"}
 	for i, c := range faults() {
 		covered[c.class] = t.Name()
 		t.Run(fmt.Sprintf("%s-%d", c.class, i), func(t *testing.T) {
@@ -332,6 +332,23 @@ func TestEveryClass(t *testing.T) {
 		if covered[class] == "" {
 			t.Errorf("class %s is not tried; tried are %v", class, slices.Sorted(maps.Keys(covered)))
 		}
+	}
+}
+
+// TestInvalidRow: a row that points at a schema of the server's is named, and blinds the
+// doctor to nothing else.
+func TestInvalidRow(t *testing.T) {
+	t.Parallel()
+	p := healthy(t, 3)
+	o := doctor.Options{Skip: serverWide()}
+	p.Exec(t, "update public.tenants set schema_name = 'pg_catalog' where slug = 't0002'", "update public.tenants set schema_version = 1 where slug = 't0003'")
+	report := p.examine(t, o)
+	classes := map[doctor.Class]string{}
+	for _, f := range report.Findings {
+		classes[f.Class] = f.Subject
+	}
+	if classes[doctor.InvalidRowClass] != "t0002" || classes[doctor.Version] != "t0003" {
+		t.Errorf("findings %+v", report.Findings)
 	}
 }
 

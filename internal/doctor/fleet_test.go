@@ -65,7 +65,7 @@ func (p *patient) database(t testing.TB) (name string) {
 
 func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	t.Helper()
-	tenants, err := tenant.List(t.Context(), conn, tenant.Filter{})
+	tenants, invalid, err := tenant.ListAll(t.Context(), conn, tenant.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +77,9 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	for _, t := range tenants {
 		f.Tenants = append(f.Tenants, doctor.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, ForeignRole: t.ForeignRole, Status: string(t.Status),
 			Version: t.Version, PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt})
+	}
+	for _, r := range invalid {
+		f.Invalid = append(f.Invalid, doctor.InvalidRow{ID: r.ID, Slug: r.Slug, Why: r.Why})
 	}
 	f.Versions = func(ctx context.Context, tenants []doctor.Tenant) ([]doctor.Truth, error) {
 		list := make([]migrate.Tenant, len(tenants))
