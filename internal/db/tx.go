@@ -112,7 +112,7 @@ func (p *Pipeline) CheckSchema(s Schema) {
 			return fmt.Errorf("%w: %s", ErrWrongSchema, s.name)
 		}
 		return nil
-	}, "select pg_catalog.current_schema()::text")
+	}, "select pg_catalog.current_schema()::pg_catalog.text")
 }
 
 func (l Locals) searchPath() string {

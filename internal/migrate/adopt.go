@@ -372,6 +372,7 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 	}
 	open.Begin(locals)
 	open.CheckSchema(now.schema)
+	open.OwnSettings() // what stands in the schema is somebody else's
 	reg.queue(&open, one, s.opt)
 	queueHistory(&open, planned, s.opt, h)
 	if err := open.Run(ctx, conn); err != nil {
@@ -396,7 +397,6 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 	if err := s.queueWrite(&write, now); err != nil {
 		return now, err
 	}
-	write.CheckSchema(now.schema)
 	if err := write.Run(ctx, conn); err != nil {
 		if db.SQLState(err) == db.CodeUniqueViolation {
 			// Registered meanwhile, by another run or under another name: another
@@ -416,7 +416,9 @@ func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 		p.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, a.ID, a.Version)
 	}
 	if a.History != nil {
-		p.Script(tenantVersions.history(a.History))
+		for _, s := range tenantVersions.history(a.schema.Quoted()+".", a.History) {
+			p.Exec(s.SQL)
+		}
 	}
 	if s.opt.Audit == nil {
 		return nil

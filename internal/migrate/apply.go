@@ -173,15 +173,15 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Ch
 	guarded := false
 	for _, s := range c.Applied {
 		if guarded {
-			tenantVersions.queueRow(&run, s)
+			tenantVersions.queueRow(&run, t.Schema, s)
 			continue
 		}
 		guarded = true
-		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable), `insert into `+string(tenantVersions)+` (version_id, is_applied)
+		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable), `insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied)
 			select $1::pg_catalog.int8 operator(pg_catalog./) (
 				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text and pg_catalog.count(*) operator(pg_catalog.=) $3::pg_catalog.int8
 				and coalesce(pg_catalog.max(v.version_id), 0) operator(pg_catalog.=) $4::pg_catalog.int8)::pg_catalog.int4, true
-			from `+string(tenantVersions)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
+			from `+tenantVersions.in(t.Schema)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
 			s.Version, t.Schema.String(), known, t.Version)
 	}
 	p.queueScripts(&run, c.Applied)
@@ -227,7 +227,7 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route,
 	}
 	var run db.Pipeline
 	for _, s := range change.Applied {
-		tenantVersions.queueRow(&run, s)
+		tenantVersions.queueRow(&run, t.Schema, s)
 	}
 	p.queueScripts(&run, change.Applied)
 	queueCache(&run, t, change.To)
@@ -298,10 +298,9 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 	)
 	open.Begin(o.locals(t))
 	o.Guard.Queue(&open, t.Schema, string(tenantVersions))
-	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::text,
-		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
-		exists (select from public.tenant_dirty where tenant_id = $1),
-		array(`+tenantVersions.selectApplied()+`)`, t.ID, t.Schema.String())
+	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive+`,
+		exists (select from public.tenant_dirty where tenant_id operator(pg_catalog.=) $1),
+		array(`+tenantVersions.selectApplied(t.Schema)+`)`, t.ID, t.Schema.String())
 	err := gone(open.Run(ctx, conn))
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
@@ -334,6 +333,10 @@ func explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
 	return fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 }
 
+// isAlive tells whether the registry has a tenant, $1, in a schema, $2.
+const isAlive = `exists (select from public.tenants where id operator(pg_catalog.=) $1
+			and schema_name operator(pg_catalog.=) $2 and status operator(pg_catalog.<>) 'deleted')`
+
 func (p *Plan) queueScripts(run *db.Pipeline, steps []Step) {
 	if p.path != "" {
 		run.Script([]db.Statement{p.pathStatement(true)})
@@ -347,12 +350,12 @@ func (p *Plan) queueScripts(run *db.Pipeline, steps []Step) {
 }
 
 // queueRow adds or removes the version row of a step.
-func (v versionTable) queueRow(p *db.Pipeline, s Step) {
+func (v versionTable) queueRow(p *db.Pipeline, in db.Schema, s Step) {
 	if s.Down {
-		p.Exec(`delete from `+string(v)+` where version_id = $1`, s.Version)
+		p.Exec(`delete from `+v.in(in)+` where version_id operator(pg_catalog.=) $1`, s.Version)
 		return
 	}
-	p.Exec(`insert into `+string(v)+` (version_id, is_applied) values ($1, true)`, s.Version)
+	p.Exec(`insert into `+v.in(in)+` (version_id, is_applied) values ($1, true)`, s.Version)
 }
 
 // change says what a schema with the given applied versions lacks.

@@ -54,7 +54,7 @@ func (c Canary) check(ctx context.Context, conn *pgx.Conn, t Tenant, limits Appl
 			if _, err := q.Exec(ctx, "set transaction read only"); err != nil {
 				return err
 			}
-			rows, _ := q.Query(ctx, c.Check)
+			rows, _ := q.Query(db.AsWritten(ctx), c.Check)
 			ok, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[*bool])
 			switch {
 			case errors.Is(err, pgx.ErrNoRows), errors.Is(err, pgx.ErrTooManyRows):

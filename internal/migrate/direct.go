@@ -141,9 +141,8 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		return nil, err
 	}
 	p = db.Pipeline{}
-	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::text,
-		exists (select from public.tenants where id = $1 and schema_name = $2 and status <> 'deleted'),
-		array(`+tenantVersions.selectApplied()+`)`, d.tenant.ID, d.tenant.Schema.String())
+	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive+`,
+		array(`+tenantVersions.selectApplied(d.tenant.Schema)+`)`, d.tenant.ID, d.tenant.Schema.String())
 	err := p.Run(ctx, d.guard)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
@@ -241,11 +240,11 @@ func (d *direct) statement(ctx context.Context, s db.Statement, resumed bool) er
 	case resumed:
 		return errUnclear
 	}
-	if _, err := d.conn.Exec(ctx, s.SQL); err != nil {
+	if _, err := d.conn.Exec(db.AsWritten(ctx), s.SQL); err != nil {
 		return &db.StatementError{Statement: s, Err: err}
 	}
 	var current *string
-	if err := d.conn.QueryRow(ctx, "select pg_catalog.current_schema()::text").Scan(&current); err != nil {
+	if err := d.conn.QueryRow(ctx, "select pg_catalog.current_schema()::pg_catalog.text").Scan(&current); err != nil {
 		return err
 	}
 	if current == nil || *current != d.tenant.Schema.String() {
@@ -268,16 +267,13 @@ const (
 )
 
 func (d *direct) indexState(ctx context.Context, name string) (indexState, error) {
-	var valid bool
-	err := d.conn.QueryRow(ctx, `select i.indisvalid and i.indisready from pg_catalog.pg_index i
+	found, err := db.Select(ctx, d.conn, pgx.RowTo[bool], `select i.indisvalid and i.indisready from pg_catalog.pg_index i
 		join pg_catalog.pg_class c on c.oid = i.indexrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = $1 and c.relname = $2`, d.tenant.Schema.String(), name).Scan(&valid)
+		where n.nspname = $1 and c.relname = $2`, d.tenant.Schema.String(), name)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return indexMissing, nil
-	case err != nil:
+	case err != nil || len(found) == 0:
 		return indexMissing, err
-	case valid:
+	case found[0]:
 		return indexValid, nil
 	}
 	return indexInvalid, nil
@@ -314,10 +310,10 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 		return d.explain(ctx, cause)
 	}
 	if k == 0 && clean {
-		_, err := d.conn.Exec(ctx, "delete from public.tenant_dirty where tenant_id = $1", d.tenant.ID)
+		_, err := db.Exec(ctx, d.conn, "delete from public.tenant_dirty where tenant_id = $1", d.tenant.ID)
 		return err
 	}
-	if _, err := d.conn.Exec(ctx, "update public.tenant_dirty set running = false where tenant_id = $1", d.tenant.ID); err != nil {
+	if _, err := db.Exec(ctx, d.conn, "update public.tenant_dirty set running = false where tenant_id = $1", d.tenant.ID); err != nil {
 		return err
 	}
 	return d.explain(ctx, cause)
@@ -338,20 +334,20 @@ func (d *direct) cleanUp(ctx context.Context, index string) error {
 
 func (d *direct) explain(ctx context.Context, cause error) error {
 	code, _, message := describe(cause)
-	_, err := d.conn.Exec(ctx, "update public.tenant_dirty set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
+	_, err := db.Exec(ctx, d.conn, "update public.tenant_dirty set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
 	return err
 }
 
 // mark records that a file is begun.
 func (d *direct) mark(ctx context.Context, s Step, statements int) error {
-	_, err := d.conn.Exec(ctx, `insert into public.tenant_dirty (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
+	_, err := db.Exec(ctx, d.conn, `insert into public.tenant_dirty (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
 		d.tenant.ID, s.Version, s.File, s.Checksum, s.Down, statements)
 	return err
 }
 
 // progress records that the first k statements are done.
 func (d *direct) progress(ctx context.Context, k int, running bool) error {
-	_, err := d.conn.Exec(ctx, "update public.tenant_dirty set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
+	_, err := db.Exec(ctx, d.conn, "update public.tenant_dirty set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
 		d.tenant.ID, k, running)
 	return err
 }
@@ -360,7 +356,7 @@ func (d *direct) progress(ctx context.Context, k int, running bool) error {
 // tenant's lock.
 func (d *direct) done(ctx context.Context, s Step, version int64) error {
 	var p db.Pipeline
-	tenantVersions.queueRow(&p, s)
+	tenantVersions.queueRow(&p, d.tenant.Schema, s)
 	queueCache(&p, d.tenant, version)
 	p.Exec("delete from public.tenant_dirty where tenant_id operator(pg_catalog.=) $1", d.tenant.ID)
 	p.Exec("commit")

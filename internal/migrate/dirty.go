@@ -63,7 +63,7 @@ var ErrNotDirty = errors.New("the tenant is not dirty")
 
 const dirtyColumns = `select t.slug, d.version, d.file, d.checksum, d.down, d.done, d.statements, d.running,
 	coalesce(d.sqlstate, ''), coalesce(d.message, ''), d.since
-	from public.tenant_dirty d join public.tenants t on t.id = d.tenant_id`
+	from public.tenant_dirty d join public.tenants t on t.id operator(pg_catalog.=) d.tenant_id`
 
 // Dirty returns the tenants in the middle of a file, by slug.
 func Dirty(ctx context.Context, q db.Querier) ([]*DirtyError, error) {
@@ -81,7 +81,7 @@ func readDirty(ctx context.Context, q db.Querier, t Tenant) (*DirtyError, error)
 	p.Query(func(rows pgx.Rows) (err error) {
 		found, err = pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[DirtyError])
 		return err
-	}, dirtyColumns+` where d.tenant_id = $1`, t.ID)
+	}, dirtyColumns+` where d.tenant_id operator(pg_catalog.=) $1`, t.ID)
 	if err := p.Run(ctx, q); err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -140,6 +140,7 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, 
 			return fmt.Errorf("tenant %q: %w", t.Slug, ErrNotDirty)
 		}
 		var pipe db.Pipeline
+		pipe.OwnSettings()
 		switch mark {
 		case MarkDone, MarkNotDone:
 			done := before.Done
@@ -158,11 +159,11 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, 
 			}
 			inPlace := mark == MarkApplied
 			pipe.Exec(`delete from public.tenant_dirty where tenant_id = $1`, t.ID)
-			pipe.Exec(`delete from `+string(tenantVersions)+` where version_id = $1`, before.Version)
+			pipe.Exec(`delete from `+tenantVersions.in(t.Schema)+` where version_id = $1`, before.Version)
 			if inPlace {
-				pipe.Exec(`insert into `+string(tenantVersions)+` (version_id, is_applied) values ($1, true)`, before.Version)
+				pipe.Exec(`insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied) values ($1, true)`, before.Version)
 			}
-			pipe.Exec(`update public.tenants set schema_version = coalesce((select max(version_id) from `+string(tenantVersions)+` where is_applied), 0),
+			pipe.Exec(`update public.tenants set schema_version = coalesce((select max(version_id) from `+tenantVersions.in(t.Schema)+` where is_applied), 0),
 				updated_at = pg_catalog.now() where id = $1`, t.ID)
 		}
 		return pipe.Run(ctx, q)

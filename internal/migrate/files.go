@@ -145,6 +145,6 @@ func (p *Plan) queueFiles(pipe *db.Pipeline, upTo int64, replace bool) {
 		conflict = "do update set file = excluded.file, checksum = excluded.checksum"
 	}
 	pipe.Exec(`insert into public.migration_files (version, file, checksum)
-		select * from unnest($1::pg_catalog.int8[], $2::pg_catalog.text[], $3::pg_catalog.text[])
+		select * from rows from (pg_catalog.unnest($1::pg_catalog.int8[]), pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]))
 		on conflict (version) `+conflict, versions, names, checksums)
 }

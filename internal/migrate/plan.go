@@ -160,7 +160,7 @@ func (p *Plan) Pending(applied []int64) ([]*Migration, error) {
 // CONCURRENTLY) is done plainly, since nobody else can see the schema yet. It
 // fails with a *NoTransactionError where that cannot be.
 func (p *Plan) Build() ([]db.Statement, error) {
-	script := tenantVersions.history(nil)
+	script := tenantVersions.history("", nil)
 	if p.path != "" {
 		script = append(script, p.pathStatement(true))
 	}
@@ -186,7 +186,7 @@ func (p *Plan) Versions() []db.Statement {
 	for i, m := range p.Migrations {
 		versions[i] = m.Version
 	}
-	return tenantVersions.history(versions)
+	return tenantVersions.history("", versions)
 }
 
 // Checksum returns SHA-256 over the versions and checksums of the migrations, in
@@ -225,22 +225,26 @@ const (
 // history returns the statements that make the table, with goose's row for version 0
 // and one for each of the versions given. Within a microsecond the default of id
 // would be the same for several, so their ids are counted up to it.
-func (v versionTable) history(versions []int64) []db.Statement {
+//
+// Nothing but the table is looked for along search_path: what the default calls is
+// decided when the table is made.
+func (v versionTable) history(in string, versions []int64) []db.Statement {
 	list := []string{"0"}
 	for _, version := range versions {
 		list = append(list, strconv.FormatInt(version, 10))
 	}
 	return []db.Statement{
-		{SQL: `create table ` + string(v) + ` (
-    id         bigint    not null default (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+		{SQL: `create table ` + in + string(v) + ` (
+    id         bigint    not null default (extract(epoch from pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000000)::bigint,
     version_id bigint    not null,
     is_applied boolean   not null,
-    tstamp     timestamp not null default now()
+    tstamp     timestamp not null default pg_catalog.now()
 )`},
-		{SQL: `alter table ` + string(v) + ` replica identity full`},
+		{SQL: `alter table ` + in + string(v) + ` replica identity full`},
 		{SQL: fmt.Sprintf(`insert into %s (id, version_id, is_applied)
-select (extract(epoch from statement_timestamp()) * 1000000)::bigint - %d + a.n, a.version, true
-from unnest(array[%s]::bigint[]) with ordinality a (version, n)`, v, len(list), strings.Join(list, ", "))},
+select (extract(epoch from pg_catalog.statement_timestamp()) operator(pg_catalog.*) 1000000)::bigint
+    operator(pg_catalog.-) %d operator(pg_catalog.+) a.n, a.version, true
+from pg_catalog.unnest(array[%s]::bigint[]) with ordinality a (version, n)`, in+string(v), len(list), strings.Join(list, ", "))},
 	}
 }
 
@@ -248,6 +252,9 @@ func (v versionTable) row(version int64) db.Statement {
 	return db.Statement{SQL: fmt.Sprintf("insert into %s (version_id, is_applied) values (%d, true)", v, version)}
 }
 
-func (v versionTable) selectApplied() string {
-	return "select version_id from " + string(v) + " where is_applied order by id"
+// in returns the name of the table in a schema.
+func (v versionTable) in(s db.Schema) string { return s.Quoted() + "." + string(v) }
+
+func (v versionTable) selectApplied(s db.Schema) string {
+	return "select version_id from " + v.in(s) + " where is_applied order by id"
 }

@@ -41,7 +41,7 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	)
 	open.Begin(db.Locals{Schema: db.Public, LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
 	open.CheckSchema(db.Public)
-	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::text`, `public.`+string(publicVersions))
+	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`, publicVersions.in(db.Public))
 	if err := open.Run(ctx, conn); err != nil {
 		return Change{}, err
 	}
@@ -50,14 +50,16 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		applied []int64
 	)
 	if table == nil {
-		run.Script(publicVersions.history(nil)) // waits for another run that does the same
+		for _, s := range publicVersions.history(db.Public.Quoted()+".", nil) {
+			run.Exec(s.SQL) // waits for another run that does the same
+		}
 	} else {
 		var read db.Pipeline
 		read.Exec("lock table public." + string(publicVersions) + " in share row exclusive mode")
 		read.Query(func(rows pgx.Rows) (err error) {
 			applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 			return err
-		}, publicVersions.selectApplied())
+		}, publicVersions.selectApplied(db.Public))
 		if err := read.Run(ctx, conn); err != nil {
 			return Change{}, err
 		}
@@ -72,9 +74,9 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	}
 	p.queueScripts(&run, change.Applied)
 	// A migration that left public ends here, on the server and before the commit.
-	run.Exec(`select 1 / (pg_catalog.current_schema() = $1::text)::integer`, db.Public.String())
+	run.Exec(`select 1 operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=) $1::pg_catalog.text)::integer`, db.Public.String())
 	for _, s := range change.Applied {
-		publicVersions.queueRow(&run, s)
+		publicVersions.queueRow(&run, db.Public, s)
 	}
 	run.Exec("commit")
 	return change, run.Run(ctx, conn)

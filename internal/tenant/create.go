@@ -179,8 +179,8 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true})
 	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb, $9, $9)`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), t.Role, t.Version, string(t.Settings), t.CreatedAt)
+		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9, $9)`,
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, string(t.Settings), t.CreatedAt)
 	built := ""
 	if m.Template.Shape {
 		built = "shape"

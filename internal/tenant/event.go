@@ -84,8 +84,8 @@ func QueueEvent(p *db.Pipeline, e Event) error {
 	}
 	p.Exec(`insert into public.tenant_events
 		(tenant_id, slug, action, actor, os_user, host, program, run_id, before, after, detail)
-		values ($1, $2, $3, $4, nullif($5, ''), nullif($6, ''), nullif($7, ''), nullif($8::bigint, 0), $9::jsonb, $10::jsonb, $11::jsonb)`,
-		e.TenantID, e.Slug, e.Action, e.Actor, user, host, e.Program, e.RunID, before, after, detail)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, $11::pg_catalog.jsonb)`,
+		e.TenantID, e.Slug, e.Action, e.Actor, orNull(user), orNull(host), orNull(e.Program), orNull(e.RunID), before, after, detail)
 	return nil
 }
 
@@ -140,8 +140,9 @@ func canonical(text json.RawMessage) string {
 	return string(out)
 }
 
-func orNull(s string) any {
-	if s == "" {
+func orNull[T comparable](s T) any {
+	var zero T
+	if s == zero {
 		return nil
 	}
 	return s

@@ -262,9 +262,9 @@ func takePooled(p *db.Pipeline, key string, name *string) {
 			*name = names[0]
 		}
 		return err
-	}, `delete from public.tenant_pool where schema_name = (
+	}, `delete from public.tenant_pool where schema_name operator(pg_catalog.=) (
 			select schema_name from public.tenant_pool
-			where key = $1 and exists (select from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) schema_name)
+			where key operator(pg_catalog.=) $1 and exists (select from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) schema_name)
 			order by made_at limit 1 for update skip locked)
 		returning schema_name`, key)
 }
