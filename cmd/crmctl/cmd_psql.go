@@ -217,7 +217,7 @@ func (s psqlSession) try(ctx context.Context, cfg *pgx.ConnConfig) error {
 		path    string
 		current *string
 	)
-	err = conn.QueryRow(ctx, `select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('search_path'), pg_catalog.current_schema()::text`).Scan(&pid, &path, &current)
+	err = conn.QueryRow(ctx, `select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('search_path'), pg_catalog.current_schema()::pg_catalog.text`).Scan(&pid, &path, &current)
 	switch {
 	case err != nil:
 		return err

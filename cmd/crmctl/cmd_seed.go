@@ -151,7 +151,7 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 		return crm.SeedResult{}, err
 	}
 	var result crm.SeedResult
-	locals := db.Locals{Schema: t.Schema, Tenant: t.ID, Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
+	locals := db.Locals{Schema: t.Schema, EveryRow: true, Tenant: t.ID, Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := tenant.HoldOpen(ctx, q, t); err != nil {
 			return err
@@ -165,19 +165,19 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 			return err
 		}
 		var filled bool
-		if err := q.QueryRow(ctx, `select exists (select from contacts)`).Scan(&filled); err != nil {
+		if err := q.QueryRow(ctx, `select exists (select from `+t.Schema.Quoted()+`.contacts)`).Scan(&filled); err != nil {
 			return err
 		}
 		if filled {
 			return errHasContacts
 		}
 		var err error
-		if result, err = crm.Seed(ctx, q, crm.SeedOptions{Contacts: opts.contacts, RandSeed: opts.seed, Now: f.now}); err != nil {
+		if result, err = crm.Seed(ctx, q, crm.SeedOptions{Schema: t.Schema, Contacts: opts.contacts, RandSeed: opts.seed, Now: f.now}); err != nil {
 			return err
 		}
 		var p db.Pipeline
 		// What asks the statistics next, stats sizes say, shall not see nothing.
-		p.Exec("analyze contacts")
+		p.Exec("analyze " + t.Schema.Quoted() + ".contacts")
 		if err := tenant.QueueEvent(&p, tenant.Event{
 			TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionSeed, Actor: f.actor(), Program: programName(),
 			Detail: map[string]any{"contacts": result.Contacts, "seed": opts.seed},

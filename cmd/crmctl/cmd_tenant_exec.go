@@ -353,7 +353,8 @@ func (f *factory) execAudit(text string) func(*db.Pipeline, tenantsql.Event) err
 // execCommitted looks for the audit row of execAudit.
 func execCommitted(ctx context.Context, q db.Querier, e tenantsql.Event) (bool, error) {
 	var there bool
-	err := q.QueryRow(ctx, `select exists (select from public.tenant_events where tenant_id = $1 and action = $2 and detail ->> 'run' = $3)`,
+	err := q.QueryRow(ctx, `select exists (select from public.tenant_events where tenant_id operator(pg_catalog.=) $1
+		and action operator(pg_catalog.=) $2 and (detail operator(pg_catalog.->>) 'run') operator(pg_catalog.=) $3)`,
 		e.Tenant.ID, actionExec, e.Token).Scan(&there)
 	return there, err
 }
@@ -371,5 +372,5 @@ func holdUndeleted(p *db.Pipeline, t tenantsql.Tenant) {
 			return &tenant.StateError{Slug: t.Slug, State: tenant.Deleted}
 		}
 		return err
-	}, `select status from public.tenants where id = $1 for share`, t.ID)
+	}, `select status from public.tenants where id operator(pg_catalog.=) $1 for share`, t.ID)
 }

@@ -157,9 +157,12 @@ func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
 	if t.row.Role != "" {
 		o.Roles.QueueLimits(&p, t.schema, t.row.Role, t.row.Status == "active")
 	}
+	p.CheckSchema(t.schema)
+	p.OwnPath()
 	queueDialect(&p)
 	t.there.queue(&p, t.schema, nil)
-	p.CheckSchema(t.schema)
+	// What the tables call when rows are written may look for names there.
+	p.StandIn(t.schema)
 	if err := t.run(ctx, &p, o); err != nil {
 		return err
 	}
@@ -207,14 +210,22 @@ func (t *target) run(ctx context.Context, p *db.Pipeline, o NewTenant) error {
 func (t *target) register(p *db.Pipeline, version int64) {
 	if t.ghost {
 		var id string
-		p.QueryRow([]any{&id}, `update public.tenants set role_name = nullif($2, ''), schema_version = $3, updated_at = pg_catalog.now()
-			where id = $1 and slug = $4 and schema_name = $5 and status = $6 returning id::text`,
-			t.row.ID, t.row.Role, version, t.row.Slug, t.row.Schema, t.row.Status)
+		p.QueryRow([]any{&id}, `update public.tenants set role_name = $2, schema_version = $3, updated_at = pg_catalog.now()
+			where id operator(pg_catalog.=) $1 and slug operator(pg_catalog.=) $4 and schema_name operator(pg_catalog.=) $5
+			and status operator(pg_catalog.=) $6 returning id::pg_catalog.text`,
+			t.row.ID, orNull(t.row.Role), version, t.row.Slug, t.row.Schema, t.row.Status)
 		return
 	}
 	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings)
-		values ($1, $2, $3, $4, $5, nullif($6, ''), $7, $8::pg_catalog.jsonb)`,
-		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, t.row.Role, version, string(t.row.Settings))
+		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb)`,
+		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, orNull(t.row.Role), version, string(t.row.Settings))
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
 }
 
 // haunted looks whether the registry has the very tenant without its schema: a

@@ -167,9 +167,11 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 		names[i] = t.Name
 	}
 	p.Exec("lock table public.tenants in share row exclusive mode") // no tenant comes meanwhile
+	p.OwnPath()
 	queueDialect(&p)
 	p.QueryRow([]any{&tenants, &audited}, "select exists (select from public.tenants), exists (select from public.tenant_events)")
 	there.queue(&p, db.Public, names)
+	p.StandIn(db.Public)
 	if err := p.Run(ctx, conn); err != nil {
 		return fmt.Errorf("look at the registry: %w", plain(err))
 	}

@@ -82,6 +82,7 @@ func queueDialect(p *db.Pipeline) {
 func (s *snapshot) look(ctx context.Context, names []string) error {
 	var p db.Pipeline
 	m, there := &s.manifest, &s.there
+	p.OwnPath() // from here on nothing of the schema is called
 	queueDialect(&p)
 	p.QueryRow([]any{&m.Server.Version, &m.Server.Number, &m.Server.Encoding, &m.Server.Database, &s.role, &s.replica, &m.TakenAt, &m.LSN}, `select
 		pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int4,

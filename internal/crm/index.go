@@ -21,6 +21,9 @@ const (
 	indexMemory = "256MB"
 )
 
+// contactsOf returns the name of a tenant's contacts.
+func contactsOf(schema db.Schema) string { return schema.Quoted() + ".contacts" }
+
 // index is one that is dropped for a load and made again.
 type index struct {
 	Name       string `db:"name"`
@@ -52,9 +55,9 @@ order by email desc, c.oid`
 // lockEmpty locks the contacts against everybody when there are none and that is
 // possible at once, and tells whether it did. A refusal does not fail the
 // transaction.
-func lockEmpty(ctx context.Context, q db.Querier, lockTimeout time.Duration) (bool, error) {
+func lockEmpty(ctx context.Context, q db.Querier, schema db.Schema, lockTimeout time.Duration) (bool, error) {
 	empty := false
-	const isEmpty = "select not exists (select from contacts)"
+	isEmpty := "select not exists (select from " + contactsOf(schema) + ")"
 	if err := q.QueryRow(ctx, isEmpty).Scan(&empty); err != nil {
 		return false, fmt.Errorf("look into contacts: %w", err)
 	}
@@ -67,7 +70,7 @@ func lockEmpty(ctx context.Context, q db.Querier, lockTimeout time.Duration) (bo
 	var lock db.Pipeline
 	lock.Exec("savepoint empty")
 	setTimeout(&lock, min(exclusiveWait, lockTimeout))
-	lock.Exec("lock table only contacts in access exclusive mode")
+	lock.Exec("lock table only " + contactsOf(schema) + " in access exclusive mode")
 	setTimeout(&lock, lockTimeout)
 	lock.QueryRow([]any{&empty}, isEmpty)
 	err := lock.Run(ctx, q)
@@ -89,12 +92,15 @@ func lockEmpty(ctx context.Context, q db.Querier, lockTimeout time.Duration) (bo
 // dropIndexes drops the indexes of a table that can be made again as they were,
 // and returns them.
 func dropIndexes(ctx context.Context, q db.Querier, schema db.Schema, table uint32) ([]index, error) {
-	rows, err := q.Query(ctx, droppableSQL, table)
-	if err != nil {
-		return nil, fmt.Errorf("read indexes of contacts: %w", err)
-	}
-	indexes, err := pgx.CollectRows(rows, pgx.RowToStructByName[index])
-	if err != nil {
+	var indexes []index
+	var look db.Pipeline
+	look.OwnPath() // so that a definition names everything in full
+	look.Query(func(rows pgx.Rows) (err error) {
+		indexes, err = pgx.CollectRows(rows, pgx.RowToStructByName[index])
+		return err
+	}, droppableSQL, table)
+	look.StandIn(schema)
+	if err := look.Run(ctx, q); err != nil {
 		return nil, fmt.Errorf("read indexes of contacts: %w", err)
 	}
 	var drop db.Pipeline
@@ -112,10 +118,10 @@ func dropIndexes(ctx context.Context, q db.Querier, schema db.Schema, table uint
 func createIndexes(ctx context.Context, q db.Querier, indexes []index, email bool) error {
 	var create db.Pipeline
 	create.Exec(`select pg_catalog.set_config('maintenance_work_mem', $1, true)
-		where pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) < pg_catalog.pg_size_bytes($1)`, indexMemory)
+		where pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) operator(pg_catalog.<) pg_catalog.pg_size_bytes($1)`, indexMemory)
 	for _, i := range indexes {
 		if i.Email == email {
-			create.Exec(i.Definition)
+			create.Script([]db.Statement{{SQL: i.Definition}})
 		}
 	}
 	if err := create.Run(ctx, q); err != nil {

@@ -42,7 +42,10 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o ImportOptions) (
 	if o.Observer != nil {
 		o.Observer.ImportPlanned(l.result.Plan)
 	}
-	locals := db.Locals{Schema: o.Schema, Tenant: o.Tenant, Wait: true, LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout}
+	locals := db.Locals{
+		Schema: o.Schema, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
+		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout,
+	}
 	err = db.InTx(ctx, conn, locals, l.run)
 	if errors.Is(err, errDryRun) {
 		err = nil
@@ -137,7 +140,7 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 	}
 	var indexes []index
 	if l.mayLoadDirectly(table) {
-		if l.producer.direct, err = lockEmpty(ctx, q, l.o.LockTimeout); err != nil {
+		if l.producer.direct, err = lockEmpty(ctx, q, l.o.Schema, l.o.LockTimeout); err != nil {
 			return err
 		}
 	}
@@ -161,9 +164,9 @@ func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error)
 	var begin db.Pipeline
 	begin.Exec(`select pg_catalog.set_config('client_encoding', 'UTF8', true)`)
 	begin.QueryRow([]any{&now}, "select pg_catalog.now()")
-	lock := "lock table contacts in row exclusive mode"
+	lock := "lock table " + contactsOf(l.o.Schema) + " in row exclusive mode"
 	if l.o.DryRun {
-		lock = "lock table contacts in access share mode"
+		lock = "lock table " + contactsOf(l.o.Schema) + " in access share mode"
 	}
 	var objects []planted.Object
 	if l.o.Role == "" {
@@ -201,7 +204,7 @@ func (l *load) copy(ctx context.Context) error {
 	go p.run(reading)
 	f := &feed{p: p}
 	err := f.copyAll(ctx, l.conn, [2]string{
-		toContacts: copySQL("contacts", p.encode.directColumns()),
+		toContacts: copySQL(contactsOf(l.o.Schema), p.encode.directColumns()),
 		toStage:    copySQL("pg_temp.crmctl_import", p.encode.stageColumns()),
 	})
 	stop()
@@ -230,7 +233,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		p.report(PhaseMerge)
 	}
-	l.merge = merge{q: q, policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
+	l.merge = merge{q: q, schema: l.o.Schema, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}
@@ -242,7 +245,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 		return err
 	}
 	// The planner would take the table for empty until autovacuum comes by.
-	if _, err := q.Exec(ctx, "analyze contacts"); err != nil {
+	if _, err := q.Exec(ctx, "analyze "+contactsOf(l.o.Schema)); err != nil {
 		return fmt.Errorf("analyze contacts: %w", err)
 	}
 	return nil

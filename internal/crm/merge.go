@@ -10,13 +10,18 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 )
 
+// The statements that write into a tenant's table run with the tenant's schema on the
+// path, where the table's own triggers and checks look for what they use, and name
+// everything in full: whoever may create in the schema could have them call what he
+// likes. The others run with PostgreSQL's own names alone.
+
 // stageSQL makes the table that rows wait in until they are merged. dup says that
 // the file may have had the row's key before.
 const stageSQL = `
 create temporary table crmctl_import (
-    line bigint not null, dup boolean not null, id uuid not null,
-    email text, phone text, name text, company text, metadata jsonb not null,
-    created_at timestamptz, raw text
+    line bigint not null, dup boolean not null, id pg_catalog.uuid not null,
+    email pg_catalog.text, phone pg_catalog.text, name pg_catalog.text, company pg_catalog.text, metadata pg_catalog.jsonb not null,
+    created_at timestamp with time zone, raw pg_catalog.text
 ) on commit drop`
 
 // foldSQL makes one row of all staged rows with one address, for the addresses
@@ -59,13 +64,15 @@ select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merge
 
 // merge carries the staged rows over to contacts and counts what became of them.
 type merge struct {
-	q       db.Querier
-	policy  ConflictPolicy
-	dryRun  bool
-	direct  bool // the contacts are this file's own rows
-	counts  counts
-	rejects *rejects
-	column  string // the header addresses came from, for messages
+	q        db.Querier
+	schema   db.Schema
+	contacts string // the table, in full
+	policy   ConflictPolicy
+	dryRun   bool
+	direct   bool // the contacts are this file's own rows
+	counts   counts
+	rejects  *rejects
+	column   string // the header addresses came from, for messages
 
 	inserted, updated, unchanged int64
 }
@@ -98,10 +105,10 @@ func (m *merge) run(ctx context.Context) error {
 // changesContact is the condition that merging row changes contact.
 func changesContact(row, contact string) string {
 	return strings.NewReplacer("ROW", row, "CONTACT", contact).Replace(`(
-	ROW.phone is not null and ROW.phone is distinct from CONTACT.phone
-	or ROW.name is not null and ROW.name is distinct from CONTACT.name
-	or ROW.company is not null and ROW.company is distinct from CONTACT.company
-	or (CONTACT.metadata || ROW.metadata) <> CONTACT.metadata)`)
+	ROW.phone is not null and (ROW.phone operator(pg_catalog.=) CONTACT.phone) is not true
+	or ROW.name is not null and (ROW.name operator(pg_catalog.=) CONTACT.name) is not true
+	or ROW.company is not null and (ROW.company operator(pg_catalog.=) CONTACT.company) is not true
+	or (CONTACT.metadata operator(pg_catalog.||) ROW.metadata) operator(pg_catalog.<>) CONTACT.metadata)`)
 }
 
 // fold makes the table crmctl_fold.
@@ -109,11 +116,13 @@ func (m *merge) fold(ctx context.Context) error {
 	news, join := "", ""
 	if m.direct {
 		news = "when c.id is not null then " + changesContact("h", "c")
-		join = "left join contacts c on h.before is null and c.email = h.email"
+		join = "left join " + m.contacts + " c on h.before is null and c.email = h.email"
 	}
 	var fold db.Pipeline
+	fold.OwnPath()
 	fold.Exec(fmt.Sprintf(foldSQL, news, join))
 	fold.Exec("analyze pg_temp.crmctl_fold")
+	fold.StandIn(m.schema)
 	return fold.Run(ctx, m.q)
 }
 
@@ -124,7 +133,7 @@ const (
     select s.id, s.email, s.phone, s.name, s.company, s.metadata, s.created_at
     from pg_temp.crmctl_import s where s.email is not null`
 	foldedRowsSQL = singleRowsSQL + `
-      and not exists (select from pg_temp.crmctl_fold f where f.email = s.email)
+      and not exists (select from pg_temp.crmctl_fold f where f.email operator(pg_catalog.=) s.email)
     union all
     select f.id, f.email, f.phone, f.name, f.company, f.metadata, f.created_at from pg_temp.crmctl_fold f`
 )
@@ -134,21 +143,21 @@ const (
 // CONFLICT sees what others commit meanwhile. A row that was inserted has never
 // been locked: its xmax is 0.
 const upsertSQL = `
-    insert into contacts as c (id, email, phone, name, company, metadata, created_at)
-    select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, now())
-    from src s left join contacts e on e.email = s.email
-    where e.id is null or %s
+    insert into %[1]s as c (id, email, phone, name, company, metadata, created_at)
+    select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
+    from src s left join %[1]s e on e.email operator(pg_catalog.=) s.email
+    where e.id is null or %[2]s
     on conflict (email) do update
     set phone = coalesce(excluded.phone, c.phone), name = coalesce(excluded.name, c.name),
-        company = coalesce(excluded.company, c.company), metadata = c.metadata || excluded.metadata, updated_at = now()
-    where %s
-    returning c.email, c.xmax = 0 as inserted`
+        company = coalesce(excluded.company, c.company), metadata = c.metadata operator(pg_catalog.||) excluded.metadata, updated_at = pg_catalog.now()
+    where %[3]s
+    returning c.email, c.xmax operator(pg_catalog.=) 0 as inserted`
 
 // foreseeSQL returns what upsertSQL would, and writes nothing.
 const foreseeSQL = `
     select s.email, e.id is null as inserted
-    from src s left join contacts e on e.email = s.email
-    where e.id is null or %s`
+    from src s left join %[1]s e on e.email operator(pg_catalog.=) s.email
+    where e.id is null or %[2]s`
 
 // update merges rows into the contacts with their address. Of the rows with one
 // address the first counts as what became of the contact; a later one counts as
@@ -161,19 +170,19 @@ func (m *merge) update(ctx context.Context) error {
 			return err
 		}
 		rows = foldedRowsSQL
-		news = "(select coalesce(sum(f.news), 0) from pg_temp.crmctl_fold f join touched t using (email))"
+		news = "(select coalesce(pg_catalog.sum(f.news), 0) from pg_temp.crmctl_fold f join touched t on t.email operator(pg_catalog.=) f.email)"
 		if m.direct {
-			news = "(select coalesce(sum(f.news), 0) from pg_temp.crmctl_fold f)"
+			news = "(select coalesce(pg_catalog.sum(f.news), 0) from pg_temp.crmctl_fold f)"
 		}
 	}
-	touched := fmt.Sprintf(upsertSQL, changesContact("s", "e"), changesContact("excluded", "c"))
+	touched := fmt.Sprintf(upsertSQL, m.contacts, changesContact("s", "e"), changesContact("excluded", "c"))
 	if m.dryRun {
-		touched = fmt.Sprintf(foreseeSQL, changesContact("s", "e"))
+		touched = fmt.Sprintf(foreseeSQL, m.contacts, changesContact("s", "e"))
 	}
 	var inserted, updated, later int64
 	err := m.q.QueryRow(ctx, fmt.Sprintf(`
 with src as (%s), touched as (%s)
-select count(*) filter (where t.inserted), count(*) filter (where not t.inserted), %s::bigint from touched t`,
+select pg_catalog.count(*) filter (where t.inserted), pg_catalog.count(*) filter (where not t.inserted), %s::bigint from touched t`,
 		rows, touched, news)).Scan(&inserted, &updated, &later)
 	if err != nil {
 		return err
@@ -191,10 +200,11 @@ select count(*) filter (where t.inserted), count(*) filter (where not t.inserted
 // others are left out, or rejected.
 func (m *merge) firstOnly(ctx context.Context) error {
 	from := `from pg_temp.crmctl_import s
-where s.email is not null and not exists (select from contacts c where c.email = s.email)`
+where s.email is not null and not exists (select from ` + m.contacts + ` c where c.email operator(pg_catalog.=) s.email)`
 	if m.counts.repeats > 0 {
 		from += `
-  and s.line in (select min(d.line) from pg_temp.crmctl_import d where d.email is not null group by d.email)`
+  and s.line operator(pg_catalog.=) any (
+      select pg_catalog.min(d.line) from pg_temp.crmctl_import d where d.email is not null group by d.email)`
 	}
 	inserted, err := m.insert(ctx, from+" order by s.line", "on conflict (email) do nothing")
 	if err != nil {
@@ -213,36 +223,40 @@ where s.email is not null and not exists (select from contacts c where c.email =
 // dry run.
 func (m *merge) insert(ctx context.Context, from, suffix string) (n int64, err error) {
 	if m.dryRun {
-		err = m.q.QueryRow(ctx, "select count(*) from (select "+from+") s").Scan(&n)
+		err = m.q.QueryRow(ctx, "select pg_catalog.count(*) from (select "+from+") s").Scan(&n)
 		return n, err
 	}
 	tag, err := m.q.Exec(ctx, `
-insert into contacts (id, email, phone, name, company, metadata, created_at)
-select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, now())
+insert into `+m.contacts+` (id, email, phone, name, company, metadata, created_at)
+select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
 `+from+" "+suffix)
 	return tag.RowsAffected(), err
 }
 
 // rejectConflicts rejects the staged rows that were not inserted.
 func (m *merge) rejectConflicts(ctx context.Context) error {
-	left := "not exists (select from contacts c where c.id = s.id)"
+	left := "not exists (select from " + m.contacts + " c where c.id = s.id)"
 	if m.dryRun {
-		left = "(f.first < s.line or exists (select from contacts c where c.email = s.email))"
+		left = "(f.first < s.line or exists (select from " + m.contacts + " c where c.email = s.email))"
 	}
-	rows, err := m.q.Query(ctx, `
+	var p db.Pipeline
+	p.OwnPath()
+	p.Query(m.rejectRows, `
 select s.line, s.email, s.raw, f.first < s.line as repeated
 from pg_temp.crmctl_import s
 join (select d.email, min(d.line) as first from pg_temp.crmctl_import d group by d.email) f using (email)
 where `+left+" order by s.line")
-	if err != nil {
-		return err
-	}
+	p.StandIn(m.schema)
+	return p.Run(ctx, m.q)
+}
+
+func (m *merge) rejectRows(rows pgx.Rows) error {
 	var (
 		line       int64
 		email, raw string
 		repeated   bool
 	)
-	_, err = pgx.ForEachRow(rows, []any{&line, &email, &raw, &repeated}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&line, &email, &raw, &repeated}, func() error {
 		why := rejection{code: RejectExists, column: m.column, message: "a contact has the e-mail address " + email}
 		if repeated || m.direct {
 			why = rejection{code: RejectDuplicate, column: m.column, message: "an earlier row has the e-mail address " + email}
@@ -260,13 +274,16 @@ where `+left+" order by s.line")
 func (m *merge) withoutEmail(ctx context.Context) error {
 	from := `from pg_temp.crmctl_import s
 where s.email is null and not exists (
-    select from contacts c
-    where c.email is null and coalesce(c.phone, '') = coalesce(s.phone, '') and coalesce(c.name, '') = coalesce(s.name, '')
-      and coalesce(c.company, '') = coalesce(s.company, '') and c.metadata = s.metadata)`
+    select from ` + m.contacts + ` c
+    where c.email is null and coalesce(c.phone, '') operator(pg_catalog.=) coalesce(s.phone, '')
+      and coalesce(c.name, '') operator(pg_catalog.=) coalesce(s.name, '')
+      and coalesce(c.company, '') operator(pg_catalog.=) coalesce(s.company, '')
+      and c.metadata operator(pg_catalog.=) s.metadata)`
 	if m.counts.repeatsNoEmail > 0 {
 		from += `
-  and s.line in (select min(d.line) from pg_temp.crmctl_import d where d.email is null
-                 group by d.phone, d.name, d.company, d.metadata)`
+  and s.line operator(pg_catalog.=) any (
+      select pg_catalog.min(d.line) from pg_temp.crmctl_import d where d.email is null
+      group by d.phone, d.name, d.company, d.metadata)`
 	}
 	if _, err := m.q.Exec(ctx, "select pg_catalog.set_config('enable_nestloop', 'off', true)"); err != nil {
 		return err

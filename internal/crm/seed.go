@@ -16,6 +16,7 @@ import (
 
 // SeedOptions says how much sample data to make.
 type SeedOptions struct {
+	Schema   db.Schema        // of the tenant
 	Contacts int              // conversations and messages follow from it
 	RandSeed uint64           // the same seed and time make the same data
 	Now      func() time.Time // nil is time.Now; the data lies in the year before it
@@ -26,7 +27,7 @@ type SeedResult struct {
 	Contacts, Conversations, Messages int64
 }
 
-// Seed fills the tenant of the current transaction with believable sample data,
+// Seed fills a tenant, in the current transaction, with believable sample data,
 // in three COPYs and without holding it in memory. Its addresses end in .example,
 // which nobody owns. The same data twice violates the uniqueness of addresses.
 func Seed(ctx context.Context, q db.Querier, o SeedOptions) (SeedResult, error) {
@@ -49,7 +50,7 @@ func Seed(ctx context.Context, q db.Querier, o SeedOptions) (SeedResult, error) 
 		{"messages", []string{"id", "conversation_id", "direction", "sender", "content", "created_at", "updated_at"}, s.messageRows, &r.Messages},
 	} {
 		next := table.rows()
-		n, err := q.CopyFrom(ctx, pgx.Identifier{table.name}, table.columns, pgx.CopyFromFunc(func() ([]any, error) { return next(), nil }))
+		n, err := q.CopyFrom(ctx, pgx.Identifier{o.Schema.String(), table.name}, table.columns, pgx.CopyFromFunc(func() ([]any, error) { return next(), nil }))
 		if err != nil {
 			return SeedResult{}, fmt.Errorf("seed %s: %w", table.name, err)
 		}

@@ -16,7 +16,7 @@ func TestSeed(t *testing.T) {
 		conn, schema := tenant(t)
 		var r SeedResult
 		err := db.InTx(t.Context(), conn, db.Locals{Schema: schema}, func(ctx context.Context, q db.Querier) (err error) {
-			r, err = Seed(ctx, q, SeedOptions{Contacts: 300, RandSeed: seed, Now: func() time.Time { return at }})
+			r, err = Seed(ctx, q, SeedOptions{Schema: schema, Contacts: 300, RandSeed: seed, Now: func() time.Time { return at }})
 			return err
 		})
 		if err != nil {
@@ -48,7 +48,7 @@ func TestSeedTwice(t *testing.T) {
 	conn, schema := tenant(t)
 	err := db.InTx(t.Context(), conn, db.Locals{Schema: schema}, func(ctx context.Context, q db.Querier) error {
 		for range 2 {
-			if _, err := Seed(ctx, q, SeedOptions{Contacts: 5}); err != nil {
+			if _, err := Seed(ctx, q, SeedOptions{Schema: schema, Contacts: 5}); err != nil {
 				return err
 			}
 		}

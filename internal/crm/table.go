@@ -60,10 +60,12 @@ func inspectTable(ctx context.Context, q db.Querier, schema db.Schema) (tableInf
 	var info tableInfo
 	var p db.Pipeline
 	p.Exec(stageSQL)
+	p.OwnPath()
 	p.Query(func(rows pgx.Rows) (err error) {
 		info, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[tableInfo])
 		return err
 	}, tableInfoSQL, schema.String())
+	p.StandIn(schema)
 	err := p.Run(ctx, q)
 	if errors.Is(err, pgx.ErrNoRows) {
 		problem.Problems = []string{"is not there"}

@@ -175,6 +175,18 @@ func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql stri
 	return out, nil
 }
 
+// OwnPath takes the tenant's schema off the path of the transaction, for statements of
+// ours that do not name everything in full. StandIn puts it back.
+func (p *Pipeline) OwnPath() { p.path(OwnPath) }
+
+// StandIn puts s on the path of the transaction, as Begin did. What the tables of a
+// tenant call when rows are written may look for names there.
+func (p *Pipeline) StandIn(s Schema) { p.path(Locals{Schema: s}.searchPath()) }
+
+func (p *Pipeline) path(path string) {
+	p.Exec("select pg_catalog.set_config('search_path', $1, true)", path)
+}
+
 // Exec runs one statement of ours, as Select does.
 func Exec(ctx context.Context, q Querier, sql string, args ...any) (pgconn.CommandTag, error) {
 	var p Pipeline

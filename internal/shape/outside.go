@@ -18,12 +18,24 @@ type touched struct {
 	Changed int64
 }
 
+// ask runs a query within the transaction that runs the migrations, on PostgreSQL's own
+// names. The path stays so.
+func ask[T any](ctx context.Context, q db.Querier, to pgx.RowToFunc[T], sql string, args ...any) (out []T, err error) {
+	var p db.Pipeline
+	p.OwnPath()
+	p.Query(func(rows pgx.Rows) (err error) {
+		out, err = pgx.CollectRows(rows, to)
+		return err
+	}, sql, args...)
+	return out, p.Run(ctx, q)
+}
+
 // touches returns the tables outside a schema that this session has read or
 // changed, as counted since the counters were last sent off. That does not happen
 // within a transaction, so two looks in one tell what happened between them. Of the
 // system's own only those are looked at which have nothing to do with a schema.
 func touches(ctx context.Context, q db.Querier, schema db.Schema) (map[string]touched, error) {
-	rows, err := q.Query(ctx, `
+	list, err := ask(ctx, q, pgx.RowToStructByPos[touched], `
 		select pg_catalog.format('%I.%I', s.schemaname, s.relname),
 			case when s.schemaname = 'pg_catalog' then 0 else coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) end::bigint,
 			(s.n_tup_ins + s.n_tup_upd + s.n_tup_del)::bigint
@@ -38,7 +50,6 @@ func touches(ctx context.Context, q db.Querier, schema db.Schema) (map[string]to
 	if err != nil {
 		return nil, err
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[touched])
 	out := make(map[string]touched, len(list))
 	for _, t := range list {
 		out[t.Name] = t
@@ -83,10 +94,12 @@ const made = `
 // reason why its result alone is not worth keeping: what it changed would be
 // missing, what it read may be another thing tomorrow.
 func outside(ctx context.Context, q db.Querier, schema db.Schema, before map[string]touched) (string, error) {
-	var object, counts string
-	if err := q.QueryRow(ctx, made, schema.String()).Scan(&object, &counts); err != nil {
+	type answer struct{ Object, Counts string }
+	found, err := ask(ctx, q, pgx.RowToStructByPos[answer], made, schema.String())
+	if err != nil {
 		return "", fmt.Errorf("look for what the migrations did elsewhere: %w", err)
 	}
+	object, counts := found[0].Object, found[0].Counts
 	if object != "" {
 		return "the migrations make or alter something outside the tenant's schema: " + strings.TrimSpace(object), nil
 	}
@@ -98,14 +111,10 @@ func outside(ctx context.Context, q db.Querier, schema db.Schema, before map[str
 		return "", fmt.Errorf("look for what the migrations did elsewhere: %w", err)
 	}
 	// To make a foreign key, the table it refers to is read.
-	keys, err := q.Query(ctx, `select distinct pg_catalog.format('%I.%I', n.nspname, c.relname)
+	referred, err := ask(ctx, q, pgx.RowTo[string], `select distinct pg_catalog.format('%I.%I', n.nspname, c.relname)
 		from pg_catalog.pg_constraint k join pg_catalog.pg_namespace own on own.oid = k.connamespace
 		join pg_catalog.pg_class c on c.oid = k.confrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 		where own.nspname = $1 and k.contype = 'f'`, schema.String())
-	if err != nil {
-		return "", err
-	}
-	referred, err := pgx.CollectRows(keys, pgx.RowTo[string])
 	if err != nil {
 		return "", err
 	}

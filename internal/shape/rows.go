@@ -196,11 +196,11 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	var p db.Pipeline
-	p.Exec("select pg_catalog.set_config('search_path', $1, true)", r.schema.Quoted()+", pg_temp")
+	p.StandIn(r.schema) // a value may be the name of something there
 	p.Exec(dialect)
 	for _, rel := range relations {
 		if rel.Secret {
-			p.Exec("alter table only " + quoted(rel.Name) + " no force row level security")
+			p.Exec("alter table only " + r.schema.Quoted() + "." + quoted(rel.Name) + " no force row level security")
 		}
 	}
 	r.rows = make(tables, len(relations))
@@ -214,12 +214,12 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 		p.Query(func(rows pgx.Rows) (err error) {
 			t.rows, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			return err
-		}, fmt.Sprintf(`select '(' || pg_catalog.array_to_string(array[%s]::text[], ', ') || ')' from only %s order by ctid limit %d`,
-			strings.Join(values, ", "), quoted(t.name), maxRows+1))
+		}, fmt.Sprintf(`select pg_catalog.concat('(', pg_catalog.array_to_string(array[%s]::pg_catalog.text[], ', '), ')') from only %s.%s order by ctid limit %d`,
+			strings.Join(values, ", "), r.schema.Quoted(), quoted(t.name), maxRows+1))
 	}
 	for _, rel := range relations {
 		if rel.Secret {
-			p.Exec("alter table only " + quoted(rel.Name) + " force row level security")
+			p.Exec("alter table only " + r.schema.Quoted() + "." + quoted(rel.Name) + " force row level security")
 		}
 	}
 	if err := p.Run(ctx, conn); err != nil {

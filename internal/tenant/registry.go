@@ -199,7 +199,7 @@ func nonNil(s []string) []string {
 // ErrNotFound.
 func HoldOpen(ctx context.Context, q db.Querier, t Tenant) error {
 	var status Status
-	err := q.QueryRow(ctx, `select status from public.tenants where id = $1 for share`, t.ID).Scan(&status)
+	err := q.QueryRow(ctx, `select status from public.tenants where id operator(pg_catalog.=) $1 for share`, t.ID).Scan(&status)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return &NotFoundError{Slug: t.Slug}
