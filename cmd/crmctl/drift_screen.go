@@ -106,7 +106,7 @@ func driftRows(d catalog.Drift) []driftRow {
 		for _, t := range g.Tenants {
 			for _, diff := range g.Differences {
 				r := row(t)
-				r.shape, r.change, r.object, r.want, r.actual = g.Fingerprint.String(), string(diff.Change), diff.Subject(), diff.Want, diff.Got
+				r.shape, r.change, r.object, r.want, r.actual = g.Fingerprint.String(), string(diff.Change), diff.Subject(), outline(diff, diff.Want), outline(diff, diff.Got)
 				rows = append(rows, r)
 			}
 		}
@@ -137,6 +137,19 @@ func driftList() list[driftRow] {
 			{name: "found", value: func(r driftRow) any { return r.actual }},
 		},
 	}
+}
+
+// outline leaves out the body of a function that is missing or extra as a whole: a
+// row is no place for it.
+func outline(d catalog.Difference, definition string) string {
+	if d.Change == catalog.Changed {
+		return definition
+	}
+	head, _, cut := strings.Cut(definition, "\nAS $")
+	if cut {
+		head += " ..."
+	}
+	return head
 }
 
 // The records of JSON and YAML.

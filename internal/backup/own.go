@@ -91,8 +91,10 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 		return err
 	}
 	p = db.Pipeline{}
-	t.there.queue(&p, t.schema, nil)
 	p.CheckSchema(t.schema)
+	p.OwnPath()
+	t.there.queue(&p, t.schema, nil)
+	p.StandIn(t.schema)
 	if err := p.Run(ctx, t.conn); err != nil {
 		return fmt.Errorf("look at schema %s: %w", t.schema, plain(err))
 	}

@@ -71,6 +71,14 @@ const (
 		  and c.relkind = 'r') `
 )
 
+// typeName is the name of the type of the attribute a, which is t. The schema's own types
+// stand without it, as they would with the schema on the path: data goes from one
+// schema to another.
+const typeName = `case when t.typnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1)
+					and not exists (select from pg_catalog.pg_type o where o.typname = t.typname and o.typnamespace = 'pg_catalog'::pg_catalog.regnamespace)
+					then pg_catalog.substr(pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.length(pg_catalog.quote_ident($1)) + 2)
+					else pg_catalog.format_type(a.atttypid, a.atttypmod) end`
+
 // queue adds the queries that read the structure of a schema; names, if any, are
 // the only relations meant.
 func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
@@ -86,7 +94,7 @@ func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
 				  and x.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass and x.deptype operator(pg_catalog.=) 'e'), '')
 		from relation c left join lateral (
 			select array_agg(a.attname::text order by a.attnum) as names,
-				array_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) order by a.attnum) as types,
+				array_agg(`+typeName+` order by a.attnum) as types,
 				array_agg(t.typcategory::text order by a.attnum) as classes,
 				array_agg(case 'pg_catalog.oid'::pg_catalog.regtype when t.oid then 'O' when t.typbasetype then 'O' when t.typelem then 'A' else '' end
 					order by a.attnum) as large

@@ -368,6 +368,7 @@ func dropInvalidOn(ctx context.Context, t Tenant, index string, o FixOptions) (s
 		definition *string
 	)
 	open.Session(db.Locals{Schema: t.Schema, LockTimeout: o.LockTimeout})
+	open.OwnPath()
 	open.QueryRow([]any{&pid, &definition}, `select pg_catalog.pg_backend_pid(), (
 		select pg_catalog.pg_get_indexdef(x.indexrelid) from pg_catalog.pg_index x
 		join pg_catalog.pg_class i on i.oid = x.indexrelid join pg_catalog.pg_namespace n on n.oid = i.relnamespace

@@ -55,8 +55,8 @@ func (r registry) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
 			r.bySchema[t.Schema], r.bySlug[t.Slug] = t, t
 		}
 		return err
-	}, `select id::text, coalesce(slug, ''), coalesce(schema_name, ''), coalesce(schema_version, -1) from public.tenants
-		where schema_name operator(pg_catalog.=) any ($1::text[]) or slug operator(pg_catalog.=) any ($2::text[])`, schemas, slugs)
+	}, `select id::pg_catalog.text, coalesce(slug, ''), coalesce(schema_name, ''), coalesce(schema_version, -1) from public.tenants
+		where schema_name operator(pg_catalog.=) any ($1::pg_catalog.text[]) or slug operator(pg_catalog.=) any ($2::pg_catalog.text[])`, schemas, slugs)
 }
 
 func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o AdoptOptions) (registry, error) {
