@@ -221,8 +221,7 @@ func (c *collector) read(name string) error {
 	}
 }
 
-// notYet are the packages whose statements are not all written out in full.
-var notYet = []string{"backup", "catalog", "crm", "crmctl", "doctor", "fleet", "migrate", "planted", "shape", "stats", "tenant", "tenantsql"} //nolint:gochecknoglobals // a constant
+var notYet = []string{"crmctl"} //nolint:gochecknoglobals // a constant
 
 // verdict prints the statements that name something without its schema, and returns
 // the exit code.
