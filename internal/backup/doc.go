@@ -14,7 +14,8 @@
 // and that a restore or a clone is one transaction that leaves a whole tenant or
 // nothing.
 //
-// No structure is saved: a schema is built from its migrations, at the version of
-// the backup, by a script that comes in from outside. It imports db and fleet
-// alone of this project's packages.
+// A schema is built from its migrations, at the version of the backup, by a script that
+// comes in from outside. Of a tenant that is not what these make its own structure is in
+// the file; SQL of a file is taken for hostile (wall.go). It imports db, fleet,
+// catalog and planted alone of this project's packages.
 package backup

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -330,7 +331,7 @@ func (t *target) compare(m *Manifest) error {
 		want := &m.Tables[i]
 		known[want.Name] = true
 		got, ok := t.there.table(want.Name)
-		root, through := t.through(want, got, ok)
+		root, through := t.through(want, m)
 		switch {
 		case through:
 			t.via[want.Name] = root.Name
@@ -363,23 +364,28 @@ func (t *target) compare(m *Manifest) error {
 	return fmt.Errorf("%w at version %d: %s%s", ErrMismatch, m.SchemaVersion, strings.Join(wrong, ", "), more)
 }
 
-// through tells whether the rows of a table go through the partitioned table above it:
-// partitions come and go at run time, and where one is not there, or takes other rows,
-// its rows may have a place all the same.
-func (t *target) through(want *Table, got relation, there bool) (relation, bool) {
-	if want.Root == "" {
-		return relation{}, false
-	}
+// through returns the partitioned table that the rows of a table go through. Where its
+// partitions are those of the file each is filled itself. But partitions come and go at
+// run time: where one is not there, or is one more, or takes other rows, the rows of all
+// find their place from the top, those of a default partition too.
+func (t *target) through(want *Table, m *Manifest) (relation, bool) {
 	at := slices.IndexFunc(t.there.relations, func(r relation) bool { return r.Kind == "p" && r.Name == want.Root })
-	if at < 0 {
+	if want.Root == "" || at < 0 {
 		return relation{}, false
 	}
-	if there {
-		if _, bound := t.there.root(got.OID); bound == want.Bound {
-			return relation{}, false
+	here := map[string]string{}
+	for _, r := range t.there.of("r") {
+		if root, bound := t.there.root(r.OID); root == want.Root {
+			here[r.Name] = bound
 		}
 	}
-	return t.there.relations[at], true
+	saved := map[string]string{}
+	for i := range m.Tables {
+		if m.Tables[i].Root == want.Root {
+			saved[m.Tables[i].Name] = m.Tables[i].Bound
+		}
+	}
+	return t.there.relations[at], !maps.Equal(here, saved)
 }
 
 // into returns the name of the table that the rows of a table of the file go into.
@@ -438,7 +444,19 @@ func (t *target) empty(ctx context.Context, p *db.Pipeline, tables []Table) erro
 func (t *target) fill(ctx context.Context, table *Table, data io.Reader) (int64, error) {
 	// The server only repeats the text of an error that comes from our side.
 	from := &rememberingReader{in: data}
-	tag, err := db.CopyFrom(ctx, t.conn, from, "copy "+copyTarget(t.schema, table)+" from stdin")
+	into := *table
+	into.Name = t.into(table)
+	// Trusted code runs with no more rights than it needs.
+	become := t.trusting && table.Name != versionTable
+	if become {
+		if err := t.become(ctx, t.own.wall.role); err != nil {
+			return 0, err
+		}
+	}
+	tag, err := db.CopyFrom(ctx, t.conn, from, "copy "+copyTarget(t.schema, &into)+" from stdin")
+	if become && err == nil {
+		err = t.become(ctx, t.own.wall.self)
+	}
 	if from.err != nil && db.SQLState(err) == db.CodeQueryCanceled {
 		err = from.err
 	}

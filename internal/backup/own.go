@@ -171,16 +171,16 @@ func (t *target) tryStructure(ctx context.Context, m *Manifest, o NewTenant) err
 
 // check refuses what this package would not have written.
 func (s *Structure) check() error {
-	print, err := hex.DecodeString(s.Fingerprint)
+	sum, err := hex.DecodeString(s.Fingerprint)
 	switch {
-	case err != nil || len(print) != len(catalog.Fingerprint{}):
+	case err != nil || len(sum) != len(catalog.Fingerprint{}):
 		return corrupt("the fingerprint of its structure is none")
 	case s.From == FromMigrations && s.Shape == nil:
 		return nil
 	case s.From != FromFile || s.Shape == nil:
 		return corrupt("its structure comes from %q", s.From)
 	}
-	if own := s.Shape.Fingerprint(); !slices.Equal(own[:], print) {
+	if own := s.Shape.Fingerprint(); !slices.Equal(own[:], sum) {
 		return corrupt("the structure in it is not that of its fingerprint")
 	}
 	return nil

@@ -50,8 +50,8 @@ func withObjects(t *testing.T, file []byte, more ...map[string]any) []byte {
 		if err := json.Unmarshal(text, m.Structure.Shape); err != nil {
 			t.Fatal(err)
 		}
-		print := m.Structure.Shape.Fingerprint()
-		m.Structure.Fingerprint = fmt.Sprintf("%x", print[:])
+		sum := m.Structure.Shape.Fingerprint()
+		m.Structure.Fingerprint = fmt.Sprintf("%x", sum[:])
 	})
 }
 

@@ -107,6 +107,7 @@ var handmade = []struct {
 		"create table old (what text default 'none', at date not null, id int)", "insert into old values ('o', '2020-02-02', 9)",
 		"alter table ev attach partition old for values from ('2020-01-01') to ('2021-01-01')",
 	}},
+	{name: "a default of a partition", change: []string{"alter table ev_2024 alter column what set default 'x'"}},
 	{name: "a partition detached", change: []string{"alter table ev detach partition ev_2024"}},
 	{name: "a partition dropped", change: []string{"drop table ev_2024"}},
 	{name: "the default partition dropped", change: []string{"drop table ev_rest"}},
@@ -258,5 +259,83 @@ func wayBack(t *testing.T, f *fleettest.Fleet, dial func(context.Context) (*pgx.
 	}
 	if n := f.Int(t, "select count(*) from pg_catalog.pg_roles where rolname ~ '^crmctl_restore'"); n != 0 {
 		t.Errorf("%d roles stayed", n)
+	}
+}
+
+// TestRowsGoThroughTheParent: where the migrations do not make the partition that the
+// rows lay in, or make it for other rows, these find their place from the top.
+func TestRowsGoThroughTheParent(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	plan := usual(t)
+	for name, change := range map[string][]string{
+		"one that is not there": {"create table ev_2026 partition of ev (at, what, id) for values from ('2026-01-01') to ('2027-01-01')"},
+		"one of another order": {"create table ev_2026 (what text, at date not null, id int)",
+			"alter table ev attach partition ev_2026 for values from ('2026-01-01') to ('2027-01-01')"},
+		"one more in the migrations": {"alter table ev detach partition ev_2024", "drop table ev_2024"},
+		"one with other bounds":      {"alter table ev detach partition ev_2024", "alter table ev attach partition ev_2024 for values from ('2024-01-01') to ('2028-01-01')"},
+		"one that went":              {"drop table ev_2024"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			slug := strings.ReplaceAll(name, " ", "-")
+			made := f.Create(t, plan, slug)[0]
+			conn := f.Connect(t)
+			by(t, conn, made.Schema, change...)
+			by(t, conn, made.Schema, "insert into ev values (1, '2024-05-01', 'a'), (2, '2026-06-01', E'b\\tc'), (3, '2031-01-01', null)")
+			// A file that says nothing of its structure.
+			var file bytes.Buffer
+			if _, err := Write(t.Context(), f.Connect(t), Source{ID: made.ID, Slug: slug, Schema: made.Schema}, &file, WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			rows := func() (text string) {
+				f.Scan(t, []any{&text}, "select pg_catalog.string_agg(e::text, '|' order by id) from "+made.Schema.Quoted()+".ev e")
+				return text
+			}
+			before := rows()
+			if _, err := Try(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), restores(plan)); err != nil {
+				t.Error(err)
+			}
+			by(t, conn, db.Public, "drop schema "+made.Schema.Quoted()+" cascade", "delete from public.tenants where slug = '"+slug+"'")
+			if _, err := Restore(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), RestoreOptions{NewTenant: restores(plan)}); err != nil {
+				t.Fatal(err)
+			}
+			if after := rows(); after != before {
+				t.Errorf("%s, it was %s", after, before)
+			}
+		})
+	}
+}
+
+// TestTrustedCode: a function made by hand comes back where the file is trusted, and
+// while its rows are written it runs as the role of the moment.
+func TestTrustedCode(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	plan := usual(t)
+	made := f.Create(t, plan, "acme")[0]
+	conn := f.Connect(t)
+	by(t, conn, made.Schema, append(usualRows,
+		"create function fine(text) returns boolean language plpgsql as $$ begin return current_user like 'crmctl_restore%' or pg_catalog.current_setting('test.own', true) = 'yes'; end $$",
+		"set local test.own = 'yes'", "alter table countries add constraint good check (fine(code))")...)
+	before := stands(t, conn, made.Schema)
+	var file bytes.Buffer
+	m, err := Write(t.Context(), f.Connect(t), Source{ID: made.ID, Slug: "acme", Schema: made.Schema}, &file, WriteOptions{Structures: structuresOf(f, plan)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := strings.Join(m.Structure.Code, "; "); !strings.Contains(code, "function fine(text)") || !strings.Contains(code, "constraint good on countries") {
+		t.Errorf("code: %s", code)
+	}
+	by(t, conn, db.Public, "drop schema tenant_acme cascade", "delete from public.tenants")
+	n := restores(plan)
+	if _, err := Restore(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), RestoreOptions{NewTenant: n}); !errors.Is(err, ErrCode) {
+		t.Errorf("without trust: %v", err)
+	}
+	n.TrustCode = true
+	if _, err := Restore(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), RestoreOptions{NewTenant: n}); err != nil {
+		t.Fatal(err)
+	}
+	if after := stands(t, conn, made.Schema); after != before {
+		t.Errorf("it comes back as another:\n%s\nit was\n%s", after, before)
 	}
 }

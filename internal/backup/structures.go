@@ -71,7 +71,7 @@ type Structures struct {
 // madeShape is what migrations make, or why that is not known.
 type madeShape struct {
 	shape *catalog.Shape
-	print catalog.Fingerprint
+	sum   catalog.Fingerprint
 	err   error
 }
 
@@ -92,7 +92,7 @@ func (st *Structures) expected(ctx context.Context, versions []int64) *madeShape
 			return found
 		}
 	} else {
-		found.print = found.shape.Fingerprint()
+		found.sum = found.shape.Fingerprint()
 	}
 	if st.made == nil {
 		st.made = map[string]*madeShape{}
@@ -121,12 +121,12 @@ func (s *snapshot) readStructure(ctx context.Context, st *Structures) error {
 	st.mu.Unlock()
 	target := catalog.Target{Schema: s.schema, Role: s.manifest.Tenant.Role}
 	if want.err == nil {
-		print, err := catalog.FingerprintWithin(ctx, s.conn, target, catalog.Options{})
+		sum, err := catalog.FingerprintWithin(ctx, s.conn, target, catalog.Options{})
 		if err != nil {
 			return err
 		}
-		if print == want.print {
-			s.manifest.Structure = &Structure{From: FromMigrations, Fingerprint: hex.EncodeToString(print[:])}
+		if sum == want.sum {
+			s.manifest.Structure = &Structure{From: FromMigrations, Fingerprint: hex.EncodeToString(sum[:])}
 			return nil
 		}
 	}
@@ -135,8 +135,8 @@ func (s *snapshot) readStructure(ctx context.Context, st *Structures) error {
 		return err
 	}
 	own := got.Without(rights()...)
-	print := own.Fingerprint()
-	out := &Structure{From: FromFile, Fingerprint: hex.EncodeToString(print[:]), Shape: own}
+	sum := own.Fingerprint()
+	out := &Structure{From: FromFile, Fingerprint: hex.EncodeToString(sum[:]), Shape: own}
 	s.manifest.Structure = out
 	if want.err != nil {
 		for _, o := range got.Objects {
@@ -154,7 +154,7 @@ func (s *snapshot) readStructure(ctx context.Context, st *Structures) error {
 		}
 	}
 	trusted := want.shape.Without(rights()...)
-	if trusted.Fingerprint() == print {
+	if trusted.Fingerprint() == sum {
 		out.From, out.Shape = FromMigrations, nil
 		return nil
 	}
@@ -184,8 +184,8 @@ func restorable(own *catalog.Shape) error {
 func (st *Structures) try(ctx context.Context, out *Structure, trusted *catalog.Shape, m *Manifest) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	print := out.Shape.Fingerprint()
-	if known := st.proven[print]; known != nil {
+	sum := out.Shape.Fingerprint()
+	if known := st.proven[sum]; known != nil {
 		out.Code, out.Unproven = known.Code, known.Unproven
 		return nil
 	}
@@ -209,6 +209,6 @@ func (st *Structures) try(ctx context.Context, out *Structure, trusted *catalog.
 	if st.proven == nil {
 		st.proven = map[catalog.Fingerprint]*Structure{}
 	}
-	st.proven[print] = &Structure{Code: out.Code, Unproven: out.Unproven}
+	st.proven[sum] = &Structure{Code: out.Code, Unproven: out.Unproven}
 	return nil
 }
