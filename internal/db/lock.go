@@ -25,6 +25,7 @@ var ErrNoTenant = errors.New("the registry has no such tenant any more")
 // BusyError says who holds the lock of a tenant. It is ErrBusy for errors.Is.
 type BusyError struct {
 	Tenant   string    // id
+	Schema   Schema    // that the tenant was to have, if not zero
 	Blockers []Blocker // none where they had gone when somebody looked
 	Err      error     // the server's, where the lock was waited for
 }
@@ -159,11 +160,11 @@ func (p *Pipeline) LockTenant(id string, s Schema, wait bool) {
 		rows.Close()
 		switch SQLState(rows.Err()) {
 		case CodeDivisionByZero:
-			return &BusyError{Tenant: id}
+			return &BusyError{Tenant: id, Schema: s}
 		case codeOutOfRange:
 			return ErrNoTenant
 		case CodeLockNotAvailable:
-			return &BusyError{Tenant: id, Err: rows.Err()}
+			return &BusyError{Tenant: id, Schema: s, Err: rows.Err()}
 		}
 		return rows.Err()
 	}, sql, id, s.name)
@@ -182,14 +183,32 @@ func (p *Pipeline) Claim(sql string, args ...any) {
 	}, sql, args...)
 }
 
+// tryTenant is LockTenant without wait, for work that is done in a whole fleet: it costs
+// half as much, and a row that is gone looks like one that is locked until NameBlockers
+// has looked.
+func (p *Pipeline) tryTenant(id string, s Schema) {
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		switch SQLState(rows.Err()) {
+		case CodeDivisionByZero:
+			return &BusyError{Tenant: id, Schema: s}
+		case CodeLockNotAvailable:
+			return &BusyError{Tenant: id, Schema: s, Err: rows.Err()}
+		}
+		return rows.Err()
+	}, `select 1 operator(pg_catalog./) pg_catalog.count(*) from (select from public.tenants where id operator(pg_catalog.=) $1::pg_catalog.uuid
+		and schema_name operator(pg_catalog.=) $2::pg_catalog.text for no key update skip locked) l`, id, s.name)
+}
+
 // lookTimeout bounds the search for whoever is in the way: an answer without a name
 // is better than none.
 const lookTimeout = 3 * time.Second
 
 // NameBlockers completes err with the sessions in the way where it is about a lock:
 // that of a tenant (ErrBusy), or any other in the schema s that was not granted in
-// time. conn must have rolled back; it costs a round trip then, and nothing
-// otherwise. Where nobody is found any more err comes back as it is.
+// time. conn must have rolled back; it costs a round trip or two then, and nothing
+// otherwise. Where nobody is found any more err comes back as it is, or as ErrNoTenant
+// where there is no tenant to be locked.
 func NameBlockers(ctx context.Context, conn *pgx.Conn, s Schema, err error) error {
 	const idle = 'I'
 	var busy *BusyError
@@ -205,6 +224,9 @@ func NameBlockers(ctx context.Context, conn *pgx.Conn, s Schema, err error) erro
 		if found, lookErr := Holders(ctx, conn, busy.Tenant); lookErr == nil {
 			busy.Blockers = found
 		}
+		if len(busy.Blockers) == 0 && !there(ctx, conn, busy) {
+			return ErrNoTenant
+		}
 		return err
 	}
 	found, lookErr := lockers(ctx, conn, s)
@@ -212,6 +234,13 @@ func NameBlockers(ctx context.Context, conn *pgx.Conn, s Schema, err error) erro
 		return err
 	}
 	return &BlockedError{Blockers: found, Err: err}
+}
+
+// there reports whether the registry has the tenant, as far as it tells.
+func there(ctx context.Context, q Querier, e *BusyError) bool {
+	found, err := Select(ctx, q, pgx.RowTo[bool], `select exists (select from public.tenants where id = $1::uuid and ($2 = '' or schema_name = $2))`,
+		e.Tenant, e.Schema.name)
+	return err != nil || found[0]
 }
 
 // blockerColumns describe a session a of pg_stat_activity, or the prepared

@@ -28,7 +28,8 @@ type Locals struct {
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
 	// Tenant is the id of the tenant whose lock is taken for the length of the
-	// transaction, as LockTenant does; "" takes none. Wait waits for it.
+	// transaction, as LockTenant does; "" takes none. Wait waits for it. Without
+	// Wait a tenant that is gone is ErrBusy until NameBlockers has looked.
 	Tenant string
 	Wait   bool
 	// AsyncCommit lets COMMIT return before its WAL record is on disk. A later
@@ -59,8 +60,12 @@ func (p *Pipeline) Begin(l Locals) {
 	}
 	p.Exec("begin isolation level " + isolation)
 	p.settings(l, "true")
-	if l.Tenant != "" {
+	switch {
+	case l.Tenant == "":
+	case l.Wait || l.Schema.IsZero():
 		p.LockTenant(l.Tenant, l.Schema, l.Wait)
+	default:
+		p.tryTenant(l.Tenant, l.Schema)
 	}
 	if l.Role != "" { // which need not know the registry
 		p.Exec(`select pg_catalog.set_config('role', $1, true)`, l.Role)

@@ -97,6 +97,55 @@ func TestFailureIsNotRetried(t *testing.T) {
 	}
 }
 
+// TestPatience: what another run of ours has is tried for longer than attempts say, and
+// what others have is not.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	ours, others := &db.BusyError{Blockers: []db.Blocker{{PID: 1, Ours: true}}}, &db.BusyError{Blockers: []db.Blocker{{PID: 1}}}
+	var tries [4]atomic.Int32
+	o := fleet.Options{Attempts: 2, Backoff: soon, Patience: 200 * time.Millisecond}
+	work := func(_ context.Context, _ *pgx.Conn, i int) error {
+		n := tries[i].Add(1)
+		switch {
+		case i == 0 && n < 10:
+			return ours
+		case i == 1 && n < 6:
+			return &db.BusyError{} // whoever had it is gone
+		case i == 2:
+			return others
+		case i == 3:
+			return ours // for ever
+		}
+		return nil
+	}
+	results, _ := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 4, o, work)
+	if results[0].State != fleet.Done || results[0].Attempts != 10 || results[1].State != fleet.Done {
+		t.Errorf("work of ours: %+v", results[:2])
+	}
+	if results[2].State != fleet.Failed || results[2].Attempts != 2 {
+		t.Errorf("work of others: %+v", results[2])
+	}
+	if results[3].State != fleet.Failed || results[3].Attempts < 3 || !errors.Is(results[3].Err, db.ErrBusy) {
+		t.Errorf("work of ours that does not end: %+v", results[3])
+	}
+}
+
+// TestYield: an item that is not worth waiting for ends as if it had never begun, and is
+// no failure.
+func TestYield(t *testing.T) {
+	t.Parallel()
+	o := fleet.Options{StopAfter: 1, Backoff: soon, Yield: func(err error) bool { return errors.Is(err, db.ErrBusy) }}
+	results, err := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 3, o, func(_ context.Context, _ *pgx.Conn, i int) error {
+		if i == 0 {
+			return db.ErrBusy
+		}
+		return nil
+	})
+	if err != nil || states(results)[fleet.Done] != 2 || results[0].State != fleet.NotStarted || results[0].Attempts != 1 || !errors.Is(results[0].Err, db.ErrBusy) {
+		t.Errorf("%v, %+v", err, results)
+	}
+}
+
 // TestFewerSlotsThanWorkers is fault 15: where the server has no slot left, the
 // run goes on with the workers that have one.
 func TestFewerSlotsThanWorkers(t *testing.T) {

@@ -91,6 +91,7 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o A
 			total = change
 		}
 	}
+	err = gone(db.NameBlockers(ctx, conn, t.Schema, err))
 	if leavesTraces(total.Applied) || err != nil && p.Session() {
 		db.Retire(ctx, conn)
 	}

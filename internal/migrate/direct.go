@@ -46,7 +46,7 @@ func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t Tenant,
 		err = errors.Join(err, rollbackErr)
 	}
 	if err != nil {
-		return Change{}, err
+		return Change{}, gone(db.NameBlockers(ctx, guard, t.Schema, err))
 	}
 	return change, nil
 }

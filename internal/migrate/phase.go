@@ -89,11 +89,6 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 		return err
 	}
 	change, err := r.apply(ctx, conn, i, direct)
-	if err != nil && direct {
-		err = r.nameBlockers(ctx, out.Tenant, err)
-	} else {
-		err = db.NameBlockers(ctx, conn, out.Tenant.Schema, err)
-	}
 	var busy *db.BusyError
 	var blocked *db.BlockedError
 	switch {
@@ -143,16 +138,6 @@ func (r *run) apply(ctx context.Context, conn *pgx.Conn, i int, direct bool) (Ch
 	}
 	defer r.guards.Give(guard)
 	return r.plan.ApplyDirect(ctx, conn, guard, out.Tenant, r.tenants[i].route, r.limits)
-}
-
-// nameBlockers is db.NameBlockers for work whose own connection serves nothing else.
-func (r *run) nameBlockers(ctx context.Context, t Tenant, err error) error {
-	guard, takeErr := r.guards.Take(ctx)
-	if takeErr != nil {
-		return err
-	}
-	defer r.guards.Give(guard)
-	return db.NameBlockers(ctx, guard, t.Schema, err)
 }
 
 // take copies how the work ended. A tenant that was tried in vain until the run
