@@ -92,6 +92,7 @@ func livesThrough(t *testing.T, place string, settings map[string]string) map[st
 	t.Helper()
 	f := fleettest.New(t)
 	admin := &fleettest.Fleet{DSN: f.DSN}
+	admin.Exec(t, "revoke create on schema public from public") // doctor minds it, before PostgreSQL 15
 	options := setAt(t, f, place, settings)
 	dir := writeFiles(t, map[string]string{"00001_odd.sql": oddTable, "00002_more.sql": "alter table odd add column more text default E'it''s \\\\ x';"})
 	env := []string{"PGOPTIONS=" + options, "CRMCTL_MIGRATIONS_DIR=" + dir}
