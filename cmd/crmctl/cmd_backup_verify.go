@@ -151,5 +151,6 @@ func verifyFile(ctx context.Context, path string, keys []age.Identity, trial *ba
 		row.Result, row.Reason = badResult(err), err.Error()
 		return row, err
 	}
-	return row, trial.try(ctx, path, &row, found.Manifest)
+	err = trial.try(ctx, path, &row, found.Manifest)
+	return row, err
 }
