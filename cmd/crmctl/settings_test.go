@@ -27,10 +27,11 @@ var odd = map[string]string{
 	"default_toast_compression": "pglz", "constraint_exclusion": "on", "enable_hashjoin": "off",
 }
 
-// short are limits that end what takes its time.
+// short are limits that end what takes its time. An idle session is only spared by being
+// used again soon, which a loaded machine may not do.
 var short = map[string]string{
 	"statement_timeout": "400ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "150ms",
-	"idle_session_timeout": "400ms", "transaction_timeout": "400ms",
+	"idle_session_timeout": "5s", "transaction_timeout": "400ms",
 }
 
 // everyKind are the commands of each kind, those that change something first.

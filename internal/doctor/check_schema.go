@@ -189,14 +189,22 @@ func checkPublicObjects(ctx context.Context, x *examination) ([]Finding, error) 
 	return out, err
 }
 
+// checkPublicWritable warns where somebody has opened the schema. Before PostgreSQL 15
+// every new database is open, which is worth knowing, but nobody's doing.
 func checkPublicWritable(ctx context.Context, x *examination) ([]Finding, error) {
-	open, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `
-		select exists (select from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
-			where n.nspname = 'public' and a.grantee = 0 and a.privilege_type = 'CREATE')`)
-	if err != nil || !open[0] {
+	const everybody = `select from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+		where n.nspname = 'public' and a.grantee = 0 and a.privilege_type = 'CREATE'`
+	type row struct{ Open, FromTheStart bool }
+	found, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		select exists (`+everybody+`), current_setting('server_version_num')::int4 < 150000`)
+	if err != nil || !found[0].Open {
 		return nil, err
 	}
-	return []Finding{{Severity: Warning, Subject: "public", What: "everybody may create in schema public", Command: "revoke create on schema public from public"}}, nil
+	severity := Warning
+	if found[0].FromTheStart {
+		severity = Info
+	}
+	return []Finding{{Severity: severity, Subject: "public", What: "everybody may create in schema public", Command: "revoke create on schema public from public"}}, nil
 }
 
 // checkShadowing leaves out what extensions add to PostgreSQL's own functions, unless it

@@ -308,14 +308,14 @@ func TestSequences(t *testing.T) {
 func TestPublic(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, 2)
-	p.Exec(t, "grant create on schema public to public", "create table public.contacts (n int)", "create table public.other (n int)",
+	p.Exec(t, "create table public.contacts (n int)", "create table public.other (n int)",
 		"create function public.lower(text) returns text language sql as 'select $1'", "create function public.own(text) returns text language sql as 'select $1'",
 		"create function public.same(text, int) returns bool language sql as 'select true'", "create operator public.= (leftarg = text, rightarg = int, function = public.same)")
 	if _, err := p.Connect(t).Exec(t.Context(), "create extension citext"); err != nil {
 		t.Log("without citext:", err)
 	}
 	report := p.examine(t, doctor.Options{Skip: serverWide()})
-	want(t, report, "warning public-object public.contacts", "warning public-writable public", "warning shadowing public.= (text, integer)", "warning shadowing public.lower(text)")
+	want(t, report, "warning public-object public.contacts", "warning shadowing public.= (text, integer)", "warning shadowing public.lower(text)")
 }
 
 func TestServer(t *testing.T) {
