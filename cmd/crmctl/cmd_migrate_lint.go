@@ -42,8 +42,9 @@ schema, what blocks or rewrites a table, what destroys data, and what goose woul
 runs, and no database is needed. Without FILE or DIR the files of --migrations-dir are read, or the
 built-in ones. Of a FILE the others in its directory are read too, for what they say of the tables.
 
-A comment silences a rule for the statement that follows it, or for the whole file where it stands
-before the first statement:
+What a run refuses is an error here under the same name (--rules -o wide: enforced). A comment silences
+another rule for the statement that follows it, or for the whole file where it stands before the first
+statement; of those that a run enforces it lifts catalog-guard alone:
 
   -- crmctl:allow drop-column nothing reads it since 2026-03
 
@@ -201,7 +202,7 @@ func (s *lintSource) read(named []string) error {
 	}
 	for _, e := range entries {
 		wanted := named == nil || slices.Contains(named, e.Name())
-		if e.IsDir() || !strings.EqualFold(filepath.Ext(e.Name()), ".sql") && (named == nil || !wanted) {
+		if e.IsDir() || !lint.Looks(e.Name()) && (named == nil || !wanted) {
 			continue
 		}
 		text, err := fs.ReadFile(s.fsys, e.Name())
@@ -319,6 +320,7 @@ func ruleList() list[lint.Rule] {
 			{name: "severity", value: func(r lint.Rule) any { return styled{string(r.Severity), severityColor(r.Severity)} }},
 			{name: "target", wide: true, value: func(r lint.Rule) any { return r.Target }},
 			{name: "finds", value: func(r lint.Rule) any { return r.Summary }},
+			{name: "enforced", wide: true, value: func(r lint.Rule) any { return r.Enforced }},
 			{name: "why", wide: true, value: func(r lint.Rule) any { return r.Why }},
 			{name: "fix", wide: true, value: func(r lint.Rule) any { return r.Fix }},
 		},

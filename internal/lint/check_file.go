@@ -11,10 +11,8 @@ func (c *checker) wholeFile(src *source) {
 		} else {
 			up++
 		}
-		if src.noTransaction && (s.down && down == 2 || !s.down && up == 2) {
-			c.at(s, s.start, ruleOneStatement, "a second statement in a file without a transaction", "")
-		}
 	}
+	c.oneStatement(src)
 	switch {
 	case !src.hasUp || up == 0 && len(src.found) > 0: // something else is wrong with it
 	case up == 0:
@@ -22,6 +20,33 @@ func (c *checker) wholeFile(src *source) {
 	case down == 0 && !(src.hasDown && len(src.statements) == 0):
 		c.at(nil, 0, ruleMissingDown, fmt.Sprintf("nothing takes %s back", src.base()), "")
 	}
+}
+
+// oneStatement looks for a second statement that does lasting work in a file without a
+// transaction. Settings, and what may be done again, are none.
+func (c *checker) oneStatement(src *source) {
+	if !src.noTransaction {
+		return
+	}
+	work := map[bool]int{}
+	for _, s := range src.statements {
+		if s.tree.kind == "VariableSetStmt" || s.tree.kind == "VacuumStmt" || s.tree.kind == "ReindexStmt" || validates(s) {
+			continue
+		}
+		if work[s.down]++; work[s.down] == 2 {
+			c.at(s, s.start, ruleOneStatement, "a second statement in a file without a transaction", "")
+		}
+	}
+}
+
+// validates reports whether a statement does nothing but VALIDATE CONSTRAINT.
+func validates(s *statement) bool {
+	for _, cmd := range s.tree.list("cmds") {
+		if cmd.text("subtype") != "AT_ValidateConstraint" {
+			return false
+		}
+	}
+	return s.tree.kind == "AlterTableStmt"
 }
 
 // maxName is how many bytes of a name PostgreSQL keeps.

@@ -1,9 +1,6 @@
 package lint
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // losses finds what destroys data or breaks the code that runs.
 func (c *checker) losses(s *statement) {
@@ -32,8 +29,6 @@ func (c *checker) losses(s *statement) {
 			c.on(s, r, ruleRename, fmt.Sprintf("%s becomes %s", r.text("relname"), n.text("newname")), "")
 		case "OBJECT_COLUMN":
 			c.on(s, r, ruleRename, fmt.Sprintf("%s.%s becomes %s", r.text("relname"), n.text("subname"), n.text("newname")), "")
-		case "OBJECT_SCHEMA":
-			c.on(s, n, ruleSchemaName, fmt.Sprintf("the schema %s is renamed behind the registry's back", n.text("subname")), "")
 		}
 	}
 }
@@ -41,8 +36,7 @@ func (c *checker) losses(s *statement) {
 func (c *checker) drop(s *statement) {
 	n := s.tree
 	fresh := false
-	switch n.text("removeType") {
-	case "OBJECT_TABLE":
+	if n.text("removeType") == "OBJECT_TABLE" {
 		fresh = true
 		for _, name := range droppedNames(n) {
 			if !c.isNew(name) {
@@ -50,10 +44,8 @@ func (c *checker) drop(s *statement) {
 				c.on(s, n, ruleDropTable, fmt.Sprintf("%s and its rows go", name), "")
 			}
 		}
-	case "OBJECT_SCHEMA":
-		c.on(s, n, ruleDropSchema, fmt.Sprintf("the schema %s goes", strings.Join(droppedNames(n), ", ")), "")
 	}
-	if n.text("behavior") == "DROP_CASCADE" && !fresh {
+	if n.text("behavior") == "DROP_CASCADE" && !fresh && s.needs.Refusal == nil {
 		c.on(s, n, ruleCascade, "CASCADE drops what depends on it", "")
 	}
 }

@@ -44,7 +44,7 @@ func (c *checker) alterTable(s *statement) {
 		case "AT_AddConstraint":
 			c.addConstraint(s, name, def, fresh)
 		case "AT_ValidateConstraint":
-			if chk := c.history.table(name).checks[cmd.text("name")]; chk != nil && chk.file == c.src && !fresh {
+			if chk := c.history.table(name).checks[cmd.text("name")]; chk != nil && chk.file == c.src && !fresh && !c.src.noTransaction {
 				c.on(s, relation, ruleValidate, fmt.Sprintf("%s was added in this file, and is validated in the same transaction", cmd.text("name")), "")
 			}
 		case "AT_SetNotNull":

@@ -14,5 +14,9 @@
 // statement, 0.1 ms for each after it; only who lints pays. Its grammar is that of PostgreSQL 17; what
 // 18 added to tables is understood by newer.go.
 //
-// It imports nothing of this project, and is alone in importing the parser.
+// What a run refuses is told by the judge that the run itself asks, sqltext.Judge, and
+// files are cut into statements by sqltext as a run cuts them.
+//
+// It imports sqltext and nothing else of this project, and is alone in importing the
+// parser.
 package lint

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
+
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // Severity says what a finding does to the exit code.
@@ -85,6 +88,7 @@ func Check(ctx context.Context, files []File, opts Options) ([]Finding, error) {
 		}
 	}
 	c.duplicates(sources)
+	c.leftBehind(sources)
 	for _, s := range sources {
 		c.useAllows(s)
 	}
@@ -151,21 +155,13 @@ func (c *checker) report(src *source, s *statement, offset int, rule, message, f
 func (c *checker) useAllows(src *source) {
 	kept := src.found[:0]
 	for _, f := range src.found {
-		if !src.allowed(f) {
+		if rule := c.rules[f.Rule]; rule.Enforced && !rule.liftable() || !src.allowed(f) {
 			kept = append(kept, f)
 		}
 	}
 	src.found = kept
 	for _, a := range src.allows {
-		rule, known := c.rules[a.rule]
-		switch {
-		case !known:
-			c.report(src, nil, a.offset, ruleAllow, fmt.Sprintf("crmctl:allow names no rule: %q", a.rule), "crmctl migrate lint --rules lists the rules.")
-		case a.reason == "":
-			c.report(src, nil, a.offset, ruleAllow, fmt.Sprintf("crmctl:allow %s gives no reason", a.rule), "")
-		case !a.used && (rule.Target == "" || rule.Target == c.opts.Target) && (a.rule != ruleChangedFile || c.opts.Applied != nil):
-			c.report(src, nil, a.offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s silences nothing", a.rule), "")
-		}
+		c.checkAllow(src, a)
 	}
 	if src.file.Context || src.named && src.version <= c.opts.Since {
 		return
@@ -176,11 +172,34 @@ func (c *checker) useAllows(src *source) {
 	}
 }
 
+// checkAllow reports an allow that is of no use.
+func (c *checker) checkAllow(src *source, a *allow) {
+	rule, known := c.rules[a.Rule]
+	switch {
+	case slices.Contains(retiredRules, a.Rule):
+		c.report(src, nil, a.Offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s silences nothing: there is no such rule any more", a.Rule), "")
+	case !known:
+		c.report(src, nil, a.Offset, ruleAllow, fmt.Sprintf("crmctl:allow names no rule: %q", a.Rule), "crmctl migrate lint --rules lists the rules.")
+	case a.Reason == "":
+		c.report(src, nil, a.Offset, ruleAllow, fmt.Sprintf("crmctl:allow %s gives no reason", a.Rule), "")
+	case rule.Enforced && !rule.liftable():
+		c.report(src, nil, a.Offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s lifts nothing: a run refuses such a statement all the same", a.Rule), "")
+	case !a.used && (rule.Target == "" || rule.Target == c.opts.Target) && (a.Rule != ruleChangedFile || c.opts.Applied != nil):
+		c.report(src, nil, a.Offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s silences nothing", a.Rule), "")
+	}
+}
+
 // file looks at one file.
 func (c *checker) file(src *source) error {
 	c.src, c.created = src, map[string]bool{}
-	if !src.named {
+	switch {
+	case src.reason != "":
+		c.at(nil, 0, ruleFileName, fmt.Sprintf("%q %s", src.base(), src.reason), "")
+	case !src.named:
 		c.at(nil, 0, ruleFileName, fmt.Sprintf("%q is no name of a migration", src.base()), "")
+	}
+	if path.Ext(src.base()) == ".go" {
+		return nil // there is no SQL in it to look at
 	}
 	if sum, was := c.opts.Applied[src.version]; was && src.file.Checksum != "" && sum != src.file.Checksum {
 		c.at(nil, 0, ruleChangedFile, fmt.Sprintf("version %d was applied with other statements", src.version), "")
@@ -195,6 +214,7 @@ func (c *checker) file(src *source) error {
 	}
 	c.wholeFile(src)
 	for _, s := range src.statements {
+		c.judged(s)
 		c.names(s)
 		if s.tree.kind == "" {
 			continue
@@ -238,7 +258,7 @@ func (c *checker) duplicates(sources []*source) {
 			if s.file.Context {
 				s, other = other, s
 			}
-			c.report(s, nil, 0, ruleDuplicateVersion, fmt.Sprintf("version %d is %s's too", s.version, other.base()), "")
+			c.report(s, nil, 0, ruleDuplicateVersion, fmt.Sprintf("%q %s", s.base(), sqltext.SameVersion(s.version, other.base())), "")
 			continue
 		}
 		first[s.version] = s

@@ -1,19 +1,21 @@
 package lint
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/wasilibs/go-pgquery/parser"
+
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // token is a word, an operator, a constant or a comment of a file.
 type token struct {
+	sqltext.Token
+
 	start, end int
 	text       string
 }
@@ -21,19 +23,15 @@ type token struct {
 // is compares a token with a word, whatever its case.
 func (t token) is(word string) bool { return strings.EqualFold(t.text, word) }
 
-func (t token) isComment() bool {
-	return strings.HasPrefix(t.text, "--") || strings.HasPrefix(t.text, "/*")
-}
-
-// isName tells whether the token is an identifier or a keyword, and returns the
-// name itself.
+// name reports whether the token is an identifier or a keyword, and returns the name.
 func (t token) name() (string, bool) {
-	if strings.HasPrefix(t.text, `"`) && len(t.text) > 1 {
-		return strings.ReplaceAll(t.text[1:len(t.text)-1], `""`, `"`), true
+	if t.Kind != sqltext.Word && t.Kind != sqltext.Quoted {
+		return "", false
 	}
-	r, _ := utf8.DecodeRuneInString(t.text)
-	letter := r == '_' || r >= 0x80 || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-	return t.text, letter && !strings.ContainsAny(t.text, `'"`)
+	if t.Kind == sqltext.Word {
+		return t.text, true
+	}
+	return t.Name(), true
 }
 
 // syntaxError is what the parser said of a text.
@@ -107,71 +105,16 @@ func byteOffset(text string, chars int) int {
 	return len(text)
 }
 
-// scan cuts a text into tokens, comments among them, by PostgreSQL's lexical
-// rules.
+// scan cuts a text into tokens, comments among them, as the engine does. The error is
+// what PostgreSQL's own scanner says of the text.
 func scan(text string) ([]token, error) {
-	message, err := ask(text, parser.ScanToProtobuf)
-	if err != nil {
+	if _, err := ask(text, parser.ScanToProtobuf); err != nil {
 		return nil, err
 	}
-	var tokens []token
-	err = fields(message, func(number int, _ uint64, body []byte) error {
-		if number != 2 { // ScanResult.tokens
-			return nil
-		}
-		var t token
-		if err := fields(body, func(number int, value uint64, _ []byte) error {
-			switch number {
-			case 1:
-				t.start = int(value)
-			case 2:
-				t.end = int(value)
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		if t.start < 0 || t.end > len(text) || t.start > t.end {
-			return errMessage
-		}
-		t.text = text[t.start:t.end]
-		tokens = append(tokens, t)
-		return nil
-	})
-	return tokens, err
-}
-
-var errMessage = errors.New("the SQL parser's answer is not understood")
-
-// fields walks over the fields of a protobuf message: numbers and byte strings
-// are all that the scanner sends.
-// https://protobuf.dev/programming-guides/encoding/
-func fields(message []byte, visit func(number int, value uint64, body []byte) error) error {
-	for len(message) > 0 {
-		key, n := binary.Uvarint(message)
-		if n <= 0 {
-			return errMessage
-		}
-		message = message[n:]
-		value, n := binary.Uvarint(message)
-		if n <= 0 {
-			return errMessage
-		}
-		message = message[n:]
-		var body []byte
-		switch key & 7 {
-		case 0:
-		case 2:
-			if value > uint64(len(message)) {
-				return errMessage
-			}
-			body, message = message[:value], message[value:]
-		default:
-			return errMessage
-		}
-		if err := visit(int(key>>3), value, body); err != nil {
-			return err
-		}
+	found := sqltext.Scan(text)
+	tokens := make([]token, len(found))
+	for i, t := range found {
+		tokens[i] = token{Token: t, start: t.Offset, end: t.End(), text: t.Text}
 	}
-	return nil
+	return tokens, nil
 }

@@ -5,16 +5,18 @@ import (
 	"path"
 	"regexp"
 	"sort"
-	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // source is a migration file, cut into statements.
 type source struct {
 	file    File
 	version int64
-	named   bool // the name is that of a migration
+	named   bool   // the name is that of a migration
+	reason  string // why it is none, although it looks like one
 	lines   []int
 
 	hasUp, hasDown bool
@@ -33,15 +35,14 @@ type statement struct {
 	tokens     []token
 	tree       node // the zero node when it could not be read
 	newer      bool // olderSyntax had to help
+	needs      sqltext.Needs
 }
 
 // allow is a comment that silences a rule.
 type allow struct {
-	rule, reason string
-	offset       int
-	file         bool       // silences it in the whole file
-	statement    *statement // otherwise in this one
-	used         bool
+	sqltext.Allow
+
+	used bool
 }
 
 func newSource(f File) *source {
@@ -51,20 +52,23 @@ func newSource(f File) *source {
 			s.lines = append(s.lines, i+1)
 		}
 	}
-	s.version, s.named = Version(f.Path)
+	s.version, s.reason = sqltext.FileVersion(s.base())
+	s.named = s.version > 0
 	return s
 }
 
 // Version returns the version that a file's name begins with: 5 of
 // "00005_add_company.sql". It is false for a name that no migration has.
 func Version(file string) (int64, bool) {
-	name, isSQL := strings.CutSuffix(path.Base(strings.ReplaceAll(file, `\`, "/")), ".sql")
-	digits, rest, found := strings.Cut(name, "_")
-	if !isSQL || !found || rest == "" || strings.ContainsAny(digits, "+-") {
-		return 0, false
-	}
-	v, err := strconv.ParseInt(digits, 10, 64)
-	return v, err == nil && v > 0
+	v, _ := sqltext.FileVersion(path.Base(strings.ReplaceAll(file, `\`, "/")))
+	return v, v > 0
+}
+
+// Looks reports whether a file's name is that of a migration, or looks like one and
+// would be refused by a run.
+func Looks(name string) bool {
+	v, reason := sqltext.FileVersion(name)
+	return v > 0 || reason != ""
 }
 
 func (src *source) base() string { return path.Base(strings.ReplaceAll(src.file.Path, `\`, "/")) }
@@ -87,7 +91,7 @@ func (src *source) line(n int) string {
 func (src *source) allowed(f found) bool {
 	silenced := false
 	for _, a := range src.allows {
-		if a.rule == f.Rule && a.reason != "" && (a.file || a.statement != nil && a.statement == f.statement) {
+		if a.Rule == f.Rule && a.Reason != "" && (a.File || f.statement != nil && a.Command == f.statement.start) {
 			a.used, silenced = true, true
 		}
 	}
@@ -113,8 +117,11 @@ func (s *statement) begins(word string) bool { return len(s.tokens) > 0 && s.tok
 func (s *statement) nesting() int {
 	depth, deepest := []int{0}, 0
 	sum := 0
-	for _, t := range s.tokens {
+	for i, t := range s.tokens {
 		top := len(depth) - 1
+		if i > 0 && t.Kind == sqltext.Symbol && s.tokens[i-1].Kind == sqltext.Symbol && s.tokens[i-1].end == t.start && nests(t) && nests(s.tokens[i-1]) {
+			continue // an operator of several characters
+		}
 		switch {
 		case t.text == "(" || t.text == "[":
 			depth = append(depth, 1)
@@ -170,6 +177,9 @@ func (c *checker) read(src *source) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, a := range sqltext.Allows(masked) {
+		src.allows = append(src.allows, &allow{Allow: a})
 	}
 	sp := splitter{c: c, src: src, text: masked}
 	sp.run(tokens)

@@ -3,6 +3,8 @@ package lint
 import (
 	"fmt"
 	"strings"
+
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // splitter follows goose's annotations and PostgreSQL's semicolons at once.
@@ -15,9 +17,8 @@ type splitter struct {
 	block     bool
 	blockFrom int
 	current   []token
-	pending   []*allow // wait for a statement
+	cut       sqltext.Cutter
 	last      *statement
-	caseDepth int    // open BEGIN ATOMIC and CASE
 	stray     *token // the first before any section
 }
 
@@ -48,9 +49,6 @@ func (sp *splitter) run(tokens []token) {
 	case sp.stray != nil:
 		sp.goose(sp.stray.start, "a statement stands before \"-- +goose Up\"", "")
 	}
-	for _, a := range sp.pending {
-		a.file = len(sp.src.statements) == 0
-	}
 }
 
 func (sp *splitter) goose(offset int, message, fix string) {
@@ -79,8 +77,7 @@ func (sp *splitter) annotation(line string, offset int) {
 			sp.goose(offset, "a second section Down", "")
 		}
 		sp.section, sp.src.hasDown = "down", true
-	case "statementbegin":
-		sp.endSection()
+	case "statementbegin": // may stand within a statement, which then goes on
 		if sp.block {
 			sp.goose(offset, "StatementBegin within another", "")
 		}
@@ -121,29 +118,14 @@ func (sp *splitter) endSection() {
 }
 
 func (sp *splitter) token(t token) {
-	if t.isComment() {
-		sp.comment(t)
-		return
-	}
-	if t.text == ";" && len(sp.current) == 0 {
+	if t.Kind == sqltext.Comment || t.text == ";" && len(sp.current) == 0 {
 		return
 	}
 	if sp.section == "" && sp.stray == nil {
 		sp.stray = &t
 	}
 	sp.current = append(sp.current, t)
-	previous := token{}
-	if n := len(sp.current); n > 1 {
-		previous = sp.current[n-2]
-	}
-	switch {
-	case t.is("atomic") && previous.is("begin"):
-		sp.caseDepth = 1
-	case sp.caseDepth > 0 && t.is("case"):
-		sp.caseDepth++
-	case sp.caseDepth > 0 && t.is("end"):
-		sp.caseDepth--
-	case t.text == ";" && sp.caseDepth == 0:
+	if sp.cut.End(t.Token) {
 		sp.finish()
 	}
 }
@@ -158,21 +140,19 @@ func (sp *splitter) finish() {
 		down: sp.section == "down", block: sp.block, tokens: sp.current,
 	}
 	s.sql = sp.text[s.start:s.end]
-	sp.current, sp.caseDepth, sp.last = nil, 0, s
-	for _, a := range sp.pending {
-		a.statement = s
-	}
-	sp.pending = nil
+	sp.current, sp.cut, sp.last = nil, sqltext.Cutter{}, s
 	sp.src.statements = append(sp.src.statements, s)
-	if !s.block {
-		sp.checkCuts(s)
-	}
+	sp.checkCuts(s)
 }
 
-// checkCuts finds where goose would end a statement before PostgreSQL does.
+// checkCuts finds where goose would end a statement before PostgreSQL does: outside of
+// StatementBegin and StatementEnd.
 func (sp *splitter) checkCuts(s *statement) {
 	first, _ := sp.src.position(s.start)
 	last, _ := sp.src.position(max(s.start, s.end-1))
+	if s.block {
+		last, _ = sp.src.position(max(s.start, sp.blockFrom))
+	}
 	for n := first; n < last; n++ {
 		if endsWithSemicolon(sp.src.line(n)) {
 			sp.c.at(s, sp.src.lines[n-1]+len(strings.TrimRight(sp.src.line(n), " \t")), ruleGoose,
@@ -192,35 +172,4 @@ func endsWithSemicolon(line string) bool {
 		last = word
 	}
 	return strings.HasSuffix(last, ";")
-}
-
-const allowPrefix = "crmctl:allow"
-
-// comment hears "-- crmctl:allow RULE reason".
-func (sp *splitter) comment(t token) {
-	text, isLine := strings.CutPrefix(strings.TrimRight(t.text, "\r\n"), "--")
-	text, isAllow := strings.CutPrefix(strings.TrimSpace(text), allowPrefix)
-	if !isLine || !isAllow {
-		return
-	}
-	a := &allow{offset: t.start}
-	a.rule, a.reason, _ = strings.Cut(strings.TrimSpace(text), " ")
-	a.reason = strings.TrimSpace(a.reason)
-	sp.src.allows = append(sp.src.allows, a)
-	line, _ := sp.src.position(t.start)
-	switch before := len(sp.src.statements); {
-	case len(sp.current) > 0:
-		sp.pending = append(sp.pending, a)
-	case before == 0:
-		a.file = true
-	case sp.sameLine(sp.src.statements[before-1], line):
-		a.statement = sp.src.statements[before-1]
-	default:
-		sp.pending = append(sp.pending, a)
-	}
-}
-
-func (sp *splitter) sameLine(s *statement, line int) bool {
-	end, _ := sp.src.position(max(s.start, s.end-1))
-	return end == line
 }

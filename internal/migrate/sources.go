@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
-	"github.com/pressly/goose/v3"
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // FilesError says which files of a directory look like migrations and cannot be taken
@@ -45,7 +44,7 @@ func checkSources(fsys fs.FS) (others []string, err error) {
 		name := entry.Name()
 		version, isMigration, reason := classify(fsys, name)
 		if before := versions[version]; isMigration && before != "" {
-			reason = fmt.Sprintf("has version %d, as %q has", version, before)
+			reason = sqltext.SameVersion(version, before)
 		}
 		switch {
 		case reason != "":
@@ -65,22 +64,9 @@ func checkSources(fsys fs.FS) (others []string, err error) {
 // classify says what an entry of the directory is: a migration with its version, or
 // something else, or (with a reason) what looks like a migration and is none.
 func classify(fsys fs.FS, name string) (version int64, isMigration bool, reason string) {
-	switch path.Ext(name) {
-	case ".sql":
-	case ".go":
-		if _, err := goose.NumericComponent(name); err == nil && !strings.HasSuffix(name, "_test.go") {
-			return 0, false, "is a migration in Go, which can only run in a program that it is compiled into: write it in SQL"
-		}
-		return 0, false, ""
-	default:
-		if strings.EqualFold(path.Ext(name), ".sql") {
-			return 0, false, "does not end in .sql in lower case: rename it"
-		}
-		return 0, false, ""
-	}
-	version, err := goose.NumericComponent(name)
-	if err != nil {
-		return 0, false, `has no name of a migration, VERSION_NAME.sql with a version from 1 to 9223372036854775807: rename it, or move it elsewhere`
+	version, reason = sqltext.FileVersion(name)
+	if version == 0 {
+		return 0, false, reason
 	}
 	// What cannot be opened (no right, a directory, a link to nothing) is found now.
 	if _, err := fs.ReadFile(fsys, name); err != nil {

@@ -2,8 +2,7 @@ package migrate
 
 import (
 	"fmt"
-	"regexp"
-	"strings"
+	"slices"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/sqltext"
@@ -15,13 +14,13 @@ import (
 // What is about an extension is taken out of the scripts: it belongs to the database, for
 // which EnsureExtensions makes it once, and it stays when a tenant goes back.
 func (m *Migration) judge(text string) error {
-	lines := strings.Split(text, "\n")
+	allows := sqltext.Allows(text)
 	for _, script := range []*[]db.Statement{&m.Up, &m.Down} {
 		own := make([]db.Statement, 0, len(*script))
 		for _, s := range *script {
 			needs := sqltext.Judge(s.SQL, m.Transactional)
 			kept := needs.OfDatabase && script == &m.Down
-			if r := needs.Refusal; r != nil && !kept && !(r.Rule == sqltext.RuleCatalogGuard && allowed(lines, s, r.Rule)) {
+			if r := needs.Refusal; r != nil && !kept && !(r.Rule == sqltext.RuleCatalogGuard && lifted(allows, text, s, r.Rule)) {
 				return fmt.Errorf("line %d: %w", s.Line, r)
 			}
 			m.Apart = m.Apart || needs.Apart
@@ -42,23 +41,9 @@ func (m *Migration) judge(text string) error {
 	return nil
 }
 
-// allowed reports whether a comment before a statement, or within it, lifts a rule:
-// "-- crmctl:allow RULE reason".
-func allowed(lines []string, s db.Statement, rule sqltext.Rule) bool {
-	comment := regexp.MustCompile(`--\s*crmctl:allow\s+` + regexp.QuoteMeta(string(rule)) + `\s+\S`)
-	if comment.MatchString(s.SQL) {
-		return true
-	}
-	for n := s.Line - 2; n >= 0 && n < len(lines); n-- {
-		line := strings.TrimSpace(lines[n])
-		if line != "" && !strings.HasPrefix(line, "--") {
-			return false
-		}
-		if comment.MatchString(line) {
-			return true
-		}
-	}
-	return false
+// lifted reports whether a comment lifts a rule for a statement.
+func lifted(allows []sqltext.Allow, text string, s db.Statement, rule sqltext.Rule) bool {
+	return slices.ContainsFunc(allows, func(a sqltext.Allow) bool { return a.Lifts(rule, text, s.Line) })
 }
 
 // spread passes on what a file makes for those after it: a check at the end of the

@@ -33,6 +33,9 @@ var scoped = []string{
 // gets what such a guard protects; the others find the first one's and do without.
 func catalogGuard(sql string) string {
 	tokens := everyToken(sql)
+	if !decides(tokens) {
+		return ""
+	}
 	for _, t := range tokens {
 		if slices.Contains(scoped, t.Name()) {
 			return ""
@@ -51,6 +54,30 @@ func catalogGuard(sql string) string {
 		}
 	}
 	return ""
+}
+
+// decides reports whether something may depend on what a command finds: a block, a
+// routine that has a statement of DDL or makes one, a query that asks whether there is a
+// row. A view of the catalogs, or a report, only tells of them.
+func decides(tokens []Token) bool {
+	j := judge{tokens: tokens}
+	word := func(names ...string) bool {
+		return slices.ContainsFunc(tokens[1:], func(t Token) bool { return slices.ContainsFunc(names, t.Is) })
+	}
+	switch {
+	case len(tokens) == 0:
+		return false
+	case j.has(0, "do"):
+		return true
+	case j.has(0, "create") && (j.made("function") || j.made("procedure")):
+		i := slices.IndexFunc(tokens, func(t Token) bool { return t.Kind == String })
+		return i > 0 && slices.ContainsFunc(tokens[i:], func(t Token) bool {
+			return t.Is("create") || t.Is("alter") || t.Is("drop") || t.Is("execute")
+		})
+	case j.has(0, "create"):
+		return false
+	}
+	return word("exists")
 }
 
 // readsFrom reports whether a name stands where a query names what it reads: behind

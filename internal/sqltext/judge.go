@@ -81,6 +81,7 @@ type judge struct {
 	sql           string
 	tokens        []Token
 	transactional bool
+	block         bool // a statement within a block of PL/pgSQL
 }
 
 func (j *judge) refuse(rule Rule, format string, args ...any) {
@@ -125,8 +126,10 @@ func (j *judge) command() {
 		j.Session, j.Writes = true, true
 	case "declare":
 		j.Session = j.Session || len(Follow(j.sql, "with", "hold")) > 0
-	case "discard", "reset":
-		j.refuse(RuleSession, "%s changes the session for the tenants after this one", strings.ToUpper(first))
+	case "reset":
+		j.reset()
+	case "discard":
+		j.refuse(RuleSession, "DISCARD changes the session for the tenants after this one")
 	case "set":
 		j.set()
 	case "copy":
@@ -164,7 +167,7 @@ func (j *judge) set() {
 	switch name := j.at(i).Name(); {
 	case name == "search_path", name == "schema":
 		j.refuse(RuleSearchPath, "SET %s: a migration runs in the tenant's schema and must stay there", strings.ToUpper(name))
-	case name == "role", name == "session":
+	case name == "role", name == "session" && j.has(i+1, "authorization"):
 		j.refuse(RuleSession, "SET %s: a migration runs as the role the run was started with", strings.ToUpper(name))
 	case local, name == "constraints", name == "transaction":
 		j.Apart = true
@@ -172,6 +175,19 @@ func (j *judge) set() {
 		j.Session = true
 	default:
 		j.refuse(RuleSession, "SET %s changes the session for the tenants after this one; use SET LOCAL", name)
+	}
+}
+
+// reset reads RESET, which takes back a SET of the same file outside of transactions.
+func (j *judge) reset() {
+	name := j.at(1).Name()
+	switch {
+	case name == "search_path":
+		j.refuse(RuleSearchPath, "RESET search_path: a migration runs in the tenant's schema and must stay there")
+	case !j.transactional && name != "all" && name != "role" && name != "session":
+		j.Session = true
+	default:
+		j.refuse(RuleSession, "RESET %s changes the session for the tenants after this one", name)
 	}
 }
 
@@ -188,7 +204,7 @@ func (j *judge) copy() {
 // clusterKinds are kinds of objects that stand in no schema.
 var clusterKinds = []string{
 	"database", "role", "user", "group", "tablespace", "publication", "subscription", "server",
-	"language", "cast", "system", "event", "access", "foreign",
+	"language", "cast", "transform", "system", "event", "access", "foreign",
 }
 
 // kindAt returns the kind of object that a CREATE, ALTER or DROP is about, and the index
@@ -203,7 +219,18 @@ func (j *judge) kindAt() (kind string, next int) {
 	}, strings.ToLower(j.at(i).Text)) {
 		i++
 	}
-	return strings.ToLower(j.at(i).Text), i + 1
+	kind, next = strings.ToLower(j.at(i).Text), i+1
+	switch {
+	case kind == "text" && j.has(next, "search"): // TEXT SEARCH CONFIGURATION name
+		next += 2
+	case kind == "foreign" && j.has(next, "table"):
+		kind, next = "foreign table", next+1
+	case kind == "operator" && (j.has(next, "class") || j.has(next, "family")):
+		next++
+	case kind == "user" && j.has(next, "mapping"):
+		kind, next = "user mapping", next+1
+	}
+	return kind, next
 }
 
 // skipIf passes IF EXISTS and IF NOT EXISTS, CONCURRENTLY and ONLY.
@@ -229,8 +256,6 @@ func (j *judge) cluster(kind string, next int) bool {
 	case kind == "schema":
 		j.refuse(RuleOtherSchema, "%s SCHEMA %s: a migration belongs to the tenant's own schema; make what all tenants share once, outside of their migrations",
 			strings.ToUpper(j.at(0).Text), j.at(j.skipIf(next)).Name())
-	case kind == "foreign" && j.has(next, "table"), kind == "user" && j.has(next, "mapping"):
-		return false
 	case slices.Contains(clusterKinds, kind):
 		j.refuse(RuleCluster, "%s %s: it belongs to no tenant's schema, and the second tenant would meet what the first one did; do it once, outside of the tenants' migrations",
 			strings.ToUpper(j.at(0).Text), strings.ToUpper(kind))
@@ -261,9 +286,9 @@ func (j *judge) create() {
 		j.target(next, "makes")
 	case "index":
 		j.onTarget(next)
-	case "trigger", "policy", "rule", "statistics":
+	case "trigger", "policy", "rule":
 		j.onTarget(next)
-	case "table":
+	case "table", "foreign table":
 		j.Deferred = len(Follow(j.sql, "initially", "deferred")) > 0
 		j.Writes = j.Writes || slices.ContainsFunc(j.tokens, func(t Token) bool { return t.Is("select") })
 		j.target(j.skipIf(next), "makes")
@@ -336,8 +361,12 @@ func (j *judge) drop() {
 		j.onTarget(next)
 		return
 	}
-	i := j.skipIf(next)
-	j.target(i, "drops")
+	j.targets(j.skipIf(next), "drops")
+}
+
+// targets looks at each name of a list.
+func (j *judge) targets(i int, what string) {
+	j.target(i, what)
 	depth := 0
 	for ; i < len(j.tokens); i++ {
 		switch {
@@ -346,7 +375,7 @@ func (j *judge) drop() {
 		case j.at(i).Is(")"):
 			depth--
 		case depth == 0 && j.at(i).Is(","):
-			j.target(i+1, "drops")
+			j.target(j.skipIf(i+1), what)
 		}
 	}
 }
@@ -354,6 +383,35 @@ func (j *judge) drop() {
 func (j *judge) grant() {
 	if len(Follow(j.sql, "in", "schema"))+len(Follow(j.sql, "on", "schema")) > 0 {
 		j.refuse(RuleOtherSchema, "%s names a schema, and every tenant has its own", strings.ToUpper(j.at(0).Text))
+		return
+	}
+	for i, t := range j.tokens {
+		if !t.Is("on") {
+			continue
+		}
+		for i++; slices.Contains(grantKinds, strings.ToLower(j.at(i).Text)) && !j.has(i+1, "."); i++ {
+		}
+		j.grantTargets(i)
+		return
+	}
+}
+
+// grantKinds are words that stand between ON and the first name of a GRANT.
+var grantKinds = []string{"table", "sequence", "function", "procedure", "routine", "type", "domain", "parameter"}
+
+// grantTargets looks at the names up to TO or FROM.
+func (j *judge) grantTargets(i int) {
+	depth, first := 0, true
+	for ; i < len(j.tokens) && !(depth == 0 && (j.has(i, "to") || j.has(i, "from"))); i++ {
+		switch t := j.at(i); {
+		case first, depth == 0 && j.has(i-1, ","):
+			j.target(i, "grants on")
+			first = false
+		case t.Is("("):
+			depth++
+		case t.Is(")"):
+			depth--
+		}
 	}
 }
 
@@ -390,36 +448,101 @@ func (j *judge) target(i int, what string) {
 		what, name, object, name+".")
 }
 
-// anywhere goes by what stands anywhere in the command.
+// anywhere goes by what stands anywhere in the command. What a routine or a rule would
+// write is no work of the migration's.
 func (j *judge) anywhere() {
+	code := j.has(0, "create") && (j.made("function") || j.made("procedure") || j.made("rule"))
 	for i, t := range j.tokens {
 		switch {
+		case t.Name() == "pg_temp" && j.has(i+1, "."):
+			j.Session = true
+		case code:
 		case t.Is("into") && (j.has(i-1, "insert") || j.has(i-1, "merge")),
 			t.Is("from") && j.has(i-1, "delete"):
 			j.Writes = true
 			j.target(j.skipIf(i+1), "writes to")
-		case t.Is("truncate") && j.has(i+1, "table"), t.Is("lock") && j.has(i+1, "table"):
-			j.target(j.skipIf(i+2), "changes")
+		case t.Is("into") && !j.block && (j.has(0, "select") || j.has(0, "with")):
+			j.into(i + 1)
 		case t.Is("refresh") && j.has(i+1, "materialized"):
 			j.target(j.skipIf(i+3), "changes")
 		case t.Is("update") && j.updates(i):
 			j.Writes = true
 			j.target(j.skipIf(i+1), "writes to")
-		case t.Name() == "pg_temp" && j.has(i+1, "."):
-			j.Session = true
 		case j.has(i+1, "(") && j.callable(i):
 			j.call(i)
 		}
 	}
-	if j.at(0).Is("truncate") && !j.has(1, "table") {
-		j.target(j.skipIf(1), "changes")
-	}
-	if j.at(0).Is("comment") && j.has(1, "on") {
+	switch {
+	case j.has(0, "truncate", "table"), j.has(0, "lock", "table"):
+		j.targets(j.skipIf(2), "changes")
+	case j.has(0, "truncate"):
+		j.targets(j.skipIf(1), "changes")
+	case j.has(0, "import", "foreign", "schema"):
+		j.refuse(RuleOtherSchema, "IMPORT FOREIGN SCHEMA names the schema it makes tables in, and every tenant has its own: use CREATE FOREIGN TABLE")
+	case j.has(0, "comment", "on"):
 		j.comment()
+	case j.has(0, "do"):
+		j.inBlock()
 	}
 	if guard := catalogGuard(j.sql); guard != "" {
 		j.refuse(RuleCatalogGuard, "%s", guard)
 	}
+}
+
+// made reports whether the command makes an object of a kind.
+func (j *judge) made(kind string) bool {
+	made, _ := j.kindAt()
+	return made == kind
+}
+
+// into reads what SELECT ... INTO makes.
+func (j *judge) into(i int) {
+	for slices.Contains([]string{"temporary", "temp", "unlogged", "local", "global", "table"}, strings.ToLower(j.at(i).Text)) && !j.has(i+1, ".") {
+		j.Session = j.Session || j.has(i, "temp") || j.has(i, "temporary")
+		i++
+	}
+	j.target(i, "makes")
+}
+
+// inBlock judges the statements in the body of a DO, as far as they stand there as text:
+// it runs once, now. What it says of the session is found elsewhere.
+func (j *judge) inBlock() {
+	body := j.body()
+	for _, text := range blockStatements(body) {
+		inner := judge{sql: text, tokens: Tokens(text), block: true}
+		if len(inner.tokens) == 0 {
+			continue
+		}
+		inner.command()
+		inner.anywhere()
+		j.Apart = j.Apart || inner.Apart && inner.has(0, "alter")
+		switch r := inner.Refusal; {
+		case inner.Extension.Name != "":
+			j.refuse(RuleExtension, "CREATE EXTENSION in a DO is not found: write it as a statement of its own, and it is made once for the database")
+		case r != nil && r.Rule != RuleTransaction && r.Rule != RuleCatalogGuard && r.Rule != RuleCopy && !(r.Rule == RuleSession && inner.has(0, "reset")):
+			j.refuse(r.Rule, "%s", r.Reason)
+		}
+	}
+}
+
+// blockStatements cuts the body of a block of PL/pgSQL where a statement may begin.
+func blockStatements(body string) []string {
+	var out []string
+	start, brackets := 0, 0
+	for _, t := range Tokens(body) {
+		switch {
+		case t.Is("("):
+			brackets++
+		case t.Is(")"):
+			brackets--
+		case t.Is(";"):
+			out = append(out, body[start:t.Offset])
+			start, brackets = t.End(), 0
+		case brackets <= 0 && (t.Is("begin") || t.Is("then") || t.Is("else") || t.Is("loop")):
+			start = t.End()
+		}
+	}
+	return append(out, body[start:])
 }
 
 // updates reports whether UPDATE is the command and not a part of another.
@@ -455,8 +578,11 @@ func (j *judge) callable(i int) bool {
 // call looks at the server's own functions that change the session.
 func (j *judge) call(i int) {
 	name := j.at(i).Name()
-	if name == "set_config" {
+	switch name {
+	case "set_config":
 		j.setConfig(i)
+	case "setval":
+		j.setval(i)
 	}
 	j.Session = j.Session || leavingFunctions[name]
 }
@@ -467,9 +593,25 @@ var leavingFunctions = map[string]bool{
 	"lastval": true, "setseed": true, "set_limit": true, "dblink_connect": true, "dblink_connect_u": true, "dblink_open": true,
 }
 
+// setval writes to the sequence that it names.
+func (j *judge) setval(i int) {
+	if name := Tokens(unquoted(j.at(i + 2).Text)); j.at(i+2).Kind == String && len(name) == 3 && name[1].Is(".") {
+		inner := judge{tokens: name}
+		inner.target(0, "writes to")
+		if inner.Refusal != nil {
+			j.refuse(RuleOtherSchema, "%s", inner.Refusal.Reason)
+		}
+	}
+}
+
 // setConfig reads set_config(name, value, is_local).
 func (j *judge) setConfig(i int) {
-	name := strings.ToLower(strings.Trim(j.at(i+2).Text, "'"))
+	name := ""
+	for n := i + 2; n < len(j.tokens) && name == "" && !j.has(n, ")"); n++ { // the argument may be named
+		if j.at(n).Kind == String {
+			name = strings.ToLower(unquoted(j.at(n).Text))
+		}
+	}
 	switch name {
 	case "search_path":
 		j.refuse(RuleSearchPath, "set_config('search_path', ...): a migration runs in the tenant's schema and must stay there")

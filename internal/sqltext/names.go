@@ -28,3 +28,15 @@ func Made(sql string) string {
 	}
 	return ""
 }
+
+// Strings returns what the string constants of a text say, those in the code within
+// strings too.
+func Strings(text string) []string {
+	var out []string
+	for _, t := range everyToken(text) {
+		if t.Kind == String {
+			out = append(out, unquoted(t.Text))
+		}
+	}
+	return out
+}

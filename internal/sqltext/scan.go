@@ -45,11 +45,16 @@ func (t Token) Name() string {
 }
 
 // Tokens cuts a text into its tokens. Comments and white space are left out.
-func Tokens(text string) []Token {
+func Tokens(text string) []Token { return scan(text, false) }
+
+// Scan cuts a text into its tokens, comments among them.
+func Scan(text string) []Token { return scan(text, true) }
+
+func scan(text string, comments bool) []Token {
 	var out []Token
 	for i := 0; i < len(text); {
 		kind, n := next(text[i:])
-		if kind != Space && kind != Comment {
+		if kind != Space && (comments || kind != Comment) {
 			out = append(out, Token{kind, text[i : i+n], i})
 		}
 		i += n

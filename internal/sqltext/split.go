@@ -17,14 +17,14 @@ type Command struct {
 func Split(text string) []Command {
 	var (
 		out   []Command
-		state splitter
+		state Cutter
 	)
 	for _, t := range Tokens(text) {
-		if !state.end(t) {
+		if !state.End(t) {
 			continue
 		}
 		out = append(out, Command{text[state.start:t.End()], state.start})
-		state = splitter{}
+		state = Cutter{}
 	}
 	if state.words > 0 {
 		out = append(out, Command{strings.TrimSpace(text[state.start:]), state.start})
@@ -32,8 +32,8 @@ func Split(text string) []Command {
 	return out
 }
 
-// splitter follows one command.
-type splitter struct {
+// Cutter follows one command to its end. Its zero value is ready for the first token.
+type Cutter struct {
 	start    int
 	words    int // tokens so far
 	head     []string
@@ -42,8 +42,9 @@ type splitter struct {
 	begin    bool
 }
 
-// end takes the next token and reports whether the command ends with it.
-func (s *splitter) end(t Token) bool {
+// End takes the next token, which is no comment, and reports whether the command ends
+// with it. A new Cutter is for the next command.
+func (s *Cutter) End(t Token) bool {
 	if t.Is(";") && s.brackets == 0 && s.blocks == 0 {
 		return s.words > 0
 	}
@@ -67,7 +68,7 @@ func (s *splitter) end(t Token) bool {
 }
 
 // block counts what ends with END.
-func (s *splitter) block(t Token) {
+func (s *Cutter) block(t Token) {
 	switch {
 	case s.begin && t.Is("atomic"):
 		s.blocks++
@@ -79,7 +80,7 @@ func (s *splitter) block(t Token) {
 }
 
 // routine reports whether the command makes a function or a procedure.
-func (s *splitter) routine() bool {
+func (s *Cutter) routine() bool {
 	h := s.head
 	if len(h) == 4 && h[1] == "or" && h[2] == "replace" {
 		h = []string{h[0], h[3]}
