@@ -310,7 +310,7 @@ func (j *restoreJob) explain(err error) error {
 		return withHint(err, "restore beside it", "crmctl backup restore FILE --as NAME")
 	case errors.Is(err, backup.ErrNotOwner):
 		return withHint(err, "connect as", "the role that ran crmctl migrate public")
-	case db.SQLState(err) == db.CodeUndefinedTable:
+	case db.MissingRegistry(err):
 		return j.f.placed(fmt.Errorf("%w: %w", tenant.ErrNoRegistry, err))
 	}
 	return j.f.placed(backupHint(err))

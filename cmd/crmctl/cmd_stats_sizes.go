@@ -160,7 +160,7 @@ func (f *factory) measureSizes(ctx context.Context, q db.Querier, o stats.SizeOp
 	if bar != nil {
 		bar.finish()
 	}
-	if db.SQLState(err) == db.CodeUndefinedTable {
+	if db.MissingRegistry(err) {
 		err = tenant.ErrNoRegistry
 	}
 	return report, f.placed(err)

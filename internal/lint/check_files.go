@@ -11,6 +11,7 @@ import (
 // leftBehind looks from file to file: what a later one uses or may expect of an earlier
 // one of the same run.
 func (c *checker) leftBehind(sources []*source) {
+	types := valueTypes(sources)
 	sources = slices.DeleteFunc(slices.Clone(sources), func(s *source) bool {
 		return s.file.Context || s.named && s.version <= c.opts.Since
 	})
@@ -21,12 +22,37 @@ func (c *checker) leftBehind(sources []*source) {
 			if s.down || s.needs.Refusal != nil {
 				continue
 			}
-			if value, typ := addedValue(s); value != "" {
+			if value, typ := addedValue(s); value != "" && len(types[value]) == 1 {
 				c.enumValue(src, s, n, value, typ, later)
 			}
 			c.fileSetting(s, later)
 		}
 	}
+}
+
+// valueTypes returns the enums that have a value, by the value: where several have it,
+// nobody can tell from a constant which of them is meant.
+func valueTypes(sources []*source) map[string]map[string]bool {
+	out := map[string]map[string]bool{}
+	add := func(value, typ string) {
+		if out[value] == nil {
+			out[value] = map[string]bool{}
+		}
+		out[value][typ] = true
+	}
+	for _, src := range sources {
+		for _, s := range src.statements {
+			if value, typ := addedValue(s); value != "" {
+				add(value, typ)
+			}
+			if words := s.tree.words("typeName"); s.tree.kind == "CreateEnumStmt" && len(words) > 0 {
+				for _, value := range s.tree.words("vals") {
+					add(value, words[len(words)-1])
+				}
+			}
+		}
+	}
+	return out
 }
 
 // addedValue returns the value that ALTER TYPE ... ADD VALUE adds, and the type.

@@ -99,7 +99,7 @@ func (c *checker) session(s *statement) {
 	case needs.Refusal != nil:
 	case n.kind == "CallStmt" && c.src.noTransaction:
 		c.on(s, n, ruleCall, "a procedure may commit on its way", "")
-	case needs.Session && n.kind != "CallStmt" && n.kind != "VariableSetStmt" && !s.setsOnly():
+	case needs.Session && n.kind != "CallStmt" && n.kind != "VariableSetStmt" && !s.setsOnly() && !s.mayOnly():
 		c.on(s, n, ruleTemporary, "it may leave something in the session", "")
 	}
 }
@@ -108,6 +108,17 @@ func (c *checker) session(s *statement) {
 // set_config alone.
 func (s *statement) setsOnly() bool {
 	return slices.ContainsFunc(s.tokens, func(t token) bool { return t.is("set_config") }) && s.tree.kind == "SelectStmt"
+}
+
+// mayOnly reports whether a block is asked for a session of its own because nobody can
+// tell what it runs, and not because it says so.
+func (s *statement) mayOnly() bool {
+	if s.tree.kind != "DoStmt" {
+		return false
+	}
+	return !slices.ContainsFunc(sqltext.Names(s.sql), func(name string) bool {
+		return slices.Contains([]string{"temp", "temporary", "pg_temp", "prepare", "listen", "pg_advisory_lock", "pg_try_advisory_lock"}, name)
+	})
 }
 
 // needsNoTransaction returns what PostgreSQL refuses in a transaction.

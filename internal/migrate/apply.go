@@ -319,11 +319,14 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 // explainMissing says why there was no version table to read: the tenant is
 // gone, its schema is, or the schema was never managed.
 func explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
-	type state struct{ Alive, Schema bool }
+	type state struct{ Alive, Schema, Dirty bool }
 	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[state], `select
 		exists (select from public.tenants where id = $1 and status <> 'deleted'),
-		exists (select from pg_catalog.pg_namespace where nspname = $2)`, t.ID, t.Schema.String())
+		exists (select from pg_catalog.pg_namespace where nspname = $2),
+		pg_catalog.to_regclass('public.tenant_dirty') is not null`, t.ID, t.Schema.String())
 	switch {
+	case db.MissingRegistry(err), err == nil && !found[0].Dirty:
+		return ErrOldRegistry
 	case err != nil:
 		return err
 	case !found[0].Alive:

@@ -26,7 +26,7 @@ type AppliedFile struct {
 func AppliedFiles(ctx context.Context, q db.Querier) (map[int64]AppliedFile, error) {
 	files, err := db.Select(ctx, q, pgx.RowToStructByPos[AppliedFile], selectFiles)
 	if err != nil {
-		if db.SQLState(err) == db.CodeUndefinedTable {
+		if db.MissingRegistry(err) {
 			return nil, ErrOldRegistry
 		}
 		return nil, fmt.Errorf("read which files were applied: %w", err)

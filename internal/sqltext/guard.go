@@ -72,7 +72,7 @@ func decides(tokens []Token) bool {
 	case j.has(0, "create") && (j.made("function") || j.made("procedure")):
 		i := slices.IndexFunc(tokens, func(t Token) bool { return t.Kind == String })
 		return i > 0 && slices.ContainsFunc(tokens[i:], func(t Token) bool {
-			return t.Is("create") || t.Is("alter") || t.Is("drop") || t.Is("execute")
+			return t.Is("create") || t.Is("alter") || t.Is("drop")
 		})
 	case j.has(0, "create"):
 		return false

@@ -170,7 +170,7 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bo
 func noPool(err error) bool {
 	pgErr, ok := pgError(err)
 	return ok && (pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, "tenant_pool") ||
-		pgErr.Code == db.CodeUndefinedTable && strings.Contains(pgErr.Message, "tenant_pool") ||
+		db.MissingRegistry(err) && strings.Contains(pgErr.Message, "tenant_pool") ||
 		pgErr.Code == db.CodeInvalidSchemaName && strings.Contains(pgErr.Message, db.PoolPrefix))
 }
 

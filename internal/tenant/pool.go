@@ -71,7 +71,7 @@ func Pool(ctx context.Context, q db.Querier, key string) ([]PoolSchema, error) {
 }
 
 func poolError(err error) error {
-	if db.SQLState(err) == db.CodeUndefinedTable {
+	if db.MissingRegistry(err) {
 		return ErrOldRegistry
 	}
 	return err

@@ -168,10 +168,10 @@ func Slugs(ctx context.Context, q db.Querier, prefix string, limit int) ([]strin
 // registryError turns "relation public.tenants does not exist" into
 // ErrNoRegistry, and a missing column into ErrOldRegistry.
 func registryError(err error) error {
-	switch db.SQLState(err) {
-	case db.CodeUndefinedTable:
+	switch {
+	case db.MissingRegistry(err):
 		return ErrNoRegistry
-	case db.CodeUndefinedColumn:
+	case db.SQLState(err) == db.CodeUndefinedColumn:
 		return ErrOldRegistry
 	}
 	return err

@@ -127,6 +127,7 @@ var Taken = []string{ //nolint:gochecknoglobals // never changed
 	"create function tables() returns bigint language sql as 'select count(*) from pg_tables'",
 	"select count(*) from information_schema.tables",
 	"create function audit() returns trigger language plpgsql as $$ begin insert into public.audit values (1); return new; end $$",
+	"create function rows_of(t text) returns bigint language plpgsql as $$ declare n bigint; begin if not exists (select from pg_tables where tablename = t) then raise 'no %', t; end if; execute format('select count(*) from %I', t) into n; return n; end $$",
 	"create procedure p() begin atomic insert into public.audit values (1); update public.x set a = 1; end",
 	"create rule r as on insert to t do also insert into public.audit values (new.id)",
 	"create statistics s on a, b from t",
