@@ -28,10 +28,10 @@ func (m *Migration) judge(text string) error {
 			m.deferred = m.deferred || needs.Deferred
 			m.writes = m.writes || needs.Writes
 			m.leaves = m.leaves || needs.Leaves
-			switch {
-			case needs.Extension.Name != "" && script == &m.Up:
+			if needs.Extension.Name != "" && script == &m.Up {
 				m.Extensions = append(m.Extensions, Extension{Extension: needs.Extension, At: s})
-			case !needs.OfDatabase:
+			}
+			if !needs.OfDatabase {
 				own = append(own, s)
 			}
 		}

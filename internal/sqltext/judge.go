@@ -42,7 +42,8 @@ type Needs struct {
 	// Session tells that the command may leave something in the session: a temporary
 	// object, a prepared statement, a setting, a lock.
 	Session bool
-	// Extension is what CREATE EXTENSION makes. Its name is "" for another command.
+	// Extension is what CREATE EXTENSION makes, in a DO too. Its name is "" for another
+	// command.
 	Extension Extension
 	// OfDatabase tells that the command is about an extension and belongs to the database,
 	// not to a tenant: it is made once for all of them.
@@ -151,6 +152,11 @@ func (j *judge) command() {
 }
 
 func (j *judge) transaction(what string) {
+	if !j.transactional {
+		j.refuse(RuleTransaction, "%s: every statement of a NO TRANSACTION file ends by itself; take it out, or put what belongs together into a file with a transaction",
+			strings.ToUpper(what))
+		return
+	}
 	j.refuse(RuleTransaction, "%s: a tenant's migrations are one transaction already; "+
 		"use -- +goose NO TRANSACTION for what cannot run in one", strings.ToUpper(what))
 }
@@ -517,8 +523,10 @@ func (j *judge) inBlock() {
 		inner.anywhere()
 		j.Apart = j.Apart || inner.Apart && inner.has(0, "alter")
 		switch r := inner.Refusal; {
+		case inner.Extension.Name != "" && j.Extension.Name == "" && len(Follow(text, "if", "not", "exists")) > 0:
+			j.Extension = inner.Extension // it is there when the block asks
 		case inner.Extension.Name != "":
-			j.refuse(RuleExtension, "CREATE EXTENSION in a DO is not found: write it as a statement of its own, and it is made once for the database")
+			j.refuse(RuleExtension, "CREATE EXTENSION in a DO would make it in the tenant's schema: write it as a statement of its own, and it is made once for the database")
 		case r != nil && r.Rule != RuleTransaction && r.Rule != RuleCatalogGuard && r.Rule != RuleCopy && !(r.Rule == RuleSession && inner.has(0, "reset")):
 			j.refuse(r.Rule, "%s", r.Reason)
 		}

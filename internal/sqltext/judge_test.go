@@ -68,6 +68,7 @@ func TestJudgeNeeds(t *testing.T) {
 		"create extension if not exists \"uuid-ossp\" with schema public":                                                            {OfDatabase: true, Extension: sqltext.Extension{Name: "uuid-ossp", Schema: "public"}},
 		"create extension hstore version '1.8' cascade":                                                                              {OfDatabase: true, Extension: sqltext.Extension{Name: "hstore", Version: "1.8", Cascade: true}},
 		"do $$ begin alter type mood add value 'x'; end $$":                                                                          {Apart: true, Writes: true},
+		"do $$ begin create extension if not exists citext; end $$":                                                                  {Writes: true, Extension: sqltext.Extension{Name: "citext"}},
 		"select a into temp x from t":                                                                                                {Session: true, Writes: true},
 		"comment on extension hstore is 'x'":                                                                                         {OfDatabase: true},
 		"create function f() returns trigger language plpgsql as $$ begin update t set x = 1; new.at = now(); return new; end $$":    {},
