@@ -144,6 +144,7 @@ func (w *wall) close(ctx context.Context) error {
 		return fmt.Errorf("look for what the structure is made of: %w", plain(err))
 	}
 	p = db.Pipeline{}
+	p.OwnPath()
 	for _, sql := range give {
 		p.Exec(sql)
 	}
@@ -166,6 +167,7 @@ func (w *wall) close(ctx context.Context) error {
 		p.Exec(sql + " from " + w.quoted())
 	}
 	p.Exec("drop role " + w.quoted())
+	p.StandIn(w.schema)
 	if err := p.Run(ctx, w.conn); err != nil {
 		return fmt.Errorf("the structure of the file reaches out of its schema: %w", plain(err))
 	}

@@ -48,6 +48,9 @@ func (o Options) LockWait() time.Duration {
 // macros are what shape.sql has in braces.
 var macros = map[string]string{
 	"here": `(pg_catalog.current_setting('search_path') = r.path or pg_catalog.set_config('search_path', r.path, true) = r.path)`,
+	// PostgreSQL reads a rule and a view by statements of its own, whose operators it
+	// looks for on the path: its own come first.
+	"here for rules": `(pg_catalog.current_setting('search_path') = r.rulepath or pg_catalog.set_config('search_path', r.rulepath, true) = r.rulepath)`,
 	"sequence text": `concat_ws(' ', case when s.seqtypid <> 'bigint'::regtype then 'as ' || pg_catalog.format_type(s.seqtypid, null) end,
             case when s.seqincrement <> 1 then 'increment ' || s.seqincrement end, case when s.seqmin <> 1 then 'minvalue ' || s.seqmin end,
             case when s.seqmax <> case s.seqtypid when 'smallint'::regtype then 32767 when 'integer'::regtype then 2147483647
@@ -71,7 +74,7 @@ func expand(detailed bool) string {
 	if detailed {
 		text = strings.NewReplacer("/*+", "", "+*/", "").Replace(text)
 	}
-	return regexp.MustCompile(`\{(here|sequence text|sequence parameters|relation kind|privileges|(grantee|enabled|pattern) ([^{}]+))\}`).
+	return regexp.MustCompile(`\{(here for rules|here|sequence text|sequence parameters|relation kind|privileges|(grantee|enabled|pattern) ([^{}]+))\}`).
 		ReplaceAllStringFunc(text, func(found string) string {
 			found = strings.Trim(found, "{}")
 			if macro, ok := macros[found]; ok {

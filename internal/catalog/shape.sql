@@ -13,7 +13,8 @@
 -- wants; for a fingerprint they are the comments they look like.
 with wanted as materialized (
     select n.oid as nsp, w.at, n.nspname, n.nspowner, n.nspacl, r.oid as role,
-        pg_catalog.quote_ident(n.nspname) || ', pg_catalog, pg_temp' as path
+        pg_catalog.quote_ident(n.nspname) || ', pg_catalog, pg_temp' as path,
+        'pg_catalog, ' || pg_catalog.quote_ident(n.nspname) || ', pg_temp' as rulepath
     from unnest($1::text[], $2::text[]) with ordinality as w (name, role, at)
     join pg_catalog.pg_namespace n on n.nspname = w.name::name
     left join pg_catalog.pg_roles r on r.rolname = w.role::name
@@ -34,7 +35,7 @@ member as materialized (
       and not exists (select from extension x where x.classid = d.classid and x.objid = d.objid)
 ),
 class as materialized (
-    select r.nsp, r.nspname, r.nspowner, r.role, r.path, c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl,
+    select r.nsp, r.nspname, r.nspowner, r.role, r.path, r.rulepath, c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl,
         c.relname = 'goose_db_version' as versions
     from member r
     join pg_catalog.pg_class c on c.oid = r.objid
@@ -252,7 +253,7 @@ object as (
         /*+ , jsonb_build_object('definition', x.definition, 'state', x.state) +*/
     from relation r
     join pg_catalog.pg_rewrite w on w.ev_class = r.relid and w.rulename <> '_RETURN'
-    cross join lateral (select case when {here} then pg_catalog.pg_get_ruledef(w.oid, true) end as definition,
+    cross join lateral (select case when {here for rules} then pg_catalog.pg_get_ruledef(w.oid, true) end as definition,
         {enabled w.ev_enabled} as state) x
 
     union all
@@ -262,7 +263,7 @@ object as (
     from relation r
     join pg_catalog.pg_class c on c.oid = r.relid
     cross join lateral (select
-        case when {here} then pg_catalog.pg_get_viewdef(c.oid) end as definition,
+        case when {here for rules} then pg_catalog.pg_get_viewdef(c.oid) end as definition,
         (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o) as options,
         (select m.amname from pg_catalog.pg_am m where m.oid = c.relam and m.amname <> 'heap') as method,
         (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace) as tablespace
