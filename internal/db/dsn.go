@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -14,21 +13,24 @@ import (
 // where in a string that is not well formed nobody knows, and it may be a password.
 var ErrConnString = errors.New("the connection string cannot be read")
 
-// libpqKeys are the parameters of a connection string that libpq knows.
-const libpqKeys = `user|password|host|hostaddr|port|dbname|database|passfile|channel_binding|connect_timeout|client_encoding|options|` +
-	`application_name|fallback_application_name|keepalives|keepalives_idle|keepalives_interval|keepalives_count|tcp_user_timeout|` +
-	`replication|gssencmode|sslmode|requiressl|sslnegotiation|sslcompression|sslcert|sslkey|sslpassword|sslcertmode|sslrootcert|` +
-	`sslcrl|sslcrldir|sslsni|requirepeer|require_auth|ssl_min_protocol_version|ssl_max_protocol_version|min_protocol_version|` +
-	`max_protocol_version|krbsrvname|krbspn|gsslib|gssdelegation|service|servicefile|target_session_attrs|load_balance_hosts`
+// libpqKeys are the parameters of a connection string that libpq knows, and database,
+// which pgx takes for dbname.
+const libpqKeys = `user password host hostaddr port dbname database passfile channel_binding connect_timeout client_encoding options
+	application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout
+	replication gssencmode sslmode requiressl sslnegotiation sslcompression sslcert sslkey sslpassword sslcertmode sslrootcert
+	sslcrl sslcrldir sslsni requirepeer require_auth ssl_min_protocol_version ssl_max_protocol_version min_protocol_version
+	max_protocol_version krbsrvname krbspn gsslib gssdelegation service servicefile target_session_attrs load_balance_hosts`
 
-// unescaped finds whether an @ of a URL may be one that somebody forgot to write as
+func isLibpqKey(name string) bool { return slices.Contains(strings.Fields(libpqKeys), name) }
+
+// unescaped reports whether an @ of a URL may be one that somebody forgot to write as
 // %40: then what stands before the last of them is a password, or a part of it.
 func unescaped(dsn string) bool {
 	_, rest, isURL := strings.Cut(dsn, "://")
 	if !isURL {
 		return false
 	}
-	rest = knownValues().ReplaceAllString(rest, "$1")
+	rest = withoutKnown(rest)
 	authority := rest
 	if end := strings.IndexAny(rest, "/?"); end >= 0 {
 		authority = rest[:end]
@@ -36,8 +38,25 @@ func unescaped(dsn string) bool {
 	return strings.Count(authority, "@") > 1 || strings.Contains(rest[len(authority):], "@")
 }
 
-// knownValues matches a parameter whose value may hold an @ as it is.
-func knownValues() *regexp.Regexp { return regexp.MustCompile(`([?&])(?:` + libpqKeys + `)=[^&]*`) }
+// withoutKnown leaves out the parameters whose values may hold an @ as it is.
+func withoutKnown(rest string) string {
+	var kept strings.Builder
+	for {
+		start := strings.IndexAny(rest, "?&")
+		if start < 0 {
+			kept.WriteString(rest)
+			return kept.String()
+		}
+		kept.WriteString(rest[:start+1])
+		rest = rest[start+1:]
+		if name, _, ok := strings.Cut(rest, "="); ok && isLibpqKey(name) {
+			_, rest, ok = strings.Cut(rest, "&")
+			if ok {
+				rest = "&" + rest
+			}
+		}
+	}
+}
 
 // checkURL refuses a URL that means something else than was meant.
 func checkURL(dsn string) error {
@@ -156,11 +175,10 @@ func OnlyKnown(dsn string) string {
 	if !found || !strings.Contains(address, "://") {
 		return dsn
 	}
-	isKnown := regexp.MustCompile(`^(?:` + libpqKeys + `)$`)
 	var kept []string
 	for param := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(param, "=")
-		if decoded, err := url.PathUnescape(name); err == nil && (isKnown.MatchString(decoded) && decoded != "database" || param == "ssl=true") {
+		if decoded, err := url.PathUnescape(name); err == nil && (isLibpqKey(decoded) && decoded != "database" || param == "ssl=true") {
 			kept = append(kept, param)
 		}
 	}
