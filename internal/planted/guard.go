@@ -133,7 +133,7 @@ const exposedSQL = `
 
 // quickSQL fails where something in the schema $1 is of a role that is not one of $2.
 // It is planned again for each tenant, so it joins as little as it can.
-func quickSQL() string {
+var quickSQL = sync.OnceValue(func() string { //nolint:gochecknoglobals // never changed
 	return qualified(`select 1 operator(pg_catalog./) (not exists (
 	select from pg_catalog.pg_namespace n
 	join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass and d.refobjid = n.oid
@@ -152,7 +152,7 @@ func quickSQL() string {
 				(select t.typowner from pg_catalog.pg_type t where t.oid = d.objid) <> all ($2::pg_catalog.oid[])
 			else false
 		end)))::pg_catalog.int4`)
-}
+})
 
 // qualified spells out {untrusted ROLE}, and writes the operators as pg_catalog's.
 func qualified(sql string) string {
@@ -292,7 +292,7 @@ func QueueRead(p *db.Pipeline, tables []Table) {
 }
 
 // plain fails unless the tables are as QueueRead wants them.
-func plain() string {
+var plain = sync.OnceValue(func() string { //nolint:gochecknoglobals // never changed
 	return qualified(`select 1 operator(pg_catalog./) (not exists (
 	select from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]),
 		pg_catalog.unnest($5::pg_catalog.text[])) w (schema, name, attribute, kind)
@@ -306,7 +306,7 @@ func plain() string {
 			and not exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null))
 			and not exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)) end
 	)))::pg_catalog.int4`)
-}
+})
 
 // Foreign returns a condition, with every name in it qualified, that is true where
 // the role whose OID an expression gives could not act as the session's.

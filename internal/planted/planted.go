@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -85,11 +86,16 @@ const me = `me as materialized (
 		not exists (select from pg_db_role_setting s where s.setrole = 0 and exists (select from unnest(s.setconfig) c where starts_with(c, 'role='))) as chosen
 )`
 
-func find() string { return expand(strings.Replace(findSQL, "{me}", me, 1), untrusted) }
+// find is made once: fleet runs ask it of every tenant.
+var find = sync.OnceValue(func() string { //nolint:gochecknoglobals // never changed
+	return expand(strings.Replace(findSQL, "{me}", me, 1), untrusted)
+})
+
+var untrustedRole = regexp.MustCompile(`\{untrusted ([a-z.]+)\}`)
 
 // expand puts a condition in the place of each {untrusted ROLE}.
 func expand(sql, condition string) string {
-	return regexp.MustCompile(`\{untrusted ([a-z.]+)\}`).ReplaceAllStringFunc(sql, func(found string) string {
+	return untrustedRole.ReplaceAllStringFunc(sql, func(found string) string {
 		_, owner, _ := strings.Cut(strings.Trim(found, "{}"), " ")
 		return fmt.Sprintf(condition, owner)
 	})
