@@ -11,7 +11,7 @@ import (
 // cleansing takes everything out of a session that a tenant's statements may have left
 // there, in the words that a transaction takes (DISCARD ALL is none of them). Checks that
 // wait for the end of the transaction come first: a trigger of theirs may leave more.
-var cleansing = []string{ //nolint:gochecknoglobals // never changed
+var cleansing = []string{
 	"set constraints all immediate",
 	"close all",
 	"deallocate all",

@@ -80,7 +80,8 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 		fmt.Fprintf(sum, "%d:%s\n", len(s.SQL), s.SQL)
 	}
 	m.Checksum = hex.EncodeToString(sum.Sum(nil))
-	return m, m.judge(string(text))
+	err = m.judge(string(text))
+	return m, err
 }
 
 // gooseCause takes off what goose adds around the cause: a partial result of a

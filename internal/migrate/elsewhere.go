@@ -57,7 +57,7 @@ func ExplainNames(ctx context.Context, q db.Querier, err error) error {
 	type object struct{ Extension, Schema, Name, Kind string }
 	found, readErr := db.Select(ctx, q, pgx.RowToStructByPos[object], extensionObjects, unqualified(statement.Statement.SQL))
 	if readErr != nil || len(found) == 0 {
-		return err //nolint:nilerr // the statement's own error says more
+		return err // the statement's own says more
 	}
 	out.Extension, out.Schema, out.Object, out.Kind = found[0].Extension, found[0].Schema, found[0].Name, found[0].Kind
 	return out

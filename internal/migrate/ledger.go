@@ -75,7 +75,7 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 			files, err = pgx.CollectRows(rows, pgx.RowToStructByPos[AppliedFile])
 			return err
 		}, selectFiles)
-		pipe.Exec(closeDead)
+		pipe.Exec(closeDead())
 		pipe.QueryRow([]any{&report.RunID, &pid}, `insert into public.migration_runs (kind, actor, target_version, tenants, heartbeat_at, detail)
 			values ($1, $2, $3, $4, pg_catalog.now(), $5::pg_catalog.jsonb) returning id, pg_catalog.pg_backend_pid()`,
 			string(report.Kind), o.Actor, report.Target, len(report.Outcomes), string(detail))
@@ -113,16 +113,19 @@ func (l *ledger) takeLock(ctx context.Context, conn *pgx.Conn) error {
 // runAlive is true for a run r whose session holds its lock, or that gave a sign of
 // life not long ago. Of a lock that a login holds which may not change the
 // registry it says nothing: anybody can take one.
-var runAlive = `case when r.heartbeat_at is null then exists (
+func runAlive() string {
+	return `case when r.heartbeat_at is null then exists (
 		select from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid
 		where l.locktype = 'advisory' and l.granted and l.objsubid = 2
 		  and l.classid = 1668443491 and l.objid = (r.id % 2147483648)::pg_catalog.oid
 		  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
 		  and ` + db.MayChangeRegistry("a.usesysid") + `)
 	else r.heartbeat_at > pg_catalog.clock_timestamp() - interval '1 minute' end`
+}
 
 // closeDead closes the runs that were killed, with what the ledger has of them.
-var closeDead = `update public.migration_runs r
+func closeDead() string {
+	return `update public.migration_runs r
 	set state = 'killed', finished_at = pg_catalog.now(), succeeded = c.succeeded, failed = c.failed,
 		not_started = r.tenants - c.succeeded - c.failed, reason = 'killed'
 	from public.migration_runs d
@@ -130,7 +133,8 @@ var closeDead = `update public.migration_runs r
 		select count(*) filter (where t.state in ('migrated', 'current', 'skipped')) as succeeded,
 			count(*) filter (where t.state = 'failed') as failed
 		from public.migration_run_tenants t where t.run_id = d.id) c
-	where d.id = r.id and r.finished_at is null and not (` + runAlive + `)`
+	where d.id = r.id and r.finished_at is null and not (` + runAlive() + `)`
+}
 
 // add takes an outcome for the next batch. It never waits for the server.
 func (l *ledger) add(o Outcome) {

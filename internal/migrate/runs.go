@@ -96,7 +96,7 @@ func readRuns(ctx context.Context, conn *pgx.Conn, rest string, args ...any) ([]
 			case when dead.yes then r.tenants - c.succeeded - c.failed else r.not_started end,
 			r.started_at, case when dead.yes then pg_catalog.now() else r.finished_at end, r.detail::text
 		from public.migration_runs r
-		cross join lateral (select r.finished_at is null and not (`+runAlive+`) as yes) dead
+		cross join lateral (select r.finished_at is null and not (`+runAlive()+`) as yes) dead
 		cross join lateral (
 			select count(*) filter (where t.state in ('migrated', 'current', 'skipped')) as succeeded,
 				count(*) filter (where t.state = 'failed') as failed

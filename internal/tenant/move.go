@@ -132,7 +132,8 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 		return Tenant{}, err
 	}
 	if o.DryRun {
-		return found, change(&found)
+		err = change(&found)
+		return found, err
 	}
 	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
 		before, err := lockTenant(ctx, q, found, true)
