@@ -18,7 +18,7 @@ func grantDocumented(t *testing.T, f *fleettest.Fleet, name string) {
 		`grant select, insert, update, delete on all tables in schema public to "`+name+`"`, `grant select on all sequences in schema public to "`+name+`"`)
 }
 
-// TestRightsOfARestore is fault 30 for restores and doctor: the documented grants are
+// TestRightsOfARestore: for restores and doctor, too, the documented grants are
 // enough, roles of tenants want one more right, and the registry its owner; whatever is
 // refused leaves nothing.
 func TestRightsOfARestore(t *testing.T) {

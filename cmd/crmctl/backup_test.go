@@ -188,7 +188,7 @@ func TestRolesOfMadeTenants(t *testing.T) {
 	}
 }
 
-// TestBackupWhereNothingCanBeWritten is fault 36 for backups: they are taken, with a
+// TestBackupWhereNothingCanBeWritten: backups are taken, with a
 // word about the audit, and what has to write says why it cannot.
 func TestBackupWhereNothingCanBeWritten(t *testing.T) {
 	t.Parallel()

@@ -43,7 +43,7 @@ func fleetOf(t *testing.T, n int, dir string) *fleettest.Fleet {
 	return f
 }
 
-// TestProcessesShareTheWork is fault 12 with processes of their own: every migration
+// TestProcessesShareTheWork: of several processes at once, every migration
 // is applied once to every tenant, and all of them end well.
 func TestProcessesShareTheWork(t *testing.T) {
 	t.Parallel()
@@ -91,7 +91,7 @@ func TestProcessesShareTheWork(t *testing.T) {
 	}
 }
 
-// TestSignalsInARun is fault 5: the first signal lets the tenants under way finish,
+// TestSignalsInARun: the first signal lets the tenants under way finish,
 // the second rolls them back; both end with a summary and 130, and the ledger
 // knows.
 func TestSignalsInARun(t *testing.T) {
@@ -152,7 +152,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("waited in vain")
 }
 
-// TestOneBrokenOfMany is fault 17: one tenant fails, the others are migrated, and it
+// TestOneBrokenOfMany: one tenant fails, the others are migrated, and it
 // is named in every report.
 func TestOneBrokenOfMany(t *testing.T) {
 	t.Parallel()
@@ -208,7 +208,7 @@ func TestOneBrokenOfMany(t *testing.T) {
 	}
 }
 
-// TestSwallowedPackets is fault 8: a network that takes everything and answers
+// TestSwallowedPackets: a network that takes everything and answers
 // nothing ends the command when its time is over, and the server rolls back.
 func TestSwallowedPackets(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func schemas(t *testing.T, f *fleettest.Fleet) []string {
 	return names
 }
 
-// TestNamesOfMadeTenants is fault 24, 25 and 26 for restores and clones: a name is
+// TestNamesOfMadeTenants: in a restore and a clone a name is
 // refused, or mapped to a schema of its own, and no other schema is touched.
 func TestNamesOfMadeTenants(t *testing.T) {
 	t.Parallel()
@@ -87,7 +87,7 @@ func TestNamesOfMadeTenants(t *testing.T) {
 	}
 }
 
-// TestHostileSchemas is fault 24 and 35 for doctor: names of schemas that somebody
+// TestHostileSchemas: in doctor's answers names of schemas that somebody
 // chose with care are shown escaped, and set aside like any other.
 func TestHostileSchemas(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
-// TestHostilePublicAndTheCommands is fault 27 for whole commands: functions and
+// TestHostilePublicAndTheCommands: functions and
 // operators in public, which every session of the database sees first, are never
 // called, and none of the commands fails for them.
 func TestHostilePublicAndTheCommands(t *testing.T) {

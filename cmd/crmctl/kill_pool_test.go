@@ -10,7 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
-// TestKilledPoolIsWhole is fault 1 for the pool: kill -9 at any moment of filling it
+// TestKilledPoolIsWhole: kill -9 at any moment of filling it
 // and of taking from it leaves no schema without a row and no row without a schema,
 // and the same commands go on from there.
 func TestKilledPoolIsWhole(t *testing.T) {

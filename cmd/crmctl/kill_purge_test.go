@@ -9,7 +9,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
-// TestKilledPurgeIsTakenUp is fault 3: kill -9 at any stage of a purge leaves a
+// TestKilledPurgeIsTakenUp: kill -9 at any stage of a purge leaves a
 // tenant that is there, or one of which the registry says that it is being purged;
 // the next purge ends it.
 func TestKilledPurgeIsTakenUp(t *testing.T) {

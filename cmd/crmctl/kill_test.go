@@ -70,7 +70,7 @@ func cut(t *testing.T, f *fleettest.Fleet) (sessions int64) {
 		and application_name = 'crmctl' and pid <> pg_backend_pid()`)
 }
 
-// TestKilledCreateIsWholeOrAbsent is fault 1: kill -9 at every stage of tenant
+// TestKilledCreateIsWholeOrAbsent: kill -9 at every stage of tenant
 // create leaves a whole tenant or none, and the same command then works.
 func TestKilledCreateIsWholeOrAbsent(t *testing.T) {
 	t.Parallel()
@@ -106,7 +106,7 @@ func TestKilledCreateIsWholeOrAbsent(t *testing.T) {
 	}
 }
 
-// TestKilledRunLeavesWholeVersions is fault 2: kill -9 in a fleet run leaves
+// TestKilledRunLeavesWholeVersions: kill -9 in a fleet run leaves
 // every tenant at a whole version, and the next run does the rest.
 func TestKilledRunLeavesWholeVersions(t *testing.T) {
 	t.Parallel()

@@ -66,8 +66,8 @@ func uniqueSlug(t *testing.T, f *fleettest.Fleet) string {
 	return database
 }
 
-// TestKilledCreateLeavesNoRole is fault 1 for a tenant with a role, which is a thing
-// of the server and not of the database: it comes and goes with the rest.
+// TestKilledCreateLeavesNoRole: the role of a tenant is a thing
+// of the server and not of the database, and it comes and goes with the rest.
 func TestKilledCreateLeavesNoRole(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
@@ -96,7 +96,7 @@ func TestKilledCreateLeavesNoRole(t *testing.T) {
 	}
 }
 
-// TestSameTenantCreatedByProcesses is fault 13: of several that create the same
+// TestSameTenantCreatedByProcesses: of several that create the same
 // tenant at once one wins, the others say so, and nothing is left over.
 func TestSameTenantCreatedByProcesses(t *testing.T) {
 	t.Parallel()
@@ -123,7 +123,7 @@ func TestSameTenantCreatedByProcesses(t *testing.T) {
 	}
 }
 
-// TestMovesDuringAMigration is fault 14: a move of a tenant that is being migrated is
+// TestMovesDuringAMigration: a move of a tenant that is being migrated is
 // refused with the exit code for it, changes nothing, and works afterwards.
 func TestMovesDuringAMigration(t *testing.T) {
 	t.Parallel()
@@ -183,7 +183,7 @@ func TestMovesDuringAMigration(t *testing.T) {
 	}
 }
 
-// hostileNames are fault 24.
+// hostileNames are what nobody should get a schema of as it stands.
 func hostileNames() []string {
 	return []string{
 		`"; drop schema tenant_bystander cascade; --`, `'; delete from public.tenants; --`, "pg_catalog", "public", "información",
@@ -191,7 +191,7 @@ func hostileNames() []string {
 	}
 }
 
-// TestHostileNamesOnTheCommandLine is fault 24 for every command that takes a name: it
+// TestHostileNamesOnTheCommandLine: in every command that takes one such a name
 // is refused, or means a tenant that is safely named, and whatever else there is stays.
 func TestHostileNamesOnTheCommandLine(t *testing.T) {
 	t.Parallel()
@@ -257,7 +257,7 @@ func dangerous(r rune) bool {
 	return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }
 
-// TestSpellingsOfAName is fault 26: a name is the same in every spelling, in every
+// TestSpellingsOfAName: a name is the same in every spelling, in every
 // command.
 func TestSpellingsOfAName(t *testing.T) {
 	t.Parallel()
@@ -288,7 +288,7 @@ func TestSpellingsOfAName(t *testing.T) {
 	}
 }
 
-// TestTenantWithoutASchema is fault 29: where the schema of a tenant is gone, what
+// TestTenantWithoutASchema: where the schema of a tenant is gone, what
 // works on its data fails, its life can be ended, and nothing lands in public.
 func TestTenantWithoutASchema(t *testing.T) {
 	t.Parallel()
@@ -336,7 +336,7 @@ func TestTenantWithoutASchema(t *testing.T) {
 	}
 }
 
-// TestEscapesAreShown is fault 35: whatever a tenant's names, settings and contacts
+// TestEscapesAreShown: whatever a tenant's names, settings and contacts
 // hold, a terminal is shown it and does not obey it, in any format.
 func TestEscapesAreShown(t *testing.T) {
 	t.Parallel()
@@ -382,7 +382,7 @@ func TestEscapesAreShown(t *testing.T) {
 	}
 }
 
-// TestPurgeIntoAnUnsafeDirectory is fault 38: where the backup cannot be kept safely
+// TestPurgeIntoAnUnsafeDirectory: where the backup cannot be kept safely
 // nothing is destroyed.
 func TestPurgeIntoAnUnsafeDirectory(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,7 @@ func lifeOfATenant(dir string) [][]string {
 	}
 }
 
-// TestDocumentedRights is fault 30: the grants that the README names are enough for
+// TestDocumentedRights: the grants that the README names are enough for
 // the life of a tenant, without superuser.
 func TestDocumentedRights(t *testing.T) {
 	t.Parallel()
@@ -80,7 +80,7 @@ func TestDocumentedRights(t *testing.T) {
 	}
 }
 
-// TestMissingRightIsNamed is the other half of fault 30: from no right at all, the
+// TestMissingRightIsNamed: from no right at all, the
 // statements that the errors name lead to a role that can do its work.
 func TestMissingRightIsNamed(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
-// TestHostilePublic is fault 27: functions and operators in public that shadow those of
+// TestHostilePublic: functions and operators in public that shadow those of
 // PostgreSQL are never called by a backup, a restore or a clone.
 func TestHostilePublic(t *testing.T) {
 	t.Parallel()

@@ -11,7 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
-// TestManyTables is fault 23 for backups: a tenant with 5,000 tables, which cannot be
+// TestManyTables: a tenant with 5,000 tables, which cannot be
 // dropped at once on a server with the default settings, can be saved before it is
 // purged.
 func TestManyTables(t *testing.T) {

@@ -146,7 +146,7 @@ func TestYield(t *testing.T) {
 	}
 }
 
-// TestFewerSlotsThanWorkers is fault 15: where the server has no slot left, the
+// TestFewerSlotsThanWorkers: where the server has no slot left, the
 // run goes on with the workers that have one.
 func TestFewerSlotsThanWorkers(t *testing.T) {
 	t.Parallel()

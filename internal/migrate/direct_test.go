@@ -74,7 +74,7 @@ func TestFilesWithoutTransactionComeInTurns(t *testing.T) {
 	}
 }
 
-// TestInvalidIndexIsRebuilt is fault 18: what an index build that was cut off has
+// TestInvalidIndexIsRebuilt: what an index build that was cut off has
 // left is found, dropped and built again.
 func TestInvalidIndexIsRebuilt(t *testing.T) {
 	t.Parallel()
@@ -145,7 +145,7 @@ func killBuild(t *testing.T, f *fleettest.Fleet) {
 	t.Error("no index build was met")
 }
 
-// TestFileFailsHalfWay is fault 20: the tenant is dirty, the error says what to do,
+// TestFileFailsHalfWay: the tenant is dirty, the error says what to do,
 // and once the cause is mended the next run goes on behind what is done.
 func TestFileFailsHalfWay(t *testing.T) {
 	t.Parallel()
@@ -268,7 +268,7 @@ func TestPoolerIsRefusedForDirectWork(t *testing.T) {
 	}
 }
 
-// TestIndexBuildsOfTwoRuns is fault 19: index builds wait for old transactions of the
+// TestIndexBuildsOfTwoRuns: index builds wait for old transactions of the
 // whole database, so two runs must not wait for each other in one.
 func TestIndexBuildsOfTwoRuns(t *testing.T) {
 	t.Parallel()

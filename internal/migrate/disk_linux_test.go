@@ -13,7 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/migrate"
 )
 
-// TestRealDiskFull is fault 9 with a disk that is full: a small one, in memory,
+// TestRealDiskFull has a disk that is full: a small one, in memory,
 // which only root may make.
 func TestRealDiskFull(t *testing.T) {
 	t.Parallel()

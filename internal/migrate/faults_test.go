@@ -30,7 +30,7 @@ func plans(t *testing.T, files map[string]string) (old, all *migrate.Plan) {
 	return old, all
 }
 
-// TestLostAnswerToCommit is fault 7: the connection is cut after the commit was
+// TestLostAnswerToCommit: the connection is cut after the commit was
 // sent, and another attempt finds out that it had been carried out.
 func TestLostAnswerToCommit(t *testing.T) {
 	t.Parallel()
@@ -66,7 +66,7 @@ func TestLostAnswerToCommit(t *testing.T) {
 	}
 }
 
-// TestRollbackIsNotRepeated is fault 7 for a rollback: counting the steps again
+// TestRollbackIsNotRepeated: in a rollback, counting the steps again
 // after a lost answer would take back more than was asked for.
 func TestRollbackIsNotRepeated(t *testing.T) {
 	t.Parallel()
@@ -92,7 +92,7 @@ func TestRollbackIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestServerRestartInARun is fault 6: the server is killed without a checkpoint
+// TestServerRestartInARun: the server is killed without a checkpoint
 // and started again; every tenant is at a whole version in the end, and none that
 // was reported as migrated has lost it.
 func TestServerRestartInARun(t *testing.T) {
@@ -138,7 +138,7 @@ func TestServerRestartInARun(t *testing.T) {
 	}
 }
 
-// TestSerializationFailureIsRetried is fault 11 for 40001: a sequence, which no
+// TestSerializationFailureIsRetried makes a real 40001: a sequence, which no
 // rollback takes back, counts the attempts.
 func TestSerializationFailureIsRetried(t *testing.T) {
 	t.Parallel()
@@ -157,7 +157,7 @@ end $$;
 	}
 }
 
-// TestDeadlockIsRetried is fault 11 for 40P01, with a real one: the migration
+// TestDeadlockIsRetried makes a real 40P01: the migration
 // takes two tables in the order opposite to another session.
 func TestDeadlockIsRetried(t *testing.T) {
 	t.Parallel()
@@ -203,7 +203,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 	}
 }
 
-// TestDiskFullStopsTheFleet is fault 9: what every other tenant would meet too ends
+// TestDiskFullStopsTheFleet: what every other tenant would meet too ends
 // the run at once. The disk is not really full; the server's word is the same.
 func TestDiskFullStopsTheFleet(t *testing.T) {
 	t.Parallel()
@@ -227,7 +227,7 @@ end $$;
 	}
 }
 
-// TestBusyTenantDoesNotHurtTheApplication is fault 10: while a migration wants a
+// TestBusyTenantDoesNotHurtTheApplication: while a migration wants a
 // lock that an idle transaction holds, other queries of that tenant wait no
 // longer than the lock timeout; and the report names the session in the way.
 func TestBusyTenantDoesNotHurtTheApplication(t *testing.T) {
@@ -276,7 +276,7 @@ func TestBusyTenantDoesNotHurtTheApplication(t *testing.T) {
 	}
 }
 
-// TestDeleteMeetsMigration is fault 14: whoever comes second waits for its time and
+// TestDeleteMeetsMigration: whoever comes second waits for its time and
 // is refused, and nothing is half done.
 func TestDeleteMeetsMigration(t *testing.T) {
 	t.Parallel()

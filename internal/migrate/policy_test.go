@@ -235,7 +235,8 @@ func TestRedo(t *testing.T) {
 	}
 }
 
-// TestChangedAndLateFiles is fault 21.
+// TestChangedAndLateFiles: what to do about files that were changed after they had been
+// applied, or that come below the newest version, is for the caller to say.
 func TestChangedAndLateFiles(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// TestHostilePublic is fault 27: functions and operators in public that shadow those
+// TestHostilePublic: functions and operators in public that shadow those
 // of PostgreSQL are never called by the life of a tenant.
 func TestHostilePublic(t *testing.T) {
 	t.Parallel()

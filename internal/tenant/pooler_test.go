@@ -17,7 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
-// TestPoolerMixesNoTenants is fault 28: clients behind PgBouncer in transaction
+// TestPoolerMixesNoTenants: clients behind PgBouncer in transaction
 // mode share server connections, and no row ends in a wrong tenant.
 func TestPoolerMixesNoTenants(t *testing.T) {
 	t.Parallel()

@@ -43,7 +43,7 @@ func fill(t *testing.T, f *fleettest.Fleet, schema string, tables int) {
 	}
 }
 
-// TestPurgeOfManyTables is fault 23: a tenant with 5,000 tables does not fit into
+// TestPurgeOfManyTables: a tenant with 5,000 tables does not fit into
 // the lock table of a server with the default settings.
 func TestPurgeOfManyTables(t *testing.T) {
 	t.Parallel()
@@ -76,7 +76,7 @@ func TestPurgeOfManyTables(t *testing.T) {
 	}
 }
 
-// TestPurgeStoppedHalfWay is fault 3 within the library: a half-purged tenant is
+// TestPurgeStoppedHalfWay: a half-purged tenant is
 // seen as such, cannot come back, and the next purge ends it.
 func TestPurgeStoppedHalfWay(t *testing.T) {
 	t.Parallel()

@@ -238,7 +238,7 @@ func TestMovesOfADamagedTenant(t *testing.T) {
 	purgeDue(t, f, made.Slug)
 }
 
-// TestPoorRole is fault 30: a session without superuser, which may create schemas
+// TestPoorRole: a session without superuser, which may create schemas
 // and write the registry, does everything but roles, and 42501 says what is missing.
 func TestPoorRole(t *testing.T) {
 	t.Parallel()

@@ -10,7 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// TestTwins is fault 25 over the whole life: two names that agree in all the bytes
+// TestTwins: over their whole life two names that agree in all the bytes
 // that PostgreSQL keeps are two tenants with two schemas and two roles, and a move of
 // one never is a move of the other.
 func TestTwins(t *testing.T) {
