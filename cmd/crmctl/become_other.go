@@ -12,12 +12,20 @@ import (
 // replaced. The program's exit code becomes this one's.
 func become(program string, args, env []string, s *streams) error {
 	cmd := exec.Command(program, args[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, s.In, unguarded(s.Out), unguarded(s.Err)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, direct(s.In), unguarded(s.Out), unguarded(s.Err)
 	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exitWith(exit.ExitCode())
 	}
 	return err
+}
+
+// direct returns the stream itself, for another program to read.
+func direct(r io.Reader) io.Reader {
+	if in, ok := r.(*input); ok {
+		return in.in
+	}
+	return r
 }
 
 // unguarded returns the stream itself, for another program to write to.

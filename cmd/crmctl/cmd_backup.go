@@ -245,14 +245,27 @@ func addTrustCodeFlag(fs *pflag.FlagSet, target *bool) {
 	fs.BoolVar(target, "trust-code", false, "make functions, triggers and other code of the file too that no migration makes: whoever wrote it can then do what you can")
 }
 
-// identities reads the files of --identity.
-func identities(files []string) ([]age.Identity, error) {
+// identities reads the files of --identity. One may be a pipe whose writer takes its time.
+func (f *factory) identities(files []string) ([]age.Identity, error) {
+	type keys struct {
+		list []age.Identity
+		err  error
+	}
 	var out []age.Identity
 	for _, file := range files {
-		list, err := backup.ReadIdentities(file)
-		if err != nil {
-			return nil, withCode(fmt.Errorf("--identity: %w", err), exitUsage)
+		read := make(chan keys, 1)
+		go func() {
+			list, err := backup.ReadIdentities(file)
+			read <- keys{list, err}
+		}()
+		got, err := await(f, read)
+		if err == nil {
+			err = got.err
 		}
+		if err != nil {
+			return nil, inputError(fmt.Errorf("--identity: %w", err))
+		}
+		list := got.list
 		out = append(out, list...)
 	}
 	return out, nil

@@ -183,7 +183,7 @@ func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.
 	} else if !o.all && len(s.tenants) == 0 && s.from == "" {
 		return nil, nil // the registry alone
 	}
-	m, err := s.matcher(f.io.In)
+	m, err := s.matcher(f)
 	if err != nil {
 		return nil, err
 	}
@@ -325,8 +325,8 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 		case fleet.Failed:
 			failed++
 			first = cmpErr(first, r.Err)
-			if len(results) > 1 && len(results) <= manyTenants {
-				f.say("crmctl: tenant %s: %s", visible(tenants[i].Slug), visible(f.placed(r.Err).Error()))
+			if len(results) > 1 && (len(results) <= manyTenants || f.structured()) {
+				f.sayTenant(tenants[i].Slug, r.Err)
 			}
 		default:
 			notStarted++
@@ -347,6 +347,8 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 		f.note("%s", createdLine(done, failed, notStarted, elapsed))
 	}
 	switch {
+	case f.wasInterrupted() && failed+notStarted > 0:
+		return f.stoppedRun("saved", done, failed, notStarted, "--resume")
 	case first == nil && notStarted > 0:
 		return exitWith(exitInterrupted)
 	case first != nil && len(results) == 1:

@@ -43,7 +43,7 @@ out.`,
 }
 
 func runBackupList(_ context.Context, f *factory, opts *backupListOptions) error {
-	keys, err := identities(opts.identity)
+	keys, err := f.identities(opts.identity)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	if err != nil {
 		return usagef("--keep: %w", err)
 	}
-	keys, err := identities(opts.identity)
+	keys, err := f.identities(opts.identity)
 	if err != nil {
 		return err
 	}

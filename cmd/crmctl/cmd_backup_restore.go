@@ -88,7 +88,7 @@ crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.tx
 }
 
 func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOptions) error {
-	as, keys, err := opts.read()
+	as, keys, err := opts.read(f)
 	if err != nil {
 		return err
 	}
@@ -116,13 +116,13 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 }
 
 // read returns the name of --as and the keys of --identity.
-func (o *backupRestoreOptions) read() (as string, keys []age.Identity, err error) {
+func (o *backupRestoreOptions) read(f *factory) (as string, keys []age.Identity, err error) {
 	if o.as != "" {
 		if as, err = tenant.Slug(o.as); err != nil {
 			return "", nil, err
 		}
 	}
-	keys, err = identities(o.identity)
+	keys, err = f.identities(o.identity)
 	return as, keys, err
 }
 

@@ -133,21 +133,27 @@ loop:
 		if err != nil {
 			failed++
 			first = cmpErr(first, err)
+			if j.f.wasInterrupted() && j.f.cutShort(err) {
+				failed--
+				break loop
+			}
 			if len(slugs) > 1 {
-				j.f.say("crmctl: tenant %s: %s", visible(slug), visible(err.Error()))
+				j.f.sayTenant(slug, err)
 			}
 		}
 	}
-	if len(slugs) == 1 && len(made)+len(dry) == 0 {
+	if len(slugs) == 1 && len(made)+len(dry) == 0 && !j.f.wasInterrupted() {
 		return first
 	}
 	if err := j.report(made, dry); err != nil {
 		return err
 	}
-	switch {
+	switch left := len(slugs) - len(made) - len(dry) - failed; {
+	case left > 0 && j.f.wasInterrupted():
+		return j.f.stoppedRun("restored", len(made)+len(dry), failed, left)
 	case len(slugs) == 1:
 		return first
-	case len(made)+len(dry)+failed < len(slugs):
+	case left > 0:
 		return exitWith(exitInterrupted)
 	case failed == len(slugs) && failed > 0:
 		return exitWith(exitFailure)

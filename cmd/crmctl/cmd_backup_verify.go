@@ -51,7 +51,7 @@ it. Exit code 3 says that some are not whole or do not restore, 1 that all are n
 }
 
 func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions) error {
-	keys, err := identities(opts.identity)
+	keys, err := f.identities(opts.identity)
 	if err != nil {
 		return err
 	}

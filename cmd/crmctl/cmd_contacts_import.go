@@ -102,15 +102,15 @@ type source struct {
 	rejects string // default path of the reject file
 }
 
-func openSource(path string, stdin io.Reader) (*source, error) {
-	if path == "-" {
-		return &source{ReadCloser: io.NopCloser(stdin), name: "stdin", rejects: "stdin.rejected.csv"}, nil
-	}
-	file, err := os.Open(path)
+func (f *factory) openSource(path string) (*source, error) {
+	file, err := f.openInput(path)
 	if err != nil {
-		return nil, withCode(err, exitUsage)
+		return nil, inputError(err)
 	}
-	info, err := file.Stat()
+	if path == "-" {
+		return &source{ReadCloser: file, name: "stdin", rejects: "stdin.rejected.csv"}, nil
+	}
+	info, err := os.Stat(path)
 	if err != nil {
 		_ = file.Close()
 		return nil, err
@@ -131,7 +131,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if err != nil {
 		return err
 	}
-	src, err := openSource(opts.file, f.io.In)
+	src, err := f.openSource(opts.file)
 	if err != nil {
 		return err
 	}

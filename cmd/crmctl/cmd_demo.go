@@ -199,15 +199,6 @@ func say(text string) step      { return step{text: text} }
 func call(args ...string) step  { return step{args: args} }
 func (s step) ok(code int) bool { return code == exitOK || code == s.allowed }
 func (s step) typed() string    { return "crmctl " + shellWords(s.args) }
-func shellWords(a []string) string {
-	words := make([]string, len(a))
-	for i, w := range a {
-		if words[i] = w; strings.ContainsAny(w, " ()*'\"$&;|<>") {
-			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
-}
 
 var errDemo = errors.New("a step of the demo failed")
 

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -142,7 +140,7 @@ func (o *migrateAdoptOptions) claims(f *factory) ([]migrate.Claim, error) {
 	if o.fromFile == "" {
 		return claims, nil
 	}
-	listed, err := readNames(o.fromFile, f.io.In)
+	listed, err := f.readNames(o.fromFile)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +191,7 @@ func (o *migrateAdoptOptions) expand(ctx context.Context, q db.Querier, claims [
 }
 
 // knex returns how to read what knex did, nil for goose.
-func (o *migrateAdoptOptions) knex() (*migrate.Knex, error) {
+func (o *migrateAdoptOptions) knex(f *factory) (*migrate.Knex, error) {
 	if o.from != "knex" {
 		return nil, nil //nolint:nilnil // nil is goose
 	}
@@ -201,13 +199,13 @@ func (o *migrateAdoptOptions) knex() (*migrate.Knex, error) {
 	if o.mapFile == "" {
 		return k, nil
 	}
-	in, err := os.Open(o.mapFile)
+	in, err := f.openInput(o.mapFile)
 	if err != nil {
-		return nil, withCode(err, exitUsage)
+		return nil, inputError(err)
 	}
 	defer func() { _ = in.Close() }()
 	k.Map, err = migrate.ReadKnexMap(o.mapFile, in)
-	return k, withCode(err, exitUsage)
+	return k, inputError(err)
 }
 
 func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions) error {
@@ -215,7 +213,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if err != nil {
 		return err
 	}
-	knex, err := opts.knex()
+	knex, err := opts.knex(f)
 	if err != nil {
 		return err
 	}
@@ -258,10 +256,12 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if opts.concurrency, err = atOnce(ctx, conn, opts.concurrency, len(survey.Pending()), 1); err != nil {
 		return err
 	}
+	todo := len(survey.Pending())
 	stopped := adoptAll(ctx, f, survey, opts)
 	err = printAdopted(f, p, survey.Adoptions, false, f.now().Sub(begun))
-	if errors.Is(stopped, fleet.ErrDrained) {
-		return exitWith(exitInterrupted)
+	if f.wasInterrupted() && stopped != nil {
+		left := len(survey.Pending())
+		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", todo-left, plural(todo, "schema"), left))
 	}
 	return cmpErr(stopped, err)
 }

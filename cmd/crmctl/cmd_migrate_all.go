@@ -117,7 +117,7 @@ func newMigrateTenantCmd(f *factory, runF func(context.Context, *factory, *migra
 }
 
 func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
-	m, err := opts.matcher(f.io.In)
+	m, err := opts.matcher(f)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ crmctl migrate drift --fix-sql > fix.sql`,
 }
 
 func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions) error {
-	m, err := opts.matcher(f.io.In)
+	m, err := opts.matcher(f)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ migrate all-tenants --dry-run shows.`,
 }
 
 func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) error {
-	m, err := opts.matcher(f.io.In)
+	m, err := opts.matcher(f)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func runToRetry(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migr
 // leftOf returns the tenants that a run was for and that did not end well in it.
 func leftOf(ctx context.Context, f *factory, conn *pgx.Conn, run migrate.RunRecord, outcomes []migrate.RunTenant) ([]tenant.Tenant, error) {
 	s := selection{tenants: asStrings(run.Selection["tenants"]), exclude: asStrings(run.Selection["exclude"])}
-	m, err := s.matcher(f.io.In)
+	m, err := s.matcher(f)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func (o *migrateRollbackOptions) route() migrate.Route {
 }
 
 func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOptions) error {
-	m, err := opts.matcher(f.io.In)
+	m, err := opts.matcher(f)
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ trying out a file while it is written. What its Down statements drop is gone.`,
 }
 
 func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) error {
-	m, err := (&selection{tenants: []string{opts.tenant}}).matcher(f.io.In)
+	m, err := (&selection{tenants: []string{opts.tenant}}).matcher(f)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ type versionRow struct {
 }
 
 func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOptions) error {
-	m, err := opts.matcher(f.io.In)
+	m, err := opts.matcher(f)
 	if err != nil {
 		return err
 	}

@@ -98,6 +98,9 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return f.placed(err)
 	}
 	result, err := seedTenantData(ctx, f, conn, t, opts)
+	if f.wasInterrupted() && f.cutShort(err) {
+		return f.stopped("tenant " + slug + " is there, nothing was put into it")
+	}
 	if err != nil {
 		return f.placed(err)
 	}

@@ -75,7 +75,7 @@ crmctl stats sizes --record -q`,
 }
 
 func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) error {
-	m, err := opts.matcher(f.io.In)
+	m, err := opts.matcher(f)
 	if err != nil {
 		return err
 	}

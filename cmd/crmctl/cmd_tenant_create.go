@@ -179,9 +179,10 @@ type createdRow struct {
 	result   string
 	tenant   tenant.Tenant
 	duration time.Duration
+	err      error // why there is none; in answers for programs alone
 }
 
-func createdList() list[createdRow] {
+func createdList(f *factory) list[createdRow] {
 	return list[createdRow]{
 		plural: "tenants",
 		columns: []column[createdRow]{
@@ -200,6 +201,9 @@ func createdList() list[createdRow] {
 		},
 		name: func(r createdRow) string { return r.tenant.Slug },
 		record: func(r createdRow) any {
+			if r.result == resultFailed || r.result == resultNotStarted {
+				return failedRecordOf(f, r)
+			}
 			return struct {
 				Result string `json:"result"`
 				tenantRecord
@@ -220,8 +224,30 @@ func resultColor(result string) color {
 	return plain
 }
 
+// What became of a tenant that is not there.
+const (
+	resultFailed     = "failed"
+	resultNotStarted = "not started"
+)
+
+// failedRecord is a tenant that could not be made, beside those that were.
+type failedRecord struct {
+	Result   string `json:"result"`
+	Tenant   string `json:"tenant"`
+	Error    string `json:"error,omitempty"`
+	SQLState string `json:"sqlstate,omitempty"`
+}
+
+func failedRecordOf(f *factory, r createdRow) failedRecord {
+	out := failedRecord{Result: r.result, Tenant: r.tenant.Slug}
+	if r.err != nil {
+		out.Error, out.SQLState = f.redact(f.placed(r.err).Error()), db.SQLState(r.err)
+	}
+	return out
+}
+
 func reportCreated(f *factory, p *printer, created []tenant.Created, results []fleet.Result, elapsed time.Duration) error {
-	var rows []createdRow
+	var rows, missing []createdRow
 	var first error
 	failed, notStarted := 0, 0
 	for i, r := range results {
@@ -229,28 +255,34 @@ func reportCreated(f *factory, p *printer, created []tenant.Created, results []f
 		switch {
 		case r.State == fleet.NotStarted:
 			notStarted++
-			if r.Err != nil {
-				first = cmpErr(first, r.Err)
-			}
+			first = cmpErr(first, r.Err)
+			missing = append(missing, createdRow{resultNotStarted, c.Tenant, 0, r.Err})
 		case r.State == fleet.Failed:
 			failed++
 			first = cmpErr(first, r.Err)
-			if len(results) > 1 && len(results) <= manyTenants {
-				f.say("crmctl: tenant %s: %s", visible(c.Tenant.Slug), visible(f.placed(r.Err).Error()))
+			missing = append(missing, createdRow{resultFailed, c.Tenant, 0, r.Err})
+			if len(results) > 1 && (len(results) <= manyTenants || f.structured()) {
+				f.sayTenant(c.Tenant.Slug, createHint(r.Err))
 			}
 		case c.Existed:
-			rows = append(rows, createdRow{"exists", c.Tenant, 0})
+			rows = append(rows, createdRow{"exists", c.Tenant, 0, nil})
 		default:
-			rows = append(rows, createdRow{"created", c.Tenant, r.Duration})
+			rows = append(rows, createdRow{"created", c.Tenant, r.Duration, nil})
 		}
 	}
-	if err := printList(p, createdList(), rows); err != nil {
+	done := len(rows)
+	if !p.isTable() {
+		rows = append(rows, missing...)
+	}
+	if err := printList(p, createdList(f), rows); err != nil {
 		return err
 	}
 	if len(results) > manyTenants {
-		f.note("%s", createdLine(len(rows), failed, notStarted, elapsed))
+		f.note("%s", createdLine(done, failed, notStarted, elapsed))
 	}
 	switch {
+	case f.wasInterrupted() && failed+notStarted > 0:
+		return f.stoppedRun("created", done, failed, notStarted, "--if-not-exists")
 	case first == nil && notStarted == 0:
 		return nil
 	case first == nil: // interrupted
@@ -326,8 +358,8 @@ func dryCreate(ctx context.Context, f *factory, p *printer, specs []tenant.Spec,
 			if err != nil {
 				return err
 			}
-			rows[i] = createdRow{"would create", tenant.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: tenant.Active}, 0}
+			rows[i] = createdRow{"would create", tenant.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: tenant.Active}, 0, nil}
 		}
 	}
-	return printList(p, createdList(), rows)
+	return printList(p, createdList(f), rows)
 }

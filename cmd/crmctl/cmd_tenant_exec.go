@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -147,18 +145,15 @@ func aggregates() []string {
 }
 
 // script reads the SQL; it does not connect.
-func (o *tenantExecOptions) script(stdin io.Reader) (text string, script []db.Statement, err error) {
+func (o *tenantExecOptions) script(f *factory) (text string, script []db.Statement, err error) {
 	text, name := o.command, ""
 	if o.file != "" {
-		var read []byte
 		if name = o.file; name == "-" {
 			name = "stdin"
-			read, err = io.ReadAll(stdin)
-		} else {
-			read, err = os.ReadFile(o.file)
 		}
+		read, err := f.readInput(o.file)
 		if err != nil {
-			return "", nil, withCode(err, exitUsage)
+			return "", nil, inputError(err)
 		}
 		text = strings.TrimPrefix(string(read), "\ufeff")
 	}
@@ -176,7 +171,7 @@ func (o *tenantExecOptions) script(stdin io.Reader) (text string, script []db.St
 }
 
 func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) error {
-	text, script, err := opts.script(f.io.In)
+	text, script, err := opts.script(f)
 	if err != nil {
 		return err
 	}
@@ -184,7 +179,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	if len(opts.names) > 0 {
 		s.tenants = opts.names
 	}
-	m, err := s.matcher(f.io.In)
+	m, err := s.matcher(f)
 	if err != nil {
 		return err
 	}

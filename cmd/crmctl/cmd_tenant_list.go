@@ -95,7 +95,7 @@ func invalidListed(r tenant.InvalidRow, head int64) listedTenant {
 const statusInvalid tenant.Status = "invalid"
 
 func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) error {
-	m, err := opts.matcher(f.io.In)
+	m, err := opts.matcher(f)
 	if err != nil {
 		return err
 	}

@@ -235,6 +235,8 @@ func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenan
 		first = cmpErr(first, r.Err)
 	}
 	switch {
+	case f.wasInterrupted():
+		return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", plural(done.Ready, "schema"), done.Made, done.Dropped))
 	case errors.Is(err, fleet.ErrDrained), ctx.Err() != nil:
 		return exitWith(exitInterrupted)
 	case first == nil:

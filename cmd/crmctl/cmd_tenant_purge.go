@@ -152,7 +152,7 @@ func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.Purge
 	}
 	var rows []purgeRow
 	var first error
-	busy := 0
+	busy, failed := 0, 0
 	for i, r := range results {
 		switch {
 		case r.State == fleet.Done:
@@ -168,8 +168,12 @@ func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.Purge
 			busy++
 		}
 		first = cmpErr(first, r.Err)
+		if r.State == fleet.NotStarted && f.wasInterrupted() {
+			continue // undone, or not begun
+		}
+		failed++
 		if len(results) > 1 {
-			f.say("crmctl: tenant %s: %s", visible(due[i].Slug), visible(r.Err.Error()))
+			f.sayTenant(due[i].Slug, r.Err)
 		}
 	}
 	for _, row := range rows {
@@ -181,6 +185,8 @@ func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.Purge
 		return err
 	}
 	switch {
+	case f.wasInterrupted() && len(rows) < len(results):
+		return f.stoppedRun("purged", len(rows), failed, len(results)-len(rows)-failed)
 	case len(results) == 1:
 		return f.placed(first)
 	case len(rows) < len(results) && first == nil:

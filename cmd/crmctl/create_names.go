@@ -19,7 +19,7 @@ func (o *tenantCreateOptions) specs(f *factory) ([]tenant.Spec, error) {
 		return nil, err
 	}
 	if o.from != "" {
-		listed, err := readNames(o.from, f.io.In)
+		listed, err := f.readNames(o.from)
 		if err != nil {
 			return nil, err
 		}

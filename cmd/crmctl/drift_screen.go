@@ -18,7 +18,13 @@ func (f *factory) printDrift(p *printer, d catalog.Drift) error {
 	case p.namesOnly():
 		return printList(p, list[string]{name: func(s string) string { return s }}, driftedNames(d))
 	case !p.isTable() && p.format != "csv":
-		return printList(p, shapeList(d), d.Groups)
+		shapes := shapeList(d)
+		if err := printList(p, shapes, d.Groups); err != nil || p.format != "ndjson" {
+			return err
+		}
+		// Missing and unread tenants have no shape; and no line at all would leave it
+		// open whether anything was compared.
+		return printObject(p, object{record: map[string]any{"summary": shapes.summary()}})
 	case !p.isTable() || !p.terminal:
 		if err := printList(p, driftList(), driftRows(d)); err != nil {
 			return err

@@ -18,8 +18,12 @@ func (f *factory) report(err error) {
 	if err == nil || isSilent(err) {
 		return
 	}
-	for _, line := range f.errorLines(err) {
-		fmt.Fprintln(f.io.Err, f.redact(line))
+	if f.structured() {
+		f.printRecord(f.errorRecordOf(err))
+	} else {
+		for _, line := range f.errorLines(err) {
+			fmt.Fprintln(f.io.Err, f.redact(line))
+		}
 	}
 	if f.flags.debug {
 		f.printChain(f.io.Err, err)

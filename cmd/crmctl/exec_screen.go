@@ -232,7 +232,24 @@ func (e *execPrinter) finish(ctx context.Context, report *tenantsql.Report, elap
 	if len(report.Outcomes) > 1 || e.o.write {
 		e.f.note("%s", e.line(done, failed, notStarted, affected, elapsed))
 	}
+	if e.f.wasInterrupted() && e.o.write && failed+notStarted > 0 {
+		return e.interrupted(report, done, failed, notStarted)
+	}
 	return e.exit(ctx, report, done, failed, notStarted, first)
+}
+
+// interrupted names what is left: the same command would change the others twice.
+func (e *execPrinter) interrupted(report *tenantsql.Report, done, failed, left int) error {
+	var names, changed []string
+	for _, out := range report.Outcomes {
+		if out.State == fleet.Done {
+			changed = append(changed, out.Tenant.Slug)
+		} else {
+			names = append(names, out.Tenant.Slug)
+		}
+	}
+	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", humanCount(int64(done)), plural(done+failed+left, "tenant"), humanCount(int64(failed)), humanCount(int64(left)))
+	return withHint(withCode(stoppedError{text}, exitInterrupted), "next", e.f.commandFor(e.o.names, names, changed))
 }
 
 // mostFailures is how many failures are told one by one; with a bar each was told
@@ -243,7 +260,7 @@ func (e *execPrinter) sayFailure(out tenantsql.Outcome, nth, tenants int) {
 	switch {
 	case tenants == 1, e.bar != nil, e.refused(out.Err):
 	case nth <= mostFailures:
-		e.f.say("crmctl: tenant %s: %s", visible(out.Tenant.Slug), visible(e.f.placed(out.Err).Error()))
+		e.f.sayTenant(out.Tenant.Slug, out.Err)
 	case nth == mostFailures+1:
 		e.f.say("crmctl: and more, see -o json")
 	}

@@ -82,9 +82,10 @@ var (
 // commandError is an error with what the command line adds to it: the exit
 // code and the next step.
 type commandError struct {
-	code  int    // 0: found from err
-	err   error  // nil: the command has said everything itself
-	hints []hint // at most two are shown
+	code   int    // 0: found from err
+	err    error  // nil: the command has said everything itself
+	hints  []hint // at most two are shown
+	tenant string // the tenant it is about; "" where err tells or there is none
 }
 
 // hint is a line below an error: what it is good for and the command to type.

@@ -36,10 +36,14 @@ type factory struct {
 	listSlugs func(ctx context.Context, prefix string) ([]string, error)
 
 	interrupts *interrupts
-	cmd        *cobra.Command // the command being run or completed
-	started    bool           // its RunE was reached
-	helpErr    error          // came up while help was shown
-	release    func()         // frees what --timeout holds
+	cmd        *cobra.Command  // the command being run or completed
+	started    bool            // its RunE was reached
+	helpErr    error           // came up while help was shown
+	release    func()          // frees what --timeout holds
+	args       []string        // as they were typed
+	ends       <-chan struct{} // closed when --timeout is over; nil without
+	changes    atomic.Bool     // the command is past the point from which it changes something
+	answered   atomic.Bool     // a signal was answered on stderr
 	progress   atomic.Pointer[progress]
 	passedBy   int // rows of the registry that are not valid
 }
@@ -51,6 +55,9 @@ func newFactory(s *streams, in *interrupts) *factory {
 		guarded.Out = newGuard(s.Out)
 	}
 	f := &factory{io: &guarded, now: time.Now, interrupts: in}
+	guarded.In = &input{f: f, in: s.In}
+	answer := f.answerSignal
+	in.answer.Store(&answer)
 	f.config = sync.OnceValues(f.loadConfig)
 	parsed := sync.OnceValues(f.readConnConfig)
 	f.connConfig = func() (*pgx.ConnConfig, error) {

@@ -137,7 +137,7 @@ func (f *factory) placed(err error) error {
 		if missing.Similar != "" {
 			text += fmt.Sprintf("; did you mean %q?", missing.Similar)
 		}
-		return withCode(errors.New(text), exitNoTenant)
+		return &commandError{code: exitNoTenant, err: errors.New(text), tenant: missing.Slug}
 	case errors.As(err, &state):
 		return stateHint(err, state)
 	case errors.Is(err, tenant.ErrNoRegistry):
@@ -201,7 +201,7 @@ func (p fleetProgress) Started(int) {}
 
 func (p fleetProgress) Finished(i int, r fleet.Result) {
 	p.bar.add(1)
-	if r.State == fleet.Failed {
+	if r.State == fleet.Failed && !p.bar.f.structured() {
 		p.bar.failure("tenant=%s failed: %v", p.name(i), r.Err)
 	}
 }

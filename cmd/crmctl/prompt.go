@@ -13,6 +13,7 @@ import (
 // database, role and profile.
 func (f *factory) announceTarget() error {
 	text, err := f.targetText()
+	f.changes.Store(true)
 	if err == nil {
 		f.note("target    %s", text)
 	}
@@ -122,8 +123,6 @@ func (f *factory) ask(ctx context.Context, question string) (string, error) {
 		err  error
 	}
 	replies := make(chan reply, 1)
-	// The read cannot be cancelled; the process ends soon after an interruption
-	// and the goroutine with it.
 	go func() {
 		text, err := bufio.NewReader(f.io.In).ReadString('\n')
 		replies <- reply{text, err}
@@ -133,11 +132,14 @@ func (f *factory) ask(ctx context.Context, question string) (string, error) {
 		fmt.Fprintln(f.io.Err)
 		return "", context.Cause(ctx)
 	case r := <-replies:
-		if errors.Is(r.err, io.EOF) && r.text == "" {
+		switch {
+		case errors.Is(r.err, errInterrupted), errors.Is(r.err, errTimedOut):
+			fmt.Fprintln(f.io.Err)
+			return "", r.err
+		case errors.Is(r.err, io.EOF) && r.text == "":
 			fmt.Fprintln(f.io.Err)
 			return "", errInterrupted
-		}
-		if r.err != nil && !errors.Is(r.err, io.EOF) {
+		case r.err != nil && !errors.Is(r.err, io.EOF):
 			return "", fmt.Errorf("read the answer: %w", r.err)
 		}
 		return strings.TrimRight(r.text, "\r\n"), nil

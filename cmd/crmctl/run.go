@@ -23,6 +23,7 @@ func run(ctx context.Context, args []string, s *streams) int {
 func (f *factory) execute(ctx context.Context, root *cobra.Command, args []string) int {
 	// Without an explicit slice cobra would read os.Args.
 	root.SetArgs(append([]string{}, args...))
+	f.args = args
 	f.markStart(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if f.release != nil {
@@ -46,18 +47,6 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		return code
 	}
 	return exitPartial
-}
-
-// interrupted ends a run that a signal stopped. A command that drained has
-// said what is done; for the others one word is enough.
-func (f *factory) interrupted(err error) int {
-	if err != nil && !isSilent(err) {
-		if errors.Is(err, context.Canceled) {
-			err = errInterrupted
-		}
-		f.report(err)
-	}
-	return exitInterrupted
 }
 
 // usageOf makes an error that came up before a command started one of usage,
@@ -136,7 +125,7 @@ func (f *factory) prepare(cmd *cobra.Command) error {
 	if cfg.Timeout > 0 {
 		cause := fmt.Errorf("%w after %s", errTimedOut, config.FormatDuration(cfg.Timeout))
 		ctx, cancel := context.WithTimeoutCause(cmd.Context(), cfg.Timeout, cause)
-		f.release = cancel
+		f.release, f.ends = cancel, ctx.Done()
 		cmd.SetContext(ctx)
 	}
 	return nil

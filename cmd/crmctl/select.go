@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -69,10 +67,10 @@ type matcher struct {
 }
 
 // matcher reads and checks the selection; it does not connect.
-func (s *selection) matcher(stdin io.Reader) (*matcher, error) {
+func (s *selection) matcher(f *factory) (*matcher, error) {
 	names := s.tenants
 	if s.from != "" {
-		listed, err := readNames(s.from, stdin)
+		listed, err := f.readNames(s.from)
 		if err != nil {
 			return nil, err
 		}
@@ -179,16 +177,12 @@ type named struct{ name, display string }
 // readNames reads a list of names: one a line, or name and display name
 // separated by a comma. Blank lines and lines that begin with # are left out. A
 // file that ends in .csv is CSV.
-func readNames(file string, stdin io.Reader) ([]named, error) {
-	in := stdin
-	if file != "-" {
-		opened, err := os.Open(file)
-		if err != nil {
-			return nil, withCode(err, exitUsage)
-		}
-		defer func() { _ = opened.Close() }()
-		in = opened
+func (f *factory) readNames(file string) ([]named, error) {
+	in, err := f.openInput(file)
+	if err != nil {
+		return nil, inputError(err)
 	}
+	defer func() { _ = in.Close() }()
 	if strings.EqualFold(filepath.Ext(file), ".csv") {
 		return readNamesCSV(file, in)
 	}

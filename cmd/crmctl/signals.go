@@ -7,12 +7,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // interrupts turns signals into the two ways of stopping. For most commands the
 // first signal cancels the context. A command that can stop gently asks for
 // drain: then the first signal closes its channel (start nothing new, finish
-// what is under way) and the second cancels.
+// what is under way) and the second cancels. Whichever it is, the first is answered
+// at once.
 type interrupts struct {
 	cancel   context.CancelCauseFunc
 	signals  chan os.Signal
@@ -21,7 +23,16 @@ type interrupts struct {
 	wanted   atomic.Bool
 	seen     atomic.Bool
 	once     sync.Once
+	// first is closed by the first signal: whatever waits for somebody else's input
+	// ends with it.
+	first chan struct{}
+	// answer says what a signal does; nil says nothing.
+	answer atomic.Pointer[func(drains, again bool)]
 }
+
+// answerTimeout bounds the wait for an answer to be written: a stderr that nobody
+// reads must not keep a signal from its work.
+const answerTimeout = 500 * time.Millisecond
 
 // watchInterrupts starts to listen until stop is called.
 func watchInterrupts(ctx context.Context) (context.Context, *interrupts) {
@@ -31,6 +42,7 @@ func watchInterrupts(ctx context.Context) (context.Context, *interrupts) {
 		signals:  make(chan os.Signal, 2),
 		done:     make(chan struct{}),
 		draining: make(chan struct{}),
+		first:    make(chan struct{}),
 	}
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		// nohup, and a shell that put us into the background, mean what they say.
@@ -59,13 +71,35 @@ func (in *interrupts) watch() {
 // interrupt is what a signal does.
 func (in *interrupts) interrupt() {
 	first := in.seen.CompareAndSwap(false, true)
-	if first && in.wanted.Load() {
+	drains := first && in.wanted.Load()
+	in.say(drains, !first)
+	if first {
+		close(in.first)
+	}
+	if drains {
 		in.once.Do(func() { close(in.draining) })
 		return
 	}
 	in.cancel(errInterrupted)
 	// Whoever presses Ctrl-C once more means it.
 	signal.Stop(in.signals)
+}
+
+// say answers a signal, before it does its work.
+func (in *interrupts) say(drains, again bool) {
+	answer := in.answer.Load()
+	if answer == nil {
+		return
+	}
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		(*answer)(drains, again)
+	}()
+	select {
+	case <-said:
+	case <-time.After(answerTimeout):
+	}
 }
 
 // drain makes the first signal a gentle one, and returns the channel it closes.

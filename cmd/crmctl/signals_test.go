@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 )
 
@@ -22,6 +25,10 @@ func TestDrainThenCancel(t *testing.T) {
 	t.Parallel()
 	ctx, in := watchInterrupts(t.Context())
 	defer in.stop()
+	type said struct{ drains, again bool }
+	var answers []said
+	answer := func(drains, again bool) { answers = append(answers, said{drains, again}) }
+	in.answer.Store(&answer)
 	drain := in.drain()
 	in.interrupt()
 	select {
@@ -36,6 +43,9 @@ func TestDrainThenCancel(t *testing.T) {
 	if !errors.Is(context.Cause(ctx), errInterrupted) {
 		t.Errorf("the second interrupt does not cancel: %v", context.Cause(ctx))
 	}
+	if want := []said{{true, false}, {false, true}}; !slices.Equal(answers, want) {
+		t.Errorf("answers %v, want %v", answers, want)
+	}
 }
 
 func TestInterruptedExitCode(t *testing.T) {
@@ -46,8 +56,10 @@ func TestInterruptedExitCode(t *testing.T) {
 		stderr string
 	}{
 		{"the command noticed", context.Canceled, "crmctl: interrupted\n"},
-		{"drained with its own summary", exitWith(exitPartial), ""},
-		{"drained and done", nil, ""},
+		{"a statement was cancelled", fmt.Errorf("read: %w", &pgconn.PgError{Code: "57014", Message: "canceling statement due to user request"}), "crmctl: interrupted\n"},
+		{"with its own summary", exitWith(exitPartial), "crmctl: interrupted\n"},
+		{"done", nil, "crmctl: interrupted\n"},
+		{"something else", errors.New("the disk is full"), "crmctl: interrupted\ncrmctl: the disk is full\n"},
 	} {
 		b := newBench(t)
 		_, in := watchInterrupts(t.Context())

@@ -303,7 +303,9 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool)
 		}
 		res.State = NotStarted // the run ends before its next turn
 	case ctx.Err() != nil && stopped(err):
-		res.State = NotStarted // rolled back: as if it had never begun
+		// Rolled back: as if it had never begun. What the server says of a cancelled
+		// statement tells nobody why.
+		res.State, res.Err = NotStarted, context.Cause(ctx)
 	default:
 		res.State = Failed
 		r.countFailure(err)

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// answerSignal says at once what a signal does, and what another one would do.
+func (f *factory) answerSignal(drains, again bool) {
+	switch {
+	case again && f.interrupts.wanted.Load():
+		f.say("crmctl: stopping now: what is under way is undone")
+		return
+	case again:
+		return
+	case drains:
+		f.say("crmctl: stopping: what is under way is finished, nothing else begins;\n  a second Ctrl-C (or SIGTERM) undoes what is under way")
+	case f.changes.Load():
+		f.say("crmctl: stopping: what is under way is undone;\n  a second Ctrl-C (or SIGTERM) ends crmctl at once, and leaves that to the server")
+	case f.structured():
+		return // the error says it
+	default:
+		f.say("crmctl: interrupted")
+	}
+	f.answered.Store(true)
+}
+
+// isStop tells whether err says no more than that the command was told to end.
+func isStop(err error) bool {
+	return errors.Is(err, errInterrupted) || errors.Is(err, errTimedOut) || errors.Is(err, context.Canceled)
+}
+
+// interrupted ends a run that a signal stopped. A command that drained has said what is
+// done and what goes on; for one that was cut short it is said here.
+func (f *factory) interrupted(err error) int {
+	switch {
+	case err == nil || isSilent(err):
+		return exitInterrupted
+	case !f.cutShort(err):
+		f.report(withCode(err, exitInterrupted)) // something else went wrong as well
+		return exitInterrupted
+	}
+	stop := stoppedError{}
+	switch {
+	case errors.As(err, &stop):
+		f.report(err)
+	case f.changes.Load():
+		f.report(f.stopped("what was under way is undone"))
+	case !f.answered.Load():
+		f.report(errInterrupted)
+	}
+	return exitInterrupted
+}
+
+// cutShort tells whether err is what an interruption makes of a statement: pgx's word,
+// the server's answer to a cancel request, or a connection that was cut because no
+// answer came.
+func (f *factory) cutShort(err error) bool {
+	if _, stop := errors.AsType[stoppedError](err); stop || isStop(err) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	return db.SQLState(err) == db.CodeQueryCanceled || db.ConnectionLost(err)
+}
+
+// stoppedError says how far a command came that was interrupted.
+type stoppedError struct{ done string }
+
+// Error returns "interrupted: 3 of 10 tenants created, 7 not begun".
+func (e stoppedError) Error() string { return "interrupted: " + e.done }
+
+// Is makes errors.Is(err, errInterrupted) true.
+func (e stoppedError) Is(target error) bool { return target == errInterrupted }
+
+// stopped returns the error of a command that was interrupted: what is done and what
+// is not, and the command that goes on, which is the one that was typed with more added
+// to it.
+func (f *factory) stopped(done string, more ...string) error {
+	return withHint(withCode(stoppedError{done}, exitInterrupted), "next", f.sameCommand(more...))
+}
+
+// sameCommand returns what was typed, to be pasted, with more flags where it has not
+// got them. Whatever decided on files and database is in it as it was given.
+func (f *factory) sameCommand(more ...string) string {
+	words := slices.Clone(f.args)
+	for _, flag := range more {
+		if !slices.Contains(words, flag) {
+			words = append(words, flag)
+		}
+	}
+	return f.withInput("crmctl " + shellWords(words))
+}
+
+// commandFor returns what was typed, for other tenants than the named ones or those of
+// a selection.
+//
+// Where those that are done are fewer and all were meant, they are left out instead.
+func (f *factory) commandFor(former, tenants, done []string) string {
+	selects := func(word string) bool {
+		name, _, _ := strings.Cut(word, "=")
+		return slices.Contains([]string{"--tenant", "--exclude", "--tenants-from"}, name)
+	}
+	if len(done) < len(tenants) && len(former) == 0 && !slices.ContainsFunc(f.args, selects) {
+		if len(done) == 0 {
+			return f.sameCommand()
+		}
+		return f.sameCommand("--exclude", strings.Join(done, ","))
+	}
+	var words []string
+	for i := 0; i < len(f.args); i++ {
+		word := f.args[i]
+		switch {
+		case word == "--all", i > 1 && slices.Contains(former, word):
+		case selects(word):
+			if !strings.Contains(word, "=") {
+				i++
+			}
+		default:
+			words = append(words, word)
+		}
+	}
+	return f.withInput("crmctl " + shellWords(append(words, "--tenant", strings.Join(tenants, ","))))
+}
+
+// withInput adds a comment for whoever pastes a command that reads stdin.
+func (f *factory) withInput(command string) string {
+	if slices.Contains(f.args, "-") {
+		command += " # and its input once more"
+	}
+	return command
+}
+
+// stoppedRun is stopped for a run over many items: done counts those that are made,
+// failed those that were named, left those that were not begun or undone.
+func (f *factory) stoppedRun(what string, done, failed, left int, more ...string) error {
+	text := fmt.Sprintf("%s of %s %s", humanCount(int64(done)), plural(done+failed+left, "tenant"), what)
+	if failed > 0 {
+		text += fmt.Sprintf(", %s failed", humanCount(int64(failed)))
+	}
+	if left > 0 {
+		text += fmt.Sprintf(", %s not done", humanCount(int64(left)))
+	}
+	return f.stopped(text, more...)
+}
+
+// wasInterrupted tells whether a signal came.
+func (f *factory) wasInterrupted() bool { return f.interrupts.seen.Load() }
+
+// shellWords returns words as a shell reads them back.
+func shellWords(a []string) string {
+	words := make([]string, len(a))
+	for i, w := range a {
+		words[i] = w
+		if w == "" || strings.ContainsFunc(w, needsQuotes) {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// needsQuotes tells whether a shell may take a character for something else.
+func needsQuotes(r rune) bool {
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r > unicode.MaxASCII && unicode.IsPrint(r):
+		return false
+	}
+	return !strings.ContainsRune("_-./:,=@%+", r)
+}
