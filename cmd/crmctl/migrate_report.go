@@ -271,6 +271,8 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	}
 	if invalid, left := invalidRows(r.Outcomes), record.Failed+record.NotStarted; invalid > 0 && invalid == left {
 		f.note("\ndetails: crmctl doctor --check %s", doctor.InvalidRowClass)
+	} else if r.RunID == 0 {
+		// The error that follows says so.
 	} else if r.Target < 0 {
 		f.note("\ndetails: crmctl migrate runs show %d", r.RunID)
 	} else {

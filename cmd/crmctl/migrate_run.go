@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -84,10 +85,24 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Co
 	o.Observe = watch.observe
 	report, err := r.plan.Run(ctx, conn, f.connect, r.pending, o)
 	watch.bar.finish()
+	if errors.Is(err, migrate.ErrNotRecorded) {
+		return r.unrecorded(f, p, report, err)
+	}
 	if err != nil {
 		return f.placed(err)
 	}
 	return r.finish(f, p, report)
+}
+
+// unrecorded reports a run whose end the ledger does not know. Since it cannot be asked
+// what is left, the command itself goes on.
+func (r *fleetRun) unrecorded(f *factory, p *printer, report *migrate.Report, err error) error {
+	report.RunID = 0
+	code := exitFailure
+	if finished := r.finish(f, p, report); finished != nil {
+		code = exitCode(finished)
+	}
+	return withHint(withCode(f.placed(err), code), "next", f.sameCommand())
 }
 
 func (r *fleetRun) finish(f *factory, p *printer, report *migrate.Report) error {
@@ -96,10 +111,8 @@ func (r *fleetRun) finish(f *factory, p *printer, report *migrate.Report) error 
 			Tenant: migrate.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
 		})
 	}
-	if err := writeReports(f, r.policy.reports, report, r.chosen); err != nil {
-		return err
-	}
-	return printReport(f, p, report, r.chosen)
+	written := writeReports(f, r.policy.reports, report, r.chosen)
+	return cmpErr(written, printReport(f, p, report, r.chosen))
 }
 
 // verb returns the first word for a run up, the second for one down.
