@@ -25,21 +25,7 @@ with recursive {me}, wanted as materialized (
     select r.nsp, c.oid, c.relkind, c.relnamespace, c.relowner as owner, c.reltype, {untrusted c.relowner} as foreign_owner
     from touched r join pg_class c on c.oid = r.oid
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
-), typ (nsp, oid) as (
-    -- The types that are not PostgreSQL's own, of columns and in the schema.
-    (select r.nsp, a.atttypid from rel r join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
-     where a.atttypid >= 16384
-     union
-     select m.nsp, m.objid from member m where m.classid = 'pg_type'::regclass)
-    union
-    select t.nsp, x.oid from typ t join pg_type y on y.oid = t.oid cross join lateral (
-        select y.typbasetype as oid
-        union all select y.typelem
-        union all select g.rngsubtype from pg_range g where g.rngtypid = y.oid
-        union all select a.atttypid from pg_attribute a where a.attrelid = y.typrelid and a.attnum > 0 and not a.attisdropped
-    ) x
-    where x.oid >= 16384
-), part (nsp, rel, kind, name, owner, foreign_owner, classid, objid, tree) as materialized (
+), written (nsp, rel, kind, name, owner, foreign_owner, classid, objid, tree) as materialized (
     select r.nsp, r.oid, case when a.attgenerated <> '' then 'generated column' else 'default' end, a.attname::text, r.owner, r.foreign_owner,
         'pg_attrdef'::regclass::oid, f.oid, case when r.foreign_owner then f.adbin::text end
     from rel r join pg_attrdef f on f.adrelid = r.oid join pg_attribute a on a.attrelid = r.oid and a.attnum = f.adnum
@@ -62,9 +48,14 @@ with recursive {me}, wanted as materialized (
         case when r.foreign_owner then concat(p.polqual::text, p.polwithcheck::text) end
     from rel r join pg_policy p on p.polrelid = r.oid
     union all
-    select r.nsp, r.oid, 'trigger', g.tgname::text, r.owner, r.foreign_owner, 'pg_trigger'::regclass::oid, g.oid,
-        case when r.foreign_owner then concat(g.tgqual::text, ' :funcid ', g.tgfoid) end
-    from rel r join pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal and g.tgenabled <> 'D'
+    -- A trigger belongs to nobody: its condition may be that of whoever may make triggers.
+    select r.nsp, r.oid, 'trigger', g.tgname::text, coalesce(w.grantee, r.owner), r.foreign_owner or w.grantee is not null, 'pg_trigger'::regclass::oid, g.oid,
+        case when r.foreign_owner then concat(g.tgqual::text, ' :funcid ', g.tgfoid) when w.grantee is not null then g.tgqual::text end
+    from rel r join pg_trigger g on g.tgrelid = r.oid left join lateral (
+        select a.grantee from pg_class c cross join aclexplode(c.relacl) a
+        where not r.foreign_owner and g.tgqual is not null and c.oid = r.oid and a.privilege_type = 'TRIGGER' and {untrusted a.grantee}
+        order by 1 desc limit 1) w on true
+    where not g.tgisinternal and g.tgenabled <> 'D'
     union all
     select r.nsp, r.oid, 'statistics', s.stxname::text, s.stxowner, {untrusted s.stxowner} or r.foreign_owner,
         'pg_statistic_ext'::regclass::oid, s.oid, case when {untrusted s.stxowner} or r.foreign_owner then s.stxexprs::text end
@@ -74,6 +65,33 @@ with recursive {me}, wanted as materialized (
         case when r.foreign_owner then p.partexprs::text end
     from rel r join pg_partitioned_table p on p.partrelid = r.oid
     where p.partexprs is not null or exists (select from unnest(p.partclass::oid[]) o where o >= 16384)
+), typ (nsp, oid) as (
+    -- The types that are not PostgreSQL's own, of columns, in the schema, and those
+    -- that expressions convert to: a domain checks wherever a value becomes one.
+    (select r.nsp, a.atttypid from rel r join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+     where a.atttypid >= 16384
+     union
+     select m.nsp, m.objid from member m where m.classid = 'pg_type'::regclass
+     union
+     select w.nsp, d.refobjid from written w join pg_depend d on d.classid = w.classid and d.objid = w.objid and d.refclassid = 'pg_type'::regclass
+     union
+     select w.nsp, m.found[1]::oid from written w cross join lateral regexp_matches(w.tree, ':\w*typ(?:e|eid|eId|id) (\d{5,})', 'g') m (found))
+    union
+    select t.nsp, x.oid from typ t join pg_type y on y.oid = t.oid cross join lateral (
+        select y.typbasetype as oid
+        union all select y.typelem
+        union all select g.rngsubtype from pg_range g where g.rngtypid = y.oid
+        union all select a.atttypid from pg_attribute a where a.attrelid = y.typrelid and a.attnum > 0 and not a.attisdropped
+        union all select d.refobjid from pg_depend d
+            where d.classid = 'pg_type'::regclass and d.objid = y.oid and d.refclassid = 'pg_type'::regclass
+        union all select d.refobjid from pg_constraint k join pg_depend d on d.classid = 'pg_constraint'::regclass and d.objid = k.oid
+            where k.contypid = y.oid and d.refclassid = 'pg_type'::regclass
+        union all select m.found[1]::oid from pg_constraint k
+            cross join lateral regexp_matches(k.conbin::text, ':\w*typ(?:e|eid|eId|id) (\d{5,})', 'g') m (found) where k.contypid = y.oid
+    ) x
+    where x.oid >= 16384
+), part (nsp, rel, kind, name, owner, foreign_owner, classid, objid, tree) as materialized (
+    select * from written
     union all
     select t.nsp, null, 'type', null, y.typowner, {untrusted y.typowner}, 'pg_type'::regclass::oid, y.oid,
         case when {untrusted y.typowner} then y.typdefaultbin::text end
@@ -110,12 +128,16 @@ with recursive {me}, wanted as materialized (
     where not (case
         when f.oid < 16384 then f.provolatile = 'i'
             -- Those that are not immutable and still do nothing but return a value.
-            or f.provolatile = 's' and f.proname !~ '_to_xml|^pg_input_|^ts_stat'
+            -- The input functions of arrays and the like take any type by its number.
+            or f.provolatile = 's' and f.proname !~ '_to_xml|^pg_input_|^ts_stat|^(array|domain|record|range|multirange)_in$'
             or f.proname in ('nextval', 'currval', 'lastval', 'gen_random_uuid', 'uuidv4', 'uuidv7', 'random', 'random_normal',
                 'clock_timestamp', 'timeofday', 'txid_current', 'pg_current_xact_id')
             or u.kind = 'trigger' and f.prorettype = 'trigger'::regtype
         when {untrusted f.proowner} then true -- called has it
         when f.pronamespace = u.nsp then true -- the migrations made it
+        -- on a table of ours a function of ours may be called, but not one of dblink's, say
+        when not exists (select from rel r where r.nsp = u.nsp and r.oid = u.rel and r.foreign_owner)
+            and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = f.oid and e.deptype = 'e') and u.rel is not null then true
         else exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = f.oid and e.deptype = 'e')
             and (f.provolatile = 'i' or f.proname ~ '^uuid_generate_v|^unaccent$|^gen_random_uuid$') end)
     union all

@@ -131,7 +131,8 @@ const exposedSQL = `
 			and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> d.defaclrole and {untrusted a.grantee})
 	  or exists (select from aclexplode(w.nspacl) a where a.privilege_type = 'CREATE' and {untrusted a.grantee})`
 
-// quickSQL fails where something in the schema $1 is of a role that is not one of $2.
+// quickSQL fails where something in the schema $1 is of a role that is not one of $2,
+// or a trigger has a condition, which anybody may have written who may make triggers.
 // It is planned again for each tenant, so it joins as little as it can.
 var quickSQL = sync.OnceValue(func() string { //nolint:gochecknoglobals // never changed
 	return qualified(`select 1 operator(pg_catalog./) (not exists (
@@ -142,8 +143,8 @@ var quickSQL = sync.OnceValue(func() string { //nolint:gochecknoglobals // never
 		or case
 			when d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass then
 				(select c.relowner from pg_catalog.pg_class c where c.oid = d.objid) <> all ($2::pg_catalog.oid[])
-				or exists (select from pg_catalog.pg_trigger g where g.tgrelid = d.objid
-					and (select f.proowner from pg_catalog.pg_proc f where f.oid = g.tgfoid) <> all ($2::pg_catalog.oid[]))
+				or exists (select from pg_catalog.pg_trigger g where g.tgrelid = d.objid and (g.tgqual is not null
+					or (select f.proowner from pg_catalog.pg_proc f where f.oid = g.tgfoid) <> all ($2::pg_catalog.oid[])))
 			when d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass then
 				(select f.proowner from pg_catalog.pg_proc f where f.oid = d.objid) <> all ($2::pg_catalog.oid[])
 			when d.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass then
