@@ -70,6 +70,16 @@ func TestCraftedStructures(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Exec(t, "drop schema tenant_acme cascade", "delete from public.tenants where slug = 'acme'")
+	// An application's role has types of its own in this database, which run its code.
+	var role string
+	f.Scan(t, []any{&role}, "select 'mallory_' || current_database()")
+	f.Exec(t, "create role "+role, "create schema evil authorization "+role, "grant usage on schema evil to public",
+		"create function evil.f() returns boolean language plpgsql as 'begin insert into public.loot values (current_user, current_query()); return true; exception when insufficient_privilege then return true; end'",
+		"alter function evil.f() owner to "+role, "create domain evil.d as text check (evil.f())", "alter domain evil.d owner to "+role,
+		"create type evil.c as (d evil.d)", "alter type evil.c owner to "+role)
+	t.Cleanup(func() { f.DropRoles(t, role) })
+	number := f.Int(t, "select 'evil.c'::regtype::oid::int8")
+	arrays := f.Int(t, "select 'evil.d'::regtype::oid::int8")
 	const steal = "insert into public.loot select current_user, name from tenant_globex.people"
 	function := func(name, returns, language, body string) map[string]any {
 		return object(catalog.KindFunction, "", name+"()", "CREATE OR REPLACE FUNCTION "+name+"()\n RETURNS "+returns+"\n LANGUAGE "+language+"\nAS $f$ "+body+" $f$\n", nil)
@@ -130,6 +140,13 @@ func TestCraftedStructures(t *testing.T) {
 		"a grant":                           {object(catalog.KindGrant, "extra", "table extra to postgres", "SELECT", map[string]any{"on": "table extra", "to": "public"}), typed("text); create table e2 (id int); grant all on e2 to public; --")},
 		"a statement in a policy":           {object(catalog.KindPolicy, "extra", "p", "for all to public using (true); "+steal+"; --", nil)},
 		"a statement in a comment":          {object(catalog.KindComment, "extra", "table extra is 'x'; "+steal+"; --", "x", nil)},
+		"a type of others":                  {object(catalog.KindColumn, "extra", "body", "evil.d", map[string]any{"type": "evil.d"})},
+		"a check by a type of others":       {check("((body)::evil.d IS NOT NULL)")},
+		"a default by a type of others":     {defaulted("('x'::text)::evil.d::text")},
+		"a check by a type's number":        {check(fmt.Sprintf("(record_in('(x)'::cstring, (%d)::oid, '-1'::integer) IS NOT NULL)", number))},
+		"a default by a type's number":      {defaulted(fmt.Sprintf("(array_in('{x}'::cstring, (%d)::oid, '-1'::integer))::text", arrays))},
+		"a view filled by a type of others": {matview(" SELECT ('x'::text)::evil.d AS x;")},
+		"a domain over one of others":       {object(catalog.KindDomain, "", "dd", "text CHECK (VALUE::evil.d IS NOT NULL)", map[string]any{"type": "text", "constraints": " CHECK (VALUE::evil.d IS NOT NULL)"}), object(catalog.KindColumn, "extra", "body", "dd", map[string]any{"type": "dd"})},
 		"an event trigger":                  {typed("text); create event trigger et on ddl_command_end execute function pg_catalog.suppress_redundant_updates_trigger(); --")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +180,9 @@ func TestCraftedStructures(t *testing.T) {
 					t.Errorf("the session is left as %q, it was %q: %v", session, fresh, err)
 				}
 				if n := f.Int(t, "select count(*) from public.loot"); n != 0 {
-					t.Errorf("trusted %v: %d rows were stolen: %v", trust, n, err)
+					var loot string
+					f.Scan(t, []any{&loot}, "select pg_catalog.string_agg(l::text, E'\\n') from public.loot l")
+					t.Errorf("trusted %v: %d rows were stolen: %v\n%s", trust, n, err, loot)
 					f.Exec(t, "delete from public.loot")
 				}
 				if err != nil {

@@ -27,14 +27,14 @@ func harmless() []string {
 		"timestamp", "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb", "to_number", "to_timestamp",
 		"to_tsquery", "to_tsvector", "phraseto_tsquery", "plainto_tsquery", "websearch_to_tsquery", "transaction_timestamp", "ts_headline",
 		"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "uuidv4", "uuidv7", "array_agg", "array_to_string", "generate_series",
-		"array_in", "array_out", "record_eq", "record_ne",
+		"array_out", "record_eq", "record_ne",
 	}
 }
 
 // Code returns what in a schema is code that somebody else than the migrations wrote
 // and that does more than compute a value: functions, triggers and rules, and
 // expressions, views and policies that call such a function, or one of the system that
-// reaches further, or that read a relation outside the schema. made is the schema as it
+// reaches further, or that read a relation or use a type outside the schema. made is the schema as it
 // was just read, trusted what the migrations make: an object with the same definition
 // is not told. It looks at the parsed expressions in the catalog, not at their text, and
 // runs within the caller's transaction.

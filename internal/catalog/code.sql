@@ -59,6 +59,24 @@ called as (
     from mention m
     left join pg_operator o on m.what in ('opno', 'eqop', 'sortop') and o.oid = m.oid
     join pg_proc p on p.oid = case when m.what in ('opno', 'eqop', 'sortop') then o.oprcode::oid when m.what <> 'relid' then m.oid end
+),
+-- The types of columns, of domains and composites, and those that expressions make
+-- values of: a domain of others runs their check.
+typed as (
+    select case r.relkind when 'c' then 'type' else 'column' end as kind, case r.relkind when 'c' then '' else r.name end as parent,
+        case r.relkind when 'c' then r.name else a.attname::text end as name, a.atttypid as oid
+    from rel r join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+    where r.relkind in ('r', 'p', 'f', 'c')
+    union
+    select 'domain', '', t.typname::text, t.typbasetype
+    from pg_type t where t.typnamespace = (select oid from own) and t.typtype = 'd'
+    union
+    select e.kind, e.parent, e.name, m.found[1]::oid
+    from expression e cross join lateral regexp_matches(e.tree, ':\w*typ(?:e|eid|eId|id) ([0-9]{5,})', 'g') as m (found)
+    union
+    select e.kind, e.parent, e.name, o.oid::oid
+    from expression e cross join lateral regexp_matches(e.tree, ':\w*coltypes \(o ([0-9 ]+)\)', 'g') as m (found)
+    cross join lateral unnest(string_to_array(m.found[1], ' ')) as o (oid)
 )
 select c.kind, c.parent, c.name, 'calls ' || c.proname
 from called c
@@ -73,6 +91,11 @@ select m.kind, m.parent, m.name, 'reads ' || r.oid::regclass
 from mention m join pg_class r on m.what = 'relid' and r.oid = m.oid
 where r.relnamespace <> (select oid from own)
   and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype = 'e')
+union
+select d.kind, d.parent, d.name, 'uses type ' || y.oid::regtype
+from typed d join pg_type t on t.oid = d.oid join pg_type y on y.oid = case when t.typelem <> 0 and t.typlen = -1 then t.typelem else t.oid end
+where y.oid >= 16384 and y.typnamespace <> (select oid from own) and y.typnamespace <> 'pg_catalog'::regnamespace
+  and not exists (select from pg_depend e where e.classid = 'pg_type'::regclass and e.objid = y.oid and e.deptype = 'e')
 union
 -- a default that names a relation of another schema, such as its sequence
 select 'column', t.name, a.attname::text, 'reads ' || r.oid::regclass
