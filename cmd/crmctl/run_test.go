@@ -103,7 +103,7 @@ func TestMessages(t *testing.T) {
 		{args: "locl postgres://u:geheim@h/db", code: exitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
 		{args: "postgres://u:geheim@h/db", code: exitUsage, want: "crmctl: unknown command \"postgres://u:xxxxx@h/db\" for \"crmctl\"\n  all commands: crmctl --help\n"},
 		{args: "probe", code: exitUsage, want: noDatabase},
-		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@%zz/db", code: exitUsage, want: "*xxxxx"},
+		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@%zz/db", code: exitUsage, want: "*the connection string cannot be read"},
 		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@127.0.0.1:1/db", code: exitUnreachable, want: "*where the address comes from: crmctl config show --origin"},
 		{args: "probe --timeout 1ns", env: "DATABASE_URL=postgres://u@127.0.0.1:1/db", code: exitFailure, want: "*--timeout is over after 1ns"},
 		{args: "probe --expect-database crm", env: "DATABASE_URL=postgres://u@127.0.0.1:1/other", code: exitUsage,
