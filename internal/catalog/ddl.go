@@ -57,10 +57,10 @@ func (s *Shape) Halves() (before, after []db.Statement, err error) {
 	}
 	before = []db.Statement{{SQL: "set local check_function_bodies to off"}}
 	for _, sql := range b.first {
-		before = append(before, db.Statement{SQL: sql})
+		before = append(before, db.Statement{SQL: anywhere(sql)})
 	}
 	for _, sql := range slices.Concat(b.keys, b.last, b.parts) {
-		after = append(after, db.Statement{SQL: sql})
+		after = append(after, db.Statement{SQL: anywhere(sql)})
 	}
 	return before, after, nil
 }
@@ -202,7 +202,7 @@ func (b *builder) make(o Object) {
 			b.last = append(b.last, "alter sequence "+quoted(o.Name)+" owned by "+s.Owner)
 		}
 	case KindFunction, KindProcedure:
-		b.first = append(b.first, anywhere(strings.TrimSpace(o.Definition)))
+		b.first = append(b.first, strings.TrimSpace(o.Definition))
 	case KindTable:
 		b.table(o)
 	case KindView, KindMaterializedView:
@@ -213,9 +213,9 @@ func (b *builder) make(o Object) {
 }
 
 // anywhere returns a statement that names its schema in a form that finds out the
-// name when it runs.
+// name when it runs. What a comment says is a person's.
 func anywhere(sql string) string {
-	if !strings.Contains(sql, ownSchema) {
+	if !strings.Contains(sql, ownSchema) || strings.HasPrefix(sql, "comment on ") {
 		return sql
 	}
 	tag := "$crmctl$"
@@ -412,7 +412,7 @@ func (b *builder) grant(o Object) {
 		on = "function " + name
 	}
 	if before == "" && g.Column == "" {
-		b.last = append(b.last, anywhere("revoke all on "+on+" from "+to))
+		b.last = append(b.last, "revoke all on "+on+" from "+to)
 	}
 	if o.Definition == "nothing" {
 		return
@@ -424,6 +424,6 @@ func (b *builder) grant(o Object) {
 		if g.Column != "" {
 			into, columns = &b.parts, " ("+quoted(g.Column)+")"
 		}
-		*into = append(*into, anywhere(before+"grant "+strings.ToLower(privilege)+columns+" on "+on+" to "+to+when(option, " with grant option")))
+		*into = append(*into, before+"grant "+strings.ToLower(privilege)+columns+" on "+on+" to "+to+when(option, " with grant option"))
 	}
 }

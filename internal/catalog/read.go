@@ -45,6 +45,26 @@ func (o Options) LockWait() time.Duration {
 	return max(time.Millisecond, cmp.Or(o.LockTimeout, defaultLockTimeout))
 }
 
+const (
+	// text is a constant of a varchar as the server prints it, in a regular expression
+	// within quotes.
+	text = `E?''(?:[^'']|'''')*''::character varying`
+	// said is the text of a definition: the list of a varchar's IN in the words that
+	// make the same tree when they are read, and {own schema} where its schema is named
+	// outside of quotes, unless the name stands there as something else too.
+	said = `(select case when strpos(v.text, r.own || '.') > 0 then (
+            select case when bool_or(m.part[1] = r.own) then v.text else string_agg(coalesce(m.part[1], '` + ownSchema + `.'), '' order by m.at) end
+            from pg_catalog.regexp_matches(v.text, '(E?''(?:[^'']|'''')*''|"(?:[^"]|"")*"|[[:alnum:]_$]+|[^''"[:alnum:]_$])|(?<![.])'
+                || regexp_replace(r.own, '([^[:alnum:]_])', '\\\1', 'g') || '[.]', 'g') with ordinality as m (part, at)) else v.text end
+        from (select case when strpos(%[1]s, 'ARRAY[') > 0 and strpos(%[1]s, '::character varying') > 0 then
+            regexp_replace(%[1]s, '((?:ANY|ALL) \()(?:\((ARRAY\[` + text + `(?:, ` + text + `)*\])\)|(ARRAY\[` + text + `(?:, ` + text + `)*\]))::text\[\]', '\1\2\3', 'g')
+            else %[1]s end as text offset 0) v)`
+	// same is a definition with such a list in one form, whichever of two trees it has.
+	same = `case when strpos(%[1]s, 'ARRAY[') > 0 and strpos(%[1]s, '::character varying') > 0 then
+            regexp_replace(%[1]s, '(?:\((` + text + `)\)|(` + text + `))::text(?=(?:, (?:\(` + text + `\)|` + text + `)::text)*\]\))', '\1\2', 'g')
+            else %[1]s end`
+)
+
 // macros are what shape.sql has in braces.
 var macros = map[string]string{
 	"here": `(pg_catalog.current_setting('search_path') = r.path or pg_catalog.set_config('search_path', r.path, true) = r.path)`,
@@ -64,6 +84,8 @@ var macros = map[string]string{
 	"privileges": `string_agg(g.privilege_type || case when g.is_grantable then ' with grant option' else '' end, ', ' order by g.privilege_type)`,
 	"grantee":    `case %s when 0 then 'public' when r.nspowner then '{owner}' when r.role then '{role}' else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(%[1]s)) end`,
 	"enabled":    `case %s when 'D' then 'disabled' when 'R' then 'enabled replica' when 'A' then 'enabled always' end`,
+	"said":       said,
+	"same":       same,
 	"pattern":    `regexp_replace(%s, '([^[:alnum:]_])', '\\\1', 'g')`,
 }
 
@@ -74,7 +96,7 @@ func expand(detailed bool) string {
 	if detailed {
 		text = strings.NewReplacer("/*+", "", "+*/", "").Replace(text)
 	}
-	return regexp.MustCompile(`\{(here for rules|here|sequence text|sequence parameters|relation kind|privileges|(grantee|enabled|pattern) ([^{}]+))\}`).
+	return regexp.MustCompile(`\{(here for rules|here|sequence text|sequence parameters|relation kind|privileges|(grantee|enabled|pattern|said|same) ([^{}]+))\}`).
 		ReplaceAllStringFunc(text, func(found string) string {
 			found = strings.Trim(found, "{}")
 			if macro, ok := macros[found]; ok {

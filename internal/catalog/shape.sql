@@ -7,14 +7,22 @@
 -- definition depends on the path, {here} puts the schema in question onto it
 -- first: the names of the schema then come without it, those of every other
 -- schema with it, and nothing ever has to be searched and replaced. It is part
--- of each such expression, so no plan can tear the two apart.
+-- of each such expression, so no plan can tear the two apart. Some things come in more
+-- than one form all the same, which {said} and {same} settle: names of the schema that
+-- a common table expression or a nearer function hides, and lists that a varchar is
+-- compared with, whose tree is another one once they were printed and read.
 --
 -- What stands between /*+ and +*/ are the details that only a reader of a shape
 -- wants; for a fingerprint they are the comments they look like.
 with wanted as materialized (
     select n.oid as nsp, w.at, n.nspname, n.nspowner, n.nspacl, r.oid as role,
         pg_catalog.quote_ident(n.nspname) || ', pg_catalog, pg_temp' as path,
-        'pg_catalog, ' || pg_catalog.quote_ident(n.nspname) || ', pg_temp' as rulepath
+        'pg_catalog, ' || pg_catalog.quote_ident(n.nspname) || ', pg_temp' as rulepath,
+        -- Before a dot these may be no schema: null then.
+        case when not (n.nspname in ('new', 'old', 'excluded')
+            or exists (select from pg_catalog.pg_class c where c.relname = n.nspname and c.relnamespace = n.oid)
+            or exists (select from pg_catalog.pg_proc p where p.proname = n.nspname and p.pronamespace = n.oid))
+        then pg_catalog.quote_ident(n.nspname) end as own
     from unnest($1::text[], $2::text[]) with ordinality as w (name, role, at)
     join pg_catalog.pg_namespace n on n.nspname = w.name::name
     left join pg_catalog.pg_roles r on r.rolname = w.role::name
@@ -35,7 +43,7 @@ member as materialized (
       and not exists (select from extension x where x.classid = d.classid and x.objid = d.objid)
 ),
 class as materialized (
-    select r.nsp, r.nspname, r.nspowner, r.role, r.path, r.rulepath, c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl,
+    select r.nsp, r.nspname, r.nspowner, r.role, r.path, r.rulepath, r.own, c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl,
         c.relname = 'goose_db_version' as versions
     from member r
     join pg_catalog.pg_class c on c.oid = r.objid
@@ -66,7 +74,7 @@ routine as materialized (
           and d.refclassid = 'pg_catalog.pg_type'::regclass and d.deptype = 'i')
 ),
 datatype as materialized (
-    select r.nsp, r.nspname, r.nspowner, r.role, r.path, t.oid as typid, t.typname, t.typtype, t.typrelid, t.typowner, t.typacl,
+    select r.nsp, r.nspname, r.nspowner, r.role, r.path, r.own, t.oid as typid, t.typname, t.typtype, t.typrelid, t.typowner, t.typacl,
         t.typbasetype, t.typtypmod, t.typcollation, t.typnotnull, t.typdefaultbin, t.typlen, t.typinput,
         case when t.typtype = 'd' then 'domain' else 'type' end as kind
     from member r
@@ -106,7 +114,8 @@ object as (
     cross join lateral (select
         case when r.relkind = 'p' and {here} then pg_catalog.pg_get_partkeydef(c.oid) end as key,
         case when c.relispartition and {here} then pg_catalog.pg_get_expr(c.relpartbound, c.oid) end as bound
-    ) p
+    ) t
+    cross join lateral (select {said t.key} as key, t.bound) p
     left join lateral (
         select string_agg(case when {here} then i.inhparent::regclass::text end, ', ' order by i.inhseqno) as parents
         from pg_catalog.pg_inherits i where i.inhrelid = c.oid
@@ -140,13 +149,13 @@ object as (
     select r.nsp, 'column', r.relname, a.attname,
         concat_ws(' ', x.type, 'collate ' || x.collation, 'storage ' || x.storage, 'compression ' || x.compression,
             'options (' || x.fdw || ')',
-            case a.attgenerated when '' then 'default ' || x.expression
-                else 'generated always as (' || x.expression || ') ' || case a.attgenerated when 's' then 'stored' else 'virtual' end end,
+            case a.attgenerated when '' then 'default ' || {same e.expression}
+                else 'generated always as (' || {same e.expression} || ') ' || case a.attgenerated when 's' then 'stored' else 'virtual' end end,
             'generated ' || x.identity || ' as identity' || coalesce(' (' || nullif(q.text, '') || ')', ''),
             case when a.attnotnull then 'not null' end,
             'statistics ' || x.statistics, 'with (' || x.options || ')')
         /*+ , jsonb_build_object('position', a.attnum, 'type', x.type, 'collation', x.collation, 'storage', x.storage, 'compression', x.compression,
-            'expression', x.expression, 'generated', a.attgenerated, 'identity', x.identity, 'sequence', q.parameters,
+            'expression', e.expression, 'generated', a.attgenerated, 'identity', x.identity, 'sequence', q.parameters,
             'not_null', a.attnotnull, 'statistics', x.statistics, 'options', x.options, 'fdw', x.fdw) +*/
     from relation r
     join pg_catalog.pg_attribute a on a.attrelid = r.relid and a.attnum > 0 and not a.attisdropped
@@ -165,6 +174,7 @@ object as (
         (select string_agg(o, ', ' order by o) from unnest(a.attoptions) o where not starts_with(o, 'pg_attver=')) as options,
         (select string_agg(o, ', ' order by o) from unnest(a.attfdwoptions) o) as fdw
     ) x
+    cross join lateral (select {said x.expression} as expression) e
     left join lateral (
         select {sequence text} as text, {sequence parameters} || jsonb_build_object('name', c.relname) as parameters
         from pg_catalog.pg_depend i
@@ -182,12 +192,12 @@ object as (
     select r.nsp, 'constraint', r.relname, case when k.contype = 'n' then 'not null of ' || (
             select pg_catalog.quote_ident(a.attname) from pg_catalog.pg_attribute a where a.attrelid = k.conrelid and a.attnum = k.conkey[1])
             else k.conname end,
-        concat_ws(' ', case when {here} then pg_catalog.pg_get_constraintdef(k.oid) end,
+        concat_ws(' ', {same x.definition},
             case when i.indisclustered then 'clustered' end, case when i.indisreplident then 'replica identity' end,
             case when not i.indisvalid then 'invalid' end,
             'with (' || (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o) || ')',
             'tablespace ' || (select pg_catalog.quote_ident(s.spcname) from pg_catalog.pg_tablespace s where s.oid = c.reltablespace))
-        /*+ , jsonb_build_object('type', k.contype, 'valid', k.convalidated, 'definition', case when {here} then pg_catalog.pg_get_constraintdef(k.oid) end,
+        /*+ , jsonb_build_object('type', k.contype, 'valid', k.convalidated, 'definition', x.definition,
             'clustered', i.indisclustered, 'identity', i.indisreplident, 'invalid', not i.indisvalid,
             'options', (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o),
             'tablespace', (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace),
@@ -196,12 +206,14 @@ object as (
     join pg_catalog.pg_constraint k on k.conrelid = r.relid
     left join pg_catalog.pg_index i on k.contype in ('p', 'u', 'x') and i.indexrelid = k.conindid
     left join pg_catalog.pg_class c on c.oid = i.indexrelid
+    cross join lateral (select case when {here} then pg_catalog.pg_get_constraintdef(k.oid) end as text) t
+    cross join lateral (select {said t.text} as definition) x
     where (k.contype in ('p', 'u', 'x', 'c', 'f') or k.contype = 'n' and (not k.convalidated or k.connoinherit))
       and k.conparentid = 0 and (k.conislocal or k.coninhcount = 0)
 
     union all
     select r.nsp, 'index', r.relname, c.relname,
-        concat_ws(' ', x.definition, case when i.indisclustered then 'clustered' end, case when i.indisreplident then 'replica identity' end,
+        concat_ws(' ', {same x.definition}, case when i.indisclustered then 'clustered' end, case when i.indisreplident then 'replica identity' end,
             case when not i.indisvalid then 'invalid' end,
             'tablespace ' || (select pg_catalog.quote_ident(s.spcname) from pg_catalog.pg_tablespace s where s.oid = c.reltablespace))
         /*+ , jsonb_build_object('definition', x.definition, 'unique', i.indisunique, 'partitioned', c.relkind = 'I',
@@ -213,7 +225,8 @@ object as (
     cross join lateral (select 'CREATE ' || case when i.indisunique then 'UNIQUE ' else '' end || 'INDEX ' || pg_catalog.quote_ident(c.relname)
         || ' ON ' || case when c.relkind = 'I' then 'ONLY ' else '' end as head) h
     cross join lateral (select h.head || substr(case when {here} then pg_catalog.pg_get_indexdef(i.indexrelid) end,
-        length(h.head) + length(pg_catalog.quote_ident(r.nspname)) + 2) as definition) x
+        length(h.head) + length(pg_catalog.quote_ident(r.nspname)) + 2) as text) t
+    cross join lateral (select {said t.text} as definition) x
     where r.relkind in ('r', 'p', 'm') and not i.indisprimary
       and not ((i.indisunique or i.indisexclusion) and exists (
         select from pg_catalog.pg_constraint k
@@ -221,11 +234,11 @@ object as (
 
     union all
     select r.nsp, 'trigger', r.relname, t.tgname,
-        concat_ws(' ', x.definition, x.state) /*+ , jsonb_build_object('definition', x.definition, 'state', x.state) +*/
+        concat_ws(' ', {same x.definition}, x.state) /*+ , jsonb_build_object('definition', x.definition, 'state', x.state) +*/
     from relation r
     join pg_catalog.pg_trigger t on t.tgrelid = r.relid and not t.tgisinternal and t.tgparentid = 0
-    cross join lateral (select case when {here} then pg_catalog.pg_get_triggerdef(t.oid, true) end as definition,
-        {enabled t.tgenabled} as state) x
+    cross join lateral (select case when {here} then pg_catalog.pg_get_triggerdef(t.oid, true) end as text) d
+    cross join lateral (select {said d.text} as definition, {enabled t.tgenabled} as state) x
 
     union all
     -- A foreign key is enforced by triggers that somebody may have switched off.
@@ -241,29 +254,33 @@ object as (
         concat_ws(' ', case when not p.polpermissive then 'as restrictive' end,
             'for ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
             'to ' || (select string_agg({grantee g}, ', ' order by {grantee g}) from unnest(p.polroles) g),
-            'using (' || case when p.polqual is not null and {here} then pg_catalog.pg_get_expr(p.polqual, p.polrelid) end || ')',
-            'with check (' || case when p.polwithcheck is not null and {here} then pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) end || ')')
+            'using (' || {same y.qual} || ')', 'with check (' || {same y.checked} || ')')
         /*+ , null +*/
     from relation r
     join pg_catalog.pg_policy p on p.polrelid = r.relid
+    cross join lateral (select
+        case when p.polqual is not null and {here} then pg_catalog.pg_get_expr(p.polqual, p.polrelid) end as qual,
+        case when p.polwithcheck is not null and {here} then pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) end as checked
+    ) x
+    cross join lateral (select {said x.qual} as qual, {said x.checked} as checked) y
     where r.relkind in ('r', 'p')
 
     union all
-    select r.nsp, 'rule', r.relname, w.rulename, concat_ws(' ', x.definition, x.state)
+    select r.nsp, 'rule', r.relname, w.rulename, concat_ws(' ', {same x.definition}, x.state)
         /*+ , jsonb_build_object('definition', x.definition, 'state', x.state) +*/
     from relation r
     join pg_catalog.pg_rewrite w on w.ev_class = r.relid and w.rulename <> '_RETURN'
-    cross join lateral (select case when {here for rules} then pg_catalog.pg_get_ruledef(w.oid, true) end as definition,
-        {enabled w.ev_enabled} as state) x
+    cross join lateral (select case when {here for rules} then pg_catalog.pg_get_ruledef(w.oid, true) end as text) t
+    cross join lateral (select {said t.text} as definition, {enabled w.ev_enabled} as state) x
 
     union all
     select r.nsp, case r.relkind when 'v' then 'view' else 'materialized view' end, '', r.relname,
-        concat_ws(' ', 'with (' || x.options || ')', 'using ' || x.method, 'tablespace ' || pg_catalog.quote_ident(x.tablespace), 'as' || x.definition)
+        concat_ws(' ', 'with (' || x.options || ')', 'using ' || x.method, 'tablespace ' || pg_catalog.quote_ident(x.tablespace), 'as' || {same x.definition})
         /*+ , jsonb_build_object('definition', x.definition, 'options', x.options, 'method', x.method, 'tablespace', x.tablespace) +*/
     from relation r
     join pg_catalog.pg_class c on c.oid = r.relid
-    cross join lateral (select
-        case when {here for rules} then pg_catalog.pg_get_viewdef(c.oid) end as definition,
+    cross join lateral (select case when {here for rules} then pg_catalog.pg_get_viewdef(c.oid) end as text) t
+    cross join lateral (select {said t.text} as definition,
         (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o) as options,
         (select m.amname from pg_catalog.pg_am m where m.oid = c.relam and m.amname <> 'heap') as method,
         (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace) as tablespace
@@ -302,7 +319,7 @@ object as (
     -- migration can make it do, that name is replaced, unless something in the
     -- schema has the same name, which it might mean as well.
     select r.nsp, r.kind, '', r.signature,
-        case when strpos(x.text, r.nspname) = 0
+        case when strpos(x.text, r.nspname) = 0 and strpos(x.text, pg_catalog.quote_ident(r.nspname)) = 0
               or exists (select from pg_catalog.pg_class c where c.relnamespace = r.nsp and c.relname = r.nspname)
               or exists (select from relation o join pg_catalog.pg_attribute a on a.attrelid = o.relid
                          where o.nsp = r.nsp and a.attname = r.nspname) then x.text
@@ -338,10 +355,11 @@ object as (
             when 'd' then concat_ws(' ', case when {here} then pg_catalog.format_type(r.typbasetype, r.typtypmod) end,
                 (select 'collate ' || case when {here} then r.typcollation::regcollation::text end
                     from pg_catalog.pg_type b where b.oid = r.typbasetype and b.typcollation <> r.typcollation),
-                'default ' || case when {here} then pg_catalog.pg_get_expr(r.typdefaultbin, 0) end, case when r.typnotnull then 'not null' end,
-                (select string_agg('constraint ' || pg_catalog.quote_ident(k.conname) || ' ' || case when {here} then pg_catalog.pg_get_constraintdef(k.oid) end,
-                    ' ' order by k.conname)
-                    from pg_catalog.pg_constraint k where k.contypid = r.typid and k.contype = 'c'))
+                'default ' || (select {said d.text} from (select case when {here} then pg_catalog.pg_get_expr(r.typdefaultbin, 0) end as text) d), case when r.typnotnull then 'not null' end,
+                (select string_agg('constraint ' || pg_catalog.quote_ident(k.conname) || ' ' || {said d.text}, ' ' order by k.conname)
+                    from pg_catalog.pg_constraint k
+                    cross join lateral (select case when {here} then pg_catalog.pg_get_constraintdef(k.oid) end as text) d
+                    where k.contypid = r.typid and k.contype = 'c'))
             when 'r' then (select concat_ws(' ', 'range of', case when {here} then pg_catalog.format_type(g.rngsubtype, null) end,
                 case when g.rngcollation <> 0 then g.rngcollation::regcollation::text end,
                 case when g.rngcanonical <> 0 then g.rngcanonical::text end, case when g.rngsubdiff <> 0 then g.rngsubdiff::text end,

@@ -15,7 +15,7 @@ import (
 
 // generation is part of every key, so that a release whose statements differ does
 // not use those of another. It counts up with each such change.
-const generation = "2"
+const generation = "3"
 
 // worthwhile is from how many migrations on a script is made.
 const worthwhile = 10

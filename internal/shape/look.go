@@ -13,7 +13,8 @@ import (
 
 // lookSQL is a second look at a schema, nearer to the catalogs than a fingerprint:
 // what decides how the schema behaves when the next migration comes, and is no
-// difference to those who read a shape. Each line begins with what it is about. The
+// difference to those who read a shape. (The columns of an index go by number: their
+// names are those of the table's when it was made.) Each line begins with what it is about. The
 // schema is on the search path, so that no definition names it, and every name is
 // written out in full. (attoptions that begin with pg_attver= are the server's
 // own notes, since the minor releases of November 2026.)
@@ -34,8 +35,8 @@ select pg_catalog.concat_ws(' ', 'relation', r.relname, '|', r.relkind, r.relper
 	case when r.relname operator(pg_catalog.=) 'goose_db_version' then coalesce(r.relacl, pg_catalog.acldefault('r', r.relowner))::pg_catalog.text end)
 from rel r
 union all
-select pg_catalog.concat_ws(' ', 'column', a.attname, 'of', r.relname, '|',
-	case when r.relkind operator(pg_catalog.=) any (array['i', 'I']::pg_catalog."char"[]) then a.attnum else pg_catalog.row_number() over (partition by r.oid order by a.attnum) end,
+select pg_catalog.concat_ws(' ', 'column', case when r.relkind operator(pg_catalog.=) any (array['i', 'I']::pg_catalog."char"[]) then a.attnum::pg_catalog.text else a.attname::pg_catalog.text end, 'of', r.relname, '|',
+	case when not r.relkind operator(pg_catalog.=) any (array['i', 'I']::pg_catalog."char"[]) then pg_catalog.row_number() over (partition by r.oid order by a.attnum) end,
 	t.typname, a.atttypmod, a.attnotnull, a.atthasdef, a.attidentity, a.attgenerated, a.attislocal, a.attinhcount, a.attstorage,
 	a.attcompression, case when a.attstattarget operator(pg_catalog.>=) 0 then a.attstattarget end,
 	(select pg_catalog.string_agg(o, ',' order by o) from pg_catalog.unnest(a.attoptions) o where not pg_catalog.starts_with(o, 'pg_attver=')), (select c.collname from pg_catalog.pg_collation c where c.oid operator(pg_catalog.=) a.attcollation))

@@ -215,12 +215,12 @@ func TestWhatCannotBeReproduced(t *testing.T) {
 		"its name's length":     {`create table a (n integer); insert into a values (length(current_schema()))`, "rows of a are different each time", true},
 		"its name in a default": {`do $$ begin execute format('create table a (name text default %L)', upper(current_schema())); end $$`, "another schema each time", true},
 		"rows elsewhere read":   {`create table a (n bigint); insert into a select count(*) from public.tenants`, "read rows outside the tenant's schema: public.tenants", true},
-		"rows elsewhere made":   {`create table a (n bigint); insert into public.elsewhere values (1)`, "change rows outside the tenant's schema: public.elsewhere", true},
-		"a table elsewhere":     {`create table a (n bigint); create table public.more (n bigint)`, "outside the tenant's schema: ", true},
-		"a function changed":    {`create table a (n bigint); create or replace function public.helper() returns int language sql as 'select 2'`, "outside the tenant's schema: function public.helper", true},
+		"rows elsewhere made":   {`do $$ begin create table a (n bigint); execute 'insert into public.elsewhere values (1)'; end $$`, "change rows outside the tenant's schema: public.elsewhere", true},
+		"a table elsewhere":     {`do $$ begin execute 'create table public.more (n bigint)'; end $$`, "outside the tenant's schema: ", true},
+		"a function changed":    {`do $$ begin execute 'create or replace function public.helper() returns int language sql as ''select 2'''; end $$`, "outside the tenant's schema: function public.helper", true},
 		"like one elsewhere":    {`create table a (like public.elsewhere)`, "name something outside the tenant's schema: public.elsewhere", false},
-		"a view dropped":        {`create table a (); drop view if exists public.legacy`, "name something outside the tenant's schema: public.legacy", false},
-		"a comment elsewhere":   {`create table a (); comment on table public.elsewhere is 'x'`, "outside the tenant's schema: public.elsewhere", false},
+		"a view dropped":        {`do $$ begin execute 'drop view if exists public.legacy'; end $$`, "name something outside the tenant's schema: public.legacy", false},
+		"a comment elsewhere":   {`do $$ begin execute 'comment on table public.elsewhere is ''x'''; end $$`, "outside the tenant's schema: public.elsewhere", false},
 		"another's sequence":    {`create table a (n bigint); insert into a select last_value from public.numbers`, "outside the tenant's schema: public.numbers", false},
 		"a notification":        {`create table a (); notify something`, "do something outside the tenant's schema: notify", false},
 		"a key elsewhere":       {`create table a (n integer references public.elsewhere (n)); create table b (n integer default public.helper())`, "", false},
@@ -381,5 +381,29 @@ func TestDefaultLockTimeout(t *testing.T) {
 	_, err = shape.Make(ctx, f.Connect(t), history(t, `create table a (n integer references public.held)`), catalog.Options{})
 	if db.SQLState(err) != db.CodeLockNotAvailable {
 		t.Errorf("error %v, want a lock timeout", err)
+	}
+}
+
+// TestCommonHistories has what real histories do and a final shape makes as well.
+func TestCommonHistories(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	conn := f.Connect(t)
+	for name, files := range map[string][]string{
+		"a list of a varchar": {`create table t (status varchar(20) not null check (status in ('new', 'done')))`},
+		"an indexed column renamed": {`create table t (id serial primary key, old_name int unique); create index t_idx on t (old_name, (old_name + 1))`,
+			`alter table t rename column old_name to new_name; alter table t rename column id to key`},
+		"all renamed": {`create table t (id bigserial primary key, p int references t (id), n int check (n > 0)); create index t_n on t (n)`,
+			`alter table t rename to u; alter table u rename constraint t_n_check to u_positive; alter index t_n rename to u_n; alter sequence t_id_seq rename to u_ids; alter table u rename constraint t_pkey to u_pkey`},
+		"identities renamed": {`create table t (id int generated always as identity primary key)`, `alter table t rename to u; alter table u rename id to key; alter table u alter key type bigint`},
+		"columns dropped":    {`create table t (a int, b text, c int, primary key (a)); create view v as select a, c from t; create index on t (c)`, `alter table t drop b; alter table t add d varchar(10) default 'x'; create index on t (d)`},
+		"types altered":      {`create table t (a int default 1, b varchar(10), c text); create index on t (a)`, `alter table t alter a type bigint, alter b type text, alter c type int using c::int, alter a drop default`},
+		"an enum grown":      {`create type mood as enum ('a', 'c'); create table t (m mood default 'a')`, `alter type mood add value 'b' before 'c'; alter type mood rename value 'a' to 'aa'; comment on type mood is 'how'`},
+		"a key moved":        {`create table t (a int unique, b int)`, `alter table t add constraint t_b primary key (b); create table u (a int references t (a), b int references t)`, `alter table t drop constraint t_b cascade; alter table t add primary key (a, b)`},
+	} {
+		final, err := shape.Make(t.Context(), conn, history(t, files...), catalog.Options{})
+		if err != nil || final.Reason != "" || final.Fixed != "" {
+			t.Errorf("%s: %+v, %v", name, final, err)
+		}
 	}
 }
