@@ -52,6 +52,9 @@ type ApplyOptions struct {
 	// Guard keeps the work from a schema in which others have planted code; nil
 	// trusts nobody.
 	Guard *planted.Guard
+
+	// look looks at a canary before it commits; nil does not.
+	look *look
 }
 
 func (o ApplyOptions) buildTimeout() time.Duration {
@@ -81,6 +84,13 @@ func (o ApplyOptions) buildTimeout() time.Duration {
 // The error is a *planted.Error where the schema has code of others.
 func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
+	var before []string
+	if o.look != nil {
+		var err error
+		if before, err = settingsOf(ctx, conn); err != nil {
+			return Change{}, err
+		}
+	}
 	total, err := p.applyGuarded(ctx, conn, t, r, o)
 	for err == nil && total.Next != nil && total.Next.Transactional {
 		var change Change
@@ -92,7 +102,13 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o A
 		}
 	}
 	err = gone(db.NameBlockers(ctx, conn, t.Schema, err))
-	if leavesTraces(total.Applied) || err != nil && p.Session() {
+	if o.look != nil && err == nil && !leavesTraces(total.Applied) {
+		after, err := settingsOf(ctx, conn)
+		if err != nil || !sameSettings(before, after) {
+			o.look.traces.Store(true)
+		}
+	}
+	if leavesTraces(total.Applied) || err != nil && p.Session() || o.look != nil && o.look.traces.Load() {
 		db.Retire(ctx, conn)
 	}
 	return total, err
@@ -113,7 +129,7 @@ func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t Tenant, r Rou
 
 // applyLeading takes the first steps of a route, those that share a transaction.
 func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
-	if change, ok := p.expect(r, t); ok {
+	if change, ok := p.expect(r, t); ok && o.look == nil {
 		err := p.applyExpected(ctx, conn, t, change, o)
 		if err == nil {
 			return change, nil
@@ -230,8 +246,21 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route,
 	for _, s := range change.Applied {
 		tenantVersions.queueRow(&run, t.Schema, s)
 	}
-	p.queueScripts(&run, change.Applied)
+	if o.look == nil {
+		p.queueScripts(&run, change.Applied)
+	} else {
+		if err := run.Run(ctx, conn); err != nil {
+			return Change{}, err
+		}
+		if err := p.runLooked(ctx, conn, t, change.Applied, o.look); err != nil {
+			return Change{}, err
+		}
+		run = db.Pipeline{}
+	}
 	queueCache(&run, t, change.To)
+	if o.look != nil && o.look.traces.Load() && !leavesTraces(change.Applied) {
+		run.Cleanse()
+	}
 	queueEnd(&run, change.Applied)
 	return change, run.Run(ctx, conn)
 }

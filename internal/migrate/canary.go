@@ -95,6 +95,13 @@ func locked(err error) bool {
 // its turn with the others, which are returned.
 func (r *run) canaries(ctx context.Context, rest []int) ([]int, error) {
 	begun := time.Now()
+	r.limits.look = &look{}
+	defer func() {
+		if r.limits.look.traces.Load() {
+			r.plan = r.plan.leaving()
+		}
+		r.limits.look = nil
+	}()
 	todo := r.report.Canaries
 	r.report.Canaries = nil
 	var late []int

@@ -14,6 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/mention"
+	"github.com/crmctl/crmctl/internal/outside"
 )
 
 // History is how a schema comes to be, migration by migration.
@@ -174,7 +175,7 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if err := p.Run(ctx, conn); err != nil {
 		return nil, err
 	}
-	before, err := touches(ctx, conn, schema)
+	before, err := outside.Count(ctx, conn, schema)
 	if err != nil {
 		return nil, err
 	}
@@ -186,14 +187,14 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if err := p.Run(ctx, conn); err != nil {
 		return nil, err
 	}
-	elsewhere, err := outside(ctx, conn, schema, before)
+	elsewhere, err := outside.Look(ctx, conn, schema, before)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("look for what the migrations did elsewhere: %w", err)
 	}
 	if r, err = read(ctx, conn, schema, o); err != nil {
 		return nil, err
 	}
-	r.outside = elsewhere
+	r.outside = elsewhereReason(elsewhere)
 	if !renamed {
 		return r, nil
 	}
@@ -217,4 +218,21 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 		r.fixed = mentions[0].Object + " names its schema in " + mentions[0].Where
 	}
 	return r, err
+}
+
+// elsewhereReason says why the result of a script that did something outside its schema
+// is not worth keeping alone: what it changed would be missing, what it read may be
+// another thing tomorrow.
+func elsewhereReason(done outside.Done) string {
+	switch {
+	case done.Made != "":
+		return "the migrations make or alter something outside the tenant's schema: " + done.Made
+	case done.Unknown:
+		return "it cannot be known what the migrations do outside the tenant's schema: track_counts is off"
+	case done.Changed != "":
+		return "the migrations change rows outside the tenant's schema: " + done.Changed
+	case done.Read != "":
+		return "the migrations read rows outside the tenant's schema: " + done.Read
+	}
+	return ""
 }

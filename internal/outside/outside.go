@@ -1,8 +1,13 @@
-package shape
+// Package outside finds what a transaction does outside of one schema, by fresh rows of
+// the catalogs and by the session's own statistics: what no reading of its statements
+// shows.
+//
+// It promises to name what was made, altered or changed there before the transaction
+// ends, and changes nothing. It imports db alone of this project's packages.
+package outside
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -30,11 +35,14 @@ func ask[T any](ctx context.Context, q db.Querier, to pgx.RowToFunc[T], sql stri
 	return out, p.Run(ctx, q)
 }
 
-// touches returns the tables outside a schema that this session has read or
+// Counts are tables outside a schema by name.
+type Counts map[string]touched
+
+// Count returns the tables outside a schema that this session has read or
 // changed, as counted since the counters were last sent off. That does not happen
 // within a transaction, so two looks in one tell what happened between them. Of the
 // system's own only those are looked at which have nothing to do with a schema.
-func touches(ctx context.Context, q db.Querier, schema db.Schema) (map[string]touched, error) {
+func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) {
 	list, err := ask(ctx, q, pgx.RowToStructByPos[touched], `
 		select pg_catalog.format('%I.%I', s.schemaname, s.relname),
 			case when s.schemaname = 'pg_catalog' then 0 else coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) end::bigint,
@@ -50,7 +58,7 @@ func touches(ctx context.Context, q db.Querier, schema db.Schema) (map[string]to
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]touched, len(list))
+	out := make(Counts, len(list))
 	for _, t := range list {
 		out[t.Name] = t
 	}
@@ -79,7 +87,7 @@ const made = `
 			union all
 			select 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), n.nspname, t.xmin
 			from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-			where pg_catalog.age(t.xmin) <= 0
+			where pg_catalog.age(t.xmin) <= 0 and t.typcategory <> 'A'
 			union all
 			select 'default privileges', '', coalesce(n.nspname, ''), d.xmin
 			from pg_catalog.pg_default_acl d left join pg_catalog.pg_namespace n on n.oid = d.defaclnamespace
@@ -90,48 +98,46 @@ const made = `
 		order by 1 limit 1
 	), ''), pg_catalog.current_setting('track_counts')`
 
-// outside says what a script has done outside its schema since a first look, as a
-// reason why its result alone is not worth keeping: what it changed would be
-// missing, what it read may be another thing tomorrow.
-func outside(ctx context.Context, q db.Querier, schema db.Schema, before map[string]touched) (string, error) {
+// Done is what a transaction has done outside a schema.
+type Done struct {
+	Made    string // an object that it has made or altered, "" for none
+	Changed string // a table whose rows it has changed
+	Read    string // a table whose rows it has read
+	// Unknown tells that nobody counts rows here.
+	Unknown bool
+}
+
+// Look returns what the transaction has done outside a schema since a first count.
+func Look(ctx context.Context, q db.Querier, schema db.Schema, before Counts) (Done, error) {
+	var done Done
 	type answer struct{ Object, Counts string }
 	found, err := ask(ctx, q, pgx.RowToStructByPos[answer], made, schema.String())
 	if err != nil {
-		return "", fmt.Errorf("look for what the migrations did elsewhere: %w", err)
+		return done, err
 	}
-	object, counts := found[0].Object, found[0].Counts
-	if object != "" {
-		return "the migrations make or alter something outside the tenant's schema: " + strings.TrimSpace(object), nil
+	done.Made, done.Unknown = strings.TrimSpace(found[0].Object), found[0].Counts != "on"
+	if done.Made != "" || done.Unknown {
+		return done, nil
 	}
-	if counts != "on" {
-		return "it cannot be known what the migrations do outside the tenant's schema: track_counts is off", nil
-	}
-	after, err := touches(ctx, q, schema)
+	after, err := Count(ctx, q, schema)
 	if err != nil {
-		return "", fmt.Errorf("look for what the migrations did elsewhere: %w", err)
+		return done, err
 	}
 	// To make a foreign key, the table it refers to is read.
 	referred, err := ask(ctx, q, pgx.RowTo[string], `select distinct pg_catalog.format('%I.%I', n.nspname, c.relname)
 		from pg_catalog.pg_constraint k join pg_catalog.pg_namespace own on own.oid = k.connamespace
 		join pg_catalog.pg_class c on c.oid = k.confrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-		where own.nspname = $1 and k.contype = 'f'`, schema.String())
+		where own.nspname operator(pg_catalog.=) $1 and k.contype operator(pg_catalog.=) 'f'`, schema.String())
 	if err != nil {
-		return "", err
+		return done, err
 	}
-	changed, read := "", ""
 	for name, t := range after {
 		switch b := before[name]; {
-		case t.Changed > b.Changed && (changed == "" || name < changed):
-			changed = name
-		case t.Read > b.Read && !slices.Contains(referred, name) && (read == "" || name < read):
-			read = name
+		case t.Changed > b.Changed && (done.Changed == "" || name < done.Changed):
+			done.Changed = name
+		case t.Read > b.Read && !slices.Contains(referred, name) && (done.Read == "" || name < done.Read):
+			done.Read = name
 		}
 	}
-	switch {
-	case changed != "":
-		return "the migrations change rows outside the tenant's schema: " + changed, nil
-	case read != "":
-		return "the migrations read rows outside the tenant's schema: " + read, nil
-	}
-	return "", nil
+	return done, nil
 }

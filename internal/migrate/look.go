@@ -1,0 +1,129 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/outside"
+)
+
+// OutsideError says that a canary's migrations did something outside of its schema, which
+// no reading of their statements shows (EXECUTE, a trigger).
+type OutsideError struct {
+	Slug string
+	What string // "make or alter function public.f", "change rows of public.t"
+}
+
+// Error says what, and that it did not happen.
+func (e *OutsideError) Error() string {
+	return fmt.Sprintf("the migrations of %s %s, outside of the tenant's schema; it was rolled back", e.Slug, e.What)
+}
+
+// look is what canaries are looked at for, before they commit.
+type look struct {
+	// traces tells that one has left something in its session.
+	traces atomic.Bool
+}
+
+// aside runs fn within the transaction, with the system's catalog as the whole path.
+func aside(ctx context.Context, conn *pgx.Conn, fn func() error) error {
+	var p db.Pipeline
+	p.Exec("savepoint crmctl_look")
+	p.OwnPath()
+	if err := p.Run(ctx, conn); err != nil {
+		return err
+	}
+	if err := fn(); err != nil {
+		return err // the transaction is of no more use
+	}
+	p = db.Pipeline{}
+	p.Exec("rollback to savepoint crmctl_look")
+	p.Exec("release savepoint crmctl_look")
+	return p.Run(ctx, conn)
+}
+
+// runLooked runs the scripts of a canary, and looks at what they did outside of its
+// schema and left in its session, before anything is committed. Its own work on the
+// registry comes after that.
+func (p *Plan) runLooked(ctx context.Context, conn *pgx.Conn, t Tenant, steps []Step, l *look) error {
+	var before outside.Counts
+	err := aside(ctx, conn, func() (err error) {
+		before, err = outside.Count(ctx, conn, t.Schema)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var run db.Pipeline
+	p.queueScripts(&run, steps)
+	if err := run.Run(ctx, conn); err != nil {
+		return err
+	}
+	return aside(ctx, conn, func() error {
+		done, err := outside.Look(ctx, conn, t.Schema, before)
+		switch {
+		case err != nil:
+			return err
+		case done.Made != "":
+			return &OutsideError{Slug: t.Slug, What: "make or alter " + done.Made}
+		case done.Changed != "":
+			return &OutsideError{Slug: t.Slug, What: "change rows of " + done.Changed}
+		}
+		if leavesTraces(steps) {
+			return nil
+		}
+		var left bool
+		if err := conn.QueryRow(ctx, sessionLeft).Scan(&left); err != nil {
+			return err
+		}
+		if left {
+			l.traces.Store(true)
+		}
+		return nil
+	})
+}
+
+// sessionLeft tells whether the session holds something that outlives a transaction.
+// Whether an advisory lock ends with the transaction is not to be seen, nor whether a
+// value of a sequence is known.
+const sessionLeft = `select pg_catalog.pg_my_temp_schema() <> 0
+	or exists (select from pg_catalog.pg_prepared_statements s where s.from_sql)
+	or exists (select from pg_catalog.pg_cursors c where c.is_holdable)
+	or exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.pid = pg_catalog.pg_backend_pid())`
+
+// settingsOf returns what is set in the session, with its process in front; nothing of a
+// transaction lasts where none is under way.
+func settingsOf(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	return db.Select(ctx, conn, pgx.RowTo[string], `select pg_catalog.pg_backend_pid()::text
+		union all (select s.name || '=' || s.setting from pg_catalog.pg_settings s
+			where s.source = 'session' and s.name not in ('search_path', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable')
+			order by 1)`)
+}
+
+// sameSettings reports whether two readings are of one process and differ in nothing, or
+// of two, which says nothing.
+func sameSettings(before, after []string) bool {
+	return len(before) == 0 || len(after) == 0 || before[0] != after[0] || slices.Equal(before, after)
+}
+
+// leaving returns the plan as one whose every migration may leave something in the session.
+func (p *Plan) leaving() *Plan {
+	out := &Plan{Migrations: make([]*Migration, len(p.Migrations)), Others: p.Others, path: p.path}
+	for i, m := range p.Migrations {
+		traced := *m
+		traced.Session = true
+		traced.Up, traced.Down = slices.Clone(m.Up), slices.Clone(m.Down)
+		for _, script := range [][]db.Statement{traced.Up, traced.Down} {
+			for j := range script {
+				script[j].Traces = true
+			}
+		}
+		out.Migrations[i] = &traced
+	}
+	return out
+}
