@@ -211,6 +211,9 @@ func TestPurgeEndsAtTheBorder(t *testing.T) {
 		"foreign key": {`create table public.note (contact uuid references tenant_acme.contacts (id))`},
 		"inheritance": {`create table public.archive () inherits (tenant_acme.contacts)`},
 		"type":        {`create type tenant_acme.mood as enum ('good')`, `create table public.diary (mood tenant_acme.mood)`},
+		"server":      {`create extension postgres_fdw schema tenant_acme`, `create server far foreign data wrapper postgres_fdw`},
+		"event trigger": {`create function tenant_acme.log() returns event_trigger language plpgsql as 'begin end'`,
+			`create event trigger logs on ddl_command_end execute function tenant_acme.log()`, `alter event trigger logs disable`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -200,6 +200,9 @@ const outsideQuery = `
 		select classid, objid from inside
 		union select 'pg_type'::regclass, oid from types
 		union select 'pg_type'::regclass, typarray from types where typarray <> 0
+		-- What an extension has stands in no schema, or in another: wrappers, languages.
+		union select d.classid, d.objid from inside i join pg_depend d on d.refclassid = i.classid and d.refobjid = i.objid and d.deptype = 'e'
+			where i.classid = 'pg_extension'::regclass
 	),
 	dependent as (
 		select d.classid, d.objid, d.objsubid, case d.classid
@@ -212,6 +215,8 @@ const outsideQuery = `
 			when 'pg_policy'::regclass then (select c.relnamespace from pg_policy o join pg_class c on c.oid = o.polrelid where o.oid = d.objid)
 			when 'pg_proc'::regclass then (select p.pronamespace from pg_proc p where p.oid = d.objid)
 			when 'pg_type'::regclass then (select y.typnamespace from pg_type y where y.oid = d.objid)
+			when 'pg_foreign_server'::regclass then 0 -- in no schema, and everybody's
+			when 'pg_event_trigger'::regclass then 0
 			end as nsp
 		from all_inside i
 		cross join lateral (select * from pg_depend d where d.refclassid = i.classid and d.refobjid = i.objid offset 0) d
