@@ -37,12 +37,15 @@ func TestPurgeOfALockedTenant(t *testing.T) {
 	}
 	run := fleet.Options{Attempts: 4, Backoff: func(int) time.Duration { return 10 * time.Millisecond }}
 	_, results := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), o, run)
-	blocked, ok := errors.AsType[*tenant.BlockedError](results[0].Err)
+	blocked, ok := errors.AsType[*db.BlockedError](results[0].Err)
 	if !ok || db.SQLState(blocked) != db.CodeLockNotAvailable {
 		t.Fatalf("%v, want a *BlockedError", results[0].Err)
 	}
-	if want := fmt.Sprintf(`tenant "acme": its tables are locked by pid %d (app "report", idle in transaction `, pid); !strings.Contains(blocked.Error(), want) {
-		t.Errorf("%v, want %s", blocked, want)
+	if b := blocked.Blockers[0]; b.PID != int32(pid) || b.Application != "report" || b.State != "idle in transaction" {
+		t.Errorf("in the way: %+v, want pid %d", b, pid)
+	}
+	if text := blocked.Error(); !strings.Contains(text, `tenant "acme"`) || !strings.Contains(text, fmt.Sprintf("in the way: pid %d (", pid)) {
+		t.Errorf("%s names neither the tenant nor who is in the way", text)
 	}
 	if len(saved) != 1 {
 		t.Errorf("saved %d times in %d attempts", len(saved), results[0].Attempts)

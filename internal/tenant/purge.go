@@ -190,7 +190,7 @@ func purge(ctx context.Context, conn *pgx.Conn, guards *db.Guards, p *Purged, o 
 		case err != nil:
 			return fmt.Errorf("lock tenant %q: %w", p.Tenant.Slug, err)
 		}
-		return nameBlockers(ctx, conn, p.Tenant, purgeLocked(ctx, conn, p, o))
+		return db.NameBlockers(ctx, conn, p.Tenant.Schema, purgeLocked(ctx, conn, p, o))
 	})
 }
 
@@ -224,7 +224,7 @@ func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions)
 			return fmt.Errorf("before the purge of tenant %q: %w", now.Slug, err)
 		}
 	}
-	if err := thin(ctx, conn, now, s, p, o); err != nil {
+	if err := dropInBatches(ctx, conn, now, s, p, o); err != nil {
 		return err
 	}
 	return finish(ctx, conn, now, p, o)

@@ -61,10 +61,10 @@ func look(ctx context.Context, conn *pgx.Conn, t Tenant, o PurgeOptions) (survey
 	return s, nil
 }
 
-// thin drops the tables of a schema in several transactions, each of which fits
+// dropInBatches drops the tables of a schema in several transactions, each of which fits
 // into the free half of the server's lock table, until one transaction can drop
 // the rest. One that fits as it stands is left alone.
-func thin(ctx context.Context, conn *pgx.Conn, t Tenant, s survey, done *Purged, o PurgeOptions) error {
+func dropInBatches(ctx context.Context, conn *pgx.Conn, t Tenant, s survey, done *Purged, o PurgeOptions) error {
 	for room := s.room; ; {
 		batch, whole := nextBatch(s.objects, room)
 		if whole {
