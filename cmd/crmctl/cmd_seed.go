@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/crm"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/planted"
@@ -83,7 +84,7 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return err
 	}
 	if opts.dryRun {
-		return drySeed(ctx, f, p, conn, slug, opts)
+		return drySeed(ctx, f, p, conn, cfg, slug, opts)
 	}
 	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now, Pool: true,
@@ -119,7 +120,7 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 }
 
 // drySeed says what would happen. Nothing is written, not even to be rolled back.
-func drySeed(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, slug string, opts *seedOptions) error {
+func drySeed(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, cfg *config.Config, slug string, opts *seedOptions) error {
 	result := "would fill"
 	t, err := tenant.Get(ctx, conn, slug)
 	switch {
@@ -132,7 +133,10 @@ func drySeed(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, slug s
 	default:
 		filled := false
 		err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema}, func(ctx context.Context, q db.Querier) error {
-			return q.QueryRow(ctx, `select exists (select from contacts)`).Scan(&filled)
+			if err := (&planted.Guard{Trusted: cfg.TrustedOwners}).Check(ctx, q, t.Schema); err != nil {
+				return err
+			}
+			return q.QueryRow(ctx, `select exists (select from `+t.Schema.Quoted()+`.contacts)`).Scan(&filled)
 		})
 		if err == nil && filled {
 			err = errHasContacts
