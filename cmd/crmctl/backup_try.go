@@ -71,7 +71,7 @@ func (t *backupTrial) try(ctx context.Context, path string, row *backupRecord, m
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	_, err = backup.Try(ctx, t.conn, &untilDone{ctx, in}, t.make)
+	_, err = backup.Try(ctx, t.conn, backup.UntilDone(ctx, in), t.make)
 	switch {
 	case err == nil:
 		row.Result = "restores"

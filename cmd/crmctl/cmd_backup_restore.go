@@ -224,7 +224,7 @@ var errRegistry = errors.New("a backup of the registry")
 
 // dry reads the whole file and looks whether its tenant could be made.
 func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, error) {
-	m, err := backup.Verify(&untilDone{ctx, in}, nil)
+	m, err := backup.Verify(backup.UntilDone(ctx, in), nil)
 	if err != nil {
 		return backupRecord{}, err
 	}

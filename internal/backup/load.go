@@ -229,10 +229,10 @@ func orNull(s string) any {
 	return s
 }
 
-// haunted looks whether the registry has the very tenant without its schema: a
+// findGhost finds out whether the registry has the very tenant without its schema: a
 // registry that was restored first, or a schema that was dropped by hand. What the
 // registry says of the tenant holds then; deleted says that it may be deleted, too.
-func (t *target) haunted(ctx context.Context, deleted bool) error {
+func (t *target) findGhost(ctx context.Context, deleted bool) error {
 	type row struct{ DisplayName, Status, Settings string }
 	found, err := db.Select(ctx, t.conn, pgx.RowToStructByPos[row], `select display_name, status, settings::text from public.tenants
 		where id = $1 and slug = $2 and schema_name = $3 and (status <> 'deleted' or $4 and purge_started_at is null)
@@ -247,10 +247,10 @@ func (t *target) haunted(ctx context.Context, deleted bool) error {
 }
 
 // identify keeps the id of a tenant that comes back under its own name, so that
-// its audit goes on, unless somebody else has it now. deleted is as haunted has it.
+// its audit goes on, unless somebody else has it now. deleted is as findGhost has it.
 func (t *target) identify(ctx context.Context, deleted bool) error {
 	if _, err := uuid.Parse(t.row.ID); err == nil {
-		if err := t.haunted(ctx, deleted); err != nil || t.ghost {
+		if err := t.findGhost(ctx, deleted); err != nil || t.ghost {
 			return err
 		}
 		taken, err := db.Select(ctx, t.conn, pgx.RowTo[bool], `select exists (select from public.tenants where id = $1 and slug <> $2)`, t.row.ID, t.row.Slug)

@@ -137,7 +137,10 @@ func (d *Dir) openRegular(file string) (*os.File, error) {
 	return d.root.Open(file)
 }
 
-// untilDone ends a long reading when its context does.
+// UntilDone ends a long reading when its context does.
+func UntilDone(ctx context.Context, in io.Reader) io.Reader { return &untilDone{ctx, in} }
+
+// untilDone is what UntilDone returns.
 type untilDone struct {
 	ctx context.Context //nolint:containedctx // an io.Reader takes none
 	in  io.Reader
