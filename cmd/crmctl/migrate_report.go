@@ -269,13 +269,14 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	if record.Failed+record.NotStarted == 0 && r.Stopped == nil {
 		return nil
 	}
-	if invalid, left := invalidRows(r.Outcomes), record.Failed+record.NotStarted; invalid > 0 && invalid == left {
+	switch invalid, left := invalidRows(r.Outcomes), record.Failed+record.NotStarted; {
+	case invalid > 0 && invalid == left:
 		f.note("\ndetails: crmctl doctor --check %s", doctor.InvalidRowClass)
-	} else if r.RunID == 0 {
+	case r.RunID == 0:
 		// The error that follows says so.
-	} else if r.Target < 0 {
+	case r.Target < 0:
 		f.note("\ndetails: crmctl migrate runs show %d", r.RunID)
-	} else {
+	default:
 		f.note("\nnext: crmctl migrate retry %d%s", r.RunID, f.sameFlags())
 		f.note("details: crmctl migrate runs show %d", r.RunID)
 	}

@@ -1,6 +1,7 @@
 package lint_test
 
 import (
+	"maps"
 	"testing"
 	"testing/fstest"
 
@@ -14,9 +15,7 @@ import (
 // it takes breaks none of these rules.
 func TestLintAndARunAgree(t *testing.T) {
 	commands := map[string]sqltext.Rule{}
-	for sql, rule := range sqltexttest.Refused {
-		commands[sql] = rule
-	}
+	maps.Copy(commands, sqltexttest.Refused)
 	for _, sql := range sqltexttest.Taken {
 		commands[sql] = ""
 	}

@@ -6,7 +6,7 @@ import "github.com/crmctl/crmctl/internal/sqltext"
 
 // Refused are commands that cannot be part of a tenant's migration, and the rules that
 // they break.
-var Refused = map[string]sqltext.Rule{ //nolint:gochecknoglobals // never changed
+var Refused = map[string]sqltext.Rule{
 	"begin":                           sqltext.RuleTransaction,
 	"/* x */ COMMIT":                  sqltext.RuleTransaction,
 	"prepare transaction 'x'":         sqltext.RuleTransaction,
@@ -94,7 +94,7 @@ var Refused = map[string]sqltext.Rule{ //nolint:gochecknoglobals // never change
 }
 
 // Taken are commands that can be part of one.
-var Taken = []string{ //nolint:gochecknoglobals // never changed
+var Taken = []string{
 	"",
 	"rollback to savepoint a",
 	"savepoint a",
