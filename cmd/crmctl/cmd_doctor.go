@@ -193,7 +193,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		return doctor.Fleet{}, err
 	}
 	fleet.Head = plan.Head()
-	tenants, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{})
+	tenants, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{Settings: []string{settingRetention}})
 	switch {
 	case errors.Is(err, tenant.ErrOldRegistry):
 		// The finding about the registry says what to do; nothing else can be known.

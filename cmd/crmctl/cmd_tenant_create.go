@@ -338,7 +338,7 @@ func dryCreate(ctx context.Context, f *factory, p *printer, specs []tenant.Spec,
 	for i, s := range specs {
 		wanted[i] = s.Slug
 	}
-	there, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{Slugs: wanted})
+	there, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{Slugs: wanted, AllSettings: true})
 	if err != nil {
 		return f.placed(err)
 	}

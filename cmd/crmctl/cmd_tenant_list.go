@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/stats"
@@ -151,7 +153,37 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	if opts.limit > 0 && len(rows) > opts.limit {
 		rows = rows[:opts.limit]
 	}
-	return printList(p, tenantList(rows, plan.Head(), p.show), rows)
+	l := tenantList(rows, plan.Head(), p.show)
+	if !p.isDocument() {
+		return printList(p, l, rows)
+	}
+	return printRows(p, l, withSettings(ctx, conn, rows))
+}
+
+// withSettings reads the settings of some rows at a time, while they are printed: those
+// of a fleet may be more than memory holds.
+func withSettings(ctx context.Context, conn *pgx.Conn, rows []listedTenant) iter.Seq2[listedTenant, error] {
+	const atOnce = 200
+	return func(yield func(listedTenant, error) bool) {
+		for some := range slices.Chunk(rows, atOnce) {
+			var ids []string
+			for _, t := range some {
+				if t.invalid == "" {
+					ids = append(ids, t.ID)
+				}
+			}
+			settings, err := tenant.Settings(ctx, conn, ids)
+			if err != nil {
+				yield(listedTenant{}, err)
+				return
+			}
+			for _, t := range some {
+				if t.Settings = settings[t.ID]; !yield(t, nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // sortTenants sorts rows that are in the order of their names. The largest and

@@ -53,6 +53,11 @@ func (f *factory) printer() (*printer, error) {
 // isTable tells whether the answer is for people, or lines for cut and awk.
 func (p *printer) isTable() bool { return p.format == "table" || p.format == "wide" }
 
+// isDocument tells whether the answer is made of records, and not of columns.
+func (p *printer) isDocument() bool {
+	return p.format == "json" || p.format == "yaml" || p.format == "ndjson"
+}
+
 // namesOnly tells whether --quiet reduces the answer to names. With a format
 // for programs --quiet only silences stderr.
 func (p *printer) namesOnly() bool { return p.quiet && p.isTable() }

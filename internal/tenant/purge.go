@@ -63,7 +63,8 @@ type PurgePlan struct {
 // PlanPurge returns what a purge would destroy.
 func PlanPurge(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) (PurgePlan, error) {
 	var plan PurgePlan
-	rows, err := db.Select(ctx, q, scan, `select `+columns+`
+	var bare Filter // without settings: there may be many due
+	rows, err := db.Select(ctx, q, scan, `select `+bare.columns("")+`
 		from public.tenants
 		where status = 'deleted' and purge_after <= $1
 		  and (deleted_at <= $2 or purge_started_at is not null)
@@ -75,6 +76,7 @@ func PlanPurge(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) 
 	}
 	var due []Tenant
 	due, plan.Invalid = split(rows)
+	bare.forget(due)
 	for _, t := range due {
 		if f.DueAt(t).After(now) {
 			plan.Soon = append(plan.Soon, t)

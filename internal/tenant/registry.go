@@ -71,11 +71,12 @@ type Tenant struct {
 	// tenant: nothing is done with it. Role is "" then.
 	ForeignRole string
 	Version     int64 // cached schema version
-	Settings    json.RawMessage
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	DeletedAt   *time.Time
-	PurgeAfter  *time.Time
+	// Settings is an object. It is nil out of a list whose Filter asks for none.
+	Settings   json.RawMessage
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	DeletedAt  *time.Time
+	PurgeAfter *time.Time
 	// DeletedFrom is the status that Undelete brings back, "" unless deleted.
 	DeletedFrom Status
 	// PurgeStartedAt is when a purge began to drop its tables, if one has.
@@ -96,10 +97,44 @@ func (t Tenant) State() Status {
 type Filter struct {
 	Statuses []Status // none = every status
 	Slugs    []string // exact slugs; none = every one
+	// Settings are the names of the settings that are wanted, none = none: those of a
+	// whole fleet may be more than memory holds.
+	Settings    []string
+	AllSettings bool
+}
+
+// settings returns the expression that reads what is wanted of the settings, and
+// still tells what they are where nothing is wanted. names is the parameter with the names.
+func (f Filter) settings(names string) string {
+	if f.AllSettings {
+		return "settings::text"
+	}
+	some := `'{}'`
+	if len(f.Settings) > 0 {
+		some = `case when settings ?| ` + names + ` then
+			(select jsonb_object_agg(e.key, e.value)::text from jsonb_each(settings) e where e.key = any (` + names + `)) else '{}' end`
+	}
+	return `case when jsonb_typeof(settings) = 'object' then ` + some + ` when settings is not null then '[]' end`
+}
+
+// columns are what scan reads, with the settings that are wanted.
+func (f Filter) columns(names string) string {
+	return strings.Replace(columns, "settings::text", f.settings(names), 1)
+}
+
+// forget takes away what stands in the place of settings that were not read, so that
+// nobody takes it for them.
+func (f Filter) forget(tenants []Tenant) {
+	if f.AllSettings || len(f.Settings) > 0 {
+		return
+	}
+	for i := range tenants {
+		tenants[i].Settings = nil
+	}
 }
 
 // List returns the tenants in the order of their slugs, in one round trip, without
-// rows that are not valid.
+// rows that are not valid, and with the settings that f asks for.
 func List(ctx context.Context, q db.Querier, f Filter) ([]Tenant, error) {
 	tenants, _, err := ListAll(ctx, q, f)
 	return tenants, err
@@ -108,14 +143,19 @@ func List(ctx context.Context, q db.Querier, f Filter) ([]Tenant, error) {
 // ListAll is List, and returns the rows that are not valid too. These have whatever
 // status they have: only Filter.Slugs leaves some of them out.
 func ListAll(ctx context.Context, q db.Querier, f Filter) ([]Tenant, []InvalidRow, error) {
-	rows, err := db.Select(ctx, q, scan, `select `+columns+`
+	args := []any{nonNil(f.Slugs)}
+	if !f.AllSettings && len(f.Settings) > 0 {
+		args = append(args, f.Settings)
+	}
+	rows, err := db.Select(ctx, q, scan, `select `+f.columns("$2::text[]")+`
 		from public.tenants
 		where cardinality($1::text[]) = 0 or slug = any ($1::text[])
-		order by slug collate "C"`, nonNil(f.Slugs))
+		order by slug collate "C"`, args...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the registry: %w", registryError(err))
 	}
 	tenants, invalid := split(rows)
+	f.forget(tenants)
 	if len(f.Statuses) > 0 {
 		tenants = slices.DeleteFunc(tenants, func(t Tenant) bool { return !slices.Contains(f.Statuses, t.Status) })
 	}
@@ -125,8 +165,7 @@ func ListAll(ctx context.Context, q db.Querier, f Filter) ([]Tenant, []InvalidRo
 // Invalid returns the rows that are not valid alone, without reading the settings of
 // any.
 func Invalid(ctx context.Context, q db.Querier) ([]InvalidRow, error) {
-	const kind = `case when jsonb_typeof(settings) = 'object' then '{}' when settings is not null then '[]' end`
-	rows, err := db.Select(ctx, q, scan, `select `+strings.Replace(columns, "settings::text", kind, 1)+`
+	rows, err := db.Select(ctx, q, scan, `select `+Filter{}.columns("")+`
 		from public.tenants order by slug collate "C"`)
 	if err != nil {
 		return nil, fmt.Errorf("read the registry: %w", registryError(err))
@@ -139,7 +178,7 @@ func Invalid(ctx context.Context, q db.Querier) ([]InvalidRow, error) {
 // similar slug, where there is none, and an *InvalidRowError where its row is not
 // valid.
 func Get(ctx context.Context, q db.Querier, slug string) (Tenant, error) {
-	tenants, invalid, err := ListAll(ctx, q, Filter{Slugs: []string{slug}})
+	tenants, invalid, err := ListAll(ctx, q, Filter{Slugs: []string{slug}, AllSettings: true})
 	switch {
 	case err != nil:
 		return Tenant{}, err
@@ -149,6 +188,22 @@ func Get(ctx context.Context, q db.Querier, slug string) (Tenant, error) {
 		return Tenant{}, notFound(ctx, q, slug)
 	}
 	return tenants[0], nil
+}
+
+// Settings returns the settings of the tenants with the given ids, without those that
+// are not there any more.
+func Settings(ctx context.Context, q db.Querier, ids []string) (map[string]json.RawMessage, error) {
+	type row struct{ ID, Settings string }
+	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `select id::text, settings::text from public.tenants
+		where id = any ($1::uuid[]) and settings is not null`, nonNil(ids))
+	if err != nil {
+		return nil, fmt.Errorf("read the registry: %w", registryError(err))
+	}
+	settings := make(map[string]json.RawMessage, len(rows))
+	for _, r := range rows {
+		settings[r.ID] = json.RawMessage(r.Settings)
+	}
+	return settings, nil
 }
 
 // Slugs returns the slugs that start with a prefix, at most limit, for
