@@ -41,12 +41,24 @@ func (f *factory) explain(err error) []hint {
 		return f.explainReadOnly()
 	case "25P03", "25P04", "57P05":
 		return []hint{{"a limit of the server ended the session", "idle_in_transaction_session_timeout and the like"}}
+	case db.CodeOutOfMemory:
+		return explainMemory(err)
 	case "57P01", "57P02", "57P03":
 		return []hint{{"the server ended the session", "an administrator or a restart, see its log; then again"}}
 	case "28P01", "28000":
 		return []hint{{"set the password by", "PGPASSWORD, ~/.pgpass or DATABASE_URL"}}
 	case "3D000":
 		return []hint{{"create it", "createdb NAME"}}
+	}
+	return nil
+}
+
+// explainMemory tells a lock table that is full from a server without memory: only
+// for the former does the server name the setting, in every language.
+func explainMemory(err error) []hint {
+	const setting = "max_locks_per_transaction"
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(pgErr.Hint, setting) {
+		return []hint{{"the lock table is full", "raise " + setting + " and restart the server"}}
 	}
 	return nil
 }
