@@ -97,6 +97,7 @@ func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action stri
 		Audit:  f.audit(action),
 		Role:   role,
 		Roles:  tenant.Roles{},
+		Direct: f.connectDirect,
 		Build: func(versions []int64) ([]db.Statement, error) {
 			only, err := planOf(plan, versions)
 			if err != nil {
@@ -127,7 +128,7 @@ func versionsOf(plan *migrate.Plan) func(versions []int64) ([]db.Statement, erro
 // Where the files cannot be read, that is what it tells.
 func (f *factory) structures(ctx context.Context, l backup.Limits) *backup.Structures {
 	plan, err := f.tenantPlan(ctx)
-	n := backup.NewTenant{Limits: l, Judge: judgeTenant, Role: backup.RoleNever}
+	n := backup.NewTenant{Limits: l, Judge: judgeTenant, Role: backup.RoleNever, Direct: f.connectDirect}
 	n.Build = func(versions []int64) ([]db.Statement, error) {
 		if err != nil {
 			return nil, err
@@ -196,11 +197,11 @@ func registryTables(ctx context.Context) ([]string, error) {
 }
 
 // savedTables returns those of the registry's tables that a backup holds. What can be
-// made again at any time, and of the pool the schemas that only this database has, stay
-// out: a final shape is SQL, which no file may bring.
+// made again at any time, and the schemas of the pool, or under construction, that only
+// this database has, stay out: a final shape is SQL, which no file may bring.
 func savedTables(ctx context.Context) ([]string, error) {
 	tables, err := registryTables(ctx)
-	return slices.DeleteFunc(tables, func(t string) bool { return t == "tenant_shapes" || t == "tenant_pool" }), err
+	return slices.DeleteFunc(tables, func(t string) bool { return t == "tenant_shapes" || t == "tenant_pool" || t == "tenant_builds" }), err
 }
 
 // judgeTenant refuses a tenant out of a file that no user could have made: its name,

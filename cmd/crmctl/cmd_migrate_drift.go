@@ -53,8 +53,8 @@ func newMigrateDriftCmd(f *factory, runF func(context.Context, *factory, *migrat
 		Long: `Compare every tenant's schema with what the migrations up to its version make: tables, columns,
 constraints, indexes, triggers, policies, views, sequences, functions, types, comments, rights and
 owners. Tenants that differ in the same way are shown together. What the migrations make is found
-by running them in a transaction that is rolled back, so this wants the primary and the right to
-create a schema. Nothing is changed.
+by running them in a transaction that is rolled back, or in a schema that is dropped where that
+takes several, so this wants the primary and the right to create a schema. No tenant is changed.
 
 The rights of a tenant's own role are left out, and so is the form of goose_db_version. A table
 that somebody holds locked is not waited for: its tenant counts as not read.
@@ -96,7 +96,7 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 		return err
 	}
 	drift, err := f.compare(ctx, m, catalog.DriftOptions{
-		Options: catalog.Options{Ignore: ignore}, Dial: f.connect, Concurrency: opts.concurrency,
+		Options: catalog.Options{Ignore: ignore, Direct: f.connectDirect}, Dial: f.connect, Concurrency: opts.concurrency,
 	})
 	if err != nil {
 		return err

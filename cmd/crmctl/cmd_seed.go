@@ -88,6 +88,7 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	}
 	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now, Pool: true,
+		Direct: f.connectDirect,
 	})
 	if err == nil {
 		f.noteHistory(why)

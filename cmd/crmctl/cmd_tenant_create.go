@@ -61,7 +61,8 @@ func newTenantCreateCmd(f *factory, runF func(context.Context, *factory, *tenant
 		Use:   "create NAME...",
 		Short: "provision tenants, each whole or not at all",
 		Long: `Create tenants. Registry row, schema, every migration and the audit row are one transaction
-a tenant: it is whole afterwards, or absent.
+a tenant: it is whole afterwards, or absent. Where the migrations need several (an enum's value that
+a later file uses, a CALL that commits), the last makes it a tenant.
 
 The name becomes lower case, and everything but letters and digits becomes a hyphen: "Tech
 Startup" is tech-startup, its schema tenant_tech_startup. Two names that become the same are
@@ -137,7 +138,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	}
 	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, f.connect), specs, tenant.CreateOptions{
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Now: f.now,
-		Pool: !opts.noPool && !opts.fromHistory,
+		Pool: !opts.noPool && !opts.fromHistory, Direct: f.connectDirect,
 	}, opts.ifNotExists, run)
 	if bar != nil {
 		bar.finish()

@@ -221,7 +221,7 @@ func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenan
 		run.Observer = fleetProgress{bar: bar, name: func(int) string { return "a schema" }}
 	}
 	done, err := change(ctx, fleet.Reuse(conn, f.connect), opts.count, tenant.PoolOptions{
-		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Fleet: run,
+		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Fleet: run, Direct: f.connectDirect,
 	})
 	if bar != nil {
 		bar.finish()

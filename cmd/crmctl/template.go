@@ -45,7 +45,7 @@ func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Pl
 	if o.fromHistory || o.dryRun {
 		return t, "", nil
 	}
-	key, final, err := knownShape(ctx, conn, history, o.lockTimeout)
+	key, final, err := f.knownShape(ctx, conn, history, o.lockTimeout)
 	switch {
 	case ctx.Err() != nil:
 		return t, "", context.Cause(ctx)
@@ -99,12 +99,12 @@ func useShape(t *tenant.Template, history shape.History, final *shape.Final, rec
 	return final.Reason
 }
 
-func knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (shape.Key, *shape.Final, error) {
+func (f *factory) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (shape.Key, *shape.Final, error) {
 	key, err := shape.ReadKey(ctx, conn, history)
 	if err != nil {
 		return key, nil, err
 	}
-	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout}, false)
+	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout, Direct: f.connectDirect}, false)
 	return key, final, err
 }
 
@@ -130,7 +130,7 @@ func (f *factory) poolTemplate(ctx context.Context, pool *openedPool, lockTimeou
 	if err != nil {
 		return t, "", err
 	}
-	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{LockTimeout: lockTimeout}, true)
+	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{LockTimeout: lockTimeout, Direct: f.connectDirect}, true)
 	if err != nil {
 		return t, "", f.placed(err)
 	}

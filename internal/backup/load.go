@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/staging"
 )
 
 // Event is what the audit is told: the tenant, what was done, and more of it.
@@ -58,6 +59,9 @@ type NewTenant struct {
 	// Versions returns the script that makes the version table alone, with the given
 	// migrations.
 	Versions func(versions []int64) ([]db.Statement, error)
+	// Direct opens a connection past a pooler, for migrations that commit for
+	// themselves; nil opens one like the others.
+	Direct func(ctx context.Context) (*pgx.Conn, error)
 	// TrustCode lets a file bring code that no migration makes: functions, triggers,
 	// rules, and expressions that call what is not known to be harmless.
 	TrustCode bool
@@ -88,6 +92,7 @@ type target struct {
 	aside  bool   // a deleted tenant has the name
 	kept   string // what that one is called then
 
+	site     *staging.Site     // where the schema was built in several transactions
 	trial    bool              // it is rolled back: the registry is not told
 	via      map[string]string // tables of the file whose rows go through another
 	own      own
@@ -150,11 +155,21 @@ func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
 	if m.Structure != nil && m.Structure.From == FromFile {
 		return t.createOwn(ctx, m, o)
 	}
+	several := staging.Several(script)
+	if several {
+		if err := t.build(ctx, script, o); err != nil {
+			return err
+		}
+	}
 	var p db.Pipeline
 	if err := t.begin(ctx, &p, m.Applied(), o); err != nil {
 		return err
 	}
-	p.Script(script)
+	if !several {
+		p.Script(script)
+	} else if t.row.Role != "" {
+		o.Roles.QueueTables(&p, t.schema, t.row.Role)
+	}
 	if t.row.Role != "" {
 		o.Roles.QueueLimits(&p, t.schema, t.row.Role, t.row.Status == "active")
 	}
@@ -168,7 +183,7 @@ func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
 		return err
 	}
 	t.there.members()
-	return nil
+	return t.judgeBuilt(ctx)
 }
 
 // begin adds the transaction, the registry's row, the schema and its role.
@@ -183,13 +198,21 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 		locals.Tenant = t.row.ID
 	}
 	p.Begin(locals)
+	if t.site != nil {
+		t.site.Claim(p)
+	}
 	if !t.trial {
 		if err := t.setAside(ctx, p, o); err != nil {
 			return err
 		}
 		t.register(p, version)
 	}
-	p.Exec("create schema " + t.schema.Quoted())
+	switch {
+	case t.site == nil:
+		p.Exec("create schema " + t.schema.Quoted())
+	case t.site.Schema != t.schema:
+		p.Exec("alter schema " + t.site.Schema.Quoted() + " rename to " + t.schema.Quoted())
+	}
 	if t.row.Role != "" {
 		o.Roles.Queue(p, t.row.ID, t.schema, t.row.Role)
 	}
@@ -549,7 +572,13 @@ func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any)
 	if err := p.Run(ctx, t.conn); err != nil {
 		return plain(err)
 	}
-	return db.Commit(ctx, t.conn)
+	if t.site == nil {
+		return db.Commit(ctx, t.conn)
+	}
+	if err := t.site.Finish(ctx); err != nil {
+		return err
+	}
+	return errors.Join(db.Commit(ctx, t.conn), t.site.Clear(ctx))
 }
 
 // fields returns what the audit keeps of a tenant that begins.

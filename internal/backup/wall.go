@@ -184,7 +184,7 @@ func forget(p *db.Pipeline) {
 
 // undo rolls back what a target has done.
 func (t *target) undo(ctx context.Context) error {
-	err := db.Rollback(ctx, t.conn)
+	err := t.clear(ctx, db.Rollback(ctx, t.conn))
 	if t.own.wall == nil || t.conn.IsClosed() {
 		return err
 	}

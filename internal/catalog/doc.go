@@ -9,8 +9,6 @@
 //
 // A Fingerprint is the hash of a shape, computed on the server: a fleet is
 // compared without its shapes ever travelling to the client. Nothing here changes
-// the database: the expected shape is built in a transaction that is rolled back,
-// and a fix is printed, never run.
-//
-// It imports db alone of this project's packages.
+// the database: the expected shape is built in a transaction that is rolled back, or
+// in a schema that is dropped, and a fix is printed, never run.
 package catalog

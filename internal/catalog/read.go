@@ -38,6 +38,9 @@ type Options struct {
 	OwnRole bool
 	// Ignore are kinds that are no part of a shape.
 	Ignore []Kind
+	// Direct opens a connection past a pooler, for migrations that commit for
+	// themselves; nil opens one like the others.
+	Direct func(ctx context.Context) (*pgx.Conn, error)
 }
 
 // LockWait returns LockTimeout, or its default. It is never 0, which would be for ever.

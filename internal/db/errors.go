@@ -123,7 +123,22 @@ type Statement struct {
 	Line int    // 1-based line of the statement's first line in File
 	// Traces tells that the statement may leave something in the session: see Cleanse.
 	Traces bool
+	// Cut says where the statement stands in a script of several transactions.
+	Cut Cut
 }
+
+// Cut says how a statement of a script follows those before it.
+type Cut int
+
+const (
+	// SameTransaction goes on in the transaction of those before it; a direct one has
+	// ended that.
+	SameTransaction Cut = iota
+	// NewTransaction begins another, when all before it are committed.
+	NewTransaction
+	// Direct runs outside of transactions, by itself.
+	Direct
+)
 
 // StatementError says which statement of a pipeline the server refused, and
 // where in its file.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/staging"
 )
 
 const (
@@ -73,6 +74,10 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	building, known, err := x.underConstruction(ctx)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[orphan], `
 		select n.nspname::text,
 			exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'goose_db_version' and c.relkind in ('r', 'p')),
@@ -81,6 +86,7 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 		from pg_namespace n
 		where not exists (select from public.tenants t where t.schema_name::name = n.nspname)
 		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+db.PoolPrefix+`)'
+		  and not exists (`+building+`)
 		order by n.nspname`, usual)
 	if err != nil {
 		return nil, err
@@ -95,13 +101,61 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 			f.Command = "crmctl migrate adopt --schema " + o.Schema + ", or crmctl doctor --fix " + string(OrphanSchema)
 		}
 		if s, err := db.RegisteredSchema(o.Schema); err == nil {
-			f.fix = quarantine(s, registeredSchema)
+			f.fix = quarantine(s, registeredSchema+known)
 		} else {
 			f.Command = renameByHand(o.Schema, x.o.now())
 		}
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// underConstruction returns a query for the row of a schema n that is under construction,
+// and what to add to the conditions above for it. An older registry has none.
+func (x *examination) underConstruction(ctx context.Context) (query, known string, _ error) {
+	there, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `select to_regclass('public.tenant_builds') is not null`)
+	if err != nil || !there[0] {
+		return `select where false`, "", err
+	}
+	return `select from public.tenant_builds b where b.schema_name::name = n.nspname`,
+		` or exists (select from public.tenant_builds where schema_name = $1)`, nil
+}
+
+// checkBuilds looks for builders of schemas that are dead.
+func checkBuilds(ctx context.Context, x *examination) ([]Finding, error) {
+	builds, err := staging.List(ctx, x.conn)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, b := range builds {
+		f := Finding{Severity: Warning, Subject: b.Schema, Command: "crmctl doctor --fix " + string(HalfBuilt)}
+		since := b.Started.UTC().Format("2006-01-02 15:04")
+		switch {
+		case b.Dead:
+			f.What = "was begun at " + since + " and is half built: whatever built it is gone"
+			if s, err := db.RegisteredSchema(b.Schema); err == nil {
+				f.fix = clearBuild(s)
+			}
+		case b.Unknown:
+			f.Severity = Info
+			f.What = "was begun at " + since + "; this role cannot tell whether it is still being built"
+		default:
+			continue
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func clearBuild(s db.Schema) fixFunc {
+	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
+		cleared, err := staging.Clear(ctx, conn, s, o.LockTimeout)
+		if err == nil && !cleared {
+			err = ErrMended
+		}
+		return "dropped " + s.String() + ", which was half built", "", err
+	}
 }
 
 // escapedName returns a name as SQL that a terminal shows as it is: characters that it
@@ -161,6 +215,10 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 	if listed[0] {
 		pool, known = `select schema_name from public.tenant_pool`, pooledSchema
 	}
+	building, built, err := x.underConstruction(ctx)
+	if err != nil {
+		return nil, err
+	}
 	type row struct {
 		Schema        string
 		There, Listed bool
@@ -169,14 +227,14 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 		select coalesce(n.nspname::text, p.schema_name), n.oid is not null, p.schema_name is not null
 		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from public.tenants t where t.schema_name::name = nspname)) n
 		full join (`+pool+`) p on p.schema_name::name = n.nspname
-		where n.oid is null or p.schema_name is null order by 1`)
+		where n.oid is null or p.schema_name is null and not exists (`+building+`) order by 1`)
 	var out []Finding
 	for _, r := range rows {
 		f := Finding{Severity: Error, Subject: r.Schema, What: "the pool lists it, but the schema is gone", Command: "crmctl tenant pool drain, then crmctl tenant pool fill"}
 		if r.There {
 			f.Severity, f.What, f.Command = Warning, "a schema of the pool that the pool does not list", "crmctl doctor --fix "+string(Pool)
 			if s, err := db.RegisteredSchema(r.Schema); err == nil {
-				f.fix = quarantine(s, known)
+				f.fix = quarantine(s, known+built)
 			} else {
 				f.Command = renameByHand(r.Schema, x.o.now())
 			}

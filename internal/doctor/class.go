@@ -22,6 +22,7 @@ const (
 	InvalidRowClass Class = "invalid-row"
 	OrphanSchema    Class = "orphan-schema"
 	GhostRow        Class = "ghost-row"
+	HalfBuilt       Class = "half-built"
 	Pool            Class = "pool"
 	Quarantine      Class = "quarantine"
 	PurgeStuck      Class = "purge-stuck"
@@ -69,6 +70,7 @@ func registryChecks() []Check {
 		{InvalidRowClass, "rows of the registry that crmctl would not have written", "Every command passes them by: nobody migrates, backs up or purges what they stand for.", "", checkInvalidRows},
 		{OrphanSchema, "schemas of tenants that the registry does not know", "Nobody migrates, backs up or purges them, and a new tenant of that name cannot be made.", "renames the schema, nothing is dropped", checkOrphans},
 		{GhostRow, "rows of the registry whose schema is gone", "Every command that reaches the tenant fails.", "marks the tenant as deleted, which undelete takes back", checkGhosts},
+		{HalfBuilt, "schemas that a killed command has left half built", "They take room, and belong to nobody.", "drops what was built of them, which was no tenant yet", checkBuilds},
 		{Pool, "schemas that were made ready for tenants to come, and the list of them, that differ", "What is not listed is never used; what is listed and gone fails the tenant that is given it.", "renames the schema that is not listed, nothing is dropped", checkPool},
 		{Quarantine, "schemas that were set aside", "They take room until somebody looks at them and drops them.", "", checkQuarantine},
 		{PurgeStuck, "purges that have begun and not ended", "The tenant's data is half gone, and there is no way back.", "", checkPurgeStuck},

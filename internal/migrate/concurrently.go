@@ -3,7 +3,6 @@ package migrate
 import (
 	"strings"
 
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
@@ -54,24 +53,6 @@ func concurrentDrop(sql string) (name string, ok bool) {
 		i += 2
 	}
 	return tokens[i].Name(), true
-}
-
-// inTransaction returns the statements of a NO TRANSACTION file in a form that a
-// transaction takes, for a schema that nobody else can see.
-func (m *Migration) inTransaction() ([]db.Statement, error) {
-	var out []db.Statement
-	for _, s := range m.Up {
-		first := sqltext.Leading(s.SQL, 2)
-		switch {
-		case first[0] == "vacuum", first[0] == "reindex":
-			continue // an empty schema has nothing to clean
-		case first[0] == "create" && (first[1] == "database" || first[1] == "tablespace"),
-			first[0] == "alter" && first[1] == "system", first[0] == "call":
-			return nil, &NoTransactionError{Migration: m}
-		}
-		out = append(out, db.Statement{SQL: withoutConcurrently(s.SQL), File: s.File, Line: s.Line, Traces: s.Traces})
-	}
-	return out, nil
 }
 
 // withoutConcurrently blanks the first word CONCURRENTLY of a statement about an

@@ -154,31 +154,6 @@ func (p *Plan) Pending(applied []int64) ([]*Migration, error) {
 	return pending, nil
 }
 
-// Build returns the script that makes an empty schema one of this plan: the
-// version table, every migration, and a version row each. What a migration does
-// outside transactions for the sake of other sessions (CREATE INDEX
-// CONCURRENTLY) is done plainly, since nobody else can see the schema yet. It
-// fails with a *NoTransactionError where that cannot be.
-func (p *Plan) Build() ([]db.Statement, error) {
-	script := tenantVersions.history("", nil)
-	if p.path != "" {
-		script = append(script, p.pathStatement(true))
-	}
-	for _, m := range p.Migrations {
-		if m.Transactional {
-			script = append(script, m.Up...)
-		} else {
-			plain, err := m.inTransaction()
-			if err != nil {
-				return nil, err
-			}
-			script = append(script, plain...)
-		}
-		script = append(script, tenantVersions.row(m.Version))
-	}
-	return script, nil
-}
-
 // Versions returns the script that makes the version table of a schema which has
 // every migration of this plan, and nothing else.
 func (p *Plan) Versions() []db.Statement {

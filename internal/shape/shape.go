@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/mention"
 	"github.com/crmctl/crmctl/internal/outside"
+	"github.com/crmctl/crmctl/internal/staging"
 )
 
 // History is how a schema comes to be, migration by migration.
@@ -53,7 +54,14 @@ type Final struct {
 // exactly is no error: Final.Reason says why. An error wraps ErrHistory, or is
 // one of the connection, or a lock that was not granted; it says nothing about
 // another time.
+//
+// A history of several transactions goes by itself in any case: what its files leave
+// to each other between them, no other script would. Only whether it can be renamed is
+// found out, in a schema that is dropped.
 func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*Final, error) {
+	if staging.Several(h.Script) {
+		return makeStaged(ctx, conn, h, o)
+	}
 	first, err := replay(ctx, conn, h.Script, o, firstName, false)
 	if err != nil {
 		return nil, replayError(err)
@@ -198,26 +206,32 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if !renamed {
 		return r, nil
 	}
+	return r, r.rename(ctx, conn, schema, o)
+}
+
+// rename looks, in a transaction that will be rolled back, whether the schema is the same
+// under another name.
+func (r *result) rename(ctx context.Context, conn *pgx.Conn, schema db.Schema, o catalog.Options) error {
 	other, err := db.RegisteredSchema(firstName())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := conn.Exec(ctx, "alter schema "+schema.Quoted()+" rename to "+other.Quoted()); err != nil {
-		return nil, err
+		return err
 	}
 	shape, err := catalog.Read(ctx, conn, catalog.Target{Schema: other}, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if what := difference(r.shape, shape, "a definition"); what != "" {
 		r.fixed = what + " names its schema"
-		return r, nil
+		return nil
 	}
 	mentions, err := mention.Find(ctx, conn, schema.String(), other)
 	if len(mentions) > 0 {
 		r.fixed = mentions[0].Object + " names its schema in " + mentions[0].Where
 	}
-	return r, err
+	return err
 }
 
 // elsewhereReason says why the result of a script that did something outside its schema

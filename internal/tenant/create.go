@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/staging"
 )
 
 // Spec describes a tenant to be created.
@@ -54,6 +55,9 @@ type CreateOptions struct {
 	// Pool takes schemas from the pool as long as it has some. A version chosen by
 	// hand, or a registry without a pool, goes without.
 	Pool bool
+	// Direct opens a connection past a pooler, for migrations that commit for
+	// themselves; nil opens one like the others.
+	Direct func(ctx context.Context) (*pgx.Conn, error)
 }
 
 // Created is a tenant that Create made, or found where that was asked for.
@@ -92,7 +96,8 @@ func (e *ExistsError) Is(target error) bool { return target == ErrExists }
 
 // Create makes one tenant: registry row, schema, the template's objects and the
 // audit row in one transaction of two round trips, three where the schema is taken
-// from the pool. Whatever happens, the tenant is whole or absent afterwards.
+// from the pool. A template of several transactions is built before, as package staging
+// does. Whatever happens, the tenant is whole or absent afterwards.
 //
 // Where the slug or the schema is taken the error is an *ExistsError.
 func Create(ctx context.Context, conn *pgx.Conn, s Spec, o CreateOptions) (Tenant, error) {
@@ -150,6 +155,10 @@ func newTenant(s Spec, o CreateOptions) (Tenant, error) {
 }
 
 func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {
+	several := staging.Several(m.Template.Script)
+	if several && !m.pool.Load() {
+		return false, m.createStaged(ctx, conn, t)
+	}
 	pooled, err = m.make(ctx, conn, t)
 	if err == nil {
 		err = db.Commit(ctx, conn)
@@ -158,6 +167,9 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bo
 		return pooled, nil
 	}
 	err = errors.Join(err, m.Template.undo(ctx, conn))
+	if errors.Is(err, errPoolEmpty) {
+		return false, m.createStaged(ctx, conn, t)
+	}
 	if m.pool.Load() && noPool(err) {
 		m.pool.Store(false)
 		return m.create(ctx, conn, t)
@@ -177,10 +189,8 @@ func noPool(err error) bool {
 // make does everything but the commit.
 func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true})
-	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9, $9)`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, string(t.Settings), t.CreatedAt)
+	p.Begin(m.locals(t))
+	queueTenant(&p, t)
 	built := ""
 	if m.Template.Shape {
 		built = "shape"
@@ -194,6 +204,9 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 		p = db.Pipeline{}
 		if ready == "" {
 			m.pool.Store(false)
+			if staging.Several(m.Template.Script) {
+				return false, errPoolEmpty
+			}
 		}
 	}
 	if ready != "" {
@@ -219,6 +232,17 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 	p.CheckSchema(t.Schema)
 	m.Template.queueEnd(&p)
 	return ready != "", p.Run(ctx, conn)
+}
+
+// queueTenant adds the registry's row.
+func queueTenant(p *db.Pipeline, t Tenant) {
+	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9, $9)`,
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, string(t.Settings), t.CreatedAt)
+}
+
+func (m *maker) locals(t Tenant) db.Locals {
+	return db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true}
 }
 
 // queue adds what makes the schema's objects.

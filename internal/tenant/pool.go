@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/staging"
 )
 
 // poolLock names the advisory lock that whoever fills or drains the pool holds. Who
@@ -40,6 +41,8 @@ type PoolOptions struct {
 	Program     string // for the audit, "crmctl 1.2.3"
 	LockTimeout time.Duration
 	Fleet       fleet.Options
+	// Direct is as CreateOptions have it.
+	Direct func(ctx context.Context) (*pgx.Conn, error)
 }
 
 // PoolChange is what was done to the pool.
@@ -192,17 +195,26 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 	return c, err
 }
 
-// makePooled makes a schema and its row in one transaction.
-func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
-	var p db.Pipeline
-	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout, AsConfigured: true})
+// queuePooled adds the row of a schema of the pool, and its event.
+func queuePooled(p *db.Pipeline, schema db.Schema, o PoolOptions) error {
 	p.Exec(`insert into public.tenant_pool (schema_name, key, version) values ($1, $2, $3)`,
 		schema.String(), o.Template.Key, o.Template.Version)
-	p.Exec("create schema " + schema.Quoted())
-	o.Template.queue(&p)
-	if err := queuePoolEvent(&p, schema, ActionPool, o, map[string]any{"version": o.Template.Version}); err != nil {
+	return queuePoolEvent(p, schema, ActionPool, o, map[string]any{"version": o.Template.Version})
+}
+
+// makePooled makes a schema and its row in one transaction, or in several where the
+// template is.
+func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
+	if staging.Several(o.Template.Script) {
+		return stagePooled(ctx, conn, schema, o)
+	}
+	var p db.Pipeline
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout, AsConfigured: true})
+	if err := queuePooled(&p, schema, o); err != nil {
 		return err
 	}
+	p.Exec("create schema " + schema.Quoted())
+	o.Template.queue(&p)
 	p.CheckSchema(schema)
 	o.Template.queueEnd(&p)
 	err := p.Run(ctx, conn)

@@ -1,0 +1,128 @@
+package staging
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// row is a schema under construction, whose lock was to be had.
+type row struct {
+	ID     string
+	Same   bool // the schema is the one that was made for it
+	Tenant bool // it is a tenant's
+}
+
+// Clear drops a schema whose builder is dead, along with its row. It reports false where
+// there is no such row; the error is ErrBuilding where its builder is at work.
+func Clear(ctx context.Context, conn *pgx.Conn, schema db.Schema, wait time.Duration) (bool, error) {
+	return clearID(ctx, conn, schema, "", wait)
+}
+
+// clearID clears the row of an id, any for "".
+func clearID(ctx context.Context, conn *pgx.Conn, schema db.Schema, id string, wait time.Duration) (cleared bool, _ error) {
+	err := db.InTx(ctx, conn, db.Locals{LockTimeout: wait}, func(ctx context.Context, q db.Querier) error {
+		var rows []row
+		there := false
+		var p db.Pipeline
+		p.Query(func(found pgx.Rows) (err error) {
+			rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[row])
+			return err
+		}, `select b.id::text,
+				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid),
+				exists (select from public.tenants t where t.schema_name = b.schema_name)
+			from public.tenant_builds b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`, schema.String(), id)
+		p.QueryRow([]any{&there}, `select exists (select from public.tenant_builds where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
+		if err := p.Run(ctx, q); err != nil {
+			return plain(err)
+		}
+		if len(rows) == 0 {
+			if there {
+				return fmt.Errorf("schema %s: %w", schema, ErrBuilding)
+			}
+			return nil
+		}
+		cleared = true
+		p = db.Pipeline{}
+		if rows[0].Same && !rows[0].Tenant {
+			p.Exec("drop schema " + schema.Quoted() + " cascade")
+		}
+		p.Exec(`delete from public.tenant_builds where id = $1::uuid`, rows[0].ID)
+		return plain(p.Run(ctx, q))
+	})
+	return cleared && err == nil, err
+}
+
+// sweep clears away what others have left who are dead for sure.
+func sweep(ctx context.Context, conn *pgx.Conn, wait time.Duration) error {
+	old, err := dead(ctx, conn, young)
+	if err != nil {
+		return err
+	}
+	for _, schema := range old {
+		// The next one tries again.
+		if _, err := Clear(ctx, conn, schema, wait); err != nil && !db.Retryable(err) {
+			return fmt.Errorf("clear away schema %s, which a killed run has left: %w", schema, err)
+		}
+	}
+	return nil
+}
+
+// dead returns the schemas of builders that are dead, begun that long ago.
+func dead(ctx context.Context, conn *pgx.Conn, ago time.Duration) (out []db.Schema, _ error) {
+	names, err := db.Select(ctx, conn, pgx.RowTo[string],
+		`select schema_name from public.tenant_builds where started_at < now() - $1 * interval '1 second' for update skip locked`, ago.Seconds())
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if schema, err := db.RegisteredSchema(name); err == nil {
+			out = append(out, schema)
+		}
+	}
+	return out, nil
+}
+
+// Left is a schema that stands under construction.
+type Left struct {
+	Schema  string
+	Slug    string
+	Actor   string
+	Started time.Time
+	// Dead tells that its builder is; Unknown that this session may not find out.
+	Dead, Unknown bool
+}
+
+// List returns the schemas under construction, of a registry that has none for an older
+// one.
+func List(ctx context.Context, conn *pgx.Conn) ([]Left, error) {
+	type state struct{ There, Able bool }
+	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[state], `select c is not null, coalesce(pg_catalog.has_table_privilege(c, 'update'), false)
+			and not pg_catalog.pg_is_in_recovery() and pg_catalog.current_setting('transaction_read_only') = 'off'
+		from (select pg_catalog.to_regclass('public.tenant_builds')::oid as c) t`)
+	if err != nil || !found[0].There {
+		return nil, err
+	}
+	able := found[0].Able
+	list, err := db.Select(ctx, conn, pgx.RowToStructByPos[Left], `select schema_name, slug, actor, started_at, false, false from public.tenant_builds order by started_at`)
+	if err != nil || len(list) == 0 {
+		return list, err
+	}
+	var free []db.Schema
+	if able {
+		if free, err = dead(ctx, conn, 0); err != nil {
+			return nil, err
+		}
+	}
+	for i := range list {
+		list[i].Unknown = !able
+		for _, s := range free {
+			list[i].Dead = list[i].Dead || s.String() == list[i].Schema
+		}
+	}
+	return list, nil
+}
