@@ -114,7 +114,7 @@ func (p *patient) migrate(t *testing.T) *migrate.Report {
 // faults returns one or more of every class that the other tests on the same server do
 // not disturb.
 func faults() []fault {
-	registryHead := 7
+	registryHead := 8
 	return []fault{
 		{class: doctor.Registry, breaks: registryBack,
 			want: []string{fmt.Sprintf("error registry registry: at version %d, older than this crmctl (%d) | crmctl migrate public", registryHead-1, registryHead)},
