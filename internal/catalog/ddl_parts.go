@@ -37,6 +37,7 @@ type (
 		Identity    string          `json:"identity"`   // "", always, by default
 		Sequence    *sequenceDetail `json:"sequence"`   // of an identity
 		NotNull     bool            `json:"not_null"`
+		NotNullName string          `json:"not_null_name"` // of its constraint, if it has one
 		Statistics  *int            `json:"statistics"`
 		Options     string          `json:"options"`
 		Foreign     string          `json:"fdw"`
@@ -145,7 +146,7 @@ func (c columnDetail) sql(name string) string {
 		}
 	}
 	return words(quoted(name), c.Type, clause("compression ", c.Compression, ""), clause("collate ", c.Collation, ""),
-		value, identity, when(c.NotNull, "not null"))
+		value, identity, when(c.NotNull, clause("constraint ", quotedOrNone(c.NotNullName), " ")+"not null"))
 }
 
 // settings returns what is said of a column in statements of its own.

@@ -232,6 +232,7 @@ func (m *mender) change(d Difference) bool {
 		if g.Expression != "" || w.Expression == "" || w.Generated != "" {
 			return false
 		}
+		g.NotNullName = w.NotNullName
 		if g.Expression = w.Expression; !reflect.DeepEqual(w, g) {
 			return false
 		}

@@ -156,7 +156,11 @@ object as (
             'statistics ' || x.statistics, 'with (' || x.options || ')')
         /*+ , jsonb_build_object('position', a.attnum, 'type', x.type, 'collation', x.collation, 'storage', x.storage, 'compression', x.compression,
             'expression', e.expression, 'generated', a.attgenerated, 'identity', x.identity, 'sequence', q.parameters,
-            'not_null', a.attnotnull, 'statistics', x.statistics, 'options', x.options, 'fdw', x.fdw) +*/
+            'not_null', a.attnotnull, 'not_null_name', (
+                -- Since PostgreSQL 18, where it is not the name that it would get.
+                select k.conname from pg_catalog.pg_constraint k
+                where k.conrelid = a.attrelid and k.contype = 'n' and k.conkey[1] = a.attnum and k.conname <> r.relname || '_' || a.attname || '_not_null'),
+            'statistics', x.statistics, 'options', x.options, 'fdw', x.fdw) +*/
     from relation r
     join pg_catalog.pg_attribute a on a.attrelid = r.relid and a.attnum > 0 and not a.attisdropped
     join pg_catalog.pg_type t on t.oid = a.atttypid
