@@ -165,7 +165,8 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 			return err
 		}
 		var lock db.Pipeline
-		lock.Exec("lock table contacts, conversations, messages in row exclusive mode")
+		in := t.Schema.Quoted() + "."
+		lock.Exec("lock table " + in + "contacts, " + in + "conversations, " + in + "messages in row exclusive mode")
 		if err := lock.Run(ctx, q); err != nil {
 			return err
 		}

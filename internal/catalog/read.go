@@ -131,6 +131,7 @@ func query(p *db.Pipeline, detailed bool, targets []Target, o Options, read func
 	}
 	p.Exec(settings, strconv.FormatInt(o.LockWait().Milliseconds(), 10))
 	p.Query(read, expand(detailed)+sql, names, roles, o.OwnRole, ignore)
+	p.OwnPath() // where the query has put a schema onto it, in front of pg_catalog
 }
 
 // Read returns the shape of one schema. Within a transaction its settings stay

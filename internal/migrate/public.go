@@ -39,6 +39,9 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		open  db.Pipeline
 		table *string
 	)
+	if err := refuseForeign(ctx, conn, p.registryNames()); err != nil {
+		return Change{}, err
+	}
 	open.Begin(db.Locals{Schema: db.Public, LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
 	open.CheckSchema(db.Public)
 	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`, publicVersions.in(db.Public))
@@ -84,6 +87,9 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 
 // PlanPublic returns what ApplyPublic would do, without doing it.
 func (p *Plan) PlanPublic(ctx context.Context, q db.Querier) (Change, error) {
+	if err := refuseForeign(ctx, q, p.registryNames()); err != nil {
+		return Change{}, err
+	}
 	version, err := PublicVersion(ctx, q)
 	if err != nil {
 		return Change{}, err
@@ -99,8 +105,12 @@ func lockSetting(d time.Duration) string {
 	return strconv.FormatInt(d.Milliseconds(), 10)
 }
 
-// PublicVersion returns the version of the registry, 0 when there is none.
+// PublicVersion returns the version of the registry, 0 when there is none. The error
+// is a *ForeignError where somebody else owns the table that says so.
 func PublicVersion(ctx context.Context, q db.Querier) (int64, error) {
+	if err := refuseForeign(ctx, q, []string{string(publicVersions)}); err != nil {
+		return 0, err
+	}
 	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass($1) is not null`, `public.`+string(publicVersions))
 	if err != nil || !exists[0] {
 		return 0, err
