@@ -364,7 +364,7 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 // pgDump finds the program and says how it connects.
 func pgDump(ctx context.Context, f *factory, conn *pgx.Conn, o *backupCreateOptions) (func(context.Context, backup.Source, io.Writer) error, error) {
 	var major int
-	if err := conn.QueryRow(ctx, "select pg_catalog.current_setting('server_version_num')::int4 / 10000").Scan(&major); err != nil {
+	if err := conn.QueryRow(ctx, "select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 operator(pg_catalog./) 10000").Scan(&major); err != nil {
 		return nil, err
 	}
 	cfg, err := f.config()
