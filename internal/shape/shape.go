@@ -206,7 +206,8 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if !renamed {
 		return r, nil
 	}
-	return r, r.rename(ctx, conn, schema, o)
+	err = r.rename(ctx, conn, schema, o)
+	return r, err
 }
 
 // rename looks, in a transaction that will be rolled back, whether the schema is the same
