@@ -42,9 +42,10 @@ schema, what blocks or rewrites a table, what destroys data, and what goose woul
 runs, and no database is needed. Without FILE or DIR the files of --migrations-dir are read, or the
 built-in ones. Of a FILE the others in its directory are read too, for what they say of the tables.
 
-What a run refuses is an error here under the same name (--rules -o wide: enforced). A comment silences
-another rule for the statement that follows it, or for the whole file where it stands before the first
-statement; of those that a run enforces it lifts catalog-guard alone:
+What a run refuses is an error here under the same name (--rules -o wide: enforced). A
+comment silences another rule for the statement that follows it, or for the whole file where
+it stands before the first statement; of those that a run enforces it lifts catalog-guard
+alone:
 
   -- crmctl:allow drop-column nothing reads it since 2026-03
 

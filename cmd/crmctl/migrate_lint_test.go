@@ -183,7 +183,7 @@ func TestAnnotation(t *testing.T) {
 	b := newBench(t).setenv("GITHUB_ACTIONS=true")
 	dir := b.writeFiles(t, map[string]string{"a,b:c%.sql": oneWay})
 	b.run("migrate", "lint", "-q", dir)
-	if want := "/a%2Cb%3Ac%25.sql,line=1,col=1,title=file-name::\"a,b:c%25.sql\" is no name of a migration. "; !strings.Contains(b.err.String(), want) {
+	if want := "/a%2Cb%3Ac%25.sql,line=1,col=1,title=file-name::\"a,b:c%25.sql\" has no name of a migration, VERSION_NAME.sql"; !strings.Contains(b.err.String(), want) {
 		t.Errorf("got %q, want %q in it", b.err, want)
 	}
 }
