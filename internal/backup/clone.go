@@ -110,19 +110,20 @@ func (s *snapshot) pass(ctx context.Context, t *target, table *Table, progress f
 	const buffer = 256 << 10
 	out, in := io.Pipe()
 	type result struct {
-		rows int64
-		err  error
+		rows, bytes int64
+		err         error
 	}
 	read := make(chan result, 1)
 	go func() {
 		buffered := bufio.NewWriterSize(in, buffer)
-		w := &countingWriter{through(buffered), func(n int64) { table.Bytes += n }}
+		bytes := int64(0)
+		w := &countingWriter{through(buffered), func(n int64) { bytes += n }}
 		rows, err := s.copyOut(ctx, table, w)
 		if err == nil {
 			err = buffered.Flush()
 		}
 		_ = in.CloseWithError(err) // never fails
-		read <- result{rows, err}
+		read <- result{rows, bytes, err}
 	}()
 	var data io.Reader = out
 	if progress != nil {
@@ -139,6 +140,6 @@ func (s *snapshot) pass(ctx context.Context, t *target, table *Table, progress f
 	case rows != source.rows:
 		return fmt.Errorf("table %q: %d rows were read, %d written", table.Name, source.rows, rows)
 	}
-	table.Rows = rows
+	table.Rows, table.Bytes = rows, table.Bytes+source.bytes
 	return nil
 }
