@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -262,12 +261,6 @@ func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *printer, 
 		rows = append(rows, row)
 	}
 	run := fleet.Options{Concurrency: o.concurrency, Drain: f.drain()}
-	if run.Concurrency == 0 {
-		var err error
-		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), len(tenants)); err != nil {
-			return err
-		}
-	}
 	var bar *progress
 	if len(tenants) > manyTenants {
 		bar = f.newProgress(progressOptions{verb: "backup", total: int64(len(tenants))})

@@ -253,9 +253,6 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		noteKnexMap(f, plan, survey.Knex)
 		return printAdopted(f, p, survey.Adoptions, true, 0)
 	}
-	if opts.concurrency, err = atOnce(ctx, conn, opts.concurrency, len(survey.Pending()), 1); err != nil {
-		return err
-	}
 	todo := len(survey.Pending())
 	stopped := adoptAll(ctx, f, survey, opts)
 	err = printAdopted(f, p, survey.Adoptions, false, f.now().Sub(begun))

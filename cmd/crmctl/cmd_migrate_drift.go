@@ -169,9 +169,6 @@ func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOption
 	for i, t := range tenants {
 		list[i] = catalog.Tenant{Slug: t.Slug, Target: catalog.Target{Schema: t.Schema, Role: t.Role}, Version: t.Version}
 	}
-	if o.Concurrency, err = atOnce(ctx, conn, o.Concurrency, len(list), 1); err != nil {
-		return catalog.Drift{}, f.placed(err)
-	}
 	drift, err := catalog.Compare(ctx, list, o)
 	return drift, f.placed(err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -126,11 +125,6 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	}
 	begun := f.now()
 	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
-	if run.Concurrency == 0 {
-		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), len(specs)); err != nil {
-			return err
-		}
-	}
 	var bar *progress
 	if len(specs) > manyTenants {
 		bar = f.newProgress(progressOptions{verb: "create", total: int64(len(specs))})

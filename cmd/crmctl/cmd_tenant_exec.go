@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -206,7 +205,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 			return err
 		}
 	}
-	o, err := opts.options(ctx, f, conn, text, len(tenants))
+	o, err := opts.options(f, text, len(tenants))
 	if err != nil {
 		return err
 	}
@@ -275,7 +274,7 @@ func firstCharacters(s string, n int) string {
 }
 
 // options returns what the library takes for a run over n tenants.
-func (o *tenantExecOptions) options(ctx context.Context, f *factory, conn *pgx.Conn, text string, n int) (tenantsql.Options, error) {
+func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.Options, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return tenantsql.Options{}, err
@@ -295,9 +294,6 @@ func (o *tenantExecOptions) options(ctx context.Context, f *factory, conn *pgx.C
 	}
 	if o.write {
 		out.Fleet.Drain = f.drain()
-	}
-	if out.Fleet.Concurrency == 0 {
-		out.Fleet.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), n)
 	}
 	return out, err
 }

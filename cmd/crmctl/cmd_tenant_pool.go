@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -209,12 +208,6 @@ func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenan
 ) error {
 	begun := f.now()
 	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
-	if run.Concurrency == 0 {
-		var err error
-		if run.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), max(1, work)); err != nil {
-			return err
-		}
-	}
 	var bar *progress
 	if work > manyTenants {
 		bar = f.newProgress(progressOptions{verb: "pool", total: int64(work)})

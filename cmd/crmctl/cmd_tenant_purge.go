@@ -124,10 +124,6 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	if err := confirmPurge(ctx, f, conn, plan.Due, opts); err != nil {
 		return err
 	}
-	// One works, one holds the tenant, and one may be taking the backup.
-	if opts.concurrency, err = atOnce(ctx, conn, opts.concurrency, len(plan.Due), 3); err != nil {
-		return err
-	}
 	return purgeTenants(ctx, f, p, plan, opts)
 }
 
@@ -138,7 +134,8 @@ func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.Purge
 		return err
 	}
 	defer end()
-	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
+	// One works, one holds the tenant, and one may be taking the backup.
+	run := fleet.Options{Concurrency: opts.concurrency, Connections: 3, Drain: f.drain()}
 	var bar *progress
 	if len(due) > manyTenants {
 		bar = f.newProgress(progressOptions{verb: "purge", total: int64(len(due))})

@@ -8,13 +8,11 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -104,15 +102,6 @@ func (f *factory) actor() string {
 // moveOptions returns what every change of a tenant needs.
 func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
 	return tenant.MoveOptions{Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.now}
-}
-
-// atOnce returns how many of n items a command works on at once: as many as --concurrency
-// says, or as suit the machine and the server where each takes so many connections.
-func atOnce(ctx context.Context, q db.Querier, given, n, connections int) (int, error) {
-	if given > 0 || n == 0 {
-		return given, nil
-	}
-	return fleet.AutoConcurrencyOf(ctx, q, runtime.NumCPU(), n, connections)
 }
 
 // warnRole says that a role which the registry names was left as it is.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -74,11 +72,6 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Co
 	o.Route, o.Selection, o.Canary.Not = r.route, r.selection, r.failed
 	if err := migrate.Arrange(ctx, conn, r.pending, migrate.Order(r.policy.order)); err != nil {
 		return err
-	}
-	if o.Fleet.Concurrency == 0 {
-		if o.Fleet.Concurrency, err = fleet.AutoConcurrency(ctx, conn, runtime.NumCPU(), len(r.pending)); err != nil {
-			return err
-		}
 	}
 	f.note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), humanCount(int64(len(r.pending))), plural(r.chosen, "tenant"))
 	watch := newRunWatch(f, p, len(r.pending))

@@ -147,7 +147,7 @@ func (c *comparison) read(ctx context.Context, tenants []Tenant) ([]Reading, err
 	chunks := (len(tenants) + chunkSize - 1) / chunkSize
 	// A backend keeps what it has looked at; fleet counts in items, which are
 	// chunks here.
-	run := fleet.Options{Concurrency: c.Concurrency, RecycleAfter: max(1, fleet.DefaultRecycleAfter/chunkSize)}
+	run := fleet.Options{Concurrency: c.Concurrency, Weight: chunkSize, RecycleAfter: max(1, fleet.DefaultRecycleAfter/chunkSize)}
 	results, err := fleet.Run(ctx, c.Dial, chunks, run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		chunk := tenants[i*chunkSize : min((i+1)*chunkSize, len(tenants))]
 		targets := make([]Target, len(chunk))

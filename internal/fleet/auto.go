@@ -2,7 +2,7 @@ package fleet
 
 import (
 	"context"
-	"fmt"
+	"runtime"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,22 +15,38 @@ const (
 	shareOfUnused = 2  // of the server's free connections, one in so many
 )
 
-// AutoConcurrency returns how many connections a run over n items does best with:
-// two for each core of this machine, as far as the server has connections that
-// nobody uses, of which it leaves half to others, and as the items are worth them.
-func AutoConcurrency(ctx context.Context, q db.Querier, cores, n int) (int, error) {
-	return AutoConcurrencyOf(ctx, q, cores, n, 1)
-}
-
-// AutoConcurrencyOf is AutoConcurrency for items that take several connections each.
-func AutoConcurrencyOf(ctx context.Context, q db.Querier, cores, n, connections int) (int, error) {
+// Auto returns how many of n items, each of which takes so many connections, are best
+// worked on at once: two for each core of this machine, as far as the server has
+// connections that nobody uses, of which it leaves half to others, and as the items are
+// worth them. Where the server does not tell it is DefaultConcurrency.
+func Auto(ctx context.Context, q db.Querier, n, connections int) int {
 	free, err := db.Select(ctx, q, pgx.RowTo[int], `
 		select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 			- (select count(*)::int from pg_stat_activity where backend_type = 'client backend')`)
 	if err != nil {
-		return 0, fmt.Errorf("count free connections: %w", err)
+		return autoConcurrency(runtime.NumCPU(), shareOfUnused*DefaultConcurrency, n)
 	}
-	return autoConcurrency(cores, free[0]/connections, n), nil
+	return autoConcurrency(runtime.NumCPU(), free[0]/max(1, connections), n)
+}
+
+// choose decides the concurrency of a run that leaves it to Auto. It returns the
+// connect function that hands out the connection on which it asked. A server that
+// cannot be reached is left to the workers, who have patience with it.
+func (o *Options) choose(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), n int) func(context.Context) (*pgx.Conn, error) {
+	if o.Concurrency > 0 {
+		return connect
+	}
+	o.Concurrency = 1
+	work := n * max(1, o.Weight)
+	if n < 2 || work <= itemsToOpen {
+		return connect
+	}
+	conn, err := connect(ctx)
+	if err != nil {
+		return connect
+	}
+	o.Concurrency = Auto(ctx, conn, work, o.Connections)
+	return Reuse(conn, connect)
 }
 
 func autoConcurrency(cores, free, n int) int {

@@ -65,7 +65,9 @@ var (
 
 // Options say how to run. The zero value means the defaults.
 type Options struct {
-	Concurrency  int // connections at the most
+	Concurrency  int // items at once; 0 = as many as suit the machine and the server (Auto)
+	Connections  int // that an item takes, its worker's included; 0 = 1
+	Weight       int // how many ordinary items one is worth; 0 = 1
 	Attempts     int // per item, the first included
 	RecycleAfter int // items a connection serves before it is replaced
 	// Patience is how long an item that other work of this program holds
@@ -105,6 +107,7 @@ type Options struct {
 func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), n int, o Options,
 	work func(ctx context.Context, conn *pgx.Conn, item int) error,
 ) ([]Result, error) {
+	connect = o.choose(ctx, connect, n)
 	r := &run{connect: connect, work: work, opt: o.withDefaults(), results: make([]Result, n), begun: make([]time.Time, n)}
 	r.queue = newQueue(n, r.opt.Drain)
 	workers := min(r.opt.Concurrency, n)
@@ -158,9 +161,6 @@ func Reuse(conn *pgx.Conn, connect func(context.Context) (*pgx.Conn, error)) fun
 }
 
 func (o Options) withDefaults() Options {
-	if o.Concurrency <= 0 {
-		o.Concurrency = DefaultConcurrency
-	}
 	if o.Attempts <= 0 {
 		o.Attempts = DefaultAttempts
 	}

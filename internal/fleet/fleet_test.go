@@ -256,3 +256,43 @@ func TestBackoffGrowsWithJitter(t *testing.T) {
 		}
 	}
 }
+
+// TestRunChoosesItsConcurrency: a run that is not told how many items it may work on at once
+// goes by the machine and the server, on the connection that the first worker has.
+func TestRunChoosesItsConcurrency(t *testing.T) {
+	t.Parallel()
+	connect := dialer(pgtest.Empty(t))
+	asker, err := connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = asker.Close(context.Background()) })
+	const n = 64
+	for _, o := range []fleet.Options{{}, {Weight: 100}, {Connections: 1000}, {Concurrency: 3, Connections: 1000}} {
+		want := o.Concurrency
+		if want == 0 {
+			want = fleet.Auto(t.Context(), asker, n*max(1, o.Weight), o.Connections)
+		}
+		var opened, inside, most atomic.Int32
+		count := func(ctx context.Context) (*pgx.Conn, error) {
+			opened.Add(1)
+			return connect(ctx)
+		}
+		results, err := fleet.Run(t.Context(), count, n, o, func(context.Context, *pgx.Conn, int) error {
+			for now := inside.Add(1); ; {
+				if was := most.Load(); now <= was || most.CompareAndSwap(was, now) {
+					break
+				}
+			}
+			time.Sleep(5 * time.Millisecond)
+			inside.Add(-1)
+			return nil
+		})
+		if err != nil || states(results)[fleet.Done] != n {
+			t.Fatalf("%+v: %v, %v", o, err, states(results))
+		}
+		if int(opened.Load()) != want || int(most.Load()) > want {
+			t.Errorf("%+v: %d connections, %d items at once; want %d", o, opened.Load(), most.Load(), want)
+		}
+	}
+}

@@ -126,6 +126,9 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	if len(tenants) == 0 {
 		return r.report, nil
 	}
+	if r.opt.Fleet.Concurrency <= 0 {
+		r.opt.Fleet.Concurrency = fleet.Auto(ctx, ledger, len(tenants), 1)
+	}
 	begun := time.Now()
 	var err error
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
