@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
 )
 
 // backupTrial restores files into schemas that are rolled back, where there is a
@@ -40,6 +41,8 @@ func newBackupTrial(ctx context.Context, f *factory, keys []age.Identity, wanted
 		return t, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
+	case errors.As(err, new(*migrate.ForeignError)):
+		return nil, err
 	case err != nil:
 		t.not = "the database cannot be reached"
 		f.note("crmctl: warning: nothing is restored: %s", visible(err.Error()))

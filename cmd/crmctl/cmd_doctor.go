@@ -151,16 +151,25 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 			return err
 		}
 	}
-	conn, err := f.connect(ctx)
+	conn, err := f.dialUnchecked(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	fleet, err := doctorFleet(ctx, f, conn, opts)
+	defer closeConn(ctx, conn)
+	owners, err := migrate.ForeignRegistry(ctx, conn, cfg.TrustedOwners)
 	if err != nil {
 		return err
 	}
-	if fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
+	var fleet doctor.Fleet
+	if !slices.ContainsFunc(owners, func(o migrate.ForeignObject) bool { return !o.Trusted }) {
+		if fleet, err = doctorFleet(ctx, f, conn, opts); err != nil {
+			return err
+		}
+	}
+	for _, owner := range owners {
+		fleet.RegistryOwners = append(fleet.RegistryOwners, doctor.RegistryOwner(owner))
+	}
+	if fleet.ForeignRegistry() || fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
 		o.Only = []doctor.Class{doctor.Registry} // what it lacks, the other checks would read
 	}
 	begun := f.now()

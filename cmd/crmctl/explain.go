@@ -34,6 +34,9 @@ func (f *factory) explain(err error) []hint {
 	if found, ok := errors.AsType[*planted.Error](err); ok {
 		return explainPlanted(found)
 	}
+	if found, ok := errors.AsType[*migrate.ForeignError](err); ok {
+		return explainForeign(found)
+	}
 	if errors.Is(err, tenant.ErrRoleRight) {
 		return []hint{{"as a superuser", "alter role ROLE createrole; or add --role=false"}}
 	}

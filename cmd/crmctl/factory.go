@@ -46,6 +46,7 @@ type factory struct {
 	answered   atomic.Bool     // a signal was answered on stderr
 	progress   atomic.Pointer[progress]
 	passedBy   int // rows of the registry that are not valid
+	registry   registryCheck
 }
 
 func newFactory(s *streams, in *interrupts) *factory {
@@ -139,6 +140,15 @@ func (f *factory) programEnv(cfg *config.Config, dsn config.DSN, env []string, p
 }
 
 func (f *factory) dial(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := f.dialUnchecked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return f.checked(ctx, conn)
+}
+
+// dialUnchecked connects before it is known whose the registry is.
+func (f *factory) dialUnchecked(ctx context.Context) (*pgx.Conn, error) {
 	cfg, err := f.connConfig()
 	if err != nil {
 		return nil, err
@@ -170,7 +180,11 @@ func (f *factory) connectDirect(ctx context.Context) (*pgx.Conn, error) {
 	if name := db.TargetOf(conn).Database; name != target.Database {
 		return nil, usagef("%s is the database %q, but the command works on %q", config.KeyDirectURL, name, target.Database)
 	}
-	return db.Connect(ctx, conn)
+	direct, err := db.Connect(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return f.checked(ctx, direct)
 }
 
 // target says which database the command works on, without connecting.

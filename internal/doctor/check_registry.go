@@ -24,16 +24,20 @@ const (
 )
 
 func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
+	out := x.fleet.registryOwners()
+	if x.fleet.ForeignRegistry() {
+		return out, nil
+	}
 	is, should := x.fleet.RegistryVersion, x.fleet.RegistryHead
 	switch {
 	case x.fleet.RegistryErr != nil:
-		return nil, x.fleet.RegistryErr
+		return out, x.fleet.RegistryErr
 	case is < should:
-		return []Finding{{Severity: Error, Subject: "registry", What: fmt.Sprintf("at version %d, older than this crmctl (%d)", is, should), Command: "crmctl migrate public"}}, nil
+		return append(out, Finding{Severity: Error, Subject: "registry", What: fmt.Sprintf("at version %d, older than this crmctl (%d)", is, should), Command: "crmctl migrate public"}), nil
 	case is > should:
-		return []Finding{{Severity: Warning, Subject: "registry", What: fmt.Sprintf("at version %d, newer than this crmctl (%d)", is, should), Command: "install the crmctl that the others use"}}, nil
+		return append(out, Finding{Severity: Warning, Subject: "registry", What: fmt.Sprintf("at version %d, newer than this crmctl (%d)", is, should), Command: "install the crmctl that the others use"}), nil
 	}
-	return nil, nil
+	return out, nil
 }
 
 func checkInvalidRows(_ context.Context, x *examination) ([]Finding, error) {

@@ -385,3 +385,29 @@ func TestWraparound(t *testing.T) {
 	p.Exec(t, "vacuum (freeze)")
 	p.exactly(t, o, nil)
 }
+
+// A registry of a role that is not trusted is all that is told, and is not read.
+func TestRegistryOwners(t *testing.T) {
+	t.Parallel()
+	f := &fleettest.Fleet{DSN: pgtest.Empty(t)} // where there is nothing to read
+	fleet := doctor.Fleet{RegistryHead: 1, RegistryOwners: []doctor.RegistryOwner{
+		{Kind: "view", Name: "public.tenants", Owner: "app"},
+		{Kind: "table", Name: "public.tenant_pool", Owner: "deploy", Trusted: true},
+		{Kind: "table", Name: "public.tenant_dirty", Owner: "deploy", Trusted: true},
+	}}
+	report, err := doctor.Examine(t.Context(), f.Connect(t), fleet, doctor.Options{Only: []doctor.Class{doctor.Registry}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, finding := range report.Findings {
+		got = append(got, fmt.Sprint(finding.Severity, " ", finding.Subject, ": ", finding.What))
+	}
+	want := []string{
+		"error public.tenants: a view named like the registry's, which belongs to app: crmctl reads and writes nothing here",
+		"info registry: table public.tenant_pool and 1 more belong to deploy, not to this role",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}

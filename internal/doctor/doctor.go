@@ -63,6 +63,9 @@ type Fleet struct {
 	Head, RegistryHead, RegistryVersion int64
 	// RegistryErr is why RegistryVersion could not be read, nil where it could.
 	RegistryErr error
+	// RegistryOwners are things in public with names of the registry's that belong to
+	// another role than the session's. Where one is not trusted nothing else is known.
+	RegistryOwners []RegistryOwner
 	// Tables are names of tables that make a schema one of a tenant, beside those
 	// that most tenants have. RegistryTables are those of crmctl in public.
 	Tables, RegistryTables []string

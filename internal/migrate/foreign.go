@@ -3,80 +3,103 @@ package migrate
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/migrations"
 )
 
+// ForeignObject is something in the schema public that has a name of the registry's and
+// belongs to another role.
+type ForeignObject struct {
+	Kind  string // "table", "view", "function" ...
+	Name  string // "public.tenants", quoted where it must be
+	Owner string
+	// Trusted reports that the owner may make the registry: a superuser, the database's
+	// owner, a role that may create schemas in it, or one that the user trusts by name.
+	Trusted bool
+}
+
+// String returns "table public.tenants, owned by app".
+func (o ForeignObject) String() string {
+	return fmt.Sprintf("%s %s, owned by %s", o.Kind, o.Name, o.Owner)
+}
+
 // ForeignError says that the schema public has things named like the registry's which
-// somebody else owns. Whoever owns one of them can have everybody who reads or writes
-// it run what he likes.
+// belong to a role that is not trusted. Whoever owns one of them can have everybody who
+// reads or writes it run what he likes.
 type ForeignError struct {
-	Objects []string // "table public.tenants, owned by app"
+	Objects []ForeignObject
 }
 
 // Error names the first few.
 func (e *ForeignError) Error() string {
 	const most = 3
-	shown := strings.Join(e.Objects[:min(most, len(e.Objects))], "; ")
+	shown := make([]string, 0, most)
+	for _, o := range e.Objects[:min(most, len(e.Objects))] {
+		shown = append(shown, o.String())
+	}
+	text := strings.Join(shown, "; ")
 	if n := len(e.Objects) - most; n > 0 {
-		shown += fmt.Sprintf("; and %d more", n)
+		text += fmt.Sprintf("; and %d more", n)
 	}
-	return "somebody else owns what is named like the registry: " + shown + "; nothing was changed"
+	return "somebody else owns what is named like the registry: " + text + "; nothing was read or changed"
 }
 
-// registryObject finds the names of what the registry's migrations make.
-var registryObject = regexp.MustCompile(`(?i)\bcreate\s+(?:table|function)\s+(\w+)`)
-
-// registryNames are the names of the registry's tables and functions.
-func (p *Plan) registryNames() []string {
-	out := []string{string(publicVersions)}
-	for _, m := range p.Migrations {
-		for _, s := range m.Up {
-			for _, found := range registryObject.FindAllStringSubmatch(s.SQL, -1) {
-				out = append(out, strings.ToLower(found[1]))
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// foreignSQL finds the objects in public of the names $1 whose owner is neither this
-// role nor a superuser, the database's owner, or one who may create schemas in it, as
-// the role that migrates the tenants must.
+// foreignSQL finds the objects in public of the names $1 that belong to another role.
+// The role that migrates the tenants must be able to create schemas, so that whoever can
+// is taken for it; $2 are the roles trusted by name.
 const foreignSQL = `
-	select pg_catalog.format('%s %I.%I, owned by %I', o.kind, n.nspname, o.name, r.rolname)
-	from (
+	select o.kind, pg_catalog.format('%I.%I', n.nspname, o.name), r.rolname::text,
+		r.rolsuper or r.rolname = any ($2::text[]::name[]) or exists (select from pg_database d where d.datname = current_database()
+			and (d.datdba = r.oid or has_database_privilege(r.oid, d.oid, 'create')))
+	from pg_namespace n
+	cross join lateral (
 		select case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
 				when 'f' then 'foreign table' when 'S' then 'sequence' else 'relation' end as kind,
-			c.relname as name, c.relnamespace as nsp, c.relowner as owner
-		from pg_class c where c.relname = any ($1::text[])
+			c.relname as name, c.relowner as owner
+		from pg_class c where c.relname = any ($1::text[]::name[]) and c.relnamespace = n.oid
 		union all
-		select 'type', t.typname, t.typnamespace, t.typowner from pg_type t where t.typname = any ($1::text[]) and t.typrelid = 0
+		select 'type', t.typname, t.typowner from pg_type t where t.typname = any ($1::text[]::name[]) and t.typrelid = 0 and t.typnamespace = n.oid
 		union all
-		select 'function', p.proname, p.pronamespace, p.proowner from pg_proc p where p.proname = any ($1::text[])
+		select 'function', p.proname, p.proowner from pg_proc p where p.proname = any ($1::text[]::name[]) and p.pronamespace = n.oid
 	) o
-	join pg_namespace n on n.oid = o.nsp and n.nspname = 'public'
 	join pg_roles r on r.oid = o.owner
-	where r.rolname <> current_user and not r.rolsuper
-	  and not exists (select from pg_database d where d.datname = current_database()
-		and (d.datdba = r.oid or has_database_privilege(r.oid, d.oid, 'create')))
-	order by 1`
+	where n.nspname = 'public' and r.rolname <> current_user
+	order by 4, 1, 2`
 
-// refuseForeign fails with a *ForeignError where public holds what somebody else has
-// put there under one of the names.
-func refuseForeign(ctx context.Context, q db.Querier, names []string) error {
-	found, err := db.Select(ctx, q, pgx.RowTo[string], foreignSQL, names)
-	switch {
-	case err != nil:
-		return fmt.Errorf("look for the registry: %w", err)
-	case len(found) > 0:
-		return &ForeignError{Objects: found}
+// ForeignRegistry returns what in public has a name of the registry's and belongs to
+// another role than the session's; those that are not trusted come first. It reads
+// nothing but PostgreSQL's own catalog, in one round trip.
+func ForeignRegistry(ctx context.Context, q db.Querier, trusted []string) ([]ForeignObject, error) {
+	if trusted == nil {
+		trusted = []string{}
+	}
+	found, err := db.Select(ctx, q, pgx.RowToStructByPos[ForeignObject], foreignSQL, migrations.RegistryObjects(), trusted)
+	if err != nil {
+		return nil, fmt.Errorf("look for the registry: %w", err)
+	}
+	return found, nil
+}
+
+// RefuseForeign fails with a *ForeignError where public holds what a role that is not
+// trusted has put there under a name of the registry's. It comes before anything of the
+// registry is read or made.
+func RefuseForeign(ctx context.Context, q db.Querier, trusted []string) error {
+	found, err := ForeignRegistry(ctx, q, trusted)
+	if err != nil {
+		return err
+	}
+	var foreign []ForeignObject
+	for _, o := range found {
+		if !o.Trusted {
+			foreign = append(foreign, o)
+		}
+	}
+	if len(foreign) > 0 {
+		return &ForeignError{Objects: foreign}
 	}
 	return nil
 }

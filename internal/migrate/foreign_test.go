@@ -3,6 +3,7 @@ package migrate_test
 import (
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,6 @@ import (
 // readers and writers would run his code.
 func TestForeignRegistryIsRefused(t *testing.T) {
 	t.Parallel()
-	plan := fleettest.Plan(t, migrations.Public())
 	for name, statement := range map[string]string{
 		"table":    "create table public.tenants (id int)",
 		"view":     "create view public.crmctl_db_version as select 1 as version_id, true as is_applied",
@@ -32,22 +32,42 @@ func TestForeignRegistryIsRefused(t *testing.T) {
 			t.Cleanup(func() { f.DropRoles(t, role) })
 			f.Exec(t, "set role "+role, statement, "reset role")
 			conn := f.Connect(t)
-			_, planned := plan.PlanPublic(t.Context(), conn)
-			_, applied := plan.ApplyPublic(t.Context(), conn, migrate.ApplyOptions{})
-			for _, err := range []error{planned, applied} {
-				foreign, ok := errors.AsType[*migrate.ForeignError](err)
-				if !ok || len(foreign.Objects) != 1 || !strings.HasSuffix(foreign.Objects[0], "owned by "+role) {
-					t.Errorf("got %v, want a refusal that names the owner", err)
-				}
+			err := migrate.RefuseForeign(t.Context(), conn, []string{"somebody"})
+			foreign, ok := errors.AsType[*migrate.ForeignError](err)
+			if !ok || len(foreign.Objects) != 1 || foreign.Objects[0].Owner != role || foreign.Objects[0].Trusted {
+				t.Errorf("got %v, want a refusal that names the owner", err)
 			}
-			if n := f.Int(t, "select count(*) from pg_class where relname = 'tenant_events'"); n != 0 {
-				t.Error("the registry was made all the same")
+			if err := migrate.RefuseForeign(t.Context(), conn, []string{role}); err != nil {
+				t.Errorf("refused what a role has that the user trusts: %v", err)
 			}
 			// One who may create schemas is taken for the role that migrates.
 			f.Exec(t, "do $$ begin execute format('grant create on database %I to "+role+"', current_database()); end $$")
-			if _, err := plan.PlanPublic(t.Context(), conn); errors.As(err, new(*migrate.ForeignError)) {
+			if err := migrate.RefuseForeign(t.Context(), conn, nil); err != nil {
 				t.Errorf("refused what belongs to the migrating role: %v", err)
 			}
+			// It is told apart from the session's own.
+			found, err := migrate.ForeignRegistry(t.Context(), conn, nil)
+			if err != nil || len(found) != 1 || !found[0].Trusted || found[0].Owner != role {
+				t.Errorf("found %v, %v", found, err)
+			}
 		})
+	}
+}
+
+// The list of the registry's names is that of what its migrations make.
+func TestRegistryObjects(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	var made []string
+	f.Scan(t, []any{&made}, `select array_agg(o.name order by o.name collate "C") from (
+		select relname::text as name from pg_class where relnamespace = 'public'::regnamespace and relkind not in ('i', 'I')
+		union select proname from pg_proc where pronamespace = 'public'::regnamespace
+		union select typname from pg_type where typnamespace = 'public'::regnamespace and typrelid = 0 and typelem = 0) o`)
+	if !slices.Equal(made, migrations.RegistryObjects()) {
+		t.Errorf("the migrations make\n%q, the list has\n%q", made, migrations.RegistryObjects())
+	}
+	conn := f.Connect(t)
+	if found, err := migrate.ForeignRegistry(t.Context(), conn, nil); err != nil || len(found) > 0 {
+		t.Errorf("one's own registry: %v, %v", found, err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 const publicLockWait = 30 * time.Second
 
 // ApplyPublic brings the registry in the schema public to the head of the plan,
-// in one transaction. Two at once come one after the other.
+// in one transaction. Two at once come one after the other. RefuseForeign comes before it.
 func (p *Plan) ApplyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) (Change, error) {
 	const tries = 3
 	for n := 1; ; n++ {
@@ -39,9 +39,6 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		open  db.Pipeline
 		table *string
 	)
-	if err := refuseForeign(ctx, conn, p.registryNames()); err != nil {
-		return Change{}, err
-	}
 	open.Begin(db.Locals{Schema: db.Public, LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
 	open.CheckSchema(db.Public)
 	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`, publicVersions.in(db.Public))
@@ -85,11 +82,9 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	return change, run.Run(ctx, conn)
 }
 
-// PlanPublic returns what ApplyPublic would do, without doing it.
+// PlanPublic returns what ApplyPublic would do, without doing it. RefuseForeign comes
+// before it.
 func (p *Plan) PlanPublic(ctx context.Context, q db.Querier) (Change, error) {
-	if err := refuseForeign(ctx, q, p.registryNames()); err != nil {
-		return Change{}, err
-	}
 	version, err := PublicVersion(ctx, q)
 	if err != nil {
 		return Change{}, err
@@ -105,12 +100,9 @@ func lockSetting(d time.Duration) string {
 	return strconv.FormatInt(d.Milliseconds(), 10)
 }
 
-// PublicVersion returns the version of the registry, 0 when there is none. The error
-// is a *ForeignError where somebody else owns the table that says so.
+// PublicVersion returns the version of the registry, 0 when there is none. RefuseForeign
+// comes before it.
 func PublicVersion(ctx context.Context, q db.Querier) (int64, error) {
-	if err := refuseForeign(ctx, q, []string{string(publicVersions)}); err != nil {
-		return 0, err
-	}
 	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass($1) is not null`, `public.`+string(publicVersions))
 	if err != nil || !exists[0] {
 		return 0, err

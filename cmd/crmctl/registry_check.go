@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/migrate"
+)
+
+// registryCheck is the look at whose the registry is. It comes before anything else is
+// read, once: names that are taken by ours cannot be taken by others later.
+type registryCheck struct {
+	mu   sync.Mutex
+	done bool
+}
+
+// checked returns conn, or closes it and fails where a role that is not trusted has put
+// something into public under a name of the registry's: to read it would run its code.
+func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
+	f.registry.mu.Lock()
+	defer f.registry.mu.Unlock()
+	if f.registry.done {
+		return conn, nil
+	}
+	cfg, err := f.config()
+	if err == nil {
+		err = migrate.RefuseForeign(ctx, conn, cfg.TrustedOwners)
+	}
+	if err != nil {
+		closeConn(ctx, conn)
+		return nil, err
+	}
+	f.registry.done = true
+	return conn, nil
+}
+
+// explainForeign says whose it is, and how it is trusted.
+func explainForeign(e *migrate.ForeignError) []hint {
+	return []hint{
+		{"whose it is", "crmctl doctor --check registry"},
+		{"if that role makes the registry", "CRMCTL_TRUSTED_OWNERS=" + visible(e.Objects[0].Owner)},
+	}
+}
