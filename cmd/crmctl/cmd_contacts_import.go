@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/crmctl/crmctl/internal/crm"
+	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -40,7 +40,7 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs.StringVar(&o.tenant, "tenant", "", "the `TENANT` to import into (required)")
 	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, metadata.KEY, or - to leave it out; may be repeated")
 	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
-	fs.Var(newEnum(&o.onConflict, string(crm.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose e-mail a contact has: `WHAT` to do: skip, update, error")
+	fs.Var(newEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose e-mail a contact has: `WHAT` to do: skip, update, error")
 	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
 	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
 	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
@@ -61,7 +61,7 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 }
 
 func conflictPolicies() []string {
-	return []string{string(crm.ConflictSkip), string(crm.ConflictUpdate), string(crm.ConflictError)}
+	return []string{string(importer.ConflictSkip), string(importer.ConflictUpdate), string(importer.ConflictError)}
 }
 
 func newContactsImportCmd(f *factory, runF func(context.Context, *factory, *contactsImportOptions) error) *cobra.Command {
@@ -155,7 +155,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	watch := &importWatch{f: f, size: src.size}
 	o := opts.importOptions(f, t, src, watch)
 	o.Trusted = cfg.TrustedOwners
-	result, err := crm.Import(ctx, conn, src, o)
+	result, err := importer.Import(ctx, conn, src, o)
 	watch.finish()
 	if err != nil {
 		return importError(err, slug)
@@ -164,7 +164,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 }
 
 // importOptions turns the flags into the library's options.
-func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *source, watch *importWatch) crm.ImportOptions {
+func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *source, watch *importWatch) importer.Options {
 	rejects := o.rejects
 	switch {
 	case o.noRejects, o.dryRun && o.rejects == "":
@@ -172,13 +172,13 @@ func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *
 	case rejects == "":
 		rejects = src.rejects
 	}
-	return crm.ImportOptions{
+	return importer.Options{
 		Schema: t.Schema, Tenant: t.ID, FileName: src.name, Size: src.size,
-		Map: o.mapping, Null: o.null, OnConflict: crm.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
+		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
 		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.now, Observer: watch,
-		AfterLoad: func(ctx context.Context, q db.Querier, r crm.ImportResult) error {
+		AfterLoad: func(ctx context.Context, q db.Querier, r importer.Result) error {
 			return recordImport(ctx, f, q, t, r)
 		},
 	}
@@ -186,7 +186,7 @@ func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *
 
 // recordImport writes the audit row in the import's own transaction, and makes
 // sure that the tenant was not closed while the file was read.
-func recordImport(ctx context.Context, f *factory, q db.Querier, t tenant.Tenant, r crm.ImportResult) error {
+func recordImport(ctx context.Context, f *factory, q db.Querier, t tenant.Tenant, r importer.Result) error {
 	if err := tenant.HoldOpen(ctx, q, t); err != nil {
 		return err
 	}
@@ -205,8 +205,8 @@ func recordImport(ctx context.Context, f *factory, q db.Querier, t tenant.Tenant
 }
 
 func importError(err error, slug string) error {
-	var table *crm.TableError
-	var mapping *crm.MappingError
+	var table *importer.TableError
+	var mapping *importer.MappingError
 	switch {
 	case errors.As(err, &table):
 		return withHint(err, "bring it up to date", "crmctl migrate tenant "+slug)

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/crmctl/crmctl/internal/crm"
+	"github.com/crmctl/crmctl/internal/crm/importer"
 )
 
 // importWatch shows an import while it goes on: what was found out about the
@@ -18,11 +18,11 @@ type importWatch struct {
 
 	mu   sync.Mutex
 	bar  *progress
-	last crm.ImportProgress
+	last importer.Progress
 }
 
-// ImportPlanned says what the file is taken for, before anything is loaded.
-func (w *importWatch) ImportPlanned(p crm.ImportPlan) {
+// Planned says what the file is taken for, before anything is loaded.
+func (w *importWatch) Planned(p importer.Plan) {
 	w.f.note("file      %s   %s", visible(p.FileName), formatText(p))
 	for i, line := range mappingLines(p) {
 		label := "mapping "
@@ -38,8 +38,8 @@ func (w *importWatch) ImportPlanned(p crm.ImportPlan) {
 	})
 }
 
-// ImportProgressed moves the bar.
-func (w *importWatch) ImportProgressed(p crm.ImportProgress) {
+// Progressed moves the bar.
+func (w *importWatch) Progressed(p importer.Progress) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = p
@@ -60,7 +60,7 @@ func (w *importWatch) finish() {
 func (w *importWatch) rate() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s := w.last.Elapsed.Seconds(); s > 0 && w.last.Phase == crm.PhaseLoad {
+	if s := w.last.Elapsed.Seconds(); s > 0 && w.last.Phase == importer.PhaseLoad {
 		return humanCount(int64(float64(w.last.Read)/s)) + " rows/s"
 	}
 	return ""
@@ -71,11 +71,11 @@ func (w *importWatch) status() string {
 	defer w.mu.Unlock()
 	text := "read " + humanCount(w.last.Read) + "   rejected " + humanCount(w.last.Rejected)
 	switch w.last.Phase {
-	case crm.PhaseIndex:
+	case importer.PhaseIndex:
 		text += "   building the indexes"
-	case crm.PhaseMerge:
+	case importer.PhaseMerge:
 		text += "   merging"
-	case crm.PhaseLoad:
+	case importer.PhaseLoad:
 	}
 	return text
 }
@@ -87,7 +87,7 @@ func (w *importWatch) fields() string {
 }
 
 // formatText returns "CSV, semicolon, windows-1252, header in row 3".
-func formatText(p crm.ImportPlan) string {
+func formatText(p importer.Plan) string {
 	delimiter := map[byte]string{',': "comma", ';': "semicolon", '\t': "tab", '|': "bar"}[p.Format.Delimiter]
 	if delimiter == "" {
 		delimiter = fmt.Sprintf("delimiter %q", p.Format.Delimiter)
@@ -101,14 +101,14 @@ func formatText(p crm.ImportPlan) string {
 
 // mappingLines says which column becomes what; those that go to metadata are
 // counted.
-func mappingLines(p crm.ImportPlan) []string {
+func mappingLines(p importer.Plan) []string {
 	var mapped []string
 	others, left := 0, 0
 	for _, c := range p.Columns {
 		switch c.Field {
-		case crm.FieldMetadata:
+		case importer.FieldMetadata:
 			others++
-		case crm.FieldSkip:
+		case importer.FieldSkip:
 			left++
 		default:
 			mapped = append(mapped, fmt.Sprintf("%q -> %s", c.Header, c.Field))
@@ -157,7 +157,7 @@ type columnRecord struct {
 	Key    string `json:"metadata_key,omitempty"`
 }
 
-func printImport(f *factory, p *printer, slug string, r crm.ImportResult) error {
+func printImport(f *factory, p *printer, slug string, r importer.Result) error {
 	record := importRecord{
 		Tenant: slug, File: r.Plan.FileName, DryRun: r.DryRun,
 		Read: r.Read, Inserted: r.Inserted, Updated: r.Updated, Unchanged: r.Unchanged, Rejected: r.Rejected,
@@ -190,7 +190,7 @@ func printImport(f *factory, p *printer, slug string, r crm.ImportResult) error 
 	return exitWith(exitPartial)
 }
 
-func importObject(r crm.ImportResult, slug string, record importRecord) object {
+func importObject(r importer.Result, slug string, record importRecord) object {
 	rejected := any(r.Rejected)
 	if r.Rejected > 0 {
 		rejected = styled{either{humanCount(r.Rejected) + rejectText(r), r.Rejected}, yellow}
@@ -217,7 +217,7 @@ func rowsPerSecond(rows int64, d time.Duration) string {
 }
 
 // rejectText returns "   -> leads.rejected.csv   (98 bad_email, 41 too_many_columns)".
-func rejectText(r crm.ImportResult) string {
+func rejectText(r importer.Result) string {
 	var b strings.Builder
 	if r.RejectFile != "" {
 		b.WriteString("   -> " + filepath.Base(r.RejectFile))

@@ -1,28 +1,5 @@
-// Package crm is the data of one tenant: contacts, conversations, messages.
+// Package crm is the data of one tenant: contacts, conversations, messages. It
+// makes sample data; package importer below it loads files of contacts.
 //
-// Its core is Import, which loads a file of contacts. It promises that
-//
-//   - every row of the file ends in exactly one of inserted, updated, unchanged
-//     or rejected, and the four add up to the rows read;
-//   - an import is one transaction: whatever happens to the process, the tenant
-//     has all of the file or nothing of it;
-//   - importing the same file again changes nothing;
-//   - memory does not grow with the file (below 100 MB at any size).
-//
-// A contact's e-mail address is its key: trimmed, in lower case, unique in the
-// tenant. A contact without one is the same as another when phone, name, company
-// and metadata all agree.
-//
-// Rows of one file with the same address are merged in the file's order before
-// they meet the contact. The first counts as what became of the contact; each
-// further one as updated when it says something the row before it did not, and
-// as unchanged when it does not or when the contact came out as it was.
-//
-// An empty tenant is loaded faster: its contacts are locked against everybody,
-// their indexes dropped, the rows copied straight in and the indexes made again
-// by their old definitions, all in the import's transaction. What cannot be had
-// at once (the lock) or at all (ownership) is done without.
-//
-// The package stands on db (and on csvfile, which reads the files) and knows
-// nothing of the registry. It never prints.
+// The package stands on db and knows nothing of the registry. It never prints.
 package crm

@@ -167,7 +167,7 @@ func sender() string {
 		file, ours := strings.CutPrefix(f.File, root())
 		switch {
 		case !ours:
-		case strings.HasSuffix(file, "_test.go"), strings.HasPrefix(file, "internal/fleettest/"):
+		case strings.HasSuffix(file, "_test.go"), strings.HasPrefix(file, "internal/fleettest/"), strings.HasPrefix(file, "internal/crm/crmtest/"):
 			return ""
 		case !strings.HasPrefix(file, "internal/db/") && !strings.HasPrefix(file, "internal/pgtest/"):
 			return fmt.Sprintf("%s:%d", file, f.Line)

@@ -1,0 +1,81 @@
+package importer
+
+import (
+	"fmt"
+	"strings"
+)
+
+// RejectCode names why a row was rejected. The codes are part of the reject
+// file's format.
+type RejectCode string
+
+// The reasons for rejecting a row.
+const (
+	RejectBadEmail       RejectCode = "bad_email"
+	RejectLongPhone      RejectCode = "phone_too_long"
+	RejectBadCreatedAt   RejectCode = "bad_created_at"
+	RejectEmpty          RejectCode = "empty_contact"    // neither email, phone, name nor company
+	RejectTooManyColumns RejectCode = "too_many_columns" // more than the header has
+	RejectTooFewColumns  RejectCode = "too_few_columns"  // only with RejectShortRows
+	RejectNotUTF8        RejectCode = "not_utf8"         // or not valid UTF-16/32
+	RejectNUL            RejectCode = "nul_byte"         // PostgreSQL stores none
+	RejectBadQuotes      RejectCode = "bad_quotes"       // text after a closing quote
+	RejectOpenQuote      RejectCode = "unterminated_quote"
+	RejectLongCell       RejectCode = "cell_too_long"
+	RejectLongRow        RejectCode = "row_too_long"
+	RejectDuplicate      RejectCode = "duplicate_email" // an earlier row of the file has it; with ConflictError
+	RejectExists         RejectCode = "email_exists"    // a contact has it; with ConflictError
+)
+
+// MappingError says that a column cannot be mapped as asked, or that the file has
+// no column to make contacts from.
+type MappingError struct {
+	Reason     string
+	Headers    []string // of the file
+	Suggestion string   // a header or field that may have been meant, or ""
+}
+
+// Error returns the reason and the suggestion.
+func (e *MappingError) Error() string {
+	if e.Suggestion == "" {
+		return e.Reason
+	}
+	return fmt.Sprintf("%s; did you mean %q?", e.Reason, e.Suggestion)
+}
+
+// TableError says that the tenant's table is not fit for the import: it is at an
+// older version, or belongs to another application.
+type TableError struct {
+	Schema   string
+	Table    string
+	Missing  []string // columns that are not there
+	Problems []string // what else is wrong, a sentence each
+}
+
+// Error names the table and everything that is wrong with it.
+func (e *TableError) Error() string {
+	var what []string
+	switch len(e.Missing) {
+	case 0:
+	case 1:
+		what = append(what, "has no column "+e.Missing[0])
+	default:
+		what = append(what, "has no columns "+strings.Join(e.Missing, ", "))
+	}
+	what = append(what, e.Problems...)
+	return fmt.Sprintf("table %s.%s %s; the tenant may be behind in its migrations", e.Schema, e.Table, strings.Join(what, ", "))
+}
+
+// TooManyRejectsError says that an import was stopped because more rows were
+// rejected than allowed. Nothing was kept.
+type TooManyRejectsError struct {
+	Limit int64 // rows that were allowed
+}
+
+// Error states the limit.
+func (e *TooManyRejectsError) Error() string {
+	if e.Limit == 0 {
+		return "a row was rejected; nothing was imported"
+	}
+	return fmt.Sprintf("more than %d rows were rejected; nothing was imported", e.Limit)
+}

@@ -1,0 +1,174 @@
+package importer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tabular"
+)
+
+// ConflictPolicy says what becomes of a row whose e-mail address a contact
+// already has.
+type ConflictPolicy string
+
+const (
+	// ConflictUpdate merges the row into the contact: a value that the row has
+	// replaces the contact's, a value it lacks leaves the contact's alone, and
+	// metadata is merged key by key. It is the default.
+	ConflictUpdate ConflictPolicy = "update"
+	// ConflictSkip leaves the contact as it is and counts the row as unchanged.
+	ConflictSkip ConflictPolicy = "skip"
+	// ConflictError rejects the row.
+	ConflictError ConflictPolicy = "error"
+)
+
+// NoRejects as Options.MaxRejects stops at the first rejected row.
+const NoRejects = -1
+
+// Options says what to import and how. The zero value of every field but
+// Schema is a sensible default.
+type Options struct {
+	Schema db.Schema // of the tenant; required
+	// Tenant is its id in the registry. Its lock is waited for, as long as
+	// LockTimeout says, and held to the end; "" takes none.
+	Tenant string
+	Role   string // what SET LOCAL ROLE takes, if not empty
+
+	FileName string // for messages only
+	Size     int64  // of the input in bytes; 0 when it is not known
+
+	// Map holds "Header=field" pairs that win over the guesses. A field is
+	// email, phone, name, first_name, last_name, company, created_at,
+	// metadata.KEY, or "-" to leave the column out.
+	Map []string
+	// Null lists values that mean "nothing", such as "(blank)"; an empty or
+	// blank cell always does.
+	Null []string
+
+	OnConflict ConflictPolicy // "" is ConflictUpdate
+	// DryRun reads and checks everything, conflicts with the tenant's contacts
+	// included, and writes nothing to the tenant's tables.
+	DryRun bool
+
+	// Encoding and Delimiter overrule what is detected: a name such as "utf-8"
+	// or "windows-1252"; one character, or "tab".
+	Encoding  string
+	Delimiter string
+	// HeaderRow is the line of the header, 1-based; 0 finds it, tabular.NoHeader
+	// says that there is none (columns are then "column 1", "column 2" …).
+	HeaderRow int
+	// RejectShortRows rejects rows with fewer columns than the header, whose
+	// missing columns otherwise count as empty.
+	RejectShortRows bool
+	Limits          tabular.Limits
+
+	// MaxRejects is the number of rejected rows past which the import stops and
+	// nothing is kept; 0 means no limit, NoRejects that not one is allowed.
+	MaxRejects int64
+	// RejectPath is where rejected rows are written, if there are any; "" writes
+	// none. When the file exists a number is added to the name.
+	RejectPath string
+
+	LockTimeout      time.Duration // bounds the wait for each lock; 0 is 5 s
+	StatementTimeout time.Duration // bounds each statement; 0 leaves the server's setting
+	// KeepIndexes forgoes the fast path of an empty tenant, which locks the
+	// contacts against readers while it loads.
+	KeepIndexes bool
+
+	Now      func() time.Time // nil is time.Now
+	Observer Observer         // nil is nobody
+	// Trusted are roles whose code may run in the tenant's schema, besides those
+	// that could act as the session's role.
+	Trusted []string
+	// AfterLoad, if not nil, runs in the import's transaction before it commits,
+	// for a caller's audit row. Its error rolls everything back. A dry run does
+	// not call it.
+	AfterLoad func(ctx context.Context, q db.Querier, r Result) error
+
+	// directFrom is the size in bytes from which an empty tenant is loaded by the
+	// fast path; 0 is defaultDirectFrom. Tests set it.
+	directFrom int64
+}
+
+// ParseConflictPolicy reads "update", "skip" or "error".
+func ParseConflictPolicy(s string) (ConflictPolicy, error) {
+	switch p := ConflictPolicy(s); p {
+	case ConflictUpdate, ConflictSkip, ConflictError:
+		return p, nil
+	case "":
+		return ConflictUpdate, nil
+	}
+	return "", fmt.Errorf("conflict policy %q is none of update, skip, error", s)
+}
+
+// Result says what an import did. Read is Inserted + Updated + Unchanged +
+// Rejected.
+type Result struct {
+	Plan Plan
+
+	Read      int64 // rows after the header, blank ones not counted
+	Inserted  int64 // rows that made a contact
+	Updated   int64 // rows that changed one, also one that this file made
+	Unchanged int64 // rows that said nothing new, or were skipped by ConflictSkip
+	Rejected  int64
+	Blank     int64 // lines without a value, passed over
+
+	RejectedByCode []RejectCount // most frequent first
+	RejectFile     string        // where they were written, "" for nowhere
+
+	DryRun   bool
+	FastPath bool // the tenant was empty: indexes were built after the load
+	Bytes    int64
+	Duration time.Duration
+}
+
+// RejectCount is the number of rows rejected for one reason.
+type RejectCount struct {
+	Code  RejectCode
+	Count int64
+}
+
+// Plan is what was found out about a file before its first row is loaded.
+type Plan struct {
+	FileName string
+	Format   tabular.Format
+	Columns  []ColumnPlan // one for each column of the file, in order
+}
+
+// ColumnPlan says where a column goes.
+type ColumnPlan struct {
+	Header string // as used, made unique: a second "Phone" is "Phone (2)"
+	Field  Field
+	Key    string // the key in metadata of what is not stored as Field, "" when left out
+	Asked  bool   // by Options.Map
+}
+
+// Phase is a stage of an import.
+type Phase string
+
+// The phases in their order; not every import has all of them.
+const (
+	PhaseLoad  Phase = "load"  // rows are read and sent
+	PhaseIndex Phase = "index" // indexes are built
+	PhaseMerge Phase = "merge" // rows are merged into the contacts
+)
+
+// Progress is how far an import is.
+type Progress struct {
+	Phase    Phase
+	Bytes    int64 // of the input
+	Read     int64
+	Rejected int64
+	Elapsed  time.Duration
+}
+
+// Observer is told how an import goes. Its methods are called from more
+// than one goroutine, though never at the same time, about ten times a second,
+// and hold up the import until they return.
+type Observer interface {
+	// Planned is called once, before the first row is loaded.
+	Planned(Plan)
+	Progressed(Progress)
+}

@@ -1,0 +1,285 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/tabular"
+)
+
+const (
+	defaultLockTimeout = 5 * time.Second
+	// defaultDirectFrom is where dropping the indexes and building them again
+	// begins to pay: about ten thousand rows.
+	defaultDirectFrom = 1 << 20
+)
+
+// errDryRun rolls a dry run back.
+var errDryRun = errors.New("dry run")
+
+// Import loads the contacts that r holds into the tenant of o.Schema, in one
+// transaction on conn. The result counts what was done until an error, too, but
+// with an error nothing of it was kept.
+//
+// Errors about the file are *tabular.Error, about the mapping *MappingError, about
+// the tenant's tables *TableError; *TooManyRejectsError stops at o.MaxRejects, and
+// then the reject file stays. An error that db.ConnectionLost is true of may have
+// come after the commit.
+func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result, error) {
+	in := newInput(ctx, r)
+	defer in.close()
+	l, err := newLoad(conn, in, o)
+	if err != nil {
+		return Result{DryRun: o.DryRun}, fmt.Errorf("import contacts: %w", err)
+	}
+	if o.Observer != nil {
+		o.Observer.Planned(l.result.Plan)
+	}
+	locals := db.Locals{
+		Schema: o.Schema, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
+		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout,
+	}
+	err = db.InTx(ctx, conn, locals, l.run)
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	if _, tooMany := errors.AsType[*TooManyRejectsError](err); tooMany {
+		err = errors.Join(err, l.rejects.finish())
+	} else if err != nil && !db.ConnectionLost(err) {
+		l.rejects.discard()
+	}
+	l.count()
+	if err != nil {
+		return l.result, fmt.Errorf("import contacts: %w", err)
+	}
+	return l.result, nil
+}
+
+// load is one import under way.
+type load struct {
+	conn    *pgx.Conn
+	o       Options
+	started time.Time
+	size    int64 // of the input, 0 when it is not known
+
+	producer *producer
+	rejects  *rejects
+	merge    merge
+	result   Result
+}
+
+// newLoad reads the head of the file and plans the import.
+func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.LockTimeout <= 0 {
+		o.LockTimeout = defaultLockTimeout
+	}
+	if o.directFrom == 0 {
+		o.directFrom = defaultDirectFrom
+	}
+	if o.Schema.IsZero() {
+		return nil, fmt.Errorf("%w: none given", db.ErrInvalidSchema)
+	}
+	var err error
+	if o.OnConflict, err = ParseConflictPolicy(string(o.OnConflict)); err != nil {
+		return nil, err
+	}
+	requests, err := parseRequests(o.Map)
+	if err != nil {
+		return nil, err
+	}
+	l := &load{conn: conn, o: o, started: o.Now(), size: o.Size}
+	file, err := tabular.Open(in, tabular.Options{
+		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read contacts: %w", err)
+	}
+	if in.ended {
+		l.size = in.read
+	}
+	m, err := newMapping(file.Format, requests)
+	if err != nil {
+		return nil, err
+	}
+	l.result.Plan = Plan{FileName: o.FileName, Format: file.Format, Columns: m.columns}
+	l.result.DryRun = o.DryRun
+	l.rejects = newRejects(file, o)
+	ids, err := newIDSource(l.started)
+	if err != nil {
+		return nil, err
+	}
+	l.producer = &producer{
+		file: file, input: in, convert: newConverter(m, o), rejects: l.rejects, seen: newFilter(l.size),
+		encode:   &rowEncoder{ids: ids, createdAt: len(m.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError},
+		observer: o.Observer, started: l.started, now: o.Now,
+		chunks: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
+	}
+	return l, nil
+}
+
+// run is the import's transaction.
+func (l *load) run(ctx context.Context, q db.Querier) error {
+	now, err := l.begin(ctx, q)
+	if err != nil {
+		return err
+	}
+	l.producer.encode.now = microseconds(now)
+	table, err := inspectTable(ctx, q, l.o.Schema)
+	if err != nil {
+		return err
+	}
+	var indexes []index
+	if l.mayLoadDirectly(table) {
+		if l.producer.direct, err = lockEmpty(ctx, q, l.o.Schema, l.o.LockTimeout); err != nil {
+			return err
+		}
+	}
+	if l.producer.direct {
+		if indexes, err = dropIndexes(ctx, q, l.o.Schema, table.OID); err != nil {
+			return err
+		}
+	}
+	if err := l.copy(ctx); err != nil {
+		return err
+	}
+	if err := l.finishTables(ctx, q, indexes); err != nil {
+		return err
+	}
+	return l.close(ctx, q)
+}
+
+// begin takes the locks and makes sure that the table contacts runs nobody else's
+// code, which nobody can change then. Only after that does anything run that could.
+func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error) {
+	var begin db.Pipeline
+	begin.Exec(`select pg_catalog.set_config('client_encoding', 'UTF8', true)`)
+	begin.QueryRow([]any{&now}, "select pg_catalog.now()")
+	lock := "lock table " + contactsOf(l.o.Schema) + " in row exclusive mode"
+	if l.o.DryRun {
+		lock = "lock table " + contactsOf(l.o.Schema) + " in access share mode"
+	}
+	var objects []planted.Object
+	if l.o.Role == "" {
+		begin.Exec(lock)
+	}
+	planted.Queue(&begin, l.o.Schema, l.o.Trusted, &objects)
+	if l.o.Role != "" {
+		begin.Exec(`select pg_catalog.set_config('role', $1, true)`, l.o.Role)
+		begin.Exec(lock)
+	}
+	err := begin.Run(ctx, q)
+	switch {
+	case db.SQLState(err) == db.CodeUndefinedTable:
+		return now, &TableError{Schema: l.o.Schema.String(), Table: "contacts", Problems: []string{"is not there"}}
+	case err != nil:
+		return now, fmt.Errorf("begin: %w", err)
+	}
+	return now, planted.Refuse(l.o.Schema, objects)
+}
+
+// mayLoadDirectly tells whether the fast path is worth a try: the table is this
+// role's to change, and the file large enough for it to pay.
+func (l *load) mayLoadDirectly(table tableInfo) bool {
+	const ordinary = "r"
+	return !l.o.DryRun && !l.o.KeepIndexes && table.Kind == ordinary && table.Owned && !table.RowSecurity &&
+		(l.size == 0 || l.size >= l.o.directFrom)
+}
+
+// copy sends the file to the server while it is being read.
+func (l *load) copy(ctx context.Context) error {
+	p := l.producer
+	p.report(PhaseLoad)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	go p.run(reading)
+	f := &feed{p: p}
+	err := f.copyAll(ctx, l.conn, [2]string{
+		toContacts: copySQL(contactsOf(l.o.Schema), p.encode.directColumns()),
+		toStage:    copySQL("pg_temp.crmctl_import", p.encode.stageColumns()),
+	})
+	stop()
+	for range p.chunks { // until the producer has seen it
+	}
+	p.report(PhaseLoad)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case p.err != nil && !errors.Is(p.err, context.Canceled):
+		return p.err
+	}
+	return err
+}
+
+// finishTables merges what was staged and makes the dropped indexes again. The
+// one on email comes first, since merging needs it; the others cost less after.
+func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) error {
+	p := l.producer
+	if p.direct {
+		p.report(PhaseIndex)
+		if err := createIndexes(ctx, q, indexes, true); err != nil {
+			return err
+		}
+	}
+	if p.counts.staged > 0 {
+		p.report(PhaseMerge)
+	}
+	l.merge = merge{q: q, schema: l.o.Schema, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
+	if err := l.merge.run(ctx); err != nil {
+		return err
+	}
+	if !p.direct {
+		return nil
+	}
+	p.report(PhaseIndex)
+	if err := createIndexes(ctx, q, indexes, false); err != nil {
+		return err
+	}
+	// The planner would take the table for empty until autovacuum comes by.
+	if _, err := q.Exec(ctx, "analyze "+contactsOf(l.o.Schema)); err != nil {
+		return fmt.Errorf("analyze contacts: %w", err)
+	}
+	return nil
+}
+
+// close settles the counts and the reject file before the commit.
+func (l *load) close(ctx context.Context, q db.Querier) error {
+	l.count()
+	r := l.result
+	if sum := r.Inserted + r.Updated + r.Unchanged + r.Rejected; sum != r.Read {
+		return fmt.Errorf("the rows do not add up: %d were read, but %d inserted, %d updated, %d unchanged and %d rejected; nothing was kept",
+			r.Read, r.Inserted, r.Updated, r.Unchanged, r.Rejected)
+	}
+	if err := l.rejects.finish(); err != nil {
+		return err
+	}
+	l.count()
+	if l.o.DryRun {
+		return errDryRun
+	}
+	if l.o.AfterLoad != nil {
+		return l.o.AfterLoad(ctx, q, l.result)
+	}
+	return nil
+}
+
+// count brings the result up to date.
+func (l *load) count() {
+	p := l.producer
+	r := &l.result
+	r.Read, r.Blank, r.Bytes = p.counts.read, p.counts.blank, p.input.read
+	r.Inserted = p.counts.direct + l.merge.inserted
+	r.Updated, r.Unchanged = l.merge.updated, l.merge.unchanged
+	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done
+	r.FastPath = p.direct
+	r.Duration = l.o.Now().Sub(l.started)
+}

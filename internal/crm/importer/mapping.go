@@ -1,0 +1,280 @@
+package importer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/suggest"
+	"github.com/crmctl/crmctl/internal/tabular"
+)
+
+// The columns a reject file adds to those of the original. They are passed over
+// when the mended file is imported.
+const (
+	rejectLineColumn    = "_line"
+	rejectColumnColumn  = "_column"
+	rejectCodeColumn    = "_code"
+	rejectMessageColumn = "_message"
+)
+
+// rejectColumns in the order they are written.
+func rejectColumns() []string {
+	return []string{rejectLineColumn, rejectColumnColumn, rejectCodeColumn, rejectMessageColumn}
+}
+
+// hasRejectColumns tells whether a header ends in the columns of a reject file.
+func hasRejectColumns(header []string) bool {
+	n := len(header) - len(rejectColumns())
+	return n > 0 && slices.Equal(header[n:], rejectColumns())
+}
+
+// fields that --map can name, for errors.
+var mapFields = []string{
+	string(FieldEmail), string(FieldPhone), string(FieldName), string(FieldFirstName), string(FieldLastName), string(FieldCompany),
+	string(FieldCreatedAt), string(FieldMetadata), "metadata.KEY", string(FieldSkip),
+}
+
+// mapping says where each column goes.
+type mapping struct {
+	columns []ColumnPlan
+	// sources are the columns of each field, the preferred first.
+	sources map[Field][]int
+}
+
+// request is one "Header=field" of the options.
+type request struct {
+	header string
+	field  Field
+	key    string // of metadata, "" for the header's name
+}
+
+func parseRequests(pairs []string) ([]request, error) {
+	requests := make([]request, 0, len(pairs))
+	for _, pair := range pairs {
+		i := strings.LastIndexByte(pair, '=')
+		if i <= 0 {
+			return nil, &MappingError{Reason: fmt.Sprintf("mapping %q is not of the form Header=field", pair)}
+		}
+		r := request{header: strings.TrimSpace(pair[:i])}
+		name := strings.TrimSpace(pair[i+1:])
+		key, isKey := strings.CutPrefix(name, "metadata.")
+		switch {
+		case isKey && key != "":
+			r.field, r.key = FieldMetadata, key
+		case name == "skip":
+			r.field = FieldSkip
+		case slices.Contains(mapFields, name):
+			r.field = Field(name)
+		default:
+			return nil, &MappingError{
+				Reason:     fmt.Sprintf("mapping %q: there is no field %q (%s)", pair, name, strings.Join(mapFields, ", ")),
+				Suggestion: suggest.Nearest(name, mapFields),
+			}
+		}
+		requests = append(requests, r)
+	}
+	return requests, nil
+}
+
+// knownHeader returns the test that finds the header row.
+func knownHeader(requests []request) func(string) bool {
+	r := newRecognizer()
+	return func(header string) bool {
+		if _, ok := r.find(header); ok {
+			return true
+		}
+		return slices.ContainsFunc(requests, func(q request) bool { return squeeze(q.header) != "" && squeeze(q.header) == squeeze(header) })
+	}
+}
+
+// newMapping maps the columns of a file: as asked first, then by their names,
+// the rest to metadata.
+func newMapping(format tabular.Format, requests []request) (*mapping, error) {
+	m := &mapping{columns: make([]ColumnPlan, len(format.Header)), sources: map[Field][]int{}}
+	for i, header := range format.Header {
+		m.columns[i] = ColumnPlan{Header: header, Field: FieldMetadata, Key: header}
+	}
+	if err := m.apply(requests); err != nil {
+		return nil, err
+	}
+	if hasRejectColumns(format.Header) {
+		for i := len(m.columns) - len(rejectColumns()); i < len(m.columns); i++ {
+			if !m.columns[i].Asked {
+				m.columns[i].Field = FieldSkip
+			}
+		}
+	}
+	m.recognize()
+	m.setKeys()
+	if err := m.check(format); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// apply maps columns as asked.
+func (m *mapping) apply(requests []request) error {
+	for _, r := range requests {
+		i, err := m.column(r.header)
+		if err != nil {
+			return err
+		}
+		c := &m.columns[i]
+		if c.Asked {
+			return &MappingError{Reason: fmt.Sprintf("column %q is mapped twice", c.Header), Headers: m.headers()}
+		}
+		c.Field, c.Asked = r.field, true
+		if r.key != "" {
+			c.Key = r.key
+		}
+		m.sources[r.field] = append(m.sources[r.field], i)
+	}
+	return nil
+}
+
+func (m *mapping) headers() []string {
+	headers := make([]string, len(m.columns))
+	for i, c := range m.columns {
+		headers[i] = c.Header
+	}
+	return headers
+}
+
+// column finds a column by its header: exactly, or else without regard to case,
+// blanks and punctuation when that fits only one.
+func (m *mapping) column(header string) (int, error) {
+	headers := m.headers()
+	if i := slices.Index(headers, header); i >= 0 {
+		return i, nil
+	}
+	found := -1
+	for i, h := range headers {
+		if squeeze(h) != squeeze(header) || squeeze(h) == "" {
+			continue
+		}
+		if found >= 0 {
+			return 0, &MappingError{Reason: fmt.Sprintf("%q can mean the columns %q and %q", header, headers[found], h), Headers: headers}
+		}
+		found = i
+	}
+	if found < 0 {
+		return 0, &MappingError{
+			Reason:     fmt.Sprintf("the file has no column %q (it has %s)", header, quoteList(headers)),
+			Headers:    headers,
+			Suggestion: suggest.Nearest(header, headers),
+		}
+	}
+	return found, nil
+}
+
+// recognize maps by name what nobody asked for. A field that was asked for takes
+// no further columns.
+func (m *mapping) recognize() {
+	asked := map[Field]bool{}
+	for field := range m.sources {
+		asked[field] = true
+	}
+	r := newRecognizer()
+	ranks := map[int]int{}
+	for i := range m.columns {
+		found, ok := r.find(m.columns[i].Header)
+		if !ok || m.settled(i, found.field, asked) {
+			continue
+		}
+		ranks[i] = found.rank
+		m.assign(i, found.field)
+	}
+	for field := range synonyms {
+		if !asked[field] {
+			slices.SortStableFunc(m.sources[field], func(a, b int) int { return cmp.Compare(ranks[a], ranks[b]) })
+		}
+	}
+	for i := range m.columns {
+		field, ok := r.guess(m.columns[i].Header)
+		if ok && !asked[field] && !m.settled(i, field, asked) && !slices.ContainsFunc(m.sources[field], func(j int) bool { _, exact := ranks[j]; return exact }) {
+			m.assign(i, field)
+		}
+	}
+}
+
+// settled tells whether names have no say in where column i goes.
+func (m *mapping) settled(i int, field Field, asked map[Field]bool) bool {
+	return m.columns[i].Asked || m.columns[i].Field != FieldMetadata || asked[field]
+}
+
+func (m *mapping) assign(i int, field Field) {
+	m.columns[i].Field = field
+	m.sources[field] = append(m.sources[field], i)
+}
+
+// setKeys gives the first and last name their own keys in metadata, where they
+// stay beside the name they make, and takes the key from what is left out. Keys
+// that nobody asked for are made unique.
+func (m *mapping) setKeys() {
+	for _, field := range []Field{FieldFirstName, FieldLastName} {
+		if columns := m.sources[field]; len(columns) > 0 {
+			m.columns[columns[0]].Key = string(field)
+		}
+	}
+	taken := map[string]bool{}
+	own := func(c ColumnPlan) bool { return c.Asked || c.Key != c.Header }
+	for i, c := range m.columns {
+		if c.Field == FieldSkip {
+			m.columns[i].Key = ""
+		} else if own(c) {
+			taken[c.Key] = true
+		}
+	}
+	for i, c := range m.columns {
+		if c.Field == FieldSkip || own(c) {
+			continue
+		}
+		for n := 2; taken[m.columns[i].Key]; n++ {
+			m.columns[i].Key = fmt.Sprintf("%s (%d)", c.Header, n)
+		}
+		taken[m.columns[i].Key] = true
+	}
+}
+
+// check refuses a mapping in which two columns would overwrite each other in
+// metadata, or that makes no contacts.
+func (m *mapping) check(format tabular.Format) error {
+	keys := map[string]string{}
+	for _, c := range m.columns {
+		if c.Key == "" {
+			continue
+		}
+		if other, taken := keys[c.Key]; taken {
+			return &MappingError{Reason: fmt.Sprintf("columns %q and %q both go to metadata.%s", other, c.Header, c.Key), Headers: m.headers()}
+		}
+		keys[c.Key] = c.Header
+	}
+	for _, field := range []Field{FieldEmail, FieldPhone, FieldName, FieldFirstName, FieldLastName, FieldCompany} {
+		if len(m.sources[field]) > 0 {
+			return nil
+		}
+	}
+	reason := "no column holds an e-mail address, a phone number, a name or a company by its header: " + quoteList(m.headers())
+	if len(m.columns) == 1 {
+		reason = fmt.Sprintf("the file has only one column, %q, which is none of e-mail address, phone, name and company; is %q its delimiter?", m.columns[0].Header, format.Delimiter)
+	}
+	return &MappingError{Reason: reason, Headers: m.headers()}
+}
+
+// quoteList returns the first few names, quoted.
+func quoteList(names []string) string {
+	const most = 8
+	var b strings.Builder
+	for i, name := range names[:min(len(names), most)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%q", name)
+	}
+	if more := len(names) - most; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	return b.String()
+}

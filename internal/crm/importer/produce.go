@@ -1,0 +1,179 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/tabular"
+)
+
+// target is the table a row is copied to.
+type target int
+
+const (
+	toContacts target = iota
+	toStage
+)
+
+// chunk is a run of rows for one table.
+type chunk struct {
+	target target
+	data   []byte
+}
+
+const (
+	// chunkSize is about how much is handed to the connection at once.
+	chunkSize = 256 << 10
+	// chunksAhead is how many chunks the file may be ahead of the server.
+	chunksAhead = 4
+	// rowsBetweenLooks is how often the clock and the context are looked at.
+	rowsBetweenLooks = 512
+	progressInterval = 100 * time.Millisecond
+)
+
+// counts are what a producer has seen so far.
+type counts struct {
+	read, blank    int64
+	direct         int64 // rows copied straight to contacts
+	staged         int64
+	stagedNoEmail  int64
+	repeats        int64 // staged rows with an address the file had before, perhaps
+	repeatsNoEmail int64
+}
+
+// producer reads the file and turns it into chunks of rows. It runs beside the
+// connection that sends them: the file is parsed while the server works.
+type producer struct {
+	file    tabular.Reader
+	input   *input
+	convert *converter
+	encode  *rowEncoder
+	seen    *filter
+	rejects *rejects
+	direct  bool // rows that are surely new go straight to contacts
+
+	counts   counts
+	observer Observer
+	started  time.Time
+	now      func() time.Time
+
+	chunks chan chunk
+	free   chan []byte
+	buffer [2][]byte // by target
+	raw    []byte    // text of the current row
+	err    error     // why it stopped, once chunks is closed
+}
+
+// run produces until the file ends, and closes the channel of chunks.
+func (p *producer) run(ctx context.Context) {
+	defer close(p.chunks)
+	p.err = p.rows(ctx)
+	if p.err == nil {
+		p.err = errors.Join(p.flush(ctx, toContacts), p.flush(ctx, toStage))
+	}
+}
+
+func (p *producer) rows(ctx context.Context) error {
+	reported := p.started
+	for n := 1; ; n++ {
+		if n%rowsBetweenLooks == 0 {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if now := p.now(); now.Sub(reported) >= progressInterval {
+				reported = now
+				p.report(PhaseLoad)
+			}
+		}
+		rec, err := p.file.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read contacts: %w", err)
+		}
+		if rec.Blank {
+			p.counts.blank++
+			continue
+		}
+		p.counts.read++
+		if err := p.row(ctx, rec); err != nil {
+			return err
+		}
+	}
+}
+
+// row takes one row to its buffer, or rejects it.
+func (p *producer) row(ctx context.Context, rec *tabular.Record) error {
+	c, rejected := p.convert.convert(rec)
+	if rejected != nil {
+		return p.rejects.add(rec, rejected)
+	}
+	var repeat bool
+	if len(c.email) > 0 {
+		repeat = p.seen.addEmail(c.email)
+	} else {
+		repeat = p.seen.addContact(&c)
+	}
+	to := toStage
+	if p.direct && !repeat {
+		to = toContacts
+		p.counts.direct++
+		p.buffer[to] = p.encode.appendDirect(p.buffer[to], &c)
+	} else {
+		p.counts.countStaged(&c, repeat)
+		if p.encode.raw {
+			p.raw = p.rejects.text(p.raw[:0], rec)
+		}
+		p.buffer[to] = p.encode.appendStaged(p.buffer[to], &c, rec.Line, repeat, p.raw)
+	}
+	if len(p.buffer[to]) < chunkSize {
+		return nil
+	}
+	return p.flush(ctx, to)
+}
+
+func (n *counts) countStaged(c *contact, repeat bool) {
+	n.staged++
+	noEmail := len(c.email) == 0
+	if noEmail {
+		n.stagedNoEmail++
+	}
+	switch {
+	case repeat && noEmail:
+		n.repeatsNoEmail++
+	case repeat:
+		n.repeats++
+	}
+}
+
+// flush hands a buffer on and takes an empty one.
+func (p *producer) flush(ctx context.Context, to target) error {
+	if len(p.buffer[to]) == 0 {
+		return nil
+	}
+	select {
+	case p.chunks <- chunk{to, p.buffer[to]}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case p.buffer[to] = <-p.free:
+		p.buffer[to] = p.buffer[to][:0]
+	default:
+		p.buffer[to] = make([]byte, 0, chunkSize+chunkSize/8)
+	}
+	return nil
+}
+
+func (p *producer) report(phase Phase) {
+	if p.observer == nil {
+		return
+	}
+	p.observer.Progressed(Progress{
+		Phase: phase, Bytes: p.input.read, Read: p.counts.read, Rejected: p.rejects.total, Elapsed: p.now().Sub(p.started),
+	})
+}

@@ -1,0 +1,93 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// contactColumns are the columns an import needs, and the types it can fill.
+var contactColumns = []struct {
+	name  string
+	types []string
+}{
+	{"id", []string{"uuid"}},
+	{"email", []string{"text", "character varying"}},
+	{"phone", []string{"text", "character varying"}},
+	{"name", []string{"text", "character varying"}},
+	{"company", []string{"text", "character varying"}},
+	{"metadata", []string{"jsonb"}},
+	{"created_at", []string{"timestamp with time zone"}},
+	{"updated_at", []string{"timestamp with time zone"}},
+}
+
+// tableInfo is what an import must know of the table contacts.
+type tableInfo struct {
+	OID         uint32   `db:"oid"`
+	Kind        string   `db:"kind"` // relkind
+	Owned       bool     `db:"owned"`
+	RowSecurity bool     `db:"row_security"`
+	EmailUnique bool     `db:"email_unique"`
+	Names       []string `db:"names"`
+	Types       []string `db:"types"`
+}
+
+const tableInfoSQL = `
+select c.oid, c.relkind::text as kind,
+       pg_catalog.pg_has_role(c.relowner, 'usage') as owned,
+       pg_catalog.row_security_active(c.oid) as row_security,
+       exists (select from pg_catalog.pg_index i
+               join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+               where i.indrelid = c.oid and a.attname = 'email' and i.indisunique and i.indisvalid and i.indimmediate
+                 and i.indnkeyatts = 1 and i.indpred is null) as email_unique,
+       array(select a.attname::text from pg_catalog.pg_attribute a
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as names,
+       array(select pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute a
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as types
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = 'contacts' and c.relkind in ('r', 'p', 'f', 'v')`
+
+// inspectTable makes the staging table, reads about the table contacts and refuses
+// one that an import cannot fill.
+func inspectTable(ctx context.Context, q db.Querier, schema db.Schema) (tableInfo, error) {
+	problem := &TableError{Schema: schema.String(), Table: "contacts"}
+	var info tableInfo
+	var p db.Pipeline
+	p.Exec(stageSQL)
+	p.OwnPath()
+	p.Query(func(rows pgx.Rows) (err error) {
+		info, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[tableInfo])
+		return err
+	}, tableInfoSQL, schema.String())
+	p.StandIn(schema)
+	err := p.Run(ctx, q)
+	if errors.Is(err, pgx.ErrNoRows) {
+		problem.Problems = []string{"is not there"}
+		return tableInfo{}, problem
+	}
+	if err != nil {
+		return tableInfo{}, fmt.Errorf("inspect table contacts: %w", err)
+	}
+	for _, column := range contactColumns {
+		i := slices.Index(info.Names, column.name)
+		switch {
+		case i < 0:
+			problem.Missing = append(problem.Missing, column.name)
+		case !slices.Contains(column.types, info.Types[i]):
+			problem.Problems = append(problem.Problems, fmt.Sprintf("has column %s of type %s instead of %s", column.name, info.Types[i], column.types[0]))
+		}
+	}
+	if !info.EmailUnique && !slices.Contains(problem.Missing, "email") {
+		problem.Problems = append(problem.Problems, "has no unique index on email")
+	}
+	if len(problem.Missing)+len(problem.Problems) > 0 {
+		return tableInfo{}, problem
+	}
+	return info, nil
+}

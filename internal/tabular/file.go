@@ -1,0 +1,282 @@
+package tabular
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Options say how to read a file. What is left empty is found out.
+type Options struct {
+	Encoding  string // a name such as "utf-8", "utf-16", "windows-1252"
+	Delimiter string // one character, or "tab"
+	HeaderRow int    // its line, 1-based; 0 finds it, NoHeader says there is none
+	Limits    Limits
+	// Known tells whether a header is one the caller knows, which helps to find
+	// the header; nil knows none.
+	Known func(header string) bool
+}
+
+// File is a delimited text file with a header, read from its first row on.
+type File struct {
+	Format Format
+	// HeaderText is the header as it stands in the file, in UTF-8, without its
+	// line ending; nil when there is none.
+	HeaderText []byte
+
+	scanner *Scanner
+	text    text
+}
+
+// Open finds out the encoding, the dialect and the header of r. Its error is an
+// *Error when the file is to blame.
+func Open(r io.Reader, o Options) (*File, error) {
+	content, err := decode(r, o.Encoding)
+	if err != nil {
+		return nil, err
+	}
+	o.Limits = o.Limits.withDefaults()
+	s := newScanner(content, o.Limits, bufferSize)
+	if !s.fill() {
+		if !s.atEnd() {
+			return nil, s.srcErr
+		}
+		return nil, &Error{Reason: "the file is empty"}
+	}
+	f := &File{scanner: s, text: content}
+	f.Format = Format{Encoding: content.encoding, BOM: content.bom}
+	sample, whole := s.buf[:s.end], s.srcErr != nil
+	if what := foreign(sample); what != "" {
+		return nil, &Error{Reason: "this is " + what + ", not a delimited text file", Hint: "export it as CSV"}
+	}
+	crEnds := sniffLineEnds(sample)
+	if err := f.setDelimiter(sample, crEnds, whole, o); err != nil {
+		return nil, err
+	}
+	if err := f.readHeader(sampleRows(s.buf[s.start:s.end], f.Format.Delimiter, crEnds, whole, o.Limits), o); err != nil {
+		return nil, err
+	}
+	s.columns = len(f.Format.Header)
+	return f, nil
+}
+
+func (f *File) setDelimiter(sample []byte, crEnds, whole bool, o Options) (err error) {
+	excel := excelDelimiter(sample)
+	switch {
+	case o.Delimiter != "":
+		if f.Format.Delimiter, err = parseDelimiter(o.Delimiter); err != nil {
+			return err
+		}
+	case excel != 0:
+		f.Format.Delimiter = excel
+	default:
+		f.Format.Delimiter = sniffDelimiter(sample, crEnds, whole, o)
+	}
+	f.scanner.setDialect(f.Format.Delimiter, crEnds)
+	if excel != 0 {
+		f.Format.Skipped = append(f.Format.Skipped, 1)
+		if _, err := f.scanner.Next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readHeader steps to the first row after the header. rows are the first of the
+// file, as Next will return them.
+func (f *File) readHeader(rows []sampleRow, o Options) error {
+	first := f.scanner.line // rows count their lines from 1
+	at := 0
+	switch {
+	case o.HeaderRow == NoHeader:
+		return f.withoutHeader(rows)
+	case o.HeaderRow > 0:
+		return f.headerAt(o.HeaderRow)
+	default:
+		if at = findHeader(rows, o.Known); at < 0 {
+			return &Error{Reason: "no header row found", Hint: "say which line it is"}
+		}
+		if cell := addressIn(rows[at].fields); cell != "" {
+			return &Error{
+				Line:   first + rows[at].line - 1,
+				Reason: fmt.Sprintf("this looks like a contact (%q), not like the header", cell),
+				Hint:   "say which line the header is, or that there is none",
+			}
+		}
+	}
+	for range at {
+		rec, err := f.scanner.Next()
+		if err != nil {
+			return unexpectedEnd(err)
+		}
+		if !rec.Blank {
+			f.Format.Skipped = append(f.Format.Skipped, rec.Line)
+		}
+	}
+	if err := f.takeHeader(); err != nil {
+		return err
+	}
+	if at+1 < len(rows) && isSecondHeader(rows[at].fields, rows[at+1].fields) {
+		rec, err := f.scanner.Next()
+		if err != nil {
+			return unexpectedEnd(err)
+		}
+		f.Format.Skipped = append(f.Format.Skipped, rec.Line)
+	}
+	return nil
+}
+
+// headerAt reads the header in the line that was asked for.
+func (f *File) headerAt(line int) error {
+	for f.scanner.line < line {
+		rec, err := f.scanner.Next()
+		if errors.Is(err, io.EOF) {
+			return &Error{Reason: fmt.Sprintf("the header was to be in line %d, but the file ends before it", line)}
+		}
+		if err != nil {
+			return err
+		}
+		if !rec.Blank {
+			f.Format.Skipped = append(f.Format.Skipped, rec.Line)
+		}
+	}
+	if f.scanner.line > line {
+		return &Error{Line: line, Reason: "the header was to be here, but this is the middle of a row of several lines"}
+	}
+	return f.takeHeader()
+}
+
+// takeHeader makes the next record the header.
+func (f *File) takeHeader() error {
+	rec, err := f.scanner.Next()
+	if err != nil {
+		return unexpectedEnd(err)
+	}
+	f.checkText(rec)
+	if rec.Problem != None {
+		return &Error{Line: rec.Line, Reason: "the header cannot be read: " + rec.Problem.Describe(f.scanner.limits)}
+	}
+	f.Format.HeaderRow = rec.Line
+	f.HeaderText = bytes.Clone(rec.Text())
+	names := make([]string, len(rec.Fields))
+	for i, cell := range rec.Fields {
+		names[i] = headerName(string(cell))
+	}
+	f.nameColumns(names)
+	return nil
+}
+
+// withoutHeader numbers the columns of a file that has no header.
+func (f *File) withoutHeader(rows []sampleRow) error {
+	columns := 0
+	for _, r := range rows {
+		columns = max(columns, len(r.fields))
+	}
+	names := make([]string, columns)
+	for i := range names {
+		names[i] = columnName(i)
+	}
+	f.Format.Header = names
+	return nil
+}
+
+func columnName(i int) string { return "column " + strconv.Itoa(i+1) }
+
+// nameColumns makes the headers unique and not empty.
+func (f *File) nameColumns(names []string) {
+	taken := make(map[string]bool, len(names))
+	for _, name := range names {
+		taken[name] = true
+	}
+	seen := make(map[string]bool, len(names))
+	for i, name := range names {
+		if name != "" && !seen[name] {
+			seen[name] = true
+			continue
+		}
+		base := name
+		if base == "" {
+			base = columnName(i)
+		}
+		unique := base
+		for n := 2; unique == name || taken[unique]; n++ {
+			unique = fmt.Sprintf("%s (%d)", base, n)
+		}
+		taken[unique], seen[unique] = true, true
+		names[i] = unique
+		f.Format.Renamed = append(f.Format.Renamed, unique)
+	}
+	f.Format.Header = names
+}
+
+// headerName cleans a header: white space is folded, marks that cannot be seen
+// are dropped.
+func headerName(cell string) string {
+	cell = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, cell)
+	return strings.Join(strings.Fields(cell), " ")
+}
+
+// addressIn returns the first cell that looks like an e-mail address.
+func addressIn(fields []string) string {
+	for _, f := range fields {
+		f = strings.TrimSpace(f)
+		at := strings.IndexByte(f, '@')
+		if at > 0 && strings.Contains(f[at:], ".") && !strings.ContainsAny(f, " \t\n") {
+			return f
+		}
+	}
+	return ""
+}
+
+func unexpectedEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return &Error{Reason: "the file ends before its header"}
+	}
+	return err
+}
+
+// Next returns the next row, or io.EOF. Any other error is that of the reader,
+// or an *Error when the file cannot be read on.
+func (f *File) Next() (*Record, error) {
+	rec, err := f.scanner.Next()
+	if err != nil {
+		return nil, err
+	}
+	f.checkText(rec)
+	return rec, nil
+}
+
+// checkText looks for what cannot be stored as text.
+func (f *File) checkText(rec *Record) {
+	if rec.Problem != None {
+		return
+	}
+	switch {
+	case !utf8.Valid(rec.Raw):
+		rec.Problem, rec.Column = NotUTF8, columnOf(rec.Fields, func(cell []byte) bool { return !utf8.Valid(cell) })
+	case bytes.IndexByte(rec.Raw, 0) >= 0:
+		rec.Problem, rec.Column = NUL, columnOf(rec.Fields, func(cell []byte) bool { return bytes.IndexByte(cell, 0) >= 0 })
+	case f.text.replaces && bytes.Contains(rec.Raw, []byte("\uFFFD")):
+		rec.Problem, rec.Column = NotUTF8, columnOf(rec.Fields, func(cell []byte) bool { return bytes.Contains(cell, []byte("\uFFFD")) })
+	}
+}
+
+// columnOf returns the 1-based column of the first cell that bad is true of.
+func columnOf(fields [][]byte, bad func([]byte) bool) int {
+	for i, cell := range fields {
+		if bad(cell) {
+			return i + 1
+		}
+	}
+	return 0
+}

@@ -1,0 +1,43 @@
+package tabular
+
+import "fmt"
+
+// NoHeader as a header row says that the file has none.
+const NoHeader = -1
+
+// Limits bound what one row may cost. Zero fields take the default.
+type Limits struct {
+	Cell    int // bytes of a cell, default 1 MiB
+	Row     int // bytes of a row, default 4 MiB
+	Columns int // default 4,096
+}
+
+// Format is what was found out about a file.
+type Format struct {
+	Encoding  string   // "utf-8", "utf-16le", "windows-1252" …
+	BOM       bool     // a byte order mark said so
+	Delimiter byte     // ',', ';', '\t' or '|', or what was asked for
+	HeaderRow int      // its line, 1-based; 0 when there is none
+	Header    []string // made unique and never empty
+	Skipped   []int    // lines passed over around the header that hold something: titles, a second header
+	Renamed   []string // headers that occur more than once, or are empty, as they are now called
+}
+
+// Error says that a file cannot be read at all.
+type Error struct {
+	Line   int // 1-based, 0 when no line is to blame
+	Reason string
+	Hint   string // what may help, or ""
+}
+
+// Error returns "line 17: a quote opened here is not closed within 4 MiB".
+func (e *Error) Error() string {
+	text := e.Reason
+	if e.Line > 0 {
+		text = fmt.Sprintf("line %d: %s", e.Line, e.Reason)
+	}
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
+}
