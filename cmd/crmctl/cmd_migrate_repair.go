@@ -30,7 +30,9 @@ func newMigrateRepairCmd(f *factory, runF func(context.Context, *factory, *migra
 		Short: "show or settle tenants in the middle of a NO TRANSACTION file",
 		Long: `A file marked NO TRANSACTION commits each statement by itself, so it can end half way: the
 tenant is dirty. The next run goes on by itself where that is safe: with the statement that
-failed, and with an index build that was cut off, whose invalid index it drops first.
+failed, and with an index build that was cut off, whose invalid index it drops first. What the
+statements before have set is set again; where they have left what cannot be made again (a
+temporary table that the rest needs), the rest of the file is yours to do.
 
 Where another statement was cut off nobody can tell whether it is done, and the tenant waits for
 you. Look at its schema, then say what you have found:

@@ -1,6 +1,8 @@
 package migrate
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
@@ -88,14 +90,54 @@ func (b *building) file(m *Migration, after bool) error {
 		}
 		b.begin()
 	default:
+		settings := m.settings()
+		b.add(kept(settings)...)
 		for i, s := range m.plainly() {
 			if i > 0 && way == oneByOne {
 				b.begin()
 			}
 			b.add(s)
 		}
+		b.add(restored(settings)...)
 	}
 	return nil
+}
+
+// settings returns what the statements of a NO TRANSACTION file set for their session.
+// Within a transaction that would not end with the file.
+func (m *Migration) settings() []string {
+	var out []string
+	for _, s := range m.Up {
+		for _, name := range sqltext.Settings(s.SQL) {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// keeper is the setting of ours that keeps the value of another meanwhile.
+func keeper(name string) string {
+	return db.Literal("crmctl.kept_" + strings.ReplaceAll(name, ".", "_"))
+}
+
+// kept returns statements that keep the values of settings until restored.
+func kept(settings []string) []db.Statement {
+	out := make([]db.Statement, len(settings))
+	for i, name := range settings {
+		out[i].SQL = fmt.Sprintf("select pg_catalog.set_config(%s, coalesce(pg_catalog.current_setting(%s, true), ''), true)", keeper(name), db.Literal(name))
+	}
+	return out
+}
+
+// restored returns statements that give settings their kept values back.
+func restored(settings []string) []db.Statement {
+	out := make([]db.Statement, len(settings))
+	for i, name := range settings {
+		out[i].SQL = fmt.Sprintf("select pg_catalog.set_config(%s, pg_catalog.current_setting(%s), true)", db.Literal(name), keeper(name))
+	}
+	return out
 }
 
 // way is how a NO TRANSACTION file takes part in building a schema.

@@ -57,10 +57,12 @@ type direct struct {
 	guard  *pgx.Conn
 	tenant Tenant
 	limits ApplyOptions
+
+	lockWait string // lock_timeout as this program has set it, "" where the file has its own
 }
 
 func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
-	if err := d.session(ctx); err != nil {
+	if err := d.session(ctx, p); err != nil {
 		return Change{}, err
 	}
 	applied, err := d.hold(ctx)
@@ -70,11 +72,6 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 	dirty, err := readDirty(ctx, d.guard, d.tenant)
 	if err != nil {
 		return Change{}, err
-	}
-	if p.path != "" {
-		if _, err := d.conn.Exec(ctx, p.pathStatement(false).SQL); err != nil {
-			return Change{}, err
-		}
 	}
 	current := after(applied, nil)
 	steps, err := p.Steps(r, applied)
@@ -97,6 +94,9 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 			if err := d.holdAgain(ctx, change.To); err != nil {
 				return Change{}, err
 			}
+			if err := d.settings(ctx, p); err != nil {
+				return Change{}, err
+			}
 		}
 		change.Applied = append(change.Applied, s)
 		change.To = after(applied, change.Applied)
@@ -106,22 +106,6 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 		dirty = nil
 	}
 	return change, nil
-}
-
-// session puts the session that does the work into the tenant's schema.
-func (d *direct) session(ctx context.Context) error {
-	var pid uint32
-	if err := d.conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
-		return err
-	}
-	if pid != d.conn.PgConn().PID() {
-		return ErrPooled
-	}
-	var p db.Pipeline
-	p.Session(db.Locals{
-		Schema: d.tenant.Schema, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout, AsConfigured: true,
-	})
-	return p.Run(ctx, d.conn)
 }
 
 // hold begins the transaction of the guard with the tenant's lock, and reads how far
@@ -186,6 +170,9 @@ func (d *direct) step(ctx context.Context, s Step, dirty *DirtyError, version in
 			return dirty
 		}
 		from = dirty.Done
+		if err := d.restore(ctx, s, dirty); err != nil {
+			return err
+		}
 	} else if err := d.mark(ctx, s, len(script)); err != nil {
 		return err
 	}
@@ -222,7 +209,7 @@ func (d *direct) statement(ctx context.Context, s db.Statement, resumed bool) er
 	if isBuild || isDrop {
 		wait = d.limits.buildTimeout()
 	}
-	if err := d.setLockTimeout(ctx, wait); err != nil {
+	if err := d.waitFor(ctx, wait); err != nil {
 		return err
 	}
 	switch {
@@ -237,25 +224,10 @@ func (d *direct) statement(ctx context.Context, s db.Statement, resumed bool) er
 			return err
 		}
 	case isBuild || isDrop:
-	case resumed:
+	case resumed && !sqltext.Lasts(s.SQL).Again:
 		return errUnclear
 	}
-	if _, err := d.conn.Exec(db.AsWritten(ctx), s.SQL); err != nil {
-		return &db.StatementError{Statement: s, Err: err}
-	}
-	var current *string
-	if err := d.conn.QueryRow(ctx, "select pg_catalog.current_schema()::pg_catalog.text").Scan(&current); err != nil {
-		return err
-	}
-	if current == nil || *current != d.tenant.Schema.String() {
-		return fmt.Errorf("%w: a migration left %s", db.ErrWrongSchema, d.tenant.Schema)
-	}
-	return nil
-}
-
-func (d *direct) setLockTimeout(ctx context.Context, wait time.Duration) error {
-	_, err := d.conn.Exec(ctx, "select pg_catalog.set_config('lock_timeout', $1, false)", lockSetting(wait))
-	return err
+	return d.exec(ctx, s)
 }
 
 type indexState int
