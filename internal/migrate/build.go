@@ -89,11 +89,13 @@ func (b *building) file(m *Migration, after bool) error {
 			b.direct(s)
 		}
 		b.begin()
+	case way == inOne:
+		b.add(m.withinOne()...)
 	default:
 		settings := m.settings()
 		b.add(kept(settings)...)
 		for i, s := range m.plainly() {
-			if i > 0 && way == oneByOne {
+			if i > 0 {
 				b.begin()
 			}
 			b.add(s)
@@ -172,6 +174,16 @@ func (m *Migration) way() (way, error) {
 		return oneByOne, nil
 	}
 	return inOne, nil
+}
+
+// withinOne returns plainly with the file's settings ending with it.
+func (m *Migration) withinOne() []db.Statement {
+	var out []db.Statement
+	var set settings
+	for _, s := range m.plainly() {
+		out = append(out, set.localize(s, sqltext.Judge(s.SQL, true)))
+	}
+	return set.within(out)
 }
 
 // plainly returns the statements of a NO TRANSACTION file in a form that a

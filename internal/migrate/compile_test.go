@@ -100,7 +100,8 @@ func TestCompileRefuses(t *testing.T) {
 		{"local search_path", "set local search_path to public;", "SET SEARCH_PATH"},
 		{"set schema", "set schema 'public';", "SET SCHEMA"},
 		{"role", "set role postgres;", "SET ROLE"},
-		{"session setting", "set statement_timeout = 0;", "use SET LOCAL"},
+		{"path of a dump", "select pg_catalog.set_config('search_path', '', false);", "take it out"},
+		{"encoding", "set client_encoding = 'LATIN1';", "UTF-8"},
 		{"reset", "reset all;", "RESET"},
 		{"discard", "discard all;", "DISCARD"},
 		{"copy", "copy a from stdin;", "COPY FROM stdin"},
@@ -119,6 +120,7 @@ func TestCompileRefuses(t *testing.T) {
 		t.Parallel()
 		_, err := compile(t, map[string]string{"00001_x.sql": `-- +goose Up
 set local statement_timeout = 0;
+set statement_timeout = 0;
 set constraints all deferred;
 create table "begin" (x text default 'commit; set search_path = x');
 -- +goose StatementBegin

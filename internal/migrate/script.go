@@ -17,9 +17,13 @@ import (
 func Script(file, text string) ([]db.Statement, error) {
 	var out []db.Statement
 	for _, c := range sqltext.Split(text) {
-		s := db.Statement{SQL: c.Text, File: file, Line: 1 + strings.Count(text[:c.Offset], "\n"), Traces: sqltext.Judge(c.Text, true).Session}
+		needs := sqltext.Judge(c.Text, true)
+		s := db.Statement{SQL: c.Text, File: file, Line: 1 + strings.Count(text[:c.Offset], "\n"), Traces: needs.Session}
 		if err := checkScript(c.Text); err != nil {
 			return nil, &db.StatementError{Statement: s, Err: err}
+		}
+		if needs.Setting != "" {
+			s.SQL = sqltext.LocalSetting(s.SQL)
 		}
 		out = append(out, s)
 	}

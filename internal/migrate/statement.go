@@ -17,6 +17,7 @@ func (m *Migration) judge(text string) error {
 	allows := sqltext.Allows(text)
 	for _, script := range []*[]db.Statement{&m.Up, &m.Down} {
 		own := make([]db.Statement, 0, len(*script))
+		var set settings
 		for _, s := range *script {
 			needs := sqltext.Judge(s.SQL, m.Transactional)
 			kept := needs.OfDatabase && script == &m.Down
@@ -32,11 +33,11 @@ func (m *Migration) judge(text string) error {
 				m.Extensions = append(m.Extensions, Extension{Extension: needs.Extension, At: s})
 			}
 			if !needs.OfDatabase {
-				own = append(own, s)
+				own = append(own, set.localize(s, needs))
 			}
 		}
 		m.undone = m.undone || script == &m.Down && len(*script) > 0
-		*script = own
+		*script = set.within(own)
 	}
 	return nil
 }

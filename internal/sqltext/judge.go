@@ -54,6 +54,9 @@ type Needs struct {
 	// Leaves tells that the command makes a routine whose body may leave something in
 	// the session of whoever calls it, through a trigger too.
 	Leaves bool
+	// Setting is what a plain SET or RESET changes in a transaction, "" for another
+	// command: it is to end with its file, in the form that LocalSetting gives.
+	Setting string
 }
 
 // Extension is an extension as CREATE EXTENSION asks for it.
@@ -161,6 +164,9 @@ func (j *judge) transaction(what string) {
 		"use -- +goose NO TRANSACTION for what cannot run in one", strings.ToUpper(what))
 }
 
+// leavePath says what to do with what pg_dump writes, "set_config('search_path', ...)".
+const leavePath = "take it out, and the schema in front of the names that are the tenant's too"
+
 // set reads SET, SET LOCAL, SET SESSION, SET CONSTRAINTS and SET TRANSACTION.
 func (j *judge) set() {
 	i, local := 1, false
@@ -172,7 +178,7 @@ func (j *judge) set() {
 	}
 	switch name := j.at(i).Name(); {
 	case name == "search_path", name == "schema":
-		j.refuse(RuleSearchPath, "SET %s: a migration runs in the tenant's schema and must stay there", strings.ToUpper(name))
+		j.refuse(RuleSearchPath, "SET %s: a migration runs in the tenant's schema and must stay there; "+leavePath, strings.ToUpper(name))
 	case name == "role", name == "session" && j.has(i+1, "authorization"):
 		j.refuse(RuleSession, "SET %s: a migration runs as the role the run was started with", strings.ToUpper(name))
 	case local, name == "constraints", name == "transaction":
@@ -180,18 +186,20 @@ func (j *judge) set() {
 	case !j.transactional:
 		j.Session = true
 	default:
-		j.refuse(RuleSession, "SET %s changes the session for the tenants after this one; use SET LOCAL", name)
+		j.plainSet(i)
 	}
 }
 
-// reset reads RESET, which takes back a SET of the same file outside of transactions.
+// reset reads RESET, which takes back a SET of the same file.
 func (j *judge) reset() {
-	name := j.at(1).Name()
+	name, _ := j.settingAt(1)
 	switch {
 	case name == "search_path":
 		j.refuse(RuleSearchPath, "RESET search_path: a migration runs in the tenant's schema and must stay there")
-	case !j.transactional && name != "all" && name != "role" && name != "session":
+	case resettable(name) && !j.transactional:
 		j.Session = true
+	case resettable(name):
+		j.Setting = name
 	default:
 		j.refuse(RuleSession, "RESET %s changes the session for the tenants after this one", name)
 	}

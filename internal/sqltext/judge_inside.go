@@ -72,7 +72,7 @@ func (j *judge) inBlock() {
 		}
 		inner.command()
 		inner.anywhere()
-		j.Apart = j.Apart || inner.Apart && inner.has(0, "alter")
+		j.Apart = j.Apart || inner.Apart && inner.has(0, "alter") || inner.has(0, "set") || inner.has(0, "reset")
 		switch r := inner.Refusal; {
 		case inner.Extension.Name != "" && j.Extension.Name == "" && len(Follow(text, "if", "not", "exists")) > 0:
 			j.Extension = inner.Extension // it is there when the block asks
@@ -173,7 +173,7 @@ func (j *judge) setConfig(i int) {
 	}
 	switch name {
 	case "search_path":
-		j.refuse(RuleSearchPath, "set_config('search_path', ...): a migration runs in the tenant's schema and must stay there")
+		j.refuse(RuleSearchPath, "set_config('search_path', ...): a migration runs in the tenant's schema and must stay there; "+leavePath)
 	case "role", "session_authorization":
 		j.refuse(RuleSession, "set_config('%s', ...): a migration runs as the role the run was started with", name)
 	}

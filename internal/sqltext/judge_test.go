@@ -59,18 +59,25 @@ func TestJudgeNeeds(t *testing.T) {
 		"select pg_advisory_xact_lock(1)":                                    {Writes: true},
 		"insert into t values (lastval())":                                   {Session: true, Writes: true},
 		"do $$ begin update t set a = 1; end $$":                             {Writes: true},
-		"do $$ begin set timezone = 'x'; end $$":                             {Session: true, Writes: true},
+		"do $$ begin set timezone = 'x'; end $$":                             {Session: true, Apart: true, Writes: true},
+		"SET SESSION statement_timeout = 0":                                  {Setting: "statement_timeout"},
+		"set time zone local":                                                {Setting: "timezone"},
+		"set xml option document":                                            {Setting: "xmloption"},
+		"set names utf8":                                                     {Setting: "client_encoding"},
+		"set App.\"Tenant\" to 'x', 'y'":                                     {Setting: "app.tenant"},
+		"set seed = 0.5":                                                     {Session: true},
+		"reset time zone":                                                    {Setting: "timezone"},
 		"do $$ begin execute 'create table x ()'; end $$":                    {Session: true, Writes: true},
 		"do $$ begin create temp table if not exists s (x int); end $$":      {Session: true, Writes: true},
-		"call fill()": {Session: true, Writes: true},
-		"create table u (r int references r deferrable initially deferred)":                                                          {Deferred: true},
-		"alter table u alter constraint u_r deferrable initially deferred":                                                           {Deferred: true},
-		"create extension if not exists \"uuid-ossp\" with schema public":                                                            {OfDatabase: true, Extension: sqltext.Extension{Name: "uuid-ossp", Schema: "public"}},
-		"create extension hstore version '1.8' cascade":                                                                              {OfDatabase: true, Extension: sqltext.Extension{Name: "hstore", Version: "1.8", Cascade: true}},
-		"do $$ begin alter type mood add value 'x'; end $$":                                                                          {Apart: true, Writes: true},
-		"do $$ begin create extension if not exists citext; end $$":                                                                  {Writes: true, Extension: sqltext.Extension{Name: "citext"}},
-		"select a into temp x from t":                                                                                                {Session: true, Writes: true},
-		"comment on extension hstore is 'x'":                                                                                         {OfDatabase: true},
+		"call fill()":                                                        {Session: true, Writes: true},
+		"create table u (r int references r deferrable initially deferred)":  {Deferred: true},
+		"alter table u alter constraint u_r deferrable initially deferred":   {Deferred: true},
+		"create extension if not exists \"uuid-ossp\" with schema public":    {OfDatabase: true, Extension: sqltext.Extension{Name: "uuid-ossp", Schema: "public"}},
+		"create extension hstore version '1.8' cascade":                      {OfDatabase: true, Extension: sqltext.Extension{Name: "hstore", Version: "1.8", Cascade: true}},
+		"do $$ begin alter type mood add value 'x'; end $$":                  {Apart: true, Writes: true},
+		"do $$ begin create extension if not exists citext; end $$":          {Writes: true, Extension: sqltext.Extension{Name: "citext"}},
+		"select a into temp x from t":                                        {Session: true, Writes: true},
+		"comment on extension hstore is 'x'":                                 {OfDatabase: true},
 		"create function f() returns trigger language plpgsql as $$ begin update t set x = 1; new.at = now(); return new; end $$":    {},
 		"create function f() returns trigger language plpgsql as $$ begin perform set_config('a.b', 'c', false); return new; end $$": {Leaves: true},
 		"create procedure p() language plpgsql as 'begin execute ''x''; end'":                                                        {Leaves: true},
@@ -99,6 +106,23 @@ func TestJudgeOutsideOfTransactions(t *testing.T) {
 	for _, sql := range []string{"set search_path = x", "reset search_path", "reset all", "reset role", "reset session authorization", "set role x", "discard all"} {
 		if got := sqltext.Judge(sql, false); got.Refusal == nil {
 			t.Errorf("%s is taken outside of transactions", sql)
+		}
+	}
+}
+
+func TestLocalSetting(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]string{
+		"SET statement_timeout = 0":           "SET LOCAL statement_timeout = 0",
+		"/* a */ set /* b */ x to 'y'":        "/* a */ set LOCAL /* b */ x to 'y'",
+		"set session /* b */ app.x = default": "set LOCAL /* b */ app.x = default",
+		"SET TIME ZONE 'UTC'":                 "SET LOCAL TIME ZONE 'UTC'",
+		"reset app.x":                         "SET LOCAL app.x TO DEFAULT",
+		"reset time zone":                     "SET LOCAL timezone TO DEFAULT",
+		`reset "work_mem"`:                    `SET LOCAL "work_mem" TO DEFAULT`,
+	} {
+		if got := sqltext.LocalSetting(sql); got != want {
+			t.Errorf("%s: got %s, want %s", sql, got, want)
 		}
 	}
 }
