@@ -265,7 +265,7 @@ func (f *factory) printFindings(p *printer, findings []lint.Finding, files int) 
 		}
 	}
 	if p.terminal && p.format == "table" && !p.quiet {
-		if err := p.writeFindings(p.out, findings); err != nil {
+		if err := writeLint(p, p.out, findings); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 	} else {
@@ -336,13 +336,13 @@ func severityColor(s lint.Severity) color {
 	return yellow
 }
 
-// writeFindings writes a paragraph for each finding:
+// writeLint writes a paragraph for each finding:
 //
 //	tenant/00007_score.sql:3:1   error   drop-column
 //	    alter table contacts drop column score;
 //	    contacts.score is dropped. The values are gone in every tenant.
 //	    fix: Stop using it first.
-func (p *printer) writeFindings(w io.Writer, findings []lint.Finding) error {
+func writeLint(p *printer, w io.Writer, findings []lint.Finding) error {
 	var b strings.Builder
 	for _, f := range findings {
 		place := fmt.Sprintf("%s:%d:%d", visible(f.File), f.Line, f.Column)

@@ -279,10 +279,3 @@ func tenantFooter(rows []listedTenant, head int64) string {
 	return fmt.Sprintf("%s, newest version %d", text, head)
 }
 
-// plural returns "1 tenant" or "3 tenants".
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return humanCount(int64(n)) + " " + noun + "s"
-}

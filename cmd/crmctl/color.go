@@ -32,25 +32,3 @@ func (p painter) paint(c color, s string) string {
 	}
 	return s
 }
-
-// painterFor decides for one stream. NO_COLOR and CLICOLOR_FORCE have already
-// become "never" and "always" where no flag said otherwise.
-func (f *factory) painterFor(terminal bool) painter {
-	when := "auto"
-	if cfg, err := f.config(); err == nil {
-		when = cfg.Color
-	}
-	switch when {
-	case "always":
-		return painter{on: true}
-	case "never":
-		return painter{}
-	}
-	return painter{on: terminal && !f.io.dumb()}
-}
-
-// outPainter colours stdout.
-func (f *factory) outPainter() painter { return f.painterFor(f.io.OutTerminal) }
-
-// errPainter colours stderr.
-func (f *factory) errPainter() painter { return f.painterFor(f.io.ErrTerminal) }

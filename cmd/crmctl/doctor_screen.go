@@ -140,7 +140,7 @@ func writeFindings(p *printer, findings []doctor.Finding) error {
 		for end < len(findings) && findings[end].Class == findings[start].Class && findings[end].Severity == findings[start].Severity {
 			end++
 		}
-		p.writeClass(&b, findings[start:end])
+		writeClass(p, &b, findings[start:end])
 		start = end
 	}
 	if _, err := p.out.Write([]byte(b.String())); err != nil {
@@ -149,7 +149,7 @@ func writeFindings(p *printer, findings []doctor.Finding) error {
 	return nil
 }
 
-func (p *printer) writeClass(b *strings.Builder, findings []doctor.Finding) {
+func writeClass(p *printer, b *strings.Builder, findings []doctor.Finding) {
 	const indent, label = 9, 16
 	first := findings[0]
 	severity := severityCell(first.Severity)

@@ -19,6 +19,12 @@ type guard struct {
 	rest []byte // the beginning of a character or of a sequence
 }
 
+// What a bar sends to a terminal to be drawn in its place again.
+const (
+	eraseBelow = "\x1b[J"
+	lineUp     = "\x1b[1A"
+)
+
 func newGuard(w io.Writer) io.Writer {
 	if _, guarded := w.(*guard); guarded || w == nil {
 		return w

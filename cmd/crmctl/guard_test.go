@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 )
@@ -31,13 +30,4 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%q is not escaped where it comes from outside", s)
 		}
 	}
-}
-
-// The arguments of a message are escaped without anybody thinking of it.
-func TestNotesEscapeTheirArguments(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	f := b.factory(t)
-	f.say("%s %v %d %s", "x\x1b[31m\n", errors.New("e\x1b[0m"), 7, lines("one\ntwo\x1b[2m"))
-	equal(t, "stderr", b.err.String(), `x\x1b[31m\n e\x1b[0m 7 one`+"\n"+`two\x1b[2m`+"\n")
 }

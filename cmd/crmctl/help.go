@@ -178,23 +178,6 @@ func writeFlags(w io.Writer, fs *pflag.FlagSet) {
 	}
 }
 
-// wrap breaks a text at blanks into lines of at most width bytes.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
-}
-
 func writeExitCodes(w io.Writer, cmd *cobra.Command) {
 	codes := strings.Fields(cmd.Annotations[annotationExits])
 	if len(codes) == 0 {

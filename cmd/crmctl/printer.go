@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"strings"
-	"time"
 )
 
 // documentVersion is the version of the JSON and YAML documents. It grows when
@@ -25,29 +24,6 @@ type printer struct {
 	unicode  bool
 	painter  painter
 	show     presentation
-}
-
-// printer returns the printer for stdout.
-func (f *factory) printer() (*printer, error) {
-	cfg, err := f.config()
-	if err != nil {
-		return nil, err
-	}
-	loc := time.Local
-	if cfg.UTC {
-		loc = time.UTC
-	}
-	return &printer{
-		out:      f.io.Out,
-		errOut:   f.io.Err,
-		format:   cfg.Output,
-		terminal: f.io.OutTerminal,
-		quiet:    f.flags.quiet,
-		width:    f.io.Width(),
-		unicode:  f.io.unicode(),
-		painter:  f.outPainter(),
-		show:     presentation{loc: loc, now: f.now()},
-	}, nil
 }
 
 // isTable tells whether the answer is for people, or lines for cut and awk.

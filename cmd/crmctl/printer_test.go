@@ -65,9 +65,12 @@ func guests() []guest {
 	}
 }
 
-func newPrinter(b *bench, format string) *printer {
+// papers hold what a printer wrote.
+type papers struct{ out, err bytes.Buffer }
+
+func newPrinter(b *papers, format string) *printer {
 	return &printer{
-		out: b.out, errOut: b.err, format: format, terminal: b.OutTerminal, width: b.Width(), unicode: b.unicode(),
+		out: &b.out, errOut: &b.err, format: format, width: 100, unicode: true,
 		show: presentation{loc: time.UTC, now: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)},
 	}
 }
@@ -77,30 +80,30 @@ func TestListFormats(t *testing.T) {
 	tests := []struct {
 		name   string
 		format string
-		change func(b *bench, p *printer)
+		change func(p *printer)
 		want   string
 	}{
-		{"table", "table", func(_ *bench, p *printer) { p.terminal = true }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
+		{"table", "table", func(p *printer) { p.terminal = true }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  2026-02-28  Acme Corp.
 globex        suspended  310 MB  2026-03-14  東京 \x1b[31mGlobex\u202e
 old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer             purged after 2026-12-20
 
 3 tenants
 `},
-		{"wide", "wide", func(_ *bench, p *printer) { p.terminal = true }, `TENANT        STATUS       SIZE   TOOK  CREATED     DISPLAY NAME
+		{"wide", "wide", func(p *printer) { p.terminal = true }, `TENANT        STATUS       SIZE   TOOK  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  18 ms  2026-02-28  Acme Corp.
 globex        suspended  310 MB  3m20s  2026-03-14  東京 \x1b[31mGlobex\u202e
 old-customer  deleted     96 MB    0 s  2025-11-02  =Old\tCustomer             purged after 2026-12-20
 
 3 tenants
 `},
-		{"narrow", "table", func(_ *bench, p *printer) { p.terminal, p.width = true, 76 }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
+		{"narrow", "table", func(p *printer) { p.terminal, p.width = true, 76 }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  2026-02-28  Acme Corp.
 globex        suspended  310 MB  2026-03-14  東京 \x1b[31m…
 old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
 `, // the footer is left out below
 		},
-		{"colour", "table", func(_ *bench, p *printer) { p.terminal, p.painter = true, painter{on: true} }, "" +
+		{"colour", "table", func(p *printer) { p.terminal, p.painter = true, painter{on: true} }, "" +
 			"TENANT        STATUS       SIZE  CREATED     DISPLAY NAME\n" +
 			"acme-corp     active     1.2 GB  2026-02-28  Acme Corp.\n" +
 			"globex        suspended  310 MB  2026-03-14  東京 \\x1b[31mGlobex\\u202e\n" +
@@ -117,15 +120,15 @@ old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
 {"tenant":"globex","size_bytes":310400000,"created_at":"2026-03-14T11:00:00Z","name":"東京 \u001b[31mGlobex\u202e"}
 {"tenant":"old-customer","size_bytes":96000000,"created_at":"2025-11-02T11:00:00Z","name":"=Old\tCustomer"}
 `},
-		{"quiet", "table", func(_ *bench, p *printer) { p.quiet = true }, "acme-corp\nglobex\nold-customer\n"},
+		{"quiet", "table", func(p *printer) { p.quiet = true }, "acme-corp\nglobex\nold-customer\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := &papers{}
 			p := newPrinter(b, tt.format)
 			if tt.change != nil {
-				tt.change(b, p)
+				tt.change(p)
 			}
 			l := guestList()
 			if !strings.Contains(tt.want, "3 tenants") {
@@ -134,8 +137,8 @@ old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
 			if err := printList(p, l, guests()); err != nil {
 				t.Fatal(err)
 			}
-			equal(t, "stdout", b.out.String(), tt.want)
-			equal(t, "stderr", b.err.String(), "")
+			same(t, "stdout", b.out.String(), tt.want)
+			same(t, "stderr", b.err.String(), "")
 		})
 	}
 }
@@ -145,7 +148,7 @@ func TestDocuments(t *testing.T) {
 	t.Parallel()
 	var texts [2]string
 	for i, format := range []string{"json", "yaml"} {
-		b := newBench(t)
+		b := &papers{}
 		if err := printList(newPrinter(b, format), guestList(), guests()); err != nil {
 			t.Fatal(err)
 		}
@@ -188,14 +191,14 @@ func TestEmptyList(t *testing.T) {
 		{"yaml", false, "version: 1\ntenants: []\n"},
 		{"ndjson", false, ""},
 	} {
-		b := newBench(t)
+		b := &papers{}
 		p := newPrinter(b, tt.format)
 		p.terminal = tt.terminal
 		if err := printList(p, guestList(), nil); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, tt.format+" stdout", b.out.String(), tt.want)
-		equal(t, tt.format+" stderr", b.err.String(), "no tenants\n")
+		same(t, tt.format+" stdout", b.out.String(), tt.want)
+		same(t, tt.format+" stderr", b.err.String(), "no tenants\n")
 	}
 }
 
@@ -204,7 +207,7 @@ func TestRowErrorsAreReturned(t *testing.T) {
 	lost := errors.New("connection lost")
 	for _, format := range []string{"table", "wide", "json", "yaml", "csv", "ndjson"} {
 		for _, terminal := range []bool{true, false} {
-			p := newPrinter(newBench(t), format)
+			p := newPrinter(&papers{}, format)
 			p.terminal = terminal
 			err := printRows(p, guestList(), func(yield func(guest, error) bool) {
 				if yield(guests()[0], nil) {
@@ -238,13 +241,13 @@ func TestObjectFormats(t *testing.T) {
 		{"yaml", false, "version: 1\ntenant:\n  tenant: acme-corp\n  size_bytes: 5\n  created_at: \"2026-03-01T00:00:00Z\"\n  name: =Acme\n"},
 		{"ndjson", false, "{\"tenant\":\"acme-corp\",\"size_bytes\":5,\"created_at\":\"2026-03-01T00:00:00Z\",\"name\":\"=Acme\"}\n"},
 	} {
-		b := newBench(t)
+		b := &papers{}
 		p := newPrinter(b, tt.format)
 		p.terminal = tt.terminal
 		if err := printObject(p, o); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, tt.format, b.out.String(), tt.want)
+		same(t, tt.format, b.out.String(), tt.want)
 	}
 }
 
@@ -323,4 +326,12 @@ func FuzzEncode(f *testing.F) {
 			t.Errorf("YAML of %q holds raw escapes: %q", s, text)
 		}
 	})
+}
+
+// same compares texts and shows both in full.
+func same(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s:\n--- got\n%s\n--- want\n%s", what, got, want)
+	}
 }

@@ -19,8 +19,6 @@ const (
 	linePercent   = 5                      // … unless so much more is done
 	barWidth      = 33
 	minBarWidth   = 10
-	eraseBelow    = "\x1b[J"
-	lineUp        = "\x1b[1A"
 )
 
 // progressOptions describe a piece of work.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -150,24 +149,3 @@ func (f *factory) stoppedRun(what string, done, failed, left int, more ...string
 
 // wasInterrupted tells whether a signal came.
 func (f *factory) wasInterrupted() bool { return f.interrupts.seen.Load() }
-
-// shellWords returns words as a shell reads them back.
-func shellWords(a []string) string {
-	words := make([]string, len(a))
-	for i, w := range a {
-		words[i] = w
-		if w == "" || strings.ContainsFunc(w, needsQuotes) {
-			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
-}
-
-// needsQuotes tells whether a shell may take a character for something else.
-func needsQuotes(r rune) bool {
-	switch {
-	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r > unicode.MaxASCII && unicode.IsPrint(r):
-		return false
-	}
-	return !strings.ContainsRune("_-./:,=@%+", r)
-}

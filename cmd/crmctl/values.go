@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/crmctl/crmctl/internal/config"
 )
 
 // The values of cells. Each is shown in one way to people and in another to
@@ -194,9 +192,6 @@ func humanDuration(d time.Duration) string {
 	}
 	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
-
-// humanRetention returns a duration as it is written in flags and files: "30d".
-func humanRetention(d time.Duration) string { return config.FormatDuration(d) }
 
 // itoa returns a number that is a name, such as a process id: without commas,
 // and nothing for 0.

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"strings"
+	"unicode"
+)
+
+// wrap breaks a text at blanks into lines of at most width bytes.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}
+
+// plural returns "1 tenant" or "3 tenants".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return humanCount(int64(n)) + " " + noun + "s"
+}
+
+// shellWords returns words as a shell reads them back.
+func shellWords(a []string) string {
+	words := make([]string, len(a))
+	for i, w := range a {
+		words[i] = w
+		if w == "" || strings.ContainsFunc(w, needsQuotes) {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// needsQuotes tells whether a shell may take a character for something else.
+func needsQuotes(r rune) bool {
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r > unicode.MaxASCII && unicode.IsPrint(r):
+		return false
+	}
+	return !strings.ContainsRune("_-./:,=@%+", r)
+}
