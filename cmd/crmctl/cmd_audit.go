@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -24,42 +25,42 @@ func (f *factory) printEntries(entries iter.Seq2[tenant.Entry, error], empty str
 	if err != nil {
 		return err
 	}
-	return f.placed(printRows(p, entryList(empty), entries))
+	return f.placed(cli.PrintRows(p, entryList(empty), entries))
 }
 
-func entryList(empty string) list[tenant.Entry] {
-	return list[tenant.Entry]{
-		plural: "events",
-		columns: []column[tenant.Entry]{
-			{name: "at", title: "WHEN", value: func(e tenant.Entry) any { return e.At }},
-			{name: "tenant", value: func(e tenant.Entry) any { return e.Tenant }},
-			{name: "action", value: func(e tenant.Entry) any { return styled{e.Action, actionColor(e.Action)} }},
-			{name: "actor", title: "BY", value: func(e tenant.Entry) any { return e.Actor }},
-			{name: "db_role", title: "ROLE", wide: true, value: func(e tenant.Entry) any { return e.DBRole }},
-			{name: "client", title: "FROM", wide: true, value: func(e tenant.Entry) any { return e.Client }},
-			{name: "program", wide: true, value: func(e tenant.Entry) any { return e.Program }},
-			{name: "run", wide: true, right: true, value: func(e tenant.Entry) any {
+func entryList(empty string) cli.List[tenant.Entry] {
+	return cli.List[tenant.Entry]{
+		Plural: "events",
+		Columns: []cli.Column[tenant.Entry]{
+			{Name: "at", Title: "WHEN", Value: func(e tenant.Entry) any { return e.At }},
+			{Name: "tenant", Value: func(e tenant.Entry) any { return e.Tenant }},
+			{Name: "action", Value: func(e tenant.Entry) any { return cli.Styled{Value: e.Action, Color: actionColor(e.Action)} }},
+			{Name: "actor", Title: "BY", Value: func(e tenant.Entry) any { return e.Actor }},
+			{Name: "db_role", Title: "ROLE", Wide: true, Value: func(e tenant.Entry) any { return e.DBRole }},
+			{Name: "client", Title: "FROM", Wide: true, Value: func(e tenant.Entry) any { return e.Client }},
+			{Name: "program", Wide: true, Value: func(e tenant.Entry) any { return e.Program }},
+			{Name: "run", Wide: true, Right: true, Value: func(e tenant.Entry) any {
 				if e.RunID == 0 {
 					return nil
 				}
 				return e.RunID
 			}},
-			{name: "what", value: func(e tenant.Entry) any { return whatChanged(e) }},
+			{Name: "what", Value: func(e tenant.Entry) any { return whatChanged(e) }},
 		},
-		name:   func(e tenant.Entry) string { return e.Tenant },
-		record: func(e tenant.Entry) any { return entryRecordOf(e) },
-		empty:  empty,
+		Name:   func(e tenant.Entry) string { return e.Tenant },
+		Record: func(e tenant.Entry) any { return entryRecordOf(e) },
+		Empty:  empty,
 	}
 }
 
-func actionColor(action string) color {
+func actionColor(action string) cli.Color {
 	switch action {
 	case tenant.ActionPurge, tenant.ActionPurging, tenant.ActionDelete:
-		return red
+		return cli.Red
 	case tenant.ActionSuspend:
-		return yellow
+		return cli.Yellow
 	}
-	return plain
+	return cli.Plain
 }
 
 // whatChanged says in a line what an entry tells: the changed fields, then the

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -219,7 +220,7 @@ func judgeTenant(t backup.Tenant) error {
 		}
 	}
 	for key, value := range settings {
-		if key == "" || strings.ContainsFunc(key, hazardous) {
+		if key == "" || strings.ContainsFunc(key, cli.Hazardous) {
 			return fmt.Errorf("%q is no name of a setting", key)
 		}
 		if key != settingRetention {
@@ -336,38 +337,38 @@ func recordOfBackup(result, file string, name backup.Name, size int64, m *backup
 }
 
 // backupList shows backups; empty is said when there are none.
-func backupList(empty string) list[backupRecord] {
-	return list[backupRecord]{
-		plural: "backups",
-		columns: []column[backupRecord]{
-			{name: "result", value: func(r backupRecord) any { return styled{r.Result, backupColor(r.Result)} }},
-			{name: "tenant", value: func(r backupRecord) any {
+func backupList(empty string) cli.List[backupRecord] {
+	return cli.List[backupRecord]{
+		Plural: "backups",
+		Columns: []cli.Column[backupRecord]{
+			{Name: "result", Value: func(r backupRecord) any { return cli.Styled{Value: r.Result, Color: backupColor(r.Result)} }},
+			{Name: "tenant", Value: func(r backupRecord) any {
 				if r.Tenant == "" {
-					return styled{either{"the registry", ""}, dim}
+					return cli.Styled{Value: cli.Either{Human: "the registry", Machine: ""}, Color: cli.Dim}
 				}
 				return r.Tenant
 			}},
-			{name: "taken_at", title: "TAKEN", value: func(r backupRecord) any { return r.TakenAt }},
-			{name: "version", right: true, value: func(r backupRecord) any { return r.Version }},
-			{name: "rows", right: true, value: func(r backupRecord) any {
+			{Name: "taken_at", Title: "TAKEN", Value: func(r backupRecord) any { return r.TakenAt }},
+			{Name: "version", Right: true, Value: func(r backupRecord) any { return r.Version }},
+			{Name: "rows", Right: true, Value: func(r backupRecord) any {
 				if r.Rows == nil {
 					return nil
 				}
 				return *r.Rows
 			}},
-			{name: "size", right: true, value: func(r backupRecord) any { return byteSize(r.SizeBytes) }},
-			{name: "structure", wide: true, value: func(r backupRecord) any { return r.Structure }},
-			{name: "seconds", right: true, wide: true, value: func(r backupRecord) any {
+			{Name: "size", Right: true, Value: func(r backupRecord) any { return cli.ByteSize(r.SizeBytes) }},
+			{Name: "structure", Wide: true, Value: func(r backupRecord) any { return r.Structure }},
+			{Name: "seconds", Right: true, Wide: true, Value: func(r backupRecord) any {
 				if r.Seconds == 0 {
 					return nil
 				}
 				return time.Duration(r.Seconds * float64(time.Second))
 			}},
-			{name: "file", value: func(r backupRecord) any { return r.File }},
-			{name: "reason", blank: true, value: func(r backupRecord) any { return r.Reason }},
+			{Name: "file", Value: func(r backupRecord) any { return r.File }},
+			{Name: "reason", Blank: true, Value: func(r backupRecord) any { return r.Reason }},
 		},
-		name:  func(r backupRecord) string { return r.File },
-		empty: empty,
+		Name:  func(r backupRecord) string { return r.File },
+		Empty: empty,
 	}
 }
 
@@ -380,14 +381,14 @@ func badResult(err error) string {
 	return "not read"
 }
 
-func backupColor(result string) color {
+func backupColor(result string) cli.Color {
 	switch result {
 	case "saved", "whole", "restores":
-		return green
+		return cli.Green
 	case "damaged", "does not restore":
-		return red
+		return cli.Red
 	case "kept", "there":
-		return dim
+		return cli.Dim
 	}
-	return plain
+	return cli.Plain
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -153,7 +154,7 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 		for _, t := range tenants {
 			rows = append(rows, backupRecord{Result: "would save", Tenant: t.Slug, Version: t.Version, Format: opts.format, Encrypted: len(o.Recipients) > 0})
 		}
-		return printList(p, backupList("no tenant to save"), rows)
+		return cli.PrintList(p, backupList("no tenant to save"), rows)
 	}
 	return opts.save(ctx, f, p, conn, dir, tenants, rows, o)
 }
@@ -207,7 +208,7 @@ func openBackups(f *factory, path string, create bool) (*backup.Dir, error) {
 		return nil, errors.Join(err, dir.Close())
 	}
 	for _, name := range gone {
-		f.verbose("removed %s, which a run that was killed had left", visible(name))
+		f.verbose("removed %s, which a run that was killed had left", cli.Visible(name))
 	}
 	return dir, nil
 }
@@ -234,7 +235,7 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []tenant
 		if why == nil {
 			why = e.Why
 		}
-		f.note("crmctl: warning: %s is not taken for a backup: %s", visible(dir.Path(e.File)), visible(why.Error()))
+		f.note("crmctl: warning: %s is not taken for a backup: %s", cli.Visible(dir.Path(e.File)), cli.Visible(why.Error()))
 	}
 	var left []tenant.Tenant
 	var rows []backupRecord
@@ -249,7 +250,7 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []tenant
 }
 
 // save does the work and prints what became of it; rows are printed first.
-func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, dir *backup.Dir, tenants []tenant.Tenant,
+func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, dir *backup.Dir, tenants []tenant.Tenant,
 	rows []backupRecord, create backup.CreateOptions,
 ) error {
 	begun := f.now()
@@ -300,7 +301,7 @@ func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.D
 	return recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest), nil
 }
 
-func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenant, written []backup.Written, results []fleet.Result,
+func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []tenant.Tenant, written []backup.Written, results []fleet.Result,
 	rows []backupRecord, elapsed time.Duration,
 ) error {
 	var first error
@@ -330,7 +331,7 @@ func reportSaved(f *factory, p *printer, dir *backup.Dir, tenants []tenant.Tenan
 	if len(results) == 0 {
 		empty = "no tenant to save"
 	}
-	if err := printList(p, backupList(empty), rows); err != nil {
+	if err := cli.PrintList(p, backupList(empty), rows); err != nil {
 		return err
 	}
 	if unaudited {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // backupListOptions are the options of `crmctl backup list`.
@@ -67,5 +68,5 @@ func runBackupList(_ context.Context, f *factory, opts *backupListOptions) error
 			rows[i].Result, rows[i].Reason = badResult(e.Err), e.Err.Error()
 		}
 	}
-	return printList(p, backupList("no backups in "+visible(opts.dir)), rows)
+	return cli.PrintList(p, backupList("no backups in "+cli.Visible(opts.dir)), rows)
 }

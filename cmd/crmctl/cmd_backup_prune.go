@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // backupPruneOptions are the options of `crmctl backup prune`.
@@ -95,7 +96,7 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	result := "would remove"
 	if !opts.dryRun {
 		if going > 0 {
-			if err := f.confirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", plural(going, "backup"), visible(opts.dir))); err != nil {
+			if err := f.confirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", cli.Plural(going, "backup"), cli.Visible(opts.dir))); err != nil {
 				return err
 			}
 		}
@@ -120,7 +121,7 @@ func pruneLocked(err error) error {
 
 // reportPruned prints what goes, what is damaged, and what is not relied on; with --verbose, and to
 // programs, also what stays and why.
-func reportPruned(f *factory, p *printer, dir *backup.Dir, plan []backup.Pruned, result string) error {
+func reportPruned(f *factory, p *cli.Printer, dir *backup.Dir, plan []backup.Pruned, result string) error {
 	var rows []backupRecord
 	kept, unproven, freed := 0, 0, int64(0)
 	for _, e := range plan {
@@ -138,18 +139,18 @@ func reportPruned(f *factory, p *printer, dir *backup.Dir, plan []backup.Pruned,
 			row.Reason = e.Why.Error()
 		default:
 			kept++
-			if p.isTable() && !f.flags.verbose {
+			if p.IsTable() && !f.flags.verbose {
 				continue
 			}
 		}
 		rows = append(rows, row)
 	}
-	if err := printList(p, backupList(""), rows); err != nil {
+	if err := cli.PrintList(p, backupList(""), rows); err != nil {
 		return err
 	}
 	if unproven > 0 {
-		f.note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create again", plural(unproven, "backup"))
+		f.note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create again", cli.Plural(unproven, "backup"))
 	}
-	f.note("%s kept, %s %s", plural(kept, "backup"), humanSize(freed), map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
+	f.note("%s kept, %s %s", cli.Plural(kept, "backup"), cli.HumanSize(freed), map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
 	return nil
 }

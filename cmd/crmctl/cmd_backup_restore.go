@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -141,7 +142,7 @@ func openBackup(ctx context.Context, path string, keys []age.Identity, progress 
 // restoreJob is a restore that is under way.
 type restoreJob struct {
 	f    *factory
-	p    *printer
+	p    *cli.Printer
 	conn *pgx.Conn
 	opts *backupRestoreOptions
 	as   string
@@ -160,7 +161,7 @@ func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) er
 		if err != nil {
 			return j.explain(err)
 		}
-		return printList(j.p, backupList(""), []backupRecord{row})
+		return cli.PrintList(j.p, backupList(""), []backupRecord{row})
 	}
 	row, err := j.make(ctx, in)
 	bar.finish()
@@ -170,7 +171,7 @@ func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) er
 	case row == nil:
 		return err
 	}
-	if printErr := printList(j.p, madeList(), []madeRow{*row}); printErr != nil {
+	if printErr := cli.PrintList(j.p, madeList(), []madeRow{*row}); printErr != nil {
 		return printErr
 	}
 	j.notes(*row)
@@ -206,9 +207,9 @@ func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error
 
 // notes says what is left to do for a tenant that was restored.
 func (j *restoreJob) notes(row madeRow) {
-	slug := visible(row.made.Tenant.Slug)
+	slug := cli.Visible(row.made.Tenant.Slug)
 	if kept := row.made.SetAside; kept != "" {
-		j.f.note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, visible(kept), visible(kept))
+		j.f.note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, cli.Visible(kept), cli.Visible(kept))
 	}
 	noteRestored(j.f, row.made)
 	if row.made.Tenant.Status == string(tenant.Deleted) {
@@ -297,7 +298,7 @@ func (j *restoreJob) registry(ctx context.Context, l backup.Limits) error {
 		return j.explain(err)
 	}
 	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer, Encrypted: in.Encrypted}
-	return printList(j.p, backupList(""), []backupRecord{recordOfBackup("restored", j.file, name, in.Size, m)})
+	return cli.PrintList(j.p, backupList(""), []backupRecord{recordOfBackup("restored", j.file, name, in.Size, m)})
 }
 
 // explain adds what to do to what went wrong.
@@ -354,19 +355,23 @@ type madeRow struct {
 	head     int64 // the newest version there is
 }
 
-func madeList() list[madeRow] {
-	return list[madeRow]{
-		plural: "tenants",
-		columns: []column[madeRow]{
-			{name: "result", value: func(r madeRow) any { return styled{r.result, green} }},
-			{name: "tenant", value: func(r madeRow) any { return r.made.Tenant.Slug }},
-			{name: "schema", value: func(r madeRow) any { return r.made.Tenant.Schema }},
-			{name: "version", value: func(r madeRow) any { return either{fmt.Sprintf("version %d", r.version), r.version} }},
-			{name: "rows", right: true, value: func(r madeRow) any { return either{plural(int(r.made.Rows), "row"), r.made.Rows} }},
-			{name: "seconds", right: true, value: func(r madeRow) any { return r.duration }},
+func madeList() cli.List[madeRow] {
+	return cli.List[madeRow]{
+		Plural: "tenants",
+		Columns: []cli.Column[madeRow]{
+			{Name: "result", Value: func(r madeRow) any { return cli.Styled{Value: r.result, Color: cli.Green} }},
+			{Name: "tenant", Value: func(r madeRow) any { return r.made.Tenant.Slug }},
+			{Name: "schema", Value: func(r madeRow) any { return r.made.Tenant.Schema }},
+			{Name: "version", Value: func(r madeRow) any {
+				return cli.Either{Human: fmt.Sprintf("version %d", r.version), Machine: r.version}
+			}},
+			{Name: "rows", Right: true, Value: func(r madeRow) any {
+				return cli.Either{Human: cli.Plural(int(r.made.Rows), "row"), Machine: r.made.Rows}
+			}},
+			{Name: "seconds", Right: true, Value: func(r madeRow) any { return r.duration }},
 		},
-		name: func(r madeRow) string { return r.made.Tenant.Slug },
-		record: func(r madeRow) any {
+		Name: func(r madeRow) string { return r.made.Tenant.Slug },
+		Record: func(r madeRow) any {
 			return struct {
 				Result  string    `json:"result"`
 				Tenant  string    `json:"tenant"`
@@ -385,6 +390,6 @@ func madeList() list[madeRow] {
 				r.made.Manifest.Tenant.Slug, r.made.Manifest.TakenAt.UTC(), r.made.Rows, r.made.Bytes, r.duration.Seconds(),
 			}
 		},
-		noHeader: true,
+		NoHeader: true,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -33,16 +34,16 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	tenants, registry := shelves(all, chosen)
 	for _, slug := range slices.Sorted(maps.Keys(chosen.wanted)) {
 		if len(tenants[slug]) == 0 {
-			return withCode(fmt.Errorf("no backup of tenant %q in %s", slug, visible(j.opts.file)), exitNoTenant)
+			return withCode(fmt.Errorf("no backup of tenant %q in %s", slug, cli.Visible(j.opts.file)), exitNoTenant)
 		}
 	}
 	switch {
 	case len(tenants) == 0 && registry == "":
-		return fmt.Errorf("no backups of tenants in %s", visible(j.opts.file))
+		return fmt.Errorf("no backups of tenants in %s", cli.Visible(j.opts.file))
 	case len(tenants) == 0:
-		return withHint(fmt.Errorf("only the registry is saved in %s", visible(j.opts.file)), "restore it", "crmctl backup restore "+visible(dir.Path(registry)))
+		return withHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", "crmctl backup restore "+cli.Visible(dir.Path(registry)))
 	case len(tenants) > 1 && j.as != "":
-		return usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), visible(j.opts.file))
+		return usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), cli.Visible(j.opts.file))
 	}
 	if j.p, j.conn, err = j.f.openToChange(ctx, j.opts.dryRun); err != nil {
 		return err
@@ -81,7 +82,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 	}
 	if len(there) == 0 && all && registry != "" {
 		return withHint(errors.New("the registry has no tenants, and a backup of it is there, which has to come first"),
-			"then again", "crmctl backup restore "+visible(dir.Path(registry)))
+			"then again", "crmctl backup restore "+cli.Visible(dir.Path(registry)))
 	}
 	ghosts, err := db.Select(ctx, j.conn, pgx.RowTo[string], `select t.slug from public.tenants t
 		where not exists (select from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) t.schema_name::pg_catalog.name)`)
@@ -96,7 +97,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 		}
 	}
 	if len(left) > 0 {
-		j.f.note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is", false: plural(len(left), "tenant") + " are"}[len(left) == 1], firstNames(left))
+		j.f.note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is", false: cli.Plural(len(left), "tenant") + " are"}[len(left) == 1], firstNames(left))
 	}
 	if j.opts.dryRun || len(tenants) == 0 {
 		return nil
@@ -105,7 +106,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 	for _, slug := range slices.Sorted(maps.Keys(tenants)) {
 		names = append(names, tenant.Tenant{Slug: slug})
 	}
-	return j.f.confirmYes(ctx, fmt.Sprintf("Restore %s: %s?", plural(len(names), "tenant"), firstNames(names)))
+	return j.f.confirmYes(ctx, fmt.Sprintf("Restore %s: %s?", cli.Plural(len(names), "tenant"), firstNames(names)))
 }
 
 // each restores the tenants one after the other, and goes on after one that fails.
@@ -165,11 +166,11 @@ loop:
 
 func (j *restoreJob) report(made []madeRow, dry []backupRecord) error {
 	if j.opts.dryRun {
-		return printList(j.p, backupList("no tenant to restore"), dry)
+		return cli.PrintList(j.p, backupList("no tenant to restore"), dry)
 	}
 	list := madeList()
-	list.empty = "no tenant to restore"
-	if err := printList(j.p, list, made); err != nil {
+	list.Empty = "no tenant to restore"
+	if err := cli.PrintList(j.p, list, made); err != nil {
 		return err
 	}
 	for _, row := range made {
@@ -185,7 +186,7 @@ func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, e
 	defer bar.finish()
 	for _, e := range entries {
 		if e.Name.Format == backup.FormatPgDump {
-			j.f.note("crmctl: warning: %s is passed by: pg_restore reads it", visible(dir.Path(e.File)))
+			j.f.note("crmctl: warning: %s is passed by: pg_restore reads it", cli.Visible(dir.Path(e.File)))
 			continue
 		}
 		if e.Err == nil {
@@ -194,13 +195,13 @@ func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, e
 			}
 		}
 		if e.Err != nil {
-			j.f.note("crmctl: warning: %s is passed by: %s", visible(dir.Path(e.File)), visible(e.Err.Error()))
+			j.f.note("crmctl: warning: %s is passed by: %s", cli.Visible(dir.Path(e.File)), cli.Visible(e.Err.Error()))
 			continue
 		}
 		j.file = dir.Path(e.File)
 		return j.whole(ctx)
 	}
-	return nil, nil, fmt.Errorf("no whole backup of tenant %q in %s", slug, visible(j.opts.file))
+	return nil, nil, fmt.Errorf("no whole backup of tenant %q in %s", slug, cli.Visible(j.opts.file))
 }
 
 // whole restores the file that was found, or looks whether it could be.

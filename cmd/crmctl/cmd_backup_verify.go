@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // backupVerifyOptions are the options of `crmctl backup verify`.
@@ -85,7 +86,7 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 		rows = append(rows, row)
 	}
 	bar.finish()
-	if err := printList(p, backupList(""), rows); err != nil {
+	if err := cli.PrintList(p, backupList(""), rows); err != nil {
 		return err
 	}
 	switch {
@@ -130,10 +131,10 @@ func backupFiles(f *factory, paths []string) ([]string, error) {
 			add(dir.Path(file))
 		}
 		for _, file := range orphans {
-			f.note("crmctl: warning: %s is the checksum of a file that is not there", visible(dir.Path(file)))
+			f.note("crmctl: warning: %s is the checksum of a file that is not there", cli.Visible(dir.Path(file)))
 		}
 		if len(files) == 0 {
-			return nil, fmt.Errorf("no backups in %s", visible(path))
+			return nil, fmt.Errorf("no backups in %s", cli.Visible(path))
 		}
 	}
 	return out, nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
@@ -52,14 +53,14 @@ func runConfigShow(_ context.Context, f *factory, opts *configShowOptions) error
 	if target, err := f.targetText(); err == nil {
 		settings = append([]config.Setting{{Key: "target", Value: target, Origin: "the settings below, PG*, .pgpass"}}, settings...)
 	}
-	columns := []column[config.Setting]{
-		{name: "key", value: func(s config.Setting) any { return s.Key }},
-		{name: "value", value: func(s config.Setting) any { return s.Value }},
+	columns := []cli.Column[config.Setting]{
+		{Name: "key", Value: func(s config.Setting) any { return s.Key }},
+		{Name: "value", Value: func(s config.Setting) any { return s.Value }},
 	}
 	if opts.origin {
-		columns = append(columns, column[config.Setting]{name: "origin", value: func(s config.Setting) any {
+		columns = append(columns, cli.Column[config.Setting]{Name: "origin", Value: func(s config.Setting) any {
 			if s.Origin == "default" || s.Origin == "not set" {
-				return styled{s.Origin, dim}
+				return cli.Styled{Value: s.Origin, Color: cli.Dim}
 			}
 			return s.Origin
 		}})
@@ -68,11 +69,11 @@ func runConfigShow(_ context.Context, f *factory, opts *configShowOptions) error
 		Key   string `json:"key"`
 		Value string `json:"value"`
 	}
-	return printList(p, list[config.Setting]{
-		plural:  "settings",
-		columns: columns,
-		name:    func(s config.Setting) string { return s.Key },
-		record: func(s config.Setting) any {
+	return cli.PrintList(p, cli.List[config.Setting]{
+		Plural:  "settings",
+		Columns: columns,
+		Name:    func(s config.Setting) string { return s.Key },
+		Record: func(s config.Setting) any {
 			if opts.origin {
 				return s
 			}
@@ -106,13 +107,13 @@ func runConfigPath(_ context.Context, f *factory) error {
 	if err != nil {
 		return err
 	}
-	return printList(p, list[config.File]{
-		plural: "files",
-		columns: []column[config.File]{
-			{name: "kind", value: func(file config.File) any { return file.Kind }},
-			{name: "read", value: func(file config.File) any { return file.Read }},
-			{name: "path", value: func(file config.File) any { return file.Path }},
+	return cli.PrintList(p, cli.List[config.File]{
+		Plural: "files",
+		Columns: []cli.Column[config.File]{
+			{Name: "kind", Value: func(file config.File) any { return file.Kind }},
+			{Name: "read", Value: func(file config.File) any { return file.Read }},
+			{Name: "path", Value: func(file config.File) any { return file.Path }},
 		},
-		name: func(file config.File) string { return file.Path },
+		Name: func(file config.File) string { return file.Path },
 	}, cfg.Files())
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	_ "embed" // the sample contacts
+
+	"github.com/crmctl/crmctl/internal/cli"
+
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +20,8 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
+
+// the sample contacts
 
 // demoOptions are the options of `crmctl demo`.
 type demoOptions struct {
@@ -106,7 +111,7 @@ func runDemo(ctx context.Context, f *factory, opts *demoOptions) (err error) {
 	if err := d.steps(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(f.io.Out, "\ndone in %s; the database is gone again\n", humanDuration(f.now().Sub(begun)))
+	fmt.Fprintf(f.io.Out, "\ndone in %s; the database is gone again\n", cli.HumanDuration(f.now().Sub(begun)))
 	f.note("next: crmctl local start   (one that stays)")
 	return nil
 }
@@ -198,7 +203,7 @@ type step struct {
 func say(text string) step      { return step{text: text} }
 func call(args ...string) step  { return step{args: args} }
 func (s step) ok(code int) bool { return code == exitOK || code == s.allowed }
-func (s step) typed() string    { return "crmctl " + shellWords(s.args) }
+func (s step) typed() string    { return "crmctl " + cli.ShellWords(s.args) }
 
 var errDemo = errors.New("a step of the demo failed")
 
@@ -208,7 +213,7 @@ func (d *demo) run(ctx context.Context, steps ...step) error {
 			return context.Cause(ctx)
 		}
 		if s.text != "" {
-			fmt.Fprintf(d.f.io.Out, "\n%s\n", d.f.outPainter().paint(dim, "# "+s.text))
+			fmt.Fprintf(d.f.io.Out, "\n%s\n", d.f.outPainter().Paint(cli.Dim, "# "+s.text))
 			continue
 		}
 		// The files of the demo are shown by their names alone.
@@ -216,7 +221,7 @@ func (d *demo) run(ctx context.Context, steps ...step) error {
 		if d.dir != "" {
 			typed = strings.ReplaceAll(typed, d.dir+string(filepath.Separator), "")
 		}
-		fmt.Fprintf(d.f.io.Out, "$ %s\n", visible(typed))
+		fmt.Fprintf(d.f.io.Out, "$ %s\n", cli.Visible(typed))
 		if d.opts.dryRun {
 			continue
 		}
@@ -245,7 +250,7 @@ func (d *demo) factory(out io.Writer) *factory {
 	s.OutTerminal = true
 	s.Dir, s.SystemDir, s.Env = d.dir, "", nil
 	for _, name := range []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM"} {
-		s.Env = append(s.Env, name+"="+d.f.io.env(name))
+		s.Env = append(s.Env, name+"="+d.f.io.Getenv(name))
 	}
 	f := newFactory(&s, d.f.interrupts)
 	f.apart()
@@ -260,7 +265,7 @@ func (d *demo) factory(out io.Writer) *factory {
 }
 
 func (d *demo) globalFlags() []string {
-	if d.f.outPainter().on {
+	if d.f.outPainter().On {
 		return nil
 	}
 	return []string{"--color", "never"}

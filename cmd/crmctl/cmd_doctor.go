@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -135,7 +136,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 		return err
 	}
 	if opts.list {
-		return printList(p, checkList(), doctor.Checks())
+		return cli.PrintList(p, checkList(), doctor.Checks())
 	}
 	o, err := opts.only()
 	if err != nil {
@@ -266,7 +267,7 @@ func doctorTruths(truths []migrate.Truth) []doctor.Truth {
 }
 
 // fixFindings mends what was found, after a question, and prints what became of it.
-func fixFindings(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, report *doctor.Report, opts *doctorOptions) error {
+func fixFindings(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, report *doctor.Report, opts *doctorOptions) error {
 	sayNotChecked(f, report)
 	var todo []doctor.Finding
 	for _, finding := range report.Findings {
@@ -274,14 +275,14 @@ func fixFindings(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, re
 			todo = append(todo, finding)
 			continue
 		}
-		f.say("crmctl: %s %s: %s; by hand: %s", finding.Class, visible(finding.Subject), visible(finding.What), visible(finding.Command))
+		f.say("crmctl: %s %s: %s; by hand: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What), cli.Visible(finding.Command))
 	}
 	if opts.dryRun || len(todo) == 0 {
 		rows := make([]doctor.Fixed, len(todo))
 		for i, finding := range todo {
 			rows[i] = doctor.Fixed{Finding: finding}
 		}
-		if err := printList(p, fixedList(true), rows); err != nil {
+		if err := cli.PrintList(p, fixedList(true), rows); err != nil {
 			return err
 		}
 		return exitWith(doctorCode(report, len(todo)))
@@ -291,13 +292,13 @@ func fixFindings(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, re
 		return err
 	}
 	for _, finding := range todo[:min(len(todo), mostFailures)] {
-		f.note("%s  %s: %s", finding.Class, visible(finding.Subject), visible(finding.What))
+		f.note("%s  %s: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What))
 	}
-	if err := f.confirmYes(ctx, fmt.Sprintf("Mend %s in %s?", plural(len(todo), "finding"), visible(target.Place()))); err != nil {
+	if err := f.confirmYes(ctx, fmt.Sprintf("Mend %s in %s?", cli.Plural(len(todo), "finding"), cli.Visible(target.Place()))); err != nil {
 		return err
 	}
 	fixed := doctor.Fix(ctx, conn, todo, f.fixOptions(conn, opts))
-	if err := printList(p, fixedList(false), fixed); err != nil {
+	if err := cli.PrintList(p, fixedList(false), fixed); err != nil {
 		return err
 	}
 	failed := 0
@@ -306,9 +307,9 @@ func fixFindings(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, re
 		case errors.Is(r.Err, doctor.ErrMended):
 		case r.Err != nil:
 			failed++
-			f.say("crmctl: %s", visible(f.redact(r.Err.Error())))
+			f.say("crmctl: %s", cli.Visible(f.redact(r.Err.Error())))
 		case r.Undo != "":
-			f.note("undo: %s", visible(r.Undo))
+			f.note("undo: %s", cli.Visible(r.Undo))
 		}
 	}
 	switch {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -94,39 +95,39 @@ func newLocalRecord(s localpg.Status) localRecord {
 	return r
 }
 
-func colorOfState(s localpg.State) color {
+func colorOfState(s localpg.State) cli.Color {
 	switch s {
 	case localpg.Running:
-		return green
+		return cli.Green
 	case localpg.Starting:
-		return yellow
+		return cli.Yellow
 	case localpg.Crashed:
-		return red
+		return cli.Red
 	case localpg.Absent, localpg.Stopped:
 	}
-	return plain
+	return cli.Plain
 }
 
 // localObject shows one instance.
-func localObject(s localpg.Status) object {
+func localObject(s localpg.Status) cli.Object {
 	r := newLocalRecord(s)
-	return object{
-		kind:   "instance",
-		name:   s.Name,
-		record: r,
-		fields: []field{
-			{name: "name", value: s.Name},
-			{name: "state", value: styled{string(s.State), colorOfState(s.State)}},
-			{name: "version", value: s.Version},
-			{name: "profile", value: r.Profile},
-			{name: "url", value: s.DSN},
-			{name: "size", value: byteSize(s.Bytes)},
-			{name: "started", value: s.StartedAt},
-			{name: "pid", value: either{itoa(s.PID), itoa(s.PID)}},
-			{name: "data", value: s.DataDir},
-			{name: "log", value: s.LogFile},
-			{name: "account", value: s.Account, wide: true},
-			{name: "binaries", value: s.BinDir, wide: true},
+	return cli.Object{
+		Kind:   "instance",
+		Name:   s.Name,
+		Record: r,
+		Fields: []cli.Field{
+			{Name: "name", Value: s.Name},
+			{Name: "state", Value: cli.Styled{Value: string(s.State), Color: colorOfState(s.State)}},
+			{Name: "version", Value: s.Version},
+			{Name: "profile", Value: r.Profile},
+			{Name: "url", Value: s.DSN},
+			{Name: "size", Value: cli.ByteSize(s.Bytes)},
+			{Name: "started", Value: s.StartedAt},
+			{Name: "pid", Value: cli.Either{Human: cli.ID(s.PID), Machine: cli.ID(s.PID)}},
+			{Name: "data", Value: s.DataDir},
+			{Name: "log", Value: s.LogFile},
+			{Name: "account", Value: s.Account, Wide: true},
+			{Name: "binaries", Value: s.BinDir, Wide: true},
 		},
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
@@ -49,9 +50,9 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 		return nil
 	}
 	stakes := fmt.Sprintf("The local PostgreSQL %s in %s (%s, %s) will be destroyed now, with all its tenants.",
-		s.Name, s.Dir, humanSize(s.Bytes), s.State)
+		s.Name, s.Dir, cli.HumanSize(s.Bytes), s.State)
 	if opts.dryRun {
-		f.note("%s", lines(stakes))
+		f.note("%s", cli.Lines(stakes))
 		return nil
 	}
 	err = f.confirmName(ctx, confirmation{stakes: stakes, name: s.Name, given: opts.confirm, flag: "--confirm", what: "the instance's name"})
@@ -64,6 +65,6 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 	if err := config.RemoveProfile(f.io.Env, opts.profile()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f.io.Out, "destroyed  %s\n", visible(s.Name))
+	_, err = fmt.Fprintf(f.io.Out, "destroyed  %s\n", cli.Visible(s.Name))
 	return err
 }

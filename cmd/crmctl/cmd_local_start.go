@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
@@ -60,14 +61,14 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	if _, err := config.WriteProfile(f.io.Env, opts.profile(), config.DSN(server.DSN)); err != nil {
 		return err
 	}
-	if err := printObject(p, localObject(server.Status)); err != nil {
+	if err := cli.PrintObject(p, localObject(server.Status)); err != nil {
 		return err
 	}
 	if server.AlreadyRunning {
 		f.note("\nit was running already")
 	}
 	if origin := f.shadowed(opts.profile(), config.DSN(server.DSN)); origin != "" {
-		f.note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(), visible(origin))
+		f.note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(), cli.Visible(origin))
 		return nil
 	}
 	f.note("\nnext: crmctl --profile %s tenant list        or: export CRMCTL_PROFILE=%s", opts.profile(), opts.profile())
@@ -93,7 +94,7 @@ func dryLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	if s.State == localpg.Absent {
 		verb = "created and started"
 	}
-	f.note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version, visible(dir), opts.profile())
+	f.note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version, cli.Visible(dir), opts.profile())
 	return nil
 }
 

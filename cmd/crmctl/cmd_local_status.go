@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -49,7 +50,7 @@ func runLocalStatus(ctx context.Context, f *factory, opts *localStatusOptions) e
 		if err != nil {
 			return localError(err)
 		}
-		if err := printObject(p, localObject(s)); err != nil {
+		if err := cli.PrintObject(p, localObject(s)); err != nil {
 			return err
 		}
 		if s.State != localpg.Running {
@@ -61,28 +62,28 @@ func runLocalStatus(ctx context.Context, f *factory, opts *localStatusOptions) e
 	if err != nil {
 		return localError(err)
 	}
-	return printList(p, localList(), instances)
+	return cli.PrintList(p, localList(), instances)
 }
 
 // localList shows several instances.
-func localList() list[localpg.Status] {
+func localList() cli.List[localpg.Status] {
 	type status = localpg.Status
-	return list[status]{
-		plural: "instances",
-		empty:  "no local PostgreSQL; crmctl local start makes one",
-		name:   func(s status) string { return s.Name },
-		record: func(s status) any { return newLocalRecord(s) },
-		columns: []column[status]{
-			{name: "name", value: func(s status) any { return s.Name }},
-			{name: "state", value: func(s status) any { return styled{string(s.State), colorOfState(s.State)} }},
-			{name: "version", value: func(s status) any { return s.Version }},
-			{name: "size", right: true, value: func(s status) any { return byteSize(s.Bytes) }},
-			{name: "started", value: func(s status) any { return s.StartedAt }},
-			{name: "profile", value: func(s status) any { return localProfile(s.Name) }},
-			{name: "pid", right: true, wide: true, value: func(s status) any { return itoa(s.PID) }},
-			{name: "account", wide: true, value: func(s status) any { return s.Account }},
-			{name: "url", wide: true, value: func(s status) any { return s.DSN }},
-			{name: "data_dir", wide: true, value: func(s status) any { return s.DataDir }},
+	return cli.List[status]{
+		Plural: "instances",
+		Empty:  "no local PostgreSQL; crmctl local start makes one",
+		Name:   func(s status) string { return s.Name },
+		Record: func(s status) any { return newLocalRecord(s) },
+		Columns: []cli.Column[status]{
+			{Name: "name", Value: func(s status) any { return s.Name }},
+			{Name: "state", Value: func(s status) any { return cli.Styled{Value: string(s.State), Color: colorOfState(s.State)} }},
+			{Name: "version", Value: func(s status) any { return s.Version }},
+			{Name: "size", Right: true, Value: func(s status) any { return cli.ByteSize(s.Bytes) }},
+			{Name: "started", Value: func(s status) any { return s.StartedAt }},
+			{Name: "profile", Value: func(s status) any { return localProfile(s.Name) }},
+			{Name: "pid", Right: true, Wide: true, Value: func(s status) any { return cli.ID(s.PID) }},
+			{Name: "account", Wide: true, Value: func(s status) any { return s.Account }},
+			{Name: "url", Wide: true, Value: func(s status) any { return s.DSN }},
+			{Name: "data_dir", Wide: true, Value: func(s status) any { return s.DataDir }},
 		},
 	}
 }

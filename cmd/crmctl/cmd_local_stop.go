@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -60,7 +61,7 @@ func runLocalStop(ctx context.Context, f *factory, opts *localStopOptions) error
 				f.note("would stop the local PostgreSQL %s", s.Name)
 			}
 		}
-		return printList(p, localList(), instances)
+		return cli.PrintList(p, localList(), instances)
 	}
 	for i, s := range instances {
 		o := localpg.Options{Name: s.Name}
@@ -71,5 +72,5 @@ func runLocalStop(ctx context.Context, f *factory, opts *localStopOptions) error
 			return localError(err)
 		}
 	}
-	return printList(p, localList(), instances)
+	return cli.PrintList(p, localList(), instances)
 }

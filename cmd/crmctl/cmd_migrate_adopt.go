@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -258,7 +259,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	err = printAdopted(f, p, survey.Adoptions, false, f.now().Sub(begun))
 	if f.wasInterrupted() && stopped != nil {
 		left := len(survey.Pending())
-		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", todo-left, plural(todo, "schema"), left))
+		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", todo-left, cli.Plural(todo, "schema"), left))
 	}
 	return cmpErr(stopped, err)
 }
@@ -281,12 +282,12 @@ func warnOfPowers(ctx context.Context, f *factory, q db.Querier, survey *migrate
 	for _, p := range powers {
 		can := "may create"
 		if p.Tables > 0 {
-			can = "owns " + plural(int(p.Tables), "table")
+			can = "owns " + cli.Plural(int(p.Tables), "table")
 		}
-		f.note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", visible(p.Role), can, plural(len(p.Schemas), "schema"))
+		f.note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", cli.Visible(p.Role), can, cli.Plural(len(p.Schemas), "schema"))
 	}
 	if len(powers) > 0 {
-		f.note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", visible(powers[0].Role))
+		f.note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", cli.Visible(powers[0].Role))
 	}
 	return err
 }
@@ -329,27 +330,29 @@ func noteKnexMap(f *factory, plan *migrate.Plan, m migrate.KnexMap) {
 		if len(parts) == 0 {
 			parts = []string{"nothing"}
 		}
-		f.note("%s -> %s", visible(name), strings.Join(parts, ", "))
+		f.note("%s -> %s", cli.Visible(name), strings.Join(parts, ", "))
 	}
 }
 
-func adoptedList(dryRun bool) list[migrate.Adoption] {
-	return list[migrate.Adoption]{
-		plural: "adoptions",
-		columns: []column[migrate.Adoption]{
-			{name: "result", value: func(a migrate.Adoption) any { return styled{adoptResult(a.State, dryRun), adoptColor(a.State)} }},
-			{name: "tenant", value: func(a migrate.Adoption) any { return a.Slug }},
-			{name: "schema", value: func(a migrate.Adoption) any { return a.Schema }},
-			{name: "version", value: func(a migrate.Adoption) any {
+func adoptedList(dryRun bool) cli.List[migrate.Adoption] {
+	return cli.List[migrate.Adoption]{
+		Plural: "adoptions",
+		Columns: []cli.Column[migrate.Adoption]{
+			{Name: "result", Value: func(a migrate.Adoption) any {
+				return cli.Styled{Value: adoptResult(a.State, dryRun), Color: adoptColor(a.State)}
+			}},
+			{Name: "tenant", Value: func(a migrate.Adoption) any { return a.Slug }},
+			{Name: "schema", Value: func(a migrate.Adoption) any { return a.Schema }},
+			{Name: "version", Value: func(a migrate.Adoption) any {
 				if a.State == migrate.Refused && a.Version == 0 {
-					return either{"", a.Version} // nobody knows
+					return cli.Either{Human: "", Machine: a.Version} // nobody knows
 				}
 				return a.Version
 			}},
-			{name: "why", value: func(a migrate.Adoption) any { return adoptWhy(a) }},
+			{Name: "why", Value: func(a migrate.Adoption) any { return adoptWhy(a) }},
 		},
-		name: func(a migrate.Adoption) string { return a.Slug },
-		record: func(a migrate.Adoption) any {
+		Name: func(a migrate.Adoption) string { return a.Slug },
+		Record: func(a migrate.Adoption) any {
 			record := map[string]any{
 				"result": adoptResult(a.State, dryRun), "tenant": a.Slug, "schema": a.Schema, "schema_version": a.Version,
 			}
@@ -375,17 +378,17 @@ func adoptResult(s migrate.AdoptState, dryRun bool) string {
 	return string(s)
 }
 
-func adoptColor(s migrate.AdoptState) color {
+func adoptColor(s migrate.AdoptState) cli.Color {
 	switch s {
 	case migrate.Adopted, migrate.Corrected:
-		return green
+		return cli.Green
 	case migrate.Refused:
-		return red
+		return cli.Red
 	case migrate.NotAdoptedYet:
-		return yellow
+		return cli.Yellow
 	case migrate.Unchanged:
 	}
-	return dim
+	return cli.Dim
 }
 
 func adoptWhy(a migrate.Adoption) string {
@@ -400,8 +403,8 @@ func adoptWhy(a migrate.Adoption) string {
 
 // printAdopted prints what became of each claim, or would, and returns the error
 // that carries the exit code.
-func printAdopted(f *factory, p *printer, adoptions []migrate.Adoption, dryRun bool, elapsed time.Duration) error {
-	if err := printList(p, adoptedList(dryRun), adoptions); err != nil {
+func printAdopted(f *factory, p *cli.Printer, adoptions []migrate.Adoption, dryRun bool, elapsed time.Duration) error {
+	if err := cli.PrintList(p, adoptedList(dryRun), adoptions); err != nil {
 		return err
 	}
 	count := make(map[migrate.AdoptState]int)
@@ -426,12 +429,12 @@ func adoptedLine(count map[migrate.AdoptState]int, dryRun bool, elapsed time.Dur
 	var parts []string
 	for _, s := range []migrate.AdoptState{migrate.Adopted, migrate.Corrected, migrate.Unchanged, migrate.Refused, migrate.NotAdoptedYet} {
 		if n := count[s]; n > 0 {
-			parts = append(parts, humanCount(int64(n))+" "+adoptResult(s, dryRun))
+			parts = append(parts, cli.HumanCount(int64(n))+" "+adoptResult(s, dryRun))
 		}
 	}
 	text := strings.Join(parts, ", ")
 	if dryRun {
 		return text
 	}
-	return text + " in " + humanDuration(elapsed)
+	return text + " in " + cli.HumanDuration(elapsed)
 }

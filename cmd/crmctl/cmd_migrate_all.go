@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -185,7 +186,7 @@ func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
 	if n == 1 {
 		verb = "is"
 	}
-	f.note("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", plural(n, "tenant"), verb, plan.Head())
+	f.note("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", cli.Plural(n, "tenant"), verb, plan.Head())
 	return exitWith(exitPending)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/lint"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/migrations"
@@ -77,7 +78,7 @@ func runMigrateLint(ctx context.Context, f *factory, opts *migrateLintOptions) e
 		return err
 	}
 	if opts.rules {
-		return printList(p, ruleList(), lint.Rules())
+		return cli.PrintList(p, ruleList(), lint.Rules())
 	}
 	if opts.since < 0 {
 		return usagef("--since %d: want a version, such as 5", opts.since)
@@ -252,7 +253,7 @@ func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (ap
 }
 
 // printFindings prints a listing on a terminal, and rows elsewhere.
-func (f *factory) printFindings(p *printer, findings []lint.Finding, files int) error {
+func (f *factory) printFindings(p *cli.Printer, findings []lint.Finding, files int) error {
 	errors := 0
 	for _, finding := range findings {
 		if finding.Severity == lint.Error {
@@ -264,16 +265,16 @@ func (f *factory) printFindings(p *printer, findings []lint.Finding, files int) 
 			fmt.Fprintln(f.io.Err, annotation(finding))
 		}
 	}
-	if p.terminal && p.format == "table" && !p.quiet {
-		if err := writeLint(p, p.out, findings); err != nil {
+	if p.Terminal && p.Format == "table" && !p.Quiet {
+		if err := writeLint(p, p.Out, findings); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 	} else {
 		l := findingList()
-		l.summary = func() any {
+		l.Summary = func() any {
 			return map[string]int{"files": files, "errors": errors, "warnings": len(findings) - errors}
 		}
-		if err := printList(p, l, findings); err != nil {
+		if err := cli.PrintList(p, l, findings); err != nil {
 			return err
 		}
 	}
@@ -283,57 +284,59 @@ func (f *factory) printFindings(p *printer, findings []lint.Finding, files int) 
 
 // findingsLine returns "2 errors and 1 warning in 5 files".
 func findingsLine(errors, warnings, files int) string {
-	in := " in " + plural(files, "file")
+	in := " in " + cli.Plural(files, "file")
 	switch {
 	case errors == 0 && warnings == 0:
 		return "nothing to mend" + in
 	case errors == 0:
-		return plural(warnings, "warning") + in
+		return cli.Plural(warnings, "warning") + in
 	case warnings == 0:
-		return plural(errors, "error") + in
+		return cli.Plural(errors, "error") + in
 	}
-	return plural(errors, "error") + " and " + plural(warnings, "warning") + in
+	return cli.Plural(errors, "error") + " and " + cli.Plural(warnings, "warning") + in
 }
 
-func findingList() list[lint.Finding] {
-	return list[lint.Finding]{
-		plural: "findings",
-		columns: []column[lint.Finding]{
-			{name: "file", value: func(f lint.Finding) any { return f.File }},
-			{name: "line", right: true, value: func(f lint.Finding) any { return f.Line }},
-			{name: "column", right: true, value: func(f lint.Finding) any { return f.Column }},
-			{name: "severity", value: func(f lint.Finding) any { return styled{string(f.Severity), severityColor(f.Severity)} }},
-			{name: "rule", value: func(f lint.Finding) any { return f.Rule }},
-			{name: "message", value: func(f lint.Finding) any { return f.Message }},
-			{name: "fix", value: func(f lint.Finding) any { return f.Fix }},
-			{name: "why", wide: true, value: func(f lint.Finding) any { return f.Why }},
-			{name: "statement", wide: true, value: func(f lint.Finding) any { return f.Statement }},
+func findingList() cli.List[lint.Finding] {
+	return cli.List[lint.Finding]{
+		Plural: "findings",
+		Columns: []cli.Column[lint.Finding]{
+			{Name: "file", Value: func(f lint.Finding) any { return f.File }},
+			{Name: "line", Right: true, Value: func(f lint.Finding) any { return f.Line }},
+			{Name: "column", Right: true, Value: func(f lint.Finding) any { return f.Column }},
+			{Name: "severity", Value: func(f lint.Finding) any {
+				return cli.Styled{Value: string(f.Severity), Color: severityColor(f.Severity)}
+			}},
+			{Name: "rule", Value: func(f lint.Finding) any { return f.Rule }},
+			{Name: "message", Value: func(f lint.Finding) any { return f.Message }},
+			{Name: "fix", Value: func(f lint.Finding) any { return f.Fix }},
+			{Name: "why", Wide: true, Value: func(f lint.Finding) any { return f.Why }},
+			{Name: "statement", Wide: true, Value: func(f lint.Finding) any { return f.Statement }},
 		},
-		name: func(f lint.Finding) string { return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Rule) },
+		Name: func(f lint.Finding) string { return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Rule) },
 	}
 }
 
-func ruleList() list[lint.Rule] {
-	return list[lint.Rule]{
-		plural: "rules",
-		columns: []column[lint.Rule]{
-			{name: "rule", value: func(r lint.Rule) any { return r.Name }},
-			{name: "severity", value: func(r lint.Rule) any { return styled{string(r.Severity), severityColor(r.Severity)} }},
-			{name: "target", wide: true, value: func(r lint.Rule) any { return r.Target }},
-			{name: "finds", value: func(r lint.Rule) any { return r.Summary }},
-			{name: "enforced", wide: true, value: func(r lint.Rule) any { return r.Enforced }},
-			{name: "why", wide: true, value: func(r lint.Rule) any { return r.Why }},
-			{name: "fix", wide: true, value: func(r lint.Rule) any { return r.Fix }},
+func ruleList() cli.List[lint.Rule] {
+	return cli.List[lint.Rule]{
+		Plural: "rules",
+		Columns: []cli.Column[lint.Rule]{
+			{Name: "rule", Value: func(r lint.Rule) any { return r.Name }},
+			{Name: "severity", Value: func(r lint.Rule) any { return cli.Styled{Value: string(r.Severity), Color: severityColor(r.Severity)} }},
+			{Name: "target", Wide: true, Value: func(r lint.Rule) any { return r.Target }},
+			{Name: "finds", Value: func(r lint.Rule) any { return r.Summary }},
+			{Name: "enforced", Wide: true, Value: func(r lint.Rule) any { return r.Enforced }},
+			{Name: "why", Wide: true, Value: func(r lint.Rule) any { return r.Why }},
+			{Name: "fix", Wide: true, Value: func(r lint.Rule) any { return r.Fix }},
 		},
-		name: func(r lint.Rule) string { return r.Name },
+		Name: func(r lint.Rule) string { return r.Name },
 	}
 }
 
-func severityColor(s lint.Severity) color {
+func severityColor(s lint.Severity) cli.Color {
 	if s == lint.Error {
-		return red
+		return cli.Red
 	}
-	return yellow
+	return cli.Yellow
 }
 
 // writeLint writes a paragraph for each finding:
@@ -342,19 +345,19 @@ func severityColor(s lint.Severity) color {
 //	    alter table contacts drop column score;
 //	    contacts.score is dropped. The values are gone in every tenant.
 //	    fix: Stop using it first.
-func writeLint(p *printer, w io.Writer, findings []lint.Finding) error {
+func writeLint(p *cli.Printer, w io.Writer, findings []lint.Finding) error {
 	var b strings.Builder
 	for _, f := range findings {
-		place := fmt.Sprintf("%s:%d:%d", visible(f.File), f.Line, f.Column)
-		fmt.Fprintf(&b, "%s  %s  %s\n", place, p.painter.paint(severityColor(f.Severity), string(f.Severity)), f.Rule)
+		place := fmt.Sprintf("%s:%d:%d", cli.Visible(f.File), f.Line, f.Column)
+		fmt.Fprintf(&b, "%s  %s  %s\n", place, p.Painter.Paint(severityColor(f.Severity), string(f.Severity)), f.Rule)
 		const indent = "    "
 		if f.Statement != "" {
-			b.WriteString(indent + p.painter.paint(dim, p.cut(visible(f.Statement), p.width-len(indent))) + "\n")
+			b.WriteString(indent + p.Painter.Paint(cli.Dim, p.Cut(cli.Visible(f.Statement), p.Width-len(indent))) + "\n")
 		}
-		for _, line := range wrap(visible(f.Message+". "+f.Why), p.width-len(indent)) {
+		for _, line := range cli.Wrap(cli.Visible(f.Message+". "+f.Why), p.Width-len(indent)) {
 			b.WriteString(indent + line + "\n")
 		}
-		for i, line := range wrap(visible(f.Fix), p.width-len(indent)-len("fix: ")) {
+		for i, line := range cli.Wrap(cli.Visible(f.Fix), p.Width-len(indent)-len("fix: ")) {
 			b.WriteString(indent + []string{"fix: ", "     "}[min(i, 1)] + line + "\n")
 		}
 		b.WriteString("\n")

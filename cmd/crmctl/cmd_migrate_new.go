@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/lint"
 )
 
@@ -107,13 +108,13 @@ func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error
 	if opts.dryRun {
 		result = "would create"
 	}
-	if err := printObject(p, object{
-		kind: "migration", name: path, record: newMigrationRecord{Path: path, Version: version, DryRun: opts.dryRun},
-		fields: []field{{name: strings.ReplaceAll(result, " ", "_"), value: path}},
+	if err := cli.PrintObject(p, cli.Object{
+		Kind: "migration", Name: path, Record: newMigrationRecord{Path: path, Version: version, DryRun: opts.dryRun},
+		Fields: []cli.Field{{Name: strings.ReplaceAll(result, " ", "_"), Value: path}},
 	}); err != nil {
 		return err
 	}
-	f.note("\nnext: fill in Up and Down, then crmctl migrate lint %s", visible(path))
+	f.note("\nnext: fill in Up and Down, then crmctl migrate lint %s", cli.Visible(path))
 	return nil
 }
 

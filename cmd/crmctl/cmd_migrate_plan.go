@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -72,29 +73,29 @@ type planRow struct {
 
 // printPlan prints what a run would do, and how long it may take by what the
 // ledger knows of runs before.
-func printPlan(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, plan *migrate.Plan, tenants []migrate.Tenant, showSQL bool) error {
+func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, plan *migrate.Plan, tenants []migrate.Tenant, showSQL bool) error {
 	rate, err := migrate.PastRate(ctx, conn)
 	if err != nil {
 		return f.placed(err)
 	}
 	estimate := ""
 	if rate > 0 && len(tenants) > 0 {
-		estimate = fmt.Sprintf(", in about %s as the latest runs went", humanDuration(time.Duration(float64(len(tenants))/rate*float64(time.Second))))
+		estimate = fmt.Sprintf(", in about %s as the latest runs went", cli.HumanDuration(time.Duration(float64(len(tenants))/rate*float64(time.Second))))
 	}
 	rows := make([]planRow, len(tenants))
 	for i, t := range tenants {
 		rows[i] = planRow{t, plan.After(t.Version)}
 	}
-	err = printList(p, list[planRow]{
-		plural: "tenants",
-		columns: []column[planRow]{
-			{name: "tenant", value: func(r planRow) any { return r.tenant.Slug }},
-			{name: "version", value: func(r planRow) any { return r.tenant.Version }},
-			{name: "to_version", title: "TO", value: func(planRow) any { return plan.Head() }},
-			{name: "pending", value: func(r planRow) any { return names(r.pending) }},
+	err = cli.PrintList(p, cli.List[planRow]{
+		Plural: "tenants",
+		Columns: []cli.Column[planRow]{
+			{Name: "tenant", Value: func(r planRow) any { return r.tenant.Slug }},
+			{Name: "version", Value: func(r planRow) any { return r.tenant.Version }},
+			{Name: "to_version", Title: "TO", Value: func(planRow) any { return plan.Head() }},
+			{Name: "pending", Value: func(r planRow) any { return names(r.pending) }},
 		},
-		name: func(r planRow) string { return r.tenant.Slug },
-		record: func(r planRow) any {
+		Name: func(r planRow) string { return r.tenant.Slug },
+		Record: func(r planRow) any {
 			var files []string
 			for _, m := range r.pending {
 				files = append(files, m.Name())
@@ -108,32 +109,32 @@ func printPlan(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, plan
 			}
 			return record
 		},
-		empty: "nothing pending",
-		footer: func() string {
-			return plural(len(rows), "tenant") + " would be migrated" + estimate
+		Empty: "nothing pending",
+		Footer: func() string {
+			return cli.Plural(len(rows), "tenant") + " would be migrated" + estimate
 		},
 	}, rows)
-	if err != nil || !showSQL || len(tenants) == 0 || !p.isTable() {
+	if err != nil || !showSQL || len(tenants) == 0 || !p.IsTable() {
 		return err
 	}
 	text := sqlText(plan.After(lowest(tenants)))
-	if p.terminal {
+	if p.Terminal {
 		text = visibleSQL(text)
 	}
-	_, err = fmt.Fprintf(p.out, "\n%s\n", text)
+	_, err = fmt.Fprintf(p.Out, "\n%s\n", text)
 	return err
 }
 
 // visibleSQL is for reading on a terminal; in a pipe the statements are as they are.
 func visibleSQL(text string) string {
-	return strings.ReplaceAll(visibleLines(strings.ReplaceAll(text, "\t", "    ")), `\r`+"\n", "\n")
+	return strings.ReplaceAll(cli.VisibleLines(strings.ReplaceAll(text, "\t", "    ")), `\r`+"\n", "\n")
 }
 
 // sqlText returns the statements of migrations as one script to read.
 func sqlText(ms []*migrate.Migration) string {
 	var b strings.Builder
 	for _, m := range ms {
-		fmt.Fprintf(&b, "-- %s\n", visible(m.File))
+		fmt.Fprintf(&b, "-- %s\n", cli.Visible(m.File))
 		for _, s := range m.Up {
 			b.WriteString(s.SQL + "\n")
 		}

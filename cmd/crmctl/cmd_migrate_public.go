@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/migrations"
 )
@@ -77,10 +78,10 @@ func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOption
 	for _, m := range change.Applied {
 		record.Applied = append(record.Applied, m.Name())
 	}
-	return printObject(p, publicObject(record))
+	return cli.PrintObject(p, publicObject(record))
 }
 
-func publicObject(r publicRecord) object {
+func publicObject(r publicRecord) cli.Object {
 	result := "unchanged"
 	switch {
 	case r.DryRun && len(r.Applied) > 0:
@@ -88,14 +89,14 @@ func publicObject(r publicRecord) object {
 	case len(r.Applied) > 0:
 		result = "migrated"
 	}
-	return object{
-		kind: "registry",
-		name: fmt.Sprint(r.To),
-		fields: []field{
-			{name: "registry", value: styled{either{
-				fmt.Sprintf("%s, version %d (%s)", result, r.To, plural(len(r.Applied), "migration")), result,
-			}, resultColor(result)}},
+	return cli.Object{
+		Kind: "registry",
+		Name: fmt.Sprint(r.To),
+		Fields: []cli.Field{
+			{Name: "registry", Value: cli.Styled{Value: cli.Either{
+				Human: fmt.Sprintf("%s, version %d (%s)", result, r.To, cli.Plural(len(r.Applied), "migration")), Machine: result,
+			}, Color: resultColor(result)}},
 		},
-		record: r,
+		Record: r,
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -101,7 +102,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if opts.dryRun {
 		before, err := migrate.PlanRepair(ctx, conn, target)
 		if err == nil {
-			f.note("%s: %s would be marked %s", visible(t.Slug), visible(before.File), opts.mark)
+			f.note("%s: %s would be marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
 		}
 		return f.placed(err)
 	}
@@ -114,13 +115,13 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if err != nil {
 		return f.placed(err)
 	}
-	f.note("%s: %s is marked %s", visible(t.Slug), visible(before.File), opts.mark)
-	f.note("next: crmctl migrate tenant %s", visible(t.Slug))
+	f.note("%s: %s is marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
+	f.note("next: crmctl migrate tenant %s", cli.Visible(t.Slug))
 	return nil
 }
 
 // listDirty prints the dirty tenants, or the one asked for.
-func listDirty(ctx context.Context, f *factory, p *printer, opts *migrateRepairOptions) error {
+func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRepairOptions) error {
 	conn, err := f.connect(ctx)
 	if err != nil {
 		return err
@@ -146,30 +147,30 @@ func listDirty(ctx context.Context, f *factory, p *printer, opts *migrateRepairO
 		}
 		dirty = one
 	}
-	err = printList(p, list[*migrate.DirtyError]{
-		plural: "dirty",
-		columns: []column[*migrate.DirtyError]{
-			{name: "tenant", value: func(d *migrate.DirtyError) any { return d.Slug }},
-			{name: "file", value: func(d *migrate.DirtyError) any { return d.File }},
-			{name: "done", value: func(d *migrate.DirtyError) any {
-				return either{itoa(d.Done) + " of " + itoa(d.Statements), d.Done}
+	err = cli.PrintList(p, cli.List[*migrate.DirtyError]{
+		Plural: "dirty",
+		Columns: []cli.Column[*migrate.DirtyError]{
+			{Name: "tenant", Value: func(d *migrate.DirtyError) any { return d.Slug }},
+			{Name: "file", Value: func(d *migrate.DirtyError) any { return d.File }},
+			{Name: "done", Value: func(d *migrate.DirtyError) any {
+				return cli.Either{Human: cli.ID(d.Done) + " of " + cli.ID(d.Statements), Machine: d.Done}
 			}},
-			{name: "since", value: func(d *migrate.DirtyError) any { return d.Since }},
-			{name: "why", value: func(d *migrate.DirtyError) any {
+			{Name: "since", Value: func(d *migrate.DirtyError) any { return d.Since }},
+			{Name: "why", Value: func(d *migrate.DirtyError) any {
 				if d.Running {
-					return "statement " + itoa(d.Done+1) + " was cut off"
+					return "statement " + cli.ID(d.Done+1) + " was cut off"
 				}
 				return d.Message
 			}},
 		},
-		name: func(d *migrate.DirtyError) string { return d.Slug },
-		record: func(d *migrate.DirtyError) any {
+		Name: func(d *migrate.DirtyError) string { return d.Slug },
+		Record: func(d *migrate.DirtyError) any {
 			return map[string]any{
 				"tenant": d.Slug, "version": d.Version, "file": d.File, "down": d.Down, "done": d.Done, "statements": d.Statements,
 				"cut_off": d.Running, "sqlstate": d.SQLState, "message": d.Message, "since": d.Since.UTC(),
 			}
 		},
-		empty: "no tenant is dirty",
+		Empty: "no tenant is dirty",
 	}, dirty)
 	if err == nil && len(dirty) > 0 {
 		err = exitWith(exitPending)

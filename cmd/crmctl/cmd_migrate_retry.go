@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -84,7 +85,7 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 	if opts.dryRun {
 		return printRollback(p, plan, route, pending)
 	}
-	f.note("retry     run %d, %s left", run.ID, plural(len(left), "tenant"))
+	f.note("retry     run %d, %s left", run.ID, cli.Plural(len(left), "tenant"))
 	job := fleetRun{plan: plan, route: route, chosen: len(left), pending: pending, policy: &opts.runPolicy, selection: run.Selection}
 	for _, t := range tenants {
 		if t.State == migrate.Failed {

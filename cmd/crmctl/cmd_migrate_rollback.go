@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -109,7 +110,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	}
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(0), invalid: m.invalid}
 	if len(pending) > 0 {
-		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", job.files(), plural(len(pending), "tenant"))
+		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", job.files(), cli.Plural(len(pending), "tenant"))
 		if err := f.confirmYes(ctx, question); err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ type rollbackRow struct {
 	err    error
 }
 
-func printRollback(p *printer, plan *migrate.Plan, route migrate.Route, tenants []migrate.Tenant) error {
+func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tenants []migrate.Tenant) error {
 	rows := make([]rollbackRow, len(tenants))
 	refused := false
 	for i, t := range tenants {
@@ -140,29 +141,29 @@ func printRollback(p *printer, plan *migrate.Plan, route migrate.Route, tenants 
 		}
 		return out
 	}
-	err := printList(p, list[rollbackRow]{
-		plural: "tenants",
-		columns: []column[rollbackRow]{
-			{name: "tenant", value: func(r rollbackRow) any { return r.tenant.Slug }},
-			{name: "version", value: func(r rollbackRow) any { return r.tenant.Version }},
-			{name: "takes_back", title: "TAKES BACK", value: func(r rollbackRow) any {
+	err := cli.PrintList(p, cli.List[rollbackRow]{
+		Plural: "tenants",
+		Columns: []cli.Column[rollbackRow]{
+			{Name: "tenant", Value: func(r rollbackRow) any { return r.tenant.Slug }},
+			{Name: "version", Value: func(r rollbackRow) any { return r.tenant.Version }},
+			{Name: "takes_back", Title: "TAKES BACK", Value: func(r rollbackRow) any {
 				if r.err != nil {
-					return styled{r.err.Error(), red}
+					return cli.Styled{Value: r.err.Error(), Color: cli.Red}
 				}
 				return shortList(files(r))
 			}},
 		},
-		name: func(r rollbackRow) string { return r.tenant.Slug },
-		record: func(r rollbackRow) any {
+		Name: func(r rollbackRow) string { return r.tenant.Slug },
+		Record: func(r rollbackRow) any {
 			record := map[string]any{"tenant": r.tenant.Slug, "from_version": r.tenant.Version, "takes_back": files(r)}
 			if r.err != nil {
 				record["error"] = r.err.Error()
 			}
 			return record
 		},
-		empty: "nothing to take back",
-		footer: func() string {
-			return plural(len(rows), "tenant") + " would be taken back" + map[bool]string{true: ", and applied again"}[route.Kind == migrate.Redo]
+		Empty: "nothing to take back",
+		Footer: func() string {
+			return cli.Plural(len(rows), "tenant") + " would be taken back" + map[bool]string{true: ", and applied again"}[route.Kind == migrate.Redo]
 		},
 	}, rows)
 	if err == nil && refused {

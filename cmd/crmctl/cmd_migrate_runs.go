@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
 
@@ -54,39 +55,39 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 	if err != nil {
 		return f.placed(err)
 	}
-	return printList(p, list[migrate.RunRecord]{
-		plural: "runs",
-		columns: []column[migrate.RunRecord]{
-			{name: "run", right: true, value: func(r migrate.RunRecord) any { return r.ID }},
-			{name: "kind", value: func(r migrate.RunRecord) any { return string(r.Kind) }},
-			{name: "state", value: runState},
-			{name: "version", right: true, value: func(r migrate.RunRecord) any { return runTarget(r) }},
-			{name: "tenants", right: true, value: func(r migrate.RunRecord) any { return r.Tenants }},
-			{name: "ok", right: true, value: func(r migrate.RunRecord) any { return r.Succeeded }},
-			{name: "failed", right: true, value: func(r migrate.RunRecord) any { return styledIf(r.Failed > 0, r.Failed, red) }},
-			{name: "not_started", title: "NOT DONE", right: true, value: func(r migrate.RunRecord) any { return styledIf(r.NotStarted > 0, r.NotStarted, yellow) }},
-			{name: "started_at", title: "STARTED", value: func(r migrate.RunRecord) any { return r.StartedAt }},
-			{name: "duration", value: func(r migrate.RunRecord) any { return runDuration(f, r) }},
-			{name: "actor", title: "BY", value: func(r migrate.RunRecord) any { return r.Actor }},
-			{name: "reason", wide: true, value: func(r migrate.RunRecord) any { return r.Reason }},
+	return cli.PrintList(p, cli.List[migrate.RunRecord]{
+		Plural: "runs",
+		Columns: []cli.Column[migrate.RunRecord]{
+			{Name: "run", Right: true, Value: func(r migrate.RunRecord) any { return r.ID }},
+			{Name: "kind", Value: func(r migrate.RunRecord) any { return string(r.Kind) }},
+			{Name: "state", Value: runState},
+			{Name: "version", Right: true, Value: func(r migrate.RunRecord) any { return runTarget(r) }},
+			{Name: "tenants", Right: true, Value: func(r migrate.RunRecord) any { return r.Tenants }},
+			{Name: "ok", Right: true, Value: func(r migrate.RunRecord) any { return r.Succeeded }},
+			{Name: "failed", Right: true, Value: func(r migrate.RunRecord) any { return styledIf(r.Failed > 0, r.Failed, cli.Red) }},
+			{Name: "not_started", Title: "NOT DONE", Right: true, Value: func(r migrate.RunRecord) any { return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow) }},
+			{Name: "started_at", Title: "STARTED", Value: func(r migrate.RunRecord) any { return r.StartedAt }},
+			{Name: "duration", Value: func(r migrate.RunRecord) any { return runDuration(f, r) }},
+			{Name: "actor", Title: "BY", Value: func(r migrate.RunRecord) any { return r.Actor }},
+			{Name: "reason", Wide: true, Value: func(r migrate.RunRecord) any { return r.Reason }},
 		},
-		name:   func(r migrate.RunRecord) string { return strconv.FormatInt(r.ID, 10) },
-		record: func(r migrate.RunRecord) any { return runRecordOf(f, r) },
-		empty:  "no runs yet",
+		Name:   func(r migrate.RunRecord) string { return strconv.FormatInt(r.ID, 10) },
+		Record: func(r migrate.RunRecord) any { return runRecordOf(f, r) },
+		Empty:  "no runs yet",
 	}, runs)
 }
 
 // runTarget shows the version a run aimed at.
-func runTarget(r migrate.RunRecord) either {
+func runTarget(r migrate.RunRecord) cli.Either {
 	if r.Target < 0 {
-		return either{"its own", r.Target}
+		return cli.Either{Human: "its own", Machine: r.Target}
 	}
-	return either{r.Target, r.Target}
+	return cli.Either{Human: r.Target, Machine: r.Target}
 }
 
-func styledIf(on bool, v any, c color) any {
+func styledIf(on bool, v any, c cli.Color) any {
 	if on {
-		return styled{v, c}
+		return cli.Styled{Value: v, Color: c}
 	}
 	return v
 }
@@ -94,11 +95,11 @@ func styledIf(on bool, v any, c color) any {
 func runState(r migrate.RunRecord) any {
 	switch {
 	case r.State == "killed", r.State == "stopped":
-		return styled{r.State, red}
+		return cli.Styled{Value: r.State, Color: cli.Red}
 	case r.State == "finished" && r.Failed > 0:
-		return styled{r.State, yellow}
+		return cli.Styled{Value: r.State, Color: cli.Yellow}
 	case r.State == "finished":
-		return styled{r.State, green}
+		return cli.Styled{Value: r.State, Color: cli.Green}
 	}
 	return r.State
 }
@@ -219,30 +220,30 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 			Seconds: t.Duration.Seconds(), SQLState: t.SQLState, Place: t.Place, Error: t.Message, Statement: t.SQL,
 		})
 	}
-	if !p.isTable() && p.format != "csv" {
-		return printObject(p, object{kind: "run", name: strconv.FormatInt(run.ID, 10), record: record})
+	if !p.IsTable() && p.Format != "csv" {
+		return cli.PrintObject(p, cli.Object{Kind: "run", Name: strconv.FormatInt(run.ID, 10), Record: record})
 	}
-	if p.isTable() && !p.namesOnly() {
-		fields := []field{
-			{name: "run", value: either{fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind, fmt.Sprint(runTarget(run).human)), run.ID}},
-			{name: "state", value: runState(run)},
-			{name: "started", value: run.StartedAt},
-			{name: "duration", value: runDuration(f, run)},
-			{name: "by", value: run.Actor},
-			{name: "tenants", value: either{fmt.Sprintf("%s: %s ok, %s failed, %s not done", humanCount(int64(run.Tenants)),
-				humanCount(int64(run.Succeeded)), humanCount(int64(run.Failed)), humanCount(int64(run.NotStarted))), run.Tenants}},
+	if p.IsTable() && !p.NamesOnly() {
+		fields := []cli.Field{
+			{Name: "run", Value: cli.Either{Human: fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind, fmt.Sprint(runTarget(run).Human)), Machine: run.ID}},
+			{Name: "state", Value: runState(run)},
+			{Name: "started", Value: run.StartedAt},
+			{Name: "duration", Value: runDuration(f, run)},
+			{Name: "by", Value: run.Actor},
+			{Name: "tenants", Value: cli.Either{Human: fmt.Sprintf("%s: %s ok, %s failed, %s not done", cli.HumanCount(int64(run.Tenants)),
+				cli.HumanCount(int64(run.Succeeded)), cli.HumanCount(int64(run.Failed)), cli.HumanCount(int64(run.NotStarted))), Machine: run.Tenants}},
 		}
 		if run.Reason != "" {
-			fields = append(fields, field{name: "reason", value: run.Reason})
+			fields = append(fields, cli.Field{Name: "reason", Value: run.Reason})
 		}
-		if err := printObject(p, object{fields: fields}); err != nil || len(shown) == 0 {
+		if err := cli.PrintObject(p, cli.Object{Fields: fields}); err != nil || len(shown) == 0 {
 			return err
 		}
-		if p.terminal {
-			fmt.Fprintln(p.out)
+		if p.Terminal {
+			fmt.Fprintln(p.Out)
 		}
 	}
-	if err := printList(p, outcomeList(), shown); err != nil {
+	if err := cli.PrintList(p, outcomeList(), shown); err != nil {
 		return err
 	}
 	if run.Failed+run.NotStarted > 0 && run.Target >= 0 {
@@ -259,30 +260,30 @@ func getRun(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migrate.
 	return run, tenants, f.placed(err)
 }
 
-func outcomeList() list[migrate.RunTenant] {
-	return list[migrate.RunTenant]{
-		plural: "tenants",
-		columns: []column[migrate.RunTenant]{
-			{name: "tenant", value: func(t migrate.RunTenant) any { return t.Slug }},
-			{name: "state", value: func(t migrate.RunTenant) any { return outcomeState(t.State) }},
-			{name: "version", right: true, value: func(t migrate.RunTenant) any { return t.To }},
-			{name: "from_version", title: "FROM", wide: true, right: true, value: func(t migrate.RunTenant) any { return t.From }},
-			{name: "attempts", wide: true, right: true, value: func(t migrate.RunTenant) any { return t.Attempts }},
-			{name: "duration", wide: true, right: true, value: func(t migrate.RunTenant) any { return t.Duration }},
-			{name: "sqlstate", wide: true, value: func(t migrate.RunTenant) any { return t.SQLState }},
-			{name: "statement", wide: true, value: func(t migrate.RunTenant) any { return oneLine(t.SQL) }},
-			{name: "why", value: func(t migrate.RunTenant) any { return t.Message }},
+func outcomeList() cli.List[migrate.RunTenant] {
+	return cli.List[migrate.RunTenant]{
+		Plural: "tenants",
+		Columns: []cli.Column[migrate.RunTenant]{
+			{Name: "tenant", Value: func(t migrate.RunTenant) any { return t.Slug }},
+			{Name: "state", Value: func(t migrate.RunTenant) any { return outcomeState(t.State) }},
+			{Name: "version", Right: true, Value: func(t migrate.RunTenant) any { return t.To }},
+			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t migrate.RunTenant) any { return t.From }},
+			{Name: "attempts", Wide: true, Right: true, Value: func(t migrate.RunTenant) any { return t.Attempts }},
+			{Name: "duration", Wide: true, Right: true, Value: func(t migrate.RunTenant) any { return t.Duration }},
+			{Name: "sqlstate", Wide: true, Value: func(t migrate.RunTenant) any { return t.SQLState }},
+			{Name: "statement", Wide: true, Value: func(t migrate.RunTenant) any { return oneLine(t.SQL) }},
+			{Name: "why", Value: func(t migrate.RunTenant) any { return t.Message }},
 		},
-		name: func(t migrate.RunTenant) string { return t.Slug },
+		Name: func(t migrate.RunTenant) string { return t.Slug },
 	}
 }
 
 func outcomeState(s migrate.State) any {
 	switch s {
 	case migrate.Failed:
-		return styled{string(s), red}
+		return cli.Styled{Value: string(s), Color: cli.Red}
 	case migrate.NotStarted:
-		return styled{string(s), yellow}
+		return cli.Styled{Value: string(s), Color: cli.Yellow}
 	}
 	return string(s)
 }

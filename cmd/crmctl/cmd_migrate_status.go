@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -98,14 +99,14 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 		}
 	}
 	// On a terminal the line below says it all when nobody is behind.
-	if len(rows) > 0 || !p.terminal || !p.isTable() {
-		if err := printList(p, statusList(opts.verify), rows); err != nil {
+	if len(rows) > 0 || !p.Terminal || !p.IsTable() {
+		if err := cli.PrintList(p, statusList(opts.verify), rows); err != nil {
 			return err
 		}
 	}
 	f.note("%s", statusLine(all, plan.Head(), behind))
 	if wrong > 0 {
-		f.note("%s not as the registry says        next: crmctl migrate all-tenants --verify", plural(wrong, "tenant"))
+		f.note("%s not as the registry says        next: crmctl migrate all-tenants --verify", cli.Plural(wrong, "tenant"))
 	}
 	if err := f.refuseNewer(newerThan(plan, tenants), plan); err != nil {
 		return err
@@ -146,28 +147,28 @@ func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants
 	return rows, nil
 }
 
-func statusList(verified bool) list[versionRow] {
-	l := list[versionRow]{
-		plural: "tenants",
-		columns: []column[versionRow]{
-			{name: "tenant", value: func(r versionRow) any { return r.Slug }},
-			{name: "status", value: func(r versionRow) any { return statusCell(r.Status) }},
-			{name: "version", value: func(r versionRow) any { return r.Version }},
-			{name: "behind", right: true, value: func(r versionRow) any {
+func statusList(verified bool) cli.List[versionRow] {
+	l := cli.List[versionRow]{
+		Plural: "tenants",
+		Columns: []cli.Column[versionRow]{
+			{Name: "tenant", Value: func(r versionRow) any { return r.Slug }},
+			{Name: "status", Value: func(r versionRow) any { return statusCell(r.Status) }},
+			{Name: "version", Value: func(r versionRow) any { return r.Version }},
+			{Name: "behind", Right: true, Value: func(r versionRow) any {
 				if len(r.pending) == 0 {
-					return either{"", 0}
+					return cli.Either{Human: "", Machine: 0}
 				}
-				return styled{len(r.pending), yellow}
+				return cli.Styled{Value: len(r.pending), Color: cli.Yellow}
 			}},
-			{name: "pending", value: func(r versionRow) any {
+			{Name: "pending", Value: func(r versionRow) any {
 				if r.Version > r.head {
 					return fmt.Sprintf("newer than these files (%d)", r.head)
 				}
 				return names(r.pending)
 			}},
 		},
-		name: func(r versionRow) string { return r.Slug },
-		record: func(r versionRow) any {
+		Name: func(r versionRow) string { return r.Slug },
+		Record: func(r versionRow) any {
 			files := []string{}
 			for _, m := range r.pending {
 				files = append(files, m.Name())
@@ -179,7 +180,7 @@ func statusList(verified bool) list[versionRow] {
 		},
 	}
 	if verified {
-		l.columns = append(l.columns, column[versionRow]{name: "trouble", value: func(r versionRow) any { return styled{r.trouble, red} }})
+		l.Columns = append(l.Columns, cli.Column[versionRow]{Name: "trouble", Value: func(r versionRow) any { return cli.Styled{Value: r.trouble, Color: cli.Red} }})
 	}
 	return l
 }
@@ -200,11 +201,11 @@ func statusLine(tenants []versionRow, head int64, behind int) string {
 	}
 	slices.SortFunc(versions, func(a, b int64) int { return cmp.Compare(b, a) })
 	if len(versions) == 1 && behind == 0 {
-		return fmt.Sprintf("%s at version %d", plural(len(tenants), "tenant"), versions[0])
+		return fmt.Sprintf("%s at version %d", cli.Plural(len(tenants), "tenant"), versions[0])
 	}
 	var parts []string
 	for _, v := range versions {
-		parts = append(parts, fmt.Sprintf("%s at version %d", humanCount(int64(counts[v])), v))
+		parts = append(parts, fmt.Sprintf("%s at version %d", cli.HumanCount(int64(counts[v])), v))
 	}
-	return fmt.Sprintf("%s: %s; %s behind version %d", plural(len(tenants), "tenant"), strings.Join(parts, ", "), humanCount(int64(behind)), head)
+	return fmt.Sprintf("%s: %s; %s behind version %d", cli.Plural(len(tenants), "tenant"), strings.Join(parts, ", "), cli.HumanCount(int64(behind)), head)
 }

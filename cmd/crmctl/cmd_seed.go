@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/crm"
 	"github.com/crmctl/crmctl/internal/db"
@@ -43,7 +44,7 @@ contacts.`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.contacts < 1 || opts.contacts > maxSeed {
-				return usagef("--contacts %d: want 1 to %s", opts.contacts, humanCount(maxSeed))
+				return usagef("--contacts %d: want 1 to %s", opts.contacts, cli.HumanCount(maxSeed))
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -106,22 +107,22 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return f.placed(err)
 	}
-	return printObject(p, object{
-		kind: "seed", name: slug,
-		fields: []field{
-			{name: "tenant", value: slug},
-			{name: "contacts", value: result.Contacts},
-			{name: "conversations", value: result.Conversations},
-			{name: "messages", value: result.Messages},
+	return cli.PrintObject(p, cli.Object{
+		Kind: "seed", Name: slug,
+		Fields: []cli.Field{
+			{Name: "tenant", Value: slug},
+			{Name: "contacts", Value: result.Contacts},
+			{Name: "conversations", Value: result.Conversations},
+			{Name: "messages", Value: result.Messages},
 		},
-		record: map[string]any{
+		Record: map[string]any{
 			"tenant": slug, "contacts": result.Contacts, "conversations": result.Conversations, "messages": result.Messages,
 		},
 	})
 }
 
 // drySeed says what would happen. Nothing is written, not even to be rolled back.
-func drySeed(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, cfg *config.Config, slug string, opts *seedOptions) error {
+func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cfg *config.Config, slug string, opts *seedOptions) error {
 	result := "would fill"
 	t, err := tenant.Get(ctx, conn, slug)
 	switch {
@@ -146,10 +147,10 @@ func drySeed(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, cfg *c
 			return f.placed(err)
 		}
 	}
-	return printObject(p, object{
-		kind: "seed", name: slug,
-		fields: []field{{name: "result", value: result}, {name: "tenant", value: slug}, {name: "contacts", value: opts.contacts}},
-		record: map[string]any{"result": result, "tenant": slug, "contacts": opts.contacts, "dry_run": true},
+	return cli.PrintObject(p, cli.Object{
+		Kind: "seed", Name: slug,
+		Fields: []cli.Field{{Name: "result", Value: result}, {Name: "tenant", Value: slug}, {Name: "contacts", Value: opts.contacts}},
+		Record: map[string]any{"result": result, "tenant": slug, "contacts": opts.contacts, "dry_run": true},
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -102,10 +103,10 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		return err
 	}
 	s := newSizesScreen(p, report, opts.top)
-	if err := printList(p, s.list(), s.rows()); err != nil {
+	if err := cli.PrintList(p, s.list(), s.rows()); err != nil {
 		return err
 	}
-	if !p.terminal || !p.isTable() {
+	if !p.Terminal || !p.IsTable() {
 		for _, line := range s.gaps() {
 			f.note("%s", line)
 		}
@@ -114,12 +115,12 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	case !opts.record:
 		return nil
 	case opts.dryRun:
-		f.note("would record  %s", plural(len(report.Tenants), "tenant"))
+		f.note("would record  %s", cli.Plural(len(report.Tenants), "tenant"))
 		return nil
 	}
 	n, err := stats.Record(ctx, conn, report)
 	if err == nil {
-		f.note("recorded  %s", plural(int(n), "tenant"))
+		f.note("recorded  %s", cli.Plural(int(n), "tenant"))
 	}
 	return err
 }

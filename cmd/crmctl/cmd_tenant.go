@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -90,11 +91,11 @@ func isBehind(t tenant.Tenant, head int64) bool {
 func statusCell(s tenant.Status) any {
 	switch s {
 	case tenant.Suspended:
-		return styled{string(s), yellow}
+		return cli.Styled{Value: string(s), Color: cli.Yellow}
 	case tenant.Deleted:
-		return styled{string(s), dim}
+		return cli.Styled{Value: string(s), Color: cli.Dim}
 	case tenant.Purging, statusInvalid:
-		return styled{string(s), red}
+		return cli.Styled{Value: string(s), Color: cli.Red}
 	}
 	return string(s)
 }

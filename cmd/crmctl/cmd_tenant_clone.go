@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -133,7 +134,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 	if err != nil {
 		return f.placed(cloneHint(err, names[1]))
 	}
-	return printList(p, madeList(), []madeRow{{result: "cloned", made: made, version: made.Version, duration: f.now().Sub(begun)}})
+	return cli.PrintList(p, madeList(), []madeRow{{result: "cloned", made: made, version: made.Version, duration: f.now().Sub(begun)}})
 }
 
 func cloneHint(err error, to string) error {
@@ -147,7 +148,7 @@ func cloneHint(err error, to string) error {
 }
 
 // dryClone says what would happen.
-func dryClone(ctx context.Context, f *factory, p *printer, src tenant.Tenant, to string) error {
+func dryClone(ctx context.Context, f *factory, p *cli.Printer, src tenant.Tenant, to string) error {
 	from, err := f.connect(ctx)
 	if err != nil {
 		return err
@@ -160,6 +161,6 @@ func dryClone(ctx context.Context, f *factory, p *printer, src tenant.Tenant, to
 	case !errors.Is(err, tenant.ErrNotFound):
 		return f.placed(err)
 	}
-	f.note("would clone %s", fmt.Sprintf("%s to %s at version %d", visible(src.Slug), visible(to), src.Version))
-	return printObject(p, tenantObject(src, src.Version, nil))
+	f.note("would clone %s", fmt.Sprintf("%s to %s at version %d", cli.Visible(src.Slug), cli.Visible(to), src.Version))
+	return cli.PrintObject(p, tenantObject(src, src.Version, nil))
 }

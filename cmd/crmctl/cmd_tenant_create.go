@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -177,25 +178,25 @@ type createdRow struct {
 	err      error // why there is none; in answers for programs alone
 }
 
-func createdList(f *factory) list[createdRow] {
-	return list[createdRow]{
-		plural: "tenants",
-		columns: []column[createdRow]{
-			{name: "result", value: func(r createdRow) any { return styled{r.result, resultColor(r.result)} }},
-			{name: "tenant", value: func(r createdRow) any { return r.tenant.Slug }},
-			{name: "schema", value: func(r createdRow) any { return r.tenant.Schema.String() }},
-			{name: "version", value: func(r createdRow) any {
-				return either{fmt.Sprintf("version %d", r.tenant.Version), r.tenant.Version}
+func createdList(f *factory) cli.List[createdRow] {
+	return cli.List[createdRow]{
+		Plural: "tenants",
+		Columns: []cli.Column[createdRow]{
+			{Name: "result", Value: func(r createdRow) any { return cli.Styled{Value: r.result, Color: resultColor(r.result)} }},
+			{Name: "tenant", Value: func(r createdRow) any { return r.tenant.Slug }},
+			{Name: "schema", Value: func(r createdRow) any { return r.tenant.Schema.String() }},
+			{Name: "version", Value: func(r createdRow) any {
+				return cli.Either{Human: fmt.Sprintf("version %d", r.tenant.Version), Machine: r.tenant.Version}
 			}},
-			{name: "seconds", right: true, value: func(r createdRow) any {
+			{Name: "seconds", Right: true, Value: func(r createdRow) any {
 				if r.duration == 0 {
 					return nil
 				}
 				return r.duration
 			}},
 		},
-		name: func(r createdRow) string { return r.tenant.Slug },
-		record: func(r createdRow) any {
+		Name: func(r createdRow) string { return r.tenant.Slug },
+		Record: func(r createdRow) any {
 			if r.result == resultFailed || r.result == resultNotStarted {
 				return failedRecordOf(f, r)
 			}
@@ -205,18 +206,18 @@ func createdList(f *factory) list[createdRow] {
 				Seconds float64 `json:"seconds"`
 			}{r.result, recordOf(r.tenant, r.tenant.Version, nil), r.duration.Seconds()}
 		},
-		noHeader: true,
+		NoHeader: true,
 	}
 }
 
-func resultColor(result string) color {
+func resultColor(result string) cli.Color {
 	switch result {
 	case "created", "migrated", "restored":
-		return green
+		return cli.Green
 	case "exists", "unchanged":
-		return dim
+		return cli.Dim
 	}
-	return plain
+	return cli.Plain
 }
 
 // What became of a tenant that is not there.
@@ -241,7 +242,7 @@ func failedRecordOf(f *factory, r createdRow) failedRecord {
 	return out
 }
 
-func reportCreated(f *factory, p *printer, created []tenant.Created, results []fleet.Result, elapsed time.Duration) error {
+func reportCreated(f *factory, p *cli.Printer, created []tenant.Created, results []fleet.Result, elapsed time.Duration) error {
 	var rows, missing []createdRow
 	var first error
 	failed, notStarted := 0, 0
@@ -266,10 +267,10 @@ func reportCreated(f *factory, p *printer, created []tenant.Created, results []f
 		}
 	}
 	done := len(rows)
-	if !p.isTable() {
+	if !p.IsTable() {
 		rows = append(rows, missing...)
 	}
-	if err := printList(p, createdList(f), rows); err != nil {
+	if err := cli.PrintList(p, createdList(f), rows); err != nil {
 		return err
 	}
 	if len(results) > manyTenants {
@@ -290,7 +291,7 @@ func reportCreated(f *factory, p *printer, created []tenant.Created, results []f
 
 // createdLine returns "50 tenants in 928 ms", and what went wrong if anything did.
 func createdLine(done, failed, notStarted int, elapsed time.Duration) string {
-	text := fmt.Sprintf("%s in %s", plural(done, "tenant"), humanDuration(elapsed))
+	text := fmt.Sprintf("%s in %s", cli.Plural(done, "tenant"), cli.HumanDuration(elapsed))
 	if failed > 0 {
 		text += fmt.Sprintf(", %d failed", failed)
 	}
@@ -323,7 +324,7 @@ func createHint(err error) error {
 }
 
 // dryCreate says what would happen, with the registry read but nothing written.
-func dryCreate(ctx context.Context, f *factory, p *printer, specs []tenant.Spec, template tenant.Template) error {
+func dryCreate(ctx context.Context, f *factory, p *cli.Printer, specs []tenant.Spec, template tenant.Template) error {
 	conn, err := f.connect(ctx)
 	if err != nil {
 		return err
@@ -356,5 +357,5 @@ func dryCreate(ctx context.Context, f *factory, p *printer, specs []tenant.Spec,
 			rows[i] = createdRow{"would create", tenant.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: tenant.Active}, 0, nil}
 		}
 	}
-	return printList(p, createdList(f), rows)
+	return cli.PrintList(p, createdList(f), rows)
 }

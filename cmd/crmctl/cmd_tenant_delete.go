@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -90,8 +91,8 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 		return err
 	}
 	if opts.dryRun {
-		f.note("%s", lines(stakes))
-		return printObject(p, tenantObject(t, t.Version, nil))
+		f.note("%s", cli.Lines(stakes))
+		return cli.PrintObject(p, tenantObject(t, t.Version, nil))
 	}
 	if err := f.confirmName(ctx, confirmation{stakes: stakes, name: slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"}); err != nil {
 		return err
@@ -101,7 +102,7 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 		return f.placed(err)
 	}
 	f.warnRole(t)
-	return printList(p, movedList("deleted", p.show), []tenant.Tenant{t})
+	return cli.PrintList(p, movedList("deleted", p.Show), []tenant.Tenant{t})
 }
 
 // retentionOf returns how long the tenant is kept: the flag wins over its own
@@ -141,9 +142,9 @@ func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, 
 	if cfg, err := f.config(); err == nil && cfg.UTC {
 		loc = time.UTC
 	}
-	show := presentation{loc: loc, now: f.now()}
+	show := cli.Presentation{Loc: loc, Now: f.now()}
 	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: crmctl tenant undelete %s",
-		visible(t.Slug), visible(target.Place()), holds, humanRetention(retention), show.human(day(until)), visible(t.Slug)), nil
+		cli.Visible(t.Slug), cli.Visible(target.Place()), holds, humanRetention(retention), show.Human(cli.Day(until)), cli.Visible(t.Slug)), nil
 }
 
 // holdingsOf says how much data tenants hold: "about 200 contacts, 672 kB".
@@ -167,33 +168,33 @@ func holdingsOf(ctx context.Context, conn *pgx.Conn, slugs ...string) (string, e
 	case len(report.Tenants) < len(slugs):
 		return "an unknown amount of data", nil
 	case !counted:
-		return humanSize(bytes), nil
+		return cli.HumanSize(bytes), nil
 	}
-	return fmt.Sprintf("about %s, %s", plural(int(contacts), "contact"), humanSize(bytes)), nil
+	return fmt.Sprintf("about %s, %s", cli.Plural(int(contacts), "contact"), cli.HumanSize(bytes)), nil
 }
 
 // movedList shows tenants whose state changed.
-func movedList(result string, show presentation) list[tenant.Tenant] {
-	return list[tenant.Tenant]{
-		plural: "tenants",
-		columns: []column[tenant.Tenant]{
-			{name: "result", value: func(tenant.Tenant) any { return styled{result, resultColor(result)} }},
-			{name: "tenant", value: func(t tenant.Tenant) any { return t.Slug }},
-			{name: "schema", value: func(t tenant.Tenant) any { return t.Schema.String() }},
-			{name: "purge_after", value: func(t tenant.Tenant) any {
+func movedList(result string, show cli.Presentation) cli.List[tenant.Tenant] {
+	return cli.List[tenant.Tenant]{
+		Plural: "tenants",
+		Columns: []cli.Column[tenant.Tenant]{
+			{Name: "result", Value: func(tenant.Tenant) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
+			{Name: "tenant", Value: func(t tenant.Tenant) any { return t.Slug }},
+			{Name: "schema", Value: func(t tenant.Tenant) any { return t.Schema.String() }},
+			{Name: "purge_after", Value: func(t tenant.Tenant) any {
 				if t.PurgeAfter == nil || result == "purged" {
 					return nil
 				}
-				return either{"purged after " + show.human(day(*t.PurgeAfter)), *t.PurgeAfter}
+				return cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)), Machine: *t.PurgeAfter}
 			}},
 		},
-		name: func(t tenant.Tenant) string { return t.Slug },
-		record: func(t tenant.Tenant) any {
+		Name: func(t tenant.Tenant) string { return t.Slug },
+		Record: func(t tenant.Tenant) any {
 			return struct {
 				Result string `json:"result"`
 				tenantRecord
 			}{result, recordOf(t, 0, nil)}
 		},
-		noHeader: true,
+		NoHeader: true,
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
@@ -244,7 +245,7 @@ func (f *factory) refuseSuspended(tenants []tenant.Tenant) error {
 		verb = "is"
 	}
 	return &commandError{
-		err:   fmt.Errorf("%s of %s %s suspended (%s); nothing was run", humanCount(int64(len(shut))), plural(len(tenants), "tenant"), verb, names),
+		err:   fmt.Errorf("%s of %s %s suspended (%s); nothing was run", cli.HumanCount(int64(len(shut))), cli.Plural(len(tenants), "tenant"), verb, names),
 		hints: []hint{{"write to them too", "--suspended"}, {"or leave them out", "--exclude " + strings.Join(some, ",")}},
 	}
 }
@@ -256,13 +257,13 @@ func confirmExec(ctx context.Context, f *factory, text string, script []db.State
 	}
 	what := firstCharacters(oneLine(text), 60)
 	if len(script) > 1 {
-		what = plural(len(script), "statement")
+		what = cli.Plural(len(script), "statement")
 	}
-	where := plural(len(tenants), "tenant")
+	where := cli.Plural(len(tenants), "tenant")
 	if len(tenants) == 1 {
 		where = tenants[0].Slug
 	}
-	return f.confirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", visible(what), visible(where), visible(target.Place())))
+	return f.confirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", cli.Visible(what), cli.Visible(where), cli.Visible(target.Place())))
 }
 
 // firstCharacters cuts a text without cutting a character.
@@ -299,7 +300,7 @@ func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.O
 }
 
 // run carries the statements out and prints what they give.
-func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *printer, conn *pgx.Conn, tenants []tenant.Tenant, script []db.Statement, lib tenantsql.Options) error {
+func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, tenants []tenant.Tenant, script []db.Statement, lib tenantsql.Options) error {
 	targets := make([]tenantsql.Tenant, len(tenants))
 	for i, t := range tenants {
 		targets[i] = tenantsql.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
@@ -308,7 +309,7 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *printer, con
 	out := execPrinter{f: f, p: p, o: o}
 	// Rows that come by on a terminal are progress enough.
 	var bar *progress
-	if len(tenants) > manyTenants && (!p.terminal || p.isTable()) {
+	if len(tenants) > manyTenants && (!p.Terminal || p.IsTable()) {
 		bar = f.newProgress(progressOptions{verb: "exec", total: int64(len(tenants))})
 		lib.Fleet.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
 		out.bar = bar

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -126,12 +127,12 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		}
 	}
 	for _, r := range m.invalid {
-		if len(statuses) == 0 && !opts.behind && !p.namesOnly() {
+		if len(statuses) == 0 && !opts.behind && !p.NamesOnly() {
 			rows = append(rows, invalidListed(r, plan.Head()))
 		}
-		f.note("crmctl: warning: %s", visible(r.Err().Error()))
+		f.note("crmctl: warning: %s", cli.Visible(r.Err().Error()))
 	}
-	if !p.namesOnly() || opts.sort == "size" {
+	if !p.NamesOnly() || opts.sort == "size" {
 		var wanted []string // all
 		if len(m.invalid) > 0 {
 			wanted = make([]string, len(tenants))
@@ -153,11 +154,11 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	if opts.limit > 0 && len(rows) > opts.limit {
 		rows = rows[:opts.limit]
 	}
-	l := tenantList(rows, plan.Head(), p.show)
-	if !p.isDocument() {
-		return printList(p, l, rows)
+	l := tenantList(rows, plan.Head(), p.Show)
+	if !p.IsDocument() {
+		return cli.PrintList(p, l, rows)
 	}
-	return printRows(p, l, withSettings(ctx, conn, rows))
+	return cli.PrintRows(p, l, withSettings(ctx, conn, rows))
 }
 
 // withSettings reads the settings of some rows at a time, while they are printed: those
@@ -212,57 +213,57 @@ func known(n *int64) int64 {
 	return *n
 }
 
-func tenantList(rows []listedTenant, head int64, show presentation) list[listedTenant] {
-	return list[listedTenant]{
-		plural: "tenants",
-		columns: []column[listedTenant]{
-			{name: "tenant", value: func(t listedTenant) any { return t.Slug }},
-			{name: "status", value: func(t listedTenant) any { return statusCell(t.State()) }},
-			{name: "version", value: func(t listedTenant) any {
+func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List[listedTenant] {
+	return cli.List[listedTenant]{
+		Plural: "tenants",
+		Columns: []cli.Column[listedTenant]{
+			{Name: "tenant", Value: func(t listedTenant) any { return t.Slug }},
+			{Name: "status", Value: func(t listedTenant) any { return statusCell(t.State()) }},
+			{Name: "version", Value: func(t listedTenant) any {
 				if t.invalid != "" {
 					return nil
 				}
 				if isBehind(t.Tenant, t.head) {
-					return styled{either{fmt.Sprintf("%d *", t.Version), t.Version}, yellow}
+					return cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d *", t.Version), Machine: t.Version}, Color: cli.Yellow}
 				}
 				return t.Version
 			}},
-			{name: "size", right: true, value: func(t listedTenant) any { return sizeCell(t.size) }},
-			{name: "created", spare: true, value: func(t listedTenant) any {
+			{Name: "size", Right: true, Value: func(t listedTenant) any { return sizeCell(t.size) }},
+			{Name: "created", Spare: true, Value: func(t listedTenant) any {
 				if t.invalid != "" {
 					return nil
 				}
-				return day(t.CreatedAt)
+				return cli.Day(t.CreatedAt)
 			}},
-			{name: "schema", wide: true, value: func(t listedTenant) any { return t.schema }},
-			{name: "role", wide: true, value: func(t listedTenant) any { return t.Role }},
-			{name: "id", wide: true, value: func(t listedTenant) any { return t.ID }},
-			{name: "display_name", title: "DISPLAY NAME", value: func(t listedTenant) any { return t.DisplayName }},
-			{name: "purge_after", blank: true, value: func(t listedTenant) any {
+			{Name: "schema", Wide: true, Value: func(t listedTenant) any { return t.schema }},
+			{Name: "role", Wide: true, Value: func(t listedTenant) any { return t.Role }},
+			{Name: "id", Wide: true, Value: func(t listedTenant) any { return t.ID }},
+			{Name: "display_name", Title: "DISPLAY NAME", Value: func(t listedTenant) any { return t.DisplayName }},
+			{Name: "purge_after", Blank: true, Value: func(t listedTenant) any {
 				if t.PurgeAfter == nil || t.PurgeStartedAt != nil {
 					return nil
 				}
-				return styled{either{"purged after " + show.human(day(*t.PurgeAfter)), *t.PurgeAfter}, dim}
+				return cli.Styled{Value: cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)), Machine: *t.PurgeAfter}, Color: cli.Dim}
 			}},
 		},
-		name: func(t listedTenant) string { return t.Slug },
-		record: func(t listedTenant) any {
+		Name: func(t listedTenant) string { return t.Slug },
+		Record: func(t listedTenant) any {
 			r := recordOf(t.Tenant, t.head, t.size)
 			if r.Invalid = t.invalid; t.invalid != "" {
 				r.Schema, r.SchemaVersion = t.schema, 0
 			}
 			return r
 		},
-		empty:  "no tenants; create one: crmctl tenant create NAME",
-		footer: func() string { return tenantFooter(rows, head) },
+		Empty:  "no tenants; create one: crmctl tenant create NAME",
+		Footer: func() string { return tenantFooter(rows, head) },
 	}
 }
 
 func sizeCell(n *int64) any {
 	if n == nil {
-		return either{"?", nil}
+		return cli.Either{Human: "?", Machine: nil}
 	}
-	return byteSize(*n)
+	return cli.ByteSize(*n)
 }
 
 func tenantFooter(rows []listedTenant, head int64) string {
@@ -272,10 +273,9 @@ func tenantFooter(rows []listedTenant, head int64) string {
 			behind++
 		}
 	}
-	text := plural(len(rows), "tenant")
+	text := cli.Plural(len(rows), "tenant")
 	if behind > 0 {
-		return fmt.Sprintf("%s, %s behind version %d (*)", text, humanCount(int64(behind)), head)
+		return fmt.Sprintf("%s, %s behind version %d (*)", text, cli.HumanCount(int64(behind)), head)
 	}
 	return fmt.Sprintf("%s, newest version %d", text, head)
 }
-

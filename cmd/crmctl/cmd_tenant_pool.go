@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/shape"
@@ -174,7 +175,7 @@ func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions)
 	ready := readyOf(pool.list)
 	missing, over := max(0, opts.count-ready), len(pool.list)-min(ready, opts.count)
 	if opts.dryRun {
-		f.note("pool      %s ready; %d would be made, %d dropped", plural(ready, "schema"), missing, over)
+		f.note("pool      %s ready; %d would be made, %d dropped", cli.Plural(ready, "schema"), missing, over)
 		return nil
 	}
 	template, why, err := f.poolTemplate(ctx, pool, opts.lockTimeout)
@@ -195,7 +196,7 @@ func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions
 	defer closeConn(ctx, pool.conn)
 	over := max(0, len(pool.list)-opts.count)
 	if opts.dryRun {
-		f.note("pool      %s; %d would be dropped", plural(len(pool.list), "schema"), over)
+		f.note("pool      %s; %d would be dropped", cli.Plural(len(pool.list), "schema"), over)
 		return nil
 	}
 	return f.changePool(ctx, pool.conn, tenant.Template{Key: pool.key.String()}, opts, over, tenant.DrainPool)
@@ -222,14 +223,14 @@ func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenan
 	if len(done.Results) == 0 && err != nil {
 		return f.placed(err)
 	}
-	f.note("pool      %s ready; %d made, %d dropped in %s", plural(done.Ready, "schema"), done.Made, done.Dropped, humanDuration(f.now().Sub(begun)))
+	f.note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped, cli.HumanDuration(f.now().Sub(begun)))
 	var first error
 	for _, r := range done.Results {
 		first = cmpErr(first, r.Err)
 	}
 	switch {
 	case f.wasInterrupted():
-		return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", plural(done.Ready, "schema"), done.Made, done.Dropped))
+		return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped))
 	case errors.Is(err, fleet.ErrDrained), ctx.Err() != nil:
 		return exitWith(exitInterrupted)
 	case first == nil:
@@ -237,7 +238,7 @@ func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenan
 	case done.Made+done.Dropped == 0 || len(done.Results) == 1:
 		return f.placed(first)
 	}
-	f.say("crmctl: %s", visible(f.placed(first).Error()))
+	f.say("crmctl: %s", cli.Visible(f.placed(first).Error()))
 	return exitWith(partial(done.Results))
 }
 
@@ -258,7 +259,7 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 	if err != nil {
 		return err
 	}
-	return printList(p, poolList(), pool.list)
+	return cli.PrintList(p, poolList(), pool.list)
 }
 
 func readyOf(pool []tenant.PoolSchema) int {
@@ -278,19 +279,19 @@ func poolState(s tenant.PoolSchema) string {
 	return "stale"
 }
 
-func poolList() list[tenant.PoolSchema] {
-	return list[tenant.PoolSchema]{
-		plural: "schemas",
-		columns: []column[tenant.PoolSchema]{
-			{name: "schema", value: func(s tenant.PoolSchema) any { return s.Schema.String() }},
-			{name: "version", right: true, value: func(s tenant.PoolSchema) any { return s.Version }},
-			{name: "state", value: func(s tenant.PoolSchema) any {
-				return styled{poolState(s), map[bool]color{true: green, false: yellow}[s.Ready]}
+func poolList() cli.List[tenant.PoolSchema] {
+	return cli.List[tenant.PoolSchema]{
+		Plural: "schemas",
+		Columns: []cli.Column[tenant.PoolSchema]{
+			{Name: "schema", Value: func(s tenant.PoolSchema) any { return s.Schema.String() }},
+			{Name: "version", Right: true, Value: func(s tenant.PoolSchema) any { return s.Version }},
+			{Name: "state", Value: func(s tenant.PoolSchema) any {
+				return cli.Styled{Value: poolState(s), Color: map[bool]cli.Color{true: cli.Green, false: cli.Yellow}[s.Ready]}
 			}},
-			{name: "made", value: func(s tenant.PoolSchema) any { return s.MadeAt }},
+			{Name: "made", Value: func(s tenant.PoolSchema) any { return s.MadeAt }},
 		},
-		name: func(s tenant.PoolSchema) string { return s.Schema.String() },
-		record: func(s tenant.PoolSchema) any {
+		Name: func(s tenant.PoolSchema) string { return s.Schema.String() },
+		Record: func(s tenant.PoolSchema) any {
 			return struct {
 				Schema  string    `json:"schema"`
 				Version int64     `json:"version"`
@@ -298,7 +299,7 @@ func poolList() list[tenant.PoolSchema] {
 				MadeAt  time.Time `json:"made_at"`
 			}{s.Schema.String(), s.Version, poolState(s), s.MadeAt}
 		},
-		empty: "the pool is empty; fill it: crmctl tenant pool fill",
+		Empty: "the pool is empty; fill it: crmctl tenant pool fill",
 	}
 }
 
@@ -322,6 +323,6 @@ func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate
 		return
 	}
 	if err != nil {
-		f.note("crmctl: warning: the pool of ready schemas is out of date: %s", visible(fmt.Sprint(err)))
+		f.note("crmctl: warning: the pool of ready schemas is out of date: %s", cli.Visible(fmt.Sprint(err)))
 	}
 }

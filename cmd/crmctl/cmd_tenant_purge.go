@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -115,7 +116,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 		}
 	}
 	if len(plan.Due) == 0 || opts.dryRun {
-		f.verbose("%s due for purge", plural(len(plan.Due), "tenant"))
+		f.verbose("%s due for purge", cli.Plural(len(plan.Due), "tenant"))
 		return reportPurge(f, p, plan, purgeRows("would purge", plan.Due), opts)
 	}
 	if err := f.beforeChange(ctx, false); err != nil {
@@ -127,7 +128,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	return purgeTenants(ctx, f, p, plan, opts)
 }
 
-func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
+func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
 	due := plan.Due
 	before, end, err := opts.backup.open(ctx, f, opts.lockTimeout)
 	if err != nil {
@@ -175,7 +176,7 @@ func purgeTenants(ctx context.Context, f *factory, p *printer, plan tenant.Purge
 	}
 	for _, row := range rows {
 		if row.note != "" {
-			f.note("crmctl: warning: tenant %s: %s", visible(row.tenant.Slug), visible(row.note))
+			f.note("crmctl: warning: tenant %s: %s", cli.Visible(row.tenant.Slug), cli.Visible(row.note))
 		}
 	}
 	if err := reportPurge(f, p, plan, rows, opts); err != nil {
@@ -223,9 +224,9 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []tenant.
 		return f.confirmName(ctx, confirmation{stakes: stakes, name: due[0].Slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"})
 	}
 	if stakes != "" {
-		fmt.Fprintln(f.io.Err, visibleLines(stakes))
+		fmt.Fprintln(f.io.Err, cli.VisibleLines(stakes))
 	}
-	return f.confirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", plural(len(due), "deleted tenant"), visible(target.Place())))
+	return f.confirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", cli.Plural(len(due), "deleted tenant"), cli.Visible(target.Place())))
 }
 
 // firstNames names tenants, three of them where there are more.
@@ -233,7 +234,7 @@ func firstNames(tenants []tenant.Tenant) string {
 	const most = 3
 	var names []string
 	for _, t := range tenants[:min(most, len(tenants))] {
-		names = append(names, visible(t.Slug))
+		names = append(names, cli.Visible(t.Slug))
 	}
 	if left := len(tenants) - most; left > 0 {
 		names = append(names, fmt.Sprintf("%d more", left))
@@ -261,12 +262,12 @@ const resultSoon = "due soon"
 
 // reportPurge prints what was done, then what falls due soon, and says what the caps
 // have left over.
-func reportPurge(f *factory, p *printer, plan tenant.PurgePlan, rows []purgeRow, opts *tenantPurgeOptions) error {
-	if err := printList(p, purgeList(p.show, plan, opts.olderThan), append(rows, purgeRows(resultSoon, plan.Soon)...)); err != nil {
+func reportPurge(f *factory, p *cli.Printer, plan tenant.PurgePlan, rows []purgeRow, opts *tenantPurgeOptions) error {
+	if err := cli.PrintList(p, purgeList(p.Show, plan, opts.olderThan), append(rows, purgeRows(resultSoon, plan.Soon)...)); err != nil {
 		return err
 	}
 	if len(plan.Kept) > 0 {
-		f.note("%s more due, beyond %s: %s", plural(len(plan.Kept), "tenant"), opts.caps(), firstNames(plan.Kept))
+		f.note("%s more due, beyond %s: %s", cli.Plural(len(plan.Kept), "tenant"), opts.caps(), firstNames(plan.Kept))
 	}
 	return nil
 }
@@ -283,33 +284,33 @@ func (o *tenantPurgeOptions) caps() string {
 	return strings.Join(caps, " and ")
 }
 
-func purgeList(show presentation, plan tenant.PurgePlan, olderThan time.Duration) list[purgeRow] {
-	return list[purgeRow]{
-		plural: "tenants",
-		columns: []column[purgeRow]{
-			{name: "result", value: func(r purgeRow) any { return styled{r.result, resultColor(r.result)} }},
-			{name: "tenant", value: func(r purgeRow) any { return r.tenant.Slug }},
-			{name: "schema", value: func(r purgeRow) any { return r.tenant.Schema.String() }},
-			{name: "purge_after", value: func(r purgeRow) any {
+func purgeList(show cli.Presentation, plan tenant.PurgePlan, olderThan time.Duration) cli.List[purgeRow] {
+	return cli.List[purgeRow]{
+		Plural: "tenants",
+		Columns: []cli.Column[purgeRow]{
+			{Name: "result", Value: func(r purgeRow) any { return cli.Styled{Value: r.result, Color: resultColor(r.result)} }},
+			{Name: "tenant", Value: func(r purgeRow) any { return r.tenant.Slug }},
+			{Name: "schema", Value: func(r purgeRow) any { return r.tenant.Schema.String() }},
+			{Name: "purge_after", Value: func(r purgeRow) any {
 				if r.result != resultSoon {
 					return nil
 				}
 				due := tenant.PurgeFilter{OlderThan: olderThan}.DueAt(r.tenant)
-				return either{"on " + show.human(day(due)), due}
+				return cli.Either{Human: "on " + show.Human(cli.Day(due)), Machine: due}
 			}},
 		},
-		name: func(r purgeRow) string { return r.tenant.Slug },
-		record: func(r purgeRow) any {
+		Name: func(r purgeRow) string { return r.tenant.Slug },
+		Record: func(r purgeRow) any {
 			return struct {
 				Result string `json:"result"`
 				tenantRecord
 				Note string `json:"note,omitempty"`
 			}{r.result, recordOf(r.tenant, 0, nil), r.note}
 		},
-		summary: func() any {
+		Summary: func() any {
 			return map[string]any{"tenants": plan.Tenants, "due": len(plan.Due) + len(plan.Kept), "left": len(plan.Kept), "soon": len(plan.Soon)}
 		},
-		noHeader: true,
+		NoHeader: true,
 	}
 }
 

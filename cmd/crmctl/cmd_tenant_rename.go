@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -112,7 +113,7 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 	switch {
 	case errors.As(err, &mentions):
 		for _, m := range mentions.Mentions {
-			f.note("  %s", visible(m.String()))
+			f.note("  %s", cli.Visible(m.String()))
 		}
 		return withHint(f.placed(err), "change these first, or", "add --leave-mentions")
 	case errors.As(err, &exists) && exists.Status != "":
@@ -123,10 +124,10 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 		result = "unchanged"
 	}
 	done := renaming{before, after}
-	if p.terminal && p.isTable() && !p.namesOnly() {
-		return printObject(p, renamedObject(result, done))
+	if p.Terminal && p.IsTable() && !p.NamesOnly() {
+		return cli.PrintObject(p, renamedObject(result, done))
 	}
-	return printList(p, renamedList(result), []renaming{done})
+	return cli.PrintList(p, renamedList(result), []renaming{done})
 }
 
 // renaming is a tenant before and after.
@@ -134,35 +135,35 @@ type renaming struct{ before, after tenant.Tenant }
 
 // renamedObject is for a terminal, where a line has no room for two names of a
 // tenant and two of its schema.
-func renamedObject(result string, r renaming) object {
+func renamedObject(result string, r renaming) cli.Object {
 	became := func(before, after string) any {
 		if before == after {
 			return after
 		}
 		return before + " -> " + after
 	}
-	return object{name: r.after.Slug, fields: []field{
-		{name: result, value: became(r.before.Slug, r.after.Slug)},
-		{name: "schema", value: became(r.before.Schema.String(), r.after.Schema.String())},
-		{name: "display_name", value: became(r.before.DisplayName, r.after.DisplayName)},
+	return cli.Object{Name: r.after.Slug, Fields: []cli.Field{
+		{Name: result, Value: became(r.before.Slug, r.after.Slug)},
+		{Name: "schema", Value: became(r.before.Schema.String(), r.after.Schema.String())},
+		{Name: "display_name", Value: became(r.before.DisplayName, r.after.DisplayName)},
 	}}
 }
 
-func renamedList(result string) list[renaming] {
-	return list[renaming]{
-		plural: "tenants",
-		columns: []column[renaming]{
-			{name: "result", value: func(renaming) any { return styled{result, resultColor(result)} }},
-			{name: "tenant", value: func(r renaming) any { return r.after.Slug }},
-			{name: "was", value: func(r renaming) any { return changed("was ", r.before.Slug, r.after.Slug) }},
-			{name: "schema", value: func(r renaming) any { return r.after.Schema.String() }},
-			{name: "schema_was", value: func(r renaming) any {
+func renamedList(result string) cli.List[renaming] {
+	return cli.List[renaming]{
+		Plural: "tenants",
+		Columns: []cli.Column[renaming]{
+			{Name: "result", Value: func(renaming) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
+			{Name: "tenant", Value: func(r renaming) any { return r.after.Slug }},
+			{Name: "was", Value: func(r renaming) any { return changed("was ", r.before.Slug, r.after.Slug) }},
+			{Name: "schema", Value: func(r renaming) any { return r.after.Schema.String() }},
+			{Name: "schema_was", Value: func(r renaming) any {
 				return changed("was ", r.before.Schema.String(), r.after.Schema.String())
 			}},
-			{name: "display_name", value: func(r renaming) any { return r.after.DisplayName }},
+			{Name: "display_name", Value: func(r renaming) any { return r.after.DisplayName }},
 		},
-		name: func(r renaming) string { return r.after.Slug },
-		record: func(r renaming) any {
+		Name: func(r renaming) string { return r.after.Slug },
+		Record: func(r renaming) any {
 			return struct {
 				Result         string `json:"result"`
 				Was            string `json:"was"`
@@ -171,7 +172,7 @@ func renamedList(result string) list[renaming] {
 				tenantRecord
 			}{result, r.before.Slug, r.before.Schema.String(), r.before.DisplayName, recordOf(r.after, 0, nil)}
 		},
-		noHeader: true,
+		NoHeader: true,
 	}
 }
 
@@ -180,5 +181,5 @@ func changed(label, before, after string) any {
 	if before == after {
 		return nil
 	}
-	return either{label + before, before}
+	return cli.Either{Human: label + before, Machine: before}
 }

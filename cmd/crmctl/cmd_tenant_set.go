@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -65,7 +66,7 @@ func parseSettings(args []string) (map[string]any, error) {
 	for _, arg := range args {
 		key, text, ok := strings.Cut(arg, "=")
 		switch {
-		case !ok || key == "" || strings.ContainsFunc(arg, hazardous):
+		case !ok || key == "" || strings.ContainsFunc(arg, cli.Hazardous):
 			return nil, usagef("%q: want KEY=VALUE, or KEY= to take it away", arg)
 		case text == "":
 			values[key] = nil
@@ -106,8 +107,8 @@ func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error
 	if opts.dryRun {
 		f.note("would set, nothing was changed:")
 	}
-	return printObject(p, object{
-		kind: "tenant", name: t.Slug, record: recordOf(t, 0, nil),
-		fields: []field{{name: "tenant", value: t.Slug}, {name: "settings", value: string(t.Settings)}},
+	return cli.PrintObject(p, cli.Object{
+		Kind: "tenant", Name: t.Slug, Record: recordOf(t, 0, nil),
+		Fields: []cli.Field{{Name: "tenant", Value: t.Slug}, {Name: "settings", Value: string(t.Settings)}},
 	})
 }

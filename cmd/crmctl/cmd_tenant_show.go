@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -60,34 +61,34 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if n, ok := sizes[slug]; ok {
 		size = &n
 	}
-	return printObject(p, tenantObject(t, plan.Head(), size))
+	return cli.PrintObject(p, tenantObject(t, plan.Head(), size))
 }
 
-func tenantObject(t tenant.Tenant, head int64, size *int64) object {
+func tenantObject(t tenant.Tenant, head int64, size *int64) cli.Object {
 	version := any(t.Version)
 	if isBehind(t, head) {
-		version = styled{either{fmt.Sprintf("%d, the newest is %d", t.Version, head), t.Version}, yellow}
+		version = cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d, the newest is %d", t.Version, head), Machine: t.Version}, Color: cli.Yellow}
 	}
-	return object{
-		kind: "tenant",
-		name: t.Slug,
-		fields: []field{
-			{name: "tenant", value: t.Slug},
-			{name: "display_name", value: t.DisplayName},
-			{name: "status", value: statusCell(t.State())},
-			{name: "schema", value: t.Schema.String()},
-			{name: "version", value: version},
-			{name: "size", value: sizeCell(size)},
-			{name: "role", value: t.Role, optional: true},
-			{name: "id", value: t.ID},
-			{name: "settings", value: string(t.Settings)},
-			{name: "created", value: t.CreatedAt},
-			{name: "updated", value: t.UpdatedAt},
-			{name: "deleted", value: t.DeletedAt, optional: true},
-			{name: "purge_after", value: t.PurgeAfter, optional: true},
-			{name: "purge_started", value: t.PurgeStartedAt, wide: true},
+	return cli.Object{
+		Kind: "tenant",
+		Name: t.Slug,
+		Fields: []cli.Field{
+			{Name: "tenant", Value: t.Slug},
+			{Name: "display_name", Value: t.DisplayName},
+			{Name: "status", Value: statusCell(t.State())},
+			{Name: "schema", Value: t.Schema.String()},
+			{Name: "version", Value: version},
+			{Name: "size", Value: sizeCell(size)},
+			{Name: "role", Value: t.Role, Optional: true},
+			{Name: "id", Value: t.ID},
+			{Name: "settings", Value: string(t.Settings)},
+			{Name: "created", Value: t.CreatedAt},
+			{Name: "updated", Value: t.UpdatedAt},
+			{Name: "deleted", Value: t.DeletedAt, Optional: true},
+			{Name: "purge_after", Value: t.PurgeAfter, Optional: true},
+			{Name: "purge_started", Value: t.PurgeStartedAt, Wide: true},
 		},
-		record: recordOf(t, head, size),
+		Record: recordOf(t, head, size),
 	}
 }
 

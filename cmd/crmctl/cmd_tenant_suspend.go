@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -84,5 +85,5 @@ func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, mov
 		return f.placed(err)
 	}
 	f.warnRole(t)
-	return printList(p, movedList(result, p.show), []tenant.Tenant{t})
+	return cli.PrintList(p, movedList(result, p.Show), []tenant.Tenant{t})
 }

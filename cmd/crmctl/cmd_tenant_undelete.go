@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -58,15 +59,15 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	case err != nil:
 		return f.placed(err)
 	case opts.dryRun:
-		return printList(p, movedList("would be restored", p.show), []tenant.Tenant{t})
+		return cli.PrintList(p, movedList("would be restored", p.Show), []tenant.Tenant{t})
 	}
 	plan, err := f.tenantPlan(ctx)
 	if err == nil && isBehind(t, plan.Head()) {
-		f.note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", visible(t.Slug), t.Version, plan.Head(), visible(t.Slug))
+		f.note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, plan.Head(), cli.Visible(t.Slug))
 	}
 	if t.Status == tenant.Suspended {
-		f.note("%s is suspended, as it was: crmctl tenant activate %s", visible(t.Slug), visible(t.Slug))
+		f.note("%s is suspended, as it was: crmctl tenant activate %s", cli.Visible(t.Slug), cli.Visible(t.Slug))
 	}
 	f.warnRole(t)
-	return printList(p, movedList("restored", p.show), []tenant.Tenant{t})
+	return cli.PrintList(p, movedList("restored", p.Show), []tenant.Tenant{t})
 }

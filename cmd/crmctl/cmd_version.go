@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // Set by the linker in releases: -X main.version=1.2.3 -X main.commit=… -X
@@ -51,18 +53,18 @@ func runVersion(_ context.Context, f *factory) error {
 		return err
 	}
 	info := readVersion()
-	return printObject(p, object{
-		kind:   "crmctl",
-		name:   info.Version,
-		record: info,
-		fields: []field{
-			{name: "version", value: info.Version},
-			{name: "commit", value: info.Commit},
-			{name: "date", value: info.Date},
-			{name: "go", value: info.Go},
-			{name: "platform", value: info.Platform},
-			{name: "migrations_public", value: either{info.Migrations.Public, info.Migrations.Public}},
-			{name: "migrations_tenant", value: either{info.Migrations.Tenant, info.Migrations.Tenant}},
+	return cli.PrintObject(p, cli.Object{
+		Kind:   "crmctl",
+		Name:   info.Version,
+		Record: info,
+		Fields: []cli.Field{
+			{Name: "version", Value: info.Version},
+			{Name: "commit", Value: info.Commit},
+			{Name: "date", Value: info.Date},
+			{Name: "go", Value: info.Go},
+			{Name: "platform", Value: info.Platform},
+			{Name: "migrations_public", Value: cli.Either{Human: info.Migrations.Public, Machine: info.Migrations.Public}},
+			{Name: "migrations_tenant", Value: cli.Either{Human: info.Migrations.Tenant, Machine: info.Migrations.Tenant}},
 		},
 	})
 }

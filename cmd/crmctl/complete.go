@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
@@ -35,7 +36,7 @@ func completeTenants(f *factory) cobra.CompletionFunc {
 		}
 		var words []cobra.Completion
 		for _, slug := range slugs {
-			if !slices.Contains(args, slug) && visible(slug) == slug {
+			if !slices.Contains(args, slug) && cli.Visible(slug) == slug {
 				words = append(words, before+slug)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/doctor"
 )
 
@@ -46,28 +47,28 @@ type notCheckedRecord struct {
 func severityCell(s doctor.Severity) any {
 	switch s {
 	case doctor.Error:
-		return styled{string(s), red}
+		return cli.Styled{Value: string(s), Color: cli.Red}
 	case doctor.Warning:
-		return styled{string(s), yellow}
+		return cli.Styled{Value: string(s), Color: cli.Yellow}
 	case doctor.Info:
 	}
-	return styled{string(s), dim}
+	return cli.Styled{Value: string(s), Color: cli.Dim}
 }
 
-func doctorList(report *doctor.Report) list[doctor.Finding] {
-	return list[doctor.Finding]{
-		plural: "findings",
-		columns: []column[doctor.Finding]{
-			{name: "severity", value: func(d doctor.Finding) any { return severityCell(d.Severity) }},
-			{name: "class", value: func(d doctor.Finding) any { return string(d.Class) }},
-			{name: "subject", value: func(d doctor.Finding) any { return d.Subject }},
-			{name: "what", value: func(d doctor.Finding) any { return d.What }},
-			{name: "why", wide: true, value: func(d doctor.Finding) any { return d.Why }},
-			{name: "command", wide: true, value: func(d doctor.Finding) any { return d.Command }},
+func doctorList(report *doctor.Report) cli.List[doctor.Finding] {
+	return cli.List[doctor.Finding]{
+		Plural: "findings",
+		Columns: []cli.Column[doctor.Finding]{
+			{Name: "severity", Value: func(d doctor.Finding) any { return severityCell(d.Severity) }},
+			{Name: "class", Value: func(d doctor.Finding) any { return string(d.Class) }},
+			{Name: "subject", Value: func(d doctor.Finding) any { return d.Subject }},
+			{Name: "what", Value: func(d doctor.Finding) any { return d.What }},
+			{Name: "why", Wide: true, Value: func(d doctor.Finding) any { return d.Why }},
+			{Name: "command", Wide: true, Value: func(d doctor.Finding) any { return d.Command }},
 		},
-		name:   func(d doctor.Finding) string { return d.Subject },
-		record: func(d doctor.Finding) any { return recordOfDoctor(d) },
-		summary: func() any {
+		Name:   func(d doctor.Finding) string { return d.Subject },
+		Record: func(d doctor.Finding) any { return recordOfDoctor(d) },
+		Summary: func() any {
 			s := doctorSummary{
 				Tenants: report.Tenants, Errors: report.Count(doctor.Error), Warnings: report.Count(doctor.Warning), Infos: report.Count(doctor.Info),
 				Checked: words(report.Checked), NotChecked: []notCheckedRecord{},
@@ -82,13 +83,13 @@ func doctorList(report *doctor.Report) list[doctor.Finding] {
 
 // printFindings prints the findings: on a terminal those of a class together, with why
 // they matter and what mends them.
-func printFindings(f *factory, p *printer, report *doctor.Report, elapsed time.Duration) error {
+func printFindings(f *factory, p *cli.Printer, report *doctor.Report, elapsed time.Duration) error {
 	var err error
 	switch {
-	case p.terminal && p.format == "table" && !p.quiet:
+	case p.Terminal && p.Format == "table" && !p.Quiet:
 		err = writeFindings(p, report.Findings)
 	default:
-		err = printList(p, doctorList(report), report.Findings)
+		err = cli.PrintList(p, doctorList(report), report.Findings)
 	}
 	if err != nil {
 		return err
@@ -103,21 +104,21 @@ func printFindings(f *factory, p *printer, report *doctor.Report, elapsed time.D
 
 func sayNotChecked(f *factory, report *doctor.Report) {
 	for _, n := range report.NotChecked {
-		f.note("not checked: %s (%s)", n.Class, visible(n.Why))
+		f.note("not checked: %s (%s)", n.Class, cli.Visible(n.Why))
 	}
 }
 
 // doctorLine returns "5,000 tenants, 23 checks in 1.2 s: 3 errors, 1 warning".
 func doctorLine(report *doctor.Report, elapsed time.Duration) string {
-	text := fmt.Sprintf("%s, %s in %s: ", plural(report.Tenants, "tenant"), plural(len(report.Checked), "check"), humanDuration(elapsed))
+	text := fmt.Sprintf("%s, %s in %s: ", cli.Plural(report.Tenants, "tenant"), cli.Plural(len(report.Checked), "check"), cli.HumanDuration(elapsed))
 	var parts []string
 	for _, s := range []doctor.Severity{doctor.Error, doctor.Warning} {
 		if n := report.Count(s); n > 0 {
-			parts = append(parts, plural(n, string(s)))
+			parts = append(parts, cli.Plural(n, string(s)))
 		}
 	}
 	if n := report.Count(doctor.Info); n > 0 {
-		parts = append(parts, fmt.Sprintf("%s to know", plural(n, "thing")))
+		parts = append(parts, fmt.Sprintf("%s to know", cli.Plural(n, "thing")))
 	}
 	if len(parts) == 0 {
 		return text + "nothing is wrong"
@@ -133,7 +134,7 @@ const mostOfClass = 10
 //	error  ghost-row       Every command that reaches the tenant fails.
 //	       globex          its schema tenant_globex is gone
 //	       next: crmctl doctor --fix ghost-row
-func writeFindings(p *printer, findings []doctor.Finding) error {
+func writeFindings(p *cli.Printer, findings []doctor.Finding) error {
 	var b strings.Builder
 	for start := 0; start < len(findings); {
 		end := start + 1
@@ -143,28 +144,28 @@ func writeFindings(p *printer, findings []doctor.Finding) error {
 		writeClass(p, &b, findings[start:end])
 		start = end
 	}
-	if _, err := p.out.Write([]byte(b.String())); err != nil {
+	if _, err := p.Out.Write([]byte(b.String())); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	return nil
 }
 
-func writeClass(p *printer, b *strings.Builder, findings []doctor.Finding) {
+func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 	const indent, label = 9, 16
 	first := findings[0]
 	severity := severityCell(first.Severity)
 	pad := strings.Repeat(" ", indent-len(first.Severity))
-	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.painter.paint(colorOf(severity), string(first.Severity)), pad, label, first.Class, p.painter.paint(dim, first.Why))
+	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.Painter.Paint(cli.ColorOf(severity), string(first.Severity)), pad, label, first.Class, p.Painter.Paint(cli.Dim, first.Why))
 	line := func(text string) {
-		fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), p.cut(text, max(minColumn, p.width-indent)))
+		fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), p.Cut(text, max(cli.MinColumn, p.Width-indent)))
 	}
 	commands := map[string]bool{}
 	for i, d := range findings {
 		if i == mostOfClass {
-			line(fmt.Sprintf("and %s more        all: crmctl doctor --check %s -o wide", humanCount(int64(len(findings)-i)), d.Class))
+			line(fmt.Sprintf("and %s more        all: crmctl doctor --check %s -o wide", cli.HumanCount(int64(len(findings)-i)), d.Class))
 			break
 		}
-		line(fmt.Sprintf("%-*s  %s", label, visible(d.Subject), visible(d.What)))
+		line(fmt.Sprintf("%-*s  %s", label, cli.Visible(d.Subject), cli.Visible(d.What)))
 		if !commands[d.Command] && (len(commands) == 0 || len(findings) <= 3) {
 			commands[d.Command] = true
 		}
@@ -172,29 +173,29 @@ func writeClass(p *printer, b *strings.Builder, findings []doctor.Finding) {
 	for i, d := range findings {
 		if i < mostOfClass && commands[d.Command] {
 			delete(commands, d.Command)
-			fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), "next: "+visible(d.Command)) // a command that is cut is of no use
+			fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), "next: "+cli.Visible(d.Command)) // a command that is cut is of no use
 		}
 	}
 	b.WriteString("\n")
 }
 
-func checkList() list[doctor.Check] {
-	return list[doctor.Check]{
-		plural: "checks",
-		columns: []column[doctor.Check]{
-			{name: "class", value: func(c doctor.Check) any { return string(c.Class) }},
-			{name: "looks_for", value: func(c doctor.Check) any { return c.Looks }},
-			{name: "why", wide: true, value: func(c doctor.Check) any { return c.Why }},
-			{name: "fix", title: "--FIX", value: func(c doctor.Check) any { return c.Fix }},
+func checkList() cli.List[doctor.Check] {
+	return cli.List[doctor.Check]{
+		Plural: "checks",
+		Columns: []cli.Column[doctor.Check]{
+			{Name: "class", Value: func(c doctor.Check) any { return string(c.Class) }},
+			{Name: "looks_for", Value: func(c doctor.Check) any { return c.Looks }},
+			{Name: "why", Wide: true, Value: func(c doctor.Check) any { return c.Why }},
+			{Name: "fix", Title: "--FIX", Value: func(c doctor.Check) any { return c.Fix }},
 		},
-		name: func(c doctor.Check) string { return string(c.Class) },
-		record: func(c doctor.Check) any {
+		Name: func(c doctor.Check) string { return string(c.Class) },
+		Record: func(c doctor.Check) any {
 			return map[string]string{"class": string(c.Class), "looks_for": c.Looks, "why": c.Why, "fix": c.Fix}
 		},
 	}
 }
 
-func fixedList(dryRun bool) list[doctor.Fixed] {
+func fixedList(dryRun bool) cli.List[doctor.Fixed] {
 	result := func(r doctor.Fixed) any {
 		switch {
 		case dryRun:
@@ -202,32 +203,32 @@ func fixedList(dryRun bool) list[doctor.Fixed] {
 		case errors.Is(r.Err, doctor.ErrMended):
 			return "in order"
 		case r.Err != nil:
-			return styled{"failed", red}
+			return cli.Styled{Value: "failed", Color: cli.Red}
 		}
-		return styled{"mended", green}
+		return cli.Styled{Value: "mended", Color: cli.Green}
 	}
-	return list[doctor.Fixed]{
-		plural: "fixes",
-		columns: []column[doctor.Fixed]{
-			{name: "result", value: result},
-			{name: "class", value: func(r doctor.Fixed) any { return string(r.Finding.Class) }},
-			{name: "subject", value: func(r doctor.Fixed) any { return r.Finding.Subject }},
-			{name: "what", value: func(r doctor.Fixed) any {
+	return cli.List[doctor.Fixed]{
+		Plural: "fixes",
+		Columns: []cli.Column[doctor.Fixed]{
+			{Name: "result", Value: result},
+			{Name: "class", Value: func(r doctor.Fixed) any { return string(r.Finding.Class) }},
+			{Name: "subject", Value: func(r doctor.Fixed) any { return r.Finding.Subject }},
+			{Name: "what", Value: func(r doctor.Fixed) any {
 				if r.Done != "" && r.Err == nil {
 					return r.Done
 				}
 				return r.Finding.What
 			}},
-			{name: "undo", wide: true, value: func(r doctor.Fixed) any { return r.Undo }},
+			{Name: "undo", Wide: true, Value: func(r doctor.Fixed) any { return r.Undo }},
 		},
-		name: func(r doctor.Fixed) string { return r.Finding.Subject },
-		record: func(r doctor.Fixed) any {
+		Name: func(r doctor.Fixed) string { return r.Finding.Subject },
+		Record: func(r doctor.Fixed) any {
 			text := ""
 			if r.Err != nil {
 				text = r.Err.Error()
 			}
-			return map[string]any{"result": machine(result(r)), "finding": recordOfDoctor(r.Finding), "done": r.Done, "undo": r.Undo, "error": text}
+			return map[string]any{"result": cli.Machine(result(r)), "finding": recordOfDoctor(r.Finding), "done": r.Done, "undo": r.Undo, "error": text}
 		},
-		empty: "nothing to mend", noHeader: true,
+		Empty: "nothing to mend", NoHeader: true,
 	}
 }

@@ -9,30 +9,31 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // printDrift shows what differs: to people shape by shape, to programs a line for
 // each difference of each tenant or a record for each shape.
-func (f *factory) printDrift(p *printer, d catalog.Drift) error {
+func (f *factory) printDrift(p *cli.Printer, d catalog.Drift) error {
 	switch {
-	case p.namesOnly():
-		return printList(p, list[string]{name: func(s string) string { return s }}, driftedNames(d))
-	case !p.isTable() && p.format != "csv":
+	case p.NamesOnly():
+		return cli.PrintList(p, cli.List[string]{Name: func(s string) string { return s }}, driftedNames(d))
+	case !p.IsTable() && p.Format != "csv":
 		shapes := shapeList(d)
-		if err := printList(p, shapes, d.Groups); err != nil || p.format != "ndjson" {
+		if err := cli.PrintList(p, shapes, d.Groups); err != nil || p.Format != "ndjson" {
 			return err
 		}
 		// Missing and unread tenants have no shape; and no line at all would leave it
 		// open whether anything was compared.
-		return printObject(p, object{record: map[string]any{"summary": shapes.summary()}})
-	case !p.isTable() || !p.terminal:
-		if err := printList(p, driftList(), driftRows(d)); err != nil {
+		return cli.PrintObject(p, cli.Object{Record: map[string]any{"summary": shapes.Summary()}})
+	case !p.IsTable() || !p.Terminal:
+		if err := cli.PrintList(p, driftList(), driftRows(d)); err != nil {
 			return err
 		}
-		f.note("%s", visible(driftLine(d)))
+		f.note("%s", cli.Visible(driftLine(d)))
 		return nil
 	}
-	s := driftScreen{p: p, w: bufio.NewWriter(p.out), drift: d}
+	s := driftScreen{p: p, w: bufio.NewWriter(p.Out), drift: d}
 	s.print()
 	if err := s.w.Flush(); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
@@ -68,21 +69,21 @@ func driftLine(d catalog.Drift) string {
 	if d.Tenants == 0 {
 		return "no tenants"
 	}
-	parts := []string{humanCount(int64(d.Clean)) + " as the migrations make them"}
+	parts := []string{cli.HumanCount(int64(d.Clean)) + " as the migrations make them"}
 	if n := d.Differing(); n > 0 {
 		verb := "differ"
 		if n == 1 {
 			verb = "differs"
 		}
-		parts = append(parts, fmt.Sprintf("%s %s in %s", humanCount(int64(n)), verb, plural(len(d.Groups), "way")))
+		parts = append(parts, fmt.Sprintf("%s %s in %s", cli.HumanCount(int64(n)), verb, cli.Plural(len(d.Groups), "way")))
 	}
 	if n := len(d.Missing); n > 0 {
-		parts = append(parts, plural(n, "schema")+" missing")
+		parts = append(parts, cli.Plural(n, "schema")+" missing")
 	}
 	if n := len(d.Unread); n > 0 {
-		parts = append(parts, humanCount(int64(n))+" not read")
+		parts = append(parts, cli.HumanCount(int64(n))+" not read")
 	}
-	return plural(d.Tenants, "tenant") + ": " + strings.Join(parts, ", ")
+	return cli.Plural(d.Tenants, "tenant") + ": " + strings.Join(parts, ", ")
 }
 
 // unreadReason says why a tenant was not compared.
@@ -131,16 +132,16 @@ func driftRows(d catalog.Drift) []driftRow {
 	return rows
 }
 
-func driftList() list[driftRow] {
-	return list[driftRow]{
-		columns: []column[driftRow]{
-			{name: "tenant", value: func(r driftRow) any { return r.tenant }},
-			{name: "version", value: func(r driftRow) any { return r.version }},
-			{name: "shape", value: func(r driftRow) any { return r.shape }},
-			{name: "change", value: func(r driftRow) any { return r.change }},
-			{name: "object", value: func(r driftRow) any { return r.object }},
-			{name: "want", value: func(r driftRow) any { return r.want }},
-			{name: "found", value: func(r driftRow) any { return r.actual }},
+func driftList() cli.List[driftRow] {
+	return cli.List[driftRow]{
+		Columns: []cli.Column[driftRow]{
+			{Name: "tenant", Value: func(r driftRow) any { return r.tenant }},
+			{Name: "version", Value: func(r driftRow) any { return r.version }},
+			{Name: "shape", Value: func(r driftRow) any { return r.shape }},
+			{Name: "change", Value: func(r driftRow) any { return r.change }},
+			{Name: "object", Value: func(r driftRow) any { return r.object }},
+			{Name: "want", Value: func(r driftRow) any { return r.want }},
+			{Name: "found", Value: func(r driftRow) any { return r.actual }},
 		},
 	}
 }
@@ -189,10 +190,10 @@ type (
 	}
 )
 
-func shapeList(d catalog.Drift) list[catalog.Group] {
-	return list[catalog.Group]{
-		plural: "shapes",
-		record: func(g catalog.Group) any {
+func shapeList(d catalog.Drift) cli.List[catalog.Group] {
+	return cli.List[catalog.Group]{
+		Plural: "shapes",
+		Record: func(g catalog.Group) any {
 			r := driftGroupRecord{Shape: g.Fingerprint.String(), Version: g.Version, Differences: []differenceRecord{}}
 			for _, t := range g.Tenants {
 				r.Tenants = append(r.Tenants, t.Slug)
@@ -212,7 +213,7 @@ func shapeList(d catalog.Drift) list[catalog.Group] {
 			}
 			return r
 		},
-		summary: func() any {
+		Summary: func() any {
 			s := driftSummary{
 				Tenants: d.Tenants, Clean: d.Clean, Differing: d.Differing(), Expected: map[int64]string{}, Missing: []string{}, Unread: []unreadRecord{},
 			}
@@ -232,7 +233,7 @@ func shapeList(d catalog.Drift) list[catalog.Group] {
 
 // driftScreen shows a comparison on a terminal.
 type driftScreen struct {
-	p     *printer
+	p     *cli.Printer
 	w     *bufio.Writer
 	drift catalog.Drift
 }
@@ -242,17 +243,17 @@ func (s driftScreen) line(format string, args ...any) { fmt.Fprintf(s.w, format+
 func (s driftScreen) print() {
 	d := s.drift
 	for _, g := range d.Groups {
-		s.line("%s at version %d: %s", plural(len(g.Tenants), "tenant"), g.Version, s.names(g.Tenants))
+		s.line("%s at version %d: %s", cli.Plural(len(g.Tenants), "tenant"), g.Version, s.names(g.Tenants))
 		for _, diff := range g.Differences {
 			s.difference(diff)
 		}
 		s.line("")
 	}
 	if len(d.Missing) > 0 {
-		s.line("%s %s: %s", s.p.painter.paint(red, "missing"), plural(len(d.Missing), "schema"), s.names(d.Missing))
+		s.line("%s %s: %s", s.p.Painter.Paint(cli.Red, "missing"), cli.Plural(len(d.Missing), "schema"), s.names(d.Missing))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.unread())) {
-		s.line("%s, %s: %s", s.p.painter.paint(yellow, "not read"), visible(reason), s.names(s.unread()[reason]))
+		s.line("%s, %s: %s", s.p.Painter.Paint(cli.Yellow, "not read"), cli.Visible(reason), s.names(s.unread()[reason]))
 	}
 	if len(d.Missing)+len(d.Unread) > 0 {
 		s.line("")
@@ -273,9 +274,9 @@ func (s driftScreen) names(tenants []catalog.Tenant) string {
 	const room = 60
 	text := ""
 	for i, t := range tenants {
-		name := visible(t.Slug)
-		if s.p.format != "wide" && i > 0 && len(text)+len(name) > room {
-			return fmt.Sprintf("%s and %s more", text, humanCount(int64(len(tenants)-i)))
+		name := cli.Visible(t.Slug)
+		if s.p.Format != "wide" && i > 0 && len(text)+len(name) > room {
+			return fmt.Sprintf("%s and %s more", text, cli.HumanCount(int64(len(tenants)-i)))
 		}
 		if i > 0 {
 			text += ", "
@@ -291,9 +292,9 @@ func (s driftScreen) names(tenants []catalog.Tenant) string {
 //	           want   character varying(200)
 //	           found  text
 func (s driftScreen) difference(d catalog.Difference) {
-	colors := map[catalog.Change]color{catalog.Missing: red, catalog.Extra: yellow, catalog.Changed: yellow}
+	colors := map[catalog.Change]cli.Color{catalog.Missing: cli.Red, catalog.Extra: cli.Yellow, catalog.Changed: cli.Yellow}
 	change := fmt.Sprintf("%-9s", d.Change)
-	s.line("  %s  %s", s.p.painter.paint(colors[d.Change], change), visible(d.Subject()))
+	s.line("  %s  %s", s.p.Painter.Paint(colors[d.Change], change), cli.Visible(d.Subject()))
 	want, found := apart(d.Want, d.Got)
 	if d.Change != catalog.Extra {
 		s.definition("want ", want)
@@ -306,21 +307,21 @@ func (s driftScreen) difference(d catalog.Difference) {
 // definition shows a text, each of its lines cut at the edge of the terminal.
 func (s driftScreen) definition(label, text string) {
 	const indent = "             "
-	room := s.p.width - len(indent) - len(label) - 2
+	room := s.p.Width - len(indent) - len(label) - 2
 	for i, line := range strings.Split(strings.TrimRight(text, "\n "), "\n") {
-		line = visible(strings.ReplaceAll(strings.TrimRight(line, "\r "), "\t", "    "))
-		if runes := []rune(line); s.p.format != "wide" && room > minColumn && len(runes) > room {
+		line = cli.Visible(strings.ReplaceAll(strings.TrimRight(line, "\r "), "\t", "    "))
+		if runes := []rune(line); s.p.Format != "wide" && room > cli.MinColumn && len(runes) > room {
 			line = string(runes[:room-1]) + s.ellipsis()
 		}
 		if i > 0 {
 			label = strings.Repeat(" ", len(label))
 		}
-		s.line("%s%s  %s", indent, s.p.painter.paint(dim, label), line)
+		s.line("%s%s  %s", indent, s.p.Painter.Paint(cli.Dim, label), line)
 	}
 }
 
 func (s driftScreen) ellipsis() string {
-	if s.p.unicode {
+	if s.p.Unicode {
 		return "…"
 	}
 	return "~"
@@ -357,13 +358,13 @@ func apart(want, found string) (string, string) {
 }
 
 // printFix prints the SQL that mends, shape by shape and tenant by tenant.
-func (f *factory) printFix(p *printer, d catalog.Drift) error {
+func (f *factory) printFix(p *cli.Printer, d catalog.Drift) error {
 	target, err := f.target()
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriter(p.out)
-	say := func(format string, args ...any) { fmt.Fprintln(w, "-- "+visible(fmt.Sprintf(format, args...))) }
+	w := bufio.NewWriter(p.Out)
+	say := func(format string, args ...any) { fmt.Fprintln(w, "-- "+cli.Visible(fmt.Sprintf(format, args...))) }
 	say("Drift of %s: %s.", target.Place(), driftLine(d))
 	say("These statements add what is missing. They drop and replace nothing. Read them, then run them")
 	say("one by one, as psql -f does; an index is built outside of transactions.")
@@ -374,7 +375,7 @@ func (f *factory) printFix(p *printer, d catalog.Drift) error {
 		for i, t := range g.Tenants {
 			names[i] = t.Slug
 		}
-		say("%s at version %d: %s", plural(len(g.Tenants), "tenant"), g.Version, strings.Join(names, ", "))
+		say("%s at version %d: %s", cli.Plural(len(g.Tenants), "tenant"), g.Version, strings.Join(names, ", "))
 		for _, diff := range fix.Unmended {
 			say("not mended: %s %s", diff.Change, diff.Subject())
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 func TestMigrateDriftOptions(t *testing.T) {
@@ -101,7 +102,7 @@ not read, no migration has version 9; the newest is 4: new
 5,000 tenants: 4,983 as the migrations make them, 14 differ in 2 ways, 1 schema missing, 2 not read
 `
 	var out bytes.Buffer
-	p := &printer{out: &out, format: "table", terminal: true, width: 100, unicode: true}
+	p := &cli.Printer{Out: &out, Format: "table", Terminal: true, Width: 100, Unicode: true}
 	s := driftScreen{p: p, w: bufio.NewWriter(&out), drift: d}
 	s.print()
 	_ = s.w.Flush()

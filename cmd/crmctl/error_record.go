@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -51,7 +52,7 @@ func (f *factory) printRecord(r errorRecord) {
 	for _, text := range []*string{&r.Message, &r.Next, &r.Hint} {
 		*text = f.redact(*text)
 	}
-	line, err := encodeJSON(r, "", "")
+	line, err := cli.EncodeJSON(r, "", "")
 	if err != nil {
 		line = fmt.Appendf(nil, `{"code":%d}`, r.Code)
 	}
@@ -66,7 +67,7 @@ func (f *factory) printRecord(r errorRecord) {
 func (f *factory) sayTenant(slug string, err error) {
 	err = f.placed(err)
 	if !f.structured() {
-		f.say("crmctl: tenant %s: %s", visible(slug), visible(err.Error()))
+		f.say("crmctl: tenant %s: %s", cli.Visible(slug), cli.Visible(err.Error()))
 		return
 	}
 	r := f.errorRecordOf(err)
@@ -142,7 +143,7 @@ func (f *factory) configuredOutput() string {
 	if cfg, err := f.config(); err == nil {
 		return cfg.Output
 	}
-	return f.io.env("CRMCTL_OUTPUT")
+	return f.io.Getenv("CRMCTL_OUTPUT")
 }
 
 // typedOutput finds --output among words that were not understood.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
@@ -38,7 +39,7 @@ func (f *factory) errorLines(err error) []string {
 	}
 	var lines []string
 	for line := range strings.Lines("crmctl: " + err.Error()) {
-		line = visible(strings.TrimRight(line, "\n"))
+		line = cli.Visible(strings.TrimRight(line, "\n"))
 		if len(lines) > 0 {
 			line = "  " + strings.TrimSpace(line)
 		}
@@ -54,7 +55,7 @@ func (f *factory) errorLines(err error) []string {
 		if len(lines) == maxErrorLines {
 			break
 		}
-		lines = append(lines, "  "+h.label+": "+visible(h.command))
+		lines = append(lines, "  "+h.label+": "+cli.Visible(h.command))
 	}
 	return lines
 }
@@ -84,7 +85,7 @@ func (f *factory) printChain(w io.Writer, err error) {
 		if err == nil {
 			return
 		}
-		text := visible(f.redact(err.Error()))
+		text := cli.Visible(f.redact(err.Error()))
 		fmt.Fprintf(w, "%s%T: %s\n", strings.Repeat("  ", depth), err, text)
 		switch e := err.(type) { //nolint:errorlint // walks the tree itself
 		case interface{ Unwrap() error }:

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/tenantsql"
@@ -18,7 +19,7 @@ import (
 // of the run.
 type execPrinter struct {
 	f   *factory
-	p   *printer
+	p   *cli.Printer
 	o   *tenantExecOptions
 	bar *progress // nil for none
 
@@ -40,10 +41,10 @@ func (e *execPrinter) show(columns []tenantsql.Column, rows iter.Seq2[tenantsql.
 	if e.o.aggregate != "" {
 		return e.showAggregate(columns, rows)
 	}
-	if e.p.namesOnly() {
+	if e.p.NamesOnly() {
 		rows = eachTenantOnce(rows)
 	}
-	return printRows(e.p, rowList(columns), rows)
+	return cli.PrintRows(e.p, rowList(columns), rows)
 }
 
 // eachTenantOnce lets the first row of every tenant through: --quiet prints the names
@@ -63,13 +64,13 @@ func eachTenantOnce(rows iter.Seq2[tenantsql.Row, error]) iter.Seq2[tenantsql.Ro
 	}
 }
 
-func rowList(columns []tenantsql.Column) list[tenantsql.Row] {
+func rowList(columns []tenantsql.Column) cli.List[tenantsql.Row] {
 	names := uniqueNames("tenant", columns)
-	l := list[tenantsql.Row]{
-		plural:  "rows",
-		columns: []column[tenantsql.Row]{{name: names[0], value: func(r tenantsql.Row) any { return r.Tenant.Slug }}},
-		name:    func(r tenantsql.Row) string { return r.Tenant.Slug },
-		record: func(r tenantsql.Row) any {
+	l := cli.List[tenantsql.Row]{
+		Plural:  "rows",
+		Columns: []cli.Column[tenantsql.Row]{{Name: names[0], Value: func(r tenantsql.Row) any { return r.Tenant.Slug }}},
+		Name:    func(r tenantsql.Row) string { return r.Tenant.Slug },
+		Record: func(r tenantsql.Row) any {
 			values := make([]any, 0, len(names))
 			values = append(values, r.Tenant.Slug)
 			for i, v := range r.Values {
@@ -77,13 +78,13 @@ func rowList(columns []tenantsql.Column) list[tenantsql.Row] {
 			}
 			return orderedRecord{names, values}
 		},
-		empty:   "no rows",
-		upright: true,
+		Empty:   "no rows",
+		Upright: true,
 	}
 	for i, c := range columns {
-		l.columns = append(l.columns, column[tenantsql.Row]{
-			name: names[i+1], right: c.Kind() == tenantsql.Number,
-			value: func(r tenantsql.Row) any { return cellValue(c, r.Values[i]) },
+		l.Columns = append(l.Columns, cli.Column[tenantsql.Row]{
+			Name: names[i+1], Right: c.Kind() == tenantsql.Number,
+			Value: func(r tenantsql.Row) any { return cellValue(c, r.Values[i]) },
 		})
 	}
 	return l
@@ -110,7 +111,7 @@ func cellValue(c tenantsql.Column, v tenantsql.Value) any {
 	case v.Null:
 		return nil
 	case c.Kind() == tenantsql.Number:
-		return numeral(v.Text)
+		return cli.Numeral(v.Text)
 	}
 	return v.Text
 }
@@ -140,11 +141,11 @@ func (r orderedRecord) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for i, name := range r.names {
-		key, err := marshal(name, "", "")
+		key, err := cli.MarshalJSON(name, "", "")
 		if err != nil {
 			return nil, err
 		}
-		value, err := marshal(r.values[i], "", "")
+		value, err := cli.MarshalJSON(r.values[i], "", "")
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +169,7 @@ func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[t
 		return usagef("--aggregate %s: no column of the result is a number", function)
 	}
 	if left := len(columns) - len(a.Columns()); left > 0 {
-		e.f.note("crmctl: %s left out, being no numbers", plural(left, "column"))
+		e.f.note("crmctl: %s left out, being no numbers", cli.Plural(left, "column"))
 	}
 	for row, err := range rows {
 		if err == nil {
@@ -188,19 +189,19 @@ func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[t
 	names := uniqueNames("tenants", shown)
 	values := append([]tenantsql.Value{{Text: fmt.Sprint(a.Rows())}}, a.Result()...)
 	record := orderedRecord{names: names, values: []any{a.Tenants()}}
-	l := list[[]tenantsql.Value]{
-		plural:  "rows",
-		columns: []column[[]tenantsql.Value]{{name: names[0], right: true, value: func([]tenantsql.Value) any { return a.Tenants() }}},
-		name:    func([]tenantsql.Value) string { return values[1].Text },
-		record:  func([]tenantsql.Value) any { return record },
+	l := cli.List[[]tenantsql.Value]{
+		Plural:  "rows",
+		Columns: []cli.Column[[]tenantsql.Value]{{Name: names[0], Right: true, Value: func([]tenantsql.Value) any { return a.Tenants() }}},
+		Name:    func([]tenantsql.Value) string { return values[1].Text },
+		Record:  func([]tenantsql.Value) any { return record },
 	}
 	for i, c := range shown {
 		record.values = append(record.values, jsonValue(c, values[i]))
-		l.columns = append(l.columns, column[[]tenantsql.Value]{
-			name: names[i+1], right: true, value: func(v []tenantsql.Value) any { return cellValue(c, v[i]) },
+		l.Columns = append(l.Columns, cli.Column[[]tenantsql.Value]{
+			Name: names[i+1], Right: true, Value: func(v []tenantsql.Value) any { return cellValue(c, v[i]) },
 		})
 	}
-	return printList(e.p, l, [][]tenantsql.Value{values})
+	return cli.PrintList(e.p, l, [][]tenantsql.Value{values})
 }
 
 // countOID is the type of a count, bigint.
@@ -248,7 +249,7 @@ func (e *execPrinter) interrupted(report *tenantsql.Report, done, failed, left i
 			names = append(names, out.Tenant.Slug)
 		}
 	}
-	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", humanCount(int64(done)), plural(done+failed+left, "tenant"), humanCount(int64(failed)), humanCount(int64(left)))
+	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", cli.HumanCount(int64(done)), cli.Plural(done+failed+left, "tenant"), cli.HumanCount(int64(failed)), cli.HumanCount(int64(left)))
 	return withHint(withCode(stoppedError{text}, exitInterrupted), "next", e.f.commandFor(e.o.names, names, changed))
 }
 
@@ -281,7 +282,7 @@ func (e *execPrinter) line(done, failed, notStarted int, affected int64, elapsed
 	if e.o.dryRun {
 		verb = "would change"
 	}
-	return fmt.Sprintf("%s %s in %s", plural(int(affected), "row"), verb, text)
+	return fmt.Sprintf("%s %s in %s", cli.Plural(int(affected), "row"), verb, text)
 }
 
 // execRecord is a tenant of a run in JSON and YAML.
@@ -298,18 +299,18 @@ func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 	if e.o.aggregate != "" {
 		return nil
 	}
-	return printList(e.p, list[tenantsql.Outcome]{
-		plural: "tenants",
-		columns: []column[tenantsql.Outcome]{
-			{name: "result", value: func(o tenantsql.Outcome) any { return e.result(o) }},
-			{name: "tenant", value: func(o tenantsql.Outcome) any { return o.Tenant.Slug }},
-			{name: "rows", right: true, value: func(o tenantsql.Outcome) any { return o.Affected }},
-			{name: "seconds", title: "TIME", right: true, value: func(o tenantsql.Outcome) any { return o.Duration }},
+	return cli.PrintList(e.p, cli.List[tenantsql.Outcome]{
+		Plural: "tenants",
+		Columns: []cli.Column[tenantsql.Outcome]{
+			{Name: "result", Value: func(o tenantsql.Outcome) any { return e.result(o) }},
+			{Name: "tenant", Value: func(o tenantsql.Outcome) any { return o.Tenant.Slug }},
+			{Name: "rows", Right: true, Value: func(o tenantsql.Outcome) any { return o.Affected }},
+			{Name: "seconds", Title: "TIME", Right: true, Value: func(o tenantsql.Outcome) any { return o.Duration }},
 		},
-		name:  func(o tenantsql.Outcome) string { return o.Tenant.Slug },
-		empty: "no tenants",
-		record: func(o tenantsql.Outcome) any {
-			r := execRecord{Result: machine(e.result(o)), Tenant: o.Tenant.Slug, Rows: o.Affected, Seconds: o.Duration.Seconds()}
+		Name:  func(o tenantsql.Outcome) string { return o.Tenant.Slug },
+		Empty: "no tenants",
+		Record: func(o tenantsql.Outcome) any {
+			r := execRecord{Result: cli.Machine(e.result(o)), Tenant: o.Tenant.Slug, Rows: o.Affected, Seconds: o.Duration.Seconds()}
 			if o.Err != nil {
 				r.SQLState, r.Error = db.SQLState(o.Err), e.f.redact(o.Err.Error())
 			}
@@ -321,9 +322,9 @@ func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 func (e *execPrinter) result(o tenantsql.Outcome) any {
 	switch {
 	case o.State == fleet.Failed:
-		return styled{"failed", red}
+		return cli.Styled{Value: "failed", Color: cli.Red}
 	case o.State == fleet.NotStarted:
-		return styled{"not started", yellow}
+		return cli.Styled{Value: "not started", Color: cli.Yellow}
 	case e.o.write && e.o.dryRun:
 		return "would change"
 	case e.o.write:

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
@@ -73,7 +74,7 @@ func explainMemory(err error) []hint {
 func explainPlanted(e *planted.Error) []hint {
 	return []hint{
 		{"whose it is", "crmctl doctor --check planted"},
-		{"if it is the application's", "CRMCTL_TRUSTED_OWNERS=" + visible(e.Objects[0].Owner) + " (crmctl help environment)"},
+		{"if it is the application's", "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner) + " (crmctl help environment)"},
 	}
 }
 
@@ -109,11 +110,11 @@ func (f *factory) explainReadOnly() []hint {
 	database, user := pgx.Identifier{target.Database}.Sanitize(), pgx.Identifier{target.User}.Sanitize()
 	switch *source {
 	case "database":
-		return set("alter database " + visible(database) + " reset " + name)
+		return set("alter database " + cli.Visible(database) + " reset " + name)
 	case "user":
-		return set("alter role " + visible(user) + " reset " + name)
+		return set("alter role " + cli.Visible(user) + " reset " + name)
 	case "database user":
-		return set("alter role " + visible(user) + " in database " + visible(database) + " reset " + name)
+		return set("alter role " + cli.Visible(user) + " in database " + cli.Visible(database) + " reset " + name)
 	case "client", "session":
 		return set("take it out of PGOPTIONS or the connection string")
 	}
@@ -126,7 +127,7 @@ func (f *factory) explainReadOnly() []hint {
 func (f *factory) explainRight(err error) hint {
 	role := "ROLE"
 	if target, err := f.target(); err == nil && target.User != "" {
-		role = visible(pgx.Identifier{target.User}.Sanitize())
+		role = cli.Visible(pgx.Identifier{target.User}.Sanitize())
 	}
 	message := ""
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -135,7 +136,7 @@ func (f *factory) explainRight(err error) hint {
 	kind, name, ok := strings.Cut(strings.TrimPrefix(message, "permission denied for "), " ")
 	switch {
 	case ok && kind == "database":
-		return hint{"as its owner", "grant create on database " + visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
+		return hint{"as its owner", "grant create on database " + cli.Visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
 	case ok && kind == "schema" && name == "public":
 		return hint{"as its owner", "grant usage, create on schema public to " + role}
 	case ok && inRegistry(kind, name) && kind == "sequence":

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -19,7 +20,7 @@ import (
 // factory hands a command what it needs. What costs something is made when it
 // is first asked for: help, completion and version never dial.
 type factory struct {
-	io    *streams
+	io    *cli.Streams
 	flags globalFlags
 	now   func() time.Time
 
@@ -49,11 +50,11 @@ type factory struct {
 	registry   registryCheck
 }
 
-func newFactory(s *streams, in *interrupts) *factory {
+func newFactory(s *cli.Streams, in *interrupts) *factory {
 	guarded := *s
-	guarded.Err = newGuard(s.Err)
+	guarded.Err = cli.NewGuard(s.Err)
 	if s.OutTerminal {
-		guarded.Out = newGuard(s.Out)
+		guarded.Out = cli.NewGuard(s.Out)
 	}
 	f := &factory{io: &guarded, now: time.Now, interrupts: in}
 	guarded.In = &input{f: f, in: s.In}
@@ -130,7 +131,7 @@ const noReadablePassword = "!password,!md5"
 // with the password, and with hidePassword's rule.
 func (f *factory) programEnv(cfg *config.Config, dsn config.DSN, env []string, password string) []string {
 	env = slices.Clip(env)
-	if (cfg.DatabaseFromProject() || cfg.DirectFromProject()) && !dsn.HasPassword() && f.io.env("PGREQUIREAUTH") == "" {
+	if (cfg.DatabaseFromProject() || cfg.DirectFromProject()) && !dsn.HasPassword() && f.io.Getenv("PGREQUIREAUTH") == "" {
 		env = append(env, "PGREQUIREAUTH="+noReadablePassword)
 	}
 	if password != "" {
@@ -218,7 +219,7 @@ func (f *factory) verbose(format string, args ...any) {
 
 // say prints a line on stderr, above a bar that is there.
 func (f *factory) say(format string, args ...any) {
-	text := f.redact(fmt.Sprintf(format+"\n", shown(args)...))
+	text := f.redact(fmt.Sprintf(format+"\n", cli.EscapeArgs(args)...))
 	if p := f.progress.Load(); p != nil {
 		p.write(text)
 		return
@@ -236,7 +237,7 @@ func (f *factory) redact(text string) string {
 }
 
 // open returns what a command that reads the database works with. closeConn ends it.
-func (f *factory) open(ctx context.Context) (*printer, *pgx.Conn, error) {
+func (f *factory) open(ctx context.Context) (*cli.Printer, *pgx.Conn, error) {
 	p, err := f.printer()
 	if err != nil {
 		return nil, nil, err
@@ -247,7 +248,7 @@ func (f *factory) open(ctx context.Context) (*printer, *pgx.Conn, error) {
 
 // openToChange is open for a command that changes something, unless dryRun is set:
 // it names the target first.
-func (f *factory) openToChange(ctx context.Context, dryRun bool) (*printer, *pgx.Conn, error) {
+func (f *factory) openToChange(ctx context.Context, dryRun bool) (*cli.Printer, *pgx.Conn, error) {
 	p, err := f.printer()
 	if err != nil {
 		return nil, nil, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -41,7 +42,7 @@ func (f *factory) tenantPlan(ctx context.Context) (*migrate.Plan, error) {
 		return nil, withCode(fmt.Errorf("%s: %w", where, err), exitUsage)
 	}
 	if len(plan.Others) > 0 {
-		f.verbose("%s: not migrations: %s", visible(where), visible(strings.Join(plan.Others, ", ")))
+		f.verbose("%s: not migrations: %s", cli.Visible(where), cli.Visible(strings.Join(plan.Others, ", ")))
 	}
 	return plan, nil
 }
@@ -73,9 +74,9 @@ func (f *factory) useExtensions(ctx context.Context, conn *pgx.Conn, plan *migra
 		switch {
 		case !u.Made:
 		case dryRun:
-			f.note("crmctl: note: extension %q would be made in schema %q", visible(u.Name), visible(u.Schema))
+			f.note("crmctl: note: extension %q would be made in schema %q", cli.Visible(u.Name), cli.Visible(u.Schema))
 		default:
-			f.note("crmctl: note: made extension %q in schema %q, once for the database", visible(u.Name), visible(u.Schema))
+			f.note("crmctl: note: made extension %q in schema %q, once for the database", cli.Visible(u.Name), cli.Visible(u.Schema))
 		}
 	}
 	return plan, nil
@@ -89,7 +90,7 @@ func isDir(path string) bool {
 // actor returns who runs the program, "alice@desk", for the audit and the
 // ledger.
 func (f *factory) actor() string {
-	name := f.io.env("USER")
+	name := f.io.Getenv("USER")
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
@@ -107,7 +108,7 @@ func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
 // warnRole says that a role which the registry names was left as it is.
 func (f *factory) warnRole(t tenant.Tenant) {
 	if t.ForeignRole != "" {
-		f.say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", visible(t.Slug), t.ForeignRole)
+		f.say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", cli.Visible(t.Slug), t.ForeignRole)
 	}
 }
 
@@ -196,5 +197,5 @@ func (p fleetProgress) Finished(i int, r fleet.Result) {
 }
 
 func (p fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
-	p.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", visible(p.name(i)), attempt, visible(err.Error()))
+	p.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt, cli.Visible(err.Error()))
 }

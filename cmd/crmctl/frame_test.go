@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // screen is a stream that a test can read while the program writes.
@@ -33,7 +35,7 @@ func (s *screen) String() string {
 // bench is a run of the program without a process: streams, environment and
 // directories of its own.
 type bench struct {
-	*streams
+	*cli.Streams
 
 	out, err *screen
 	dir      string
@@ -43,7 +45,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{out: &screen{}, err: &screen{}, dir: t.TempDir()}
-	b.streams = &streams{
+	b.Streams = &cli.Streams{
 		In:        strings.NewReader(""),
 		Out:       b.out,
 		Err:       b.err,
@@ -67,7 +69,7 @@ func (b *bench) setenv(pairs ...string) *bench {
 }
 
 func (b *bench) run(args ...string) int {
-	return run(context.Background(), args, b.streams)
+	return run(context.Background(), args, b.Streams)
 }
 
 // factory returns a factory on the bench, for tests below the command tree.
@@ -75,7 +77,7 @@ func (b *bench) factory(t *testing.T) *factory {
 	t.Helper()
 	_, in := watchInterrupts(t.Context())
 	t.Cleanup(in.stop)
-	f := newFactory(b.streams, in)
+	f := newFactory(b.Streams, in)
 	f.now = func() time.Time { return time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC) }
 	return f
 }

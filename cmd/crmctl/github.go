@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // onGitHub tells whether a GitHub workflow runs the command. Its log knows
 // commands of its own: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
-func (f *factory) onGitHub() bool { return f.io.env("GITHUB_ACTIONS") == "true" }
+func (f *factory) onGitHub() bool { return f.io.Getenv("GITHUB_ACTIONS") == "true" }
 
 // group folds the lines until the returned function is called, where GitHub
 // shows them; elsewhere it prints nothing.
@@ -22,5 +24,5 @@ func (f *factory) group(title string) (end func()) {
 // escapeAnnotation keeps a text on one line: it could start a command of its
 // own otherwise.
 func escapeAnnotation(s string) string {
-	return visible(strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s))
+	return cli.Visible(strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s))
 }

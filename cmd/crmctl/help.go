@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 const (
@@ -74,7 +76,7 @@ func writeRootHelp(w io.Writer, root *cobra.Command) {
 				title = ""
 			}
 			const indent = 17
-			for i, part := range wrap(contents(cmd), helpWidth-indent) {
+			for i, part := range cli.Wrap(contents(cmd), helpWidth-indent) {
 				fmt.Fprintf(w, "  %-14s %s\n", []string{cmd.Name(), ""}[min(i, 1)], part)
 			}
 		}
@@ -169,7 +171,7 @@ func writeFlags(w io.Writer, fs *pflag.FlagSet) {
 		width = max(width, len(left))
 	})
 	for _, l := range lines {
-		for i, part := range wrap(l.right, max(minUsage, helpWidth-width-4)) {
+		for i, part := range cli.Wrap(l.right, max(minUsage, helpWidth-width-4)) {
 			if i > 0 {
 				l.left = ""
 			}

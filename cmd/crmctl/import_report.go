@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 )
 
@@ -23,13 +24,13 @@ type importWatch struct {
 
 // Planned says what the file is taken for, before anything is loaded.
 func (w *importWatch) Planned(p importer.Plan) {
-	w.f.note("file      %s   %s", visible(p.FileName), formatText(p))
+	w.f.note("file      %s   %s", cli.Visible(p.FileName), formatText(p))
 	for i, line := range mappingLines(p) {
 		label := "mapping "
 		if i > 0 {
 			label = "        "
 		}
-		w.f.note("%s  %s", label, visible(line))
+		w.f.note("%s  %s", label, cli.Visible(line))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,7 +62,7 @@ func (w *importWatch) rate() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.last.Elapsed.Seconds(); s > 0 && w.last.Phase == importer.PhaseLoad {
-		return humanCount(int64(float64(w.last.Read)/s)) + " rows/s"
+		return cli.HumanCount(int64(float64(w.last.Read)/s)) + " rows/s"
 	}
 	return ""
 }
@@ -69,7 +70,7 @@ func (w *importWatch) rate() string {
 func (w *importWatch) status() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	text := "read " + humanCount(w.last.Read) + "   rejected " + humanCount(w.last.Rejected)
+	text := "read " + cli.HumanCount(w.last.Read) + "   rejected " + cli.HumanCount(w.last.Rejected)
 	switch w.last.Phase {
 	case importer.PhaseIndex:
 		text += "   building the indexes"
@@ -122,10 +123,10 @@ func mappingLines(p importer.Plan) []string {
 		mapped = mapped[n:]
 	}
 	if others > 0 {
-		lines = append(lines, plural(others, "other column")+" -> metadata")
+		lines = append(lines, cli.Plural(others, "other column")+" -> metadata")
 	}
 	if left > 0 {
-		lines = append(lines, plural(left, "column")+" left out")
+		lines = append(lines, cli.Plural(left, "column")+" left out")
 	}
 	return lines
 }
@@ -157,7 +158,7 @@ type columnRecord struct {
 	Key    string `json:"metadata_key,omitempty"`
 }
 
-func printImport(f *factory, p *printer, slug string, r importer.Result) error {
+func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) error {
 	record := importRecord{
 		Tenant: slug, File: r.Plan.FileName, DryRun: r.DryRun,
 		Read: r.Read, Inserted: r.Inserted, Updated: r.Updated, Unchanged: r.Unchanged, Rejected: r.Rejected,
@@ -172,39 +173,39 @@ func printImport(f *factory, p *printer, slug string, r importer.Result) error {
 	for i, c := range r.Plan.Columns {
 		record.Columns[i] = columnRecord{Header: c.Header, Field: string(c.Field), Key: c.Key}
 	}
-	if p.terminal && p.isTable() {
+	if p.Terminal && p.IsTable() {
 		if r.DryRun {
 			f.note("\ndry run: nothing was kept")
 		}
 		f.note("%s", "")
 	}
-	if err := printObject(p, importObject(r, slug, record)); err != nil {
+	if err := cli.PrintObject(p, importObject(r, slug, record)); err != nil {
 		return err
 	}
 	if r.Rejected == 0 {
 		return nil
 	}
 	if r.RejectFile != "" {
-		f.note("\nnext: mend %s and import it again", visible(r.RejectFile))
+		f.note("\nnext: mend %s and import it again", cli.Visible(r.RejectFile))
 	}
 	return exitWith(exitPartial)
 }
 
-func importObject(r importer.Result, slug string, record importRecord) object {
+func importObject(r importer.Result, slug string, record importRecord) cli.Object {
 	rejected := any(r.Rejected)
 	if r.Rejected > 0 {
-		rejected = styled{either{humanCount(r.Rejected) + rejectText(r), r.Rejected}, yellow}
+		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r), Machine: r.Rejected}, Color: cli.Yellow}
 	}
-	took := either{humanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration), r.Duration}
-	return object{
-		kind: "import", name: slug, record: record,
-		fields: []field{
-			{name: "read", value: r.Read},
-			{name: "inserted", value: r.Inserted},
-			{name: "updated", value: r.Updated},
-			{name: "unchanged", value: r.Unchanged},
-			{name: "rejected", value: rejected},
-			{name: "duration", value: took},
+	took := cli.Either{Human: cli.HumanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration), Machine: r.Duration}
+	return cli.Object{
+		Kind: "import", Name: slug, Record: record,
+		Fields: []cli.Field{
+			{Name: "read", Value: r.Read},
+			{Name: "inserted", Value: r.Inserted},
+			{Name: "updated", Value: r.Updated},
+			{Name: "unchanged", Value: r.Unchanged},
+			{Name: "rejected", Value: rejected},
+			{Name: "duration", Value: took},
 		},
 	}
 }
@@ -213,7 +214,7 @@ func rowsPerSecond(rows int64, d time.Duration) string {
 	if d <= 0 {
 		return "0 rows/s"
 	}
-	return humanCount(int64(float64(rows)/d.Seconds())) + " rows/s"
+	return cli.HumanCount(int64(float64(rows)/d.Seconds())) + " rows/s"
 }
 
 // rejectText returns "   -> leads.rejected.csv   (98 bad_email, 41 too_many_columns)".
@@ -224,7 +225,7 @@ func rejectText(r importer.Result) string {
 	}
 	var parts []string
 	for _, c := range r.RejectedByCode {
-		parts = append(parts, humanCount(c.Count)+" "+strings.ReplaceAll(string(c.Code), "_", " "))
+		parts = append(parts, cli.HumanCount(c.Count)+" "+strings.ReplaceAll(string(c.Code), "_", " "))
 	}
 	if len(parts) > 0 {
 		b.WriteString("   (" + strings.Join(parts, ", ") + ")")

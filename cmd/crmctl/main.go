@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"os"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], systemStreams()))
+	os.Exit(run(context.Background(), os.Args[1:], cli.SystemStreams()))
 }

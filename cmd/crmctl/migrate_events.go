@@ -4,13 +4,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
 
 // eventWriter writes the events of a run as JSON, a line each, on stdout. The last
 // one, run_finished, holds what -o json prints.
 type eventWriter struct {
-	p   *printer
+	p   *cli.Printer
 	now func() time.Time
 
 	mu sync.Mutex
@@ -59,12 +60,12 @@ func (w *eventWriter) write(e migrate.Event) {
 	case migrate.RunFinished:
 		return // printed with the report
 	}
-	text, err := encodeJSON(r, "", "")
+	text, err := cli.EncodeJSON(r, "", "")
 	if err != nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// A reader that has gone does not stop the run; the end tells.
-	_, _ = w.p.out.Write(append(text, '\n'))
+	_, _ = w.p.Out.Write(append(text, '\n'))
 }

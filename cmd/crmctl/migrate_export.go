@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
 
@@ -45,7 +46,7 @@ func writeReports(f *factory, files []string, r *migrate.Report, chosen int) err
 }
 
 func writeReport(f *factory, file, place string, record reportRecord) error {
-	summary := f.io.env("GITHUB_STEP_SUMMARY")
+	summary := f.io.Getenv("GITHUB_STEP_SUMMARY")
 	format, err := reportFormat(file, summary)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func writeReport(f *factory, file, place string, record reportRecord) error {
 	case "xml":
 		text, err = junitReport(place, record)
 	case "json":
-		text, err = encodeJSON(map[string]any{"version": documentVersion, "run": record}, "", "  ")
+		text, err = cli.EncodeJSON(map[string]any{"version": cli.DocumentVersion, "run": record}, "", "  ")
 		text = append(text, '\n')
 	case "md":
 		text = markdownReport(place, record)
@@ -133,12 +134,12 @@ func junitReport(place string, r reportRecord) ([]byte, error) {
 		Failures: r.Failed, Skipped: r.NotStarted, Seconds: fmt.Sprintf("%.3f", r.ElapsedSeconds),
 	}
 	for _, o := range r.Outcomes {
-		c := junitCase{Class: "crmctl." + r.Kind, Name: visible(o.Tenant), Seconds: fmt.Sprintf("%.3f", o.Seconds)}
+		c := junitCase{Class: "crmctl." + r.Kind, Name: cli.Visible(o.Tenant), Seconds: fmt.Sprintf("%.3f", o.Seconds)}
 		switch migrate.State(o.State) {
 		case migrate.Failed:
-			c.Failure = &junitFailure{Message: visible(o.Error), Type: o.SQLState, Text: visible(o.Place + " " + o.Error)}
+			c.Failure = &junitFailure{Message: cli.Visible(o.Error), Type: o.SQLState, Text: cli.Visible(o.Place + " " + o.Error)}
 		case migrate.NotStarted:
-			c.Skipped = &junitSkipped{Message: visible(strings.TrimSpace("not started " + r.Stopped))}
+			c.Skipped = &junitSkipped{Message: cli.Visible(strings.TrimSpace("not started " + r.Stopped))}
 		case migrate.Migrated, migrate.Current, migrate.Skipped:
 		}
 		suite.Cases = append(suite.Cases, c)
@@ -189,5 +190,5 @@ func markdownReport(place string, r reportRecord) []byte {
 
 // markdown makes a text from outside safe in a cell.
 func markdown(s string) string {
-	return strings.NewReplacer("|", "\\|", "<", "&lt;", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[").Replace(oneLine(visible(s)))
+	return strings.NewReplacer("|", "\\|", "<", "&lt;", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[").Replace(oneLine(cli.Visible(s)))
 }

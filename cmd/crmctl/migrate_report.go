@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/fleet"
@@ -50,16 +51,16 @@ type outcomeRecord struct {
 
 // printReport prints what became of a run over `chosen` tenants, and returns the
 // error that carries its exit code.
-func printReport(f *factory, p *printer, r *migrate.Report, chosen int) error {
+func printReport(f *factory, p *cli.Printer, r *migrate.Report, chosen int) error {
 	record := newReportRecord(r, chosen)
 	var err error
 	switch {
-	case p.isTable():
+	case p.IsTable():
 		err = printSummary(p, r, record)
-	case p.format == "ndjson":
-		err = printObject(p, object{record: finishedEvent{Event: "run_finished", Time: f.now().UTC(), reportRecord: record}})
+	case p.Format == "ndjson":
+		err = cli.PrintObject(p, cli.Object{Record: finishedEvent{Event: "run_finished", Time: f.now().UTC(), reportRecord: record}})
 	default:
-		err = printObject(p, object{kind: "run", name: fmt.Sprint(r.RunID), fields: reportFields(record), record: record})
+		err = cli.PrintObject(p, cli.Object{Kind: "run", Name: fmt.Sprint(r.RunID), Fields: reportFields(record), Record: record})
 	}
 	if err != nil {
 		return err
@@ -110,47 +111,47 @@ func outcomeRecordOf(o migrate.Outcome) outcomeRecord {
 
 func asStatement(err error) (*db.StatementError, bool) { return errors.AsType[*db.StatementError](err) }
 
-func reportFields(r reportRecord) []field {
-	return []field{
-		{name: "run", value: r.Run}, {name: "kind", value: r.Kind}, {name: "state", value: r.State}, {name: "target_version", value: r.TargetVersion}, {name: "tenants", value: r.Tenants},
-		{name: "migrated", value: r.Migrated}, {name: "current", value: r.Current}, {name: "skipped", value: r.Skipped},
-		{name: "failed", value: r.Failed}, {name: "not_started", value: r.NotStarted}, {name: "elapsed_seconds", value: r.ElapsedSeconds},
+func reportFields(r reportRecord) []cli.Field {
+	return []cli.Field{
+		{Name: "run", Value: r.Run}, {Name: "kind", Value: r.Kind}, {Name: "state", Value: r.State}, {Name: "target_version", Value: r.TargetVersion}, {Name: "tenants", Value: r.Tenants},
+		{Name: "migrated", Value: r.Migrated}, {Name: "current", Value: r.Current}, {Name: "skipped", Value: r.Skipped},
+		{Name: "failed", Value: r.Failed}, {Name: "not_started", Value: r.NotStarted}, {Name: "elapsed_seconds", Value: r.ElapsedSeconds},
 	}
 }
 
 // printSummary prints the screen for people: what was done, the slowest, the
 // failed.
-func printSummary(p *printer, r *migrate.Report, record reportRecord) error {
+func printSummary(p *cli.Printer, r *migrate.Report, record reportRecord) error {
 	var b strings.Builder
 	switch {
 	case len(r.Outcomes) == 0 && r.Kind != "" && r.Kind != migrate.Up:
-		fmt.Fprintf(&b, "%s\n", p.painter.paint(green, "nothing to take back in "+plural(record.Tenants, "tenant")))
+		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Green, "nothing to take back in "+cli.Plural(record.Tenants, "tenant")))
 	case len(r.Outcomes) == 0:
-		fmt.Fprintf(&b, "%s\n", p.painter.paint(green, fmt.Sprintf("nothing to do: %s at version %d", plural(record.Tenants, "tenant"), r.Target)))
+		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Green, fmt.Sprintf("nothing to do: %s at version %d", cli.Plural(record.Tenants, "tenant"), r.Target)))
 	default:
-		fmt.Fprintf(&b, "%s of %s%s in %s     (run %d)\n", p.painter.paint(green, doneWord(r.Kind)+humanCount(int64(record.Migrated))),
-			plural(len(r.Outcomes), "tenant"), toVersion(r), humanDuration(r.Elapsed), r.RunID)
+		fmt.Fprintf(&b, "%s of %s%s in %s     (run %d)\n", p.Painter.Paint(cli.Green, doneWord(r.Kind)+cli.HumanCount(int64(record.Migrated))),
+			cli.Plural(len(r.Outcomes), "tenant"), toVersion(r), cli.HumanDuration(r.Elapsed), r.RunID)
 	}
 	if already := r.Count(migrate.Current); already > 0 {
-		fmt.Fprintf(&b, "current   %s, migrated by another run meanwhile\n", humanCount(int64(already)))
+		fmt.Fprintf(&b, "current   %s, migrated by another run meanwhile\n", cli.HumanCount(int64(already)))
 	}
 	if record.Skipped > 0 {
-		fmt.Fprintf(&b, "skipped   %s, deleted meanwhile\n", humanCount(int64(record.Skipped)))
+		fmt.Fprintf(&b, "skipped   %s, deleted meanwhile\n", cli.HumanCount(int64(record.Skipped)))
 	}
 	if record.NotStarted > 0 {
-		text := "not done  " + humanCount(int64(record.NotStarted))
+		text := "not done  " + cli.HumanCount(int64(record.NotStarted))
 		if r.Stopped != nil {
 			text += ", since " + stoppedText(r.Stopped)
 		}
-		fmt.Fprintf(&b, "%s\n", p.painter.paint(yellow, visible(text)))
+		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Yellow, cli.Visible(text)))
 	}
 	if slow := slowest(r.Outcomes); slow != "" {
 		fmt.Fprintf(&b, "slowest   %s\n", slow)
 	}
 	if record.Failed > 0 {
-		fmt.Fprintf(&b, "%s\n\n", p.painter.paint(red, "failed    "+humanCount(int64(record.Failed))))
+		fmt.Fprintf(&b, "%s\n\n", p.Painter.Paint(cli.Red, "failed    "+cli.HumanCount(int64(record.Failed))))
 	}
-	if _, err := p.out.Write([]byte(b.String())); err != nil {
+	if _, err := p.Out.Write([]byte(b.String())); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	if record.Failed == 0 {
@@ -192,31 +193,31 @@ func stoppedText(err error) string {
 	return err.Error()
 }
 
-func printFailed(p *printer, r *migrate.Report) error {
+func printFailed(p *cli.Printer, r *migrate.Report) error {
 	var failed []migrate.Outcome
 	for _, o := range r.Outcomes {
 		if o.State == migrate.Failed {
 			failed = append(failed, o)
 		}
 	}
-	err := printList(p, list[migrate.Outcome]{
-		plural: "failed",
-		columns: []column[migrate.Outcome]{
-			{name: "tenant", value: func(o migrate.Outcome) any { return o.Tenant.Slug }},
-			{name: "version", value: func(o migrate.Outcome) any { return o.To }},
-			{name: "attempts", wide: true, right: true, value: func(o migrate.Outcome) any { return o.Attempts }},
-			{name: "why", value: func(o migrate.Outcome) any { return why(o) }},
+	err := cli.PrintList(p, cli.List[migrate.Outcome]{
+		Plural: "failed",
+		Columns: []cli.Column[migrate.Outcome]{
+			{Name: "tenant", Value: func(o migrate.Outcome) any { return o.Tenant.Slug }},
+			{Name: "version", Value: func(o migrate.Outcome) any { return o.To }},
+			{Name: "attempts", Wide: true, Right: true, Value: func(o migrate.Outcome) any { return o.Attempts }},
+			{Name: "why", Value: func(o migrate.Outcome) any { return why(o) }},
 		},
-		name: func(o migrate.Outcome) string { return o.Tenant.Slug },
+		Name: func(o migrate.Outcome) string { return o.Tenant.Slug },
 	}, failed)
-	if err != nil || !p.terminal {
+	if err != nil || !p.Terminal {
 		return err
 	}
 	return printExcerpts(p, failed)
 }
 
 // printExcerpts shows the lines that the server pointed at, each once.
-func printExcerpts(p *printer, failed []migrate.Outcome) error {
+func printExcerpts(p *cli.Printer, failed []migrate.Outcome) error {
 	const most = 2
 	seen := map[string]bool{}
 	for _, o := range failed {
@@ -226,11 +227,11 @@ func printExcerpts(p *printer, failed []migrate.Outcome) error {
 		}
 		seen[s.Place()] = true
 		var text strings.Builder
-		fmt.Fprintf(&text, "\n  %s\n", visible(s.Place()))
+		fmt.Fprintf(&text, "\n  %s\n", cli.Visible(s.Place()))
 		for line := range strings.SplitSeq(s.Excerpt(), "\n") {
-			fmt.Fprintf(&text, "    %s\n", visible(line))
+			fmt.Fprintf(&text, "    %s\n", cli.Visible(line))
 		}
-		if _, err := p.out.Write([]byte(text.String())); err != nil {
+		if _, err := p.Out.Write([]byte(text.String())); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 	}
@@ -248,7 +249,7 @@ func slowest(outcomes []migrate.Outcome) string {
 	slices.SortStableFunc(sorted, func(a, b migrate.Outcome) int { return cmp.Compare(b.Duration, a.Duration) })
 	var out []string
 	for _, o := range sorted[:min(most, len(sorted))] {
-		out = append(out, visible(o.Tenant.Slug)+" "+humanDuration(o.Duration))
+		out = append(out, cli.Visible(o.Tenant.Slug)+" "+cli.HumanDuration(o.Duration))
 	}
 	return strings.Join(out, ", ")
 }
@@ -309,7 +310,7 @@ func (f *factory) sameFlags() string {
 	}
 	for _, name := range []string{"migrations-dir", "profile", "database-url", "config"} {
 		if flag := f.cmd.Flags().Lookup(name); flag != nil && flag.Changed {
-			text += " --" + name + " " + shellWords([]string{flag.Value.String()})
+			text += " --" + name + " " + cli.ShellWords([]string{flag.Value.String()})
 		}
 	}
 	return text

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -50,7 +51,7 @@ func behind(plan *migrate.Plan, route migrate.Route, tenants []tenant.Tenant) []
 }
 
 // run carries out a fleet run and prints its report.
-func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Conn) error {
+func (r *fleetRun) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn) error {
 	if r.chosen += len(r.invalid) - r.newer; r.chosen+r.newer == 0 {
 		f.note("crmctl: warning: no tenant to migrate")
 	}
@@ -73,7 +74,7 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Co
 	if err := migrate.Arrange(ctx, conn, r.pending, migrate.Order(r.policy.order)); err != nil {
 		return err
 	}
-	f.note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), humanCount(int64(len(r.pending))), plural(r.chosen, "tenant"))
+	f.note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), cli.HumanCount(int64(len(r.pending))), cli.Plural(r.chosen, "tenant"))
 	watch := newRunWatch(f, p, len(r.pending))
 	o.Observe = watch.observe
 	report, err := r.plan.Run(ctx, conn, f.connect, r.pending, o)
@@ -89,7 +90,7 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *printer, conn *pgx.Co
 
 // unrecorded reports a run whose end the ledger does not know. Since it cannot be asked
 // what is left, the command itself goes on.
-func (r *fleetRun) unrecorded(f *factory, p *printer, report *migrate.Report, err error) error {
+func (r *fleetRun) unrecorded(f *factory, p *cli.Printer, report *migrate.Report, err error) error {
 	report.RunID = 0
 	code := exitFailure
 	if finished := r.finish(f, p, report); finished != nil {
@@ -98,7 +99,7 @@ func (r *fleetRun) unrecorded(f *factory, p *printer, report *migrate.Report, er
 	return withHint(withCode(f.placed(err), code), "next", f.sameCommand())
 }
 
-func (r *fleetRun) finish(f *factory, p *printer, report *migrate.Report) error {
+func (r *fleetRun) finish(f *factory, p *cli.Printer, report *migrate.Report) error {
 	for _, row := range r.invalid {
 		report.Outcomes = append(report.Outcomes, migrate.Outcome{
 			Tenant: migrate.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
@@ -125,7 +126,7 @@ func (r *fleetRun) files() string {
 	switch r.route.Kind {
 	case migrate.Down, migrate.Redo:
 		if r.route.Steps > 0 || r.route.Kind == migrate.Redo {
-			return plural(max(1, r.route.Steps), "version")
+			return cli.Plural(max(1, r.route.Steps), "version")
 		}
 		return fmt.Sprintf("every version above %d", r.route.To)
 	}

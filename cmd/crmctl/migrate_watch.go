@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
@@ -33,11 +34,11 @@ type runWatch struct {
 	now      func() time.Time
 }
 
-func newRunWatch(f *factory, p *printer, total int) *runWatch {
+func newRunWatch(f *factory, p *cli.Printer, total int) *runWatch {
 	w := &runWatch{
 		retrying: map[string]bool{}, flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{}, now: f.now,
 	}
-	if p.format == "ndjson" {
+	if p.Format == "ndjson" {
 		w.out = &eventWriter{p: p, now: f.now}
 	}
 	w.bar = f.newProgress(progressOptions{
@@ -59,7 +60,7 @@ func (w *runWatch) observe(e migrate.Event) {
 		w.phase, w.advanced = e, 0
 		w.mu.Unlock()
 		w.bar.restart() // each kind of work has its own speed
-		w.bar.f.verbose("%s: %s, %d at once", e.Name, plural(e.Tenants, "tenant"), e.Concurrency)
+		w.bar.f.verbose("%s: %s, %d at once", e.Name, cli.Plural(e.Tenants, "tenant"), e.Concurrency)
 	case migrate.CanaryPassed:
 		w.canaryPassed(e)
 	case migrate.TenantStarted:
@@ -81,12 +82,12 @@ func (w *runWatch) observe(e migrate.Event) {
 }
 
 func (w *runWatch) canaryPassed(e migrate.CanaryPassed) {
-	names := visible(shortList(e.Tenants))
+	names := cli.Visible(shortList(e.Tenants))
 	if e.Pause > 0 {
-		w.bar.f.note("canary    %s ok in %s; the others follow in %s", names, humanDuration(e.Elapsed), humanDuration(e.Pause))
+		w.bar.f.note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed), cli.HumanDuration(e.Pause))
 		return
 	}
-	w.bar.f.note("canary    %s ok in %s", names, humanDuration(e.Elapsed))
+	w.bar.f.note("canary    %s ok in %s", names, cli.HumanDuration(e.Elapsed))
 }
 
 // shortList names a few things of many.
@@ -109,7 +110,7 @@ func (w *runWatch) tenantWaiting(e migrate.TenantWaiting) {
 	if !tell {
 		return
 	}
-	text := fmt.Sprintf("tenant=%s under way for %s", e.Tenant.Slug, humanDuration(e.For))
+	text := fmt.Sprintf("tenant=%s under way for %s", e.Tenant.Slug, cli.HumanDuration(e.For))
 	if len(e.Blockers) > 0 {
 		b := e.Blockers[0]
 		text += fmt.Sprintf(", waits for %s: %s", blockerText(b), oneLine(b.Query))
@@ -128,7 +129,7 @@ func blockerText(b migrate.Blocker) string {
 	}
 	state := b.State
 	if b.Since > time.Second {
-		state += " " + humanDuration(b.Since)
+		state += " " + cli.HumanDuration(b.Since)
 	}
 	if state != "" {
 		about = append(about, state)
@@ -144,7 +145,7 @@ func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 	delete(w.flying, e.Tenant.Slug)
 	delete(w.waiting, e.Tenant.Slug)
 	w.mu.Unlock()
-	w.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", visible(e.Tenant.Slug), e.Attempt, visible(e.Err.Error()))
+	w.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt, cli.Visible(e.Err.Error()))
 }
 
 // forget takes a tenant out of what is under way. The caller holds mu.
@@ -184,7 +185,7 @@ func why(o migrate.Outcome) string {
 	case o.Err == nil:
 		return ""
 	case db.SQLState(o.Err) == db.CodeLockNotAvailable && len(o.Blockers) > 0:
-		text := fmt.Sprintf("lock not granted in %s: %s (%s)", plural(o.Attempts, "attempt"), blockerText(o.Blockers[0]), db.CodeLockNotAvailable)
+		text := fmt.Sprintf("lock not granted in %s: %s (%s)", cli.Plural(o.Attempts, "attempt"), blockerText(o.Blockers[0]), db.CodeLockNotAvailable)
 		if s, ok := asStatement(o.Err); ok && s.Place() != "" {
 			return s.Place() + "  " + text
 		}
@@ -194,14 +195,14 @@ func why(o migrate.Outcome) string {
 }
 
 func (w *runWatch) status() string {
-	text := fmt.Sprintf("ok %s   failed %d", humanCount(w.ok.Load()), w.failed.Load())
+	text := fmt.Sprintf("ok %s   failed %d", cli.HumanCount(w.ok.Load()), w.failed.Load())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := len(w.retrying); n > 0 {
 		text += fmt.Sprintf("   retrying %d", n)
 	}
 	if w.advanced > 0 {
-		text += fmt.Sprintf("   %s of %s through the phase %q", humanCount(int64(w.advanced)), humanCount(int64(w.phase.Tenants)), w.phase.Name)
+		text += fmt.Sprintf("   %s of %s through the phase %q", cli.HumanCount(int64(w.advanced)), cli.HumanCount(int64(w.phase.Tenants)), w.phase.Name)
 	}
 	slowest, since := "", time.Time{}
 	for slug, at := range w.flying {
@@ -211,7 +212,7 @@ func (w *runWatch) status() string {
 	}
 	const worthIt = time.Second
 	if d := w.now().Sub(since); slowest != "" && d > worthIt {
-		text += fmt.Sprintf("          slowest now: %s %s", slowest, humanDuration(d))
+		text += fmt.Sprintf("          slowest now: %s %s", slowest, cli.HumanDuration(d))
 		if blockers := w.waiting[slowest].Blockers; len(blockers) > 0 {
 			text += fmt.Sprintf(" (waits for pid %d, app %q)", blockers[0].PID, blockers[0].Application)
 		}

@@ -3,11 +3,12 @@ package main
 import (
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
 // printer returns the printer for stdout.
-func (f *factory) printer() (*printer, error) {
+func (f *factory) printer() (*cli.Printer, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return nil, err
@@ -16,40 +17,40 @@ func (f *factory) printer() (*printer, error) {
 	if cfg.UTC {
 		loc = time.UTC
 	}
-	return &printer{
-		out:      f.io.Out,
-		errOut:   f.io.Err,
-		format:   cfg.Output,
-		terminal: f.io.OutTerminal,
-		quiet:    f.flags.quiet,
-		width:    f.io.Width(),
-		unicode:  f.io.unicode(),
-		painter:  f.outPainter(),
-		show:     presentation{loc: loc, now: f.now()},
+	return &cli.Printer{
+		Out:      f.io.Out,
+		ErrOut:   f.io.Err,
+		Format:   cfg.Output,
+		Terminal: f.io.OutTerminal,
+		Quiet:    f.flags.quiet,
+		Width:    f.io.Width(),
+		Unicode:  f.io.Unicode(),
+		Painter:  f.outPainter(),
+		Show:     cli.Presentation{Loc: loc, Now: f.now()},
 	}, nil
 }
 
 // painterFor decides for one stream. NO_COLOR and CLICOLOR_FORCE have already
 // become "never" and "always" where no flag said otherwise.
-func (f *factory) painterFor(terminal bool) painter {
+func (f *factory) painterFor(terminal bool) cli.Painter {
 	when := "auto"
 	if cfg, err := f.config(); err == nil {
 		when = cfg.Color
 	}
 	switch when {
 	case "always":
-		return painter{on: true}
+		return cli.Painter{On: true}
 	case "never":
-		return painter{}
+		return cli.Painter{}
 	}
-	return painter{on: terminal && !f.io.dumb()}
+	return cli.Painter{On: terminal && !f.io.Dumb()}
 }
 
 // outPainter colours stdout.
-func (f *factory) outPainter() painter { return f.painterFor(f.io.OutTerminal) }
+func (f *factory) outPainter() cli.Painter { return f.painterFor(f.io.OutTerminal) }
 
 // errPainter colours stderr.
-func (f *factory) errPainter() painter { return f.painterFor(f.io.ErrTerminal) }
+func (f *factory) errPainter() cli.Painter { return f.painterFor(f.io.ErrTerminal) }
 
 // humanRetention returns a duration as it is written in flags and files: "30d".
 func humanRetention(d time.Duration) string { return config.FormatDuration(d) }

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"testing"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 func TestColorIsJudgedForEachStream(t *testing.T) {
@@ -29,8 +31,8 @@ func TestColorIsJudgedForEachStream(t *testing.T) {
 		b.OutTerminal, b.ErrTerminal = tt.out, tt.err
 		var f *factory
 		b.parse(t, probeFactory(&f), append([]string{"probe"}, tt.args...)...)
-		if f.outPainter().on != tt.wantOut || f.errPainter().on != tt.wantErr {
-			t.Errorf("%s: stdout %v, stderr %v", tt.name, f.outPainter().on, f.errPainter().on)
+		if f.outPainter().On != tt.wantOut || f.errPainter().On != tt.wantErr {
+			t.Errorf("%s: stdout %v, stderr %v", tt.name, f.outPainter().On, f.errPainter().On)
 		}
 	}
 }
@@ -40,6 +42,6 @@ func TestNotesEscapeTheirArguments(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	f := b.factory(t)
-	f.say("%s %v %d %s", "x\x1b[31m\n", errors.New("e\x1b[0m"), 7, lines("one\ntwo\x1b[2m"))
+	f.say("%s %v %d %s", "x\x1b[31m\n", errors.New("e\x1b[0m"), 7, cli.Lines("one\ntwo\x1b[2m"))
 	equal(t, "stderr", b.err.String(), `x\x1b[31m\n e\x1b[0m 7 one`+"\n"+`two\x1b[2m`+"\n")
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 const (
@@ -90,8 +92,8 @@ func (f *factory) makeProgress(o progressOptions) *progress {
 	now := f.now()
 	p := &progress{o: o, f: f, w: f.io.Err, quiet: f.flags.quiet, start: now, lastLine: now, stop: make(chan struct{})}
 	p.rates.start(now)
-	if f.io.ErrTerminal && !f.io.dumb() && !p.quiet {
-		p.bar = newBar(o.total, f.io.unicode(), f.barWidth())
+	if f.io.ErrTerminal && !f.io.Dumb() && !p.quiet {
+		p.bar = newBar(o.total, f.io.Unicode(), f.barWidth())
 	}
 	return p
 }
@@ -166,7 +168,7 @@ func (p *progress) failure(format string, args ...any) {
 }
 
 func (p *progress) print(text string) {
-	text = visible(p.f.redact(text))
+	text = cli.Visible(p.f.redact(text))
 	if p.bar == nil {
 		p.mu.Lock()
 		text = p.prefix() + " " + text
@@ -185,7 +187,7 @@ func (p *progress) write(text string) {
 
 func (p *progress) eraseLocked() {
 	if p.drawn {
-		_, _ = io.WriteString(p.w, "\r"+eraseBelow)
+		_, _ = io.WriteString(p.w, "\r"+cli.EraseBelow)
 		p.drawn = false
 	}
 }
@@ -235,10 +237,10 @@ func (p *progress) percent() int64 {
 // began.
 func (p *progress) drawLocked() {
 	width := p.f.io.Width() - 1
-	frame := "\r" + p.f.cutPlain(p.barLine(), width) + eraseBelow
+	frame := "\r" + p.f.cutPlain(p.barLine(), width) + cli.EraseBelow
 	if p.o.status != nil {
-		if text := visible(p.o.status()); text != "" {
-			frame += "\n" + p.f.cutPlain(text, width) + lineUp
+		if text := cli.Visible(p.o.status()); text != "" {
+			frame += "\n" + p.f.cutPlain(text, width) + cli.LineUp
 		}
 	}
 	p.drawn = true
@@ -264,9 +266,9 @@ func (p *progress) barLine() string {
 
 // amount returns "3,104 / 4,812" or "182 MB / 254 MB".
 func (p *progress) amount(n int64) string {
-	show := humanCount
+	show := cli.HumanCount
 	if p.o.bytes {
-		show = humanSize
+		show = cli.HumanSize
 	}
 	if p.o.total > 0 {
 		return show(n) + " / " + show(p.o.total)
@@ -283,11 +285,11 @@ func (p *progress) rate() string {
 	case perSecond <= 0:
 		return ""
 	case p.o.bytes:
-		return humanSize(int64(perSecond)) + "/s"
+		return cli.HumanSize(int64(perSecond)) + "/s"
 	case perSecond < 10:
 		return fmt.Sprintf("%.1f/s", perSecond)
 	}
-	return humanCount(int64(perSecond)) + "/s"
+	return cli.HumanCount(int64(perSecond)) + "/s"
 }
 
 func (p *progress) left(n int64) (time.Duration, bool) {
@@ -304,7 +306,7 @@ func shortDuration(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%ds", d/time.Second)
 	}
-	return humanDuration(d)
+	return cli.HumanDuration(d)
 }
 
 // prefix begins a line off a terminal: "2026-11-23T20:15:04Z migrate run=42". The
@@ -330,12 +332,12 @@ func (p *progress) lineLocked(now time.Time) {
 		line += fmt.Sprintf("/%d", p.o.total)
 	}
 	if p.o.fields != nil {
-		line += " " + visible(p.o.fields())
+		line += " " + cli.Visible(p.o.fields())
 	}
 	rate := p.rate()
 	if rate == "" {
 		if seconds := now.Sub(p.start).Seconds(); seconds > 0 {
-			rate = humanCount(int64(float64(n)/seconds)) + "/s"
+			rate = cli.HumanCount(int64(float64(n)/seconds)) + "/s"
 		}
 	}
 	line += " rate=" + strings.NewReplacer(" ", "", ",", "").Replace(rate)
@@ -350,6 +352,6 @@ func (f *factory) cutPlain(s string, width int) string {
 	if twwidth.Width(s) <= width {
 		return s
 	}
-	p := printer{unicode: f.io.unicode()}
-	return p.cut(s, width)
+	p := cli.Printer{Unicode: f.io.Unicode()}
+	return p.Cut(s, width)
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // clock is a time that a test moves.
@@ -31,14 +33,14 @@ func TestBar(t *testing.T) {
 	c.pass(4 * time.Second)
 	p.add(3104)
 	p.tick()
-	frames := strings.Split(b.err.String(), eraseBelow)
+	frames := strings.Split(b.err.String(), cli.EraseBelow)
 	// The last frame: bar, second line, and the cursor back where it began.
 	last := frames[len(frames)-2]
 	equal(t, "bar", last[strings.LastIndex(last, "\r")+1:], "  64% █████████████████████              3,104 / 4,812   620/s   3s left")
 	equal(t, "status", frames[len(frames)-1], "\nok 3,101   retrying 2   failed 1\x1b[1A\r")
 	p.event("acme-corp failed: %s", "\x1b[31mred")
 	p.finish()
-	if got := b.err.String(); !strings.HasSuffix(got, "\r"+eraseBelow+`acme-corp failed: \x1b[31mred`+"\n") {
+	if got := b.err.String(); !strings.HasSuffix(got, "\r"+cli.EraseBelow+`acme-corp failed: \x1b[31mred`+"\n") {
 		t.Errorf("the bar is not taken off before a line: %q", got)
 	}
 	if strings.Contains(frames[0], "\x1b") {
@@ -54,7 +56,7 @@ func TestBarStaysOnOneLine(t *testing.T) {
 	c.pass(time.Second)
 	p.set(182e6)
 	p.tick()
-	frame := strings.TrimSuffix(strings.TrimPrefix(b.err.String(), "\r"), eraseBelow+"\r")
+	frame := strings.TrimSuffix(strings.TrimPrefix(b.err.String(), "\r"), cli.EraseBelow+"\r")
 	if n := len([]rune(frame)); n > 39 || !strings.HasSuffix(frame, "…") {
 		t.Errorf("%d columns: %q", n, frame)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // announceTarget says on stderr what a change is about to work on: host,
@@ -30,9 +32,9 @@ func (f *factory) targetText() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := visible(target.String())
+	text := cli.Visible(target.String())
 	if cfg.DatabaseFromProfile() {
-		text += " (profile " + visible(cfg.Profile) + ")"
+		text += " (profile " + cli.Visible(cfg.Profile) + ")"
 	} else if cfg.DatabaseFromProject() {
 		text += " (./crmctl.yaml)"
 	}
@@ -81,9 +83,9 @@ func (f *factory) confirmName(ctx context.Context, c confirmation) error {
 		return withHint(usagef("this has to be confirmed by %s, and there is no terminal to type it", c.what), "add", c.flag+" "+c.name)
 	}
 	if c.stakes != "" {
-		fmt.Fprintln(f.io.Err, visibleLines(c.stakes))
+		fmt.Fprintln(f.io.Err, cli.VisibleLines(c.stakes))
 	}
-	answer, err := f.ask(ctx, fmt.Sprintf("Type %s (%s) to go on: ", c.what, visible(c.name)))
+	answer, err := f.ask(ctx, fmt.Sprintf("Type %s (%s) to go on: ", c.what, cli.Visible(c.name)))
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,7 @@ func (f *factory) canAsk() bool { return f.io.InTerminal && f.io.ErrTerminal }
 // ask prints a question on stderr and reads one line. A signal, or the end of
 // the input, while waiting is an interruption.
 func (f *factory) ask(ctx context.Context, question string) (string, error) {
-	fmt.Fprint(f.io.Err, visible(question))
+	fmt.Fprint(f.io.Err, cli.Visible(question))
 	type reply struct {
 		text string
 		err  error

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -68,7 +69,7 @@ func (o *purgeBackupOptions) open(ctx context.Context, f *factory, lockTimeout t
 		defer closeConn(ctx, conn)
 		written, err := dir.Create(ctx, conn, backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}, create)
 		if err == nil {
-			f.verbose("saved %s", visible(dir.Path(written.File)))
+			f.verbose("saved %s", cli.Visible(dir.Path(written.File)))
 			noteStructure(f, written.Manifest)
 			// A purge that had to be tried again has saved the tenant again.
 			if former, again := made.Swap(t.ID, written.File); again {

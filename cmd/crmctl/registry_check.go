@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
 
@@ -40,6 +41,6 @@ func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error
 func explainForeign(e *migrate.ForeignError) []hint {
 	return []hint{
 		{"whose it is", "crmctl doctor --check registry"},
-		{"if that role makes the registry", "CRMCTL_TRUSTED_OWNERS=" + visible(e.Objects[0].Owner)},
+		{"if that role makes the registry", "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner)},
 	}
 }

@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
 // run is the whole program: it reads args, does the work and returns the exit
 // code.
-func run(ctx context.Context, args []string, s *streams) int {
+func run(ctx context.Context, args []string, s *cli.Streams) int {
 	ctx, in := watchInterrupts(ctx)
 	defer in.stop()
 	f := newFactory(s, in)

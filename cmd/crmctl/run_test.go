@@ -141,7 +141,7 @@ func (b *bench) runWith(t *testing.T, build func(f *factory) *cobra.Command, arg
 	t.Helper()
 	ctx, in := watchInterrupts(t.Context())
 	defer in.stop()
-	f := newFactory(b.streams, in)
+	f := newFactory(b.Streams, in)
 	root := newRootCmd(f)
 	root.AddCommand(build(f))
 	return f.execute(ctx, root, args)

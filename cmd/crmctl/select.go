@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -157,7 +158,7 @@ func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses .
 func (f *factory) passBy(rows []tenant.InvalidRow) {
 	for _, r := range rows {
 		f.passedBy++
-		f.say("crmctl: %s; left alone", visible(r.Err().Error()))
+		f.say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
 	}
 }
 

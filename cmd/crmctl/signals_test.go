@@ -63,7 +63,7 @@ func TestInterruptedExitCode(t *testing.T) {
 	} {
 		b := newBench(t)
 		_, in := watchInterrupts(t.Context())
-		f := newFactory(b.streams, in)
+		f := newFactory(b.Streams, in)
 		root := newRootCmd(f)
 		root.AddCommand(&cobra.Command{Use: "probe", RunE: func(*cobra.Command, []string) error {
 			in.interrupt()

@@ -6,20 +6,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // sizesScreen shows the sizes of tenants in every format.
 type sizesScreen struct {
-	p      *printer
+	p      *cli.Printer
 	report stats.Report
 	top    []stats.TenantSize
 	rest   stats.Totals
 	all    stats.Totals
 }
 
-func newSizesScreen(p *printer, r stats.Report, top int) *sizesScreen {
+func newSizesScreen(p *cli.Printer, r stats.Report, top int) *sizesScreen {
 	s := &sizesScreen{p: p, report: r, all: stats.Sum(r.Tenants)}
 	s.top, s.rest = r.Top(top)
 	return s
@@ -38,7 +39,7 @@ func (s *sizesScreen) rows() []sizeRow {
 	for _, t := range s.top {
 		rows = append(rows, sizeRow{TenantSize: t})
 	}
-	if s.rest.Tenants > 0 && s.onTerminal() && !s.p.namesOnly() {
+	if s.rest.Tenants > 0 && s.onTerminal() && !s.p.NamesOnly() {
 		rows = append(rows, sizeRow{
 			TenantSize: stats.TenantSize{Known: s.rest.Unknown < s.rest.Tenants, TableBytes: s.rest.TotalBytes()},
 			others:     s.rest.Tenants,
@@ -47,46 +48,46 @@ func (s *sizesScreen) rows() []sizeRow {
 	return rows
 }
 
-func (s *sizesScreen) onTerminal() bool { return s.p.terminal && s.p.isTable() }
+func (s *sizesScreen) onTerminal() bool { return s.p.Terminal && s.p.IsTable() }
 
-func (s *sizesScreen) list() list[sizeRow] {
-	columns := []column[sizeRow]{
-		{name: "tenant", value: func(r sizeRow) any {
+func (s *sizesScreen) list() cli.List[sizeRow] {
+	columns := []cli.Column[sizeRow]{
+		{Name: "tenant", Value: func(r sizeRow) any {
 			if r.others > 0 {
-				return humanCount(int64(r.others)) + " more"
+				return cli.HumanCount(int64(r.others)) + " more"
 			}
 			return r.Slug
 		}},
-		{name: "status", wide: true, value: func(r sizeRow) any { return statusCell(tenant.Status(r.Status)) }},
-		{name: "total_bytes", title: "TOTAL", right: true, value: func(r sizeRow) any { return sizeCell(known64(r.Known, r.TotalBytes())) }},
-		{name: "table_bytes", title: "TABLES", right: true, value: ofTenant(func(t stats.TenantSize) any {
+		{Name: "status", Wide: true, Value: func(r sizeRow) any { return statusCell(tenant.Status(r.Status)) }},
+		{Name: "total_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any { return sizeCell(known64(r.Known, r.TotalBytes())) }},
+		{Name: "table_bytes", Title: "TABLES", Right: true, Value: ofTenant(func(t stats.TenantSize) any {
 			return sizeCell(known64(t.Known, t.TableBytes))
 		})},
-		{name: "index_bytes", title: "INDEXES", right: true, value: ofTenant(func(t stats.TenantSize) any {
+		{Name: "index_bytes", Title: "INDEXES", Right: true, Value: ofTenant(func(t stats.TenantSize) any {
 			return sizeCell(known64(t.Known, t.IndexBytes))
 		})},
-		{name: "contacts_estimate", title: "CONTACTS", right: true, value: ofTenant(func(t stats.TenantSize) any {
+		{Name: "contacts_estimate", Title: "CONTACTS", Right: true, Value: ofTenant(func(t stats.TenantSize) any {
 			if t.Contacts == nil {
-				return either{"?", nil}
+				return cli.Either{Human: "?", Machine: nil}
 			}
-			return either{humanEstimate(*t.Contacts), *t.Contacts}
+			return cli.Either{Human: humanEstimate(*t.Contacts), Machine: *t.Contacts}
 		})},
 	}
 	if s.report.History {
-		columns = append(columns, column[sizeRow]{name: "growth_30d_bytes", title: "30 DAYS", right: true, value: ofTenant(growthCell)})
+		columns = append(columns, cli.Column[sizeRow]{Name: "growth_30d_bytes", Title: "30 DAYS", Right: true, Value: ofTenant(growthCell)})
 	}
-	columns = append(columns, column[sizeRow]{
-		name: "share", title: s.shareTitle(), right: true,
-		value: ofTenant(func(t stats.TenantSize) any { return either{s.shareBar(t), s.share(t)} }),
+	columns = append(columns, cli.Column[sizeRow]{
+		Name: "share", Title: s.shareTitle(), Right: true,
+		Value: ofTenant(func(t stats.TenantSize) any { return cli.Either{Human: s.shareBar(t), Machine: s.share(t)} }),
 	})
-	return list[sizeRow]{
-		plural:  "sizes",
-		columns: columns,
-		name:    func(r sizeRow) string { return r.Slug },
-		record:  func(r sizeRow) any { return s.record(r.TenantSize) },
-		summary: func() any { return s.summary() },
-		empty:   "no tenants",
-		footer:  func() string { return strings.Join(append([]string{s.total()}, s.gaps()...), "\n") },
+	return cli.List[sizeRow]{
+		Plural:  "sizes",
+		Columns: columns,
+		Name:    func(r sizeRow) string { return r.Slug },
+		Record:  func(r sizeRow) any { return s.record(r.TenantSize) },
+		Summary: func() any { return s.summary() },
+		Empty:   "no tenants",
+		Footer:  func() string { return strings.Join(append([]string{s.total()}, s.gaps()...), "\n") },
 	}
 }
 
@@ -112,14 +113,14 @@ func growthCell(t stats.TenantSize) any {
 		return nil
 	}
 	n := t.Growth.Bytes
-	text := humanSize(n)
+	text := cli.HumanSize(n)
 	switch {
 	case n == 0:
 		text = "0"
 	case n > 0:
 		text = "+" + text
 	}
-	return either{text, byteSize(n)}
+	return cli.Either{Human: text, Machine: cli.ByteSize(n)}
 }
 
 // humanEstimate returns "9.1 M", and a number that people can take in as it is.
@@ -127,7 +128,7 @@ func humanEstimate(n int64) string {
 	const exactBelow = 100_000
 	switch {
 	case n < exactBelow:
-		return humanCount(n)
+		return cli.HumanCount(n)
 	case n < 1e9:
 		return fmt.Sprintf("%.1f M", float64(n)/1e6)
 	}
@@ -158,7 +159,7 @@ func (s *sizesScreen) shareBar(t stats.TenantSize) string {
 	if width == 0 {
 		return percent
 	}
-	text := bar(float64(t.TotalBytes())/float64(s.report.Tenants[0].TotalBytes()), width, s.p.unicode)
+	text := bar(float64(t.TotalBytes())/float64(s.report.Tenants[0].TotalBytes()), width, s.p.Unicode)
 	return text + strings.Repeat(" ", width-len([]rune(text))+1) + percent
 }
 
@@ -167,9 +168,9 @@ const percentWidth = len("100 %")
 // barWidth leaves the numbers their room on a narrow terminal.
 func (s *sizesScreen) barWidth() int {
 	switch {
-	case s.p.width >= 80:
+	case s.p.Width >= 80:
 		return 16
-	case s.p.width >= 70:
+	case s.p.Width >= 70:
 		return 8
 	}
 	return 0
@@ -211,7 +212,7 @@ func (s *sizesScreen) total() string {
 	if s.report.Mode == stats.Estimate {
 		how = "estimated from pg_class; --exact measures"
 	}
-	return fmt.Sprintf("total %s in %s (%s)", humanSize(s.all.TotalBytes()), plural(s.all.Tenants, "tenant"), how)
+	return fmt.Sprintf("total %s in %s (%s)", cli.HumanSize(s.all.TotalBytes()), cli.Plural(s.all.Tenants, "tenant"), how)
 }
 
 // gaps says what the sums lack.
@@ -221,14 +222,14 @@ func (s *sizesScreen) gaps() []string {
 	case n == 1:
 		lines = append(lines, "1 tenant is not counted: its schema is gone")
 	case n > 1:
-		lines = append(lines, humanCount(int64(n))+" tenants are not counted: their schemas are gone")
+		lines = append(lines, cli.HumanCount(int64(n))+" tenants are not counted: their schemas are gone")
 	}
 	if s.report.Mode == stats.Exact {
 		switch n := s.all.Estimated; {
 		case n == 1:
 			lines = append(lines, "1 tenant is estimated: a table of it is locked")
 		case n > 1:
-			lines = append(lines, humanCount(int64(n))+" tenants are estimated: tables of theirs are locked")
+			lines = append(lines, cli.HumanCount(int64(n))+" tenants are estimated: tables of theirs are locked")
 		}
 	}
 	return lines

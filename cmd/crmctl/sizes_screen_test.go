@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/stats"
 )
 
@@ -143,12 +144,12 @@ total 0 B in 1 tenant (measured)
 			c.change(&r)
 		}
 		var out, errOut bytes.Buffer
-		p := &printer{
-			out: &out, errOut: &errOut, format: "table", terminal: true, width: c.width, unicode: c.unicode,
-			show: presentation{loc: time.UTC},
+		p := &cli.Printer{
+			Out: &out, ErrOut: &errOut, Format: "table", Terminal: true, Width: c.width, Unicode: c.unicode,
+			Show: cli.Presentation{Loc: time.UTC},
 		}
 		s := newSizesScreen(p, r, c.top)
-		if err := printList(p, s.list(), s.rows()); err != nil {
+		if err := cli.PrintList(p, s.list(), s.rows()); err != nil {
 			t.Fatal(err)
 		}
 		equal(t, c.name, out.String(), strings.TrimPrefix(c.want, "\n"))
@@ -170,9 +171,9 @@ func TestSizesForPrograms(t *testing.T) {
 			`"contacts_estimate":4012345,"growth_30d_bytes":-100000000,"growth_since":"2026-10-24T00:00:00Z","share":0.3222,"exact":false}` + "\n",
 	} {
 		var out, errOut bytes.Buffer
-		p := &printer{out: &out, errOut: &errOut, format: format, width: 80}
+		p := &cli.Printer{Out: &out, ErrOut: &errOut, Format: format, Width: 80}
 		s := newSizesScreen(p, fleetSizes(), 2)
-		if err := printList(p, s.list(), s.rows()); err != nil {
+		if err := cli.PrintList(p, s.list(), s.rows()); err != nil {
 			t.Fatal(err)
 		}
 		equal(t, format, out.String(), want)
@@ -206,11 +207,11 @@ func TestShareBar(t *testing.T) {
 
 func TestListSummary(t *testing.T) {
 	t.Parallel()
-	l := list[string]{
-		plural:  "names",
-		record:  func(s string) any { return s },
-		columns: []column[string]{{name: "name", value: func(s string) any { return s }}},
-		summary: func() any { return map[string]int{"all": 7} },
+	l := cli.List[string]{
+		Plural:  "names",
+		Record:  func(s string) any { return s },
+		Columns: []cli.Column[string]{{Name: "name", Value: func(s string) any { return s }}},
+		Summary: func() any { return map[string]int{"all": 7} },
 	}
 	for _, c := range []struct {
 		format string
@@ -225,7 +226,7 @@ func TestListSummary(t *testing.T) {
 		{"csv", []string{"a"}, "name\na\n"},
 	} {
 		var out bytes.Buffer
-		if err := printList(&printer{out: &out, errOut: &out, format: c.format}, l, c.rows); err != nil {
+		if err := cli.PrintList(&cli.Printer{Out: &out, ErrOut: &out, Format: c.format}, l, c.rows); err != nil {
 			t.Fatal(err)
 		}
 		equal(t, c.format, out.String(), c.want)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 )
 
@@ -92,7 +93,7 @@ func (f *factory) sameCommand(more ...string) string {
 			words = append(words, flag)
 		}
 	}
-	return f.withInput("crmctl " + shellWords(words))
+	return f.withInput("crmctl " + cli.ShellWords(words))
 }
 
 // commandFor returns what was typed, for other tenants than the named ones or those of
@@ -123,7 +124,7 @@ func (f *factory) commandFor(former, tenants, done []string) string {
 			words = append(words, word)
 		}
 	}
-	return f.withInput("crmctl " + shellWords(append(words, "--tenant", strings.Join(tenants, ","))))
+	return f.withInput("crmctl " + cli.ShellWords(append(words, "--tenant", strings.Join(tenants, ","))))
 }
 
 // withInput adds a comment for whoever pastes a command that reads stdin.
@@ -137,12 +138,12 @@ func (f *factory) withInput(command string) string {
 // stoppedRun is stopped for a run over many items: done counts those that are made,
 // failed those that were named, left those that were not begun or undone.
 func (f *factory) stoppedRun(what string, done, failed, left int, more ...string) error {
-	text := fmt.Sprintf("%s of %s %s", humanCount(int64(done)), plural(done+failed+left, "tenant"), what)
+	text := fmt.Sprintf("%s of %s %s", cli.HumanCount(int64(done)), cli.Plural(done+failed+left, "tenant"), what)
 	if failed > 0 {
-		text += fmt.Sprintf(", %s failed", humanCount(int64(failed)))
+		text += fmt.Sprintf(", %s failed", cli.HumanCount(int64(failed)))
 	}
 	if left > 0 {
-		text += fmt.Sprintf(", %s not done", humanCount(int64(left)))
+		text += fmt.Sprintf(", %s not done", cli.HumanCount(int64(left)))
 	}
 	return f.stopped(text, more...)
 }

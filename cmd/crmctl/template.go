@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -111,7 +112,7 @@ func (f *factory) knownShape(ctx context.Context, conn *pgx.Conn, history shape.
 // noteHistory says why migrations were run one by one.
 func (f *factory) noteHistory(why string) {
 	if why != "" {
-		f.note("crmctl: note: the migrations are run one by one: %s", visible(why))
+		f.note("crmctl: note: the migrations are run one by one: %s", cli.Visible(why))
 	}
 }
 

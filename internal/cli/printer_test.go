@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -32,26 +32,26 @@ type guestRecord struct {
 	Name      string    `json:"name"`
 }
 
-func guestList() list[guest] {
-	return list[guest]{
-		plural: "tenants",
-		empty:  "no tenants",
-		name:   func(g guest) string { return g.slug },
-		record: func(g guest) any { return guestRecord{g.slug, g.size, g.created.UTC(), g.name} },
-		footer: func() string { return "3 tenants" },
-		columns: []column[guest]{
-			{name: "tenant", value: func(g guest) any { return g.slug }},
-			{name: "status", value: func(g guest) any {
+func guestList() List[guest] {
+	return List[guest]{
+		Plural: "tenants",
+		Empty:  "no tenants",
+		Name:   func(g guest) string { return g.slug },
+		Record: func(g guest) any { return guestRecord{g.slug, g.size, g.created.UTC(), g.name} },
+		Footer: func() string { return "3 tenants" },
+		Columns: []Column[guest]{
+			{Name: "tenant", Value: func(g guest) any { return g.slug }},
+			{Name: "status", Value: func(g guest) any {
 				if g.status == "deleted" {
-					return styled{g.status, red}
+					return Styled{g.status, Red}
 				}
 				return g.status
 			}},
-			{name: "size_bytes", title: "SIZE", right: true, value: func(g guest) any { return byteSize(g.size) }},
-			{name: "seconds", title: "TOOK", right: true, wide: true, value: func(g guest) any { return g.took }},
-			{name: "created_at", title: "CREATED", value: func(g guest) any { return day(g.created) }},
-			{name: "display_name", value: func(g guest) any { return g.name }},
-			{name: "note", blank: true, value: func(g guest) any { return g.note }},
+			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(g guest) any { return ByteSize(g.size) }},
+			{Name: "seconds", Title: "TOOK", Right: true, Wide: true, Value: func(g guest) any { return g.took }},
+			{Name: "created_at", Title: "CREATED", Value: func(g guest) any { return Day(g.created) }},
+			{Name: "display_name", Value: func(g guest) any { return g.name }},
+			{Name: "note", Blank: true, Value: func(g guest) any { return g.note }},
 		},
 	}
 }
@@ -68,10 +68,10 @@ func guests() []guest {
 // papers hold what a printer wrote.
 type papers struct{ out, err bytes.Buffer }
 
-func newPrinter(b *papers, format string) *printer {
-	return &printer{
-		out: &b.out, errOut: &b.err, format: format, width: 100, unicode: true,
-		show: presentation{loc: time.UTC, now: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)},
+func newPrinter(b *papers, format string) *Printer {
+	return &Printer{
+		Out: &b.out, ErrOut: &b.err, Format: format, Width: 100, Unicode: true,
+		Show: Presentation{Loc: time.UTC, Now: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)},
 	}
 }
 
@@ -80,30 +80,30 @@ func TestListFormats(t *testing.T) {
 	tests := []struct {
 		name   string
 		format string
-		change func(p *printer)
+		change func(p *Printer)
 		want   string
 	}{
-		{"table", "table", func(p *printer) { p.terminal = true }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
+		{"table", "table", func(p *Printer) { p.Terminal = true }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  2026-02-28  Acme Corp.
 globex        suspended  310 MB  2026-03-14  東京 \x1b[31mGlobex\u202e
 old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer             purged after 2026-12-20
 
 3 tenants
 `},
-		{"wide", "wide", func(p *printer) { p.terminal = true }, `TENANT        STATUS       SIZE   TOOK  CREATED     DISPLAY NAME
+		{"wide", "wide", func(p *Printer) { p.Terminal = true }, `TENANT        STATUS       SIZE   TOOK  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  18 ms  2026-02-28  Acme Corp.
 globex        suspended  310 MB  3m20s  2026-03-14  東京 \x1b[31mGlobex\u202e
 old-customer  deleted     96 MB    0 s  2025-11-02  =Old\tCustomer             purged after 2026-12-20
 
 3 tenants
 `},
-		{"narrow", "table", func(p *printer) { p.terminal, p.width = true, 76 }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
+		{"narrow", "table", func(p *Printer) { p.Terminal, p.Width = true, 76 }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  2026-02-28  Acme Corp.
 globex        suspended  310 MB  2026-03-14  東京 \x1b[31m…
 old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
 `, // the footer is left out below
 		},
-		{"colour", "table", func(p *printer) { p.terminal, p.painter = true, painter{on: true} }, "" +
+		{"colour", "table", func(p *Printer) { p.Terminal, p.Painter = true, Painter{On: true} }, "" +
 			"TENANT        STATUS       SIZE  CREATED     DISPLAY NAME\n" +
 			"acme-corp     active     1.2 GB  2026-02-28  Acme Corp.\n" +
 			"globex        suspended  310 MB  2026-03-14  東京 \\x1b[31mGlobex\\u202e\n" +
@@ -120,7 +120,7 @@ old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
 {"tenant":"globex","size_bytes":310400000,"created_at":"2026-03-14T11:00:00Z","name":"東京 \u001b[31mGlobex\u202e"}
 {"tenant":"old-customer","size_bytes":96000000,"created_at":"2025-11-02T11:00:00Z","name":"=Old\tCustomer"}
 `},
-		{"quiet", "table", func(p *printer) { p.quiet = true }, "acme-corp\nglobex\nold-customer\n"},
+		{"quiet", "table", func(p *Printer) { p.Quiet = true }, "acme-corp\nglobex\nold-customer\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -132,9 +132,9 @@ old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
 			}
 			l := guestList()
 			if !strings.Contains(tt.want, "3 tenants") {
-				l.footer = nil
+				l.Footer = nil
 			}
-			if err := printList(p, l, guests()); err != nil {
+			if err := PrintList(p, l, guests()); err != nil {
 				t.Fatal(err)
 			}
 			same(t, "stdout", b.out.String(), tt.want)
@@ -149,7 +149,7 @@ func TestDocuments(t *testing.T) {
 	var texts [2]string
 	for i, format := range []string{"json", "yaml"} {
 		b := &papers{}
-		if err := printList(newPrinter(b, format), guestList(), guests()); err != nil {
+		if err := PrintList(newPrinter(b, format), guestList(), guests()); err != nil {
 			t.Fatal(err)
 		}
 		text := b.out.String()
@@ -193,8 +193,8 @@ func TestEmptyList(t *testing.T) {
 	} {
 		b := &papers{}
 		p := newPrinter(b, tt.format)
-		p.terminal = tt.terminal
-		if err := printList(p, guestList(), nil); err != nil {
+		p.Terminal = tt.terminal
+		if err := PrintList(p, guestList(), nil); err != nil {
 			t.Fatal(err)
 		}
 		same(t, tt.format+" stdout", b.out.String(), tt.want)
@@ -208,8 +208,8 @@ func TestRowErrorsAreReturned(t *testing.T) {
 	for _, format := range []string{"table", "wide", "json", "yaml", "csv", "ndjson"} {
 		for _, terminal := range []bool{true, false} {
 			p := newPrinter(&papers{}, format)
-			p.terminal = terminal
-			err := printRows(p, guestList(), func(yield func(guest, error) bool) {
+			p.Terminal = terminal
+			err := PrintRows(p, guestList(), func(yield func(guest, error) bool) {
 				if yield(guests()[0], nil) {
 					yield(guest{}, lost)
 				}
@@ -223,10 +223,10 @@ func TestRowErrorsAreReturned(t *testing.T) {
 
 func TestObjectFormats(t *testing.T) {
 	t.Parallel()
-	o := object{
-		kind: "tenant", name: "acme-corp",
-		record: guestRecord{"acme-corp", 5, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), "=Acme"},
-		fields: []field{{name: "tenant", value: "acme-corp"}, {name: "display_name", value: "=Acme"}, {name: "size_bytes", value: byteSize(1500)}, {name: "role", value: "r", wide: true}},
+	o := Object{
+		Kind: "tenant", Name: "acme-corp",
+		Record: guestRecord{"acme-corp", 5, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), "=Acme"},
+		Fields: []Field{{Name: "tenant", Value: "acme-corp"}, {Name: "display_name", Value: "=Acme"}, {Name: "size_bytes", Value: ByteSize(1500)}, {Name: "role", Value: "r", Wide: true}},
 	}
 	for _, tt := range []struct {
 		format   string
@@ -243,8 +243,8 @@ func TestObjectFormats(t *testing.T) {
 	} {
 		b := &papers{}
 		p := newPrinter(b, tt.format)
-		p.terminal = tt.terminal
-		if err := printObject(p, o); err != nil {
+		p.Terminal = tt.terminal
+		if err := PrintObject(p, o); err != nil {
 			t.Fatal(err)
 		}
 		same(t, tt.format, b.out.String(), tt.want)
@@ -271,7 +271,7 @@ func FuzzCSVCell(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		var b bytes.Buffer
 		w := csv.NewWriter(&b)
-		if err := w.WriteAll([][]string{{(&printer{}).csvCell(s), "x"}}); err != nil {
+		if err := w.WriteAll([][]string{{(&Printer{}).CSVCell(s), "x"}}); err != nil {
 			t.Fatal(err)
 		}
 		row, err := csv.NewReader(&b).Read()
@@ -289,16 +289,16 @@ func FuzzVisible(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := visible(s)
+		got := Visible(s)
 		if !utf8.ValidString(got) {
 			t.Fatalf("%q became invalid: %q", s, got)
 		}
 		for _, r := range got {
-			if r != utf8.RuneError && hazardous(r) {
+			if r != utf8.RuneError && Hazardous(r) {
 				t.Errorf("%q lets %U through", s, r)
 			}
 		}
-		if again := visible(got); again != got {
+		if again := Visible(got); again != got {
 			t.Errorf("%q becomes %q, then %q", s, got, again)
 		}
 	})
@@ -314,7 +314,7 @@ func FuzzEncode(f *testing.F) {
 			t.Skip("encoding/json replaces invalid bytes")
 		}
 		var back struct{ V string }
-		text, err := encodeJSON(map[string]string{"v": s}, "", "  ")
+		text, err := EncodeJSON(map[string]string{"v": s}, "", "  ")
 		if err != nil || json.Unmarshal(text, &back) != nil || back.V != s {
 			t.Errorf("JSON of %q: %s, %v", s, text, err)
 		}
@@ -322,7 +322,7 @@ func FuzzEncode(f *testing.F) {
 		if err != nil || yaml.Unmarshal(text, &back) != nil || back.V != s {
 			t.Errorf("YAML of %q: %s, read as %q, %v", s, text, back.V, err)
 		}
-		if bytes.ContainsFunc(text, func(r rune) bool { return r != '\n' && r != utf8.RuneError && hazardous(r) }) {
+		if bytes.ContainsFunc(text, func(r rune) bool { return r != '\n' && r != utf8.RuneError && Hazardous(r) }) {
 			t.Errorf("YAML of %q holds raw escapes: %q", s, text)
 		}
 	})

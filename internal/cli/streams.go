@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"io"
@@ -12,8 +12,8 @@ import (
 // defaultWidth is taken where a terminal does not tell its width.
 const defaultWidth = 80
 
-// streams are the surroundings of a run. A test makes its own.
-type streams struct {
+// Streams are the surroundings of a run. A test makes its own.
+type Streams struct {
 	In  io.Reader
 	Out io.Writer
 	Err io.Writer
@@ -31,9 +31,9 @@ type streams struct {
 	SystemDir string
 }
 
-// systemStreams returns the streams of the process.
-func systemStreams() *streams {
-	return &streams{
+// SystemStreams returns the streams of the process.
+func SystemStreams() *Streams {
+	return &Streams{
 		In:          os.Stdin,
 		Out:         os.Stdout,
 		Err:         os.Stderr,
@@ -55,8 +55,8 @@ func terminalWidth() int {
 	return defaultWidth
 }
 
-// env returns an environment variable, "" when it is not set.
-func (s *streams) env(name string) string {
+// Getenv returns an environment variable, "" when it is not set.
+func (s *Streams) Getenv(name string) string {
 	for _, pair := range slices.Backward(s.Env) {
 		if v, ok := strings.CutPrefix(pair, name+"="); ok {
 			return v
@@ -65,14 +65,14 @@ func (s *streams) env(name string) string {
 	return ""
 }
 
-// dumb tells whether the terminal understands no escape sequences.
-func (s *streams) dumb() bool { return s.env("TERM") == "dumb" }
+// Dumb tells whether the terminal understands no escape sequences.
+func (s *Streams) Dumb() bool { return s.Getenv("TERM") == "dumb" }
 
-// unicode tells whether the locale can show more than ASCII. The first of the
+// Unicode tells whether the locale can show more than ASCII. The first of the
 // three variables that is set decides, as in setlocale(3).
-func (s *streams) unicode() bool {
+func (s *Streams) Unicode() bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if v := strings.ToLower(s.env(name)); v != "" {
+		if v := strings.ToLower(s.Getenv(name)); v != "" {
 			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
 		}
 	}

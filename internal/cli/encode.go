@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -15,14 +15,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// encodeJSON returns one value as JSON, without the escapes for HTML and with
+// EncodeJSON returns one value as JSON, without the escapes for HTML and with
 // everything escaped that a terminal would obey.
-func encodeJSON(v any, prefix, indent string) ([]byte, error) {
-	text, err := marshal(v, prefix, indent)
+func EncodeJSON(v any, prefix, indent string) ([]byte, error) {
+	text, err := MarshalJSON(v, prefix, indent)
 	return escapeHazards(text, jsonEscape), err
 }
 
-func marshal(v any, prefix, indent string) ([]byte, error) {
+// MarshalJSON encodes a value without the escapes for HTML that encoding/json adds.
+func MarshalJSON(v any, prefix, indent string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -68,12 +69,12 @@ func yamlEscape(r rune) string {
 // isEncodedHazard leaves out ASCII, where line breaks are the document's own
 // and the encoders have escaped the rest (all but DEL).
 func isEncodedHazard(r rune) bool {
-	return r == 0x7f || (r >= 0x80 && r != utf8.RuneError && hazardous(r))
+	return r == 0x7f || (r >= 0x80 && r != utf8.RuneError && Hazardous(r))
 }
 
 // writeJSON prints {"version":1,"tenants":[…]}, row by row.
-func writeJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
-	if _, err := fmt.Fprintf(w, "{\n  \"version\": %d,\n  %q: [", documentVersion, l.plural); err != nil {
+func writeJSON[T any](w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
+	if _, err := fmt.Fprintf(w, "{\n  \"version\": %d,\n  %q: [", DocumentVersion, l.Plural); err != nil {
 		return err
 	}
 	separator := "\n    "
@@ -81,7 +82,7 @@ func writeJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 		if err != nil {
 			return err
 		}
-		text, err := encodeJSON(l.encode(row), "    ", "  ")
+		text, err := EncodeJSON(l.encode(row), "    ", "  ")
 		if err != nil {
 			return err
 		}
@@ -94,8 +95,8 @@ func writeJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 	if separator[0] == ',' {
 		end = "\n  ]"
 	}
-	if l.summary != nil {
-		text, err := encodeJSON(l.summary(), "  ", "  ")
+	if l.Summary != nil {
+		text, err := EncodeJSON(l.Summary(), "  ", "  ")
 		if err != nil {
 			return err
 		}
@@ -106,12 +107,12 @@ func writeJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 }
 
 // writeNDJSON prints one object a line.
-func writeNDJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+func writeNDJSON[T any](w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	for row, err := range rows {
 		if err != nil {
 			return err
 		}
-		text, err := encodeJSON(l.encode(row), "", "")
+		text, err := EncodeJSON(l.encode(row), "", "")
 		if err != nil {
 			return err
 		}
@@ -123,8 +124,8 @@ func writeNDJSON[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) er
 }
 
 // writeYAML prints the document of writeJSON as YAML.
-func writeYAML[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
-	if _, err := fmt.Fprintf(w, "version: %d\n%s:", documentVersion, l.plural); err != nil {
+func writeYAML[T any](w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
+	if _, err := fmt.Fprintf(w, "version: %d\n%s:", DocumentVersion, l.Plural); err != nil {
 		return err
 	}
 	separator := "\n"
@@ -146,10 +147,10 @@ func writeYAML[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 			return err
 		}
 	}
-	if l.summary == nil {
+	if l.Summary == nil {
 		return nil
 	}
-	text, err := encodeYAML(map[string]any{"summary": l.summary()})
+	text, err := encodeYAML(map[string]any{"summary": l.Summary()})
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func writeYAML[T any](w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) erro
 // encodeYAML goes through JSON, so that both have the same names in the same
 // order.
 func encodeYAML(v any) ([]byte, error) {
-	text, err := marshal(v, "", "")
+	text, err := MarshalJSON(v, "", "")
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func encodeYAML(v any) ([]byte, error) {
 // blockStyle takes off the braces and quotes that came from JSON. Texts with
 // hazardous characters keep their quotes, in which \uXXXX is an escape.
 func blockStyle(node *yaml.Node) {
-	if node.Kind != yaml.ScalarNode || !strings.ContainsFunc(node.Value, hazardous) {
+	if node.Kind != yaml.ScalarNode || !strings.ContainsFunc(node.Value, Hazardous) {
 		node.Style = 0
 	}
 	for _, child := range node.Content {
@@ -190,11 +191,11 @@ func blockStyle(node *yaml.Node) {
 }
 
 // writeCSV prints all columns, with names that programs know.
-func writeCSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+func writeCSV[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	enc := csv.NewWriter(w)
-	cells := make([]string, len(l.columns))
-	for i, c := range l.columns {
-		cells[i] = p.csvCell(c.name) // tenant exec: the tenant's SQL names it
+	cells := make([]string, len(l.Columns))
+	for i, c := range l.Columns {
+		cells[i] = p.CSVCell(c.Name) // tenant exec: the tenant's SQL names it
 	}
 	if err := enc.Write(cells); err != nil {
 		return err
@@ -203,8 +204,8 @@ func writeCSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, e
 		if err != nil {
 			return err
 		}
-		for i, c := range l.columns {
-			cells[i] = p.csvCell(c.value(row))
+		for i, c := range l.Columns {
+			cells[i] = p.CSVCell(c.Value(row))
 		}
 		if err := enc.Write(cells); err != nil {
 			return err
@@ -214,13 +215,14 @@ func writeCSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, e
 	return enc.Error()
 }
 
-func (p *printer) csvCell(v any) string {
-	text := machine(v)
+// CSVCell returns a value as a cell of a CSV file.
+func (p *Printer) CSVCell(v any) string {
+	text := Machine(v)
 	if !isNumber(v) {
 		text = guardFormula(text)
 	}
-	if p.terminal {
-		return visible(text)
+	if p.Terminal {
+		return Visible(text)
 	}
 	return text
 }

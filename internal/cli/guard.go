@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -21,11 +21,12 @@ type guard struct {
 
 // What a bar sends to a terminal to be drawn in its place again.
 const (
-	eraseBelow = "\x1b[J"
-	lineUp     = "\x1b[1A"
+	EraseBelow = "\x1b[J"
+	LineUp     = "\x1b[1A"
 )
 
-func newGuard(w io.Writer) io.Writer {
+// NewGuard puts a guard before a writer that has none yet.
+func NewGuard(w io.Writer) io.Writer {
 	if _, guarded := w.(*guard); guarded || w == nil {
 		return w
 	}
@@ -34,10 +35,10 @@ func newGuard(w io.Writer) io.Writer {
 
 // ownSequences are what crmctl sends to a terminal: see painter and progress.
 func ownSequences() []string {
-	return []string{"\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m", eraseBelow, lineUp}
+	return []string{"\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m", EraseBelow, LineUp}
 }
 
-func controls(r rune) bool { return hazardous(r) && r != '\n' && r != '\r' && r != '\t' }
+func controls(r rune) bool { return Hazardous(r) && r != '\n' && r != '\r' && r != '\t' }
 
 // Write writes all of p, or says why not.
 func (g *guard) Write(p []byte) (int, error) {
@@ -81,7 +82,7 @@ func (g *guard) clean(text []byte) []byte {
 			}
 		}
 		if controls(r) {
-			out.WriteString(visible(string(text[:size])))
+			out.WriteString(Visible(string(text[:size])))
 		} else {
 			out.Write(text[:size])
 		}
@@ -102,32 +103,32 @@ func ownSequence(text string) (length int, begun bool) {
 	return 0, begun
 }
 
-// lines is a text of several lines whose parts have been made visible.
-type lines string
+// Lines is a text of several lines whose parts have been made visible.
+type Lines string
 
-// visibleLines is visible for a text of several lines.
-func visibleLines(s string) string {
+// VisibleLines is visible for a text of several lines.
+func VisibleLines(s string) string {
 	parts := strings.Split(s, "\n")
 	for i := range parts {
-		parts[i] = visible(parts[i])
+		parts[i] = Visible(parts[i])
 	}
 	return strings.Join(parts, "\n")
 }
 
-// shown makes the arguments of a message visible, whatever they are: names of files
+// EscapeArgs makes the arguments of a message visible, whatever they are: names of files
 // and columns, errors, words of the server.
-func shown(args []any) []any {
+func EscapeArgs(args []any) []any {
 	out := make([]any, len(args))
 	for i, arg := range args {
 		switch v := arg.(type) {
-		case lines:
-			out[i] = visibleLines(string(v))
+		case Lines:
+			out[i] = VisibleLines(string(v))
 		case string:
-			out[i] = visible(v)
+			out[i] = Visible(v)
 		case error:
-			out[i] = visible(v.Error())
+			out[i] = Visible(v.Error())
 		case interface{ String() string }:
-			out[i] = visible(v.String())
+			out[i] = Visible(v.String())
 		default:
 			out[i] = arg
 		}

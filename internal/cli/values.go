@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -11,46 +11,46 @@ import (
 // The values of cells. Each is shown in one way to people and in another to
 // programs: 1.2 GB and 1204331008.
 type (
-	// byteSize is a number of bytes.
-	byteSize int64
-	// numeral is a number as PostgreSQL writes it, for people and programs alike.
-	numeral string
-	// day is a time of which people only see the date.
-	day time.Time
-	// styled is a value in a colour.
-	styled struct {
-		value any
-		color color
+	// ByteSize is a number of bytes.
+	ByteSize int64
+	// Numeral is a number as PostgreSQL writes it, for people and programs alike.
+	Numeral string
+	// Day is a time of which people only see the date.
+	Day time.Time
+	// Styled is a value in a colour.
+	Styled struct {
+		Value any
+		Color Color
 	}
-	// either shows people and programs two different texts.
-	either struct {
-		human   any
-		machine any
+	// Either shows people and programs two different texts.
+	Either struct {
+		Human   any
+		Machine any
 	}
 )
 
-// presentation is how values are shown.
-type presentation struct {
-	loc *time.Location // of times shown to people
-	now time.Time
+// Presentation is how values are shown.
+type Presentation struct {
+	Loc *time.Location // of times shown to people
+	Now time.Time
 }
 
-// human returns a value as people read it in a table.
-func (p presentation) human(v any) string {
+// Human returns a value as people read it in a table.
+func (p Presentation) Human(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
-	case byteSize:
-		return humanSize(int64(v))
+	case ByteSize:
+		return HumanSize(int64(v))
 	case int:
-		return humanCount(int64(v))
+		return HumanCount(int64(v))
 	case int64:
-		return humanCount(v)
+		return HumanCount(v)
 	case time.Duration:
-		return humanDuration(v)
-	case day:
+		return HumanDuration(v)
+	case Day:
 		return p.time(time.Time(v), time.DateOnly)
 	case time.Time:
 		return p.time(v, "2006-01-02 15:04:05")
@@ -58,41 +58,41 @@ func (p presentation) human(v any) string {
 		if v == nil {
 			return ""
 		}
-		return p.human(*v)
+		return p.Human(*v)
 	case bool:
 		if v {
 			return "yes"
 		}
 		return "no"
-	case styled:
-		return p.human(v.value)
-	case either:
-		return p.human(v.human)
+	case Styled:
+		return p.Human(v.Value)
+	case Either:
+		return p.Human(v.Human)
 	}
 	return fmt.Sprint(v)
 }
 
-func (p presentation) time(t time.Time, layout string) string {
+func (p Presentation) time(t time.Time, layout string) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.In(p.loc).Format(layout)
+	return t.In(p.Loc).Format(layout)
 }
 
-// machine returns a value as programs read it: bytes, seconds, RFC 3339 in UTC.
-func machine(v any) string {
+// Machine returns a value as programs read it: bytes, seconds, RFC 3339 in UTC.
+func Machine(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
-	case byteSize:
+	case ByteSize:
 		return strconv.FormatInt(int64(v), 10)
 	case time.Duration:
 		// Rounded, or 1.636 s comes out as 1.6360000000000001.
 		return strconv.FormatFloat(math.Round(v.Seconds()*1e6)/1e6, 'f', -1, 64)
-	case day:
-		return machine(time.Time(v))
+	case Day:
+		return Machine(time.Time(v))
 	case time.Time:
 		if v.IsZero() {
 			return ""
@@ -102,11 +102,11 @@ func machine(v any) string {
 		if v == nil {
 			return ""
 		}
-		return machine(*v)
-	case styled:
-		return machine(v.value)
-	case either:
-		return machine(v.machine)
+		return Machine(*v)
+	case Styled:
+		return Machine(v.Value)
+	case Either:
+		return Machine(v.Machine)
 	}
 	return fmt.Sprint(v)
 }
@@ -115,28 +115,29 @@ func machine(v any) string {
 // guard against formulas leaves its minus sign alone.
 func isNumber(v any) bool {
 	switch v := v.(type) {
-	case byteSize, numeral, int, int64, float64, time.Duration, time.Time, *time.Time, day, bool:
+	case ByteSize, Numeral, int, int64, float64, time.Duration, time.Time, *time.Time, Day, bool:
 		return true
-	case styled:
-		return isNumber(v.value)
-	case either:
-		return isNumber(v.machine)
+	case Styled:
+		return isNumber(v.Value)
+	case Either:
+		return isNumber(v.Machine)
 	}
 	return false
 }
 
-func colorOf(v any) color {
-	if s, ok := v.(styled); ok {
-		return s.color
+// ColorOf returns the colour of a styled value, Plain for any other.
+func ColorOf(v any) Color {
+	if s, ok := v.(Styled); ok {
+		return s.Color
 	}
-	return plain
+	return Plain
 }
 
-// humanSize returns "96 MB" or "1.2 GB": powers of ten, as disks are sold.
-func humanSize(n int64) string {
+// HumanSize returns "96 MB" or "1.2 GB": powers of ten, as disks are sold.
+func HumanSize(n int64) string {
 	const unit = 1000
 	if n < 0 {
-		return "-" + humanSize(-n)
+		return "-" + HumanSize(-n)
 	}
 	if n < unit {
 		return strconv.FormatInt(n, 10) + " B"
@@ -155,8 +156,8 @@ func humanSize(n int64) string {
 	return strconv.FormatFloat(value, 'f', decimals, 64) + " " + names[i]
 }
 
-// humanCount returns "1,204,331".
-func humanCount(n int64) string {
+// HumanCount returns "1,204,331".
+func HumanCount(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	sign := ""
 	if strings.HasPrefix(digits, "-") {
@@ -172,11 +173,11 @@ func humanCount(n int64) string {
 	return sign + b.String()
 }
 
-// humanDuration returns "18 ms", "7.9 s", "3m20s", "2h05m" or "3d4h".
-func humanDuration(d time.Duration) string {
+// HumanDuration returns "18 ms", "7.9 s", "3m20s", "2h05m" or "3d4h".
+func HumanDuration(d time.Duration) string {
 	switch {
 	case d < 0:
-		return "-" + humanDuration(-d)
+		return "-" + HumanDuration(-d)
 	case d == 0:
 		return "0 s"
 	case d < time.Millisecond:
@@ -193,9 +194,9 @@ func humanDuration(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
-// itoa returns a number that is a name, such as a process id: without commas,
+// ID returns a number that is a name, such as a process id: without commas,
 // and nothing for 0.
-func itoa(n int) string {
+func ID(n int) string {
 	if n == 0 {
 		return ""
 	}

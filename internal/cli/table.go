@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -14,16 +14,16 @@ import (
 
 const (
 	columnGap = 2
-	// minColumn is the width below which a text is not cut: half a name says
+	// MinColumn is the width below which a text is not cut: half a name says
 	// nothing.
-	minColumn = 12
+	MinColumn = 12
 )
 
 // grid is a table as text: what goes onto a terminal.
 type grid struct {
 	titles []string // nil for none
 	cells  [][]string
-	colors [][]color
+	colors [][]Color
 	right  []bool
 	whole  []bool // columns that are never cut
 	spare  []bool // columns that a narrow terminal does without
@@ -31,12 +31,12 @@ type grid struct {
 
 // writeTable prints an aligned table for a terminal. It has to hold all rows,
 // since the width of a column is known at the end.
-func writeTable[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
 	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns))}
 	for i, c := range columns {
-		g.right[i], g.whole[i], g.spare[i] = c.right, c.right, c.spare
-		if !l.noHeader {
+		g.right[i], g.whole[i], g.spare[i] = c.Right, c.Right, c.Spare
+		if !l.NoHeader {
 			g.titles = append(g.titles, c.heading())
 		}
 	}
@@ -44,29 +44,29 @@ func writeTable[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T,
 		if err != nil {
 			return err
 		}
-		cells, colors := make([]string, len(columns)), make([]color, len(columns))
+		cells, colors := make([]string, len(columns)), make([]Color, len(columns))
 		for i, c := range columns {
-			v := c.value(row)
-			cells[i], colors[i] = visible(p.show.human(v)), colorOf(v)
+			v := c.Value(row)
+			cells[i], colors[i] = Visible(p.Show.Human(v)), ColorOf(v)
 			g.whole[i] = g.whole[i] || isNumber(v)
 		}
 		g.cells, g.colors = append(g.cells, cells), append(g.colors, colors)
 	}
-	if len(g.cells) == 0 && l.noHeader {
+	if len(g.cells) == 0 && l.NoHeader {
 		return nil
 	}
-	if _, total := p.shrink(&g); l.upright && p.format != "wide" && total > p.width {
+	if _, total := p.shrink(&g); l.Upright && p.Format != "wide" && total > p.Width {
 		return p.writeUpright(w, g)
 	}
-	if err := p.writeGrid(w, g); err != nil || l.footer == nil || len(g.cells) == 0 {
+	if err := p.writeGrid(w, g); err != nil || l.Footer == nil || len(g.cells) == 0 {
 		return err
 	}
-	_, err := w.WriteString("\n" + l.footer() + "\n")
+	_, err := w.WriteString("\n" + l.Footer() + "\n")
 	return err
 }
 
 // writeGrid lays a grid out within the width of the terminal.
-func (p *printer) writeGrid(w *bufio.Writer, g grid) error {
+func (p *Printer) writeGrid(w *bufio.Writer, g grid) error {
 	p.fit(&g)
 	var text strings.Builder
 	table := tablewriter.NewTable(&text,
@@ -101,7 +101,7 @@ func (p *printer) writeGrid(w *bufio.Writer, g grid) error {
 	}
 	for line := range strings.Lines(text.String()) {
 		line = strings.TrimRight(line, " \n")
-		if row >= 0 && p.painter.on {
+		if row >= 0 && p.Painter.On {
 			line = p.paintRow(line, g.cells[row], g.colors[row])
 		}
 		if _, err := w.WriteString(line + "\n"); err != nil {
@@ -114,7 +114,7 @@ func (p *printer) writeGrid(w *bufio.Writer, g grid) error {
 
 // writeUpright prints each row as lines of a name and a value below what stands in
 // the first column, where a table has more columns than the terminal has room for.
-func (p *printer) writeUpright(w *bufio.Writer, g grid) error {
+func (p *Printer) writeUpright(w *bufio.Writer, g grid) error {
 	const indent = 2
 	width := 0
 	for _, title := range g.titles[1:] {
@@ -130,7 +130,7 @@ func (p *printer) writeUpright(w *bufio.Writer, g grid) error {
 		}
 		for j, title := range g.titles[1:] {
 			line := strings.Repeat(" ", indent) + title + strings.Repeat(" ", width-twwidth.Width(title)+columnGap)
-			line = p.cut(line+row[j+1], p.width)
+			line = p.Cut(line+row[j+1], p.Width)
 			if _, err := w.WriteString(strings.TrimRight(line, " ") + "\n"); err != nil {
 				return err
 			}
@@ -141,14 +141,14 @@ func (p *printer) writeUpright(w *bufio.Writer, g grid) error {
 
 // paintRow colours the cells of a line that is laid out already: escape
 // sequences would be in the way of the layout.
-func (p *printer) paintRow(line string, cells []string, colors []color) string {
+func (p *Printer) paintRow(line string, cells []string, colors []Color) string {
 	var b strings.Builder
 	for i, cell := range cells {
 		at := strings.Index(line, cell)
 		if at < 0 {
 			continue
 		}
-		b.WriteString(line[:at] + p.painter.paint(colors[i], cell))
+		b.WriteString(line[:at] + p.Painter.Paint(colors[i], cell))
 		line = line[at+len(cell):]
 	}
 	return b.String() + line
@@ -169,18 +169,18 @@ func (g grid) alignment() tw.Alignment {
 // is harder to read than a cut one, and a pipe or -o json has it all. Numbers
 // and times are never cut. Columns that can be spared go where that is not enough.
 // Nothing does with -o wide, which is asked for to see everything.
-func (p *printer) fit(g *grid) {
-	if p.format == "wide" {
+func (p *Printer) fit(g *grid) {
+	if p.Format == "wide" {
 		return
 	}
 	widths, total := p.shrink(g)
-	for total > p.width && slices.Contains(g.spare, true) {
+	for total > p.Width && slices.Contains(g.spare, true) {
 		g.drop(slices.Index(g.spare, true))
 		widths, total = p.shrink(g)
 	}
 	for _, row := range g.cells {
 		for i := range row {
-			row[i] = p.cut(row[i], widths[i])
+			row[i] = p.Cut(row[i], widths[i])
 		}
 	}
 }
@@ -199,7 +199,7 @@ func (g *grid) drop(i int) {
 
 // shrink returns the widths of the columns, the widest made narrower until the table
 // fits or none may be cut any more, and the width of the whole.
-func (p *printer) shrink(g *grid) (widths []int, total int) {
+func (p *Printer) shrink(g *grid) (widths []int, total int) {
 	widths = make([]int, len(g.right))
 	measure := func(row []string) {
 		for i, cell := range row {
@@ -214,10 +214,10 @@ func (p *printer) shrink(g *grid) (widths []int, total int) {
 	for _, w := range widths {
 		total += w
 	}
-	for total > p.width {
+	for total > p.Width {
 		widest := -1
 		for i, w := range widths {
-			if !g.whole[i] && w > minColumn && (widest < 0 || w > widths[widest]) {
+			if !g.whole[i] && w > MinColumn && (widest < 0 || w > widths[widest]) {
 				widest = i
 			}
 		}
@@ -230,13 +230,13 @@ func (p *printer) shrink(g *grid) (widths []int, total int) {
 	return widths, total
 }
 
-// cut shortens s to a width in terminal columns, with an ellipsis.
-func (p *printer) cut(s string, width int) string {
+// Cut shortens s to a width in terminal columns, with an ellipsis.
+func (p *Printer) Cut(s string, width int) string {
 	if twwidth.Width(s) <= width {
 		return s
 	}
 	mark := "..."
-	if p.unicode {
+	if p.Unicode {
 		mark = "…"
 	}
 	room := width - twwidth.Width(mark)
@@ -254,10 +254,10 @@ func (p *printer) cut(s string, width int) string {
 
 // writeTSV prints a table for a pipe: tab-separated, nothing cut, values as
 // programs want them, on one line each whatever they hold.
-func writeTSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, error]) error {
+func writeTSV[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
 	cells := make([]string, len(columns))
-	if !l.noHeader {
+	if !l.NoHeader {
 		for i, c := range columns {
 			cells[i] = c.heading()
 		}
@@ -270,7 +270,7 @@ func writeTSV[T any](p *printer, w *bufio.Writer, l list[T], rows iter.Seq2[T, e
 			return err
 		}
 		for i, c := range columns {
-			cells[i] = visible(machine(c.value(row)))
+			cells[i] = Visible(Machine(c.Value(row)))
 		}
 		if _, err := w.WriteString(strings.Join(cells, "\t") + "\n"); err != nil {
 			return err

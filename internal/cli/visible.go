@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// visible returns s with everything escaped that a terminal would obey instead
+// Visible returns s with everything escaped that a terminal would obey instead
 // of show: control characters, line breaks, marks that change the direction of
 // text, invisible format characters and bytes that are not UTF-8. Names and
 // contacts come from strangers.
-func visible(s string) string {
-	if !strings.ContainsFunc(s, hazardous) {
+func Visible(s string) string {
+	if !strings.ContainsFunc(s, Hazardous) {
 		return s
 	}
 	var b strings.Builder
@@ -21,7 +21,7 @@ func visible(s string) string {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case !hazardous(r):
+		case !Hazardous(r):
 			b.WriteRune(r)
 		case r == '\n':
 			b.WriteString(`\n`)
@@ -41,10 +41,10 @@ func visible(s string) string {
 	return b.String()
 }
 
-// hazardous tells whether visible escapes a rune. The replacement character
+// Hazardous tells whether visible escapes a rune. The replacement character
 // stands for invalid bytes too, so it has to be looked at. The zero-width
 // joiner is let through: families and flags of emoji are made with it.
-func hazardous(r rune) bool {
+func Hazardous(r rune) bool {
 	const zeroWidthJoiner = '\u200d'
 	return r == utf8.RuneError || unicode.IsControl(r) || r == '\u2028' || r == '\u2029' ||
 		(unicode.Is(unicode.Cf, r) && r != zeroWidthJoiner)

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ func TestGuard(t *testing.T) {
 	const want = "a\\x1b]0;title\\x07b\\x1b[2Jc\x1b[31md\x1b[0m\\u202ee\\u009bm\\x7f\\x00ä\\xff\r\x1b[J\n"
 	for size := 1; size <= len(hostile); size++ {
 		var out bytes.Buffer
-		g := newGuard(&out)
+		g := NewGuard(&out)
 		for text := hostile; text != ""; {
 			n := min(size, len(text))
 			if written, err := g.Write([]byte(text[:n])); written != n || err != nil {
@@ -26,7 +26,7 @@ func TestGuard(t *testing.T) {
 		}
 	}
 	for _, s := range ownSequences() {
-		if strings.ContainsAny(visible(s), "\x1b") {
+		if strings.ContainsAny(Visible(s), "\x1b") {
 			t.Errorf("%q is not escaped where it comes from outside", s)
 		}
 	}

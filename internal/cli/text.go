@@ -1,12 +1,12 @@
-package main
+package cli
 
 import (
 	"strings"
 	"unicode"
 )
 
-// wrap breaks a text at blanks into lines of at most width bytes.
-func wrap(text string, width int) []string {
+// Wrap breaks a text at blanks into lines of at most width bytes.
+func Wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
@@ -22,16 +22,16 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// plural returns "1 tenant" or "3 tenants".
-func plural(n int, noun string) string {
+// Plural returns "1 tenant" or "3 tenants".
+func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	return humanCount(int64(n)) + " " + noun + "s"
+	return HumanCount(int64(n)) + " " + noun + "s"
 }
 
-// shellWords returns words as a shell reads them back.
-func shellWords(a []string) string {
+// ShellWords returns words as a shell reads them back.
+func ShellWords(a []string) string {
 	words := make([]string, len(a))
 	for i, w := range a {
 		words[i] = w
