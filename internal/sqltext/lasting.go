@@ -119,7 +119,7 @@ func settingsIn(text string) []string {
 	for i, t := range j.tokens {
 		switch {
 		case (t.Is("set") || t.Is("reset")) && begins(i):
-			out = append(out, j.settingAt(i+1))
+			out = append(out, j.lastingAt(i+1))
 		case t.Name() == "set_config" && j.has(i+1, "(") && j.at(i+2).Kind == String && !j.localConfig(i+2):
 			out = append(out, strings.ToLower(unquoted(j.at(i+2).Text)))
 		}
@@ -127,9 +127,9 @@ func settingsIn(text string) []string {
 	return slices.DeleteFunc(out, func(name string) bool { return name == "" })
 }
 
-// settingAt reads the name behind SET; "" where it is set for less than the session, or
+// lastingAt reads the name behind SET; "" where it is set for less than the session, or
 // is none.
-func (j *judge) settingAt(i int) string {
+func (j *judge) lastingAt(i int) string {
 	switch {
 	case j.has(i, "local"), j.has(i, "constraints"), j.has(i, "transaction"):
 		return ""
@@ -138,21 +138,10 @@ func (j *judge) settingAt(i int) string {
 	case j.has(i, "session"):
 		i++
 	}
-	switch {
-	case j.has(i, "time", "zone"):
-		return "timezone"
-	case j.has(i, "names"):
-		return "client_encoding"
-	case j.has(i, "xml", "option"):
-		return "xmloption"
-	case j.has(i, "seed"), j.has(i, "all"):
+	if j.has(i, "seed") || j.has(i, "all") {
 		return ""
 	}
-	name := j.at(i).Name()
-	for j.has(i+1, ".") {
-		name += "." + j.at(i+2).Name()
-		i += 2
-	}
+	name, _ := j.settingAt(i)
 	return name
 }
 

@@ -46,7 +46,7 @@ func TestSettings(t *testing.T) {
 	t.Parallel()
 	for sql, want := range map[string][]string{
 		"SET Lock_Timeout = '5s'":                               {"lock_timeout"},
-		"set session \"App\".Tenant to 'x'":                     {"App.tenant"},
+		"set session \"App\".Tenant to 'x'":                     {"app.tenant"},
 		"set time zone 'UTC'":                                   {"timezone"},
 		"reset statement_timeout":                               {"statement_timeout"},
 		"set local work_mem = '8MB'":                            nil,
