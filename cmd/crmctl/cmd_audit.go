@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 func newAuditCmd(f *factory) *cobra.Command {
@@ -20,7 +20,7 @@ func newAuditCmd(f *factory) *cobra.Command {
 }
 
 // printEntries prints entries of the audit as they come.
-func (f *factory) printEntries(entries iter.Seq2[tenant.Entry, error], empty string) error {
+func (f *factory) printEntries(entries iter.Seq2[registry.Entry, error], empty string) error {
 	p, err := f.printer()
 	if err != nil {
 		return err
@@ -28,36 +28,36 @@ func (f *factory) printEntries(entries iter.Seq2[tenant.Entry, error], empty str
 	return f.placed(cli.PrintRows(p, entryList(empty), entries))
 }
 
-func entryList(empty string) cli.List[tenant.Entry] {
-	return cli.List[tenant.Entry]{
+func entryList(empty string) cli.List[registry.Entry] {
+	return cli.List[registry.Entry]{
 		Plural: "events",
-		Columns: []cli.Column[tenant.Entry]{
-			{Name: "at", Title: "WHEN", Value: func(e tenant.Entry) any { return e.At }},
-			{Name: "tenant", Value: func(e tenant.Entry) any { return e.Tenant }},
-			{Name: "action", Value: func(e tenant.Entry) any { return cli.Styled{Value: e.Action, Color: actionColor(e.Action)} }},
-			{Name: "actor", Title: "BY", Value: func(e tenant.Entry) any { return e.Actor }},
-			{Name: "db_role", Title: "ROLE", Wide: true, Value: func(e tenant.Entry) any { return e.DBRole }},
-			{Name: "client", Title: "FROM", Wide: true, Value: func(e tenant.Entry) any { return e.Client }},
-			{Name: "program", Wide: true, Value: func(e tenant.Entry) any { return e.Program }},
-			{Name: "run", Wide: true, Right: true, Value: func(e tenant.Entry) any {
+		Columns: []cli.Column[registry.Entry]{
+			{Name: "at", Title: "WHEN", Value: func(e registry.Entry) any { return e.At }},
+			{Name: "tenant", Value: func(e registry.Entry) any { return e.Tenant }},
+			{Name: "action", Value: func(e registry.Entry) any { return cli.Styled{Value: e.Action, Color: actionColor(e.Action)} }},
+			{Name: "actor", Title: "BY", Value: func(e registry.Entry) any { return e.Actor }},
+			{Name: "db_role", Title: "ROLE", Wide: true, Value: func(e registry.Entry) any { return e.DBRole }},
+			{Name: "client", Title: "FROM", Wide: true, Value: func(e registry.Entry) any { return e.Client }},
+			{Name: "program", Wide: true, Value: func(e registry.Entry) any { return e.Program }},
+			{Name: "run", Wide: true, Right: true, Value: func(e registry.Entry) any {
 				if e.RunID == 0 {
 					return nil
 				}
 				return e.RunID
 			}},
-			{Name: "what", Value: func(e tenant.Entry) any { return whatChanged(e) }},
+			{Name: "what", Value: func(e registry.Entry) any { return whatChanged(e) }},
 		},
-		Name:   func(e tenant.Entry) string { return e.Tenant },
-		Record: func(e tenant.Entry) any { return entryRecordOf(e) },
+		Name:   func(e registry.Entry) string { return e.Tenant },
+		Record: func(e registry.Entry) any { return entryRecordOf(e) },
 		Empty:  empty,
 	}
 }
 
 func actionColor(action string) cli.Color {
 	switch action {
-	case tenant.ActionPurge, tenant.ActionPurging, tenant.ActionDelete:
+	case registry.ActionPurge, registry.ActionPurging, registry.ActionDelete:
 		return cli.Red
-	case tenant.ActionSuspend:
+	case registry.ActionSuspend:
 		return cli.Yellow
 	}
 	return cli.Plain
@@ -65,7 +65,7 @@ func actionColor(action string) cli.Color {
 
 // whatChanged says in a line what an entry tells: the changed fields, then the
 // details.
-func whatChanged(e tenant.Entry) string {
+func whatChanged(e registry.Entry) string {
 	before, after, detail := members(e.Before), members(e.After), members(e.Detail)
 	var parts []string
 	names := sortedNames(after)
@@ -77,7 +77,7 @@ func whatChanged(e tenant.Entry) string {
 		switch {
 		case name == "deleted_at", name == "purge_after" && is == "":
 			// The entry's own time, and what goes without saying.
-		case slices.Contains([]string{tenant.ActionCreate, tenant.ActionRestore, tenant.ActionClone}, e.Action) && name != "display_name" && name != "role", was == is:
+		case slices.Contains([]string{registry.ActionCreate, registry.ActionRestore, registry.ActionClone}, e.Action) && name != "display_name" && name != "role", was == is:
 		case was == "":
 			parts = append(parts, fmt.Sprintf("%s: %s", name, is))
 		case is == "":
@@ -143,7 +143,7 @@ type entryRecord struct {
 	Detail   json.RawMessage `json:"detail"`
 }
 
-func entryRecordOf(e tenant.Entry) entryRecord {
+func entryRecordOf(e registry.Entry) entryRecord {
 	return entryRecord{
 		At: e.At.UTC(), Tenant: e.Tenant, TenantID: e.TenantID, Action: e.Action, Actor: e.Actor, OSUser: e.OSUser, Host: e.Host,
 		DBRole: e.DBRole, Client: e.Client, Program: e.Program, Run: e.RunID, Before: e.Before, After: e.After, Detail: e.Detail,
@@ -189,10 +189,10 @@ crmctl audit list --tenant acme-corp -o wide`,
 	fs := cmd.Flags()
 	fs.Var(&opts.since, "since", "from this `TIME` on: 24h or 7d ago, 2026-11-23, or RFC 3339")
 	fs.Var(&opts.until, "until", "before this `TIME`")
-	fs.StringSliceVar(&opts.actions, "action", nil, "only these `ACTIONS`: "+strings.Join(tenant.Actions(), ", "))
+	fs.StringSliceVar(&opts.actions, "action", nil, "only these `ACTIONS`: "+strings.Join(registry.Actions(), ", "))
 	fs.StringSliceVar(&opts.tenants, "tenant", nil, "only tenants that had these `NAMES` then")
 	fs.IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")
-	registerCompletion(cmd, "action", completeWords(tenant.Actions()...))
+	registerCompletion(cmd, "action", completeWords(registry.Actions()...))
 	registerCompletion(cmd, "tenant", completeTenants(f))
 	readOnly(cmd)
 	documentExits(cmd, exitUnreachable)
@@ -201,8 +201,8 @@ crmctl audit list --tenant acme-corp -o wide`,
 
 func runAuditList(ctx context.Context, f *factory, opts *auditListOptions) error {
 	for _, a := range opts.actions {
-		if !slices.Contains(tenant.Actions(), a) {
-			return usagef("--action %s: want one of %s", a, strings.Join(tenant.Actions(), ", "))
+		if !slices.Contains(registry.Actions(), a) {
+			return usagef("--action %s: want one of %s", a, strings.Join(registry.Actions(), ", "))
 		}
 	}
 	wanted, err := slugs(opts.tenants)
@@ -214,7 +214,7 @@ func runAuditList(ctx context.Context, f *factory, opts *auditListOptions) error
 		return err
 	}
 	defer closeConn(ctx, conn)
-	return f.printEntries(tenant.Audit(ctx, conn, tenant.AuditFilter{
+	return f.printEntries(f.registry().Audit(ctx, conn, registry.AuditFilter{
 		Since: opts.since.at(f.now()), Until: opts.until.at(f.now()), Actions: opts.actions, Slugs: wanted, Limit: opts.limit,
 	}), "no events")
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 	"github.com/crmctl/crmctl/migrations"
 )
@@ -49,7 +50,7 @@ crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl --as acme-aga
 // audit returns how the audit is told of what was done with a backup.
 func (f *factory) audit(action string) func(p *db.Pipeline, e backup.Event) error {
 	return func(p *db.Pipeline, e backup.Event) error {
-		return tenant.QueueEvent(p, tenant.Event{
+		return f.registry().QueueEvent(p, registry.Event{
 			TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: f.actor(), Program: programName(), After: e.After, Detail: e.Detail,
 		})
 	}
@@ -208,7 +209,7 @@ func savedTables(ctx context.Context) ([]string, error) {
 // judgeTenant refuses a tenant out of a file that no user could have made: its name,
 // display name and settings are held to the rules of tenant create and tenant set.
 func judgeTenant(t backup.Tenant) error {
-	if slug, err := tenant.Slug(t.Slug); err != nil {
+	if slug, err := registry.Slug(t.Slug); err != nil {
 		return err
 	} else if slug != t.Slug {
 		return fmt.Errorf("%q is no name of a tenant", t.Slug)

@@ -17,7 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // backupCreateOptions are the options of `crmctl backup create`.
@@ -163,7 +163,7 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 func (o *backupCreateOptions) create(ctx context.Context, f *factory) (backup.CreateOptions, error) {
 	out := backup.CreateOptions{
 		WriteOptions: f.writeOptions(ctx, backup.Limits{LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout}),
-		Audit:        f.audit(tenant.ActionBackup),
+		Audit:        f.audit(registry.ActionBackup),
 	}
 	for _, key := range o.encryptTo {
 		r, err := backup.ParseRecipient(key)
@@ -176,7 +176,7 @@ func (o *backupCreateOptions) create(ctx context.Context, f *factory) (backup.Cr
 }
 
 // chosen returns the tenants to be saved. Whoever is named is saved in any state.
-func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.Conn) ([]tenant.Tenant, error) {
+func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.Conn) ([]registry.Tenant, error) {
 	s := o.selection
 	if len(o.names) > 0 {
 		s.tenants = o.names
@@ -187,7 +187,7 @@ func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.
 	if err != nil {
 		return nil, err
 	}
-	return m.list(ctx, f, conn, tenant.Active, tenant.Suspended, tenant.Deleted)
+	return m.list(ctx, f, conn, registry.Active, registry.Suspended, registry.Deleted)
 }
 
 // openBackups opens the directory, and clears away what dead writers have left. It
@@ -215,7 +215,7 @@ func openBackups(f *factory, path string, create bool) (*backup.Dir, error) {
 
 // leaveOut returns the tenants without a backup that is young enough, and a row for
 // each of the others. Such a backup was read from end to end.
-func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []tenant.Tenant, o *backupCreateOptions) ([]tenant.Tenant, []backupRecord, error) {
+func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []registry.Tenant, o *backupCreateOptions) ([]registry.Tenant, []backupRecord, error) {
 	wanted := make([]backup.Wanted, len(tenants))
 	for i, t := range tenants {
 		wanted[i] = backup.Wanted{
@@ -237,7 +237,7 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []tenant
 		}
 		f.note("crmctl: warning: %s is not taken for a backup: %s", cli.Visible(dir.Path(e.File)), cli.Visible(why.Error()))
 	}
-	var left []tenant.Tenant
+	var left []registry.Tenant
 	var rows []backupRecord
 	for i, t := range tenants {
 		if e := found[i]; e != nil {
@@ -250,7 +250,7 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []tenant
 }
 
 // save does the work and prints what became of it; rows are printed first.
-func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, dir *backup.Dir, tenants []tenant.Tenant,
+func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
 	rows []backupRecord, create backup.CreateOptions,
 ) error {
 	begun := f.now()
@@ -291,7 +291,7 @@ func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.D
 		return backupRecord{}, err
 	}
 	if version == 0 {
-		return backupRecord{}, f.placed(tenant.ErrNoRegistry)
+		return backupRecord{}, f.placed(registry.ErrNoRegistry)
 	}
 	w, err := dir.CreateRegistry(ctx, conn, tables, version, o)
 	if err != nil {
@@ -301,7 +301,7 @@ func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.D
 	return recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest), nil
 }
 
-func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []tenant.Tenant, written []backup.Written, results []fleet.Result,
+func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry.Tenant, written []backup.Written, results []fleet.Result,
 	rows []backupRecord, elapsed time.Duration,
 ) error {
 	var first error

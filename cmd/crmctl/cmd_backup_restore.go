@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -119,7 +120,7 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 // read returns the name of --as and the keys of --identity.
 func (o *backupRestoreOptions) read(f *factory) (as string, keys []age.Identity, err error) {
 	if o.as != "" {
-		if as, err = tenant.Slug(o.as); err != nil {
+		if as, err = registry.Slug(o.as); err != nil {
 			return "", nil, err
 		}
 	}
@@ -182,7 +183,7 @@ func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) er
 // wanted. There is a row when the tenant is there, even if that went wrong.
 func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error) {
 	begun := j.f.now()
-	create, plan, err := j.f.newTenantFrom(ctx, j.conn, tenant.ActionRestore, j.limits(), j.opts.roleOptions)
+	create, plan, err := j.f.newTenantFrom(ctx, j.conn, registry.ActionRestore, j.limits(), j.opts.roleOptions)
 	if err != nil {
 		return nil, j.explain(err)
 	}
@@ -212,7 +213,7 @@ func (j *restoreJob) notes(row madeRow) {
 		j.f.note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, cli.Visible(kept), cli.Visible(kept))
 	}
 	noteRestored(j.f, row.made)
-	if row.made.Tenant.Status == string(tenant.Deleted) {
+	if row.made.Tenant.Status == string(registry.Deleted) {
 		j.f.note("next: crmctl tenant undelete %s        the registry has it as deleted", slug)
 	}
 	if !j.opts.migrate && row.version < row.head {
@@ -257,14 +258,14 @@ func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, er
 // name, or it is the very tenant, and its schema is gone, or it is deleted. It returns
 // what is to be said of that.
 func (j *restoreJob) room(ctx context.Context, slug string, saved *backup.Tenant) (note string, err error) {
-	there, err := tenant.Get(ctx, j.conn, slug)
+	there, err := j.f.registry().Get(ctx, j.conn, slug)
 	switch {
-	case errors.Is(err, tenant.ErrNotFound):
+	case errors.Is(err, registry.ErrNotFound):
 		return "", nil
 	case err != nil:
 		return "", j.f.placed(err)
 	case there.PurgeStartedAt != nil:
-		return "", &tenant.StateError{Slug: slug, State: tenant.Purging}
+		return "", &registry.StateError{Slug: slug, State: registry.Purging}
 	}
 	found, err := db.Select(ctx, j.conn, pgx.RowTo[bool], "select exists (select from pg_namespace where nspname = $1::text::name)", saved.Schema)
 	if err != nil {
@@ -273,7 +274,7 @@ func (j *restoreJob) room(ctx context.Context, slug string, saved *backup.Tenant
 	switch {
 	case !found[0] && there.ID == saved.ID && there.Schema.String() == saved.Schema:
 		return "", nil
-	case there.Status == tenant.Deleted:
+	case there.Status == registry.Deleted:
 		return "the deleted tenant is kept under another name", nil
 	}
 	return "", &backup.ExistsError{Slug: slug, Registered: true}
@@ -311,8 +312,8 @@ func (j *restoreJob) explain(err error) error {
 		return withHint(err, "restore beside it", "crmctl backup restore FILE --as NAME")
 	case errors.Is(err, backup.ErrNotOwner):
 		return withHint(err, "connect as", "the role that ran crmctl migrate public")
-	case db.MissingRegistry(err):
-		return j.f.placed(fmt.Errorf("%w: %w", tenant.ErrNoRegistry, err))
+	case j.f.registry().Missing(err):
+		return j.f.placed(fmt.Errorf("%w: %w", registry.ErrNoRegistry, err))
 	}
 	return j.f.placed(backupHint(err))
 }

@@ -7,12 +7,9 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // directory restores the newest whole backup of each chosen tenant of a directory.
@@ -31,17 +28,17 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tenants, registry := shelves(all, chosen)
+	tenants, ofRegistry := shelves(all, chosen)
 	for _, slug := range slices.Sorted(maps.Keys(chosen.wanted)) {
 		if len(tenants[slug]) == 0 {
 			return withCode(fmt.Errorf("no backup of tenant %q in %s", slug, cli.Visible(j.opts.file)), exitNoTenant)
 		}
 	}
 	switch {
-	case len(tenants) == 0 && registry == "":
+	case len(tenants) == 0 && ofRegistry == "":
 		return fmt.Errorf("no backups of tenants in %s", cli.Visible(j.opts.file))
 	case len(tenants) == 0:
-		return withHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", "crmctl backup restore "+cli.Visible(dir.Path(registry)))
+		return withHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", "crmctl backup restore "+cli.Visible(dir.Path(ofRegistry)))
 	case len(tenants) > 1 && j.as != "":
 		return usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), cli.Visible(j.opts.file))
 	}
@@ -50,7 +47,7 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	}
 	defer closeConn(ctx, j.conn)
 	if len(tenants) > 1 {
-		if err := j.leaveAlone(ctx, tenants, chosen.all, registry, dir); err != nil {
+		if err := j.leaveAlone(ctx, tenants, chosen.all, ofRegistry, dir); err != nil {
 			return err
 		}
 	}
@@ -59,37 +56,36 @@ func (j *restoreJob) directory(ctx context.Context) error {
 
 // shelves returns the backups of the chosen tenants, the newest first, and the file of
 // the newest backup of the registry.
-func shelves(all []backup.Entry, chosen *matcher) (tenants map[string][]*backup.Entry, registry string) {
+func shelves(all []backup.Entry, chosen *matcher) (tenants map[string][]*backup.Entry, ofRegistry string) {
 	tenants = map[string][]*backup.Entry{}
 	for i := range all {
 		e := &all[i]
 		switch {
 		case e.Name.Slug != "" && chosen.selects(e.Name.Slug):
 			tenants[e.Name.Slug] = append(tenants[e.Name.Slug], e)
-		case e.Name.Slug == "" && e.Err == nil && registry == "":
-			registry = e.File
+		case e.Name.Slug == "" && e.Err == nil && ofRegistry == "":
+			ofRegistry = e.File
 		}
 	}
-	return tenants, registry
+	return tenants, ofRegistry
 }
 
 // leaveAlone takes out the tenants whose schemas are there, and asks about the others. Where
 // the registry is empty it is restored first: it takes no backup when it has a tenant.
-func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backup.Entry, all bool, registry string, dir *backup.Dir) error {
-	there, err := tenant.List(ctx, j.conn, tenant.Filter{})
+func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backup.Entry, all bool, ofRegistry string, dir *backup.Dir) error {
+	there, err := j.f.registry().List(ctx, j.conn, registry.Filter{})
 	if err != nil {
 		return j.f.placed(err)
 	}
-	if len(there) == 0 && all && registry != "" {
+	if len(there) == 0 && all && ofRegistry != "" {
 		return withHint(errors.New("the registry has no tenants, and a backup of it is there, which has to come first"),
-			"then again", "crmctl backup restore "+cli.Visible(dir.Path(registry)))
+			"then again", "crmctl backup restore "+cli.Visible(dir.Path(ofRegistry)))
 	}
-	ghosts, err := db.Select(ctx, j.conn, pgx.RowTo[string], `select t.slug from public.tenants t
-		where not exists (select from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) t.schema_name::pg_catalog.name)`)
+	ghosts, err := j.f.registry().Ghosts(ctx, j.conn)
 	if err != nil {
 		return j.f.placed(err)
 	}
-	var left []tenant.Tenant
+	var left []registry.Tenant
 	for _, t := range there {
 		if len(tenants[t.Slug]) > 0 && !slices.Contains(ghosts, t.Slug) {
 			left = append(left, t)
@@ -102,9 +98,9 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 	if j.opts.dryRun || len(tenants) == 0 {
 		return nil
 	}
-	var names []tenant.Tenant
+	var names []registry.Tenant
 	for _, slug := range slices.Sorted(maps.Keys(tenants)) {
-		names = append(names, tenant.Tenant{Slug: slug})
+		names = append(names, registry.Tenant{Slug: slug})
 	}
 	return j.f.confirmYes(ctx, fmt.Sprintf("Restore %s: %s?", cli.Plural(len(names), "tenant"), firstNames(names)))
 }

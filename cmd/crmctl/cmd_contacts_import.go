@@ -13,7 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // contactsImportOptions are the options of `crmctl contacts import`.
@@ -127,7 +127,7 @@ func (f *factory) openSource(path string) (*source, error) {
 }
 
 func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOptions) error {
-	slug, err := tenant.Slug(opts.tenant)
+	slug, err := registry.Slug(opts.tenant)
 	if err != nil {
 		return err
 	}
@@ -141,12 +141,12 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 		return err
 	}
 	defer closeConn(ctx, conn)
-	t, err := tenant.Get(ctx, conn, slug)
+	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {
 		return f.placed(err)
 	}
-	if t.Status != tenant.Active {
-		return f.placed(&tenant.StateError{Slug: slug, State: t.State()})
+	if t.Status != registry.Active {
+		return f.placed(&registry.StateError{Slug: slug, State: t.State()})
 	}
 	cfg, err := f.config()
 	if err != nil {
@@ -164,7 +164,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 }
 
 // importOptions turns the flags into the library's options.
-func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *source, watch *importWatch) importer.Options {
+func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src *source, watch *importWatch) importer.Options {
 	rejects := o.rejects
 	switch {
 	case o.noRejects, o.dryRun && o.rejects == "":
@@ -186,13 +186,13 @@ func (o *contactsImportOptions) importOptions(f *factory, t tenant.Tenant, src *
 
 // recordImport writes the audit row in the import's own transaction, and makes
 // sure that the tenant was not closed while the file was read.
-func recordImport(ctx context.Context, f *factory, q db.Querier, t tenant.Tenant, r importer.Result) error {
-	if err := tenant.HoldOpen(ctx, q, t); err != nil {
+func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tenant, r importer.Result) error {
+	if err := f.registry().HoldOpen(ctx, q, t); err != nil {
 		return err
 	}
 	var p db.Pipeline
-	err := tenant.QueueEvent(&p, tenant.Event{
-		TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionImport, Actor: f.actor(), Program: programName(),
+	err := f.registry().QueueEvent(&p, registry.Event{
+		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImport, Actor: f.actor(), Program: programName(),
 		Detail: map[string]any{
 			"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated,
 			"unchanged": r.Unchanged, "rejected": r.Rejected,

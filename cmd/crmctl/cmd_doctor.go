@@ -15,8 +15,8 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/suggest"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // doctorOptions are the options of `crmctl doctor`.
@@ -203,9 +203,9 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		return doctor.Fleet{}, err
 	}
 	fleet.Head = plan.Head()
-	tenants, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{Settings: []string{settingRetention}})
+	tenants, invalid, err := f.registry().ListAll(ctx, conn, registry.Filter{Settings: []string{settingRetention}})
 	switch {
-	case errors.Is(err, tenant.ErrOldRegistry):
+	case errors.Is(err, registry.ErrOldRegistry):
 		// The finding about the registry says what to do; nothing else can be known.
 		return fleet, nil
 	case err != nil:
@@ -214,7 +214,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 	for _, r := range invalid {
 		fleet.Invalid = append(fleet.Invalid, doctor.InvalidRow{ID: r.ID, Slug: r.Slug, Why: r.Why})
 	}
-	bySlug := make(map[string]tenant.Tenant, len(tenants))
+	bySlug := make(map[string]registry.Tenant, len(tenants))
 	for _, t := range tenants {
 		bySlug[t.Slug] = t
 		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{
@@ -223,7 +223,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		})
 	}
 	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.Truth, error) {
-		list := make([]tenant.Tenant, len(wanted))
+		list := make([]registry.Tenant, len(wanted))
 		for i, t := range wanted {
 			list[i] = bySlug[t.Slug]
 		}
@@ -245,7 +245,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 
 // ownRetention returns how long the tenant is kept when its row is marked as deleted,
 // as tenant delete has it. A setting that nobody can read does not count.
-func ownRetention(t tenant.Tenant, opts *doctorOptions) *time.Duration {
+func ownRetention(t registry.Tenant, opts *doctorOptions) *time.Duration {
 	d, err := retentionOf(t, &tenantDeleteOptions{retention: opts.retention, given: opts.given})
 	if err != nil {
 		return nil
@@ -333,7 +333,7 @@ func (f *factory) fixOptions(conn *pgx.Conn, opts *doctorOptions) doctor.FixOpti
 	return doctor.FixOptions{
 		LockTimeout: opts.lockTimeout, Retention: opts.retention, Now: f.now, Direct: f.connectDirect,
 		Audit: func(p *db.Pipeline, e doctor.Event) error {
-			return tenant.QueueEvent(p, tenant.Event{
+			return f.registry().QueueEvent(p, registry.Event{
 				TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: f.actor(), Program: programName(),
 				Before: e.Before, After: e.After, Detail: e.Detail,
 			})

@@ -17,7 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateAdoptOptions are the options of `crmctl migrate adopt`.
@@ -123,7 +123,7 @@ func (o *migrateAdoptOptions) claims(f *factory) ([]migrate.Claim, error) {
 		}
 		if paired {
 			var err error
-			if c.Slug, err = tenant.Slug(slug); err != nil {
+			if c.Slug, err = registry.Slug(slug); err != nil {
 				return err
 			}
 			if c.DisplayName == "" {
@@ -228,7 +228,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	}
 	defer closeConn(ctx, conn)
 	// Says what is wrong where there is no registry.
-	if _, err := tenant.List(ctx, conn, tenant.Filter{Slugs: []string{""}}); err != nil {
+	if _, err := f.registry().List(ctx, conn, registry.Filter{Slugs: []string{""}}); err != nil {
 		return f.placed(err)
 	}
 	if claims, err = opts.expand(ctx, conn, claims); err != nil {
@@ -239,7 +239,9 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	}
 	begun := f.now()
 	survey, err := plan.SurveyAdoption(ctx, conn, claims, migrate.AdoptOptions{
-		Slug:        func(schema string) (string, error) { return tenant.Slug(strings.TrimPrefix(schema, opts.stripPrefix)) },
+		Slug: func(schema string) (string, error) {
+			return registry.Slug(strings.TrimPrefix(schema, opts.stripPrefix))
+		},
 		Audit:       adoptAudit(f, opts.from),
 		Knex:        knex,
 		LockTimeout: opts.lockTimeout,
@@ -310,8 +312,8 @@ func adoptAudit(f *factory, from string) func(*db.Pipeline, migrate.Adoption) er
 		if a.State == migrate.Corrected {
 			detail["registered_version"] = a.Cached
 		}
-		return tenant.QueueEvent(p, tenant.Event{
-			TenantID: a.ID, Slug: a.Slug, Action: tenant.ActionAdopt, Actor: f.actor(), Program: programName(), Detail: detail,
+		return f.registry().QueueEvent(p, registry.Event{
+			TenantID: a.ID, Slug: a.Slug, Action: registry.ActionAdopt, Actor: f.actor(), Program: programName(), Detail: detail,
 		})
 	}
 }

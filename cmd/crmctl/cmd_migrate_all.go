@@ -12,7 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateOptions are the options of `crmctl migrate all-tenants` and of `crmctl
@@ -138,7 +138,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
 		return err
 	}
-	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 }
 
 // newerThan counts the tenants whose version is beyond the newest file.
-func newerThan(plan *migrate.Plan, tenants []tenant.Tenant) int {
+func newerThan(plan *migrate.Plan, tenants []registry.Tenant) int {
 	n := 0
 	for _, t := range tenants {
 		if t.Version > plan.Head() {
@@ -192,7 +192,7 @@ func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
 
 // trueVersions puts the versions of the schemas in place of the registry's. A
 // schema that cannot be read counts as new: the run then meets it and says why.
-func trueVersions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []tenant.Tenant, lockTimeout time.Duration) error {
+func trueVersions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant, lockTimeout time.Duration) error {
 	truths, err := plan.Verify(ctx, conn, asTargets(tenants), lockTimeout)
 	if err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/suggest"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // migrateDriftOptions are the options of `crmctl migrate drift`.
@@ -140,7 +140,7 @@ func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOption
 	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
 		return catalog.Drift{}, err
 	}
-	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	tenants, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return catalog.Drift{}, err
 	}
@@ -152,7 +152,7 @@ func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOption
 		return to.Build()
 	}
 	o.Versions = func(ctx context.Context, slugs []string) (map[string]int64, error) {
-		now, err := tenant.List(ctx, conn, tenant.Filter{Slugs: slugs})
+		now, err := f.registry().List(ctx, conn, registry.Filter{Slugs: slugs})
 		versions := make(map[string]int64, len(now))
 		for _, t := range now {
 			versions[t.Slug] = t.Version

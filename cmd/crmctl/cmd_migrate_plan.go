@@ -11,7 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migratePlanOptions are the options of `crmctl migrate plan`.
@@ -58,7 +58,7 @@ func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) e
 		return err
 	}
 	defer closeConn(ctx, conn)
-	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}

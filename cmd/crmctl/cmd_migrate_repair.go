@@ -9,7 +9,6 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // migrateRepairOptions are the options of `crmctl migrate repair`.
@@ -94,7 +93,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 		return err
 	}
 	defer closeConn(ctx, conn)
-	t, err := tenant.Get(ctx, conn, names[0])
+	t, err := f.registry().Get(ctx, conn, names[0])
 	if err != nil {
 		return f.placed(err)
 	}
@@ -136,7 +135,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 		if err != nil {
 			return err
 		}
-		if _, err := tenant.Get(ctx, conn, names[0]); err != nil {
+		if _, err := f.registry().Get(ctx, conn, names[0]); err != nil {
 			return f.placed(err)
 		}
 		var one []*migrate.DirtyError

@@ -9,7 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateRetryOptions are the options of `crmctl migrate retry`.
@@ -133,19 +133,19 @@ func runToRetry(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migr
 }
 
 // leftOf returns the tenants that a run was for and that did not end well in it.
-func leftOf(ctx context.Context, f *factory, conn *pgx.Conn, run migrate.RunRecord, outcomes []migrate.RunTenant) ([]tenant.Tenant, error) {
+func leftOf(ctx context.Context, f *factory, conn *pgx.Conn, run migrate.RunRecord, outcomes []migrate.RunTenant) ([]registry.Tenant, error) {
 	s := selection{tenants: asStrings(run.Selection["tenants"]), exclude: asStrings(run.Selection["exclude"])}
 	m, err := s.matcher(f)
 	if err != nil {
 		return nil, err
 	}
 	m.lenient = true // purged since
-	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return nil, err
 	}
 	done, open := migrate.Unfinished(outcomes)
-	var left []tenant.Tenant
+	var left []registry.Tenant
 	for _, t := range chosen {
 		// A run that was killed did not come to name what it left.
 		if open[t.ID] || run.State == "killed" && !done[t.ID] && t.CreatedAt.Before(run.StartedAt) {

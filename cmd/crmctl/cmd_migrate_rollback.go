@@ -8,7 +8,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateRollbackOptions are the options of `crmctl migrate rollback`.
@@ -99,7 +99,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
 		return err
 	}
-	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
 		return err
 	}
-	chosen, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}

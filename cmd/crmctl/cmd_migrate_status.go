@@ -13,7 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateStatusOptions are the options of `crmctl migrate status`.
@@ -56,7 +56,7 @@ crmctl migrate status --exit-code -q`,
 
 // versionRow is a tenant's version.
 type versionRow struct {
-	tenant.Tenant
+	registry.Tenant
 
 	pending []*migrate.Migration
 	head    int64
@@ -77,7 +77,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 		return err
 	}
 	defer closeConn(ctx, conn)
-	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	tenants, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 
 // statusRows takes the versions from the registry or, with --verify, from the
 // schemas.
-func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []tenant.Tenant, opts *migrateStatusOptions) ([]versionRow, error) {
+func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant, opts *migrateStatusOptions) ([]versionRow, error) {
 	rows := make([]versionRow, len(tenants))
 	for i, t := range tenants {
 		rows[i] = versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}

@@ -18,7 +18,7 @@ import (
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/localpg"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // psqlOptions are the options of `crmctl psql`.
@@ -71,7 +71,7 @@ crmctl psql acme-corp -- -At -f report.sql`,
 }
 
 func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}
@@ -88,13 +88,13 @@ func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
 	if err != nil {
 		return err
 	}
-	t, err := tenant.Get(ctx, conn, slug)
+	t, err := f.registry().Get(ctx, conn, slug)
 	_ = conn.Close(context.WithoutCancel(ctx))
 	switch {
 	case err != nil:
 		return f.placed(err)
-	case t.Status == tenant.Deleted && opts.write:
-		return f.placed(&tenant.StateError{Slug: t.Slug, State: t.State()})
+	case t.Status == registry.Deleted && opts.write:
+		return f.placed(&registry.StateError{Slug: t.Slug, State: t.State()})
 	}
 	s := psqlSession{tenant: t, write: opts.write}
 	dsn, cfg, err := s.target(ctx, f)
@@ -130,7 +130,7 @@ func findPsql(ctx context.Context, f *factory) (string, error) {
 
 // psqlSession is what psql's session begins with.
 type psqlSession struct {
-	tenant tenant.Tenant
+	tenant registry.Tenant
 	write  bool
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/crm"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -63,7 +64,7 @@ contacts.`,
 var errHasContacts = errors.New("the tenant has contacts already; nothing was done")
 
 func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
-	slug, err := tenant.Slug(opts.tenant)
+	slug, err := registry.Slug(opts.tenant)
 	if err != nil {
 		return err
 	}
@@ -88,15 +89,16 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return drySeed(ctx, f, p, conn, cfg, slug, opts)
 	}
 	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
+		Registry: f.registry(),
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now, Pool: true,
 		Direct: f.connectDirect,
 	})
 	if err == nil {
 		f.noteHistory(why)
-	} else if !errors.Is(err, tenant.ErrExists) {
+	} else if !errors.Is(err, registry.ErrExists) {
 		return f.placed(err)
 	}
-	t, err := tenant.Get(ctx, conn, slug)
+	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {
 		return f.placed(err)
 	}
@@ -124,14 +126,14 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 // drySeed says what would happen. Nothing is written, not even to be rolled back.
 func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cfg *config.Config, slug string, opts *seedOptions) error {
 	result := "would fill"
-	t, err := tenant.Get(ctx, conn, slug)
+	t, err := f.registry().Get(ctx, conn, slug)
 	switch {
-	case errors.Is(err, tenant.ErrNotFound):
+	case errors.Is(err, registry.ErrNotFound):
 		result = "would create and fill"
 	case err != nil:
 		return f.placed(err)
-	case t.Status != tenant.Active:
-		return f.placed(&tenant.StateError{Slug: slug, State: t.State()})
+	case t.Status != registry.Active:
+		return f.placed(&registry.StateError{Slug: slug, State: t.State()})
 	default:
 		filled := false
 		err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema}, func(ctx context.Context, q db.Querier) error {
@@ -154,7 +156,7 @@ func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cf
 	})
 }
 
-func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, opts *seedOptions) (crm.SeedResult, error) {
+func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, opts *seedOptions) (crm.SeedResult, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return crm.SeedResult{}, err
@@ -162,7 +164,7 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 	var result crm.SeedResult
 	locals := db.Locals{Schema: t.Schema, EveryRow: true, Tenant: t.ID, Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
-		if err := tenant.HoldOpen(ctx, q, t); err != nil {
+		if err := f.registry().HoldOpen(ctx, q, t); err != nil {
 			return err
 		}
 		var lock db.Pipeline
@@ -188,8 +190,8 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Te
 		var p db.Pipeline
 		// What asks the statistics next, stats sizes say, shall not see nothing.
 		p.Exec("analyze " + t.Schema.Quoted() + ".contacts")
-		if err := tenant.QueueEvent(&p, tenant.Event{
-			TenantID: t.ID, Slug: t.Slug, Action: tenant.ActionSeed, Actor: f.actor(), Program: programName(),
+		if err := f.registry().QueueEvent(&p, registry.Event{
+			TenantID: t.ID, Slug: t.Slug, Action: registry.ActionSeed, Actor: f.actor(), Program: programName(),
 			Detail: map[string]any{"contacts": result.Contacts, "seed": opts.seed},
 		}); err != nil {
 			return err

@@ -7,8 +7,8 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // statsSizesOptions are the options of `crmctl stats sizes`.
@@ -129,7 +129,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 func (m *matcher) slugs(ctx context.Context, f *factory, q db.Querier) ([]string, error) {
 	if m.all && m.exclude == nil {
 		// All of them, unless there is one that is not to be looked at.
-		invalid, err := tenant.Invalid(ctx, q)
+		invalid, err := f.registry().Invalid(ctx, q)
 		if err != nil || len(invalid) == 0 {
 			return nil, f.placed(err)
 		}
@@ -161,8 +161,8 @@ func (f *factory) measureSizes(ctx context.Context, q db.Querier, o stats.SizeOp
 	if bar != nil {
 		bar.finish()
 	}
-	if db.MissingRegistry(err) {
-		err = tenant.ErrNoRegistry
+	if f.registry().Missing(err) {
+		err = registry.ErrNoRegistry
 	}
 	return report, f.placed(err)
 }

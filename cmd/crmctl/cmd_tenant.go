@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 func newTenantCmd(f *factory) *cobra.Command {
@@ -18,7 +18,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 			return nil, err
 		}
 		defer closeConn(ctx, conn)
-		return tenant.Slugs(ctx, conn, prefix, completionLimit)
+		return f.registry().Slugs(ctx, conn, prefix, completionLimit)
 	}
 	return newGroup("tenant", "the life of a tenant, from provisioning to the last byte",
 		newTenantCreateCmd(f, nil),
@@ -64,7 +64,7 @@ type tenantRecord struct {
 	Invalid     string `json:"invalid,omitempty"`
 }
 
-func recordOf(t tenant.Tenant, head int64, size *int64) tenantRecord {
+func recordOf(t registry.Tenant, head int64, size *int64) tenantRecord {
 	r := tenantRecord{
 		Tenant: t.Slug, DisplayName: t.DisplayName, Status: string(t.State()), Schema: t.Schema.String(),
 		SchemaVersion: t.Version, Behind: isBehind(t, head), SizeBytes: size, Role: t.Role, ID: t.ID,
@@ -84,17 +84,17 @@ func utc(t *time.Time) *time.Time {
 }
 
 // isBehind tells whether a tenant lacks migrations it should have.
-func isBehind(t tenant.Tenant, head int64) bool {
-	return t.Status != tenant.Deleted && t.Version < head
+func isBehind(t registry.Tenant, head int64) bool {
+	return t.Status != registry.Deleted && t.Version < head
 }
 
-func statusCell(s tenant.Status) any {
+func statusCell(s registry.Status) any {
 	switch s {
-	case tenant.Suspended:
+	case registry.Suspended:
 		return cli.Styled{Value: string(s), Color: cli.Yellow}
-	case tenant.Deleted:
+	case registry.Deleted:
 		return cli.Styled{Value: string(s), Color: cli.Dim}
-	case tenant.Purging, statusInvalid:
+	case registry.Purging, statusInvalid:
 		return cli.Styled{Value: string(s), Color: cli.Red}
 	}
 	return string(s)

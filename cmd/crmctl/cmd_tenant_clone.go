@@ -11,7 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // tenantCloneOptions are the options of `crmctl tenant clone`.
@@ -100,7 +100,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 		return err
 	}
 	defer func() { _ = from.Close(context.WithoutCancel(ctx)) }()
-	src, err := tenant.Get(ctx, from, names[0])
+	src, err := f.registry().Get(ctx, from, names[0])
 	if err != nil {
 		return f.placed(err)
 	}
@@ -113,7 +113,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 	}
 	defer func() { _ = to.Close(context.WithoutCancel(ctx)) }()
 	limits := backup.Limits{LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout}
-	create, _, err := f.newTenantFrom(ctx, to, tenant.ActionClone, limits, opts.roleOptions)
+	create, _, err := f.newTenantFrom(ctx, to, registry.ActionClone, limits, opts.roleOptions)
 	if err != nil {
 		return err
 	}
@@ -148,17 +148,17 @@ func cloneHint(err error, to string) error {
 }
 
 // dryClone says what would happen.
-func dryClone(ctx context.Context, f *factory, p *cli.Printer, src tenant.Tenant, to string) error {
+func dryClone(ctx context.Context, f *factory, p *cli.Printer, src registry.Tenant, to string) error {
 	from, err := f.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = from.Close(context.WithoutCancel(ctx)) }()
-	_, err = tenant.Get(ctx, from, to)
+	_, err = f.registry().Get(ctx, from, to)
 	switch {
 	case err == nil:
 		return cloneHint(&backup.ExistsError{Slug: to, Registered: true}, to)
-	case !errors.Is(err, tenant.ErrNotFound):
+	case !errors.Is(err, registry.ErrNotFound):
 		return f.placed(err)
 	}
 	f.note("would clone %s", fmt.Sprintf("%s to %s at version %d", cli.Visible(src.Slug), cli.Visible(to), src.Version))

@@ -13,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -132,6 +133,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return specs[i].Slug }}
 	}
 	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, f.connect), specs, tenant.CreateOptions{
+		Registry: f.registry(),
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Now: f.now,
 		Pool: !opts.noPool && !opts.fromHistory, Direct: f.connectDirect,
 	}, opts.ifNotExists, run)
@@ -153,11 +155,11 @@ func copySettings(ctx context.Context, f *factory, q db.Querier, specs []tenant.
 	if template == "" {
 		return nil
 	}
-	slug, err := tenant.Slug(template)
+	slug, err := registry.Slug(template)
 	if err != nil {
 		return fmt.Errorf("--template: %w", err)
 	}
-	t, err := tenant.Get(ctx, q, slug)
+	t, err := f.registry().Get(ctx, q, slug)
 	if err != nil {
 		return f.placed(err)
 	}
@@ -173,7 +175,7 @@ const manyTenants = 5
 // createdRow is what became of one tenant.
 type createdRow struct {
 	result   string
-	tenant   tenant.Tenant
+	tenant   registry.Tenant
 	duration time.Duration
 	err      error // why there is none; in answers for programs alone
 }
@@ -283,7 +285,7 @@ func reportCreated(f *factory, p *cli.Printer, created []tenant.Created, results
 		return nil
 	case first == nil: // interrupted
 		return exitWith(exitInterrupted)
-	case len(results) == 1, errors.Is(first, tenant.ErrNoRegistry), errors.Is(first, db.ErrUnreachable):
+	case len(results) == 1, errors.Is(first, registry.ErrNoRegistry), errors.Is(first, db.ErrUnreachable):
 		return createHint(f.placed(first))
 	}
 	return exitWith(partial(results))
@@ -310,12 +312,12 @@ func cmpErr(a, b error) error {
 
 // createHint adds the next step to the refusal of a single tenant.
 func createHint(err error) error {
-	var exists *tenant.ExistsError
+	var exists *registry.ExistsError
 	if !errors.As(err, &exists) {
 		return err
 	}
 	switch exists.Status {
-	case tenant.Deleted:
+	case registry.Deleted:
 		return withHint(err, "bring it back", "crmctl tenant undelete "+exists.Slug)
 	case "":
 		return err
@@ -334,14 +336,14 @@ func dryCreate(ctx context.Context, f *factory, p *cli.Printer, specs []tenant.S
 	for i, s := range specs {
 		wanted[i] = s.Slug
 	}
-	there, invalid, err := tenant.ListAll(ctx, conn, tenant.Filter{Slugs: wanted, AllSettings: true})
+	there, invalid, err := f.registry().ListAll(ctx, conn, registry.Filter{Slugs: wanted, AllSettings: true})
 	if err != nil {
 		return f.placed(err)
 	}
 	if len(invalid) > 0 {
 		return invalid[0].Err()
 	}
-	known := make(map[string]tenant.Tenant, len(there))
+	known := make(map[string]registry.Tenant, len(there))
 	for _, t := range there {
 		known[t.Slug] = t
 	}
@@ -354,7 +356,7 @@ func dryCreate(ctx context.Context, f *factory, p *cli.Printer, specs []tenant.S
 			if err != nil {
 				return err
 			}
-			rows[i] = createdRow{"would create", tenant.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: tenant.Active}, 0, nil}
+			rows[i] = createdRow{"would create", registry.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: registry.Active}, 0, nil}
 		}
 	}
 	return cli.PrintList(p, createdList(f), rows)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -61,7 +62,7 @@ crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
 }
 
 func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}
@@ -70,17 +71,17 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 		return err
 	}
 	defer closeConn(ctx, conn)
-	t, err := tenant.Get(ctx, conn, slug)
+	t, err := f.registry().Get(ctx, conn, slug)
 	switch {
 	case err != nil && opts.ifExists && exitCode(f.placed(err)) == exitNoTenant:
 		f.verbose("no tenant %q: nothing to delete", slug)
 		return nil
 	case err != nil:
 		return f.placed(err)
-	case t.Status == tenant.Deleted && opts.ifExists:
+	case t.Status == registry.Deleted && opts.ifExists:
 		return nil
-	case t.Status == tenant.Deleted:
-		return f.placed(&tenant.StateError{Slug: slug, State: t.State(), Already: t.PurgeStartedAt == nil})
+	case t.Status == registry.Deleted:
+		return f.placed(&registry.StateError{Slug: slug, State: t.State(), Already: t.PurgeStartedAt == nil})
 	}
 	retention, err := retentionOf(t, opts)
 	if err != nil {
@@ -102,12 +103,12 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 		return f.placed(err)
 	}
 	f.warnRole(t)
-	return cli.PrintList(p, movedList("deleted", p.Show), []tenant.Tenant{t})
+	return cli.PrintList(p, movedList("deleted", p.Show), []registry.Tenant{t})
 }
 
 // retentionOf returns how long the tenant is kept: the flag wins over its own
 // setting, and that over the configuration.
-func retentionOf(t tenant.Tenant, opts *tenantDeleteOptions) (time.Duration, error) {
+func retentionOf(t registry.Tenant, opts *tenantDeleteOptions) (time.Duration, error) {
 	if opts.given {
 		return opts.retention, nil
 	}
@@ -128,7 +129,7 @@ func retentionOf(t tenant.Tenant, opts *tenantDeleteOptions) (time.Duration, err
 }
 
 // stakesOf says what a tenant holds before it is closed.
-func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t tenant.Tenant, retention time.Duration) (string, error) {
+func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration) (string, error) {
 	target, err := f.target()
 	if err != nil {
 		return "", err
@@ -174,22 +175,22 @@ func holdingsOf(ctx context.Context, conn *pgx.Conn, slugs ...string) (string, e
 }
 
 // movedList shows tenants whose state changed.
-func movedList(result string, show cli.Presentation) cli.List[tenant.Tenant] {
-	return cli.List[tenant.Tenant]{
+func movedList(result string, show cli.Presentation) cli.List[registry.Tenant] {
+	return cli.List[registry.Tenant]{
 		Plural: "tenants",
-		Columns: []cli.Column[tenant.Tenant]{
-			{Name: "result", Value: func(tenant.Tenant) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
-			{Name: "tenant", Value: func(t tenant.Tenant) any { return t.Slug }},
-			{Name: "schema", Value: func(t tenant.Tenant) any { return t.Schema.String() }},
-			{Name: "purge_after", Value: func(t tenant.Tenant) any {
+		Columns: []cli.Column[registry.Tenant]{
+			{Name: "result", Value: func(registry.Tenant) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
+			{Name: "tenant", Value: func(t registry.Tenant) any { return t.Slug }},
+			{Name: "schema", Value: func(t registry.Tenant) any { return t.Schema.String() }},
+			{Name: "purge_after", Value: func(t registry.Tenant) any {
 				if t.PurgeAfter == nil || result == "purged" {
 					return nil
 				}
 				return cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)), Machine: *t.PurgeAfter}
 			}},
 		},
-		Name: func(t tenant.Tenant) string { return t.Slug },
-		Record: func(t tenant.Tenant) any {
+		Name: func(t registry.Tenant) string { return t.Slug },
+		Record: func(t registry.Tenant) any {
 			return struct {
 				Result string `json:"result"`
 				tenantRecord

@@ -19,7 +19,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenantsql"
 )
 
@@ -197,7 +197,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 		return err
 	}
 	defer closeConn(ctx, conn)
-	tenants, err := m.list(ctx, f, conn, tenant.Active, tenant.Suspended)
+	tenants, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
@@ -220,10 +220,10 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 
 // refuseSuspended is an error where some of the tenants that are to be changed are
 // suspended. Neither to write to them nor to pass them by goes without saying.
-func (f *factory) refuseSuspended(tenants []tenant.Tenant) error {
+func (f *factory) refuseSuspended(tenants []registry.Tenant) error {
 	var shut []string
 	for _, t := range tenants {
-		if t.Status == tenant.Suspended {
+		if t.Status == registry.Suspended {
 			shut = append(shut, t.Slug)
 		}
 	}
@@ -232,7 +232,7 @@ func (f *factory) refuseSuspended(tenants []tenant.Tenant) error {
 		return nil
 	case len(tenants) == 1:
 		return &commandError{
-			err:   &tenant.StateError{Slug: shut[0], State: tenant.Suspended},
+			err:   &registry.StateError{Slug: shut[0], State: registry.Suspended},
 			hints: []hint{{"open it", "crmctl tenant activate " + shut[0]}, {"or write to it as it is", "--suspended"}},
 		}
 	}
@@ -250,7 +250,7 @@ func (f *factory) refuseSuspended(tenants []tenant.Tenant) error {
 	}
 }
 
-func confirmExec(ctx context.Context, f *factory, text string, script []db.Statement, tenants []tenant.Tenant) error {
+func confirmExec(ctx context.Context, f *factory, text string, script []db.Statement, tenants []registry.Tenant) error {
 	target, err := f.target()
 	if err != nil {
 		return err
@@ -300,7 +300,7 @@ func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.O
 }
 
 // run carries the statements out and prints what they give.
-func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, tenants []tenant.Tenant, script []db.Statement, lib tenantsql.Options) error {
+func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, tenants []registry.Tenant, script []db.Statement, lib tenantsql.Options) error {
 	targets := make([]tenantsql.Tenant, len(tenants))
 	for i, t := range tenants {
 		targets[i] = tenantsql.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
@@ -324,7 +324,7 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer,
 	return out.finish(ctx, report, f.now().Sub(begun))
 }
 
-const actionExec = tenant.ActionExec
+const actionExec = registry.ActionExec
 
 // execAudit returns what adds the audit row of a change: the statements' SHA-256 and
 // how they begin, since they may hold what the audit should not.
@@ -332,7 +332,7 @@ func (f *factory) execAudit(text string) func(*db.Pipeline, tenantsql.Event) err
 	const beginning = 200
 	sum := sha256.Sum256([]byte(text))
 	return func(p *db.Pipeline, e tenantsql.Event) error {
-		return tenant.QueueEvent(p, tenant.Event{
+		return f.registry().QueueEvent(p, registry.Event{
 			TenantID: e.Tenant.ID, Slug: e.Tenant.Slug, Action: actionExec, Actor: f.actor(), Program: programName(),
 			Detail: map[string]any{
 				"sha256": hex.EncodeToString(sum[:]), "statement": firstCharacters(text, beginning),
@@ -359,9 +359,9 @@ func holdUndeleted(p *db.Pipeline, t tenantsql.Tenant) {
 		status, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[string])
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
-			return &tenant.NotFoundError{Slug: t.Slug}
-		case err == nil && tenant.Status(status) == tenant.Deleted:
-			return &tenant.StateError{Slug: t.Slug, State: tenant.Deleted}
+			return &registry.NotFoundError{Slug: t.Slug}
+		case err == nil && registry.Status(status) == registry.Deleted:
+			return &registry.StateError{Slug: t.Slug, State: registry.Deleted}
 		}
 		return err
 	}, `select status from public.tenants where id operator(pg_catalog.=) $1 for share`, t.ID)

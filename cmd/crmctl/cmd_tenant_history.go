@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // tenantHistoryOptions are the options of `crmctl tenant history`.
@@ -43,7 +43,7 @@ purged tenant has a history too. Where a name was used again, both tenants are s
 }
 
 func runTenantHistory(ctx context.Context, f *factory, opts *tenantHistoryOptions) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func runTenantHistory(ctx context.Context, f *factory, opts *tenantHistoryOption
 		return err
 	}
 	defer closeConn(ctx, conn)
-	next, stop := iter.Pull2(tenant.History(ctx, conn, slug, opts.limit))
+	next, stop := iter.Pull2(f.registry().History(ctx, conn, slug, opts.limit))
 	defer stop()
 	first, err, some := next()
 	switch {
@@ -60,11 +60,11 @@ func runTenantHistory(ctx context.Context, f *factory, opts *tenantHistoryOption
 		return f.placed(err)
 	case !some:
 		// Nobody ever had that name, or the registry's row was written by hand.
-		if _, err := tenant.Get(ctx, conn, slug); err != nil {
+		if _, err := f.registry().Get(ctx, conn, slug); err != nil {
 			return f.placed(err)
 		}
 	}
-	return f.printEntries(func(yield func(tenant.Entry, error) bool) {
+	return f.printEntries(func(yield func(registry.Entry, error) bool) {
 		for e, err, more := first, error(nil), some; more; e, err, more = next() {
 			if !yield(e, err) {
 				return

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // tenantListOptions are the options of `crmctl tenant list`.
@@ -31,8 +31,8 @@ func tenantSorts() []string { return []string{"name", "created", "size", "versio
 
 func (o *tenantListOptions) validate() error {
 	for _, s := range o.statuses {
-		switch tenant.Status(s) {
-		case tenant.Active, tenant.Suspended, tenant.Deleted:
+		switch registry.Status(s) {
+		case registry.Active, registry.Suspended, registry.Deleted:
 		default:
 			return usagef("--status %s: want active, suspended or deleted", s)
 		}
@@ -79,7 +79,7 @@ crmctl tenant list --tenant 'acme*' -q`,
 
 // listedTenant is a row of the list.
 type listedTenant struct {
-	tenant.Tenant
+	registry.Tenant
 
 	size *int64 // nil when unknown
 	head int64
@@ -90,12 +90,12 @@ type listedTenant struct {
 
 // invalidListed is the row of what stands in the registry and is no tenant as crmctl
 // would have written it.
-func invalidListed(r tenant.InvalidRow, head int64) listedTenant {
-	return listedTenant{Tenant: tenant.Tenant{ID: r.ID, Slug: r.Slug, Status: statusInvalid, Version: head}, head: head, invalid: r.Why, schema: r.Schema}
+func invalidListed(r registry.InvalidRow, head int64) listedTenant {
+	return listedTenant{Tenant: registry.Tenant{ID: r.ID, Slug: r.Slug, Status: statusInvalid, Version: head}, head: head, invalid: r.Why, schema: r.Schema}
 }
 
 // statusInvalid is shown in the place of a status.
-const statusInvalid tenant.Status = "invalid"
+const statusInvalid registry.Status = "invalid"
 
 func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) error {
 	m, err := opts.matcher(f)
@@ -111,9 +111,9 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		return err
 	}
 	defer closeConn(ctx, conn)
-	statuses := make([]tenant.Status, len(opts.statuses))
+	statuses := make([]registry.Status, len(opts.statuses))
 	for i, s := range opts.statuses {
-		statuses[i] = tenant.Status(s)
+		statuses[i] = registry.Status(s)
 	}
 	m.report = true
 	tenants, err := m.list(ctx, f, conn, statuses...)
@@ -158,12 +158,12 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	if !p.IsDocument() {
 		return cli.PrintList(p, l, rows)
 	}
-	return cli.PrintRows(p, l, withSettings(ctx, conn, rows))
+	return cli.PrintRows(p, l, withSettings(ctx, f.registry(), conn, rows))
 }
 
 // withSettings reads the settings of some rows at a time, while they are printed: those
 // of a fleet may be more than memory holds.
-func withSettings(ctx context.Context, conn *pgx.Conn, rows []listedTenant) iter.Seq2[listedTenant, error] {
+func withSettings(ctx context.Context, reg registry.Registry, conn *pgx.Conn, rows []listedTenant) iter.Seq2[listedTenant, error] {
 	const atOnce = 200
 	return func(yield func(listedTenant, error) bool) {
 		for some := range slices.Chunk(rows, atOnce) {
@@ -173,7 +173,7 @@ func withSettings(ctx context.Context, conn *pgx.Conn, rows []listedTenant) iter
 					ids = append(ids, t.ID)
 				}
 			}
-			settings, err := tenant.Settings(ctx, conn, ids)
+			settings, err := reg.Settings(ctx, conn, ids)
 			if err != nil {
 				yield(listedTenant{}, err)
 				return

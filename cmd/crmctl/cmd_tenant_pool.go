@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/shape"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -119,7 +120,7 @@ type openedPool struct {
 	plan    *migrate.Plan
 	history shape.History
 	key     shape.Key
-	list    []tenant.PoolSchema
+	list    []registry.PoolSchema
 }
 
 // openPool reads the pool, for a command that changes it.
@@ -158,10 +159,10 @@ func (f *factory) readPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Pl
 	}
 	pool.key, err = shape.ReadKey(ctx, conn, pool.history)
 	if errors.Is(err, shape.ErrOldRegistry) {
-		err = tenant.ErrOldRegistry
+		err = registry.ErrOldRegistry
 	}
 	if err == nil {
-		pool.list, err = tenant.Pool(ctx, conn, pool.key.String())
+		pool.list, err = f.registry().ListPool(ctx, conn, pool.key.String())
 	}
 	return pool, f.placed(err)
 }
@@ -215,6 +216,7 @@ func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenan
 		run.Observer = fleetProgress{bar: bar, name: func(int) string { return "a schema" }}
 	}
 	done, err := change(ctx, fleet.Reuse(conn, f.connect), opts.count, tenant.PoolOptions{
+		Registry: f.registry(),
 		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Fleet: run, Direct: f.connectDirect,
 	})
 	if bar != nil {
@@ -262,7 +264,7 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 	return cli.PrintList(p, poolList(), pool.list)
 }
 
-func readyOf(pool []tenant.PoolSchema) int {
+func readyOf(pool []registry.PoolSchema) int {
 	ready := 0
 	for _, s := range pool {
 		if s.Ready {
@@ -272,26 +274,26 @@ func readyOf(pool []tenant.PoolSchema) int {
 	return ready
 }
 
-func poolState(s tenant.PoolSchema) string {
+func poolState(s registry.PoolSchema) string {
 	if s.Ready {
 		return "ready"
 	}
 	return "stale"
 }
 
-func poolList() cli.List[tenant.PoolSchema] {
-	return cli.List[tenant.PoolSchema]{
+func poolList() cli.List[registry.PoolSchema] {
+	return cli.List[registry.PoolSchema]{
 		Plural: "schemas",
-		Columns: []cli.Column[tenant.PoolSchema]{
-			{Name: "schema", Value: func(s tenant.PoolSchema) any { return s.Schema.String() }},
-			{Name: "version", Right: true, Value: func(s tenant.PoolSchema) any { return s.Version }},
-			{Name: "state", Value: func(s tenant.PoolSchema) any {
+		Columns: []cli.Column[registry.PoolSchema]{
+			{Name: "schema", Value: func(s registry.PoolSchema) any { return s.Schema.String() }},
+			{Name: "version", Right: true, Value: func(s registry.PoolSchema) any { return s.Version }},
+			{Name: "state", Value: func(s registry.PoolSchema) any {
 				return cli.Styled{Value: poolState(s), Color: map[bool]cli.Color{true: cli.Green, false: cli.Yellow}[s.Ready]}
 			}},
-			{Name: "made", Value: func(s tenant.PoolSchema) any { return s.MadeAt }},
+			{Name: "made", Value: func(s registry.PoolSchema) any { return s.MadeAt }},
 		},
-		Name: func(s tenant.PoolSchema) string { return s.Schema.String() },
-		Record: func(s tenant.PoolSchema) any {
+		Name: func(s registry.PoolSchema) string { return s.Schema.String() },
+		Record: func(s registry.PoolSchema) any {
 			return struct {
 				Schema  string    `json:"schema"`
 				Version int64     `json:"version"`
@@ -319,7 +321,7 @@ func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate
 		return f.changePool(ctx, conn, template, opts, 2*(len(pool.list)-readyOf(pool.list)), tenant.FillPool)
 	}()
 	var said *commandError
-	if errors.As(err, &said) && said.err == nil || errors.Is(err, tenant.ErrOldRegistry) {
+	if errors.As(err, &said) && said.err == nil || errors.Is(err, registry.ErrOldRegistry) {
 		return
 	}
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -104,6 +105,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	}
 	defer closeConn(ctx, conn)
 	plan, err := tenant.PlanPurge(ctx, conn, tenant.PurgeFilter{
+		Registry:  f.registry(),
 		OlderThan: opts.olderThan, Max: opts.most, MaxPercent: opts.percent, Slugs: wanted, Warn: opts.warn,
 	}, f.now())
 	if err != nil {
@@ -197,7 +199,7 @@ func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.P
 
 // confirmPurge says what will be lost and asks: for the name of a single tenant, and
 // for a yes where there are several.
-func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []tenant.Tenant, opts *tenantPurgeOptions) error {
+func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registry.Tenant, opts *tenantPurgeOptions) error {
 	if f.flags.yes {
 		return nil
 	}
@@ -230,7 +232,7 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []tenant.
 }
 
 // firstNames names tenants, three of them where there are more.
-func firstNames(tenants []tenant.Tenant) string {
+func firstNames(tenants []registry.Tenant) string {
 	const most = 3
 	var names []string
 	for _, t := range tenants[:min(most, len(tenants))] {
@@ -245,11 +247,11 @@ func firstNames(tenants []tenant.Tenant) string {
 // purgeRow is what became, or will become, of one tenant.
 type purgeRow struct {
 	result string
-	tenant tenant.Tenant
+	tenant registry.Tenant
 	note   string // why the role stayed
 }
 
-func purgeRows(result string, tenants []tenant.Tenant) []purgeRow {
+func purgeRows(result string, tenants []registry.Tenant) []purgeRow {
 	rows := make([]purgeRow, len(tenants))
 	for i, t := range tenants {
 		rows[i] = purgeRow{result: result, tenant: t}
@@ -316,21 +318,21 @@ func purgeList(show cli.Presentation, plan tenant.PurgePlan, olderThan time.Dura
 
 // explainNotDue explains why a tenant that was named is not due.
 func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
-	is := func(t tenant.Tenant) bool { return t.Slug == slug }
+	is := func(t registry.Tenant) bool { return t.Slug == slug }
 	if slices.ContainsFunc(plan.Due, is) || slices.ContainsFunc(plan.Kept, is) {
 		return nil
 	}
-	t, err := tenant.Get(ctx, conn, slug)
-	var invalid *tenant.InvalidRowError
+	t, err := f.registry().Get(ctx, conn, slug)
+	var invalid *registry.InvalidRowError
 	switch {
 	case errors.As(err, &invalid):
 		if !slices.Contains(plan.Invalid, invalid.Row) {
-			f.passBy([]tenant.InvalidRow{invalid.Row})
+			f.passBy([]registry.InvalidRow{invalid.Row})
 		}
 		return nil
 	case err != nil:
 		return f.placed(err)
-	case t.Status != tenant.Deleted:
+	case t.Status != registry.Deleted:
 		return withHint(fmt.Errorf("tenant %q is %s; only a deleted tenant can be purged", slug, t.Status), "first", "crmctl tenant delete "+slug)
 	case t.PurgeAfter.After(f.now()):
 		return fmt.Errorf("tenant %q is kept until %s; it cannot be purged before", slug, t.PurgeAfter.Local().Format("2006-01-02 15:04"))

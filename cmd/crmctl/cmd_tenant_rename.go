@@ -10,6 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -76,13 +77,13 @@ crmctl tenant rename globex-corp --schema`,
 }
 
 func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}
 	to := tenant.Renaming{
 		DisplayName: opts.displayName, Schema: opts.schema, LeaveMentions: opts.leave,
-		Shape: func(ctx context.Context, q db.Querier, t tenant.Tenant) (string, error) {
+		Shape: func(ctx context.Context, q db.Querier, t registry.Tenant) (string, error) {
 			shape, err := catalog.Read(ctx, q, catalog.Target{Schema: t.Schema, Role: t.Role}, catalog.Options{LockTimeout: opts.lockTimeout, OwnRole: true})
 			if err != nil {
 				return "", err
@@ -92,7 +93,7 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 		},
 	}
 	if opts.newName != "" {
-		if to.Slug, err = tenant.Slug(opts.newName); err != nil {
+		if to.Slug, err = registry.Slug(opts.newName); err != nil {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 	}
 	before, after, err := rename(ctx, conn, slug, to, f.moveOptions(opts.lockTimeout))
 	var (
-		exists   *tenant.ExistsError
+		exists   *registry.ExistsError
 		mentions *tenant.MentionsError
 	)
 	switch {
@@ -131,7 +132,7 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 }
 
 // renaming is a tenant before and after.
-type renaming struct{ before, after tenant.Tenant }
+type renaming struct{ before, after registry.Tenant }
 
 // renamedObject is for a terminal, where a line has no room for two names of a
 // tenant and two of its schema.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -89,7 +90,7 @@ func parseSettings(args []string) (map[string]any, error) {
 }
 
 func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}

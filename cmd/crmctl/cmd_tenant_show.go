@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // tenantShowOptions are the options of `crmctl tenant show`.
@@ -36,7 +36,7 @@ func newTenantShowCmd(f *factory, runF func(context.Context, *factory, *tenantSh
 }
 
 func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 		return err
 	}
 	defer closeConn(ctx, conn)
-	t, err := tenant.Get(ctx, conn, slug)
+	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {
 		return f.placed(err)
 	}
@@ -64,7 +64,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	return cli.PrintObject(p, tenantObject(t, plan.Head(), size))
 }
 
-func tenantObject(t tenant.Tenant, head int64, size *int64) cli.Object {
+func tenantObject(t registry.Tenant, head int64, size *int64) cli.Object {
 	version := any(t.Version)
 	if isBehind(t, head) {
 		version = cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d, the newest is %d", t.Version, head), Machine: t.Version}, Color: cli.Yellow}

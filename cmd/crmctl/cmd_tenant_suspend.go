@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -22,7 +23,7 @@ type tenantMoveOptions struct {
 // tenantMove is what such a command does.
 type tenantMove struct {
 	result string // "suspended"
-	apply  func(context.Context, *pgx.Conn, string, tenant.MoveOptions) (tenant.Tenant, error)
+	apply  func(context.Context, *pgx.Conn, string, tenant.MoveOptions) (registry.Tenant, error)
 }
 
 func newTenantSuspendCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error) *cobra.Command {
@@ -67,7 +68,7 @@ func newTenantMoveCmd(f *factory, runF func(context.Context, *factory, *tenantMo
 }
 
 func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, move tenantMove) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}
@@ -85,5 +86,5 @@ func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, mov
 		return f.placed(err)
 	}
 	f.warnRole(t)
-	return cli.PrintList(p, movedList(result, p.Show), []tenant.Tenant{t})
+	return cli.PrintList(p, movedList(result, p.Show), []registry.Tenant{t})
 }

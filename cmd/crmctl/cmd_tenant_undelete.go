@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -43,7 +44,7 @@ destroy it.`,
 }
 
 func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOptions) error {
-	slug, err := tenant.Slug(opts.name)
+	slug, err := registry.Slug(opts.name)
 	if err != nil {
 		return err
 	}
@@ -59,15 +60,15 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	case err != nil:
 		return f.placed(err)
 	case opts.dryRun:
-		return cli.PrintList(p, movedList("would be restored", p.Show), []tenant.Tenant{t})
+		return cli.PrintList(p, movedList("would be restored", p.Show), []registry.Tenant{t})
 	}
 	plan, err := f.tenantPlan(ctx)
 	if err == nil && isBehind(t, plan.Head()) {
 		f.note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, plan.Head(), cli.Visible(t.Slug))
 	}
-	if t.Status == tenant.Suspended {
+	if t.Status == registry.Suspended {
 		f.note("%s is suspended, as it was: crmctl tenant activate %s", cli.Visible(t.Slug), cli.Visible(t.Slug))
 	}
 	f.warnRole(t)
-	return cli.PrintList(p, movedList("restored", p.Show), []tenant.Tenant{t})
+	return cli.PrintList(p, movedList("restored", p.Show), []registry.Tenant{t})
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -31,7 +32,7 @@ func (o *tenantCreateOptions) specs(f *factory) ([]tenant.Spec, error) {
 	typed := make(map[string]string, len(names))
 	var specs []tenant.Spec
 	for _, n := range names {
-		slug, err := tenant.Slug(n.name)
+		slug, err := registry.Slug(n.name)
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // errorRecord is an error under -o json and -o ndjson: a line of its own on stderr.
@@ -77,13 +77,13 @@ func (f *factory) sayTenant(slug string, err error) {
 
 // tenantOf returns the tenant that an error is about, "" where it does not tell.
 func tenantOf(err error) string {
-	if e, ok := errors.AsType[*tenant.NotFoundError](err); ok {
+	if e, ok := errors.AsType[*registry.NotFoundError](err); ok {
 		return e.Slug
 	}
-	if e, ok := errors.AsType[*tenant.StateError](err); ok {
+	if e, ok := errors.AsType[*registry.StateError](err); ok {
 		return e.Slug
 	}
-	if e, ok := errors.AsType[*tenant.ExistsError](err); ok {
+	if e, ok := errors.AsType[*registry.ExistsError](err); ok {
 		return e.Slug
 	}
 	for e := err; e != nil; {
@@ -121,7 +121,7 @@ func (f *factory) onlyTenant() string {
 	if strings.ContainsAny(name, ",*?[") {
 		return ""
 	}
-	slug, err := tenant.Slug(name)
+	slug, err := registry.Slug(name)
 	if err != nil {
 		return ""
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // The exit codes are an interface: scripts depend on them. The texts are shown
@@ -60,8 +60,8 @@ func sentinelCodes() []struct {
 	}{
 		{config.ErrInvalid, exitUsage},
 		{config.ErrNoDatabase, exitUsage},
-		{tenant.ErrInvalidName, exitUsage},
-		{tenant.ErrNotFound, exitNoTenant},
+		{registry.ErrInvalidName, exitUsage},
+		{registry.ErrNotFound, exitNoTenant},
 		{db.ErrNoTenant, exitNoTenant},
 		{db.ErrUnreachable, exitUnreachable},
 		{db.ErrBusy, exitLocked},

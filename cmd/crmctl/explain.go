@@ -14,6 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -27,7 +28,7 @@ func (f *factory) explain(err error) []hint {
 	switch {
 	case errors.Is(err, db.ErrUnreachable):
 		return []hint{f.explainUnreachable()}
-	case errors.Is(err, tenant.ErrNoRegistry), errors.Is(err, tenant.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry), errors.Is(err, staging.ErrOldRegistry):
+	case errors.Is(err, registry.ErrNoRegistry), errors.Is(err, registry.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry), errors.Is(err, staging.ErrOldRegistry):
 		return []hint{{"make it", "crmctl migrate public"}}
 	case errors.Is(err, staging.ErrPooled):
 		return []hint{{"go past it", "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}

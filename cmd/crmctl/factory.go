@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // factory hands a command what it needs. What costs something is made when it
@@ -32,6 +33,8 @@ type factory struct {
 	connConfig func() (*pgx.ConnConfig, error)
 	// connect opens one connection; the caller closes it.
 	connect func(ctx context.Context) (*pgx.Conn, error)
+	// registry says where the registry stands.
+	registry func() registry.Registry
 	// listSlugs returns the names of tenants that begin with prefix, for
 	// completion. Nil until the command line knows the registry.
 	listSlugs func(ctx context.Context, prefix string) ([]string, error)
@@ -47,7 +50,7 @@ type factory struct {
 	answered   atomic.Bool     // a signal was answered on stderr
 	progress   atomic.Pointer[progress]
 	passedBy   int // rows of the registry that are not valid
-	registry   registryCheck
+	ownership  registryCheck
 }
 
 func newFactory(s *cli.Streams, in *interrupts) *factory {
@@ -70,6 +73,7 @@ func newFactory(s *cli.Streams, in *interrupts) *factory {
 		return cfg.Copy(), nil
 	}
 	f.connect = f.dial
+	f.registry = registry.Default
 	return f
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 	"github.com/crmctl/crmctl/migrations"
 )
@@ -102,11 +103,11 @@ func (f *factory) actor() string {
 
 // moveOptions returns what every change of a tenant needs.
 func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
-	return tenant.MoveOptions{Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.now}
+	return tenant.MoveOptions{Registry: f.registry(), Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.now}
 }
 
 // warnRole says that a role which the registry names was left as it is.
-func (f *factory) warnRole(t tenant.Tenant) {
+func (f *factory) warnRole(t registry.Tenant) {
 	if t.ForeignRole != "" {
 		f.say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", cli.Visible(t.Slug), t.ForeignRole)
 	}
@@ -119,8 +120,8 @@ func (f *factory) placed(err error) error {
 	if err == nil || targetErr != nil {
 		return err
 	}
-	var missing *tenant.NotFoundError
-	var state *tenant.StateError
+	var missing *registry.NotFoundError
+	var state *registry.StateError
 	switch {
 	case errors.As(err, &missing):
 		text := fmt.Sprintf("no tenant %q in %s", missing.Slug, target.Place())
@@ -130,22 +131,22 @@ func (f *factory) placed(err error) error {
 		return &commandError{code: exitNoTenant, err: errors.New(text), tenant: missing.Slug}
 	case errors.As(err, &state):
 		return stateHint(err, state)
-	case errors.Is(err, tenant.ErrNoRegistry):
+	case errors.Is(err, registry.ErrNoRegistry):
 		return withHint(fmt.Errorf("%s has no registry yet", target.Place()), "create it", "crmctl migrate public")
 	}
 	return err
 }
 
 // stateHint adds the command that leads out of a tenant's state.
-func stateHint(err error, e *tenant.StateError) error {
+func stateHint(err error, e *registry.StateError) error {
 	switch {
 	case e.Already, e.Wanted != "":
 		return withHint(err, "see it", "crmctl tenant show "+e.Slug)
-	case e.State == tenant.Suspended:
+	case e.State == registry.Suspended:
 		return withHint(err, "open it", "crmctl tenant activate "+e.Slug)
-	case e.State == tenant.Deleted:
+	case e.State == registry.Deleted:
 		return withHint(err, "bring it back", "crmctl tenant undelete "+e.Slug)
-	case e.State == tenant.Purging:
+	case e.State == registry.Purging:
 		return withHint(err, "let it end", "crmctl tenant purge "+e.Slug)
 	}
 	return err
@@ -155,7 +156,7 @@ func stateHint(err error, e *tenant.StateError) error {
 func slugs(names []string) ([]string, error) {
 	out := make([]string, len(names))
 	for i, name := range names {
-		slug, err := tenant.Slug(name)
+		slug, err := registry.Slug(name)
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // reportRecord is a run in JSON and YAML.
@@ -258,7 +258,7 @@ func slowest(outcomes []migrate.Outcome) string {
 func invalidRows(outcomes []migrate.Outcome) int {
 	n := 0
 	for _, o := range outcomes {
-		if errors.Is(o.Err, tenant.ErrInvalidRow) {
+		if errors.Is(o.Err, registry.ErrInvalidRow) {
 			n++
 		}
 	}

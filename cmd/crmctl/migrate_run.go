@@ -9,7 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // fleetRun is a run that a command has decided on.
@@ -26,11 +26,11 @@ type fleetRun struct {
 	failed []string
 	newer  int // tenants beyond the newest file, of those chosen
 	// invalid are rows of the registry that count as tenants that failed.
-	invalid []tenant.InvalidRow
+	invalid []registry.InvalidRow
 }
 
 // asTargets returns tenants as the engine knows them.
-func asTargets(tenants []tenant.Tenant) []migrate.Tenant {
+func asTargets(tenants []registry.Tenant) []migrate.Tenant {
 	out := make([]migrate.Tenant, len(tenants))
 	for i, t := range tenants {
 		out[i] = migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
@@ -40,7 +40,7 @@ func asTargets(tenants []tenant.Tenant) []migrate.Tenant {
 
 // behind returns those of the tenants that have a step of the route before them,
 // as far as the registry knows.
-func behind(plan *migrate.Plan, route migrate.Route, tenants []tenant.Tenant) []migrate.Tenant {
+func behind(plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) []migrate.Tenant {
 	var out []migrate.Tenant
 	for _, t := range asTargets(tenants) {
 		if plan.Behind(route, t.Version) {

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // maxNamesFile bounds a file of names, in bytes: an unterminated quote would
@@ -50,7 +50,7 @@ func readNamesCSV(file string, in io.Reader) ([]named, error) {
 		if n.name == "" && n.display == "" {
 			continue
 		}
-		if _, err := tenant.Slug(n.name); err != nil {
+		if _, err := registry.Slug(n.name); err != nil {
 			line, _ := rows.FieldPos(0)
 			return nil, fmt.Errorf("%s:%d: %w", file, line, err)
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/pgtest"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 func session(t *testing.T, schema string) psqlSession {
@@ -17,7 +17,7 @@ func session(t *testing.T, schema string) psqlSession {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return psqlSession{tenant: tenant.Tenant{Slug: "acme", Schema: s}}
+	return psqlSession{tenant: registry.Tenant{Slug: "acme", Schema: s}}
 }
 
 // TestPsqlConninfo reads the strings back as libpq would.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // purgeBackupOptions say where a tenant is saved before it is destroyed.
@@ -39,14 +39,14 @@ func (o *purgeBackupOptions) validate() error {
 }
 
 // open returns what saves a tenant, nil for --no-backup, and what ends it.
-func (o *purgeBackupOptions) open(ctx context.Context, f *factory, lockTimeout time.Duration) (before func(context.Context, tenant.Tenant) error, end func(), err error) {
+func (o *purgeBackupOptions) open(ctx context.Context, f *factory, lockTimeout time.Duration) (before func(context.Context, registry.Tenant) error, end func(), err error) {
 	end = func() {}
 	if o.none {
 		return nil, end, nil
 	}
 	create := backup.CreateOptions{
 		WriteOptions: f.writeOptions(ctx, backup.Limits{LockTimeout: lockTimeout}),
-		Audit:        f.audit(tenant.ActionBackup),
+		Audit:        f.audit(registry.ActionBackup),
 	}
 	create.Prove = true
 	for _, key := range o.encryptTo {
@@ -61,7 +61,7 @@ func (o *purgeBackupOptions) open(ctx context.Context, f *factory, lockTimeout t
 		return nil, end, err
 	}
 	var made sync.Map // the file of each tenant that was saved, by its id
-	before = func(ctx context.Context, t tenant.Tenant) error {
+	before = func(ctx context.Context, t registry.Tenant) error {
 		conn, err := f.connect(ctx)
 		if err != nil {
 			return err

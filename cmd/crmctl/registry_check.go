@@ -20,9 +20,9 @@ type registryCheck struct {
 // checked returns conn, or closes it and fails where a role that is not trusted has put
 // something into public under a name of the registry's: to read it would run its code.
 func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
-	f.registry.mu.Lock()
-	defer f.registry.mu.Unlock()
-	if f.registry.done {
+	f.ownership.mu.Lock()
+	defer f.ownership.mu.Unlock()
+	if f.ownership.done {
 		return conn, nil
 	}
 	cfg, err := f.config()
@@ -33,7 +33,7 @@ func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error
 		closeConn(ctx, conn)
 		return nil, err
 	}
-	f.registry.done = true
+	f.ownership.done = true
 	return conn, nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // selection is which tenants a command works on. The flags mean the same on
@@ -64,7 +64,7 @@ type matcher struct {
 	// report tells that the command names the invalid rows in its answer: list leaves
 	// the selected ones in invalid. Otherwise it passes them by with a line each.
 	report  bool
-	invalid []tenant.InvalidRow
+	invalid []registry.InvalidRow
 }
 
 // matcher reads and checks the selection; it does not connect.
@@ -104,7 +104,7 @@ func newMatcher(flag string, names []string) (*matcher, error) {
 			m.globs = append(m.globs, strings.ToLower(name))
 			continue
 		}
-		slug, err := tenant.Slug(name)
+		slug, err := registry.Slug(name)
 		if err != nil {
 			return nil, err
 		}
@@ -116,12 +116,12 @@ func newMatcher(flag string, names []string) (*matcher, error) {
 // list reads the selected tenants from the registry, those in one of the given
 // states or all. A name that is not there is an error with exit code 12; a
 // pattern may match none.
-func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses ...tenant.Status) ([]tenant.Tenant, error) {
-	all, invalid, err := tenant.ListAll(ctx, q, tenant.Filter{Statuses: statuses})
+func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses ...registry.Status) ([]registry.Tenant, error) {
+	all, invalid, err := f.registry().ListAll(ctx, q, registry.Filter{Statuses: statuses})
 	if err != nil {
 		return nil, f.placed(err)
 	}
-	var out []tenant.Tenant
+	var out []registry.Tenant
 	found := make(map[string]bool, len(m.wanted))
 	for _, r := range invalid {
 		if m.selects(r.Slug) {
@@ -144,18 +144,18 @@ func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses .
 		if found[slug] || m.lenient {
 			continue
 		}
-		t, err := tenant.Get(ctx, q, slug)
+		t, err := f.registry().Get(ctx, q, slug)
 		if err != nil {
 			return nil, f.placed(err)
 		}
-		return nil, f.placed(&tenant.StateError{Slug: slug, State: t.State()})
+		return nil, f.placed(&registry.StateError{Slug: slug, State: t.State()})
 	}
 	return out, nil
 }
 
 // passBy says which rows of the registry a command leaves alone because they are not
 // valid. Where everything else goes well it ends with exit code 3.
-func (f *factory) passBy(rows []tenant.InvalidRow) {
+func (f *factory) passBy(rows []registry.InvalidRow) {
 	for _, r := range rows {
 		f.passedBy++
 		f.say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
@@ -195,7 +195,7 @@ func (f *factory) readNames(file string) ([]named, error) {
 			continue
 		}
 		name, display, _ := strings.Cut(text, ",")
-		if _, err := tenant.Slug(name); err != nil {
+		if _, err := registry.Slug(name); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", file, number, err)
 		}
 		out = append(out, named{strings.TrimSpace(name), strings.TrimSpace(display)})

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // sizesScreen shows the sizes of tenants in every format.
@@ -58,7 +58,7 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			}
 			return r.Slug
 		}},
-		{Name: "status", Wide: true, Value: func(r sizeRow) any { return statusCell(tenant.Status(r.Status)) }},
+		{Name: "status", Wide: true, Value: func(r sizeRow) any { return statusCell(registry.Status(r.Status)) }},
 		{Name: "total_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any { return sizeCell(known64(r.Known, r.TotalBytes())) }},
 		{Name: "table_bytes", Title: "TABLES", Right: true, Value: ofTenant(func(t stats.TenantSize) any {
 			return sizeCell(known64(t.Known, t.TableBytes))

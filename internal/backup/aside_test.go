@@ -10,6 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -31,14 +32,14 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	restore := func(file []byte) (*backup.Made, error) {
-		o := backup.RestoreOptions{NewTenant: newTenant(plan, tenant.ActionRestore)}
+		o := backup.RestoreOptions{NewTenant: newTenant(plan, registry.ActionRestore)}
 		o.SetAside = func(ctx context.Context, q db.Querier, slug string, schema db.Schema) (string, error) {
 			t, err := tenant.SetAside(ctx, q, slug, schema, move)
 			return t.Slug, err
 		}
 		return backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), o)
 	}
-	before, err := tenant.Get(t.Context(), f.Connect(t), src.Slug)
+	before, err := registry.Default().Get(t.Context(), f.Connect(t), src.Slug)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 	if _, err := restore(bad); !errors.Is(err, backup.ErrCorrupt) {
 		t.Fatalf("a damaged file: %v", err)
 	}
-	if after, err := tenant.Get(t.Context(), f.Connect(t), src.Slug); err != nil || after.ID != before.ID || after.Schema != before.Schema || after.Role != before.Role {
+	if after, err := registry.Default().Get(t.Context(), f.Connect(t), src.Slug); err != nil || after.ID != before.ID || after.Schema != before.Schema || after.Role != before.Role {
 		t.Fatalf("a restore that failed has left %+v, %v", after, err)
 	}
 
@@ -55,12 +56,12 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := tenant.Get(t.Context(), f.Connect(t), src.Slug)
-	if err != nil || now.Status != tenant.Active || now.ID == before.ID || now.Schema != before.Schema || now.Role != before.Role {
+	now, err := registry.Default().Get(t.Context(), f.Connect(t), src.Slug)
+	if err != nil || now.Status != registry.Active || now.ID == before.ID || now.Schema != before.Schema || now.Role != before.Role {
 		t.Errorf("the restored tenant is %+v, %v", now, err)
 	}
-	kept, err := tenant.Get(t.Context(), f.Connect(t), made.SetAside)
-	if err != nil || kept.ID != before.ID || kept.Status != tenant.Deleted || !kept.PurgeAfter.Equal(*before.PurgeAfter) ||
+	kept, err := registry.Default().Get(t.Context(), f.Connect(t), made.SetAside)
+	if err != nil || kept.ID != before.ID || kept.Status != registry.Deleted || !kept.PurgeAfter.Equal(*before.PurgeAfter) ||
 		kept.Schema == before.Schema || kept.Role != kept.Schema.String() {
 		t.Errorf("the deleted tenant is %+v, %v", kept, err)
 	}
@@ -91,7 +92,7 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 		t.Errorf("over an active one: %v", err)
 	}
 	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now(), purge_started_at = now() where slug = '"+now.Slug+"'")
-	if _, err := restore(file); !errors.Is(err, tenant.ErrState) {
+	if _, err := restore(file); !errors.Is(err, registry.ErrState) {
 		t.Errorf("over one that is being purged: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -81,13 +82,13 @@ func restores(plan *migrate.Plan) NewTenant {
 			return only.Versions(), nil
 		},
 		Judge: func(t Tenant) error {
-			if slug, err := tenant.Slug(t.Slug); err != nil || slug != t.Slug {
+			if slug, err := registry.Slug(t.Slug); err != nil || slug != t.Slug {
 				return errors.Join(errors.New("no name of a tenant"), err)
 			}
 			return nil
 		},
 		Audit: func(p *db.Pipeline, e Event) error {
-			return tenant.QueueEvent(p, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: "restore", Actor: "test", After: e.After, Detail: e.Detail})
+			return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: "restore", Actor: "test", After: e.After, Detail: e.Detail})
 		},
 		Roles: tenant.Roles{},
 	}

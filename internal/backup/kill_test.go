@@ -18,7 +18,7 @@ import (
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/migrations"
 )
 
@@ -50,7 +50,7 @@ func childWork(what string, f *fleettest.Fleet, path string) error {
 		if err != nil {
 			return err
 		}
-		src, err := tenant.Get(ctx, conn, "acme")
+		src, err := registry.Default().Get(ctx, conn, "acme")
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -169,7 +170,7 @@ func source(m migrate.Tenant) backup.Source {
 // audit tells the registry, as the command does.
 func audit(action string) func(p *db.Pipeline, e backup.Event) error {
 	return func(p *db.Pipeline, e backup.Event) error {
-		return tenant.QueueEvent(p, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: "test", After: e.After, Detail: e.Detail})
+		return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: "test", After: e.After, Detail: e.Detail})
 	}
 }
 

@@ -16,13 +16,14 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // roled makes a tenant with a role. Roles belong to the cluster, which all tests
 // share, so the names are the test's own, and the roles of everything whose name
 // begins so go with the test.
-func roled(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan) tenant.Tenant {
+func roled(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan) registry.Tenant {
 	t.Helper()
 	script, err := plan.Build()
 	if err != nil {

@@ -1,6 +1,10 @@
 package db
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // Literal returns a text as an SQL literal, for a statement that takes no
 // parameters, whatever the server takes a backslash for.
@@ -11,3 +15,6 @@ func Literal(text string) string {
 	}
 	return text
 }
+
+// Quoted returns a name, or a schema and a name, as an SQL identifier.
+func Quoted(names ...string) string { return pgx.Identifier(names).Sanitize() }

@@ -17,6 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 	"github.com/crmctl/crmctl/migrations"
 )
@@ -96,7 +97,7 @@ func withFile(t *testing.T, p *patient, name, text string) {
 func (p *patient) migrate(t *testing.T) *migrate.Report {
 	t.Helper()
 	conn := p.Connect(t)
-	list, err := tenant.List(t.Context(), conn, tenant.Filter{Statuses: []tenant.Status{tenant.Active}})
+	list, err := registry.Default().List(t.Context(), conn, registry.Filter{Statuses: []registry.Status{registry.Active}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,11 +249,11 @@ func purge(slug string) func(*testing.T, *patient) {
 	return func(t *testing.T, p *patient) {
 		t.Helper()
 		p.Exec(t, "update public.tenants set purge_after = now() - interval '1 second' where slug = '"+slug+"'")
-		found, err := tenant.Get(t.Context(), p.Connect(t), slug)
+		found, err := registry.Default().Get(t.Context(), p.Connect(t), slug)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, results := tenant.PurgeMany(t.Context(), p.Dial, []tenant.Tenant{found}, tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "test", LockTimeout: time.Second}}, fleet.Options{})
+		_, results := tenant.PurgeMany(t.Context(), p.Dial, []registry.Tenant{found}, tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "test", LockTimeout: time.Second}}, fleet.Options{})
 		if results[0].Err != nil {
 			t.Fatal(results[0].Err)
 		}
@@ -263,7 +264,7 @@ func adoptSchema(name string) func(*testing.T, *patient) {
 	return func(t *testing.T, p *patient) {
 		t.Helper()
 		s, err := p.plan.SurveyAdoption(t.Context(), p.Connect(t), []migrate.Claim{{Schema: name}}, migrate.AdoptOptions{
-			Slug: func(schema string) (string, error) { return tenant.Slug(strings.TrimPrefix(schema, "tenant_")) }, LockTimeout: time.Second})
+			Slug: func(schema string) (string, error) { return registry.Slug(strings.TrimPrefix(schema, "tenant_")) }, LockTimeout: time.Second})
 		if err == nil {
 			err = s.Adopt(t.Context(), p.Dial, fleet.Options{})
 		}

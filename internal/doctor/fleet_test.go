@@ -16,6 +16,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 	"github.com/crmctl/crmctl/migrations"
 )
@@ -39,7 +40,7 @@ func healthy(t testing.TB, n int) *patient {
 
 // withRole makes a tenant with a role of its own, which goes with the test. Roles belong
 // to the cluster: the name has the database in it.
-func (p *patient) withRole(t testing.TB, prefix string) tenant.Tenant {
+func (p *patient) withRole(t testing.TB, prefix string) registry.Tenant {
 	t.Helper()
 	script, err := p.plan.Build()
 	if err != nil {
@@ -65,7 +66,7 @@ func (p *patient) database(t testing.TB) (name string) {
 
 func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	t.Helper()
-	tenants, invalid, err := tenant.ListAll(t.Context(), conn, tenant.Filter{})
+	tenants, invalid, err := registry.Default().ListAll(t.Context(), conn, registry.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func (p *patient) fix(t testing.TB, class doctor.Class, fixes int) []doctor.Fixe
 	o := doctor.FixOptions{
 		LockTimeout: time.Second, Retention: 30 * 24 * time.Hour, Direct: p.Dial,
 		Audit: func(q *db.Pipeline, e doctor.Event) error {
-			return tenant.QueueEvent(q, tenant.Event{TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: "test", Before: e.Before, After: e.After, Detail: e.Detail})
+			return registry.Default().QueueEvent(q, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: "test", Before: e.Before, After: e.After, Detail: e.Detail})
 		},
 		CloseRuns: func(ctx context.Context) error { return migrate.CloseRuns(ctx, conn) },
 	}

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // SetAside gives a deleted tenant another name, within the caller's transaction, so
@@ -17,39 +16,39 @@ import (
 // stays. It returns the tenant under its new name.
 //
 // The error is a *StateError unless it is deleted, and when a purge has begun.
-func SetAside(ctx context.Context, q db.Querier, slug string, wanted db.Schema, o MoveOptions) (Tenant, error) {
-	found, err := Get(ctx, q, slug)
+func SetAside(ctx context.Context, q db.Querier, slug string, wanted db.Schema, o MoveOptions) (registry.Tenant, error) {
+	found, err := o.Registry.Get(ctx, q, slug)
 	if err != nil {
-		return Tenant{}, err
+		return registry.Tenant{}, err
 	}
-	before, err := lockTenant(ctx, q, found, true)
+	before, err := o.Registry.Lock(ctx, q, found, true)
 	switch {
 	case err != nil:
-		return Tenant{}, err
+		return registry.Tenant{}, err
 	case before.PurgeStartedAt != nil:
-		return Tenant{}, &StateError{Slug: slug, State: Purging}
-	case before.Status != Deleted:
-		return Tenant{}, &StateError{Slug: slug, State: before.Status, Wanted: Deleted}
+		return registry.Tenant{}, &registry.StateError{Slug: slug, State: registry.Purging}
+	case before.Status != registry.Deleted:
+		return registry.Tenant{}, &registry.StateError{Slug: slug, State: before.Status, Wanted: registry.Deleted}
 	}
-	aside, err := freeSlug(ctx, q, before)
+	aside, err := freeSlug(ctx, q, before, o)
 	if err != nil {
-		return Tenant{}, err
+		return registry.Tenant{}, err
 	}
 	// What mentions the schema outside of it means the tenant that takes its name.
 	to := Renaming{Slug: aside, Schema: before.Schema == wanted, LeaveMentions: true}
 	after, err := renamed(before, to)
 	if err != nil {
-		return Tenant{}, err
+		return registry.Tenant{}, err
 	}
 	if err := moveNames(ctx, q, before, &after, to, o, map[string]any{"reason": "restored from a backup"}, true); err != nil {
-		return Tenant{}, roleError(err, after.Role)
+		return registry.Tenant{}, roleError(err, after.Role)
 	}
 	return after, nil
 }
 
 // freeSlug returns "acme-deleted-20261124" for a tenant deleted on that day, with a
 // number behind it where that is taken.
-func freeSlug(ctx context.Context, q db.Querier, t Tenant) (string, error) {
+func freeSlug(ctx context.Context, q db.Querier, t registry.Tenant, o MoveOptions) (string, error) {
 	const tries = 100
 	day := ""
 	if t.DeletedAt != nil {
@@ -61,21 +60,17 @@ func freeSlug(ctx context.Context, q db.Querier, t Tenant) (string, error) {
 		if i > 0 {
 			suffix += fmt.Sprintf("-%d", i+1)
 		}
-		slug, err := Slug(cutText(t.Slug, MaxSlug-len(suffix)) + suffix)
+		slug, err := registry.Slug(cutText(t.Slug, registry.MaxSlug-len(suffix)) + suffix)
 		if err != nil {
 			return "", err
 		}
 		names[i] = slug
 	}
-	free, err := db.Select(ctx, q, pgx.RowTo[string], `select n from pg_catalog.unnest($1::pg_catalog.text[]) with ordinality as u (n, i)
-		where not exists (select from public.tenants t where t.slug operator(pg_catalog.=) n) order by i limit 1`, names)
-	if err != nil {
-		return "", fmt.Errorf("read the registry: %w", registryError(err))
+	free, err := o.Registry.FirstFree(ctx, q, names)
+	if err == nil && free == "" {
+		err = fmt.Errorf("tenant %q: the name %s and those of %d before it are taken", t.Slug, names[tries-1], tries-1)
 	}
-	if len(free) == 0 {
-		return "", fmt.Errorf("tenant %q: the name %s and those of %d before it are taken", t.Slug, names[tries-1], tries-1)
-	}
-	return free[0], nil
+	return free, err
 }
 
 // cutText returns the beginning of a text, whole letters of at most n bytes.

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-func collect(t *testing.T, f *fleettest.Fleet, filter tenant.AuditFilter) []tenant.Entry {
+func collect(t *testing.T, f *fleettest.Fleet, filter registry.AuditFilter) []registry.Entry {
 	t.Helper()
-	var out []tenant.Entry
-	for e, err := range tenant.Audit(t.Context(), f.Connect(t), filter) {
+	var out []registry.Entry
+	for e, err := range registry.Default().Audit(t.Context(), f.Connect(t), filter) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +38,7 @@ func TestAuditTellsWhoAndWhat(t *testing.T) {
 	if _, err := tenant.Set(t.Context(), conn, "acme-two", map[string]any{"retention": "90d"}, o); err != nil {
 		t.Fatal(err)
 	}
-	got := collect(t, f, tenant.AuditFilter{Actions: []string{tenant.ActionSuspend, tenant.ActionRename, tenant.ActionSet}})
+	got := collect(t, f, registry.AuditFilter{Actions: []string{registry.ActionSuspend, registry.ActionRename, registry.ActionSet}})
 	if len(got) != 3 {
 		t.Fatalf("%d entries", len(got))
 	}
@@ -55,13 +56,13 @@ func TestAuditTellsWhoAndWhat(t *testing.T) {
 			t.Errorf("entry %d: who: %+v", i, e)
 		}
 	}
-	if n := len(collect(t, f, tenant.AuditFilter{Since: time.Now().Add(time.Hour)})); n != 0 {
+	if n := len(collect(t, f, registry.AuditFilter{Since: time.Now().Add(time.Hour)})); n != 0 {
 		t.Errorf("%d entries of the future", n)
 	}
-	if newest := collect(t, f, tenant.AuditFilter{Limit: 2}); len(newest) != 2 || newest[1].Action != "set" {
+	if newest := collect(t, f, registry.AuditFilter{Limit: 2}); len(newest) != 2 || newest[1].Action != "set" {
 		t.Errorf("the newest two: %+v", newest)
 	}
-	if n := len(collect(t, f, tenant.AuditFilter{Slugs: []string{"globex"}})); n != 1 {
+	if n := len(collect(t, f, registry.AuditFilter{Slugs: []string{"globex"}})); n != 1 {
 		t.Errorf("%d entries of globex", n)
 	}
 }
@@ -79,7 +80,7 @@ func TestHistoryFollowsATenant(t *testing.T) {
 	purgeNow(t, f, "acme-two")
 	for _, slug := range []string{"acme", "acme-two"} {
 		var actions []string
-		for e, err := range tenant.History(t.Context(), f.Connect(t), slug, 0) {
+		for e, err := range registry.Default().History(t.Context(), f.Connect(t), slug, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,14 +90,14 @@ func TestHistoryFollowsATenant(t *testing.T) {
 			t.Errorf("history of %s: %s", slug, got)
 		}
 	}
-	for e, err := range tenant.History(t.Context(), conn, "nobody", 0) {
+	for e, err := range registry.Default().History(t.Context(), conn, "nobody", 0) {
 		t.Errorf("history of nobody: %+v, %v", e, err)
 	}
 	// A reader may stop early and use the connection again.
-	for range tenant.History(t.Context(), conn, "acme", 0) {
+	for range registry.Default().History(t.Context(), conn, "acme", 0) {
 		break
 	}
-	if _, err := tenant.Get(t.Context(), conn, "globex"); err != nil {
+	if _, err := registry.Default().Get(t.Context(), conn, "globex"); err != nil {
 		t.Error(err)
 	}
 }
@@ -133,7 +134,7 @@ func TestRename(t *testing.T) {
 	if err != nil || before.Slug != made.Slug || after.Slug != made.Slug+"-two" {
 		t.Errorf("plan: %v", err)
 	}
-	if _, err := tenant.Get(t.Context(), conn, made.Slug); err != nil {
+	if _, err := registry.Default().Get(t.Context(), conn, made.Slug); err != nil {
 		t.Errorf("the plan was carried out: %v", err)
 	}
 	_, after, err = tenant.Rename(t.Context(), conn, made.Slug, tenant.Renaming{Slug: made.Slug + "-two", Schema: true}, o)
@@ -159,21 +160,21 @@ func TestRename(t *testing.T) {
 	if n := f.Int(t, "select count(*) from public.tenant_events where action = 'rename'"); n != 1 {
 		t.Errorf("%d renames in the audit", n)
 	}
-	var exists *tenant.ExistsError
-	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "globex"}, o); !errors.As(err, &exists) || exists.Status != tenant.Active {
+	var exists *registry.ExistsError
+	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "globex"}, o); !errors.As(err, &exists) || exists.Status != registry.Active {
 		t.Errorf("onto another: %v", err)
 	}
 	f.Exec(t, "create schema tenant_orphan")
 	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "orphan", Schema: true}, o); !errors.As(err, &exists) || exists.Status != "" {
 		t.Errorf("onto a schema that is there: %v", err)
 	}
-	if got, err := tenant.Get(t.Context(), conn, slug); err != nil || got.Schema != after.Schema {
+	if got, err := registry.Default().Get(t.Context(), conn, slug); err != nil || got.Schema != after.Schema {
 		t.Errorf("after refusals: %+v, %v", got, err)
 	}
 	if _, err := tenant.Delete(t.Context(), conn, slug, 0, o); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "x"}, o); !errors.Is(err, tenant.ErrState) || !strings.Contains(err.Error(), "undelete it first") {
+	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "x"}, o); !errors.Is(err, registry.ErrState) || !strings.Contains(err.Error(), "undelete it first") {
 		t.Errorf("a deleted tenant: %v", err)
 	}
 }

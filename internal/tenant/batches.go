@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 const (
@@ -33,7 +34,7 @@ type survey struct {
 }
 
 // look reads it all in one round trip.
-func look(ctx context.Context, conn *pgx.Conn, t Tenant, o PurgeOptions) (survey, error) {
+func look(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o PurgeOptions) (survey, error) {
 	var (
 		s    survey
 		free int
@@ -64,7 +65,7 @@ func look(ctx context.Context, conn *pgx.Conn, t Tenant, o PurgeOptions) (survey
 // dropInBatches drops the tables of a schema in several transactions, each of which fits
 // into the free half of the server's lock table, until one transaction can drop
 // the rest. One that fits as it stands is left alone.
-func dropInBatches(ctx context.Context, conn *pgx.Conn, t Tenant, s survey, done *Purged, o PurgeOptions) error {
+func dropInBatches(ctx context.Context, conn *pgx.Conn, t registry.Tenant, s survey, done *Purged, o PurgeOptions) error {
 	for room := s.room; ; {
 		batch, whole := nextBatch(s.objects, room)
 		if whole {
@@ -101,9 +102,9 @@ func nextBatch(objects []object, room int) (batch []object, whole bool) {
 
 // dropBatch drops objects in one transaction, the first of which marks the tenant
 // as being purged.
-func dropBatch(ctx context.Context, conn *pgx.Conn, t Tenant, batch []object, o PurgeOptions) error {
+func dropBatch(ctx context.Context, conn *pgx.Conn, t registry.Tenant, batch []object, o PurgeOptions) error {
 	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		now, err := lockTenant(ctx, q, t, false)
+		now, err := o.Registry.Lock(ctx, q, t, false)
 		if err != nil {
 			return err
 		}
@@ -114,8 +115,8 @@ func dropBatch(ctx context.Context, conn *pgx.Conn, t Tenant, batch []object, o 
 		if now.PurgeStartedAt == nil {
 			after, at := now, o.now()
 			after.PurgeStartedAt = &at
-			queueRow(&p, &after)
-			if err := queueChange(&p, now, after, ActionPurging, o.MoveOptions, nil); err != nil {
+			o.Registry.QueueUpdate(&p, &after)
+			if err := queueChange(&p, now, after, registry.ActionPurging, o.MoveOptions, nil); err != nil {
 				return err
 			}
 		}

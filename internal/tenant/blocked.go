@@ -8,11 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // tryTables takes the locks that the first drop of a purge will need, and lets them go
 // again.
-func tryTables(ctx context.Context, conn *pgx.Conn, t Tenant, s survey, o PurgeOptions) error {
+func tryTables(ctx context.Context, conn *pgx.Conn, t registry.Tenant, s survey, o PurgeOptions) error {
 	batch, _ := nextBatch(s.objects, s.room)
 	var tables []string
 	for _, object := range batch {

@@ -11,6 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -31,7 +32,7 @@ func TestPurgeOfALockedTenant(t *testing.T) {
 	o := purgeOptions()
 	o.LockTimeout = 50 * time.Millisecond
 	var saved []int64 // rows, as a backup would see them
-	o.Before = func(context.Context, tenant.Tenant) error {
+	o.Before = func(context.Context, registry.Tenant) error {
 		saved = append(saved, f.Int(t, "select count(*) from tenant_acme.contacts"))
 		return nil
 	}

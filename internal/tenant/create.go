@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
 
@@ -47,6 +48,7 @@ type Template struct {
 
 // CreateOptions are common to all tenants of one call.
 type CreateOptions struct {
+	Registry    registry.Registry
 	Template    Template
 	Actor       string // for the audit, "alice@host"
 	Program     string // for the audit, "crmctl 1.2.3"
@@ -62,37 +64,12 @@ type CreateOptions struct {
 
 // Created is a tenant that Create made, or found where that was asked for.
 type Created struct {
-	Tenant Tenant
+	Tenant registry.Tenant
 	// Existed tells that the tenant was there already and nothing was done.
 	Existed bool
 	// Pooled tells that its schema came from the pool.
 	Pooled bool
 }
-
-// ExistsError says what stands in the way of a new tenant.
-type ExistsError struct {
-	Slug   string
-	Schema db.Schema
-	// Status is the state of the tenant in the way, "" when there is none but a
-	// schema that the registry does not know.
-	Status Status
-}
-
-// Error names the tenant and what to do where that is not plain.
-func (e *ExistsError) Error() string {
-	switch e.Status {
-	case "":
-		return fmt.Sprintf("schema %s exists, but the registry does not know it: rename or drop it, then create the tenant", e.Schema)
-	case Deleted:
-		return fmt.Sprintf("tenant %q exists and is deleted: undelete it, or purge it first", e.Slug)
-	case Purging:
-		return fmt.Sprintf("tenant %q exists and is being purged: let the purge end first", e.Slug)
-	}
-	return fmt.Sprintf("tenant %q exists already", e.Slug)
-}
-
-// Is makes errors.Is(err, ErrExists) true.
-func (e *ExistsError) Is(target error) bool { return target == ErrExists }
 
 // Create makes one tenant: registry row, schema, the template's objects and the
 // audit row in one transaction of two round trips, three where the schema is taken
@@ -100,10 +77,10 @@ func (e *ExistsError) Is(target error) bool { return target == ErrExists }
 // does. Whatever happens, the tenant is whole or absent afterwards.
 //
 // Where the slug or the schema is taken the error is an *ExistsError.
-func Create(ctx context.Context, conn *pgx.Conn, s Spec, o CreateOptions) (Tenant, error) {
+func Create(ctx context.Context, conn *pgx.Conn, s Spec, o CreateOptions) (registry.Tenant, error) {
 	t, err := newTenant(s, o)
 	if err != nil {
-		return Tenant{}, err
+		return registry.Tenant{}, err
 	}
 	_, err = newMaker(o).create(ctx, conn, t)
 	return t, err
@@ -122,14 +99,14 @@ func newMaker(o CreateOptions) *maker {
 	return m
 }
 
-func newTenant(s Spec, o CreateOptions) (Tenant, error) {
+func newTenant(s Spec, o CreateOptions) (registry.Tenant, error) {
 	schema, err := db.SchemaForSlug(s.Slug)
 	if err != nil {
-		return Tenant{}, err
+		return registry.Tenant{}, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Tenant{}, fmt.Errorf("make an id for tenant %q: %w", s.Slug, err)
+		return registry.Tenant{}, fmt.Errorf("make an id for tenant %q: %w", s.Slug, err)
 	}
 	now := time.Now
 	if o.Now != nil {
@@ -141,8 +118,8 @@ func newTenant(s Spec, o CreateOptions) (Tenant, error) {
 	}
 	// PostgreSQL keeps microseconds.
 	at := now().UTC().Truncate(time.Microsecond)
-	t := Tenant{
-		ID: id.String(), Slug: s.Slug, DisplayName: display, Schema: schema, Status: Active,
+	t := registry.Tenant{
+		ID: id.String(), Slug: s.Slug, DisplayName: display, Schema: schema, Status: registry.Active,
 		Version: o.Template.Version, Settings: s.Settings, CreatedAt: at, UpdatedAt: at,
 	}
 	if len(t.Settings) == 0 {
@@ -154,7 +131,7 @@ func newTenant(s Spec, o CreateOptions) (Tenant, error) {
 	return t, nil
 }
 
-func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {
+func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (pooled bool, err error) {
 	several := staging.Several(m.Template.Script)
 	if several && !m.pool.Load() {
 		return false, m.createStaged(ctx, conn, t)
@@ -170,34 +147,34 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bo
 	if errors.Is(err, errPoolEmpty) {
 		return false, m.createStaged(ctx, conn, t)
 	}
-	if m.pool.Load() && noPool(err) {
+	if m.pool.Load() && m.noPool(err) {
 		m.pool.Store(false)
 		return m.create(ctx, conn, t)
 	}
-	return false, createError(ctx, conn, t, err)
+	return false, m.explain(ctx, conn, t, err)
 }
 
 // noPool tells whether the server refused something about the pool, which a tenant
 // can do without.
-func noPool(err error) bool {
+func (m *maker) noPool(err error) bool {
 	pgErr, ok := pgError(err)
 	return ok && (pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, "tenant_pool") ||
-		db.MissingRegistry(err) && strings.Contains(pgErr.Message, "tenant_pool") ||
+		m.Registry.MissingPool(err) ||
 		pgErr.Code == db.CodeInvalidSchemaName && strings.Contains(pgErr.Message, db.PoolPrefix))
 }
 
 // make does everything but the commit.
-func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool, err error) {
+func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (pooled bool, err error) {
 	var p db.Pipeline
 	p.Begin(m.locals(t))
-	queueTenant(&p, t)
+	m.Registry.QueueInsert(&p, t)
 	built := ""
 	if m.Template.Shape {
 		built = "shape"
 	}
 	var ready string
 	if m.pool.Load() {
-		takePooled(&p, m.Template.Key, &ready)
+		m.Registry.QueueTakePooled(&p, m.Template.Key, &ready)
 		if err := p.Run(ctx, conn); err != nil {
 			return false, err
 		}
@@ -211,7 +188,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 	}
 	if ready != "" {
 		built = "pool"
-		p.Exec("alter schema " + quoted(ready) + " rename to " + t.Schema.Quoted())
+		p.Exec("alter schema " + db.Quoted(ready) + " rename to " + t.Schema.Quoted())
 		if t.Role != "" {
 			queueRole(&p, t)
 			queueRoleTables(&p, t)
@@ -226,7 +203,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 	if t.Role != "" {
 		queueRoleLimits(&p, t)
 	}
-	if err := QueueEvent(&p, createEvent(t, built, m.CreateOptions)); err != nil {
+	if err := m.Registry.QueueEvent(&p, createEvent(t, built, m.CreateOptions)); err != nil {
 		return false, err
 	}
 	p.CheckSchema(t.Schema)
@@ -234,14 +211,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t Tenant) (pooled bool
 	return ready != "", p.Run(ctx, conn)
 }
 
-// queueTenant adds the registry's row.
-func queueTenant(p *db.Pipeline, t Tenant) {
-	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9, $9)`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, string(t.Settings), t.CreatedAt)
-}
-
-func (m *maker) locals(t Tenant) db.Locals {
+func (m *maker) locals(t registry.Tenant) db.Locals {
 	return db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true}
 }
 
@@ -270,27 +240,18 @@ func (t Template) undo(ctx context.Context, conn *pgx.Conn) error {
 
 // createEvent tells of a new tenant, and what its schema was built from where that
 // was not the migrations.
-func createEvent(t Tenant, built string, o CreateOptions) Event {
-	after := map[string]any{
-		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "status": string(t.Status),
-	}
-	if t.Role != "" {
-		after["role"] = t.Role
-	}
-	if string(t.Settings) != "{}" {
-		after["settings"] = asJSON("settings", canonical(t.Settings))
-	}
+func createEvent(t registry.Tenant, built string, o CreateOptions) registry.Event {
 	detail := map[string]any{"schema": t.Schema.String(), "version": t.Version}
 	if built != "" {
 		detail["built_from"] = built
 	}
-	return Event{
-		TenantID: t.ID, Slug: t.Slug, Action: ActionCreate, Actor: o.Actor, Program: o.Program, After: after, Detail: detail,
+	return registry.Event{
+		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionCreate, Actor: o.Actor, Program: o.Program, After: registry.InitialFields(t), Detail: detail,
 	}
 }
 
-// createError explains what the server refused.
-func createError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error {
+// explain says what the server refused.
+func (m *maker) explain(ctx context.Context, conn *pgx.Conn, t registry.Tenant, err error) error {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return err
@@ -298,33 +259,21 @@ func createError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error
 	taken := pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants"
 	switch {
 	case pgErr.Code == db.CodeUndefinedTable, pgErr.Code == db.CodeUndefinedColumn:
-		if reason := lacksRegistry(ctx, conn); reason != nil {
+		if reason := m.Registry.Lacking(ctx, conn); reason != nil {
 			return reason
 		}
 	case taken, pgErr.Code == db.CodeDuplicateSchema:
-		exists := &ExistsError{Slug: t.Slug, Schema: t.Schema}
-		other, getErr := Get(ctx, conn, t.Slug)
+		exists := &registry.ExistsError{Slug: t.Slug, Schema: t.Schema}
+		other, getErr := m.Registry.Get(ctx, conn, t.Slug)
 		switch {
 		case getErr == nil:
 			exists.Status = other.State()
-		case errors.Is(getErr, ErrInvalidRow):
+		case errors.Is(getErr, registry.ErrInvalidRow):
 			return getErr
 		}
 		return exists
 	}
 	return roleError(err, t.Role)
-}
-
-// lacksRegistry returns ErrNoRegistry, ErrOldRegistry or nil.
-func lacksRegistry(ctx context.Context, conn *pgx.Conn) error {
-	_, err := List(ctx, conn, Filter{Slugs: []string{"-"}})
-	switch {
-	case errors.Is(err, ErrNoRegistry):
-		return ErrNoRegistry
-	case errors.Is(err, ErrOldRegistry):
-		return ErrOldRegistry
-	}
-	return nil
 }
 
 // CreateMany makes tenants over several connections. A result belongs to the
@@ -351,11 +300,11 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 		}
 		pooled, err := m.create(ctx, conn, c.Tenant)
 		c.Pooled = pooled
-		var exists *ExistsError
+		var exists *registry.ExistsError
 		if !errors.As(err, &exists) || exists.Status == "" {
 			return err
 		}
-		other, getErr := Get(ctx, conn, c.Tenant.Slug)
+		other, getErr := m.Registry.Get(ctx, conn, c.Tenant.Slug)
 		if getErr != nil {
 			return err
 		}
@@ -363,7 +312,7 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 		if other.ID == c.Tenant.ID {
 			return nil
 		}
-		if ifNotExists && other.Status != Deleted {
+		if ifNotExists && other.Status != registry.Deleted {
 			*c = Created{Tenant: other, Existed: true}
 			return nil
 		}

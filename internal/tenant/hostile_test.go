@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -51,12 +52,12 @@ func TestHostilePublic(t *testing.T) {
 			t.Errorf("step %d: %v", name, err)
 		}
 	}
-	for _, err := range tenant.Audit(t.Context(), conn, tenant.AuditFilter{}) {
+	for _, err := range registry.Default().Audit(t.Context(), conn, registry.AuditFilter{}) {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	for _, err := range tenant.History(t.Context(), conn, slug, 0) {
+	for _, err := range registry.Default().History(t.Context(), conn, slug, 0) {
 		if err != nil {
 			t.Error(err)
 		}

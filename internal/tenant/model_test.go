@@ -17,6 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -28,7 +29,7 @@ type model struct {
 }
 
 type modelled struct {
-	status, deletedFrom tenant.Status
+	status, deletedFrom registry.Status
 	schema              string // that of the slug it had when it was made, or last renamed with it
 	role                bool
 }
@@ -40,21 +41,21 @@ func (m *model) apply(move, slug, to string) bool {
 	switch {
 	case move == "create" || move == "create with role":
 		if ok = t == nil && !m.schemaTaken(slug, nil); ok {
-			m.tenants[slug] = &modelled{status: tenant.Active, schema: slug, role: move != "create"}
+			m.tenants[slug] = &modelled{status: registry.Active, schema: slug, role: move != "create"}
 		}
 	case t == nil:
-	case move == "suspend" && t.status == tenant.Active:
-		t.status, ok = tenant.Suspended, true
-	case move == "activate" && t.status == tenant.Suspended:
-		t.status, ok = tenant.Active, true
-	case move == "delete" && t.status != tenant.Deleted:
-		t.deletedFrom, t.status, ok = t.status, tenant.Deleted, true
-	case move == "undelete" && t.status == tenant.Deleted:
+	case move == "suspend" && t.status == registry.Active:
+		t.status, ok = registry.Suspended, true
+	case move == "activate" && t.status == registry.Suspended:
+		t.status, ok = registry.Active, true
+	case move == "delete" && t.status != registry.Deleted:
+		t.deletedFrom, t.status, ok = t.status, registry.Deleted, true
+	case move == "undelete" && t.status == registry.Deleted:
 		t.status, ok = t.deletedFrom, true
-	case move == "purge" && t.status == tenant.Deleted:
+	case move == "purge" && t.status == registry.Deleted:
 		delete(m.tenants, slug)
 		ok = true
-	case strings.HasPrefix(move, "rename") && t.status != tenant.Deleted && (m.tenants[to] == nil || to == slug):
+	case strings.HasPrefix(move, "rename") && t.status != registry.Deleted && (m.tenants[to] == nil || to == slug):
 		whole := move == "rename with schema"
 		if ok = !whole || !m.schemaTaken(to, t); !ok {
 			break
@@ -98,7 +99,7 @@ func (m *model) clone() *model {
 
 // see returns a model of what the registry holds at this moment.
 func see(ctx context.Context, conn *pgx.Conn) (*model, error) {
-	there, err := tenant.List(ctx, conn, tenant.Filter{})
+	there, err := registry.Default().List(ctx, conn, registry.Filter{})
 	m := &model{tenants: make(map[string]*modelled, len(there))}
 	for _, t := range there {
 		schema := strings.TrimPrefix(t.Schema.String(), "tenant_")
@@ -141,13 +142,13 @@ func (w *world) apply(t *testing.T, conn *pgx.Conn, move, slug, to string) error
 	case "rename", "rename with schema":
 		_, _, err = tenant.Rename(ctx, conn, slug, tenant.Renaming{Slug: to, Schema: move != "rename"}, o)
 	case "purge":
-		var found tenant.Tenant
-		if found, err = tenant.Get(ctx, conn, slug); err != nil {
+		var found registry.Tenant
+		if found, err = registry.Default().Get(ctx, conn, slug); err != nil {
 			return err
 		}
-		purged, results := tenant.PurgeMany(ctx, w.f.Dial, []tenant.Tenant{found}, tenant.PurgeOptions{MoveOptions: o}, fleet.Options{Attempts: 20})
+		purged, results := tenant.PurgeMany(ctx, w.f.Dial, []registry.Tenant{found}, tenant.PurgeOptions{MoveOptions: o}, fleet.Options{Attempts: 20})
 		if err = results[0].Err; err == nil && purged[0].Elsewhere {
-			err = &tenant.NotFoundError{Slug: slug}
+			err = &registry.NotFoundError{Slug: slug}
 		}
 	default:
 		t.Fatalf("no move %q", move)
@@ -157,7 +158,7 @@ func (w *world) apply(t *testing.T, conn *pgx.Conn, move, slug, to string) error
 
 // expected tells whether an error is one that an impossible move may have.
 func expected(err error) bool {
-	return errors.Is(err, tenant.ErrState) || errors.Is(err, tenant.ErrExists) || errors.Is(err, tenant.ErrNotFound) || errors.Is(err, db.ErrBusy)
+	return errors.Is(err, registry.ErrState) || errors.Is(err, registry.ErrExists) || errors.Is(err, registry.ErrNotFound) || errors.Is(err, db.ErrBusy)
 }
 
 // invariants are what holds after every move, whatever the model says.
@@ -193,7 +194,7 @@ func (w *world) count(t *testing.T, sql string, args ...any) (n int) {
 // agree compares the registry with the model.
 func (w *world) agree(t *testing.T, m *model, prefix string) {
 	t.Helper()
-	there, err := tenant.List(t.Context(), w.conn, tenant.Filter{})
+	there, err := registry.Default().List(t.Context(), w.conn, registry.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +360,7 @@ func TestMoveOfATenantRenamedMeanwhile(t *testing.T) {
 		sql  string
 		want error
 	}{
-		"slug":   {"update public.tenants set slug = 'other' where slug = 'acme'", tenant.ErrNotFound},
+		"slug":   {"update public.tenants set slug = 'other' where slug = 'acme'", registry.ErrNotFound},
 		"schema": {"update public.tenants set schema_name = 'tenant_other' where slug = 'acme'", db.ErrBusy},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
 
@@ -24,18 +25,9 @@ const poolLock = "pool"
 // errPoolBusy says that somebody else fills or drains the pool.
 var errPoolBusy = errors.New("another run is filling or draining the pool")
 
-// PoolSchema is a schema that is ready for a new tenant, or was.
-type PoolSchema struct {
-	Schema  db.Schema
-	Version int64
-	MadeAt  time.Time
-	// Ready tells that it is what a new tenant would be made of now. Otherwise the
-	// migrations, or what they depend on, have changed since, or it is gone.
-	Ready bool
-}
-
 // PoolOptions say how the pool is filled.
 type PoolOptions struct {
+	Registry    registry.Registry
 	Template    Template
 	Actor       string // for the audit, "alice@host"
 	Program     string // for the audit, "crmctl 1.2.3"
@@ -54,32 +46,6 @@ type PoolChange struct {
 	Results []fleet.Result
 }
 
-// Pool returns the schemas of the pool, the oldest first. key is that of what a new
-// tenant would be made of.
-func Pool(ctx context.Context, q db.Querier, key string) ([]PoolSchema, error) {
-	pool, err := db.Select(ctx, q, func(row pgx.CollectableRow) (s PoolSchema, err error) {
-		var name string
-		if err := row.Scan(&name, &s.Version, &s.MadeAt, &s.Ready); err != nil {
-			return s, err
-		}
-		s.Schema, err = db.RegisteredSchema(name)
-		return s, err
-	}, `select schema_name, version, made_at,
-			key = $1 and exists (select from pg_namespace where nspname = schema_name)
-		from public.tenant_pool order by made_at, schema_name collate "C"`, key)
-	if err != nil {
-		return nil, fmt.Errorf("read the pool: %w", poolError(err))
-	}
-	return pool, nil
-}
-
-func poolError(err error) error {
-	if db.MissingRegistry(err) {
-		return ErrOldRegistry
-	}
-	return err
-}
-
 // FillPool brings the number of ready schemas to count: what is missing is made,
 // and what is out of date or too many dropped, each in a transaction of its own. A negative count keeps the number of schemas that are there,
 // ready or not. The error is db.ErrBusy where somebody else is at it.
@@ -88,14 +54,14 @@ func poolError(err error) error {
 func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), count int, o PoolOptions) (PoolChange, error) {
 	var change PoolChange
 	err := holdPool(ctx, connect, func(ctx context.Context, q db.Querier) error {
-		pool, err := Pool(ctx, q, o.Template.Key)
+		pool, err := o.Registry.ListPool(ctx, q, o.Template.Key)
 		if err != nil {
 			return err
 		}
 		if count < 0 {
 			count = len(pool)
 		}
-		var drop []PoolSchema
+		var drop []registry.PoolSchema
 		ready := 0
 		for _, s := range pool {
 			if s.Ready && ready < count {
@@ -116,11 +82,11 @@ func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, err
 func DrainPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), keep int, o PoolOptions) (PoolChange, error) {
 	var change PoolChange
 	err := holdPool(ctx, connect, func(ctx context.Context, q db.Querier) error {
-		pool, err := Pool(ctx, q, o.Template.Key)
+		pool, err := o.Registry.ListPool(ctx, q, o.Template.Key)
 		if err != nil {
 			return err
 		}
-		var stale, ready []PoolSchema
+		var stale, ready []registry.PoolSchema
 		for _, s := range pool {
 			if s.Ready {
 				ready = append(ready, s)
@@ -164,7 +130,7 @@ func randomHex() string {
 	return hex.EncodeToString(b[:])
 }
 
-func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), drop []PoolSchema, missing int, o PoolOptions) (PoolChange, error) {
+func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), drop []registry.PoolSchema, missing int, o PoolOptions) (PoolChange, error) {
 	add := make([]db.Schema, missing)
 	for i := range add {
 		var err error
@@ -197,9 +163,8 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 
 // queuePooled adds the row of a schema of the pool, and its event.
 func queuePooled(p *db.Pipeline, schema db.Schema, o PoolOptions) error {
-	p.Exec(`insert into public.tenant_pool (schema_name, key, version) values ($1, $2, $3)`,
-		schema.String(), o.Template.Key, o.Template.Version)
-	return queuePoolEvent(p, schema, ActionPool, o, map[string]any{"version": o.Template.Version})
+	o.Registry.QueuePooled(p, schema, o.Template.Key, o.Template.Version)
+	return queuePoolEvent(p, schema, registry.ActionPool, o, map[string]any{"version": o.Template.Version})
 }
 
 // makePooled makes a schema and its row in one transaction, or in several where the
@@ -230,23 +195,19 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 		// nobody else can know the name.
 		return nil
 	}
-	return poolError(err)
+	return o.Registry.ExplainPool(err)
 }
 
 // dropPooled drops a schema and its row in one transaction. Where somebody has
 // taken it meanwhile that is not done, and no error.
-func dropPooled(ctx context.Context, conn *pgx.Conn, s PoolSchema, o PoolOptions) (gone bool, err error) {
+func dropPooled(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (gone bool, err error) {
 	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		rows, err := db.Select(ctx, q, pgx.RowTo[string],
-			`delete from public.tenant_pool where schema_name = (
-				select schema_name from public.tenant_pool where schema_name = $1 for update skip locked) returning schema_name`, s.Schema.String())
-		if err != nil || len(rows) == 0 {
+		if gone, err = o.Registry.DropPooled(ctx, q, s.Schema); err != nil || !gone {
 			return err
 		}
-		gone = true
 		var p db.Pipeline
 		p.Exec("drop schema if exists " + s.Schema.Quoted() + " cascade")
-		if err := queuePoolEvent(&p, s.Schema, ActionUnpool, o, map[string]any{"version": s.Version}); err != nil {
+		if err := queuePoolEvent(&p, s.Schema, registry.ActionUnpool, o, map[string]any{"version": s.Version}); err != nil {
 			return err
 		}
 		return p.Run(ctx, q)
@@ -260,23 +221,7 @@ func dropPooled(ctx context.Context, conn *pgx.Conn, s PoolSchema, o PoolOptions
 // queuePoolEvent adds an event about a schema that belongs to no tenant yet.
 func queuePoolEvent(p *db.Pipeline, schema db.Schema, action string, o PoolOptions, detail map[string]any) error {
 	detail["schema"] = schema.String()
-	return QueueEvent(p, Event{
+	return o.Registry.QueueEvent(p, registry.Event{
 		TenantID: uuid.Nil.String(), Slug: schema.String(), Action: action, Actor: o.Actor, Program: o.Program, Detail: detail,
 	})
-}
-
-// takePooled takes a schema out of the pool, within the caller's transaction, and
-// returns its name. "" means that there is none.
-func takePooled(p *db.Pipeline, key string, name *string) {
-	p.Query(func(rows pgx.Rows) error {
-		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if len(names) > 0 {
-			*name = names[0]
-		}
-		return err
-	}, `delete from public.tenant_pool where schema_name operator(pg_catalog.=) (
-			select schema_name from public.tenant_pool
-			where key operator(pg_catalog.=) $1 and exists (select from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) schema_name)
-			order by made_at limit 1 for update skip locked)
-		returning schema_name`, key)
 }

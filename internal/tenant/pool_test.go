@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/shape"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -179,7 +180,7 @@ func TestPoolFollowsTheMigrations(t *testing.T) {
 	if made.Version != now.Template.Version || f.Int(t, `select count(*) from public.tenant_pool`) != 3 {
 		t.Errorf("version %d: a stale schema was taken", made.Version)
 	}
-	pool, err := tenant.Pool(t.Context(), f.Connect(t), now.Template.Key)
+	pool, err := registry.Default().ListPool(t.Context(), f.Connect(t), now.Template.Key)
 	if err != nil || len(pool) != 3 || pool[0].Ready {
 		t.Errorf("%+v, %v", pool, err)
 	}
@@ -208,7 +209,7 @@ func TestPoolFollowsTheMigrations(t *testing.T) {
 	if made2 != dropped || made2 != 3+3+1+1+2 {
 		t.Errorf("the audit has %d made and %d dropped", made2, dropped)
 	}
-	pool, err = tenant.Pool(t.Context(), f.Connect(t), now.Template.Key)
+	pool, err = registry.Default().ListPool(t.Context(), f.Connect(t), now.Template.Key)
 	if err != nil || len(pool) != 0 {
 		t.Errorf("%+v, %v", pool, err)
 	}
@@ -264,7 +265,7 @@ func TestTakenSchemaInTheWay(t *testing.T) {
 	fillPool(t, f, 1, o)
 	f.Exec(t, `create schema tenant_acme`)
 	_, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, fromPool(o))
-	var exists *tenant.ExistsError
+	var exists *registry.ExistsError
 	if !errors.As(err, &exists) || exists.Status != "" {
 		t.Errorf("error %v", err)
 	}
@@ -281,7 +282,7 @@ func TestLostSchemaOfThePool(t *testing.T) {
 	f := fleettest.New(t)
 	o := poolOptions(t, f, fleettest.TenantPlan(t, 0))
 	fillPool(t, f, 3, o)
-	pool, err := tenant.Pool(t.Context(), f.Connect(t), o.Template.Key)
+	pool, err := registry.Default().ListPool(t.Context(), f.Connect(t), o.Template.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +297,7 @@ func TestLostSchemaOfThePool(t *testing.T) {
 			t.Errorf("%s: pooled %t, %v", specs[i].Slug, created[i].Pooled, r.Err)
 		}
 	}
-	if pool, err = tenant.Pool(t.Context(), f.Connect(t), o.Template.Key); err != nil || len(pool) != 1 || pool[0].Ready {
+	if pool, err = registry.Default().ListPool(t.Context(), f.Connect(t), o.Template.Key); err != nil || len(pool) != 1 || pool[0].Ready {
 		t.Errorf("left: %+v, %v", pool, err)
 	}
 	if c := fillPool(t, f, 1, o); c.Dropped != 1 || c.Made != 1 {

@@ -11,11 +11,13 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // PurgeFilter narrows what a purge may destroy; it can never widen it: a tenant
 // must be deleted and its purge_after must be over.
 type PurgeFilter struct {
+	Registry registry.Registry
 	// OlderThan additionally wants deleted_at to be that long ago. A purge that
 	// has begun goes on whatever it says.
 	OlderThan time.Duration
@@ -33,7 +35,7 @@ type PurgeFilter struct {
 
 // DueAt returns when a deleted tenant falls due: when its retention is over and
 // it was deleted OlderThan ago.
-func (f PurgeFilter) DueAt(t Tenant) time.Time {
+func (f PurgeFilter) DueAt(t registry.Tenant) time.Time {
 	var due time.Time
 	if t.PurgeAfter != nil {
 		due = *t.PurgeAfter
@@ -49,13 +51,13 @@ func (f PurgeFilter) DueAt(t Tenant) time.Time {
 
 // PurgePlan is what a purge would destroy.
 type PurgePlan struct {
-	Due []Tenant
+	Due []registry.Tenant
 	// Kept are those that are due and beyond the caps.
-	Kept []Tenant
+	Kept []registry.Tenant
 	// Soon are those that fall due within PurgeFilter.Warn, the next first.
-	Soon []Tenant
+	Soon []registry.Tenant
 	// Invalid are rows that seem to be due and are not valid: they are left alone.
-	Invalid []InvalidRow
+	Invalid []registry.InvalidRow
 	// Tenants is the number of all tenants of the registry.
 	Tenants int
 }
@@ -63,20 +65,11 @@ type PurgePlan struct {
 // PlanPurge returns what a purge would destroy.
 func PlanPurge(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) (PurgePlan, error) {
 	var plan PurgePlan
-	var bare Filter // without settings: there may be many due
-	rows, err := db.Select(ctx, q, scan, `select `+bare.columns("")+`
-		from public.tenants
-		where status = 'deleted' and purge_after <= $1
-		  and (deleted_at <= $2 or purge_started_at is not null)
-		  and (cardinality($3::text[]) = 0 or slug = any ($3::text[]))
-		order by purge_started_at nulls last, deleted_at, slug collate "C"`,
-		now.Add(f.Warn), now.Add(f.Warn-f.OlderThan), nonNil(f.Slugs))
+	due, invalid, all, err := f.Registry.Due(ctx, q, now.Add(f.Warn), now.Add(f.Warn-f.OlderThan), f.Slugs)
 	if err != nil {
-		return plan, fmt.Errorf("read the registry: %w", registryError(err))
+		return plan, err
 	}
-	var due []Tenant
-	due, plan.Invalid = split(rows)
-	bare.forget(due)
+	plan.Invalid, plan.Tenants = invalid, all
 	for _, t := range due {
 		if f.DueAt(t).After(now) {
 			plan.Soon = append(plan.Soon, t)
@@ -84,12 +77,7 @@ func PlanPurge(ctx context.Context, q db.Querier, f PurgeFilter, now time.Time) 
 			plan.Due = append(plan.Due, t)
 		}
 	}
-	slices.SortStableFunc(plan.Soon, func(a, b Tenant) int { return f.DueAt(a).Compare(f.DueAt(b)) })
-	total, err := db.Select(ctx, q, pgx.RowTo[int], `select count(*) from public.tenants`)
-	if err != nil {
-		return plan, fmt.Errorf("read the registry: %w", registryError(err))
-	}
-	plan.Tenants = total[0]
+	slices.SortStableFunc(plan.Soon, func(a, b registry.Tenant) int { return f.DueAt(a).Compare(f.DueAt(b)) })
 	if most := f.most(plan.Tenants, len(plan.Due)); most < len(plan.Due) {
 		plan.Due, plan.Kept = plan.Due[:most], plan.Due[most:]
 	}
@@ -118,7 +106,7 @@ type PurgeOptions struct {
 	// once, for different tenants. Where the tenant's tables are locked by others
 	// afterwards, it is called again only when they could be locked: what was
 	// written meanwhile has to be in the backup, too.
-	Before func(ctx context.Context, t Tenant) error
+	Before func(ctx context.Context, t registry.Tenant) error
 	// Locks is how many locks one transaction may take; 0 measures the room in
 	// the server's lock table and takes half of what is free.
 	Locks int
@@ -126,7 +114,7 @@ type PurgeOptions struct {
 
 // Purged is what a purge did with a tenant.
 type Purged struct {
-	Tenant Tenant
+	Tenant registry.Tenant
 	// Elsewhere tells that another purge was at work on the tenant, or had done
 	// it already.
 	Elsewhere bool
@@ -147,7 +135,7 @@ type Purged struct {
 // Each is looked at again under its locks; one that was undeleted meanwhile fails
 // with a *StateError. Two purges never work on the same tenant: the second leaves
 // it to the first.
-func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), due []Tenant, o PurgeOptions, run fleet.Options) ([]Purged, []fleet.Result) {
+func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), due []registry.Tenant, o PurgeOptions, run fleet.Options) ([]Purged, []fleet.Result) {
 	purged := make([]Purged, len(due))
 	for i, t := range due {
 		purged[i].Tenant = t
@@ -156,7 +144,7 @@ func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 	defer guards.Close(ctx)
 	results, _ := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		err := purge(ctx, conn, &guards, &purged[i], o)
-		if _, missing := errors.AsType[*NotFoundError](err); missing {
+		if _, missing := errors.AsType[*registry.NotFoundError](err); missing {
 			purged[i].Elsewhere = purged[i].Transactions == 0
 			return nil
 		}
@@ -197,12 +185,12 @@ func purge(ctx context.Context, conn *pgx.Conn, guards *db.Guards, p *Purged, o 
 }
 
 func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions) error {
-	now, err := Get(ctx, conn, p.Tenant.Slug)
+	now, err := o.Registry.Get(ctx, conn, p.Tenant.Slug)
 	if err != nil {
 		return err
 	}
 	if now.ID != p.Tenant.ID {
-		return &NotFoundError{Slug: p.Tenant.Slug}
+		return &registry.NotFoundError{Slug: p.Tenant.Slug}
 	}
 	if err := checkDue(now, o); err != nil {
 		return err
@@ -232,22 +220,22 @@ func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions)
 	return finish(ctx, conn, now, p, o)
 }
 
-func checkDue(t Tenant, o PurgeOptions) error {
+func checkDue(t registry.Tenant, o PurgeOptions) error {
 	switch {
-	case t.Status != Deleted:
-		return &StateError{Slug: t.Slug, State: t.Status, Wanted: Deleted}
+	case t.Status != registry.Deleted:
+		return &registry.StateError{Slug: t.Slug, State: t.Status, Wanted: registry.Deleted}
 	case t.PurgeAfter == nil || t.PurgeAfter.After(o.now()):
-		return fmt.Errorf("tenant %q is not due for purge any more: %w", t.Slug, ErrState)
+		return fmt.Errorf("tenant %q is not due for purge any more: %w", t.Slug, registry.ErrState)
 	}
 	return nil
 }
 
 // finish drops what is left of the schema, the role and the row in one
 // transaction. The audit row is all that stays.
-func finish(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o PurgeOptions) error {
+func finish(ctx context.Context, conn *pgx.Conn, t registry.Tenant, done *Purged, o PurgeOptions) error {
 	kept := ""
 	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		now, err := lockTenant(ctx, q, t, false)
+		now, err := o.Registry.Lock(ctx, q, t, false)
 		if err != nil {
 			return err
 		}
@@ -256,21 +244,21 @@ func finish(ctx context.Context, conn *pgx.Conn, t Tenant, done *Purged, o Purge
 		}
 		var p db.Pipeline
 		p.Exec("drop schema if exists " + now.Schema.Quoted() + " cascade")
-		p.Exec("delete from public.tenants where id = $1", now.ID)
+		o.Registry.QueueDelete(&p, now.ID)
 		if err := p.Run(ctx, q); err != nil {
 			return err
 		}
-		if kept, err = dropRoleOf(ctx, q, now); err != nil {
+		if kept, err = dropRoleOf(ctx, q, now, o.Registry); err != nil {
 			return err
 		}
 		detail := map[string]any{"schema": now.Schema.String(), "version": now.Version, "deleted_at": now.DeletedAt}
 		if kept != "" {
 			detail["role_kept"] = kept
 		}
-		before := auditFields(now)
+		before := registry.Fields(now)
 		var event db.Pipeline
-		if err := QueueEvent(&event, Event{
-			TenantID: now.ID, Slug: now.Slug, Action: ActionPurge, Actor: o.Actor, Program: o.Program, Before: before, Detail: detail,
+		if err := o.Registry.QueueEvent(&event, registry.Event{
+			TenantID: now.ID, Slug: now.Slug, Action: registry.ActionPurge, Actor: o.Actor, Program: o.Program, Before: before, Detail: detail,
 		}); err != nil {
 			return err
 		}

@@ -14,12 +14,13 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 const deleteAll = `update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day', purge_after = now() - interval '1 hour'`
 
-func due(t *testing.T, f *fleettest.Fleet) []tenant.Tenant {
+func due(t *testing.T, f *fleettest.Fleet) []registry.Tenant {
 	t.Helper()
 	plan, err := tenant.PlanPurge(t.Context(), f.Connect(t), tenant.PurgeFilter{}, time.Now())
 	if err != nil {
@@ -107,19 +108,19 @@ func TestPurgeStoppedHalfWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := tenant.Get(t.Context(), conn, "acme")
-	if err != nil || got.State() != tenant.Purging || got.Status != tenant.Deleted {
+	got, err := registry.Default().Get(t.Context(), conn, "acme")
+	if err != nil || got.State() != registry.Purging || got.Status != registry.Deleted {
 		t.Errorf("half-purged: %s, %v", got.State(), err)
 	}
-	var state *tenant.StateError
-	if _, err := tenant.Undelete(t.Context(), conn, "acme", tenant.MoveOptions{}); !errors.As(err, &state) || state.State != tenant.Purging {
+	var state *registry.StateError
+	if _, err := tenant.Undelete(t.Context(), conn, "acme", tenant.MoveOptions{}); !errors.As(err, &state) || state.State != registry.Purging {
 		t.Errorf("undelete: %v", err)
 	}
-	if _, err := tenant.Delete(t.Context(), conn, "acme", 0, tenant.MoveOptions{}); !errors.As(err, &state) || state.State != tenant.Purging {
+	if _, err := tenant.Delete(t.Context(), conn, "acme", 0, tenant.MoveOptions{}); !errors.As(err, &state) || state.State != registry.Purging {
 		t.Errorf("delete: %v", err)
 	}
-	var exists *tenant.ExistsError
-	if _, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: "acme"}, options(t)); !errors.As(err, &exists) || exists.Status != tenant.Purging {
+	var exists *registry.ExistsError
+	if _, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: "acme"}, options(t)); !errors.As(err, &exists) || exists.Status != registry.Purging {
 		t.Errorf("create: %v", err)
 	}
 	// However young it is: what has begun goes on. And it is not saved again.
@@ -129,7 +130,7 @@ func TestPurgeStoppedHalfWay(t *testing.T) {
 	}
 	o := purgeOptions()
 	o.Locks = 30
-	o.Before = func(context.Context, tenant.Tenant) error { return errors.New("half of it would be saved") }
+	o.Before = func(context.Context, registry.Tenant) error { return errors.New("half of it would be saved") }
 	if _, results := tenant.PurgeMany(t.Context(), f.Dial, plan.Due, o, fleet.Options{}); results[0].Err != nil {
 		t.Error(results[0].Err)
 	}
@@ -146,7 +147,7 @@ func TestPurgeSavesFirst(t *testing.T) {
 	o := purgeOptions()
 	full := errors.New("the disk is full")
 	var seen sync.Map
-	o.Before = func(_ context.Context, tn tenant.Tenant) error {
+	o.Before = func(_ context.Context, tn registry.Tenant) error {
 		seen.Store(tn.Slug, f.Int(t, "select count(*) from pg_tables where schemaname = $1 and tablename = 'contacts'", tn.Schema.String()))
 		if tn.Slug == "globex" {
 			return full
@@ -162,7 +163,7 @@ func TestPurgeSavesFirst(t *testing.T) {
 			t.Errorf("%s: %v", purged[i].Tenant.Slug, r.Err)
 		}
 	}
-	if got, err := tenant.Get(t.Context(), f.Connect(t), "globex"); err != nil || got.State() != tenant.Deleted {
+	if got, err := registry.Default().Get(t.Context(), f.Connect(t), "globex"); err != nil || got.State() != registry.Deleted {
 		t.Errorf("globex: %s, %v", got.State(), err)
 	}
 }
@@ -176,7 +177,7 @@ func TestTwoPurgesAtOnce(t *testing.T) {
 	all := due(t, f)
 	var saved atomic.Int64
 	o := purgeOptions()
-	o.Before = func(context.Context, tenant.Tenant) error {
+	o.Before = func(context.Context, registry.Tenant) error {
 		saved.Add(1)
 		time.Sleep(20 * time.Millisecond)
 		return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Renaming says what Rename changes.
@@ -24,7 +25,7 @@ type Renaming struct {
 	LeaveMentions bool
 	// Shape, if not nil, reads what a tenant's schema is like, whatever its name is. A
 	// rename that changes it is not done.
-	Shape func(ctx context.Context, q db.Querier, t Tenant) (string, error)
+	Shape func(ctx context.Context, q db.Querier, t registry.Tenant) (string, error)
 }
 
 // Rename changes the names of a tenant in one transaction. Its id stays, and the
@@ -37,7 +38,7 @@ type Renaming struct {
 //
 // Where the new slug or schema is taken the error is an *ExistsError; a deleted
 // tenant is not renamed (*StateError).
-func Rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before, after Tenant, err error) {
+func Rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before, after registry.Tenant, err error) {
 	return rename(ctx, conn, slug, to, o, nil)
 }
 
@@ -46,27 +47,27 @@ var errPlanOnly = errors.New("planned, not done")
 
 // PlanRename does what Rename does and takes it back: what it returns is what would
 // happen.
-func PlanRename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before, after Tenant, err error) {
+func PlanRename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before, after registry.Tenant, err error) {
 	return rename(ctx, conn, slug, to, o, errPlanOnly)
 }
 
 // rename ends its transaction with the error end, which is not returned.
-func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions, end error) (before, after Tenant, err error) {
-	found, err := Get(ctx, conn, slug)
+func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions, end error) (before, after registry.Tenant, err error) {
+	found, err := o.Registry.Get(ctx, conn, slug)
 	if err != nil {
-		return Tenant{}, Tenant{}, err
+		return registry.Tenant{}, registry.Tenant{}, err
 	}
 	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		if before, err = lockTenant(ctx, q, found, true); err != nil {
+		if before, err = o.Registry.Lock(ctx, q, found, true); err != nil {
 			return err
 		}
-		if before.Status == Deleted {
-			return &StateError{Slug: slug, State: before.State()}
+		if before.Status == registry.Deleted {
+			return &registry.StateError{Slug: slug, State: before.State()}
 		}
 		if after, err = renamed(before, to); err != nil {
 			return err
 		}
-		if from, _ := changes(before, after); len(from) == 0 {
+		if from, _ := registry.Changes(before, after); len(from) == 0 {
 			return nil
 		}
 		// A number of the audit that is taken cannot be given back.
@@ -76,14 +77,14 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 		return end
 	})
 	if err != nil && !errors.Is(err, errPlanOnly) {
-		return before, before, renameError(ctx, conn, after, err)
+		return before, before, renameError(ctx, conn, after, o, err)
 	}
 	return before, after, nil
 }
 
 // moveNames gives a tenant whose row is locked the names of after: the schema, what
 // has to follow it, the role, the registry's row, and, where audited, the audit.
-func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, to Renaming, o MoveOptions, detail map[string]any, audited bool) error {
+func moveNames(ctx context.Context, q db.Querier, before registry.Tenant, after *registry.Tenant, to Renaming, o MoveOptions, detail map[string]any, audited bool) error {
 	shape := ""
 	if after.Schema != before.Schema && to.Shape != nil {
 		var err error
@@ -92,7 +93,7 @@ func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, 
 		}
 	}
 	var p db.Pipeline
-	queueRow(&p, after) // first, as a new tenant does: the names are locked by it
+	o.Registry.QueueUpdate(&p, after) // first, as a new tenant does: the names are locked by it
 	if after.Schema != before.Schema {
 		p.Exec("alter schema " + before.Schema.Quoted() + " rename to " + after.Schema.Quoted())
 	}
@@ -119,7 +120,7 @@ func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, 
 	}
 	p = db.Pipeline{}
 	if audited {
-		if err := queueChange(&p, before, *after, ActionRename, o, detail); err != nil {
+		if err := queueChange(&p, before, *after, registry.ActionRename, o, detail); err != nil {
 			return err
 		}
 	}
@@ -128,7 +129,7 @@ func moveNames(ctx context.Context, q db.Querier, before Tenant, after *Tenant, 
 
 // checkFollowed makes sure that nothing is left behind under the old name of a schema,
 // and that the schema is what it was. It returns what is left behind where that may be.
-func checkFollowed(ctx context.Context, q db.Querier, before, after Tenant, to Renaming, shape string) ([]string, error) {
+func checkFollowed(ctx context.Context, q db.Querier, before, after registry.Tenant, to Renaming, shape string) ([]string, error) {
 	left, err := follow(ctx, q, before, after)
 	switch {
 	case err != nil:
@@ -151,7 +152,7 @@ func checkFollowed(ctx context.Context, q db.Querier, before, after Tenant, to R
 	return nil, err
 }
 
-func renamed(t Tenant, to Renaming) (Tenant, error) {
+func renamed(t registry.Tenant, to Renaming) (registry.Tenant, error) {
 	if to.Slug != "" {
 		t.Slug = to.Slug
 	}
@@ -173,18 +174,18 @@ func renamed(t Tenant, to Renaming) (Tenant, error) {
 }
 
 // renameError explains what the server refused.
-func renameError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error {
+func renameError(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o MoveOptions, err error) error {
 	pgErr, ok := pgError(err)
 	switch {
 	case !ok:
 		return err
 	case pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants", pgErr.Code == db.CodeDuplicateSchema:
-		exists := &ExistsError{Slug: t.Slug, Schema: t.Schema}
-		other, getErr := Get(ctx, conn, t.Slug)
+		exists := &registry.ExistsError{Slug: t.Slug, Schema: t.Schema}
+		other, getErr := o.Registry.Get(ctx, conn, t.Slug)
 		switch {
 		case getErr == nil && other.ID != t.ID:
 			exists.Status = other.State()
-		case errors.Is(getErr, ErrInvalidRow):
+		case errors.Is(getErr, registry.ErrInvalidRow):
 			return getErr
 		}
 		return exists
@@ -195,10 +196,10 @@ func renameError(ctx context.Context, conn *pgx.Conn, t Tenant, err error) error
 // Set changes settings of a tenant: a value of nil takes the setting away. It
 // returns the tenant as it is afterwards. A deleted tenant is not changed
 // (*StateError).
-func Set(ctx context.Context, conn *pgx.Conn, slug string, values map[string]any, o MoveOptions) (Tenant, error) {
-	return move(ctx, conn, slug, o, ActionSet, func(t *Tenant) error {
-		if t.Status == Deleted {
-			return &StateError{Slug: t.Slug, State: t.State()}
+func Set(ctx context.Context, conn *pgx.Conn, slug string, values map[string]any, o MoveOptions) (registry.Tenant, error) {
+	return move(ctx, conn, slug, o, registry.ActionSet, func(t *registry.Tenant) error {
+		if t.Status == registry.Deleted {
+			return &registry.StateError{Slug: t.Slug, State: t.State()}
 		}
 		settings := map[string]any{}
 		if err := json.Unmarshal(t.Settings, &settings); err != nil {

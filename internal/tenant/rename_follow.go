@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/mention"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // MentionsError says that a renamed schema would leave its old name behind in other
@@ -37,7 +38,7 @@ func (e *MentionsError) Error() string {
 // transaction: the search_path of functions in it, as SET search_path FROM CURRENT
 // leaves it behind. What else holds the old name is returned; a role of that name was
 // renamed too.
-func follow(ctx context.Context, q db.Querier, before, after Tenant) ([]mention.Mention, error) {
+func follow(ctx context.Context, q db.Querier, before, after registry.Tenant) ([]mention.Mention, error) {
 	if err := mendPaths(ctx, q, before.Schema, after.Schema); err != nil {
 		return nil, err
 	}

@@ -9,11 +9,12 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // renameSchema gives tenant a, and its schema, the name b.
-func renameSchema(t *testing.T, f *fleettest.Fleet, to tenant.Renaming) (tenant.Tenant, error) {
+func renameSchema(t *testing.T, f *fleettest.Fleet, to tenant.Renaming) (registry.Tenant, error) {
 	t.Helper()
 	to.Slug, to.Schema = "b", true
 	_, after, err := tenant.Rename(t.Context(), f.Connect(t), "a", to, tenant.MoveOptions{LockTimeout: time.Second})
@@ -78,7 +79,9 @@ func TestRenameThatChangesTheShapeIsNotDone(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "a")
-	_, err := renameSchema(t, f, tenant.Renaming{Shape: func(_ context.Context, _ db.Querier, t tenant.Tenant) (string, error) { return t.Schema.String(), nil }})
+	_, err := renameSchema(t, f, tenant.Renaming{Shape: func(_ context.Context, _ db.Querier, t registry.Tenant) (string, error) {
+		return t.Schema.String(), nil
+	}})
 	if err == nil || !strings.Contains(err.Error(), "would not be the same") {
 		t.Errorf("got %v", err)
 	}

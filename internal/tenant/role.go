@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // RoleExistsError says that the role of a new tenant is there already. Roles
@@ -22,34 +21,13 @@ func (e *RoleExistsError) Error() string {
 }
 
 // Is makes errors.Is(err, ErrExists) true.
-func (e *RoleExistsError) Is(target error) bool { return target == ErrExists }
-
-// States of the role that a row of the registry names.
-const (
-	roleForeign  = "foreign"  // it was not made for the tenant
-	roleUnmarked = "unmarked" // it may have been, before roles were marked
-)
-
-// roleState is an expression over a row of public.tenants: the state of its role, ""
-// where it was made for the tenant, or is not there. Before roles were marked they
-// were named like the schema and had no rights of their own over the server.
-const roleState = `case when role_name is null then '' when octet_length(role_name) > 63 then '` + roleForeign + `' else coalesce((
-		select case when d.description = '` + db.RoleMark + `' || tenants.id::text then ''
-			when starts_with(d.description, '` + db.RoleMark + `') then '` + roleForeign + `'
-			when tenants.role_name = tenants.schema_name
-				and not (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls) then '` + roleUnmarked + `'
-			else '` + roleForeign + `' end
-		from pg_catalog.pg_roles r
-		left join pg_catalog.pg_shdescription d on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_authid'::regclass
-		where r.rolname = tenants.role_name::name), '') end`
-
-func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
+func (e *RoleExistsError) Is(target error) bool { return target == registry.ErrExists }
 
 // queueRole adds the statements that make a tenant's role, before those that make
 // its tables: the default privileges cover them and all later ones of the role
 // that runs the migrations.
-func queueRole(p *db.Pipeline, t Tenant) {
-	schema, role := t.Schema.Quoted(), quoted(t.Role)
+func queueRole(p *db.Pipeline, t registry.Tenant) {
+	schema, role := t.Schema.Quoted(), db.Quoted(t.Role)
 	p.Exec("create role " + role + " nologin")
 	p.Exec("comment on role " + role + " is " + db.Literal(db.RoleMark+t.ID))
 	p.Exec("grant usage on schema " + schema + " to " + role)
@@ -59,16 +37,16 @@ func queueRole(p *db.Pipeline, t Tenant) {
 
 // queueRoleTables adds the rights that default privileges would have given on what
 // is in the schema already.
-func queueRoleTables(p *db.Pipeline, t Tenant) {
-	schema, role := t.Schema.Quoted(), quoted(t.Role)
+func queueRoleTables(p *db.Pipeline, t registry.Tenant) {
+	schema, role := t.Schema.Quoted(), db.Quoted(t.Role)
 	p.Exec("grant select, insert, update, delete on all tables in schema " + schema + " to " + role)
 	p.Exec("grant usage, select, update on all sequences in schema " + schema + " to " + role)
 }
 
 // queueRoleLimits adds what the role of a tenant may not do: say at which version
 // its schema is.
-func queueRoleLimits(p *db.Pipeline, t Tenant) {
-	p.Exec("revoke insert, update, delete on " + t.Schema.Quoted() + ".goose_db_version from " + quoted(t.Role))
+func queueRoleLimits(p *db.Pipeline, t registry.Tenant) {
+	p.Exec("revoke insert, update, delete on " + t.Schema.Quoted() + ".goose_db_version from " + db.Quoted(t.Role))
 }
 
 // Roles makes the roles of tenants whose schema is made elsewhere, as Create makes
@@ -78,13 +56,13 @@ type Roles struct{}
 // Queue adds the statements that make the role of a schema for the tenant with the
 // given id, before those that make the schema's tables. The role must not exist.
 func (Roles) Queue(p *db.Pipeline, id string, schema db.Schema, role string) {
-	queueRole(p, Tenant{ID: id, Schema: schema, Role: role})
+	queueRole(p, registry.Tenant{ID: id, Schema: schema, Role: role})
 }
 
 // QueueLimits adds what the role may not do, when the tables are there. The role of
 // a tenant that is not active does not get into the schema.
 func (Roles) QueueLimits(p *db.Pipeline, schema db.Schema, role string, active bool) {
-	t := Tenant{Schema: schema, Role: role}
+	t := registry.Tenant{Schema: schema, Role: role}
 	queueRoleLimits(p, t)
 	if !active {
 		queueAccess(p, t, false)
@@ -94,7 +72,7 @@ func (Roles) QueueLimits(p *db.Pipeline, schema db.Schema, role string, active b
 // QueueTables adds the rights on tables that another role than the one that runs the
 // migrations has made, which default privileges do not cover.
 func (Roles) QueueTables(p *db.Pipeline, schema db.Schema, role string) {
-	queueRoleTables(p, Tenant{Schema: schema, Role: role})
+	queueRoleTables(p, registry.Tenant{Schema: schema, Role: role})
 }
 
 // Explain returns a *RoleExistsError, or an error that wraps ErrRoleRight, where the
@@ -104,17 +82,17 @@ func (Roles) Explain(err error, role string) error { return roleError(err, role)
 // queueAccess adds the statement that lets the tenant's role into its schema, or
 // shuts it out. Without usage on the schema none of its tables can be named, in
 // sessions that are open too, so the privileges on these stay.
-func queueAccess(p *db.Pipeline, t Tenant, open bool) {
+func queueAccess(p *db.Pipeline, t registry.Tenant, open bool) {
 	if open {
-		p.Exec("grant usage on schema " + t.Schema.Quoted() + " to " + quoted(t.Role))
+		p.Exec("grant usage on schema " + t.Schema.Quoted() + " to " + db.Quoted(t.Role))
 		return
 	}
-	p.Exec("revoke usage on schema " + t.Schema.Quoted() + " from " + quoted(t.Role))
+	p.Exec("revoke usage on schema " + t.Schema.Quoted() + " from " + db.Quoted(t.Role))
 }
 
 // roleThere tells whether both the tenant's role and its schema exist: to shut a
 // tenant must not fail because somebody dropped one by hand.
-func roleThere(ctx context.Context, q db.Querier, t Tenant) (bool, error) {
+func roleThere(ctx context.Context, q db.Querier, t registry.Tenant) (bool, error) {
 	if t.Role == "" {
 		return false, nil
 	}
@@ -161,19 +139,17 @@ func usesOfRole(ctx context.Context, q db.Querier, role string) (roleUses, error
 
 // dropRoleOf drops the role that was made for a tenant whose schema is gone, and no
 // other. kept is why it stays, "" where there is none left.
-func dropRoleOf(ctx context.Context, q db.Querier, t Tenant) (kept string, err error) {
+func dropRoleOf(ctx context.Context, q db.Querier, t registry.Tenant, reg registry.Registry) (kept string, err error) {
 	switch {
 	case t.ForeignRole != "":
 		return fmt.Sprintf("role %q stays: it was not made for this tenant", t.ForeignRole), nil
 	case t.Role == "":
 		return "", nil
-	case t.unmarked:
+	case t.RoleUnmarked:
 		// Releases that did not mark roles wrote into the audit which they made.
-		var made bool
-		err := q.QueryRow(ctx, `select exists (select from public.tenant_events where tenant_id = $1 and "after" ->> 'role' = $2)
-			or not exists (select from pg_catalog.pg_roles where rolname = $2)`, t.ID, t.Role).Scan(&made)
+		made, err := reg.MadeRole(ctx, q, t.ID, t.Role)
 		if err != nil {
-			return "", fmt.Errorf("look for the origin of role %q: %w", t.Role, err)
+			return "", err
 		}
 		if !made {
 			return fmt.Sprintf("role %q stays: nothing tells that it was made for this tenant", t.Role), nil
@@ -201,9 +177,9 @@ func dropRole(ctx context.Context, q db.Querier, role string) (kept string, err 
 	var p db.Pipeline
 	p.Exec("savepoint role")
 	if uses.granted {
-		p.Exec("drop owned by " + quoted(role)) // it owns nothing: takes away its rights
+		p.Exec("drop owned by " + db.Quoted(role)) // it owns nothing: takes away its rights
 	}
-	p.Exec("drop role " + quoted(role))
+	p.Exec("drop role " + db.Quoted(role))
 	p.Exec("release savepoint role")
 	err = p.Run(ctx, q)
 	switch db.SQLState(err) {
@@ -240,7 +216,7 @@ func queueRoleRename(ctx context.Context, q db.Querier, p *db.Pipeline, role, na
 	case len(uses.databases) > 0:
 		return fmt.Errorf("role %q cannot be renamed: it is used in %s", role, strings.Join(uses.databases, ", "))
 	}
-	p.Exec("alter role " + quoted(role) + " rename to " + quoted(name))
+	p.Exec("alter role " + db.Quoted(role) + " rename to " + db.Quoted(name))
 	return nil
 }
 

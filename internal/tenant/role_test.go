@@ -15,12 +15,13 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // roled makes a tenant with a role. Roles belong to the cluster, which all tests
 // share, so the name is the test's own.
-func roled(t *testing.T, f *fleettest.Fleet) tenant.Tenant {
+func roled(t *testing.T, f *fleettest.Fleet) registry.Tenant {
 	t.Helper()
 	made, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: unique("r"), Role: true}, options(t))
 	if err != nil {
@@ -88,7 +89,7 @@ func TestRoleFollowsTheTenant(t *testing.T) {
 			t.Errorf("%s: %v, want %v", sql, got, want)
 		}
 	}
-	move := func(name string, open bool, do func() (tenant.Tenant, error)) {
+	move := func(name string, open bool, do func() (registry.Tenant, error)) {
 		t.Helper()
 		if _, err := do(); err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -98,12 +99,12 @@ func TestRoleFollowsTheTenant(t *testing.T) {
 		}
 	}
 	o := tenant.MoveOptions{Actor: "bob@desk", LockTimeout: time.Second}
-	move("suspend", false, func() (tenant.Tenant, error) { return tenant.Suspend(t.Context(), conn, made.Slug, o) })
-	move("delete", false, func() (tenant.Tenant, error) { return tenant.Delete(t.Context(), conn, made.Slug, 0, o) })
-	move("undelete", false, func() (tenant.Tenant, error) { return tenant.Undelete(t.Context(), conn, made.Slug, o) })
-	move("activate", true, func() (tenant.Tenant, error) { return tenant.Activate(t.Context(), conn, made.Slug, o) })
-	move("delete", false, func() (tenant.Tenant, error) { return tenant.Delete(t.Context(), conn, made.Slug, 0, o) })
-	move("undelete", true, func() (tenant.Tenant, error) { return tenant.Undelete(t.Context(), conn, made.Slug, o) })
+	move("suspend", false, func() (registry.Tenant, error) { return tenant.Suspend(t.Context(), conn, made.Slug, o) })
+	move("delete", false, func() (registry.Tenant, error) { return tenant.Delete(t.Context(), conn, made.Slug, 0, o) })
+	move("undelete", false, func() (registry.Tenant, error) { return tenant.Undelete(t.Context(), conn, made.Slug, o) })
+	move("activate", true, func() (registry.Tenant, error) { return tenant.Activate(t.Context(), conn, made.Slug, o) })
+	move("delete", false, func() (registry.Tenant, error) { return tenant.Delete(t.Context(), conn, made.Slug, 0, o) })
+	move("undelete", true, func() (registry.Tenant, error) { return tenant.Undelete(t.Context(), conn, made.Slug, o) })
 	purgeNow(t, f, made.Slug)
 	if n := f.Int(t, "select count(*) from pg_roles where rolname = $1", made.Role); n != 0 {
 		t.Error("the role outlived the tenant")
@@ -151,7 +152,7 @@ func TestRoleThatExistsIsNotTaken(t *testing.T) {
 	dropAtEnd(t, f, "tenant_"+slug)
 	_, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: slug, Role: true}, options(t))
 	var exists *tenant.RoleExistsError
-	if !errors.As(err, &exists) || !errors.Is(err, tenant.ErrExists) {
+	if !errors.As(err, &exists) || !errors.Is(err, registry.ErrExists) {
 		t.Errorf("got %v", err)
 	}
 	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from pg_namespace where nspname = $1)", "tenant_"+slug); n != 0 {
@@ -201,13 +202,13 @@ func TestPurgeLeavesARoleThatIsUsed(t *testing.T) {
 }
 
 // purgeKeeping deletes and purges a tenant and returns why its role stayed.
-func purgeKeeping(t *testing.T, f *fleettest.Fleet, made tenant.Tenant, o tenant.PurgeOptions) string {
+func purgeKeeping(t *testing.T, f *fleettest.Fleet, made registry.Tenant, o tenant.PurgeOptions) string {
 	t.Helper()
 	deleted, err := tenant.Delete(t.Context(), f.Connect(t), made.Slug, 0, o.MoveOptions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	purged, results := tenant.PurgeMany(t.Context(), f.Dial, []tenant.Tenant{deleted}, o, fleet.Options{})
+	purged, results := tenant.PurgeMany(t.Context(), f.Dial, []registry.Tenant{deleted}, o, fleet.Options{})
 	if results[0].Err != nil {
 		t.Fatal(results[0].Err)
 	}
@@ -298,7 +299,7 @@ func TestPoorRole(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				purged, results := tenant.PurgeMany(t.Context(), login(c.role), []tenant.Tenant{deleted}, tenant.PurgeOptions{MoveOptions: o}, fleet.Options{})
+				purged, results := tenant.PurgeMany(t.Context(), login(c.role), []registry.Tenant{deleted}, tenant.PurgeOptions{MoveOptions: o}, fleet.Options{})
 				if purged[0].RoleKept != "" {
 					return errors.New(purged[0].RoleKept)
 				}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -62,20 +63,20 @@ func TestInvalidRowsBlindNobody(t *testing.T) {
 			dropChecks(t, f)
 			f.Exec(t, "update public.tenants set "+c.set+" where id = '"+made[1].ID+"'")
 			conn := f.Connect(t)
-			valid, invalid, err := tenant.ListAll(t.Context(), conn, tenant.Filter{Statuses: []tenant.Status{tenant.Active}})
+			valid, invalid, err := registry.Default().ListAll(t.Context(), conn, registry.Filter{Statuses: []registry.Status{registry.Active}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.ContainsFunc(valid, func(v tenant.Tenant) bool { return v.ID == made[0].ID }) || slices.ContainsFunc(valid, func(v tenant.Tenant) bool { return v.ID == made[1].ID }) {
+			if !slices.ContainsFunc(valid, func(v registry.Tenant) bool { return v.ID == made[0].ID }) || slices.ContainsFunc(valid, func(v registry.Tenant) bool { return v.ID == made[1].ID }) {
 				t.Errorf("valid: %v", valid)
 			}
-			if !slices.ContainsFunc(invalid, func(r tenant.InvalidRow) bool { return r.ID == made[1].ID && strings.Contains(r.Why, c.why) }) {
+			if !slices.ContainsFunc(invalid, func(r registry.InvalidRow) bool { return r.ID == made[1].ID && strings.Contains(r.Why, c.why) }) {
 				t.Errorf("invalid: %+v", invalid)
 			}
-			if _, err := tenant.Get(t.Context(), conn, "a"); err != nil {
+			if _, err := registry.Default().Get(t.Context(), conn, "a"); err != nil {
 				t.Error(err)
 			}
-			if _, err := tenant.Slugs(t.Context(), conn, "", 10); err != nil && name != "no slug" {
+			if _, err := registry.Default().Slugs(t.Context(), conn, "", 10); err != nil && name != "no slug" {
 				t.Error(err)
 			}
 			o := tenant.MoveOptions{LockTimeout: time.Second}
@@ -140,7 +141,7 @@ func TestForeignRoleIsNeverChanged(t *testing.T) {
 			if _, err := conn.Exec(t.Context(), "update public.tenants set role_name = $1", role); err != nil {
 				t.Fatal(err)
 			}
-			now, err := tenant.Get(t.Context(), conn, slug)
+			now, err := registry.Default().Get(t.Context(), conn, slug)
 			if err != nil || now.Role != "" || now.ForeignRole != role {
 				t.Fatalf("%+v, %v", now, err)
 			}

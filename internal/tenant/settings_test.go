@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -19,15 +20,15 @@ func TestListReadsOnlyTheSettingsThatAreWanted(t *testing.T) {
 	f.Exec(t, `update public.tenants set settings = '[]' where slug = 'initech'`)
 
 	tests := map[string]struct {
-		filter       tenant.Filter
+		filter       registry.Filter
 		acme, globex string
 	}{
 		"none": {},
-		"one":  {filter: tenant.Filter{Settings: []string{"retention"}}, acme: `{"retention": "90d"}`, globex: `{}`},
-		"all":  {filter: tenant.Filter{AllSettings: true}, acme: `{"large": "xxx", "retention": "90d"}`, globex: `{"large": "xxx"}`},
+		"one":  {filter: registry.Filter{Settings: []string{"retention"}}, acme: `{"retention": "90d"}`, globex: `{}`},
+		"all":  {filter: registry.Filter{AllSettings: true}, acme: `{"large": "xxx", "retention": "90d"}`, globex: `{"large": "xxx"}`},
 	}
 	for name, test := range tests {
-		tenants, invalid, err := tenant.ListAll(t.Context(), conn, test.filter)
+		tenants, invalid, err := registry.Default().ListAll(t.Context(), conn, test.filter)
 		if err != nil || len(tenants) != 2 || len(invalid) != 1 || invalid[0].Slug != "initech" {
 			t.Fatalf("%s: %v, %v, %v", name, tenants, invalid, err)
 		}
@@ -41,7 +42,7 @@ func TestListReadsOnlyTheSettingsThatAreWanted(t *testing.T) {
 	if err != nil || len(plan.Due) != 1 || plan.Due[0].Settings != nil {
 		t.Errorf("purge plan %+v, %v", plan, err)
 	}
-	some, err := tenant.Settings(t.Context(), conn, []string{plan.Due[0].ID, "00000000-0000-0000-0000-000000000000"})
+	some, err := registry.Default().Settings(t.Context(), conn, []string{plan.Due[0].ID, "00000000-0000-0000-0000-000000000000"})
 	if err != nil || len(some) != 1 || string(some[plan.Due[0].ID]) != `{"large": "xxx", "retention": "90d"}` {
 		t.Errorf("settings %s, %v", some, err)
 	}

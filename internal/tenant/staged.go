@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
 
@@ -15,12 +16,12 @@ var errPoolEmpty = errors.New("the pool has no schema that fits")
 
 // createStaged makes a tenant whose template is several transactions. The last one makes
 // the schema a tenant's.
-func (m *maker) createStaged(ctx context.Context, conn *pgx.Conn, t Tenant) error {
+func (m *maker) createStaged(ctx context.Context, conn *pgx.Conn, t registry.Tenant) error {
 	site, err := staging.Open(ctx, conn, staging.Options{
 		Schema: t.Schema, Slug: t.Slug, Actor: m.Actor, LockTimeout: m.LockTimeout, Direct: m.Direct,
 	})
 	if err != nil {
-		return createError(ctx, conn, t, err)
+		return m.explain(ctx, conn, t, err)
 	}
 	err = site.Run(ctx, m.Template.Script)
 	if err == nil {
@@ -30,24 +31,24 @@ func (m *maker) createStaged(ctx context.Context, conn *pgx.Conn, t Tenant) erro
 		err = errors.Join(err, db.Rollback(ctx, conn))
 	}
 	if err = errors.Join(err, site.Clear(ctx)); err != nil {
-		return createError(ctx, conn, t, err)
+		return m.explain(ctx, conn, t, err)
 	}
 	return nil
 }
 
 // register makes a built schema a tenant's. Its role comes last, since roles belong to
 // the cluster and nobody would clear one away.
-func (m *maker) register(ctx context.Context, conn *pgx.Conn, site *staging.Site, t Tenant) error {
+func (m *maker) register(ctx context.Context, conn *pgx.Conn, site *staging.Site, t registry.Tenant) error {
 	var p db.Pipeline
 	p.Begin(m.locals(t))
 	site.Claim(&p)
-	queueTenant(&p, t)
+	m.Registry.QueueInsert(&p, t)
 	if t.Role != "" {
 		queueRole(&p, t)
 		queueRoleTables(&p, t)
 		queueRoleLimits(&p, t)
 	}
-	if err := QueueEvent(&p, createEvent(t, "", m.CreateOptions)); err != nil {
+	if err := m.Registry.QueueEvent(&p, createEvent(t, "", m.CreateOptions)); err != nil {
 		return err
 	}
 	p.CheckSchema(t.Schema)
@@ -64,7 +65,7 @@ func (m *maker) register(ctx context.Context, conn *pgx.Conn, site *staging.Site
 func stagePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
 	site, err := staging.Open(ctx, conn, staging.Options{Schema: schema, Actor: o.Actor, LockTimeout: o.LockTimeout, Direct: o.Direct})
 	if err != nil {
-		return poolError(err)
+		return o.Registry.ExplainPool(err)
 	}
 	err = site.Run(ctx, o.Template.Script)
 	if err == nil {
@@ -73,7 +74,7 @@ func stagePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOp
 	if err != nil {
 		err = errors.Join(err, db.Rollback(ctx, conn))
 	}
-	return poolError(errors.Join(err, site.Clear(ctx)))
+	return o.Registry.ExplainPool(errors.Join(err, site.Clear(ctx)))
 }
 
 // listPooled makes a built schema one of the pool.

@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -69,7 +70,7 @@ func TestCreateInStages(t *testing.T) {
 		+ 100 * (select schema_version from public.tenants)`); n != 610 {
 		t.Errorf("builds, events and version: %d", n)
 	}
-	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, stagedOptions(t, staged())); !errors.Is(err, tenant.ErrExists) {
+	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, stagedOptions(t, staged())); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("a second time: %v", err)
 	}
 	if f.Int(t, right) != 1 {
@@ -170,7 +171,7 @@ func TestStagedKeepsWhatOthersMade(t *testing.T) {
 	f.Exec(t, "create schema tenant_acme", "create table tenant_acme.mine (n int)",
 		"insert into public.tenant_builds (schema_name, id, schema_oid, slug, actor) values ('tenant_acme', gen_random_uuid(), 1, 'acme', 'x')")
 	_, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, stagedOptions(t, staged()))
-	if !errors.Is(err, tenant.ErrExists) {
+	if !errors.Is(err, registry.ErrExists) {
 		t.Errorf("%v", err)
 	}
 	if n := f.Int(t, "select count(*) from tenant_acme.mine"); n != 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -38,12 +39,12 @@ func TestCreateIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := tenant.Get(t.Context(), conn, "acme-corp")
+	got, err := registry.Default().Get(t.Context(), conn, "acme-corp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.ID != made.ID || got.Schema.String() != "tenant_acme_corp" || got.DisplayName != "Acme Corp." ||
-		got.Status != tenant.Active || got.Version != o.Template.Version || !got.CreatedAt.Equal(made.CreatedAt) {
+		got.Status != registry.Active || got.Version != o.Template.Version || !got.CreatedAt.Equal(made.CreatedAt) {
 		t.Errorf("registry has %+v, created %+v", got, made)
 	}
 	indexes := []string{
@@ -93,16 +94,16 @@ func TestCreateConflicts(t *testing.T) {
 		"acme": "exists already", "gone": "is deleted", "orphan": "the registry does not know it",
 	} {
 		_, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: slug}, o)
-		if !errors.Is(err, tenant.ErrExists) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", slug, err)
 		}
 	}
 	empty := pgtest.Empty(t)
 	bare := &fleettest.Fleet{DSN: empty}
-	if _, err := tenant.Create(t.Context(), bare.Connect(t), tenant.Spec{Slug: "x"}, o); !errors.Is(err, tenant.ErrNoRegistry) {
+	if _, err := tenant.Create(t.Context(), bare.Connect(t), tenant.Spec{Slug: "x"}, o); !errors.Is(err, registry.ErrNoRegistry) {
 		t.Errorf("without a registry: %v", err)
 	}
-	if _, err := tenant.List(t.Context(), bare.Connect(t), tenant.Filter{}); !errors.Is(err, tenant.ErrNoRegistry) {
+	if _, err := registry.Default().List(t.Context(), bare.Connect(t), registry.Filter{}); !errors.Is(err, registry.ErrNoRegistry) {
 		t.Errorf("without a registry: %v", err)
 	}
 }
@@ -130,7 +131,7 @@ func TestSameTenantCreatedAtOnce(t *testing.T) {
 		switch {
 		case err == nil:
 			won++
-		case !errors.Is(err, tenant.ErrExists):
+		case !errors.Is(err, registry.ErrExists):
 			t.Errorf("a loser says %v", err)
 		}
 	}
@@ -157,7 +158,7 @@ func TestHostileNamesChangeNothingElse(t *testing.T) {
 	for _, name := range []string{
 		`"; DROP SCHEMA tenant_bystander CASCADE; --`, "pg_x", "public", "información", same63 + "a", same63 + "b", "tenant_bystander", "日本",
 	} {
-		slug, err := tenant.Slug(name)
+		slug, err := registry.Slug(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +172,7 @@ func TestHostileNamesChangeNothingElse(t *testing.T) {
 	}
 	// The two that agree in 63 bytes: deleting and purging one leaves the other.
 	purgeNow(t, f, same63+"b")
-	if _, err := tenant.Get(t.Context(), f.Connect(t), same63+"a"); err != nil {
+	if _, err := registry.Default().Get(t.Context(), f.Connect(t), same63+"a"); err != nil {
 		t.Error(err)
 	}
 	if n := f.Int(t, "select count(*) from pg_namespace n join public.tenants t on t.schema_name = n.nspname"); int(n) != len(slugs) {
@@ -228,16 +229,16 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	const day = 24 * time.Hour
 
 	got, err := tenant.Delete(t.Context(), conn, "acme", 30*day, at(0))
-	if err != nil || got.Status != tenant.Deleted || !got.PurgeAfter.Equal(now.Add(30*day)) {
+	if err != nil || got.Status != registry.Deleted || !got.PurgeAfter.Equal(now.Add(30*day)) {
 		t.Fatalf("delete: %+v, %v", got, err)
 	}
-	if _, err := tenant.Delete(t.Context(), conn, "acme", 0, at(0)); !errors.Is(err, tenant.ErrState) {
+	if _, err := tenant.Delete(t.Context(), conn, "acme", 0, at(0)); !errors.Is(err, registry.ErrState) {
 		t.Errorf("delete twice: %v", err)
 	}
 	if _, err := tenant.Undelete(t.Context(), conn, "acme", at(day)); err != nil {
 		t.Error(err)
 	}
-	if _, err := tenant.Undelete(t.Context(), conn, "acme", at(day)); !errors.Is(err, tenant.ErrState) {
+	if _, err := tenant.Undelete(t.Context(), conn, "acme", at(day)); !errors.Is(err, registry.ErrState) {
 		t.Errorf("undelete twice: %v", err)
 	}
 	for _, slug := range []string{"acme", "globex"} {
@@ -245,7 +246,7 @@ func TestDeleteUndeletePurge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	due := func(f2 tenant.PurgeFilter, after time.Duration) []tenant.Tenant {
+	due := func(f2 tenant.PurgeFilter, after time.Duration) []registry.Tenant {
 		plan, err := tenant.PlanPurge(t.Context(), conn, f2, now.Add(after))
 		if err != nil {
 			t.Fatal(err)
@@ -271,7 +272,7 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	}
 	_, results := tenant.PurgeMany(t.Context(), f.Dial, all, tenant.PurgeOptions{MoveOptions: at(40 * day)}, fleet.Options{})
 	for i, r := range results {
-		if all[i].Slug == "acme" && r.Err != nil || all[i].Slug == "globex" && !errors.Is(r.Err, tenant.ErrState) {
+		if all[i].Slug == "acme" && r.Err != nil || all[i].Slug == "globex" && !errors.Is(r.Err, registry.ErrState) {
 			t.Errorf("%s: %v", all[i].Slug, r.Err)
 		}
 	}
@@ -284,7 +285,7 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	if n := f.Int(t, "select count(*) from public.tenant_events where slug = 'acme' and action = 'purge' and actor = 'bob'"); n != 1 {
 		t.Error("the purge left no tombstone")
 	}
-	var similar *tenant.NotFoundError
+	var similar *registry.NotFoundError
 	if _, err := tenant.Delete(t.Context(), conn, "globx", 0, at(0)); !errors.As(err, &similar) || similar.Similar != "globex" {
 		t.Errorf("a typo: %v", err)
 	}
@@ -323,7 +324,7 @@ func TestSlugs(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 1), "acme", "acme-two", "globex")
-	got, err := tenant.Slugs(t.Context(), f.Connect(t), "acme", 10)
+	got, err := registry.Default().Slugs(t.Context(), f.Connect(t), "acme", 10)
 	if err != nil || !slices.Equal(got, []string{"acme", "acme-two"}) {
 		t.Errorf("%v, %v", got, err)
 	}

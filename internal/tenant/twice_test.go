@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -31,7 +32,7 @@ func TestCreateAtOnce(t *testing.T) {
 			switch {
 			case err == nil:
 				made.Add(1)
-			case errors.Is(err, tenant.ErrExists):
+			case errors.Is(err, registry.ErrExists):
 				found.Add(1)
 			default:
 				t.Error(err)

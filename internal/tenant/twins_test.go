@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -19,7 +20,7 @@ func TestTwins(t *testing.T) {
 	conn, o := f.Connect(t), tenant.MoveOptions{LockTimeout: time.Second}
 	base := unique("twin")
 	base += strings.Repeat("x", 63-len(base))
-	var twins [2]tenant.Tenant
+	var twins [2]registry.Tenant
 	for i, end := range []string{"a", "b"} {
 		made, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: base + end, Role: true}, options(t))
 		if err != nil {
@@ -36,8 +37,8 @@ func TestTwins(t *testing.T) {
 	// whole wants the other twin as it was, whatever became of this one.
 	whole := func(after string) {
 		t.Helper()
-		got, err := tenant.Get(t.Context(), conn, other.Slug)
-		if err != nil || got.Status != tenant.Active || got.Schema != other.Schema || got.Role != other.Role || got.ID != other.ID {
+		got, err := registry.Default().Get(t.Context(), conn, other.Slug)
+		if err != nil || got.Status != registry.Active || got.Schema != other.Schema || got.Role != other.Role || got.ID != other.ID {
 			t.Errorf("after %s: %+v, %v", after, got, err)
 		}
 		if !can(t, f, other.Role, "select * from "+other.Schema.Quoted()+".contacts") {
@@ -76,7 +77,7 @@ func TestTwins(t *testing.T) {
 		t.Errorf("%d things of the purged twin stayed", n)
 	}
 	events := 0
-	for entry, err := range tenant.History(t.Context(), conn, other.Slug, 0) {
+	for entry, err := range registry.Default().History(t.Context(), conn, other.Slug, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

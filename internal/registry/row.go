@@ -1,8 +1,7 @@
-package tenant
+package registry
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,9 +9,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 )
-
-// ErrInvalidRow is wrapped by *InvalidRowError.
-var ErrInvalidRow = errors.New("the tenant's row in the registry is not valid")
 
 // InvalidRow is a row of the registry that this program would not have written:
 // somebody else did, and may have meant anything by it. It is shown and never acted
@@ -25,20 +21,6 @@ type InvalidRow struct {
 	Why    string // in plain words, with what was read quoted
 }
 
-// Err returns an *InvalidRowError.
-func (r InvalidRow) Err() error { return &InvalidRowError{r} }
-
-// InvalidRowError says that a tenant's row is an InvalidRow.
-type InvalidRowError struct{ Row InvalidRow }
-
-// Error returns `tenant "b": its row in the registry is not valid: ...`.
-func (e *InvalidRowError) Error() string {
-	return fmt.Sprintf("tenant %q: its row in the registry is not valid: %s", e.Row.Slug, e.Row.Why)
-}
-
-// Is makes errors.Is(err, ErrInvalidRow) true.
-func (e *InvalidRowError) Is(target error) bool { return target == ErrInvalidRow }
-
 // columns are what scan reads. Each may hold anything, since the table's checks may
 // be gone. A moment outside of the years 1 to 9999, which neither Go nor JSON can
 // write down, is read as null, and the last column tells.
@@ -50,6 +32,25 @@ const columns = `id::text, slug, display_name, schema_name, status, role_name, `
 		and coalesce(purge_after ` + inReach + `, true) and coalesce(purge_started_at ` + inReach + `, true))`
 
 const inReach = `between '0001-01-01 00:00:00+00'::timestamptz and '9999-12-31 00:00:00+00'::timestamptz`
+
+// States of the role that a row of the registry names.
+const (
+	roleForeign  = "foreign"  // it was not made for the tenant
+	roleUnmarked = "unmarked" // it may have been, before roles were marked
+)
+
+// roleState is an expression over a row of public.tenants: the state of its role, ""
+// where it was made for the tenant, or is not there. Before roles were marked they
+// were named like the schema and had no rights of their own over the server.
+const roleState = `case when role_name is null then '' when octet_length(role_name) > 63 then '` + roleForeign + `' else coalesce((
+		select case when d.description = '` + db.RoleMark + `' || tenants.id::text then ''
+			when starts_with(d.description, '` + db.RoleMark + `') then '` + roleForeign + `'
+			when tenants.role_name = tenants.schema_name
+				and not (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls) then '` + roleUnmarked + `'
+			else '` + roleForeign + `' end
+		from pg_catalog.pg_roles r
+		left join pg_catalog.pg_shdescription d on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_authid'::regclass
+		where r.rolname = tenants.role_name::name), '') end`
 
 // row is a row of the registry, valid or not: exactly one of the two is filled.
 type row struct {
@@ -74,7 +75,7 @@ func scan(from pgx.CollectableRow) (row, error) {
 		return row{}, err
 	}
 	t.Slug, t.DisplayName, t.Status, t.DeletedFrom = or(slug), or(display), Status(or(status)), Status(or(deletedFrom))
-	if t.Role, t.unmarked = or(role), state == roleUnmarked; state == roleForeign {
+	if t.Role, t.RoleUnmarked = or(role), state == roleUnmarked; state == roleForeign {
 		t.Role, t.ForeignRole = "", t.Role
 	}
 	why := ""

@@ -1,4 +1,4 @@
-package tenant
+package registry
 
 import (
 	"context"
@@ -46,10 +46,10 @@ const entryColumns = `seq, occurred_at, tenant_id::text, slug, action, actor, co
 
 // Audit returns the entries of the audit, the newest last, as they come from the
 // server. The connection serves nothing else until the sequence has ended.
-func Audit(ctx context.Context, conn *pgx.Conn, f AuditFilter) iter.Seq2[Entry, error] {
-	return entries(ctx, conn, `
+func (r Registry) Audit(ctx context.Context, conn *pgx.Conn, f AuditFilter) iter.Seq2[Entry, error] {
+	return r.entries(ctx, conn, `
 		select * from (
-			select `+entryColumns+` from public.tenant_events
+			select `+entryColumns+` from `+r.Events()+`
 			where ($1::timestamptz is null or occurred_at >= $1) and ($2::timestamptz is null or occurred_at < $2)
 			  and (cardinality($3::text[]) = 0 or action = any ($3::text[]))
 			  and (cardinality($4::text[]) = 0 or slug = any ($4::text[]))
@@ -61,20 +61,20 @@ func Audit(ctx context.Context, conn *pgx.Conn, f AuditFilter) iter.Seq2[Entry, 
 // History returns what happened to the tenants that are or were called slug, the
 // newest last: the audit, under whatever name, and their part in fleet runs. It
 // knows purged tenants too.
-func History(ctx context.Context, conn *pgx.Conn, slug string, limit int) iter.Seq2[Entry, error] {
-	return entries(ctx, conn, `
+func (r Registry) History(ctx context.Context, conn *pgx.Conn, slug string, limit int) iter.Seq2[Entry, error] {
+	return r.entries(ctx, conn, `
 		with ids as (
-			select tenant_id from public.tenant_events where slug = $1
-			union select id from public.tenants where slug = $1
-			union select tenant_id from public.migration_run_tenants where slug = $1
+			select tenant_id from `+r.Events()+` where slug = $1
+			union select id from `+r.Tenants()+` where slug = $1
+			union select tenant_id from `+r.RunTenants()+` where slug = $1
 		)
 		select * from (
-			select `+entryColumns+` from public.tenant_events where tenant_id in (select tenant_id from ids)
+			select `+entryColumns+` from `+r.Events()+` where tenant_id in (select tenant_id from ids)
 			union all
 			select 0, r.started_at, t.tenant_id::text, t.slug, r.kind, r.actor, '', '', '', '', '', r.id, null as before, null as after,
 				jsonb_strip_nulls(jsonb_build_object('state', t.state, 'from_version', t.from_version, 'to_version', t.to_version,
 					'sqlstate', t.sqlstate, 'place', t.place, 'message', t.message))::text
-			from public.migration_run_tenants t join public.migration_runs r on r.id = t.run_id
+			from `+r.RunTenants()+` t join `+r.Runs()+` r on r.id = t.run_id
 			where t.tenant_id in (select tenant_id from ids)
 			order by 2 desc, 1 desc limit $2
 		) newest order by 2, 1`,
@@ -96,7 +96,7 @@ func limitOrNil(n int) any {
 }
 
 // entries streams the rows of a query.
-func entries(ctx context.Context, conn *pgx.Conn, sql string, args ...any) iter.Seq2[Entry, error] {
+func (r Registry) entries(ctx context.Context, conn *pgx.Conn, sql string, args ...any) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		stopped := false
 		err := db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
@@ -118,7 +118,7 @@ func entries(ctx context.Context, conn *pgx.Conn, sql string, args ...any) iter.
 			return rows.Err()
 		})
 		if err != nil && !stopped {
-			yield(Entry{}, fmt.Errorf("read the audit: %w", registryError(err)))
+			yield(Entry{}, fmt.Errorf("read the audit: %w", r.explain(err)))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package tenant
+package registry
 
 import (
 	"cmp"
@@ -64,7 +64,7 @@ type Event struct {
 
 // QueueEvent adds the event to a pipeline, within whose transaction it stands or
 // falls with what it tells of.
-func QueueEvent(p *db.Pipeline, e Event) error {
+func (r Registry) QueueEvent(p *db.Pipeline, e Event) error {
 	detail, err := jsonObject(e.Detail)
 	if err != nil {
 		return fmt.Errorf("audit of %s: %w", e.Slug, err)
@@ -82,7 +82,7 @@ func QueueEvent(p *db.Pipeline, e Event) error {
 	if at := strings.LastIndexByte(e.Actor, '@'); at >= 0 {
 		user, host = e.Actor[:at], e.Actor[at+1:]
 	}
-	p.Exec(`insert into public.tenant_events
+	p.Exec(`insert into `+r.Events()+`
 		(tenant_id, slug, action, actor, os_user, host, program, run_id, before, after, detail)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, $11::pg_catalog.jsonb)`,
 		e.TenantID, e.Slug, e.Action, e.Actor, orNull(user), orNull(host), orNull(e.Program), orNull(e.RunID), before, after, detail)
@@ -97,16 +97,30 @@ func jsonObject(m map[string]any) (string, error) {
 	return string(text), err
 }
 
-// changes returns the fields in which two rows of a tenant differ.
-func changes(before, after Tenant) (from, to map[string]any) {
+// Changes returns the fields in which two rows of a tenant differ.
+func Changes(before, after Tenant) (from, to map[string]any) {
 	from, to = map[string]any{}, map[string]any{}
-	b, a := auditFields(before), auditFields(after)
+	b, a := Fields(before), Fields(after)
 	for name, value := range b {
 		if a[name] != value {
 			from[name], to[name] = asJSON(name, value), asJSON(name, a[name])
 		}
 	}
 	return from, to
+}
+
+// InitialFields returns what the audit keeps of a new tenant.
+func InitialFields(t Tenant) map[string]any {
+	fields := map[string]any{
+		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "status": string(t.Status),
+	}
+	if t.Role != "" {
+		fields["role"] = t.Role
+	}
+	if string(t.Settings) != "{}" {
+		fields["settings"] = asJSON("settings", canonical(t.Settings))
+	}
+	return fields
 }
 
 // asJSON returns a field as it goes into the audit: settings as an object.
@@ -117,8 +131,8 @@ func asJSON(name string, value any) any {
 	return value
 }
 
-// auditFields returns what of a tenant a move may change, as comparable values.
-func auditFields(t Tenant) map[string]any {
+// Fields returns what of a tenant a move may change, as comparable values.
+func Fields(t Tenant) map[string]any {
 	return map[string]any{
 		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "role": orNull(cmp.Or(t.Role, t.ForeignRole)),
 		"status": string(t.Status), "deleted_at": instant(t.DeletedAt), "purge_after": instant(t.PurgeAfter),

@@ -1,4 +1,4 @@
-package tenant_test
+package registry_test
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/tenant"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 func TestSlug(t *testing.T) {
@@ -25,7 +25,7 @@ func TestSlug(t *testing.T) {
 		"日本":                     "日本",
 		strings.Repeat("x", 100): strings.Repeat("x", 100),
 	} {
-		if got, err := tenant.Slug(name); err != nil || got != want {
+		if got, err := registry.Slug(name); err != nil || got != want {
 			t.Errorf("Slug(%q) = %q, %v, want %q", name, got, err, want)
 		}
 	}
@@ -33,7 +33,7 @@ func TestSlug(t *testing.T) {
 		"", "   ", "-rf", " -rf", "🎉", "...", "a\x00b", "a\nb", "a\tb", "\u202eevil", "zero\u200bwidth", "\xff",
 		"line\u2028", strings.Repeat("x", 101), strings.Repeat("é", 100), "\x1b[31mred",
 	} {
-		if got, err := tenant.Slug(name); !errors.Is(err, tenant.ErrInvalidName) {
+		if got, err := registry.Slug(name); !errors.Is(err, registry.ErrInvalidName) {
 			t.Errorf("Slug(%q) = %q, %v, want ErrInvalidName", name, got, err)
 		}
 	}
@@ -46,17 +46,17 @@ func FuzzSlug(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		slug, err := tenant.Slug(name)
+		slug, err := registry.Slug(name)
 		if err != nil {
-			if !errors.Is(err, tenant.ErrInvalidName) {
+			if !errors.Is(err, registry.ErrInvalidName) {
 				t.Fatalf("Slug(%q): %v", name, err)
 			}
 			return
 		}
-		if again, err := tenant.Slug(slug); err != nil || again != slug {
+		if again, err := registry.Slug(slug); err != nil || again != slug {
 			t.Fatalf("Slug(%q) = %q, but Slug of that = %q, %v", name, slug, again, err)
 		}
-		if len(slug) > tenant.MaxSlug || !utf8.ValidString(slug) || strings.ContainsAny(slug, " \"'`;_\\/\x00\n\x1b") {
+		if len(slug) > registry.MaxSlug || !utf8.ValidString(slug) || strings.ContainsAny(slug, " \"'`;_\\/\x00\n\x1b") {
 			t.Fatalf("Slug(%q) = %q", name, slug)
 		}
 		if _, err := db.SchemaForSlug(slug); err != nil {

@@ -1,0 +1,113 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Errors about the registry.
+var (
+	// ErrNotFound is wrapped by *NotFoundError.
+	ErrNotFound = errors.New("no such tenant")
+	// ErrNoRegistry says that the database has no table of tenants.
+	ErrNoRegistry = errors.New("this database has no registry yet")
+	// ErrOldRegistry says that the registry lacks tables or columns this program needs.
+	ErrOldRegistry = errors.New("the registry is older than this crmctl")
+	// ErrExists says that the slug or the schema is taken.
+	ErrExists = errors.New("tenant exists")
+	// ErrState is wrapped by *StateError.
+	ErrState = errors.New("not possible in the tenant's state")
+	// ErrInvalidRow is wrapped by *InvalidRowError.
+	ErrInvalidRow = errors.New("the tenant's row in the registry is not valid")
+)
+
+// NotFoundError names the tenant that is not there, and one whose name is close.
+type NotFoundError struct {
+	Slug    string
+	Similar string // "" when none is close
+}
+
+// Error returns `no tenant "acme"`, with a suggestion where there is one.
+func (e *NotFoundError) Error() string {
+	if e.Similar != "" {
+		return fmt.Sprintf("no tenant %q; did you mean %q?", e.Slug, e.Similar)
+	}
+	return fmt.Sprintf("no tenant %q", e.Slug)
+}
+
+// Is makes errors.Is(err, ErrNotFound) true.
+func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// Err returns an *InvalidRowError.
+func (r InvalidRow) Err() error { return &InvalidRowError{r} }
+
+// InvalidRowError says that a tenant's row is an InvalidRow.
+type InvalidRowError struct{ Row InvalidRow }
+
+// Error returns `tenant "b": its row in the registry is not valid: ...`.
+func (e *InvalidRowError) Error() string {
+	return fmt.Sprintf("tenant %q: its row in the registry is not valid: %s", e.Row.Slug, e.Row.Why)
+}
+
+// Is makes errors.Is(err, ErrInvalidRow) true.
+func (e *InvalidRowError) Is(target error) bool { return target == ErrInvalidRow }
+
+// StateError says that a tenant's state does not allow a move.
+type StateError struct {
+	Slug  string
+	State Status // what it is
+	// Already tells that the tenant is there where the move would have put it.
+	Already bool
+	// Wanted is the only state that would do; "" where the way there is plain.
+	Wanted Status
+}
+
+// Error returns `tenant "acme" is suspended: activate it first`.
+func (e *StateError) Error() string {
+	text := fmt.Sprintf("tenant %q is %s", e.Slug, e.State)
+	switch {
+	case e.Already:
+		return text + " already"
+	case e.Wanted != "":
+		return text + ", not " + string(e.Wanted)
+	}
+	switch e.State {
+	case Suspended:
+		text += ": activate it first"
+	case Deleted:
+		text += ": undelete it first"
+	case Purging:
+		text = fmt.Sprintf("tenant %q is being purged: there is no way back", e.Slug)
+	}
+	return text
+}
+
+// Is makes errors.Is(err, ErrState) true.
+func (e *StateError) Is(target error) bool { return target == ErrState }
+
+// ExistsError says what stands in the way of a new tenant.
+type ExistsError struct {
+	Slug   string
+	Schema db.Schema
+	// Status is the state of the tenant in the way, "" when there is none but a
+	// schema that the registry does not know.
+	Status Status
+}
+
+// Error names the tenant and what to do where that is not plain.
+func (e *ExistsError) Error() string {
+	switch e.Status {
+	case "":
+		return fmt.Sprintf("schema %s exists, but the registry does not know it: rename or drop it, then create the tenant", e.Schema)
+	case Deleted:
+		return fmt.Sprintf("tenant %q exists and is deleted: undelete it, or purge it first", e.Slug)
+	case Purging:
+		return fmt.Sprintf("tenant %q exists and is being purged: let the purge end first", e.Slug)
+	}
+	return fmt.Sprintf("tenant %q exists already", e.Slug)
+}
+
+// Is makes errors.Is(err, ErrExists) true.
+func (e *ExistsError) Is(target error) bool { return target == ErrExists }

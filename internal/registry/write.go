@@ -1,0 +1,128 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// QueueInsert adds the row of a new tenant.
+func (r Registry) QueueInsert(p *db.Pipeline, t Tenant) {
+	p.Claim(`insert into `+r.Tenants()+` (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9, $9)`,
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, string(t.Settings), t.CreatedAt)
+}
+
+// QueueUpdate adds the update of a tenant's row to what t says, but for its version.
+func (r Registry) QueueUpdate(p *db.Pipeline, t *Tenant) {
+	p.QueryRow([]any{&t.UpdatedAt}, `update `+r.Tenants()+` set slug = $2, display_name = $3, schema_name = $4, role_name = nullif($5, ''), status = $6,
+		deleted_at = $7, purge_after = $8, deleted_from = nullif($9, ''), purge_started_at = $10, settings = $11::jsonb, updated_at = now()
+		where id = $1 returning updated_at`,
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), cmp.Or(t.Role, t.ForeignRole), string(t.Status),
+		t.DeletedAt, t.PurgeAfter, string(t.DeletedFrom), t.PurgeStartedAt, string(t.Settings))
+}
+
+// QueueDelete adds the end of a tenant's row.
+func (r Registry) QueueDelete(p *db.Pipeline, id string) {
+	p.Exec("delete from "+r.Tenants()+" where id = $1", id)
+}
+
+// Lock takes the lock of a tenant, within the caller's transaction, and reads it again.
+// With wait it waits as long as lock_timeout says. A tenant that was renamed since t
+// was read is not the one that was meant any more.
+func (r Registry) Lock(ctx context.Context, q db.Querier, t Tenant, wait bool) (Tenant, error) {
+	var (
+		p    db.Pipeline
+		rows []row
+	)
+	p.LockTenant(t.ID, db.Schema{}, wait)
+	p.Query(func(found pgx.Rows) (err error) {
+		rows, err = pgx.CollectRows(found, scan)
+		return err
+	}, `select `+columns+` from `+r.Tenants()+` where id = $1`, t.ID)
+	if err := p.Run(ctx, q); err != nil {
+		if busy, ok := errors.AsType[*db.BusyError](err); ok {
+			return Tenant{}, &busyError{t.Slug, busy}
+		}
+		if errors.Is(err, db.ErrNoTenant) {
+			return Tenant{}, &NotFoundError{Slug: t.Slug}
+		}
+		return Tenant{}, fmt.Errorf("lock tenant %q: %w", t.Slug, err)
+	}
+	switch {
+	case len(rows) == 0:
+		return Tenant{}, &NotFoundError{Slug: t.Slug}
+	case rows[0].invalid != nil:
+		return Tenant{}, rows[0].invalid.Err()
+	case rows[0].Slug != t.Slug:
+		return Tenant{}, &NotFoundError{Slug: t.Slug}
+	case rows[0].Schema != t.Schema: // what was found out about the former one is void
+		return Tenant{}, fmt.Errorf("tenant %q: %w", t.Slug, db.ErrBusy)
+	}
+	return rows[0].Tenant, nil
+}
+
+// busyError says which tenant is busy. Who is in the way is found out after it was
+// made, when the transaction is over.
+type busyError struct {
+	slug string
+	err  *db.BusyError
+}
+
+func (e *busyError) Error() string { return fmt.Sprintf("tenant %q: %v", e.slug, e.err) }
+func (e *busyError) Unwrap() error { return e.err }
+
+// Due returns the deleted tenants that are due for purge at due, and were deleted
+// before deletedBefore unless their purge has begun, without their settings: those
+// whose purge has begun come first, then those deleted first. No slugs are all of
+// them. It also returns how many tenants the registry has.
+func (r Registry) Due(ctx context.Context, q db.Querier, due, deletedBefore time.Time, slugs []string) (found []Tenant, invalid []InvalidRow, all int, err error) {
+	var bare Filter // without settings: there may be many due
+	rows, err := db.Select(ctx, q, scan, `select `+bare.columns("")+`
+		from `+r.Tenants()+`
+		where status = 'deleted' and purge_after <= $1
+		  and (deleted_at <= $2 or purge_started_at is not null)
+		  and (cardinality($3::text[]) = 0 or slug = any ($3::text[]))
+		order by purge_started_at nulls last, deleted_at, slug collate "C"`, due, deletedBefore, nonNil(slugs))
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("read the registry: %w", r.explain(err))
+	}
+	found, invalid = split(rows)
+	bare.forget(found)
+	total, err := db.Select(ctx, q, pgx.RowTo[int], `select count(*) from `+r.Tenants())
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("read the registry: %w", r.explain(err))
+	}
+	return found, invalid, total[0], nil
+}
+
+// FirstFree returns the first of the slugs that no tenant has, "" where all are taken.
+func (r Registry) FirstFree(ctx context.Context, q db.Querier, slugs []string) (string, error) {
+	free, err := db.Select(ctx, q, pgx.RowTo[string], `select n from pg_catalog.unnest($1::pg_catalog.text[]) with ordinality as u (n, i)
+		where not exists (select from `+r.Tenants()+` t where t.slug operator(pg_catalog.=) n) order by i limit 1`, slugs)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read the registry: %w", r.explain(err))
+	case len(free) == 0:
+		return "", nil
+	}
+	return free[0], nil
+}
+
+// MadeRole reports whether the audit says that a role was made for the tenant with the
+// given id, or the role is not there.
+func (r Registry) MadeRole(ctx context.Context, q db.Querier, id, role string) (bool, error) {
+	var made bool
+	err := q.QueryRow(ctx, `select exists (select from `+r.Events()+` where tenant_id = $1 and "after" ->> 'role' = $2)
+		or not exists (select from pg_catalog.pg_roles where rolname = $2)`, id, role).Scan(&made)
+	if err != nil {
+		return false, fmt.Errorf("look for the origin of role %q: %w", role, err)
+	}
+	return made, nil
+}
