@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
@@ -103,7 +104,7 @@ func TestEverythingComesBack(t *testing.T) {
 // TestRegistryBackupLeavesThePoolOut: a pool belongs to its database.
 func TestRegistryBackupLeavesThePoolOut(t *testing.T) {
 	t.Parallel()
-	tables, err := registryTables(t.Context())
+	tables, err := app.RegistryTables(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

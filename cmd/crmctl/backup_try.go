@@ -50,8 +50,11 @@ func newBackupTrial(ctx context.Context, f *factory, keys []age.Identity, wanted
 		return t, nil
 	}
 	t.conn = conn
-	t.make = f.structures(ctx, backup.Limits{}).NewTenant
-	t.make.TrustCode = trust
+	a, err := f.app()
+	if err != nil {
+		return nil, err
+	}
+	t.make = a.Trial(ctx, trust)
 	return t, nil
 }
 

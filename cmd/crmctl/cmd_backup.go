@@ -1,29 +1,18 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
-	"slices"
-	"strings"
 	"time"
 
 	"filippo.io/age"
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/config"
-	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
-	"github.com/crmctl/crmctl/migrations"
 )
 
 func newBackupCmd(f *factory) *cobra.Command {
@@ -47,15 +36,6 @@ crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl --as acme-aga
 	return cmd
 }
 
-// audit returns how the audit is told of what was done with a backup.
-func (f *factory) audit(action string) func(p *db.Pipeline, e backup.Event) error {
-	return func(p *db.Pipeline, e backup.Event) error {
-		return f.registry().QueueEvent(p, registry.Event{
-			TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: f.actor(), Program: programName(), After: e.After, Detail: e.Detail,
-		})
-	}
-}
-
 // programName names this program and its version, for the files it writes.
 func programName() string { return "crmctl " + buildVersion() }
 
@@ -66,176 +46,15 @@ func (o *roleOptions) addFlag(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.role, "role", false, "give it a database role of its own; --role=false: none (default: where the data's tenant had one, or tenant_roles)")
 }
 
-// choice goes by the flag, then by the configuration, then by the data.
-func (o *roleOptions) choice(f *factory) (backup.RoleChoice, error) {
-	cfg, err := f.config()
+// choice returns what the flag says.
+func (o *roleOptions) choice() app.Role {
 	switch {
-	case err != nil:
-		return backup.RoleNever, err
-	case o.roleGiven && !o.role:
-		return backup.RoleNever, nil
-	case o.roleGiven, cfg.TenantRoles:
-		return backup.RoleAlways, nil
+	case !o.roleGiven:
+		return app.RoleDefault
+	case o.role:
+		return app.RoleYes
 	}
-	return backup.RoleAsSource, nil
-}
-
-// newTenantFrom returns what making a tenant out of data needs of the migrations.
-func (f *factory) newTenantFrom(ctx context.Context, conn *pgx.Conn, action string, l backup.Limits, r roleOptions) (backup.NewTenant, *migrate.Plan, error) {
-	role, err := r.choice(f)
-	if err != nil {
-		return backup.NewTenant{}, nil, err
-	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return backup.NewTenant{}, nil, err
-	}
-	if plan, err = f.useExtensions(ctx, conn, plan, false); err != nil {
-		return backup.NewTenant{}, nil, err
-	}
-	return backup.NewTenant{
-		Limits: l,
-		Judge:  judgeTenant,
-		Audit:  f.audit(action),
-		Role:   role,
-		Roles:  tenant.Roles{},
-		Direct: f.connectDirect,
-		Build: func(versions []int64) ([]db.Statement, error) {
-			only, err := planOf(plan, versions)
-			if err != nil {
-				return nil, err
-			}
-			// Older versions are not asked for twice, so their final shape is not
-			// worth finding out.
-			template, why, err := f.template(ctx, conn, only, templateOptions{fromHistory: only.Checksum() != plan.Checksum(), lockTimeout: l.LockTimeout})
-			f.noteHistory(why)
-			return template.Script, err
-		},
-		Versions: versionsOf(plan),
-	}, plan, nil
-}
-
-// versionsOf returns what makes the version table of some of a plan's versions.
-func versionsOf(plan *migrate.Plan) func(versions []int64) ([]db.Statement, error) {
-	return func(versions []int64) ([]db.Statement, error) {
-		only, err := planOf(plan, versions)
-		if err != nil {
-			return nil, err
-		}
-		return only.Versions(), nil
-	}
-}
-
-// structures returns what tells of tenants whether they are what their migrations make.
-// Where the files cannot be read, that is what it tells.
-func (f *factory) structures(ctx context.Context, l backup.Limits) *backup.Structures {
-	plan, err := f.tenantPlan(ctx)
-	n := backup.NewTenant{Limits: l, Judge: judgeTenant, Role: backup.RoleNever, Direct: f.connectDirect}
-	n.Build = func(versions []int64) ([]db.Statement, error) {
-		if err != nil {
-			return nil, err
-		}
-		only, err := planOf(plan, versions)
-		if err != nil {
-			return nil, err
-		}
-		return only.Build()
-	}
-	n.Versions = func(versions []int64) ([]db.Statement, error) {
-		if err != nil {
-			return nil, err
-		}
-		return versionsOf(plan)(versions)
-	}
-	return &backup.Structures{Connect: f.connect, NewTenant: n}
-}
-
-// writeOptions returns how backups of tenants are written.
-func (f *factory) writeOptions(ctx context.Context, l backup.Limits) backup.WriteOptions {
-	o := backup.WriteOptions{Limits: l, Program: programName(), Structures: f.structures(ctx, l), Judge: judgeTenant}
-	o.Host, _ = os.Hostname()
-	if who, err := user.Current(); err == nil {
-		o.User = who.Username
-	}
-	return o
-}
-
-// planOf returns the plan that consists of the given versions.
-func planOf(plan *migrate.Plan, versions []int64) (*migrate.Plan, error) {
-	only := plan.Only(versions)
-	for _, v := range versions {
-		if slices.ContainsFunc(only.Migrations, func(m *migrate.Migration) bool { return m.Version == v }) {
-			continue
-		}
-		if v > plan.Head() {
-			return nil, withHint(fmt.Errorf("the data is at version %d, but the newest migration file is %d", slices.Max(versions), plan.Head()),
-				"give the files of that version", "--migrations-dir DIR")
-		}
-		return nil, withHint(fmt.Errorf("the data has migration %d, which there is no file for", v), "give the files", "--migrations-dir DIR")
-	}
-	return only, nil
-}
-
-// registryTables returns the names of the tables that the registry's migrations
-// make. Which of them were applied stands in a backup's version.
-func registryTables(ctx context.Context) ([]string, error) {
-	plan, err := migrate.Compile(ctx, migrations.Public())
-	if err != nil {
-		return nil, err
-	}
-	var tables []string
-	for _, m := range plan.Migrations {
-		for _, s := range m.Up {
-			words := strings.Fields(strings.ToLower(s.SQL))
-			if len(words) > 2 && words[0] == "create" && words[1] == "table" {
-				tables = append(tables, strings.TrimRight(strings.TrimPrefix(words[2], "public."), "("))
-			}
-			if len(words) > 2 && words[0] == "drop" && words[1] == "table" {
-				tables = slices.DeleteFunc(tables, func(t string) bool { return t == strings.TrimRight(words[2], ";") })
-			}
-		}
-	}
-	return tables, nil
-}
-
-// savedTables returns those of the registry's tables that a backup holds. What can be
-// made again at any time, and the schemas of the pool, or under construction, that only
-// this database has, stay out: a final shape is SQL, which no file may bring.
-func savedTables(ctx context.Context) ([]string, error) {
-	tables, err := registryTables(ctx)
-	return slices.DeleteFunc(tables, func(t string) bool { return t == "tenant_shapes" || t == "tenant_pool" || t == "tenant_builds" }), err
-}
-
-// judgeTenant refuses a tenant out of a file that no user could have made: its name,
-// display name and settings are held to the rules of tenant create and tenant set.
-func judgeTenant(t backup.Tenant) error {
-	if slug, err := registry.Slug(t.Slug); err != nil {
-		return err
-	} else if slug != t.Slug {
-		return fmt.Errorf("%q is no name of a tenant", t.Slug)
-	}
-	settings := map[string]json.RawMessage{}
-	if len(t.Settings) > 0 {
-		if err := json.Unmarshal(t.Settings, &settings); err != nil {
-			return fmt.Errorf("its settings: %w", err)
-		}
-	}
-	for key, value := range settings {
-		if key == "" || strings.ContainsFunc(key, cli.Hazardous) {
-			return fmt.Errorf("%q is no name of a setting", key)
-		}
-		if key != settingRetention {
-			continue
-		}
-		var text string
-		if err := json.Unmarshal(value, &text); err != nil {
-			return fmt.Errorf("its setting %s is no text", key)
-		}
-		if _, err := config.ParseDuration(text); err != nil {
-			return fmt.Errorf("its setting %s: %w", key, err)
-		}
-	}
-	return nil
+	return app.RoleNo
 }
 
 // addIdentityFlag adds --identity.

@@ -2,21 +2,19 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"os"
 	"slices"
 	"time"
 
+	"filippo.io/age"
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -116,7 +114,11 @@ crmctl backup create acme-corp --dir backups --format pgdump`,
 }
 
 func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions) error {
-	o, err := opts.create(ctx, f)
+	o, err := opts.options()
+	if err != nil {
+		return err
+	}
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
@@ -133,11 +135,11 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 		return err
 	}
 	if opts.format == "pgdump" {
-		if o.Dump, err = pgDump(ctx, f, conn, opts); err != nil {
+		if o.Dump, err = a.PgDump(ctx, conn, opts.pgBin, f.programEnvironment(conn), opts.lockTimeout); err != nil {
 			return err
 		}
 	}
-	dir, err := openBackups(f, opts.dir, !opts.dryRun)
+	dir, err := a.OpenBackups(opts.dir, !opts.dryRun)
 	if err != nil {
 		return err
 	}
@@ -156,21 +158,26 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 		}
 		return cli.PrintList(p, backupList("no tenant to save"), rows)
 	}
-	return opts.save(ctx, f, p, conn, dir, tenants, rows, o)
+	return opts.save(ctx, f, p, a, conn, dir, tenants, rows, o)
 }
 
-// create returns what the library is told; it does not connect.
-func (o *backupCreateOptions) create(ctx context.Context, f *factory) (backup.CreateOptions, error) {
-	out := backup.CreateOptions{
-		WriteOptions: f.writeOptions(ctx, backup.Limits{LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout}),
-		Audit:        f.audit(registry.ActionBackup),
-	}
-	for _, key := range o.encryptTo {
+// options returns what the application is told.
+func (o *backupCreateOptions) options() (app.SaveOptions, error) {
+	recipients, err := recipientsOf(o.encryptTo)
+	return app.SaveOptions{
+		Recipients: recipients, Concurrency: o.concurrency, LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout,
+	}, err
+}
+
+// recipientsOf reads the keys of --encrypt-to.
+func recipientsOf(keys []string) ([]age.Recipient, error) {
+	var out []age.Recipient
+	for _, key := range keys {
 		r, err := backup.ParseRecipient(key)
 		if err != nil {
-			return out, usagef("--encrypt-to: %w", err)
+			return nil, usagef("--encrypt-to: %w", err)
 		}
-		out.Recipients = append(out.Recipients, r)
+		out = append(out, r)
 	}
 	return out, nil
 }
@@ -188,29 +195,6 @@ func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.
 		return nil, err
 	}
 	return m.list(ctx, f, conn, registry.Active, registry.Suspended, registry.Deleted)
-}
-
-// openBackups opens the directory, and clears away what dead writers have left. It
-// is nil where it is not there and must not be made.
-func openBackups(f *factory, path string, create bool) (*backup.Dir, error) {
-	dir, err := backup.OpenDir(path, create)
-	if errors.Is(err, os.ErrNotExist) && !create {
-		return nil, nil //nolint:nilnil // a dry run in a directory that is still to be made
-	}
-	if err != nil {
-		return nil, withCode(err, exitUsage)
-	}
-	if !create {
-		return dir, nil
-	}
-	gone, err := dir.Sweep()
-	if err != nil {
-		return nil, errors.Join(err, dir.Close())
-	}
-	for _, name := range gone {
-		f.verbose("removed %s, which a run that was killed had left", cli.Visible(name))
-	}
-	return dir, nil
 }
 
 // leaveOut returns the tenants without a backup that is young enough, and a row for
@@ -250,55 +234,20 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []regist
 }
 
 // save does the work and prints what became of it; rows are printed first.
-func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
-	rows []backupRecord, create backup.CreateOptions,
+func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, a *app.App, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
+	rows []backupRecord, save app.SaveOptions,
 ) error {
 	begun := f.now()
 	if o.registry {
-		row, err := saveRegistry(ctx, f, conn, dir, create)
+		w, err := a.SaveRegistry(ctx, conn, dir, save)
 		if err != nil {
-			return err
+			return f.placed(err)
 		}
-		rows = append(rows, row)
+		name, _ := backup.ParseName(w.File)
+		rows = append(rows, recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest))
 	}
-	run := fleet.Options{Concurrency: o.concurrency, Drain: f.drain()}
-	var bar *progress
-	if len(tenants) > manyTenants {
-		bar = f.newProgress(progressOptions{verb: "backup", total: int64(len(tenants))})
-		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
-	} else if len(tenants) > 0 {
-		bar = f.newProgress(progressOptions{verb: "backup", bytes: true})
-		create.Progress = bar.add
-	}
-	sources := make([]backup.Source, len(tenants))
-	for i, t := range tenants {
-		sources[i] = backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
-	}
-	written, results, _ := dir.CreateMany(ctx, fleet.Reuse(conn, f.connect), sources, create, run)
-	if bar != nil {
-		bar.finish()
-	}
+	written, results := a.SaveTenants(ctx, conn, dir, tenants, save)
 	return reportSaved(f, p, dir, tenants, written, results, rows, f.now().Sub(begun))
-}
-
-func saveRegistry(ctx context.Context, f *factory, conn *pgx.Conn, dir *backup.Dir, o backup.CreateOptions) (backupRecord, error) {
-	tables, err := savedTables(ctx)
-	if err != nil {
-		return backupRecord{}, err
-	}
-	version, err := migrate.PublicVersion(ctx, conn)
-	if err != nil {
-		return backupRecord{}, err
-	}
-	if version == 0 {
-		return backupRecord{}, f.placed(registry.ErrNoRegistry)
-	}
-	w, err := dir.CreateRegistry(ctx, conn, tables, version, o)
-	if err != nil {
-		return backupRecord{}, err
-	}
-	name, _ := backup.ParseName(w.File)
-	return recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest), nil
 }
 
 func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry.Tenant, written []backup.Written, results []fleet.Result,
@@ -355,26 +304,11 @@ func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry
 	return first
 }
 
-// pgDump finds the program and says how it connects.
-func pgDump(ctx context.Context, f *factory, conn *pgx.Conn, o *backupCreateOptions) (func(context.Context, backup.Source, io.Writer) error, error) {
-	var major int
-	if err := conn.QueryRow(ctx, "select pg_catalog.current_setting('server_version_num')::pg_catalog.int4 operator(pg_catalog./) 10000").Scan(&major); err != nil {
-		return nil, err
-	}
+// programEnvironment is programEnv for a program that connects as conn does.
+func (f *factory) programEnvironment(conn *pgx.Conn) []string {
 	cfg, err := f.config()
 	if err != nil {
-		return nil, err
+		return nil // there would be no connection
 	}
-	program, err := backup.FindPgDump(ctx, major, o.pgBin, cfg.PGBin)
-	if err != nil {
-		return nil, err
-	}
-	dsn, err := cfg.Database()
-	if err != nil {
-		return nil, err
-	}
-	f.verbose("pg_dump is %s", program)
-	env := f.programEnv(cfg, dsn, os.Environ(), conn.Config().Password)
-	d := &backup.PgDump{Program: program, ConnString: db.OnlyKnown(backup.WithoutPassword(string(dsn))), Env: env, LockTimeout: o.lockTimeout}
-	return d.Dump, nil
+	return f.programEnv(cfg, cfg.DatabaseURL, os.Environ(), conn.Config().Password)
 }

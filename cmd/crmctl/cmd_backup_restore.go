@@ -10,13 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // backupRestoreOptions are the options of `crmctl backup restore`.
@@ -94,7 +91,11 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 	if err != nil {
 		return err
 	}
-	job := restoreJob{f: f, opts: opts, as: as, keys: keys, file: opts.file}
+	a, err := f.app()
+	if err != nil {
+		return err
+	}
+	job := restoreJob{f: f, app: a, opts: opts, as: as, keys: keys, file: opts.file}
 	if isDir(opts.file) {
 		return job.directory(ctx)
 	}
@@ -143,6 +144,7 @@ func openBackup(ctx context.Context, path string, keys []age.Identity, progress 
 // restoreJob is a restore that is under way.
 type restoreJob struct {
 	f    *factory
+	app  *app.App
 	p    *cli.Printer
 	conn *pgx.Conn
 	opts *backupRestoreOptions
@@ -151,8 +153,11 @@ type restoreJob struct {
 	file string
 }
 
-func (j *restoreJob) limits() backup.Limits {
-	return backup.Limits{LockTimeout: j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout}
+func (j *restoreJob) options() app.RestoreOptions {
+	return app.RestoreOptions{
+		As: j.as, Migrate: j.opts.migrate, TrustCode: j.opts.trust, Role: j.opts.choice(),
+		LockTimeout: j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout,
+	}
 }
 
 func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) error {
@@ -168,7 +173,7 @@ func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) er
 	bar.finish()
 	switch {
 	case errors.Is(err, errRegistry):
-		return j.registry(ctx, j.limits())
+		return j.registry(ctx)
 	case row == nil:
 		return err
 	}
@@ -182,26 +187,16 @@ func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) er
 // make makes a tenant out of a file, and brings it to the newest version where that is
 // wanted. There is a row when the tenant is there, even if that went wrong.
 func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error) {
-	begun := j.f.now()
-	create, plan, err := j.f.newTenantFrom(ctx, j.conn, registry.ActionRestore, j.limits(), j.opts.roleOptions)
-	if err != nil {
-		return nil, j.explain(err)
-	}
-	create.SetAside = func(ctx context.Context, q db.Querier, slug string, schema db.Schema) (string, error) {
-		t, err := tenant.SetAside(ctx, q, slug, schema, j.f.moveOptions(j.opts.lockTimeout))
-		return t.Slug, err
-	}
-	create.TrustCode = j.opts.trust
-	made, err := backup.Restore(ctx, j.conn, in, backup.RestoreOptions{NewTenant: create, As: j.as})
+	done, err := j.app.RestoreTenant(ctx, j.conn, in, j.options())
 	switch {
-	case errors.Is(err, backup.ErrOtherKind):
+	case done == nil && errors.Is(err, backup.ErrOtherKind):
 		return nil, errRegistry
-	case err != nil:
+	case done == nil:
 		return nil, j.explain(err)
 	}
-	row := &madeRow{result: "restored", made: made, version: made.Version, duration: j.f.now().Sub(begun), head: plan.Head()}
-	if j.opts.migrate {
-		row.version, err = migrateMade(ctx, j.f, j.conn, plan, made, j.opts.lockTimeout)
+	row := &madeRow{result: "restored", made: done.Made, version: done.Version, duration: done.Elapsed, head: done.Newest}
+	if err != nil {
+		err = withHint(j.f.placed(err), "then", "crmctl migrate tenant "+done.Made.Tenant.Slug)
 	}
 	return row, err
 }
@@ -226,62 +221,23 @@ var errRegistry = errors.New("a backup of the registry")
 
 // dry reads the whole file and looks whether its tenant could be made.
 func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, error) {
-	m, err := backup.Verify(backup.UntilDone(ctx, in), nil)
+	m, setAside, err := j.app.TryRestore(ctx, j.conn, in, j.as)
 	if err != nil {
-		return backupRecord{}, err
+		return backupRecord{}, j.f.placed(err)
 	}
-	note := ""
 	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer, Encrypted: in.Encrypted}
 	if m.Kind == backup.KindTenant {
-		slug := m.Tenant.Slug
-		if j.as != "" {
-			slug = j.as
-		}
-		plan, err := j.f.tenantPlan(ctx)
-		if err != nil {
-			return backupRecord{}, err
-		}
-		if _, err := planOf(plan, m.Applied()); err != nil {
-			return backupRecord{}, err
-		}
-		if note, err = j.room(ctx, slug, m.Tenant); err != nil {
-			return backupRecord{}, err
-		}
-		name.Slug, m.Tenant.Slug = slug, slug
+		name.Slug = m.Tenant.Slug
 	}
 	row := recordOfBackup("would restore", j.file, name, in.Size, m)
-	row.Reason = note
+	if setAside {
+		row.Reason = "the deleted tenant is kept under another name"
+	}
 	return row, nil
 }
 
-// room looks whether the tenant of a backup could be made: there is none of that
-// name, or it is the very tenant, and its schema is gone, or it is deleted. It returns
-// what is to be said of that.
-func (j *restoreJob) room(ctx context.Context, slug string, saved *backup.Tenant) (note string, err error) {
-	there, err := j.f.registry().Get(ctx, j.conn, slug)
-	switch {
-	case errors.Is(err, registry.ErrNotFound):
-		return "", nil
-	case err != nil:
-		return "", j.f.placed(err)
-	case there.PurgeStartedAt != nil:
-		return "", &registry.StateError{Slug: slug, State: registry.Purging}
-	}
-	found, err := db.Select(ctx, j.conn, pgx.RowTo[bool], "select exists (select from pg_namespace where nspname = $1::text::name)", saved.Schema)
-	if err != nil {
-		return "", j.f.placed(err)
-	}
-	switch {
-	case !found[0] && there.ID == saved.ID && there.Schema.String() == saved.Schema:
-		return "", nil
-	case there.Status == registry.Deleted:
-		return "the deleted tenant is kept under another name", nil
-	}
-	return "", &backup.ExistsError{Slug: slug, Registered: true}
-}
-
 // registry restores a backup of the registry, for which the file is read again.
-func (j *restoreJob) registry(ctx context.Context, l backup.Limits) error {
+func (j *restoreJob) registry(ctx context.Context) error {
 	if j.as != "" || j.opts.migrate {
 		return usagef("this is a backup of the registry: --as and --migrate are for tenants")
 	}
@@ -290,11 +246,7 @@ func (j *restoreJob) registry(ctx context.Context, l backup.Limits) error {
 		return backupHint(err)
 	}
 	defer func() { _ = in.Close() }()
-	tables, err := savedTables(ctx)
-	if err != nil {
-		return err
-	}
-	m, err := backup.RestoreRegistry(ctx, j.conn, in, backup.RegistryOptions{Limits: l, Tables: tables, Judge: judgeTenant})
+	m, err := j.app.RestoreRegistry(ctx, j.conn, in, j.options())
 	if err != nil {
 		return j.explain(err)
 	}
@@ -316,35 +268,6 @@ func (j *restoreJob) explain(err error) error {
 		return j.f.placed(fmt.Errorf("%w: %w", registry.ErrNoRegistry, err))
 	}
 	return j.f.placed(backupHint(err))
-}
-
-// migrateMade brings a tenant that was just made to the newest version, and returns
-// the version it has.
-func migrateMade(ctx context.Context, f *factory, conn *pgx.Conn, plan *migrate.Plan, made *backup.Made, lockTimeout time.Duration) (int64, error) {
-	schema, err := db.RegisteredSchema(made.Tenant.Schema)
-	if err != nil {
-		return made.Version, err
-	}
-	t := migrate.Tenant{ID: made.Tenant.ID, Slug: made.Tenant.Slug, Schema: schema, Version: made.Version}
-	route := migrate.Route{Kind: migrate.Up}
-	if !plan.Behind(route, t.Version) {
-		return t.Version, nil
-	}
-	cfg, err := f.config()
-	if err != nil {
-		return t.Version, err
-	}
-	report, err := plan.Run(ctx, conn, f.connect, []migrate.Tenant{t}, migrate.RunOptions{
-		Route: route, Trusted: cfg.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: f.drain()}, Direct: f.connectDirect, LockTimeout: lockTimeout, Actor: f.actor(),
-	})
-	if err != nil {
-		return t.Version, f.placed(err)
-	}
-	outcome := report.Outcomes[0]
-	if outcome.Err != nil {
-		return outcome.To, withHint(fmt.Errorf("tenant %q is restored, but not migrated: %w", t.Slug, outcome.Err), "then", "crmctl migrate tenant "+t.Slug)
-	}
-	return outcome.To, nil
 }
 
 // madeRow is a tenant that was made out of data.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
@@ -190,7 +191,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 	if unread != nil && db.SQLState(unread) == "" { // not the server's answer
 		return doctor.Fleet{}, unread
 	}
-	tables, err := registryTables(ctx)
+	tables, err := app.RegistryTables(ctx)
 	if err != nil {
 		return doctor.Fleet{}, err
 	}

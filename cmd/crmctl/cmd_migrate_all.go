@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -160,7 +161,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		err = f.refuseNewer(job.newer, plan)
 	}
 	if opts.pool && opts.to == 0 && slices.Contains([]int{exitOK, exitPartial}, exitCode(err)) {
-		f.refreshPool(ctx, conn, plan, &poolChangeOptions{concurrency: opts.concurrency, lockTimeout: opts.lockTimeout})
+		f.refreshPool(ctx, conn, plan, app.PoolOptions{Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout})
 	}
 	return err
 }

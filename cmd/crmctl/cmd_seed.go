@@ -68,10 +68,6 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return err
-	}
 	cfg, err := f.config()
 	if err != nil {
 		return err
@@ -81,22 +77,15 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	template, why, err := f.template(ctx, conn, plan, templateOptions{dryRun: opts.dryRun, lockTimeout: cfg.LockTimeout})
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
+	if err := a.EnsureTenant(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, opts.dryRun); err != nil {
+		return f.placed(err)
+	}
 	if opts.dryRun {
 		return drySeed(ctx, f, p, conn, cfg, slug, opts)
-	}
-	_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, tenant.CreateOptions{
-		Registry: f.registry(),
-		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: cfg.LockTimeout, Now: f.now, Pool: true,
-		Direct: f.connectDirect,
-	})
-	if err == nil {
-		f.noteHistory(why)
-	} else if !errors.Is(err, registry.ErrExists) {
-		return f.placed(err)
 	}
 	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {

@@ -2,16 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // tenantCloneOptions are the options of `crmctl tenant clone`.
@@ -92,49 +90,23 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	from, err := f.connect(ctx)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = from.Close(context.WithoutCancel(ctx)) }()
-	src, err := f.registry().Get(ctx, from, names[0])
-	if err != nil {
-		return f.placed(err)
-	}
-	if opts.dryRun {
-		return dryClone(ctx, f, p, src, names[1])
-	}
-	to, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = to.Close(context.WithoutCancel(ctx)) }()
-	limits := backup.Limits{LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout}
-	create, _, err := f.newTenantFrom(ctx, to, registry.ActionClone, limits, opts.roleOptions)
-	if err != nil {
-		return err
-	}
-	begun := f.now()
-	bar := f.newProgress(progressOptions{verb: "clone", bytes: true})
-	defer bar.finish()
-	create.Progress = bar.add
-	o := backup.CloneOptions{NewTenant: create, Slug: names[1], DisplayName: opts.displayName, SchemaOnly: opts.schemaOnly}
-	if opts.anonymize {
-		seed := opts.seed
-		if seed == "" {
-			seed = rand.Text()
-		}
-		o.Disguise = backup.NewDisguise(seed, opts.keepColumns)
-	}
-	made, err := backup.Clone(ctx, from, to, backup.Source{ID: src.ID, Slug: src.Slug, Schema: src.Schema}, o)
-	bar.finish()
-	if err != nil {
+	done, err := a.CloneTenant(ctx, app.CloneOptions{
+		From: names[0], To: names[1], DisplayName: opts.displayName, SchemaOnly: opts.schemaOnly,
+		Anonymize: opts.anonymize, Seed: opts.seed, KeepColumns: opts.keepColumns, Role: opts.choice(),
+		LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout, DryRun: opts.dryRun,
+	})
+	switch {
+	case err != nil:
 		return f.placed(cloneHint(err, names[1]))
+	case opts.dryRun:
+		f.note("would clone %s to %s at version %d", cli.Visible(names[0]), cli.Visible(names[1]), done.Source.Version)
+		return cli.PrintObject(p, tenantObject(done.Source, done.Source.Version, nil))
 	}
-	return cli.PrintList(p, madeList(), []madeRow{{result: "cloned", made: made, version: made.Version, duration: f.now().Sub(begun)}})
+	return cli.PrintList(p, madeList(), []madeRow{{result: "cloned", made: done.Made, version: done.Made.Version, duration: done.Elapsed}})
 }
 
 func cloneHint(err error, to string) error {
@@ -145,22 +117,4 @@ func cloneHint(err error, to string) error {
 		return withHint(err, "if they hold nothing personal", "--keep-columns table.column,...")
 	}
 	return backupHint(err)
-}
-
-// dryClone says what would happen.
-func dryClone(ctx context.Context, f *factory, p *cli.Printer, src registry.Tenant, to string) error {
-	from, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = from.Close(context.WithoutCancel(ctx)) }()
-	_, err = f.registry().Get(ctx, from, to)
-	switch {
-	case err == nil:
-		return cloneHint(&backup.ExistsError{Slug: to, Registered: true}, to)
-	case !errors.Is(err, registry.ErrNotFound):
-		return f.placed(err)
-	}
-	f.note("would clone %s", fmt.Sprintf("%s to %s at version %d", cli.Visible(src.Slug), cli.Visible(to), src.Version))
-	return cli.PrintObject(p, tenantObject(src, src.Version, nil))
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
@@ -106,67 +106,31 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlanTo(ctx, opts.to)
+	settings := ""
+	if opts.template != "" {
+		if settings, err = registry.Slug(opts.template); err != nil {
+			return fmt.Errorf("--template: %w", err)
+		}
+	}
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	template, why, err := f.template(ctx, conn, plan, templateOptions{fromHistory: opts.fromHistory, dryRun: opts.dryRun, lockTimeout: opts.lockTimeout})
-	if err != nil {
-		return err
-	}
-	if err := copySettings(ctx, f, conn, specs, opts.template); err != nil {
-		return err
-	}
-	if opts.dryRun {
-		return dryCreate(ctx, f, p, specs, template)
-	}
-	begun := f.now()
-	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
-	var bar *progress
-	if len(specs) > manyTenants {
-		bar = f.newProgress(progressOptions{verb: "create", total: int64(len(specs))})
-		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return specs[i].Slug }}
-	}
-	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, f.connect), specs, tenant.CreateOptions{
-		Registry: f.registry(),
-		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Now: f.now,
-		Pool: !opts.noPool && !opts.fromHistory, Direct: f.connectDirect,
-	}, opts.ifNotExists, run)
-	if bar != nil {
-		bar.finish()
-	}
-	if err != nil {
-		return err
-	}
-	f.explainNames(ctx, results)
-	if slices.ContainsFunc(created, func(c tenant.Created) bool { return !c.Pooled && !c.Existed }) {
-		f.noteHistory(why)
-	}
-	return reportCreated(f, p, created, results, f.now().Sub(begun))
-}
-
-// copySettings gives new tenants the settings of one that is there.
-func copySettings(ctx context.Context, f *factory, q db.Querier, specs []tenant.Spec, template string) error {
-	if template == "" {
-		return nil
-	}
-	slug, err := registry.Slug(template)
-	if err != nil {
-		return fmt.Errorf("--template: %w", err)
-	}
-	t, err := f.registry().Get(ctx, q, slug)
-	if err != nil {
+	result, err := a.CreateTenants(ctx, app.CreateOptions{
+		Specs: specs, Settings: settings, IfNotExists: opts.ifNotExists, To: opts.to, FromHistory: opts.fromHistory, NoPool: opts.noPool,
+		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
+	})
+	switch {
+	case err != nil:
 		return f.placed(err)
+	case opts.dryRun:
+		return printDryCreate(f, p, result.Created)
 	}
-	for i := range specs {
-		specs[i].Settings = t.Settings
-	}
-	return nil
+	return reportCreated(f, p, result)
 }
 
 // manyTenants is from how many on a run shows its progress and a last line.
@@ -244,12 +208,13 @@ func failedRecordOf(f *factory, r createdRow) failedRecord {
 	return out
 }
 
-func reportCreated(f *factory, p *cli.Printer, created []tenant.Created, results []fleet.Result, elapsed time.Duration) error {
+func reportCreated(f *factory, p *cli.Printer, done app.CreateResult) error {
 	var rows, missing []createdRow
 	var first error
 	failed, notStarted := 0, 0
+	results := done.Results
 	for i, r := range results {
-		c := created[i]
+		c := done.Created[i]
 		switch {
 		case r.State == fleet.NotStarted:
 			notStarted++
@@ -268,7 +233,7 @@ func reportCreated(f *factory, p *cli.Printer, created []tenant.Created, results
 			rows = append(rows, createdRow{"created", c.Tenant, r.Duration, nil})
 		}
 	}
-	done := len(rows)
+	made := len(rows)
 	if !p.IsTable() {
 		rows = append(rows, missing...)
 	}
@@ -276,11 +241,11 @@ func reportCreated(f *factory, p *cli.Printer, created []tenant.Created, results
 		return err
 	}
 	if len(results) > manyTenants {
-		f.note("%s", createdLine(done, failed, notStarted, elapsed))
+		f.note("%s", createdLine(made, failed, notStarted, done.Elapsed))
 	}
 	switch {
 	case f.wasInterrupted() && failed+notStarted > 0:
-		return f.stoppedRun("created", done, failed, notStarted, "--if-not-exists")
+		return f.stoppedRun("created", made, failed, notStarted, "--if-not-exists")
 	case first == nil && notStarted == 0:
 		return nil
 	case first == nil: // interrupted
@@ -325,38 +290,13 @@ func createHint(err error) error {
 	return withHint(err, "see it", "crmctl tenant show "+exists.Slug)
 }
 
-// dryCreate says what would happen, with the registry read but nothing written.
-func dryCreate(ctx context.Context, f *factory, p *cli.Printer, specs []tenant.Spec, template tenant.Template) error {
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	wanted := make([]string, len(specs))
-	for i, s := range specs {
-		wanted[i] = s.Slug
-	}
-	there, invalid, err := f.registry().ListAll(ctx, conn, registry.Filter{Slugs: wanted, AllSettings: true})
-	if err != nil {
-		return f.placed(err)
-	}
-	if len(invalid) > 0 {
-		return invalid[0].Err()
-	}
-	known := make(map[string]registry.Tenant, len(there))
-	for _, t := range there {
-		known[t.Slug] = t
-	}
-	rows := make([]createdRow, len(specs))
-	for i, s := range specs {
-		t, exists := known[s.Slug]
-		rows[i] = createdRow{result: "exists", tenant: t}
-		if !exists {
-			schema, err := db.SchemaForSlug(s.Slug)
-			if err != nil {
-				return err
-			}
-			rows[i] = createdRow{"would create", registry.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: registry.Active}, 0, nil}
+// printDryCreate says what would happen.
+func printDryCreate(f *factory, p *cli.Printer, would []tenant.Created) error {
+	rows := make([]createdRow, len(would))
+	for i, c := range would {
+		rows[i] = createdRow{result: "would create", tenant: c.Tenant}
+		if c.Existed {
+			rows[i].result = "exists"
 		}
 	}
 	return cli.PrintList(p, createdList(f), rows)

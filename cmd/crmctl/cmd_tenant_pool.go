@@ -9,12 +9,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/internal/shape"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 func newTenantPoolCmd(f *factory) *cobra.Command {
@@ -114,118 +113,40 @@ by another role, or before something changed that migrations depend on: it is no
 	return cmd
 }
 
-// openedPool is the pool and what its schemas are made of.
-type openedPool struct {
-	conn    *pgx.Conn
-	plan    *migrate.Plan
-	history shape.History
-	key     shape.Key
-	list    []registry.PoolSchema
-}
-
-// openPool reads the pool, for a command that changes it.
-func (f *factory) openPool(ctx context.Context, dryRun bool) (*openedPool, error) {
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.beforeChange(ctx, dryRun); err != nil {
-		return nil, err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	plan, err = f.useExtensions(ctx, conn, plan, dryRun)
-	if err != nil {
-		closeConn(ctx, conn)
-		return nil, err
-	}
-	pool, err := f.readPool(ctx, conn, plan)
-	if err != nil {
-		closeConn(ctx, conn)
-		return nil, err
-	}
-	return pool, nil
-}
-
-// readPool reads the pool on a connection. Unlike a template it insists on a registry
-// that knows of it.
-func (f *factory) readPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan) (*openedPool, error) {
-	pool := &openedPool{conn: conn, plan: plan}
-	var err error
-	if pool.history, err = historyOf(plan); err != nil {
-		return nil, err
-	}
-	pool.key, err = shape.ReadKey(ctx, conn, pool.history)
-	if errors.Is(err, shape.ErrOldRegistry) {
-		err = registry.ErrOldRegistry
-	}
-	if err == nil {
-		pool.list, err = f.registry().ListPool(ctx, conn, pool.key.String())
-	}
-	return pool, f.placed(err)
-}
-
 func runTenantPoolFill(ctx context.Context, f *factory, opts *poolChangeOptions) error {
-	pool, err := f.openPool(ctx, opts.dryRun)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, pool.conn)
-	ready := readyOf(pool.list)
-	missing, over := max(0, opts.count-ready), len(pool.list)-min(ready, opts.count)
-	if opts.dryRun {
-		f.note("pool      %s ready; %d would be made, %d dropped", cli.Plural(ready, "schema"), missing, over)
-		return nil
-	}
-	template, why, err := f.poolTemplate(ctx, pool, opts.lockTimeout)
-	if err != nil {
-		return err
-	}
-	if missing > 0 {
-		f.noteHistory(why)
-	}
-	return f.changePool(ctx, pool.conn, template, opts, missing+over, tenant.FillPool)
+	return changePool(ctx, f, opts, false)
 }
 
 func runTenantPoolDrain(ctx context.Context, f *factory, opts *poolChangeOptions) error {
-	pool, err := f.openPool(ctx, opts.dryRun)
+	return changePool(ctx, f, opts, true)
+}
+
+// changePool fills or drains the pool, and says what came of it.
+func changePool(ctx context.Context, f *factory, opts *poolChangeOptions, drain bool) error {
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, pool.conn)
-	over := max(0, len(pool.list)-opts.count)
-	if opts.dryRun {
-		f.note("pool      %s; %d would be dropped", cli.Plural(len(pool.list), "schema"), over)
+	done, err := a.ChangePool(ctx, app.PoolOptions{
+		Drain: drain, Count: opts.count, Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
+	})
+	switch {
+	case err == nil && opts.dryRun && drain:
+		f.note("pool      %s; %d would be dropped", cli.Plural(done.Before, "schema"), done.Dropped)
+		return nil
+	case err == nil && opts.dryRun:
+		f.note("pool      %s ready; %d would be made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped)
 		return nil
 	}
-	return f.changePool(ctx, pool.conn, tenant.Template{Key: pool.key.String()}, opts, over, tenant.DrainPool)
+	return reportPool(ctx, f, done, err)
 }
 
-// changePool fills or drains the pool, which is about so much work, and says what came
-// of it.
-func (f *factory) changePool(ctx context.Context, conn *pgx.Conn, template tenant.Template, opts *poolChangeOptions, work int,
-	change func(context.Context, func(context.Context) (*pgx.Conn, error), int, tenant.PoolOptions) (tenant.PoolChange, error),
-) error {
-	begun := f.now()
-	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
-	var bar *progress
-	if work > manyTenants {
-		bar = f.newProgress(progressOptions{verb: "pool", total: int64(work)})
-		run.Observer = fleetProgress{bar: bar, name: func(int) string { return "a schema" }}
-	}
-	done, err := change(ctx, fleet.Reuse(conn, f.connect), opts.count, tenant.PoolOptions{
-		Registry: f.registry(),
-		Template: template, Actor: f.actor(), Program: programName(), LockTimeout: opts.lockTimeout, Fleet: run, Direct: f.connectDirect,
-	})
-	if bar != nil {
-		bar.finish()
-	}
-	if len(done.Results) == 0 && err != nil {
+// reportPool says what became of the pool.
+func reportPool(ctx context.Context, f *factory, done app.PoolChange, err error) error {
+	if !done.Changed && err != nil {
 		return f.placed(err)
 	}
-	f.note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped, cli.HumanDuration(f.now().Sub(begun)))
+	f.note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped, cli.HumanDuration(done.Elapsed))
 	var first error
 	for _, r := range done.Results {
 		first = cmpErr(first, r.Err)
@@ -250,28 +171,15 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	plan, err := f.tenantPlan(ctx)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
-		return err
-	}
-	pool, err := f.readPool(ctx, conn, plan)
+	pool, err := a.ReadPool(ctx, conn)
 	if err != nil {
-		return err
+		return f.placed(err)
 	}
-	return cli.PrintList(p, poolList(), pool.list)
-}
-
-func readyOf(pool []registry.PoolSchema) int {
-	ready := 0
-	for _, s := range pool {
-		if s.Ready {
-			ready++
-		}
-	}
-	return ready
+	return cli.PrintList(p, poolList(), pool.Schemas)
 }
 
 func poolState(s registry.PoolSchema) string {
@@ -307,21 +215,18 @@ func poolList() cli.List[registry.PoolSchema] {
 
 // refreshPool makes schemas of the pool anew that are out of date. A pool that
 // cannot be refreshed is not used: that is worth a word, but no failure.
-func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, opts *poolChangeOptions) {
-	err := func() error {
-		pool, err := f.readPool(ctx, conn, plan)
-		if err != nil || readyOf(pool.list) == len(pool.list) {
-			return err
+func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o app.PoolOptions) {
+	a, err := f.app()
+	if err == nil {
+		var done app.PoolChange
+		var fresh bool
+		if done, fresh, err = a.RefreshPool(ctx, conn, plan, o); fresh {
+			return
 		}
-		template, _, err := f.poolTemplate(ctx, pool, opts.lockTimeout)
-		if err != nil {
-			return err
-		}
-		opts.count = len(pool.list)
-		return f.changePool(ctx, conn, template, opts, 2*(len(pool.list)-readyOf(pool.list)), tenant.FillPool)
-	}()
+		err = reportPool(ctx, f, done, err)
+	}
 	var said *commandError
-	if errors.As(err, &said) && said.err == nil || errors.Is(err, registry.ErrOldRegistry) {
+	if errors.As(err, &said) && said.err == nil {
 		return
 	}
 	if err != nil {

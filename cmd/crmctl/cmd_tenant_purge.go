@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
@@ -132,23 +133,19 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 
 func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
 	due := plan.Due
-	before, end, err := opts.backup.open(ctx, f, opts.lockTimeout)
+	recipients, err := recipientsOf(opts.backup.encryptTo)
 	if err != nil {
 		return err
 	}
-	defer end()
-	// One works, one holds the tenant, and one may be taking the backup.
-	run := fleet.Options{Concurrency: opts.concurrency, Connections: 3, Drain: f.drain()}
-	var bar *progress
-	if len(due) > manyTenants {
-		bar = f.newProgress(progressOptions{verb: "purge", total: int64(len(due))})
-		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return due[i].Slug }}
+	a, err := f.app()
+	if err != nil {
+		return err
 	}
-	purged, results := tenant.PurgeMany(ctx, f.connect, due, tenant.PurgeOptions{
-		MoveOptions: f.moveOptions(opts.lockTimeout), Before: before,
-	}, run)
-	if bar != nil {
-		bar.finish()
+	purged, results, err := a.PurgeTenants(ctx, due, app.PurgeOptions{
+		BackupDir: opts.backup.dir, EncryptTo: recipients, Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout,
+	})
+	if err != nil {
+		return err
 	}
 	var rows []purgeRow
 	var first error
@@ -167,6 +164,7 @@ func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.P
 		case errors.Is(r.Err, db.ErrBusy):
 			busy++
 		}
+		r.Err = backupHint(r.Err)
 		first = cmpErr(first, r.Err)
 		if r.State == fleet.NotStarted && f.wasInterrupted() {
 			continue // undone, or not begun

@@ -7,6 +7,7 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -151,6 +152,20 @@ func exitCode(err error) int {
 		if errors.Is(err, s.err) {
 			return s.code
 		}
+	}
+	return appCode(err)
+}
+
+// appCode returns the exit code of an error of the application.
+func appCode(err error) int {
+	if _, is := errors.AsType[*app.FilesError](err); is {
+		return exitUsage
+	}
+	if _, is := errors.AsType[*app.DirError](err); is {
+		return exitUsage
+	}
+	if v, is := errors.AsType[*app.VersionError](err); is && !v.Data {
+		return exitUsage
 	}
 	return exitFailure
 }

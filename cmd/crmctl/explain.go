@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -32,6 +33,9 @@ func (f *factory) explain(err error) []hint {
 		return []hint{{"make it", "crmctl migrate public"}}
 	case errors.Is(err, staging.ErrPooled):
 		return []hint{{"go past it", "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}
+	}
+	if v, is := errors.AsType[*app.VersionError](err); is && v.Data {
+		return []hint{{"give the files of that version", "--migrations-dir DIR"}}
 	}
 	if found, ok := errors.AsType[*planted.Error](err); ok {
 		return explainPlanted(found)
@@ -152,7 +156,7 @@ func (f *factory) explainRight(err error) hint {
 
 // inRegistry tells whether a table or a sequence of that name is crmctl's own.
 func inRegistry(kind, name string) bool {
-	tables, err := registryTables(context.Background())
+	tables, err := app.RegistryTables(context.Background())
 	if err != nil {
 		return false
 	}

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,74 +15,29 @@ import (
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
-	"github.com/crmctl/crmctl/migrations"
 )
 
-// tenantPlan compiles the migrations of a tenant's schema: the built-in ones,
-// or those of --migrations-dir, in its directory "tenant" where it has one.
+// tenantPlan is app.TenantPlan with every file.
 func (f *factory) tenantPlan(ctx context.Context) (*migrate.Plan, error) {
-	cfg, err := f.config()
-	if err != nil {
-		return nil, err
-	}
-	source, where := migrations.Tenant(), "built in"
-	if dir := cfg.MigrationsDir; dir != "" {
-		if sub := filepath.Join(dir, "tenant"); isDir(sub) {
-			dir = sub
-		}
-		source, where = os.DirFS(dir), dir
-	}
-	plan, err := migrate.Compile(ctx, source)
-	switch {
-	case errors.Is(err, migrate.ErrNoMigrations), errors.Is(err, fs.ErrNotExist):
-		return nil, usagef("no migration files (like 00001_create_contacts.sql) in %s", where)
-	case err != nil:
-		return nil, withCode(fmt.Errorf("%s: %w", where, err), exitUsage)
-	}
-	if len(plan.Others) > 0 {
-		f.verbose("%s: not migrations: %s", cli.Visible(where), cli.Visible(strings.Join(plan.Others, ", ")))
-	}
-	return plan, nil
+	return f.tenantPlanTo(ctx, 0)
 }
 
-// tenantPlanTo returns the plan up to a version, or the whole plan for 0.
+// tenantPlanTo is app.TenantPlan.
 func (f *factory) tenantPlanTo(ctx context.Context, version int64) (*migrate.Plan, error) {
-	plan, err := f.tenantPlan(ctx)
-	if err != nil || version == 0 {
-		return plan, err
+	a, err := f.app()
+	if err != nil {
+		return nil, err
 	}
-	plan, err = plan.To(version)
-	return plan, withCode(err, exitUsage)
+	return a.TenantPlan(ctx, version)
 }
 
-// useExtensions makes the extensions that the migrations ask for, unless dryRun is set,
-// and returns the plan with their schemas on the path.
+// useExtensions is app.UseExtensions.
 func (f *factory) useExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, dryRun bool) (*migrate.Plan, error) {
-	cfg, err := f.config()
+	a, err := f.app()
 	if err != nil {
 		return nil, err
 	}
-	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{
-		Schema: cfg.ExtensionSchema, DryRun: dryRun, LockTimeout: cfg.LockTimeout,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range uses {
-		switch {
-		case !u.Made:
-		case dryRun:
-			f.note("crmctl: note: extension %q would be made in schema %q", cli.Visible(u.Name), cli.Visible(u.Schema))
-		default:
-			f.note("crmctl: note: made extension %q in schema %q, once for the database", cli.Visible(u.Name), cli.Visible(u.Schema))
-		}
-	}
-	return plan, nil
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+	return a.UseExtensions(ctx, conn, plan, dryRun)
 }
 
 // actor returns who runs the program, "alice@desk", for the audit and the

@@ -38,8 +38,7 @@ func Slug(name string) (string, error) {
 	// Lower case may decompose a letter, so it is composed again afterwards.
 	for _, r := range norm.NFC.String(strings.ToLower(norm.NFC.String(trimmed))) {
 		switch {
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r),
-			r == '\u2028', r == '\u2029', r == utf8.RuneError:
+		case Invisible(r):
 			return "", fmt.Errorf("%w %q: holds the character %U, which is not shown", ErrInvalidName, name, r)
 		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.IsMark(r) && b.Len() > 0 && !gap:
 			if gap && b.Len() > 0 {
@@ -59,6 +58,13 @@ func Slug(name string) (string, error) {
 		return "", fmt.Errorf("%w %q: %d bytes, at most %d are kept", ErrInvalidName, shorten(name), len(slug), MaxSlug)
 	}
 	return slug, nil
+}
+
+// Invisible reports whether a name must not hold a character because it is not shown, or
+// not as what it is: controls, formatting, private use, separators of lines, and what is
+// no valid UTF-8.
+func Invisible(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Co) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
 }
 
 func shorten(s string) string {

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/catalog"
-	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -29,16 +28,16 @@ type templateOptions struct {
 // the migrations where they are many, otherwise, and where that cannot be, the
 // migrations themselves. why says so then, "" where there is nothing to say. conn
 // must not be in a transaction.
-func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why string, err error) {
+func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why string, err error) {
 	t.Version = plan.Head()
-	if plan, err = f.useExtensions(ctx, conn, plan, o.dryRun); err != nil {
+	if plan, err = a.UseExtensions(ctx, conn, plan, o.dryRun); err != nil {
 		return t, "", err
 	}
-	record, err := f.fileRecord(ctx, conn, plan)
+	record, err := fileRecord(ctx, conn, plan)
 	if err != nil {
 		return t, "", err
 	}
-	history, err := historyOf(plan)
+	history, err := a.history(plan)
 	if err != nil {
 		return t, "", err
 	}
@@ -46,7 +45,7 @@ func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Pl
 	if o.fromHistory || o.dryRun {
 		return t, "", nil
 	}
-	key, final, err := f.knownShape(ctx, conn, history, o.lockTimeout)
+	key, final, err := a.knownShape(ctx, conn, history, o.lockTimeout)
 	switch {
 	case ctx.Err() != nil:
 		return t, "", context.Cause(ctx)
@@ -61,12 +60,12 @@ func (f *factory) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Pl
 }
 
 // explainNames says of failures where a name stands that a file's path does not lead to.
-func (f *factory) explainNames(ctx context.Context, results []fleet.Result) {
+func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
 	for i := range results {
 		if results[i].Err == nil || db.SQLState(results[i].Err) == "" {
 			continue
 		}
-		conn, err := f.connect(ctx)
+		conn, err := a.Connect(ctx)
 		if err != nil {
 			return // the failures' own words stay
 		}
@@ -80,10 +79,10 @@ func (f *factory) explainNames(ctx context.Context, results []fleet.Result) {
 
 // fileRecord returns what records the files of a plan along with the first schema they
 // make. It refuses files that are not what they were.
-func (f *factory) fileRecord(ctx context.Context, q db.Querier, plan *migrate.Plan) ([]db.Statement, error) {
+func fileRecord(ctx context.Context, q db.Querier, plan *migrate.Plan) ([]db.Statement, error) {
 	applied, err := migrate.AppliedFiles(ctx, q)
 	if err != nil {
-		return nil, f.placed(err)
+		return nil, err
 	}
 	return plan.Record(applied)
 }
@@ -100,43 +99,50 @@ func useShape(t *tenant.Template, history shape.History, final *shape.Final, rec
 	return final.Reason
 }
 
-func (f *factory) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (shape.Key, *shape.Final, error) {
+func (a *App) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (shape.Key, *shape.Final, error) {
 	key, err := shape.ReadKey(ctx, conn, history)
 	if err != nil {
 		return key, nil, err
 	}
-	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout, Direct: f.connectDirect}, false)
+	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout, Direct: a.Direct}, false)
 	return key, final, err
 }
 
-// noteHistory says why migrations were run one by one.
-func (f *factory) noteHistory(why string) {
+// byHistory tells why migrations were run one by one.
+func (a *App) byHistory(why string) {
 	if why != "" {
-		f.note("crmctl: note: the migrations are run one by one: %s", cli.Visible(why))
+		a.Notify(ByHistory{Reason: why})
 	}
 }
 
-// historyOf returns a plan as the shapes know it.
-func historyOf(plan *migrate.Plan) (shape.History, error) {
+// history returns a plan as the shapes know it.
+func (a *App) history(plan *migrate.Plan) (shape.History, error) {
 	script, err := plan.Build()
 	return shape.History{
-		Checksum: plan.Checksum(), Program: buildName(), Version: plan.Head(), Length: len(plan.Migrations), Script: script, Versions: plan.Versions(),
+		Checksum: plan.Checksum(), Program: a.Build, Version: plan.Head(), Length: len(plan.Migrations), Script: script, Versions: plan.Versions(),
 	}, err
 }
 
-// poolTemplate returns what the schemas of the pool are built from. The error says
-// so where the migrations make a schema that has to know what it is for.
-func (f *factory) poolTemplate(ctx context.Context, pool *openedPool, lockTimeout time.Duration) (t tenant.Template, why string, err error) {
-	record, err := f.fileRecord(ctx, pool.conn, pool.plan)
+// NoPoolError says why migrations make no schemas for the pool.
+type NoPoolError struct{ Reason string }
+
+func (e *NoPoolError) Error() string {
+	return fmt.Sprintf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", e.Reason)
+}
+
+// poolTemplate returns what the schemas of the pool are built from. The error is a
+// *NoPoolError where the migrations make a schema that has to know what it is for.
+func (a *App) poolTemplate(ctx context.Context, pool *Pool, lockTimeout time.Duration) (t tenant.Template, why string, err error) {
+	record, err := fileRecord(ctx, pool.conn, pool.plan)
 	if err != nil {
 		return t, "", err
 	}
-	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{LockTimeout: lockTimeout, Direct: f.connectDirect}, true)
+	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{LockTimeout: lockTimeout, Direct: a.Direct}, true)
 	if err != nil {
-		return t, "", f.placed(err)
+		return t, "", err
 	}
 	if final.Fixed != "" {
-		return t, "", fmt.Errorf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", final.Fixed)
+		return t, "", &NoPoolError{final.Fixed}
 	}
 	t = tenant.Template{Script: slices.Concat(pool.history.Script, record), Version: pool.plan.Head(), Key: pool.key.String()}
 	why = useShape(&t, pool.history, final, record)

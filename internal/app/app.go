@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// Connect opens a connection, which the caller closes. It may be called by several
+// goroutines at once.
+type Connect = func(context.Context) (*pgx.Conn, error)
+
+// App is what every call works with. It may be used by several goroutines at once.
+type App struct {
+	Config  *config.Config
+	Connect Connect
+	Direct  Connect // past a pooler
+	// Registry says where the registry stands.
+	Registry registry.Registry
+	Now      func() time.Time // time.Now outside of tests
+	Actor    string           // who runs the program, "alice@desk", for the audit
+	User     string           // the actor's name on the machine, for files
+	Program  string           // "crmctl 1.4.0", for the audit and for files
+	Build    string           // tells this build from others; caches are keyed by it
+
+	// Changing is called before the first change of a call, or of a dry run, before
+	// anything is connected: it names the target and has a protected one confirmed.
+	Changing func(ctx context.Context, dryRun bool) error
+	// Drain returns a channel that is closed when the work is to end: what is under way
+	// is finished, and nothing else begun.
+	Drain func() <-chan struct{}
+	// Notify is told what is worth a word on the way.
+	Notify func(Notice)
+	// Watch is told that a run over the named items begins. It returns who is told of
+	// each, nil for nobody, and what ends it.
+	Watch func(verb string, names []string) (o fleet.Observer, end func())
+	// Bytes is told that work begins whose length is not known. It returns what counts
+	// its bytes, and what ends it.
+	Bytes func(verb string) (add func(int64), end func())
+}
+
+// Notice is something worth a word, one of the types below.
+type Notice interface{ notice() }
+
+// Notices.
+type (
+	// ExtensionMade says that an extension which the migrations ask for was made, or
+	// would be by a dry run.
+	ExtensionMade struct {
+		Name, Schema string
+		DryRun       bool
+	}
+	// OtherFiles names what stands beside the migrations and is none.
+	OtherFiles struct {
+		Dir   string
+		Files []string
+	}
+	// ByHistory says why migrations are run one by one for a new schema, although they
+	// are many.
+	ByHistory struct{ Reason string }
+)
+
+func (ExtensionMade) notice() {}
+func (OtherFiles) notice()    {}
+func (ByHistory) notice()     {}
+
+// move returns what every change of a tenant needs.
+func (a *App) move(lockTimeout time.Duration) tenant.MoveOptions {
+	return tenant.MoveOptions{Registry: a.Registry, Actor: a.Actor, Program: a.Program, LockTimeout: lockTimeout, Now: a.Now}
+}
+
+// change is Changing and a connection.
+func (a *App) change(ctx context.Context, dryRun bool) (*pgx.Conn, error) {
+	if err := a.Changing(ctx, dryRun); err != nil {
+		return nil, err
+	}
+	return a.Connect(ctx)
+}
+
+// closeConn closes a connection, also after the context is gone. There is nobody to
+// tell where that fails: what was to be committed has been.
+func closeConn(ctx context.Context, conn *pgx.Conn) { _ = conn.Close(context.WithoutCancel(ctx)) }
+
+// host returns the name of this machine, "" where it has none.
+func host() string {
+	name, _ := os.Hostname()
+	return name
+}

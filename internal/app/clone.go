@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
+)
+
+// CloneOptions say what is copied, and how.
+type CloneOptions struct {
+	From, To         string // slugs
+	DisplayName      string // "" = the tenant's own
+	SchemaOnly       bool
+	Anonymize        bool
+	Seed             string   // of the fakes; "" = a random one
+	KeepColumns      []string // "table.column", left as they are
+	Role             Role
+	LockTimeout      time.Duration
+	StatementTimeout time.Duration
+	DryRun           bool
+}
+
+// CloneResult is what became of the copy.
+type CloneResult struct {
+	Source  registry.Tenant
+	Made    *backup.Made // nil for a dry run
+	Elapsed time.Duration
+}
+
+// CloneTenant copies a tenant to a new one, which is whole or absent. The error wraps
+// backup.ErrExists where there is one of that name.
+func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult, err error) {
+	from, err := a.change(ctx, o.DryRun)
+	if err != nil {
+		return out, err
+	}
+	defer closeConn(ctx, from)
+	if out.Source, err = a.Registry.Get(ctx, from, o.From); err != nil {
+		return out, err
+	}
+	if o.DryRun {
+		return out, a.refuseTwin(ctx, from, o.To)
+	}
+	to, err := a.Connect(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer closeConn(ctx, to)
+	limits := backup.Limits{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout}
+	create, _, err := a.newTenant(ctx, to, registry.ActionClone, limits, o.Role)
+	if err != nil {
+		return out, err
+	}
+	begun := a.Now()
+	var end func()
+	create.Progress, end = a.Bytes("clone")
+	defer end()
+	clone := backup.CloneOptions{NewTenant: create, Slug: o.To, DisplayName: o.DisplayName, SchemaOnly: o.SchemaOnly}
+	if o.Anonymize {
+		if o.Seed == "" {
+			o.Seed = rand.Text()
+		}
+		clone.Disguise = backup.NewDisguise(o.Seed, o.KeepColumns)
+	}
+	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug, Schema: out.Source.Schema}, clone)
+	out.Elapsed = a.Now().Sub(begun)
+	return out, err
+}
+
+// refuseTwin returns backup.ErrExists where there is a tenant of a name.
+func (a *App) refuseTwin(ctx context.Context, q db.Querier, slug string) error {
+	switch _, err := a.Registry.Get(ctx, q, slug); {
+	case err == nil:
+		return &backup.ExistsError{Slug: slug, Registered: true}
+	case !errors.Is(err, registry.ErrNotFound):
+		return err
+	}
+	return nil
+}

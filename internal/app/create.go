@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// CreateOptions say which tenants are made, and how.
+type CreateOptions struct {
+	Specs       []tenant.Spec
+	Settings    string // the slug of a tenant whose settings they get; "" for none
+	IfNotExists bool   // a tenant that is there already is no error
+	To          int64  // the version of their schemas; 0 = the newest
+	FromHistory bool   // go through the migrations one by one, and take none of the pool
+	NoPool      bool   // take no schema of the pool
+	Concurrency int    // 0 goes by the machine and the server
+	LockTimeout time.Duration
+	DryRun      bool
+}
+
+// CreateResult is what became of the tenants, in the order of the specs.
+type CreateResult struct {
+	Created []tenant.Created
+	Results []fleet.Result // of a dry run, nil
+	Elapsed time.Duration
+}
+
+// CreateTenants provisions tenants, each whole or not at all. The error says that the
+// run could not begin; what became of each tenant is in the result.
+func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult, error) {
+	plan, err := a.TenantPlan(ctx, o.To)
+	if err != nil {
+		return CreateResult{}, err
+	}
+	conn, err := a.change(ctx, o.DryRun)
+	if err != nil {
+		return CreateResult{}, err
+	}
+	defer closeConn(ctx, conn)
+	template, why, err := a.template(ctx, conn, plan, templateOptions{fromHistory: o.FromHistory, dryRun: o.DryRun, lockTimeout: o.LockTimeout})
+	if err != nil {
+		return CreateResult{}, err
+	}
+	if err := a.copySettings(ctx, conn, o.Specs, o.Settings); err != nil {
+		return CreateResult{}, err
+	}
+	if o.DryRun {
+		created, err := a.wouldCreate(ctx, conn, o.Specs, template)
+		return CreateResult{Created: created}, err
+	}
+	begun := a.Now()
+	names := make([]string, len(o.Specs))
+	for i, s := range o.Specs {
+		names[i] = s.Slug
+	}
+	observer, end := a.Watch("create", names)
+	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, a.Connect), o.Specs, tenant.CreateOptions{
+		Registry: a.Registry,
+		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: o.LockTimeout, Now: a.Now,
+		Pool: !o.NoPool && !o.FromHistory, Direct: a.Direct,
+	}, o.IfNotExists, fleet.Options{Concurrency: o.Concurrency, Drain: a.Drain(), Observer: observer})
+	end()
+	if err != nil {
+		return CreateResult{}, err
+	}
+	a.explainNames(ctx, results)
+	if slices.ContainsFunc(created, func(c tenant.Created) bool { return !c.Pooled && !c.Existed }) {
+		a.byHistory(why)
+	}
+	return CreateResult{Created: created, Results: results, Elapsed: a.Now().Sub(begun)}, nil
+}
+
+// EnsureTenant makes a tenant on conn unless there is one of that name. A dry run looks
+// whether it could.
+func (a *App) EnsureTenant(ctx context.Context, conn *pgx.Conn, spec tenant.Spec, dryRun bool) error {
+	plan, err := a.TenantPlan(ctx, 0)
+	if err != nil {
+		return err
+	}
+	template, why, err := a.template(ctx, conn, plan, templateOptions{dryRun: dryRun, lockTimeout: a.Config.LockTimeout})
+	if err != nil || dryRun {
+		return err
+	}
+	_, err = tenant.Create(ctx, conn, spec, tenant.CreateOptions{
+		Registry: a.Registry,
+		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: a.Config.LockTimeout, Now: a.Now, Pool: true, Direct: a.Direct,
+	})
+	switch {
+	case err == nil:
+		a.byHistory(why)
+	case errors.Is(err, registry.ErrExists):
+		return nil
+	}
+	return err
+}
+
+// copySettings gives new tenants the settings of one that is there.
+func (a *App) copySettings(ctx context.Context, q db.Querier, specs []tenant.Spec, name string) error {
+	if name == "" {
+		return nil
+	}
+	t, err := a.Registry.Get(ctx, q, name)
+	if err != nil {
+		return err
+	}
+	for i := range specs {
+		specs[i].Settings = t.Settings
+	}
+	return nil
+}
+
+// wouldCreate says what would become of tenants.
+func (a *App) wouldCreate(ctx context.Context, q db.Querier, specs []tenant.Spec, template tenant.Template) ([]tenant.Created, error) {
+	wanted := make([]string, len(specs))
+	for i, s := range specs {
+		wanted[i] = s.Slug
+	}
+	there, invalid, err := a.Registry.ListAll(ctx, q, registry.Filter{Slugs: wanted, AllSettings: true})
+	if err != nil {
+		return nil, err
+	}
+	if len(invalid) > 0 {
+		return nil, invalid[0].Err()
+	}
+	known := make(map[string]registry.Tenant, len(there))
+	for _, t := range there {
+		known[t.Slug] = t
+	}
+	out := make([]tenant.Created, len(specs))
+	for i, s := range specs {
+		t, exists := known[s.Slug]
+		out[i] = tenant.Created{Tenant: t, Existed: exists}
+		if exists {
+			continue
+		}
+		schema, err := db.SchemaForSlug(s.Slug)
+		if err != nil {
+			return nil, fmt.Errorf("tenant %q: %w", s.Slug, err)
+		}
+		out[i].Tenant = registry.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: registry.Active}
+	}
+	return out, nil
+}
