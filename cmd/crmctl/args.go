@@ -142,3 +142,25 @@ func requiredFlags(cmd *cobra.Command, err error) error {
 	}
 	return withHelpHint(cmd, usagef("%q needs %s", cmd.CommandPath(), strings.Join(names, " and ")))
 }
+
+const annotationNoConfig = "no-config"
+
+// noConfig marks a command that works whatever the configuration says.
+func noConfig(cmd *cobra.Command) {
+	annotate(cmd, annotationNoConfig, "true")
+}
+
+const annotationApart = "apart"
+
+// standsApart marks a command that has nothing to do with the user's database: a
+// configuration that cannot be read does not stop it.
+func standsApart(cmd *cobra.Command) {
+	annotate(cmd, annotationApart, "true")
+}
+
+func annotate(cmd *cobra.Command, name, value string) {
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[name] = value
+}

@@ -80,7 +80,7 @@ func (f *factory) identities(files []string) ([]age.Identity, error) {
 			list, err := backup.ReadIdentities(file)
 			read <- keys{list, err}
 		}()
-		got, err := await(f, read)
+		got, err := await(f.console, read)
 		if err == nil {
 			err = got.err
 		}

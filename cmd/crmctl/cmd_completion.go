@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 
 	"github.com/spf13/cobra"
 )
@@ -13,13 +12,11 @@ type completionOptions struct {
 	noDescriptions bool
 }
 
-func shells() []string { return []string{"bash", "zsh", "fish", "powershell"} }
-
 func newCompletionCmd(f *factory, runF func(context.Context, *cobra.Command, *completionOptions) error) *cobra.Command {
 	opts := &completionOptions{}
 	if runF == nil {
 		runF = func(_ context.Context, root *cobra.Command, opts *completionOptions) error {
-			return runCompletion(f.io.Out, root, opts)
+			return writeCompletion(f.io.Out, root, opts.shell, !opts.noDescriptions)
 		}
 	}
 	cmd := &cobra.Command{
@@ -44,25 +41,4 @@ crmctl completion powershell | Out-String | Invoke-Expression       # PowerShell
 	readOnly(cmd)
 	documentExits(cmd)
 	return cmd
-}
-
-func runCompletion(w io.Writer, root *cobra.Command, opts *completionOptions) error {
-	describe := !opts.noDescriptions
-	switch opts.shell {
-	case "bash":
-		return root.GenBashCompletionV2(w, describe)
-	case "zsh":
-		if describe {
-			return root.GenZshCompletion(w)
-		}
-		return root.GenZshCompletionNoDesc(w)
-	case "fish":
-		return root.GenFishCompletion(w, describe)
-	case "powershell":
-		if describe {
-			return root.GenPowerShellCompletionWithDesc(w)
-		}
-		return root.GenPowerShellCompletion(w)
-	}
-	return usagef("unknown shell %q; want bash, zsh, fish or powershell", opts.shell)
 }

@@ -44,18 +44,6 @@ func completeTenants(f *factory) cobra.CompletionFunc {
 	}
 }
 
-// completeWords completes a fixed set of words.
-func completeWords(words ...string) cobra.CompletionFunc {
-	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
-}
-
-// registerCompletion ties a completion to a flag that is known to exist.
-func registerCompletion(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
-		panic(err) // only when the flag is not defined, which any test shows
-	}
-}
-
 func registerGlobalCompletions(f *factory, root *cobra.Command) {
 	registerCompletion(root, "output", completeWords(config.Outputs()...))
 	registerCompletion(root, "color", completeWords(config.Colors()...))

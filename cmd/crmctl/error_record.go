@@ -56,11 +56,7 @@ func (f *factory) printRecord(r errorRecord) {
 	if err != nil {
 		line = fmt.Appendf(nil, `{"code":%d}`, r.Code)
 	}
-	if p := f.progress.Load(); p != nil {
-		p.write(string(line) + "\n")
-		return
-	}
-	fmt.Fprintf(f.io.Err, "%s\n", line)
+	f.write(string(line) + "\n")
 }
 
 // sayTenant says what failed for one tenant of several.
@@ -91,8 +87,8 @@ func tenantOf(err error) string {
 		if !errors.As(e, &ce) {
 			break
 		}
-		if ce.tenant != "" {
-			return ce.tenant
+		if ce.subject != "" {
+			return ce.subject
 		}
 		e = ce.err
 	}

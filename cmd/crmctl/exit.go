@@ -6,15 +6,9 @@ import (
 	"fmt"
 	"net"
 	"syscall"
-
-	"github.com/crmctl/crmctl/internal/app"
-	"github.com/crmctl/crmctl/internal/config"
-	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
-// The exit codes are an interface: scripts depend on them. The texts are shown
-// by `crmctl help exit-codes` and in the help of each command.
+// The exit codes are an interface: scripts depend on them.
 const (
 	exitOK          = 0
 	exitFailure     = 1
@@ -23,52 +17,14 @@ const (
 	exitStopped     = 5
 	exitUnreachable = 10
 	exitLocked      = 11
-	exitNoTenant    = 12
 	exitUsage       = 64
 	exitInterrupted = 130
 )
 
+// exitText says what an exit code means.
 type exitText struct {
 	code int
 	text string
-}
-
-// exitTexts returns every exit code and its meaning, in order.
-func exitTexts() []exitText {
-	return []exitText{
-		{exitOK, "done, or nothing to do"},
-		{exitFailure, "failed"},
-		{exitPartial, "some tenants or rows failed, the rest is done"},
-		{exitPending, "something is pending or unhealthy"},
-		{exitStopped, "stopped early: too many failures, or the canary failed"},
-		{exitUnreachable, "the database cannot be reached"},
-		{exitLocked, "another run holds the lock"},
-		{exitNoTenant, "no such tenant"},
-		{exitUsage, "wrong usage or configuration; nothing was done"},
-		{exitInterrupted, "interrupted (Ctrl-C or SIGTERM)"},
-	}
-}
-
-// sentinelCodes says which exit code an error of a library stands for. The
-// first that matches wins.
-func sentinelCodes() []struct {
-	err  error
-	code int
-} {
-	return []struct {
-		err  error
-		code int
-	}{
-		{config.ErrInvalid, exitUsage},
-		{config.ErrNoDatabase, exitUsage},
-		{registry.ErrInvalidName, exitUsage},
-		{registry.ErrNotFound, exitNoTenant},
-		{db.ErrNoTenant, exitNoTenant},
-		{db.ErrUnreachable, exitUnreachable},
-		{db.ErrBusy, exitLocked},
-		{context.Canceled, exitInterrupted},
-		{errInterrupted, exitInterrupted},
-	}
 }
 
 var (
@@ -83,10 +39,10 @@ var (
 // commandError is an error with what the command line adds to it: the exit
 // code and the next step.
 type commandError struct {
-	code   int    // 0: found from err
-	err    error  // nil: the command has said everything itself
-	hints  []hint // at most two are shown
-	tenant string // the tenant it is about; "" where err tells or there is none
+	code    int    // 0: found from err
+	err     error  // nil: the command has said everything itself
+	hints   []hint // at most two are shown
+	subject string // what it is about; "" where err tells or there is nothing
 }
 
 // hint is a line below an error: what it is good for and the command to type.
@@ -133,11 +89,8 @@ func withHint(err error, label, command string) error {
 	return &commandError{err: err, hints: []hint{{label, command}}}
 }
 
-// exitCode returns the exit code for what a command returned.
-func exitCode(err error) int {
-	if err == nil {
-		return exitOK
-	}
+// codeIn returns the exit code that an error was given, 0 for none.
+func codeIn(err error) int {
 	for e := err; e != nil; {
 		var ce *commandError
 		if !errors.As(e, &ce) {
@@ -148,26 +101,7 @@ func exitCode(err error) int {
 		}
 		e = ce.err
 	}
-	for _, s := range sentinelCodes() {
-		if errors.Is(err, s.err) {
-			return s.code
-		}
-	}
-	return appCode(err)
-}
-
-// appCode returns the exit code of an error of the application.
-func appCode(err error) int {
-	if _, is := errors.AsType[*app.FilesError](err); is {
-		return exitUsage
-	}
-	if _, is := errors.AsType[*app.DirError](err); is {
-		return exitUsage
-	}
-	if v, is := errors.AsType[*app.VersionError](err); is && !v.Data {
-		return exitUsage
-	}
-	return exitFailure
+	return 0
 }
 
 // hintsOf collects the hints of an error, the outermost first.
@@ -194,4 +128,9 @@ func isSilent(err error) bool {
 	// A connection to the database that breaks is another matter.
 	_, network := errors.AsType[*net.OpError](err)
 	return errors.Is(err, syscall.EPIPE) && !network
+}
+
+// isStop tells whether err says no more than that the command was told to end.
+func isStop(err error) bool {
+	return errors.Is(err, errInterrupted) || errors.Is(err, errTimedOut) || errors.Is(err, context.Canceled)
 }

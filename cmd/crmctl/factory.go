@@ -6,8 +6,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -21,9 +19,10 @@ import (
 // factory hands a command what it needs. What costs something is made when it
 // is first asked for: help, completion and version never dial.
 type factory struct {
-	io    *cli.Streams
+	*console // what it says and asks, and the signals that end it
+
 	flags globalFlags
-	now   func() time.Time
+	help  *help
 
 	// config reads flags, environment and files, once.
 	config func() (*config.Config, error)
@@ -39,30 +38,18 @@ type factory struct {
 	// completion. Nil until the command line knows the registry.
 	listSlugs func(ctx context.Context, prefix string) ([]string, error)
 
-	interrupts *interrupts
-	cmd        *cobra.Command  // the command being run or completed
-	started    bool            // its RunE was reached
-	helpErr    error           // came up while help was shown
-	release    func()          // frees what --timeout holds
-	args       []string        // as they were typed
-	ends       <-chan struct{} // closed when --timeout is over; nil without
-	changes    atomic.Bool     // the command is past the point from which it changes something
-	answered   atomic.Bool     // a signal was answered on stderr
-	progress   atomic.Pointer[progress]
-	passedBy   int // rows of the registry that are not valid
-	ownership  registryCheck
+	cmd       *cobra.Command // the command being run or completed
+	started   bool           // its RunE was reached
+	release   func()         // frees what --timeout holds
+	args      []string       // as they were typed
+	passedBy  int            // rows of the registry that are not valid
+	ownership registryCheck
 }
 
 func newFactory(s *cli.Streams, in *interrupts) *factory {
-	guarded := *s
-	guarded.Err = cli.NewGuard(s.Err)
-	if s.OutTerminal {
-		guarded.Out = cli.NewGuard(s.Out)
-	}
-	f := &factory{io: &guarded, now: time.Now, interrupts: in}
-	guarded.In = &input{f: f, in: s.In}
-	answer := f.answerSignal
-	in.answer.Store(&answer)
+	f := &factory{help: newHelp()}
+	f.console = newConsole(s, in, &f.flags.switches)
+	f.console.redact, f.console.structured = f.redact, f.structured
 	f.config = sync.OnceValues(f.loadConfig)
 	parsed := sync.OnceValues(f.readConnConfig)
 	f.connConfig = func() (*pgx.ConnConfig, error) {
@@ -199,36 +186,6 @@ func (f *factory) target() (db.Target, error) {
 		return db.Target{}, err
 	}
 	return db.TargetOf(cfg), nil
-}
-
-// drain returns the channel that the first Ctrl-C closes, for a command that
-// finishes what is under way before it stops. The second Ctrl-C cancels the
-// context. Whoever does not call it is cancelled by the first.
-func (f *factory) drain() <-chan struct{} { return f.interrupts.drain() }
-
-// note prints a line on stderr, unless --quiet is given. Its arguments are made
-// visible: they may come from outside.
-func (f *factory) note(format string, args ...any) {
-	if !f.flags.quiet {
-		f.say(format, args...)
-	}
-}
-
-// verbose prints a line on stderr when --verbose is given.
-func (f *factory) verbose(format string, args ...any) {
-	if f.flags.verbose || f.flags.debug {
-		f.say(format, args...)
-	}
-}
-
-// say prints a line on stderr, above a bar that is there.
-func (f *factory) say(format string, args ...any) {
-	text := f.redact(fmt.Sprintf(format+"\n", cli.EscapeArgs(args)...))
-	if p := f.progress.Load(); p != nil {
-		p.write(text)
-		return
-	}
-	fmt.Fprint(f.io.Err, text)
 }
 
 // redact hides every known secret in a text.

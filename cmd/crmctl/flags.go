@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,8 @@ import (
 // globalFlags are the flags every command has. Those that are configuration
 // too are filled in from it before the command runs.
 type globalFlags struct {
+	switches
+
 	databaseURL    string
 	profile        string
 	configFile     string
@@ -24,10 +25,6 @@ type globalFlags struct {
 	migrationsDir  string
 	timeout        time.Duration
 	utc            bool
-	quiet          bool
-	verbose        bool
-	debug          bool
-	yes            bool
 	confirmProfile string
 }
 
@@ -86,28 +83,6 @@ func (f *factory) fillFlags(cmd *cobra.Command, cfg *config.Config) error {
 	return failed
 }
 
-// enumValue is a flag with a few allowed values.
-type enumValue struct {
-	target  *string
-	allowed []string
-}
-
-func newEnum(target *string, value string, allowed []string) *enumValue {
-	*target = value
-	return &enumValue{target, allowed}
-}
-
-func (e *enumValue) String() string { return *e.target }
-func (e *enumValue) Type() string   { return "string" }
-
-func (e *enumValue) Set(s string) error {
-	if slices.Contains(e.allowed, s) {
-		*e.target = s
-		return nil
-	}
-	return wantError("want " + strings.Join(e.allowed[:len(e.allowed)-1], ", ") + " or " + e.allowed[len(e.allowed)-1])
-}
-
 // durationValue is a flag that takes days and weeks too: 30d, 2w.
 type durationValue struct{ target *time.Duration }
 
@@ -133,11 +108,6 @@ func (d *durationValue) Set(s string) error {
 	}
 	return err
 }
-
-// wantError says what a value should have been.
-type wantError string
-
-func (e wantError) Error() string { return string(e) }
 
 // concurrencyValue is a number of tenants at once, or auto, which is 0.
 type concurrencyValue struct{ target *int }

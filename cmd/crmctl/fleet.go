@@ -80,7 +80,7 @@ func (f *factory) placed(err error) error {
 		if missing.Similar != "" {
 			text += fmt.Sprintf("; did you mean %q?", missing.Similar)
 		}
-		return &commandError{code: exitNoTenant, err: errors.New(text), tenant: missing.Slug}
+		return &commandError{code: exitNoTenant, err: errors.New(text), subject: missing.Slug}
 	case errors.As(err, &state):
 		return stateHint(err, state)
 	case errors.Is(err, registry.ErrNoRegistry):
@@ -144,11 +144,11 @@ func (p fleetProgress) Started(int) {}
 
 func (p fleetProgress) Finished(i int, r fleet.Result) {
 	p.bar.add(1)
-	if r.State == fleet.Failed && !p.bar.f.structured() {
+	if r.State == fleet.Failed && !p.bar.console.structured() {
 		p.bar.failure("tenant=%s failed: %v", p.name(i), r.Err)
 	}
 }
 
 func (p fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
-	p.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt, cli.Visible(err.Error()))
+	p.bar.console.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt, cli.Visible(err.Error()))
 }

@@ -9,16 +9,16 @@ import (
 
 // onGitHub tells whether a GitHub workflow runs the command. Its log knows
 // commands of its own: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
-func (f *factory) onGitHub() bool { return f.io.Getenv("GITHUB_ACTIONS") == "true" }
+func (c *console) onGitHub() bool { return c.io.Getenv("GITHUB_ACTIONS") == "true" }
 
 // group folds the lines until the returned function is called, where GitHub
 // shows them; elsewhere it prints nothing.
-func (f *factory) group(title string) (end func()) {
-	if !f.onGitHub() {
+func (c *console) group(title string) (end func()) {
+	if !c.onGitHub() {
 		return func() {}
 	}
-	fmt.Fprintln(f.io.Err, "::group::"+escapeAnnotation(title))
-	return func() { fmt.Fprintln(f.io.Err, "::endgroup::") }
+	fmt.Fprintln(c.io.Err, "::group::"+escapeAnnotation(title))
+	return func() { fmt.Fprintln(c.io.Err, "::endgroup::") }
 }
 
 // escapeAnnotation keeps a text on one line: it could start a command of its

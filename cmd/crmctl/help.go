@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -32,39 +33,45 @@ func documentExits(cmd *cobra.Command, codes ...int) {
 	annotate(cmd, annotationExits, strings.Join(texts, " "))
 }
 
-// showHelp prints the help of a command. cobra calls it for --help whatever
+// help prints the help of commands.
+type help struct {
+	examples string     // of the tool as a whole, four lines
+	more     string     // where to read on
+	topics   string     // "environment, flags"
+	exits    []exitText // in order
+
+	usage  error // somebody asked for help on what is not there
+	failed error // the help could not be written
+}
+
+// show prints the help of a command. cobra calls it for --help whatever
 // else is on the line, so a mistyped command has to be noticed here.
-func (f *factory) showHelp(cmd *cobra.Command, _ []string) {
+func (h *help) show(cmd *cobra.Command, _ []string) {
 	if words := cmd.Flags().Args(); cmd.HasAvailableSubCommands() && cmd.Runnable() && len(words) > 0 {
-		f.helpErr = unknownCommand(cmd, words[0])
+		h.usage = unknownCommand(cmd, words[0])
 		return
 	}
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	switch {
 	case !cmd.HasParent():
-		writeRootHelp(w, cmd)
+		h.writeRoot(w, cmd)
 	case cmd.Name() == topicFlags && !cmd.Runnable():
 		writeFlagsTopic(w, cmd.Root())
 	case cmd.IsAdditionalHelpTopicCommand():
 		fmt.Fprintln(w, strings.TrimSpace(cmd.Long))
 	default:
-		writeCommandHelp(w, cmd)
+		h.writeCommand(w, cmd)
 	}
-	if err := w.Flush(); err != nil && f.helpErr == nil {
-		f.started = true // no fault of the user's
-		f.helpErr = fmt.Errorf("write help: %w", err)
+	if err := w.Flush(); err != nil && h.failed == nil {
+		h.failed = fmt.Errorf("write help: %w", err)
 	}
 }
 
-// writeRootHelp fits one screen: a sentence, four examples, the groups, where
+// writeRoot fits one screen: a sentence, four examples, the groups, where
 // to read on.
-func writeRootHelp(w io.Writer, root *cobra.Command) {
+func (h *help) writeRoot(w io.Writer, root *cobra.Command) {
 	fmt.Fprintf(w, "%s.\n\n", root.Short)
-	fmt.Fprint(w, `  crmctl local start                                    a private PostgreSQL to try it on
-  crmctl tenant create acme-corp "Tech Startup"         new tenants, migrated and ready
-  crmctl migrate all-tenants                            every tenant at the newest version
-  crmctl contacts import --tenant acme-corp leads.csv   contacts from a spreadsheet
-`)
+	fmt.Fprint(w, h.examples)
 	for _, group := range root.Groups() {
 		title := group.Title
 		for _, cmd := range root.Commands() {
@@ -81,10 +88,7 @@ func writeRootHelp(w io.Writer, root *cobra.Command) {
 			}
 		}
 	}
-	fmt.Fprint(w, `
-More: crmctl COMMAND --help, crmctl help environment, crmctl help configuration,
-crmctl help exit-codes, crmctl help flags
-`)
+	fmt.Fprint(w, h.more)
 }
 
 // contents names the commands of a group, or says what a command does.
@@ -101,7 +105,7 @@ func contents(cmd *cobra.Command) string {
 	return strings.Join(names, ", ")
 }
 
-func writeCommandHelp(w io.Writer, cmd *cobra.Command) {
+func (h *help) writeCommand(w io.Writer, cmd *cobra.Command) {
 	if cmd.HasExample() {
 		fmt.Fprintf(w, "%s\n\n", indentExamples(cmd.Example))
 	}
@@ -124,7 +128,7 @@ func writeCommandHelp(w io.Writer, cmd *cobra.Command) {
 		fmt.Fprint(w, "\nFlags\n")
 		writeFlags(w, own)
 	}
-	writeExitCodes(w, cmd)
+	h.writeExitCodes(w, cmd)
 	if cmd.HasAvailableInheritedFlags() {
 		fmt.Fprint(w, "\nFlags of every command: --database-url, --profile, -o, -q, -v, --yes, ...  (crmctl help flags)\n")
 	}
@@ -180,13 +184,13 @@ func writeFlags(w io.Writer, fs *pflag.FlagSet) {
 	}
 }
 
-func writeExitCodes(w io.Writer, cmd *cobra.Command) {
+func (h *help) writeExitCodes(w io.Writer, cmd *cobra.Command) {
 	codes := strings.Fields(cmd.Annotations[annotationExits])
 	if len(codes) == 0 {
 		return
 	}
 	fmt.Fprint(w, "\nExit codes\n")
-	for _, t := range exitTexts() {
+	for _, t := range h.exits {
 		if slices.Contains(codes, strconv.Itoa(t.code)) {
 			fmt.Fprintf(w, "  %-4d %s\n", t.code, t.text)
 		}
@@ -194,11 +198,11 @@ func writeExitCodes(w io.Writer, cmd *cobra.Command) {
 }
 
 // newHelpCmd replaces cobra's, which exits 0 on an unknown topic.
-func newHelpCmd(f *factory) *cobra.Command {
+func newHelpCmd(h *help) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "help on a command or a topic",
-		Long:  "Help on a command, or on a topic: environment, configuration, exit-codes, flags.",
+		Long:  "Help on a command, or on a topic: " + h.topics + ".",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := cmd.Root()
 			for _, word := range args {
@@ -209,8 +213,8 @@ func newHelpCmd(f *factory) *cobra.Command {
 				target = next
 			}
 			target.InitDefaultHelpFlag()
-			f.showHelp(target, nil)
-			return f.helpErr
+			h.show(target, nil)
+			return errors.Join(h.usage, h.failed)
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			target := cmd.Root()
@@ -239,4 +243,19 @@ func findChild(cmd *cobra.Command, word string) *cobra.Command {
 		}
 	}
 	return nil
+}
+
+// topicFlags is the help topic that is made of the flags of every command.
+const topicFlags = "flags"
+
+// topic makes a command that cannot be run, which cobra takes for a help topic.
+func topic(name, short, long string) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, Long: long}
+}
+
+// writeFlagsTopic is made when it is asked for: the flags belong to the root.
+func writeFlagsTopic(w io.Writer, root *cobra.Command) {
+	fmt.Fprint(w, "Flags of every command\n\n")
+	writeFlags(w, root.PersistentFlags())
+	fmt.Fprint(w, "\nA flag wins over the environment, the environment over a file, a file over the default.\n")
 }

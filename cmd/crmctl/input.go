@@ -1,18 +1,15 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
-
-	"github.com/crmctl/crmctl/internal/config"
 )
 
 // input reads what somebody else sends: stdin, a pipe. A read cannot be cancelled, so
 // it happens in a goroutine, and the first signal or the end of --timeout ends the
 // wait for it. The goroutine ends with the process. One Read follows the other.
 type input struct {
-	f  *factory
+	c  *console
 	in io.Reader
 
 	waits chan readResult // of the read that is under way
@@ -39,7 +36,7 @@ func (r *input) Read(p []byte) (int, error) {
 			}()
 			r.waits = waits
 		}
-		got, err := await(r.f, r.waits)
+		got, err := await(r.c, r.waits)
 		if err != nil {
 			return 0, err
 		}
@@ -54,30 +51,26 @@ func (r *input) Read(p []byte) (int, error) {
 }
 
 // await waits for a value as long as the command may.
-func await[T any](f *factory, from <-chan T) (T, error) {
+func await[T any](c *console, from <-chan T) (T, error) {
 	var none T
 	select {
 	case got := <-from:
 		return got, nil
-	case <-f.interrupts.first:
+	case <-c.interrupts.first:
 		return none, errInterrupted
-	case <-f.ends:
-		if f.wasInterrupted() { // which ends the same context
+	case <-c.ends:
+		if c.wasInterrupted() { // which ends the same context
 			return none, errInterrupted
 		}
-		cfg, err := f.config()
-		if err != nil {
-			return none, errTimedOut
-		}
-		return none, fmt.Errorf("%w after %s", errTimedOut, config.FormatDuration(cfg.Timeout))
+		return none, c.expired
 	}
 }
 
 // openInput opens a file to be read, stdin for "-". A pipe is waited for as stdin is:
 // opening one takes as long as its writer does.
-func (f *factory) openInput(path string) (io.ReadCloser, error) {
+func (c *console) openInput(path string) (io.ReadCloser, error) {
 	if path == "-" {
-		return io.NopCloser(f.io.In), nil
+		return io.NopCloser(c.io.In), nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
@@ -95,7 +88,7 @@ func (f *factory) openInput(path string) (io.ReadCloser, error) {
 		file, err := os.Open(path)
 		files <- opened{file, err}
 	}()
-	got, err := await(f, files)
+	got, err := await(c, files)
 	if err == nil {
 		err = got.err
 	}
@@ -103,12 +96,12 @@ func (f *factory) openInput(path string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	// Closing would wait for a read that is under way.
-	return io.NopCloser(&input{f: f, in: got.file}), nil
+	return io.NopCloser(&input{c: c, in: got.file}), nil
 }
 
 // readInput reads all of a file, stdin for "-".
-func (f *factory) readInput(path string) ([]byte, error) {
-	in, err := f.openInput(path)
+func (c *console) readInput(path string) ([]byte, error) {
+	in, err := c.openInput(path)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (w *runWatch) observe(e migrate.Event) {
 		w.phase, w.advanced = e, 0
 		w.mu.Unlock()
 		w.bar.restart() // each kind of work has its own speed
-		w.bar.f.verbose("%s: %s, %d at once", e.Name, cli.Plural(e.Tenants, "tenant"), e.Concurrency)
+		w.bar.console.verbose("%s: %s, %d at once", e.Name, cli.Plural(e.Tenants, "tenant"), e.Concurrency)
 	case migrate.CanaryPassed:
 		w.canaryPassed(e)
 	case migrate.TenantStarted:
@@ -84,10 +84,10 @@ func (w *runWatch) observe(e migrate.Event) {
 func (w *runWatch) canaryPassed(e migrate.CanaryPassed) {
 	names := cli.Visible(shortList(e.Tenants))
 	if e.Pause > 0 {
-		w.bar.f.note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed), cli.HumanDuration(e.Pause))
+		w.bar.console.note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed), cli.HumanDuration(e.Pause))
 		return
 	}
-	w.bar.f.note("canary    %s ok in %s", names, cli.HumanDuration(e.Elapsed))
+	w.bar.console.note("canary    %s ok in %s", names, cli.HumanDuration(e.Elapsed))
 }
 
 // shortList names a few things of many.
@@ -145,7 +145,7 @@ func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 	delete(w.flying, e.Tenant.Slug)
 	delete(w.waiting, e.Tenant.Slug)
 	w.mu.Unlock()
-	w.bar.f.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt, cli.Visible(e.Err.Error()))
+	w.bar.console.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt, cli.Visible(e.Err.Error()))
 }
 
 // forget takes a tenant out of what is under way. The caller holds mu.

@@ -45,7 +45,7 @@ type progressOptions struct {
 // its own.
 type progress struct {
 	o       progressOptions
-	f       *factory
+	console *console
 	w       io.Writer
 	bar     *progressbar.ProgressBar // nil off a terminal
 	quiet   bool
@@ -64,8 +64,8 @@ type progress struct {
 }
 
 // newProgress begins to show the progress of a piece of work; finish ends it.
-func (f *factory) newProgress(o progressOptions) *progress {
-	p := f.makeProgress(o)
+func (c *console) newProgress(o progressOptions) *progress {
+	p := c.makeProgress(o)
 	interval := checkInterval
 	if p.bar != nil {
 		interval = frameInterval
@@ -84,23 +84,23 @@ func (f *factory) newProgress(o progressOptions) *progress {
 			}
 		})
 	}
-	f.progress.Store(p)
+	c.progress.Store(p)
 	return p
 }
 
-func (f *factory) makeProgress(o progressOptions) *progress {
-	now := f.now()
-	p := &progress{o: o, f: f, w: f.io.Err, quiet: f.flags.quiet, start: now, lastLine: now, stop: make(chan struct{})}
+func (c *console) makeProgress(o progressOptions) *progress {
+	now := c.now()
+	p := &progress{o: o, console: c, w: c.io.Err, quiet: c.switches.quiet, start: now, lastLine: now, stop: make(chan struct{})}
 	p.rates.start(now)
-	if f.io.ErrTerminal && !f.io.Dumb() && !p.quiet {
-		p.bar = newBar(o.total, f.io.Unicode(), f.barWidth())
+	if c.io.ErrTerminal && !c.io.Dumb() && !p.quiet {
+		p.bar = newBar(o.total, c.io.Unicode(), c.barWidth())
 	}
 	return p
 }
 
-func (f *factory) barWidth() int {
+func (c *console) barWidth() int {
 	const besides = 60 // columns that the numbers take
-	return min(barWidth, max(minBarWidth, f.io.Width()-besides))
+	return min(barWidth, max(minBarWidth, c.io.Width()-besides))
 }
 
 // newBar makes a bar that draws into its own string, from which the frames are
@@ -139,7 +139,7 @@ func (p *progress) tag(tags string) {
 
 // restart forgets the speed so far, for work that goes on in another way.
 func (p *progress) restart() {
-	now := p.f.now()
+	now := p.console.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rates.restart(now, p.count.Load())
@@ -160,15 +160,15 @@ func (p *progress) event(format string, args ...any) {
 // annotation where GitHub runs the command.
 func (p *progress) failure(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if p.f.onGitHub() {
-		p.write("::error::" + escapeAnnotation(p.f.redact(text)) + "\n")
+	if p.console.onGitHub() {
+		p.write("::error::" + escapeAnnotation(p.console.redact(text)) + "\n")
 		return
 	}
 	p.print(text)
 }
 
 func (p *progress) print(text string) {
-	text = cli.Visible(p.f.redact(text))
+	text = cli.Visible(p.console.redact(text))
 	if p.bar == nil {
 		p.mu.Lock()
 		text = p.prefix() + " " + text
@@ -198,12 +198,12 @@ func (p *progress) finish() {
 	p.once.Do(func() {
 		close(p.stop)
 		p.stopped.Wait()
-		p.f.progress.CompareAndSwap(p, nil)
+		p.console.progress.CompareAndSwap(p, nil)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.eraseLocked()
 		if p.bar == nil && p.lines > 0 {
-			now := p.f.now()
+			now := p.console.now()
 			p.rates.observe(now, p.count.Load())
 			p.lineLocked(now)
 		}
@@ -212,7 +212,7 @@ func (p *progress) finish() {
 
 // tick draws a frame, or prints a line when it is time for one.
 func (p *progress) tick() {
-	now := p.f.now()
+	now := p.console.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rates.observe(now, p.count.Load())
@@ -236,11 +236,11 @@ func (p *progress) percent() int64 {
 // drawLocked draws one frame in one write and leaves the cursor where it
 // began.
 func (p *progress) drawLocked() {
-	width := p.f.io.Width() - 1
-	frame := "\r" + p.f.cutPlain(p.barLine(), width) + cli.EraseBelow
+	width := p.console.io.Width() - 1
+	frame := "\r" + p.console.cutPlain(p.barLine(), width) + cli.EraseBelow
 	if p.o.status != nil {
 		if text := cli.Visible(p.o.status()); text != "" {
-			frame += "\n" + p.f.cutPlain(text, width) + cli.LineUp
+			frame += "\n" + p.console.cutPlain(text, width) + cli.LineUp
 		}
 	}
 	p.drawn = true
@@ -312,7 +312,7 @@ func shortDuration(d time.Duration) string {
 // prefix begins a line off a terminal: "2026-11-23T20:15:04Z migrate run=42". The
 // caller holds mu.
 func (p *progress) prefix() string {
-	text := p.f.now().UTC().Format(time.RFC3339) + " " + p.o.verb
+	text := p.console.now().UTC().Format(time.RFC3339) + " " + p.o.verb
 	if p.o.tags != "" {
 		text += " " + p.o.tags
 	}
@@ -348,10 +348,10 @@ func (p *progress) lineLocked(now time.Time) {
 }
 
 // cutPlain shortens a line to the width of the terminal.
-func (f *factory) cutPlain(s string, width int) string {
+func (c *console) cutPlain(s string, width int) string {
 	if twwidth.Width(s) <= width {
 		return s
 	}
-	p := cli.Printer{Unicode: f.io.Unicode()}
+	p := cli.Printer{Unicode: c.io.Unicode()}
 	return p.Cut(s, width)
 }

@@ -16,9 +16,9 @@ func (c *clock) now() time.Time       { return c.at }
 func (c *clock) pass(d time.Duration) { c.at = c.at.Add(d) }
 
 // still makes a progress that only draws when the test says so.
-func still(t *testing.T, b *bench, o progressOptions) (*progress, *clock) {
+func still(t *testing.T, b *desk, o progressOptions) (*progress, *clock) {
 	t.Helper()
-	f := b.factory(t)
+	f := b.console(t)
 	c := &clock{time.Date(2026, 11, 23, 20, 15, 0, 0, time.UTC)}
 	f.now = c.now
 	return f.makeProgress(o), c
@@ -26,7 +26,7 @@ func still(t *testing.T, b *bench, o progressOptions) (*progress, *clock) {
 
 func TestBar(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).onTerminal()
+	b := newDesk().onTerminal()
 	p, c := still(t, b, progressOptions{verb: "migrate", total: 4812, status: func() string { return "ok 3,101   retrying 2   failed 1" }})
 	c.pass(time.Second)
 	p.tick()
@@ -36,8 +36,8 @@ func TestBar(t *testing.T) {
 	frames := strings.Split(b.err.String(), cli.EraseBelow)
 	// The last frame: bar, second line, and the cursor back where it began.
 	last := frames[len(frames)-2]
-	equal(t, "bar", last[strings.LastIndex(last, "\r")+1:], "  64% █████████████████████              3,104 / 4,812   620/s   3s left")
-	equal(t, "status", frames[len(frames)-1], "\nok 3,101   retrying 2   failed 1\x1b[1A\r")
+	same(t, "bar", last[strings.LastIndex(last, "\r")+1:], "  64% █████████████████████              3,104 / 4,812   620/s   3s left")
+	same(t, "status", frames[len(frames)-1], "\nok 3,101   retrying 2   failed 1\x1b[1A\r")
 	p.event("acme-corp failed: %s", "\x1b[31mred")
 	p.finish()
 	if got := b.err.String(); !strings.HasSuffix(got, "\r"+cli.EraseBelow+`acme-corp failed: \x1b[31mred`+"\n") {
@@ -50,7 +50,7 @@ func TestBar(t *testing.T) {
 
 func TestBarStaysOnOneLine(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).onTerminal()
+	b := newDesk().onTerminal()
 	b.Width = func() int { return 40 }
 	p, c := still(t, b, progressOptions{verb: "import", total: 254e6, bytes: true, rate: func() string { return "54,100 rows/s" }})
 	c.pass(time.Second)
@@ -64,7 +64,7 @@ func TestBarStaysOnOneLine(t *testing.T) {
 
 func TestASCIIBar(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).onTerminal().setenv("LC_ALL=C")
+	b := newDesk().onTerminal().setenv("LC_ALL=C")
 	p, c := still(t, b, progressOptions{total: 10})
 	c.pass(time.Second)
 	p.add(5)
@@ -81,7 +81,7 @@ func TestASCIIBar(t *testing.T) {
 
 func TestUnknownTotal(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).onTerminal()
+	b := newDesk().onTerminal()
 	p, c := still(t, b, progressOptions{bytes: true})
 	c.pass(time.Second)
 	p.add(12e6)
@@ -93,7 +93,7 @@ func TestUnknownTotal(t *testing.T) {
 
 func TestLinesOffATerminal(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newDesk()
 	p, c := still(t, b, progressOptions{verb: "migrate", tags: "run=42", total: 1000, fields: func() string { return "ok=1 failed=0" }})
 	tick := func(d time.Duration, n int64) {
 		c.pass(d)
@@ -113,7 +113,7 @@ func TestLinesOffATerminal(t *testing.T) {
 	c.pass(time.Second)
 	p.finish()
 	p.finish()
-	equal(t, "stderr", b.err.String(), `2026-11-23T20:15:10Z migrate run=42 done=10/1000 ok=1 failed=0 rate=1.0/s eta=16m30s
+	same(t, "stderr", b.err.String(), `2026-11-23T20:15:10Z migrate run=42 done=10/1000 ok=1 failed=0 rate=1.0/s eta=16m30s
 2026-11-23T20:15:11Z migrate run=42 done=60/1000 ok=1 failed=0 rate=6.4/s eta=2m26s
 2026-11-23T20:15:12Z migrate run=42 tenant=initech failed sqlstate=42701
 2026-11-23T20:15:13Z migrate run=42 done=70/1000 ok=1 failed=0 rate=7.3/s eta=2m07s
@@ -122,44 +122,44 @@ func TestLinesOffATerminal(t *testing.T) {
 
 func TestDumbTerminalGetsLines(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).onTerminal().setenv("TERM=dumb")
+	b := newDesk().onTerminal().setenv("TERM=dumb")
 	p, c := still(t, b, progressOptions{verb: "migrate", total: 10})
 	c.pass(10 * time.Second)
 	p.add(5)
 	p.tick()
-	equal(t, "stderr", b.err.String(), "2026-11-23T20:15:10Z migrate done=5/10 rate=0.5/s eta=10s\n")
+	same(t, "stderr", b.err.String(), "2026-11-23T20:15:10Z migrate done=5/10 rate=0.5/s eta=10s\n")
 }
 
 func TestQuietProgress(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).onTerminal()
-	f := b.factory(t)
-	f.flags.quiet = true
+	b := newDesk().onTerminal()
+	f := b.console(t)
+	b.flags.quiet = true
 	p := f.newProgress(progressOptions{verb: "migrate", total: 10})
 	p.add(5)
 	p.event("slow")
 	p.failure("acme-corp failed")
 	p.finish()
-	equal(t, "stderr", b.err.String(), "2026-11-23T20:15:04Z migrate acme-corp failed\n")
+	same(t, "stderr", b.err.String(), "2026-11-23T20:15:04Z migrate acme-corp failed\n")
 }
 
 func TestGitHubAnnotations(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).setenv("GITHUB_ACTIONS=true")
-	f := b.factory(t)
+	b := newDesk().setenv("GITHUB_ACTIONS=true")
+	f := b.console(t)
 	end := f.group("migrate 50% of\nall")
 	p := f.newProgress(progressOptions{verb: "migrate", total: 10})
 	p.failure("acme failed\n::set-output name=x::y")
 	p.finish()
 	end()
-	equal(t, "stderr", b.err.String(), "::group::migrate 50%25 of%0Aall\n::error::acme failed%0A::set-output name=x::y\n::endgroup::\n")
+	same(t, "stderr", b.err.String(), "::group::migrate 50%25 of%0Aall\n::error::acme failed%0A::set-output name=x::y\n::endgroup::\n")
 }
 
 // Many goroutines count and report while the bar is drawn.
 func TestProgressIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
-	b := newBench(t).onTerminal()
-	f := b.factory(t)
+	b := newDesk().onTerminal()
+	f := b.console(t)
 	f.now = time.Now
 	p := f.newProgress(progressOptions{verb: "migrate", total: 4000, status: func() string { return "ok" }})
 	var workers sync.WaitGroup
@@ -207,7 +207,7 @@ func TestRateFollows(t *testing.T) {
 func TestEstimateIsRightEarly(t *testing.T) {
 	t.Parallel()
 	const total, perSecond = 5000, 600
-	p, c := still(t, newBench(t), progressOptions{verb: "migrate", total: total})
+	p, c := still(t, newDesk(), progressOptions{verb: "migrate", total: total})
 	p.add(1)
 	c.pass(30 * time.Second)
 	p.tick()

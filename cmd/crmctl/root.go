@@ -24,7 +24,7 @@ func newRootCmd(f *factory) *cobra.Command {
 	root.SetOut(f.io.Out)
 	root.SetErr(f.io.Err)
 	root.SetFlagErrorFunc(flagError)
-	root.SetHelpFunc(f.showHelp)
+	root.SetHelpFunc(f.help.show)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return f.prepare(cmd) }
 	f.flags.addFlags(root.PersistentFlags())
 	registerGlobalCompletions(f, root)
@@ -47,6 +47,6 @@ func newRootCmd(f *factory) *cobra.Command {
 	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)
-	root.SetHelpCommand(newHelpCmd(f))
+	root.SetHelpCommand(newHelpCmd(f.help))
 	return root
 }

@@ -31,10 +31,13 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		f.release()
 	}
 	if err == nil {
-		err = f.helpErr
+		err = f.help.usage
 	}
 	if err != nil && !f.started {
 		err = usageOf(cmd, err)
+	}
+	if err == nil {
+		err = f.help.failed
 	}
 	if f.interrupts.seen.Load() {
 		return f.interrupted(err)
@@ -72,28 +75,6 @@ func (f *factory) markStart(cmd *cobra.Command) {
 	}
 }
 
-const annotationNoConfig = "no-config"
-
-// noConfig marks a command that works whatever the configuration says.
-func noConfig(cmd *cobra.Command) {
-	annotate(cmd, annotationNoConfig, "true")
-}
-
-const annotationApart = "apart"
-
-// standsApart marks a command that has nothing to do with the user's database: a
-// configuration that cannot be read does not stop it.
-func standsApart(cmd *cobra.Command) {
-	annotate(cmd, annotationApart, "true")
-}
-
-func annotate(cmd *cobra.Command, name, value string) {
-	if cmd.Annotations == nil {
-		cmd.Annotations = map[string]string{}
-	}
-	cmd.Annotations[name] = value
-}
-
 // prepare runs before every command: configuration, warnings, the deadline.
 func (f *factory) prepare(cmd *cobra.Command) error {
 	f.cmd = cmd
@@ -126,7 +107,8 @@ func (f *factory) prepare(cmd *cobra.Command) error {
 	if cfg.Timeout > 0 {
 		cause := fmt.Errorf("%w after %s", errTimedOut, config.FormatDuration(cfg.Timeout))
 		ctx, cancel := context.WithTimeoutCause(cmd.Context(), cfg.Timeout, cause)
-		f.release, f.ends = cancel, ctx.Done()
+		f.release = cancel
+		f.setDeadline(ctx.Done(), cause)
 		cmd.SetContext(ctx)
 	}
 	return nil

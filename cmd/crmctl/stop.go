@@ -11,31 +11,6 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 )
 
-// answerSignal says at once what a signal does, and what another one would do.
-func (f *factory) answerSignal(drains, again bool) {
-	switch {
-	case again && f.interrupts.wanted.Load():
-		f.say("crmctl: stopping now: what is under way is undone")
-		return
-	case again:
-		return
-	case drains:
-		f.say("crmctl: stopping: what is under way is finished, nothing else begins;\n  a second Ctrl-C (or SIGTERM) undoes what is under way")
-	case f.changes.Load():
-		f.say("crmctl: stopping: what is under way is undone;\n  a second Ctrl-C (or SIGTERM) ends crmctl at once, and leaves that to the server")
-	case f.structured():
-		return // the error says it
-	default:
-		f.say("crmctl: interrupted")
-	}
-	f.answered.Store(true)
-}
-
-// isStop tells whether err says no more than that the command was told to end.
-func isStop(err error) bool {
-	return errors.Is(err, errInterrupted) || errors.Is(err, errTimedOut) || errors.Is(err, context.Canceled)
-}
-
 // interrupted ends a run that a signal stopped. A command that drained has said what is
 // done and what goes on; for one that was cut short it is said here.
 func (f *factory) interrupted(err error) int {
@@ -147,6 +122,3 @@ func (f *factory) stoppedRun(what string, done, failed, left int, more ...string
 	}
 	return f.stopped(text, more...)
 }
-
-// wasInterrupted tells whether a signal came.
-func (f *factory) wasInterrupted() bool { return f.interrupts.seen.Load() }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,7 +9,22 @@ import (
 	"github.com/crmctl/crmctl/internal/config"
 )
 
-const topicFlags = "flags"
+// newHelp returns what the help says of crmctl as a whole.
+func newHelp() *help {
+	return &help{
+		examples: `  crmctl local start                                    a private PostgreSQL to try it on
+  crmctl tenant create acme-corp "Tech Startup"         new tenants, migrated and ready
+  crmctl migrate all-tenants                            every tenant at the newest version
+  crmctl contacts import --tenant acme-corp leads.csv   contacts from a spreadsheet
+`,
+		more: `
+More: crmctl COMMAND --help, crmctl help environment, crmctl help configuration,
+crmctl help exit-codes, crmctl help flags
+`,
+		topics: "environment, configuration, exit-codes, flags",
+		exits:  exitTexts(),
+	}
+}
 
 // helpTopics returns what `crmctl help TOPIC` knows beside the commands.
 func helpTopics() []*cobra.Command {
@@ -20,11 +34,6 @@ func helpTopics() []*cobra.Command {
 		topic("exit-codes", "what the exit codes mean", exitCodesTopic()),
 		topic(topicFlags, "the flags of every command", ""),
 	}
-}
-
-// topic makes a command that cannot be run, which cobra takes for a help topic.
-func topic(name, short, long string) *cobra.Command {
-	return &cobra.Command{Use: name, Short: short, Long: long}
 }
 
 func environmentTopic() string {
@@ -120,11 +129,4 @@ func exitCodesTopic() string {
 		fmt.Fprintf(&b, "  %-4d %s\n", t.code, t.text)
 	}
 	return b.String()
-}
-
-// writeFlagsTopic is made when it is asked for: the flags belong to the root.
-func writeFlagsTopic(w io.Writer, root *cobra.Command) {
-	fmt.Fprint(w, "Flags of every command\n\n")
-	writeFlags(w, root.PersistentFlags())
-	fmt.Fprint(w, "\nA flag wins over the environment, the environment over a file, a file over the default.\n")
 }
