@@ -16,14 +16,14 @@ func (f *factory) app() (*app.App, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := f.io.Getenv("USER")
+	name := f.IO.Getenv("USER")
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
 	return &app.App{
-		Config: cfg, Registry: f.registry(), Connect: f.connect, Direct: f.connectDirect, Now: f.now,
+		Config: cfg, Registry: f.registry(), Connect: f.connect, Direct: f.connectDirect, Now: f.Now,
 		Actor: f.actor(), User: name, Program: programName(), Build: buildName(),
-		Changing: f.beforeChange, Drain: f.drain, Notify: f.notice, Watch: f.watch, Bytes: f.watchBytes,
+		Changing: f.beforeChange, Drain: f.Drain, Notify: f.notice, Watch: f.watch, Bytes: f.watchBytes,
 	}, nil
 }
 
@@ -32,22 +32,22 @@ func (f *factory) notice(n app.Notice) {
 	switch n := n.(type) {
 	case app.ExtensionMade:
 		if n.DryRun {
-			f.note("crmctl: note: extension %q would be made in schema %q", cli.Visible(n.Name), cli.Visible(n.Schema))
+			f.Note("crmctl: note: extension %q would be made in schema %q", cli.Visible(n.Name), cli.Visible(n.Schema))
 			return
 		}
-		f.note("crmctl: note: made extension %q in schema %q, once for the database", cli.Visible(n.Name), cli.Visible(n.Schema))
+		f.Note("crmctl: note: made extension %q in schema %q, once for the database", cli.Visible(n.Name), cli.Visible(n.Schema))
 	case app.OtherFiles:
-		f.verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
+		f.Verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
 	case app.ByHistory:
-		f.note("crmctl: note: the migrations are run one by one: %s", cli.Visible(n.Reason))
+		f.Note("crmctl: note: the migrations are run one by one: %s", cli.Visible(n.Reason))
 	case app.Saved:
-		f.verbose("saved %s", cli.Visible(n.Path))
+		f.Verbose("saved %s", cli.Visible(n.Path))
 		noteStructure(f, n.Manifest)
 	case app.PgDumpFound:
-		f.verbose("pg_dump is %s", n.Program)
+		f.Verbose("pg_dump is %s", n.Program)
 	case app.Swept:
 		for _, name := range n.Files {
-			f.verbose("removed %s, which a run that was killed had left", cli.Visible(name))
+			f.Verbose("removed %s, which a run that was killed had left", cli.Visible(name))
 		}
 	}
 }
@@ -57,14 +57,14 @@ func (f *factory) watch(verb string, names []string) (fleet.Observer, func()) {
 	if len(names) <= manyTenants {
 		return nil, func() {}
 	}
-	bar := f.newProgress(progressOptions{verb: verb, total: int64(len(names))})
-	return fleetProgress{bar: bar, name: func(i int) string { return names[i] }}, bar.finish
+	bar := f.NewProgress(cli.ProgressOptions{Verb: verb, Total: int64(len(names))})
+	return fleetProgress{bar: bar, name: func(i int) string { return names[i] }}, bar.Finish
 }
 
 // watchBytes shows the progress of work whose length is not known.
 func (f *factory) watchBytes(verb string) (func(int64), func()) {
-	bar := f.newProgress(progressOptions{verb: verb, bytes: true})
-	return bar.add, bar.finish
+	bar := f.NewProgress(cli.ProgressOptions{Verb: verb, Bytes: true})
+	return bar.Add, bar.Finish
 }
 
 func isDir(path string) bool {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
@@ -44,7 +45,7 @@ func TestRightsOfARestore(t *testing.T) {
 
 	// A role that may not create roles makes none, and leaves nothing.
 	code, out := crmctl(t, poor, "backup", "restore", file, "--as", "third", "--role")
-	if code != exitFailure || !strings.Contains(out, "the tenant's role needs a session that may create roles") || !strings.Contains(out, "alter role ROLE createrole; or add --role=false") {
+	if code != cli.ExitFailure || !strings.Contains(out, "the tenant's role needs a session that may create roles") || !strings.Contains(out, "alter role ROLE createrole; or add --role=false") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	if n := f.Int(t, "select (select count(*) from public.tenants where slug = 'third') + (select count(*) from pg_namespace where nspname = 'tenant_third')"); n != 0 {
@@ -57,7 +58,7 @@ func TestRightsOfARestore(t *testing.T) {
 	stranger, poorer := poorRole(t, other)
 	grantDocumented(t, other, stranger)
 	registry := one(t, filepath.Join(dir, "_registry-*.crmctl"))
-	if code, out := crmctl(t, poorer, "backup", "restore", registry); code != exitFailure || !strings.Contains(out, "only its owner can restore the registry") {
+	if code, out := crmctl(t, poorer, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "only its owner can restore the registry") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	if n := other.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_events)"); n != 0 {
@@ -76,7 +77,7 @@ func TestDoctorWithoutRights(t *testing.T) {
 	name, poor := poorRole(t, f)
 	f.Exec(t, `grant usage on schema public to "`+name+`"`, `grant select on public.tenants to "`+name+`"`)
 	code, out := crmctl(t, poor, "doctor", "--skip", "connections,locks,autovacuum")
-	if code != exitPending || !strings.Contains(out, "error\tghost-row\tglobex") {
+	if code != cli.ExitPending || !strings.Contains(out, "error\tghost-row\tglobex") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	for _, class := range []string{"registry", "pool", "dirty", "open-run", "version"} {
@@ -96,7 +97,7 @@ func TestDoctorWithoutRights(t *testing.T) {
 		{"tenant", "list"}, {"tenant", "show", "acme"}, {"tenant", "history", "acme"}, {"audit", "list"}, {"migrate", "runs"}, {"migrate", "status"}, {"migrate", "plan"},
 		{"tenant", "pool", "list"}, {"doctor", "--skip", "connections,locks,autovacuum"}, {"stats", "sizes"},
 	} {
-		if code, out := crmctl(t, poor, args...); code != exitOK && code != exitPending || strings.Contains(out, "permission denied") {
+		if code, out := crmctl(t, poor, args...); code != cli.ExitOK && code != cli.ExitPending || strings.Contains(out, "permission denied") {
 			t.Errorf("%v: exit code %d\n%s", args, code, out)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/app"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
@@ -27,7 +28,7 @@ func crmctl(t *testing.T, f *fleettest.Fleet, args ...string) (code int, out str
 func ok(t *testing.T, f *fleettest.Fleet, args ...string) string {
 	t.Helper()
 	code, out := crmctl(t, f, args...)
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatalf("crmctl %s: exit code %d\n%s", strings.Join(args, " "), code, out)
 	}
 	return out
@@ -60,7 +61,7 @@ func TestEverythingComesBack(t *testing.T) {
 
 	other := &fleettest.Fleet{DSN: pgtest.Empty(t)}
 	registry := one(t, filepath.Join(dir, "_registry-*.crmctl"))
-	if code, out := crmctl(t, other, "backup", "restore", registry); code != exitFailure || !strings.Contains(out, "crmctl migrate public") {
+	if code, out := crmctl(t, other, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "crmctl migrate public") {
 		t.Errorf("without a registry: exit code %d\n%s", code, out)
 	}
 	ok(t, other, "migrate", "public")
@@ -70,10 +71,10 @@ func TestEverythingComesBack(t *testing.T) {
 	if got != want {
 		t.Errorf("the audit is\n%s\nwant\n%s", got, want)
 	}
-	if code, out := crmctl(t, other, "backup", "restore", registry); code != exitFailure || !strings.Contains(out, "the registry has tenants") {
+	if code, out := crmctl(t, other, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "the registry has tenants") {
 		t.Errorf("over tenants: exit code %d\n%s", code, out)
 	}
-	if code, out := crmctl(t, other, "doctor", "--check", "ghost-row", "-q"); code != exitPending || out != "acme\nglobex\n" {
+	if code, out := crmctl(t, other, "doctor", "--check", "ghost-row", "-q"); code != cli.ExitPending || out != "acme\nglobex\n" {
 		t.Errorf("doctor: exit code %d\n%s", code, out)
 	}
 	for _, slug := range []string{"acme", "globex"} {
@@ -82,7 +83,7 @@ func TestEverythingComesBack(t *testing.T) {
 			t.Error(out)
 		}
 		ok(t, other, "backup", "restore", file)
-		if code, out := crmctl(t, other, "backup", "restore", file, "--dry-run"); code != exitFailure || !strings.Contains(out, "exists already") {
+		if code, out := crmctl(t, other, "backup", "restore", file, "--dry-run"); code != cli.ExitFailure || !strings.Contains(out, "exists already") {
 			t.Errorf("again: exit code %d\n%s", code, out)
 		}
 	}
@@ -96,7 +97,7 @@ func TestEverythingComesBack(t *testing.T) {
 
 	// The audit of a purged tenant stands in the way of another registry.
 	other.Exec(t, "drop schema tenant_acme cascade", "drop schema tenant_globex cascade", "delete from public.tenants")
-	if code, out := crmctl(t, other, "backup", "restore", registry); code != exitFailure || !strings.Contains(out, "never emptied") {
+	if code, out := crmctl(t, other, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "never emptied") {
 		t.Errorf("over an audit: exit code %d\n%s", code, out)
 	}
 }
@@ -184,7 +185,7 @@ func TestRolesOfMadeTenants(t *testing.T) {
 	f.Exec(t, `create role "tenant_`+slug+`_taken" nologin`)
 	t.Cleanup(func() { f.Exec(t, `drop role "tenant_`+slug+`_taken"`) })
 	code, out := crmctl(t, f, "tenant", "clone", slug+"-roled", slug+"-taken")
-	if code != exitFailure || !strings.Contains(out, "exists already, and roles belong to the whole cluster") || !strings.Contains(out, "--role=false") {
+	if code != cli.ExitFailure || !strings.Contains(out, "exists already, and roles belong to the whole cluster") || !strings.Contains(out, "--role=false") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
@@ -205,7 +206,7 @@ func TestBackupWhereNothingCanBeWritten(t *testing.T) {
 	ok(t, still, "backup", "verify", file)
 	ok(t, still, "backup", "restore", file, "--as", "again", "--dry-run")
 	for _, args := range [][]string{{"backup", "restore", file, "--as", "again"}, {"tenant", "clone", "acme", "again"}} {
-		if code, out := crmctl(t, still, args...); code != exitFailure || !strings.Contains(out, "no replica; default_transaction_read_only is on: set for the client") || !strings.Contains(out, "25006") {
+		if code, out := crmctl(t, still, args...); code != cli.ExitFailure || !strings.Contains(out, "no replica; default_transaction_read_only is on: set for the client") || !strings.Contains(out, "25006") {
 			t.Errorf("%v: exit code %d\n%s", args, code, out)
 		}
 	}

@@ -46,7 +46,7 @@ func newBackupTrial(ctx context.Context, f *factory, keys []age.Identity, wanted
 		return nil, err
 	case err != nil:
 		t.not = "the database cannot be reached"
-		f.note("crmctl: warning: nothing is restored: %s", cli.Visible(err.Error()))
+		f.Note("crmctl: warning: nothing is restored: %s", cli.Visible(err.Error()))
 		return t, nil
 	}
 	t.conn = conn
@@ -104,26 +104,26 @@ func noteStructure(f *factory, m *backup.Manifest) {
 		if len(s.Differs) > 0 {
 			differs = "as it is, which is not what its migrations make: " + cli.Visible(strings.Join(s.Differs, ", "))
 		}
-		f.note("crmctl: tenant %s is saved %s", name, differs)
+		f.Note("crmctl: tenant %s is saved %s", name, differs)
 		if len(s.Code) > 0 {
-			f.note("crmctl: warning: tenant %s: a restore needs --trust-code, for %s", name, cli.Visible(strings.Join(s.Code, ", ")))
+			f.Note("crmctl: warning: tenant %s: a restore needs --trust-code, for %s", name, cli.Visible(strings.Join(s.Code, ", ")))
 		}
 		if s.Unproven != "" {
-			f.note("crmctl: warning: tenant %s: it was not tried whether this restores: %s", name, cli.Visible(s.Unproven))
+			f.Note("crmctl: warning: tenant %s: it was not tried whether this restores: %s", name, cli.Visible(s.Unproven))
 		}
 	}
 	if len(m.LeftOut) > 0 {
-		f.note("crmctl: tenant %s: not in the backup: %s", name, cli.Visible(strings.Join(m.LeftOut, ", ")))
+		f.Note("crmctl: tenant %s: not in the backup: %s", name, cli.Visible(strings.Join(m.LeftOut, ", ")))
 	}
 }
 
 // noteRestored says that a tenant is not what its migrations make, and was not before.
 func noteRestored(f *factory, made *backup.Made) {
 	if s := made.Manifest.Structure; s != nil && s.From == backup.FromFile {
-		f.note("crmctl: tenant %s is restored as it was, with its own structure: crmctl migrate drift shows in what it differs", cli.Visible(made.Tenant.Slug))
+		f.Note("crmctl: tenant %s is restored as it was, with its own structure: crmctl migrate drift shows in what it differs", cli.Visible(made.Tenant.Slug))
 	}
 	if left := made.Manifest.LeftOut; len(left) > 0 {
-		f.note("crmctl: tenant %s: was not in the backup: %s", cli.Visible(made.Tenant.Slug), cli.Visible(strings.Join(left, ", ")))
+		f.Note("crmctl: tenant %s: was not in the backup: %s", cli.Visible(made.Tenant.Slug), cli.Visible(strings.Join(left, ", ")))
 	}
 }
 

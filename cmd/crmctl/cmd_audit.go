@@ -16,7 +16,7 @@ import (
 )
 
 func newAuditCmd(f *factory) *cobra.Command {
-	return newGroup("audit", "who did what to which tenant", newAuditListCmd(f, nil))
+	return cli.NewGroup("audit", "who did what to which tenant", newAuditListCmd(f, nil))
 }
 
 // printEntries prints entries of the audit as they come.
@@ -178,10 +178,10 @@ cannot reach (crmctl audit list -o ndjson --since 24h) where that matters.`,
 		Example: `crmctl audit list --since 24h
 crmctl audit list --action purge,delete --since 2026-01-01 -o json
 crmctl audit list --tenant acme-corp -o wide`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.limit < 0 {
-				return usagef("--limit %d: want 0 (all) or more", opts.limit)
+				return cli.Usagef("--limit %d: want 0 (all) or more", opts.limit)
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -192,17 +192,17 @@ crmctl audit list --tenant acme-corp -o wide`,
 	fs.StringSliceVar(&opts.actions, "action", nil, "only these `ACTIONS`: "+strings.Join(registry.Actions(), ", "))
 	fs.StringSliceVar(&opts.tenants, "tenant", nil, "only tenants that had these `NAMES` then")
 	fs.IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")
-	registerCompletion(cmd, "action", completeWords(registry.Actions()...))
-	registerCompletion(cmd, "tenant", completeTenants(f))
+	cli.RegisterCompletion(cmd, "action", cli.CompleteWords(registry.Actions()...))
+	cli.RegisterCompletion(cmd, "tenant", completeTenants(f))
 	readOnly(cmd)
-	documentExits(cmd, exitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitUnreachable)
 	return cmd
 }
 
 func runAuditList(ctx context.Context, f *factory, opts *auditListOptions) error {
 	for _, a := range opts.actions {
 		if !slices.Contains(registry.Actions(), a) {
-			return usagef("--action %s: want one of %s", a, strings.Join(registry.Actions(), ", "))
+			return cli.Usagef("--action %s: want one of %s", a, strings.Join(registry.Actions(), ", "))
 		}
 	}
 	wanted, err := slugs(opts.tenants)
@@ -215,6 +215,6 @@ func runAuditList(ctx context.Context, f *factory, opts *auditListOptions) error
 	}
 	defer closeConn(ctx, conn)
 	return f.printEntries(f.registry().Audit(ctx, conn, registry.AuditFilter{
-		Since: opts.since.at(f.now()), Until: opts.until.at(f.now()), Actions: opts.actions, Slugs: wanted, Limit: opts.limit,
+		Since: opts.since.at(f.Now()), Until: opts.until.at(f.Now()), Actions: opts.actions, Slugs: wanted, Limit: opts.limit,
 	}), "no events")
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func newBackupCmd(f *factory) *cobra.Command {
-	cmd := newGroup("backup", "a file per tenant, checked from end to end, and the way back",
+	cmd := cli.NewGroup("backup", "a file per tenant, checked from end to end, and the way back",
 		newBackupCreateCmd(f, nil),
 		newBackupVerifyCmd(f, nil),
 		newBackupListCmd(f, nil),
@@ -80,12 +80,12 @@ func (f *factory) identities(files []string) ([]age.Identity, error) {
 			list, err := backup.ReadIdentities(file)
 			read <- keys{list, err}
 		}()
-		got, err := await(f.console, read)
+		got, err := cli.Await(f.Console, read)
 		if err == nil {
 			err = got.err
 		}
 		if err != nil {
-			return nil, inputError(fmt.Errorf("--identity: %w", err))
+			return nil, cli.InputError(fmt.Errorf("--identity: %w", err))
 		}
 		list := got.list
 		out = append(out, list...)
@@ -98,17 +98,17 @@ func backupHint(err error) error {
 	var exists *tenant.RoleExistsError
 	switch {
 	case errors.As(err, &exists):
-		return withHint(err, "do without a role", "--role=false")
+		return cli.WithHint(err, "do without a role", "--role=false")
 	case errors.Is(err, backup.ErrEncrypted):
-		return withHint(err, "add", "--identity FILE")
+		return cli.WithHint(err, "add", "--identity FILE")
 	case errors.Is(err, backup.ErrNewerFormat):
-		return withHint(err, "take", "a newer crmctl")
+		return cli.WithHint(err, "take", "a newer crmctl")
 	case errors.Is(err, backup.ErrCode):
-		return withHint(err, "read it, and where you trust whoever wrote the file add", "--trust-code")
+		return cli.WithHint(err, "read it, and where you trust whoever wrote the file add", "--trust-code")
 	case errors.Is(err, backup.ErrNotRestorable):
-		return withHint(err, "see what was changed by hand", "crmctl migrate drift")
+		return cli.WithHint(err, "see what was changed by hand", "crmctl migrate drift")
 	case errors.Is(err, backup.ErrMismatch):
-		return withHint(err, "see what was changed by hand, where the tenant still is", "crmctl migrate drift")
+		return cli.WithHint(err, "see what was changed by hand, where the tenant still is", "crmctl migrate drift")
 	}
 	return err
 }

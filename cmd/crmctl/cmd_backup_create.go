@@ -41,7 +41,7 @@ func (o *backupCreateOptions) addOwnFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.all, "all", false, "every tenant, suspended and deleted ones too")
 	fs.BoolVar(&o.registry, "registry", false, "also the registry: crmctl's own tables in public")
 	fs.StringVar(&o.dir, "dir", "", "put the files into `DIR`, which is made if need be")
-	fs.Var(newEnum(&o.format, "crmctl", []string{"crmctl", "pgdump"}), "format", "`FORMAT` of the files: crmctl, or pgdump for pg_dump -Fc")
+	fs.Var(cli.NewEnum(&o.format, "crmctl", []string{"crmctl", "pgdump"}), "format", "`FORMAT` of the files: crmctl, or pgdump for pg_dump -Fc")
 	fs.StringVar(&o.pgBin, "pg-bin", "", "`DIR` of pg_dump, instead of a search")
 	fs.StringArrayVar(&o.encryptTo, "encrypt-to", nil, "encrypt to the public `KEY` age1... or ssh-ed25519 ...; may be given more than once")
 	fs.BoolVar(&o.resume, "resume", false, "leave out tenants that have a whole backup in DIR that is young enough")
@@ -57,13 +57,13 @@ func (o *backupCreateOptions) validate() error {
 	picked := len(o.tenants) > 0 || o.from != ""
 	switch {
 	case o.dir == "":
-		return usagef("say where to: --dir DIR")
+		return cli.Usagef("say where to: --dir DIR")
 	case len(o.names) == 0 && !o.all && !o.registry && !picked:
-		return usagef("no tenant to save: give names, --all, --tenant or --registry")
+		return cli.Usagef("no tenant to save: give names, --all, --tenant or --registry")
 	case len(o.names) > 0 && (o.all || picked):
-		return usagef("names do not go with --all, --tenant and --tenants-from")
+		return cli.Usagef("names do not go with --all, --tenant and --tenants-from")
 	case o.format == "pgdump" && o.registry:
-		return usagef("--registry is saved in crmctl's own format only")
+		return cli.Usagef("--registry is saved in crmctl's own format only")
 	}
 	return nil
 }
@@ -108,8 +108,8 @@ crmctl backup create acme-corp --dir backups --format pgdump`,
 	}
 	opts.selection.addFlags(f, cmd)
 	opts.addOwnFlags(cmd.Flags())
-	registerCompletion(cmd, "format", completeWords("crmctl", "pgdump"))
-	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
+	cli.RegisterCompletion(cmd, "format", cli.CompleteWords("crmctl", "pgdump"))
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -175,7 +175,7 @@ func recipientsOf(keys []string) ([]age.Recipient, error) {
 	for _, key := range keys {
 		r, err := backup.ParseRecipient(key)
 		if err != nil {
-			return nil, usagef("--encrypt-to: %w", err)
+			return nil, cli.Usagef("--encrypt-to: %w", err)
 		}
 		out = append(out, r)
 	}
@@ -206,11 +206,11 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []regist
 			ID: t.ID, Slug: t.Slug, Version: t.Version, Since: t.CreatedAt, Format: backup.Format(o.format), Encrypted: len(o.encryptTo) > 0,
 		}
 	}
-	bar := f.newProgress(progressOptions{verb: "read", bytes: true})
-	defer bar.finish()
-	now := f.now()
-	found, passed, err := dir.Young(ctx, wanted, now.Add(-o.maxAge), now, backup.ProveOptions{Progress: bar.add})
-	bar.finish()
+	bar := f.NewProgress(cli.ProgressOptions{Verb: "read", Bytes: true})
+	defer bar.Finish()
+	now := f.Now()
+	found, passed, err := dir.Young(ctx, wanted, now.Add(-o.maxAge), now, backup.ProveOptions{Progress: bar.Add})
+	bar.Finish()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -219,7 +219,7 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []regist
 		if why == nil {
 			why = e.Why
 		}
-		f.note("crmctl: warning: %s is not taken for a backup: %s", cli.Visible(dir.Path(e.File)), cli.Visible(why.Error()))
+		f.Note("crmctl: warning: %s is not taken for a backup: %s", cli.Visible(dir.Path(e.File)), cli.Visible(why.Error()))
 	}
 	var left []registry.Tenant
 	var rows []backupRecord
@@ -237,7 +237,7 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []regist
 func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, a *app.App, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
 	rows []backupRecord, save app.SaveOptions,
 ) error {
-	begun := f.now()
+	begun := f.Now()
 	if o.registry {
 		w, err := a.SaveRegistry(ctx, conn, dir, save)
 		if err != nil {
@@ -247,7 +247,7 @@ func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Print
 		rows = append(rows, recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest))
 	}
 	written, results := a.SaveTenants(ctx, conn, dir, tenants, save)
-	return reportSaved(f, p, dir, tenants, written, results, rows, f.now().Sub(begun))
+	return reportSaved(f, p, dir, tenants, written, results, rows, f.Now().Sub(begun))
 }
 
 func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry.Tenant, written []backup.Written, results []fleet.Result,
@@ -284,22 +284,22 @@ func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry
 		return err
 	}
 	if unaudited {
-		f.note("crmctl: warning: nothing can be written here (a standby?), so the audit does not tell of these backups")
+		f.Note("crmctl: warning: nothing can be written here (a standby?), so the audit does not tell of these backups")
 	}
 	if len(results) > manyTenants {
-		f.note("%s", createdLine(done, failed, notStarted, elapsed))
+		f.Note("%s", createdLine(done, failed, notStarted, elapsed))
 	}
 	switch {
-	case f.wasInterrupted() && failed+notStarted > 0:
+	case f.WasInterrupted() && failed+notStarted > 0:
 		return f.stoppedRun("saved", done, failed, notStarted, "--resume")
 	case first == nil && notStarted > 0:
-		return exitWith(exitInterrupted)
+		return cli.ExitWith(cli.ExitInterrupted)
 	case first != nil && len(results) == 1:
 		return f.placed(backupHint(first))
 	case first != nil && slices.ContainsFunc(results, func(r fleet.Result) bool { return r.State == fleet.Done }):
-		return exitWith(exitPartial)
+		return cli.ExitWith(cli.ExitPartial)
 	case failed > 0: // each was named
-		return exitWith(exitCode(f.placed(first)))
+		return cli.ExitWith(exitCode(f.placed(first)))
 	}
 	return first
 }

@@ -39,7 +39,7 @@ out.`,
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)
 	readOnly(cmd)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
@@ -54,7 +54,7 @@ func runBackupList(_ context.Context, f *factory, opts *backupListOptions) error
 	}
 	dir, err := backup.OpenDir(opts.dir, false)
 	if err != nil {
-		return withCode(err, exitUsage)
+		return cli.WithCode(err, cli.ExitUsage)
 	}
 	defer func() { _ = dir.Close() }()
 	entries, err := dir.List(keys)

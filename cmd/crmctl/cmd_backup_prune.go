@@ -38,7 +38,7 @@ checksum beside them (FILE.sha256), so no key is needed. One that has none (an o
 wrote it, or it was moved without) is not relied on: it stays, and others stay beside it,
 unless --identity opens it. Two prunes of one directory do not run at once.`,
 		Example: "crmctl backup prune backups --keep 7d,4w,6m --dry-run\ncrmctl backup prune backups --keep 7d,4w,6m --yes",
-		Args:    exactArgs("DIR"),
+		Args:    cli.ExactArgs("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.dir = args[0]
 			return runF(cmd.Context(), f, opts)
@@ -48,17 +48,17 @@ unless --identity opens it. Two prunes of one directory do not run at once.`,
 	fs.StringVar(&opts.keep, "keep", "", "how many backups of each tenant stay, as a `RULE`: 7d,4w,6m,2y")
 	addIdentityFlag(fs, &opts.identity)
 	addDryRunFlag(fs, &opts.dryRun)
-	documentExits(cmd, exitPartial, exitLocked)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitLocked)
 	return cmd
 }
 
 func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) error {
 	if opts.keep == "" {
-		return usagef("say what stays: --keep 7d,4w,6m")
+		return cli.Usagef("say what stays: --keep 7d,4w,6m")
 	}
 	keep, err := backup.ParseKeep(opts.keep)
 	if err != nil {
-		return usagef("--keep: %w", err)
+		return cli.Usagef("--keep: %w", err)
 	}
 	keys, err := f.identities(opts.identity)
 	if err != nil {
@@ -70,7 +70,7 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	}
 	dir, err := backup.OpenDir(opts.dir, false)
 	if err != nil {
-		return withCode(err, exitUsage)
+		return cli.WithCode(err, cli.ExitUsage)
 	}
 	defer func() { _ = dir.Close() }()
 	if !opts.dryRun {
@@ -80,10 +80,10 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 		}
 		defer release()
 	}
-	bar := f.newProgress(progressOptions{verb: "read", bytes: true})
-	defer bar.finish()
-	plan, err := dir.PlanPrune(ctx, keep, backup.ProveOptions{Identities: keys, Progress: bar.add})
-	bar.finish()
+	bar := f.NewProgress(cli.ProgressOptions{Verb: "read", Bytes: true})
+	defer bar.Finish()
+	plan, err := dir.PlanPrune(ctx, keep, backup.ProveOptions{Identities: keys, Progress: bar.Add})
+	bar.Finish()
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	result := "would remove"
 	if !opts.dryRun {
 		if going > 0 {
-			if err := f.confirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", cli.Plural(going, "backup"), cli.Visible(opts.dir))); err != nil {
+			if err := f.ConfirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", cli.Plural(going, "backup"), cli.Visible(opts.dir))); err != nil {
 				return err
 			}
 		}
@@ -107,14 +107,14 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 		return printErr
 	}
 	if err != nil {
-		return withCode(err, exitPartial)
+		return cli.WithCode(err, cli.ExitPartial)
 	}
 	return nil
 }
 
 func pruneLocked(err error) error {
 	if errors.Is(err, backup.ErrLocked) {
-		return withCode(err, exitLocked)
+		return cli.WithCode(err, cli.ExitLocked)
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func reportPruned(f *factory, p *cli.Printer, dir *backup.Dir, plan []backup.Pru
 			row.Reason = e.Why.Error()
 		default:
 			kept++
-			if p.IsTable() && !f.flags.verbose {
+			if p.IsTable() && !f.flags.Verbose {
 				continue
 			}
 		}
@@ -149,8 +149,8 @@ func reportPruned(f *factory, p *cli.Printer, dir *backup.Dir, plan []backup.Pru
 		return err
 	}
 	if unproven > 0 {
-		f.note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create again", cli.Plural(unproven, "backup"))
+		f.Note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create again", cli.Plural(unproven, "backup"))
 	}
-	f.note("%s kept, %s %s", cli.Plural(kept, "backup"), cli.HumanSize(freed), map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
+	f.Note("%s kept, %s %s", cli.Plural(kept, "backup"), cli.HumanSize(freed), map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
 	return nil
 }

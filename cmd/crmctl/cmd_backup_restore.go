@@ -65,7 +65,7 @@ whose schemas are not there, then take their data from their own backups.`,
 crmctl backup restore backups --tenant acme-corp
 crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl --as acme-yesterday --migrate
 crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt --dry-run`,
-		Args: exactArgs("FILE or DIR"),
+		Args: cli.ExactArgs("FILE or DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file, opts.roleGiven = args[0], cmd.Flags().Changed("role")
 			return runF(cmd.Context(), f, opts)
@@ -82,7 +82,7 @@ crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.tx
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -100,11 +100,11 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 		return job.directory(ctx)
 	}
 	if len(opts.tenants) > 0 {
-		return usagef("--tenant chooses among the backups of a directory; %s is a file", opts.file)
+		return cli.Usagef("--tenant chooses among the backups of a directory; %s is a file", opts.file)
 	}
-	bar := f.newProgress(progressOptions{verb: "restore", bytes: true})
-	defer bar.finish()
-	in, err := openBackup(ctx, opts.file, keys, bar.add)
+	bar := f.NewProgress(cli.ProgressOptions{Verb: "restore", Bytes: true})
+	defer bar.Finish()
+	in, err := openBackup(ctx, opts.file, keys, bar.Add)
 	if err != nil {
 		return backupHint(err)
 	}
@@ -160,17 +160,17 @@ func (j *restoreJob) options() app.RestoreOptions {
 	}
 }
 
-func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *progress) error {
+func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *cli.Progress) error {
 	if j.opts.dryRun {
 		row, err := j.dry(ctx, in)
-		bar.finish()
+		bar.Finish()
 		if err != nil {
 			return j.explain(err)
 		}
 		return cli.PrintList(j.p, backupList(""), []backupRecord{row})
 	}
 	row, err := j.make(ctx, in)
-	bar.finish()
+	bar.Finish()
 	switch {
 	case errors.Is(err, errRegistry):
 		return j.registry(ctx)
@@ -196,7 +196,7 @@ func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error
 	}
 	row := &madeRow{result: "restored", made: done.Made, version: done.Version, duration: done.Elapsed, head: done.Newest}
 	if err != nil {
-		err = withHint(j.f.placed(err), "then", "crmctl migrate tenant "+done.Made.Tenant.Slug)
+		err = cli.WithHint(j.f.placed(err), "then", "crmctl migrate tenant "+done.Made.Tenant.Slug)
 	}
 	return row, err
 }
@@ -205,14 +205,14 @@ func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error
 func (j *restoreJob) notes(row madeRow) {
 	slug := cli.Visible(row.made.Tenant.Slug)
 	if kept := row.made.SetAside; kept != "" {
-		j.f.note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, cli.Visible(kept), cli.Visible(kept))
+		j.f.Note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, cli.Visible(kept), cli.Visible(kept))
 	}
 	noteRestored(j.f, row.made)
 	if row.made.Tenant.Status == string(registry.Deleted) {
-		j.f.note("next: crmctl tenant undelete %s        the registry has it as deleted", slug)
+		j.f.Note("next: crmctl tenant undelete %s        the registry has it as deleted", slug)
 	}
 	if !j.opts.migrate && row.version < row.head {
-		j.f.note("next: crmctl migrate tenant %s        it is at version %d, the newest is %d", slug, row.version, row.head)
+		j.f.Note("next: crmctl migrate tenant %s        it is at version %d, the newest is %d", slug, row.version, row.head)
 	}
 }
 
@@ -239,7 +239,7 @@ func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, er
 // registry restores a backup of the registry, for which the file is read again.
 func (j *restoreJob) registry(ctx context.Context) error {
 	if j.as != "" || j.opts.migrate {
-		return usagef("this is a backup of the registry: --as and --migrate are for tenants")
+		return cli.Usagef("this is a backup of the registry: --as and --migrate are for tenants")
 	}
 	in, err := backup.OpenFile(j.file, j.keys, nil)
 	if err != nil {
@@ -261,9 +261,9 @@ func (j *restoreJob) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &exists):
-		return withHint(err, "restore beside it", "crmctl backup restore FILE --as NAME")
+		return cli.WithHint(err, "restore beside it", "crmctl backup restore FILE --as NAME")
 	case errors.Is(err, backup.ErrNotOwner):
-		return withHint(err, "connect as", "the role that ran crmctl migrate public")
+		return cli.WithHint(err, "connect as", "the role that ran crmctl migrate public")
 	case j.f.registry().Missing(err):
 		return j.f.placed(fmt.Errorf("%w: %w", registry.ErrNoRegistry, err))
 	}

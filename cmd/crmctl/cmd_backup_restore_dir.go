@@ -21,7 +21,7 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	chosen.all = len(j.opts.tenants) == 0
 	dir, err := backup.OpenDir(j.opts.file, false)
 	if err != nil {
-		return withCode(err, exitUsage)
+		return cli.WithCode(err, cli.ExitUsage)
 	}
 	defer func() { _ = dir.Close() }()
 	all, err := dir.List(nil)
@@ -31,16 +31,16 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	tenants, ofRegistry := shelves(all, chosen)
 	for _, slug := range slices.Sorted(maps.Keys(chosen.wanted)) {
 		if len(tenants[slug]) == 0 {
-			return withCode(fmt.Errorf("no backup of tenant %q in %s", slug, cli.Visible(j.opts.file)), exitNoTenant)
+			return cli.WithCode(fmt.Errorf("no backup of tenant %q in %s", slug, cli.Visible(j.opts.file)), exitNoTenant)
 		}
 	}
 	switch {
 	case len(tenants) == 0 && ofRegistry == "":
 		return fmt.Errorf("no backups of tenants in %s", cli.Visible(j.opts.file))
 	case len(tenants) == 0:
-		return withHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", "crmctl backup restore "+cli.Visible(dir.Path(ofRegistry)))
+		return cli.WithHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", "crmctl backup restore "+cli.Visible(dir.Path(ofRegistry)))
 	case len(tenants) > 1 && j.as != "":
-		return usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), cli.Visible(j.opts.file))
+		return cli.Usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), cli.Visible(j.opts.file))
 	}
 	if j.p, j.conn, err = j.f.openToChange(ctx, j.opts.dryRun); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 		return j.f.placed(err)
 	}
 	if len(there) == 0 && all && ofRegistry != "" {
-		return withHint(errors.New("the registry has no tenants, and a backup of it is there, which has to come first"),
+		return cli.WithHint(errors.New("the registry has no tenants, and a backup of it is there, which has to come first"),
 			"then again", "crmctl backup restore "+cli.Visible(dir.Path(ofRegistry)))
 	}
 	ghosts, err := j.f.registry().Ghosts(ctx, j.conn)
@@ -93,7 +93,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 		}
 	}
 	if len(left) > 0 {
-		j.f.note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is", false: cli.Plural(len(left), "tenant") + " are"}[len(left) == 1], firstNames(left))
+		j.f.Note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is", false: cli.Plural(len(left), "tenant") + " are"}[len(left) == 1], firstNames(left))
 	}
 	if j.opts.dryRun || len(tenants) == 0 {
 		return nil
@@ -102,7 +102,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 	for _, slug := range slices.Sorted(maps.Keys(tenants)) {
 		names = append(names, registry.Tenant{Slug: slug})
 	}
-	return j.f.confirmYes(ctx, fmt.Sprintf("Restore %s: %s?", cli.Plural(len(names), "tenant"), firstNames(names)))
+	return j.f.ConfirmYes(ctx, fmt.Sprintf("Restore %s: %s?", cli.Plural(len(names), "tenant"), firstNames(names)))
 }
 
 // each restores the tenants one after the other, and goes on after one that fails.
@@ -111,7 +111,7 @@ func (j *restoreJob) each(ctx context.Context, dir *backup.Dir, tenants map[stri
 	var dry []backupRecord
 	var first error
 	failed := 0
-	stop := j.f.drain()
+	stop := j.f.Drain()
 	slugs := slices.Sorted(maps.Keys(tenants))
 loop:
 	for _, slug := range slugs {
@@ -130,7 +130,7 @@ loop:
 		if err != nil {
 			failed++
 			first = cmpErr(first, err)
-			if j.f.wasInterrupted() && j.f.cutShort(err) {
+			if j.f.WasInterrupted() && j.f.cutShort(err) {
 				failed--
 				break loop
 			}
@@ -139,23 +139,23 @@ loop:
 			}
 		}
 	}
-	if len(slugs) == 1 && len(made)+len(dry) == 0 && !j.f.wasInterrupted() {
+	if len(slugs) == 1 && len(made)+len(dry) == 0 && !j.f.WasInterrupted() {
 		return first
 	}
 	if err := j.report(made, dry); err != nil {
 		return err
 	}
 	switch left := len(slugs) - len(made) - len(dry) - failed; {
-	case left > 0 && j.f.wasInterrupted():
+	case left > 0 && j.f.WasInterrupted():
 		return j.f.stoppedRun("restored", len(made)+len(dry), failed, left)
 	case len(slugs) == 1:
 		return first
 	case left > 0:
-		return exitWith(exitInterrupted)
+		return cli.ExitWith(cli.ExitInterrupted)
 	case failed == len(slugs) && failed > 0:
-		return exitWith(exitFailure)
+		return cli.ExitWith(cli.ExitFailure)
 	case failed > 0:
-		return exitWith(exitPartial)
+		return cli.ExitWith(cli.ExitPartial)
 	}
 	return nil
 }
@@ -178,20 +178,20 @@ func (j *restoreJob) report(made []madeRow, dry []backupRecord) error {
 // newest restores the newest of a tenant's backups that is whole. Those that are not
 // are named.
 func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, entries []*backup.Entry) (*madeRow, *backupRecord, error) {
-	bar := j.f.newProgress(progressOptions{verb: "restore", bytes: true})
-	defer bar.finish()
+	bar := j.f.NewProgress(cli.ProgressOptions{Verb: "restore", Bytes: true})
+	defer bar.Finish()
 	for _, e := range entries {
 		if e.Name.Format == backup.FormatPgDump {
-			j.f.note("crmctl: warning: %s is passed by: pg_restore reads it", cli.Visible(dir.Path(e.File)))
+			j.f.Note("crmctl: warning: %s is passed by: pg_restore reads it", cli.Visible(dir.Path(e.File)))
 			continue
 		}
 		if e.Err == nil {
-			if err := dir.Prove(ctx, []*backup.Entry{e}, backup.ProveOptions{Identities: j.keys, Progress: bar.add}); err != nil {
+			if err := dir.Prove(ctx, []*backup.Entry{e}, backup.ProveOptions{Identities: j.keys, Progress: bar.Add}); err != nil {
 				return nil, nil, err
 			}
 		}
 		if e.Err != nil {
-			j.f.note("crmctl: warning: %s is passed by: %s", cli.Visible(dir.Path(e.File)), cli.Visible(e.Err.Error()))
+			j.f.Note("crmctl: warning: %s is passed by: %s", cli.Visible(dir.Path(e.File)), cli.Visible(e.Err.Error()))
 			continue
 		}
 		j.file = dir.Path(e.File)

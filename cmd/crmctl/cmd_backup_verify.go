@@ -37,7 +37,7 @@ A directory stands for all backups in it. Of an encrypted file without --identit
 of pg_dump, no more can be told than whether it is what was written, by the checksum beside
 it. Exit code 3 says that some are not whole or do not restore, 1 that all are not.`,
 		Example: "crmctl backup verify backups\ncrmctl backup verify backups/*.crmctl\ncrmctl backup verify acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt",
-		Args:    minArgs("FILE"),
+		Args:    cli.MinArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.files = args
 			return runF(cmd.Context(), f, opts)
@@ -47,7 +47,7 @@ it. Exit code 3 says that some are not whole or do not restore, 1 that all are n
 	readOnly(cmd)
 	cmd.Flags().BoolVar(&opts.restore, "restore", true, "try to restore each, rolled back; --restore=false: only read them")
 	addTrustCodeFlag(cmd.Flags(), &opts.trust)
-	documentExits(cmd, exitPartial)
+	cli.DocumentExits(cmd, cli.ExitPartial)
 	return cmd
 }
 
@@ -64,8 +64,8 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	if err != nil {
 		return err
 	}
-	bar := f.newProgress(progressOptions{verb: "verify", bytes: true})
-	defer bar.finish()
+	bar := f.NewProgress(cli.ProgressOptions{Verb: "verify", Bytes: true})
+	defer bar.Finish()
 	trial, err := newBackupTrial(ctx, f, keys, opts.restore, opts.trust)
 	if err != nil {
 		return err
@@ -78,14 +78,14 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		row, err := verifyFile(ctx, path, keys, trial, bar.add)
+		row, err := verifyFile(ctx, path, keys, trial, bar.Add)
 		if err != nil {
 			bad++
 			first = cmpErr(first, err)
 		}
 		rows = append(rows, row)
 	}
-	bar.finish()
+	bar.Finish()
 	if err := cli.PrintList(p, backupList(""), rows); err != nil {
 		return err
 	}
@@ -95,9 +95,9 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	case len(rows) == 1:
 		return backupHint(fmt.Errorf("%s: %w", files[0], first))
 	case bad == len(rows):
-		return exitWith(exitFailure)
+		return cli.ExitWith(cli.ExitFailure)
 	}
-	return exitWith(exitPartial)
+	return cli.ExitWith(cli.ExitPartial)
 }
 
 // backupFiles returns the files that paths mean: a directory stands for the backups in
@@ -120,7 +120,7 @@ func backupFiles(f *factory, paths []string) ([]string, error) {
 		}
 		dir, err := backup.OpenDir(path, false)
 		if err != nil {
-			return nil, withCode(err, exitUsage)
+			return nil, cli.WithCode(err, cli.ExitUsage)
 		}
 		files, orphans, err := dir.Files()
 		_ = dir.Close()
@@ -131,7 +131,7 @@ func backupFiles(f *factory, paths []string) ([]string, error) {
 			add(dir.Path(file))
 		}
 		for _, file := range orphans {
-			f.note("crmctl: warning: %s is the checksum of a file that is not there", cli.Visible(dir.Path(file)))
+			f.Note("crmctl: warning: %s is the checksum of a file that is not there", cli.Visible(dir.Path(file)))
 		}
 		if len(files) == 0 {
 			return nil, fmt.Errorf("no backups in %s", cli.Visible(path))

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // completionOptions are the options of `crmctl completion`.
@@ -16,7 +18,7 @@ func newCompletionCmd(f *factory, runF func(context.Context, *cobra.Command, *co
 	opts := &completionOptions{}
 	if runF == nil {
 		runF = func(_ context.Context, root *cobra.Command, opts *completionOptions) error {
-			return writeCompletion(f.io.Out, root, opts.shell, !opts.noDescriptions)
+			return cli.WriteCompletion(f.IO.Out, root, opts.shell, !opts.noDescriptions)
 		}
 	}
 	cmd := &cobra.Command{
@@ -29,16 +31,16 @@ crmctl completion bash > /etc/bash_completion.d/crmctl              # every bash
 crmctl completion zsh > "${fpath[1]}/_crmctl"                       # zsh
 crmctl completion fish > ~/.config/fish/completions/crmctl.fish     # fish
 crmctl completion powershell | Out-String | Invoke-Expression       # PowerShell`,
-		ValidArgs: shells(),
-		Args:      exactArgs("SHELL (bash, zsh, fish or powershell)"),
+		ValidArgs: cli.Shells(),
+		Args:      cli.ExactArgs("SHELL (bash, zsh, fish or powershell)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.shell = args[0]
 			return runF(cmd.Context(), cmd.Root(), opts)
 		},
 	}
 	cmd.Flags().BoolVar(&opts.noDescriptions, "no-descriptions", false, "complete without descriptions")
-	noConfig(cmd)
+	cli.NoConfig(cmd)
 	readOnly(cmd)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }

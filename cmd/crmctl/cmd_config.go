@@ -10,7 +10,7 @@ import (
 )
 
 func newConfigCmd(f *factory) *cobra.Command {
-	return newGroup("config", "what crmctl was told, and where",
+	return cli.NewGroup("config", "what crmctl was told, and where",
 		newConfigShowCmd(f, nil),
 		newConfigPathCmd(f, nil),
 	)
@@ -30,12 +30,12 @@ func newConfigShowCmd(f *factory, runF func(context.Context, *factory, *configSh
 		Use:     "show",
 		Short:   "every setting, with --origin where it comes from",
 		Example: "crmctl config show --origin\ncrmctl --profile prod config show -o json",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	cmd.Flags().BoolVar(&opts.origin, "origin", false, "show where each value comes from")
 	readOnly(cmd)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
@@ -90,11 +90,11 @@ func newConfigPathCmd(f *factory, runF func(context.Context, *factory) error) *c
 		Use:     "path",
 		Short:   "where configuration files are looked for, the strongest first",
 		Example: "crmctl config path",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
 	}
 	readOnly(cmd)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 

@@ -1,9 +1,13 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/cli"
+)
 
 func newContactsCmd(f *factory) *cobra.Command {
-	return newGroup("contacts", "the contacts of a tenant",
+	return cli.NewGroup("contacts", "the contacts of a tenant",
 		newContactsImportCmd(f, nil),
 	)
 }

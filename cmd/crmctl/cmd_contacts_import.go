@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -40,7 +41,7 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs.StringVar(&o.tenant, "tenant", "", "the `TENANT` to import into (required)")
 	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, metadata.KEY, or - to leave it out; may be repeated")
 	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
-	fs.Var(newEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose e-mail a contact has: `WHAT` to do: skip, update, error")
+	fs.Var(cli.NewEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose e-mail a contact has: `WHAT` to do: skip, update, error")
 	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
 	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
 	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
@@ -52,8 +53,8 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
 	addDryRunFlag(fs, &o.dryRun)
 	addExpectDatabaseFlag(fs)
-	registerCompletion(cmd, "tenant", completeOne(f))
-	registerCompletion(cmd, "on-conflict", completeWords(conflictPolicies()...))
+	cli.RegisterCompletion(cmd, "tenant", completeOne(f))
+	cli.RegisterCompletion(cmd, "on-conflict", cli.CompleteWords(conflictPolicies()...))
 	cmd.MarkFlagsMutuallyExclusive("rejects", "no-rejects")
 	if err := cmd.MarkFlagRequired("tenant"); err != nil {
 		panic(err) // only when the flag is not defined
@@ -82,14 +83,14 @@ again. Importing a file twice changes nothing the second time.`,
 		Example: `crmctl contacts import --tenant acme-corp leads.csv
 crmctl contacts import --tenant acme-corp leads.csv --map "Mail=email" --null "(blank)" --dry-run
 gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
-		Args: exactArgs("FILE"),
+		Args: cli.ExactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file = args[0]
 			return runF(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(f, cmd)
-	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -103,9 +104,9 @@ type source struct {
 }
 
 func (f *factory) openSource(path string) (*source, error) {
-	file, err := f.openInput(path)
+	file, err := f.OpenInput(path)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, cli.InputError(err)
 	}
 	if path == "-" {
 		return &source{ReadCloser: file, name: "stdin", rejects: "stdin.rejected.csv"}, nil
@@ -117,7 +118,7 @@ func (f *factory) openSource(path string) (*source, error) {
 	}
 	if info.IsDir() {
 		_ = file.Close()
-		return nil, usagef("%s is a directory", path)
+		return nil, cli.Usagef("%s is a directory", path)
 	}
 	s := &source{ReadCloser: file, name: filepath.Base(path), rejects: strings.TrimSuffix(path, filepath.Ext(path)) + ".rejected.csv"}
 	if info.Mode().IsRegular() {
@@ -177,7 +178,7 @@ func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src
 		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
 		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,
-		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.now, Observer: watch,
+		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.Now, Observer: watch,
 		AfterLoad: func(ctx context.Context, q db.Querier, r importer.Result) error {
 			return recordImport(ctx, f, q, t, r)
 		},
@@ -209,11 +210,11 @@ func importError(err error, slug string) error {
 	var mapping *importer.MappingError
 	switch {
 	case errors.As(err, &table):
-		return withHint(err, "bring it up to date", "crmctl migrate tenant "+slug)
+		return cli.WithHint(err, "bring it up to date", "crmctl migrate tenant "+slug)
 	case errors.As(err, &mapping):
-		return withHint(withCode(err, exitUsage), "name a column by hand", `--map "HEADER=email"`)
+		return cli.WithHint(cli.WithCode(err, cli.ExitUsage), "name a column by hand", `--map "HEADER=email"`)
 	case db.SQLState(err) == db.CodeLockNotAvailable:
-		return withHint(withCode(err, exitLocked), "wait longer", "--lock-timeout 1m")
+		return cli.WithHint(cli.WithCode(err, cli.ExitLocked), "wait longer", "--lock-timeout 1m")
 	}
 	return err
 }

@@ -53,15 +53,15 @@ configuration file says: the demo's commands read none of them.`,
 		Example: `crmctl demo
 crmctl demo --tenants 200
 crmctl demo --file leads.csv --map "Work Mail=email"`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, name := range []string{"database-url", "profile", "config", "migrations-dir"} {
 				if cmd.Flags().Changed(name) {
-					return usagef("the demo works on a server of its own: --%s has no say there", name)
+					return cli.Usagef("the demo works on a server of its own: --%s has no say there", name)
 				}
 			}
 			if opts.tenants < 3 || opts.tenants > 5000 {
-				return usagef("--tenants %d: want 3 to 5,000", opts.tenants)
+				return cli.Usagef("--tenants %d: want 3 to 5,000", opts.tenants)
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -73,8 +73,8 @@ crmctl demo --file leads.csv --map "Work Mail=email"`,
 	fs.StringArrayVar(&opts.null, "null", nil, "a `VALUE` in the file that means nothing")
 	fs.StringVar(&opts.pgBin, "pg-bin", "", "`DIR` of initdb and postgres; found by itself otherwise")
 	addDryRunFlag(fs, &opts.dryRun)
-	standsApart(cmd)
-	documentExits(cmd)
+	cli.StandsApart(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
@@ -90,11 +90,11 @@ type demo struct {
 func runDemo(ctx context.Context, f *factory, opts *demoOptions) (err error) {
 	d := &demo{f: f, opts: opts}
 	if opts.dryRun {
-		f.note("# would start a private PostgreSQL, gone when the demo ends, and run there:")
+		f.Note("# would start a private PostgreSQL, gone when the demo ends, and run there:")
 		return d.steps(ctx)
 	}
-	begun := f.now()
-	f.note("# a private PostgreSQL, gone when the demo ends")
+	begun := f.Now()
+	f.Note("# a private PostgreSQL, gone when the demo ends")
 	d.server, err = localpg.Start(ctx, localpg.Options{Ephemeral: true, BinDir: opts.pgBin})
 	if err != nil {
 		return localError(err)
@@ -111,8 +111,8 @@ func runDemo(ctx context.Context, f *factory, opts *demoOptions) (err error) {
 	if err := d.steps(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(f.io.Out, "\ndone in %s; the database is gone again\n", cli.HumanDuration(f.now().Sub(begun)))
-	f.note("next: crmctl local start   (one that stays)")
+	fmt.Fprintf(f.IO.Out, "\ndone in %s; the database is gone again\n", cli.HumanDuration(f.Now().Sub(begun)))
+	f.Note("next: crmctl local start   (one that stays)")
 	return nil
 }
 
@@ -175,7 +175,7 @@ func (d *demo) importContacts(ctx context.Context) error {
 	}
 	return d.run(ctx,
 		say("Contacts from a spreadsheet into one of them."),
-		step{args: args, allowed: exitPartial},
+		step{args: args, allowed: cli.ExitPartial},
 		say("A tenant with conversations and messages."),
 		call("seed"),
 		say("Who takes the space?"),
@@ -202,7 +202,7 @@ type step struct {
 
 func say(text string) step      { return step{text: text} }
 func call(args ...string) step  { return step{args: args} }
-func (s step) ok(code int) bool { return code == exitOK || code == s.allowed }
+func (s step) ok(code int) bool { return code == cli.ExitOK || code == s.allowed }
 func (s step) typed() string    { return "crmctl " + cli.ShellWords(s.args) }
 
 var errDemo = errors.New("a step of the demo failed")
@@ -213,7 +213,7 @@ func (d *demo) run(ctx context.Context, steps ...step) error {
 			return context.Cause(ctx)
 		}
 		if s.text != "" {
-			fmt.Fprintf(d.f.io.Out, "\n%s\n", d.f.outPainter().Paint(cli.Dim, "# "+s.text))
+			fmt.Fprintf(d.f.IO.Out, "\n%s\n", d.f.outPainter().Paint(cli.Dim, "# "+s.text))
 			continue
 		}
 		// The files of the demo are shown by their names alone.
@@ -221,14 +221,14 @@ func (d *demo) run(ctx context.Context, steps ...step) error {
 		if d.dir != "" {
 			typed = strings.ReplaceAll(typed, d.dir+string(filepath.Separator), "")
 		}
-		fmt.Fprintf(d.f.io.Out, "$ %s\n", cli.Visible(typed))
+		fmt.Fprintf(d.f.IO.Out, "$ %s\n", cli.Visible(typed))
 		if d.opts.dryRun {
 			continue
 		}
 		var out bytes.Buffer
 		inner := d.factory(&out)
 		code := inner.execute(ctx, newRootCmd(inner), append(d.globalFlags(), s.args...))
-		if _, err := d.f.io.Out.Write(shorten(out.Bytes())); err != nil {
+		if _, err := d.f.IO.Out.Write(shorten(out.Bytes())); err != nil {
 			return fmt.Errorf("write the answer: %w", err)
 		}
 		if !s.ok(code) {
@@ -243,16 +243,16 @@ func (d *demo) run(ctx context.Context, steps ...step) error {
 // the language and the terminal: nothing of the user's can reach it, because
 // nothing of the user's is looked at.
 func (d *demo) factory(out io.Writer) *factory {
-	s := *d.f.io
+	s := *d.f.IO
 	s.Out = out
 	s.In, s.InTerminal = strings.NewReader(""), false
 	// The answers are for people here, even in the log of a CI job.
 	s.OutTerminal = true
 	s.Dir, s.SystemDir, s.Env = d.dir, "", nil
 	for _, name := range []string{"LANG", "LC_ALL", "LC_CTYPE", "TERM"} {
-		s.Env = append(s.Env, name+"="+d.f.io.Getenv(name))
+		s.Env = append(s.Env, name+"="+d.f.IO.Getenv(name))
 	}
-	f := newFactory(&s, d.f.interrupts)
+	f := newFactory(&s, d.f.Interrupts)
 	f.apart()
 	f.connConfig = func() (*pgx.ConnConfig, error) {
 		cfg, err := d.server.ConnConfig()

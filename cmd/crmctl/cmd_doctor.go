@@ -51,7 +51,7 @@ says what would be mended. --list tells the classes.`,
 crmctl doctor --check orphan-schema,ghost-row -o json
 crmctl doctor --fix version,grants --dry-run
 crmctl doctor --fix orphan-schema --yes`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.given = cmd.Flags().Changed("retention")
 			if _, err := opts.only(); err != nil {
@@ -69,10 +69,10 @@ crmctl doctor --fix orphan-schema --yes`,
 	addRetentionFlag(fs, &opts.retention)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	registerCompletion(cmd, "check", completeWords(words(doctor.Classes())...))
-	registerCompletion(cmd, "skip", completeWords(words(doctor.Classes())...))
-	registerCompletion(cmd, "fix", completeWords(words(fixableClasses())...))
-	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitLocked)
+	cli.RegisterCompletion(cmd, "check", cli.CompleteWords(words(doctor.Classes())...))
+	cli.RegisterCompletion(cmd, "skip", cli.CompleteWords(words(doctor.Classes())...))
+	cli.RegisterCompletion(cmd, "fix", cli.CompleteWords(words(fixableClasses())...))
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable, cli.ExitLocked)
 	return cmd
 }
 
@@ -109,7 +109,7 @@ func (o *doctorOptions) only() (doctor.Options, error) {
 	case err != nil:
 		return out, err
 	case len(fix) > 0 && len(out.Only)+len(out.Skip) > 0:
-		return out, usagef("--fix looks for what it mends: it does not go with --check and --skip")
+		return out, cli.Usagef("--fix looks for what it mends: it does not go with --check and --skip")
 	case len(fix) > 0:
 		out.Only = fix
 	}
@@ -122,9 +122,9 @@ func readClasses(flag string, names []string, known []doctor.Class) ([]doctor.Cl
 		c := doctor.Class(name)
 		if !slices.Contains(known, c) {
 			if flag == "--fix" && slices.Contains(doctor.Classes(), c) {
-				return nil, withHint(usagef("--fix %s: crmctl cannot mend that for you", name), "what mends it", "crmctl doctor --check "+name)
+				return nil, cli.WithHint(cli.Usagef("--fix %s: crmctl cannot mend that for you", name), "what mends it", "crmctl doctor --check "+name)
 			}
-			return nil, withHint(usagef("%s %s: no such class%s", flag, name, suggest.DidYouMean(name, words(known))), "all of them", "crmctl doctor --list")
+			return nil, cli.WithHint(cli.Usagef("%s %s: no such class%s", flag, name, suggest.DidYouMean(name, words(known))), "all of them", "crmctl doctor --list")
 		}
 		out = append(out, c)
 	}
@@ -147,7 +147,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	o.Now, o.Trusted = f.now, cfg.TrustedOwners
+	o.Now, o.Trusted = f.Now, cfg.TrustedOwners
 	if len(opts.fix) > 0 {
 		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 			return err
@@ -174,7 +174,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if fleet.ForeignRegistry() || fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
 		o.Only = []doctor.Class{doctor.Registry} // what it lacks, the other checks would read
 	}
-	begun := f.now()
+	begun := f.Now()
 	report, err := doctor.Examine(ctx, conn, fleet, o)
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if len(opts.fix) > 0 {
 		return fixFindings(ctx, f, p, conn, report, opts)
 	}
-	return printFindings(f, p, report, f.now().Sub(begun))
+	return printFindings(f, p, report, f.Now().Sub(begun))
 }
 
 // doctorFleet returns what the registry, the files and the ledger know.
@@ -276,7 +276,7 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn
 			todo = append(todo, finding)
 			continue
 		}
-		f.say("crmctl: %s %s: %s; by hand: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What), cli.Visible(finding.Command))
+		f.Say("crmctl: %s %s: %s; by hand: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What), cli.Visible(finding.Command))
 	}
 	if opts.dryRun || len(todo) == 0 {
 		rows := make([]doctor.Fixed, len(todo))
@@ -286,16 +286,16 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn
 		if err := cli.PrintList(p, fixedList(true), rows); err != nil {
 			return err
 		}
-		return exitWith(doctorCode(report, len(todo)))
+		return cli.ExitWith(doctorCode(report, len(todo)))
 	}
 	target, err := f.target()
 	if err != nil {
 		return err
 	}
 	for _, finding := range todo[:min(len(todo), mostFailures)] {
-		f.note("%s  %s: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What))
+		f.Note("%s  %s: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What))
 	}
-	if err := f.confirmYes(ctx, fmt.Sprintf("Mend %s in %s?", cli.Plural(len(todo), "finding"), cli.Visible(target.Place()))); err != nil {
+	if err := f.ConfirmYes(ctx, fmt.Sprintf("Mend %s in %s?", cli.Plural(len(todo), "finding"), cli.Visible(target.Place()))); err != nil {
 		return err
 	}
 	fixed := doctor.Fix(ctx, conn, todo, f.fixOptions(conn, opts))
@@ -308,31 +308,31 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn
 		case errors.Is(r.Err, doctor.ErrMended):
 		case r.Err != nil:
 			failed++
-			f.say("crmctl: %s", cli.Visible(f.redact(r.Err.Error())))
+			f.Say("crmctl: %s", cli.Visible(f.redact(r.Err.Error())))
 		case r.Undo != "":
-			f.note("undo: %s", cli.Visible(r.Undo))
+			f.Note("undo: %s", cli.Visible(r.Undo))
 		}
 	}
 	switch {
 	case failed == len(fixed):
-		return exitWith(exitFailure)
+		return cli.ExitWith(cli.ExitFailure)
 	case failed > 0:
-		return exitWith(exitPartial)
+		return cli.ExitWith(cli.ExitPartial)
 	}
-	return exitWith(doctorCode(report, len(todo)))
+	return cli.ExitWith(doctorCode(report, len(todo)))
 }
 
 // doctorCode returns 4 where something is left that --fix could not mend.
 func doctorCode(report *doctor.Report, mended int) int {
 	if report.Count(doctor.Error)+report.Count(doctor.Warning) > mended {
-		return exitPending
+		return cli.ExitPending
 	}
-	return exitOK
+	return cli.ExitOK
 }
 
 func (f *factory) fixOptions(conn *pgx.Conn, opts *doctorOptions) doctor.FixOptions {
 	return doctor.FixOptions{
-		LockTimeout: opts.lockTimeout, Retention: opts.retention, Now: f.now, Direct: f.connectDirect,
+		LockTimeout: opts.lockTimeout, Retention: opts.retention, Now: f.Now, Direct: f.connectDirect,
 		Audit: func(p *db.Pipeline, e doctor.Event) error {
 			return f.registry().QueueEvent(p, registry.Event{
 				TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: f.actor(), Program: programName(),

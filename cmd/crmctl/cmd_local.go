@@ -12,7 +12,7 @@ import (
 )
 
 func newLocalCmd(f *factory) *cobra.Command {
-	cmd := newGroup("local", "a private PostgreSQL of your own, for trials, demos and tests",
+	cmd := cli.NewGroup("local", "a private PostgreSQL of your own, for trials, demos and tests",
 		newLocalStartCmd(f, nil),
 		newLocalStopCmd(f, nil),
 		newLocalStatusCmd(f, nil),
@@ -62,7 +62,7 @@ func localError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, localpg.ErrName):
-		return withCode(err, exitUsage)
+		return cli.WithCode(err, cli.ExitUsage)
 	}
 	return err
 }

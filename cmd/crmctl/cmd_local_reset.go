@@ -30,13 +30,13 @@ func newLocalResetCmd(f *factory, runF func(context.Context, *factory, *localRes
 		Long: `Stop the private PostgreSQL and destroy it with all its data, and remove its profile. The
 instance's name has to be typed, or given by --confirm.`,
 		Example: "crmctl local reset\ncrmctl local reset --name trial --confirm trial",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&opts.confirm, "confirm", "", "`NAME` of the instance, instead of typing it")
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
@@ -46,25 +46,25 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 		return localError(err)
 	}
 	if s.State == localpg.Absent {
-		f.note("there is no local PostgreSQL %q", s.Name)
+		f.Note("there is no local PostgreSQL %q", s.Name)
 		return nil
 	}
 	stakes := fmt.Sprintf("The local PostgreSQL %s in %s (%s, %s) will be destroyed now, with all its tenants.",
 		s.Name, s.Dir, cli.HumanSize(s.Bytes), s.State)
 	if opts.dryRun {
-		f.note("%s", cli.Lines(stakes))
+		f.Note("%s", cli.Lines(stakes))
 		return nil
 	}
-	err = f.confirmName(ctx, confirmation{stakes: stakes, name: s.Name, given: opts.confirm, flag: "--confirm", what: "the instance's name"})
+	err = f.ConfirmName(ctx, cli.Confirmation{Impact: stakes, Name: s.Name, Given: opts.confirm, Flag: "--confirm", What: "the instance's name"})
 	if err != nil {
 		return err
 	}
 	if err := localpg.Reset(ctx, opts.instance()); err != nil {
 		return localError(err)
 	}
-	if err := config.RemoveProfile(f.io.Env, opts.profile()); err != nil {
+	if err := config.RemoveProfile(f.IO.Env, opts.profile()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f.io.Out, "destroyed  %s\n", cli.Visible(s.Name))
+	_, err = fmt.Fprintf(f.IO.Out, "destroyed  %s\n", cli.Visible(s.Name))
 	return err
 }

@@ -32,14 +32,14 @@ on a Unix socket and no network address; its data stays when it stops. Started b
 runs as an unprivileged account. Writes the profile "local" ("local-NAME" with --name).`,
 		Example: `crmctl local start
 crmctl local start --name trial --pg-bin /usr/lib/postgresql/15/bin`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(cmd.Flags())
 	opts.addBinFlag(cmd.Flags())
 	cmd.Flags().Var(newDuration(&opts.wait, config.FormatDuration(localpg.DefaultStartTimeout)), "wait", "wait this `DURATION` for the server to accept connections")
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
@@ -53,25 +53,25 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	}
 	instance := opts.instance()
 	instance.StartTimeout = opts.wait
-	instance.Observe = func(s localpg.Step) { f.note("%s ...", string(s)) }
+	instance.Observe = func(s localpg.Step) { f.Note("%s ...", string(s)) }
 	server, err := localpg.Start(ctx, instance)
 	if err != nil {
 		return localError(err)
 	}
-	if _, err := config.WriteProfile(f.io.Env, opts.profile(), config.DSN(server.DSN)); err != nil {
+	if _, err := config.WriteProfile(f.IO.Env, opts.profile(), config.DSN(server.DSN)); err != nil {
 		return err
 	}
 	if err := cli.PrintObject(p, localObject(server.Status)); err != nil {
 		return err
 	}
 	if server.AlreadyRunning {
-		f.note("\nit was running already")
+		f.Note("\nit was running already")
 	}
 	if origin := f.shadowed(opts.profile(), config.DSN(server.DSN)); origin != "" {
-		f.note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(), cli.Visible(origin))
+		f.Note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(), cli.Visible(origin))
 		return nil
 	}
-	f.note("\nnext: crmctl --profile %s tenant list        or: export CRMCTL_PROFILE=%s", opts.profile(), opts.profile())
+	f.Note("\nnext: crmctl --profile %s tenant list        or: export CRMCTL_PROFILE=%s", opts.profile(), opts.profile())
 	return nil
 }
 
@@ -83,7 +83,7 @@ func dryLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	}
 	switch s.State {
 	case localpg.Running, localpg.Starting:
-		f.note("the local PostgreSQL %s is %s already; the profile %s would be written", s.Name, s.State, opts.profile())
+		f.Note("the local PostgreSQL %s is %s already; the profile %s would be written", s.Name, s.State, opts.profile())
 		return nil
 	}
 	dir, version, err := localpg.FindBinaries(ctx, opts.pgBin)
@@ -94,7 +94,7 @@ func dryLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	if s.State == localpg.Absent {
 		verb = "created and started"
 	}
-	f.note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version, cli.Visible(dir), opts.profile())
+	f.Note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version, cli.Visible(dir), opts.profile())
 	return nil
 }
 
@@ -103,7 +103,7 @@ func dryLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 // local" would work on somebody's real database.
 func (f *factory) shadowed(profile string, dsn config.DSN) string {
 	cfg, err := config.Load(config.Sources{
-		Env: f.io.Env, Dir: f.io.Dir, SystemDir: f.io.SystemDir,
+		Env: f.IO.Env, Dir: f.IO.Dir, SystemDir: f.IO.SystemDir,
 		Flag: func(name string) (string, bool) { return profile, name == config.KeyProfile },
 	})
 	if err != nil || cfg.DatabaseURL == dsn {

@@ -28,7 +28,7 @@ func newLocalStatusCmd(f *factory, runF func(context.Context, *factory, *localSt
 exit code is 4 unless it runs.`,
 		Example: `crmctl local status
 crmctl local status --name default -o json`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.one = cmd.Flags().Changed("name")
 			return runF(cmd.Context(), f, opts)
@@ -36,7 +36,7 @@ crmctl local status --name default -o json`,
 	}
 	opts.addFlags(cmd.Flags())
 	readOnly(cmd)
-	documentExits(cmd, exitPending)
+	cli.DocumentExits(cmd, cli.ExitPending)
 	return cmd
 }
 
@@ -54,7 +54,7 @@ func runLocalStatus(ctx context.Context, f *factory, opts *localStatusOptions) e
 			return err
 		}
 		if s.State != localpg.Running {
-			return exitWith(exitPending)
+			return cli.ExitWith(cli.ExitPending)
 		}
 		return nil
 	}

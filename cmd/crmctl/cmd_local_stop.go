@@ -28,14 +28,14 @@ func newLocalStopCmd(f *factory, runF func(context.Context, *factory, *localStop
 		Long: `Stop the private PostgreSQL. Its data stays, and crmctl local start goes on with it. One
 that does not run is left alone.`,
 		Example: "crmctl local stop\ncrmctl local stop --all",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&opts.all, "all", false, "stop every instance")
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	cmd.MarkFlagsMutuallyExclusive("name", "all")
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
@@ -58,7 +58,7 @@ func runLocalStop(ctx context.Context, f *factory, opts *localStopOptions) error
 	if opts.dryRun {
 		for _, s := range instances {
 			if s.State == localpg.Running || s.State == localpg.Starting {
-				f.note("would stop the local PostgreSQL %s", s.Name)
+				f.Note("would stop the local PostgreSQL %s", s.Name)
 			}
 		}
 		return cli.PrintList(p, localList(), instances)

@@ -2,10 +2,12 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 func newMigrateCmd(f *factory) *cobra.Command {
-	return newGroup("migrate", "bring the registry and the tenants to the newest version",
+	return cli.NewGroup("migrate", "bring the registry and the tenants to the newest version",
 		newMigratePublicCmd(f, nil),
 		newMigrateAllCmd(f, nil),
 		newMigrateTenantCmd(f, nil),

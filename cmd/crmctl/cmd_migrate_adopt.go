@@ -43,7 +43,7 @@ func (o *migrateAdoptOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.schemas, "schema", nil, "the `SCHEMAS` to adopt: names, patterns ('tenant_*'), or slug=schema")
 	fs.StringSliceVar(&o.exclude, "exclude", nil, "not these schemas: `NAMES` or patterns")
 	fs.StringVar(&o.fromFile, "from-file", "", "also the schemas in `FILE`: a line each as in --schema, or slug=schema,display name; - for stdin")
-	fs.Var(newEnum(&o.from, "goose", adoptSources()), "from", "`PROGRAM` that migrated the schemas: "+strings.Join(adoptSources(), ", "))
+	fs.Var(cli.NewEnum(&o.from, "goose", adoptSources()), "from", "`PROGRAM` that migrated the schemas: "+strings.Join(adoptSources(), ", "))
 	fs.StringVar(&o.stripPrefix, "strip-prefix", "tenant_", "the slug is the schema's name without this `PREFIX`")
 	fs.StringVar(&o.mapFile, "map", "", "with --from knex, which file each migration stands for: a `FILE` of name,version as .csv or .yaml")
 	fs.Int64Var(&o.upTo, "up-to", 0, "with --from knex, pair the migrations with the files up to `VERSION` by their order")
@@ -57,11 +57,11 @@ func (o *migrateAdoptOptions) addFlags(fs *pflag.FlagSet) {
 func (o *migrateAdoptOptions) validate() error {
 	switch {
 	case len(o.schemas) == 0 && o.fromFile == "":
-		return withHint(usagef("no schema to adopt: name some"), "all of a kind, first without a change", "crmctl migrate adopt --schema 'tenant_*' --dry-run")
+		return cli.WithHint(cli.Usagef("no schema to adopt: name some"), "all of a kind, first without a change", "crmctl migrate adopt --schema 'tenant_*' --dry-run")
 	case o.from != "knex" && (o.mapFile != "" || o.upTo != 0):
-		return usagef("--map and --up-to go with --from knex")
+		return cli.Usagef("--map and --up-to go with --from knex")
 	case o.upTo < 0:
-		return usagef("--up-to %d: want a version", o.upTo)
+		return cli.Usagef("--up-to %d: want a version", o.upTo)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ With --from knex a migration stands for the file with its number and its words
 		Example: `crmctl migrate adopt --schema 'tenant_*' --dry-run
 crmctl migrate adopt --schema acme=customer_17,globex=customer_18
 crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex --up-to 4`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {
 				return err
@@ -98,8 +98,8 @@ crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex --up-to 4`
 		},
 	}
 	opts.addFlags(cmd.Flags())
-	registerCompletion(cmd, "from", completeWords(adoptSources()...))
-	documentExits(cmd, exitPartial, exitUnreachable)
+	cli.RegisterCompletion(cmd, "from", cli.CompleteWords(adoptSources()...))
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable)
 	return cmd
 }
 
@@ -115,10 +115,10 @@ func (o *migrateAdoptOptions) claims(f *factory) ([]migrate.Claim, error) {
 		c := migrate.Claim{Schema: schema, DisplayName: display}
 		if isPattern(schema) {
 			if _, err := path.Match(schema, ""); err != nil {
-				return usagef("--schema %s: not a pattern", schema)
+				return cli.Usagef("--schema %s: not a pattern", schema)
 			}
 			if paired || display != "" {
-				return usagef("--schema %s: a pattern stands for many schemas, which cannot have one name", text)
+				return cli.Usagef("--schema %s: a pattern stands for many schemas, which cannot have one name", text)
 			}
 		}
 		if paired {
@@ -200,13 +200,13 @@ func (o *migrateAdoptOptions) knex(f *factory) (*migrate.Knex, error) {
 	if o.mapFile == "" {
 		return k, nil
 	}
-	in, err := f.openInput(o.mapFile)
+	in, err := f.OpenInput(o.mapFile)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, cli.InputError(err)
 	}
 	defer func() { _ = in.Close() }()
 	k.Map, err = migrate.ReadKnexMap(o.mapFile, in)
-	return k, inputError(err)
+	return k, cli.InputError(err)
 }
 
 func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions) error {
@@ -235,9 +235,9 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		return err
 	}
 	if len(claims) == 0 {
-		f.note("crmctl: warning: no schema to adopt")
+		f.Note("crmctl: warning: no schema to adopt")
 	}
-	begun := f.now()
+	begun := f.Now()
 	survey, err := plan.SurveyAdoption(ctx, conn, claims, migrate.AdoptOptions{
 		Slug: func(schema string) (string, error) {
 			return registry.Slug(strings.TrimPrefix(schema, opts.stripPrefix))
@@ -258,8 +258,8 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	}
 	todo := len(survey.Pending())
 	stopped := adoptAll(ctx, f, survey, opts)
-	err = printAdopted(f, p, survey.Adoptions, false, f.now().Sub(begun))
-	if f.wasInterrupted() && stopped != nil {
+	err = printAdopted(f, p, survey.Adoptions, false, f.Now().Sub(begun))
+	if f.WasInterrupted() && stopped != nil {
 		left := len(survey.Pending())
 		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", todo-left, cli.Plural(todo, "schema"), left))
 	}
@@ -286,20 +286,20 @@ func warnOfPowers(ctx context.Context, f *factory, q db.Querier, survey *migrate
 		if p.Tables > 0 {
 			can = "owns " + cli.Plural(int(p.Tables), "table")
 		}
-		f.note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", cli.Visible(p.Role), can, cli.Plural(len(p.Schemas), "schema"))
+		f.Note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", cli.Visible(p.Role), can, cli.Plural(len(p.Schemas), "schema"))
 	}
 	if len(powers) > 0 {
-		f.note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", cli.Visible(powers[0].Role))
+		f.Note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", cli.Visible(powers[0].Role))
 	}
 	return err
 }
 
 func adoptAll(ctx context.Context, f *factory, survey *migrate.Survey, opts *migrateAdoptOptions) error {
 	todo := survey.Pending()
-	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.drain()}
+	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.Drain()}
 	if len(todo) > manyTenants {
-		bar := f.newProgress(progressOptions{verb: "adopt", total: int64(len(todo))})
-		defer bar.finish()
+		bar := f.NewProgress(cli.ProgressOptions{Verb: "adopt", Total: int64(len(todo))})
+		defer bar.Finish()
 		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return todo[i].Schema }}
 	}
 	return survey.Adopt(ctx, f.connect, run)
@@ -332,7 +332,7 @@ func noteKnexMap(f *factory, plan *migrate.Plan, m migrate.KnexMap) {
 		if len(parts) == 0 {
 			parts = []string{"nothing"}
 		}
-		f.note("%s -> %s", cli.Visible(name), strings.Join(parts, ", "))
+		f.Note("%s -> %s", cli.Visible(name), strings.Join(parts, ", "))
 	}
 }
 
@@ -414,15 +414,15 @@ func printAdopted(f *factory, p *cli.Printer, adoptions []migrate.Adoption, dryR
 		count[a.State]++
 	}
 	if len(adoptions) > 1 {
-		f.note("%s", adoptedLine(count, dryRun, elapsed))
+		f.Note("%s", adoptedLine(count, dryRun, elapsed))
 	}
 	switch count[migrate.Refused] + count[migrate.NotAdoptedYet] {
 	case 0:
 		return nil
 	case len(adoptions):
-		return exitWith(exitFailure)
+		return cli.ExitWith(cli.ExitFailure)
 	}
-	return exitWith(exitPartial)
+	return cli.ExitWith(cli.ExitPartial)
 }
 
 // adoptedLine returns "4,990 adopted, 3 corrected, 2 unchanged, 5 refused in 2.1 s",

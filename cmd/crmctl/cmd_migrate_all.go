@@ -37,7 +37,7 @@ func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 	o.register(cmd)
 	fs.Int64Var(&o.to, "to", 0, "migrate up to `VERSION` instead of the newest")
 	fs.BoolVar(&o.outOfOrder, "out-of-order", false, "apply files older than the newest applied one too")
-	fs.Var(newEnum(&o.transaction, "tenant", []string{"tenant", "file"}), "transaction", "commit the pending files of a tenant together where that is possible, or each file: tenant or file")
+	fs.Var(cli.NewEnum(&o.transaction, "tenant", []string{"tenant", "file"}), "transaction", "commit the pending files of a tenant together where that is possible, or each file: tenant or file")
 	fs.BoolVar(&o.verify, "verify", false, "read the versions from the tenants' own schemas first, not from the registry")
 	addDryRunFlag(fs, &o.dryRun)
 	fs.BoolVar(&o.showSQL, "show-sql", false, "with --dry-run, print the statements too")
@@ -46,9 +46,9 @@ func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 func (o *migrateOptions) validate() error {
 	switch {
 	case o.to < 0:
-		return usagef("--to %d: want a version", o.to)
+		return cli.Usagef("--to %d: want a version", o.to)
 	case o.showSQL && !o.dryRun:
-		return usagef("--show-sql goes with --dry-run")
+		return cli.Usagef("--show-sql goes with --dry-run")
 	}
 	return o.runPolicy.validate()
 }
@@ -80,7 +80,7 @@ crmctl migrate all-tenants --canary acme-corp,5% --canary-pause 10m
 crmctl migrate all-tenants --check-sql 'select count(*) > 0 from contacts'
 crmctl migrate all-tenants --max-failures 1% --deadline 45m --report junit.xml
 crmctl migrate all-tenants -o ndjson`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {
 				return err
@@ -90,7 +90,7 @@ crmctl migrate all-tenants -o ndjson`,
 	}
 	opts.selection.addFlags(f, cmd)
 	opts.addRunFlags(cmd)
-	documentExits(cmd, exitPartial, exitPending, exitStopped, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitStopped, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -103,7 +103,7 @@ func newMigrateTenantCmd(f *factory, runF func(context.Context, *factory, *migra
 		Use:               "tenant TENANT...",
 		Short:             "bring the named tenants to the newest version",
 		Example:           "crmctl migrate tenant acme-corp\ncrmctl migrate tenant acme-corp globex --dry-run",
-		Args:              minArgs("TENANT"),
+		Args:              cli.MinArgs("TENANT"),
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.tenants = args
@@ -114,7 +114,7 @@ func newMigrateTenantCmd(f *factory, runF func(context.Context, *factory, *migra
 		},
 	}
 	opts.addRunFlags(cmd)
-	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -160,7 +160,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	if err = job.run(ctx, f, p, conn); err == nil {
 		err = f.refuseNewer(job.newer, plan)
 	}
-	if opts.pool && opts.to == 0 && slices.Contains([]int{exitOK, exitPartial}, exitCode(err)) {
+	if opts.pool && opts.to == 0 && slices.Contains([]int{cli.ExitOK, cli.ExitPartial}, exitCode(err)) {
 		f.refreshPool(ctx, conn, plan, app.PoolOptions{Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout})
 	}
 	return err
@@ -187,8 +187,8 @@ func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
 	if n == 1 {
 		verb = "is"
 	}
-	f.note("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", cli.Plural(n, "tenant"), verb, plan.Head())
-	return exitWith(exitPending)
+	f.Note("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", cli.Plural(n, "tenant"), verb, plan.Head())
+	return cli.ExitWith(cli.ExitPending)
 }
 
 // trueVersions puts the versions of the schemas in place of the registry's. A

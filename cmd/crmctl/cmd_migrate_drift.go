@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/suggest"
@@ -33,9 +34,9 @@ func (o *migrateDriftOptions) kinds() ([]catalog.Kind, error) {
 		i := slices.Index(known, strings.ReplaceAll(strings.ToLower(name), " ", "-"))
 		if i < 0 {
 			if similar := suggest.Nearest(name, known); similar != "" {
-				return nil, usagef("--ignore %s: no such kind of object; did you mean %q?", name, similar)
+				return nil, cli.Usagef("--ignore %s: no such kind of object; did you mean %q?", name, similar)
 			}
-			return nil, usagef("--ignore %s: no such kind of object; there are %s", name, strings.Join(known, ", "))
+			return nil, cli.Usagef("--ignore %s: no such kind of object; there are %s", name, strings.Join(known, ", "))
 		}
 		out = append(out, catalog.Kinds()[i])
 	}
@@ -65,7 +66,7 @@ replace anything; what they do not mend is named in comments.`,
 crmctl migrate drift --tenant 'acme*' -o json
 crmctl migrate drift --ignore column-order,comment -q
 crmctl migrate drift --fix-sql > fix.sql`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := opts.kinds(); err != nil {
 				return err
@@ -78,7 +79,7 @@ crmctl migrate drift --fix-sql > fix.sql`,
 	cmd.Flags().StringSliceVar(&opts.ignore, "ignore", nil, "leave out these `KINDS` of objects, such as comment or column-order")
 	cmd.Flags().BoolVar(&opts.fixSQL, "fix-sql", false, "print the SQL that mends what can be mended, whatever --output says")
 	readOnly(cmd)
-	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -109,20 +110,20 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 	if err != nil {
 		return err
 	}
-	return exitWith(driftCode(drift))
+	return cli.ExitWith(driftCode(drift))
 }
 
 // driftCode returns 4 when something differs, whatever else happened: it is sure.
 func driftCode(d catalog.Drift) int {
 	switch {
 	case len(d.Groups)+len(d.Missing) > 0:
-		return exitPending
+		return cli.ExitPending
 	case len(d.Unread) == 0:
-		return exitOK
+		return cli.ExitOK
 	case d.Clean == 0:
-		return exitFailure
+		return cli.ExitFailure
 	}
-	return exitPartial
+	return cli.ExitPartial
 }
 
 // compare compares the selected tenants, and shows how far it is when there are
@@ -161,9 +162,9 @@ func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOption
 	}
 	const many = 1000
 	if len(tenants) > many {
-		bar := f.newProgress(progressOptions{verb: "compare", total: int64(len(tenants))})
-		defer bar.finish()
-		o.Compared = func(n int) { bar.add(int64(n)) }
+		bar := f.NewProgress(cli.ProgressOptions{Verb: "compare", Total: int64(len(tenants))})
+		defer bar.Finish()
+		o.Compared = func(n int) { bar.Add(int64(n)) }
 	}
 	list := make([]catalog.Tenant, len(tenants))
 	for i, t := range tenants {

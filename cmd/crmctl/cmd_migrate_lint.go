@@ -62,13 +62,13 @@ crmctl migrate lint --rules`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.Var(newEnum(&opts.target, targetPostgres, []string{targetPostgres, lint.Citus}), "target", "add the rules of this `SERVER`: postgres or citus")
+	fs.Var(cli.NewEnum(&opts.target, targetPostgres, []string{targetPostgres, lint.Citus}), "target", "add the rules of this `SERVER`: postgres or citus")
 	fs.Int64Var(&opts.since, "since", 0, "tell only of files newer than `VERSION`")
 	fs.BoolVar(&opts.strict, "strict", false, "exit 4 for warnings too")
 	fs.BoolVar(&opts.applied, "applied", false, "compare with the files that were applied, which the registry knows")
 	fs.BoolVar(&opts.rules, "rules", false, "list the rules and read no files")
 	readOnly(cmd)
-	documentExits(cmd, exitPending, exitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitPending, cli.ExitUnreachable)
 	return cmd
 }
 
@@ -81,7 +81,7 @@ func runMigrateLint(ctx context.Context, f *factory, opts *migrateLintOptions) e
 		return cli.PrintList(p, ruleList(), lint.Rules())
 	}
 	if opts.since < 0 {
-		return usagef("--since %d: want a version, such as 5", opts.since)
+		return cli.Usagef("--since %d: want a version, such as 5", opts.since)
 	}
 	files, err := f.lintFiles(opts.paths)
 	if err != nil {
@@ -105,9 +105,9 @@ func runMigrateLint(ctx context.Context, f *factory, opts *migrateLintOptions) e
 		return err
 	}
 	if failed(findings, opts.strict) {
-		return exitWith(exitPending)
+		return cli.ExitWith(cli.ExitPending)
 	}
-	return withCode(uncompared, exitUsage)
+	return cli.WithCode(uncompared, cli.ExitUsage)
 }
 
 func failed(findings []lint.Finding, strict bool) bool {
@@ -195,11 +195,11 @@ func tenantDir(dir string) string {
 func (s *lintSource) read(named []string) error {
 	entries, err := fs.ReadDir(s.fsys, ".")
 	if err != nil {
-		return usagef("read the migrations: %w", err)
+		return cli.Usagef("read the migrations: %w", err)
 	}
 	for _, name := range named {
 		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name && !e.IsDir() }) {
-			return usagef("no file %s", filepath.Join(s.dir, name))
+			return cli.Usagef("no file %s", filepath.Join(s.dir, name))
 		}
 	}
 	for _, e := range entries {
@@ -214,7 +214,7 @@ func (s *lintSource) read(named []string) error {
 		s.files = append(s.files, lint.File{Path: filepath.Join(s.dir, e.Name()), Text: string(text), Context: !wanted})
 	}
 	if len(s.files) == 0 {
-		return usagef("no migration files (like 00001_create_contacts.sql) in %s", s.dir)
+		return cli.Usagef("no migration files (like 00001_create_contacts.sql) in %s", s.dir)
 	}
 	return nil
 }
@@ -260,9 +260,9 @@ func (f *factory) printFindings(p *cli.Printer, findings []lint.Finding, files i
 			errors++
 		}
 	}
-	if f.onGitHub() {
+	if f.OnGitHub() {
 		for _, finding := range findings {
-			fmt.Fprintln(f.io.Err, annotation(finding))
+			fmt.Fprintln(f.IO.Err, annotation(finding))
 		}
 	}
 	if p.Terminal && p.Format == "table" && !p.Quiet {
@@ -278,7 +278,7 @@ func (f *factory) printFindings(p *cli.Printer, findings []lint.Finding, files i
 			return err
 		}
 	}
-	f.note("%s", findingsLine(errors, len(findings)-errors, files))
+	f.Note("%s", findingsLine(errors, len(findings)-errors, files))
 	return nil
 }
 
@@ -370,6 +370,6 @@ func writeLint(p *cli.Printer, w io.Writer, findings []lint.Finding) error {
 // beside the line.
 func annotation(f lint.Finding) string {
 	property := strings.NewReplacer(":", "%3A", ",", "%2C")
-	return fmt.Sprintf("::%s file=%s,line=%d,col=%d,title=%s::%s", f.Severity, property.Replace(escapeAnnotation(filepath.ToSlash(f.File))),
-		f.Line, f.Column, f.Rule, escapeAnnotation(f.Message+". "+f.Fix))
+	return fmt.Sprintf("::%s file=%s,line=%d,col=%d,title=%s::%s", f.Severity, property.Replace(cli.EscapeAnnotation(filepath.ToSlash(f.File))),
+		f.Line, f.Column, f.Rule, cli.EscapeAnnotation(f.Message+". "+f.Fix))
 }

@@ -38,7 +38,7 @@ to fill in. Versions go on as the directory has them: 00005, or the time in UTC 
 A file that is there is never written over.`,
 		Example: `crmctl migrate new add_company --dir db/migrations
 crmctl migrate new index_company --no-transaction --migrations-dir db/migrations`,
-		Args: exactArgs("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name = args[0]
 			return runF(cmd.Context(), f, opts)
@@ -47,7 +47,7 @@ crmctl migrate new index_company --no-transaction --migrations-dir db/migrations
 	cmd.Flags().StringVar(&opts.dir, "dir", "", "write it into `DIR` (default: --migrations-dir)")
 	cmd.Flags().BoolVar(&opts.noTransaction, "no-transaction", false, "for one statement that cannot run in a transaction")
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
@@ -61,9 +61,9 @@ func (o *migrateNewOptions) validate() error {
 	folded := foldName(o.name)
 	switch {
 	case len(o.name) > maxMigrationName || folded == "":
-		return usagef("%q is no name of a migration: want small letters, digits and _, at most %d", o.name, maxMigrationName)
+		return cli.Usagef("%q is no name of a migration: want small letters, digits and _, at most %d", o.name, maxMigrationName)
 	case folded != o.name:
-		return usagef("%q is no name of a migration: want small letters, digits and _; did you mean %q?", o.name, folded)
+		return cli.Usagef("%q is no name of a migration: want small letters, digits and _; did you mean %q?", o.name, folded)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	base, version := nextMigration(entries, opts.name, f.now())
+	base, version := nextMigration(entries, opts.name, f.Now())
 	path := filepath.Join(dir, base)
 	if !opts.dryRun {
 		if err := createFile(path, migrationTemplate(opts.noTransaction)); err != nil {
@@ -114,7 +114,7 @@ func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error
 	}); err != nil {
 		return err
 	}
-	f.note("\nnext: fill in Up and Down, then crmctl migrate lint %s", cli.Visible(path))
+	f.Note("\nnext: fill in Up and Down, then crmctl migrate lint %s", cli.Visible(path))
 	return nil
 }
 
@@ -126,13 +126,13 @@ func (f *factory) newMigrationDir(dir string) (string, error) {
 			return "", err
 		}
 		if cfg.MigrationsDir == "" {
-			return "", withHint(usagef("no directory for the new file: the migrations in use are built in"),
+			return "", cli.WithHint(cli.Usagef("no directory for the new file: the migrations in use are built in"),
 				"name one", "crmctl migrate new NAME --dir db/migrations")
 		}
 		dir = cfg.MigrationsDir
 	}
 	if !isDir(dir) {
-		return "", withHint(usagef("no directory %s", dir), "make it", "mkdir -p "+dir)
+		return "", cli.WithHint(cli.Usagef("no directory %s", dir), "make it", "mkdir -p "+dir)
 	}
 	return tenantDir(dir), nil
 }
@@ -160,7 +160,7 @@ func nextMigration(entries []fs.DirEntry, name string, now time.Time) (base stri
 func createFile(path, text string) (err error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a source file, for everybody who works on the project
 	if errors.Is(err, fs.ErrExist) {
-		return usagef("%s is there already", path)
+		return cli.Usagef("%s is there already", path)
 	}
 	if err != nil {
 		return fmt.Errorf("create the migration: %w", err)

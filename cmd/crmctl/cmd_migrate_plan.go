@@ -33,14 +33,14 @@ func newMigratePlanCmd(f *factory, runF func(context.Context, *factory, *migrate
 		Long: `Show which files would be applied to which tenants, in one look at the registry. It is what
 migrate all-tenants --dry-run shows.`,
 		Example: "crmctl migrate plan\ncrmctl migrate plan --tenant 'eu-*' --show-sql",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(f, cmd)
 	cmd.Flags().Int64Var(&opts.to, "to", 0, "plan up to `VERSION` instead of the newest")
 	cmd.Flags().BoolVar(&opts.showSQL, "show-sql", false, "print the statements too")
 	readOnly(cmd)
-	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 

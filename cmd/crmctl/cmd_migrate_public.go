@@ -30,13 +30,13 @@ func newMigratePublicCmd(f *factory, runF func(context.Context, *factory, *migra
 tables tenants, tenant_events, migration_runs, migration_run_tenants and tenant_size_samples.
 Its own versions stand in crmctl_db_version, apart from those of anything else in public.`,
 		Example: "crmctl migrate public",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	addExpectDatabaseFlag(cmd.Flags())
-	documentExits(cmd, exitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitUnreachable)
 	return cmd
 }
 

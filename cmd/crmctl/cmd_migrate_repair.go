@@ -51,7 +51,7 @@ Without a tenant it lists those that are dirty.`,
 				opts.tenant = args[0]
 			}
 			if opts.mark != "" && opts.tenant == "" {
-				return usagef("--mark wants a tenant")
+				return cli.Usagef("--mark wants a tenant")
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -61,11 +61,11 @@ Without a tenant it lists those that are dirty.`,
 		marks = append(marks, string(m))
 	}
 	fs := cmd.Flags()
-	fs.Var(newEnum(&opts.mark, "", marks), "mark", "what you found: done, not-done, applied or reverted")
+	fs.Var(cli.NewEnum(&opts.mark, "", marks), "mark", "what you found: done, not-done, applied or reverted")
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitPending, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPending, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -101,7 +101,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if opts.dryRun {
 		before, err := migrate.PlanRepair(ctx, conn, target)
 		if err == nil {
-			f.note("%s: %s would be marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
+			f.Note("%s: %s would be marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
 		}
 		return f.placed(err)
 	}
@@ -114,8 +114,8 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if err != nil {
 		return f.placed(err)
 	}
-	f.note("%s: %s is marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
-	f.note("next: crmctl migrate tenant %s", cli.Visible(t.Slug))
+	f.Note("%s: %s is marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
+	f.Note("next: crmctl migrate tenant %s", cli.Visible(t.Slug))
 	return nil
 }
 
@@ -172,7 +172,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 		Empty: "no tenant is dirty",
 	}, dirty)
 	if err == nil && len(dirty) > 0 {
-		err = exitWith(exitPending)
+		err = cli.ExitWith(cli.ExitPending)
 	}
 	return err
 }

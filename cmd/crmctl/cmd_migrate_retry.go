@@ -49,7 +49,7 @@ again.`,
 	opts.addFlags(cmd.Flags())
 	opts.register(cmd)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
-	documentExits(cmd, exitPartial, exitStopped, exitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitStopped, cli.ExitUnreachable)
 	return cmd
 }
 
@@ -85,7 +85,7 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 	if opts.dryRun {
 		return printRollback(p, plan, route, pending)
 	}
-	f.note("retry     run %d, %s left", run.ID, cli.Plural(len(left), "tenant"))
+	f.Note("retry     run %d, %s left", run.ID, cli.Plural(len(left), "tenant"))
 	job := fleetRun{plan: plan, route: route, chosen: len(left), pending: pending, policy: &opts.runPolicy, selection: run.Selection}
 	for _, t := range tenants {
 		if t.State == migrate.Failed {
@@ -117,7 +117,7 @@ func runToRetry(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migr
 			}
 		}
 		if id == 0 {
-			return migrate.RunRecord{}, nil, withHint(errors.New("no run has anything left to do"), "see", "crmctl migrate runs")
+			return migrate.RunRecord{}, nil, cli.WithHint(errors.New("no run has anything left to do"), "see", "crmctl migrate runs")
 		}
 	}
 	run, tenants, err := getRun(ctx, f, conn, id)
@@ -125,9 +125,9 @@ func runToRetry(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migr
 	case err != nil:
 		return run, nil, err
 	case run.State == "running":
-		return run, nil, withCode(errors.New("this run is still going on"), exitLocked)
+		return run, nil, cli.WithCode(errors.New("this run is still going on"), cli.ExitLocked)
 	case run.Target < 0:
-		return run, nil, usagef("run %d took each tenant to a version of its own: say which with migrate rollback --to, or migrate redo", id)
+		return run, nil, cli.Usagef("run %d took each tenant to a version of its own: say which with migrate rollback --to, or migrate redo", id)
 	}
 	return run, tenants, nil
 }

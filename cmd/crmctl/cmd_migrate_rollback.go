@@ -40,7 +40,7 @@ have to be named, or --all-tenants given.`,
 		Example: `crmctl migrate rollback --steps 1 --tenant acme-corp
 crmctl migrate rollback --to 4 --all-tenants --dry-run
 crmctl migrate rollback --to 4 --all-tenants --yes`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.toSet = cmd.Flags().Changed("to")
 			if err := opts.validate(); err != nil {
@@ -57,7 +57,7 @@ crmctl migrate rollback --to 4 --all-tenants --yes`,
 	opts.runPolicy.addFlags(fs)
 	opts.register(cmd)
 	addDryRunFlag(fs, &opts.dryRun)
-	documentExits(cmd, exitPartial, exitStopped, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitStopped, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -65,11 +65,11 @@ func (o *migrateRollbackOptions) validate() error {
 	named := len(o.tenants) > 0 || o.from != ""
 	switch {
 	case o.toSet == (o.steps != 0):
-		return usagef("say how far: --to VERSION or --steps N")
+		return cli.Usagef("say how far: --to VERSION or --steps N")
 	case o.steps < 0 || o.to < 0:
-		return usagef("--steps and --to want a number that is not negative")
+		return cli.Usagef("--steps and --to want a number that is not negative")
 	case named == o.all:
-		return usagef("say which tenants: --tenant NAMES, --tenants-from FILE or --all-tenants")
+		return cli.Usagef("say which tenants: --tenant NAMES, --tenants-from FILE or --all-tenants")
 	}
 	return o.runPolicy.validate()
 }
@@ -88,7 +88,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 		return err
 	}
 	if _, err := plan.To(opts.to); err != nil {
-		return withCode(err, exitUsage)
+		return cli.WithCode(err, cli.ExitUsage)
 	}
 	p, conn, err := f.openToChange(ctx, opts.dryRun)
 	if err != nil {
@@ -111,7 +111,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(0), invalid: m.invalid}
 	if len(pending) > 0 {
 		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", job.files(), cli.Plural(len(pending), "tenant"))
-		if err := f.confirmYes(ctx, question); err != nil {
+		if err := f.ConfirmYes(ctx, question); err != nil {
 			return err
 		}
 	}
@@ -167,7 +167,7 @@ func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tena
 		},
 	}, rows)
 	if err == nil && refused {
-		return exitWith(exitPartial)
+		return cli.ExitWith(cli.ExitPartial)
 	}
 	return err
 }
@@ -190,7 +190,7 @@ func newMigrateRedoCmd(f *factory, runF func(context.Context, *factory, *migrate
 		Long: `Take back the newest version of one tenant and apply it again, both in one transaction: for
 trying out a file while it is written. What its Down statements drop is gone.`,
 		Example:           "crmctl migrate redo acme-corp",
-		Args:              exactArgs("TENANT"),
+		Args:              cli.ExactArgs("TENANT"),
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.tenant = args[0]
@@ -202,7 +202,7 @@ trying out a file while it is written. What its Down statements drop is gone.`,
 	addStatementTimeoutFlag(fs, &opts.policy.statementTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -237,7 +237,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 		return printRollback(p, plan, route, job.pending)
 	}
 	question := "the newest version of " + opts.tenant + " will be taken back and applied again; what its Down statements drop is gone."
-	if err := f.confirmYes(ctx, question); err != nil {
+	if err := f.ConfirmYes(ctx, question); err != nil {
 		return err
 	}
 	return job.run(ctx, f, p, conn)

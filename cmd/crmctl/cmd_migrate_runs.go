@@ -30,10 +30,10 @@ func newMigrateRunsCmd(f *factory, runF func(context.Context, *factory, *migrate
 		Long: `List the runs over the fleet: who ran what when, and how it ended. A run that was killed is
 recognised and closed as such.`,
 		Example: "crmctl migrate runs\ncrmctl migrate runs show 42",
-		Args:    groupArgs,
+		Args:    cli.GroupArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.limit < 1 {
-				return usagef("--limit %d: want 1 or more", opts.limit)
+				return cli.Usagef("--limit %d: want 1 or more", opts.limit)
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -41,7 +41,7 @@ recognised and closed as such.`,
 	cmd.Flags().IntVar(&opts.limit, "limit", 20, "show the newest `N` runs")
 	cmd.AddCommand(newMigrateRunsShowCmd(f, nil))
 	readOnly(cmd)
-	documentExits(cmd, exitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitUnreachable)
 	return cmd
 }
 
@@ -105,7 +105,7 @@ func runState(r migrate.RunRecord) any {
 }
 
 func runDuration(f *factory, r migrate.RunRecord) time.Duration {
-	end := f.now()
+	end := f.Now()
 	if r.FinishedAt != nil {
 		end = *r.FinishedAt
 	}
@@ -172,7 +172,7 @@ func newMigrateRunsShowCmd(f *factory, runF func(context.Context, *factory, *mig
 		Use:     "show RUN",
 		Short:   "what became of each tenant of a run",
 		Example: "crmctl migrate runs show 42\ncrmctl migrate runs show 42 --all -o csv",
-		Args:    exactArgs("RUN"),
+		Args:    cli.ExactArgs("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if opts.id, err = runID(args[0]); err != nil {
 				return err
@@ -182,14 +182,14 @@ func newMigrateRunsShowCmd(f *factory, runF func(context.Context, *factory, *mig
 	}
 	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those that failed or were not done")
 	readOnly(cmd)
-	documentExits(cmd, exitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitUnreachable)
 	return cmd
 }
 
 func runID(text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 1 {
-		return 0, usagef("%q is not the number of a run: see crmctl migrate runs", text)
+		return 0, cli.Usagef("%q is not the number of a run: see crmctl migrate runs", text)
 	}
 	return id, nil
 }
@@ -247,7 +247,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 		return err
 	}
 	if run.Failed+run.NotStarted > 0 && run.Target >= 0 {
-		f.note("\nnext: crmctl migrate retry %d", run.ID)
+		f.Note("\nnext: crmctl migrate retry %d", run.ID)
 	}
 	return nil
 }
@@ -255,7 +255,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 func getRun(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migrate.RunRecord, []migrate.RunTenant, error) {
 	run, tenants, err := migrate.GetRun(ctx, conn, id)
 	if errors.Is(err, migrate.ErrNoRun) {
-		return run, nil, withHint(withCode(err, exitFailure), "see", "crmctl migrate runs")
+		return run, nil, cli.WithHint(cli.WithCode(err, cli.ExitFailure), "see", "crmctl migrate runs")
 	}
 	return run, tenants, f.placed(err)
 }

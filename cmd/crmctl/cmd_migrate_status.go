@@ -41,7 +41,7 @@ where the two differ: a schema restored from a backup, migrated by another tool,
 crmctl migrate status --all -o json
 crmctl migrate status --verify
 crmctl migrate status --exit-code -q`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(f, cmd)
@@ -50,7 +50,7 @@ crmctl migrate status --exit-code -q`,
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	cmd.Flags().BoolVar(&opts.exitCode, "exit-code", false, "exit 4 when a tenant is behind, or not what the registry says")
 	readOnly(cmd)
-	documentExits(cmd, exitPartial, exitPending, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -104,15 +104,15 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 			return err
 		}
 	}
-	f.note("%s", statusLine(all, plan.Head(), behind))
+	f.Note("%s", statusLine(all, plan.Head(), behind))
 	if wrong > 0 {
-		f.note("%s not as the registry says        next: crmctl migrate all-tenants --verify", cli.Plural(wrong, "tenant"))
+		f.Note("%s not as the registry says        next: crmctl migrate all-tenants --verify", cli.Plural(wrong, "tenant"))
 	}
 	if err := f.refuseNewer(newerThan(plan, tenants), plan); err != nil {
 		return err
 	}
 	if behind+wrong > 0 && opts.exitCode {
-		return exitWith(exitPending)
+		return cli.ExitWith(cli.ExitPending)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/localpg"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -54,9 +55,9 @@ crmctl psql acme-corp -- -At -f report.sql`,
 				n = len(args)
 			}
 			if n > 1 {
-				return withHint(usagef("%q takes one TENANT, and psql's arguments behind --: %q", cmd.CommandPath(), args[1]), "try", cmd.CommandPath()+" "+args[0]+" -- "+strings.Join(args[1:], " "))
+				return cli.WithHint(cli.Usagef("%q takes one TENANT, and psql's arguments behind --: %q", cmd.CommandPath(), args[1]), "try", cmd.CommandPath()+" "+args[0]+" -- "+strings.Join(args[1:], " "))
 			}
-			return exactArgs("TENANT")(cmd, args[:n])
+			return cli.ExactArgs("TENANT")(cmd, args[:n])
 		},
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,7 +67,7 @@ crmctl psql acme-corp -- -At -f report.sql`,
 	}
 	cmd.Flags().BoolVar(&opts.write, "write", false, "let the session change data")
 	addExpectDatabaseFlag(cmd.Flags())
-	documentExits(cmd, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -105,10 +106,10 @@ func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
 	if err != nil {
 		return err
 	}
-	env := f.programEnv(told, told.DatabaseURL, f.io.Env, cfg.Password)
-	f.verbose("psql is %s", program)
+	env := f.programEnv(told, told.DatabaseURL, f.IO.Env, cfg.Password)
+	f.Verbose("psql is %s", program)
 	args := append(append([]string{program}, opts.args...), "--dbname="+dsn)
-	return become(program, args, env, f.io)
+	return cli.Become(program, args, env, f.IO)
 }
 
 // findPsql looks on the PATH, then where the server programs are.
@@ -125,7 +126,7 @@ func findPsql(ctx context.Context, f *factory) (string, error) {
 			return found, nil
 		}
 	}
-	return "", withHint(errors.New("there is no psql on the PATH"), "install PostgreSQL's client programs, e.g.", "apt install postgresql-client")
+	return "", cli.WithHint(errors.New("there is no psql on the PATH"), "install PostgreSQL's client programs, e.g.", "apt install postgresql-client")
 }
 
 // psqlSession is what psql's session begins with.
@@ -185,7 +186,7 @@ func (s psqlSession) target(ctx context.Context, f *factory) (string, *pgx.ConnC
 	}
 	switch {
 	case errors.Is(err, errNotScoped):
-		return "", nil, withHint(fmt.Errorf("tenant %q: %w", s.tenant.Slug, err), "set the address past it", "direct_database_url (CRMCTL_DIRECT_DATABASE_URL)")
+		return "", nil, cli.WithHint(fmt.Errorf("tenant %q: %w", s.tenant.Slug, err), "set the address past it", "direct_database_url (CRMCTL_DIRECT_DATABASE_URL)")
 	case err != nil:
 		return "", nil, fmt.Errorf("tenant %q: %w", s.tenant.Slug, err)
 	}

@@ -42,10 +42,10 @@ func newSeedCmd(f *factory, runF func(context.Context, *factory, *seedOptions) e
 same --seed makes the same data. A tenant that is there already is filled only when it has no
 contacts.`,
 		Example: "crmctl seed\ncrmctl seed --tenant load-test --contacts 50000",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.contacts < 1 || opts.contacts > maxSeed {
-				return usagef("--contacts %d: want 1 to %s", opts.contacts, cli.HumanCount(maxSeed))
+				return cli.Usagef("--contacts %d: want 1 to %s", opts.contacts, cli.HumanCount(maxSeed))
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -56,7 +56,7 @@ contacts.`,
 	fs.Uint64Var(&opts.seed, "seed", 1, "start the random numbers with `N`")
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitUnreachable, exitLocked)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked)
 	return cmd
 }
 
@@ -92,7 +92,7 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return f.placed(err)
 	}
 	result, err := seedTenantData(ctx, f, conn, t, opts)
-	if f.wasInterrupted() && f.cutShort(err) {
+	if f.WasInterrupted() && f.cutShort(err) {
 		return f.stopped("tenant " + slug + " is there, nothing was put into it")
 	}
 	if err != nil {
@@ -173,7 +173,7 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.
 			return errHasContacts
 		}
 		var err error
-		if result, err = crm.Seed(ctx, q, crm.SeedOptions{Schema: t.Schema, Contacts: opts.contacts, RandSeed: opts.seed, Now: f.now}); err != nil {
+		if result, err = crm.Seed(ctx, q, crm.SeedOptions{Schema: t.Schema, Contacts: opts.contacts, RandSeed: opts.seed, Now: f.Now}); err != nil {
 			return err
 		}
 		var p db.Pipeline

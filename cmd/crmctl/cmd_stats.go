@@ -2,10 +2,12 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 func newStatsCmd(f *factory) *cobra.Command {
-	return newGroup("stats", "what the fleet takes and does",
+	return cli.NewGroup("stats", "what the fleet takes and does",
 		newStatsSizesCmd(f, nil),
 	)
 }

@@ -24,7 +24,7 @@ type statsSizesOptions struct {
 
 func (o *statsSizesOptions) validate() error {
 	if o.top < 0 {
-		return usagef("--top %d: want 0 (all) or more", o.top)
+		return cli.Usagef("--top %d: want 0 (all) or more", o.top)
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ With --record the sizes are kept, so that later runs show the growth over 30 day
 		Example: `crmctl stats sizes --top 10
 crmctl stats sizes --exact --tenant 'acme*'
 crmctl stats sizes --record -q`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {
 				return err
@@ -71,7 +71,7 @@ crmctl stats sizes --record -q`,
 	fs.BoolVar(&opts.record, "record", false, "keep the sizes, to compare with later")
 	addDryRunFlag(fs, &opts.dryRun)
 	cmd.MarkFlagsMutuallyExclusive("exact", "estimate")
-	documentExits(cmd, exitPartial, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -108,19 +108,19 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	}
 	if !p.Terminal || !p.IsTable() {
 		for _, line := range s.gaps() {
-			f.note("%s", line)
+			f.Note("%s", line)
 		}
 	}
 	switch {
 	case !opts.record:
 		return nil
 	case opts.dryRun:
-		f.note("would record  %s", cli.Plural(len(report.Tenants), "tenant"))
+		f.Note("would record  %s", cli.Plural(len(report.Tenants), "tenant"))
 		return nil
 	}
 	n, err := stats.Record(ctx, conn, report)
 	if err == nil {
-		f.note("recorded  %s", cli.Plural(int(n), "tenant"))
+		f.Note("recorded  %s", cli.Plural(int(n), "tenant"))
 	}
 	return err
 }
@@ -148,18 +148,18 @@ func (m *matcher) slugs(ctx context.Context, f *factory, q db.Querier) ([]string
 // measureSizes shows how far it is when there is much to measure.
 func (f *factory) measureSizes(ctx context.Context, q db.Querier, o stats.SizeOptions) (stats.Report, error) {
 	const many = 1000
-	var bar *progress
+	var bar *cli.Progress
 	o.Measured = func(done, total int) {
 		if bar == nil && total > many {
-			bar = f.newProgress(progressOptions{verb: "measure", total: int64(total)})
+			bar = f.NewProgress(cli.ProgressOptions{Verb: "measure", Total: int64(total)})
 		}
 		if bar != nil {
-			bar.set(int64(done))
+			bar.Set(int64(done))
 		}
 	}
 	report, err := stats.Sizes(ctx, q, o)
 	if bar != nil {
-		bar.finish()
+		bar.Finish()
 	}
 	if f.registry().Missing(err) {
 		err = registry.ErrNoRegistry

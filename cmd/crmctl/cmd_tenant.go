@@ -20,7 +20,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 		defer closeConn(ctx, conn)
 		return f.registry().Slugs(ctx, conn, prefix, completionLimit)
 	}
-	return newGroup("tenant", "the life of a tenant, from provisioning to the last byte",
+	return cli.NewGroup("tenant", "the life of a tenant, from provisioning to the last byte",
 		newTenantCreateCmd(f, nil),
 		newTenantCloneCmd(f, nil),
 		newTenantPoolCmd(f),

@@ -29,9 +29,9 @@ type tenantCloneOptions struct {
 func (o *tenantCloneOptions) validate() error {
 	switch {
 	case !o.anonymize && (o.seed != "" || len(o.keepColumns) > 0):
-		return usagef("--seed and --keep-columns go with --anonymize")
+		return cli.Usagef("--seed and --keep-columns go with --anonymize")
 	case o.anonymize && o.schemaOnly:
-		return usagef("--schema-only copies nothing that could be anonymized")
+		return cli.Usagef("--schema-only copies nothing that could be anonymized")
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ something personal are refused until --keep-columns names those that do not.`,
 		Example: `crmctl tenant clone acme-corp acme-test
 crmctl tenant clone acme-corp acme-staging --anonymize
 crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Acme, empty"`,
-		Args:              exactArgs("TENANT", "NAME"),
+		Args:              cli.ExactArgs("TENANT", "NAME"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.from, opts.to, opts.roleGiven = args[0], args[1], cmd.Flags().Changed("role")
@@ -77,7 +77,7 @@ crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Acme, emp
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -103,7 +103,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 	case err != nil:
 		return f.placed(cloneHint(err, names[1]))
 	case opts.dryRun:
-		f.note("would clone %s to %s at version %d", cli.Visible(names[0]), cli.Visible(names[1]), done.Source.Version)
+		f.Note("would clone %s to %s at version %d", cli.Visible(names[0]), cli.Visible(names[1]), done.Source.Version)
 		return cli.PrintObject(p, tenantObject(done.Source, done.Source.Version, nil))
 	}
 	return cli.PrintList(p, madeList(), []madeRow{{result: "cloned", made: done.Made, version: done.Made.Version, duration: done.Elapsed}})
@@ -112,9 +112,9 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 func cloneHint(err error, to string) error {
 	switch {
 	case errors.Is(err, backup.ErrExists):
-		return withHint(err, "see it", "crmctl tenant show "+to)
+		return cli.WithHint(err, "see it", "crmctl tenant show "+to)
 	case errors.Is(err, backup.ErrUnknownColumns):
-		return withHint(err, "if they hold nothing personal", "--keep-columns table.column,...")
+		return cli.WithHint(err, "if they hold nothing personal", "--keep-columns table.column,...")
 	}
 	return backupHint(err)
 }

@@ -89,8 +89,8 @@ crmctl tenant create customer-%03d --count 50 --role`,
 		},
 	}
 	opts.addFlags(cmd.Flags())
-	registerCompletion(cmd, "template", completeTenants(f))
-	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
+	cli.RegisterCompletion(cmd, "template", completeTenants(f))
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -241,19 +241,19 @@ func reportCreated(f *factory, p *cli.Printer, done app.CreateResult) error {
 		return err
 	}
 	if len(results) > manyTenants {
-		f.note("%s", createdLine(made, failed, notStarted, done.Elapsed))
+		f.Note("%s", createdLine(made, failed, notStarted, done.Elapsed))
 	}
 	switch {
-	case f.wasInterrupted() && failed+notStarted > 0:
+	case f.WasInterrupted() && failed+notStarted > 0:
 		return f.stoppedRun("created", made, failed, notStarted, "--if-not-exists")
 	case first == nil && notStarted == 0:
 		return nil
 	case first == nil: // interrupted
-		return exitWith(exitInterrupted)
+		return cli.ExitWith(cli.ExitInterrupted)
 	case len(results) == 1, errors.Is(first, registry.ErrNoRegistry), errors.Is(first, db.ErrUnreachable):
 		return createHint(f.placed(first))
 	}
-	return exitWith(partial(results))
+	return cli.ExitWith(partial(results))
 }
 
 // createdLine returns "50 tenants in 928 ms", and what went wrong if anything did.
@@ -283,11 +283,11 @@ func createHint(err error) error {
 	}
 	switch exists.Status {
 	case registry.Deleted:
-		return withHint(err, "bring it back", "crmctl tenant undelete "+exists.Slug)
+		return cli.WithHint(err, "bring it back", "crmctl tenant undelete "+exists.Slug)
 	case "":
 		return err
 	}
-	return withHint(err, "see it", "crmctl tenant show "+exists.Slug)
+	return cli.WithHint(err, "see it", "crmctl tenant show "+exists.Slug)
 }
 
 // printDryCreate says what would happen.

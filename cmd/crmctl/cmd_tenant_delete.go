@@ -43,7 +43,7 @@ The retention is that of --retention, or the tenant's own (crmctl tenant set NAM
 retention=90d), or that of the configuration.`,
 		Example: `crmctl tenant delete acme-corp
 crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
-		Args:              exactArgs("TENANT"),
+		Args:              cli.ExactArgs("TENANT"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name, opts.given = args[0], cmd.Flags().Changed("retention")
@@ -57,7 +57,7 @@ crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -74,7 +74,7 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	t, err := f.registry().Get(ctx, conn, slug)
 	switch {
 	case err != nil && opts.ifExists && exitCode(f.placed(err)) == exitNoTenant:
-		f.verbose("no tenant %q: nothing to delete", slug)
+		f.Verbose("no tenant %q: nothing to delete", slug)
 		return nil
 	case err != nil:
 		return f.placed(err)
@@ -92,10 +92,10 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 		return err
 	}
 	if opts.dryRun {
-		f.note("%s", cli.Lines(stakes))
+		f.Note("%s", cli.Lines(stakes))
 		return cli.PrintObject(p, tenantObject(t, t.Version, nil))
 	}
-	if err := f.confirmName(ctx, confirmation{stakes: stakes, name: slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"}); err != nil {
+	if err := f.ConfirmName(ctx, cli.Confirmation{Impact: stakes, Name: slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"}); err != nil {
 		return err
 	}
 	t, err = tenant.Delete(ctx, conn, slug, retention, f.moveOptions(opts.lockTimeout))
@@ -116,14 +116,14 @@ func retentionOf(t registry.Tenant, opts *tenantDeleteOptions) (time.Duration, e
 		Retention *string `json:"retention"`
 	}
 	if err := json.Unmarshal(t.Settings, &settings); err != nil {
-		return 0, withHint(fmt.Errorf("settings of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
+		return 0, cli.WithHint(fmt.Errorf("settings of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
 	}
 	if settings.Retention == nil {
 		return opts.retention, nil
 	}
 	d, err := config.ParseDuration(*settings.Retention)
 	if err != nil {
-		return 0, withHint(fmt.Errorf("setting retention of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
+		return 0, cli.WithHint(fmt.Errorf("setting retention of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
 	}
 	return d, nil
 }
@@ -138,12 +138,12 @@ func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant
 	if err != nil {
 		return "", err
 	}
-	until := f.now().Add(retention)
+	until := f.Now().Add(retention)
 	loc := time.Local
 	if cfg, err := f.config(); err == nil && cfg.UTC {
 		loc = time.UTC
 	}
-	show := cli.Presentation{Loc: loc, Now: f.now()}
+	show := cli.Presentation{Loc: loc, Now: f.Now()}
 	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: crmctl tenant undelete %s",
 		cli.Visible(t.Slug), cli.Visible(target.Place()), holds, humanRetention(retention), show.Human(cli.Day(until)), cli.Visible(t.Slug)), nil
 }

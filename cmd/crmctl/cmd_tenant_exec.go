@@ -52,7 +52,7 @@ func (o *tenantExecOptions) addOwnFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.file, "file", "f", "", "run the statements in `FILE`; - for stdin")
 	fs.BoolVar(&o.write, "write", false, "let the statements change data, and commit them")
 	fs.BoolVar(&o.suspended, "suspended", false, "with --write, change suspended tenants too")
-	fs.Var(newEnum(&o.aggregate, "", aggregates()), "aggregate", "one row for all tenants: `FUNCTION` sum, avg, min, max or count of each column of numbers")
+	fs.Var(cli.NewEnum(&o.aggregate, "", aggregates()), "aggregate", "one row for all tenants: `FUNCTION` sum, avg, min, max or count of each column of numbers")
 	addConcurrencyFlag(fs, &o.concurrency)
 	fs.IntVar(&o.attempts, "retries", fleet.DefaultAttempts-1, "try a busy tenant `N` times again")
 	fs.StringVar(&o.maxFailures, "max-failures", "", "begin no other tenant once more than `N`, or N%, have failed")
@@ -68,19 +68,19 @@ func (o *tenantExecOptions) validate() error {
 	picked := len(o.tenants) > 0 || o.from != ""
 	switch {
 	case o.command == "" && o.file == "":
-		return usagef("no SQL to run: give -c 'SQL' or -f FILE")
+		return cli.Usagef("no SQL to run: give -c 'SQL' or -f FILE")
 	case o.command != "" && o.file != "":
-		return usagef("-c and -f: give one of them")
+		return cli.Usagef("-c and -f: give one of them")
 	case o.file == "-" && o.from == "-":
-		return usagef("--file and --tenants-from cannot both be stdin")
+		return cli.Usagef("--file and --tenants-from cannot both be stdin")
 	case len(o.names) == 0 && !o.all && !picked:
-		return usagef("no tenant to run it on: give names, --all or --tenant")
+		return cli.Usagef("no tenant to run it on: give names, --all or --tenant")
 	case len(o.names) > 0 && (o.all || picked):
-		return usagef("names do not go with --all, --tenant and --tenants-from")
+		return cli.Usagef("names do not go with --all, --tenant and --tenants-from")
 	case o.attempts < 0:
-		return usagef("--retries %d: want 0 or more", o.attempts)
+		return cli.Usagef("--retries %d: want 0 or more", o.attempts)
 	case o.failFast && o.maxFailures != "":
-		return usagef("--fail-fast is --max-failures 0: give one of them")
+		return cli.Usagef("--fail-fast is --max-failures 0: give one of them")
 	}
 	_, err := o.stopAfter(100)
 	return err
@@ -131,8 +131,8 @@ crmctl tenant exec --all --write -f mend.sql --dry-run`,
 	}
 	opts.selection.addFlags(f, cmd)
 	opts.addOwnFlags(cmd.Flags())
-	registerCompletion(cmd, "aggregate", completeWords(aggregates()...))
-	documentExits(cmd, exitPartial, exitStopped, exitUnreachable, exitLocked, exitNoTenant)
+	cli.RegisterCompletion(cmd, "aggregate", cli.CompleteWords(aggregates()...))
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitStopped, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -151,21 +151,21 @@ func (o *tenantExecOptions) script(f *factory) (text string, script []db.Stateme
 		if name = o.file; name == "-" {
 			name = "stdin"
 		}
-		read, err := f.readInput(o.file)
+		read, err := f.ReadInput(o.file)
 		if err != nil {
-			return "", nil, inputError(err)
+			return "", nil, cli.InputError(err)
 		}
 		text = strings.TrimPrefix(string(read), "\ufeff")
 	}
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return "", nil, usagef("the SQL is not text in UTF-8")
+		return "", nil, cli.Usagef("the SQL is not text in UTF-8")
 	}
 	script, err = migrate.Script(name, text)
 	switch {
 	case err != nil:
-		return "", nil, withCode(err, exitUsage)
+		return "", nil, cli.WithCode(err, cli.ExitUsage)
 	case len(script) == 0:
-		return "", nil, usagef("there is no SQL statement in it")
+		return "", nil, cli.Usagef("there is no SQL statement in it")
 	}
 	return text, script, nil
 }
@@ -231,9 +231,9 @@ func (f *factory) refuseSuspended(tenants []registry.Tenant) error {
 	case len(shut) == 0:
 		return nil
 	case len(tenants) == 1:
-		return &commandError{
-			err:   &registry.StateError{Slug: shut[0], State: registry.Suspended},
-			hints: []hint{{"open it", "crmctl tenant activate " + shut[0]}, {"or write to it as it is", "--suspended"}},
+		return &cli.Error{
+			Err:   &registry.StateError{Slug: shut[0], State: registry.Suspended},
+			Hints: []cli.Hint{{Label: "open it", Command: "crmctl tenant activate " + shut[0]}, {Label: "or write to it as it is", Command: "--suspended"}},
 		}
 	}
 	some := shut[:min(len(shut), 3)]
@@ -244,9 +244,9 @@ func (f *factory) refuseSuspended(tenants []registry.Tenant) error {
 	if len(shut) == 1 {
 		verb = "is"
 	}
-	return &commandError{
-		err:   fmt.Errorf("%s of %s %s suspended (%s); nothing was run", cli.HumanCount(int64(len(shut))), cli.Plural(len(tenants), "tenant"), verb, names),
-		hints: []hint{{"write to them too", "--suspended"}, {"or leave them out", "--exclude " + strings.Join(some, ",")}},
+	return &cli.Error{
+		Err:   fmt.Errorf("%s of %s %s suspended (%s); nothing was run", cli.HumanCount(int64(len(shut))), cli.Plural(len(tenants), "tenant"), verb, names),
+		Hints: []cli.Hint{{Label: "write to them too", Command: "--suspended"}, {Label: "or leave them out", Command: "--exclude " + strings.Join(some, ",")}},
 	}
 }
 
@@ -263,7 +263,7 @@ func confirmExec(ctx context.Context, f *factory, text string, script []db.State
 	if len(tenants) == 1 {
 		where = tenants[0].Slug
 	}
-	return f.confirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", cli.Visible(what), cli.Visible(where), cli.Visible(target.Place())))
+	return f.ConfirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", cli.Visible(what), cli.Visible(where), cli.Visible(target.Place())))
 }
 
 // firstCharacters cuts a text without cutting a character.
@@ -294,7 +294,7 @@ func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.O
 		out.StatementTimeout = readTimeout
 	}
 	if o.write {
-		out.Fleet.Drain = f.drain()
+		out.Fleet.Drain = f.Drain()
 	}
 	return out, err
 }
@@ -305,23 +305,23 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer,
 	for i, t := range tenants {
 		targets[i] = tenantsql.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
 	}
-	begun := f.now()
+	begun := f.Now()
 	out := execPrinter{f: f, p: p, o: o}
 	// Rows that come by on a terminal are progress enough.
-	var bar *progress
+	var bar *cli.Progress
 	if len(tenants) > manyTenants && (!p.Terminal || p.IsTable()) {
-		bar = f.newProgress(progressOptions{verb: "exec", total: int64(len(tenants))})
+		bar = f.NewProgress(cli.ProgressOptions{Verb: "exec", Total: int64(len(tenants))})
 		lib.Fleet.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
 		out.bar = bar
 	}
 	report, err := tenantsql.Run(ctx, fleet.Reuse(conn, f.connect), targets, script, lib, out.show)
 	if bar != nil {
-		bar.finish()
+		bar.Finish()
 	}
 	if err != nil {
 		return err
 	}
-	return out.finish(ctx, report, f.now().Sub(begun))
+	return out.finish(ctx, report, f.Now().Sub(begun))
 }
 
 const actionExec = registry.ActionExec

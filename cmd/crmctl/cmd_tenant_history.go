@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -26,19 +27,19 @@ func newTenantHistoryCmd(f *factory, runF func(context.Context, *factory, *tenan
 		Long: `Show what happened to a tenant: the audit under all its names, and its part in fleet runs. A
 purged tenant has a history too. Where a name was used again, both tenants are shown.`,
 		Example:           "crmctl tenant history acme-corp\ncrmctl tenant history acme-corp -o json",
-		Args:              exactArgs("TENANT"),
+		Args:              cli.ExactArgs("TENANT"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name = args[0]
 			if opts.limit < 0 {
-				return usagef("--limit %d: want 0 (all) or more", opts.limit)
+				return cli.Usagef("--limit %d: want 0 (all) or more", opts.limit)
 			}
 			return runF(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")
 	readOnly(cmd)
-	documentExits(cmd, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 

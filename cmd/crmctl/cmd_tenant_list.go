@@ -34,11 +34,11 @@ func (o *tenantListOptions) validate() error {
 		switch registry.Status(s) {
 		case registry.Active, registry.Suspended, registry.Deleted:
 		default:
-			return usagef("--status %s: want active, suspended or deleted", s)
+			return cli.Usagef("--status %s: want active, suspended or deleted", s)
 		}
 	}
 	if o.limit < 0 {
-		return usagef("--limit %d: want 0 (all) or more", o.limit)
+		return cli.Usagef("--limit %d: want 0 (all) or more", o.limit)
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func newTenantListCmd(f *factory, runF func(context.Context, *factory, *tenantLi
 		Example: `crmctl tenant list
 crmctl tenant list --status deleted --sort created -o json
 crmctl tenant list --tenant 'acme*' -q`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {
 				return err
@@ -68,12 +68,12 @@ crmctl tenant list --tenant 'acme*' -q`,
 	fs := cmd.Flags()
 	fs.StringSliceVar(&opts.statuses, "status", nil, "only these `STATES`: active, suspended, deleted")
 	fs.BoolVar(&opts.behind, "behind", false, "only tenants with pending migrations")
-	fs.Var(newEnum(&opts.sort, "name", tenantSorts()), "sort", "`ORDER`: "+strings.Join(tenantSorts(), ", "))
+	fs.Var(cli.NewEnum(&opts.sort, "name", tenantSorts()), "sort", "`ORDER`: "+strings.Join(tenantSorts(), ", "))
 	fs.IntVar(&opts.limit, "limit", 0, "at most `N` tenants; 0 for all")
-	registerCompletion(cmd, "status", completeWords("active", "suspended", "deleted"))
-	registerCompletion(cmd, "sort", completeWords(tenantSorts()...))
+	cli.RegisterCompletion(cmd, "status", cli.CompleteWords("active", "suspended", "deleted"))
+	cli.RegisterCompletion(cmd, "sort", cli.CompleteWords(tenantSorts()...))
 	readOnly(cmd)
-	documentExits(cmd, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
@@ -130,7 +130,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		if len(statuses) == 0 && !opts.behind && !p.NamesOnly() {
 			rows = append(rows, invalidListed(r, plan.Head()))
 		}
-		f.note("crmctl: warning: %s", cli.Visible(r.Err().Error()))
+		f.Note("crmctl: warning: %s", cli.Visible(r.Err().Error()))
 	}
 	if !p.NamesOnly() || opts.sort == "size" {
 		var wanted []string // all

@@ -17,7 +17,7 @@ import (
 )
 
 func newTenantPoolCmd(f *factory) *cobra.Command {
-	return newGroup("pool", "schemas made ready for new tenants, so that these take milliseconds",
+	return cli.NewGroup("pool", "schemas made ready for new tenants, so that these take milliseconds",
 		newTenantPoolFillCmd(f, nil),
 		newTenantPoolListCmd(f, nil),
 		newTenantPoolDrainCmd(f, nil),
@@ -38,7 +38,7 @@ func (o *poolChangeOptions) addFlags(cmd *cobra.Command) {
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addDryRunFlag(fs, &o.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitPartial, exitUnreachable, exitLocked)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, cli.ExitLocked)
 }
 
 func newTenantPoolFillCmd(f *factory, runF func(context.Context, *factory, *poolChangeOptions) error) *cobra.Command {
@@ -55,10 +55,10 @@ the pool as long as it has some, and "migrate all-tenants" keeps it up to date; 
 it by itself, so a cron job does.`,
 		Example: `crmctl tenant pool fill --count 20
 crmctl tenant pool fill --count 20 --quiet --expect-database crm_prod`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.count < 1 {
-				return usagef("--count %d: want the number of schemas that are to be ready, at least 1 (tenant pool drain empties the pool)", opts.count)
+				return cli.Usagef("--count %d: want the number of schemas that are to be ready, at least 1 (tenant pool drain empties the pool)", opts.count)
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -79,10 +79,10 @@ func newTenantPoolDrainCmd(f *factory, runF func(context.Context, *factory, *poo
 		Long:  "Drop the schemas of the pool, those that are out of date first. They are empty: nothing is lost.",
 		Example: `crmctl tenant pool drain
 crmctl tenant pool drain --keep 5`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.count < 0 {
-				return usagef("--keep %d: want the number of schemas that are to stay, 0 or more", opts.count)
+				return cli.Usagef("--keep %d: want the number of schemas that are to stay, 0 or more", opts.count)
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -103,13 +103,13 @@ func newTenantPoolListCmd(f *factory, runF func(context.Context, *factory) error
 		Long: `List the schemas of the pool, the oldest first. One that is stale was made from other migrations,
 by another role, or before something changed that migrations depend on: it is not used.`,
 		Example: `crmctl tenant pool list`,
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runF(cmd.Context(), f)
 		},
 	}
 	readOnly(cmd)
-	documentExits(cmd, exitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitUnreachable)
 	return cmd
 }
 
@@ -132,10 +132,10 @@ func changePool(ctx context.Context, f *factory, opts *poolChangeOptions, drain 
 	})
 	switch {
 	case err == nil && opts.dryRun && drain:
-		f.note("pool      %s; %d would be dropped", cli.Plural(done.Before, "schema"), done.Dropped)
+		f.Note("pool      %s; %d would be dropped", cli.Plural(done.Before, "schema"), done.Dropped)
 		return nil
 	case err == nil && opts.dryRun:
-		f.note("pool      %s ready; %d would be made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped)
+		f.Note("pool      %s ready; %d would be made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped)
 		return nil
 	}
 	return reportPool(ctx, f, done, err)
@@ -146,23 +146,23 @@ func reportPool(ctx context.Context, f *factory, done app.PoolChange, err error)
 	if !done.Changed && err != nil {
 		return f.placed(err)
 	}
-	f.note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped, cli.HumanDuration(done.Elapsed))
+	f.Note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped, cli.HumanDuration(done.Elapsed))
 	var first error
 	for _, r := range done.Results {
 		first = cmpErr(first, r.Err)
 	}
 	switch {
-	case f.wasInterrupted():
+	case f.WasInterrupted():
 		return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped))
 	case errors.Is(err, fleet.ErrDrained), ctx.Err() != nil:
-		return exitWith(exitInterrupted)
+		return cli.ExitWith(cli.ExitInterrupted)
 	case first == nil:
 		return f.placed(err)
 	case done.Made+done.Dropped == 0 || len(done.Results) == 1:
 		return f.placed(first)
 	}
-	f.say("crmctl: %s", cli.Visible(f.placed(first).Error()))
-	return exitWith(partial(done.Results))
+	f.Say("crmctl: %s", cli.Visible(f.placed(first).Error()))
+	return cli.ExitWith(partial(done.Results))
 }
 
 func runTenantPoolList(ctx context.Context, f *factory) error {
@@ -225,11 +225,11 @@ func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate
 		}
 		err = reportPool(ctx, f, done, err)
 	}
-	var said *commandError
-	if errors.As(err, &said) && said.err == nil {
+	var said *cli.Error
+	if errors.As(err, &said) && said.Err == nil {
 		return
 	}
 	if err != nil {
-		f.note("crmctl: warning: the pool of ready schemas is out of date: %s", cli.Visible(fmt.Sprint(err)))
+		f.Note("crmctl: warning: the pool of ready schemas is out of date: %s", cli.Visible(fmt.Sprint(err)))
 	}
 }

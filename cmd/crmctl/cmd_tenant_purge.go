@@ -50,11 +50,11 @@ func (o *tenantPurgeOptions) addFlags(fs *pflag.FlagSet) {
 func (o *tenantPurgeOptions) validate() error {
 	switch {
 	case o.most < 0:
-		return usagef("--max %d: want 0 (all that are due) or more", o.most)
+		return cli.Usagef("--max %d: want 0 (all that are due) or more", o.most)
 	case o.percent < 0 || o.percent > 100:
-		return usagef("--max-percent %v: want a share from 0 (all that are due) to 100", o.percent)
+		return cli.Usagef("--max-percent %v: want a share from 0 (all that are due) to 100", o.percent)
 	case o.lockTimeout <= 0:
-		return usagef("--lock-timeout 0: a purge never waits for a lock without an end")
+		return cli.Usagef("--lock-timeout 0: a purge never waits for a lock without an end")
 	case o.dryRun:
 		return nil
 	}
@@ -91,7 +91,7 @@ crmctl tenant purge globex --no-backup --confirm globex`,
 		},
 	}
 	opts.addFlags(cmd.Flags())
-	documentExits(cmd, exitPartial, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -108,7 +108,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	plan, err := tenant.PlanPurge(ctx, conn, tenant.PurgeFilter{
 		Registry:  f.registry(),
 		OlderThan: opts.olderThan, Max: opts.most, MaxPercent: opts.percent, Slugs: wanted, Warn: opts.warn,
-	}, f.now())
+	}, f.Now())
 	if err != nil {
 		return f.placed(err)
 	}
@@ -119,7 +119,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 		}
 	}
 	if len(plan.Due) == 0 || opts.dryRun {
-		f.verbose("%s due for purge", cli.Plural(len(plan.Due), "tenant"))
+		f.Verbose("%s due for purge", cli.Plural(len(plan.Due), "tenant"))
 		return reportPurge(f, p, plan, purgeRows("would purge", plan.Due), opts)
 	}
 	if err := f.beforeChange(ctx, false); err != nil {
@@ -166,7 +166,7 @@ func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.P
 		}
 		r.Err = backupHint(r.Err)
 		first = cmpErr(first, r.Err)
-		if r.State == fleet.NotStarted && f.wasInterrupted() {
+		if r.State == fleet.NotStarted && f.WasInterrupted() {
 			continue // undone, or not begun
 		}
 		failed++
@@ -176,29 +176,29 @@ func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.P
 	}
 	for _, row := range rows {
 		if row.note != "" {
-			f.note("crmctl: warning: tenant %s: %s", cli.Visible(row.tenant.Slug), cli.Visible(row.note))
+			f.Note("crmctl: warning: tenant %s: %s", cli.Visible(row.tenant.Slug), cli.Visible(row.note))
 		}
 	}
 	if err := reportPurge(f, p, plan, rows, opts); err != nil {
 		return err
 	}
 	switch {
-	case f.wasInterrupted() && len(rows) < len(results):
+	case f.WasInterrupted() && len(rows) < len(results):
 		return f.stoppedRun("purged", len(rows), failed, len(results)-len(rows)-failed)
 	case len(results) == 1:
 		return f.placed(first)
 	case len(rows) < len(results) && first == nil:
-		return exitWith(exitInterrupted)
+		return cli.ExitWith(cli.ExitInterrupted)
 	case busy > 0 && busy+len(rows) == len(results):
-		return exitWith(exitLocked)
+		return cli.ExitWith(cli.ExitLocked)
 	}
-	return exitWith(partial(results))
+	return cli.ExitWith(partial(results))
 }
 
 // confirmPurge says what will be lost and asks: for the name of a single tenant, and
 // for a yes where there are several.
 func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registry.Tenant, opts *tenantPurgeOptions) error {
-	if f.flags.yes {
+	if f.flags.Yes {
 		return nil
 	}
 	target, err := f.target()
@@ -206,7 +206,7 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 		return err
 	}
 	stakes := ""
-	if f.canAsk() {
+	if f.CanAsk() {
 		names := make([]string, len(due))
 		for i, t := range due {
 			names[i] = t.Slug
@@ -221,12 +221,12 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 		}
 	}
 	if len(due) == 1 {
-		return f.confirmName(ctx, confirmation{stakes: stakes, name: due[0].Slug, given: opts.confirm, flag: "--confirm", what: "the tenant's name"})
+		return f.ConfirmName(ctx, cli.Confirmation{Impact: stakes, Name: due[0].Slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"})
 	}
 	if stakes != "" {
-		fmt.Fprintln(f.io.Err, cli.VisibleLines(stakes))
+		fmt.Fprintln(f.IO.Err, cli.VisibleLines(stakes))
 	}
-	return f.confirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", cli.Plural(len(due), "deleted tenant"), cli.Visible(target.Place())))
+	return f.ConfirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", cli.Plural(len(due), "deleted tenant"), cli.Visible(target.Place())))
 }
 
 // firstNames names tenants, three of them where there are more.
@@ -267,7 +267,7 @@ func reportPurge(f *factory, p *cli.Printer, plan tenant.PurgePlan, rows []purge
 		return err
 	}
 	if len(plan.Kept) > 0 {
-		f.note("%s more due, beyond %s: %s", cli.Plural(len(plan.Kept), "tenant"), opts.caps(), firstNames(plan.Kept))
+		f.Note("%s more due, beyond %s: %s", cli.Plural(len(plan.Kept), "tenant"), opts.caps(), firstNames(plan.Kept))
 	}
 	return nil
 }
@@ -331,8 +331,8 @@ func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string,
 	case err != nil:
 		return f.placed(err)
 	case t.Status != registry.Deleted:
-		return withHint(fmt.Errorf("tenant %q is %s; only a deleted tenant can be purged", slug, t.Status), "first", "crmctl tenant delete "+slug)
-	case t.PurgeAfter.After(f.now()):
+		return cli.WithHint(fmt.Errorf("tenant %q is %s; only a deleted tenant can be purged", slug, t.Status), "first", "crmctl tenant delete "+slug)
+	case t.PurgeAfter.After(f.Now()):
 		return fmt.Errorf("tenant %q is kept until %s; it cannot be purged before", slug, t.PurgeAfter.Local().Format("2006-01-02 15:04"))
 	case opts.olderThan > 0:
 		return fmt.Errorf("tenant %q was deleted less than %s ago (--older-than)", slug, humanRetention(opts.olderThan))

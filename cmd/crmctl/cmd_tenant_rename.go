@@ -49,9 +49,9 @@ The audit keeps the old names, and crmctl tenant history knows both.`,
 crmctl tenant rename globex-corp --schema`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return exactArgs("TENANT")(cmd, args)
+				return cli.ExactArgs("TENANT")(cmd, args)
 			}
-			return exactArgs("TENANT", "NEW-NAME")(cmd, args)
+			return cli.ExactArgs("TENANT", "NEW-NAME")(cmd, args)
 		},
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,7 +60,7 @@ crmctl tenant rename globex-corp --schema`,
 				opts.newName = args[1]
 			}
 			if opts.newName == "" && opts.displayName == "" && !opts.schema {
-				return usagef("nothing to change: give a new name, --display-name or --schema")
+				return cli.Usagef("nothing to change: give a new name, --display-name or --schema")
 			}
 			return runF(cmd.Context(), f, opts)
 		},
@@ -72,7 +72,7 @@ crmctl tenant rename globex-corp --schema`,
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)
-	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -114,11 +114,11 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 	switch {
 	case errors.As(err, &mentions):
 		for _, m := range mentions.Mentions {
-			f.note("  %s", cli.Visible(m.String()))
+			f.Note("  %s", cli.Visible(m.String()))
 		}
-		return withHint(f.placed(err), "change these first, or", "add --leave-mentions")
+		return cli.WithHint(f.placed(err), "change these first, or", "add --leave-mentions")
 	case errors.As(err, &exists) && exists.Status != "":
-		return withHint(f.placed(err), "see it", "crmctl tenant show "+exists.Slug)
+		return cli.WithHint(f.placed(err), "see it", "crmctl tenant show "+exists.Slug)
 	case err != nil:
 		return f.placed(err)
 	case before.Slug == after.Slug && before.DisplayName == after.DisplayName && before.Schema == after.Schema:

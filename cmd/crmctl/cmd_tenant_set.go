@@ -39,7 +39,7 @@ true, {"a":1}) is kept as such, any other as text; KEY= takes a setting away.
 crmctl itself reads one: retention, how long the tenant is kept once it is deleted. The others
 are the application's.`,
 		Example: "crmctl tenant set acme-corp retention=90d\ncrmctl tenant set acme-corp seats=25 plan=gold beta=",
-		Args:    minArgs("TENANT", "KEY=VALUE"),
+		Args:    cli.MinArgs("TENANT", "KEY=VALUE"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return []cobra.Completion{settingRetention + "="}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
@@ -57,7 +57,7 @@ are the application's.`,
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	addExpectDatabaseFlag(cmd.Flags())
-	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -68,13 +68,13 @@ func parseSettings(args []string) (map[string]any, error) {
 		key, text, ok := strings.Cut(arg, "=")
 		switch {
 		case !ok || key == "" || strings.ContainsFunc(arg, cli.Hazardous):
-			return nil, usagef("%q: want KEY=VALUE, or KEY= to take it away", arg)
+			return nil, cli.Usagef("%q: want KEY=VALUE, or KEY= to take it away", arg)
 		case text == "":
 			values[key] = nil
 			continue
 		case key == settingRetention:
 			if _, err := config.ParseDuration(text); err != nil {
-				return nil, usagef("%s: %w", arg, err)
+				return nil, cli.Usagef("%s: %w", arg, err)
 			}
 			values[key] = text
 			continue
@@ -106,7 +106,7 @@ func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error
 		return f.placed(err)
 	}
 	if opts.dryRun {
-		f.note("would set, nothing was changed:")
+		f.Note("would set, nothing was changed:")
 	}
 	return cli.PrintObject(p, cli.Object{
 		Kind: "tenant", Name: t.Slug, Record: recordOf(t, 0, nil),

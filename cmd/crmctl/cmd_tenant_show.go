@@ -23,7 +23,7 @@ func newTenantShowCmd(f *factory, runF func(context.Context, *factory, *tenantSh
 		Use:               "show TENANT",
 		Short:             "everything the registry knows of one tenant",
 		Example:           "crmctl tenant show acme-corp\ncrmctl tenant show acme-corp -o json",
-		Args:              exactArgs("TENANT"),
+		Args:              cli.ExactArgs("TENANT"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name = args[0]
@@ -31,7 +31,7 @@ func newTenantShowCmd(f *factory, runF func(context.Context, *factory, *tenantSh
 		},
 	}
 	readOnly(cmd)
-	documentExits(cmd, exitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 

@@ -54,7 +54,7 @@ func newTenantMoveCmd(f *factory, runF func(context.Context, *factory, *tenantMo
 			return runTenantMove(ctx, f, opts, move)
 		}
 	}
-	cmd.Args = exactArgs("TENANT")
+	cmd.Args = cli.ExactArgs("TENANT")
 	cmd.ValidArgsFunction = completeOne(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		opts.name = args[0]
@@ -63,7 +63,7 @@ func newTenantMoveCmd(f *factory, runF func(context.Context, *factory, *tenantMo
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	addExpectDatabaseFlag(cmd.Flags())
-	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 

@@ -29,7 +29,7 @@ func newTenantUndeleteCmd(f *factory, runF func(context.Context, *factory, *tena
 		Long: `Bring a deleted tenant back as it was, active or suspended, as long as no purge has begun to
 destroy it.`,
 		Example:           "crmctl tenant undelete acme-corp",
-		Args:              exactArgs("TENANT"),
+		Args:              cli.ExactArgs("TENANT"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name = args[0]
@@ -39,7 +39,7 @@ destroy it.`,
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	addExpectDatabaseFlag(cmd.Flags())
-	documentExits(cmd, exitUnreachable, exitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -64,10 +64,10 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	}
 	plan, err := f.tenantPlan(ctx)
 	if err == nil && isBehind(t, plan.Head()) {
-		f.note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, plan.Head(), cli.Visible(t.Slug))
+		f.Note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, plan.Head(), cli.Visible(t.Slug))
 	}
 	if t.Status == registry.Suspended {
-		f.note("%s is suspended, as it was: crmctl tenant activate %s", cli.Visible(t.Slug), cli.Visible(t.Slug))
+		f.Note("%s is suspended, as it was: crmctl tenant activate %s", cli.Visible(t.Slug), cli.Visible(t.Slug))
 	}
 	f.warnRole(t)
 	return cli.PrintList(p, movedList("restored", p.Show), []registry.Tenant{t})

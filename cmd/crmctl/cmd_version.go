@@ -39,11 +39,11 @@ func newVersionCmd(f *factory, runF func(context.Context, *factory) error) *cobr
 		Use:     "version",
 		Short:   "the version of crmctl and of its migrations",
 		Example: "crmctl version\ncrmctl version -o json",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
 	}
 	readOnly(cmd)
-	documentExits(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 

@@ -45,10 +45,10 @@ func completeTenants(f *factory) cobra.CompletionFunc {
 }
 
 func registerGlobalCompletions(f *factory, root *cobra.Command) {
-	registerCompletion(root, "output", completeWords(config.Outputs()...))
-	registerCompletion(root, "color", completeWords(config.Colors()...))
-	registerCompletion(root, "database-url", completeWords())
-	registerCompletion(root, "timeout", completeWords())
+	cli.RegisterCompletion(root, "output", cli.CompleteWords(config.Outputs()...))
+	cli.RegisterCompletion(root, "color", cli.CompleteWords(config.Colors()...))
+	cli.RegisterCompletion(root, "database-url", cli.CompleteWords())
+	cli.RegisterCompletion(root, "timeout", cli.CompleteWords())
 	profiles := func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		f.cmd = cmd
 		cfg, err := f.config()
@@ -57,6 +57,6 @@ func registerGlobalCompletions(f *factory, root *cobra.Command) {
 		}
 		return cfg.Profiles(), cobra.ShellCompDirectiveNoFileComp
 	}
-	registerCompletion(root, "profile", profiles)
-	registerCompletion(root, "confirm-profile", profiles)
+	cli.RegisterCompletion(root, "profile", profiles)
+	cli.RegisterCompletion(root, "confirm-profile", profiles)
 }

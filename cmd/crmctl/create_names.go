@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -13,7 +14,7 @@ import (
 // specs checks all names before anything happens.
 func (o *tenantCreateOptions) specs(f *factory) ([]tenant.Spec, error) {
 	if o.displayName != "" && (len(o.names) != 1 || o.from != "" || o.count > 0) {
-		return nil, usagef("--display-name is for a single tenant; in a --from file write: name,display name")
+		return nil, cli.Usagef("--display-name is for a single tenant; in a --from file write: name,display name")
 	}
 	names, err := o.named()
 	if err != nil {
@@ -27,7 +28,7 @@ func (o *tenantCreateOptions) specs(f *factory) ([]tenant.Spec, error) {
 		names = append(names, listed...)
 	}
 	if len(names) == 0 {
-		return nil, usagef("no tenant to create: give names, or --from FILE")
+		return nil, cli.Usagef("no tenant to create: give names, or --from FILE")
 	}
 	typed := make(map[string]string, len(names))
 	var specs []tenant.Spec
@@ -40,7 +41,7 @@ func (o *tenantCreateOptions) specs(f *factory) ([]tenant.Spec, error) {
 			if o.ifNotExists {
 				continue
 			}
-			return nil, usagef("%q and %q are the same tenant, %s; nothing was done", other, n.name, slug)
+			return nil, cli.Usagef("%q and %q are the same tenant, %s; nothing was done", other, n.name, slug)
 		}
 		typed[slug] = n.name
 		display := n.display
@@ -64,11 +65,11 @@ func (o *tenantCreateOptions) named() ([]named, error) {
 	const most = 100_000
 	switch {
 	case o.count < 0 || o.count > most:
-		return nil, usagef("--count %d: want 1 to %d", o.count, most)
+		return nil, cli.Usagef("--count %d: want 1 to %d", o.count, most)
 	case o.first < 0:
-		return nil, usagef("--first %d: want 0 or more", o.first)
+		return nil, cli.Usagef("--first %d: want 0 or more", o.first)
 	case len(o.names) != 1:
-		return nil, usagef("--count wants one name, such as customer-%%03d, but there are %d", len(o.names))
+		return nil, cli.Usagef("--count wants one name, such as customer-%%03d, but there are %d", len(o.names))
 	}
 	numbered, err := numberedNames(o.names[0], o.first, o.count)
 	if err != nil {
@@ -89,7 +90,7 @@ func numberedNames(pattern string, first, count int) ([]string, error) {
 	if strings.Contains(pattern, "%") {
 		at := verb.FindStringSubmatchIndex(pattern)
 		if at == nil || strings.Count(pattern, "%") > 1 {
-			return nil, usagef("%q: want one %%d or %%03d in it", pattern)
+			return nil, cli.Usagef("%q: want one %%d or %%03d in it", pattern)
 		}
 		before, width, after = pattern[:at[0]], 0, pattern[at[1]:]
 		if at[2] >= 0 {

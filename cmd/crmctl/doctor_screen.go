@@ -95,16 +95,16 @@ func printFindings(f *factory, p *cli.Printer, report *doctor.Report, elapsed ti
 		return err
 	}
 	sayNotChecked(f, report)
-	f.note("%s", doctorLine(report, elapsed))
+	f.Note("%s", doctorLine(report, elapsed))
 	if report.Count(doctor.Error)+report.Count(doctor.Warning) > 0 {
-		return exitWith(exitPending)
+		return cli.ExitWith(cli.ExitPending)
 	}
 	return nil
 }
 
 func sayNotChecked(f *factory, report *doctor.Report) {
 	for _, n := range report.NotChecked {
-		f.note("not checked: %s (%s)", n.Class, cli.Visible(n.Why))
+		f.Note("not checked: %s (%s)", n.Class, cli.Visible(n.Why))
 	}
 }
 

@@ -30,7 +30,7 @@ func (f *factory) printDrift(p *cli.Printer, d catalog.Drift) error {
 		if err := cli.PrintList(p, driftList(), driftRows(d)); err != nil {
 			return err
 		}
-		f.note("%s", cli.Visible(driftLine(d)))
+		f.Note("%s", cli.Visible(driftLine(d)))
 		return nil
 	}
 	s := driftScreen{p: p, w: bufio.NewWriter(p.Out), drift: d}
@@ -39,7 +39,7 @@ func (f *factory) printDrift(p *cli.Printer, d catalog.Drift) error {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	if len(d.Groups) > 0 {
-		f.note("next: crmctl migrate drift --fix-sql")
+		f.Note("next: crmctl migrate drift --fix-sql")
 	}
 	return nil
 }

@@ -110,12 +110,12 @@ not read, no migration has version 9; the newest is 4: new
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	for d, want := range map[*catalog.Drift]int{
-		{Tenants: 1, Clean: 1}:                   exitOK,
-		{}:                                       exitOK,
-		{Groups: d.Groups, Unread: d.Unread}:     exitPending,
-		{Missing: d.Missing}:                     exitPending,
-		{Tenants: 3, Clean: 1, Unread: d.Unread}: exitPartial,
-		{Tenants: 2, Unread: d.Unread}:           exitFailure,
+		{Tenants: 1, Clean: 1}:                   cli.ExitOK,
+		{}:                                       cli.ExitOK,
+		{Groups: d.Groups, Unread: d.Unread}:     cli.ExitPending,
+		{Missing: d.Missing}:                     cli.ExitPending,
+		{Tenants: 3, Clean: 1, Unread: d.Unread}: cli.ExitPartial,
+		{Tenants: 2, Unread: d.Unread}:           cli.ExitFailure,
 	} {
 		if got := driftCode(*d); got != want {
 			t.Errorf("%s: exit %d, want %d", driftLine(*d), got, want)

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
@@ -15,7 +16,7 @@ const (
 )
 
 // readOnly marks a command that changes neither a database nor a file.
-func readOnly(cmd *cobra.Command) { annotate(cmd, annotationReadOnly, always) }
+func readOnly(cmd *cobra.Command) { cli.Annotate(cmd, annotationReadOnly, always) }
 
 // dryRunFlag is the name of --dry-run; CRMCTL_DRY_RUN and the key dry_run of a file
 // or a profile switch the same on.
@@ -26,6 +27,6 @@ func refuseDryRun(cmd *cobra.Command, cfg *config.Config) error {
 	if !cfg.DryRun || cmd.Annotations[annotationReadOnly] == always || cmd.Flags().Lookup(dryRunFlag) != nil {
 		return nil
 	}
-	return withHint(usagef("%q cannot say what it would do without doing it; nothing was done", cmd.CommandPath()),
+	return cli.WithHint(cli.Usagef("%q cannot say what it would do without doing it; nothing was done", cmd.CommandPath()),
 		"a dry run is asked for by", cfg.Setting(config.KeyDryRun).Origin)
 }

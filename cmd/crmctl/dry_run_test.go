@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -45,7 +46,7 @@ func dryCases(local string) map[string][]dryCase {
 		"completion":          one("bash"),
 		"config path":         one(""),
 		"config show":         one("--origin"),
-		"contacts import":     {{"--tenant whole contacts.csv", []int{exitPartial}}},
+		"contacts import":     {{"--tenant whole contacts.csv", []int{cli.ExitPartial}}},
 		"demo":                one("--tenants 3"),
 		"doctor":              {{"", []int{0, 4}}, {"--fix version,grants,open-run,pool,sequence,ghost-row,invalid-index --yes", []int{0, 4}}, {"--list", nil}},
 		"local reset":         one("--name "+local+" --confirm "+local, "--name absent-"+local),
@@ -67,7 +68,7 @@ func dryCases(local string) map[string][]dryCase {
 		"migrate runs show":   one("1", "2"),
 		"migrate status":      {{"", []int{0, 4}}, {"--verify", []int{0, 4}}},
 		"migrate tenant":      one("acme-corp"),
-		"psql":                {{"acme-corp --write", []int{exitUsage}}, {"acme-corp -- -c select", []int{exitUsage}}},
+		"psql":                {{"acme-corp --write", []int{cli.ExitUsage}}, {"acme-corp -- -c select", []int{cli.ExitUsage}}},
 		"seed":                one("", "--tenant acme-corp"),
 		"stats sizes":         one("--record", "--exact --record"),
 		"tenant activate":     one("keep"),
@@ -171,7 +172,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 	cases := dryCases(local)
 	walk(tree(t), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "crmctl ")
-		if cmd.Annotations[annotationNoConfig] != "" && path != "completion" || cmd.IsAdditionalHelpTopicCommand() {
+		if cmd.Annotations[cli.AnnotationNoConfig] != "" && path != "completion" || cmd.IsAdditionalHelpTopicCommand() {
 			return // groups and help
 		}
 		tried := cases[path]
@@ -215,7 +216,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 			t.Errorf("%s: %v\n%s\n%s", args, err, out, strings.Join(diff, "\n"))
 		}
 	}
-	if out, err := c.run(t, nil, "psql", "acme-corp"); codeOf(t, err) != exitUsage || !strings.Contains(out, "crmctl.yaml") {
+	if out, err := c.run(t, nil, "psql", "acme-corp"); codeOf(t, err) != cli.ExitUsage || !strings.Contains(out, "crmctl.yaml") {
 		t.Errorf("psql: %v\n%s", err, out)
 	}
 	// The picture does see a change.

@@ -35,12 +35,12 @@ func (f *factory) errorRecordOf(err error) errorRecord {
 		}
 		return r
 	}
-	for _, h := range append(hintsOf(err), f.explain(err)...) {
+	for _, h := range append(cli.HintsOf(err), f.explain(err)...) {
 		switch {
-		case r.Next == "" && strings.HasPrefix(h.command, "crmctl "):
-			r.Next = h.command
+		case r.Next == "" && strings.HasPrefix(h.Command, "crmctl "):
+			r.Next = h.Command
 		case r.Hint == "":
-			r.Hint = h.label + ": " + h.command
+			r.Hint = h.Label + ": " + h.Command
 		}
 	}
 	return r
@@ -56,14 +56,14 @@ func (f *factory) printRecord(r errorRecord) {
 	if err != nil {
 		line = fmt.Appendf(nil, `{"code":%d}`, r.Code)
 	}
-	f.write(string(line) + "\n")
+	f.Write(string(line) + "\n")
 }
 
 // sayTenant says what failed for one tenant of several.
 func (f *factory) sayTenant(slug string, err error) {
 	err = f.placed(err)
 	if !f.structured() {
-		f.say("crmctl: tenant %s: %s", cli.Visible(slug), cli.Visible(err.Error()))
+		f.Say("crmctl: tenant %s: %s", cli.Visible(slug), cli.Visible(err.Error()))
 		return
 	}
 	r := f.errorRecordOf(err)
@@ -83,14 +83,14 @@ func tenantOf(err error) string {
 		return e.Slug
 	}
 	for e := err; e != nil; {
-		var ce *commandError
+		var ce *cli.Error
 		if !errors.As(e, &ce) {
 			break
 		}
-		if ce.subject != "" {
-			return ce.subject
+		if ce.Subject != "" {
+			return ce.Subject
 		}
-		e = ce.err
+		e = ce.Err
 	}
 	return ""
 }
@@ -139,7 +139,7 @@ func (f *factory) configuredOutput() string {
 	if cfg, err := f.config(); err == nil {
 		return cfg.Output
 	}
-	return f.io.Getenv("CRMCTL_OUTPUT")
+	return f.IO.Getenv("CRMCTL_OUTPUT")
 }
 
 // typedOutput finds --output among words that were not understood.

@@ -16,18 +16,18 @@ const maxErrorLines = 3
 
 // report prints an error on stderr, if there is anything to say.
 func (f *factory) report(err error) {
-	if err == nil || isSilent(err) {
+	if err == nil || cli.IsSilent(err) {
 		return
 	}
 	if f.structured() {
 		f.printRecord(f.errorRecordOf(err))
 	} else {
 		for _, line := range f.errorLines(err) {
-			fmt.Fprintln(f.io.Err, f.redact(line))
+			fmt.Fprintln(f.IO.Err, f.redact(line))
 		}
 	}
-	if f.flags.debug {
-		f.printChain(f.io.Err, err)
+	if f.flags.Debug {
+		f.printChain(f.IO.Err, err)
 	}
 }
 
@@ -45,7 +45,7 @@ func (f *factory) errorLines(err error) []string {
 		}
 		lines = append(lines, line)
 	}
-	hints := append(hintsOf(err), f.explain(err)...)
+	hints := append(cli.HintsOf(err), f.explain(err)...)
 	room := max(1, maxErrorLines-min(len(hints), maxErrorLines-1))
 	if len(lines) > room {
 		lines = lines[:room]
@@ -55,7 +55,7 @@ func (f *factory) errorLines(err error) []string {
 		if len(lines) == maxErrorLines {
 			break
 		}
-		lines = append(lines, "  "+h.label+": "+cli.Visible(h.command))
+		lines = append(lines, "  "+h.Label+": "+cli.Visible(h.Command))
 	}
 	return lines
 }

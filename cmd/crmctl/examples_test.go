@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -170,7 +171,7 @@ func checkPurgeExample(t *testing.T, command func(context.Context, map[string]st
 
 	other := maps.Clone(places)
 	other[exampleDatabase] = "another"
-	if out, errs, code := run(other); code != exitUsage || left() != "acme globex hooli initech umbrella" {
+	if out, errs, code := run(other); code != cli.ExitUsage || left() != "acme globex hooli initech umbrella" {
 		t.Errorf("another database: exit code %d, left %s\n%s%s", code, left(), out, errs)
 	}
 	// Of five tenants --max-percent 1 lets one go a night, the one deleted first.
@@ -178,7 +179,7 @@ func checkPurgeExample(t *testing.T, command func(context.Context, map[string]st
 		{"acme", "globex hooli initech umbrella"}, {"globex", "hooli initech umbrella"},
 	} {
 		out, errs, code := run(places)
-		if code != exitOK || !strings.HasPrefix(out, "purged\t"+night.purged+"\t") || left() != night.left {
+		if code != cli.ExitOK || !strings.HasPrefix(out, "purged\t"+night.purged+"\t") || left() != night.left {
 			t.Errorf("want %s purged: exit code %d, left %s\n%s%s", night.purged, code, left(), out, errs)
 		}
 		if strings.Count(out, "due soon\t") != 2 || strings.Contains(out, "umbrella") {
@@ -193,7 +194,7 @@ func checkPurgeExample(t *testing.T, command func(context.Context, map[string]st
 		}
 	}
 	f.Exec(t, "update public.tenants set status = 'active', deleted_at = null, purge_after = null")
-	if out, errs, code := run(places); code != exitOK || out+errs != "" || left() != "hooli initech umbrella" {
+	if out, errs, code := run(places); code != cli.ExitOK || out+errs != "" || left() != "hooli initech umbrella" {
 		t.Errorf("nothing due: exit code %d, left %s, said %q and %q", code, left(), out, errs)
 	}
 }

@@ -21,7 +21,7 @@ type execPrinter struct {
 	f   *factory
 	p   *cli.Printer
 	o   *tenantExecOptions
-	bar *progress // nil for none
+	bar *cli.Progress // nil for none
 
 	printed bool // the answer is on stdout
 }
@@ -166,10 +166,10 @@ func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[t
 	function := tenantsql.Function(e.o.aggregate)
 	a := tenantsql.NewAggregate(function, columns)
 	if len(a.Columns()) == 0 {
-		return usagef("--aggregate %s: no column of the result is a number", function)
+		return cli.Usagef("--aggregate %s: no column of the result is a number", function)
 	}
 	if left := len(columns) - len(a.Columns()); left > 0 {
-		e.f.note("crmctl: %s left out, being no numbers", cli.Plural(left, "column"))
+		e.f.Note("crmctl: %s left out, being no numbers", cli.Plural(left, "column"))
 	}
 	for row, err := range rows {
 		if err == nil {
@@ -231,9 +231,9 @@ func (e *execPrinter) finish(ctx context.Context, report *tenantsql.Report, elap
 		}
 	}
 	if len(report.Outcomes) > 1 || e.o.write {
-		e.f.note("%s", e.line(done, failed, notStarted, affected, elapsed))
+		e.f.Note("%s", e.line(done, failed, notStarted, affected, elapsed))
 	}
-	if e.f.wasInterrupted() && e.o.write && failed+notStarted > 0 {
+	if e.f.WasInterrupted() && e.o.write && failed+notStarted > 0 {
 		return e.interrupted(report, done, failed, notStarted)
 	}
 	return e.exit(ctx, report, done, failed, notStarted, first)
@@ -250,7 +250,7 @@ func (e *execPrinter) interrupted(report *tenantsql.Report, done, failed, left i
 		}
 	}
 	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", cli.HumanCount(int64(done)), cli.Plural(done+failed+left, "tenant"), cli.HumanCount(int64(failed)), cli.HumanCount(int64(left)))
-	return withHint(withCode(stoppedError{text}, exitInterrupted), "next", e.f.commandFor(e.o.names, names, changed))
+	return cli.WithHint(cli.WithCode(stoppedError{text}, cli.ExitInterrupted), "next", e.f.commandFor(e.o.names, names, changed))
 }
 
 // mostFailures is how many failures are told one by one; with a bar each was told
@@ -263,7 +263,7 @@ func (e *execPrinter) sayFailure(out tenantsql.Outcome, nth, tenants int) {
 	case nth <= mostFailures:
 		e.f.sayTenant(out.Tenant.Slug, out.Err)
 	case nth == mostFailures+1:
-		e.f.say("crmctl: and more, see -o json")
+		e.f.Say("crmctl: and more, see -o json")
 	}
 }
 
@@ -339,17 +339,17 @@ func (e *execPrinter) exit(ctx context.Context, report *tenantsql.Report, done, 
 		return nil
 	case done == 0 && e.refused(first):
 		// The chain is left out: it would be explained as a read-only replica.
-		return withHint(errors.New(first.Error()), "to change data, add", "--write")
+		return cli.WithHint(errors.New(first.Error()), "to change data, add", "--write")
 	case errors.Is(report.Stopped, fleet.ErrTooManyFailures), errors.Is(report.Stopped, fleet.ErrServer) && len(report.Outcomes) > 1:
-		return exitWith(exitStopped)
+		return cli.ExitWith(cli.ExitStopped)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(report.Stopped, fleet.ErrDrained):
-		return exitWith(exitInterrupted)
+		return cli.ExitWith(cli.ExitInterrupted)
 	case len(report.Outcomes) == 1, done+failed == 0 && first != nil:
 		return e.f.placed(first)
 	case done > 0:
-		return exitWith(exitPartial)
+		return cli.ExitWith(cli.ExitPartial)
 	}
-	return exitWith(exitFailure)
+	return cli.ExitWith(cli.ExitFailure)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/crmctl/crmctl/internal/app"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -14,18 +15,18 @@ import (
 const exitNoTenant = 12
 
 // exitTexts returns every exit code and its meaning, in order.
-func exitTexts() []exitText {
-	return []exitText{
-		{exitOK, "done, or nothing to do"},
-		{exitFailure, "failed"},
-		{exitPartial, "some tenants or rows failed, the rest is done"},
-		{exitPending, "something is pending or unhealthy"},
-		{exitStopped, "stopped early: too many failures, or the canary failed"},
-		{exitUnreachable, "the database cannot be reached"},
-		{exitLocked, "another run holds the lock"},
-		{exitNoTenant, "no such tenant"},
-		{exitUsage, "wrong usage or configuration; nothing was done"},
-		{exitInterrupted, "interrupted (Ctrl-C or SIGTERM)"},
+func exitTexts() []cli.ExitText {
+	return []cli.ExitText{
+		{Code: cli.ExitOK, Text: "done, or nothing to do"},
+		{Code: cli.ExitFailure, Text: "failed"},
+		{Code: cli.ExitPartial, Text: "some tenants or rows failed, the rest is done"},
+		{Code: cli.ExitPending, Text: "something is pending or unhealthy"},
+		{Code: cli.ExitStopped, Text: "stopped early: too many failures, or the canary failed"},
+		{Code: cli.ExitUnreachable, Text: "the database cannot be reached"},
+		{Code: cli.ExitLocked, Text: "another run holds the lock"},
+		{Code: exitNoTenant, Text: "no such tenant"},
+		{Code: cli.ExitUsage, Text: "wrong usage or configuration; nothing was done"},
+		{Code: cli.ExitInterrupted, Text: "interrupted (Ctrl-C or SIGTERM)"},
 	}
 }
 
@@ -39,24 +40,24 @@ func sentinelCodes() []struct {
 		err  error
 		code int
 	}{
-		{config.ErrInvalid, exitUsage},
-		{config.ErrNoDatabase, exitUsage},
-		{registry.ErrInvalidName, exitUsage},
+		{config.ErrInvalid, cli.ExitUsage},
+		{config.ErrNoDatabase, cli.ExitUsage},
+		{registry.ErrInvalidName, cli.ExitUsage},
 		{registry.ErrNotFound, exitNoTenant},
 		{db.ErrNoTenant, exitNoTenant},
-		{db.ErrUnreachable, exitUnreachable},
-		{db.ErrBusy, exitLocked},
-		{context.Canceled, exitInterrupted},
-		{errInterrupted, exitInterrupted},
+		{db.ErrUnreachable, cli.ExitUnreachable},
+		{db.ErrBusy, cli.ExitLocked},
+		{context.Canceled, cli.ExitInterrupted},
+		{cli.ErrInterrupted, cli.ExitInterrupted},
 	}
 }
 
 // exitCode returns the exit code for what a command returned.
 func exitCode(err error) int {
 	if err == nil {
-		return exitOK
+		return cli.ExitOK
 	}
-	if code := codeIn(err); code != 0 {
+	if code := cli.CodeIn(err); code != 0 {
 		return code
 	}
 	for _, s := range sentinelCodes() {
@@ -70,13 +71,13 @@ func exitCode(err error) int {
 // appCode returns the exit code of an error of the application.
 func appCode(err error) int {
 	if _, is := errors.AsType[*app.FilesError](err); is {
-		return exitUsage
+		return cli.ExitUsage
 	}
 	if _, is := errors.AsType[*app.DirError](err); is {
-		return exitUsage
+		return cli.ExitUsage
 	}
 	if v, is := errors.AsType[*app.VersionError](err); is && !v.Data {
-		return exitUsage
+		return cli.ExitUsage
 	}
-	return exitFailure
+	return cli.ExitFailure
 }

@@ -25,17 +25,17 @@ const explainTimeout = 3 * time.Second
 
 // explain returns the next step for errors that come from the database,
 // whichever command met them.
-func (f *factory) explain(err error) []hint {
+func (f *factory) explain(err error) []cli.Hint {
 	switch {
 	case errors.Is(err, db.ErrUnreachable):
-		return []hint{f.explainUnreachable()}
+		return []cli.Hint{f.explainUnreachable()}
 	case errors.Is(err, registry.ErrNoRegistry), errors.Is(err, registry.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry), errors.Is(err, staging.ErrOldRegistry):
-		return []hint{{"make it", "crmctl migrate public"}}
+		return []cli.Hint{{Label: "make it", Command: "crmctl migrate public"}}
 	case errors.Is(err, staging.ErrPooled):
-		return []hint{{"go past it", "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}
+		return []cli.Hint{{Label: "go past it", Command: "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}
 	}
 	if v, is := errors.AsType[*app.VersionError](err); is && v.Data {
-		return []hint{{"give the files of that version", "--migrations-dir DIR"}}
+		return []cli.Hint{{Label: "give the files of that version", Command: "--migrations-dir DIR"}}
 	}
 	if found, ok := errors.AsType[*planted.Error](err); ok {
 		return explainPlanted(found)
@@ -44,48 +44,48 @@ func (f *factory) explain(err error) []hint {
 		return explainForeign(found)
 	}
 	if errors.Is(err, tenant.ErrRoleRight) {
-		return []hint{{"as a superuser", "alter role ROLE createrole; or add --role=false"}}
+		return []cli.Hint{{Label: "as a superuser", Command: "alter role ROLE createrole; or add --role=false"}}
 	}
 	switch db.SQLState(err) {
 	case db.CodeInsufficientPrivilege:
-		return []hint{f.explainRight(err)}
+		return []cli.Hint{f.explainRight(err)}
 	case db.CodeReadOnlyTransaction:
 		return f.explainReadOnly()
 	case "25P03", "25P04", "57P05":
-		return []hint{{"a limit of the server ended the session", "idle_in_transaction_session_timeout and the like"}}
+		return []cli.Hint{{Label: "a limit of the server ended the session", Command: "idle_in_transaction_session_timeout and the like"}}
 	case db.CodeOutOfMemory:
 		return explainMemory(err)
 	case "57P01", "57P02", "57P03":
-		return []hint{{"the server ended the session", "an administrator or a restart, see its log; then again"}}
+		return []cli.Hint{{Label: "the server ended the session", Command: "an administrator or a restart, see its log; then again"}}
 	case "28P01", "28000":
-		return []hint{{"set the password by", "PGPASSWORD, ~/.pgpass or DATABASE_URL"}}
+		return []cli.Hint{{Label: "set the password by", Command: "PGPASSWORD, ~/.pgpass or DATABASE_URL"}}
 	case "3D000":
-		return []hint{{"create it", "createdb NAME"}}
+		return []cli.Hint{{Label: "create it", Command: "createdb NAME"}}
 	}
 	return nil
 }
 
 // explainMemory tells a lock table that is full from a server without memory: only
 // for the former does the server name the setting, in every language.
-func explainMemory(err error) []hint {
+func explainMemory(err error) []cli.Hint {
 	const setting = "max_locks_per_transaction"
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(pgErr.Hint, setting) {
-		return []hint{{"the lock table is full", "raise " + setting + " and restart the server"}}
+		return []cli.Hint{{Label: "the lock table is full", Command: "raise " + setting + " and restart the server"}}
 	}
 	return nil
 }
 
 // explainPlanted says how code of others is looked at, and how it is trusted.
-func explainPlanted(e *planted.Error) []hint {
-	return []hint{
-		{"whose it is", "crmctl doctor --check planted"},
-		{"if it is the application's", "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner) + " (crmctl help environment)"},
+func explainPlanted(e *planted.Error) []cli.Hint {
+	return []cli.Hint{
+		{Label: "whose it is", Command: "crmctl doctor --check planted"},
+		{Label: "if it is the application's", Command: "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner) + " (crmctl help environment)"},
 	}
 }
 
 // explainReadOnly tells a replica from a server that is to be written to, but whose
 // transactions are read only unless they say otherwise. Whoever has set that meant it.
-func (f *factory) explainReadOnly() []hint {
+func (f *factory) explainReadOnly() []cli.Hint {
 	ctx, cancel := context.WithTimeout(context.Background(), explainTimeout)
 	defer cancel()
 	var (
@@ -102,14 +102,14 @@ func (f *factory) explainReadOnly() []hint {
 	const name = "default_transaction_read_only"
 	switch {
 	case err != nil:
-		return []hint{{"a replica, or " + name + " is on", "crmctl config show --origin"}}
+		return []cli.Hint{{Label: "a replica, or " + name + " is on", Command: "crmctl config show --origin"}}
 	case replica:
-		return []hint{{"this is a read-only replica", "point DATABASE_URL at the primary"}}
+		return []cli.Hint{{Label: "this is a read-only replica", Command: "point DATABASE_URL at the primary"}}
 	case value != "on" || source == nil:
-		return []hint{{"only this transaction is read only", "what set transaction_read_only?"}}
+		return []cli.Hint{{Label: "only this transaction is read only", Command: "what set transaction_read_only?"}}
 	}
-	set := func(command string) []hint {
-		return []hint{{"no replica; " + name + " is on", "set for the " + *source}, {"to write", command}}
+	set := func(command string) []cli.Hint {
+		return []cli.Hint{{Label: "no replica; " + name + " is on", Command: "set for the " + *source}, {Label: "to write", Command: command}}
 	}
 	target := conn.Config()
 	database, user := pgx.Identifier{target.Database}.Sanitize(), pgx.Identifier{target.User}.Sanitize()
@@ -129,7 +129,7 @@ func (f *factory) explainReadOnly() []hint {
 // explainRight names the grant that is missing, as far as the server says for what.
 // It offers none on the tables of a tenant: these belong to the role that migrates
 // them, and a grant would only hide that they do not.
-func (f *factory) explainRight(err error) hint {
+func (f *factory) explainRight(err error) cli.Hint {
 	role := "ROLE"
 	if target, err := f.target(); err == nil && target.User != "" {
 		role = cli.Visible(pgx.Identifier{target.User}.Sanitize())
@@ -141,17 +141,17 @@ func (f *factory) explainRight(err error) hint {
 	kind, name, ok := strings.Cut(strings.TrimPrefix(message, "permission denied for "), " ")
 	switch {
 	case ok && kind == "database":
-		return hint{"as its owner", "grant create on database " + cli.Visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant create on database " + cli.Visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
 	case ok && kind == "schema" && name == "public":
-		return hint{"as its owner", "grant usage, create on schema public to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant usage, create on schema public to " + role}
 	case ok && inRegistry(kind, name) && kind == "sequence":
-		return hint{"as its owner", "grant select on all sequences in schema public to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant select on all sequences in schema public to " + role}
 	case ok && inRegistry(kind, name):
-		return hint{"as its owner", "grant select, insert, update, delete on all tables in schema public to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant select, insert, update, delete on all tables in schema public to " + role}
 	case ok && slices.Contains([]string{"schema", "table", "view", "sequence"}, kind), strings.HasPrefix(message, "must be owner of "):
-		return hint{"whose it is", "crmctl doctor --check owner,grants"}
+		return cli.Hint{Label: "whose it is", Command: "crmctl doctor --check owner,grants"}
 	}
-	return hint{"as its owner", "grant RIGHT on OBJECT to " + role}
+	return cli.Hint{Label: "as its owner", Command: "grant RIGHT on OBJECT to " + role}
 }
 
 // inRegistry tells whether a table or a sequence of that name is crmctl's own.
@@ -170,14 +170,14 @@ func inRegistry(kind, name string) bool {
 
 // explainUnreachable knows the private PostgreSQL, which is most often just not
 // running.
-func (f *factory) explainUnreachable() hint {
+func (f *factory) explainUnreachable() cli.Hint {
 	if cfg, err := f.config(); err == nil && cfg.DatabaseFromProfile() {
 		switch name, named := strings.CutPrefix(cfg.Profile, "local-"); {
 		case cfg.Profile == localProfile(""):
-			return hint{"start it", "crmctl local start"}
+			return cli.Hint{Label: "start it", Command: "crmctl local start"}
 		case named:
-			return hint{"start it", "crmctl local start --name " + name}
+			return cli.Hint{Label: "start it", Command: "crmctl local start --name " + name}
 		}
 	}
-	return hint{"where the address comes from", "crmctl config show --origin"}
+	return cli.Hint{Label: "where the address comes from", Command: "crmctl config show --origin"}
 }

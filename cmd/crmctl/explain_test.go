@@ -21,7 +21,7 @@ func TestExplainMemory(t *testing.T) {
 		err := fmt.Errorf("save: %w", &pgconn.PgError{Code: "53200", Message: "out of memory", Hint: serverHint})
 		got := ""
 		for _, h := range (&factory{}).explain(err) {
-			got += h.command
+			got += h.Command
 		}
 		if got != want {
 			t.Errorf("hint %q: %q, want %q", serverHint, got, want)

@@ -19,10 +19,10 @@ import (
 // factory hands a command what it needs. What costs something is made when it
 // is first asked for: help, completion and version never dial.
 type factory struct {
-	*console // what it says and asks, and the signals that end it
+	*cli.Console // what it says and asks, and the signals that end it
 
 	flags globalFlags
-	help  *help
+	help  *cli.Help
 
 	// config reads flags, environment and files, once.
 	config func() (*config.Config, error)
@@ -46,10 +46,10 @@ type factory struct {
 	ownership registryCheck
 }
 
-func newFactory(s *cli.Streams, in *interrupts) *factory {
+func newFactory(s *cli.Streams, in *cli.Interrupts) *factory {
 	f := &factory{help: newHelp()}
-	f.console = newConsole(s, in, &f.flags.switches)
-	f.console.redact, f.console.structured = f.redact, f.structured
+	f.Console = cli.NewConsole(s, in, &f.flags.Switches)
+	f.Console.Redact, f.Console.Structured = f.redact, f.structured
 	f.config = sync.OnceValues(f.loadConfig)
 	parsed := sync.OnceValues(f.readConnConfig)
 	f.connConfig = func() (*pgx.ConnConfig, error) {
@@ -66,17 +66,17 @@ func newFactory(s *cli.Streams, in *interrupts) *factory {
 
 func (f *factory) loadConfig() (*config.Config, error) {
 	return config.Load(config.Sources{
-		Env:       f.io.Env,
+		Env:       f.IO.Env,
 		Flag:      f.flagValue,
-		Dir:       f.io.Dir,
-		SystemDir: f.io.SystemDir,
+		Dir:       f.IO.Dir,
+		SystemDir: f.IO.SystemDir,
 	})
 }
 
 // apart makes the configuration be read from the flags alone.
 func (f *factory) apart() {
 	f.config = sync.OnceValues(func() (*config.Config, error) {
-		return config.Load(config.Sources{Env: f.io.Env, Flag: f.flagValue, Apart: true})
+		return config.Load(config.Sources{Env: f.IO.Env, Flag: f.flagValue, Apart: true})
 	})
 }
 
@@ -91,17 +91,17 @@ func (f *factory) readConnConfig() (*pgx.ConnConfig, error) {
 	}
 	conn, err := db.ParseConfig(string(dsn))
 	if err != nil {
-		return nil, withHint(withCode(err, exitUsage), "set by", cfg.Setting(config.KeyDatabaseURL).Origin)
+		return nil, cli.WithHint(cli.WithCode(err, cli.ExitUsage), "set by", cfg.Setting(config.KeyDatabaseURL).Origin)
 	}
 	if problem := db.PassfileProblem(string(dsn)); problem != "" {
-		f.say("crmctl: warning: %s", problem)
+		f.Say("crmctl: warning: %s", problem)
 	}
 	if cfg.DatabaseFromProject() && !dsn.HasPassword() {
 		hidePassword(conn)
 	}
 	cfg.AddSecret(conn.Password)
 	if name := db.TargetOf(conn).Database; cfg.ExpectDatabase != "" && name != cfg.ExpectDatabase {
-		return nil, usagef("the database is %q, but %q is expected (%s)", name, cfg.ExpectDatabase, cfg.Setting(config.KeyExpectDatabase).Origin)
+		return nil, cli.Usagef("the database is %q, but %q is expected (%s)", name, cfg.ExpectDatabase, cfg.Setting(config.KeyExpectDatabase).Origin)
 	}
 	return conn, nil
 }
@@ -122,7 +122,7 @@ const noReadablePassword = "!password,!md5"
 // with the password, and with hidePassword's rule.
 func (f *factory) programEnv(cfg *config.Config, dsn config.DSN, env []string, password string) []string {
 	env = slices.Clip(env)
-	if (cfg.DatabaseFromProject() || cfg.DirectFromProject()) && !dsn.HasPassword() && f.io.Getenv("PGREQUIREAUTH") == "" {
+	if (cfg.DatabaseFromProject() || cfg.DirectFromProject()) && !dsn.HasPassword() && f.IO.Getenv("PGREQUIREAUTH") == "" {
 		env = append(env, "PGREQUIREAUTH="+noReadablePassword)
 	}
 	if password != "" {
@@ -160,7 +160,7 @@ func (f *factory) connectDirect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	conn, err := db.ParseConfig(string(cfg.DirectURL))
 	if err != nil {
-		return nil, withCode(fmt.Errorf("%s: %w", config.KeyDirectURL, err), exitUsage)
+		return nil, cli.WithCode(fmt.Errorf("%s: %w", config.KeyDirectURL, err), cli.ExitUsage)
 	}
 	if cfg.DirectFromProject() && !cfg.DirectURL.HasPassword() {
 		hidePassword(conn)
@@ -170,7 +170,7 @@ func (f *factory) connectDirect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	if name := db.TargetOf(conn).Database; name != target.Database {
-		return nil, usagef("%s is the database %q, but the command works on %q", config.KeyDirectURL, name, target.Database)
+		return nil, cli.Usagef("%s is the database %q, but the command works on %q", config.KeyDirectURL, name, target.Database)
 	}
 	direct, err := db.Connect(ctx, conn)
 	if err != nil {

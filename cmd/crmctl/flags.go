@@ -8,13 +8,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
 // globalFlags are the flags every command has. Those that are configuration
 // too are filled in from it before the command runs.
 type globalFlags struct {
-	switches
+	cli.Switches
 
 	databaseURL    string
 	profile        string
@@ -32,16 +33,16 @@ func (g *globalFlags) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&g.databaseURL, "database-url", "", "the database `DSN`, without a password (DATABASE_URL may hold one)")
 	fs.StringVar(&g.profile, "profile", "", "use the profile `NAME` of the configuration file")
 	fs.StringVar(&g.configFile, "config", "", "read this `FILE` instead of the usual configuration files")
-	fs.VarP(newEnum(&g.output, config.Default(config.KeyOutput), config.Outputs()), "output", "o", "`FORMAT`: "+strings.Join(config.Outputs(), ", "))
-	fs.Var(newEnum(&g.color, config.Default(config.KeyColor), config.Colors()), "color", "colour `WHEN`: "+strings.Join(config.Colors(), ", "))
+	fs.VarP(cli.NewEnum(&g.output, config.Default(config.KeyOutput), config.Outputs()), "output", "o", "`FORMAT`: "+strings.Join(config.Outputs(), ", "))
+	fs.Var(cli.NewEnum(&g.color, config.Default(config.KeyColor), config.Colors()), "color", "colour `WHEN`: "+strings.Join(config.Colors(), ", "))
 	fs.BoolVar(&g.noColor, "no-color", false, "same as --color never")
 	fs.StringVar(&g.migrationsDir, "migrations-dir", "", "use the migrations in `DIR` instead of the built-in ones")
 	fs.Var(newDuration(&g.timeout, config.Default(config.KeyTimeout)), "timeout", "give up after this `DURATION`; 0 for never")
 	fs.BoolVar(&g.utc, "utc", false, "show times in UTC")
-	fs.BoolVarP(&g.quiet, "quiet", "q", false, "print names alone, and nothing but errors on stderr")
-	fs.BoolVarP(&g.verbose, "verbose", "v", false, "say more on stderr")
-	fs.BoolVar(&g.debug, "debug", false, "show the whole chain of an error")
-	fs.BoolVar(&g.yes, "yes", false, "answer yes to questions (a tenant's destruction wants --confirm NAME)")
+	fs.BoolVarP(&g.Quiet, "quiet", "q", false, "print names alone, and nothing but errors on stderr")
+	fs.BoolVarP(&g.Verbose, "verbose", "v", false, "say more on stderr")
+	fs.BoolVar(&g.Debug, "debug", false, "show the whole chain of an error")
+	fs.BoolVar(&g.Yes, "yes", false, "answer yes to questions (a tenant's destruction wants --confirm NAME)")
 	fs.StringVar(&g.confirmProfile, "confirm-profile", "", "`NAME` of a protected profile, instead of typing it")
 }
 
@@ -77,7 +78,7 @@ func (f *factory) fillFlags(cmd *cobra.Command, cfg *config.Config) error {
 			return
 		}
 		if err := flag.Value.Set(s.Value); err != nil {
-			failed = usagef("%s: %q: %w", s.Origin, s.Value, err)
+			failed = cli.Usagef("%s: %q: %w", s.Origin, s.Value, err)
 		}
 	})
 	return failed

@@ -43,7 +43,7 @@ func (f *factory) useExtensions(ctx context.Context, conn *pgx.Conn, plan *migra
 // actor returns who runs the program, "alice@desk", for the audit and the
 // ledger.
 func (f *factory) actor() string {
-	name := f.io.Getenv("USER")
+	name := f.IO.Getenv("USER")
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
@@ -55,13 +55,13 @@ func (f *factory) actor() string {
 
 // moveOptions returns what every change of a tenant needs.
 func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
-	return tenant.MoveOptions{Registry: f.registry(), Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.now}
+	return tenant.MoveOptions{Registry: f.registry(), Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.Now}
 }
 
 // warnRole says that a role which the registry names was left as it is.
 func (f *factory) warnRole(t registry.Tenant) {
 	if t.ForeignRole != "" {
-		f.say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", cli.Visible(t.Slug), t.ForeignRole)
+		f.Say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", cli.Visible(t.Slug), t.ForeignRole)
 	}
 }
 
@@ -80,11 +80,11 @@ func (f *factory) placed(err error) error {
 		if missing.Similar != "" {
 			text += fmt.Sprintf("; did you mean %q?", missing.Similar)
 		}
-		return &commandError{code: exitNoTenant, err: errors.New(text), subject: missing.Slug}
+		return &cli.Error{Code: exitNoTenant, Err: errors.New(text), Subject: missing.Slug}
 	case errors.As(err, &state):
 		return stateHint(err, state)
 	case errors.Is(err, registry.ErrNoRegistry):
-		return withHint(fmt.Errorf("%s has no registry yet", target.Place()), "create it", "crmctl migrate public")
+		return cli.WithHint(fmt.Errorf("%s has no registry yet", target.Place()), "create it", "crmctl migrate public")
 	}
 	return err
 }
@@ -93,13 +93,13 @@ func (f *factory) placed(err error) error {
 func stateHint(err error, e *registry.StateError) error {
 	switch {
 	case e.Already, e.Wanted != "":
-		return withHint(err, "see it", "crmctl tenant show "+e.Slug)
+		return cli.WithHint(err, "see it", "crmctl tenant show "+e.Slug)
 	case e.State == registry.Suspended:
-		return withHint(err, "open it", "crmctl tenant activate "+e.Slug)
+		return cli.WithHint(err, "open it", "crmctl tenant activate "+e.Slug)
 	case e.State == registry.Deleted:
-		return withHint(err, "bring it back", "crmctl tenant undelete "+e.Slug)
+		return cli.WithHint(err, "bring it back", "crmctl tenant undelete "+e.Slug)
 	case e.State == registry.Purging:
-		return withHint(err, "let it end", "crmctl tenant purge "+e.Slug)
+		return cli.WithHint(err, "let it end", "crmctl tenant purge "+e.Slug)
 	}
 	return err
 }
@@ -127,28 +127,28 @@ func partial(results []fleet.Result) int {
 	}
 	switch failed {
 	case 0:
-		return exitOK
+		return cli.ExitOK
 	case len(results):
-		return exitFailure
+		return cli.ExitFailure
 	}
-	return exitPartial
+	return cli.ExitPartial
 }
 
 // fleetProgress shows a run over tenants that reports by index.
 type fleetProgress struct {
-	bar  *progress
+	bar  *cli.Progress
 	name func(i int) string
 }
 
 func (p fleetProgress) Started(int) {}
 
 func (p fleetProgress) Finished(i int, r fleet.Result) {
-	p.bar.add(1)
-	if r.State == fleet.Failed && !p.bar.console.structured() {
-		p.bar.failure("tenant=%s failed: %v", p.name(i), r.Err)
+	p.bar.Add(1)
+	if r.State == fleet.Failed && !p.bar.Console.Structured() {
+		p.bar.Failure("tenant=%s failed: %v", p.name(i), r.Err)
 	}
 }
 
 func (p fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
-	p.bar.console.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt, cli.Visible(err.Error()))
+	p.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt, cli.Visible(err.Error()))
 }

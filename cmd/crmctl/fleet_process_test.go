@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
@@ -121,7 +122,7 @@ func TestSignalsInARun(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 			_ = cmd.Wait()
-			if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+			if code := cmd.ProcessState.ExitCode(); code != cli.ExitInterrupted {
 				t.Errorf("exit code %d\n%s%s", code, &out, &errOut)
 			}
 			done := f.Int(t, "select count(*) from public.tenants where schema_version = 2")
@@ -167,7 +168,7 @@ func TestOneBrokenOfMany(t *testing.T) {
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	_ = cmd.Run()
-	if code := cmd.ProcessState.ExitCode(); code != exitPartial {
+	if code := cmd.ProcessState.ExitCode(); code != cli.ExitPartial {
 		t.Errorf("exit code %d\n%s", code, &errOut)
 	}
 	var doc struct{ Run reportRecord }
@@ -234,7 +235,7 @@ func TestSwallowedPackets(t *testing.T) {
 		_ = cmd.Process.Kill()
 		t.Fatalf("still waiting after %s\n%s", time.Since(begun), &errOut)
 	}
-	if code := cmd.ProcessState.ExitCode(); code == exitOK {
+	if code := cmd.ProcessState.ExitCode(); code == cli.ExitOK {
 		t.Errorf("exit code 0\n%s", &errOut)
 	}
 }

@@ -75,10 +75,10 @@ func (b *bench) run(args ...string) int {
 // factory returns a factory on the bench, for tests below the command tree.
 func (b *bench) factory(t *testing.T) *factory {
 	t.Helper()
-	_, in := watchInterrupts(t.Context())
-	t.Cleanup(in.stop)
+	_, in := cli.WatchInterrupts(t.Context())
+	t.Cleanup(in.Stop)
 	f := newFactory(b.Streams, in)
-	f.now = func() time.Time { return time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC) }
+	f.Now = func() time.Time { return time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC) }
 	return f
 }
 
@@ -86,13 +86,13 @@ func (b *bench) factory(t *testing.T) *factory {
 func (b *bench) parse(t *testing.T, build func(f *factory) *cobra.Command, args ...string) {
 	t.Helper()
 	f := b.factory(t)
-	root := newGroup("crmctl", "test", build(f))
+	root := cli.NewGroup("crmctl", "test", build(f))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetOut(b.out)
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return f.prepare(cmd) }
 	f.flags.addFlags(root.PersistentFlags())
-	if code := f.execute(t.Context(), root, args); code != exitOK {
+	if code := f.execute(t.Context(), root, args); code != cli.ExitOK {
 		t.Fatalf("crmctl %s: exit code %d\n%s", strings.Join(args, " "), code, b.err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
@@ -46,9 +47,9 @@ func TestNamesOfMadeTenants(t *testing.T) {
 			after := schemas(t, f)
 			made := slices.DeleteFunc(slices.Clone(after), func(s string) bool { return slices.Contains(before, s) })
 			switch {
-			case code == exitUsage && len(made) == 0:
-			case code == exitOK && len(made) == 1 && strings.HasPrefix(made[0], "tenant_"):
-			case code == exitFailure && len(made) == 0 && strings.Contains(out, "exists already"): // the second of the two
+			case code == cli.ExitUsage && len(made) == 0:
+			case code == cli.ExitOK && len(made) == 1 && strings.HasPrefix(made[0], "tenant_"):
+			case code == cli.ExitFailure && len(made) == 0 && strings.Contains(out, "exists already"): // the second of the two
 			default:
 				t.Errorf("%q: exit code %d, made %q\n%s", args, code, made, out)
 			}
@@ -77,7 +78,7 @@ func TestNamesOfMadeTenants(t *testing.T) {
 	// Acme, acme and ACME are one.
 	for _, name := range []string{"Acme", "acme", "ACME "} {
 		for _, args := range [][]string{{"backup", "restore", file, "--as", name}, {"tenant", "clone", "acme", name}} {
-			if code, out := crmctl(t, f, args...); code != exitFailure || !strings.Contains(out, `tenant "acme" exists already`) {
+			if code, out := crmctl(t, f, args...); code != cli.ExitFailure || !strings.Contains(out, `tenant "acme" exists already`) {
 				t.Errorf("%q: exit code %d\n%s", args, code, out)
 			}
 		}
@@ -103,13 +104,13 @@ func TestHostileSchemas(t *testing.T) {
 	// CSV is data for programs, as it is; everything else is shown.
 	for _, format := range []string{"table", "json", "yaml", "ndjson"} {
 		code, out := crmctl(t, f, "doctor", "--check", "orphan-schema", "-o", format)
-		if code != exitPending || strings.ContainsAny(out, "\x1b\x07") || format == "table" && strings.Contains(out, "\u202e") {
+		if code != cli.ExitPending || strings.ContainsAny(out, "\x1b\x07") || format == "table" && strings.Contains(out, "\u202e") {
 			t.Errorf("-o %s: exit code %d, %q", format, code, out)
 		}
 	}
 	// Names with control characters are for people; what they are told to do works.
 	code, out := crmctl(t, f, "doctor", "--fix", "orphan-schema", "--yes")
-	if code != exitPending || strings.ContainsAny(out, "\x1b\x07") || strings.Count(out, "undo: alter schema") != len(names)-2 {
+	if code != cli.ExitPending || strings.ContainsAny(out, "\x1b\x07") || strings.Count(out, "undo: alter schema") != len(names)-2 {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 	byHand := 0
@@ -129,7 +130,7 @@ func TestHostileSchemas(t *testing.T) {
 	if n := f.Int(t, `select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where nspname like 'quarantine\_%' and relname = 'contacts' and pg_relation_size(c.oid) > 0`); n != int64(len(names)) {
 		t.Errorf("%d tables are left", n)
 	}
-	if code, out := crmctl(t, f, "doctor", "--check", "orphan-schema,quarantine"); code != exitOK || strings.ContainsAny(out, "\x1b\x07\u202e") {
+	if code, out := crmctl(t, f, "doctor", "--check", "orphan-schema,quarantine"); code != cli.ExitOK || strings.ContainsAny(out, "\x1b\x07\u202e") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 }

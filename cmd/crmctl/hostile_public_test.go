@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -90,7 +91,7 @@ func TestHostilePublicAndTheCommands(t *testing.T) {
 		{"tenant", "history", "acme"},
 		{"audit", "list", "--since", "24h"},
 	} {
-		if out, code := outcome(t, f, args...); code != exitOK {
+		if out, code := outcome(t, f, args...); code != cli.ExitOK {
 			t.Errorf("%s: exit code %d\n%s", args, code, out)
 		}
 		if names := caught(); names != "" {

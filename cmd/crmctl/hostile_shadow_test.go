@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -155,7 +156,7 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 	for _, c := range shadowedCommands(dir) {
 		args := append(strings.Fields(c[0]), c[1:]...)
 		out, code := outcome(t, f, args...)
-		if code == exitUsage {
+		if code == cli.ExitUsage {
 			t.Errorf("%q is no command that can be run so:\n%s", args, out)
 		}
 		if strings.Contains(out, "PLANTED CODE RUNS in") || called() != before {

@@ -18,24 +18,24 @@ type importWatch struct {
 	size int64
 
 	mu   sync.Mutex
-	bar  *progress
+	bar  *cli.Progress
 	last importer.Progress
 }
 
 // Planned says what the file is taken for, before anything is loaded.
 func (w *importWatch) Planned(p importer.Plan) {
-	w.f.note("file      %s   %s", cli.Visible(p.FileName), formatText(p))
+	w.f.Note("file      %s   %s", cli.Visible(p.FileName), formatText(p))
 	for i, line := range mappingLines(p) {
 		label := "mapping "
 		if i > 0 {
 			label = "        "
 		}
-		w.f.note("%s  %s", label, cli.Visible(line))
+		w.f.Note("%s  %s", label, cli.Visible(line))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.bar = w.f.newProgress(progressOptions{
-		verb: "import", total: w.size, bytes: true, rate: w.rate, status: w.status, fields: w.fields,
+	w.bar = w.f.NewProgress(cli.ProgressOptions{
+		Verb: "import", Total: w.size, Bytes: true, Rate: w.rate, Status: w.status, Fields: w.fields,
 	})
 }
 
@@ -45,7 +45,7 @@ func (w *importWatch) Progressed(p importer.Progress) {
 	defer w.mu.Unlock()
 	w.last = p
 	if w.bar != nil {
-		w.bar.set(p.Bytes)
+		w.bar.Set(p.Bytes)
 	}
 }
 
@@ -54,7 +54,7 @@ func (w *importWatch) finish() {
 	bar := w.bar
 	w.mu.Unlock()
 	if bar != nil {
-		bar.finish()
+		bar.Finish()
 	}
 }
 
@@ -175,9 +175,9 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) err
 	}
 	if p.Terminal && p.IsTable() {
 		if r.DryRun {
-			f.note("\ndry run: nothing was kept")
+			f.Note("\ndry run: nothing was kept")
 		}
-		f.note("%s", "")
+		f.Note("%s", "")
 	}
 	if err := cli.PrintObject(p, importObject(r, slug, record)); err != nil {
 		return err
@@ -186,9 +186,9 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) err
 		return nil
 	}
 	if r.RejectFile != "" {
-		f.note("\nnext: mend %s and import it again", cli.Visible(r.RejectFile))
+		f.Note("\nnext: mend %s and import it again", cli.Visible(r.RejectFile))
 	}
-	return exitWith(exitPartial)
+	return cli.ExitWith(cli.ExitPartial)
 }
 
 func importObject(r importer.Result, slug string, record importRecord) cli.Object {

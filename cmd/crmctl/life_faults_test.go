@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -87,7 +88,7 @@ func TestKilledCreateLeavesNoRole(t *testing.T) {
 		default:
 			t.Errorf("%s: %s rows, schemas, roles, entries", slug, got)
 		}
-		if out, code := outcome(t, f, append(args, "--if-not-exists")...); code != exitOK || residue(t, f, slug) != "1 1 1 1" {
+		if out, code := outcome(t, f, append(args, "--if-not-exists")...); code != cli.ExitOK || residue(t, f, slug) != "1 1 1 1" {
 			t.Errorf("%s again: exit code %d, %s\n%s", slug, code, residue(t, f, slug), out)
 		}
 	}
@@ -112,9 +113,9 @@ func TestSameTenantCreatedByProcesses(t *testing.T) {
 	won := 0
 	for i, code := range codes {
 		switch {
-		case code == exitOK:
+		case code == cli.ExitOK:
 			won++
-		case code != exitFailure || !strings.Contains(outs[i], "exists already"):
+		case code != cli.ExitFailure || !strings.Contains(outs[i], "exists already"):
 			t.Errorf("a loser: exit code %d\n%s", code, outs[i])
 		}
 	}
@@ -134,7 +135,7 @@ func TestMovesDuringAMigration(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "00001_slow.sql"), []byte("-- +goose Up\ncreate table quick (x int);\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := outcome(t, f, "tenant", "create", "acme", "--migrations-dir", dir); code != exitOK {
+	if out, code := outcome(t, f, "tenant", "create", "acme", "--migrations-dir", dir); code != cli.ExitOK {
 		t.Fatal(out)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "00002_slow.sql"), []byte(slow), 0o600); err != nil {
@@ -163,7 +164,7 @@ func TestMovesDuringAMigration(t *testing.T) {
 		{"tenant", "delete", "acme", "--confirm", "acme", "--retention", "0s"},
 	}
 	for _, args := range moves {
-		if out, code := outcome(t, f, append(args, "--lock-timeout", "200ms")...); code != exitLocked || !strings.Contains(out, "at work on this tenant") {
+		if out, code := outcome(t, f, append(args, "--lock-timeout", "200ms")...); code != cli.ExitLocked || !strings.Contains(out, "at work on this tenant") {
 			t.Errorf("%s: exit code %d\n%s", args, code, out)
 		}
 	}
@@ -177,7 +178,7 @@ func TestMovesDuringAMigration(t *testing.T) {
 		t.Errorf("the migration: %v", err)
 	}
 	for _, args := range [][]string{moves[0], moves[2], moves[3], {"tenant", "purge", "--no-backup", "--yes"}} {
-		if out, code := outcome(t, f, args...); code != exitOK {
+		if out, code := outcome(t, f, args...); code != cli.ExitOK {
 			t.Errorf("%s: exit code %d\n%s", args, code, out)
 		}
 	}
@@ -199,7 +200,7 @@ func TestHostileNamesOnTheCommandLine(t *testing.T) {
 	f.Create(t, fleettest.TenantPlan(t, 1), "bystander", "acme")
 	f.Exec(t, "insert into tenant_bystander.contacts (name) values ('x')")
 	before := relationsOf(t, f)
-	refused := []int{exitUsage, exitNoTenant, exitFailure}
+	refused := []int{cli.ExitUsage, exitNoTenant, cli.ExitFailure}
 	for _, name := range hostileNames() {
 		for _, args := range [][]string{
 			{"tenant", "suspend", "--", name}, {"tenant", "activate", "--", name}, {"tenant", "undelete", "--", name},
@@ -227,7 +228,7 @@ func TestHostileNamesOnTheCommandLine(t *testing.T) {
 		} {
 			b := newBench(t).setenv("DATABASE_URL=" + f.DSN)
 			code := b.run(args...)
-			if code != exitOK && code != exitUsage {
+			if code != cli.ExitOK && code != cli.ExitUsage {
 				t.Errorf("%q: exit code %d\n%s%s", args, code, b.out, b.err)
 			}
 			if text := b.out.String() + b.err.String(); strings.ContainsFunc(text, dangerous) {
@@ -240,7 +241,7 @@ func TestHostileNamesOnTheCommandLine(t *testing.T) {
 		if slug == "acme" {
 			continue
 		}
-		if out, code := outcome(t, f, "tenant", "rename", slug, "acme", "--schema"); code != exitOK {
+		if out, code := outcome(t, f, "tenant", "rename", slug, "acme", "--schema"); code != cli.ExitOK {
 			t.Fatalf("back from %q (%q): exit code %d\n%s", slug, name, code, out)
 		}
 	}
@@ -268,16 +269,16 @@ func TestSpellingsOfAName(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"tenant", "create", "ACME Corp "}, exitFailure, `tenant "acme-corp" exists already`},
-		{[]string{"tenant", "rename", "globex", " Acme_Corp"}, exitFailure, `tenant "acme-corp" exists already`},
-		{[]string{"tenant", "clone", "globex", "acme  corp"}, exitFailure, `exists already`},
-		{[]string{"tenant", "rename", "ACME CORP", "acme-corp"}, exitOK, "unchanged"},
-		{[]string{"tenant", "suspend", "Acme Corp"}, exitOK, "suspended\tacme-corp"},
-		{[]string{"tenant", "activate", "ACME_CORP"}, exitOK, "activated\tacme-corp"},
-		{[]string{"tenant", "exec", "Acme Corp", "-c", "select 1 as one"}, exitOK, "acme-corp\t1"},
-		{[]string{"tenant", "history", "ACME-corp"}, exitOK, "suspend"},
-		{[]string{"tenant", "delete", "Acme Corp", "--confirm", "Acme Corp"}, exitUsage, `does not match "acme-corp"`},
-		{[]string{"tenant", "delete", "Acme Corp", "--confirm", "acme-corp"}, exitOK, "deleted\tacme-corp"},
+		{[]string{"tenant", "create", "ACME Corp "}, cli.ExitFailure, `tenant "acme-corp" exists already`},
+		{[]string{"tenant", "rename", "globex", " Acme_Corp"}, cli.ExitFailure, `tenant "acme-corp" exists already`},
+		{[]string{"tenant", "clone", "globex", "acme  corp"}, cli.ExitFailure, `exists already`},
+		{[]string{"tenant", "rename", "ACME CORP", "acme-corp"}, cli.ExitOK, "unchanged"},
+		{[]string{"tenant", "suspend", "Acme Corp"}, cli.ExitOK, "suspended\tacme-corp"},
+		{[]string{"tenant", "activate", "ACME_CORP"}, cli.ExitOK, "activated\tacme-corp"},
+		{[]string{"tenant", "exec", "Acme Corp", "-c", "select 1 as one"}, cli.ExitOK, "acme-corp\t1"},
+		{[]string{"tenant", "history", "ACME-corp"}, cli.ExitOK, "suspend"},
+		{[]string{"tenant", "delete", "Acme Corp", "--confirm", "Acme Corp"}, cli.ExitUsage, `does not match "acme-corp"`},
+		{[]string{"tenant", "delete", "Acme Corp", "--confirm", "acme-corp"}, cli.ExitOK, "deleted\tacme-corp"},
 	} {
 		if out, code := outcome(t, f, step.args...); code != step.code || !strings.Contains(out, step.says) {
 			t.Errorf("%q: exit code %d, want %d and %q\n%s", step.args, code, step.code, step.says, out)
@@ -313,7 +314,7 @@ func TestTenantWithoutASchema(t *testing.T) {
 		{"tenant", "clone", "ghost", "copy"},
 		{"psql", "ghost", "--write", "--", "-v", "ON_ERROR_STOP=1", "-c", "create table lost (x int)"},
 	} {
-		if out, code := outcome(t, f, args...); code == exitOK {
+		if out, code := outcome(t, f, args...); code == cli.ExitOK {
 			t.Errorf("%q succeeds\n%s", args, out)
 		}
 	}
@@ -324,7 +325,7 @@ func TestTenantWithoutASchema(t *testing.T) {
 		{"tenant", "delete", "spirit", "--confirm", "spirit", "--retention", "0s"},
 		{"tenant", "purge", "spirit", "--no-backup", "--yes"}, {"tenant", "history", "ghost"},
 	} {
-		if out, code := outcome(t, f, args...); code != exitOK {
+		if out, code := outcome(t, f, args...); code != cli.ExitOK {
 			t.Errorf("%q: exit code %d\n%s", args, code, out)
 		}
 	}
@@ -395,14 +396,14 @@ func TestPurgeIntoAnUnsafeDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{link, link + "/", file, filepath.Join(file, "x")} {
-		if out, code := outcome(t, f, "tenant", "purge", "--backup-dir", dir, "--yes"); code == exitOK {
+		if out, code := outcome(t, f, "tenant", "purge", "--backup-dir", dir, "--yes"); code == cli.ExitOK {
 			t.Errorf("%s: %s", dir, out)
 		}
 		if n := f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_acme' and tablename = 'contacts'"); n != 1 {
 			t.Fatalf("%s: the tenant is gone", dir)
 		}
 	}
-	if out, code := outcome(t, f, "tenant", "purge", "--backup-dir", filepath.Join(base, "new"), "--yes"); code != exitOK {
+	if out, code := outcome(t, f, "tenant", "purge", "--backup-dir", filepath.Join(base, "new"), "--yes"); code != cli.ExitOK {
 		t.Fatal(out)
 	}
 	files, err := os.ReadDir(filepath.Join(base, "new"))

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -31,7 +32,7 @@ func TestTenantListFitsANarrowTerminal(t *testing.T) {
 	t.Parallel()
 	_, run := lifeBench(t)
 	out, errs, code := run("", "tenant", "list")
-	if code != exitOK || strings.Contains(out, "CREATED") || strings.Count(out, "purged after 20") != 3 {
+	if code != cli.ExitOK || strings.Contains(out, "CREATED") || strings.Count(out, "purged after 20") != 3 {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 	for line := range strings.Lines(out) {
@@ -58,15 +59,15 @@ func TestPurgeSaysWhatWillBeLost(t *testing.T) {
 			t.Errorf("%q is missing:\n%s", want, errs)
 		}
 	}
-	if code != exitFailure || there() != 5 {
+	if code != cli.ExitFailure || there() != 5 {
 		t.Errorf("exit code %d, %d tenants", code, there())
 	}
 	for _, answer := range []string{"y\n", "Hooli\n", "hooli \n", "\n"} {
-		if _, errs, code := run(answer, "tenant", "purge", "hooli", "--no-backup"); code != exitFailure || there() != 5 || !strings.Contains(errs, "hooli will be destroyed for good") {
+		if _, errs, code := run(answer, "tenant", "purge", "hooli", "--no-backup"); code != cli.ExitFailure || there() != 5 || !strings.Contains(errs, "hooli will be destroyed for good") {
 			t.Errorf("answer %q: exit code %d, %d tenants\n%s", answer, code, there(), errs)
 		}
 	}
-	if out, errs, code := run("hooli\n", "tenant", "purge", "hooli", "--no-backup"); code != exitOK || there() != 4 {
+	if out, errs, code := run("hooli\n", "tenant", "purge", "hooli", "--no-backup"); code != cli.ExitOK || there() != 4 {
 		t.Errorf("exit code %d, %d tenants\n%s%s", code, there(), out, errs)
 	}
 }
@@ -83,7 +84,7 @@ func TestWideRowsStandUpright(t *testing.T) {
 		return "select " + sql.String()[2:] + " from generate_series(1, 2)"
 	}
 	out, errs, code := run("", "tenant", "exec", "acme-corp", "globex", "-c", row(6))
-	if code != exitOK || strings.Count(out, "acme-corp\n  C0  word word") != 2 || strings.Count(out, "\n  C5  word") != 4 || strings.Count(out, "\n\nglobex\n") != 2 {
+	if code != cli.ExitOK || strings.Count(out, "acme-corp\n  C0  word word") != 2 || strings.Count(out, "\n  C5  word") != 4 || strings.Count(out, "\n\nglobex\n") != 2 {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 	for line := range strings.Lines(out) {
@@ -113,7 +114,7 @@ func TestMovesOnATerminal(t *testing.T) {
 		{"tenant undelete acme-corp", "restored  acme-corp  tenant_acme_corp\n", "acme-corp is suspended, as it was: crmctl tenant activate acme-corp\n"},
 	} {
 		out, errs, code := run("", strings.Fields(step.args)...)
-		if code != exitOK || out != step.out || !strings.Contains(errs, step.err) {
+		if code != cli.ExitOK || out != step.out || !strings.Contains(errs, step.err) {
 			t.Errorf("%s: exit code %d\n%s%s", step.args, code, out, errs)
 		}
 	}
@@ -129,7 +130,7 @@ func TestMovesOnATerminal(t *testing.T) {
 			t.Errorf("%q is missing:\n%s", want, out)
 		}
 	}
-	if _, errs, code := run("", "tenant", "exec", "initech", "-c", "select 1"); code != exitFailure || !strings.Contains(errs, "is deleted: undelete it first\n  bring it back: crmctl tenant undelete initech") {
+	if _, errs, code := run("", "tenant", "exec", "initech", "-c", "select 1"); code != cli.ExitFailure || !strings.Contains(errs, "is deleted: undelete it first\n  bring it back: crmctl tenant undelete initech") {
 		t.Errorf("exit code %d, %s", code, errs)
 	}
 	if _, errs, _ := run("n\n", "tenant", "exec", "globex-corp", "--write", "-c", "delete from contacts"); !strings.Contains(errs, "Run delete from contacts in globex-corp of ") {

@@ -26,7 +26,7 @@ func reportFormat(file, summary string) (string, error) {
 	if strings.Contains(filepath.Base(file), "step_summary") {
 		return "md", nil
 	}
-	return "", usagef("--report %s: want a name that ends in .xml (JUnit), .json or .md", file)
+	return "", cli.Usagef("--report %s: want a name that ends in .xml (JUnit), .json or .md", file)
 }
 
 // writeReports writes the files of --report. Each is whole or absent.
@@ -46,7 +46,7 @@ func writeReports(f *factory, files []string, r *migrate.Report, chosen int) err
 }
 
 func writeReport(f *factory, file, place string, record reportRecord) error {
-	summary := f.io.Getenv("GITHUB_STEP_SUMMARY")
+	summary := f.IO.Getenv("GITHUB_STEP_SUMMARY")
 	format, err := reportFormat(file, summary)
 	if err != nil {
 		return err

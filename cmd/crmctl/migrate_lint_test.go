@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
@@ -44,14 +45,14 @@ func TestMigrateLint(t *testing.T) {
 		stderr string
 	}{
 		{args: "", stderr: "nothing to mend in 4 files\n"},
-		{args: "DIR", code: exitPending, out: "DIR/00002_y.sql\t2\t1\terror\tdrop-table\tx and its rows go\t", stderr: "1 error and 1 warning in 3 files\n"},
-		{args: "--migrations-dir DIR -q", code: exitPending, out: "DIR/00002_y.sql:2:1: drop-table\nDIR/00003_z.sql:1:1: missing-down\n"},
+		{args: "DIR", code: cli.ExitPending, out: "DIR/00002_y.sql\t2\t1\terror\tdrop-table\tx and its rows go\t", stderr: "1 error and 1 warning in 3 files\n"},
+		{args: "--migrations-dir DIR -q", code: cli.ExitPending, out: "DIR/00002_y.sql:2:1: drop-table\nDIR/00003_z.sql:1:1: missing-down\n"},
 		{args: "--since 2 DIR", out: "!drop-table", stderr: "1 warning in 1 file\n"},
-		{args: "--since 2 --strict DIR", code: exitPending, out: "missing-down", stderr: "1 warning in 1 file\n"},
+		{args: "--since 2 --strict DIR", code: cli.ExitPending, out: "missing-down", stderr: "1 warning in 1 file\n"},
 		{args: "DIR/00001_x.sql", out: "!00002", stderr: "nothing to mend in 1 file\n"},
-		{args: "DIR/00002_y.sql DIR/00001_x.sql -o csv", code: exitPending, out: "DIR/00002_y.sql,2,1,error,drop-table,x and its rows go,", stderr: "1 error in 2 files\n"},
-		{args: "DIR/00002_y.sql DIR", code: exitPending, out: "00003_z.sql", stderr: "1 error and 1 warning in 3 files\n"},
-		{args: "DIR/note.txt", code: exitPending, out: "file-name", stderr: "3 errors in 1 file\n"},
+		{args: "DIR/00002_y.sql DIR/00001_x.sql -o csv", code: cli.ExitPending, out: "DIR/00002_y.sql,2,1,error,drop-table,x and its rows go,", stderr: "1 error in 2 files\n"},
+		{args: "DIR/00002_y.sql DIR", code: cli.ExitPending, out: "00003_z.sql", stderr: "1 error and 1 warning in 3 files\n"},
+		{args: "DIR/note.txt", code: cli.ExitPending, out: "file-name", stderr: "3 errors in 1 file\n"},
 	}
 	for _, tt := range tests {
 		b := newBench(t)
@@ -74,7 +75,7 @@ func TestMigrateLintOnTerminal(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).onTerminal().setenv("NO_COLOR=1")
 	dir := b.writeFiles(t, map[string]string{"00002_y.sql": dropMigration})
-	if code := b.run("migrate", "lint", dir); code != exitPending {
+	if code := b.run("migrate", "lint", dir); code != cli.ExitPending {
 		t.Errorf("exit code %d", code)
 	}
 	equal(t, "stdout", strings.ReplaceAll(b.out.String(), dir, "sql"), `sql/00002_y.sql:2:1  error  drop-table
@@ -91,13 +92,13 @@ func TestMigrateLintApplied(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	b := newBench(t).setenv("DATABASE_URL=" + dsn)
 	dir := b.writeFiles(t, map[string]string{"00001_x.sql": goodMigration})
-	if code := b.run("migrate", "lint", "--applied", dir); code != exitFailure {
+	if code := b.run("migrate", "lint", "--applied", dir); code != cli.ExitFailure {
 		t.Errorf("without a registry: exit code %d, %s", code, b.err)
 	}
-	if code := b.run("migrate", "public"); code != exitOK {
+	if code := b.run("migrate", "public"); code != cli.ExitOK {
 		t.Fatal(b.err)
 	}
-	if code := b.run("migrate", "lint", "--applied", dir); code != exitOK {
+	if code := b.run("migrate", "lint", "--applied", dir); code != cli.ExitOK {
 		t.Errorf("nothing applied yet: exit code %d, %s", code, b.err)
 	}
 	conn, err := pgx.Connect(t.Context(), dsn)
@@ -109,7 +110,7 @@ func TestMigrateLintApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = newBench(t).setenv("DATABASE_URL=" + dsn)
-	if code := b.run("migrate", "lint", "-q", "--applied", dir); code != exitPending || !strings.Contains(b.out.String(), "00001_x.sql:1:1: changed-file") {
+	if code := b.run("migrate", "lint", "-q", "--applied", dir); code != cli.ExitPending || !strings.Contains(b.out.String(), "00001_x.sql:1:1: changed-file") {
 		t.Errorf("changed: exit code %d, %s%s", code, b.out, b.err)
 	}
 }
@@ -140,10 +141,10 @@ func TestMigrateNewPassesLint(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if code := b.run("migrate", "lint", "-q", dir); code != exitOK || !strings.HasSuffix(b.out.String(), second+":1:1: empty-file\n") {
+		if code := b.run("migrate", "lint", "-q", dir); code != cli.ExitOK || !strings.HasSuffix(b.out.String(), second+":1:1: empty-file\n") {
 			t.Errorf("%s: exit code %d, %s%s", second, code, b.out, b.err)
 		}
-		if err := createFile(path, "other"); exitCode(err) != exitUsage {
+		if err := createFile(path, "other"); exitCode(err) != cli.ExitUsage {
 			t.Errorf("written over: %v", err)
 		}
 		if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {

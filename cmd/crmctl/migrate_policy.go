@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
@@ -48,7 +49,7 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.failFast, "fail-fast", false, "begin no other tenant once one has failed")
 	fs.Var(newDuration(&o.deadline, "0"), "deadline", "begin no other tenant after this `DURATION`")
 	fs.Float64Var(&o.rate, "rate-limit", 0, "begin at most `N` tenants a second")
-	fs.Var(newEnum(&o.order, string(migrate.OrderSize), orders()), "order-by", "which tenants come first: size (smallest first), largest, name or version")
+	fs.Var(cli.NewEnum(&o.order, string(migrate.OrderSize), orders()), "order-by", "which tenants come first: size (smallest first), largest, name or version")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	fs.Var(newDuration(&o.buildTimeout, "1m"), "lock-timeout-no-tx", "let an index build wait this `DURATION` for older transactions")
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
@@ -67,7 +68,7 @@ func orders() []string {
 }
 
 func (o *runPolicy) register(cmd *cobra.Command) {
-	registerCompletion(cmd, "order-by", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	cli.RegisterCompletion(cmd, "order-by", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return orders(), cobra.ShellCompDirectiveNoFileComp
 	})
 }
@@ -75,13 +76,13 @@ func (o *runPolicy) register(cmd *cobra.Command) {
 func (o *runPolicy) validate() error {
 	switch {
 	case o.attempts < 0:
-		return usagef("--retries %d: want 0 or more", o.attempts)
+		return cli.Usagef("--retries %d: want 0 or more", o.attempts)
 	case o.concurrencyDirect < 1:
-		return usagef("--concurrency-no-tx %d: want 1 or more", o.concurrencyDirect)
+		return cli.Usagef("--concurrency-no-tx %d: want 1 or more", o.concurrencyDirect)
 	case o.rate < 0 || math.IsNaN(o.rate) || math.IsInf(o.rate, 0):
-		return usagef("--rate-limit %v: want tenants a second", o.rate)
+		return cli.Usagef("--rate-limit %v: want tenants a second", o.rate)
 	case o.failFast && o.maxFailures != "":
-		return usagef("--fail-fast is --max-failures 0: give one of them")
+		return cli.Usagef("--fail-fast is --max-failures 0: give one of them")
 	}
 	if _, err := o.parseCanary(); err != nil {
 		return err
@@ -111,13 +112,13 @@ func (o *runPolicy) parseCanary() (migrate.Canary, error) {
 		default:
 			name, slugErr := slugs([]string{part})
 			if slugErr != nil || percent {
-				return c, usagef("--canary %s: want a number, a percentage or names of tenants", o.canary)
+				return c, cli.Usagef("--canary %s: want a number, a percentage or names of tenants", o.canary)
 			}
 			c.Names = append(c.Names, name[0])
 		}
 	}
 	if c.Count == 0 && c.Percent == 0 && len(c.Names) == 0 && (c.Check != "" || c.Pause > 0) {
-		return c, usagef("--check-sql and --canary-pause want a canary: --canary %s has none", o.canary)
+		return c, cli.Usagef("--check-sql and --canary-pause want a canary: --canary %s has none", o.canary)
 	}
 	return c, nil
 }
@@ -149,7 +150,7 @@ func (o *runPolicy) stopAfter(n int) (int, error) {
 	}
 	share, percent, err := parseShare(o.maxFailures)
 	if err != nil {
-		return 0, usagef("--max-failures %s: %w", o.maxFailures, err)
+		return 0, cli.Usagef("--max-failures %s: %w", o.maxFailures, err)
 	}
 	if percent {
 		share = math.Floor(float64(n) * share / 100)
@@ -171,9 +172,9 @@ func (o *runPolicy) options(f *factory, n int) (migrate.RunOptions, error) {
 	if err != nil {
 		return migrate.RunOptions{}, err
 	}
-	run := fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter, Rate: o.rate, Drain: f.drain()}
+	run := fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter, Rate: o.rate, Drain: f.Drain()}
 	if o.deadline > 0 {
-		run.Deadline = f.now().Add(o.deadline)
+		run.Deadline = f.Now().Add(o.deadline)
 	}
 	return migrate.RunOptions{
 		Fleet: run, Direct: f.connectDirect, DirectConcurrency: o.concurrencyDirect, Canary: canary,

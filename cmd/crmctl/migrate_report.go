@@ -58,7 +58,7 @@ func printReport(f *factory, p *cli.Printer, r *migrate.Report, chosen int) erro
 	case p.IsTable():
 		err = printSummary(p, r, record)
 	case p.Format == "ndjson":
-		err = cli.PrintObject(p, cli.Object{Record: finishedEvent{Event: "run_finished", Time: f.now().UTC(), reportRecord: record}})
+		err = cli.PrintObject(p, cli.Object{Record: finishedEvent{Event: "run_finished", Time: f.Now().UTC(), reportRecord: record}})
 	default:
 		err = cli.PrintObject(p, cli.Object{Kind: "run", Name: fmt.Sprint(r.RunID), Fields: reportFields(record), Record: record})
 	}
@@ -272,14 +272,14 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	}
 	switch invalid, left := invalidRows(r.Outcomes), record.Failed+record.NotStarted; {
 	case invalid > 0 && invalid == left:
-		f.note("\ndetails: crmctl doctor --check %s", doctor.InvalidRowClass)
+		f.Note("\ndetails: crmctl doctor --check %s", doctor.InvalidRowClass)
 	case r.RunID == 0:
 		// The error that follows says so.
 	case r.Target < 0:
-		f.note("\ndetails: crmctl migrate runs show %d", r.RunID)
+		f.Note("\ndetails: crmctl migrate runs show %d", r.RunID)
 	default:
-		f.note("\nnext: crmctl migrate retry %d%s", r.RunID, f.sameFlags())
-		f.note("details: crmctl migrate runs show %d", r.RunID)
+		f.Note("\nnext: crmctl migrate retry %d%s", r.RunID, f.sameFlags())
+		f.Note("details: crmctl migrate runs show %d", r.RunID)
 	}
 	var first error
 	for _, o := range r.Outcomes {
@@ -290,15 +290,15 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	}
 	switch {
 	case errors.Is(r.Stopped, migrate.ErrCanary), errors.Is(r.Stopped, fleet.ErrTooManyFailures), errors.Is(r.Stopped, fleet.ErrServer):
-		return exitWith(exitStopped)
+		return cli.ExitWith(cli.ExitStopped)
 	case errors.Is(r.Stopped, migrate.ErrCanaryBusy):
-		return exitWith(exitLocked)
+		return cli.ExitWith(cli.ExitLocked)
 	case errors.Is(first, db.ErrUnreachable) && record.Migrated == 0 && record.Failed == 0:
 		return first
 	case record.Migrated+record.Current > 0:
-		return exitWith(exitPartial)
+		return cli.ExitWith(cli.ExitPartial)
 	}
-	return exitWith(exitFailure)
+	return cli.ExitWith(cli.ExitFailure)
 }
 
 // sameFlags returns the flags of this command that decide which files and which

@@ -53,7 +53,7 @@ func behind(plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) 
 // run carries out a fleet run and prints its report.
 func (r *fleetRun) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn) error {
 	if r.chosen += len(r.invalid) - r.newer; r.chosen+r.newer == 0 {
-		f.note("crmctl: warning: no tenant to migrate")
+		f.Note("crmctl: warning: no tenant to migrate")
 	}
 	if len(r.pending) == 0 {
 		// What was changed is worth knowing although nothing is to be done.
@@ -74,11 +74,11 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *cli.Printer, conn *pg
 	if err := migrate.Arrange(ctx, conn, r.pending, migrate.Order(r.policy.order)); err != nil {
 		return err
 	}
-	f.note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), cli.HumanCount(int64(len(r.pending))), cli.Plural(r.chosen, "tenant"))
+	f.Note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), cli.HumanCount(int64(len(r.pending))), cli.Plural(r.chosen, "tenant"))
 	watch := newRunWatch(f, p, len(r.pending))
 	o.Observe = watch.observe
 	report, err := r.plan.Run(ctx, conn, f.connect, r.pending, o)
-	watch.bar.finish()
+	watch.bar.Finish()
 	if errors.Is(err, migrate.ErrNotRecorded) {
 		return r.unrecorded(f, p, report, err)
 	}
@@ -92,11 +92,11 @@ func (r *fleetRun) run(ctx context.Context, f *factory, p *cli.Printer, conn *pg
 // what is left, the command itself goes on.
 func (r *fleetRun) unrecorded(f *factory, p *cli.Printer, report *migrate.Report, err error) error {
 	report.RunID = 0
-	code := exitFailure
+	code := cli.ExitFailure
 	if finished := r.finish(f, p, report); finished != nil {
 		code = exitCode(finished)
 	}
-	return withHint(withCode(f.placed(err), code), "next", f.sameCommand())
+	return cli.WithHint(cli.WithCode(f.placed(err), code), "next", f.sameCommand())
 }
 
 func (r *fleetRun) finish(f *factory, p *cli.Printer, report *migrate.Report) error {

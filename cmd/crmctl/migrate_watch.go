@@ -19,7 +19,7 @@ const stuckAfter = time.Minute
 // runWatch shows a fleet run while it goes on: on stderr for people and, with -o
 // ndjson, as events on stdout.
 type runWatch struct {
-	bar    *progress
+	bar    *cli.Progress
 	out    *eventWriter // nil without -o ndjson
 	ok     atomic.Int64
 	failed atomic.Int64
@@ -36,13 +36,13 @@ type runWatch struct {
 
 func newRunWatch(f *factory, p *cli.Printer, total int) *runWatch {
 	w := &runWatch{
-		retrying: map[string]bool{}, flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{}, now: f.now,
+		retrying: map[string]bool{}, flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{}, now: f.Now,
 	}
 	if p.Format == "ndjson" {
-		w.out = &eventWriter{p: p, now: f.now}
+		w.out = &eventWriter{p: p, now: f.Now}
 	}
-	w.bar = f.newProgress(progressOptions{
-		verb: "migrate", total: int64(total), status: w.status, fields: w.fields,
+	w.bar = f.NewProgress(cli.ProgressOptions{
+		Verb: "migrate", Total: int64(total), Status: w.status, Fields: w.fields,
 	})
 	return w
 }
@@ -54,13 +54,13 @@ func (w *runWatch) observe(e migrate.Event) {
 	}
 	switch e := e.(type) {
 	case migrate.RunStarted:
-		w.bar.tag(fmt.Sprintf("run=%d", e.RunID))
+		w.bar.Tag(fmt.Sprintf("run=%d", e.RunID))
 	case migrate.PhaseStarted:
 		w.mu.Lock()
 		w.phase, w.advanced = e, 0
 		w.mu.Unlock()
-		w.bar.restart() // each kind of work has its own speed
-		w.bar.console.verbose("%s: %s, %d at once", e.Name, cli.Plural(e.Tenants, "tenant"), e.Concurrency)
+		w.bar.Restart() // each kind of work has its own speed
+		w.bar.Console.Verbose("%s: %s, %d at once", e.Name, cli.Plural(e.Tenants, "tenant"), e.Concurrency)
 	case migrate.CanaryPassed:
 		w.canaryPassed(e)
 	case migrate.TenantStarted:
@@ -84,10 +84,10 @@ func (w *runWatch) observe(e migrate.Event) {
 func (w *runWatch) canaryPassed(e migrate.CanaryPassed) {
 	names := cli.Visible(shortList(e.Tenants))
 	if e.Pause > 0 {
-		w.bar.console.note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed), cli.HumanDuration(e.Pause))
+		w.bar.Console.Note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed), cli.HumanDuration(e.Pause))
 		return
 	}
-	w.bar.console.note("canary    %s ok in %s", names, cli.HumanDuration(e.Elapsed))
+	w.bar.Console.Note("canary    %s ok in %s", names, cli.HumanDuration(e.Elapsed))
 }
 
 // shortList names a few things of many.
@@ -115,7 +115,7 @@ func (w *runWatch) tenantWaiting(e migrate.TenantWaiting) {
 		b := e.Blockers[0]
 		text += fmt.Sprintf(", waits for %s: %s", blockerText(b), oneLine(b.Query))
 	}
-	w.bar.event("%s", text)
+	w.bar.Event("%s", text)
 }
 
 // blockerText returns `pid 9120 (role "bi", app "report", idle in transaction 14m)`.
@@ -145,7 +145,7 @@ func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 	delete(w.flying, e.Tenant.Slug)
 	delete(w.waiting, e.Tenant.Slug)
 	w.mu.Unlock()
-	w.bar.console.verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt, cli.Visible(e.Err.Error()))
+	w.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt, cli.Visible(e.Err.Error()))
 }
 
 // forget takes a tenant out of what is under way. The caller holds mu.
@@ -161,13 +161,13 @@ func (w *runWatch) tenantFinished(o migrate.Outcome) {
 	w.mu.Lock()
 	w.forget(o.Tenant.Slug)
 	w.mu.Unlock()
-	w.bar.add(1)
+	w.bar.Add(1)
 	if o.State != migrate.Failed {
 		w.ok.Add(1)
 		return
 	}
 	w.failed.Add(1)
-	w.bar.failure("tenant=%s failed%s: %s", o.Tenant.Slug, tagged(o.Err), why(o))
+	w.bar.Failure("tenant=%s failed%s: %s", o.Tenant.Slug, tagged(o.Err), why(o))
 }
 
 // tagged returns " sqlstate=42701" for errors of the server.

@@ -30,7 +30,7 @@ func TestStuckTenantIsNamed(t *testing.T) {
 		waiting.For = time.Duration(second) * time.Second
 		w.observe(waiting)
 	}
-	w.bar.finish()
+	w.bar.Finish()
 	got := b.err.String()
 	if n := strings.Count(got, "tenant=globex under way for"); n != 2 {
 		t.Errorf("%d lines, want 2:\n%s", n, got)

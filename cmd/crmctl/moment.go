@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
@@ -37,5 +38,5 @@ func (m *moment) Set(s string) error {
 			return nil
 		}
 	}
-	return wantError("want 24h, 7d, 2026-11-23 or 2026-11-23T08:00:00Z")
+	return cli.WantError("want 24h, 7d, 2026-11-23 or 2026-11-23T08:00:00Z")
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -38,7 +39,7 @@ func readNamesCSV(file string, in io.Reader) ([]named, error) {
 			return out, nil
 		}
 		if err != nil {
-			return nil, usagef("%s: %w", file, err)
+			return nil, cli.Usagef("%s: %w", file, err)
 		}
 		if first {
 			if at := headerColumn(row, "tenant", "name", "slug"); at >= 0 {

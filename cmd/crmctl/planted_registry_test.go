@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
@@ -22,7 +23,7 @@ func TestPlantedRegistryRunsNothing(t *testing.T) {
 	const trigger = `create function public.trap_row() returns trigger language plpgsql as $$ begin perform pg_catalog.nextval('public.sprung'); return new; end $$`
 	kept, dir := fleettest.New(t), t.TempDir()
 	for _, args := range []string{"tenant create acme-corp", "backup create acme-corp --dir " + dir} {
-		if out, code := outcome(t, kept, strings.Fields(args)...); code != exitOK {
+		if out, code := outcome(t, kept, strings.Fields(args)...); code != cli.ExitOK {
 			t.Fatalf("%s: %s", args, out)
 		}
 	}
@@ -102,9 +103,9 @@ func tryEveryCommand(t *testing.T, f *fleettest.Fleet, role, backup string) {
 				t.Errorf("crmctl %s ran what was planted\n%s", text, out)
 				f.Exec(t, "select pg_catalog.setval('public.sprung', 0, false)")
 			}
-			want, says := exitFailure, "CRMCTL_TRUSTED_OWNERS="+role
+			want, says := cli.ExitFailure, "CRMCTL_TRUSTED_OWNERS="+role
 			if path == "doctor" {
-				want, says = exitPending, "belongs to "+role
+				want, says = cli.ExitPending, "belongs to "+role
 			}
 			if code != want || !strings.Contains(out, says) {
 				t.Errorf("crmctl %s: exit code %d, want %d and %q\n%s", text, code, want, says, out)

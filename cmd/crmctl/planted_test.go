@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // passwordCatcher is a server that asks whoever connects for the password as it is, and
@@ -58,7 +60,7 @@ func TestPlantedAddressGetsNoPassword(t *testing.T) {
 		} else {
 			b.setenv("DATABASE_URL=" + dsn)
 		}
-		if code := b.run("tenant", "list"); code == exitOK {
+		if code := b.run("tenant", "list"); code == cli.ExitOK {
 			t.Errorf("planted %v: %s", planted, b.err)
 		}
 		if got := <-caught; strings.Contains(got, "secret") == planted {

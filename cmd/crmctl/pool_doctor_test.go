@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -28,15 +29,15 @@ func TestPoolIsNobodys(t *testing.T) {
 	if out := ok(t, f, "migrate", "adopt", "--schema", "*", "--exclude", "tenant_acme"); strings.Contains(out, first) {
 		t.Error(out)
 	}
-	if code, out := crmctl(t, f, "migrate", "adopt", "--schema", first); code != exitFailure || !strings.Contains(out, "belongs to the pool of schemas for new tenants") {
+	if code, out := crmctl(t, f, "migrate", "adopt", "--schema", first); code != cli.ExitFailure || !strings.Contains(out, "belongs to the pool of schemas for new tenants") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	f.Exec(t, "delete from public.tenant_pool where schema_name = '"+first+"'", "drop schema "+second+" cascade")
 	code, out := crmctl(t, f, "doctor", "--check", "pool,orphan-schema,ghost-row")
-	if code != exitPending || !strings.Contains(out, "error\tpool\t"+second) || !strings.Contains(out, "warning\tpool\t"+first) || !strings.Contains(out, "1 error, 1 warning") {
+	if code != cli.ExitPending || !strings.Contains(out, "error\tpool\t"+second) || !strings.Contains(out, "warning\tpool\t"+first) || !strings.Contains(out, "1 error, 1 warning") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if code, out := crmctl(t, f, "doctor", "--fix", "pool", "--yes"); code != exitPending || !strings.Contains(out, "renamed to quarantine_"+first) || !strings.Contains(out, "by hand: crmctl tenant pool drain, then crmctl tenant pool fill") {
+	if code, out := crmctl(t, f, "doctor", "--fix", "pool", "--yes"); code != cli.ExitPending || !strings.Contains(out, "renamed to quarantine_"+first) || !strings.Contains(out, "by hand: crmctl tenant pool drain, then crmctl tenant pool fill") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	ok(t, f, "tenant", "pool", "drain")
@@ -72,7 +73,7 @@ func TestDoctorClosesAKilledRun(t *testing.T) {
 	}
 	cut(t, f)
 	settle(t, f)
-	if code, out := crmctl(t, f, check...); code != exitPending || !strings.Contains(out, "warning\topen-run\trun 1\tkilled, and open in the ledger") {
+	if code, out := crmctl(t, f, check...); code != cli.ExitPending || !strings.Contains(out, "warning\topen-run\trun 1\tkilled, and open in the ledger") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	if out := ok(t, f, "doctor", "--fix", "open-run", "--yes", "--migrations-dir", dir); !strings.Contains(out, "closed run 1 as killed") {

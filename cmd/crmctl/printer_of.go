@@ -18,15 +18,15 @@ func (f *factory) printer() (*cli.Printer, error) {
 		loc = time.UTC
 	}
 	return &cli.Printer{
-		Out:      f.io.Out,
-		ErrOut:   f.io.Err,
+		Out:      f.IO.Out,
+		ErrOut:   f.IO.Err,
 		Format:   cfg.Output,
-		Terminal: f.io.OutTerminal,
-		Quiet:    f.flags.quiet,
-		Width:    f.io.Width(),
-		Unicode:  f.io.Unicode(),
+		Terminal: f.IO.OutTerminal,
+		Quiet:    f.flags.Quiet,
+		Width:    f.IO.Width(),
+		Unicode:  f.IO.Unicode(),
 		Painter:  f.outPainter(),
-		Show:     cli.Presentation{Loc: loc, Now: f.now()},
+		Show:     cli.Presentation{Loc: loc, Now: f.Now()},
 	}, nil
 }
 
@@ -43,14 +43,14 @@ func (f *factory) painterFor(terminal bool) cli.Painter {
 	case "never":
 		return cli.Painter{}
 	}
-	return cli.Painter{On: terminal && !f.io.Dumb()}
+	return cli.Painter{On: terminal && !f.IO.Dumb()}
 }
 
 // outPainter colours stdout.
-func (f *factory) outPainter() cli.Painter { return f.painterFor(f.io.OutTerminal) }
+func (f *factory) outPainter() cli.Painter { return f.painterFor(f.IO.OutTerminal) }
 
 // errPainter colours stderr.
-func (f *factory) errPainter() cli.Painter { return f.painterFor(f.io.ErrTerminal) }
+func (f *factory) errPainter() cli.Painter { return f.painterFor(f.IO.ErrTerminal) }
 
 // humanRetention returns a duration as it is written in flags and files: "30d".
 func humanRetention(d time.Duration) string { return config.FormatDuration(d) }

@@ -42,6 +42,6 @@ func TestNotesEscapeTheirArguments(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	f := b.factory(t)
-	f.say("%s %v %d %s", "x\x1b[31m\n", errors.New("e\x1b[0m"), 7, cli.Lines("one\ntwo\x1b[2m"))
+	f.Say("%s %v %d %s", "x\x1b[31m\n", errors.New("e\x1b[0m"), 7, cli.Lines("one\ntwo\x1b[2m"))
 	equal(t, "stderr", b.err.String(), `x\x1b[31m\n e\x1b[0m 7 one`+"\n"+`two\x1b[2m`+"\n")
 }

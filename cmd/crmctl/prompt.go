@@ -10,9 +10,9 @@ import (
 // database, role and profile.
 func (f *factory) announceTarget() error {
 	text, err := f.targetText()
-	f.changes.Store(true)
+	f.Changes.Store(true)
 	if err == nil {
-		f.note("target    %s", text)
+		f.Note("target    %s", text)
 	}
 	return err
 }
@@ -47,10 +47,10 @@ func (f *factory) beforeChange(ctx context.Context, dryRun bool) error {
 	if err != nil || !cfg.Protected || dryRun {
 		return err
 	}
-	return f.confirmName(ctx, confirmation{
-		name:  cfg.Profile,
-		given: f.flags.confirmProfile,
-		flag:  "--confirm-profile",
-		what:  "the protected profile's name",
+	return f.ConfirmName(ctx, cli.Confirmation{
+		Name:  cfg.Profile,
+		Given: f.flags.confirmProfile,
+		Flag:  "--confirm-profile",
+		What:  "the protected profile's name",
 	})
 }

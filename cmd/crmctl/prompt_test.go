@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 func TestProtectedProfile(t *testing.T) {
@@ -30,8 +32,8 @@ func TestProtectedProfile(t *testing.T) {
 	equal(t, "stderr", b.err.String(), "target    crm_prod on db1:5432 as migrator (profile prod)\nType the protected profile's name (prod) to go on: ")
 
 	_, f = newProtected(t, "")
-	f.flags.yes = true
-	if err := f.beforeChange(t.Context(), false); exitCode(err) != exitUsage || hintsOf(err)[0].command != "--confirm-profile prod" {
+	f.flags.Yes = true
+	if err := f.beforeChange(t.Context(), false); exitCode(err) != cli.ExitUsage || cli.HintsOf(err)[0].Command != "--confirm-profile prod" {
 		t.Errorf("without a terminal: %v", err)
 	}
 	f.flags.confirmProfile = "prod"
@@ -39,7 +41,7 @@ func TestProtectedProfile(t *testing.T) {
 		t.Error(err)
 	}
 	f.flags.confirmProfile = "Prod"
-	if err := f.beforeChange(t.Context(), false); exitCode(err) != exitUsage {
+	if err := f.beforeChange(t.Context(), false); exitCode(err) != cli.ExitUsage {
 		t.Errorf("wrong name: %v", err)
 	}
 	f.flags.confirmProfile = ""

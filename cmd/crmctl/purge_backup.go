@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // purgeBackupOptions say where a tenant is saved before it is destroyed.
@@ -20,11 +22,11 @@ func (o *purgeBackupOptions) addFlags(fs *pflag.FlagSet) {
 func (o *purgeBackupOptions) validate() error {
 	switch {
 	case o.none && o.dir != "":
-		return usagef("--no-backup and --backup-dir exclude each other")
+		return cli.Usagef("--no-backup and --backup-dir exclude each other")
 	case o.none && len(o.encryptTo) > 0:
-		return usagef("--no-backup and --encrypt-to exclude each other")
+		return cli.Usagef("--no-backup and --encrypt-to exclude each other")
 	case !o.none && o.dir == "":
-		return withHint(usagef("a tenant is saved before it is destroyed: say where"), "add", "--backup-dir DIR, or --no-backup")
+		return cli.WithHint(cli.Usagef("a tenant is saved before it is destroyed: say where"), "add", "--backup-dir DIR, or --no-backup")
 	}
 	return nil
 }

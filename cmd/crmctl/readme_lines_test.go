@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // documentFiles are the documents whose commands have to exist.
@@ -105,7 +107,7 @@ func checkCommandLine(root *cobra.Command, words []string, whole bool) error {
 	if len(words) > 0 && words[0] == "help" {
 		cmd := root
 		for _, word := range words[1:] {
-			if cmd = findChild(cmd, word); cmd == nil {
+			if cmd = cli.FindChild(cmd, word); cmd == nil {
 				return errors.New("no help on " + word)
 			}
 		}

@@ -38,9 +38,9 @@ func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error
 }
 
 // explainForeign says whose it is, and how it is trusted.
-func explainForeign(e *migrate.ForeignError) []hint {
-	return []hint{
-		{"whose it is", "crmctl doctor --check registry"},
-		{"if that role makes the registry", "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner)},
+func explainForeign(e *migrate.ForeignError) []cli.Hint {
+	return []cli.Hint{
+		{Label: "whose it is", Command: "crmctl doctor --check registry"},
+		{Label: "if that role makes the registry", Command: "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner)},
 	}
 }

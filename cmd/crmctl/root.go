@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // The groups of the root help.
@@ -14,17 +16,17 @@ const (
 
 // newRootCmd builds the whole command tree afresh.
 func newRootCmd(f *factory) *cobra.Command {
-	root := newGroup("crmctl", "The console of a CRM that keeps every tenant in a PostgreSQL schema of its own")
+	root := cli.NewGroup("crmctl", "The console of a CRM that keeps every tenant in a PostgreSQL schema of its own")
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.Version = buildVersion()
 	root.SetVersionTemplate("crmctl {{.Version}}\n")
-	root.SetIn(f.io.In)
-	root.SetOut(f.io.Out)
-	root.SetErr(f.io.Err)
-	root.SetFlagErrorFunc(flagError)
-	root.SetHelpFunc(f.help.show)
+	root.SetIn(f.IO.In)
+	root.SetOut(f.IO.Out)
+	root.SetErr(f.IO.Err)
+	root.SetFlagErrorFunc(cli.FlagError)
+	root.SetHelpFunc(f.help.Show)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return f.prepare(cmd) }
 	f.flags.addFlags(root.PersistentFlags())
 	registerGlobalCompletions(f, root)
@@ -47,6 +49,6 @@ func newRootCmd(f *factory) *cobra.Command {
 	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)
-	root.SetHelpCommand(newHelpCmd(f.help))
+	root.SetHelpCommand(cli.NewHelpCommand(f.help))
 	return root
 }

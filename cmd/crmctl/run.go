@@ -14,8 +14,8 @@ import (
 // run is the whole program: it reads args, does the work and returns the exit
 // code.
 func run(ctx context.Context, args []string, s *cli.Streams) int {
-	ctx, in := watchInterrupts(ctx)
-	defer in.stop()
+	ctx, in := cli.WatchInterrupts(ctx)
+	defer in.Stop()
 	f := newFactory(s, in)
 	return f.execute(ctx, newRootCmd(f), args)
 }
@@ -31,35 +31,35 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		f.release()
 	}
 	if err == nil {
-		err = f.help.usage
+		err = f.help.Usage
 	}
 	if err != nil && !f.started {
 		err = usageOf(cmd, err)
 	}
 	if err == nil {
-		err = f.help.failed
+		err = f.help.Failed
 	}
-	if f.interrupts.seen.Load() {
+	if f.Interrupts.Seen.Load() {
 		return f.interrupted(err)
 	}
 	// Whatever was cut short by --timeout, that is the reason.
-	if cause := context.Cause(cmd.Context()); errors.Is(cause, errTimedOut) && errors.Is(err, context.DeadlineExceeded) {
-		err = withCode(cause, exitFailure)
+	if cause := context.Cause(cmd.Context()); errors.Is(cause, cli.ErrTimedOut) && errors.Is(err, context.DeadlineExceeded) {
+		err = cli.WithCode(cause, cli.ExitFailure)
 	}
 	f.report(err)
-	if code := exitCode(err); code != exitOK || f.passedBy == 0 {
+	if code := exitCode(err); code != cli.ExitOK || f.passedBy == 0 {
 		return code
 	}
-	return exitPartial
+	return cli.ExitPartial
 }
 
 // usageOf makes an error that came up before a command started one of usage,
 // unless it says otherwise itself.
 func usageOf(cmd *cobra.Command, err error) error {
-	if code := exitCode(err); code != exitFailure {
+	if code := exitCode(err); code != cli.ExitFailure {
 		return err
 	}
-	return withCode(requiredFlags(cmd, err), exitUsage)
+	return cli.WithCode(cli.RequiredFlags(cmd, err), cli.ExitUsage)
 }
 
 // markStart lets execute tell errors of usage from errors of the work.
@@ -84,11 +84,11 @@ func (f *factory) prepare(cmd *cobra.Command) error {
 	if err := config.CheckFlagDSN(f.flags.databaseURL); err != nil {
 		return err
 	}
-	if cmd.Annotations[annotationNoConfig] != "" {
+	if cmd.Annotations[cli.AnnotationNoConfig] != "" {
 		return nil
 	}
 	cfg, err := f.config()
-	if err != nil && cmd.Annotations[annotationApart] != "" {
+	if err != nil && cmd.Annotations[cli.AnnotationApart] != "" {
 		f.apart()
 		cfg, err = f.config()
 	}
@@ -99,16 +99,16 @@ func (f *factory) prepare(cmd *cobra.Command) error {
 		return err
 	}
 	for _, w := range cfg.Warnings {
-		f.note("crmctl: warning: %s", w)
+		f.Note("crmctl: warning: %s", w)
 	}
 	if err := f.fillFlags(cmd, cfg); err != nil {
 		return err
 	}
 	if cfg.Timeout > 0 {
-		cause := fmt.Errorf("%w after %s", errTimedOut, config.FormatDuration(cfg.Timeout))
+		cause := fmt.Errorf("%w after %s", cli.ErrTimedOut, config.FormatDuration(cfg.Timeout))
 		ctx, cancel := context.WithTimeoutCause(cmd.Context(), cfg.Timeout, cause)
 		f.release = cancel
-		f.setDeadline(ctx.Done(), cause)
+		f.SetDeadline(ctx.Done(), cause)
 		cmd.SetContext(ctx)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -42,7 +43,7 @@ func TestEveryGroupRefusesUnknownCommands(t *testing.T) {
 		words := strings.Fields(cmd.CommandPath())[1:]
 		for _, more := range [][]string{{"zzzzz"}, {"zzzzz", "--help"}, {"-o", "json", "zzzzz"}, {"--", "zzzzz"}} {
 			b := newBench(t)
-			if code := b.run(append(words, more...)...); code != exitUsage {
+			if code := b.run(append(words, more...)...); code != cli.ExitUsage {
 				t.Errorf("%s %s: exit code %d, want 64", cmd.CommandPath(), strings.Join(more, " "), code)
 			}
 			if !strings.Contains(b.err.String(), "unknown command") || b.out.String() != "" {
@@ -67,7 +68,7 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		if cmd.Run != nil || cmd.PersistentPreRun != nil || (cmd.HasParent() && cmd.PersistentPreRunE != nil) {
 			t.Errorf("%s: uses hooks that go past the frame", path)
 		}
-		if !cmd.HasSubCommands() && (cmd.Example == "" || cmd.Annotations[annotationExits] == "") {
+		if !cmd.HasSubCommands() && (cmd.Example == "" || cmd.Annotations[cli.AnnotationExits] == "") {
 			t.Errorf("%s: needs Example and documentExits", path)
 		}
 	})
@@ -85,31 +86,31 @@ func TestMessages(t *testing.T) {
 		code int
 		want string
 	}{
-		{args: "locl", code: exitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
-		{args: "local sart", code: exitUsage, want: "crmctl: unknown command \"sart\" for \"crmctl local\"; did you mean \"start\"?\n"},
-		{args: "help exit-code", code: exitUsage, want: "crmctl: unknown command \"exit-code\" for \"crmctl\"; did you mean \"exit-codes\"?\n"},
-		{args: "version --ouptut json", code: exitUsage, want: "crmctl: unknown flag --ouptut for \"crmctl version\"; did you mean \"--output\"?\n"},
-		{args: "version -x", code: exitUsage, want: "crmctl: unknown flag -x for \"crmctl version\"\n  see: crmctl version --help\n"},
-		{args: "version -o xml", code: exitUsage, want: "crmctl: --output=xml: want table, wide, json, yaml, csv or ndjson\n"},
-		{args: "version --utc=maybe", code: exitUsage, want: "crmctl: --utc=maybe: want true or false\n"},
-		{args: "version --timeout 5", code: exitUsage, want: "crmctl: --timeout=5: want a duration such as 500ms, 30s, 15m, 12h, 30d or 2w\n"},
-		{args: "version --profile", code: exitUsage, want: "crmctl: --profile needs a value\n  see: crmctl version --help\n"},
-		{args: "version now", code: exitUsage, want: "crmctl: \"crmctl version\" takes no arguments, but got \"now\"\n  see: crmctl version --help\n"},
-		{args: "completion", code: exitUsage, want: "crmctl: \"crmctl completion\" needs SHELL (bash, zsh, fish or powershell)\n  see: crmctl completion --help\n"},
-		{args: "config show", env: "CRMCTL_CONCURRENCY=abc", code: exitUsage, want: "crmctl: CRMCTL_CONCURRENCY=abc: want auto or a whole number from 1 to 256\n"},
-		{args: "config show", env: "CRMCTL_DRY_RUN=yes", code: exitUsage, want: "crmctl: CRMCTL_DRY_RUN=yes: want true or false\n"},
-		{args: "version --database-url postgres://u:geheim@h/db", code: exitUsage,
+		{args: "locl", code: cli.ExitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
+		{args: "local sart", code: cli.ExitUsage, want: "crmctl: unknown command \"sart\" for \"crmctl local\"; did you mean \"start\"?\n"},
+		{args: "help exit-code", code: cli.ExitUsage, want: "crmctl: unknown command \"exit-code\" for \"crmctl\"; did you mean \"exit-codes\"?\n"},
+		{args: "version --ouptut json", code: cli.ExitUsage, want: "crmctl: unknown flag --ouptut for \"crmctl version\"; did you mean \"--output\"?\n"},
+		{args: "version -x", code: cli.ExitUsage, want: "crmctl: unknown flag -x for \"crmctl version\"\n  see: crmctl version --help\n"},
+		{args: "version -o xml", code: cli.ExitUsage, want: "crmctl: --output=xml: want table, wide, json, yaml, csv or ndjson\n"},
+		{args: "version --utc=maybe", code: cli.ExitUsage, want: "crmctl: --utc=maybe: want true or false\n"},
+		{args: "version --timeout 5", code: cli.ExitUsage, want: "crmctl: --timeout=5: want a duration such as 500ms, 30s, 15m, 12h, 30d or 2w\n"},
+		{args: "version --profile", code: cli.ExitUsage, want: "crmctl: --profile needs a value\n  see: crmctl version --help\n"},
+		{args: "version now", code: cli.ExitUsage, want: "crmctl: \"crmctl version\" takes no arguments, but got \"now\"\n  see: crmctl version --help\n"},
+		{args: "completion", code: cli.ExitUsage, want: "crmctl: \"crmctl completion\" needs SHELL (bash, zsh, fish or powershell)\n  see: crmctl completion --help\n"},
+		{args: "config show", env: "CRMCTL_CONCURRENCY=abc", code: cli.ExitUsage, want: "crmctl: CRMCTL_CONCURRENCY=abc: want auto or a whole number from 1 to 256\n"},
+		{args: "config show", env: "CRMCTL_DRY_RUN=yes", code: cli.ExitUsage, want: "crmctl: CRMCTL_DRY_RUN=yes: want true or false\n"},
+		{args: "version --database-url postgres://u:geheim@h/db", code: cli.ExitUsage,
 			want: "crmctl: --database-url must not hold a password, anybody can read it in the list of processes\n  use DATABASE_URL, PGPASSWORD or ~/.pgpass instead\n"},
-		{args: "locl postgres://u:geheim@h/db", code: exitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
-		{args: "postgres://u:geheim@h/db", code: exitUsage, want: "crmctl: unknown command \"postgres://u:xxxxx@h/db\" for \"crmctl\"\n  all commands: crmctl --help\n"},
-		{args: "probe", code: exitUsage, want: noDatabase},
-		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@%zz/db", code: exitUsage, want: "*the connection string cannot be read"},
-		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@127.0.0.1:1/db", code: exitUnreachable, want: "*where the address comes from: crmctl config show --origin"},
-		{args: "probe --timeout 1ns", env: "DATABASE_URL=postgres://u@127.0.0.1:1/db", code: exitFailure, want: "*--timeout is over after 1ns"},
-		{args: "probe --expect-database crm", env: "DATABASE_URL=postgres://u@127.0.0.1:1/other", code: exitUsage,
+		{args: "locl postgres://u:geheim@h/db", code: cli.ExitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
+		{args: "postgres://u:geheim@h/db", code: cli.ExitUsage, want: "crmctl: unknown command \"postgres://u:xxxxx@h/db\" for \"crmctl\"\n  all commands: crmctl --help\n"},
+		{args: "probe", code: cli.ExitUsage, want: noDatabase},
+		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@%zz/db", code: cli.ExitUsage, want: "*the connection string cannot be read"},
+		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@127.0.0.1:1/db", code: cli.ExitUnreachable, want: "*where the address comes from: crmctl config show --origin"},
+		{args: "probe --timeout 1ns", env: "DATABASE_URL=postgres://u@127.0.0.1:1/db", code: cli.ExitFailure, want: "*--timeout is over after 1ns"},
+		{args: "probe --expect-database crm", env: "DATABASE_URL=postgres://u@127.0.0.1:1/other", code: cli.ExitUsage,
 			want: "crmctl: the database is \"other\", but \"crm\" is expected (--expect-database)\n"},
-		{args: "probe --must", code: exitUsage, want: "*--must needs a value"},
-		{args: "probe --profile prdo", code: exitUsage, want: "*no profile \"prdo\" (--profile)"},
+		{args: "probe --must", code: cli.ExitUsage, want: "*--must needs a value"},
+		{args: "probe --profile prdo", code: cli.ExitUsage, want: "*no profile \"prdo\" (--profile)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args+" "+tt.env, func(t *testing.T) {
@@ -139,8 +140,8 @@ func TestMessages(t *testing.T) {
 // runWith runs the whole program with one more command.
 func (b *bench) runWith(t *testing.T, build func(f *factory) *cobra.Command, args ...string) int {
 	t.Helper()
-	ctx, in := watchInterrupts(t.Context())
-	defer in.stop()
+	ctx, in := cli.WatchInterrupts(t.Context())
+	defer in.Stop()
 	f := newFactory(b.Streams, in)
 	root := newRootCmd(f)
 	root.AddCommand(build(f))
@@ -149,7 +150,7 @@ func (b *bench) runWith(t *testing.T, build func(f *factory) *cobra.Command, arg
 
 // newProbe is a command that connects.
 func newProbe(f *factory) *cobra.Command {
-	cmd := &cobra.Command{Use: "probe", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "probe", Args: cli.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		conn, err := f.connect(cmd.Context())
 		if err != nil {
 			return err
@@ -164,7 +165,7 @@ func newProbe(f *factory) *cobra.Command {
 // failing makes a command that returns an error.
 func failing(err error) func(*factory) *cobra.Command {
 	return func(*factory) *cobra.Command {
-		return &cobra.Command{Use: "probe", Args: noArgs, RunE: func(*cobra.Command, []string) error { return err }}
+		return &cobra.Command{Use: "probe", Args: cli.NoArgs, RunE: func(*cobra.Command, []string) error { return err }}
 	}
 }
 
@@ -176,22 +177,22 @@ func TestExitCodes(t *testing.T) {
 		code int
 		want string
 	}{
-		{"success", nil, exitOK, ""},
-		{"plain", errors.New("it broke"), exitFailure, "crmctl: it broke\n"},
-		{"code", withCode(errors.New("2 of 9 failed"), exitPartial), exitPartial, "crmctl: 2 of 9 failed\n"},
-		{"silent", exitWith(exitPending), exitPending, ""},
-		{"silent 0", exitWith(exitOK), exitOK, ""},
-		{"wrapped code", fmt.Errorf("outer: %w", withCode(errors.New("inner"), exitStopped)), exitStopped, "crmctl: outer: inner\n"},
-		{"hint keeps the code", withHint(withCode(errors.New("gone"), exitNoTenant), "next", "crmctl tenant list"), exitNoTenant, "crmctl: gone\n  next: crmctl tenant list\n"},
-		{"busy", fmt.Errorf("acme: %w", db.ErrBusy), exitLocked, "crmctl: acme: another run is at work on this tenant\n"},
-		{"broken pipe", fmt.Errorf("write the answer: %w", &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}), exitFailure, ""},
-		{"broken connection", fmt.Errorf("acme: %w", &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), exitFailure, "crmctl: acme: write tcp: broken pipe\n"},
-		{"idle session", &pgconn.PgError{Severity: "FATAL", Message: "terminating connection", Code: "57P05"}, exitFailure, "*a limit of the server ended the session"},
-		{"hostile text", errors.New("column \x1b[31m\"x\"\u202e\r does not exist"), exitFailure, `crmctl: column \x1b[31m"x"\u202e\r does not exist` + "\n"},
-		{"long", errors.New("one\ntwo\nthree\nfour"), exitFailure, "crmctl: one\n  two\n  three (--debug shows more)\n"},
-		{"long with hint", withHint(errors.New("one\ntwo\nthree"), "next", "x"), exitFailure, "crmctl: one\n  two (--debug shows more)\n  next: x\n"},
-		{"read-only replica", &pgconn.PgError{Severity: "ERROR", Message: "cannot execute", Code: "25006"}, exitFailure, "*replica"},
-		{"no right", fmt.Errorf("x: %w", &pgconn.PgError{Message: "permission denied", Code: "42501"}), exitFailure, "*grant"},
+		{"success", nil, cli.ExitOK, ""},
+		{"plain", errors.New("it broke"), cli.ExitFailure, "crmctl: it broke\n"},
+		{"code", cli.WithCode(errors.New("2 of 9 failed"), cli.ExitPartial), cli.ExitPartial, "crmctl: 2 of 9 failed\n"},
+		{"silent", cli.ExitWith(cli.ExitPending), cli.ExitPending, ""},
+		{"silent 0", cli.ExitWith(cli.ExitOK), cli.ExitOK, ""},
+		{"wrapped code", fmt.Errorf("outer: %w", cli.WithCode(errors.New("inner"), cli.ExitStopped)), cli.ExitStopped, "crmctl: outer: inner\n"},
+		{"hint keeps the code", cli.WithHint(cli.WithCode(errors.New("gone"), exitNoTenant), "next", "crmctl tenant list"), exitNoTenant, "crmctl: gone\n  next: crmctl tenant list\n"},
+		{"busy", fmt.Errorf("acme: %w", db.ErrBusy), cli.ExitLocked, "crmctl: acme: another run is at work on this tenant\n"},
+		{"broken pipe", fmt.Errorf("write the answer: %w", &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}), cli.ExitFailure, ""},
+		{"broken connection", fmt.Errorf("acme: %w", &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), cli.ExitFailure, "crmctl: acme: write tcp: broken pipe\n"},
+		{"idle session", &pgconn.PgError{Severity: "FATAL", Message: "terminating connection", Code: "57P05"}, cli.ExitFailure, "*a limit of the server ended the session"},
+		{"hostile text", errors.New("column \x1b[31m\"x\"\u202e\r does not exist"), cli.ExitFailure, `crmctl: column \x1b[31m"x"\u202e\r does not exist` + "\n"},
+		{"long", errors.New("one\ntwo\nthree\nfour"), cli.ExitFailure, "crmctl: one\n  two\n  three (--debug shows more)\n"},
+		{"long with hint", cli.WithHint(errors.New("one\ntwo\nthree"), "next", "x"), cli.ExitFailure, "crmctl: one\n  two (--debug shows more)\n  next: x\n"},
+		{"read-only replica", &pgconn.PgError{Severity: "ERROR", Message: "cannot execute", Code: "25006"}, cli.ExitFailure, "*replica"},
+		{"no right", fmt.Errorf("x: %w", &pgconn.PgError{Message: "permission denied", Code: "42501"}), cli.ExitFailure, "*grant"},
 	}
 	for _, tt := range tests {
 		b := newBench(t)
@@ -211,8 +212,8 @@ func TestExitCodes(t *testing.T) {
 func TestDebugShowsTheChain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).setenv("PGPASSWORD=geheim")
-	err := fmt.Errorf("outer: %w", errors.Join(errors.New("first geheim"), withCode(errors.New("second"), exitPartial)))
-	if code := b.runWith(t, failing(err), "probe", "--debug"); code != exitPartial {
+	err := fmt.Errorf("outer: %w", errors.Join(errors.New("first geheim"), cli.WithCode(errors.New("second"), cli.ExitPartial)))
+	if code := b.runWith(t, failing(err), "probe", "--debug"); code != cli.ExitPartial {
 		t.Errorf("exit code %d", code)
 	}
 	for _, part := range []string{"*errors.joinError", "first xxxxx", "*main.commandError: second"} {
@@ -234,12 +235,12 @@ func TestWriteErrorsAreReturned(t *testing.T) {
 		"--help", "local --help", "help exit-codes", "help flags", "completion bash", "completion zsh"} {
 		b := newBench(t)
 		b.Out = broken{full}
-		if code := b.run(strings.Fields(args)...); code != exitFailure || !strings.Contains(b.err.String(), full.Error()) {
+		if code := b.run(strings.Fields(args)...); code != cli.ExitFailure || !strings.Contains(b.err.String(), full.Error()) {
 			t.Errorf("crmctl %s: exit code %d, stderr %q", args, code, b.err)
 		}
 		b = newBench(t)
 		b.Out = broken{syscall.EPIPE}
-		if code := b.run(strings.Fields(args)...); code != exitFailure || b.err.String() != "" {
+		if code := b.run(strings.Fields(args)...); code != cli.ExitFailure || b.err.String() != "" {
 			t.Errorf("crmctl %s into a closed pipe: exit code %d, stderr %q", args, code, b.err)
 		}
 	}
@@ -253,7 +254,7 @@ func TestBrokenConfigurationLeavesHelpAlone(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(b.dir, "crmctl.yaml"), []byte("nonsense: 1\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if code := b.run(strings.Fields(args)...); code != exitOK || b.err.String() != "" || b.out.String() == "" {
+		if code := b.run(strings.Fields(args)...); code != cli.ExitOK || b.err.String() != "" || b.out.String() == "" {
 			t.Errorf("crmctl %s: exit code %d, stderr %q", args, code, b.err)
 		}
 	}
@@ -289,7 +290,7 @@ func TestConfigurationFillsFlags(t *testing.T) {
 func TestHelpFitsOneScreen(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	if code := b.run("--help"); code != exitOK {
+	if code := b.run("--help"); code != cli.ExitOK {
 		t.Fatalf("exit code %d", code)
 	}
 	lines := strings.Split(strings.TrimRight(b.out.String(), "\n"), "\n")
@@ -304,7 +305,7 @@ func TestHelpFitsOneScreen(t *testing.T) {
 	walk(tree(t), func(cmd *cobra.Command) {
 		b := newBench(t)
 		words := strings.Fields(cmd.CommandPath())[1:]
-		if code := b.run(append([]string{"help"}, words...)...); code != exitOK || b.out.String() == "" {
+		if code := b.run(append([]string{"help"}, words...)...); code != cli.ExitOK || b.out.String() == "" {
 			t.Errorf("help %s: exit code %d, %q", words, code, b.err)
 		}
 		if strings.Contains(b.out.String(), "$(") || strings.Contains(b.out.String(), "panic") {
@@ -321,7 +322,7 @@ func TestHelpFitsOneScreen(t *testing.T) {
 func TestContextErrorsWithoutSignalAreFailures(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	if code := b.runWith(t, failing(context.DeadlineExceeded), "probe"); code != exitFailure {
+	if code := b.runWith(t, failing(context.DeadlineExceeded), "probe"); code != cli.ExitFailure {
 		t.Errorf("exit code %d", code)
 	}
 }

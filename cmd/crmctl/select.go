@@ -31,8 +31,8 @@ func (s *selection) addFlags(f *factory, cmd *cobra.Command) {
 	fs.StringSliceVar(&s.tenants, "tenant", nil, "only these tenants: `NAMES` or patterns, a,b*")
 	fs.StringSliceVar(&s.exclude, "exclude", nil, "not these tenants: `NAMES` or patterns")
 	fs.StringVar(&s.from, "tenants-from", "", "only the tenants named in `FILE`, one a line; - for stdin")
-	registerCompletion(cmd, "tenant", completeTenants(f))
-	registerCompletion(cmd, "exclude", completeTenants(f))
+	cli.RegisterCompletion(cmd, "tenant", completeTenants(f))
+	cli.RegisterCompletion(cmd, "exclude", completeTenants(f))
 }
 
 // record returns what the ledger keeps of the selection, so that a retry means the
@@ -76,7 +76,7 @@ func (s *selection) matcher(f *factory) (*matcher, error) {
 			return nil, err
 		}
 		if len(listed) == 0 {
-			return nil, usagef("--tenants-from %s: no name in it", s.from)
+			return nil, cli.Usagef("--tenants-from %s: no name in it", s.from)
 		}
 		for _, n := range listed {
 			names = append(names, n.name)
@@ -99,7 +99,7 @@ func newMatcher(flag string, names []string) (*matcher, error) {
 	for _, name := range names {
 		if strings.ContainsAny(name, "*?[") {
 			if _, err := path.Match(name, ""); err != nil {
-				return nil, usagef("%s %s: not a pattern", flag, name)
+				return nil, cli.Usagef("%s %s: not a pattern", flag, name)
 			}
 			m.globs = append(m.globs, strings.ToLower(name))
 			continue
@@ -158,7 +158,7 @@ func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses .
 func (f *factory) passBy(rows []registry.InvalidRow) {
 	for _, r := range rows {
 		f.passedBy++
-		f.say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
+		f.Say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
 	}
 }
 
@@ -179,9 +179,9 @@ type named struct{ name, display string }
 // separated by a comma. Blank lines and lines that begin with # are left out. A
 // file that ends in .csv is CSV.
 func (f *factory) readNames(file string) ([]named, error) {
-	in, err := f.openInput(file)
+	in, err := f.OpenInput(file)
 	if err != nil {
-		return nil, inputError(err)
+		return nil, cli.InputError(err)
 	}
 	defer func() { _ = in.Close() }()
 	if strings.EqualFold(filepath.Ext(file), ".csv") {
@@ -202,7 +202,7 @@ func (f *factory) readNames(file string) ([]named, error) {
 	}
 	if err := lines.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
-			return nil, usagef("%s: a line is too long to be a name", file)
+			return nil, cli.Usagef("%s: a line is too long to be a name", file)
 		}
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

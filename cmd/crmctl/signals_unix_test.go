@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // silentServer accepts connections and never says a word. The returned channel
@@ -62,7 +64,7 @@ func TestSignalEndsAHangingCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+		if code := cmd.ProcessState.ExitCode(); code != cli.ExitInterrupted {
 			t.Errorf("%v: exit code %d\n%s", sig, code, stderr.String())
 		}
 		if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "interrupted") || strings.Contains(got, "geheim") {
@@ -79,7 +81,7 @@ func TestTimeoutEndsAHangingCommand(t *testing.T) {
 	t.Parallel()
 	address, _ := silentServer(t)
 	b := newBench(t).setenv("DATABASE_URL=postgres://u@" + address + "/db")
-	if code := b.run("tenant", "list", "--timeout", "200ms"); code != exitFailure && code != exitUnreachable {
+	if code := b.run("tenant", "list", "--timeout", "200ms"); code != cli.ExitFailure && code != cli.ExitUnreachable {
 		t.Errorf("exit code %d", code)
 	}
 	if !strings.Contains(b.err.String(), "--timeout is over after 200ms") {
@@ -98,7 +100,7 @@ func TestCompletionIsSilentWithoutADatabase(t *testing.T) {
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("%s: took %v", env, took)
 		}
-		if code != exitOK || b.out.String() != ":4\n" {
+		if code != cli.ExitOK || b.out.String() != ":4\n" {
 			t.Errorf("%s: exit code %d, stdout %q", env, code, b.out)
 		}
 	}

@@ -15,29 +15,29 @@ import (
 // done and what goes on; for one that was cut short it is said here.
 func (f *factory) interrupted(err error) int {
 	switch {
-	case err == nil || isSilent(err):
-		return exitInterrupted
+	case err == nil || cli.IsSilent(err):
+		return cli.ExitInterrupted
 	case !f.cutShort(err):
-		f.report(withCode(err, exitInterrupted)) // something else went wrong as well
-		return exitInterrupted
+		f.report(cli.WithCode(err, cli.ExitInterrupted)) // something else went wrong as well
+		return cli.ExitInterrupted
 	}
 	stop := stoppedError{}
 	switch {
 	case errors.As(err, &stop):
 		f.report(err)
-	case f.changes.Load():
+	case f.Changes.Load():
 		f.report(f.stopped("what was under way is undone"))
-	case !f.answered.Load():
-		f.report(errInterrupted)
+	case !f.Answered.Load():
+		f.report(cli.ErrInterrupted)
 	}
-	return exitInterrupted
+	return cli.ExitInterrupted
 }
 
 // cutShort tells whether err is what an interruption makes of a statement: pgx's word,
 // the server's answer to a cancel request, or a connection that was cut because no
 // answer came.
 func (f *factory) cutShort(err error) bool {
-	if _, stop := errors.AsType[stoppedError](err); stop || isStop(err) || errors.Is(err, context.DeadlineExceeded) {
+	if _, stop := errors.AsType[stoppedError](err); stop || cli.IsStop(err) || errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
 	return db.SQLState(err) == db.CodeQueryCanceled || db.ConnectionLost(err)
@@ -50,13 +50,13 @@ type stoppedError struct{ done string }
 func (e stoppedError) Error() string { return "interrupted: " + e.done }
 
 // Is makes errors.Is(err, errInterrupted) true.
-func (e stoppedError) Is(target error) bool { return target == errInterrupted }
+func (e stoppedError) Is(target error) bool { return target == cli.ErrInterrupted }
 
 // stopped returns the error of a command that was interrupted: what is done and what
 // is not, and the command that goes on, which is the one that was typed with more added
 // to it.
 func (f *factory) stopped(done string, more ...string) error {
-	return withHint(withCode(stoppedError{done}, exitInterrupted), "next", f.sameCommand(more...))
+	return cli.WithHint(cli.WithCode(stoppedError{done}, cli.ExitInterrupted), "next", f.sameCommand(more...))
 }
 
 // sameCommand returns what was typed, to be pasted, with more flags where it has not

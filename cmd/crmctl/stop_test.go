@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -58,7 +59,7 @@ func TestFirstSignalEndsAWaitForInput(t *testing.T) {
 		}
 		code, out, took := signalled(t, cmd, 700*time.Millisecond)
 		_ = in.Close()
-		if code != exitInterrupted || took > 3*time.Second {
+		if code != cli.ExitInterrupted || took > 3*time.Second {
 			t.Errorf("%v: exit code %d after %v\n%s", args, code, took, out)
 		}
 		if !strings.Contains(out, "interrupted") {
@@ -118,8 +119,8 @@ func TestSignalsAtAnyMoment(t *testing.T) {
 				t.Errorf("%v: after %v\n%s", args, took, out)
 			case code == -1: // the signal came before anybody listened
 				continue
-			case code != exitInterrupted:
-				if code != exitOK && try == 0 {
+			case code != cli.ExitInterrupted:
+				if code != cli.ExitOK && try == 0 {
 					t.Errorf("%v: exit code %d\n%s", args, code, out)
 				}
 				continue
@@ -153,13 +154,13 @@ func TestErrorsAreJSON(t *testing.T) {
 		next   string
 	}{
 		{args: []string{"tenant", "show", "nobody", "-o", "json"}, code: exitNoTenant, tenant: "nobody"},
-		{args: []string{"tenant", "show", "-o", "json"}, code: exitUsage, next: "crmctl tenant show --help"},
-		{args: []string{"tenant", "list", "--nope", "--output=ndjson"}, code: exitUsage, next: "crmctl tenant list --help"},
-		{args: []string{"tenant", "lst", "-ojson"}, code: exitUsage},
-		{args: []string{"tenant", "list"}, env: []string{"CRMCTL_OUTPUT=json", "DATABASE_URL=postgres://u@127.0.0.1:1/x"}, code: exitUnreachable, next: "crmctl config show --origin"},
-		{args: []string{"tenant", "create", "acme", "-o", "json"}, code: exitFailure, tenant: "acme", next: "crmctl tenant show acme"},
-		{args: []string{"tenant", "exec", "acme", "-c", "select nothing", "-o", "json"}, code: exitFailure, tenant: "acme", state: "42703"},
-		{args: []string{"tenant", "activate", "acme", "-o", "json"}, code: exitFailure, tenant: "acme", next: "crmctl tenant show acme"},
+		{args: []string{"tenant", "show", "-o", "json"}, code: cli.ExitUsage, next: "crmctl tenant show --help"},
+		{args: []string{"tenant", "list", "--nope", "--output=ndjson"}, code: cli.ExitUsage, next: "crmctl tenant list --help"},
+		{args: []string{"tenant", "lst", "-ojson"}, code: cli.ExitUsage},
+		{args: []string{"tenant", "list"}, env: []string{"CRMCTL_OUTPUT=json", "DATABASE_URL=postgres://u@127.0.0.1:1/x"}, code: cli.ExitUnreachable, next: "crmctl config show --origin"},
+		{args: []string{"tenant", "create", "acme", "-o", "json"}, code: cli.ExitFailure, tenant: "acme", next: "crmctl tenant show acme"},
+		{args: []string{"tenant", "exec", "acme", "-c", "select nothing", "-o", "json"}, code: cli.ExitFailure, tenant: "acme", state: "42703"},
+		{args: []string{"tenant", "activate", "acme", "-o", "json"}, code: cli.ExitFailure, tenant: "acme", next: "crmctl tenant show acme"},
 	} {
 		b := newBench(t).setenv(stopEnv(f)...).setenv(tt.env...)
 		if code := b.run(tt.args...); code != tt.code {

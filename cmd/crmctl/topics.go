@@ -6,33 +6,34 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
 // newHelp returns what the help says of crmctl as a whole.
-func newHelp() *help {
-	return &help{
-		examples: `  crmctl local start                                    a private PostgreSQL to try it on
+func newHelp() *cli.Help {
+	return &cli.Help{
+		Examples: `  crmctl local start                                    a private PostgreSQL to try it on
   crmctl tenant create acme-corp "Tech Startup"         new tenants, migrated and ready
   crmctl migrate all-tenants                            every tenant at the newest version
   crmctl contacts import --tenant acme-corp leads.csv   contacts from a spreadsheet
 `,
-		more: `
+		More: `
 More: crmctl COMMAND --help, crmctl help environment, crmctl help configuration,
 crmctl help exit-codes, crmctl help flags
 `,
-		topics: "environment, configuration, exit-codes, flags",
-		exits:  exitTexts(),
+		Topics: "environment, configuration, exit-codes, flags",
+		Exits:  exitTexts(),
 	}
 }
 
 // helpTopics returns what `crmctl help TOPIC` knows beside the commands.
 func helpTopics() []*cobra.Command {
 	return []*cobra.Command{
-		topic("environment", "variables that crmctl reads", environmentTopic()),
-		topic("configuration", "the configuration file and its profiles", configurationTopic),
-		topic("exit-codes", "what the exit codes mean", exitCodesTopic()),
-		topic(topicFlags, "the flags of every command", ""),
+		cli.Topic("environment", "variables that crmctl reads", environmentTopic()),
+		cli.Topic("configuration", "the configuration file and its profiles", configurationTopic),
+		cli.Topic("exit-codes", "what the exit codes mean", exitCodesTopic()),
+		cli.Topic(cli.TopicFlags, "the flags of every command", ""),
 	}
 }
 
@@ -126,7 +127,7 @@ func exitCodesTopic() string {
 	var b strings.Builder
 	b.WriteString("Exit codes\n\n")
 	for _, t := range exitTexts() {
-		fmt.Fprintf(&b, "  %-4d %s\n", t.code, t.text)
+		fmt.Fprintf(&b, "  %-4d %s\n", t.Code, t.Text)
 	}
 	return b.String()
 }

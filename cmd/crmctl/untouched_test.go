@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
@@ -276,7 +277,7 @@ func TestDemoTouchesNothing(t *testing.T) {
 	// A place for all users cannot be planted in /etc here, but in a run within the process.
 	b := newBench(t).setenv("DATABASE_URL="+c.dsn, "CRMCTL_PG_BIN="+os.Getenv("CRMCTL_PG_BIN"))
 	b.SystemDir = filepath.Join(c.home, ".config")
-	if code := b.run("demo", "--tenants", "3"); code != exitOK {
+	if code := b.run("demo", "--tenants", "3"); code != cli.ExitOK {
 		t.Errorf("with a file for all users: exit code %d: %s", code, b.err)
 	}
 	if diff := differences(before, append(databasePicture(t, c.dsn), filesPicture(t, c.dir, c.home)...)); len(diff) > 0 {
@@ -289,7 +290,7 @@ func TestDemoRefusesADatabase(t *testing.T) {
 	t.Parallel()
 	for _, flag := range []string{"--database-url=postgres://h/db", "--profile=prod", "--config=x", "--migrations-dir=x"} {
 		b := newBench(t)
-		if code := b.run("demo", flag); code != exitUsage {
+		if code := b.run("demo", flag); code != cli.ExitUsage {
 			t.Errorf("%s: exit code %d: %s", flag, code, b.err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -9,24 +9,24 @@ import (
 
 func TestFirstInterruptCancels(t *testing.T) {
 	t.Parallel()
-	ctx, in := watchInterrupts(t.Context())
-	defer in.stop()
-	in.interrupt()
-	if !errors.Is(context.Cause(ctx), errInterrupted) {
+	ctx, in := WatchInterrupts(t.Context())
+	defer in.Stop()
+	in.Interrupt()
+	if !errors.Is(context.Cause(ctx), ErrInterrupted) {
 		t.Errorf("cause %v", context.Cause(ctx))
 	}
 }
 
 func TestDrainThenCancel(t *testing.T) {
 	t.Parallel()
-	ctx, in := watchInterrupts(t.Context())
-	defer in.stop()
+	ctx, in := WatchInterrupts(t.Context())
+	defer in.Stop()
 	type said struct{ drains, again bool }
 	var answers []said
 	answer := func(drains, again bool) { answers = append(answers, said{drains, again}) }
 	in.answer.Store(&answer)
 	drain := in.drain()
-	in.interrupt()
+	in.Interrupt()
 	select {
 	case <-drain:
 	default:
@@ -35,8 +35,8 @@ func TestDrainThenCancel(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Error("the first interrupt cancels")
 	}
-	in.interrupt()
-	if !errors.Is(context.Cause(ctx), errInterrupted) {
+	in.Interrupt()
+	if !errors.Is(context.Cause(ctx), ErrInterrupted) {
 		t.Errorf("the second interrupt does not cancel: %v", context.Cause(ctx))
 	}
 	if want := []said{{true, false}, {false, true}}; !slices.Equal(answers, want) {

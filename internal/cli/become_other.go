@@ -1,6 +1,6 @@
 //go:build !unix
 
-package main
+package cli
 
 import (
 	"errors"
@@ -8,14 +8,14 @@ import (
 	"os/exec"
 )
 
-// become runs another program in place of this one, where a process cannot be
+// Become runs another program in place of this one, where a process cannot be
 // replaced. The program's exit code becomes this one's.
-func become(program string, args, env []string, s *streams) error {
+func Become(program string, args, env []string, s *Streams) error {
 	cmd := exec.Command(program, args[1:]...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, direct(s.In), unguarded(s.Out), unguarded(s.Err)
 	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exitWith(exit.ExitCode())
+		return ExitWith(exit.ExitCode())
 	}
 	return err
 }

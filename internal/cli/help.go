@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -11,67 +11,65 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/crmctl/crmctl/internal/cli"
 )
 
 const (
-	annotationExits = "exit-codes"
+	AnnotationExits = "exit-codes"
 	helpWidth       = 100
 	minUsage        = 30 // columns that the explanation of a flag gets anyhow
 )
 
-// documentExits lists in a command's help the exit codes it may end with,
+// DocumentExits lists in a command's help the exit codes it may end with,
 // beside those of every command (0, 1, 64, 130).
-func documentExits(cmd *cobra.Command, codes ...int) {
-	codes = append(codes, exitOK, exitFailure, exitUsage, exitInterrupted)
+func DocumentExits(cmd *cobra.Command, codes ...int) {
+	codes = append(codes, ExitOK, ExitFailure, ExitUsage, ExitInterrupted)
 	slices.Sort(codes)
 	var texts []string
 	for _, code := range slices.Compact(codes) {
 		texts = append(texts, strconv.Itoa(code))
 	}
-	annotate(cmd, annotationExits, strings.Join(texts, " "))
+	Annotate(cmd, AnnotationExits, strings.Join(texts, " "))
 }
 
-// help prints the help of commands.
-type help struct {
-	examples string     // of the tool as a whole, four lines
-	more     string     // where to read on
-	topics   string     // "environment, flags"
-	exits    []exitText // in order
+// Help prints the help of commands.
+type Help struct {
+	Examples string     // of the tool as a whole, four lines
+	More     string     // where to read on
+	Topics   string     // "environment, flags"
+	Exits    []ExitText // in order
 
-	usage  error // somebody asked for help on what is not there
-	failed error // the help could not be written
+	Usage  error // somebody asked for help on what is not there
+	Failed error // the help could not be written
 }
 
-// show prints the help of a command. cobra calls it for --help whatever
+// Show prints the help of a command. cobra calls it for --help whatever
 // else is on the line, so a mistyped command has to be noticed here.
-func (h *help) show(cmd *cobra.Command, _ []string) {
+func (h *Help) Show(cmd *cobra.Command, _ []string) {
 	if words := cmd.Flags().Args(); cmd.HasAvailableSubCommands() && cmd.Runnable() && len(words) > 0 {
-		h.usage = unknownCommand(cmd, words[0])
+		h.Usage = unknownCommand(cmd, words[0])
 		return
 	}
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	switch {
 	case !cmd.HasParent():
 		h.writeRoot(w, cmd)
-	case cmd.Name() == topicFlags && !cmd.Runnable():
+	case cmd.Name() == TopicFlags && !cmd.Runnable():
 		writeFlagsTopic(w, cmd.Root())
 	case cmd.IsAdditionalHelpTopicCommand():
 		fmt.Fprintln(w, strings.TrimSpace(cmd.Long))
 	default:
 		h.writeCommand(w, cmd)
 	}
-	if err := w.Flush(); err != nil && h.failed == nil {
-		h.failed = fmt.Errorf("write help: %w", err)
+	if err := w.Flush(); err != nil && h.Failed == nil {
+		h.Failed = fmt.Errorf("write help: %w", err)
 	}
 }
 
 // writeRoot fits one screen: a sentence, four examples, the groups, where
 // to read on.
-func (h *help) writeRoot(w io.Writer, root *cobra.Command) {
+func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 	fmt.Fprintf(w, "%s.\n\n", root.Short)
-	fmt.Fprint(w, h.examples)
+	fmt.Fprint(w, h.Examples)
 	for _, group := range root.Groups() {
 		title := group.Title
 		for _, cmd := range root.Commands() {
@@ -83,12 +81,12 @@ func (h *help) writeRoot(w io.Writer, root *cobra.Command) {
 				title = ""
 			}
 			const indent = 17
-			for i, part := range cli.Wrap(contents(cmd), helpWidth-indent) {
+			for i, part := range Wrap(contents(cmd), helpWidth-indent) {
 				fmt.Fprintf(w, "  %-14s %s\n", []string{cmd.Name(), ""}[min(i, 1)], part)
 			}
 		}
 	}
-	fmt.Fprint(w, h.more)
+	fmt.Fprint(w, h.More)
 }
 
 // contents names the commands of a group, or says what a command does.
@@ -105,7 +103,7 @@ func contents(cmd *cobra.Command) string {
 	return strings.Join(names, ", ")
 }
 
-func (h *help) writeCommand(w io.Writer, cmd *cobra.Command) {
+func (h *Help) writeCommand(w io.Writer, cmd *cobra.Command) {
 	if cmd.HasExample() {
 		fmt.Fprintf(w, "%s\n\n", indentExamples(cmd.Example))
 	}
@@ -175,7 +173,7 @@ func writeFlags(w io.Writer, fs *pflag.FlagSet) {
 		width = max(width, len(left))
 	})
 	for _, l := range lines {
-		for i, part := range cli.Wrap(l.right, max(minUsage, helpWidth-width-4)) {
+		for i, part := range Wrap(l.right, max(minUsage, helpWidth-width-4)) {
 			if i > 0 {
 				l.left = ""
 			}
@@ -184,42 +182,42 @@ func writeFlags(w io.Writer, fs *pflag.FlagSet) {
 	}
 }
 
-func (h *help) writeExitCodes(w io.Writer, cmd *cobra.Command) {
-	codes := strings.Fields(cmd.Annotations[annotationExits])
+func (h *Help) writeExitCodes(w io.Writer, cmd *cobra.Command) {
+	codes := strings.Fields(cmd.Annotations[AnnotationExits])
 	if len(codes) == 0 {
 		return
 	}
 	fmt.Fprint(w, "\nExit codes\n")
-	for _, t := range h.exits {
-		if slices.Contains(codes, strconv.Itoa(t.code)) {
-			fmt.Fprintf(w, "  %-4d %s\n", t.code, t.text)
+	for _, t := range h.Exits {
+		if slices.Contains(codes, strconv.Itoa(t.Code)) {
+			fmt.Fprintf(w, "  %-4d %s\n", t.Code, t.Text)
 		}
 	}
 }
 
-// newHelpCmd replaces cobra's, which exits 0 on an unknown topic.
-func newHelpCmd(h *help) *cobra.Command {
+// NewHelpCommand replaces cobra's, which exits 0 on an unknown topic.
+func NewHelpCommand(h *Help) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "help on a command or a topic",
-		Long:  "Help on a command, or on a topic: " + h.topics + ".",
+		Long:  "Help on a command, or on a topic: " + h.Topics + ".",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := cmd.Root()
 			for _, word := range args {
-				next := findChild(target, word)
+				next := FindChild(target, word)
 				if next == nil {
 					return unknownCommand(target, word)
 				}
 				target = next
 			}
 			target.InitDefaultHelpFlag()
-			h.show(target, nil)
-			return errors.Join(h.usage, h.failed)
+			h.Show(target, nil)
+			return errors.Join(h.Usage, h.Failed)
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			target := cmd.Root()
 			for _, word := range args {
-				if target = findChild(target, word); target == nil {
+				if target = FindChild(target, word); target == nil {
 					return nil, cobra.ShellCompDirectiveNoFileComp
 				}
 			}
@@ -232,11 +230,11 @@ func newHelpCmd(h *help) *cobra.Command {
 			return words, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	noConfig(cmd)
+	NoConfig(cmd)
 	return cmd
 }
 
-func findChild(cmd *cobra.Command, word string) *cobra.Command {
+func FindChild(cmd *cobra.Command, word string) *cobra.Command {
 	for _, sub := range cmd.Commands() {
 		if sub.Name() == word || sub.HasAlias(word) {
 			return sub
@@ -245,11 +243,11 @@ func findChild(cmd *cobra.Command, word string) *cobra.Command {
 	return nil
 }
 
-// topicFlags is the help topic that is made of the flags of every command.
-const topicFlags = "flags"
+// TopicFlags is the help topic that is made of the flags of every command.
+const TopicFlags = "flags"
 
-// topic makes a command that cannot be run, which cobra takes for a help topic.
-func topic(name, short, long string) *cobra.Command {
+// Topic makes a command that cannot be run, which cobra takes for a help topic.
+func Topic(name, short, long string) *cobra.Command {
 	return &cobra.Command{Use: name, Short: short, Long: long}
 }
 

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"io"
@@ -9,7 +9,7 @@ import (
 // it happens in a goroutine, and the first signal or the end of --timeout ends the
 // wait for it. The goroutine ends with the process. One Read follows the other.
 type input struct {
-	c  *console
+	c  *Console
 	in io.Reader
 
 	waits chan readResult // of the read that is under way
@@ -36,7 +36,7 @@ func (r *input) Read(p []byte) (int, error) {
 			}()
 			r.waits = waits
 		}
-		got, err := await(r.c, r.waits)
+		got, err := Await(r.c, r.waits)
 		if err != nil {
 			return 0, err
 		}
@@ -50,27 +50,27 @@ func (r *input) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// await waits for a value as long as the command may.
-func await[T any](c *console, from <-chan T) (T, error) {
+// Await waits for a value as long as the command may.
+func Await[T any](c *Console, from <-chan T) (T, error) {
 	var none T
 	select {
 	case got := <-from:
 		return got, nil
-	case <-c.interrupts.first:
-		return none, errInterrupted
+	case <-c.Interrupts.first:
+		return none, ErrInterrupted
 	case <-c.ends:
-		if c.wasInterrupted() { // which ends the same context
-			return none, errInterrupted
+		if c.WasInterrupted() { // which ends the same context
+			return none, ErrInterrupted
 		}
 		return none, c.expired
 	}
 }
 
-// openInput opens a file to be read, stdin for "-". A pipe is waited for as stdin is:
+// OpenInput opens a file to be read, stdin for "-". A pipe is waited for as stdin is:
 // opening one takes as long as its writer does.
-func (c *console) openInput(path string) (io.ReadCloser, error) {
+func (c *Console) OpenInput(path string) (io.ReadCloser, error) {
 	if path == "-" {
-		return io.NopCloser(c.io.In), nil
+		return io.NopCloser(c.IO.In), nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *console) openInput(path string) (io.ReadCloser, error) {
 		file, err := os.Open(path)
 		files <- opened{file, err}
 	}()
-	got, err := await(c, files)
+	got, err := Await(c, files)
 	if err == nil {
 		err = got.err
 	}
@@ -99,9 +99,9 @@ func (c *console) openInput(path string) (io.ReadCloser, error) {
 	return io.NopCloser(&input{c: c, in: got.file}), nil
 }
 
-// readInput reads all of a file, stdin for "-".
-func (c *console) readInput(path string) ([]byte, error) {
-	in, err := c.openInput(path)
+// ReadInput reads all of a file, stdin for "-".
+func (c *Console) ReadInput(path string) ([]byte, error) {
+	in, err := c.OpenInput(path)
 	if err != nil {
 		return nil, err
 	}
@@ -109,14 +109,14 @@ func (c *console) readInput(path string) ([]byte, error) {
 	return io.ReadAll(in)
 }
 
-// inputError makes an error of a file that was named one of usage, unless the wait for
+// InputError makes an error of a file that was named one of usage, unless the wait for
 // it was cut short.
-func inputError(err error) error {
+func InputError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case isStop(err):
+	case IsStop(err):
 		return err
 	}
-	return withCode(err, exitUsage)
+	return WithCode(err, ExitUsage)
 }

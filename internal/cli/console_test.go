@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -7,8 +7,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // sheet is a stream that a test can read while the program writes.
@@ -31,16 +29,16 @@ func (s *sheet) String() string {
 
 // desk is where a console of a test writes.
 type desk struct {
-	*cli.Streams
+	*Streams
 
 	err   *sheet
-	flags switches
+	flags Switches
 }
 
 // newDesk makes a desk off a terminal.
 func newDesk() *desk {
 	d := &desk{err: &sheet{}}
-	d.Streams = &cli.Streams{
+	d.Streams = &Streams{
 		In: strings.NewReader(""), Out: io.Discard, Err: d.err,
 		Width: func() int { return 100 }, Env: []string{"LANG=C.UTF-8", "TERM=xterm"},
 	}
@@ -59,11 +57,11 @@ func (d *desk) setenv(pair string) *desk {
 }
 
 // console returns a console on the desk, whose clock stands still.
-func (d *desk) console(t *testing.T) *console {
+func (d *desk) console(t *testing.T) *Console {
 	t.Helper()
-	_, in := watchInterrupts(t.Context())
-	t.Cleanup(in.stop)
-	c := newConsole(d.Streams, in, &d.flags)
-	c.now = func() time.Time { return time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC) }
+	_, in := WatchInterrupts(t.Context())
+	t.Cleanup(in.Stop)
+	c := NewConsole(d.Streams, in, &d.flags)
+	c.Now = func() time.Time { return time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC) }
 	return c
 }

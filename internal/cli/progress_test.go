@@ -1,12 +1,10 @@
-package main
+package cli
 
 import (
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/crmctl/crmctl/internal/cli"
 )
 
 // clock is a time that a test moves.
@@ -16,31 +14,31 @@ func (c *clock) now() time.Time       { return c.at }
 func (c *clock) pass(d time.Duration) { c.at = c.at.Add(d) }
 
 // still makes a progress that only draws when the test says so.
-func still(t *testing.T, b *desk, o progressOptions) (*progress, *clock) {
+func still(t *testing.T, b *desk, o ProgressOptions) (*Progress, *clock) {
 	t.Helper()
 	f := b.console(t)
 	c := &clock{time.Date(2026, 11, 23, 20, 15, 0, 0, time.UTC)}
-	f.now = c.now
+	f.Now = c.now
 	return f.makeProgress(o), c
 }
 
 func TestBar(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal()
-	p, c := still(t, b, progressOptions{verb: "migrate", total: 4812, status: func() string { return "ok 3,101   retrying 2   failed 1" }})
+	p, c := still(t, b, ProgressOptions{Verb: "migrate", Total: 4812, Status: func() string { return "ok 3,101   retrying 2   failed 1" }})
 	c.pass(time.Second)
 	p.tick()
 	c.pass(4 * time.Second)
-	p.add(3104)
+	p.Add(3104)
 	p.tick()
-	frames := strings.Split(b.err.String(), cli.EraseBelow)
+	frames := strings.Split(b.err.String(), EraseBelow)
 	// The last frame: bar, second line, and the cursor back where it began.
 	last := frames[len(frames)-2]
 	same(t, "bar", last[strings.LastIndex(last, "\r")+1:], "  64% █████████████████████              3,104 / 4,812   620/s   3s left")
 	same(t, "status", frames[len(frames)-1], "\nok 3,101   retrying 2   failed 1\x1b[1A\r")
-	p.event("acme-corp failed: %s", "\x1b[31mred")
-	p.finish()
-	if got := b.err.String(); !strings.HasSuffix(got, "\r"+cli.EraseBelow+`acme-corp failed: \x1b[31mred`+"\n") {
+	p.Event("acme-corp failed: %s", "\x1b[31mred")
+	p.Finish()
+	if got := b.err.String(); !strings.HasSuffix(got, "\r"+EraseBelow+`acme-corp failed: \x1b[31mred`+"\n") {
 		t.Errorf("the bar is not taken off before a line: %q", got)
 	}
 	if strings.Contains(frames[0], "\x1b") {
@@ -52,11 +50,11 @@ func TestBarStaysOnOneLine(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal()
 	b.Width = func() int { return 40 }
-	p, c := still(t, b, progressOptions{verb: "import", total: 254e6, bytes: true, rate: func() string { return "54,100 rows/s" }})
+	p, c := still(t, b, ProgressOptions{Verb: "import", Total: 254e6, Bytes: true, Rate: func() string { return "54,100 rows/s" }})
 	c.pass(time.Second)
-	p.set(182e6)
+	p.Set(182e6)
 	p.tick()
-	frame := strings.TrimSuffix(strings.TrimPrefix(b.err.String(), "\r"), cli.EraseBelow+"\r")
+	frame := strings.TrimSuffix(strings.TrimPrefix(b.err.String(), "\r"), EraseBelow+"\r")
 	if n := len([]rune(frame)); n > 39 || !strings.HasSuffix(frame, "…") {
 		t.Errorf("%d columns: %q", n, frame)
 	}
@@ -65,9 +63,9 @@ func TestBarStaysOnOneLine(t *testing.T) {
 func TestASCIIBar(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal().setenv("LC_ALL=C")
-	p, c := still(t, b, progressOptions{total: 10})
+	p, c := still(t, b, ProgressOptions{Total: 10})
 	c.pass(time.Second)
-	p.add(5)
+	p.Add(5)
 	p.tick()
 	for _, r := range b.err.String() {
 		if r > 0x7f {
@@ -82,9 +80,9 @@ func TestASCIIBar(t *testing.T) {
 func TestUnknownTotal(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal()
-	p, c := still(t, b, progressOptions{bytes: true})
+	p, c := still(t, b, ProgressOptions{Bytes: true})
 	c.pass(time.Second)
-	p.add(12e6)
+	p.Add(12e6)
 	p.tick()
 	if got := b.err.String(); !strings.Contains(got, "12 MB") || !strings.Contains(got, "12 MB/s") || strings.Contains(got, "left") {
 		t.Errorf("%q", got)
@@ -94,10 +92,10 @@ func TestUnknownTotal(t *testing.T) {
 func TestLinesOffATerminal(t *testing.T) {
 	t.Parallel()
 	b := newDesk()
-	p, c := still(t, b, progressOptions{verb: "migrate", tags: "run=42", total: 1000, fields: func() string { return "ok=1 failed=0" }})
+	p, c := still(t, b, ProgressOptions{Verb: "migrate", tags: "run=42", Total: 1000, Fields: func() string { return "ok=1 failed=0" }})
 	tick := func(d time.Duration, n int64) {
 		c.pass(d)
-		p.add(n)
+		p.Add(n)
 		p.tick()
 	}
 	for range 9 {
@@ -109,10 +107,10 @@ func TestLinesOffATerminal(t *testing.T) {
 	tick(time.Second, 1)  // ten seconds
 	tick(time.Second, 50) // five per cent
 	tick(time.Second, 10) // neither
-	p.failure("tenant=initech failed sqlstate=42701")
+	p.Failure("tenant=initech failed sqlstate=42701")
 	c.pass(time.Second)
-	p.finish()
-	p.finish()
+	p.Finish()
+	p.Finish()
 	same(t, "stderr", b.err.String(), `2026-11-23T20:15:10Z migrate run=42 done=10/1000 ok=1 failed=0 rate=1.0/s eta=16m30s
 2026-11-23T20:15:11Z migrate run=42 done=60/1000 ok=1 failed=0 rate=6.4/s eta=2m26s
 2026-11-23T20:15:12Z migrate run=42 tenant=initech failed sqlstate=42701
@@ -123,9 +121,9 @@ func TestLinesOffATerminal(t *testing.T) {
 func TestDumbTerminalGetsLines(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal().setenv("TERM=dumb")
-	p, c := still(t, b, progressOptions{verb: "migrate", total: 10})
+	p, c := still(t, b, ProgressOptions{Verb: "migrate", Total: 10})
 	c.pass(10 * time.Second)
-	p.add(5)
+	p.Add(5)
 	p.tick()
 	same(t, "stderr", b.err.String(), "2026-11-23T20:15:10Z migrate done=5/10 rate=0.5/s eta=10s\n")
 }
@@ -134,12 +132,12 @@ func TestQuietProgress(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal()
 	f := b.console(t)
-	b.flags.quiet = true
-	p := f.newProgress(progressOptions{verb: "migrate", total: 10})
-	p.add(5)
-	p.event("slow")
-	p.failure("acme-corp failed")
-	p.finish()
+	b.flags.Quiet = true
+	p := f.NewProgress(ProgressOptions{Verb: "migrate", Total: 10})
+	p.Add(5)
+	p.Event("slow")
+	p.Failure("acme-corp failed")
+	p.Finish()
 	same(t, "stderr", b.err.String(), "2026-11-23T20:15:04Z migrate acme-corp failed\n")
 }
 
@@ -148,9 +146,9 @@ func TestGitHubAnnotations(t *testing.T) {
 	b := newDesk().setenv("GITHUB_ACTIONS=true")
 	f := b.console(t)
 	end := f.group("migrate 50% of\nall")
-	p := f.newProgress(progressOptions{verb: "migrate", total: 10})
-	p.failure("acme failed\n::set-output name=x::y")
-	p.finish()
+	p := f.NewProgress(ProgressOptions{Verb: "migrate", Total: 10})
+	p.Failure("acme failed\n::set-output name=x::y")
+	p.Finish()
 	end()
 	same(t, "stderr", b.err.String(), "::group::migrate 50%25 of%0Aall\n::error::acme failed%0A::set-output name=x::y\n::endgroup::\n")
 }
@@ -160,21 +158,21 @@ func TestProgressIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal()
 	f := b.console(t)
-	f.now = time.Now
-	p := f.newProgress(progressOptions{verb: "migrate", total: 4000, status: func() string { return "ok" }})
+	f.Now = time.Now
+	p := f.NewProgress(ProgressOptions{Verb: "migrate", Total: 4000, Status: func() string { return "ok" }})
 	var workers sync.WaitGroup
 	for range 8 {
 		workers.Go(func() {
 			for range 500 {
-				p.add(1)
+				p.Add(1)
 				time.Sleep(100 * time.Microsecond)
 			}
-			f.note("a worker is done")
+			f.Note("a worker is done")
 		})
 	}
 	workers.Wait()
-	p.finish()
-	f.note("after")
+	p.Finish()
+	f.Note("after")
 	if got := strings.Count(b.err.String(), "a worker is done\n"); got != 8 {
 		t.Errorf("%d of 8 lines are whole", got)
 	}
@@ -207,16 +205,16 @@ func TestRateFollows(t *testing.T) {
 func TestEstimateIsRightEarly(t *testing.T) {
 	t.Parallel()
 	const total, perSecond = 5000, 600
-	p, c := still(t, newDesk(), progressOptions{verb: "migrate", total: total})
-	p.add(1)
+	p, c := still(t, newDesk(), ProgressOptions{Verb: "migrate", Total: total})
+	p.Add(1)
 	c.pass(30 * time.Second)
 	p.tick()
-	p.restart()
+	p.Restart()
 	for n := 1; n < total; {
 		c.pass(100 * time.Millisecond)
 		step := perSecond/10 + n%7 - 3 // never quite even
 		n = min(total, n+step)
-		p.set(int64(n))
+		p.Set(int64(n))
 		p.tick()
 		if n < total/10 || n > total*9/10 {
 			continue

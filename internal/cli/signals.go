@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// interrupts turns signals into the two ways of stopping. For most commands the
+// Interrupts turns signals into the two ways of stopping. For most commands the
 // first signal cancels the context. A command that can stop gently asks for
 // drain: then the first signal closes its channel (start nothing new, finish
 // what is under way) and the second cancels. Whichever it is, the first is answered
 // at once.
-type interrupts struct {
+type Interrupts struct {
 	cancel   context.CancelCauseFunc
 	signals  chan os.Signal
 	done     chan struct{}
 	draining chan struct{}
 	wanted   atomic.Bool
-	seen     atomic.Bool
+	Seen     atomic.Bool
 	once     sync.Once
 	// first is closed by the first signal: whatever waits for somebody else's input
 	// ends with it.
@@ -34,10 +34,10 @@ type interrupts struct {
 // reads must not keep a signal from its work.
 const answerTimeout = 500 * time.Millisecond
 
-// watchInterrupts starts to listen until stop is called.
-func watchInterrupts(ctx context.Context) (context.Context, *interrupts) {
+// WatchInterrupts starts to listen until stop is called.
+func WatchInterrupts(ctx context.Context) (context.Context, *Interrupts) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	in := &interrupts{
+	in := &Interrupts{
 		cancel:   cancel,
 		signals:  make(chan os.Signal, 2),
 		done:     make(chan struct{}),
@@ -57,20 +57,20 @@ func watchInterrupts(ctx context.Context) (context.Context, *interrupts) {
 	return ctx, in
 }
 
-func (in *interrupts) watch() {
+func (in *Interrupts) watch() {
 	for {
 		select {
 		case <-in.signals:
-			in.interrupt()
+			in.Interrupt()
 		case <-in.done:
 			return
 		}
 	}
 }
 
-// interrupt is what a signal does.
-func (in *interrupts) interrupt() {
-	first := in.seen.CompareAndSwap(false, true)
+// Interrupt is what a signal does.
+func (in *Interrupts) Interrupt() {
+	first := in.Seen.CompareAndSwap(false, true)
 	drains := first && in.wanted.Load()
 	in.say(drains, !first)
 	if first {
@@ -80,13 +80,13 @@ func (in *interrupts) interrupt() {
 		in.once.Do(func() { close(in.draining) })
 		return
 	}
-	in.cancel(errInterrupted)
+	in.cancel(ErrInterrupted)
 	// Whoever presses Ctrl-C once more means it.
 	signal.Stop(in.signals)
 }
 
 // say answers a signal, before it does its work.
-func (in *interrupts) say(drains, again bool) {
+func (in *Interrupts) say(drains, again bool) {
 	answer := in.answer.Load()
 	if answer == nil {
 		return
@@ -103,12 +103,12 @@ func (in *interrupts) say(drains, again bool) {
 }
 
 // drain makes the first signal a gentle one, and returns the channel it closes.
-func (in *interrupts) drain() <-chan struct{} {
+func (in *Interrupts) drain() <-chan struct{} {
 	in.wanted.Store(true)
 	return in.draining
 }
 
-func (in *interrupts) stop() {
+func (in *Interrupts) Stop() {
 	signal.Stop(in.signals)
 	close(in.done)
 	in.cancel(nil)

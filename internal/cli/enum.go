@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ type enumValue struct {
 	allowed []string
 }
 
-func newEnum(target *string, value string, allowed []string) *enumValue {
+func NewEnum(target *string, value string, allowed []string) *enumValue {
 	*target = value
 	return &enumValue{target, allowed}
 }
@@ -24,10 +24,10 @@ func (e *enumValue) Set(s string) error {
 		*e.target = s
 		return nil
 	}
-	return wantError("want " + strings.Join(e.allowed[:len(e.allowed)-1], ", ") + " or " + e.allowed[len(e.allowed)-1])
+	return WantError("want " + strings.Join(e.allowed[:len(e.allowed)-1], ", ") + " or " + e.allowed[len(e.allowed)-1])
 }
 
-// wantError says what a value should have been.
-type wantError string
+// WantError says what a value should have been.
+type WantError string
 
-func (e wantError) Error() string { return string(e) }
+func (e WantError) Error() string { return string(e) }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -10,8 +10,6 @@ import (
 
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/schollz/progressbar/v3"
-
-	"github.com/crmctl/crmctl/internal/cli"
 )
 
 const (
@@ -23,29 +21,29 @@ const (
 	minBarWidth   = 10
 )
 
-// progressOptions describe a piece of work.
-type progressOptions struct {
-	verb  string // begins each line off a terminal: "migrate"
+// ProgressOptions describe a piece of work.
+type ProgressOptions struct {
+	Verb  string // begins each line off a terminal: "migrate"
 	tags  string // follows it: "run=42"
-	total int64  // 0 when nobody knows
-	bytes bool   // what is counted are bytes
+	Total int64  // 0 when nobody knows
+	Bytes bool   // what is counted are bytes
 
-	// rate returns how fast it goes when that is not what is counted: "54,100
+	// Rate returns how fast it goes when that is not what is counted: "54,100
 	// rows/s". Nil takes the count.
-	rate func() string
-	// status returns the second line on a terminal: "ok 3,101   failed 1".
-	status func() string
-	// fields returns more of a line off a terminal: "ok=1799 failed=1".
-	fields func() string
+	Rate func() string
+	// Status returns the second line on a terminal: "ok 3,101   failed 1".
+	Status func() string
+	// Fields returns more of a line off a terminal: "ok=1799 failed=1".
+	Fields func() string
 }
 
-// progress shows on stderr how far a piece of work is: a bar on a terminal, a
+// Progress shows on stderr how far a piece of work is: a bar on a terminal, a
 // line now and then elsewhere, nothing with --quiet. Its methods may be called
 // by many goroutines at once. They are cheap: drawing happens in a goroutine of
 // its own.
-type progress struct {
-	o       progressOptions
-	console *console
+type Progress struct {
+	o       ProgressOptions
+	Console *Console
 	w       io.Writer
 	bar     *progressbar.ProgressBar // nil off a terminal
 	quiet   bool
@@ -63,8 +61,8 @@ type progress struct {
 	rates       rateMeter
 }
 
-// newProgress begins to show the progress of a piece of work; finish ends it.
-func (c *console) newProgress(o progressOptions) *progress {
+// NewProgress begins to show the progress of a piece of work; finish ends it.
+func (c *Console) NewProgress(o ProgressOptions) *Progress {
 	p := c.makeProgress(o)
 	interval := checkInterval
 	if p.bar != nil {
@@ -88,19 +86,19 @@ func (c *console) newProgress(o progressOptions) *progress {
 	return p
 }
 
-func (c *console) makeProgress(o progressOptions) *progress {
-	now := c.now()
-	p := &progress{o: o, console: c, w: c.io.Err, quiet: c.switches.quiet, start: now, lastLine: now, stop: make(chan struct{})}
+func (c *Console) makeProgress(o ProgressOptions) *Progress {
+	now := c.Now()
+	p := &Progress{o: o, Console: c, w: c.IO.Err, quiet: c.switches.Quiet, start: now, lastLine: now, stop: make(chan struct{})}
 	p.rates.start(now)
-	if c.io.ErrTerminal && !c.io.Dumb() && !p.quiet {
-		p.bar = newBar(o.total, c.io.Unicode(), c.barWidth())
+	if c.IO.ErrTerminal && !c.IO.Dumb() && !p.quiet {
+		p.bar = newBar(o.Total, c.IO.Unicode(), c.barWidth())
 	}
 	return p
 }
 
-func (c *console) barWidth() int {
+func (c *Console) barWidth() int {
 	const besides = 60 // columns that the numbers take
-	return min(barWidth, max(minBarWidth, c.io.Width()-besides))
+	return min(barWidth, max(minBarWidth, c.IO.Width()-besides))
 }
 
 // newBar makes a bar that draws into its own string, from which the frames are
@@ -127,48 +125,48 @@ func newBar(total int64, unicode bool, width int) *progressbar.ProgressBar {
 	)
 }
 
-// add counts n more.
-func (p *progress) add(n int64) { p.count.Add(n) }
+// Add counts n more.
+func (p *Progress) Add(n int64) { p.count.Add(n) }
 
-// tag puts tags like "run=42" into the lines that follow.
-func (p *progress) tag(tags string) {
+// Tag puts tags like "run=42" into the lines that follow.
+func (p *Progress) Tag(tags string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.o.tags = tags
 }
 
-// restart forgets the speed so far, for work that goes on in another way.
-func (p *progress) restart() {
-	now := p.console.now()
+// Restart forgets the speed so far, for work that goes on in another way.
+func (p *Progress) Restart() {
+	now := p.Console.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rates.restart(now, p.count.Load())
 }
 
-// set counts n in all.
-func (p *progress) set(n int64) { p.count.Store(n) }
+// Set counts n in all.
+func (p *Progress) Set(n int64) { p.count.Store(n) }
 
-// event prints a line of its own, above the bar on a terminal and with the time
+// Event prints a line of its own, above the bar on a terminal and with the time
 // elsewhere. With --quiet it says nothing.
-func (p *progress) event(format string, args ...any) {
+func (p *Progress) Event(format string, args ...any) {
 	if !p.quiet {
 		p.print(fmt.Sprintf(format, args...))
 	}
 }
 
-// failure prints a line like event, whatever --quiet says, and as an error
+// Failure prints a line like event, whatever --quiet says, and as an error
 // annotation where GitHub runs the command.
-func (p *progress) failure(format string, args ...any) {
+func (p *Progress) Failure(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if p.console.onGitHub() {
-		p.write("::error::" + escapeAnnotation(p.console.redact(text)) + "\n")
+	if p.Console.OnGitHub() {
+		p.write("::error::" + EscapeAnnotation(p.Console.Redact(text)) + "\n")
 		return
 	}
 	p.print(text)
 }
 
-func (p *progress) print(text string) {
-	text = cli.Visible(p.console.redact(text))
+func (p *Progress) print(text string) {
+	text = Visible(p.Console.Redact(text))
 	if p.bar == nil {
 		p.mu.Lock()
 		text = p.prefix() + " " + text
@@ -178,32 +176,32 @@ func (p *progress) print(text string) {
 }
 
 // write puts whole lines where the bar is; the next frame draws it again below.
-func (p *progress) write(text string) {
+func (p *Progress) write(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.eraseLocked()
 	_, _ = io.WriteString(p.w, text) // nobody is left to tell when stderr is gone
 }
 
-func (p *progress) eraseLocked() {
+func (p *Progress) eraseLocked() {
 	if p.drawn {
-		_, _ = io.WriteString(p.w, "\r"+cli.EraseBelow)
+		_, _ = io.WriteString(p.w, "\r"+EraseBelow)
 		p.drawn = false
 	}
 }
 
-// finish takes the bar off the terminal, so that the summary stands alone. It
+// Finish takes the bar off the terminal, so that the summary stands alone. It
 // may be called more than once.
-func (p *progress) finish() {
+func (p *Progress) Finish() {
 	p.once.Do(func() {
 		close(p.stop)
 		p.stopped.Wait()
-		p.console.progress.CompareAndSwap(p, nil)
+		p.Console.progress.CompareAndSwap(p, nil)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.eraseLocked()
 		if p.bar == nil && p.lines > 0 {
-			now := p.console.now()
+			now := p.Console.Now()
 			p.rates.observe(now, p.count.Load())
 			p.lineLocked(now)
 		}
@@ -211,8 +209,8 @@ func (p *progress) finish() {
 }
 
 // tick draws a frame, or prints a line when it is time for one.
-func (p *progress) tick() {
-	now := p.console.now()
+func (p *Progress) tick() {
+	now := p.Console.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rates.observe(now, p.count.Load())
@@ -226,28 +224,28 @@ func (p *progress) tick() {
 	}
 }
 
-func (p *progress) percent() int64 {
-	if p.o.total <= 0 {
+func (p *Progress) percent() int64 {
+	if p.o.Total <= 0 {
 		return 0
 	}
-	return min(p.count.Load(), p.o.total) * 100 / p.o.total
+	return min(p.count.Load(), p.o.Total) * 100 / p.o.Total
 }
 
 // drawLocked draws one frame in one write and leaves the cursor where it
 // began.
-func (p *progress) drawLocked() {
-	width := p.console.io.Width() - 1
-	frame := "\r" + p.console.cutPlain(p.barLine(), width) + cli.EraseBelow
-	if p.o.status != nil {
-		if text := cli.Visible(p.o.status()); text != "" {
-			frame += "\n" + p.console.cutPlain(text, width) + cli.LineUp
+func (p *Progress) drawLocked() {
+	width := p.Console.IO.Width() - 1
+	frame := "\r" + p.Console.cutPlain(p.barLine(), width) + EraseBelow
+	if p.o.Status != nil {
+		if text := Visible(p.o.Status()); text != "" {
+			frame += "\n" + p.Console.cutPlain(text, width) + LineUp
 		}
 	}
 	p.drawn = true
 	_, _ = io.WriteString(p.w, frame+"\r")
 }
 
-func (p *progress) barLine() string {
+func (p *Progress) barLine() string {
 	n := p.count.Load()
 	parts := []string{p.amount(n)}
 	if rate := p.rate(); rate != "" {
@@ -256,8 +254,8 @@ func (p *progress) barLine() string {
 	if left, ok := p.left(n); ok {
 		parts = append(parts, shortDuration(left)+" left")
 	}
-	if p.o.total > 0 {
-		n = min(n, p.o.total)
+	if p.o.Total > 0 {
+		n = min(n, p.o.Total)
 	}
 	_ = p.bar.Set64(n) // cannot exceed the total
 	p.bar.Describe(strings.Join(parts, "   "))
@@ -265,39 +263,39 @@ func (p *progress) barLine() string {
 }
 
 // amount returns "3,104 / 4,812" or "182 MB / 254 MB".
-func (p *progress) amount(n int64) string {
-	show := cli.HumanCount
-	if p.o.bytes {
-		show = cli.HumanSize
+func (p *Progress) amount(n int64) string {
+	show := HumanCount
+	if p.o.Bytes {
+		show = HumanSize
 	}
-	if p.o.total > 0 {
-		return show(n) + " / " + show(p.o.total)
+	if p.o.Total > 0 {
+		return show(n) + " / " + show(p.o.Total)
 	}
 	return show(n)
 }
 
-func (p *progress) rate() string {
-	if p.o.rate != nil {
-		return p.o.rate()
+func (p *Progress) rate() string {
+	if p.o.Rate != nil {
+		return p.o.Rate()
 	}
 	perSecond := p.rates.perSecond()
 	switch {
 	case perSecond <= 0:
 		return ""
-	case p.o.bytes:
-		return cli.HumanSize(int64(perSecond)) + "/s"
+	case p.o.Bytes:
+		return HumanSize(int64(perSecond)) + "/s"
 	case perSecond < 10:
 		return fmt.Sprintf("%.1f/s", perSecond)
 	}
-	return cli.HumanCount(int64(perSecond)) + "/s"
+	return HumanCount(int64(perSecond)) + "/s"
 }
 
-func (p *progress) left(n int64) (time.Duration, bool) {
+func (p *Progress) left(n int64) (time.Duration, bool) {
 	perSecond := p.rates.perSecond()
-	if p.o.total <= n || perSecond <= 0 {
+	if p.o.Total <= n || perSecond <= 0 {
 		return 0, false
 	}
-	left := time.Duration(float64(p.o.total-n) / perSecond * float64(time.Second))
+	left := time.Duration(float64(p.o.Total-n) / perSecond * float64(time.Second))
 	return left.Round(time.Second), left < 100*24*time.Hour
 }
 
@@ -306,13 +304,13 @@ func shortDuration(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%ds", d/time.Second)
 	}
-	return cli.HumanDuration(d)
+	return HumanDuration(d)
 }
 
 // prefix begins a line off a terminal: "2026-11-23T20:15:04Z migrate run=42". The
 // caller holds mu.
-func (p *progress) prefix() string {
-	text := p.console.now().UTC().Format(time.RFC3339) + " " + p.o.verb
+func (p *Progress) prefix() string {
+	text := p.Console.Now().UTC().Format(time.RFC3339) + " " + p.o.Verb
 	if p.o.tags != "" {
 		text += " " + p.o.tags
 	}
@@ -320,24 +318,24 @@ func (p *progress) prefix() string {
 }
 
 // lineLocked prints "2026-11-23T20:15:04Z migrate run=42 done=1800/4812 …".
-func (p *progress) lineLocked(now time.Time) {
+func (p *Progress) lineLocked(now time.Time) {
 	p.lines++
 	n := p.count.Load()
 	name := "done"
-	if p.o.bytes {
+	if p.o.Bytes {
 		name = "bytes"
 	}
 	line := fmt.Sprintf("%s %s=%d", p.prefix(), name, n)
-	if p.o.total > 0 {
-		line += fmt.Sprintf("/%d", p.o.total)
+	if p.o.Total > 0 {
+		line += fmt.Sprintf("/%d", p.o.Total)
 	}
-	if p.o.fields != nil {
-		line += " " + cli.Visible(p.o.fields())
+	if p.o.Fields != nil {
+		line += " " + Visible(p.o.Fields())
 	}
 	rate := p.rate()
 	if rate == "" {
 		if seconds := now.Sub(p.start).Seconds(); seconds > 0 {
-			rate = cli.HumanCount(int64(float64(n)/seconds)) + "/s"
+			rate = HumanCount(int64(float64(n)/seconds)) + "/s"
 		}
 	}
 	line += " rate=" + strings.NewReplacer(" ", "", ",", "").Replace(rate)
@@ -348,10 +346,10 @@ func (p *progress) lineLocked(now time.Time) {
 }
 
 // cutPlain shortens a line to the width of the terminal.
-func (c *console) cutPlain(s string, width int) string {
+func (c *Console) cutPlain(s string, width int) string {
 	if twwidth.Width(s) <= width {
 		return s
 	}
-	p := cli.Printer{Unicode: c.io.Unicode()}
+	p := Printer{Unicode: c.IO.Unicode()}
 	return p.Cut(s, width)
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -11,22 +11,22 @@ import (
 	"github.com/crmctl/crmctl/internal/suggest"
 )
 
-// newGroup makes a command that only holds others: alone it shows its help,
+// NewGroup makes a command that only holds others: alone it shows its help,
 // with an unknown word it is an error. (cobra's own default for nested groups
 // prints help and exits 0, so a mistyped command would be green in a CI job.)
-func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
+func NewGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
-		Args:  groupArgs,
+		Args:  GroupArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	noConfig(cmd)
+	NoConfig(cmd)
 	cmd.AddCommand(commands...)
 	return cmd
 }
 
-func groupArgs(cmd *cobra.Command, args []string) error {
+func GroupArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -41,64 +41,64 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 			names = append(names, sub.Aliases...)
 		}
 	}
-	err := usagef("unknown command %q for %q%s", word, cmd.CommandPath(), suggest.DidYouMean(word, names))
+	err := Usagef("unknown command %q for %q%s", word, cmd.CommandPath(), suggest.DidYouMean(word, names))
 	if suggest.Nearest(word, names) == "" {
-		err = withHint(err, "all commands", cmd.CommandPath()+" --help")
+		err = WithHint(err, "all commands", cmd.CommandPath()+" --help")
 	}
 	return err
 }
 
-// noArgs is for commands without arguments.
-func noArgs(cmd *cobra.Command, args []string) error {
+// NoArgs is for commands without arguments.
+func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return withHelpHint(cmd, usagef("%q takes no arguments, but got %q", cmd.CommandPath(), args[0]))
+	return withHelpHint(cmd, Usagef("%q takes no arguments, but got %q", cmd.CommandPath(), args[0]))
 }
 
-// exactArgs wants one argument for each name: exactArgs("TENANT", "NAME").
-func exactArgs(names ...string) cobra.PositionalArgs {
+// ExactArgs wants one argument for each name: exactArgs("TENANT", "NAME").
+func ExactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < len(names):
-			return withHelpHint(cmd, usagef("%q needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and ")))
+			return withHelpHint(cmd, Usagef("%q needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and ")))
 		case len(args) > len(names):
-			return withHelpHint(cmd, usagef("%q takes %s, and nothing more: %q", cmd.CommandPath(), strings.Join(names, " and "), args[len(names)]))
+			return withHelpHint(cmd, Usagef("%q takes %s, and nothing more: %q", cmd.CommandPath(), strings.Join(names, " and "), args[len(names)]))
 		}
 		return nil
 	}
 }
 
-// minArgs wants at least one argument for each name.
-func minArgs(names ...string) cobra.PositionalArgs {
+// MinArgs wants at least one argument for each name.
+func MinArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < len(names) {
-			return withHelpHint(cmd, usagef("%q needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and ")))
+			return withHelpHint(cmd, Usagef("%q needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and ")))
 		}
 		return nil
 	}
 }
 
 func withHelpHint(cmd *cobra.Command, err error) error {
-	return withHint(err, "see", cmd.CommandPath()+" --help")
+	return WithHint(err, "see", cmd.CommandPath()+" --help")
 }
 
-// flagError puts an error of flag parsing into our words, with a suggestion.
-func flagError(cmd *cobra.Command, err error) error {
+// FlagError puts an error of flag parsing into our words, with a suggestion.
+func FlagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
-		return withHelpHint(cmd, usagef("unknown flag -%s for %q", unknown.GetSpecifiedName(), cmd.CommandPath()))
+		return withHelpHint(cmd, Usagef("unknown flag -%s for %q", unknown.GetSpecifiedName(), cmd.CommandPath()))
 	case errors.As(err, &unknown):
 		return unknownFlag(cmd, unknown.GetSpecifiedName())
 	case errors.As(err, &missing):
-		return withHelpHint(cmd, usagef("--%s needs a value", missing.GetFlag().Name))
+		return withHelpHint(cmd, Usagef("--%s needs a value", missing.GetFlag().Name))
 	case errors.As(err, &invalid):
-		return usagef("--%s=%s: %s", invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid))
+		return Usagef("--%s=%s: %s", invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid))
 	}
-	return withHelpHint(cmd, withCode(err, exitUsage))
+	return withHelpHint(cmd, WithCode(err, ExitUsage))
 }
 
 func unknownFlag(cmd *cobra.Command, name string) error {
@@ -111,9 +111,9 @@ func unknownFlag(cmd *cobra.Command, name string) error {
 	cmd.Flags().VisitAll(add)
 	cmd.InheritedFlags().VisitAll(add)
 	if near := suggest.Nearest(name, names); near != "" {
-		return usagef(`unknown flag --%s for %q; did you mean "--%s"?`, name, cmd.CommandPath(), near)
+		return Usagef(`unknown flag --%s for %q; did you mean "--%s"?`, name, cmd.CommandPath(), near)
 	}
-	return withHelpHint(cmd, usagef("unknown flag --%s for %q", name, cmd.CommandPath()))
+	return withHelpHint(cmd, Usagef("unknown flag --%s for %q", name, cmd.CommandPath()))
 }
 
 // wanted says what a flag accepts. Our own values say it themselves; for the
@@ -130,8 +130,8 @@ func wanted(invalid *pflag.InvalidValueError) string {
 	return fmt.Sprint(invalid.Unwrap())
 }
 
-// requiredFlags puts cobra's error about required flags into our words.
-func requiredFlags(cmd *cobra.Command, err error) error {
+// RequiredFlags puts cobra's error about required flags into our words.
+func RequiredFlags(cmd *cobra.Command, err error) error {
 	text, ok := strings.CutPrefix(err.Error(), "required flag(s) ")
 	if !ok {
 		return err
@@ -140,25 +140,25 @@ func requiredFlags(cmd *cobra.Command, err error) error {
 	for i, name := range names {
 		names[i] = "--" + strings.Trim(name, `"`)
 	}
-	return withHelpHint(cmd, usagef("%q needs %s", cmd.CommandPath(), strings.Join(names, " and ")))
+	return withHelpHint(cmd, Usagef("%q needs %s", cmd.CommandPath(), strings.Join(names, " and ")))
 }
 
-const annotationNoConfig = "no-config"
+const AnnotationNoConfig = "no-config"
 
-// noConfig marks a command that works whatever the configuration says.
-func noConfig(cmd *cobra.Command) {
-	annotate(cmd, annotationNoConfig, "true")
+// NoConfig marks a command that works whatever the configuration says.
+func NoConfig(cmd *cobra.Command) {
+	Annotate(cmd, AnnotationNoConfig, "true")
 }
 
-const annotationApart = "apart"
+const AnnotationApart = "apart"
 
-// standsApart marks a command that has nothing to do with the user's database: a
+// StandsApart marks a command that has nothing to do with the user's database: a
 // configuration that cannot be read does not stop it.
-func standsApart(cmd *cobra.Command) {
-	annotate(cmd, annotationApart, "true")
+func StandsApart(cmd *cobra.Command) {
+	Annotate(cmd, AnnotationApart, "true")
 }
 
-func annotate(cmd *cobra.Command, name, value string) {
+func Annotate(cmd *cobra.Command, name, value string) {
 	if cmd.Annotations == nil {
 		cmd.Annotations = map[string]string{}
 	}
