@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -33,8 +32,9 @@ func (p *Plan) Build() ([]db.Statement, error) {
 type building struct {
 	plan   *Plan
 	script []db.Statement
-	cut    db.Cut // of the statement to come
-	apart  bool   // the file before was a transaction of its own
+	cut    db.Cut  // of the statement to come
+	apart  bool    // the file before was a transaction of its own
+	since  []int64 // the files of the transaction under way
 }
 
 func (b *building) add(statements ...db.Statement) {
@@ -63,7 +63,7 @@ func (b *building) path(local bool) {
 
 // begin ends the transaction and begins another.
 func (b *building) begin() {
-	b.cut = db.NewTransaction
+	b.cut, b.since = db.NewTransaction, nil
 	b.path(true)
 }
 
@@ -76,10 +76,11 @@ func (b *building) file(m *Migration, after bool) error {
 		}
 	}
 	apart := m.Apart || way != inOne
-	if after && (apart || b.apart) && way != noTransaction {
+	uses := slices.ContainsFunc(b.since, func(version int64) bool { return slices.Contains(m.uses, version) })
+	if after && (apart || b.apart || uses) && way != noTransaction {
 		b.begin()
 	}
-	b.apart = apart
+	b.apart, b.since = apart, append(b.since, m.Version)
 	switch {
 	case m.Transactional:
 		b.add(m.Up...)
@@ -92,54 +93,14 @@ func (b *building) file(m *Migration, after bool) error {
 	case way == inOne:
 		b.add(m.withinOne()...)
 	default:
-		settings := m.settings()
-		b.add(kept(settings)...)
 		for i, s := range m.plainly() {
 			if i > 0 {
 				b.begin()
 			}
 			b.add(s)
 		}
-		b.add(restored(settings)...)
 	}
 	return nil
-}
-
-// settings returns what the statements of a NO TRANSACTION file set for their session.
-// Within a transaction that would not end with the file.
-func (m *Migration) settings() []string {
-	var out []string
-	for _, s := range m.Up {
-		for _, name := range sqltext.Settings(s.SQL) {
-			if !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
-// keeper is the setting of ours that keeps the value of another meanwhile.
-func keeper(name string) string {
-	return db.Literal("crmctl.kept_" + strings.ReplaceAll(name, ".", "_"))
-}
-
-// kept returns statements that keep the values of settings until restored.
-func kept(settings []string) []db.Statement {
-	out := make([]db.Statement, len(settings))
-	for i, name := range settings {
-		out[i].SQL = fmt.Sprintf("select pg_catalog.set_config(%s, coalesce(pg_catalog.current_setting(%s, true), ''), true)", keeper(name), db.Literal(name))
-	}
-	return out
-}
-
-// restored returns statements that give settings their kept values back.
-func restored(settings []string) []db.Statement {
-	out := make([]db.Statement, len(settings))
-	for i, name := range settings {
-		out[i].SQL = fmt.Sprintf("select pg_catalog.set_config(%s, pg_catalog.current_setting(%s), true)", db.Literal(name), keeper(name))
-	}
-	return out
 }
 
 // way is how a NO TRANSACTION file takes part in building a schema.

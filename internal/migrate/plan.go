@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // ErrNoMigrations says that a directory holds no migration file.
@@ -38,7 +39,9 @@ type Migration struct {
 	Checksum string
 
 	deferred, writes, leaves bool // see sqltext.Needs
-	undone                   bool // the file has statements that take it back
+	values                   []sqltext.Value
+	uses                     []int64 // versions of files whose values of enums it may use
+	undone                   bool    // the file has statements that take it back
 }
 
 // Name returns the file's name without its ending, "00005_add_company".

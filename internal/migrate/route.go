@@ -183,10 +183,12 @@ func newestFirst(applied []int64) []int64 {
 
 // leading splits off the steps that share the first one's way of running: in one
 // transaction, or each statement by itself. A file that must be a transaction of its own
-// shares it with no other.
+// shares it with no other, and one that uses a value of an enum does not share it with the
+// file that adds it.
 func leading(steps []Step) (now, later []Step) {
 	for i, s := range steps {
 		cut := i > 0 && s.Transactional && (s.Apart || steps[i-1].Apart) && s.Version != steps[i-1].Version // a redo is one step
+		cut = cut || s.Transactional && slices.ContainsFunc(steps[:i], func(before Step) bool { return slices.Contains(s.uses, before.Version) })
 		if cut || s.Transactional != steps[0].Transactional {
 			return steps[:i], steps[i:]
 		}

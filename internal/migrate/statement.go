@@ -24,11 +24,14 @@ func (m *Migration) judge(text string) error {
 			if r := needs.Refusal; r != nil && !kept && !(r.Rule == sqltext.RuleCatalogGuard && lifted(allows, text, s, r.Rule)) {
 				return fmt.Errorf("line %d: %w", s.Line, r)
 			}
-			m.Apart = m.Apart || needs.Apart
+			m.Apart = m.Apart || needs.Apart || script == &m.Down && len(needs.Values) > 0
 			m.Session = m.Session || needs.Session
 			m.deferred = m.deferred || needs.Deferred
 			m.writes = m.writes || needs.Writes
 			m.leaves = m.leaves || needs.Leaves
+			if script == &m.Up {
+				m.values = append(m.values, needs.Values...)
+			}
 			if needs.Extension.Name != "" && script == &m.Up {
 				m.Extensions = append(m.Extensions, Extension{Extension: needs.Extension, At: s})
 			}
@@ -51,6 +54,7 @@ func lifted(allows []sqltext.Allow, text string, s db.Statement, rule sqltext.Ru
 // transaction waits for the rows that later files change, and a routine that may leave
 // something in the session may be called by each of them, through a trigger too.
 func (p *Plan) spread() {
+	p.spreadValues()
 	deferred, leaves := false, false
 	for _, m := range p.Migrations {
 		deferred = deferred || m.deferred

@@ -16,7 +16,7 @@ import (
 
 // wide is a history with what an application's migrations have beside tables.
 var wide = []string{
-	`create type mood as enum ('sad', 'ok', 'glad'); create type place as (street text, city varchar(40))`,
+	`create type mood as enum ('sad', 'ok'); alter type mood add value 'glad' after 'ok'; create type place as (street text, city varchar(40))`,
 	`create domain email as text constraint email_at check (value like '%@%')`,
 	`create table people (id bigint generated always as identity primary key, mail email, feeling mood default 'ok', home place, nick text collate "C", first text, during int4range, exclude using gist (during with &&))`,
 	`insert into people (mail, feeling, home, during) values ('a@b', 'sad', '("Main St",Berlin)', '[1,5)')`,

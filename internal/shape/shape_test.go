@@ -398,6 +398,7 @@ func TestCommonHistories(t *testing.T) {
 		"identities renamed": {`create table t (id int generated always as identity primary key)`, `alter table t rename to u; alter table u rename id to key; alter table u alter key type bigint`},
 		"columns dropped":    {`create table t (a int, b text, c int, primary key (a)); create view v as select a, c from t; create index on t (c)`, `alter table t drop b; alter table t add d varchar(10) default 'x'; create index on t (d)`},
 		"types altered":      {`create table t (a int default 1, b varchar(10), c text); create index on t (a)`, `alter table t alter a type bigint, alter b type text, alter c type int using c::int, alter a drop default`},
+		"an enum grown":      {`create type mood as enum ('a', 'c'); create table t (m mood default 'a')`, `alter type mood add value 'b' before 'c'; alter type mood rename value 'a' to 'aa'; comment on type mood is 'how'`},
 		"a key moved":        {`create table t (a int unique, b int)`, `alter table t add constraint t_b primary key (b); create table u (a int references t (a), b int references t)`, `alter table t drop constraint t_b cascade; alter table t add primary key (a, b)`},
 	} {
 		final, err := shape.Make(t.Context(), conn, history(t, files...), catalog.Options{})

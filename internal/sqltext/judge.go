@@ -51,6 +51,9 @@ type Needs struct {
 	// Deferred tells that the command makes a constraint that is checked at the end of a
 	// transaction, Writes that it may change rows, which then wait for the check.
 	Deferred, Writes bool
+	// Values are what the command adds to enums: whoever uses one needs another
+	// transaction.
+	Values []Value
 	// Leaves tells that the command makes a routine whose body may leave something in
 	// the session of whoever calls it, through a trigger too.
 	Leaves bool

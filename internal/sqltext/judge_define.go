@@ -130,7 +130,11 @@ func (j *judge) alter() {
 	case j.cluster(kind, next):
 		return
 	case kind == "type" && len(Follow(j.sql, "add", "value")) > 0:
-		j.Apart = true
+		if v, ok := j.addedValue(); ok {
+			j.Values = append(j.Values, v)
+		} else {
+			j.Apart = true
+		}
 	case len(Follow(j.sql, "set", "schema")) > 0:
 		j.refuse(RuleOtherSchema, "SET SCHEMA moves the object out of the tenant's schema")
 	}

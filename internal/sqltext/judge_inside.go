@@ -73,6 +73,7 @@ func (j *judge) inBlock() {
 		inner.command()
 		inner.anywhere()
 		j.Apart = j.Apart || inner.Apart && inner.has(0, "alter") || inner.has(0, "set") || inner.has(0, "reset")
+		j.Values = append(j.Values, inner.Values...)
 		switch r := inner.Refusal; {
 		case inner.Extension.Name != "" && j.Extension.Name == "" && len(Follow(text, "if", "not", "exists")) > 0:
 			j.Extension = inner.Extension // it is there when the block asks
@@ -82,6 +83,20 @@ func (j *judge) inBlock() {
 			j.refuse(r.Rule, "%s", r.Reason)
 		}
 	}
+	if len(j.Values) == 0 && addsSomewhere(body) {
+		j.Apart = true
+	}
+}
+
+// addsSomewhere reports whether a value is added to an enum in a text that is executed.
+func addsSomewhere(body string) bool {
+	tokens := everyToken(body)
+	for i := range tokens[:max(0, len(tokens)-1)] {
+		if tokens[i].Is("add") && tokens[i+1].Is("value") {
+			return true
+		}
+	}
+	return false
 }
 
 // blockStatements cuts the body of a block of PL/pgSQL where a statement may begin.
