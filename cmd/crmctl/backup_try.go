@@ -9,6 +9,7 @@ import (
 	"filippo.io/age"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
@@ -85,7 +86,8 @@ func (t *backupTrial) try(ctx context.Context, path string, row *backupRecord, m
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case db.SQLState(err) == db.CodeReadOnlyTransaction, db.ConnectionLost(err), db.Retryable(err), errors.Is(err, backup.ErrNoRole):
+	case db.SQLState(err) == db.CodeReadOnlyTransaction, db.ConnectionLost(err), db.Retryable(err), errors.Is(err, backup.ErrNoRole),
+		errors.Is(err, app.ErrExtensionAway):
 		row.Reason = "not restored: " + err.Error() // that says nothing about the file
 		return nil
 	}

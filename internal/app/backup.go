@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -91,23 +92,25 @@ func versionsOf(plan *migrate.Plan) func(versions []int64) ([]db.Statement, erro
 // structures returns what tells of tenants whether they are what their migrations make.
 // Where the files cannot be read, that is what it tells.
 func (a *App) structures(ctx context.Context, l backup.Limits) *backup.Structures {
-	plan, err := a.TenantPlan(ctx, 0)
 	n := backup.NewTenant{Limits: l, Judge: judgeTenant, Role: backup.RoleNever, Direct: a.Direct}
+	plan := sync.OnceValues(func() (*migrate.Plan, error) { return a.placedPlan(ctx) })
 	n.Build = func(versions []int64) ([]db.Statement, error) {
+		all, err := plan()
 		if err != nil {
 			return nil, err
 		}
-		only, err := planOf(plan, versions)
+		only, err := planOf(all, versions)
 		if err != nil {
 			return nil, err
 		}
 		return only.Build()
 	}
 	n.Versions = func(versions []int64) ([]db.Statement, error) {
+		all, err := plan()
 		if err != nil {
 			return nil, err
 		}
-		return versionsOf(plan)(versions)
+		return versionsOf(all)(versions)
 	}
 	return &backup.Structures{Connect: a.Connect, NewTenant: n}
 }

@@ -99,6 +99,34 @@ func (a *App) UseExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.P
 	return plan, nil
 }
 
+// ErrExtensionAway says that the migrations ask for an extension that is not to be had
+// here, so that nothing can be said of what they make.
+var ErrExtensionAway = errors.New("the migrations ask for an extension")
+
+// placedPlan returns the tenants' plan with the schemas of its extensions on the path,
+// and makes none. The error wraps ErrExtensionAway where one is missing.
+func (a *App) placedPlan(ctx context.Context) (*migrate.Plan, error) {
+	plan, err := a.TenantPlan(ctx, 0)
+	if err != nil || len(plan.Extensions()) == 0 {
+		return plan, err
+	}
+	conn, err := a.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(ctx, conn)
+	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{Schema: a.Config.ExtensionSchema, DryRun: true})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrExtensionAway, err)
+	}
+	for _, u := range uses {
+		if u.Made {
+			return nil, fmt.Errorf("%w: %q is not in this database", ErrExtensionAway, u.Name)
+		}
+	}
+	return plan, nil
+}
+
 // planOf returns the plan that consists of the given versions.
 func planOf(plan *migrate.Plan, versions []int64) (*migrate.Plan, error) {
 	only := plan.Only(versions)
