@@ -151,7 +151,7 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.
 		return crm.SeedResult{}, err
 	}
 	var result crm.SeedResult
-	locals := db.Locals{Schema: t.Schema, EveryRow: true, Tenant: t.ID, Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout}
+	locals := db.Locals{Schema: t.Schema, EveryRow: true, Tenant: t.ID, Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout, Follow: true}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := f.registry().HoldOpen(ctx, q, t); err != nil {
 			return err

@@ -37,6 +37,9 @@ func (f *factory) interrupted(err error) int {
 // the server's answer to a cancel request, or a connection that was cut because no
 // answer came.
 func (f *factory) cutShort(err error) bool {
+	if errors.Is(err, db.ErrCommitUnknown) {
+		return false
+	}
 	if _, stop := errors.AsType[stoppedError](err); stop || cli.IsStop(err) || errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}

@@ -189,7 +189,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 		version = max(version, v)
 	}
 	// A new tenant's name is its lock: the registry has it once.
-	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true}
+	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true, Follow: !t.trial}
 	if t.ghost {
 		locals.Tenant = t.row.ID
 	}

@@ -144,7 +144,7 @@ func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, o Regist
 			return nil, fmt.Errorf("table %q %w: it is none of those of the registry that are saved", t.Name, ErrRefused)
 		}
 	}
-	locals := db.Locals{Schema: db.Public, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout}
+	locals := db.Locals{Schema: db.Public, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: true}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, o) })
 	if pgErr, refused := errors.AsType[*pgconn.PgError](err); refused && pgErr.Code == db.CodeInsufficientPrivilege {
 		// Without the server's code: a grant would not be the whole of it.

@@ -78,13 +78,14 @@ func MissingRegistry(err error) bool {
 
 // Retryable tells whether the same transaction may well succeed when it is
 // tried again later: a lock not granted in time, a deadlock, a serialization
-// failure, a lost connection, no connection slot, or ErrBusy.
+// failure, a lost connection, no connection slot, or ErrBusy. One that may have been
+// committed (ErrCommitUnknown) is not tried again.
 func Retryable(err error) bool {
 	switch SQLState(err) {
 	case CodeLockNotAvailable, CodeDeadlockDetected, CodeSerializationFailure, CodeTooManyConnections:
 		return true
 	}
-	return errors.Is(err, ErrBusy) || ConnectionLost(err)
+	return errors.Is(err, ErrBusy) || ConnectionLost(err) && !errors.Is(err, ErrCommitUnknown)
 }
 
 // ServerWide tells whether any other transaction would fail the same way: the

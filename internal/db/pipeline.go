@@ -27,6 +27,9 @@ type Querier interface {
 type Pipeline struct {
 	batch pgx.Batch
 	steps []step
+
+	begins      bool   // a transaction
+	transaction string // its id, where Locals.Follow asks for it
 }
 
 type step struct {
@@ -99,6 +102,9 @@ func (p *Pipeline) Run(ctx context.Context, q Querier) error {
 	}
 	if err := results.Close(); err != nil && failed == nil {
 		failed = &StatementError{Statement: p.steps[len(p.steps)-1].statement, Err: err}
+	}
+	if failed == nil {
+		p.keepTransaction(q)
 	}
 	return failed
 }

@@ -38,6 +38,9 @@ type Locals struct {
 	// AsConfigured leaves the settings that decide how values are written as text and
 	// read from it as the database has them: for migrations, which others wrote for it.
 	AsConfigured bool
+	// Follow is for a transaction that changes something: where the answer to its Commit
+	// is lost, what became of it is found out. It takes no round trip.
+	Follow bool
 	// Snapshot makes the transaction read only, and one moment: repeatable read.
 	Snapshot bool
 }
@@ -58,6 +61,7 @@ func (p *Pipeline) Begin(l Locals) {
 	if l.Snapshot {
 		isolation = "repeatable read, read only"
 	}
+	p.begins = true
 	p.Exec("begin isolation level " + isolation)
 	p.settings(l, "true")
 	switch {
@@ -69,6 +73,9 @@ func (p *Pipeline) Begin(l Locals) {
 	}
 	if l.Role != "" { // which need not know the registry
 		p.Exec(`select pg_catalog.set_config('role', $1, true)`, l.Role)
+	}
+	if l.Follow {
+		p.follow()
 	}
 }
 
@@ -205,12 +212,22 @@ func Exec(ctx context.Context, q Querier, sql string, args ...any) (pgconn.Comma
 	return tag, plain(p.Run(ctx, q))
 }
 
-// Commit ends the transaction of conn. When the answer was lost the error tells
-// ConnectionLost, and only a look at the data can say what became of it.
+// Commit ends the transaction of conn, and waits for the answer although ctx is
+// cancelled. Where the answer is lost and the transaction was begun with Locals.Follow,
+// the server is asked what became of it: the error is nil where it is committed, though
+// conn is gone, and otherwise wraps ErrNotCommitted or ErrCommitUnknown. Without Follow
+// the error tells ConnectionLost, and only a look at the data can say what became of it.
 func Commit(ctx context.Context, conn *pgx.Conn) error {
-	tag, err := conn.Exec(ctx, "commit")
+	id := takeTransaction(conn)
+	wait, cancel := unhurried(ctx)
+	defer cancel()
+	tag, err := conn.Exec(wait, "commit")
 	if err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), Rollback(ctx, conn))
+		err = errors.Join(fmt.Errorf("commit: %w", err), Rollback(ctx, conn))
+		if conn.IsClosed() && id != "" {
+			return fateOf(ctx, conn.Config(), id, err)
+		}
+		return err
 	}
 	// COMMIT of a failed transaction succeeds and says ROLLBACK.
 	if tag.String() != "COMMIT" {

@@ -102,7 +102,7 @@ func plainError(err error) error {
 
 // locked runs fn in a transaction that holds the tenant's lock.
 func locked(ctx context.Context, conn *pgx.Conn, t Tenant, o FixOptions, fn func(ctx context.Context, q db.Querier) error) error {
-	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
 		p.LockTenant(t.ID, t.Schema, false)
 		if err := p.Run(ctx, q); err != nil {
@@ -156,7 +156,7 @@ func repaired(t Tenant, c Class, detail map[string]any) Event {
 func quarantine(s db.Schema, known string) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var aside db.Schema
-		err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+		err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 			// Nobody may register the schema meanwhile.
 			if _, err := q.Exec(ctx, "lock table public.tenants in share row exclusive mode"); err != nil {
 				return err

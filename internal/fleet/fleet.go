@@ -355,6 +355,9 @@ func (r *run) countFailure(err error) {
 // stopped tells whether err is that of a statement which a cancelled context
 // ended: pgx's own word, or the server's answer to the cancel request.
 func stopped(err error) bool {
+	if errors.Is(err, db.ErrCommitUnknown) {
+		return false
+	}
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || db.SQLState(err) == db.CodeQueryCanceled
 }
 

@@ -366,7 +366,7 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 		reg  = newRegistry()
 		h    = make([]history, 1)
 	)
-	locals := db.Locals{Schema: now.schema, LockTimeout: s.opt.LockTimeout}
+	locals := db.Locals{Schema: now.schema, LockTimeout: s.opt.LockTimeout, Follow: true}
 	if planned.State != Adopted {
 		locals.Tenant = planned.ID
 	}

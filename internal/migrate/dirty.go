@@ -131,7 +131,9 @@ func PlanRepair(ctx context.Context, conn *pgx.Conn, t Tenant) (*DirtyError, err
 // rows. The error is ErrNotDirty or db.ErrBusy where that is so.
 func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, o ApplyOptions) (*DirtyError, error) {
 	var before *DirtyError
-	err := db.InTx(ctx, conn, o.locals(t), func(ctx context.Context, q db.Querier) error {
+	locals := o.locals(t)
+	locals.Follow = true
+	err := db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		var err error
 		if before, err = readDirty(ctx, q, t); err != nil {
 			return err

@@ -178,7 +178,7 @@ func useExtension(ctx context.Context, conn *pgx.Conn, e Extension, there map[st
 // In that one nobody else may make anything: it stands on the path of every tenant.
 func makeExtension(ctx context.Context, conn *pgx.Conn, e Extension, schema string, o ExtensionOptions) error {
 	quoted := pgx.Identifier{schema}.Sanitize()
-	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		if schema == o.Schema {
 			if err := ensureExtensionSchema(ctx, q, schema); err != nil {
 				return err

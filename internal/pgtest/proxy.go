@@ -28,6 +28,8 @@ type Proxy struct {
 	mu       sync.Mutex
 	cutAfter []byte // a client's message that holds it is answered by a cut
 	cuts     int    // how many more
+	before   bool   // the message does not reach the server
+	refuse   bool
 	swallow  bool
 	conns    []net.Conn
 }
@@ -78,7 +80,29 @@ func NewProxy(t testing.TB, dsn string, delay time.Duration) *Proxy {
 func (p *Proxy) CutAfter(text string, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cutAfter, p.cuts = []byte(text), n
+	p.cutAfter, p.cuts, p.before = []byte(text), n, false
+}
+
+// CutBefore cuts the connection instead of handing on the next n messages of clients
+// that hold text.
+func (p *Proxy) CutBefore(text string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutAfter, p.cuts, p.before = []byte(text), n, true
+}
+
+// RefuseAfterCut lets nobody connect any more once a cut was made.
+func (p *Proxy) RefuseAfterCut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = true
+}
+
+// refuses reports whether nobody may connect.
+func (p *Proxy) refuses() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refuse && p.cuts == 0
 }
 
 // Cuts returns how many of the cuts asked for are still to come.
@@ -96,6 +120,10 @@ func (p *Proxy) Swallow() {
 }
 
 func (p *Proxy) serve(client net.Conn) {
+	if p.refuses() {
+		_ = client.Close()
+		return
+	}
 	server, err := (&net.Dialer{}).DialContext(context.Background(), p.network, p.server)
 	if err != nil {
 		_ = client.Close()
@@ -108,7 +136,12 @@ func (p *Proxy) serve(client net.Conn) {
 	var once sync.Once
 	go func() {
 		p.pass(client, server, func(data []byte) bool {
-			if p.takeCut(data) {
+			took, before := p.takeCut(data)
+			if took && before {
+				_ = client.Close()
+				return false
+			}
+			if took {
 				once.Do(func() { close(cut) })
 			}
 			return true
@@ -127,14 +160,14 @@ func (p *Proxy) serve(client net.Conn) {
 	_ = server.Close()
 }
 
-func (p *Proxy) takeCut(data []byte) bool {
+func (p *Proxy) takeCut(data []byte) (took, before bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cuts == 0 || !bytes.Contains(data, p.cutAfter) {
-		return false
+		return false, false
 	}
 	p.cuts--
-	return true
+	return true, p.before
 }
 
 // pass copies what comes, later by the delay, as long as look agrees.

@@ -25,7 +25,7 @@ func Clear(ctx context.Context, conn *pgx.Conn, schema db.Schema, wait time.Dura
 
 // clearID clears the row of an id, any for "".
 func clearID(ctx context.Context, conn *pgx.Conn, schema db.Schema, id string, wait time.Duration) (cleared bool, _ error) {
-	err := db.InTx(ctx, conn, db.Locals{LockTimeout: wait}, func(ctx context.Context, q db.Querier) error {
+	err := db.InTx(ctx, conn, db.Locals{LockTimeout: wait, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		var rows []row
 		there := false
 		var p db.Pipeline

@@ -103,7 +103,7 @@ func nextBatch(objects []object, room int) (batch []object, whole bool) {
 // dropBatch drops objects in one transaction, the first of which marks the tenant
 // as being purged.
 func dropBatch(ctx context.Context, conn *pgx.Conn, t registry.Tenant, batch []object, o PurgeOptions) error {
-	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		now, err := o.Registry.Lock(ctx, q, t, false)
 		if err != nil {
 			return err

@@ -212,7 +212,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (po
 }
 
 func (m *maker) locals(t registry.Tenant) db.Locals {
-	return db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true}
+	return db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true, Follow: true}
 }
 
 // queue adds what makes the schema's objects.

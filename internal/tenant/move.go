@@ -103,7 +103,7 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 		err = change(&found)
 		return found, err
 	}
-	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		before, err := o.Registry.Lock(ctx, q, found, true)
 		if err != nil {
 			return err

@@ -174,7 +174,7 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 		return stagePooled(ctx, conn, schema, o)
 	}
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout, AsConfigured: true})
+	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockTimeout, AsConfigured: true, Follow: true})
 	if err := queuePooled(&p, schema, o); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 // dropPooled drops a schema and its row in one transaction. Where somebody has
 // taken it meanwhile that is not done, and no error.
 func dropPooled(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (gone bool, err error) {
-	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		if gone, err = o.Registry.DropPooled(ctx, q, s.Schema); err != nil || !gone {
 			return err
 		}

@@ -234,7 +234,7 @@ func checkDue(t registry.Tenant, o PurgeOptions) error {
 // transaction. The audit row is all that stays.
 func finish(ctx context.Context, conn *pgx.Conn, t registry.Tenant, done *Purged, o PurgeOptions) error {
 	kept := ""
-	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		now, err := o.Registry.Lock(ctx, q, t, false)
 		if err != nil {
 			return err

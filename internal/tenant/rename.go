@@ -57,7 +57,7 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 	if err != nil {
 		return registry.Tenant{}, registry.Tenant{}, err
 	}
-	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: end == nil}, func(ctx context.Context, q db.Querier) error {
 		if before, err = o.Registry.Lock(ctx, q, found, true); err != nil {
 			return err
 		}

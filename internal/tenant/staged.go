@@ -80,7 +80,7 @@ func stagePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOp
 // listPooled makes a built schema one of the pool.
 func listPooled(ctx context.Context, conn *pgx.Conn, site *staging.Site, o PoolOptions) error {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: site.Schema, LockTimeout: o.LockTimeout, AsConfigured: true})
+	p.Begin(db.Locals{Schema: site.Schema, LockTimeout: o.LockTimeout, AsConfigured: true, Follow: true})
 	site.Claim(&p)
 	if err := queuePooled(&p, site.Schema, o); err != nil {
 		return err

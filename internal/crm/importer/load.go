@@ -30,8 +30,8 @@ var errDryRun = errors.New("dry run")
 //
 // Errors about the file are *tabular.Error, about the mapping *MappingError, about
 // the tenant's tables *TableError; *TooManyRejectsError stops at o.MaxRejects, and
-// then the reject file stays. An error that db.ConnectionLost is true of may have
-// come after the commit.
+// then the reject file stays. Where an error wraps db.ErrCommitUnknown everything may
+// have been kept, and the reject file stays too.
 func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result, error) {
 	in := newInput(ctx, r)
 	defer in.close()
@@ -44,7 +44,7 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	}
 	locals := db.Locals{
 		Schema: o.Schema, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
-		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout,
+		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: !o.DryRun,
 	}
 	err = db.InTx(ctx, conn, locals, l.run)
 	if errors.Is(err, errDryRun) {
@@ -52,7 +52,7 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	}
 	if _, tooMany := errors.AsType[*TooManyRejectsError](err); tooMany {
 		err = errors.Join(err, l.rejects.finish())
-	} else if err != nil && !db.ConnectionLost(err) {
+	} else if err != nil && !errors.Is(err, db.ErrCommitUnknown) {
 		l.rejects.discard()
 	}
 	l.count()
