@@ -10,8 +10,8 @@ import (
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
-// commitMessage stands in the message of a COMMIT and in no other.
-const commitMessage = "\x00commit\x00"
+// commitMessage stands in the message of a COMMIT, with its length, and in no other.
+const commitMessage = "\x0bcommit\x00"
 
 // What became of a transaction whose connection was cut in its commit is found out.
 func TestFateOfACommit(t *testing.T) {
