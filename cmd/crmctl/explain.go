@@ -44,7 +44,7 @@ func (f *factory) explain(err error) []cli.Hint {
 		return explainForeign(found)
 	}
 	if errors.Is(err, db.ErrCommitUnknown) {
-		return []hint{{"see whether it did", "crmctl audit list --since 10m"}}
+		return []cli.Hint{{Label: "see whether it did", Command: "crmctl audit list --since 10m"}}
 	}
 	if errors.Is(err, tenant.ErrRoleRight) {
 		return []cli.Hint{{Label: "as a superuser", Command: "alter role ROLE createrole; or add --role=false"}}
