@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
@@ -47,7 +48,7 @@ func TestCommitsThatAreCut(t *testing.T) {
 			for _, args := range []string{
 				"tenant create acme shut gone", "tenant suspend shut", "tenant delete gone --confirm gone --retention 0s", "backup create acme --dir " + dir,
 			} {
-				if out, code := outcome(t, f, strings.Fields(args)...); code != exitOK {
+				if out, code := outcome(t, f, strings.Fields(args)...); code != cli.ExitOK {
 					t.Fatalf("%s: %s", args, out)
 				}
 			}
@@ -68,7 +69,7 @@ func TestCommitsThatAreCut(t *testing.T) {
 			if strings.HasSuffix(name, "that was committed") {
 				proxy.CutAfter("\x0bcommit\x00", 1)
 				out, code := outcome(t, through, args...)
-				if proxy.Cuts() != 0 || code != exitOK || !isDone() {
+				if proxy.Cuts() != 0 || code != cli.ExitOK || !isDone() {
 					t.Errorf("exit code %d, done %t, %d cuts left\n%s", code, isDone(), proxy.Cuts(), out)
 				}
 				return
@@ -79,16 +80,16 @@ func TestCommitsThatAreCut(t *testing.T) {
 			case proxy.Cuts() != 0:
 				t.Fatalf("nothing was cut\n%s", out)
 			case c.retried:
-				if code != exitOK || !isDone() {
+				if code != cli.ExitOK || !isDone() {
 					t.Errorf("rolled back: exit code %d, done %t, want another try\n%s", code, isDone(), out)
 				}
 				return
-			case code == exitOK, isDone(), !strings.Contains(out, "nothing was changed"):
+			case code == cli.ExitOK, isDone(), !strings.Contains(out, "nothing was changed"):
 				t.Errorf("rolled back: exit code %d, done %t\n%s", code, isDone(), out)
 			}
 			proxy.CutAfter("\x0bcommit\x00", 1)
 			out, code = outcome(t, through, args...)
-			if proxy.Cuts() != 0 || code != exitOK || !isDone() || strings.Contains(out, "lost") {
+			if proxy.Cuts() != 0 || code != cli.ExitOK || !isDone() || strings.Contains(out, "lost") {
 				t.Errorf("committed: exit code %d, done %t, %d cuts left\n%s", code, isDone(), proxy.Cuts(), out)
 			}
 		})
@@ -99,17 +100,17 @@ func TestCommitsThatAreCut(t *testing.T) {
 func TestCommitThatNobodyKnowsOf(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	if out, code := outcome(t, f, "tenant", "create", "acme"); code != exitOK {
+	if out, code := outcome(t, f, "tenant", "create", "acme"); code != cli.ExitOK {
 		t.Fatal(out)
 	}
 	proxy := pgtest.NewProxy(t, f.DSN, 0)
 	proxy.CutAfter("\x0bcommit\x00", 1)
 	proxy.RefuseAfterCut()
 	out, code := outcome(t, &fleettest.Fleet{DSN: proxy.DSN}, "tenant", "suspend", "acme")
-	if code == exitOK || !strings.Contains(out, "it may have taken place") || !strings.Contains(out, "crmctl audit list --since 10m") {
+	if code == cli.ExitOK || !strings.Contains(out, "it may have taken place") || !strings.Contains(out, "crmctl audit list --since 10m") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if out, code := outcome(t, f, "audit", "list", "--since", "10m"); code != exitOK || !strings.Contains(out, "suspend") {
+	if out, code := outcome(t, f, "audit", "list", "--since", "10m"); code != cli.ExitOK || !strings.Contains(out, "suspend") {
 		t.Errorf("the command that was named does not show it: %d\n%s", code, out)
 	}
 }
