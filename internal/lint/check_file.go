@@ -2,8 +2,9 @@ package lint
 
 import "fmt"
 
-// wholeFile looks at what only the file as a whole shows.
-func (c *checker) wholeFile(src *source) {
+// wholeFile looks at what only the file as a whole shows. broken tells that a part of it
+// could not be read.
+func (c *checker) wholeFile(src *source, broken bool) {
 	up, down := 0, 0
 	for _, s := range src.statements {
 		if s.down {
@@ -14,7 +15,7 @@ func (c *checker) wholeFile(src *source) {
 	}
 	c.oneStatement(src)
 	switch {
-	case !src.hasUp || up == 0 && len(src.found) > 0: // something else is wrong with it
+	case !src.hasUp || up == 0 && broken: // something else is wrong with it
 	case up == 0:
 		c.at(nil, 0, ruleEmptyFile, "there is no statement in it yet", "")
 	case down == 0 && !(src.hasDown && len(src.statements) == 0):
@@ -30,7 +31,7 @@ func (c *checker) oneStatement(src *source) {
 	}
 	work := map[bool]int{}
 	for _, s := range src.statements {
-		if s.tree.kind == "VariableSetStmt" || s.tree.kind == "VacuumStmt" || s.tree.kind == "ReindexStmt" || validates(s) {
+		if s.tree.kind == "VariableSetStmt" || s.tree.kind == "VacuumStmt" || s.tree.kind == "ReindexStmt" || s.validates {
 			continue
 		}
 		if work[s.down]++; work[s.down] == 2 {
@@ -54,7 +55,7 @@ const maxName = 63
 
 // names looks at the names as they are written: the parser has already cut them.
 func (c *checker) names(s *statement) {
-	for _, t := range s.tokens {
+	for t := range s.eachToken() {
 		if name, ok := t.name(); ok && len(name) > maxName {
 			c.at(s, t.start, ruleNameLength, fmt.Sprintf("%q has %d bytes, and PostgreSQL keeps %d", name, len(name), maxName), "")
 		}

@@ -10,7 +10,8 @@ import (
 
 // judged reports what a run refuses, by the judge that the run itself asks.
 func (c *checker) judged(s *statement) {
-	s.needs = sqltext.Judge(s.sql, !c.src.noTransaction)
+	needs := sqltext.Judge(s.sql, !c.src.noTransaction)
+	s.needs, s.refused = &needs, needs.Refusal != nil
 	if r := s.needs.Refusal; r != nil && !(s.needs.OfDatabase && s.down) {
 		c.at(s, s.start, string(r.Rule), r.Reason, "")
 	}
@@ -107,7 +108,15 @@ func (c *checker) session(s *statement) {
 // setsOnly reports whether a statement is asked for a session of its own because of
 // set_config alone.
 func (s *statement) setsOnly() bool {
-	return slices.ContainsFunc(s.tokens, func(t token) bool { return t.is("set_config") }) && s.tree.kind == "SelectStmt"
+	if s.tree.kind != "SelectStmt" {
+		return false
+	}
+	for t := range s.eachToken() {
+		if t.is("set_config") {
+			return true
+		}
+	}
+	return false
 }
 
 // mayOnly reports whether a block is asked for a session of its own because nobody can

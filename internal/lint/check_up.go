@@ -36,6 +36,7 @@ func (c *checker) alterTable(s *statement) {
 	relation := s.tree.child("relation")
 	name := relation.text("relname")
 	fresh := c.isNew(name)
+	c.alters = c.alters || !fresh
 	for _, cmd := range s.tree.list("cmds") {
 		def := cmd.child("def")
 		switch cmd.text("subtype") {
@@ -229,22 +230,27 @@ func (c *checker) typeChange(s *statement, table, name string, def node) {
 	}
 }
 
-func (c *checker) updateAll(s *statement) {
-	n := s.tree
-	table := n.child("relation").text("relname")
-	if n.child("whereClause").there() || c.isNew(table) || !c.alters() {
-		return
-	}
-	c.on(s, n.child("relation"), ruleUpdateAll, fmt.Sprintf("every row of %s is written while the file's locks are held", table), "")
+// update is an UPDATE of every row of a table that is there.
+type update struct {
+	statement *statement
+	relation  node
 }
 
-// alters tells whether the file changes a table that is there, before or after
-// the statement under way.
-func (c *checker) alters() bool {
-	for _, s := range c.src.statements {
-		if s.tree.kind == "AlterTableStmt" && !s.down && !c.isNew(s.tree.child("relation").text("relname")) {
-			return true
-		}
+func (c *checker) updateAll(s *statement) {
+	relation := s.tree.child("relation")
+	if !s.tree.child("whereClause").there() && !c.isNew(relation.text("relname")) {
+		c.updates = append(c.updates, update{s, relation})
 	}
-	return false
+}
+
+// updatesWhileLocked reports the updates of a file that changes a table that is there,
+// before or after them.
+func (c *checker) updatesWhileLocked() {
+	if !c.alters {
+		return
+	}
+	for _, u := range c.updates {
+		c.on(u.statement, u.relation, ruleUpdateAll,
+			fmt.Sprintf("every row of %s is written while the file's locks are held", u.relation.text("relname")), "")
+	}
 }

@@ -11,8 +11,11 @@
 // is used: it costs nothing before the first statement, while the types of the
 // package above it cost every command 5 ms). It needs no cgo, adds 5.5 MB to the
 // binary, and takes two seconds and 250 MB to be compiled for the first
-// statement, 0.1 ms for each after it; only who lints pays. Its grammar is that of PostgreSQL 17; what
-// 18 added to tables is understood by newer.go.
+// statement, 0.1 ms for each after it; only who lints pays. Its grammar is that of
+// PostgreSQL 17; what 18 added to tables is understood by newer.go.
+//
+// Statements are read one after another and their trees dropped. Rows of constants are not
+// parsed (sqltext.FewerRows), so that a file of data takes little more than its text.
 //
 // What a run refuses is told by the judge that the run itself asks, sqltext.Judge, and
 // files are cut into statements by sqltext as a run cuts them.

@@ -71,7 +71,7 @@ func Check(ctx context.Context, files []File, opts Options) ([]Finding, error) {
 	if opts.Target != "" && opts.Target != Citus {
 		return nil, fmt.Errorf("lint: no rules for the target %q", opts.Target)
 	}
-	c := &checker{opts: opts, rules: ruleIndex(), history: newHistory(), foreign: newForeign()}
+	c := &checker{opts: opts, rules: ruleIndex(), history: newHistory(), foreign: newForeign(), heads: map[string]node{}}
 	sources := make([]*source, len(files))
 	for i, f := range files {
 		sources[i] = newSource(f)
@@ -83,7 +83,7 @@ func Check(ctx context.Context, files []File, opts Options) ([]Finding, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err := c.file(s); err != nil {
+		if err := c.file(ctx, s); err != nil {
 			return nil, fmt.Errorf("lint %s: %w", s.file.Path, err)
 		}
 	}
@@ -101,11 +101,14 @@ type checker struct {
 	rules    map[string]Rule
 	history  *history
 	foreign  foreign
+	heads    map[string]node // the trees of INSERTs that differ in constants only
 	findings []Finding
 
 	// Of the file under way.
 	src     *source
 	created map[string]bool // tables this file made
+	updates []update        // of whole tables
+	alters  bool            // it changes a table that is there
 }
 
 // found is a finding before the allows of its file were heard.
@@ -126,6 +129,9 @@ func (c *checker) at(s *statement, offset int, rule, message, fix string) {
 func (c *checker) on(s *statement, n node, rule, message, fix string) {
 	offset := s.start
 	if at, ok := n.number("location"); ok && at >= 0 && at <= len(s.sql) {
+		if s.short != nil {
+			at = s.short.Offset(at)
+		}
 		offset += at
 	}
 	c.at(s, offset, rule, message, fix)
@@ -190,8 +196,8 @@ func (c *checker) checkAllow(src *source, a *allow) {
 }
 
 // file looks at one file.
-func (c *checker) file(src *source) error {
-	c.src, c.created = src, map[string]bool{}
+func (c *checker) file(ctx context.Context, src *source) error {
+	c.src, c.created, c.updates, c.alters = src, map[string]bool{}, nil, false
 	switch {
 	case src.reason != "":
 		c.at(nil, 0, ruleFileName, fmt.Sprintf("%q %s", src.base(), src.reason), "")
@@ -207,44 +213,79 @@ func (c *checker) file(src *source) error {
 	if err := c.read(src); err != nil {
 		return err
 	}
+	broken := len(src.found) > 0
 	for _, s := range src.statements {
-		if err := c.parse(s); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		sound, err := c.parse(s)
+		if err != nil {
 			return err
 		}
+		broken = broken || !sound
+		c.statement(s)
+		s.forget()
 	}
-	c.wholeFile(src)
-	for _, s := range src.statements {
-		c.judged(s)
-		c.names(s)
-		if s.tree.kind == "" {
-			continue
-		}
-		c.anywhere(s)
-		if !s.down {
-			c.upOnly(s)
-			c.remember(s)
-		}
-	}
+	c.updatesWhileLocked()
+	c.wholeFile(src, broken)
 	return nil
 }
 
-// parse reads a statement. Only the parser's own failure is an error.
-func (c *checker) parse(s *statement) error {
-	if s.nesting() > maxNesting {
-		c.at(s, s.start, ruleUnchecked, "the statement is nested too deeply to be checked", "")
-		return nil
+// statement looks at one statement, knowing those before it.
+func (c *checker) statement(s *statement) {
+	c.judged(s)
+	c.names(s)
+	if s.tree.kind == "" {
+		return
 	}
-	tree, err := parseStatement(s)
+	c.anywhere(s)
+	if !s.down {
+		c.upOnly(s)
+		c.remember(s)
+	}
+}
+
+const (
+	// parseBytes is the length up to which a statement is parsed: its tree takes a hundred
+	// times the memory. Rows of constants do not count.
+	parseBytes = 1 << 20
+	// maxHeads is how many beginnings of INSERT are kept with their trees.
+	maxHeads = 1000
+)
+
+// parse reads a statement, and reports whether it could be read. Only the parser's own
+// failure is an error.
+func (c *checker) parse(s *statement) (sound bool, err error) {
+	short := sqltext.FewerRows(s.sql)
+	if tree, known := c.heads[short.Head]; known && short.Head != "" {
+		s.tree = tree
+		return true, nil
+	}
+	switch {
+	case len(short.Text) > parseBytes:
+		c.at(s, s.start, ruleUnchecked, fmt.Sprintf("the statement has %d bytes, more than are read by the grammar (%d)", len(s.sql), parseBytes), "")
+		return false, nil
+	case nesting(short.Text) > maxNesting:
+		c.at(s, s.start, ruleUnchecked, "the statement is nested too deeply to be checked", "")
+		return false, nil
+	}
+	tree, err := parseStatement(s, short.Text)
 	var bad *syntaxError
 	switch {
-	case err == nil:
-		s.tree = tree
 	case asSyntax(err, &bad):
-		c.at(s, s.start+bad.offset, ruleSyntax, bad.message, "")
-	default:
-		return err
+		c.at(s, s.start+short.Offset(bad.offset), ruleSyntax, bad.message, "")
+		return false, nil
+	case err != nil:
+		return false, err
 	}
-	return nil
+	s.tree, s.short = tree, &short
+	if short.Head != "" {
+		if len(c.heads) == maxHeads {
+			clear(c.heads)
+		}
+		c.heads[strings.Clone(short.Head)] = tree
+	}
+	return true, nil
 }
 
 // duplicates reports versions that several files have.

@@ -15,7 +15,7 @@ func olderSyntax(s *statement) (string, bool) {
 		}
 	}
 	changed := false
-	t := s.tokens
+	t := s.tokens()
 	at := func(i int) token {
 		if i < 0 || i >= len(t) {
 			return token{}

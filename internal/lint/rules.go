@@ -103,7 +103,7 @@ func fileRules() []Rule {
 		{ruleChangedFile, Error, "", "a file that is not what was applied (with --applied)", "Tenants that have it keep the old shape, new ones get the other.", "Put the file back as it was, and write a new one for what is to be different.", false},
 		{ruleEmptyFile, Warning, "", "no statement in Up", "The version would be recorded and nothing done.", "Write the statements below -- +goose Up.", false},
 		{ruleMissingDown, Warning, "", "statements in Up, none in Down", "crmctl migrate rollback stops at this version.", "Write below -- +goose Down what takes Up back, or allow it and say why it cannot be.", false},
-		{ruleUnchecked, Warning, "", "a statement nested too deeply to be read", "None of the other rules were applied to it.", "Write it flatter, or read it with care yourself.", false},
+		{ruleUnchecked, Warning, "", "a statement nested too deeply to be read, or longer than 1 MB (rows of constants do not count)", "What takes PostgreSQL's grammar to be seen was not looked for in it.", "Write it flatter or as several statements, or read it with care yourself.", false},
 		{ruleAllow, Error, "", "crmctl:allow of an unknown rule or without a reason", "The next reader cannot tell whether the danger was seen.", "Write -- crmctl:allow RULE and why it is harmless here.", false},
 		{ruleUnusedAllow, Warning, "", "crmctl:allow that silences nothing", "It would hide the next mistake.", "Take the comment out.", false},
 	}

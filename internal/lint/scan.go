@@ -3,6 +3,8 @@ package lint
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -58,7 +60,12 @@ const (
 
 // parserMutex keeps to one parser: each that works at the same time is compiled
 // anew, which takes seconds.
-var parserMutex sync.Mutex //nolint:gochecknoglobals // guards the parser, of which a process has one
+//
+//nolint:gochecknoglobals // guard the parser, of which a process has one
+var (
+	parserMutex sync.Mutex
+	parserMade  bool
+)
 
 // ask runs the parser. It turns a panic of the virtual machine (no memory to be
 // had, no right to run code made at run time) into an error.
@@ -69,6 +76,8 @@ func ask[T any](text string, f func(string) (T, error)) (T, error) {
 	}
 	done := make(chan answer, 1)
 	parserMutex.Lock()
+	first := !parserMade
+	parserMade = true
 	go func() {
 		defer parserMutex.Unlock()
 		var a answer
@@ -79,6 +88,9 @@ func ask[T any](text string, f func(string) (T, error)) (T, error) {
 			done <- a
 		}()
 		a.value, a.err = f(text)
+		if first {
+			debug.FreeOSMemory() // to make the parser takes 250 MB, to use it 25
+		}
 	}()
 	limit := time.NewTimer(parseLimit)
 	defer limit.Stop()
@@ -105,16 +117,39 @@ func byteOffset(text string, chars int) int {
 	return len(text)
 }
 
-// scan cuts a text into tokens, comments among them, as the engine does. The error is
-// what PostgreSQL's own scanner says of the text.
-func scan(text string) ([]token, error) {
-	if _, err := ask(text, parser.ScanToProtobuf); err != nil {
-		return nil, err
+// tokens cuts the statement into its tokens, at their places in the file.
+func (s *statement) tokens() []token {
+	var out []token
+	for t := range s.eachToken() {
+		out = append(out, t)
 	}
-	found := sqltext.Scan(text)
-	tokens := make([]token, len(found))
-	for i, t := range found {
-		tokens[i] = token{Token: t, start: t.Offset, end: t.End(), text: t.Text}
+	return out
+}
+
+// eachToken yields the tokens of the statement, comments left out. They are not kept: a
+// file of data has millions of them.
+func (s *statement) eachToken() iter.Seq[token] { return eachToken(s.sql, s.start) }
+
+func eachToken(text string, start int) iter.Seq[token] {
+	return func(yield func(token) bool) {
+		scanner := sqltext.NewScanner(text)
+		for t, ok := scanner.Token(); ok; t, ok = scanner.Token() {
+			if !yield(token{Token: t, start: start + t.Offset, end: start + t.End(), text: t.Text}) {
+				return
+			}
+		}
 	}
-	return tokens, nil
+}
+
+// scanLimit is the length up to which PostgreSQL's scanner reads a whole file before it
+// is cut. What it would find in a longer one, the parser finds in the statements.
+const scanLimit = 1 << 20
+
+// checkScan returns what PostgreSQL's own scanner says against a text.
+func checkScan(text string) error {
+	if len(text) > scanLimit {
+		return nil
+	}
+	_, err := ask(text, parser.ScanToProtobuf)
+	return err
 }

@@ -31,11 +31,13 @@ type statement struct {
 	sql        string
 	start, end int // bytes from the start of the file
 	down       bool
-	block      bool // between StatementBegin and StatementEnd
-	tokens     []token
-	tree       node // the zero node when it could not be read
-	newer      bool // olderSyntax had to help
-	needs      sqltext.Needs
+	block      bool               // between StatementBegin and StatementEnd
+	newer      bool               // olderSyntax had to help
+	refused    bool               // a run would not take it
+	validates  bool               // it does nothing but VALIDATE CONSTRAINT
+	tree       node               // the zero node when it could not be read; see forget
+	short      *sqltext.Shortened // what the tree was read from
+	needs      *sqltext.Needs
 }
 
 // allow is a comment that silences a rule.
@@ -101,7 +103,7 @@ func (src *source) allowed(f found) bool {
 // excerpt returns the start of the statement on one line.
 func (s *statement) excerpt() string {
 	const limit = 120
-	text := strings.Join(strings.Fields(s.sql), " ")
+	text := strings.Join(strings.Fields(s.sql[:min(len(s.sql), 100*limit)]), " ")
 	if utf8.RuneCountInString(text) > limit {
 		text = string([]rune(text)[:limit-1]) + "…"
 	}
@@ -109,17 +111,37 @@ func (s *statement) excerpt() string {
 }
 
 // begins tells whether the statement's first word is word.
-func (s *statement) begins(word string) bool { return len(s.tokens) > 0 && s.tokens[0].is(word) }
+func (s *statement) begins(word string) bool {
+	for t := range s.eachToken() {
+		return t.is(word)
+	}
+	return false
+}
 
-// nesting returns a bound of how deep the parse tree may be: what stands
+// forget gives back what only the look at the statement itself needs. The statements that
+// are looked at again from other files keep their trees.
+func (s *statement) forget() {
+	s.validates = validates(s)
+	s.needs, s.short = nil, nil
+	switch s.tree.kind {
+	case "AlterEnumStmt", "CreateEnumStmt", "VariableSetStmt":
+	default:
+		s.tree = node{kind: s.tree.kind}
+	}
+}
+
+// nesting returns a bound of how deep the parse tree of a text may be: what stands
 // between two commas or brackets may nest once for each operator, and brackets
 // add up.
-func (s *statement) nesting() int {
+func nesting(text string) int {
 	depth, deepest := []int{0}, 0
 	sum := 0
-	for i, t := range s.tokens {
+	var before token
+	for t := range eachToken(text, 0) {
 		top := len(depth) - 1
-		if i > 0 && t.Kind == sqltext.Symbol && s.tokens[i-1].Kind == sqltext.Symbol && s.tokens[i-1].end == t.start && nests(t) && nests(s.tokens[i-1]) {
+		last := before
+		before = t
+		if t.Kind == sqltext.Symbol && last.Kind == sqltext.Symbol && last.end == t.start && nests(t) && nests(last) {
 			continue // an operator of several characters
 		}
 		switch {
@@ -168,7 +190,7 @@ func (c *checker) read(src *source) error {
 		return nil
 	}
 	masked := c.maskForeign(src)
-	tokens, err := scan(masked)
+	err := checkScan(masked)
 	var bad *syntaxError
 	if asSyntax(err, &bad) {
 		c.at(nil, bad.offset, ruleSyntax, bad.message, "")
@@ -181,8 +203,8 @@ func (c *checker) read(src *source) error {
 	for _, a := range sqltext.Allows(masked) {
 		src.allows = append(src.allows, &allow{Allow: a})
 	}
-	sp := splitter{c: c, src: src, text: masked}
-	sp.run(tokens)
+	sp := splitter{c: c, src: src, text: masked, stray: -1}
+	sp.run()
 	return nil
 }
 
@@ -207,20 +229,27 @@ func newForeign() foreign {
 		psqlCommand: regexp.MustCompile(`^\\[a-zA-Z.!?]`),
 		copyStdin:   regexp.MustCompile(`(?i)^\s*copy\s.*\sfrom\s+stdin\b`),
 		envVariable: regexp.MustCompile(`\$\{[^}\s]*\}`),
-		envsub:      regexp.MustCompile(`(?im)^--\s*\+goose\s+envsub\s+on`),
+		envsub:      regexp.MustCompile(`(?i)^--\s*\+goose\s+envsub\s+on`),
 	}
 }
 
 // maskForeign blanks what is no SQL and reports it: commands of psql and the
 // data of a dump. Variables that goose puts in become names of the same length.
 func (c *checker) maskForeign(src *source) string {
-	text := []byte(src.file.Text)
+	var masked []byte // a copy, made where something is masked
+	text := func() []byte {
+		if masked == nil {
+			masked = []byte(src.file.Text)
+		}
+		return masked
+	}
 	blank := func(from, to int) {
 		for i := from; i < to; i++ {
-			text[i] = ' '
+			text()[i] = ' '
 		}
 	}
-	data := false
+	data, envsub := false, false
+	lastData := strings.LastIndex(src.file.Text, "\n\\.")
 	for n := range src.lines {
 		line := src.line(n + 1)
 		from := src.lines[n]
@@ -228,22 +257,27 @@ func (c *checker) maskForeign(src *source) string {
 		case data:
 			data = line != `\.`
 			blank(from, from+len(line))
-		case c.foreign.psqlCommand.MatchString(line):
+		case strings.HasPrefix(line, `\`) && c.foreign.psqlCommand.MatchString(line):
 			word, _, _ := strings.Cut(line, " ")
 			c.at(nil, from, rulePgDump, word+" is a command of psql, no SQL", "")
 			blank(from, from+len(line))
 		case c.foreign.copyStdin.MatchString(line):
-			data = strings.Contains(src.file.Text[from:], "\n\\.")
+			data = from < lastData
+		case strings.HasPrefix(line, "--"):
+			envsub = envsub || c.foreign.envsub.MatchString(line)
 		}
 	}
-	if c.foreign.envsub.MatchString(src.file.Text) {
-		for _, m := range c.foreign.envVariable.FindAllIndex(text, -1) {
+	if envsub {
+		for _, m := range c.foreign.envVariable.FindAllIndex(text(), -1) {
 			for i := m[0]; i < m[1]; i++ {
-				if b := text[i]; b < '0' || b > '9' && b < 'A' || b > 'Z' && b < 'a' || b > 'z' {
-					text[i] = '_'
+				if b := text()[i]; b < '0' || b > '9' && b < 'A' || b > 'Z' && b < 'a' || b > 'z' {
+					text()[i] = '_'
 				}
 			}
 		}
 	}
-	return string(text)
+	if masked == nil {
+		return src.file.Text
+	}
+	return string(masked)
 }

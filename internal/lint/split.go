@@ -16,28 +16,29 @@ type splitter struct {
 	section   string // "", "up" or "down"
 	block     bool
 	blockFrom int
-	current   []token
+	open      bool // a statement has begun
+	from, to  int  // the statement under way
 	cut       sqltext.Cutter
 	last      *statement
-	stray     *token // the first before any section
+	stray     int // where the first before any section begins, -1 for none
 }
 
-func (sp *splitter) run(tokens []token) {
-	next := 0
+func (sp *splitter) run() {
+	scanner := sqltext.NewScanner(sp.text)
+	next, more := scanner.Token()
 	for n := range sp.src.lines {
 		from := sp.src.lines[n]
 		line := sp.src.line(n + 1)
 		if !strings.HasPrefix(strings.TrimSpace(line), "--") || !strings.Contains(line, "+goose") {
 			continue
 		}
-		for next < len(tokens) && tokens[next].start < from {
-			sp.token(tokens[next])
-			next++
+		for ; more && next.Offset < from; next, more = scanner.Token() {
+			sp.token(next)
 		}
 		sp.annotation(line, from)
 	}
-	for ; next < len(tokens); next++ {
-		sp.token(tokens[next])
+	for ; more; next, more = scanner.Token() {
+		sp.token(next)
 	}
 	sp.endSection()
 	if sp.block {
@@ -46,8 +47,8 @@ func (sp *splitter) run(tokens []token) {
 	switch {
 	case !sp.src.hasUp:
 		sp.goose(0, "the file has no section \"-- +goose Up\"", "")
-	case sp.stray != nil:
-		sp.goose(sp.stray.start, "a statement stands before \"-- +goose Up\"", "")
+	case sp.stray >= 0:
+		sp.goose(sp.stray, "a statement stands before \"-- +goose Up\"", "")
 	}
 }
 
@@ -102,8 +103,8 @@ func (sp *splitter) endSection() {
 		sp.finish()
 		return
 	}
-	if len(sp.current) > 0 && !sp.block {
-		sp.goose(sp.current[0].start, "the statement is not finished: its semicolon is missing", "")
+	if sp.open && !sp.block {
+		sp.goose(sp.from, "the statement is not finished: its semicolon is missing", "")
 		sp.finish()
 		return
 	}
@@ -117,30 +118,29 @@ func (sp *splitter) endSection() {
 	sp.last = nil
 }
 
-func (sp *splitter) token(t token) {
-	if t.Kind == sqltext.Comment || t.text == ";" && len(sp.current) == 0 {
+func (sp *splitter) token(t sqltext.Token) {
+	if t.Text == ";" && !sp.open {
 		return
 	}
-	if sp.section == "" && sp.stray == nil {
-		sp.stray = &t
+	if sp.section == "" && sp.stray < 0 {
+		sp.stray = t.Offset
 	}
-	sp.current = append(sp.current, t)
-	if sp.cut.End(t.Token) {
+	if !sp.open {
+		sp.open, sp.from = true, t.Offset
+	}
+	sp.to = t.End()
+	if sp.cut.End(t) {
 		sp.finish()
 	}
 }
 
 // finish ends the current statement, if there is one.
 func (sp *splitter) finish() {
-	if len(sp.current) == 0 {
+	if !sp.open {
 		return
 	}
-	s := &statement{
-		start: sp.current[0].start, end: sp.current[len(sp.current)-1].end,
-		down: sp.section == "down", block: sp.block, tokens: sp.current,
-	}
-	s.sql = sp.text[s.start:s.end]
-	sp.current, sp.cut, sp.last = nil, sqltext.Cutter{}, s
+	s := &statement{sql: sp.text[sp.from:sp.to], start: sp.from, end: sp.to, down: sp.section == "down", block: sp.block}
+	sp.open, sp.cut, sp.last = false, sqltext.Cutter{}, s
 	sp.src.statements = append(sp.src.statements, s)
 	sp.checkCuts(s)
 }

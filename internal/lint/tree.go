@@ -18,12 +18,12 @@ type node struct {
 	fields map[string]any
 }
 
-// parseStatement reads one statement. What the parser's PostgreSQL does not know
-// yet is tried again as newer.go understands it.
-func parseStatement(s *statement) (node, error) {
-	tree, err := parseText(s.sql)
-	if err == nil {
-		return tree, nil
+// parseStatement reads one statement, of which text may leave out rows. What the parser's
+// PostgreSQL does not know yet is tried again as newer.go understands it.
+func parseStatement(s *statement, text string) (node, error) {
+	tree, err := parseText(text)
+	if err == nil || !s.begins("create") && !s.begins("alter") {
+		return tree, err
 	}
 	text, changed := olderSyntax(s)
 	if !changed {

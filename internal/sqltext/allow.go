@@ -39,7 +39,8 @@ func Allows(text string) []Allow {
 		}
 		last, start, pending, cut = start, -1, nil, Cutter{}
 	}
-	for _, t := range Scan(text) {
+	scanner := NewScanner(text)
+	for t, ok := scanner.Next(); ok; t, ok = scanner.Next() {
 		if t.Kind != Comment {
 			if start < 0 && !t.Is(";") {
 				start = t.Offset

@@ -52,12 +52,11 @@ func Scan(text string) []Token { return scan(text, true) }
 
 func scan(text string, comments bool) []Token {
 	var out []Token
-	for i := 0; i < len(text); {
-		kind, n := next(text[i:])
-		if kind != Space && (comments || kind != Comment) {
-			out = append(out, Token{kind, text[i : i+n], i})
+	s := NewScanner(text)
+	for t, ok := s.Next(); ok; t, ok = s.Next() {
+		if comments || t.Kind != Comment {
+			out = append(out, t)
 		}
-		i += n
 	}
 	return out
 }

@@ -19,7 +19,8 @@ func Split(text string) []Command {
 		out   []Command
 		state Cutter
 	)
-	for _, t := range Tokens(text) {
+	scanner := NewScanner(text)
+	for t, ok := scanner.Token(); ok; t, ok = scanner.Token() {
 		if !state.End(t) {
 			continue
 		}
@@ -107,7 +108,8 @@ func Leading(sql string, n int) []string {
 func Follow(text string, words ...string) []int {
 	var found []int
 	at, first := 0, 0
-	for _, t := range Tokens(text) {
+	scanner := NewScanner(text)
+	for t, ok := scanner.Token(); ok; t, ok = scanner.Token() {
 		if !t.Is(words[at]) {
 			at = 0
 		}
