@@ -196,6 +196,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		return doctor.Fleet{}, err
 	}
 	fleet := doctor.Fleet{
+		Registry:        f.registry(),
 		RegistryVersion: public, RegistryHead: builtInHeads().Public, RegistryErr: unread, RegistryTables: tables,
 		Tables: []string{"contacts", "conversations", "messages"},
 	}
@@ -212,21 +213,14 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 	case err != nil:
 		return doctor.Fleet{}, f.placed(err)
 	}
-	for _, r := range invalid {
-		fleet.Invalid = append(fleet.Invalid, doctor.InvalidRow{ID: r.ID, Slug: r.Slug, Why: r.Why})
-	}
-	bySlug := make(map[string]registry.Tenant, len(tenants))
+	fleet.Invalid = invalid
 	for _, t := range tenants {
-		bySlug[t.Slug] = t
-		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{
-			ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, ForeignRole: t.ForeignRole, Status: string(t.Status), Version: t.Version,
-			PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt, Retention: ownRetention(t, opts),
-		})
+		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{Tenant: t, Retention: ownRetention(t, opts)})
 	}
 	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.Truth, error) {
 		list := make([]registry.Tenant, len(wanted))
 		for i, t := range wanted {
-			list[i] = bySlug[t.Slug]
+			list[i] = t.Tenant
 		}
 		truths, err := plan.Verify(ctx, conn, asTargets(list), opts.lockTimeout)
 		return doctorTruths(truths), err
@@ -332,13 +326,8 @@ func doctorCode(report *doctor.Report, mended int) int {
 
 func (f *factory) fixOptions(conn *pgx.Conn, opts *doctorOptions) doctor.FixOptions {
 	return doctor.FixOptions{
+		Registry: f.registry(), Actor: f.actor(), Program: programName(),
 		LockTimeout: opts.lockTimeout, Retention: opts.retention, Now: f.Now, Direct: f.connectDirect,
-		Audit: func(p *db.Pipeline, e doctor.Event) error {
-			return f.registry().QueueEvent(p, registry.Event{
-				TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: f.actor(), Program: programName(),
-				Before: e.Before, After: e.After, Detail: e.Detail,
-			})
-		},
 		CloseRuns: func(ctx context.Context) error { return migrate.CloseRuns(ctx, conn) },
 	}
 }

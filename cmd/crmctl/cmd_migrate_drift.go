@@ -97,7 +97,7 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 		return err
 	}
 	drift, err := f.compare(ctx, m, catalog.DriftOptions{
-		Options: catalog.Options{Ignore: ignore, Direct: f.connectDirect}, Dial: f.connect, Concurrency: opts.concurrency,
+		Options: catalog.Options{Registry: f.registry(), Ignore: ignore, Direct: f.connectDirect}, Dial: f.connect, Concurrency: opts.concurrency,
 	})
 	if err != nil {
 		return err

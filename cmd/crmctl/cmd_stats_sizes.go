@@ -94,7 +94,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		return err
 	}
 	defer closeConn(ctx, conn)
-	o := stats.SizeOptions{Mode: opts.mode(), Dial: f.connect}
+	o := stats.SizeOptions{Registry: f.registry(), Mode: opts.mode(), Dial: f.connect}
 	if o.Slugs, err = m.slugs(ctx, f, conn); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		f.Note("would record  %s", cli.Plural(len(report.Tenants), "tenant"))
 		return nil
 	}
-	n, err := stats.Record(ctx, conn, report)
+	n, err := stats.Record(ctx, conn, f.registry(), report)
 	if err == nil {
 		f.Note("recorded  %s", cli.Plural(int(n), "tenant"))
 	}

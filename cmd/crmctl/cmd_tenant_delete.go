@@ -134,7 +134,7 @@ func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant
 	if err != nil {
 		return "", err
 	}
-	holds, err := holdingsOf(ctx, conn, t.Slug)
+	holds, err := holdingsOf(ctx, f.registry(), conn, t.Slug)
 	if err != nil {
 		return "", err
 	}
@@ -149,8 +149,8 @@ func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant
 }
 
 // holdingsOf says how much data tenants hold: "about 200 contacts, 672 kB".
-func holdingsOf(ctx context.Context, conn *pgx.Conn, slugs ...string) (string, error) {
-	report, err := stats.Sizes(ctx, conn, stats.SizeOptions{Slugs: slugs})
+func holdingsOf(ctx context.Context, reg registry.Registry, conn *pgx.Conn, slugs ...string) (string, error) {
+	report, err := stats.Sizes(ctx, conn, stats.SizeOptions{Registry: reg, Slugs: slugs})
 	if err != nil {
 		return "", err
 	}

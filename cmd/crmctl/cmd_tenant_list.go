@@ -140,7 +140,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 				wanted[i] = t.Slug
 			}
 		}
-		sizes, err := stats.TotalBytes(ctx, conn, wanted)
+		sizes, err := stats.TotalBytes(ctx, conn, f.registry(), wanted)
 		if err != nil {
 			return err
 		}

@@ -211,7 +211,7 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 		for i, t := range due {
 			names[i] = t.Slug
 		}
-		holds, err := holdingsOf(ctx, conn, names...)
+		holds, err := holdingsOf(ctx, f.registry(), conn, names...)
 		if err != nil {
 			return err
 		}

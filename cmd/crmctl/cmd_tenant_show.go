@@ -53,7 +53,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if err != nil {
 		return f.placed(err)
 	}
-	sizes, err := stats.TotalBytes(ctx, conn, []string{slug})
+	sizes, err := stats.TotalBytes(ctx, conn, f.registry(), []string{slug})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (f *factory) explain(err error) []cli.Hint {
 	switch {
 	case errors.Is(err, db.ErrUnreachable):
 		return []cli.Hint{f.explainUnreachable()}
-	case errors.Is(err, registry.ErrNoRegistry), errors.Is(err, registry.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry), errors.Is(err, staging.ErrOldRegistry):
+	case errors.Is(err, registry.ErrNoRegistry), errors.Is(err, registry.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry):
 		return []cli.Hint{{Label: "make it", Command: "crmctl migrate public"}}
 	case errors.Is(err, staging.ErrPooled):
 		return []cli.Hint{{Label: "go past it", Command: "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}

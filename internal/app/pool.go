@@ -21,7 +21,7 @@ type Pool struct {
 	conn    *pgx.Conn
 	plan    *migrate.Plan
 	history shape.History
-	key     shape.Key
+	key     registry.ShapeKey
 }
 
 // Ready counts the schemas that a tenant can take.
@@ -55,10 +55,7 @@ func (a *App) readPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan) 
 	if pool.history, err = a.history(plan); err != nil {
 		return nil, err
 	}
-	pool.key, err = shape.ReadKey(ctx, conn, pool.history)
-	if errors.Is(err, shape.ErrOldRegistry) {
-		err = registry.ErrOldRegistry
-	}
+	pool.key, err = shape.ReadKey(ctx, conn, a.Registry, pool.history)
 	if err == nil {
 		pool.Schemas, err = a.Registry.ListPool(ctx, conn, pool.key.String())
 	}

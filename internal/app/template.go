@@ -13,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/shape"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
@@ -49,7 +50,7 @@ func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 	switch {
 	case ctx.Err() != nil:
 		return t, "", context.Cause(ctx)
-	case errors.Is(err, shape.ErrOldRegistry), errors.Is(err, shape.ErrHistory):
+	case errors.Is(err, registry.ErrOldRegistry), errors.Is(err, shape.ErrHistory):
 		return t, "", nil // there can be none; whoever runs the migrations is told why
 	case err != nil:
 		return t, err.Error(), nil //nolint:nilerr // it becomes the reason
@@ -99,12 +100,12 @@ func useShape(t *tenant.Template, history shape.History, final *shape.Final, rec
 	return final.Reason
 }
 
-func (a *App) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (shape.Key, *shape.Final, error) {
-	key, err := shape.ReadKey(ctx, conn, history)
+func (a *App) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (registry.ShapeKey, *shape.Final, error) {
+	key, err := shape.ReadKey(ctx, conn, a.Registry, history)
 	if err != nil {
 		return key, nil, err
 	}
-	final, err := shape.Get(ctx, conn, key, history, catalog.Options{LockTimeout: lockTimeout, Direct: a.Direct}, false)
+	final, err := shape.Get(ctx, conn, key, history, catalog.Options{Registry: a.Registry, LockTimeout: lockTimeout, Direct: a.Direct}, false)
 	return key, final, err
 }
 
@@ -137,7 +138,7 @@ func (a *App) poolTemplate(ctx context.Context, pool *Pool, lockTimeout time.Dur
 	if err != nil {
 		return t, "", err
 	}
-	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{LockTimeout: lockTimeout, Direct: a.Direct}, true)
+	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{Registry: a.Registry, LockTimeout: lockTimeout, Direct: a.Direct}, true)
 	if err != nil {
 		return t, "", err
 	}

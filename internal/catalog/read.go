@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 //go:embed shape.sql
@@ -30,6 +31,7 @@ const (
 
 // Options say how schemas are read. The zero value means the defaults.
 type Options struct {
+	Registry registry.Registry
 	// LockTimeout bounds the wait for each lock; 0 means half a second.
 	LockTimeout time.Duration
 	// OwnRole makes the rights of a tenant's own role part of its shape.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
 
@@ -33,7 +34,7 @@ func TestHalfBuilt(t *testing.T) {
 	p.Exec(t, "create table tenant_acme.contacts (n int)")
 	want(t, p.examine(t, only))
 	conn := p.Connect(t)
-	if _, err := staging.Clear(t.Context(), conn, schema, time.Second); !errors.Is(err, staging.ErrBuilding) {
+	if _, err := staging.Clear(t.Context(), conn, registry.Default(), schema, time.Second); !errors.Is(err, staging.ErrBuilding) {
 		t.Errorf("cleared under its builder: %v", err)
 	}
 	p.Exec(t, `select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity

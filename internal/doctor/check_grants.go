@@ -29,7 +29,7 @@ const (
 )
 
 func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
-	gaps, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[grantGap], selectGrantGaps+`
+	gaps, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[grantGap], x.fleet.grantGaps()+`
 		select * from gaps where no_role or no_usage or open or no_tables or no_sequences or cardinality(tables) + cardinality(sequences) > 0 order by slug`)
 	var out []Finding
 	for _, g := range gaps {
@@ -39,9 +39,9 @@ func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
 		}
 		f := Finding{Severity: Error, Subject: g.Slug, Tenant: g.Slug, What: g.text(t), Command: "crmctl doctor --fix " + string(Grants)}
 		if g.NoRole {
-			f.Command = "create role " + quoted(t.Role) + " nologin; comment on role " + quoted(t.Role) + " is " + db.Literal(db.RoleMark+t.ID) + ", then crmctl doctor --fix " + string(Grants)
+			f.Command = "create role " + db.Quoted(t.Role) + " nologin; comment on role " + db.Quoted(t.Role) + " is " + db.Literal(db.RoleMark+t.ID) + ", then crmctl doctor --fix " + string(Grants)
 		} else {
-			f.fix = grant(t)
+			f.fix = grant(t, x.fleet.grantGaps())
 		}
 		out = append(out, f)
 	}
@@ -49,17 +49,18 @@ func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
 		if t.ForeignRole != "" {
 			out = append(out, Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
 				What:    fmt.Sprintf("the registry names role %s, which was not made for this tenant: nothing is done with it", t.ForeignRole),
-				Command: "update public.tenants set role_name = null where id = " + db.Literal(t.ID)})
+				Command: "update " + x.fleet.Registry.Tenants() + " set role_name = null where id = " + db.Literal(t.ID)})
 		}
 	}
 	return out, err
 }
 
-// selectGrantGaps asks for the rights as the server would check them, so that a role
+// grantGaps asks for the rights as the server would check them, so that a role
 // that has them by another way lacks nothing.
-const selectGrantGaps = `
+func (f Fleet) grantGaps() string {
+	return `
 	with tenants as (
-		select s.*, r.oid as role from ` + tenantSchemas + ` s left join pg_roles r on r.rolname = s.role_name::name
+		select s.*, r.oid as role from ` + f.tenantSchemas() + ` s left join pg_roles r on r.rolname = s.role_name::name
 		where s.role_name is not null
 	), relations as (
 		select t.oid as schema,
@@ -87,6 +88,7 @@ const selectGrantGaps = `
 			pg_get_userbyid(t.nspowner)::text as owner
 		from tenants t left join relations l on l.schema = t.oid
 	)`
+}
 
 // text says what is missing.
 func (g grantGap) text(t Tenant) string {
@@ -116,7 +118,7 @@ func (g grantGap) text(t Tenant) string {
 
 // statements returns what mends the gap.
 func (g grantGap) statements(t Tenant) []string {
-	schema, role := t.Schema.Quoted(), quoted(t.Role)
+	schema, role := t.Schema.Quoted(), db.Quoted(t.Role)
 	var out []string
 	if g.NoUsage {
 		out = append(out, "grant usage on schema "+schema+" to "+role)
@@ -129,12 +131,12 @@ func (g grantGap) statements(t Tenant) []string {
 		if name == "goose_db_version" {
 			rights = "select"
 		}
-		out = append(out, "grant "+rights+" on table "+quoted(t.Schema.String(), name)+" to "+role)
+		out = append(out, "grant "+rights+" on table "+db.Quoted(t.Schema.String(), name)+" to "+role)
 	}
 	for _, name := range g.Sequence {
-		out = append(out, "grant "+sequenceRights+" on sequence "+quoted(t.Schema.String(), name)+" to "+role)
+		out = append(out, "grant "+sequenceRights+" on sequence "+db.Quoted(t.Schema.String(), name)+" to "+role)
 	}
-	defaults := "alter default privileges for role " + quoted(g.Owner) + " in schema " + schema + " grant "
+	defaults := "alter default privileges for role " + db.Quoted(g.Owner) + " in schema " + schema + " grant "
 	if g.NoTables {
 		out = append(out, defaults+tableRights+" on tables to "+role)
 	}

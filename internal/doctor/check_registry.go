@@ -44,7 +44,7 @@ func checkInvalidRows(_ context.Context, x *examination) ([]Finding, error) {
 	var out []Finding
 	for _, r := range x.fleet.Invalid {
 		out = append(out, Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: "its row in the registry is not valid: " + r.Why,
-			Command: "look at it, and correct it by hand: select * from public.tenants where id = " + db.Literal(r.ID)})
+			Command: "look at it, and correct it by hand: select * from " + x.fleet.Registry.Tenants() + " where id = " + db.Literal(r.ID)})
 	}
 	return out, nil
 }
@@ -88,7 +88,7 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p')),
 			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname = any ($1::name[]))
 		from pg_namespace n
-		where not exists (select from public.tenants t where t.schema_name::name = n.nspname)
+		where not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = n.nspname)
 		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+db.PoolPrefix+`)'
 		  and not exists (`+building+`)
 		order by n.nspname`, usual)
@@ -105,7 +105,7 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 			f.Command = "crmctl migrate adopt --schema " + o.Schema + ", or crmctl doctor --fix " + string(OrphanSchema)
 		}
 		if s, err := db.RegisteredSchema(o.Schema); err == nil {
-			f.fix = quarantine(s, registeredSchema+known)
+			f.fix = quarantine(s, x.fleet.registeredSchema()+known)
 		} else {
 			f.Command = renameByHand(o.Schema, x.o.now())
 		}
@@ -117,17 +117,17 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 // underConstruction returns a query for the row of a schema n that is under construction,
 // and what to add to the conditions above for it. An older registry has none.
 func (x *examination) underConstruction(ctx context.Context) (query, known string, _ error) {
-	there, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `select to_regclass('public.tenant_builds') is not null`)
+	there, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `select to_regclass($1) is not null`, x.fleet.Registry.Builds())
 	if err != nil || !there[0] {
 		return `select where false`, "", err
 	}
-	return `select from public.tenant_builds b where b.schema_name::name = n.nspname`,
-		` or exists (select from public.tenant_builds where schema_name = $1)`, nil
+	return `select from ` + x.fleet.Registry.Builds() + ` b where b.schema_name::name = n.nspname`,
+		` or exists (select from ` + x.fleet.Registry.Builds() + ` where schema_name = $1)`, nil
 }
 
 // checkBuilds looks for builders of schemas that are dead.
 func checkBuilds(ctx context.Context, x *examination) ([]Finding, error) {
-	builds, err := staging.List(ctx, x.conn)
+	builds, err := staging.List(ctx, x.conn, x.fleet.Registry)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func checkBuilds(ctx context.Context, x *examination) ([]Finding, error) {
 
 func clearBuild(s db.Schema) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
-		cleared, err := staging.Clear(ctx, conn, s, o.LockTimeout)
+		cleared, err := staging.Clear(ctx, conn, o.Registry, s, o.LockTimeout)
 		if err == nil && !cleared {
 			err = ErrMended
 		}
@@ -182,7 +182,7 @@ func escapedName(name string) string {
 
 func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 	slugs, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
-		select coalesce(t.slug, '') from public.tenants t where not exists (select from pg_namespace n where n.nspname = t.schema_name::name)`)
+		select coalesce(t.slug, '') from `+x.fleet.Registry.Tenants()+` t where not exists (select from pg_namespace n where n.nspname = t.schema_name::name)`)
 	if err != nil {
 		return nil, err
 	}
@@ -201,23 +201,23 @@ func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 	return out, nil
 }
 
-// The conditions under which a schema, $1, is one that crmctl knows.
-const (
-	registeredSchema = `exists (select from public.tenants where schema_name = $1)`
-	pooledSchema     = registeredSchema + ` or exists (select from public.tenant_pool where schema_name = $1)`
-)
+// registeredSchema is the condition under which a schema, $1, is one of a tenant.
+func (f Fleet) registeredSchema() string {
+	return `exists (select from ` + f.Registry.Tenants() + ` where schema_name = $1)`
+}
 
 // checkPool compares the schemas of the pool with the list of them, in one statement:
 // a schema and its row come and go together. A registry that has no such list yet has
 // no pool.
 func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
-	listed, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `select to_regclass('public.tenant_pool') is not null`)
+	listed, err := db.Select(ctx, x.conn, pgx.RowTo[bool], `select to_regclass($1) is not null`, x.fleet.Registry.Pool())
 	if err != nil {
 		return nil, err
 	}
-	pool, known := `select ''::text as schema_name where false`, registeredSchema
+	pool, known := `select ''::text as schema_name where false`, x.fleet.registeredSchema()
 	if listed[0] {
-		pool, known = `select schema_name from public.tenant_pool`, pooledSchema
+		pool = `select schema_name from ` + x.fleet.Registry.Pool()
+		known += ` or exists (select from ` + x.fleet.Registry.Pool() + ` where schema_name = $1)`
 	}
 	building, built, err := x.underConstruction(ctx)
 	if err != nil {
@@ -229,7 +229,7 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 	}
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
 		select coalesce(n.nspname::text, p.schema_name), n.oid is not null, p.schema_name is not null
-		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from public.tenants t where t.schema_name::name = nspname)) n
+		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = nspname)) n
 		full join (`+pool+`) p on p.schema_name::name = n.nspname
 		where n.oid is null or p.schema_name is null and not exists (`+building+`) order by 1`)
 	var out []Finding
@@ -250,7 +250,7 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 
 // renameByHand sets a schema aside whose name crmctl gives to no statement.
 func renameByHand(name string, now time.Time) string {
-	return "alter schema " + escapedName(name) + " rename to " + quoted(quarantineName("unnamed", now.UTC(), 1))
+	return "alter schema " + escapedName(name) + " rename to " + db.Quoted(quarantineName("unnamed", now.UTC(), 1))
 }
 
 func checkQuarantine(ctx context.Context, x *examination) ([]Finding, error) {
@@ -263,7 +263,7 @@ func checkQuarantine(ctx context.Context, x *examination) ([]Finding, error) {
 		if r.Comment != "" {
 			what = r.Comment
 		}
-		out = append(out, Finding{Severity: Info, Subject: r.Schema, What: what, Command: "look at it, then: drop schema " + quoted(r.Schema) + " cascade"})
+		out = append(out, Finding{Severity: Info, Subject: r.Schema, What: what, Command: "look at it, then: drop schema " + db.Quoted(r.Schema) + " cascade"})
 	}
 	return out, err
 }

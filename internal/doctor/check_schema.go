@@ -52,7 +52,7 @@ func checkInvalidIndexes(ctx context.Context, x *examination) ([]Finding, error)
 		from pg_index x
 		join pg_class i on i.oid = x.indexrelid and i.relkind = 'i'
 		join pg_class c on c.oid = x.indrelid
-		join `+tenantSchemas+` s on s.oid = c.relnamespace
+		join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 		where not (x.indisvalid and x.indisready)
 		  and not exists (select from pg_stat_progress_create_index p where p.index_relid = i.oid and p.datname = current_database())
 		order by s.slug, i.relname`)
@@ -61,7 +61,7 @@ func checkInvalidIndexes(ctx context.Context, x *examination) ([]Finding, error)
 		f := Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: fmt.Sprintf("index %s of %s is invalid", r.Index, r.Table),
 			Command: "crmctl doctor --fix " + string(InvalidIndex) + ", then crmctl migrate drift --tenant " + r.Slug, fix: dropInvalid(x.tenantNamed(r.Slug), r.Index)}
 		if r.Constraint {
-			f.Command, f.fix = "reindex index concurrently "+quoted(r.Schema, r.Index), nil
+			f.Command, f.fix = "reindex index concurrently "+db.Quoted(r.Schema, r.Index), nil
 		}
 		out = append(out, f)
 	}
@@ -79,7 +79,7 @@ type indexSet struct {
 func checkMissingIndexes(ctx context.Context, x *examination) ([]Finding, error) {
 	sets, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[indexSet], `
 		select s.slug, s.schema_version, coalesce(array_agg(c.relname || '.' || i.relname) filter (where i.oid is not null), '{}')::text[]
-		from `+tenantSchemas+` s
+		from `+x.fleet.tenantSchemas()+` s
 		left join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p')
 		left join pg_index x on x.indrelid = c.oid
 		left join pg_class i on i.oid = x.indexrelid
@@ -140,15 +140,15 @@ func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
 		with objects as (
 			select c.relnamespace as schema, case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'table' end as kind,
 				quote_ident(s.nspname) || '.' || quote_ident(c.relname) as name, c.relowner as owner, s.nspowner as should, s.slug
-			from pg_class c join `+tenantSchemas+` s on s.oid = c.relnamespace
+			from pg_class c join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 			where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and c.relowner <> s.nspowner
 			union all
 			select p.pronamespace, case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end, p.oid::regprocedure::text, p.proowner, s.nspowner, s.slug
-			from pg_proc p join `+tenantSchemas+` s on s.oid = p.pronamespace
+			from pg_proc p join `+x.fleet.tenantSchemas()+` s on s.oid = p.pronamespace
 			where p.proowner <> s.nspowner and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
 			union all
 			select y.typnamespace, 'type', y.oid::regtype::text, y.typowner, s.nspowner, s.slug
-			from pg_type y join `+tenantSchemas+` s on s.oid = y.typnamespace
+			from pg_type y join `+x.fleet.tenantSchemas()+` s on s.oid = y.typnamespace
 			where y.typowner <> s.nspowner and y.typtype in ('e', 'd', 'r')
 			  and not exists (select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = y.oid and d.deptype = 'e'))
 		select slug, kind, name, pg_get_userbyid(owner)::text, pg_get_userbyid(should)::text from objects order by slug, kind, name`)
@@ -167,7 +167,7 @@ func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
 			what += fmt.Sprintf("; and %d more", more)
 		}
 		out = append(out, Finding{Severity: Warning, Subject: slug, Tenant: slug, What: what,
-			Command: fmt.Sprintf("alter %s %s owner to %s", first.Kind, first.Name, quoted(first.Should))})
+			Command: fmt.Sprintf("alter %s %s owner to %s", first.Kind, first.Name, db.Quoted(first.Should))})
 	}
 	return out, nil
 }
@@ -184,7 +184,7 @@ func checkPublicObjects(ctx context.Context, x *examination) ([]Finding, error) 
 	var out []Finding
 	for _, name := range names {
 		out = append(out, Finding{Severity: Warning, Subject: "public." + name, What: "a table of the tenants' that stands in public",
-			Command: "look whose rows they are, then: alter table " + quoted("public", name) + " set schema ..."})
+			Command: "look whose rows they are, then: alter table " + db.Quoted("public", name) + " set schema ..."})
 	}
 	return out, err
 }

@@ -36,7 +36,7 @@ func checkSequences(ctx context.Context, x *examination) ([]Finding, error) {
 		select s.slug, s.nspname::text, q.relname::text, c.relname::text, a.attname::text
 		from pg_depend d
 		join pg_class q on q.oid = d.objid and q.relkind = 'S'
-		join `+tenantSchemas+` s on s.oid = q.relnamespace
+		join `+x.fleet.tenantSchemas()+` s on s.oid = q.relnamespace
 		join pg_class c on c.oid = d.refobjid and c.relnamespace = s.oid and c.relkind in ('r', 'p')
 		join pg_attribute a on a.attrelid = c.oid and a.attnum = d.refobjsubid and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 		join pg_sequence p on p.seqrelid = q.oid and p.seqincrement > 0 and not p.seqcycle
@@ -73,7 +73,7 @@ func (x *examination) readSequences(ctx context.Context, chunk []owned) (found [
 			sql.WriteString(" union all ")
 		}
 		sql.WriteString("select " + strconv.Itoa(i) + ", m.most::bigint, case when q.is_called then q.last_value else q.last_value - 1 end from " +
-			quoted(o.Schema, o.Sequence) + " q, (select max(" + quoted(o.Column) + ") as most from " + quoted(o.Schema, o.Table) + ") m")
+			db.Quoted(o.Schema, o.Sequence) + " q, (select max(" + db.Quoted(o.Column) + ") as most from " + db.Quoted(o.Schema, o.Table) + ") m")
 	}
 	type row struct {
 		At         int

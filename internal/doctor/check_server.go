@@ -116,13 +116,13 @@ func checkAutovacuum(ctx context.Context, x *examination) ([]Finding, error) {
 	}
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
 		select s.slug, s.nspname::text, array_agg(c.relname::text order by c.relname)
-		from pg_class c join `+tenantSchemas+` s on s.oid = c.relnamespace
+		from pg_class c join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 		where c.relkind in ('r', 'm') and c.reloptions is not null
 		  and exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'autovacuum_enabled' and not o.option_value::bool)
 		group by s.slug, s.nspname order by s.slug`)
 	for _, r := range rows {
 		out = append(out, Finding{Severity: Warning, Subject: r.Slug, Tenant: r.Slug, What: "autovacuum is off for " + some(r.Tables),
-			Command: "alter table " + quoted(r.Schema, r.Tables[0]) + " reset (autovacuum_enabled)"})
+			Command: "alter table " + db.Quoted(r.Schema, r.Tables[0]) + " reset (autovacuum_enabled)"})
 	}
 	return out, err
 }

@@ -12,27 +12,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Tenant is a row of the registry.
 type Tenant struct {
-	ID             string // uuid
-	Slug           string
-	Schema         db.Schema
-	Role           string // "" when it has none
-	ForeignRole    string // that the registry names and that was not made for it
-	Status         string // active, suspended, deleted
-	Version        int64  // as the registry has cached it
-	PurgeAfter     *time.Time
-	PurgeStartedAt *time.Time
+	registry.Tenant
+
 	// Retention is the tenant's own, nil where that of FixOptions counts.
 	Retention *time.Duration
 }
 
-func (t Tenant) deleted() bool { return t.Status == "deleted" }
-
-// InvalidRow is a row of the registry that this program would not have written.
-type InvalidRow struct{ ID, Slug, Why string }
+func (t Tenant) deleted() bool { return t.Status == registry.Deleted }
 
 // Truth is what a tenant's own schema says of its version.
 type Truth struct {
@@ -55,9 +46,10 @@ type Dirty struct {
 // Fleet is what is known of the fleet elsewhere. A function that is nil leaves its
 // check out.
 type Fleet struct {
-	Tenants []Tenant
+	Registry registry.Registry
+	Tenants  []Tenant
 	// Invalid are rows of the registry that nobody acts on.
-	Invalid []InvalidRow
+	Invalid []registry.InvalidRow
 	// Head is the newest version of the tenants' files, RegistryHead that of the
 	// registry's, RegistryVersion where the registry is.
 	Head, RegistryHead, RegistryVersion int64
@@ -204,7 +196,7 @@ func (x *examination) notChecked(format string, args ...any) {
 // isInvalid reports whether the registry's row of a slug is not valid: what else is
 // found about it says nothing, and is not to be mended.
 func (x *examination) isInvalid(slug string) bool {
-	return slug != "" && slices.ContainsFunc(x.fleet.Invalid, func(r InvalidRow) bool { return r.Slug == slug })
+	return slug != "" && slices.ContainsFunc(x.fleet.Invalid, func(r registry.InvalidRow) bool { return r.Slug == slug })
 }
 
 // open returns the tenants that are not deleted.
@@ -214,10 +206,12 @@ func (x *examination) open() []Tenant {
 
 // tenantSchemas are the schemas of the registry's tenants that are there. A row may
 // name any schema: those that can be no tenant's are left out.
-const tenantSchemas = `(
+func (f Fleet) tenantSchemas() string {
+	return `(
 	select n.oid, n.nspname, n.nspowner, coalesce(t.slug, '') as slug, coalesce(t.status, '') as status, t.role_name, t.schema_version
-	from public.tenants t join pg_namespace n on n.nspname = t.schema_name::name
+	from ` + f.Registry.Tenants() + ` t join pg_namespace n on n.nspname = t.schema_name::name
 	where n.nspname !~ '^(pg_|` + db.PoolPrefix + `)' and n.nspname not in ('public', 'information_schema'))`
+}
 
 // usualTables returns the names of the tables that make a schema one of a tenant: those
 // that more than half of the tenants have, and those the fleet is known for.
@@ -226,9 +220,9 @@ func (x *examination) usualTables(ctx context.Context) ([]string, error) {
 		return x.usual, nil
 	}
 	names, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
-		select c.relname::text from pg_class c join `+tenantSchemas+` s on s.oid = c.relnamespace
+		select c.relname::text from pg_class c join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 		where c.relkind in ('r', 'p') and c.relname <> 'goose_db_version'
-		group by c.relname having count(*) * 2 > (select count(*) from public.tenants)`)
+		group by c.relname having count(*) * 2 > (select count(*) from `+x.fleet.Registry.Tenants()+`)`)
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +241,3 @@ func plural(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
-
-// quoted returns "schema"."name" as SQL.
-func quoted(names ...string) string { return pgx.Identifier(names).Sanitize() }

@@ -16,6 +16,7 @@ import (
 	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 func TestHealthyFleetHasNoFindings(t *testing.T) {
@@ -123,7 +124,7 @@ func TestGhostRow(t *testing.T) {
 	p.fix(t, doctor.GhostRow, 1)
 	var status, from string
 	p.Scan(t, []any{&status, &from}, "select status, deleted_from from public.tenants where slug = 't0002' and purge_after > now() + interval '29 days'")
-	if status != "deleted" || from != "active" || p.audit(t, doctor.ActionDelete) != 1 {
+	if status != "deleted" || from != "active" || p.audit(t, registry.ActionDelete) != 1 {
 		t.Errorf("status %q from %q", status, from)
 	}
 }
@@ -170,8 +171,8 @@ func TestVersions(t *testing.T) {
 		"warning version t0004: never applied: 00002_",
 		"info behind t0006: has pending migrations")
 	p.fix(t, doctor.Version, 2)
-	if n := p.Int(t, "select schema_version from public.tenants where slug = 't0001'"); n != 4 || p.audit(t, doctor.ActionRepair) != 2 {
-		t.Errorf("version %d, %d rows of the audit", n, p.audit(t, doctor.ActionRepair))
+	if n := p.Int(t, "select schema_version from public.tenants where slug = 't0001'"); n != 4 || p.audit(t, registry.ActionRepair) != 2 {
+		t.Errorf("version %d, %d rows of the audit", n, p.audit(t, registry.ActionRepair))
 	}
 }
 
@@ -189,7 +190,7 @@ func TestIndexes(t *testing.T) {
 		"error invalid-index t0002: index idx_twice of contacts is invalid",
 		"warning missing-index t0003: lacks contacts.idx_contacts_phone")
 	done := p.fix(t, doctor.InvalidIndex, 1)
-	if !strings.HasPrefix(done[0].Undo, "CREATE UNIQUE INDEX idx_twice") || p.audit(t, doctor.ActionRepair) != 1 {
+	if !strings.HasPrefix(done[0].Undo, "CREATE UNIQUE INDEX idx_twice") || p.audit(t, registry.ActionRepair) != 1 {
 		t.Errorf("%+v", done[0])
 	}
 	if n := p.Int(t, "select count(*) from pg_class where relname = 'idx_twice'"); n != 0 {
@@ -256,7 +257,7 @@ func TestGrants(t *testing.T) {
 		p.fix(t, doctor.Grants, 1)
 		want(t, p.examine(t, doctor.Options{Skip: serverWide()}))
 	}
-	if n := p.audit(t, doctor.ActionRepair); n != 6 {
+	if n := p.audit(t, registry.ActionRepair); n != 6 {
 		t.Errorf("%d rows of the audit", n)
 	}
 	p.Exec(t, "update public.tenants set role_name = 'nobody_of_that_name' where slug = 't0001'")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Errors of Fix.
@@ -26,26 +27,15 @@ var (
 	ErrPooled = errors.New("a pooler stands between, and an index is dropped concurrently on a connection of its own: set direct_database_url")
 )
 
-// The actions of the audit.
-const (
-	ActionDelete = "delete" // a ghost row
-	ActionRepair = "repair" // everything else
-)
-
-// Event is what the audit keeps of a mended tenant.
-type Event struct {
-	TenantID, Slug, Action string
-	Before, After, Detail  map[string]any
-}
-
 // FixOptions say how to mend.
 type FixOptions struct {
+	Registry    registry.Registry
 	LockTimeout time.Duration
 	// Retention is how long a row without a schema is kept before it may be purged.
 	Retention time.Duration
 	Now       func() time.Time // nil = time.Now
-	// Audit adds an event to the transaction that changes a tenant.
-	Audit func(p *db.Pipeline, e Event) error
+	Actor     string           // for the audit, "alice@host"
+	Program   string           // for the audit, "crmctl 1.2.3"
 	// Direct opens a connection past a pooler.
 	Direct func(ctx context.Context) (*pgx.Conn, error)
 	// CloseRuns closes the runs that were killed.
@@ -116,9 +106,8 @@ func locked(ctx context.Context, conn *pgx.Conn, t Tenant, o FixOptions, fn func
 }
 
 // hold locks a tenant's row and makes sure that it is as it was looked at.
-func hold(ctx context.Context, q db.Querier, t Tenant) error {
-	var schema, status string
-	err := q.QueryRow(ctx, `select schema_name, status from public.tenants where id = $1 for no key update`, t.ID).Scan(&schema, &status)
+func hold(ctx context.Context, q db.Querier, t Tenant, o FixOptions) error {
+	schema, status, err := o.Registry.Hold(ctx, q, t.ID)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return ErrChanged
@@ -130,25 +119,26 @@ func hold(ctx context.Context, q db.Querier, t Tenant) error {
 	return nil
 }
 
-func run(ctx context.Context, q db.Querier, statements []string, o FixOptions, e Event) error {
+func run(ctx context.Context, q db.Querier, statements []string, o FixOptions, e registry.Event) error {
 	var p db.Pipeline
 	for _, sql := range statements {
 		p.Exec(sql)
 	}
-	if o.Audit != nil {
-		if err := o.Audit(&p, e); err != nil {
+	if e.Action != "" {
+		e.Actor, e.Program = o.Actor, o.Program
+		if err := o.Registry.QueueEvent(&p, e); err != nil {
 			return err
 		}
 	}
 	return p.Run(ctx, q)
 }
 
-func repaired(t Tenant, c Class, detail map[string]any) Event {
+func repaired(t Tenant, c Class, detail map[string]any) registry.Event {
 	if detail == nil {
 		detail = map[string]any{}
 	}
 	detail["class"] = string(c)
-	return Event{TenantID: t.ID, Slug: t.Slug, Action: ActionRepair, Detail: detail}
+	return registry.Event{TenantID: t.ID, Slug: t.Slug, Action: registry.ActionRepair, Detail: detail}
 }
 
 // quarantine renames a schema that nobody has. Its comment keeps what it was. known is
@@ -158,7 +148,7 @@ func quarantine(s db.Schema, known string) fixFunc {
 		var aside db.Schema
 		err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 			// Nobody may register the schema meanwhile.
-			if _, err := q.Exec(ctx, "lock table public.tenants in share row exclusive mode"); err != nil {
+			if _, err := q.Exec(ctx, "lock table "+o.Registry.Tenants()+" in share row exclusive mode"); err != nil {
 				return err
 			}
 			var there, taken bool
@@ -177,7 +167,7 @@ func quarantine(s db.Schema, known string) fixFunc {
 			return run(ctx, q, []string{
 				"alter schema " + s.Quoted() + " rename to " + aside.Quoted(),
 				"comment on schema " + aside.Quoted() + " is " + db.Literal(note),
-			}, FixOptions{}, Event{})
+			}, FixOptions{}, registry.Event{})
 		})
 		return "renamed to " + aside.String(), undo, err
 	}
@@ -221,7 +211,7 @@ func markDeleted(t Tenant) fixFunc {
 			until = at.Add(*t.Retention)
 		}
 		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
-			if err := hold(ctx, q, t); err != nil {
+			if err := hold(ctx, q, t, o); err != nil {
 				return err
 			}
 			var there bool
@@ -231,12 +221,11 @@ func markDeleted(t Tenant) fixFunc {
 			if there {
 				return ErrMended
 			}
-			_, err := q.Exec(ctx, `update public.tenants set status = 'deleted', deleted_at = $2, purge_after = $3, deleted_from = status, updated_at = now() where id = $1`, t.ID, at, until)
-			if err != nil {
+			if err := o.Registry.MarkDeleted(ctx, q, t.ID, at, until); err != nil {
 				return err
 			}
-			return run(ctx, q, nil, o, Event{TenantID: t.ID, Slug: t.Slug, Action: ActionDelete,
-				Before: map[string]any{"status": t.Status}, After: map[string]any{"status": "deleted", "deleted_at": at, "purge_after": until},
+			return run(ctx, q, nil, o, registry.Event{TenantID: t.ID, Slug: t.Slug, Action: registry.ActionDelete,
+				Before: map[string]any{"status": string(t.Status)}, After: map[string]any{"status": "deleted", "deleted_at": at, "purge_after": until},
 				Detail: map[string]any{"class": string(GhostRow), "schema": t.Schema.String()}})
 		})
 		return "marked as deleted, may be purged after " + until.Format(time.DateOnly), "crmctl tenant undelete " + t.Slug, err
@@ -247,7 +236,7 @@ func markDeleted(t Tenant) fixFunc {
 func correctVersion(t Tenant, version int64) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
-			if err := hold(ctx, q, t); err != nil {
+			if err := hold(ctx, q, t, o); err != nil {
 				return err
 			}
 			var plain db.Pipeline
@@ -256,18 +245,18 @@ func correctVersion(t Tenant, version int64) fixFunc {
 				return err
 			}
 			var now int64
-			err := q.QueryRow(ctx, `select coalesce(max(version_id), 0) from `+quoted(t.Schema.String(), "goose_db_version")+` where is_applied`).Scan(&now)
+			err := q.QueryRow(ctx, `select coalesce(max(version_id), 0) from `+db.Quoted(t.Schema.String(), "goose_db_version")+` where is_applied`).Scan(&now)
 			switch {
 			case err != nil:
 				return err
 			case now != version:
 				return ErrChanged
 			}
-			tag, err := q.Exec(ctx, `update public.tenants set schema_version = $2, updated_at = now() where id = $1 and schema_version = $3`, t.ID, version, t.Version)
+			corrected, err := o.Registry.CorrectVersion(ctx, q, t.ID, t.Version, version)
 			switch {
 			case err != nil:
 				return err
-			case tag.RowsAffected() == 0:
+			case !corrected:
 				return ErrChanged
 			}
 			e := repaired(t, Version, nil)
@@ -279,14 +268,14 @@ func correctVersion(t Tenant, version int64) fixFunc {
 }
 
 // grant gives and takes the rights of a tenant's role.
-func grant(t Tenant) fixFunc {
+func grant(t Tenant, gaps string) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var statements []string
 		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
-			if err := hold(ctx, q, t); err != nil {
+			if err := hold(ctx, q, t, o); err != nil {
 				return err
 			}
-			rows, err := q.Query(ctx, selectGrantGaps+` select * from gaps where slug = $1`, t.Slug)
+			rows, err := q.Query(ctx, gaps+` select * from gaps where slug = $1`, t.Slug)
 			if err != nil {
 				return err
 			}
@@ -308,7 +297,7 @@ func advance(t Tenant, s owned) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var to *int64
 		err = locked(ctx, conn, t, o, func(ctx context.Context, q db.Querier) error {
-			if err := hold(ctx, q, t); err != nil {
+			if err := hold(ctx, q, t, o); err != nil {
 				return err
 			}
 			var plain db.Pipeline
@@ -316,8 +305,8 @@ func advance(t Tenant, s owned) fixFunc {
 			if err := plain.Run(ctx, q); err != nil {
 				return err
 			}
-			sequence := quoted(s.Schema, s.Sequence)
-			err := q.QueryRow(ctx, `select (select setval($1::regclass, m.most) from (select max(`+quoted(s.Column)+`) as most from `+quoted(s.Schema, s.Table)+`) m, `+sequence+` q
+			sequence := db.Quoted(s.Schema, s.Sequence)
+			err := q.QueryRow(ctx, `select (select setval($1::regclass, m.most) from (select max(`+db.Quoted(s.Column)+`) as most from `+db.Quoted(s.Schema, s.Table)+`) m, `+sequence+` q
 				where m.most > q.last_value or m.most = q.last_value and not q.is_called)`, sequence).Scan(&to)
 			switch {
 			case err != nil:
@@ -384,7 +373,7 @@ func dropInvalidOn(ctx context.Context, t Tenant, index string, o FixOptions) (s
 	case definition == nil:
 		return "", ErrMended
 	}
-	_, err = conn.Exec(ctx, "drop index concurrently "+quoted(t.Schema.String(), index))
+	_, err = conn.Exec(ctx, "drop index concurrently "+db.Quoted(t.Schema.String(), index))
 	return *definition, err
 }
 

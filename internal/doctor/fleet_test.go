@@ -76,12 +76,9 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 		Tables: []string{"contacts", "conversations", "messages"}, RegistryTables: []string{"tenants", "tenant_events"},
 	}
 	for _, t := range tenants {
-		f.Tenants = append(f.Tenants, doctor.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Role: t.Role, ForeignRole: t.ForeignRole, Status: string(t.Status),
-			Version: t.Version, PurgeAfter: t.PurgeAfter, PurgeStartedAt: t.PurgeStartedAt})
+		f.Tenants = append(f.Tenants, doctor.Tenant{Tenant: t})
 	}
-	for _, r := range invalid {
-		f.Invalid = append(f.Invalid, doctor.InvalidRow{ID: r.ID, Slug: r.Slug, Why: r.Why})
-	}
+	f.Invalid = invalid
 	f.Versions = func(ctx context.Context, tenants []doctor.Tenant) ([]doctor.Truth, error) {
 		list := make([]migrate.Tenant, len(tenants))
 		for i, t := range tenants {
@@ -171,10 +168,7 @@ func (p *patient) fix(t testing.TB, class doctor.Class, fixes int) []doctor.Fixe
 		t.Fatal(err)
 	}
 	o := doctor.FixOptions{
-		LockTimeout: time.Second, Retention: 30 * 24 * time.Hour, Direct: p.Dial,
-		Audit: func(q *db.Pipeline, e doctor.Event) error {
-			return registry.Default().QueueEvent(q, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: e.Action, Actor: "test", Before: e.Before, After: e.After, Detail: e.Detail})
-		},
+		LockTimeout: time.Second, Retention: 30 * 24 * time.Hour, Direct: p.Dial, Actor: "test",
 		CloseRuns: func(ctx context.Context) error { return migrate.CloseRuns(ctx, conn) },
 	}
 	done := doctor.Fix(t.Context(), conn, report.Findings, o)

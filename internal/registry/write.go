@@ -126,3 +126,24 @@ func (r Registry) MadeRole(ctx context.Context, q db.Querier, id, role string) (
 	}
 	return made, nil
 }
+
+// Hold locks the row of a tenant until the transaction ends, and returns what the
+// registry has of it. The error is pgx.ErrNoRows where it has none.
+func (r Registry) Hold(ctx context.Context, q db.Querier, id string) (schema string, status Status, err error) {
+	err = q.QueryRow(ctx, `select schema_name, status from `+r.Tenants()+` where id = $1 for no key update`, id).Scan(&schema, &status)
+	return schema, status, err
+}
+
+// MarkDeleted closes the row of a tenant whose schema is gone.
+func (r Registry) MarkDeleted(ctx context.Context, q db.Querier, id string, at, purgeAfter time.Time) error {
+	_, err := q.Exec(ctx, `update `+r.Tenants()+` set status = 'deleted', deleted_at = $2, purge_after = $3, deleted_from = status, updated_at = now()
+		where id = $1`, id, at, purgeAfter)
+	return err
+}
+
+// CorrectVersion writes the version that a tenant's schema has into the registry, where
+// that still has the former one; it reports whether it does.
+func (r Registry) CorrectVersion(ctx context.Context, q db.Querier, id string, from, to int64) (bool, error) {
+	tag, err := q.Exec(ctx, `update `+r.Tenants()+` set schema_version = $2, updated_at = now() where id = $1 and schema_version = $3`, id, to, from)
+	return tag.RowsAffected() > 0, err
+}

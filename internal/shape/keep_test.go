@@ -9,6 +9,7 @@ import (
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/shape"
 )
 
@@ -19,7 +20,7 @@ func TestGetKeepsWhatItMade(t *testing.T) {
 	f := fleettest.New(t)
 	conn := f.Connect(t)
 	h := history(t, grown...)
-	key, err := shape.ReadKey(t.Context(), conn, h)
+	key, err := shape.ReadKey(t.Context(), conn, registry.Default(), h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestShortHistoriesAreNotWorthIt(t *testing.T) {
 	f := fleettest.New(t)
 	conn := f.Connect(t)
 	h := history(t, "create table a (n integer)")
-	key, err := shape.ReadKey(t.Context(), conn, h)
+	key, err := shape.ReadKey(t.Context(), conn, registry.Default(), h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,9 +69,9 @@ func TestKeyFollowsTheEnvironment(t *testing.T) {
 	f.Exec(t, "create type public.mood as enum ('sad')")
 	h := history(t, "create table a (n integer, m public.mood)",
 		"do $$ begin if exists (select from pg_roles where rolname = '"+role+"') then grant select on a to "+role+"; end if; end $$")
-	read := func() shape.Key {
+	read := func() registry.ShapeKey {
 		t.Helper()
-		key, err := shape.ReadKey(t.Context(), f.Connect(t), h)
+		key, err := shape.ReadKey(t.Context(), f.Connect(t), registry.Default(), h)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +111,7 @@ func TestKeyFollowsTheEnvironment(t *testing.T) {
 		t.Error("the key of another version of the program is the same")
 	}
 	other := history(t, "create table a (n bigint)")
-	key, err := shape.ReadKey(t.Context(), f.Connect(t), other)
+	key, err := shape.ReadKey(t.Context(), f.Connect(t), registry.Default(), other)
 	if err != nil {
 		t.Fatal(err)
 	}

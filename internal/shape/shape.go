@@ -71,7 +71,7 @@ func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*F
 	if err != nil {
 		return nil, replayError(err)
 	}
-	named, err := foreign(ctx, conn, h)
+	named, err := foreign(ctx, conn, o.Registry, h)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/shape"
 )
 
@@ -285,7 +286,7 @@ func TestHistoryThatDoesNotRun(t *testing.T) {
 	conn := f.Connect(t)
 	h := history(t, "create table a (n integer)", "drop table b")
 	h.Length = 100
-	key, err := shape.ReadKey(t.Context(), conn, h)
+	key, err := shape.ReadKey(t.Context(), conn, registry.Default(), h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +315,7 @@ func TestLockIsNoResult(t *testing.T) {
 	}
 	conn := f.Connect(t)
 	h := history(t, `create table a (n integer references public.held)`)
-	key, err := shape.ReadKey(t.Context(), conn, h)
+	key, err := shape.ReadKey(t.Context(), conn, registry.Default(), h)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func replayStaged(ctx context.Context, conn *pgx.Conn, h History, o catalog.Opti
 	if err != nil {
 		return nil, err
 	}
-	site := staging.Options{Schema: schema, LockTimeout: o.LockWait(), Direct: o.Direct}
+	site := staging.Options{Registry: o.Registry, Schema: schema, LockTimeout: o.LockWait(), Direct: o.Direct}
 	err = staging.Scratch(ctx, conn, h.Script, site, func(ctx context.Context) (err error) {
 		var p db.Pipeline
 		p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait(), AsConfigured: true})

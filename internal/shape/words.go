@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // words are the patterns that statements are judged by. What two replays within a
@@ -195,14 +196,14 @@ func folded(identifier string) string {
 // foreign says which relation outside a tenant's schema the history names: what it
 // is may change, and so may what the migrations make of it. Functions and types
 // that belong to no tenant are part of the key.
-func foreign(ctx context.Context, conn *pgx.Conn, h History) (string, error) {
+func foreign(ctx context.Context, conn *pgx.Conn, reg registry.Registry, h History) (string, error) {
 	schemas, objects := names(h.text())
 	found, err := db.Select(ctx, conn, pgx.RowTo[string], `
 		select pg_catalog.format('%I.%I', p.nsp, p.name)
 		from unnest($1::text[], $2::text[]) p (nsp, name)
 		join pg_catalog.pg_namespace n on n.nspname = p.nsp
 		where n.nspname <> 'pg_catalog' and n.nspname <> 'information_schema'
-		  and (exists (select from public.tenants t where t.schema_name = n.nspname)
+		  and (exists (select from `+reg.Tenants()+` t where t.schema_name = n.nspname)
 			or exists (select from pg_catalog.pg_class c where c.relname = p.name and c.relnamespace = n.oid)
 			or not exists (select from pg_catalog.pg_proc f where f.proname = p.name and f.pronamespace = n.oid)
 			  and not exists (select from pg_catalog.pg_type y where y.typname = p.name and y.typnamespace = n.oid))

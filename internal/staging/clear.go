@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // row is a schema under construction, whose lock was to be had.
@@ -19,12 +20,12 @@ type row struct {
 
 // Clear drops a schema whose builder is dead, along with its row. It reports false where
 // there is no such row; the error is ErrBuilding where its builder is at work.
-func Clear(ctx context.Context, conn *pgx.Conn, schema db.Schema, wait time.Duration) (bool, error) {
-	return clearID(ctx, conn, schema, "", wait)
+func Clear(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, wait time.Duration) (bool, error) {
+	return clearID(ctx, conn, reg, schema, "", wait)
 }
 
 // clearID clears the row of an id, any for "".
-func clearID(ctx context.Context, conn *pgx.Conn, schema db.Schema, id string, wait time.Duration) (cleared bool, _ error) {
+func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, id string, wait time.Duration) (cleared bool, _ error) {
 	err := db.InTx(ctx, conn, db.Locals{LockTimeout: wait, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		var rows []row
 		there := false
@@ -34,9 +35,9 @@ func clearID(ctx context.Context, conn *pgx.Conn, schema db.Schema, id string, w
 			return err
 		}, `select b.id::text,
 				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid),
-				exists (select from public.tenants t where t.schema_name = b.schema_name)
-			from public.tenant_builds b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`, schema.String(), id)
-		p.QueryRow([]any{&there}, `select exists (select from public.tenant_builds where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
+				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name)
+			from `+reg.Builds()+` b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`, schema.String(), id)
+		p.QueryRow([]any{&there}, `select exists (select from `+reg.Builds()+` where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
 		if err := p.Run(ctx, q); err != nil {
 			return plain(err)
 		}
@@ -51,21 +52,21 @@ func clearID(ctx context.Context, conn *pgx.Conn, schema db.Schema, id string, w
 		if rows[0].Same && !rows[0].Tenant {
 			p.Exec("drop schema " + schema.Quoted() + " cascade")
 		}
-		p.Exec(`delete from public.tenant_builds where id = $1::uuid`, rows[0].ID)
+		p.Exec(`delete from `+reg.Builds()+` where id = $1::uuid`, rows[0].ID)
 		return plain(p.Run(ctx, q))
 	})
 	return cleared && err == nil, err
 }
 
 // sweep clears away what others have left who are dead for sure.
-func sweep(ctx context.Context, conn *pgx.Conn, wait time.Duration) error {
-	old, err := dead(ctx, conn, young)
+func sweep(ctx context.Context, conn *pgx.Conn, reg registry.Registry, wait time.Duration) error {
+	old, err := dead(ctx, conn, reg, young)
 	if err != nil {
 		return err
 	}
 	for _, schema := range old {
 		// The next one tries again.
-		if _, err := Clear(ctx, conn, schema, wait); err != nil && !db.Retryable(err) {
+		if _, err := Clear(ctx, conn, reg, schema, wait); err != nil && !db.Retryable(err) {
 			return fmt.Errorf("clear away schema %s, which a killed run has left: %w", schema, err)
 		}
 	}
@@ -73,9 +74,9 @@ func sweep(ctx context.Context, conn *pgx.Conn, wait time.Duration) error {
 }
 
 // dead returns the schemas of builders that are dead, begun that long ago.
-func dead(ctx context.Context, conn *pgx.Conn, ago time.Duration) (out []db.Schema, _ error) {
+func dead(ctx context.Context, conn *pgx.Conn, reg registry.Registry, ago time.Duration) (out []db.Schema, _ error) {
 	names, err := db.Select(ctx, conn, pgx.RowTo[string],
-		`select schema_name from public.tenant_builds where started_at < now() - $1 * interval '1 second' for update skip locked`, ago.Seconds())
+		`select schema_name from `+reg.Builds()+` where started_at < now() - $1 * interval '1 second' for update skip locked`, ago.Seconds())
 	if err != nil {
 		return nil, err
 	}
@@ -99,22 +100,22 @@ type Left struct {
 
 // List returns the schemas under construction, of a registry that has none for an older
 // one.
-func List(ctx context.Context, conn *pgx.Conn) ([]Left, error) {
+func List(ctx context.Context, conn *pgx.Conn, reg registry.Registry) ([]Left, error) {
 	type state struct{ There, Able bool }
-	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[state], `select c is not null, coalesce(pg_catalog.has_table_privilege(c, 'update'), false)
-			and not pg_catalog.pg_is_in_recovery() and pg_catalog.current_setting('transaction_read_only') = 'off'
-		from (select pg_catalog.to_regclass('public.tenant_builds')::oid as c) t`)
+	found, err := db.Select(ctx, conn, pgx.RowToStructByName[state], `select c is not null as there, coalesce(pg_catalog.has_table_privilege(c, 'update'), false)
+			and not pg_catalog.pg_is_in_recovery() and pg_catalog.current_setting('transaction_read_only') = 'off' as able
+		from (select pg_catalog.to_regclass($1)::oid as c) t`, reg.Builds())
 	if err != nil || !found[0].There {
 		return nil, err
 	}
 	able := found[0].Able
-	list, err := db.Select(ctx, conn, pgx.RowToStructByPos[Left], `select schema_name, slug, actor, started_at, false, false from public.tenant_builds order by started_at`)
+	list, err := db.Select(ctx, conn, pgx.RowToStructByPos[Left], `select schema_name, slug, actor, started_at, false, false from `+reg.Builds()+` order by started_at`)
 	if err != nil || len(list) == 0 {
 		return list, err
 	}
 	var free []db.Schema
 	if able {
-		if free, err = dead(ctx, conn, 0); err != nil {
+		if free, err = dead(ctx, conn, reg, 0); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,7 @@
 // Package staging builds schemas whose migrations cannot run in one transaction.
 //
 // Such a schema stands there, under its name, while it is not a tenant yet. A row of
-// public.tenant_builds says so: it is committed along with the empty schema, and its
+// the registry says so: it is committed along with the empty schema, and its
 // builder keeps it locked from a connection that does nothing else. The transaction that
 // makes the schema a tenant deletes the row. So every other command, which goes by the
 // registry's tenants, passes the schema by, and whoever finds a row that nobody has

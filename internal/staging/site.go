@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Errors of building.
@@ -17,8 +18,6 @@ var (
 	// ErrPooled says that a statement which cannot run in a transaction met a pooler: it
 	// would run in whatever session the pooler has at hand.
 	ErrPooled = errors.New("a connection pooler stands between, and files marked NO TRANSACTION that commit for themselves need a direct connection")
-	// ErrOldRegistry says that the registry has no table of schemas under construction.
-	ErrOldRegistry = errors.New("the registry has no table of schemas under construction yet, and these migrations need more than one transaction")
 	// ErrBuilding says that another run is at work on a schema of that name.
 	ErrBuilding = fmt.Errorf("it is being created by another run: %w", db.ErrBusy)
 	// errCleared says that somebody took this builder for dead.
@@ -34,6 +33,7 @@ const (
 
 // Options say what is built, and how.
 type Options struct {
+	Registry         registry.Registry
 	Schema           db.Schema
 	Slug             string // of the tenant to be, "" for none
 	Actor            string
@@ -76,12 +76,12 @@ func Open(ctx context.Context, conn *pgx.Conn, o Options) (*Site, error) {
 }
 
 func (s *Site) open(ctx context.Context) error {
-	if err := sweep(ctx, s.guard, s.LockTimeout); err != nil {
+	if err := sweep(ctx, s.guard, s.Registry, s.LockTimeout); err != nil {
 		return err
 	}
 	err := s.found(ctx)
 	if state := db.SQLState(err); state == db.CodeDuplicateSchema || state == db.CodeUniqueViolation {
-		cleared, clearErr := Clear(ctx, s.guard, s.Schema, s.LockTimeout)
+		cleared, clearErr := Clear(ctx, s.guard, s.Registry, s.Schema, s.LockTimeout)
 		switch {
 		case clearErr != nil:
 			return clearErr
@@ -101,7 +101,7 @@ func (s *Site) found(ctx context.Context) error {
 	return db.InTx(ctx, s.guard, db.Locals{LockTimeout: s.LockTimeout}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
 		p.Exec("create schema " + s.Schema.Quoted())
-		p.Exec(`insert into public.tenant_builds (schema_name, id, schema_oid, slug, actor)
+		p.Exec(`insert into `+s.Registry.Builds()+` (schema_name, id, schema_oid, slug, actor)
 			select nspname::text, $2::uuid, oid, $3, $4 from pg_namespace where nspname = $1::text::name`, s.Schema.String(), s.id, s.Slug, s.Actor)
 		return plain(p.Run(ctx, q))
 	})
@@ -125,7 +125,7 @@ func (s *Site) own(p *db.Pipeline, lock string) {
 		}
 		return rows.Err()
 	}, `select 1 operator(pg_catalog./) s.n from (select (select pg_catalog.count(*) from (
-			select from public.tenant_builds where id operator(pg_catalog.=) $1::pg_catalog.uuid `+lock+`) l) as n offset 0) s`, s.id)
+			select from `+s.Registry.Builds()+` where id operator(pg_catalog.=) $1::pg_catalog.uuid `+lock+`) l) as n offset 0) s`, s.id)
 }
 
 // Claim makes sure, in a transaction of the work's, that the site is this builder's
@@ -241,7 +241,7 @@ func (s *Site) Finish(ctx context.Context) error {
 			return errCleared
 		}
 		return rows.Err()
-	}, `delete from public.tenant_builds where id operator(pg_catalog.=) $1::pg_catalog.uuid`, s.id)
+	}, `delete from `+s.Registry.Builds()+` where id operator(pg_catalog.=) $1::pg_catalog.uuid`, s.id)
 	return plain(p.Run(ctx, s.conn))
 }
 
@@ -263,7 +263,7 @@ func (s *Site) Clear(ctx context.Context) error {
 		s.guard = guard
 	}
 	defer func() { _ = s.guard.Close(ctx) }()
-	if _, clearErr := clearID(ctx, s.guard, s.Schema, s.id, s.LockTimeout); clearErr != nil && db.SQLState(clearErr) != db.CodeUndefinedTable {
+	if _, clearErr := clearID(ctx, s.guard, s.Registry, s.Schema, s.id, s.LockTimeout); clearErr != nil && db.SQLState(clearErr) != db.CodeUndefinedTable {
 		err = errors.Join(err, left(s.Schema, clearErr))
 	}
 	return err
@@ -276,7 +276,7 @@ func left(schema db.Schema, err error) error {
 // explain says of a registry that it is too old.
 func explain(err error) error {
 	if db.SQLState(err) == db.CodeUndefinedTable {
-		return ErrOldRegistry
+		return fmt.Errorf("%w: it has no table of schemas under construction, and these migrations need more than one transaction", registry.ErrOldRegistry)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // estimated is a query for the estimated size of every selected tenant: id, slug,
@@ -19,11 +20,12 @@ import (
 // pages in pg_class: the one page that every b-tree begins with, a root, and a
 // leaf for the 366 chunks, four a page, that 91 pages hold. A partitioned table
 // has no pages of its own (but -1 of them).
-const estimated = `
+func estimated(reg registry.Registry) string {
+	return `
 	select t.id::text, t.slug, t.status, n.oid is not null as known,
 		(coalesce(s.table_pages, 0) * b.bytes)::bigint as table_bytes,
 		(coalesce(s.index_pages, 0) * b.bytes)::bigint as index_bytes, s.contacts
-	from public.tenants t
+	from ` + reg.Tenants() + ` t
 	cross join (select pg_catalog.current_setting('block_size')::bigint as bytes) b
 	left join pg_catalog.pg_namespace n on n.nspname = t.schema_name
 	left join (
@@ -41,6 +43,7 @@ const estimated = `
 	) s on s.relnamespace = n.oid
 	where ` + selected + `
 `
+}
 
 // estimate returns the tenants with their estimated sizes, in no order.
 func estimate(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, tenants []TenantSize, err error) {
@@ -50,7 +53,7 @@ func estimate(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, t
 	p.Query(func(rows pgx.Rows) (err error) {
 		tenants, err = pgx.CollectRows(rows, scanEstimate)
 		return err
-	}, estimated, o.args()...)
+	}, estimated(o.Registry), o.args()...)
 	if err := p.Run(ctx, q); err != nil {
 		return at, nil, fmt.Errorf("estimate sizes: %w", err)
 	}

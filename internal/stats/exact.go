@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 const (
@@ -25,10 +26,11 @@ const (
 // the schema is there, its tables, and what is known about the table contacts.
 // The relations are grouped before they meet the tenants, so that no plan looks
 // through pg_class once a tenant, which has no index for that.
-const relations = `
+func relations(reg registry.Registry) string {
+	return `
 	select t.id::text, t.slug, t.status, n.oid is not null,
 		coalesce(s.tables, '{}'), s.contacts, coalesce(s.plain, false), s.tuples, s.pages
-	from public.tenants t
+	from ` + reg.Tenants() + ` t
 	left join pg_catalog.pg_namespace n on n.nspname = t.schema_name
 	left join (
 		select c.relnamespace,
@@ -42,6 +44,7 @@ const relations = `
 		group by c.relnamespace
 	) s on s.relnamespace = n.oid
 	where ` + selected
+}
 
 // measured is a query for the sizes of tables: $1 says which of the tenants each
 // of them belongs to, $2 which table it is, $3 whether its own pages count. A
@@ -104,7 +107,7 @@ func measure(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, te
 	p.Query(func(rows pgx.Rows) (err error) {
 		subjects, err = pgx.CollectRows(rows, scanSubject)
 		return err
-	}, relations, o.args()...)
+	}, relations(o.Registry), o.args()...)
 	if err := p.Run(ctx, q); err != nil {
 		return at, nil, fmt.Errorf("find what to measure: %w", err)
 	}
@@ -232,7 +235,7 @@ func (m *meter) estimateRefused(ctx context.Context) error {
 		return nil
 	}
 	byID := make(map[string]*subject, len(m.refused))
-	o := SizeOptions{Slugs: []string{}}
+	o := SizeOptions{Registry: m.o.Registry, Slugs: []string{}}
 	for _, s := range m.refused {
 		byID[s.ID] = s
 		o.Slugs = append(o.Slugs, s.Slug)

@@ -8,18 +8,20 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // baselines is a query for the sample that each selected tenant is compared with:
 // the newest of those that are 30 days old, but not 60, or else the oldest that is
 // more than a day old. A measure is compared with a measure ($4), an estimate with
 // an estimate: the difference between the two is not growth.
-const baselines = `
+func baselines(reg registry.Registry) string {
+	return `
 	select t.id::text, b.total_bytes, b.sampled_at
-	from public.tenants t
+	from ` + reg.Tenants() + ` t
 	cross join lateral (
 		(select s.total_bytes, s.sampled_at
-		from public.tenant_size_samples s
+		from ` + reg.Samples() + ` s
 		where s.tenant_id = t.id and s.exact = $4
 			and s.sampled_at > pg_catalog.now() - interval '60 days'
 			and s.sampled_at <= pg_catalog.now() - interval '30 days'
@@ -27,7 +29,7 @@ const baselines = `
 		limit 1)
 		union all
 		(select s.total_bytes, s.sampled_at
-		from public.tenant_size_samples s
+		from ` + reg.Samples() + ` s
 		where s.tenant_id = t.id and s.exact = $4
 			and s.sampled_at > pg_catalog.now() - interval '30 days'
 			and s.sampled_at <= pg_catalog.now() - interval '1 day'
@@ -36,7 +38,8 @@ const baselines = `
 		order by sampled_at
 		limit 1
 	) b
-	where exists (select from public.tenant_size_samples) and ` + selected
+	where exists (select from ` + reg.Samples() + `) and ` + selected
+}
 
 type baseline struct {
 	id    string
@@ -50,7 +53,7 @@ func (r *Report) addGrowth(ctx context.Context, q db.Querier, o SizeOptions) err
 	found, err := db.Select(ctx, q, func(row pgx.CollectableRow) (b baseline, err error) {
 		err = row.Scan(&b.id, &b.bytes, &b.at)
 		return b, err
-	}, baselines, append(o.args(), exact)...)
+	}, baselines(o.Registry), append(o.args(), exact)...)
 	if err != nil {
 		return fmt.Errorf("read the size samples: %w", err)
 	}
@@ -71,7 +74,7 @@ func (r *Report) addGrowth(ctx context.Context, q db.Querier, o SizeOptions) err
 // Record keeps the known sizes of a report as samples, for later reports to
 // compare with, and returns how many they are. A tenant that was purged meanwhile
 // is left out.
-func Record(ctx context.Context, q db.Querier, r Report) (int64, error) {
+func Record(ctx context.Context, q db.Querier, reg registry.Registry, r Report) (int64, error) {
 	var (
 		ids             []string
 		tables, indexes []int64
@@ -92,12 +95,12 @@ func Record(ctx context.Context, q db.Querier, r Report) (int64, error) {
 		recorded = rows.CommandTag().RowsAffected()
 		return rows.Err()
 	}, `
-		insert into public.tenant_size_samples
+		insert into `+reg.Samples()+`
 			(tenant_id, sampled_at, table_bytes, index_bytes, total_bytes, contacts, exact)
 		select t.id, $1::timestamptz, s.tables, s.indexes, s.tables + s.indexes, s.contacts, s.exact
 		from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bool[])
 			as s (id, tables, indexes, contacts, exact)
-		join public.tenants t on t.id = s.id
+		join `+reg.Tenants()+` t on t.id = s.id
 		on conflict (tenant_id, sampled_at) do nothing`,
 		r.At, ids, tables, indexes, contacts, exact)
 	if err := p.Run(ctx, q); err != nil {

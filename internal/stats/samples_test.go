@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
 
@@ -17,11 +18,11 @@ func TestRecordAndGrowth(t *testing.T) {
 	conn := f.Connect(t)
 	r := report(t, f, stats.SizeOptions{Mode: stats.Exact})
 	f.Exec(t, "delete from public.tenants where slug = 'purged'")
-	n, err := stats.Record(t.Context(), conn, r)
+	n, err := stats.Record(t.Context(), conn, registry.Default(), r)
 	if err != nil || n != 2 {
 		t.Fatalf("recorded %d, %v", n, err)
 	}
-	if n, err = stats.Record(t.Context(), conn, r); err != nil || n != 0 {
+	if n, err = stats.Record(t.Context(), conn, registry.Default(), r); err != nil || n != 0 {
 		t.Errorf("the same again: %d, %v", n, err)
 	}
 	acme := sizes(t, f, stats.SizeOptions{Mode: stats.Exact})["acme"]

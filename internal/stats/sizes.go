@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Mode is how sizes are found.
@@ -32,6 +33,7 @@ const exactUpTo = 500
 // SizeOptions say whose sizes are wanted, and how they are found. The zero value
 // means every tenant, and Auto.
 type SizeOptions struct {
+	Registry registry.Registry
 	Mode     Mode
 	Slugs    []string // nil = every tenant; empty but not nil = none
 	Statuses []string // none = every status
@@ -155,7 +157,7 @@ func Sizes(ctx context.Context, q db.Querier, o SizeOptions) (Report, error) {
 	return r, nil
 }
 
-// selected is the condition that the options put on public.tenants t; its
+// selected is the condition that the options put on a tenant t; its
 // parameters come from args.
 const selected = `(not $1::bool or t.slug = any ($2::text[]))
 	and (cardinality($3::text[]) = 0 or t.status = any ($3::text[]))`
@@ -168,7 +170,7 @@ func choose(ctx context.Context, q db.Querier, o SizeOptions) (Mode, error) {
 	if o.Slugs != nil && len(o.Slugs) <= exactUpTo {
 		return Exact, nil
 	}
-	n, err := db.Select(ctx, q, pgx.RowTo[int64], `select count(*) from public.tenants t where `+selected, o.args()...)
+	n, err := db.Select(ctx, q, pgx.RowTo[int64], `select count(*) from `+o.Registry.Tenants()+` t where `+selected, o.args()...)
 	if err != nil {
 		return Auto, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
 
@@ -70,7 +71,7 @@ func BenchmarkSizes(b *testing.B) {
 	f.Create(b, fleettest.TenantPlan(b, 0), fleettest.Names(tenants)...)
 	f.Exec(b, "vacuum analyze")
 	totals := way{"totals", func(ctx context.Context, conn *pgx.Conn) (int, error) {
-		found, err := stats.TotalBytes(ctx, conn, nil)
+		found, err := stats.TotalBytes(ctx, conn, registry.Default(), nil)
 		return len(found), err
 	}}
 	for _, c := range []struct {

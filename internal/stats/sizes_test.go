@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
 
@@ -293,7 +294,7 @@ func TestChunksAndConnections(t *testing.T) {
 	if left > 1 {
 		t.Errorf("%d connections are left, beside the test's own", left-1)
 	}
-	totals, err := stats.TotalBytes(t.Context(), f.Connect(t), nil)
+	totals, err := stats.TotalBytes(t.Context(), f.Connect(t), registry.Default(), nil)
 	if err != nil || len(totals) != n {
 		t.Errorf("%d totals, %v", len(totals), err)
 	}
@@ -325,7 +326,7 @@ func TestLockedTenantIsEstimated(t *testing.T) {
 	if sum := stats.Sum(r.Tenants); r.Mode != stats.Exact || sum.Estimated != 1 {
 		t.Errorf("mode %d, %+v", r.Mode, sum)
 	}
-	totals, err := stats.TotalBytes(t.Context(), f.Connect(t), nil)
+	totals, err := stats.TotalBytes(t.Context(), f.Connect(t), registry.Default(), nil)
 	if err != nil || totals["locked"] != before.TotalBytes() {
 		t.Errorf("totals %v, %v", totals, err)
 	}
@@ -343,7 +344,7 @@ func TestTotalBytes(t *testing.T) {
 	conn := f.Connect(t)
 	check := func(slugs []string, want map[string]int64) {
 		t.Helper()
-		got, err := stats.TotalBytes(t.Context(), conn, slugs)
+		got, err := stats.TotalBytes(t.Context(), conn, registry.Default(), slugs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,7 +375,7 @@ func TestWithoutRegistry(t *testing.T) {
 			t.Errorf("mode %d: no error", mode)
 		}
 	}
-	if _, err := stats.TotalBytes(t.Context(), conn, nil); err == nil {
+	if _, err := stats.TotalBytes(t.Context(), conn, registry.Default(), nil); err == nil {
 		t.Error("totals: no error")
 	}
 }

@@ -7,38 +7,42 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // measureTotalsUpTo is the size of a fleet for whose exact sizes nobody waits.
 const measureTotalsUpTo = 200
 
-// few and many tell, as a condition that the server checks before it does
-// anything else, whether up to $4 tenants are selected.
-const (
-	few  = `(select count(*) from public.tenants t where ` + selected + `) <= $4`
-	many = `(select count(*) from public.tenants t where ` + selected + `) > $4`
+// few is a condition that the server checks before it does anything else: up to $4
+// tenants are selected.
+func few(reg registry.Registry) string {
+	return `(select count(*) from ` + reg.Tenants() + ` t where ` + selected + `) <= $4`
+}
 
-	measuredTotals = `
+func measuredTotals(reg registry.Registry) string {
+	return `
 	select t.slug, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
-	from public.tenants t
+	from ` + reg.Tenants() + ` t
 	join pg_catalog.pg_namespace n on n.nspname = t.schema_name
 	left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'm', 'S')
-	where ` + selected + ` and ` + few + `
+	where ` + selected + ` and ` + few(reg) + `
 	group by t.slug`
+}
 
-	estimatedTotals = `
+func estimatedTotals(reg registry.Registry) string {
+	return `
 	select e.slug, e.table_bytes + e.index_bytes
-	from (` + estimated + `) e
-	where e.known and ` + many
-)
+	from (` + estimated(reg) + `) e
+	where e.known and not ` + few(reg)
+}
 
 // TotalBytes returns what each tenant takes, by slug, in one round trip: measured
 // for a small fleet, estimated for a larger one. Nil slugs mean every tenant. A
 // tenant whose schema is gone is not in the map. q must not be in a transaction.
-func TotalBytes(ctx context.Context, q db.Querier, slugs []string) (map[string]int64, error) {
-	totals, err := totalBytes(ctx, q, slugs, measureTotalsUpTo)
+func TotalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs []string) (map[string]int64, error) {
+	totals, err := totalBytes(ctx, q, reg, slugs, measureTotalsUpTo)
 	if db.SQLState(err) == db.CodeLockNotAvailable {
-		totals, err = totalBytes(ctx, q, slugs, -1)
+		totals, err = totalBytes(ctx, q, reg, slugs, -1)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read sizes: %w", err)
@@ -47,7 +51,7 @@ func TotalBytes(ctx context.Context, q db.Querier, slugs []string) (map[string]i
 }
 
 // totalBytes measures up to limit tenants, and estimates more of them.
-func totalBytes(ctx context.Context, q db.Querier, slugs []string, limit int64) (map[string]int64, error) {
+func totalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs []string, limit int64) (map[string]int64, error) {
 	totals := map[string]int64{}
 	read := func(rows pgx.Rows) error {
 		var slug string
@@ -61,8 +65,8 @@ func totalBytes(ctx context.Context, q db.Querier, slugs []string, limit int64) 
 	args := append(SizeOptions{Slugs: slugs}.args(), limit)
 	var p db.Pipeline
 	begin(&p)
-	p.Query(read, measuredTotals, args...)
-	p.Query(read, estimatedTotals, args...)
+	p.Query(read, measuredTotals(reg), args...)
+	p.Query(read, estimatedTotals(reg), args...)
 	if err := p.Run(ctx, q); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func poolOptions(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan) tenant.Po
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := shape.ReadKey(t.Context(), f.Connect(t), shape.History{Checksum: plan.Checksum()})
+	key, err := shape.ReadKey(t.Context(), f.Connect(t), registry.Default(), shape.History{Checksum: plan.Checksum()})
 	if err != nil {
 		t.Fatal(err)
 	}

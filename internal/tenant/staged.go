@@ -18,7 +18,8 @@ var errPoolEmpty = errors.New("the pool has no schema that fits")
 // the schema a tenant's.
 func (m *maker) createStaged(ctx context.Context, conn *pgx.Conn, t registry.Tenant) error {
 	site, err := staging.Open(ctx, conn, staging.Options{
-		Schema: t.Schema, Slug: t.Slug, Actor: m.Actor, LockTimeout: m.LockTimeout, Direct: m.Direct,
+		Registry: m.Registry,
+		Schema:   t.Schema, Slug: t.Slug, Actor: m.Actor, LockTimeout: m.LockTimeout, Direct: m.Direct,
 	})
 	if err != nil {
 		return m.explain(ctx, conn, t, err)
@@ -63,7 +64,7 @@ func (m *maker) register(ctx context.Context, conn *pgx.Conn, site *staging.Site
 
 // stagePooled makes a schema of the pool whose template is several transactions.
 func stagePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
-	site, err := staging.Open(ctx, conn, staging.Options{Schema: schema, Actor: o.Actor, LockTimeout: o.LockTimeout, Direct: o.Direct})
+	site, err := staging.Open(ctx, conn, staging.Options{Registry: o.Registry, Schema: schema, Actor: o.Actor, LockTimeout: o.LockTimeout, Direct: o.Direct})
 	if err != nil {
 		return o.Registry.ExplainPool(err)
 	}
