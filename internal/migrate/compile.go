@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
@@ -56,7 +57,7 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 }
 
 func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, fsys fs.FS, source *goose.Source) (*Migration, error) {
-	text, err := fs.ReadFile(fsys, source.Path)
+	text, err := readText(fsys, source.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 		}
 		statements, transactional := rec.take()
 		m.Transactional = m.Transactional || transactional
-		return locate(statements, string(text), source.Path), nil
+		return locate(statements, text, source.Path), nil
 	}
 	if m.Up, err = record(true); err != nil {
 		return nil, err
@@ -75,13 +76,21 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 	if m.Down, err = record(false); err != nil {
 		return nil, err
 	}
-	sum := sha256.New()
-	for _, s := range m.Up {
-		fmt.Fprintf(sum, "%d:%s\n", len(s.SQL), s.SQL)
-	}
-	m.Checksum = hex.EncodeToString(sum.Sum(nil))
-	err = m.judge(string(text))
+	m.Checksum = checksum(m.Up)
+	err = m.judge(text)
 	return m, err
+}
+
+// checksum returns what statements hash to, comments between them left out.
+func checksum(statements []db.Statement) string {
+	sum := sha256.New()
+	piece := make([]byte, 4096) // a statement may have many megabytes
+	for _, s := range statements {
+		fmt.Fprintf(sum, "%d:", len(s.SQL))
+		_, _ = io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{strings.NewReader(s.SQL)}, piece)
+		_, _ = sum.Write([]byte{'\n'})
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // gooseCause takes off what goose adds around the cause: a partial result of a

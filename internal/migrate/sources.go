@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -69,10 +70,38 @@ func classify(fsys fs.FS, name string) (version int64, isMigration bool, reason 
 		return 0, false, reason
 	}
 	// What cannot be opened (no right, a directory, a link to nothing) is found now.
-	if _, err := fs.ReadFile(fsys, name); err != nil {
+	if err := readable(fsys, name); err != nil {
 		return 0, false, "cannot be read: " + readReason(err)
 	}
 	return version, true, ""
+}
+
+// readable reads the first byte of a file.
+func readable(fsys fs.FS, name string) error {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := f.Read(make([]byte, 1)); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// readText reads a file into one string, without a copy of it on the way.
+func readText(fsys fs.FS, name string) (string, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	var b strings.Builder
+	if info, err := f.Stat(); err == nil {
+		b.Grow(int(info.Size()))
+	}
+	_, err = io.Copy(&b, f)
+	return b.String(), err
 }
 
 // readReason leaves out the name, which is said already.
