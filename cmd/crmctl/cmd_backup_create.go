@@ -190,11 +190,11 @@ func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.
 	} else if !o.all && len(s.tenants) == 0 && s.from == "" {
 		return nil, nil // the registry alone
 	}
-	m, err := s.matcher(f)
+	m, err := s.read(f)
 	if err != nil {
 		return nil, err
 	}
-	return m.list(ctx, f, conn, registry.Active, registry.Suspended, registry.Deleted)
+	return f.tenants(ctx, conn, m, registry.Active, registry.Suspended, registry.Deleted)
 }
 
 // leaveOut returns the tenants without a backup that is young enough, and a row for

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -14,11 +15,10 @@ import (
 
 // directory restores the newest whole backup of each chosen tenant of a directory.
 func (j *restoreJob) directory(ctx context.Context) error {
-	chosen, err := newMatcher("--tenant", j.opts.tenants)
+	chosen, err := selectTenants(j.opts.tenants, nil)
 	if err != nil {
 		return err
 	}
-	chosen.all = len(j.opts.tenants) == 0
 	dir, err := backup.OpenDir(j.opts.file, false)
 	if err != nil {
 		return cli.WithCode(err, cli.ExitUsage)
@@ -29,7 +29,7 @@ func (j *restoreJob) directory(ctx context.Context) error {
 		return err
 	}
 	tenants, ofRegistry := shelves(all, chosen)
-	for _, slug := range slices.Sorted(maps.Keys(chosen.wanted)) {
+	for _, slug := range chosen.Names() {
 		if len(tenants[slug]) == 0 {
 			return cli.WithCode(fmt.Errorf("no backup of tenant %q in %s", slug, cli.Visible(j.opts.file)), exitNoTenant)
 		}
@@ -47,7 +47,7 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	}
 	defer closeConn(ctx, j.conn)
 	if len(tenants) > 1 {
-		if err := j.leaveAlone(ctx, tenants, chosen.all, ofRegistry, dir); err != nil {
+		if err := j.leaveAlone(ctx, tenants, chosen.All(), ofRegistry, dir); err != nil {
 			return err
 		}
 	}
@@ -56,12 +56,12 @@ func (j *restoreJob) directory(ctx context.Context) error {
 
 // shelves returns the backups of the chosen tenants, the newest first, and the file of
 // the newest backup of the registry.
-func shelves(all []backup.Entry, chosen *matcher) (tenants map[string][]*backup.Entry, ofRegistry string) {
+func shelves(all []backup.Entry, chosen *app.Selection) (tenants map[string][]*backup.Entry, ofRegistry string) {
 	tenants = map[string][]*backup.Entry{}
 	for i := range all {
 		e := &all[i]
 		switch {
-		case e.Name.Slug != "" && chosen.selects(e.Name.Slug):
+		case e.Name.Slug != "" && chosen.Selects(e.Name.Slug):
 			tenants[e.Name.Slug] = append(tenants[e.Name.Slug], e)
 		case e.Name.Slug == "" && e.Err == nil && ofRegistry == "":
 			ofRegistry = e.File

@@ -222,7 +222,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		for i, t := range wanted {
 			list[i] = t.Tenant
 		}
-		truths, err := plan.Verify(ctx, conn, asTargets(list), opts.lockTimeout)
+		truths, err := plan.Verify(ctx, conn, app.Targets(list), opts.lockTimeout)
 		return doctorTruths(truths), err
 	}
 	fleet.Dirty = func(ctx context.Context) ([]doctor.Dirty, error) {

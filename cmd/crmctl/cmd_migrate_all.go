@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateOptions are the options of `crmctl migrate all-tenants` and of `crmctl
@@ -119,62 +116,37 @@ func newMigrateTenantCmd(f *factory, runF func(context.Context, *factory, *migra
 }
 
 func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
-	m, err := opts.matcher(f)
+	chosen, err := opts.read(f)
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlanTo(ctx, opts.to)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	if opts.transaction == "file" {
-		plan = plan.EachApart()
-	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	m.report = !opts.dryRun
-	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
-		return err
-	}
-	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
+	run, err := a.PlanUp(ctx, app.UpOptions{
+		Selection: chosen, To: opts.to, OutOfOrder: opts.outOfOrder, EachApart: opts.transaction == "file",
+		Verify: opts.verify, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
+	})
 	if err != nil {
-		return err
+		return f.placed(err)
 	}
-	if opts.verify {
-		if err := trueVersions(ctx, conn, plan, chosen, opts.lockTimeout); err != nil {
-			return f.placed(err)
-		}
-	}
-	route := migrate.Route{Kind: migrate.Up, OutOfOrder: opts.outOfOrder}
-	pending := behind(plan, route, chosen)
+	defer run.Close(ctx)
 	if opts.dryRun {
-		return printPlan(ctx, f, p, conn, plan, pending, opts.showSQL)
+		f.passBy(run.Invalid)
+		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, opts.showSQL)
 	}
-	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(opts.to), invalid: m.invalid}
-	if opts.to == 0 {
-		job.newer = newerThan(plan, chosen)
-	}
-	if err = job.run(ctx, f, p, conn); err == nil {
-		err = f.refuseNewer(job.newer, plan)
+	if err = (&fleetRun{run, f, p, &opts.runPolicy}).carry(ctx); err == nil {
+		err = f.refuseNewer(run.Newer, run.Plan)
 	}
 	if opts.pool && opts.to == 0 && slices.Contains([]int{cli.ExitOK, cli.ExitPartial}, exitCode(err)) {
-		f.refreshPool(ctx, conn, plan, app.PoolOptions{Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout})
+		f.refreshPool(ctx, run.Conn(), run.Plan, app.PoolOptions{Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout})
 	}
 	return err
-}
-
-// newerThan counts the tenants whose version is beyond the newest file.
-func newerThan(plan *migrate.Plan, tenants []registry.Tenant) int {
-	n := 0
-	for _, t := range tenants {
-		if t.Version > plan.Head() {
-			n++
-		}
-	}
-	return n
 }
 
 // refuseNewer says that tenants are beyond the newest file: these are not the files
@@ -189,23 +161,6 @@ func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
 	}
 	f.Note("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", cli.Plural(n, "tenant"), verb, plan.Head())
 	return cli.ExitWith(cli.ExitPending)
-}
-
-// trueVersions puts the versions of the schemas in place of the registry's. A
-// schema that cannot be read counts as new: the run then meets it and says why.
-func trueVersions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant, lockTimeout time.Duration) error {
-	truths, err := plan.Verify(ctx, conn, asTargets(tenants), lockTimeout)
-	if err != nil {
-		return err
-	}
-	for i, truth := range truths {
-		if truth.Err == nil {
-			tenants[i].Version = truth.Version
-		} else {
-			tenants[i].Version = 0
-		}
-	}
-	return nil
 }
 
 func lowest(tenants []migrate.Tenant) int64 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
@@ -84,7 +85,7 @@ crmctl migrate drift --fix-sql > fix.sql`,
 }
 
 func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions) error {
-	m, err := opts.matcher(f)
+	m, err := opts.read(f)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func driftCode(d catalog.Drift) int {
 
 // compare compares the selected tenants, and shows how far it is when there are
 // many.
-func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOptions) (catalog.Drift, error) {
+func (f *factory) compare(ctx context.Context, m *app.Selection, o catalog.DriftOptions) (catalog.Drift, error) {
 	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return catalog.Drift{}, err
@@ -141,7 +142,7 @@ func (f *factory) compare(ctx context.Context, m *matcher, o catalog.DriftOption
 	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
 		return catalog.Drift{}, err
 	}
-	tenants, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
+	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return catalog.Drift{}, err
 	}

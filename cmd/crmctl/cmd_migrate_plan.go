@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -45,7 +46,7 @@ migrate all-tenants --dry-run shows.`,
 }
 
 func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) error {
-	m, err := opts.matcher(f)
+	m, err := opts.read(f)
 	if err != nil {
 		return err
 	}
@@ -58,11 +59,11 @@ func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) e
 		return err
 	}
 	defer closeConn(ctx, conn)
-	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
+	chosen, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
-	return printPlan(ctx, f, p, conn, plan, behind(plan, migrate.Route{}, chosen), opts.showSQL)
+	return printPlan(ctx, f, p, conn, plan, app.Behind(plan, migrate.Route{}, chosen), opts.showSQL)
 }
 
 // planRow is a tenant of a dry run.

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateRetryOptions are the options of `crmctl migrate retry`.
@@ -54,114 +53,39 @@ again.`,
 }
 
 func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions) error {
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	run, tenants, err := runToRetry(ctx, f, conn, opts.id)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlanTo(ctx, asVersion(run.Selection["to"]))
+	run, err := a.PlanRetry(ctx, opts.id, opts.dryRun)
 	if err != nil {
-		return err
+		return f.placed(retryHint(err))
 	}
-	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
-		return err
-	}
-	left, err := leftOf(ctx, f, conn, run, tenants)
-	if err != nil {
-		return err
-	}
-	route := migrate.Route{Kind: run.Kind, To: run.Target}
-	if run.Kind == migrate.Up {
-		route = migrate.Route{Kind: migrate.Up}
-	}
-	pending := behind(plan, route, left)
-	if opts.dryRun && run.Kind == migrate.Up {
-		return printPlan(ctx, f, p, conn, plan, pending, false)
+	defer run.Close(ctx)
+	if opts.dryRun && run.Route.Kind == migrate.Up {
+		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, false)
 	}
 	if opts.dryRun {
-		return printRollback(p, plan, route, pending)
+		return printRollback(p, run.Plan, run.Route, run.Pending)
 	}
-	f.Note("retry     run %d, %s left", run.ID, cli.Plural(len(left), "tenant"))
-	job := fleetRun{plan: plan, route: route, chosen: len(left), pending: pending, policy: &opts.runPolicy, selection: run.Selection}
-	for _, t := range tenants {
-		if t.State == migrate.Failed {
-			job.failed = append(job.failed, t.ID)
-		}
-	}
-	return job.run(ctx, f, p, conn)
+	f.Note("retry     run %d, %s left", run.Retried.ID, cli.Plural(len(run.Chosen), "tenant"))
+	return (&fleetRun{run, f, p, &opts.runPolicy}).carry(ctx)
 }
 
-// asVersion reads a version as JSON keeps it.
-func asVersion(v any) int64 {
-	n, _ := v.(float64)
-	return int64(n)
-}
-
-// runToRetry returns the run of a number or, for 0, the latest with something
-// left to do.
-func runToRetry(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migrate.RunRecord, []migrate.RunTenant, error) {
-	if id == 0 {
-		const recent = 100
-		runs, err := migrate.Runs(ctx, conn, recent)
-		if err != nil {
-			return migrate.RunRecord{}, nil, f.placed(err)
-		}
-		for _, r := range runs {
-			if r.State != "running" && r.Target >= 0 && r.Failed+r.NotStarted > 0 {
-				id = r.ID
-				break
-			}
-		}
-		if id == 0 {
-			return migrate.RunRecord{}, nil, cli.WithHint(errors.New("no run has anything left to do"), "see", "crmctl migrate runs")
-		}
-	}
-	run, tenants, err := getRun(ctx, f, conn, id)
+// retryHint adds the next step where nothing can be taken up again.
+func retryHint(err error) error {
+	_, own := errors.AsType[*app.OwnTargetsError](err)
 	switch {
-	case err != nil:
-		return run, nil, err
-	case run.State == "running":
-		return run, nil, cli.WithCode(errors.New("this run is still going on"), cli.ExitLocked)
-	case run.Target < 0:
-		return run, nil, cli.Usagef("run %d took each tenant to a version of its own: say which with migrate rollback --to, or migrate redo", id)
+	case own:
+		return cli.Usagef("%w: say which with migrate rollback --to, or migrate redo", err)
+	case errors.Is(err, app.ErrNothingLeft), errors.Is(err, migrate.ErrNoRun):
+		return cli.WithHint(err, "see", "crmctl migrate runs")
+	case errors.Is(err, app.ErrRunGoesOn):
+		return cli.WithCode(err, cli.ExitLocked)
 	}
-	return run, tenants, nil
-}
-
-// leftOf returns the tenants that a run was for and that did not end well in it.
-func leftOf(ctx context.Context, f *factory, conn *pgx.Conn, run migrate.RunRecord, outcomes []migrate.RunTenant) ([]registry.Tenant, error) {
-	s := selection{tenants: asStrings(run.Selection["tenants"]), exclude: asStrings(run.Selection["exclude"])}
-	m, err := s.matcher(f)
-	if err != nil {
-		return nil, err
-	}
-	m.lenient = true // purged since
-	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
-	if err != nil {
-		return nil, err
-	}
-	done, open := migrate.Unfinished(outcomes)
-	var left []registry.Tenant
-	for _, t := range chosen {
-		// A run that was killed did not come to name what it left.
-		if open[t.ID] || run.State == "killed" && !done[t.ID] && t.CreatedAt.Before(run.StartedAt) {
-			left = append(left, t)
-		}
-	}
-	return left, nil
-}
-
-func asStrings(v any) []string {
-	var out []string
-	items, _ := v.([]any)
-	for _, item := range items {
-		if s, ok := item.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
+	return err
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateRollbackOptions are the options of `crmctl migrate rollback`.
@@ -79,43 +78,35 @@ func (o *migrateRollbackOptions) route() migrate.Route {
 }
 
 func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOptions) error {
-	m, err := opts.matcher(f)
+	chosen, err := opts.read(f)
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	if _, err := plan.To(opts.to); err != nil {
-		return cli.WithCode(err, cli.ExitUsage)
-	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	m.report = !opts.dryRun
-	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
-		return err
-	}
-	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
+	down, err := a.PlanDown(ctx, opts.route(), chosen, opts.dryRun)
 	if err != nil {
-		return err
+		return f.placed(err)
 	}
-	route := opts.route()
-	pending := behind(plan, route, chosen)
+	defer down.Close(ctx)
 	if opts.dryRun {
-		return printRollback(p, plan, route, pending)
+		f.passBy(down.Invalid)
+		return printRollback(p, down.Plan, down.Route, down.Pending)
 	}
-	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: pending, policy: &opts.runPolicy, selection: m.record(0), invalid: m.invalid}
-	if len(pending) > 0 {
-		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", job.files(), cli.Plural(len(pending), "tenant"))
+	run := fleetRun{down, f, p, &opts.runPolicy}
+	if len(run.Pending) > 0 {
+		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", run.files(), cli.Plural(len(run.Pending), "tenant"))
 		if err := f.ConfirmYes(ctx, question); err != nil {
 			return err
 		}
 	}
-	return job.run(ctx, f, p, conn)
+	return run.carry(ctx)
 }
 
 // rollbackRow is a tenant of a dry run.
@@ -207,38 +198,32 @@ trying out a file while it is written. What its Down statements drop is gone.`,
 }
 
 func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) error {
-	m, err := (&selection{tenants: []string{opts.tenant}}).matcher(f)
+	chosen, err := selectTenants([]string{opts.tenant}, nil)
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	m.report = true
-	if plan, err = f.useExtensions(ctx, conn, plan, opts.dryRun); err != nil {
-		return err
-	}
-	chosen, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
+	redo, err := a.PlanDown(ctx, migrate.Route{Kind: migrate.Redo}, chosen, opts.dryRun)
 	if err != nil {
-		return err
+		return f.placed(err)
 	}
-	// The file is being worked on, so it may well differ from what was applied.
-	policy := opts.policy
-	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
-	route := migrate.Route{Kind: migrate.Redo}
-	job := fleetRun{plan: plan, route: route, chosen: len(chosen), pending: behind(plan, route, chosen), policy: &policy, selection: m.record(0), invalid: m.invalid}
+	defer redo.Close(ctx)
 	if opts.dryRun {
-		return printRollback(p, plan, route, job.pending)
+		return printRollback(p, redo.Plan, redo.Route, redo.Pending)
 	}
 	question := "the newest version of " + opts.tenant + " will be taken back and applied again; what its Down statements drop is gone."
 	if err := f.ConfirmYes(ctx, question); err != nil {
 		return err
 	}
-	return job.run(ctx, f, p, conn)
+	// The file is being worked on, so it may well differ from what was applied.
+	policy := opts.policy
+	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
+	return (&fleetRun{redo, f, p, &policy}).carry(ctx)
 }

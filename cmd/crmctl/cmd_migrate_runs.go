@@ -114,21 +114,21 @@ func runDuration(f *factory, r migrate.RunRecord) time.Duration {
 
 // runRecord is a run in JSON and YAML.
 type runRecord struct {
-	Run        int64             `json:"run"`
-	Kind       string            `json:"kind"`
-	State      string            `json:"state"`
-	Reason     string            `json:"reason,omitempty"`
-	Actor      string            `json:"actor"`
-	Target     int64             `json:"target_version"`
-	Tenants    int               `json:"tenants"`
-	Succeeded  int               `json:"succeeded"`
-	Failed     int               `json:"failed"`
-	NotStarted int               `json:"not_started"`
-	StartedAt  time.Time         `json:"started_at"`
-	FinishedAt *time.Time        `json:"finished_at"`
-	Seconds    float64           `json:"seconds"`
-	Selection  map[string]any    `json:"selection,omitempty"`
-	Outcomes   []runTenantRecord `json:"outcomes,omitempty"`
+	Run        int64              `json:"run"`
+	Kind       string             `json:"kind"`
+	State      string             `json:"state"`
+	Reason     string             `json:"reason,omitempty"`
+	Actor      string             `json:"actor"`
+	Target     int64              `json:"target_version"`
+	Tenants    int                `json:"tenants"`
+	Succeeded  int                `json:"succeeded"`
+	Failed     int                `json:"failed"`
+	NotStarted int                `json:"not_started"`
+	StartedAt  time.Time          `json:"started_at"`
+	FinishedAt *time.Time         `json:"finished_at"`
+	Seconds    float64            `json:"seconds"`
+	Selection  *migrate.Selection `json:"selection,omitempty"`
+	Outcomes   []runTenantRecord  `json:"outcomes,omitempty"`
 }
 
 type runTenantRecord struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -64,7 +65,7 @@ type versionRow struct {
 }
 
 func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOptions) error {
-	m, err := opts.matcher(f)
+	m, err := opts.read(f)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 		return err
 	}
 	defer closeConn(ctx, conn)
-	tenants, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
+	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	if wrong > 0 {
 		f.Note("%s not as the registry says        next: crmctl migrate all-tenants --verify", cli.Plural(wrong, "tenant"))
 	}
-	if err := f.refuseNewer(newerThan(plan, tenants), plan); err != nil {
+	if err := f.refuseNewer(app.NewerThan(plan, tenants), plan); err != nil {
 		return err
 	}
 	if behind+wrong > 0 && opts.exitCode {
@@ -127,7 +128,7 @@ func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants
 	if !opts.verify {
 		return rows, nil
 	}
-	truths, err := plan.Verify(ctx, conn, asTargets(tenants), opts.lockTimeout)
+	truths, err := plan.Verify(ctx, conn, app.Targets(tenants), opts.lockTimeout)
 	if err != nil {
 		return nil, err
 	}

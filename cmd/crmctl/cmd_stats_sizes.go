@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -76,7 +77,7 @@ crmctl stats sizes --record -q`,
 }
 
 func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) error {
-	m, err := opts.matcher(f)
+	m, err := opts.read(f)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	}
 	defer closeConn(ctx, conn)
 	o := stats.SizeOptions{Registry: f.registry(), Mode: opts.mode(), Dial: f.connect}
-	if o.Slugs, err = m.slugs(ctx, f, conn); err != nil {
+	if o.Slugs, err = f.selectedSlugs(ctx, conn, m); err != nil {
 		return err
 	}
 	report, err := f.measureSizes(ctx, conn, o)
@@ -125,16 +126,16 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	return err
 }
 
-// slugs returns the slugs of the selected tenants, or nil for all.
-func (m *matcher) slugs(ctx context.Context, f *factory, q db.Querier) ([]string, error) {
-	if m.all && m.exclude == nil {
+// selectedSlugs returns the slugs of the selected tenants, or nil for all.
+func (f *factory) selectedSlugs(ctx context.Context, q db.Querier, s *app.Selection) ([]string, error) {
+	if s.Everything() {
 		// All of them, unless there is one that is not to be looked at.
 		invalid, err := f.registry().Invalid(ctx, q)
 		if err != nil || len(invalid) == 0 {
 			return nil, f.placed(err)
 		}
 	}
-	tenants, err := m.list(ctx, f, q)
+	tenants, err := f.tenants(ctx, q, s)
 	if err != nil {
 		return nil, err
 	}

@@ -179,7 +179,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	if len(opts.names) > 0 {
 		s.tenants = opts.names
 	}
-	m, err := s.matcher(f)
+	m, err := s.read(f)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 		return err
 	}
 	defer closeConn(ctx, conn)
-	tenants, err := m.list(ctx, f, conn, registry.Active, registry.Suspended)
+	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}

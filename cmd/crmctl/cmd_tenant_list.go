@@ -98,7 +98,7 @@ func invalidListed(r registry.InvalidRow, head int64) listedTenant {
 const statusInvalid registry.Status = "invalid"
 
 func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) error {
-	m, err := opts.matcher(f)
+	m, err := opts.read(f)
 	if err != nil {
 		return err
 	}
@@ -115,10 +115,13 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	for i, s := range opts.statuses {
 		statuses[i] = registry.Status(s)
 	}
-	m.report = true
-	tenants, err := m.list(ctx, f, conn, statuses...)
+	a, err := f.app()
 	if err != nil {
 		return err
+	}
+	tenants, invalid, err := a.Tenants(ctx, conn, m, statuses...)
+	if err != nil {
+		return f.placed(err)
 	}
 	rows := make([]listedTenant, 0, len(tenants))
 	for _, t := range tenants {
@@ -126,7 +129,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 			rows = append(rows, row)
 		}
 	}
-	for _, r := range m.invalid {
+	for _, r := range invalid {
 		if len(statuses) == 0 && !opts.behind && !p.NamesOnly() {
 			rows = append(rows, invalidListed(r, plan.Head()))
 		}
@@ -134,7 +137,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	}
 	if !p.NamesOnly() || opts.sort == "size" {
 		var wanted []string // all
-		if len(m.invalid) > 0 {
+		if len(invalid) > 0 {
 			wanted = make([]string, len(tenants))
 			for i, t := range tenants {
 				wanted[i] = t.Slug

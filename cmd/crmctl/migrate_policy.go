@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -158,27 +159,23 @@ func (o *runPolicy) stopAfter(n int) (int, error) {
 	return int(share) + 1, nil
 }
 
-// options returns what the library takes, for a run over n tenants.
-func (o *runPolicy) options(f *factory, n int) (migrate.RunOptions, error) {
+// policy returns what the application takes.
+func (o *runPolicy) policy() (app.Policy, error) {
 	canary, err := o.parseCanary()
 	if err != nil {
-		return migrate.RunOptions{}, err
+		return app.Policy{}, err
 	}
-	stopAfter, err := o.stopAfter(n)
-	if err != nil {
-		return migrate.RunOptions{}, err
+	if _, err := o.stopAfter(1); err != nil {
+		return app.Policy{}, err
 	}
-	cfg, err := f.config()
-	if err != nil {
-		return migrate.RunOptions{}, err
-	}
-	run := fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter, Rate: o.rate, Drain: f.Drain()}
-	if o.deadline > 0 {
-		run.Deadline = f.Now().Add(o.deadline)
-	}
-	return migrate.RunOptions{
-		Fleet: run, Direct: f.connectDirect, DirectConcurrency: o.concurrencyDirect, Canary: canary,
+	return app.Policy{
+		Canary: canary, Concurrency: o.concurrency, DirectConcurrency: o.concurrencyDirect, Attempts: o.attempts + 1,
+		StopAfter: func(n int) int {
+			most, _ := o.stopAfter(n) // parsed above
+			return most
+		},
+		Deadline: o.deadline, Rate: o.rate, Order: migrate.Order(o.order),
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, BuildTimeout: o.buildTimeout,
-		SyncCommit: o.syncCommit, AllowChanged: o.allowChanged, Trusted: cfg.TrustedOwners, Actor: f.actor(),
+		SyncCommit: o.syncCommit, AllowChanged: o.allowChanged,
 	}, nil
 }

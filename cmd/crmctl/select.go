@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -35,40 +33,8 @@ func (s *selection) addFlags(f *factory, cmd *cobra.Command) {
 	cli.RegisterCompletion(cmd, "exclude", completeTenants(f))
 }
 
-// record returns what the ledger keeps of the selection, so that a retry means the
-// same tenants; nil when it means all.
-func (m *matcher) record(to int64) map[string]any {
-	out := map[string]any{}
-	if !m.all {
-		out["tenants"] = append(slices.Sorted(maps.Keys(m.wanted)), m.globs...)
-	}
-	if m.exclude != nil {
-		out["exclude"] = append(slices.Sorted(maps.Keys(m.exclude.wanted)), m.exclude.globs...)
-	}
-	if to != 0 {
-		out["to"] = to
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out
-}
-
-// matcher is the selection ready for use.
-type matcher struct {
-	all     bool
-	wanted  map[string]bool // slugs
-	globs   []string
-	exclude *matcher // what it selects is left out; nil for nothing
-	lenient bool     // a name that is not there is no error
-	// report tells that the command names the invalid rows in its answer: list leaves
-	// the selected ones in invalid. Otherwise it passes them by with a line each.
-	report  bool
-	invalid []registry.InvalidRow
-}
-
-// matcher reads and checks the selection; it does not connect.
-func (s *selection) matcher(f *factory) (*matcher, error) {
+// read reads and checks the selection; it does not connect.
+func (s *selection) read(f *factory) (*app.Selection, error) {
 	names := s.tenants
 	if s.from != "" {
 		listed, err := f.readNames(s.from)
@@ -82,75 +48,28 @@ func (s *selection) matcher(f *factory) (*matcher, error) {
 			names = append(names, n.name)
 		}
 	}
-	m, err := newMatcher("--tenant", names)
+	return selectTenants(names, s.exclude)
+}
+
+// selectTenants is app.Select with the flags' names in its errors.
+func selectTenants(names, exclude []string) (*app.Selection, error) {
+	s, err := app.Select(names, exclude)
+	if bad, is := errors.AsType[*app.PatternError](err); is {
+		return nil, cli.Usagef("%s %s: not a pattern", map[bool]string{true: "--exclude", false: "--tenant"}[bad.Exclude], bad.Pattern)
+	}
+	return s, err
+}
+
+// tenants reads the selected tenants from the registry, those in one of the given states
+// or all, and passes by the rows that are not valid.
+func (f *factory) tenants(ctx context.Context, q db.Querier, s *app.Selection, statuses ...registry.Status) ([]registry.Tenant, error) {
+	a, err := f.app()
 	if err != nil {
 		return nil, err
 	}
-	m.all = len(names) == 0
-	if len(s.exclude) > 0 {
-		m.exclude, err = newMatcher("--exclude", s.exclude)
-	}
-	return m, err
-}
-
-// newMatcher tells names from patterns.
-func newMatcher(flag string, names []string) (*matcher, error) {
-	m := &matcher{wanted: make(map[string]bool, len(names))}
-	for _, name := range names {
-		if strings.ContainsAny(name, "*?[") {
-			if _, err := path.Match(name, ""); err != nil {
-				return nil, cli.Usagef("%s %s: not a pattern", flag, name)
-			}
-			m.globs = append(m.globs, strings.ToLower(name))
-			continue
-		}
-		slug, err := registry.Slug(name)
-		if err != nil {
-			return nil, err
-		}
-		m.wanted[slug] = true
-	}
-	return m, nil
-}
-
-// list reads the selected tenants from the registry, those in one of the given
-// states or all. A name that is not there is an error with exit code 12; a
-// pattern may match none.
-func (m *matcher) list(ctx context.Context, f *factory, q db.Querier, statuses ...registry.Status) ([]registry.Tenant, error) {
-	all, invalid, err := f.registry().ListAll(ctx, q, registry.Filter{Statuses: statuses})
-	if err != nil {
-		return nil, f.placed(err)
-	}
-	var out []registry.Tenant
-	found := make(map[string]bool, len(m.wanted))
-	for _, r := range invalid {
-		if m.selects(r.Slug) {
-			found[r.Slug] = true
-			m.invalid = append(m.invalid, r)
-		}
-	}
-	if !m.report {
-		f.passBy(m.invalid)
-	}
-	for _, t := range all {
-		if m.wanted[t.Slug] {
-			found[t.Slug] = true
-		}
-		if m.selects(t.Slug) {
-			out = append(out, t)
-		}
-	}
-	for _, slug := range slices.Sorted(maps.Keys(m.wanted)) {
-		if found[slug] || m.lenient {
-			continue
-		}
-		t, err := f.registry().Get(ctx, q, slug)
-		if err != nil {
-			return nil, f.placed(err)
-		}
-		return nil, f.placed(&registry.StateError{Slug: slug, State: t.State()})
-	}
-	return out, nil
+	tenants, invalid, err := a.Tenants(ctx, q, s, statuses...)
+	f.passBy(invalid)
+	return tenants, f.placed(err)
 }
 
 // passBy says which rows of the registry a command leaves alone because they are not
@@ -160,16 +79,6 @@ func (f *factory) passBy(rows []registry.InvalidRow) {
 		f.passedBy++
 		f.Say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
 	}
-}
-
-func (m *matcher) selects(slug string) bool {
-	if m.exclude != nil && m.exclude.selects(slug) {
-		return false
-	}
-	return m.all || m.wanted[slug] || slices.ContainsFunc(m.globs, func(glob string) bool {
-		ok, err := path.Match(glob, slug)
-		return err == nil && ok
-	})
 }
 
 // named is a tenant's name with an optional display name.

@@ -41,8 +41,9 @@ type RunOptions struct {
 	// could act as the session's role.
 	Trusted []string
 	Actor   string
-	// Selection is kept in the ledger, for whoever repeats the run.
-	Selection map[string]any
+	// Selection is kept in the ledger, for whoever repeats the run; nil for all tenants,
+	// up to the newest version.
+	Selection *Selection
 	// Observe is told how the run goes. It is called by all workers at once and
 	// must be safe for that and quick. Nil tells nobody.
 	Observe func(Event)
@@ -60,6 +61,13 @@ const (
 	Failed     State = "failed"
 	NotStarted State = "not started"
 )
+
+// Selection says for which tenants, and how far, a run was asked for.
+type Selection struct {
+	Tenants []string `json:"tenants,omitempty"` // slugs and patterns; none = all
+	Exclude []string `json:"exclude,omitempty"`
+	To      int64    `json:"to,omitempty"` // version; 0 = the newest
+}
 
 // Outcome is what became of one tenant.
 type Outcome struct {

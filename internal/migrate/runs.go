@@ -29,7 +29,7 @@ type RunRecord struct {
 	NotStarted int
 	StartedAt  time.Time
 	FinishedAt *time.Time
-	Selection  map[string]any // as given in RunOptions
+	Selection  *Selection // as given in RunOptions
 }
 
 // RunTenant is what became of one tenant of a run.
@@ -85,7 +85,7 @@ func readRuns(ctx context.Context, conn *pgx.Conn, rest string, args ...any) ([]
 			return r, err
 		}
 		var d struct {
-			Selection map[string]any `json:"selection"`
+			Selection *Selection `json:"selection"`
 		}
 		err = json.Unmarshal([]byte(detail), &d)
 		r.Selection = d.Selection

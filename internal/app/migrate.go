@@ -1,0 +1,320 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
+)
+
+// Policy says how a run over a fleet is carried out.
+type Policy struct {
+	Canary            migrate.Canary
+	Concurrency       int // 0 goes by the machine and the server
+	DirectConcurrency int // of files marked NO TRANSACTION
+	Attempts          int
+	StopAfter         func(tenants int) int // failures that end a run over so many; nil for none
+	Deadline          time.Duration         // after which no tenant is begun; 0 for none
+	Rate              float64               // tenants begun a second at the most; 0 without limit
+	Order             migrate.Order
+	LockTimeout       time.Duration
+	BuildTimeout      time.Duration // for which an index build waits for older transactions
+	StatementTimeout  time.Duration
+	SyncCommit        bool
+	AllowChanged      bool // files that were changed after they were applied
+}
+
+// FleetRun is a run that was decided on, and has not begun.
+type FleetRun struct {
+	Plan    *migrate.Plan
+	Route   migrate.Route
+	Chosen  []registry.Tenant     // with and without something to do
+	Pending []migrate.Tenant      // of Chosen, those that have
+	Invalid []registry.InvalidRow // of the registry, that were chosen: tenants that fail
+	Newer   int                   // of Chosen, those beyond the newest file
+	Retried *migrate.RunRecord    // the run that is taken up again; nil for none
+
+	selection *migrate.Selection
+	failed    []string // ids of tenants that are known to be broken: none is the canary
+	app       *App
+	conn      *pgx.Conn
+}
+
+// Conn is the connection of the run until it begins.
+func (r *FleetRun) Conn() *pgx.Conn { return r.conn }
+
+// Close ends what a run holds, whether it was carried out or not.
+func (r *FleetRun) Close(ctx context.Context) { closeConn(ctx, r.conn) }
+
+// UpOptions say which tenants are brought how far.
+type UpOptions struct {
+	Selection  *Selection
+	To         int64 // 0 = the newest version
+	OutOfOrder bool  // files older than the newest applied one too
+	EachApart  bool  // commit each file, not the pending files together
+	Verify     bool  // read the versions from the tenants' schemas, not from the registry
+	// LockTimeout is for Verify.
+	LockTimeout time.Duration
+	DryRun      bool
+}
+
+// PlanUp decides on a run that brings tenants to a version.
+func (a *App) PlanUp(ctx context.Context, o UpOptions) (*FleetRun, error) {
+	plan, err := a.TenantPlan(ctx, o.To)
+	if err != nil {
+		return nil, err
+	}
+	if o.EachApart {
+		plan = plan.EachApart()
+	}
+	r, err := a.newRun(ctx, plan, migrate.Route{Kind: migrate.Up, OutOfOrder: o.OutOfOrder}, o.Selection, o.DryRun, o.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	if o.Verify {
+		if err := r.readVersions(ctx, o.LockTimeout); err != nil {
+			r.Close(ctx)
+			return nil, err
+		}
+	}
+	r.selection = o.Selection.record(o.To)
+	if o.To == 0 {
+		r.Newer = NewerThan(r.Plan, r.Chosen)
+	}
+	return r, nil
+}
+
+// PlanDown decides on a run that takes versions back, or for migrate.Redo takes the
+// newest back and applies it again. The error is a *VersionError where there is no file
+// for the version.
+func (a *App) PlanDown(ctx context.Context, route migrate.Route, s *Selection, dryRun bool) (*FleetRun, error) {
+	plan, err := a.TenantPlan(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := plan.To(route.To); err != nil {
+		return nil, &VersionError{Version: route.To, Newest: plan.Head(), Err: err}
+	}
+	r, err := a.newRun(ctx, plan, route, s, dryRun, route.Kind == migrate.Down || dryRun)
+	if err != nil {
+		return nil, err
+	}
+	r.selection = s.record(0)
+	return r, nil
+}
+
+// newRun opens what a run needs. kept is true where no extension is made for it.
+func (a *App) newRun(ctx context.Context, plan *migrate.Plan, route migrate.Route, s *Selection, dryRun, kept bool) (*FleetRun, error) {
+	conn, err := a.change(ctx, dryRun)
+	if err != nil {
+		return nil, err
+	}
+	r := &FleetRun{Route: route, app: a, conn: conn}
+	if r.Plan, err = a.UseExtensions(ctx, conn, plan, kept); err == nil {
+		r.Chosen, r.Invalid, err = a.Tenants(ctx, conn, s, registry.Active, registry.Suspended)
+	}
+	if err != nil {
+		closeConn(ctx, conn)
+		return nil, err
+	}
+	r.Pending = Behind(r.Plan, route, r.Chosen)
+	return r, nil
+}
+
+// readVersions puts the versions of the schemas in place of the registry's. A schema
+// that cannot be read counts as new: the run then meets it and says why.
+func (r *FleetRun) readVersions(ctx context.Context, lockTimeout time.Duration) error {
+	truths, err := r.Plan.Verify(ctx, r.conn, Targets(r.Chosen), lockTimeout)
+	if err != nil {
+		return err
+	}
+	for i, truth := range truths {
+		r.Chosen[i].Version = 0
+		if truth.Err == nil {
+			r.Chosen[i].Version = truth.Version
+		}
+	}
+	r.Pending = Behind(r.Plan, r.Route, r.Chosen)
+	return nil
+}
+
+// Carry carries the run out: with nothing pending it only looks at the files. The error
+// wraps migrate.ErrNotRecorded where the report is whole and the ledger does not know it.
+func (r *FleetRun) Carry(ctx context.Context, p Policy, observe func(migrate.Event)) (*migrate.Report, error) {
+	if len(r.Pending) == 0 {
+		applied, err := migrate.AppliedFiles(ctx, r.conn)
+		if err != nil {
+			return nil, err
+		}
+		report := &migrate.Report{Kind: r.Route.Kind, Target: r.Plan.Head()}
+		return report, r.Plan.CheckFiles(applied, r.Route, p.AllowChanged)
+	}
+	if err := migrate.Arrange(ctx, r.conn, r.Pending, p.Order); err != nil {
+		return nil, err
+	}
+	a := r.app
+	run := fleet.Options{Concurrency: p.Concurrency, Attempts: p.Attempts, Rate: p.Rate, Drain: a.Drain()}
+	if p.StopAfter != nil {
+		run.StopAfter = p.StopAfter(len(r.Pending))
+	}
+	if p.Deadline > 0 {
+		run.Deadline = a.Now().Add(p.Deadline)
+	}
+	p.Canary.Not = r.failed
+	return r.Plan.Run(ctx, r.conn, a.Connect, r.Pending, migrate.RunOptions{
+		Route: r.Route, Selection: r.selection, Observe: observe, Fleet: run,
+		Direct: a.Direct, DirectConcurrency: p.DirectConcurrency, Canary: p.Canary,
+		LockTimeout: p.LockTimeout, StatementTimeout: p.StatementTimeout, BuildTimeout: p.BuildTimeout,
+		SyncCommit: p.SyncCommit, AllowChanged: p.AllowChanged, Trusted: a.Config.TrustedOwners, Actor: a.Actor,
+	})
+}
+
+// Reasons why no run can be taken up again.
+var (
+	// ErrNothingLeft says that no run has anything left to do.
+	ErrNothingLeft = errors.New("no run has anything left to do")
+	// ErrRunGoesOn says that the run has not ended.
+	ErrRunGoesOn = errors.New("this run is still going on")
+)
+
+// OwnTargetsError says that a run took each tenant to a version of its own.
+type OwnTargetsError struct{ RunID int64 }
+
+func (e *OwnTargetsError) Error() string {
+	return fmt.Sprintf("run %d took each tenant to a version of its own", e.RunID)
+}
+
+// PlanRetry decides on a run over the tenants that failed or were not started in an
+// earlier one, of the latest that has any for 0. What each needs is planned afresh.
+func (a *App) PlanRetry(ctx context.Context, id int64, dryRun bool) (*FleetRun, error) {
+	conn, err := a.change(ctx, dryRun)
+	if err != nil {
+		return nil, err
+	}
+	r := &FleetRun{app: a, conn: conn}
+	if err := r.retry(ctx, id, dryRun); err != nil {
+		r.Close(ctx)
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *FleetRun) retry(ctx context.Context, id int64, dryRun bool) error {
+	run, outcomes, err := runToRetry(ctx, r.conn, id)
+	if err != nil {
+		return err
+	}
+	var again migrate.Selection
+	if run.Selection != nil {
+		again = *run.Selection
+	}
+	r.Retried, r.selection, r.Route = &run, run.Selection, migrate.Route{Kind: run.Kind, To: run.Target}
+	if run.Kind == migrate.Up {
+		r.Route = migrate.Route{Kind: migrate.Up}
+	}
+	plan, err := r.app.TenantPlan(ctx, again.To)
+	if err != nil {
+		return err
+	}
+	if r.Plan, err = r.app.UseExtensions(ctx, r.conn, plan, dryRun); err != nil {
+		return err
+	}
+	s, err := Select(again.Tenants, again.Exclude)
+	if err != nil {
+		return err
+	}
+	s.lenient = true // purged since
+	chosen, _, err := r.app.Tenants(ctx, r.conn, s, registry.Active, registry.Suspended)
+	if err != nil {
+		return err
+	}
+	r.Chosen = leftOf(chosen, run, outcomes)
+	r.Pending = Behind(r.Plan, r.Route, r.Chosen)
+	for _, t := range outcomes {
+		if t.State == migrate.Failed {
+			r.failed = append(r.failed, t.ID)
+		}
+	}
+	return nil
+}
+
+// runToRetry returns the run of a number or, for 0, the latest with something left to do.
+func runToRetry(ctx context.Context, conn *pgx.Conn, id int64) (migrate.RunRecord, []migrate.RunTenant, error) {
+	if id == 0 {
+		const recent = 100
+		runs, err := migrate.Runs(ctx, conn, recent)
+		if err != nil {
+			return migrate.RunRecord{}, nil, err
+		}
+		for _, r := range runs {
+			if r.State != "running" && r.Target >= 0 && r.Failed+r.NotStarted > 0 {
+				id = r.ID
+				break
+			}
+		}
+		if id == 0 {
+			return migrate.RunRecord{}, nil, ErrNothingLeft
+		}
+	}
+	run, outcomes, err := migrate.GetRun(ctx, conn, id)
+	switch {
+	case err != nil:
+		return run, nil, err
+	case run.State == "running":
+		return run, nil, ErrRunGoesOn
+	case run.Target < 0:
+		return run, nil, &OwnTargetsError{id}
+	}
+	return run, outcomes, nil
+}
+
+// leftOf returns the tenants that a run was for and that did not end well in it.
+func leftOf(chosen []registry.Tenant, run migrate.RunRecord, outcomes []migrate.RunTenant) []registry.Tenant {
+	done, open := migrate.Unfinished(outcomes)
+	var left []registry.Tenant
+	for _, t := range chosen {
+		// A run that was killed did not come to name what it left.
+		if open[t.ID] || run.State == "killed" && !done[t.ID] && t.CreatedAt.Before(run.StartedAt) {
+			left = append(left, t)
+		}
+	}
+	return left
+}
+
+// Targets returns tenants as the engine knows them.
+func Targets(tenants []registry.Tenant) []migrate.Tenant {
+	out := make([]migrate.Tenant, len(tenants))
+	for i, t := range tenants {
+		out[i] = migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
+	}
+	return out
+}
+
+// Behind returns those of the tenants that have a step of the route before them, as far
+// as the registry knows.
+func Behind(plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) []migrate.Tenant {
+	var out []migrate.Tenant
+	for _, t := range Targets(tenants) {
+		if plan.Behind(route, t.Version) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// NewerThan counts the tenants whose version is beyond the newest file.
+func NewerThan(plan *migrate.Plan, tenants []registry.Tenant) int {
+	n := 0
+	for _, t := range tenants {
+		if t.Version > plan.Head() {
+			n++
+		}
+	}
+	return n
+}
