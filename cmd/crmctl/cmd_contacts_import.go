@@ -156,6 +156,9 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	watch := &importWatch{f: f, size: src.size}
 	o := opts.importOptions(f, t, src, watch)
 	o.Trusted = cfg.TrustedOwners
+	if o.Path, err = f.tenantPath(ctx, conn, nil); err != nil {
+		return err
+	}
 	result, err := importer.Import(ctx, conn, src, o)
 	watch.finish()
 	if err != nil {

@@ -37,8 +37,9 @@ func newPsqlCmd(f *factory, runF func(context.Context, *factory, *psqlOptions) e
 	cmd := &cobra.Command{
 		Use:   "psql TENANT [-- PSQL-ARGUMENTS]",
 		Short: "open psql in a tenant's schema",
-		Long: `Open the real psql with the tenant's schema, and nothing else, on the search path. What stands
-behind -- is passed on to it; the exit code is psql's.
+		Long: `Open the real psql with the tenant's schema on the search path, and behind it what the migrations
+have there: schemas of extensions, and shared_schemas. What stands behind -- is passed on to it; the
+exit code is psql's.
 
 Sessions are read only unless --write is given: default_transaction_read_only is on. That is a
 guard against slips, which "set default_transaction_read_only = off" takes away.
@@ -90,6 +91,10 @@ func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
 		return err
 	}
 	t, err := f.registry().Get(ctx, conn, slug)
+	var path db.Path
+	if err == nil {
+		path, err = f.tenantPath(ctx, conn, nil)
+	}
 	_ = conn.Close(context.WithoutCancel(ctx))
 	switch {
 	case err != nil:
@@ -97,7 +102,7 @@ func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
 	case t.Status == registry.Deleted && opts.write:
 		return f.placed(&registry.StateError{Slug: t.Slug, State: t.State()})
 	}
-	s := psqlSession{tenant: t, write: opts.write}
+	s := psqlSession{tenant: t, path: path, write: opts.write}
 	dsn, cfg, err := s.target(ctx, f)
 	if err != nil {
 		return err
@@ -132,12 +137,13 @@ func findPsql(ctx context.Context, f *factory) (string, error) {
 // psqlSession is what psql's session begins with.
 type psqlSession struct {
 	tenant registry.Tenant
+	path   db.Path
 	write  bool
 }
 
 // settings returns the start-up parameters.
 func (s psqlSession) settings() [][2]string {
-	out := [][2]string{{"search_path", s.tenant.Schema.Quoted() + ", pg_temp"}}
+	out := [][2]string{{"search_path", s.path.Behind(s.tenant.Schema)}}
 	if !s.write {
 		out = append(out, [2]string{"default_transaction_read_only", "on"})
 	}

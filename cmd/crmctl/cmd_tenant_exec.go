@@ -107,6 +107,9 @@ moment, and a statement is cancelled after 30 seconds. With --write each tenant'
 committed, or not, as one, with a row in the audit; --dry-run runs them and rolls back. Where one
 of them is suspended nothing is run, unless --suspended says that it is meant, too.
 
+Behind the tenant's schema the search path has what the migrations have there: schemas of
+extensions, and shared_schemas.
+
 Rows come tenant after tenant, by name. A tenant's rows are shown when all its statements have
 succeeded, so a tenant that is tried again gives no row twice; what waits for its turn goes to a
 temporary file when it is much. Of several statements, the last one's rows are shown. All tenants
@@ -208,6 +211,9 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	}
 	o, err := opts.options(f, text, len(tenants))
 	if err != nil {
+		return err
+	}
+	if o.Path, err = f.tenantPath(ctx, conn, script); err != nil {
 		return err
 	}
 	if opts.write && !opts.dryRun && len(tenants) > 0 {

@@ -46,6 +46,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	if errors.Is(err, db.ErrCommitUnknown) {
 		return []cli.Hint{{Label: "see whether it did", Command: "crmctl audit list --since 10m"}}
 	}
+	if hints := explainPath(err); hints != nil {
+		return hints
+	}
 	if errors.Is(err, tenant.ErrRoleRight) {
 		return []cli.Hint{{Label: "as a superuser", Command: "alter role ROLE createrole; or add --role=false"}}
 	}

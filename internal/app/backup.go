@@ -58,6 +58,7 @@ func (a *App) newTenant(ctx context.Context, conn *pgx.Conn, action string, l ba
 	}
 	return backup.NewTenant{
 		Limits: l,
+		Path:   plan.Path,
 		Judge:  judgeTenant,
 		Audit:  a.audit(action),
 		Role:   a.roleChoice(r),
@@ -111,6 +112,13 @@ func (a *App) structures(ctx context.Context, l backup.Limits) *backup.Structure
 			return nil, err
 		}
 		return versionsOf(all)(versions)
+	}
+	n.Path = func() db.Path {
+		all, err := plan()
+		if err != nil {
+			return db.Path{} // Build says so
+		}
+		return all.Path()
 	}
 	return &backup.Structures{Connect: a.Connect, NewTenant: n}
 }

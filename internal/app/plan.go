@@ -83,10 +83,10 @@ func (a *App) TenantPlan(ctx context.Context, to int64) (*migrate.Plan, error) {
 }
 
 // UseExtensions makes the extensions that the migrations ask for, unless dryRun is set,
-// and returns the plan with their schemas on the path.
+// and returns the plan with their schemas on the path, and the shared ones.
 func (a *App) UseExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, dryRun bool) (*migrate.Plan, error) {
 	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{
-		Schema: a.Config.ExtensionSchema, DryRun: dryRun, LockTimeout: a.Config.LockTimeout,
+		Schema: a.Config.ExtensionSchema, DryRun: dryRun, LockTimeout: a.Config.LockTimeout, Shared: a.Config.SharedSchemas,
 	})
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ var ErrExtensionAway = errors.New("the migrations ask for an extension")
 // and makes none. The error wraps ErrExtensionAway where one is missing.
 func (a *App) placedPlan(ctx context.Context) (*migrate.Plan, error) {
 	plan, err := a.TenantPlan(ctx, 0)
-	if err != nil || len(plan.Extensions()) == 0 {
+	if err != nil || len(plan.Extensions()) == 0 && len(a.Config.SharedSchemas) == 0 {
 		return plan, err
 	}
 	conn, err := a.Connect(ctx)
@@ -115,7 +115,9 @@ func (a *App) placedPlan(ctx context.Context) (*migrate.Plan, error) {
 		return nil, err
 	}
 	defer closeConn(ctx, conn)
-	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{Schema: a.Config.ExtensionSchema, DryRun: true})
+	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{
+		Schema: a.Config.ExtensionSchema, Shared: a.Config.SharedSchemas, DryRun: true,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrExtensionAway, err)
 	}

@@ -55,6 +55,9 @@ type NewTenant struct {
 	// Versions returns the script that makes the version table alone, with the given
 	// migrations.
 	Versions func(versions []int64) ([]db.Statement, error)
+	// Path follows the tenant's schema on the search_path while rows are written, as it
+	// does in the migrations; nil is nothing.
+	Path func() db.Path
 	// Direct opens a connection past a pooler, for migrations that commit for
 	// themselves; nil opens one like the others.
 	Direct func(ctx context.Context) (*pgx.Conn, error)
@@ -94,6 +97,13 @@ type target struct {
 	own      own
 	code     []string // that no migration makes
 	trusting bool     // the tables have such code
+}
+
+func (o NewTenant) path() db.Path {
+	if o.Path == nil {
+		return db.Path{}
+	}
+	return o.Path()
 }
 
 // newTarget says where a tenant goes to: under its own name, or under another.
@@ -174,12 +184,12 @@ func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
 	queueDialect(&p)
 	t.there.queue(&p, t.schema, nil)
 	// What the tables call when rows are written may look for names there.
-	p.StandIn(t.schema)
+	p.StandIn(t.schema, o.path())
 	if err := t.run(ctx, &p, o); err != nil {
 		return err
 	}
 	t.there.members()
-	return t.judgeBuilt(ctx)
+	return t.judgeBuilt(ctx, o)
 }
 
 // begin adds the transaction, the registry's row, the schema and its role.

@@ -84,6 +84,7 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 	if t.own.wall, err = openWall(ctx, t.conn, t.schema); err != nil {
 		return err
 	}
+	t.own.wall.path = o.path()
 	if err := t.own.wall.run(ctx, before); err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 	p.CheckSchema(t.schema)
 	p.OwnPath()
 	t.there.queue(&p, t.schema, nil)
-	p.StandIn(t.schema)
+	p.StandIn(t.schema, o.path())
 	if err := p.Run(ctx, t.conn); err != nil {
 		return fmt.Errorf("look at schema %s: %w", t.schema, plain(err))
 	}

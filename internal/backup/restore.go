@@ -171,7 +171,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	queueDialect(&p)
 	p.QueryRow([]any{&tenants, &audited}, "select exists (select from public.tenants), exists (select from public.tenant_events)")
 	there.queue(&p, db.Public, names)
-	p.StandIn(db.Public)
+	p.StandIn(db.Public, db.Path{})
 	if err := p.Run(ctx, conn); err != nil {
 		return fmt.Errorf("look at the registry: %w", plain(err))
 	}

@@ -37,7 +37,7 @@ func (t *target) build(ctx context.Context, script []db.Statement, o NewTenant) 
 }
 
 // judgeBuilt refuses a schema that was renamed and holds the name it had before.
-func (t *target) judgeBuilt(ctx context.Context) error {
+func (t *target) judgeBuilt(ctx context.Context, o NewTenant) error {
 	if t.site == nil || t.site.Schema == t.schema {
 		return nil
 	}
@@ -54,7 +54,7 @@ func (t *target) judgeBuilt(ctx context.Context) error {
 		return fmt.Errorf("%s names its schema in %s, and the migrations need more than one transaction: "+
 			"the tenant can be restored under another name", found[0].Object, found[0].Where)
 	}
-	tenants.StandIn(t.schema)
+	tenants.StandIn(t.schema, o.path())
 	return plain(tenants.Run(ctx, t.conn))
 }
 

@@ -25,6 +25,7 @@ var ErrNoRole = errors.New("the structure of the file can only be made by a role
 type wall struct {
 	conn   *pgx.Conn
 	schema db.Schema
+	path   db.Path // behind the schema, once the role is gone
 	role   string
 	self   string // what the session's own role is set to
 }
@@ -167,7 +168,7 @@ func (w *wall) close(ctx context.Context) error {
 		p.Exec(sql + " from " + w.quoted())
 	}
 	p.Exec("drop role " + w.quoted())
-	p.StandIn(w.schema)
+	p.StandIn(w.schema, w.path)
 	if err := p.Run(ctx, w.conn); err != nil {
 		return fmt.Errorf("the structure of the file reaches out of its schema: %w", plain(err))
 	}

@@ -52,6 +52,7 @@ type Config struct {
 	DryRun           bool
 	PGBin            string
 	ExtensionSchema  string   // where extensions are made that stand nowhere yet
+	SharedSchemas    []string // behind the tenant's on the path, for all tenants
 	TrustedOwners    []string // roles whose code may run as the session's role
 
 	// Warnings are worth a line each on stderr.

@@ -404,3 +404,38 @@ func TestTrustedOwners(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestSharedSchemas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	load := func(yaml string, env ...string) (*config.Config, error) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "crmctl.yaml"), []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return config.Load(config.Sources{Env: env, Dir: dir})
+	}
+	for yaml, want := range map[string][]string{
+		"":                                nil,
+		"shared_schemas: public\n":        {"public"},
+		"shared_schemas: App, public\n":   {"App", "public"},
+		"shared_schemas: [app, public]\n": {"app", "public"},
+		"shared_schemas:\n- public\n":     {"public"},
+		"shared_schemas: []\n":            nil,
+	} {
+		if c, err := load(yaml); err != nil || !slices.Equal(c.SharedSchemas, want) {
+			t.Errorf("%q: %v, %v", yaml, c, err)
+		}
+	}
+	if c, err := load("shared_schemas: [app]\n", "CRMCTL_SHARED_SCHEMAS=public"); err != nil || !slices.Equal(c.SharedSchemas, []string{"public"}) {
+		t.Errorf("%v, %v", c, err)
+	}
+	if c, err := load("profiles:\n  prod:\n    shared_schemas: [app]\n", "CRMCTL_PROFILE=prod"); err != nil || !slices.Equal(c.SharedSchemas, []string{"app"}) {
+		t.Errorf("%v, %v", c, err)
+	}
+	for _, yaml := range []string{"shared_schemas: pg_catalog\n", "shared_schemas: [app, app]\n", "shared_schemas: [information_schema]\n", "shared_schemas: [[app]]\n", "shared_schemas: {app: x}\n", "concurrency: [1]\n"} {
+		if _, err := load(yaml); !errors.Is(err, config.ErrInvalid) {
+			t.Errorf("%q: %v", yaml, err)
+		}
+	}
+}

@@ -300,9 +300,37 @@ func texts(path, where string, raw map[string]any, allowed []string) (map[string
 			}
 		case bool, int, int64, uint64, float64:
 			values[name] = fmt.Sprint(v)
+		case []any:
+			list, err := listText(v)
+			if err != nil || !findKey(name).list {
+				return nil, invalidf("%s: %s%s: want %s", path, where, name, wantOf(name))
+			}
+			if list != "" {
+				values[name] = list
+			}
 		default:
 			return nil, invalidf("%s: %s%s: want a single value", path, where, name)
 		}
 	}
 	return values, nil
+}
+
+// listText returns a list of YAML as one text with commas.
+func listText(list []any) (string, error) {
+	out := make([]string, len(list))
+	for i, v := range list {
+		text, ok := v.(string)
+		if !ok || strings.Contains(text, ",") {
+			return "", errors.New("not a list of names")
+		}
+		out[i] = text
+	}
+	return strings.Join(out, ","), nil
+}
+
+func wantOf(name string) string {
+	if findKey(name).list {
+		return "a list of names"
+	}
+	return "a single value"
 }

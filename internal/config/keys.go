@@ -31,6 +31,7 @@ const (
 	KeyPGBin            = "pg_bin"
 	KeyTrustedOwners    = "trusted_owners"
 	KeyExtensionSchema  = "extension_schema"
+	KeySharedSchemas    = "shared_schemas"
 	keyConfig           = "config"
 	keyProfiles         = "profiles"
 	keyProtected        = "protected"
@@ -68,6 +69,7 @@ type key struct {
 	// noProject keeps it out of the working directory's crmctl.yaml, which may be
 	// anybody's.
 	noProject bool
+	list      bool   // a file may have it as a list
 	usage     string // one line for `crmctl help environment`
 	// parse puts a value into its field, or says what is accepted.
 	parse func(c *Config, value string) error
@@ -130,19 +132,26 @@ func keys() []key {
 			return err
 		}},
 		{name: KeyExtensionSchema, fallback: "extensions", usage: "where extensions of migrations are made", parse: func(c *Config, v string) error {
-			if len(v) > 63 || strings.HasPrefix(v, "pg_") || strings.ContainsFunc(v, unicode.IsControl) {
+			if !isSchema(v) {
 				return errors.New("want the name of a schema")
 			}
 			c.ExtensionSchema = v
 			return nil
 		}},
-		{name: KeyTrustedOwners, noProject: true, usage: "roles whose code in tenants crmctl may run", parse: func(c *Config, v string) error {
-			c.TrustedOwners = nil
-			for name := range strings.SplitSeq(v, ",") {
-				if name = strings.TrimSpace(name); name != "" {
-					c.TrustedOwners = append(c.TrustedOwners, name)
+		{name: KeySharedSchemas, list: true, usage: "schemas on the path behind the tenant's", parse: func(c *Config, v string) error {
+			c.SharedSchemas = names(v)
+			for i, name := range c.SharedSchemas {
+				switch {
+				case !isSchema(name), name == "information_schema":
+					return fmt.Errorf("%q: want names of schemas, with commas between", name)
+				case slices.Contains(c.SharedSchemas[:i], name):
+					return fmt.Errorf("%q stands there twice", name)
 				}
 			}
+			return nil
+		}},
+		{name: KeyTrustedOwners, list: true, noProject: true, usage: "roles whose code in tenants crmctl may run", parse: func(c *Config, v string) error {
+			c.TrustedOwners = names(v)
 			return nil
 		}},
 		{name: KeyPGBin, usage: "directory of the PostgreSQL server programs for crmctl local", parse: func(c *Config, v string) error {
@@ -150,6 +159,22 @@ func keys() []key {
 			return nil
 		}},
 	}
+}
+
+// names cuts a list with commas.
+func names(list string) []string {
+	var out []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// isSchema reports whether a schema may have a name and hold something of others.
+func isSchema(name string) bool {
+	return len(name) <= 63 && !strings.HasPrefix(name, "pg_") && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // findKey returns the key of a name, the zero key when there is none.

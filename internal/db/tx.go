@@ -18,6 +18,8 @@ type Locals struct {
 	// stand in files or come from a user. The zero Schema means none: the path is
 	// OwnPath, so that a statement of ours never calls what somebody planted.
 	Schema Schema
+	// Path follows Schema, where that is not zero.
+	Path Path
 	// EveryRow is for our own reads of a tenant's tables: where a row policy would
 	// hide rows, the statement fails instead. It is always so without a Schema.
 	EveryRow bool
@@ -131,9 +133,7 @@ func (l Locals) searchPath() string {
 	if l.Schema.IsZero() {
 		return OwnPath
 	}
-	// pg_temp is named so that it comes last: unnamed it comes first, and a
-	// temporary table left by somebody else would hide the tenant's.
-	return l.Schema.Quoted() + ", pg_temp"
+	return l.Path.Behind(l.Schema)
 }
 
 // milliseconds returns a limit as the server takes it: 0 is without an end.
@@ -191,9 +191,9 @@ func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql stri
 // ours that do not name everything in full. StandIn puts it back.
 func (p *Pipeline) OwnPath() { p.path(OwnPath) }
 
-// StandIn puts s on the path of the transaction, as Begin did. What the tables of a
-// tenant call when rows are written may look for names there.
-func (p *Pipeline) StandIn(s Schema) { p.path(Locals{Schema: s}.searchPath()) }
+// StandIn puts s on the path of the transaction, as Begin did, with what is behind it.
+// What the tables of a tenant call when rows are written may look for names there.
+func (p *Pipeline) StandIn(s Schema, behind Path) { p.path(behind.Behind(s)) }
 
 func (p *Pipeline) path(path string) {
 	p.Exec("select pg_catalog.set_config('search_path', $1, true)", path)

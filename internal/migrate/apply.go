@@ -371,8 +371,8 @@ const isAlive = `exists (select from public.tenants where id operator(pg_catalog
 			and schema_name operator(pg_catalog.=) $2 and status operator(pg_catalog.<>) 'deleted')`
 
 func (p *Plan) queueScripts(run *db.Pipeline, steps []Step) {
-	if p.path != "" {
-		run.Script([]db.Statement{p.pathStatement(true)})
+	if !p.path.IsZero() {
+		run.Script([]db.Statement{p.path.Statement(true)})
 	}
 	if leavesTraces(steps) {
 		run.Mark()

@@ -53,11 +53,11 @@ func (b *building) direct(s db.Statement) {
 // path puts the schemas of extensions on the path.
 func (b *building) path(local bool) {
 	switch {
-	case b.plan.path == "":
+	case b.plan.path.IsZero():
 	case local:
-		b.add(b.plan.pathStatement(true))
+		b.add(b.plan.path.Statement(true))
 	default:
-		b.direct(b.plan.pathStatement(false))
+		b.direct(b.plan.path.Statement(false))
 	}
 }
 

@@ -7,23 +7,27 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
 // ElsewhereError says that a statement failed because it names, without a schema, what
-// belongs to an extension of another schema.
+// stands in another one: an extension's object, or one of somebody's.
 type ElsewhereError struct {
-	Extension string
-	Schema    string // where the extension stands
+	Extension string // "" for what belongs to none
+	Schema    string // where it stands
 	Object    string // its name there
-	Kind      string // "type", "function", "operator class", "collation"
+	Kind      string // "type", "function", "operator class", "collation", "relation"
 	Err       error  // what the server said
 }
 
 // Error adds to the server's words where the object stands.
 func (e *ElsewhereError) Error() string {
+	if e.Extension == "" {
+		return fmt.Sprintf("%v; a %s of that name stands in schema %s, which is not on the search_path: write %s.%s", e.Err, e.Kind, e.Schema, e.Schema, e.Object)
+	}
 	return fmt.Sprintf("%v; the %s %s belongs to extension %s in schema %s: write %s.%s, or begin the file with CREATE EXTENSION IF NOT EXISTS %s",
 		e.Err, e.Kind, e.Object, e.Extension, e.Schema, e.Schema, e.Object, e.Extension)
 }
@@ -44,18 +48,44 @@ const extensionObjects = `select e.extname::pg_catalog.text, n.nspname::pg_catal
 	where o.name = any ($1::pg_catalog.name[]) and n.nspname <> 'pg_catalog'
 	order by pg_catalog.array_position(array['type', 'operator class', 'collation', 'function'], o.kind), 3 limit 1`
 
-// ExplainNames returns an *ElsewhereError where a statement of a file names an
-// extension's object that its path does not lead to, and err otherwise.
+// objectsElsewhere lists what stands under some names in schemas that are no tenant's, of
+// the kinds that an error can be about.
+const objectsElsewhere = `select '', n.nspname::pg_catalog.text, o.name::pg_catalog.text, o.kind
+	from (
+		select y.typnamespace, y.typname, 'type' from pg_catalog.pg_type y where y.typelem = 0 and y.typrelid = 0
+		union all select c.opcnamespace, c.opcname, 'operator class' from pg_catalog.pg_opclass c
+		union all select c.collnamespace, c.collname, 'collation' from pg_catalog.pg_collation c
+		union all select p.pronamespace, p.proname, 'function' from pg_catalog.pg_proc p
+		union all select c.relnamespace, c.relname, 'relation' from pg_catalog.pg_class c where c.relkind not in ('i', 'I', 't', 'c')
+	) o (nsp, name, kind) join pg_catalog.pg_namespace n on n.oid = o.nsp
+	where o.name = any ($1::pg_catalog.name[]) and o.kind = any ($2::pg_catalog.text[])
+	  and n.nspname !~ '^(pg_|crmctl_)' and n.nspname <> 'information_schema'
+	  and not exists (select from public.tenants t where t.schema_name = n.nspname)
+	  -- The message has the name, in every language.
+	  and pg_catalog.strpos($3, o.name::pg_catalog.text) > 0
+	order by pg_catalog.length(o.name::pg_catalog.text) desc, n.nspname <> 'public', 2 limit 1`
+
+// undefined are the errors about a name, and the kinds of objects that they are about.
+var undefined = map[string][]string{
+	db.CodeUndefinedObject: {"type", "operator class", "collation"},
+	codeUndefinedFunction:  {"function"},
+	db.CodeUndefinedTable:  {"relation"},
+}
+
+// ExplainNames returns an *ElsewhereError where a statement of a file names what its path
+// does not lead to and another schema has, and err otherwise.
 func ExplainNames(ctx context.Context, q db.Querier, err error) error {
 	var statement *db.StatementError
-	switch state := db.SQLState(err); {
-	case state != db.CodeUndefinedObject && state != codeUndefinedFunction,
-		!errors.As(err, &statement), statement.Statement.File == "":
+	kinds := undefined[db.SQLState(err)]
+	if kinds == nil || !errors.As(err, &statement) || statement.Statement.File == "" {
 		return err
 	}
-	out := &ElsewhereError{Err: err}
+	out, names := &ElsewhereError{Err: err}, unqualified(statement.Statement.SQL)
 	type object struct{ Extension, Schema, Name, Kind string }
-	found, readErr := db.Select(ctx, q, pgx.RowToStructByPos[object], extensionObjects, unqualified(statement.Statement.SQL))
+	found, readErr := db.Select(ctx, q, pgx.RowToStructByPos[object], extensionObjects, names)
+	if message := (*pgconn.PgError)(nil); readErr == nil && len(found) == 0 && errors.As(err, &message) {
+		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], objectsElsewhere, names, kinds, message.Message)
+	}
 	if readErr != nil || len(found) == 0 {
 		return err // the statement's own says more
 	}

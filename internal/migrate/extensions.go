@@ -29,6 +29,9 @@ type ExtensionOptions struct {
 	Schema      string // for those that stand nowhere yet; "" = DefaultExtensionSchema
 	DryRun      bool   // makes none
 	LockTimeout time.Duration
+	// Shared are schemas that stand on the path because somebody asked for it, for
+	// applications that are written so. Their objects may be used, not changed.
+	Shared []string
 }
 
 // ExtensionUse is an extension that a plan asks for, and where it stands.
@@ -91,15 +94,15 @@ func (p *Plan) Extensions() []Extension {
 }
 
 // UseExtensions makes the extensions that the migrations ask for and that the database
-// lacks, and returns the plan with their schemas on the path, behind the tenant's. A
-// plan that asks for none, or that went through this before, is returned as it is,
-// without asking the server. conn must not
-// be in a transaction.
+// lacks, and returns the plan with their schemas on the path, behind the tenant's, and the
+// shared ones behind these. A plan that asks for none, or that went through this before,
+// is returned as it is, without asking the server. conn must not be in a transaction.
 //
-// The error is an *ExtensionError or a *SharedNamesError.
+// The error is an *ExtensionError, a *SharedNamesError, a *SharedSchemaError or a
+// *ReachError.
 func (p *Plan) UseExtensions(ctx context.Context, conn *pgx.Conn, o ExtensionOptions) (*Plan, []ExtensionUse, error) {
 	wanted := p.Extensions()
-	if len(wanted) == 0 || p.path != "" {
+	if len(wanted) == 0 && len(o.Shared) == 0 || !p.path.IsZero() {
 		return p, nil, nil
 	}
 	if o.Schema == "" {
@@ -118,7 +121,7 @@ func (p *Plan) UseExtensions(ctx context.Context, conn *pgx.Conn, o ExtensionOpt
 		uses = append(uses, use)
 	}
 	out := *p
-	if err := out.extendPath(ctx, conn, uses); err != nil {
+	if out.path, err = p.pathOver(ctx, conn, uses, o.Shared); err != nil {
 		return nil, nil, err
 	}
 	return &out, uses, nil
@@ -196,11 +199,14 @@ func makeExtension(ctx context.Context, conn *pgx.Conn, e Extension, schema stri
 	})
 }
 
+// openSchema says of the schema n whether others than the session's role and the schema's
+// owner may make objects there.
+const openSchema = `(not pg_catalog.pg_has_role(current_user, n.nspowner, 'usage')
+			or exists (select from pg_catalog.aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' and a.grantee <> n.nspowner))`
+
 func ensureExtensionSchema(ctx context.Context, q db.Querier, schema string) error {
 	var there, open bool
-	err := q.QueryRow(ctx, `select pg_catalog.count(*) > 0, coalesce(pg_catalog.bool_or(
-			not pg_catalog.pg_has_role(current_user, n.nspowner, 'usage')
-			or exists (select from pg_catalog.aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' and a.grantee <> n.nspowner)), false)
+	err := q.QueryRow(ctx, `select pg_catalog.count(*) > 0, coalesce(pg_catalog.bool_or(`+openSchema+`), false)
 		from pg_catalog.pg_namespace n where n.nspname = $1`, schema).Scan(&there, &open)
 	switch {
 	case err != nil:
@@ -217,97 +223,4 @@ func ensureExtensionSchema(ctx context.Context, q db.Querier, schema string) err
 		}
 	}
 	return nil
-}
-
-// extendPath puts the schemas of extensions behind the tenant's, public last.
-func (p *Plan) extendPath(ctx context.Context, conn *pgx.Conn, uses []ExtensionUse) error {
-	var schemas, quoted []string
-	for _, u := range uses {
-		if u.Schema != "pg_catalog" && !slices.Contains(schemas, u.Schema) {
-			schemas = append(schemas, u.Schema)
-		}
-	}
-	slices.SortStableFunc(schemas, func(a, b string) int {
-		if last := (a == "public"); last != (b == "public") {
-			return map[bool]int{true: 1, false: -1}[last]
-		}
-		return 0
-	})
-	if err := p.checkShared(ctx, conn, schemas, uses); err != nil {
-		return err
-	}
-	for _, s := range schemas {
-		quoted = append(quoted, pgx.Identifier{s}.Sanitize())
-	}
-	if len(quoted) > 0 {
-		p.path = ", " + strings.Join(quoted, ", ")
-	}
-	return nil
-}
-
-// sharedObjects lists what stands in a schema under one of the names and belongs to no
-// extension. An operator has no name that a text would show.
-const sharedObjects = `with extension as (
-		select d.classid, d.objid from pg_catalog.pg_depend d where d.deptype = 'e'
-	), object (classid, oid, nsp, kind, name) as (
-		select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relnamespace, 'relation', c.relname::pg_catalog.text
-			from pg_catalog.pg_class c where c.relkind not in ('i', 'I', 't')
-		union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace, 'function', p.proname::pg_catalog.text from pg_catalog.pg_proc p
-		union all select 'pg_catalog.pg_type'::pg_catalog.regclass, y.oid, y.typnamespace, 'type', y.typname::pg_catalog.text
-			from pg_catalog.pg_type y where y.typelem = 0 and y.typrelid = 0
-		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, o.oid, o.opcnamespace, 'operator class', o.opcname::pg_catalog.text from pg_catalog.pg_opclass o
-		union all select 'pg_catalog.pg_collation'::pg_catalog.regclass, o.oid, o.collnamespace, 'collation', o.collname::pg_catalog.text from pg_catalog.pg_collation o
-		union all select 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid, o.oprnamespace, 'operator', null from pg_catalog.pg_operator o
-	)
-	select n.nspname::pg_catalog.text, o.kind, coalesce(o.name, o.oid::pg_catalog.regoperator::pg_catalog.text)
-	from object o join pg_catalog.pg_namespace n on n.oid = o.nsp
-	where n.nspname = any ($1::pg_catalog.text[]) and (o.name = any ($2::pg_catalog.text[]) or o.name is null)
-	  and not exists (select from extension e where e.classid = o.classid and e.objid = o.oid)
-	order by 1, 2, 3`
-
-// checkShared refuses files whose names would be found in one of the schemas, where they
-// mean something that belongs to no extension. A relation or a type that the history
-// makes is found in the tenant's schema first; of functions the best fitting one is
-// taken, wherever it stands.
-func (p *Plan) checkShared(ctx context.Context, conn *pgx.Conn, schemas []string, uses []ExtensionUse) error {
-	var names, made []string
-	for _, m := range p.Migrations {
-		for _, s := range slices.Concat(m.Up, m.Down) {
-			names = append(names, sqltext.Names(s.SQL)...)
-			if name := sqltext.Made(s.SQL); name != "" {
-				made = append(made, name)
-			}
-		}
-	}
-	type object struct{ Schema, Kind, Name string }
-	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[object], sharedObjects, schemas, names)
-	if err != nil {
-		return fmt.Errorf("look for what stands beside extensions: %w", err)
-	}
-	var wrong *SharedNamesError
-	for _, o := range found {
-		if (o.Kind == "relation" || o.Kind == "type") && slices.Contains(made, o.Name) {
-			continue
-		}
-		if wrong == nil {
-			wrong = &SharedNamesError{Schema: o.Schema}
-			for _, u := range uses {
-				if u.Schema == o.Schema {
-					wrong.Extension = u.Name
-				}
-			}
-		}
-		wrong.Names = append(wrong.Names, o.Kind+" "+o.Name)
-	}
-	if wrong != nil {
-		return wrong
-	}
-	return nil
-}
-
-// pathStatement puts the schemas of extensions on the path, for the transaction or for
-// the session.
-func (p *Plan) pathStatement(local bool) db.Statement {
-	return db.Statement{SQL: fmt.Sprintf(
-		"select pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.current_setting('search_path'), %s), %t)", db.Literal(p.path), local)}
 }

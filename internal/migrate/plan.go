@@ -52,7 +52,7 @@ func (m *Migration) Name() string { return strings.TrimSuffix(m.File, ".sql") }
 type Plan struct {
 	Migrations []*Migration
 	// path is what follows the tenant's schema on the search_path: see UseExtensions.
-	path string
+	path db.Path
 	// Others are the names of what else stands in the directory, like README.md.
 	Others []string
 }
@@ -167,12 +167,15 @@ func (p *Plan) Versions() []db.Statement {
 	return tenantVersions.history("", versions)
 }
 
-// Checksum returns SHA-256 over the versions and checksums of the migrations, in
-// hexadecimal.
+// Checksum returns SHA-256 over the versions and checksums of the migrations and where
+// their names are looked for, in hexadecimal.
 func (p *Plan) Checksum() string {
 	h := sha256.New()
 	for _, m := range p.Migrations {
 		fmt.Fprintf(h, "%d %s %t\n", m.Version, m.Checksum, m.Transactional)
+	}
+	if !p.path.IsZero() {
+		fmt.Fprintf(h, "path %s\n", p.path.Behind(db.Public))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -31,8 +31,8 @@ func (d *direct) settings(ctx context.Context, p *Plan) error {
 	run.Session(db.Locals{
 		Schema: d.tenant.Schema, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout, AsConfigured: true,
 	})
-	if p.path != "" {
-		run.Script([]db.Statement{p.pathStatement(false)})
+	if !p.path.IsZero() {
+		run.Script([]db.Statement{p.path.Statement(false)})
 	}
 	if err := run.Run(ctx, d.conn); err != nil {
 		return err

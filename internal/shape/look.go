@@ -71,7 +71,7 @@ from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) $1`
 // PostgreSQL 18.
 func (r *result) look(ctx context.Context, conn *pgx.Conn) error {
 	var p db.Pipeline
-	p.StandIn(r.schema)
+	p.StandIn(r.schema, db.Path{})
 	p.Query(func(rows pgx.Rows) (err error) {
 		r.lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err

@@ -196,7 +196,7 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	var p db.Pipeline
-	p.StandIn(r.schema) // a value may be the name of something there
+	p.StandIn(r.schema, db.Path{}) // a value may be the name of something there
 	p.Exec(dialect)
 	for _, rel := range relations {
 		if rel.Secret {

@@ -188,7 +188,7 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 		return nil, err
 	}
 	p = db.Pipeline{}
-	p.StandIn(schema)
+	p.StandIn(schema, db.Path{})
 	p.Exec("create schema " + schema.Quoted())
 	p.Script(script)
 	p.CheckSchema(schema)

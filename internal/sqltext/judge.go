@@ -96,6 +96,7 @@ type judge struct {
 	tokens        []Token
 	transactional bool
 	block         bool // a statement within a block of PL/pgSQL
+	touched       Touched
 }
 
 func (j *judge) refuse(rule Rule, format string, args ...any) {

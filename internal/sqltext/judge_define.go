@@ -243,6 +243,7 @@ func (j *judge) onTarget(i int) {
 func (j *judge) target(i int, what string) {
 	name, object := j.at(i).Name(), j.at(i+2).Name()
 	if name == "" || object == "" || !j.at(i+1).Is(".") || j.at(i).Is("(") {
+		j.touch(name, what)
 		return
 	}
 	if j.has(i+3, ".") && j.at(i+4).Name() != "" { // database.schema.object

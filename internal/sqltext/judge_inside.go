@@ -175,6 +175,8 @@ func (j *judge) setval(i int) {
 		if inner.Refusal != nil {
 			j.refuse(RuleOtherSchema, "%s", inner.Refusal.Reason)
 		}
+	} else if j.at(i+2).Kind == String && len(name) == 1 {
+		j.touch(name[0].Name(), "writes to")
 	}
 }
 

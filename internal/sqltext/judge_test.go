@@ -128,3 +128,32 @@ func TestLocalSetting(t *testing.T) {
 		}
 	}
 }
+
+func TestTouches(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]sqltext.Touched{
+		"create table if not exists t (id int references public.u)": {Makes: []string{"t"}},
+		"create view v as select * from u":                          {Makes: []string{"v"}},
+		"create index on t (a)":                                     {Changes: []string{"t"}},
+		"create trigger x before update on t execute function f()":  {Changes: []string{"t"}},
+		"alter table if exists t rename to u":                       {Changes: []string{"t"}, Makes: []string{"u"}},
+		"alter table t rename column a to b":                        {Changes: []string{"t"}},
+		"drop table if exists t, u cascade":                         {Changes: []string{"t", "u"}, Drops: []string{"t", "u"}},
+		"drop function f(int)":                                      {Changes: []string{"f"}, Drops: []string{"f"}},
+		"insert into t select * from u":                             {Changes: []string{"t"}},
+		"with x as (delete from t returning *) select * from x":     {Changes: []string{"t"}},
+		"truncate t, u":                                             {Changes: []string{"t", "u"}},
+		"select * into t from u":                                    {Makes: []string{"t"}},
+		"grant select on t to app":                                  {Changes: []string{"t"}},
+		"comment on table t is 'x'":                                 {Changes: []string{"t"}},
+		"select setval('t_id_seq', 5)":                              {Changes: []string{"t_id_seq"}},
+		"select * from t join u using (id)":                         {},
+		"select a from t for update":                                {},
+		"insert into public.t values (1)":                           {},
+		"set work_mem = '1MB'":                                      {},
+	} {
+		if diff := cmp.Diff(want, sqltext.Touches(sql)); diff != "" {
+			t.Errorf("%s: %s", sql, diff)
+		}
+	}
+}

@@ -83,7 +83,7 @@ func (r *run) guarded(ctx context.Context, conn *pgx.Conn, i int) error {
 // statements have found elsewhere is thrown away.
 func (r *run) read(ctx context.Context, conn *pgx.Conn, t Tenant, found *result) error {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.Schema, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Snapshot: true})
+	p.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Snapshot: true})
 	r.guard.Queue(&p, t.Schema, "")
 	p.CheckSchema(t.Schema)
 	p.Mark()
@@ -151,7 +151,7 @@ func affected(tag pgconn.CommandTag) int64 {
 func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 	t := r.tenants[i]
 	var open db.Pipeline
-	open.Begin(db.Locals{Schema: t.Schema, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Tenant: t.ID})
+	open.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Tenant: t.ID})
 	r.guard.Queue(&open, t.Schema, "")
 	open.CheckSchema(t.Schema)
 	if r.o.Hold != nil {

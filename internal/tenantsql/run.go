@@ -54,6 +54,8 @@ type Options struct {
 	// could act as the session's role. A tenant with code of others fails with a
 	// *planted.Error, and the script does not run there.
 	Trusted []string
+	// Path follows each tenant's schema on the search_path of the script.
+	Path db.Path
 	// Memory is the budget for rows that wait for their turn, in bytes; 0 =
 	// DefaultMemory. TempDir is where they go beyond it; "" = the system's.
 	Memory  int

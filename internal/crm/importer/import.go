@@ -31,6 +31,7 @@ const NoRejects = -1
 // Schema is a sensible default.
 type Options struct {
 	Schema db.Schema // of the tenant; required
+	Path   db.Path   // behind it, for what the tables call
 	// Tenant is its id in the registry. Its lock is waited for, as long as
 	// LockTimeout says, and held to the end; "" takes none.
 	Tenant string

@@ -150,11 +150,11 @@ func BenchmarkImport(b *testing.B) {
 	}{
 		{name: "empty/bare-copy-then-index", run: func(b *testing.B, conn *pgx.Conn, schema db.Schema) {
 			inTenant(b, conn, schema, func(ctx context.Context, q db.Querier) error {
-				table, err := inspectTable(ctx, q, schema)
+				table, err := inspectTable(ctx, q, schema, db.Path{})
 				if err != nil {
 					return err
 				}
-				indexes, err := dropIndexes(ctx, q, schema, table.OID)
+				indexes, err := dropIndexes(ctx, q, schema, db.Path{}, table.OID)
 				if err != nil {
 					return err
 				}

@@ -91,7 +91,7 @@ func lockEmpty(ctx context.Context, q db.Querier, schema db.Schema, lockTimeout 
 
 // dropIndexes drops the indexes of a table that can be made again as they were,
 // and returns them.
-func dropIndexes(ctx context.Context, q db.Querier, schema db.Schema, table uint32) ([]index, error) {
+func dropIndexes(ctx context.Context, q db.Querier, schema db.Schema, path db.Path, table uint32) ([]index, error) {
 	var indexes []index
 	var look db.Pipeline
 	look.OwnPath() // so that a definition names everything in full
@@ -99,7 +99,7 @@ func dropIndexes(ctx context.Context, q db.Querier, schema db.Schema, table uint
 		indexes, err = pgx.CollectRows(rows, pgx.RowToStructByName[index])
 		return err
 	}, droppableSQL, table)
-	look.StandIn(schema)
+	look.StandIn(schema, path)
 	if err := look.Run(ctx, q); err != nil {
 		return nil, fmt.Errorf("read indexes of contacts: %w", err)
 	}

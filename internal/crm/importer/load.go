@@ -43,7 +43,7 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 		o.Observer.Planned(l.result.Plan)
 	}
 	locals := db.Locals{
-		Schema: o.Schema, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
+		Schema: o.Schema, Path: o.Path, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
 		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: !o.DryRun,
 	}
 	err = db.InTx(ctx, conn, locals, l.run)
@@ -134,7 +134,7 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 		return err
 	}
 	l.producer.encode.now = microseconds(now)
-	table, err := inspectTable(ctx, q, l.o.Schema)
+	table, err := inspectTable(ctx, q, l.o.Schema, l.o.Path)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 		}
 	}
 	if l.producer.direct {
-		if indexes, err = dropIndexes(ctx, q, l.o.Schema, table.OID); err != nil {
+		if indexes, err = dropIndexes(ctx, q, l.o.Schema, l.o.Path, table.OID); err != nil {
 			return err
 		}
 	}
@@ -233,7 +233,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		p.report(PhaseMerge)
 	}
-	l.merge = merge{q: q, schema: l.o.Schema, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
+	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}

@@ -66,7 +66,8 @@ select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merge
 type merge struct {
 	q        db.Querier
 	schema   db.Schema
-	contacts string // the table, in full
+	path     db.Path // behind it
+	contacts string  // the table, in full
 	policy   ConflictPolicy
 	dryRun   bool
 	direct   bool // the contacts are this file's own rows
@@ -122,7 +123,7 @@ func (m *merge) fold(ctx context.Context) error {
 	fold.OwnPath()
 	fold.Exec(fmt.Sprintf(foldSQL, news, join))
 	fold.Exec("analyze pg_temp.crmctl_fold")
-	fold.StandIn(m.schema)
+	fold.StandIn(m.schema, m.path)
 	return fold.Run(ctx, m.q)
 }
 
@@ -246,7 +247,7 @@ select s.line, s.email, s.raw, f.first < s.line as repeated
 from pg_temp.crmctl_import s
 join (select d.email, min(d.line) as first from pg_temp.crmctl_import d group by d.email) f using (email)
 where `+left+" order by s.line")
-	p.StandIn(m.schema)
+	p.StandIn(m.schema, m.path)
 	return p.Run(ctx, m.q)
 }
 

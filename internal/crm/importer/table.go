@@ -55,7 +55,7 @@ where n.nspname = $1 and c.relname = 'contacts' and c.relkind in ('r', 'p', 'f',
 
 // inspectTable makes the staging table, reads about the table contacts and refuses
 // one that an import cannot fill.
-func inspectTable(ctx context.Context, q db.Querier, schema db.Schema) (tableInfo, error) {
+func inspectTable(ctx context.Context, q db.Querier, schema db.Schema, path db.Path) (tableInfo, error) {
 	problem := &TableError{Schema: schema.String(), Table: "contacts"}
 	var info tableInfo
 	var p db.Pipeline
@@ -65,7 +65,7 @@ func inspectTable(ctx context.Context, q db.Querier, schema db.Schema) (tableInf
 		info, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[tableInfo])
 		return err
 	}, tableInfoSQL, schema.String())
-	p.StandIn(schema)
+	p.StandIn(schema, path)
 	err := p.Run(ctx, q)
 	if errors.Is(err, pgx.ErrNoRows) {
 		problem.Problems = []string{"is not there"}

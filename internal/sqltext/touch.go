@@ -1,0 +1,39 @@
+package sqltext
+
+// Touched are the names without a schema that a command makes, changes (their rows, their
+// rights and their definitions) and drops, as far as its text tells.
+type Touched struct{ Makes, Changes, Drops []string }
+
+// Touches reads one command. What it drops it changes too. Every name in a block of
+// PL/pgSQL counts as made: what the block runs may be put together there.
+func Touches(sql string) Touched {
+	j := judge{sql: sql, tokens: Tokens(sql), transactional: true}
+	switch {
+	case len(j.tokens) == 0:
+		return Touched{}
+	case j.has(0, "do"):
+		return Touched{Makes: Names(sql)}
+	}
+	j.command()
+	j.anywhere()
+	for i := range j.tokens {
+		if j.has(0, "alter") && j.has(i, "rename", "to") {
+			j.touch(j.at(i+2).Name(), "makes")
+		}
+	}
+	return j.touched
+}
+
+func (j *judge) touch(name, what string) {
+	if name == "" {
+		return
+	}
+	switch what {
+	case "makes":
+		j.touched.Makes = append(j.touched.Makes, name)
+		return
+	case "drops":
+		j.touched.Drops = append(j.touched.Drops, name)
+	}
+	j.touched.Changes = append(j.touched.Changes, name)
+}
