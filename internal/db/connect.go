@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -74,7 +73,7 @@ func Prepare(cfg *pgx.ConnConfig) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
 	}
-	cfg.DialFunc = dial
+	cfg.DialFunc = usualPatience().dial
 	if tracer.Tracer != nil {
 		cfg.Tracer = tracer
 	}
@@ -84,6 +83,15 @@ func Prepare(cfg *pgx.ConnConfig) {
 	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, CancelRequestDelay: 0, DeadlineDelay: 3 * time.Second}
 	}
+}
+
+func (p patience) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	redial := func(ctx context.Context) (net.Conn, error) { return dial(ctx, network, address) }
+	conn, err := redial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &wire{Conn: conn, patience: p, redial: redial}, nil
 }
 
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -96,25 +104,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 		},
 		Control: limitUnacknowledged,
 	}
-	conn, err := dialer.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &lastWords{conn}, nil
-}
-
-// lastWords is a connection whose peer is heard to the end: a server that ends a
-// session says why before it closes, and only what is sent afterwards fails. So that
-// failure is kept back, and the next read has the reason, or fails itself.
-type lastWords struct{ net.Conn }
-
-// Write takes a peer that has closed for one that still listens.
-func (c *lastWords) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		return len(b), nil
-	}
-	return n, err
+	return dialer.DialContext(ctx, network, address)
 }
 
 // Connect opens one connection. The error wraps ErrUnreachable where no server

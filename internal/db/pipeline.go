@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,6 +31,8 @@ type Pipeline struct {
 
 	begins      bool   // a transaction
 	transaction string // its id, where Locals.Follow asks for it
+	limits      bool   // the run of each statement
+	limit       time.Duration
 }
 
 type step struct {
@@ -92,6 +95,8 @@ func (p *Pipeline) Run(ctx context.Context, q Querier) error {
 	if len(p.steps) == 0 {
 		return nil
 	}
+	w := wireOf(q)
+	w.pipeline(p)
 	results := q.SendBatch(p.traced(ctx), &p.batch)
 	var failed error
 	for _, s := range p.steps {
@@ -106,6 +111,7 @@ func (p *Pipeline) Run(ctx context.Context, q Querier) error {
 	if failed == nil {
 		p.keepTransaction(q)
 	}
+	w.done(p.limits && idle(q))
 	return failed
 }
 

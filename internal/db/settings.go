@@ -2,8 +2,6 @@ package db
 
 import (
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // A server, a database, a role or the environment may have any setting, and none of
@@ -67,13 +65,13 @@ func (p *Pipeline) OwnSettings() { p.Exec("select " + own()) }
 // OwnTransaction is OwnSettings for a pipeline that is a transaction of its own: no
 // limit of others bounds it.
 func (p *Pipeline) OwnTransaction() {
+	p.limits, p.limit = true, 0
 	p.Exec("select " + own() + setting("statement_timeout", "'0'", "true") + setting("lock_timeout", "'0'", "true"))
 }
 
 // ownSettings is OwnTransaction unless q is in a transaction, whose limits stay.
 func (p *Pipeline) ownSettings(q Querier) {
-	const idle = 'I'
-	if conn, ok := q.(*pgx.Conn); ok && conn.PgConn().TxStatus() == idle {
+	if idle(q) {
 		p.OwnTransaction()
 		return
 	}

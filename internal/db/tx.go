@@ -63,7 +63,7 @@ func (p *Pipeline) Begin(l Locals) {
 	if l.Snapshot {
 		isolation = "repeatable read, read only"
 	}
-	p.begins = true
+	p.begins, p.limits, p.limit = true, true, l.StatementTimeout
 	p.Exec("begin isolation level " + isolation)
 	p.settings(l, "true")
 	switch {
@@ -218,6 +218,7 @@ func Exec(ctx context.Context, q Querier, sql string, args ...any) (pgconn.Comma
 // conn is gone, and otherwise wraps ErrNotCommitted or ErrCommitUnknown. Without Follow
 // the error tells ConnectionLost, and only a look at the data can say what became of it.
 func Commit(ctx context.Context, conn *pgx.Conn) error {
+	defer wireOf(conn).done(true)
 	id := takeTransaction(conn)
 	wait, cancel := unhurried(ctx)
 	defer cancel()
@@ -239,10 +240,10 @@ func Commit(ctx context.Context, conn *pgx.Conn) error {
 // Rollback ends a transaction that conn may be in. It ignores the cancellation
 // of ctx, and a connection that is gone has nothing left to roll back.
 func Rollback(ctx context.Context, conn *pgx.Conn) error {
-	const idle = 'I'
-	if conn.IsClosed() || conn.PgConn().TxStatus() == idle {
+	if conn.IsClosed() || idle(conn) {
 		return nil
 	}
+	defer wireOf(conn).done(true)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	if _, err := conn.Exec(ctx, "rollback"); err != nil {
@@ -263,4 +264,11 @@ func plain(err error) error {
 		return statement.Err
 	}
 	return err
+}
+
+// idle reports whether q is a connection that no transaction is under way on.
+func idle(q Querier) bool {
+	const idle = 'I'
+	conn, ok := q.(*pgx.Conn)
+	return ok && conn.PgConn().TxStatus() == idle
 }

@@ -31,6 +31,7 @@ type Proxy struct {
 	before   bool   // the message does not reach the server
 	refuse   bool
 	swallow  bool
+	stalled  int // connections, of conns, that answer nothing any more
 	conns    []net.Conn
 }
 
@@ -119,6 +120,21 @@ func (p *Proxy) Swallow() {
 	p.swallow = true
 }
 
+// Stall makes everything disappear that belongs to the connections there are. New ones
+// are served.
+func (p *Proxy) Stall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = len(p.conns)
+}
+
+// disappears reports whether what comes on the connection with the given number does.
+func (p *Proxy) disappears(number int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.swallow || number < p.stalled
+}
+
 func (p *Proxy) serve(client net.Conn) {
 	if p.refuses() {
 		_ = client.Close()
@@ -130,12 +146,13 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	p.mu.Lock()
+	number := len(p.conns)
 	p.conns = append(p.conns, client, server)
 	p.mu.Unlock()
 	cut := make(chan struct{})
 	var once sync.Once
 	go func() {
-		p.pass(client, server, func(data []byte) bool {
+		p.pass(number, client, server, func(data []byte) bool {
 			took, before := p.takeCut(data)
 			if took && before {
 				_ = client.Close()
@@ -148,7 +165,7 @@ func (p *Proxy) serve(client net.Conn) {
 		})
 		_ = server.Close()
 	}()
-	p.pass(server, client, func([]byte) bool {
+	p.pass(number, server, client, func([]byte) bool {
 		select {
 		case <-cut:
 			return false // the answer is here: what was asked for is done
@@ -171,7 +188,7 @@ func (p *Proxy) takeCut(data []byte) (took, before bool) {
 }
 
 // pass copies what comes, later by the delay, as long as look agrees.
-func (p *Proxy) pass(from io.Reader, to io.Writer, look func([]byte) bool) {
+func (p *Proxy) pass(number int, from io.Reader, to io.Writer, look func([]byte) bool) {
 	type packet struct {
 		data []byte
 		due  time.Time
@@ -195,10 +212,7 @@ func (p *Proxy) pass(from io.Reader, to io.Writer, look func([]byte) bool) {
 			return
 		}
 		time.Sleep(time.Until(packet.due))
-		p.mu.Lock()
-		swallow := p.swallow
-		p.mu.Unlock()
-		if swallow {
+		if p.disappears(number) {
 			continue
 		}
 		if _, err := to.Write(packet.data); err != nil {
