@@ -32,7 +32,7 @@ A backup on the disk of the database is none: copy the files elsewhere.`
 	cmd.Example = `crmctl backup create acme-corp --dir backups
 crmctl backup create --all --registry --dir backups --encrypt-to age1...
 crmctl backup verify backups/*.crmctl
-crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl --as acme-again`
+crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl --as acme-2`
 	return cmd
 }
 

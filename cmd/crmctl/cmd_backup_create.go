@@ -95,7 +95,7 @@ named, and a tenant with large objects refused.
 each tenant: seconds where there are thousands of them.`,
 		Example: `crmctl backup create acme-corp globex --dir backups
 crmctl backup create --all --registry --dir backups --resume
-crmctl backup create --all --exclude 'test-*' --dir backups --encrypt-to age1...
+crmctl backup create --all --exclude 'test-*' --encrypt-to age1...
 crmctl backup create acme-corp --dir backups --format pgdump`,
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {

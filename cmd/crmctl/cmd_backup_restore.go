@@ -63,8 +63,8 @@ A backup of the registry goes into one that crmctl migrate public has just made.
 whose schemas are not there, then take their data from their own backups.`,
 		Example: `crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl
 crmctl backup restore backups --tenant acme-corp
-crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl --as acme-yesterday --migrate
-crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt --dry-run`,
+crmctl backup restore acme-corp-20261124T091500Z-v4.crmctl --as acme-2
+crmctl backup restore acme.crmctl.age --identity key.txt --migrate --dry-run`,
 		Args: cli.ExactArgs("FILE or DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file, opts.roleGiven = args[0], cmd.Flags().Changed("role")

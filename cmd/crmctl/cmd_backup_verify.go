@@ -36,7 +36,7 @@ migrations that are there now, "whole" that it was not tried.
 A directory stands for all backups in it. Of an encrypted file without --identity, and of one
 of pg_dump, no more can be told than whether it is what was written, by the checksum beside
 it. Exit code 3 says that some are not whole or do not restore, 1 that all are not.`,
-		Example: "crmctl backup verify backups\ncrmctl backup verify backups/*.crmctl\ncrmctl backup verify acme-corp-20261124T091500Z-v4.crmctl.age --identity key.txt",
+		Example: "crmctl backup verify backups\ncrmctl backup verify backups/*.crmctl\ncrmctl backup verify acme-20261124T091500Z-v4.crmctl.age --identity key.txt",
 		Args:    cli.MinArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.files = args

@@ -25,12 +25,13 @@ func newCompletionCmd(f *factory, runF func(context.Context, *cobra.Command, *co
 		Use:   "completion SHELL",
 		Short: "a script that lets the shell complete commands, flags and tenants",
 		Long: `Print a script that lets bash, zsh, fish or powershell complete commands, flags, and the
-names of tenants as long as the database answers within a second.`,
-		Example: `source <(crmctl completion bash)                                    # this bash
-crmctl completion bash > /etc/bash_completion.d/crmctl              # every bash
-crmctl completion zsh > "${fpath[1]}/_crmctl"                       # zsh
-crmctl completion fish > ~/.config/fish/completions/crmctl.fish     # fish
-crmctl completion powershell | Out-String | Invoke-Expression       # PowerShell`,
+names of tenants as long as the database answers within a second. Nothing else has to be
+installed for it.`,
+		Example: `source <(crmctl completion bash)                                 # this bash
+crmctl completion bash > /etc/bash_completion.d/crmctl           # every bash
+crmctl completion zsh > "${fpath[1]}/_crmctl"                    # zsh
+crmctl completion fish > ~/.config/fish/completions/crmctl.fish  # fish
+crmctl completion powershell | Out-String | Invoke-Expression    # PowerShell`,
 		ValidArgs: cli.Shells(),
 		Args:      cli.ExactArgs("SHELL (bash, zsh, fish or powershell)"),
 		RunE: func(cmd *cobra.Command, args []string) error {

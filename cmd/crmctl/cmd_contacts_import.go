@@ -81,7 +81,7 @@ The import is one transaction. Every row ends as inserted, updated, unchanged or
 rejected ones are written to a file with the reason beside each, to be mended and imported
 again. Importing a file twice changes nothing the second time.`,
 		Example: `crmctl contacts import --tenant acme-corp leads.csv
-crmctl contacts import --tenant acme-corp leads.csv --map "Mail=email" --null "(blank)" --dry-run
+crmctl contacts import --tenant acme-corp leads.csv --map Mail=email --dry-run
 gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
 		Args: cli.ExactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -88,7 +88,7 @@ With --from knex a migration stands for the file with its number and its words
 --map, or with --up-to that the fleet's migrations are the files up to that version, in order.`,
 		Example: `crmctl migrate adopt --schema 'tenant_*' --dry-run
 crmctl migrate adopt --schema acme=customer_17,globex=customer_18
-crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex --up-to 4`,
+crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {

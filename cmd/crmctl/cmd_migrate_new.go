@@ -37,7 +37,7 @@ func newMigrateNewCmd(f *factory, runF func(context.Context, *factory, *migrateN
 to fill in. Versions go on as the directory has them: 00005, or the time in UTC like 20260301120000.
 A file that is there is never written over.`,
 		Example: `crmctl migrate new add_company --dir db/migrations
-crmctl migrate new index_company --no-transaction --migrations-dir db/migrations`,
+crmctl migrate new index_company --no-transaction --migrations-dir db`,
 		Args: cli.ExactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name = args[0]

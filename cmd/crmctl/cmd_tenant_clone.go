@@ -55,7 +55,7 @@ knows it can try out whether somebody is in the data. Columns of your own that m
 something personal are refused until --keep-columns names those that do not.`,
 		Example: `crmctl tenant clone acme-corp acme-test
 crmctl tenant clone acme-corp acme-staging --anonymize
-crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Acme, empty"`,
+crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Empty"`,
 		Args:              cli.ExactArgs("TENANT", "NAME"),
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -80,7 +80,7 @@ after its schema. It may not log in; it reads and writes the tenant's tables, th
 migrations too, and has nothing to do with any other. Suspending or deleting the tenant takes
 the schema away from it. Making it needs a session that may create roles.`,
 		Example: `crmctl tenant create acme-corp "Tech Startup"
-crmctl tenant create globex --display-name "Globex Corporation" --if-not-exists
+crmctl tenant create globex --display-name "Globex Corp." --if-not-exists
 crmctl tenant create --from names.csv --template acme-corp --concurrency 8
 crmctl tenant create customer-%03d --count 50 --role`,
 		RunE: func(cmd *cobra.Command, args []string) error {

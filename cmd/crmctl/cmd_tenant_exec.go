@@ -121,7 +121,7 @@ with more columns than there is room for stands upright; -o wide leaves it a lin
 		Example: `crmctl tenant exec acme-corp -c 'select email, name from contacts limit 10'
 crmctl tenant query --all -c 'select count(*) from contacts' -o csv
 crmctl tenant query --all -c 'select count(*) from contacts' --aggregate sum
-crmctl tenant exec --tenant 'acme*' --write -c "update contacts set phone = null where phone = ''"
+crmctl tenant exec --tenant 'acme*' --write -f mend.sql
 crmctl tenant exec --all --write -f mend.sql --dry-run`,
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -79,7 +79,7 @@ transactions. From the first of these on it is "purging" and cannot come back; a
 killed is taken up by the next. Two at once do not collide: one leaves to the other what that is
 at work on. A tenant is left alone when other schemas depend on its tables.`,
 		Example: `crmctl tenant purge --dry-run --warn 7d
-crmctl tenant purge --max 20 --yes --expect-database crm_prod --backup-dir /var/backups/crm
+crmctl tenant purge --max 20 --yes --expect-database crm --backup-dir backups
 crmctl tenant purge globex --no-backup --confirm globex`,
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {

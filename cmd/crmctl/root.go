@@ -35,7 +35,7 @@ func newRootCmd(f *factory) *cobra.Command {
 		&cobra.Group{ID: groupStart, Title: "To begin"},
 		&cobra.Group{ID: groupFleet, Title: "Tenants"},
 		&cobra.Group{ID: groupData, Title: "Data"},
-		&cobra.Group{ID: groupSelf, Title: "crmctl itself"},
+		&cobra.Group{ID: groupSelf, Title: "crmctl"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, cmd := range commands {

@@ -13,14 +13,15 @@ import (
 // newHelp returns what the help says of crmctl as a whole.
 func newHelp() *cli.Help {
 	return &cli.Help{
-		Examples: `  crmctl local start                                    a private PostgreSQL to try it on
-  crmctl tenant create acme-corp "Tech Startup"         new tenants, migrated and ready
-  crmctl migrate all-tenants                            every tenant at the newest version
-  crmctl contacts import --tenant acme-corp leads.csv   contacts from a spreadsheet
+		Examples: `
+  crmctl local start                                   a PostgreSQL to try it on
+  crmctl tenant create acme-corp "Tech Startup"        new, migrated and ready
+  crmctl migrate all-tenants                           all at the newest version
+  crmctl contacts import --tenant acme-corp leads.csv  contacts from a file
 `,
+		Brief: groupSelf,
 		More: `
-More: crmctl COMMAND --help, crmctl help environment, crmctl help configuration,
-crmctl help exit-codes, crmctl help flags
+More: crmctl COMMAND --help; crmctl help exit-codes, environment, configuration
 `,
 		Topics: "environment, configuration, exit-codes, flags",
 		Exits:  exitTexts(),
@@ -58,16 +59,16 @@ crmctl's own variables
 `)
 	width := 0
 	for _, v := range config.Variables() {
-		width = max(width, len(v.Name))
+		width = max(width, len(v.Name)+2)
 	}
 	for _, v := range config.Variables() {
-		fmt.Fprintf(&b, "  %-*s  %s\n", width, v.Name, v.Usage)
+		cli.WriteEntry(&b, width, v.Name, v.Usage)
 	}
 	b.WriteString(`
 Terminal
 
   NO_COLOR, CLICOLOR_FORCE, TERM=dumb   colour, as everywhere
-  LC_ALL, LC_CTYPE, LANG                ASCII instead of bars and ticks off UTF-8
+  LC_ALL, LC_CTYPE, LANG                ASCII in place of bars, ticks off UTF-8
   GITHUB_ACTIONS                        annotations for failures
 
 With CRMCTL_DRY_RUN=1 nothing is changed, whatever the command: those that change something
@@ -81,7 +82,7 @@ A variable that is empty counts as not set. A value that cannot be read is an er
 const configurationTopic = `A configuration file is looked for in these places; the first that has a key wins:
 
   ./crmctl.yaml                            the project
-  $XDG_CONFIG_HOME/crmctl/crmctl.yaml      the user (~/.config/crmctl/crmctl.yaml)
+  $XDG_CONFIG_HOME/crmctl/crmctl.yaml      the user (else ~/.config/crmctl/)
   /etc/crmctl/crmctl.yaml                  the machine
 
 --config FILE or CRMCTL_CONFIG reads one file instead of them all.

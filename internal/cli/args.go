@@ -26,6 +26,7 @@ func NewGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// GroupArgs is for commands that only hold others: any word is an unknown command.
 func GroupArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -143,6 +144,7 @@ func RequiredFlags(cmd *cobra.Command, err error) error {
 	return withHelpHint(cmd, Usagef("%q needs %s", cmd.CommandPath(), strings.Join(names, " and ")))
 }
 
+// AnnotationNoConfig marks what NoConfig was called with.
 const AnnotationNoConfig = "no-config"
 
 // NoConfig marks a command that works whatever the configuration says.
@@ -150,6 +152,7 @@ func NoConfig(cmd *cobra.Command) {
 	Annotate(cmd, AnnotationNoConfig, "true")
 }
 
+// AnnotationApart marks what StandsApart was called with.
 const AnnotationApart = "apart"
 
 // StandsApart marks a command that has nothing to do with the user's database: a
@@ -158,6 +161,7 @@ func StandsApart(cmd *cobra.Command) {
 	Annotate(cmd, AnnotationApart, "true")
 }
 
+// Annotate gives a command an annotation.
 func Annotate(cmd *cobra.Command, name, value string) {
 	if cmd.Annotations == nil {
 		cmd.Annotations = map[string]string{}

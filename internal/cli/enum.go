@@ -3,6 +3,8 @@ package cli
 import (
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // enumValue is a flag with a few allowed values.
@@ -11,7 +13,8 @@ type enumValue struct {
 	allowed []string
 }
 
-func NewEnum(target *string, value string, allowed []string) *enumValue {
+// NewEnum returns the value of a flag that is one of the allowed words.
+func NewEnum(target *string, value string, allowed []string) pflag.Value {
 	*target = value
 	return &enumValue{target, allowed}
 }

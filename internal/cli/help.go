@@ -14,9 +14,10 @@ import (
 )
 
 const (
+	// AnnotationExits holds the exit codes that DocumentExits lists.
 	AnnotationExits = "exit-codes"
-	helpWidth       = 100
-	minUsage        = 30 // columns that the explanation of a flag gets anyhow
+	helpWidth       = 80 // columns; the narrowest terminal that is common
+	maxFlag         = 30 // columns; a longer flag has a line of its own
 )
 
 // DocumentExits lists in a command's help the exit codes it may end with,
@@ -34,6 +35,7 @@ func DocumentExits(cmd *cobra.Command, codes ...int) {
 // Help prints the help of commands.
 type Help struct {
 	Examples string     // of the tool as a whole, four lines
+	Brief    string     // the group whose commands stand on one line
 	More     string     // where to read on
 	Topics   string     // "environment, flags"
 	Exits    []ExitText // in order
@@ -56,7 +58,7 @@ func (h *Help) Show(cmd *cobra.Command, _ []string) {
 	case cmd.Name() == TopicFlags && !cmd.Runnable():
 		writeFlagsTopic(w, cmd.Root())
 	case cmd.IsAdditionalHelpTopicCommand():
-		fmt.Fprintln(w, strings.TrimSpace(cmd.Long))
+		fmt.Fprintln(w, Reflow(strings.TrimSpace(cmd.Long), helpWidth))
 	default:
 		h.writeCommand(w, cmd)
 	}
@@ -65,25 +67,35 @@ func (h *Help) Show(cmd *cobra.Command, _ []string) {
 	}
 }
 
-// writeRoot fits one screen: a sentence, four examples, the groups, where
+// writeRoot fits one screen of 24 lines: a sentence, the examples, the groups, where
 // to read on.
 func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
-	fmt.Fprintf(w, "%s.\n\n", root.Short)
-	fmt.Fprint(w, h.Examples)
+	fmt.Fprintf(w, "%s.\n%s\n", root.Short, h.Examples)
+	const title, name = 8, 9 // columns
+	line := func(group, command, text string) {
+		head := fmt.Sprintf("%-*s  %-*s  ", title, group, name, command)
+		for i, part := range Wrap(text, helpWidth-len(head)) {
+			if i > 0 {
+				head = strings.Repeat(" ", len(head))
+			}
+			fmt.Fprintln(w, head+part)
+		}
+	}
 	for _, group := range root.Groups() {
-		title := group.Title
+		label := group.Title
+		var brief []string
 		for _, cmd := range root.Commands() {
-			if cmd.GroupID != group.ID || !cmd.IsAvailableCommand() {
-				continue
+			switch {
+			case cmd.GroupID != group.ID || !cmd.IsAvailableCommand():
+			case h.Brief == group.ID:
+				brief = append(brief, cmd.Name())
+			default:
+				line(label, cmd.Name(), contents(cmd))
+				label = ""
 			}
-			if title != "" {
-				fmt.Fprintf(w, "\n%s\n", title)
-				title = ""
-			}
-			const indent = 17
-			for i, part := range Wrap(contents(cmd), helpWidth-indent) {
-				fmt.Fprintf(w, "  %-14s %s\n", []string{cmd.Name(), ""}[min(i, 1)], part)
-			}
+		}
+		if len(brief) > 0 {
+			fmt.Fprintf(w, "%-*s  %s\n", title, label, strings.Join(brief, ", "))
 		}
 	}
 	fmt.Fprint(w, h.More)
@@ -111,16 +123,16 @@ func (h *Help) writeCommand(w io.Writer, cmd *cobra.Command) {
 	if text == "" {
 		text = cmd.CommandPath() + ": " + cmd.Short + "."
 	}
-	fmt.Fprintln(w, strings.TrimSpace(text))
+	fmt.Fprintln(w, Reflow(strings.TrimSpace(text), helpWidth))
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprint(w, "\nCommands\n")
 		for _, sub := range cmd.Commands() {
 			if sub.IsAvailableCommand() {
-				fmt.Fprintf(w, "  %-14s %s\n", sub.Name(), sub.Short)
+				WriteEntry(w, 16, sub.Name(), sub.Short)
 			}
 		}
 	} else {
-		fmt.Fprintf(w, "\nUsage\n  %s\n", cmd.UseLine())
+		fmt.Fprintf(w, "\nUsage\n  %s\n", strings.Join(Wrap(cmd.UseLine(), helpWidth-4), "\n    "))
 	}
 	if own := cmd.LocalNonPersistentFlags(); hasFlags(own) {
 		fmt.Fprint(w, "\nFlags\n")
@@ -128,7 +140,7 @@ func (h *Help) writeCommand(w io.Writer, cmd *cobra.Command) {
 	}
 	h.writeExitCodes(w, cmd)
 	if cmd.HasAvailableInheritedFlags() {
-		fmt.Fprint(w, "\nFlags of every command: --database-url, --profile, -o, -q, -v, --yes, ...  (crmctl help flags)\n")
+		fmt.Fprint(w, "\nFlags of every command: crmctl help flags\n")
 	}
 }
 
@@ -170,15 +182,26 @@ func writeFlags(w io.Writer, fs *pflag.FlagSet) {
 			usage += " (default: " + d + ")"
 		}
 		lines = append(lines, line{left, usage})
-		width = max(width, len(left))
+		if len(left) <= maxFlag {
+			width = max(width, len(left))
+		}
 	})
 	for _, l := range lines {
-		for i, part := range Wrap(l.right, max(minUsage, helpWidth-width-4)) {
-			if i > 0 {
-				l.left = ""
-			}
-			fmt.Fprintf(w, "  %-*s  %s\n", width, l.left, part)
-		}
+		WriteEntry(w, width+2, l.left, l.right)
+	}
+}
+
+// WriteEntry writes "  name    explanation", the explanation in a column of its own and,
+// where the name is too long for that, below it.
+func WriteEntry(w io.Writer, width int, name, text string) {
+	const indent = "  "
+	if len(name)+len(indent) > width {
+		fmt.Fprintln(w, indent+name)
+		name = ""
+	}
+	for _, part := range Wrap(text, helpWidth-width-len(indent)) {
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s%-*s%s", indent, width, name, part), " "))
+		name = ""
 	}
 }
 
@@ -190,7 +213,7 @@ func (h *Help) writeExitCodes(w io.Writer, cmd *cobra.Command) {
 	fmt.Fprint(w, "\nExit codes\n")
 	for _, t := range h.Exits {
 		if slices.Contains(codes, strconv.Itoa(t.Code)) {
-			fmt.Fprintf(w, "  %-4d %s\n", t.Code, t.Text)
+			WriteEntry(w, 5, strconv.Itoa(t.Code), t.Text)
 		}
 	}
 }
@@ -234,6 +257,7 @@ func NewHelpCommand(h *Help) *cobra.Command {
 	return cmd
 }
 
+// FindChild returns the command of that name below cmd, nil for none.
 func FindChild(cmd *cobra.Command, word string) *cobra.Command {
 	for _, sub := range cmd.Commands() {
 		if sub.Name() == word || sub.HasAlias(word) {
@@ -255,5 +279,5 @@ func Topic(name, short, long string) *cobra.Command {
 func writeFlagsTopic(w io.Writer, root *cobra.Command) {
 	fmt.Fprint(w, "Flags of every command\n\n")
 	writeFlags(w, root.PersistentFlags())
-	fmt.Fprint(w, "\nA flag wins over the environment, the environment over a file, a file over the default.\n")
+	fmt.Fprint(w, "\nA flag wins over the environment, the environment over a file, a file over the\ndefault.\n")
 }

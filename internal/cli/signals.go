@@ -108,6 +108,7 @@ func (in *Interrupts) drain() <-chan struct{} {
 	return in.draining
 }
 
+// Stop ends the listening.
 func (in *Interrupts) Stop() {
 	signal.Stop(in.signals)
 	close(in.done)

@@ -50,3 +50,24 @@ func needsQuotes(r rune) bool {
 	}
 	return !strings.ContainsRune("_-./:,=@%+", r)
 }
+
+// Reflow breaks the paragraphs of a text at a width. What is indented stays as it is.
+func Reflow(text string, width int) string {
+	var out, paragraph []string
+	flush := func() {
+		if len(paragraph) > 0 {
+			out = append(out, Wrap(strings.Join(paragraph, " "), width)...)
+		}
+		paragraph = nil
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line == "" || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+			flush()
+			out = append(out, line)
+			continue
+		}
+		paragraph = append(paragraph, line)
+	}
+	flush()
+	return strings.Join(out, "\n")
+}
