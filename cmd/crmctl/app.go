@@ -20,11 +20,11 @@ func (f *factory) app() (*app.App, error) {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	return &app.App{
+	return app.New(app.App{
 		Config: cfg, Registry: f.registry(), Connect: f.connect, Direct: f.connectDirect, Now: f.Now,
 		Actor: f.actor(), User: name, Program: programName(), Build: buildName(),
 		Changing: f.beforeChange, Drain: f.Drain, Notify: f.notice, Watch: f.watch, Bytes: f.watchBytes,
-	}, nil
+	}), nil
 }
 
 // notice says what the application found worth a word.

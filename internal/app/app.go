@@ -71,6 +71,33 @@ func (ExtensionMade) notice() {}
 func (OtherFiles) notice()    {}
 func (ByHistory) notice()     {}
 
+// New returns an application with everything that was left out and can be: nothing is
+// watched, confirmed or told, and nothing ends the work early.
+func New(a App) *App {
+	if a.Now == nil {
+		a.Now = time.Now
+	}
+	if a.Direct == nil {
+		a.Direct = a.Connect
+	}
+	if a.Changing == nil {
+		a.Changing = func(context.Context, bool) error { return nil }
+	}
+	if a.Drain == nil {
+		a.Drain = func() <-chan struct{} { return nil }
+	}
+	if a.Notify == nil {
+		a.Notify = func(Notice) {}
+	}
+	if a.Watch == nil {
+		a.Watch = func(string, []string) (fleet.Observer, func()) { return nil, func() {} }
+	}
+	if a.Bytes == nil {
+		a.Bytes = func(string) (func(int64), func()) { return func(int64) {}, func() {} }
+	}
+	return &a
+}
+
 // move returns what every change of a tenant needs.
 func (a *App) move(lockTimeout time.Duration) tenant.MoveOptions {
 	return tenant.MoveOptions{Registry: a.Registry, Actor: a.Actor, Program: a.Program, LockTimeout: lockTimeout, Now: a.Now}
