@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
@@ -69,6 +72,37 @@ func TestMigrateLint(t *testing.T) {
 			equal(t, tt.args, b.err.String(), tt.stderr)
 		}
 	}
+}
+
+// What a run refuses because nobody can read it as a file, lint names too.
+func TestMigrateLintUnreadable(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	dir := b.writeFiles(t, map[string]string{"00001_x.sql": goodMigration})
+	for _, name := range []string{"notes", "notes.sql", "00002_old.sql", "00003_old.go"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "00004_link.sql")); err != nil {
+		t.Skipf("no symbolic links here: %v", err)
+	}
+	if code := b.run("migrate", "lint", "-q", dir); code != cli.ExitPending {
+		t.Errorf("exit code %d, %s", code, b.err)
+	}
+	var want strings.Builder
+	_, err := migrate.Compile(t.Context(), os.DirFS(dir))
+	refused, ok := errors.AsType[*migrate.FilesError](err)
+	if !ok || len(refused.Files) != 4 {
+		t.Fatalf("a run says %v", err)
+	}
+	slices.SortFunc(refused.Files, func(a, b migrate.FileProblem) int { return strings.Compare(a.File, b.File) })
+	for _, f := range refused.Files {
+		want.WriteString(filepath.Join(dir, f.File) + ":1:1: file-name\n")
+	}
+	got := strings.SplitAfter(b.out.String(), "\n")
+	slices.Sort(got)
+	equal(t, "findings", strings.Join(got, ""), want.String())
 }
 
 func TestMigrateLintOnTerminal(t *testing.T) {

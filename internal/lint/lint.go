@@ -30,6 +30,8 @@ const Citus = "citus"
 type File struct {
 	Path string // as findings name it
 	Text string
+	// Err says why there is no text: a directory, a link to nothing, a missing right.
+	Err error
 	// Context files are read for what they say of the schema and of the versions
 	// in use; what is wrong with them is not told.
 	Context bool
@@ -204,7 +206,7 @@ func (c *checker) file(ctx context.Context, src *source) error {
 	case !src.named:
 		c.at(nil, 0, ruleFileName, fmt.Sprintf("%q is no name of a migration", src.base()), "")
 	}
-	if path.Ext(src.base()) == ".go" {
+	if path.Ext(src.base()) == ".go" || src.file.Err != nil {
 		return nil // there is no SQL in it to look at
 	}
 	if sum, was := c.opts.Applied[src.version]; was && src.file.Checksum != "" && sum != src.file.Checksum {

@@ -55,7 +55,9 @@ func newSource(f File) *source {
 		}
 	}
 	s.version, s.reason = sqltext.FileVersion(s.base())
-	s.named = s.version > 0
+	if s.named = s.version > 0; s.named && f.Err != nil {
+		s.reason = sqltext.Unreadable(f.Err)
+	}
 	return s
 }
 

@@ -71,7 +71,7 @@ func classify(fsys fs.FS, name string) (version int64, isMigration bool, reason 
 	}
 	// What cannot be opened (no right, a directory, a link to nothing) is found now.
 	if err := readable(fsys, name); err != nil {
-		return 0, false, "cannot be read: " + readReason(err)
+		return 0, false, sqltext.Unreadable(err)
 	}
 	return version, true, ""
 }
@@ -102,14 +102,6 @@ func readText(fsys fs.FS, name string) (string, error) {
 	}
 	_, err = io.Copy(&b, f)
 	return b.String(), err
-}
-
-// readReason leaves out the name, which is said already.
-func readReason(err error) string {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
 }
 
 // sortByVersion orders migrations by number: 2 comes before 10, whatever the names of

@@ -1,6 +1,8 @@
 package sqltext
 
 import (
+	"errors"
+	"io/fs"
 	"path"
 	"strconv"
 	"strings"
@@ -34,4 +36,13 @@ func number64(name string) (int64, bool) {
 // SameVersion says of a migration that another one has its version.
 func SameVersion(version int64, other string) string {
 	return "has version " + strconv.FormatInt(version, 10) + ", as " + strconv.Quote(other) + " has"
+}
+
+// Unreadable says of a migration why nobody can read it. The name, which is said already,
+// is left out.
+func Unreadable(err error) string {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathErr.Err
+	}
+	return "cannot be read: " + err.Error()
 }
