@@ -20,6 +20,9 @@ func (c *checker) judged(s *statement) {
 // anywhere looks at what matters in Up and in Down.
 func (c *checker) anywhere(s *statement) {
 	if s.needs.Refusal == nil {
+		if guard := sqltext.GuardOfSchema(s.sql); guard != nil && guard.Absent {
+			c.at(s, s.start, ruleSchemaGuard, guard.Reason, "")
+		}
 		c.schemas(s)
 	}
 	c.session(s)

@@ -124,6 +124,8 @@ func TestRules(t *testing.T) {
 		{"pg-dump", "\\restrict abc'def"},
 		{"pg-dump pg-dump", "copy t (a) from stdin;\n1\tit's\n\\.\n\\unrestrict x"},
 		{"", "select '\\restrict';"},
+		{"schema-guard", "-- +goose StatementBegin\ndo $$ begin if not exists (select from pg_indexes where schemaname = 'public' and indexname = 'i') then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
+		{"catalog-guard", "-- +goose StatementBegin\ndo $$ begin if exists (select from pg_indexes where schemaname = 'public' and indexname = 'i') then drop index i; end if; end $$;\n-- +goose StatementEnd"},
 		{"catalog-guard", "-- +goose StatementBegin\ndo $$ begin if not exists (select from pg_indexes where indexname = 'i') then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
 		{"", "-- +goose StatementBegin\ndo $$ begin if to_regclass('i') is null then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
 		{"temporary-object", "create temp table x (a int);"},

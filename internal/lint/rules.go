@@ -42,6 +42,7 @@ const (
 	ruleTransaction  = string(sqltext.RuleTransaction)
 	ruleCatalogGuard = string(sqltext.RuleCatalogGuard)
 
+	ruleSchemaGuard  = "schema-guard"
 	ruleSchemaName   = "schema-name"
 	ruleSharedObject = "shared-object"
 	ruleOwner        = "owner"
@@ -118,7 +119,8 @@ func schemaRules() []Rule {
 		{ruleSession, Error, "", "SET ROLE, SET of what a run relies on, RESET ALL, DISCARD", "A run relies on it, for this tenant and those after it.", "Leave it out. Other settings end with the file.", true},
 		{rulePgDump, Error, "", "commands of psql, COPY FROM stdin", "They are no statements of a migration.", "Keep the CREATE and ALTER statements of the dump alone, and write rows as INSERT.", true},
 		{ruleTransaction, Error, "", "BEGIN, COMMIT, ROLLBACK", "A tenant's migrations are one transaction already.", "Take it out; -- +goose NO TRANSACTION is for what cannot run in one.", true},
-		{ruleCatalogGuard, Error, "", "IF NOT EXISTS by bare name over pg_indexes, pg_type, information_schema and the like", "They show the objects of every tenant: the first tenant gets what the guard protects, the others do without.", "Add the schema to the question (the message shows how), write CREATE … IF NOT EXISTS, or allow it and say why it is right.", true},
+		{ruleCatalogGuard, Error, "", "IF NOT EXISTS by bare name over pg_indexes, pg_type, information_schema and the like; IF EXISTS with table_schema = 'public' and the like", "They show the objects of every tenant: the first tenant gets what the guard protects, the others do without. public is no tenant's schema: what is done where it has something is done for none.", "Add the schema to the question (the message shows how), write CREATE … IF NOT EXISTS, or allow it and say why it is right.", true},
+		{ruleSchemaGuard, Warning, "", "IF NOT EXISTS with table_schema = 'public' and the like", "It asks about another schema than the tenant's: what it protects is done for every tenant, the second time too, or for none where public has such a thing.", "Write current_schema() instead (the message shows how); allow it where all tenants are to go by what stands in public.", false},
 		{ruleSchemaName, Warning, "", "a table of another schema, or one of public whose name the tenants have too", "Every tenant would use the same one, and a restore elsewhere lacks it.", "Leave the schema out; allow it where all tenants are meant to share it.", false},
 		{ruleSharedObject, Warning, "", "a type, function or operator class of a schema other than public", "The tenant's schema cannot be restored where it is missing.", "Right for what an extension made: allow it and name the extension. Otherwise leave the schema out.", false},
 		{ruleTemporary, Warning, "", "temporary objects, prepared statements, session locks", "Each tenant gets a session of its own for it, which costs a connection; the next file does not find it where the plan is cut, nor does a new tenant made from the final shape.", "Use a table that the same file drops, or WITH; allow it where the file alone uses it.", false},

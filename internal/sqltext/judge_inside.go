@@ -44,6 +44,9 @@ func (j *judge) anywhere() {
 	if guard := catalogGuard(j.sql); guard != "" {
 		j.refuse(RuleCatalogGuard, "%s", guard)
 	}
+	if guard := GuardOfSchema(j.sql); guard != nil && !guard.Absent {
+		j.refuse(RuleCatalogGuard, "%s", guard.Reason)
+	}
 }
 
 // made reports whether the command makes an object of a kind.
