@@ -31,6 +31,8 @@ type File struct {
 
 	scanner *Scanner
 	text    text
+	ahead   []Record // read for the sample, not yet handed on
+	err     error    // that ended the sample
 }
 
 // Open finds out the encoding, the dialect and the header of r. Its error is an
@@ -248,6 +250,19 @@ func unexpectedEnd(err error) error {
 // Next returns the next row, or io.EOF. Any other error is that of the reader,
 // or an *Error when the file cannot be read on.
 func (f *File) Next() (*Record, error) {
+	if len(f.ahead) > 0 {
+		rec := &f.ahead[0]
+		f.ahead = f.ahead[1:]
+		return rec, nil
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return f.read()
+}
+
+// read reads the next row.
+func (f *File) read() (*Record, error) {
 	rec, err := f.scanner.Next()
 	if err != nil {
 		return nil, err

@@ -53,10 +53,14 @@ type Record struct {
 	Raw    []byte   // as it stands in the file, in UTF-8, its line ending included
 	Fields [][]byte // the cells without their quotes
 	Blank  bool     // holds nothing but white space in any cell
+	Extra  []Pair   // what has no column, in formats whose rows name their values
 
 	Problem Problem
 	Column  int // 1-based column of the problem, 0 when it is the row's
 }
+
+// Pair is a value with its name.
+type Pair struct{ Key, Value []byte }
 
 // rawPrefix is how much of a row over the limit is kept.
 const rawPrefix = 1024

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"unicode"
 
+	"github.com/crmctl/crmctl/internal/crm/phone"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
 
@@ -16,6 +17,7 @@ type contact struct {
 	metadata                    []byte // a JSON object of strings
 	createdAt                   int64  // microseconds since 2000, if hasCreatedAt
 	hasCreatedAt                bool
+	half                        bool // name is a part of one, and replaces no whole name
 }
 
 // rejection says why a row was not taken.
@@ -40,6 +42,18 @@ type converter struct {
 	rejectShort bool
 	limits      tabular.Limits
 
+	labels    map[int]int // as in mapping
+	parser    *phone.Parser
+	emailsKey []byte
+	phonesKey []byte
+	changes   changes
+	words     map[string]int64 // what stood where an address or a number was to be, and how often
+
+	emails    []typed // of the current row, only where there are several
+	phones    []typed
+	parts     [][]byte
+	shownName []byte // before the address of the current row
+
 	cells   [][]byte // of the current row, empty where the value means nothing
 	chosen  []bool   // columns whose value became a field as a whole
 	scratch []byte
@@ -56,7 +70,11 @@ func newConverter(m *mapping, o Options) *converter {
 		limits:      o.Limits,
 		cells:       make([][]byte, len(m.columns)),
 		chosen:      make([]bool, len(m.columns)),
+		labels:      m.labels,
+		parser:      phone.NewParser(o.Region),
+		words:       map[string]int64{},
 	}
+	c.emailsKey, c.phonesKey = m.freeKey("emails"), m.freeKey("phones")
 	for i, column := range m.columns {
 		if column.Key != "" {
 			c.keys[i] = append(appendJSONString(nil, []byte(column.Key)), ':')
@@ -80,6 +98,12 @@ func (c *converter) emailHeader() string {
 
 // convert makes a contact of a row, or says why it cannot.
 func (c *converter) convert(rec *tabular.Record) (contact, *rejection) {
+	out, rejected := c.contact(rec)
+	c.changes.settle(rejected == nil)
+	return out, rejected
+}
+
+func (c *converter) contact(rec *tabular.Record) (contact, *rejection) {
 	if rec.Problem != tabular.None {
 		return contact{}, c.unreadable(rec)
 	}
@@ -87,30 +111,25 @@ func (c *converter) convert(rec *tabular.Record) (contact, *rejection) {
 		return contact{}, r
 	}
 	clear(c.chosen)
-	c.scratch = c.scratch[:0]
+	c.scratch, c.emails, c.phones, c.shownName = c.scratch[:0], c.emails[:0], c.phones[:0], nil
 	var out contact
-	if i := c.choose(c.email); i >= 0 {
-		start := len(c.scratch)
-		var ok bool
-		if c.scratch, ok = appendEmail(c.scratch, firstValue(c.cells[i])); !ok {
-			return contact{}, c.reject(RejectBadEmail, i, "%s is not an e-mail address", shorten(c.cells[i]))
-		}
-		out.email = c.scratch[start:]
+	if r := c.findEmail(&out); r != nil {
+		return contact{}, r
 	}
-	if i := c.choose(c.phone); i >= 0 {
-		start := len(c.scratch)
-		var ok bool
-		if c.scratch, ok = appendPhone(c.scratch, firstValue(c.cells[i])); !ok {
-			return contact{}, c.reject(RejectLongPhone, i, "a phone number of more than %d bytes", maxPhone)
-		}
-		out.phone = c.scratch[start:]
+	if r := c.findPhone(&out); r != nil {
+		return contact{}, r
 	}
 	if i := c.choose(c.company); i >= 0 {
-		out.company = trimBlanks(c.cells[i])
+		out.company = c.visible(trimBlanks(c.cells[i]))
 	}
-	out.name = c.fullName()
+	out.name, out.half = c.fullName()
 	if i := c.choose(c.created); i >= 0 {
 		t, ok := parseTime(c.cells[i])
+		if !ok {
+			if t, ok = parsePresetTime(c.cells[i]); ok {
+				c.changes.note(changeTime)
+			}
+		}
 		if !ok {
 			return contact{}, c.reject(RejectBadCreatedAt, i, "%s is not a time like 2026-11-23 or 2026-11-23T20:15:04Z", shorten(c.cells[i]))
 		}
@@ -119,7 +138,7 @@ func (c *converter) convert(rec *tabular.Record) (contact, *rejection) {
 	if len(out.email) == 0 && len(out.phone) == 0 && len(out.name) == 0 && len(out.company) == 0 {
 		return contact{}, &rejection{code: RejectEmpty, message: "neither an e-mail address nor a phone number, a name or a company"}
 	}
-	out.metadata = c.metadata()
+	out.metadata = c.metadata(rec.Extra)
 	return out, nil
 }
 
@@ -143,11 +162,20 @@ func (c *converter) spread(fields [][]byte) *rejection {
 		if len(cell) == 0 {
 			continue
 		}
-		if cell[0] <= ' ' || cell[0] >= 0x80 || len(c.nulls) > 0 {
+		if cell[0] == '=' {
+			if inner, ok := unwrapFormula(cell); ok {
+				c.changes.note(changeFormula)
+				cell, c.cells[i] = inner, inner
+			}
+		}
+		if len(cell) == 0 || cell[0] <= ' ' || cell[0] >= 0x80 || len(c.nulls) > 0 {
 			trimmed := trimAll(cell)
 			if len(trimmed) == 0 || c.isNull(trimmed) {
 				c.cells[i] = nil
 			}
+		}
+		if !ascii(cell) && mojibake(cell) {
+			c.changes.note(changeMojibake)
 		}
 	}
 	return nil
@@ -167,39 +195,66 @@ func (c *converter) isNull(value []byte) bool {
 func (c *converter) choose(columns []int) int {
 	for _, i := range columns {
 		if len(c.cells[i]) > 0 {
-			// Further values in the cell stay in metadata with it.
-			c.chosen[i] = !bytes.Contains(c.cells[i], []byte(googleSeparator))
+			c.chosen[i] = true
 			return i
 		}
 	}
 	return -1
 }
 
-// fullName returns the name, or the first and last name put together. Those
-// stay in metadata either way.
-func (c *converter) fullName() []byte {
+// fullName returns the name, or the first and last name put together, and whether
+// one of the two is missing. The parts stay in metadata either way.
+func (c *converter) fullName() (name []byte, half bool) {
 	if i := c.choose(c.name); i >= 0 {
-		c.chosen[i] = true
-		return trimBlanks(c.cells[i])
+		return c.visible(trimBlanks(c.cells[i])), false
 	}
-	first, last := c.choose(c.first), c.choose(c.last)
+	var first, last []byte
+	if i := c.choose(c.first); i >= 0 {
+		c.chosen[i] = false
+		first = c.visible(trimBlanks(c.cells[i]))
+	}
+	if i := c.choose(c.last); i >= 0 {
+		c.chosen[i] = false
+		last = c.visible(trimBlanks(c.cells[i]))
+	}
+	switch {
+	case len(first) == 0 && len(last) == 0:
+		return c.shownName, false
+	case len(first) == 0 || len(last) == 0:
+		c.changes.note(changeHalfName)
+		return append(first, last...), true
+	}
+	c.changes.note(changeName)
 	start := len(c.scratch)
-	if first >= 0 {
-		c.chosen[first] = false
-		c.scratch = append(c.scratch, trimBlanks(c.cells[first])...)
+	if eastAsian(first) && eastAsian(last) {
+		// The family name comes first, and no blank stands between.
+		c.scratch = append(append(c.scratch, last...), first...)
+	} else {
+		c.scratch = append(append(append(c.scratch, first...), ' '), last...)
 	}
-	if last >= 0 {
-		c.chosen[last] = false
-		if len(c.scratch) > start {
-			c.scratch = append(c.scratch, ' ')
+	return c.scratch[start:], false
+}
+
+// visible takes out of a name what says nothing and cannot be seen.
+func (c *converter) visible(text []byte) []byte {
+	if ascii(text) {
+		return text
+	}
+	drop := func(r rune) bool { return r == 0x200B || r == 0x2060 || r == 0xFEFF || r == 0x00AD }
+	if !bytes.ContainsFunc(text, drop) {
+		return text
+	}
+	c.changes.note(changeInvisible)
+	return bytes.Map(func(r rune) rune {
+		if drop(r) {
+			return -1
 		}
-		c.scratch = append(c.scratch, trimBlanks(c.cells[last])...)
-	}
-	return c.scratch[start:]
+		return r
+	}, text)
 }
 
 // metadata returns everything that became no field, as a JSON object.
-func (c *converter) metadata() []byte {
+func (c *converter) metadata(extra []tabular.Pair) []byte {
 	json := append(c.json[:0], '{')
 	for i, cell := range c.cells {
 		if len(cell) == 0 || c.chosen[i] || c.keys[i] == nil {
@@ -211,6 +266,15 @@ func (c *converter) metadata() []byte {
 		json = append(json, c.keys[i]...)
 		json = appendJSONString(json, cell)
 	}
+	for _, pair := range extra {
+		if len(json) > 1 {
+			json = append(json, ',')
+		}
+		json = append(appendJSONString(json, pair.Key), ':')
+		json = appendJSONString(json, pair.Value)
+	}
+	json = appendTyped(json, c.emailsKey, c.emails)
+	json = appendTyped(json, c.phonesKey, c.phones)
 	c.json = append(json, '}')
 	return c.json
 }

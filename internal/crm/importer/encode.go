@@ -43,9 +43,9 @@ func (e *rowEncoder) directColumns() string {
 // stageColumns are the columns of the staging table that appendStaged fills.
 func (e *rowEncoder) stageColumns() string {
 	if e.raw {
-		return "line, dup, id, email, phone, name, company, metadata, created_at, raw"
+		return "line, dup, half, id, email, phone, name, company, metadata, created_at, raw"
 	}
-	return "line, dup, id, email, phone, name, company, metadata, created_at"
+	return "line, dup, half, id, email, phone, name, company, metadata, created_at"
 }
 
 // appendDirect appends a row for the table contacts.
@@ -68,18 +68,14 @@ func (e *rowEncoder) appendDirect(dst []byte, c *contact) []byte {
 
 // appendStaged appends a row for the staging table.
 func (e *rowEncoder) appendStaged(dst []byte, c *contact, line int, dup bool, raw []byte) []byte {
-	n := uint16(9)
+	n := uint16(10)
 	if e.raw {
 		n++
 	}
 	dst = binary.BigEndian.AppendUint16(dst, n)
 	dst = appendInt64(dst, int64(line))
-	dst = binary.BigEndian.AppendUint32(dst, 1)
-	if dup {
-		dst = append(dst, 1)
-	} else {
-		dst = append(dst, 0)
-	}
+	dst = appendBool(dst, dup)
+	dst = appendBool(dst, c.half)
 	dst = e.appendContact(dst, c)
 	if c.hasCreatedAt {
 		dst = appendInt64(dst, c.createdAt)
@@ -115,6 +111,13 @@ func appendText(dst, text []byte) []byte {
 }
 
 func appendNull(dst []byte) []byte { return append(dst, 0xFF, 0xFF, 0xFF, 0xFF) }
+
+func appendBool(dst []byte, v bool) []byte {
+	if v {
+		return append(dst, 0, 0, 0, 1, 1)
+	}
+	return append(dst, 0, 0, 0, 1, 0)
+}
 
 func appendInt64(dst []byte, v int64) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, 8)

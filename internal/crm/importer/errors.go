@@ -33,6 +33,17 @@ type MappingError struct {
 	Reason     string
 	Headers    []string // of the file
 	Suggestion string   // a header or field that may have been meant, or ""
+
+	// Candidates are the columns that Field may stand in, when only the user can
+	// say which.
+	Field      Field
+	Candidates []Candidate
+}
+
+// Candidate is a column that may be meant.
+type Candidate struct {
+	Header string
+	Sample string // one of its values, "" when the first rows have none
 }
 
 // Error returns the reason and the suggestion.

@@ -48,6 +48,10 @@ type Options struct {
 	// blank cell always does.
 	Null []string
 
+	// Region is the country, as "DE", of phone numbers without a country code; ""
+	// leaves those as they come.
+	Region string
+
 	OnConflict ConflictPolicy // "" is ConflictUpdate
 	// DryRun reads and checks everything, conflicts with the tenant's contacts
 	// included, and writes nothing to the tenant's tables.
@@ -119,6 +123,11 @@ type Result struct {
 	RejectedByCode []RejectCount // most frequent first
 	RejectFile     string        // where they were written, "" for nowhere
 
+	Changed []ChangeCount // how many rows were cleaned, by kind
+	// NullWords are words that stand again and again where an address or a number
+	// was to be, such as "(blank)": they may mean nothing.
+	NullWords []string
+
 	DryRun   bool
 	FastPath bool // the tenant was empty: indexes were built after the load
 	Bytes    int64
@@ -144,6 +153,13 @@ type ColumnPlan struct {
 	Field  Field
 	Key    string // the key in metadata of what is not stored as Field, "" when left out
 	Asked  bool   // by Options.Map
+	Kind   string // of an address or a number: "work", "mobile", or ""
+	Why    string // why it goes there
+
+	// What the column's first values look like, how many of them do, and one.
+	Class      Class
+	Confidence float64
+	Sample     string
 }
 
 // Phase is a stage of an import.

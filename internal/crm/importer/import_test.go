@@ -41,9 +41,9 @@ func TestImport(t *testing.T) {
 				",,,,Nowhere,nothing to make a contact of\n",
 			want: "read 5 inserted 3 updated 0 unchanged 0 rejected 2",
 			rows: []string{
-				`ada@example.com|+44 20 7946 0000|Ada Lovelace|Analytical Engines|{"City": "London", "Notes": "likes \"engines\""}`,
+				`ada@example.com|+442079460000|Ada Lovelace|Analytical Engines|{"City": "London", "Notes": "likes \"engines\"", "Phone": "+44 20 7946 0000"}`,
 				`charles@example.com||Charles Babbage||{}`,
-				`|+49 (30) 1234|||{"City": "Berlin", "Notes": "no address"}`,
+				`|+49301234|||{"City": "Berlin", "Notes": "no address", "Phone": "+49 (30) 1234"}`,
 			},
 		},
 		{
@@ -64,9 +64,9 @@ func TestImport(t *testing.T) {
 				"Ada,Lovelace,ada@example.com ::: ada@work.example,,1\nGrace,,,grace@example.com,\n,Hopper,h@example.com,h2@example.com,\n",
 			want: "read 3 inserted 3 updated 0 unchanged 0 rejected 0",
 			rows: []string{
-				`ada@example.com|1|Ada Lovelace||{"last_name": "Lovelace", "first_name": "Ada", "E-mail 1 - Value": "ada@example.com ::: ada@work.example"}`,
+				`ada@example.com|1|Ada Lovelace||{"emails": [{"value": "ada@example.com"}, {"value": "ada@work.example"}], "last_name": "Lovelace", "first_name": "Ada"}`,
 				`grace@example.com||Grace||{"first_name": "Grace"}`,
-				`h@example.com||Hopper||{"last_name": "Hopper", "E-mail 2 - Value": "h2@example.com"}`,
+				`h@example.com||Hopper||{"emails": [{"value": "h@example.com"}, {"value": "h2@example.com"}], "last_name": "Hopper"}`,
 			},
 		},
 		{

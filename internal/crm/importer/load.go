@@ -19,6 +19,8 @@ const (
 	// defaultDirectFrom is where dropping the indexes and building them again
 	// begins to pay: about ten thousand rows.
 	defaultDirectFrom = 1 << 20
+	// sampleRows is how many rows the columns are judged by.
+	sampleRows = 1000
 )
 
 // errDryRun rolls a dry run back.
@@ -107,7 +109,11 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	if in.ended {
 		l.size = in.read
 	}
-	m, err := newMapping(file.Format, requests)
+	sample, err := file.Sample(sampleRows)
+	if err != nil {
+		return nil, fmt.Errorf("read contacts: %w", err)
+	}
+	m, err := newMapping(file.Format, sample, requests, o.Null)
 	if err != nil {
 		return nil, err
 	}
@@ -281,5 +287,6 @@ func (l *load) count() {
 	r.Updated, r.Unchanged = l.merge.updated, l.merge.unchanged
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done
 	r.FastPath = p.direct
+	r.Changed, r.NullWords = p.convert.changes.list(), p.convert.nullWords()
 	r.Duration = l.o.Now().Sub(l.started)
 }

@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +40,8 @@ type mapping struct {
 	columns []ColumnPlan
 	// sources are the columns of each field, the preferred first.
 	sources map[Field][]int
+	labels  map[int]int // the column that says what kind of address or number is in another
+	looks   []look
 }
 
 // request is one "Header=field" of the options.
@@ -89,29 +90,62 @@ func knownHeader(requests []request) func(string) bool {
 	}
 }
 
-// newMapping maps the columns of a file: as asked first, then by their names,
-// the rest to metadata.
-func newMapping(format tabular.Format, requests []request) (*mapping, error) {
-	m := &mapping{columns: make([]ColumnPlan, len(format.Header)), sources: map[Field][]int{}}
+// newMapping maps the columns of a file: as asked first, then by their names and
+// by what the sample's rows hold in them, the rest to metadata.
+func newMapping(format tabular.Format, sample [][]string, requests []request, nulls []string) (*mapping, error) {
+	m := &mapping{columns: make([]ColumnPlan, len(format.Header)), sources: map[Field][]int{}, labels: map[int]int{}}
 	for i, header := range format.Header {
-		m.columns[i] = ColumnPlan{Header: header, Field: FieldMetadata, Key: header}
+		m.columns[i] = ColumnPlan{Header: header, Field: FieldMetadata, Key: header, Why: "no field has this header"}
 	}
+	m.look(sample, nulls)
 	if err := m.apply(requests); err != nil {
 		return nil, err
 	}
-	if hasRejectColumns(format.Header) {
-		for i := len(m.columns) - len(rejectColumns()); i < len(m.columns); i++ {
-			if !m.columns[i].Asked {
-				m.columns[i].Field = FieldSkip
-			}
-		}
+	m.passOverRejectColumns()
+	if err := m.recognize(); err != nil {
+		return nil, err
 	}
-	m.recognize()
+	m.findLabels()
 	m.setKeys()
 	if err := m.check(format); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// look judges the columns by the values of the sample.
+func (m *mapping) look(sample [][]string, nulls []string) {
+	m.looks = make([]look, len(m.columns))
+	isNull := func(v string) bool { return slices.Contains(nulls, v) }
+	values := make([]string, 0, len(sample))
+	for i := range m.columns {
+		values = values[:0]
+		for _, row := range sample {
+			if i < len(row) {
+				values = append(values, row[i])
+			}
+		}
+		m.looks[i] = classify(values, isNull)
+		c := &m.columns[i]
+		c.Class, c.Confidence, c.Sample = m.looks[i].class, m.looks[i].share, m.looks[i].sample
+	}
+}
+
+// passOverRejectColumns leaves out the columns that a reject file adds, wherever
+// they stand.
+func (m *mapping) passOverRejectColumns() {
+	own := rejectColumns()
+	headers := m.headers()
+	for _, name := range own {
+		if !slices.Contains(headers, name) {
+			return
+		}
+	}
+	for i := range m.columns {
+		if c := &m.columns[i]; slices.Contains(own, c.Header) && !c.Asked {
+			c.Field, c.Why = FieldSkip, "added by a reject file"
+		}
+	}
 }
 
 // apply maps columns as asked.
@@ -125,7 +159,7 @@ func (m *mapping) apply(requests []request) error {
 		if c.Asked {
 			return &MappingError{Reason: fmt.Sprintf("column %q is mapped twice", c.Header), Headers: m.headers()}
 		}
-		c.Field, c.Asked = r.field, true
+		c.Field, c.Asked, c.Why = r.field, true, "asked for"
 		if r.key != "" {
 			c.Key = r.key
 		}
@@ -169,46 +203,6 @@ func (m *mapping) column(header string) (int, error) {
 	return found, nil
 }
 
-// recognize maps by name what nobody asked for. A field that was asked for takes
-// no further columns.
-func (m *mapping) recognize() {
-	asked := map[Field]bool{}
-	for field := range m.sources {
-		asked[field] = true
-	}
-	r := newRecognizer()
-	ranks := map[int]int{}
-	for i := range m.columns {
-		found, ok := r.find(m.columns[i].Header)
-		if !ok || m.settled(i, found.field, asked) {
-			continue
-		}
-		ranks[i] = found.rank
-		m.assign(i, found.field)
-	}
-	for field := range synonyms {
-		if !asked[field] {
-			slices.SortStableFunc(m.sources[field], func(a, b int) int { return cmp.Compare(ranks[a], ranks[b]) })
-		}
-	}
-	for i := range m.columns {
-		field, ok := r.guess(m.columns[i].Header)
-		if ok && !asked[field] && !m.settled(i, field, asked) && !slices.ContainsFunc(m.sources[field], func(j int) bool { _, exact := ranks[j]; return exact }) {
-			m.assign(i, field)
-		}
-	}
-}
-
-// settled tells whether names have no say in where column i goes.
-func (m *mapping) settled(i int, field Field, asked map[Field]bool) bool {
-	return m.columns[i].Asked || m.columns[i].Field != FieldMetadata || asked[field]
-}
-
-func (m *mapping) assign(i int, field Field) {
-	m.columns[i].Field = field
-	m.sources[field] = append(m.sources[field], i)
-}
-
 // setKeys gives the first and last name their own keys in metadata, where they
 // stay beside the name they make, and takes the key from what is left out. Keys
 // that nobody asked for are made unique.
@@ -236,6 +230,15 @@ func (m *mapping) setKeys() {
 		}
 		taken[m.columns[i].Key] = true
 	}
+}
+
+// freeKey returns a key of metadata that no column has, as JSON.
+func (m *mapping) freeKey(name string) []byte {
+	key := name
+	for n := 2; slices.ContainsFunc(m.columns, func(c ColumnPlan) bool { return c.Key == key }); n++ {
+		key = fmt.Sprintf("%s (%d)", name, n)
+	}
+	return append(appendJSONString(nil, []byte(key)), ':')
 }
 
 // check refuses a mapping in which two columns would overwrite each other in

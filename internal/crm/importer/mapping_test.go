@@ -80,7 +80,7 @@ func TestMapping(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := newMapping(tabular.Format{Header: strings.Split(tt.header, "|"), Delimiter: ','}, requests)
+			m, err := newMapping(tabular.Format{Header: strings.Split(tt.header, "|"), Delimiter: ','}, nil, requests, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func TestMapping(t *testing.T) {
 
 func TestMappingKeysAreUnique(t *testing.T) {
 	t.Parallel()
-	m, err := newMapping(tabular.Format{Header: []string{"First Name", "first_name", "Email"}}, nil)
+	m, err := newMapping(tabular.Format{Header: []string{"First Name", "first_name", "Email"}}, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestMappingRefuses(t *testing.T) {
 			t.Parallel()
 			requests, err := parseRequests(tt.ask)
 			if err == nil {
-				_, err = newMapping(tabular.Format{Header: strings.Split(tt.header, "|"), Delimiter: ';'}, requests)
+				_, err = newMapping(tabular.Format{Header: strings.Split(tt.header, "|"), Delimiter: ';'}, nil, requests, nil)
 			}
 			var mappingErr *MappingError
 			if !errors.As(err, &mappingErr) || err.Error() != tt.want {

@@ -19,7 +19,7 @@ import (
 // the file may have had the row's key before.
 const stageSQL = `
 create temporary table crmctl_import (
-    line bigint not null, dup boolean not null, id pg_catalog.uuid not null,
+    line bigint not null, dup boolean not null, half boolean not null, id pg_catalog.uuid not null,
     email pg_catalog.text, phone pg_catalog.text, name pg_catalog.text, company pg_catalog.text, metadata pg_catalog.jsonb not null,
     created_at timestamp with time zone, raw pg_catalog.text
 ) on commit drop`
@@ -43,7 +43,7 @@ with hot as materialized (
 ), judged as (
     select h.*, case when h.before is not null then
                     h.phone is not null and h.phone is distinct from h.p_phone
-                    or h.name is not null and h.name is distinct from h.p_name
+                    or h.name is not null and h.name is distinct from h.p_name and (not h.half or h.p_name is null)
                     or h.company is not null and h.company is distinct from h.p_company
                     or (h.p_metadata || h.metadata) <> h.p_metadata
                 %s end as news
@@ -55,7 +55,9 @@ with hot as materialized (
     select j.email, count(*) filter (where j.news) as news,
            (array_agg(j.id order by j.line))[1] as id,
            (array_agg(j.phone order by j.line desc) filter (where j.phone is not null))[1] as phone,
-           (array_agg(j.name order by j.line desc) filter (where j.name is not null))[1] as name,
+           coalesce((array_agg(j.name order by j.line desc) filter (where j.name is not null and not j.half))[1],
+                    (array_agg(j.name order by j.line desc) filter (where j.name is not null))[1]) as name,
+           coalesce(bool_and(j.half) filter (where j.name is not null), false) as half,
            (array_agg(j.company order by j.line desc) filter (where j.company is not null))[1] as company,
            (array_agg(j.created_at order by j.line))[1] as created_at
     from judged j group by j.email
@@ -103,20 +105,27 @@ func (m *merge) run(ctx context.Context) error {
 	return nil
 }
 
-// changesContact is the condition that merging row changes contact.
-func changesContact(row, contact string) string {
-	return strings.NewReplacer("ROW", row, "CONTACT", contact).Replace(`(
+// changesContact is the condition that merging row changes contact. name is the
+// condition that the row's name counts.
+func changesContact(row, contact, name string) string {
+	return strings.NewReplacer("ROW", row, "CONTACT", contact, "COUNTS", name).Replace(`(
 	ROW.phone is not null and (ROW.phone operator(pg_catalog.=) CONTACT.phone) is not true
-	or ROW.name is not null and (ROW.name operator(pg_catalog.=) CONTACT.name) is not true
+	or COUNTS and ROW.name is not null and (ROW.name operator(pg_catalog.=) CONTACT.name) is not true
 	or ROW.company is not null and (ROW.company operator(pg_catalog.=) CONTACT.company) is not true
 	or (CONTACT.metadata operator(pg_catalog.||) ROW.metadata) operator(pg_catalog.<>) CONTACT.metadata)`)
+}
+
+// wholeName is the condition that row's name may replace contact's: half a name
+// replaces none.
+func wholeName(row, contact string) string {
+	return "(not " + row + ".half or " + contact + ".name is null)"
 }
 
 // fold makes the table crmctl_fold.
 func (m *merge) fold(ctx context.Context) error {
 	news, join := "", ""
 	if m.direct {
-		news = "when c.id is not null then " + changesContact("h", "c")
+		news = "when c.id is not null then " + changesContact("h", "c", wholeName("h", "c"))
 		join = "left join " + m.contacts + " c on h.before is null and c.email = h.email"
 	}
 	var fold db.Pipeline
@@ -131,12 +140,12 @@ func (m *merge) fold(ctx context.Context) error {
 // address once, as folded where it has it again.
 const (
 	singleRowsSQL = `
-    select s.id, s.email, s.phone, s.name, s.company, s.metadata, s.created_at
+    select s.id, s.email, s.phone, s.name, s.half, s.company, s.metadata, s.created_at
     from pg_temp.crmctl_import s where s.email is not null`
 	foldedRowsSQL = singleRowsSQL + `
       and not exists (select from pg_temp.crmctl_fold f where f.email operator(pg_catalog.=) s.email)
     union all
-    select f.id, f.email, f.phone, f.name, f.company, f.metadata, f.created_at from pg_temp.crmctl_fold f`
+    select f.id, f.email, f.phone, f.name, f.half, f.company, f.metadata, f.created_at from pg_temp.crmctl_fold f`
 )
 
 // upsertSQL writes the rows that make or change a contact. The join spares the
@@ -145,7 +154,7 @@ const (
 // been locked: its xmax is 0.
 const upsertSQL = `
     insert into %[1]s as c (id, email, phone, name, company, metadata, created_at)
-    select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
+    select s.id, s.email, s.phone, case when not s.half or e.name is null then s.name end, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
     from src s left join %[1]s e on e.email operator(pg_catalog.=) s.email
     where e.id is null or %[2]s
     on conflict (email) do update
@@ -176,9 +185,9 @@ func (m *merge) update(ctx context.Context) error {
 			news = "(select coalesce(pg_catalog.sum(f.news), 0) from pg_temp.crmctl_fold f)"
 		}
 	}
-	touched := fmt.Sprintf(upsertSQL, m.contacts, changesContact("s", "e"), changesContact("excluded", "c"))
+	touched := fmt.Sprintf(upsertSQL, m.contacts, changesContact("s", "e", wholeName("s", "e")), changesContact("excluded", "c", "true"))
 	if m.dryRun {
-		touched = fmt.Sprintf(foreseeSQL, m.contacts, changesContact("s", "e"))
+		touched = fmt.Sprintf(foreseeSQL, m.contacts, changesContact("s", "e", wholeName("s", "e")))
 	}
 	var inserted, updated, later int64
 	err := m.q.QueryRow(ctx, fmt.Sprintf(`

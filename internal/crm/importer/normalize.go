@@ -157,12 +157,6 @@ func appendPhone(dst, raw []byte) ([]byte, bool) {
 // googleSeparator stands between several values in one cell of a Google export.
 const googleSeparator = " ::: "
 
-// firstValue returns the first of several values in one cell.
-func firstValue(cell []byte) []byte {
-	first, _, _ := bytes.Cut(cell, []byte(googleSeparator))
-	return first
-}
-
 // timeLayouts are the forms a time may have: those that cannot be mistaken.
 var timeLayouts = [...]string{
 	time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05Z07",
@@ -174,6 +168,24 @@ func parseTime(raw []byte) (time.Time, bool) {
 	text := string(trimAll(raw))
 	for _, layout := range timeLayouts {
 		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1 {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// presetLayouts are forms of a time that known programs write and that cannot be
+// mistaken either: the month is a word, or the zone has no colon.
+var presetLayouts = [...]string{
+	"2006-01-02T15:04:05.000-0700", "2006-01-02T15:04:05-0700", "2 Jan 2006", "02 Jan 2006", "Jan 2, 2006", "January 2, 2006", "2 January 2006",
+	"2006-01-02 15:04:05 MST", "Mon, 02 Jan 2006 15:04:05 -0700", "Mon, 2 Jan 2006 15:04:05 MST", "20060102T150405Z", "20060102",
+}
+
+// parsePresetTime reads a time as known programs write it.
+func parsePresetTime(raw []byte) (time.Time, bool) {
+	text := string(trimAll(raw))
+	for _, layout := range presetLayouts {
+		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1000 {
 			return t, true
 		}
 	}
