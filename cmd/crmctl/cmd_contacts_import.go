@@ -27,6 +27,7 @@ type contactsImportOptions struct {
 	encoding         string
 	delimiter        string
 	headerRow        int
+	region           string
 	maxRejects       int64
 	rejects          string
 	noRejects        bool
@@ -45,6 +46,7 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
 	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
 	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
+	fs.StringVar(&o.region, "region", "", "`COUNTRY` of phone numbers without a country code, such as DE (default the tenant's setting \"region\")")
 	fs.Int64Var(&o.maxRejects, "max-rejects", 0, "stop, and keep nothing, past `N` rejected rows; 0 for no limit, -1 to allow none")
 	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE` (default FILE.rejected.csv beside the input)")
 	fs.BoolVar(&o.noRejects, "no-rejects", false, "write no file of rejected rows")
@@ -159,6 +161,9 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if o.Path, err = f.tenantPath(ctx, conn, nil); err != nil {
 		return err
 	}
+	if o.Region, err = regionOf(opts.region, t); err != nil {
+		return err
+	}
 	result, err := importer.Import(ctx, conn, src, o)
 	watch.finish()
 	if err != nil {
@@ -210,14 +215,11 @@ func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tena
 
 func importError(err error, slug string) error {
 	var table *importer.TableError
-	var mapping *importer.MappingError
 	switch {
 	case errors.As(err, &table):
 		return cli.WithHint(err, "bring it up to date", "crmctl migrate tenant "+slug)
-	case errors.As(err, &mapping):
-		return cli.WithHint(cli.WithCode(err, cli.ExitUsage), "name a column by hand", `--map "HEADER=email"`)
 	case db.SQLState(err) == db.CodeLockNotAvailable:
 		return cli.WithHint(cli.WithCode(err, cli.ExitLocked), "wait longer", "--lock-timeout 1m")
 	}
-	return err
+	return fileError(err)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// settingRetention is the only setting of a tenant that crmctl itself reads.
+// settingRetention says how long a tenant is kept once it is deleted.
 const settingRetention = "retention"
 
 // tenantSetOptions are the options of `crmctl tenant set`.
@@ -36,13 +36,13 @@ func newTenantSetCmd(f *factory, runF func(context.Context, *factory, *tenantSet
 		Long: `Change settings of a tenant, which the registry keeps as a JSON object. A value that is JSON (5,
 true, {"a":1}) is kept as such, any other as text; KEY= takes a setting away.
 
-crmctl itself reads one: retention, how long the tenant is kept once it is deleted. The others
-are the application's.`,
+crmctl itself reads two: retention, how long the tenant is kept once it is deleted, and region,
+the country of its phone numbers, such as DE. The others are the application's.`,
 		Example: "crmctl tenant set acme-corp retention=90d\ncrmctl tenant set acme-corp seats=25 plan=gold beta=",
 		Args:    cli.MinArgs("TENANT", "KEY=VALUE"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
-				return []cobra.Completion{settingRetention + "="}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+				return []cobra.Completion{settingRetention + "=", settingRegion + "="}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 			}
 			return completeOne(f)(cmd, args, prefix)
 		},
@@ -71,6 +71,13 @@ func parseSettings(args []string) (map[string]any, error) {
 			return nil, cli.Usagef("%q: want KEY=VALUE, or KEY= to take it away", arg)
 		case text == "":
 			values[key] = nil
+			continue
+		case key == settingRegion:
+			country, err := parseRegion(text)
+			if err != nil {
+				return nil, err
+			}
+			values[key] = country
 			continue
 		case key == settingRetention:
 			if _, err := config.ParseDuration(text); err != nil {

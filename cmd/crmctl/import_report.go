@@ -143,6 +143,8 @@ type importRecord struct {
 	Rejected       int64            `json:"rejected"`
 	RejectedByCode map[string]int64 `json:"rejected_by_code"`
 	RejectFile     string           `json:"reject_file,omitempty"`
+	Cleaned        map[string]int64 `json:"cleaned"`
+	NullWords      []string         `json:"null_words,omitempty"`
 	Blank          int64            `json:"blank_lines"`
 	Bytes          int64            `json:"bytes"`
 	Seconds        float64          `json:"seconds"`
@@ -163,12 +165,16 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) err
 		Tenant: slug, File: r.Plan.FileName, DryRun: r.DryRun,
 		Read: r.Read, Inserted: r.Inserted, Updated: r.Updated, Unchanged: r.Unchanged, Rejected: r.Rejected,
 		RejectedByCode: make(map[string]int64, len(r.RejectedByCode)), RejectFile: r.RejectFile, Blank: r.Blank,
+		Cleaned: make(map[string]int64, len(r.Changed)), NullWords: r.NullWords,
 		Bytes: r.Bytes, Seconds: r.Duration.Seconds(),
 		Encoding: r.Plan.Format.Encoding, Delimiter: string(rune(r.Plan.Format.Delimiter)), HeaderRow: r.Plan.Format.HeaderRow,
 		Columns: make([]columnRecord, len(r.Plan.Columns)),
 	}
 	for _, c := range r.RejectedByCode {
 		record.RejectedByCode[string(c.Code)] = c.Count
+	}
+	for _, c := range r.Changed {
+		record.Cleaned[string(c.Change)] = c.Rows
 	}
 	for i, c := range r.Plan.Columns {
 		record.Columns[i] = columnRecord{Header: c.Header, Field: string(c.Field), Key: c.Key}
@@ -182,6 +188,7 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) err
 	if err := cli.PrintObject(p, importObject(r, slug, record)); err != nil {
 		return err
 	}
+	noteChanges(f, r)
 	if r.Rejected == 0 {
 		return nil
 	}

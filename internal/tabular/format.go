@@ -28,6 +28,27 @@ type Error struct {
 	Line   int // 1-based, 0 when no line is to blame
 	Reason string
 	Hint   string // what may help, or ""
+
+	// Ask names what only the user can say, with what it may be; "" when the file
+	// cannot be read whatever is said.
+	Ask     Question
+	Choices []Choice
+}
+
+// Question is what a user can be asked about a file.
+type Question string
+
+// The questions, by the names of Options.
+const (
+	AskEncoding  Question = "encoding"
+	AskDelimiter Question = "delimiter"
+	AskHeaderRow Question = "header-row"
+)
+
+// Choice is a possible answer.
+type Choice struct {
+	Name   string
+	Sample string // how a piece of the file reads with it
 }
 
 // Error returns "line 17: a quote opened here is not closed within 4 MiB".

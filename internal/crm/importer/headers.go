@@ -18,9 +18,6 @@ const (
 	headerKnown   Field = "known"
 )
 
-// presetType marks a header that counts only in a known program's export.
-const presetType = "preset"
-
 // recognizer finds the field of a header.
 type recognizer map[string]recognized
 

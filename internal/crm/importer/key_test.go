@@ -90,7 +90,7 @@ func TestNamesByTheirCompany(t *testing.T) {
 		"Имя|Фамилия|Адрес электронной почты":                                                     "first_name last_name email",
 		"姓|名|会社名|電子メール アドレス|携帯電話":                                                                 "last_name first_name company email phone",
 		"姓名|电子邮件|手机|公司":                                                                           "name email phone company",
-		"Imię|Nazwisko|Adres e-mail|Firma":                                                        "first_name last_name email company",
+		"Imię|Nazwisko|Telefon komórkowy|Firma":                                                   "first_name last_name phone company",
 		"Primeiro nome|Último nome|Celular":                                                       "first_name last_name phone",
 		"Voornaam|Achternaam|E-mailadres":                                                         "first_name last_name email",
 		"Anrede|Vorname|Nachname|Mobiltelefon":                                                    "metadata first_name last_name phone",

@@ -309,7 +309,7 @@ func (c *converter) severalPhones(out *contact, best int) *rejection {
 
 // splitNumbers splits a cell of several numbers.
 func splitNumbers(dst [][]byte, cell []byte) [][]byte {
-	for _, part := range bytes.Split(cell, []byte(googleSeparator)) {
+	for part := range bytes.SplitSeq(cell, []byte(googleSeparator)) {
 		for p := range bytes.FieldsFuncSeq(part, func(r rune) bool { return r == ';' || r == '\n' || r == '\r' || r == '|' }) {
 			if p = bytes.TrimSpace(p); len(p) > 0 {
 				dst = append(dst, p)

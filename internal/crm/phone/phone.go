@@ -92,7 +92,7 @@ func (p *Parser) Append(dst, raw []byte) ([]byte, bool) {
 		return dst, false
 	}
 	if p.dialOut != nil {
-		if at := p.dialOut.FindIndex(p.digits); at != nil && at[1] > 0 {
+		if at := p.dialOut.FindIndex(p.digits); len(at) > 1 && at[1] > 0 {
 			if out, ok := p.international(dst, p.digits[at[1]:]); ok {
 				return out, true
 			}
@@ -181,7 +181,7 @@ func (p *Parser) strip(r *region, number []byte) ([]byte, bool) {
 		return rest, ok && r.national != ""
 	}
 	at := re.FindSubmatchIndex(number)
-	if at == nil || at[1] == 0 {
+	if len(at) < 2 || at[1] == 0 {
 		return number, false
 	}
 	last := len(at) - 2
