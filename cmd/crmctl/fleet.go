@@ -143,6 +143,9 @@ type fleetProgress struct {
 func (p fleetProgress) Started(int) {}
 
 func (p fleetProgress) Finished(i int, r fleet.Result) {
+	if r.State == fleet.NotStarted {
+		return // cut short by the end of the run
+	}
 	p.bar.Add(1)
 	if r.State == fleet.Failed && !p.bar.Console.Structured() {
 		p.bar.Failure("tenant=%s failed: %v", p.name(i), r.Err)

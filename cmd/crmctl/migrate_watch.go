@@ -31,12 +31,14 @@ type runWatch struct {
 	flying   map[string]time.Time // slug -> since when
 	waiting  map[string]migrate.TenantWaiting
 	told     map[string]time.Duration // slug -> for how long when it was last said
+	counted  map[string]migrate.State // slug -> as what, for those that are through
 	now      func() time.Time
 }
 
 func newRunWatch(f *factory, p *cli.Printer, total int) *runWatch {
 	w := &runWatch{
-		retrying: map[string]bool{}, flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{}, now: f.Now,
+		retrying: map[string]bool{}, flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{},
+		counted: map[string]migrate.State{}, now: f.Now,
 	}
 	if p.Format == "ndjson" {
 		w.out = &eventWriter{p: p, now: f.Now}
@@ -156,18 +158,36 @@ func (w *runWatch) forget(slug string) {
 	delete(w.retrying, slug)
 }
 
-// tenantFinished counts a tenant and says at once what failed.
+// tenantFinished counts a tenant that is done and says at once what failed. One that the
+// end of the run cut short is not done, and one whose commit the server has lost comes
+// here once more.
 func (w *runWatch) tenantFinished(o migrate.Outcome) {
 	w.mu.Lock()
 	w.forget(o.Tenant.Slug)
+	former, again := w.counted[o.Tenant.Slug]
+	w.counted[o.Tenant.Slug] = o.State
 	w.mu.Unlock()
-	w.bar.Add(1)
+	if again {
+		w.count(former, -1)
+	}
+	w.count(o.State, 1)
 	if o.State != migrate.Failed {
-		w.ok.Add(1)
 		return
 	}
-	w.failed.Add(1)
 	w.bar.Failure("tenant=%s failed%s: %s", o.Tenant.Slug, tagged(o.Err), why(o))
+}
+
+// count adds n tenants that ended in a state.
+func (w *runWatch) count(s migrate.State, n int64) {
+	switch s {
+	case migrate.NotStarted:
+		return
+	case migrate.Failed:
+		w.failed.Add(n)
+	default:
+		w.ok.Add(n)
+	}
+	w.bar.Add(n)
 }
 
 // tagged returns " sqlstate=42701" for errors of the server.

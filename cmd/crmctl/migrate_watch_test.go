@@ -59,3 +59,37 @@ func TestWhyNamesTheSessionInTheWay(t *testing.T) {
 		t.Errorf("another error: %s", got)
 	}
 }
+
+// Progress counts what is done: not a tenant that the end of the run cut short, and once
+// one whose commit the server has lost.
+func TestProgressCountsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	f := b.factory(t)
+	p, err := f.printer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newRunWatch(f, p, 4)
+	ended := func(slug string, state migrate.State) {
+		w.observe(migrate.TenantFinished{Outcome: migrate.Outcome{Tenant: migrate.Tenant{Slug: slug}, State: state, Err: errors.New("why")}})
+	}
+	for _, step := range []struct {
+		slug  string
+		state migrate.State
+		want  string
+	}{
+		{"a", migrate.Migrated, "ok=1 failed=0 retrying=0"},
+		{"b", migrate.NotStarted, "ok=1 failed=0 retrying=0"},
+		{"c", migrate.Failed, "ok=1 failed=1 retrying=0"},
+		{"a", migrate.Migrated, "ok=1 failed=1 retrying=0"},
+		{"a", migrate.Failed, "ok=0 failed=2 retrying=0"},
+		{"d", migrate.Current, "ok=1 failed=2 retrying=0"},
+	} {
+		ended(step.slug, step.state)
+		if got := w.fields(); got != step.want {
+			t.Errorf("after %s %s: %s, want %s", step.slug, step.state, got, step.want)
+		}
+	}
+	w.bar.Finish()
+}

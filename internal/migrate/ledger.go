@@ -24,6 +24,7 @@ const (
 	ledgerHurry    = 5 * time.Second // when the run was cancelled: somebody wants out
 	ledgerInterval = time.Second
 	ledgerChunk    = 1000 // rows per insert
+	ledgerTries    = 3    // connections, of which each may be silent
 
 	// runLockClass is the first half of the advisory lock that a run holds while
 	// it lives, "crmc" in ASCII; its id is the second.
@@ -168,7 +169,7 @@ func (l *ledger) flush(ctx context.Context) {
 	if len(batch) == 0 && !beat {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout/ledgerTries)
 	defer cancel()
 	l.writing.Lock()
 	newest := l.files
@@ -277,7 +278,8 @@ func (l *ledger) close(ctx context.Context) error {
 	r := l.report
 	var err error
 	for attempt := 1; ; attempt++ {
-		err = l.write(ctx, func(p *db.Pipeline) {
+		attemptCtx, done := context.WithTimeout(ctx, limit/ledgerTries)
+		err = l.write(attemptCtx, func(p *db.Pipeline) {
 			l.queueBatch(p, l.pending)
 			state, reason := "finished", (*string)(nil)
 			if r.Stopped != nil {
@@ -292,7 +294,9 @@ func (l *ledger) close(ctx context.Context) error {
 				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(r.RunID))
 			}
 		})
-		if err == nil || !db.Retryable(err) || ctx.Err() != nil {
+		silent := attemptCtx.Err() != nil // on this connection
+		done()
+		if err == nil || !silent && !db.Retryable(err) || ctx.Err() != nil {
 			break
 		}
 		time.Sleep(fleet.Backoff(attempt + 1))
