@@ -158,6 +158,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
+	f.Reads.Store(true)
 	owners, err := migrate.ForeignRegistry(ctx, conn, cfg.TrustedOwners)
 	if err != nil {
 		return err

@@ -256,12 +256,17 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		noteKnexMap(f, plan, survey.Knex)
 		return printAdopted(f, p, survey.Adoptions, true, 0)
 	}
-	todo := len(survey.Pending())
+	todo := survey.Pending()
 	stopped := adoptAll(ctx, f, survey, opts)
 	err = printAdopted(f, p, survey.Adoptions, false, f.Now().Sub(begun))
 	if f.WasInterrupted() && stopped != nil {
-		left := len(survey.Pending())
-		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", todo-left, cli.Plural(todo, "schema"), left))
+		left := 0
+		for _, a := range todo {
+			if a.State == migrate.NotAdoptedYet {
+				left++
+			}
+		}
+		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", len(todo)-left, cli.Plural(len(todo), "schema"), left))
 	}
 	return cmpErr(stopped, err)
 }

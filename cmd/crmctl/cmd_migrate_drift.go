@@ -139,6 +139,7 @@ func (f *factory) compare(ctx context.Context, m *app.Selection, o catalog.Drift
 		return catalog.Drift{}, err
 	}
 	defer closeConn(ctx, conn)
+	f.Reads.Store(true)
 	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
 		return catalog.Drift{}, err
 	}

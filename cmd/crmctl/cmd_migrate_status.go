@@ -78,6 +78,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 		return err
 	}
 	defer closeConn(ctx, conn)
+	f.Reads.Store(true)
 	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return err

@@ -95,6 +95,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		return err
 	}
 	defer closeConn(ctx, conn)
+	f.Reads.Store(true)
 	o := stats.SizeOptions{Registry: f.registry(), Mode: opts.mode(), Dial: f.connect}
 	if o.Slugs, err = f.selectedSlugs(ctx, conn, m); err != nil {
 		return err

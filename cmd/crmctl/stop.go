@@ -27,6 +27,8 @@ func (f *factory) interrupted(err error) int {
 		f.report(err)
 	case f.Changes.Load():
 		f.report(f.stopped("what was under way is undone"))
+	case f.Reads.Load():
+		f.report(f.stopped(f.ReadSoFar()))
 	case !f.Answered.Load():
 		f.report(cli.ErrInterrupted)
 	}

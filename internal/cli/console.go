@@ -27,6 +27,7 @@ type Console struct {
 	Structured func() bool
 
 	Changes  atomic.Bool // the command is past the point from which it changes something
+	Reads    atomic.Bool // the command reads for a while, and has something to say when it is stopped
 	Answered atomic.Bool // a signal was answered on stderr
 	progress atomic.Pointer[Progress]
 	ends     <-chan struct{} // closed when the time is over; nil without
@@ -89,6 +90,15 @@ func (c *Console) Write(text string) {
 // context. Whoever does not call it is cancelled by the first.
 func (c *Console) Drain() <-chan struct{} { return c.Interrupts.drain() }
 
+// ReadSoFar says how far a command came that only reads: "120 of 300 done".
+func (c *Console) ReadSoFar() string {
+	const nothing = "nothing was changed"
+	if p := c.progress.Load(); p != nil && p.o.Total > 0 && !p.o.Bytes {
+		return fmt.Sprintf("%s of %s done, %s", HumanCount(p.count.Load()), HumanCount(p.o.Total), nothing)
+	}
+	return nothing
+}
+
 // WasInterrupted tells whether a signal came.
 func (c *Console) WasInterrupted() bool { return c.Interrupts.Seen.Load() }
 
@@ -106,6 +116,8 @@ func (c *Console) answerSignal(drains, again bool) {
 		c.Say("crmctl: stopping: what is under way is undone;\n  a second Ctrl-C (or SIGTERM) ends crmctl at once, and leaves that to the server")
 	case c.Structured():
 		return // the error says it
+	case c.Reads.Load():
+		c.Say("crmctl: stopping: it only reads, and has changed nothing")
 	default:
 		c.Say("crmctl: interrupted")
 	}

@@ -64,6 +64,7 @@ type Progress struct {
 // NewProgress begins to show the progress of a piece of work; finish ends it.
 func (c *Console) NewProgress(o ProgressOptions) *Progress {
 	p := c.makeProgress(o)
+	c.Reads.Store(true) // and changes, where the command says so
 	interval := checkInterval
 	if p.bar != nil {
 		interval = frameInterval
