@@ -147,7 +147,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if err != nil {
 		return err
 	}
-	o.Now, o.Trusted = f.Now, cfg.TrustedOwners
+	o.Now, o.Trusted, o.Shared = f.Now, cfg.TrustedOwners, cfg.SharedSchemas
 	if len(opts.fix) > 0 {
 		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 			return err

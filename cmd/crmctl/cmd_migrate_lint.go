@@ -66,6 +66,7 @@ crmctl migrate lint --rules`,
 	fs.Int64Var(&opts.since, "since", 0, "tell only of files newer than `VERSION`")
 	fs.BoolVar(&opts.strict, "strict", false, "exit 4 for warnings too")
 	fs.BoolVar(&opts.applied, "applied", false, "compare with the files that were applied, which the registry knows")
+	fs.String("shared-schemas", "", "the `SCHEMAS` that stand on the path of every tenant, with commas between")
 	fs.BoolVar(&opts.rules, "rules", false, "list the rules and read no files")
 	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitPending, cli.ExitUnreachable)
@@ -87,7 +88,11 @@ func runMigrateLint(ctx context.Context, f *factory, opts *migrateLintOptions) e
 	if err != nil {
 		return err
 	}
-	settings := lint.Options{Since: opts.since}
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	settings := lint.Options{Since: opts.since, Shared: cfg.SharedSchemas}
 	if opts.target != targetPostgres {
 		settings.Target = opts.target
 	}

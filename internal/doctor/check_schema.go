@@ -177,14 +177,40 @@ func checkPublicObjects(ctx context.Context, x *examination) ([]Finding, error) 
 	if err != nil {
 		return nil, err
 	}
-	names, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
-		select c.relname::text from pg_class c
-		where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname = any ($1::name[])
-		order by c.relname`, usual)
+	type row struct{ Schema, Name string }
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where (n.nspname = 'public' or n.nspname = any ($2::name[])) and c.relkind in ('r', 'p') and c.relname = any ($1::name[])
+		order by n.nspname <> 'public', 1, 2`, usual, x.o.Shared)
 	var out []Finding
-	for _, name := range names {
-		out = append(out, Finding{Severity: Warning, Subject: "public." + name, What: "a table of the tenants' that stands in public",
-			Command: "look whose rows they are, then: alter table " + db.Quoted("public", name) + " set schema ..."})
+	for _, r := range rows {
+		out = append(out, Finding{Severity: Warning, Subject: r.Schema + "." + r.Name, What: "a table of the tenants' that stands in " + r.Schema,
+			Command: "look whose rows they are, then: alter table " + db.Quoted(r.Schema, r.Name) + " set schema ..."})
+	}
+	return out, err
+}
+
+// checkSharedNames finds tenants that lack a table which most have and which would be
+// found in a shared schema instead.
+func checkSharedNames(ctx context.Context, x *examination) ([]Finding, error) {
+	if len(x.o.Shared) == 0 {
+		return nil, nil
+	}
+	usual, err := x.usualTables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	type row struct{ Slug, Schema, Name string }
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+		select s.slug, n.nspname::text, c.relname::text
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace, `+x.fleet.tenantSchemas()+` s
+		where n.nspname = any ($2::name[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relname = any ($1::name[]) and s.status <> 'deleted'
+		  and not exists (select from pg_class own where own.relnamespace = s.oid and own.relname = c.relname)
+		order by 1, 3, 2`, usual, x.o.Shared)
+	var out []Finding
+	for _, r := range rows {
+		out = append(out, Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: fmt.Sprintf("has no table %s: its statements reach %s.%s, of all tenants", r.Name, r.Schema, r.Name),
+			Command: "crmctl migrate drift --tenant " + r.Slug})
 	}
 	return out, err
 }

@@ -38,6 +38,7 @@ const (
 	Creators        Class = "creators"
 	Grants          Class = "grants"
 	PublicObject    Class = "public-object"
+	SharedName      Class = "shared-name"
 	PublicWritable  Class = "public-writable"
 	Shadowing       Class = "shadowing"
 	Sequence        Class = "sequence"
@@ -91,7 +92,8 @@ func schemaChecks() []Check {
 		{Creators, "other roles that own tenants' tables, or may create in their schemas", "Code that they put there would run as this program's role; each command looks for it first.", "", checkCreators},
 		{Grants, "roles of tenants that lack rights, or have some they should not", "The application is refused in the middle of its work, or gets in where the tenant is suspended.", "grants and revokes what is missing", checkGrants},
 		{Sequence, "sequences that are behind the data", "The next insert fails with a duplicate key.", "sets them to the greatest value", checkSequences},
-		{PublicObject, "tables in public named as those of the tenants", "Something ran without a tenant's schema, and its rows are where nobody looks.", "", checkPublicObjects},
+		{PublicObject, "tables in public, or a shared schema, named as the tenants'", "Something ran without a tenant's schema, and its rows are where nobody looks.", "", checkPublicObjects},
+		{SharedName, "tenants without a table that a shared schema has", "What names the table reads and writes that of all tenants.", "", checkSharedNames},
 		{PublicWritable, "a schema public in which everybody may create", "Whoever can log in plants functions that others call unawares.", "", checkPublicWritable},
 		{Shadowing, "functions and operators in public named as PostgreSQL's own", "A query with public on its path calls them instead.", "", checkShadowing},
 	}

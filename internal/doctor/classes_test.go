@@ -320,7 +320,8 @@ func TestEveryClass(t *testing.T) {
 	t.Parallel()
 	// Those that have tests of their own on a server of their own, or with roles.
 	covered := map[doctor.Class]string{doctor.Grants: "TestGrants", doctor.Connections: "TestServer", doctor.Locks: "TestServer", doctor.Prepared: "TestServer",
-		doctor.InvalidRowClass: "TestInvalidRow", doctor.HalfBuilt: "TestHalfBuilt", doctor.Autovacuum: "TestServer", doctor.Wraparound: "TestWraparound"}
+		doctor.InvalidRowClass: "TestInvalidRow", doctor.HalfBuilt: "TestHalfBuilt", doctor.Autovacuum: "TestServer", doctor.Wraparound: "TestWraparound",
+		doctor.SharedName: "TestSharedName"}
 	for i, c := range faults() {
 		covered[c.class] = t.Name()
 		t.Run(fmt.Sprintf("%s-%d", c.class, i), func(t *testing.T) {

@@ -75,7 +75,9 @@ type Options struct {
 	LockTimeout time.Duration
 	// Trusted are roles whose code may run in tenants' schemas.
 	Trusted []string
-	Now     func() time.Time // nil = time.Now
+	// Shared are schemas that stand on the path of every tenant, behind its own.
+	Shared []string
+	Now    func() time.Time // nil = time.Now
 }
 
 func (o Options) now() time.Time {

@@ -33,9 +33,9 @@ func (c *checker) anywhere(s *statement) {
 }
 
 // ofAll reports whether a schema serves every tenant: the server's own, the one that
-// extensions are made in, and those of the session.
-func ofAll(schema string) bool {
-	return schema == "pg_catalog" || schema == "information_schema" || schema == "extensions" || strings.HasPrefix(schema, "pg_temp")
+// extensions are made in, those of the session, and the shared ones.
+func (c *checker) ofAll(schema string) bool {
+	return slices.Contains(c.opts.Shared, schema) && schema != "public" || schema == "pg_catalog" || schema == "information_schema" || schema == "extensions" || strings.HasPrefix(schema, "pg_temp")
 }
 
 // schemas finds names with a schema that a run takes. What is read of public is meant to
@@ -43,7 +43,7 @@ func ofAll(schema string) bool {
 func (c *checker) schemas(s *statement) {
 	relation := func(n node, schema, name string) {
 		switch {
-		case schema == "" || ofAll(schema):
+		case schema == "" || c.ofAll(schema):
 		case schema != "public":
 			c.on(s, n, ruleSchemaName, fmt.Sprintf("%s.%s is one table for all tenants", schema, name), "")
 		case c.history.tables[name] != nil || c.created[name]:
@@ -51,7 +51,7 @@ func (c *checker) schemas(s *statement) {
 		}
 	}
 	shared := func(n node, words []string, what string) {
-		if len(words) > 1 && !ofAll(words[0]) && words[0] != "public" {
+		if len(words) > 1 && !c.ofAll(words[0]) && words[0] != "public" {
 			c.on(s, n, ruleSharedObject, fmt.Sprintf("the %s %s is of the schema %s", what, strings.Join(words, "."), words[0]), "")
 		}
 	}
@@ -91,7 +91,7 @@ func (c *checker) sharedSequence(s *statement, call node) {
 		arg = arg.child("arg")
 	}
 	text, ok := arg.literal()
-	if schema, name, qualified := strings.Cut(text, "."); ok && qualified && !ofAll(schema) {
+	if schema, name, qualified := strings.Cut(text, "."); ok && qualified && !c.ofAll(schema) {
 		c.on(s, arg, ruleSchemaName, fmt.Sprintf("%s.%s is one sequence for all tenants", schema, name), "")
 	}
 }

@@ -44,6 +44,8 @@ type File struct {
 type Options struct {
 	// Target adds the rules of a kind of server: "" or Citus.
 	Target string
+	// Shared are schemas that stand on the path of every tenant, behind its own.
+	Shared []string
 	// Since leaves out findings in files up to this version. The files are
 	// read all the same: they say what the later ones work on.
 	Since int64
@@ -81,6 +83,9 @@ func Check(ctx context.Context, files []File, opts Options) ([]Finding, error) {
 	slices.SortStableFunc(sources, func(a, b *source) int {
 		return cmp.Or(cmp.Compare(a.version, b.version), strings.Compare(a.file.Path, b.file.Path))
 	})
+	if len(opts.Shared) > 0 {
+		c.shared = newSharedNames(sources)
+	}
 	for _, s := range sources {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
@@ -102,6 +107,7 @@ type checker struct {
 	opts     Options
 	rules    map[string]Rule
 	history  *history
+	shared   sharedNames
 	foreign  foreign
 	heads    map[string]node // the trees of INSERTs that differ in constants only
 	findings []Finding
@@ -241,6 +247,7 @@ func (c *checker) statement(s *statement) {
 		return
 	}
 	c.anywhere(s)
+	c.sharedNames(s)
 	if !s.down {
 		c.upOnly(s)
 		c.remember(s)

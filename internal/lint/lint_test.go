@@ -413,6 +413,7 @@ func TestPositions(t *testing.T) {
 // Every rule is documented, and every documented rule can be found.
 func TestTableOfRules(t *testing.T) {
 	seen := map[string]bool{}
+	elsewhere := []string{"shared-name"} // in shared_test.go
 	for _, r := range lint.Rules() {
 		if seen[r.Name] || r.Summary == "" || r.Why == "" || r.Fix == "" || r.Severity == "" {
 			t.Errorf("rule %+v", r)
@@ -424,7 +425,7 @@ func TestTableOfRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range seen {
-		if !strings.Contains(string(text), `"`+name) && !strings.Contains(string(text), " "+name+`"`) {
+		if !slices.Contains(elsewhere, name) && !strings.Contains(string(text), `"`+name) && !strings.Contains(string(text), " "+name+`"`) {
 			t.Errorf("no test wants %s", name)
 		}
 	}

@@ -45,6 +45,7 @@ const (
 	ruleSchemaGuard  = "schema-guard"
 	ruleSchemaName   = "schema-name"
 	ruleSharedObject = "shared-object"
+	ruleSharedName   = "shared-name"
 	ruleOwner        = "owner"
 	ruleTemporary    = "temporary-object"
 	ruleSetLocal     = "setting-of-file"
@@ -123,6 +124,7 @@ func schemaRules() []Rule {
 		{ruleSchemaGuard, Warning, "", "IF NOT EXISTS with table_schema = 'public' and the like", "It asks about another schema than the tenant's: what it protects is done for every tenant, the second time too, or for none where public has such a thing.", "Write current_schema() instead (the message shows how); allow it where all tenants are to go by what stands in public.", false},
 		{ruleSchemaName, Warning, "", "a table of another schema, or one of public whose name the tenants have too", "Every tenant would use the same one, and a restore elsewhere lacks it.", "Leave the schema out; allow it where all tenants are meant to share it.", false},
 		{ruleSharedObject, Warning, "", "a type, function or operator class of a schema other than public", "The tenant's schema cannot be restored where it is missing.", "Right for what an extension made: allow it and name the extension. Otherwise leave the schema out.", false},
+		{ruleSharedName, Warning, "", "with shared_schemas: what a tenant does not have (yet, or any more) is changed, or one of its tables is read then", "The name is found in a shared schema instead, which is of all tenants; a run refuses to change what stands there.", "Mend the order of the files, or name the schema.", false},
 		{ruleTemporary, Warning, "", "temporary objects, prepared statements, session locks", "Each tenant gets a session of its own for it, which costs a connection; the next file does not find it where the plan is cut, nor does a new tenant made from the final shape.", "Use a table that the same file drops, or WITH; allow it where the file alone uses it.", false},
 		{ruleSetLocal, Warning, "", "a setting that ends with its file", "As in goose it ends with the transaction of the file; the files after it run without it.", "Set it in each file that needs it, behind SET LOCAL in the same file.", false},
 		{ruleEnumValue, Warning, "", "an enum's value used in the run that adds it", "PostgreSQL lets nobody use the value before the transaction that added it has ended: within one file it fails, in a later file the run is cut in two there, and what is done before the cut stays.", "Use it in a later file; allow it where two transactions are harmless.", false},

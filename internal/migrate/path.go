@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -224,7 +223,7 @@ func (p *Plan) reaches() []reach {
 	see := func(s db.Statement, made map[string]bool) {
 		touched := sqltext.Touches(s.SQL)
 		for _, name := range touched.Changes {
-			if !made[name] && !ofTable(name, made) {
+			if !made[name] && !sqltext.IsSequenceOf(name, made) {
 				out = append(out, reach{s, name})
 			}
 		}
@@ -258,20 +257,6 @@ func (p *Plan) reaches() []reach {
 		}
 	}
 	return out
-}
-
-func ofTable(name string, made map[string]bool) bool {
-	table, isSequence := strings.CutSuffix(name, "_seq")
-	for isSequence {
-		at := strings.LastIndexByte(table, '_')
-		if at < 0 {
-			return false
-		}
-		if table = table[:at]; made[table] {
-			return true
-		}
-	}
-	return false
 }
 
 // besideExtension is what stands in a schema beside an extension.
