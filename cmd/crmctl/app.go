@@ -39,6 +39,10 @@ func (f *factory) notice(n app.Notice) {
 	case app.OtherFiles:
 		f.Verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
 	case app.ByHistory:
+		if n.Known {
+			f.Verbose("the migrations are run one by one: %s", cli.Visible(n.Reason))
+			return
+		}
 		f.Note("crmctl: note: the migrations are run one by one: %s", cli.Visible(n.Reason))
 	case app.Saved:
 		f.Verbose("saved %s", cli.Visible(n.Path))

@@ -72,7 +72,7 @@ an error.
 Where the migrations are many, a new schema is built from their final shape, which costs what
 the schema is and not how it came to be. It is found out once (the migrations are run and rolled
 back) and proved to be the same, object by object and row by row; where it cannot be, the
-migrations are run one by one and the reason is said. A schema that "tenant pool fill" has made
+migrations are run one by one and the reason is said once (each time with -v). A schema that "tenant pool fill" has made
 ready is taken first.
 
 With --role, or tenant_roles: true in the configuration, a tenant gets a database role named

@@ -63,8 +63,11 @@ type (
 		Files []string
 	}
 	// ByHistory says why migrations are run one by one for a new schema, although they
-	// are many.
-	ByHistory struct{ Reason string }
+	// are many. Known tells that this was said of these migrations before.
+	ByHistory struct {
+		Reason string
+		Known  bool
+	}
 )
 
 func (ExtensionMade) notice() {}

@@ -112,14 +112,12 @@ func (a *App) changePool(ctx context.Context, pool *Pool, o PoolOptions) (PoolCh
 		return out, nil
 	}
 	if !o.Drain {
-		var why string
+		var why ByHistory
 		var err error
 		if template, why, err = a.poolTemplate(ctx, pool, o.LockTimeout); err != nil {
 			return PoolChange{}, err
 		}
-		if out.Made > 0 {
-			a.byHistory(why)
-		}
+		a.byHistory(why)
 	}
 	begun := a.Now()
 	names := make([]string, out.Made+out.Dropped)

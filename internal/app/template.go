@@ -27,33 +27,33 @@ type templateOptions struct {
 
 // template returns what new schemas of a plan are built from: the final shape of
 // the migrations where they are many, otherwise, and where that cannot be, the
-// migrations themselves. why says so then, "" where there is nothing to say. conn
+// migrations themselves. why says so then; its reason is "" where there is nothing to say. conn
 // must not be in a transaction.
-func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why string, err error) {
+func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why ByHistory, err error) {
 	t.Version = plan.Head()
 	if plan, err = a.UseExtensions(ctx, conn, plan, o.dryRun); err != nil {
-		return t, "", err
+		return t, ByHistory{}, err
 	}
 	record, err := fileRecord(ctx, conn, plan)
 	if err != nil {
-		return t, "", err
+		return t, ByHistory{}, err
 	}
 	history, err := a.history(plan)
 	if err != nil {
-		return t, "", err
+		return t, ByHistory{}, err
 	}
 	t.Script = slices.Concat(history.Script, record)
 	if o.fromHistory || o.dryRun {
-		return t, "", nil
+		return t, ByHistory{}, nil
 	}
 	key, final, err := a.knownShape(ctx, conn, history, o.lockTimeout)
 	switch {
 	case ctx.Err() != nil:
-		return t, "", context.Cause(ctx)
+		return t, ByHistory{}, context.Cause(ctx)
 	case errors.Is(err, registry.ErrOldRegistry), errors.Is(err, shape.ErrHistory):
-		return t, "", nil // there can be none; whoever runs the migrations is told why
+		return t, ByHistory{}, nil // there can be none; whoever runs the migrations is told why
 	case err != nil:
-		return t, err.Error(), nil //nolint:nilerr // it becomes the reason
+		return t, ByHistory{Reason: err.Error()}, nil //nolint:nilerr // it becomes the reason
 	}
 	t.Key = key.String()
 	why = useShape(&t, history, final, record)
@@ -89,15 +89,15 @@ func fileRecord(ctx context.Context, q db.Querier, plan *migrate.Plan) ([]db.Sta
 }
 
 // useShape builds a template from the final shape where that is known and worth it. It
-// returns why not, "" where there is nothing to say.
-func useShape(t *tenant.Template, history shape.History, final *shape.Final, record []db.Statement) (why string) {
+// returns why not, without a reason where there is nothing to say.
+func useShape(t *tenant.Template, history shape.History, final *shape.Final, record []db.Statement) (why ByHistory) {
 	if !history.Worthwhile() {
-		return ""
+		return ByHistory{}
 	}
 	if final.Script != nil {
 		t.Script, t.Shape = slices.Concat(history.Versions, final.Script, record), true
 	}
-	return final.Reason
+	return ByHistory{Reason: final.Reason, Known: final.Known}
 }
 
 func (a *App) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (registry.ShapeKey, *shape.Final, error) {
@@ -110,9 +110,9 @@ func (a *App) knownShape(ctx context.Context, conn *pgx.Conn, history shape.Hist
 }
 
 // byHistory tells why migrations were run one by one.
-func (a *App) byHistory(why string) {
-	if why != "" {
-		a.Notify(ByHistory{Reason: why})
+func (a *App) byHistory(why ByHistory) {
+	if why.Reason != "" {
+		a.Notify(why)
 	}
 }
 
@@ -133,17 +133,17 @@ func (e *NoPoolError) Error() string {
 
 // poolTemplate returns what the schemas of the pool are built from. The error is a
 // *NoPoolError where the migrations make a schema that has to know what it is for.
-func (a *App) poolTemplate(ctx context.Context, pool *Pool, lockTimeout time.Duration) (t tenant.Template, why string, err error) {
+func (a *App) poolTemplate(ctx context.Context, pool *Pool, lockTimeout time.Duration) (t tenant.Template, why ByHistory, err error) {
 	record, err := fileRecord(ctx, pool.conn, pool.plan)
 	if err != nil {
-		return t, "", err
+		return t, ByHistory{}, err
 	}
 	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{Registry: a.Registry, LockTimeout: lockTimeout, Direct: a.Direct}, true)
 	if err != nil {
-		return t, "", err
+		return t, ByHistory{}, err
 	}
 	if final.Fixed != "" {
-		return t, "", &NoPoolError{final.Fixed}
+		return t, ByHistory{}, &NoPoolError{final.Fixed}
 	}
 	t = tenant.Template{Script: slices.Concat(pool.history.Script, record), Version: pool.plan.Head(), Key: pool.key.String()}
 	why = useShape(&t, pool.history, final, record)

@@ -37,16 +37,17 @@ func (k ShapeKey) String() string {
 type Shape struct {
 	Script                     []string
 	Fingerprint, Reason, Fixed string // "" for none
+	// Stale tells of a reason that it is a day old, and asked for again.
+	Stale bool
 }
 
-// Shape returns what is kept under a key, and whether anything is. A reason is
-// forgotten after a day.
+// Shape returns what is kept under a key, and whether anything is.
 func (r Registry) Shape(ctx context.Context, q db.Querier, k ShapeKey) (kept Shape, found bool, err error) {
 	all, err := db.Select(ctx, q, pgx.RowToStructByName[Shape], `
-		select script, coalesce(fingerprint, '') as fingerprint, coalesce(reason, '') as reason, coalesce(fixed, '') as fixed
+		select script, coalesce(fingerprint, '') as fingerprint, coalesce(reason, '') as reason, coalesce(fixed, '') as fixed,
+			script is null and made_at <= pg_catalog.now() - interval '1 day' as stale
 		from `+r.Shapes()+`
-		where plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4
-		  and (script is not null or made_at > pg_catalog.now() - interval '1 day')`, k.Plan, k.Major, k.Owner, k.Environment)
+		where plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4`, k.Plan, k.Major, k.Owner, k.Environment)
 	switch {
 	case err != nil:
 		return kept, false, fmt.Errorf("look for the final shape of the migrations: %w", err)

@@ -87,7 +87,7 @@ func Get(ctx context.Context, conn *pgx.Conn, k registry.ShapeKey, h History, o 
 	if err != nil {
 		return nil, err
 	}
-	if found {
+	if found && !kept.Stale {
 		return finalOf(kept), nil
 	}
 	final, err := Make(ctx, conn, h, o)
@@ -97,11 +97,12 @@ func Get(ctx context.Context, conn *pgx.Conn, k registry.ShapeKey, h History, o 
 	if err := o.Registry.KeepShape(ctx, conn, k, h.Version, keptOf(final)); err != nil {
 		return nil, err
 	}
+	final.Known = found && kept.Reason == final.Reason
 	return final, nil
 }
 
 func finalOf(kept registry.Shape) *Final {
-	f := &Final{Fingerprint: kept.Fingerprint, Reason: kept.Reason, Fixed: kept.Fixed}
+	f := &Final{Fingerprint: kept.Fingerprint, Reason: kept.Reason, Fixed: kept.Fixed, Known: true}
 	for _, sql := range kept.Script {
 		f.Script = append(f.Script, db.Statement{SQL: sql})
 	}

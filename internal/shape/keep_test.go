@@ -42,6 +42,46 @@ func TestGetKeepsWhatItMade(t *testing.T) {
 	}
 }
 
+// TestReasonsAreKnown finds out once why a history goes one by one, and asks again after
+// a day and with another version of the program.
+func TestReasonsAreKnown(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	conn := f.Connect(t)
+	h := history(t, "create table a (n float)", "insert into a values (random())")
+	get := func() *shape.Final {
+		t.Helper()
+		key, err := shape.ReadKey(t.Context(), conn, registry.Default(), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		final, err := shape.Get(t.Context(), conn, key, h, catalog.Options{}, true)
+		if err != nil || final.Script != nil || final.Reason == "" {
+			t.Fatalf("%+v, %v", final, err)
+		}
+		return final
+	}
+	if final := get(); final.Known {
+		t.Errorf("known from the beginning: %+v", final)
+	}
+	if final := get(); !final.Known {
+		t.Errorf("not known the second time: %+v", final)
+	}
+	f.Exec(t, "update public.tenant_shapes set made_at = made_at - interval '25 hours'")
+	if final := get(); !final.Known || f.Int(t, "select count(*) from public.tenant_shapes where made_at > now() - interval '1 hour'") != 1 {
+		t.Errorf("the next day: %+v", final)
+	}
+	f.Exec(t, "update public.tenant_shapes set made_at = made_at - interval '25 hours', reason = 'another'")
+	if final := get(); final.Known || final.Reason == "another" {
+		t.Errorf("another reason: %+v", final)
+	}
+	f.Exec(t, "update public.tenant_shapes set reason = 'what an older version could not'")
+	h.Program = "a newer version"
+	if final := get(); final.Known || strings.Contains(final.Reason, "older version") {
+		t.Errorf("a newer version: %+v", final)
+	}
+}
+
 func TestShortHistoriesAreNotWorthIt(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
