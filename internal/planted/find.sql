@@ -84,10 +84,16 @@ with recursive {me}, wanted as materialized (
         union all select a.atttypid from pg_attribute a where a.attrelid = y.typrelid and a.attnum > 0 and not a.attisdropped
         union all select d.refobjid from pg_depend d
             where d.classid = 'pg_type'::regclass and d.objid = y.oid and d.refclassid = 'pg_type'::regclass
-        union all select d.refobjid from pg_constraint k join pg_depend d on d.classid = 'pg_constraint'::regclass and d.objid = k.oid
-            where k.contypid = y.oid and d.refclassid = 'pg_type'::regclass
+        -- Checks are those of domains alone. "offset 0" has the dependencies of each looked
+        -- up: the planner, who takes every type to have many checks, would read those of
+        -- the whole database on types, for each type.
+        union all select e.refobjid from pg_constraint k cross join lateral (
+                select d.refobjid from pg_depend d where d.classid = 'pg_constraint'::regclass and d.objid = k.oid
+                    and d.refclassid = 'pg_type'::regclass offset 0) e
+            where y.typtype = 'd' and k.contypid = y.oid
         union all select m.found[1]::oid from pg_constraint k
-            cross join lateral regexp_matches(k.conbin::text, ':\w*typ(?:e|eid|eId|id) (\d{5,})', 'g') m (found) where k.contypid = y.oid
+            cross join lateral regexp_matches(k.conbin::text, ':\w*typ(?:e|eid|eId|id) (\d{5,})', 'g') m (found)
+            where y.typtype = 'd' and k.contypid = y.oid
     ) x
     where x.oid >= 16384
 ), part (nsp, rel, kind, name, owner, foreign_owner, classid, objid, tree) as materialized (
