@@ -14,7 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // backupTrial restores files into schemas that are rolled back, where there is a
@@ -43,7 +43,7 @@ func newBackupTrial(ctx context.Context, f *factory, keys []age.Identity, wanted
 		return t, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case errors.As(err, new(*migrate.ForeignError)):
+	case errors.As(err, new(*registry.ForeignError)):
 		return nil, err
 	case err != nil:
 		t.not = "the database cannot be reached"

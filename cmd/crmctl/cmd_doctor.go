@@ -159,12 +159,12 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	}
 	defer closeConn(ctx, conn)
 	f.Reads.Store(true)
-	owners, err := migrate.ForeignRegistry(ctx, conn, cfg.TrustedOwners)
+	owners, err := f.registry().Foreign(ctx, conn, cfg.TrustedOwners)
 	if err != nil {
 		return err
 	}
 	var fleet doctor.Fleet
-	if !slices.ContainsFunc(owners, func(o migrate.ForeignObject) bool { return !o.Trusted }) {
+	if !slices.ContainsFunc(owners, func(o registry.ForeignObject) bool { return !o.Trusted }) {
 		if fleet, err = doctorFleet(ctx, f, conn, opts); err != nil {
 			return err
 		}

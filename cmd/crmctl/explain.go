@@ -40,7 +40,7 @@ func (f *factory) explain(err error) []cli.Hint {
 	if found, ok := errors.AsType[*planted.Error](err); ok {
 		return explainPlanted(found)
 	}
-	if found, ok := errors.AsType[*migrate.ForeignError](err); ok {
+	if found, ok := errors.AsType[*registry.ForeignError](err); ok {
 		return explainForeign(found)
 	}
 	if errors.Is(err, db.ErrCommitUnknown) {

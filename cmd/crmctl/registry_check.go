@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // registryCheck is the look at whose the registry is. It comes before anything else is
@@ -27,7 +27,7 @@ func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error
 	}
 	cfg, err := f.config()
 	if err == nil {
-		err = migrate.RefuseForeign(ctx, conn, cfg.TrustedOwners)
+		err = f.registry().RefuseForeign(ctx, conn, cfg.TrustedOwners)
 	}
 	if err != nil {
 		closeConn(ctx, conn)
@@ -38,7 +38,7 @@ func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error
 }
 
 // explainForeign says whose it is, and how it is trusted.
-func explainForeign(e *migrate.ForeignError) []cli.Hint {
+func explainForeign(e *registry.ForeignError) []cli.Hint {
 	return []cli.Hint{
 		{Label: "whose it is", Command: "crmctl doctor --check registry"},
 		{Label: "if that role makes the registry", Command: "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner)},

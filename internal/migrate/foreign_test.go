@@ -8,9 +8,8 @@ import (
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
-	"github.com/crmctl/crmctl/migrations"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // What somebody has put into public beforehand is not taken for the registry, whose
@@ -32,21 +31,21 @@ func TestForeignRegistryIsRefused(t *testing.T) {
 			t.Cleanup(func() { f.DropRoles(t, role) })
 			f.Exec(t, "set role "+role, statement, "reset role")
 			conn := f.Connect(t)
-			err := migrate.RefuseForeign(t.Context(), conn, []string{"somebody"})
-			foreign, ok := errors.AsType[*migrate.ForeignError](err)
+			err := registry.Default().RefuseForeign(t.Context(), conn, []string{"somebody"})
+			foreign, ok := errors.AsType[*registry.ForeignError](err)
 			if !ok || len(foreign.Objects) != 1 || foreign.Objects[0].Owner != role || foreign.Objects[0].Trusted {
 				t.Errorf("got %v, want a refusal that names the owner", err)
 			}
-			if err := migrate.RefuseForeign(t.Context(), conn, []string{role}); err != nil {
+			if err := registry.Default().RefuseForeign(t.Context(), conn, []string{role}); err != nil {
 				t.Errorf("refused what a role has that the user trusts: %v", err)
 			}
 			// One who may create schemas is taken for the role that migrates.
 			f.Exec(t, "do $$ begin execute format('grant create on database %I to "+role+"', current_database()); end $$")
-			if err := migrate.RefuseForeign(t.Context(), conn, nil); err != nil {
+			if err := registry.Default().RefuseForeign(t.Context(), conn, nil); err != nil {
 				t.Errorf("refused what belongs to the migrating role: %v", err)
 			}
 			// It is told apart from the session's own.
-			found, err := migrate.ForeignRegistry(t.Context(), conn, nil)
+			found, err := registry.Default().Foreign(t.Context(), conn, nil)
 			if err != nil || len(found) != 1 || !found[0].Trusted || found[0].Owner != role {
 				t.Errorf("found %v, %v", found, err)
 			}
@@ -63,11 +62,11 @@ func TestRegistryObjects(t *testing.T) {
 		select relname::text as name from pg_class where relnamespace = 'public'::regnamespace and relkind not in ('i', 'I')
 		union select proname from pg_proc where pronamespace = 'public'::regnamespace
 		union select typname from pg_type where typnamespace = 'public'::regnamespace and typrelid = 0 and typelem = 0) o`)
-	if !slices.Equal(made, migrations.RegistryObjects()) {
-		t.Errorf("the migrations make\n%q, the list has\n%q", made, migrations.RegistryObjects())
+	if !slices.Equal(made, registry.Objects()) {
+		t.Errorf("the migrations make\n%q, the list has\n%q", made, registry.Objects())
 	}
 	conn := f.Connect(t)
-	if found, err := migrate.ForeignRegistry(t.Context(), conn, nil); err != nil || len(found) > 0 {
+	if found, err := registry.Default().Foreign(t.Context(), conn, nil); err != nil || len(found) > 0 {
 		t.Errorf("one's own registry: %v, %v", found, err)
 	}
 }

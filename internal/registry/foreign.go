@@ -1,4 +1,4 @@
-package migrate
+package registry
 
 import (
 	"context"
@@ -8,11 +8,31 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/migrations"
 )
 
-// ForeignObject is something in the schema public that has a name of the registry's and
-// belongs to another role.
+// Objects returns the names of the tables, sequences and functions that the registry's
+// migrations make, of all versions, and of the table that says which were applied.
+func Objects() []string {
+	return []string{
+		"crmctl_db_version",
+		"migration_files",
+		"migration_run_tenants",
+		"migration_runs",
+		"migration_runs_id_seq",
+		"tenant_builds",
+		"tenant_dirty",
+		"tenant_events",
+		"tenant_events_append_only",
+		"tenant_events_seq_seq",
+		"tenant_pool",
+		"tenant_shapes",
+		"tenant_size_samples",
+		"tenants",
+	}
+}
+
+// ForeignObject is something in the registry's schema that has a name of the registry's
+// and belongs to another role.
 type ForeignObject struct {
 	Kind  string // "table", "view", "function" ...
 	Name  string // "public.tenants", quoted where it must be
@@ -27,7 +47,7 @@ func (o ForeignObject) String() string {
 	return fmt.Sprintf("%s %s, owned by %s", o.Kind, o.Name, o.Owner)
 }
 
-// ForeignError says that the schema public has things named like the registry's which
+// ForeignError says that the registry's schema has things named like the registry's which
 // belong to a role that is not trusted. Whoever owns one of them can have everybody who
 // reads or writes it run what he likes.
 type ForeignError struct {
@@ -48,7 +68,7 @@ func (e *ForeignError) Error() string {
 	return "somebody else owns what is named like the registry: " + text + "; nothing was read or changed"
 }
 
-// foreignSQL finds the objects in public of the names $1 that belong to another role.
+// foreignSQL finds the objects in the schema $3 of the names $1 that belong to another role.
 // The role that migrates the tenants must be able to create schemas, so that whoever can
 // is taken for it; $2 are the roles trusted by name.
 const foreignSQL = `
@@ -67,28 +87,28 @@ const foreignSQL = `
 		select 'function', p.proname, p.proowner from pg_proc p where p.proname = any ($1::text[]::name[]) and p.pronamespace = n.oid
 	) o
 	join pg_roles r on r.oid = o.owner
-	where n.nspname = 'public' and r.rolname <> current_user
+	where n.nspname = $3::text::name and r.rolname <> current_user
 	order by 4, 1, 2`
 
-// ForeignRegistry returns what in public has a name of the registry's and belongs to
-// another role than the session's; those that are not trusted come first. It reads
+// Foreign returns what has a name of the registry's in its schema and belongs to another
+// role than the session's; those that are not trusted come first. It reads
 // nothing but PostgreSQL's own catalog, in one round trip.
-func ForeignRegistry(ctx context.Context, q db.Querier, trusted []string) ([]ForeignObject, error) {
+func (r Registry) Foreign(ctx context.Context, q db.Querier, trusted []string) ([]ForeignObject, error) {
 	if trusted == nil {
 		trusted = []string{}
 	}
-	found, err := db.Select(ctx, q, pgx.RowToStructByPos[ForeignObject], foreignSQL, migrations.RegistryObjects(), trusted)
+	found, err := db.Select(ctx, q, pgx.RowToStructByPos[ForeignObject], foreignSQL, Objects(), trusted, r.Schema().String())
 	if err != nil {
 		return nil, fmt.Errorf("look for the registry: %w", err)
 	}
 	return found, nil
 }
 
-// RefuseForeign fails with a *ForeignError where public holds what a role that is not
+// RefuseForeign fails with a *ForeignError where the registry's schema holds what a role that is not
 // trusted has put there under a name of the registry's. It comes before anything of the
 // registry is read or made.
-func RefuseForeign(ctx context.Context, q db.Querier, trusted []string) error {
-	found, err := ForeignRegistry(ctx, q, trusted)
+func (r Registry) RefuseForeign(ctx context.Context, q db.Querier, trusted []string) error {
+	found, err := r.Foreign(ctx, q, trusted)
 	if err != nil {
 		return err
 	}
