@@ -61,6 +61,15 @@ func (r Registry) DropPooled(ctx context.Context, q db.Querier, schema db.Schema
 	return len(rows) > 0, err
 }
 
+// SpoilPooled sees to it that nobody takes a schema from the pool, where it is still
+// there, within the caller's transaction: it counts as out of date from then on. It
+// reports false where somebody else has it.
+func (r Registry) SpoilPooled(ctx context.Context, q db.Querier, schema db.Schema) (bool, error) {
+	rows, err := db.Select(ctx, q, pgx.RowTo[string], `update `+r.Pool()+` set key = '' where schema_name = (
+		select schema_name from `+r.Pool()+` where schema_name = $1 for update skip locked) returning schema_name`, schema.String())
+	return len(rows) > 0, err
+}
+
 // QueueTakePooled adds the end of a schema's time in the pool, within the caller's
 // transaction, and puts the schema's name into name. "" means that there is none.
 func (r Registry) QueueTakePooled(p *db.Pipeline, key string, name *string) {

@@ -66,24 +66,42 @@ func look(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o PurgeOptions
 // into the free half of the server's lock table, until one transaction can drop
 // the rest. One that fits as it stands is left alone.
 func dropInBatches(ctx context.Context, conn *pgx.Conn, t registry.Tenant, s survey, done *Purged, o PurgeOptions) error {
-	for room := s.room; ; {
+	return dropObjects(ctx, conn, t, &s, o, func(batch []object) error {
+		err := dropBatch(ctx, conn, t, batch, o)
+		if err == nil {
+			done.Transactions++
+		}
+		return err
+	})
+}
+
+// dropObjects has drop called with what fits into one transaction, until the rest does.
+// s is what is known of the schema, nil for nothing yet.
+func dropObjects(ctx context.Context, conn *pgx.Conn, t registry.Tenant, s *survey, o PurgeOptions, drop func(batch []object) error) error {
+	room := 0
+	for {
+		if s == nil {
+			now, err := look(ctx, conn, t, o)
+			if err != nil {
+				return err
+			}
+			s = &now
+		}
+		if room == 0 {
+			room = s.room
+		}
 		batch, whole := nextBatch(s.objects, room)
 		if whole {
 			return nil
 		}
-		err := dropBatch(ctx, conn, t, batch, o)
-		switch {
-		case err == nil:
-			done.Transactions++
-		case db.SQLState(err) == db.CodeOutOfMemory && len(batch) > 1:
+		if err := drop(batch); err != nil {
+			if db.SQLState(err) != db.CodeOutOfMemory || len(batch) == 1 {
+				return err
+			}
 			// Others need more of the lock table than they did.
 			room = max(1, room/2)
-		default:
-			return err
 		}
-		if s, err = look(ctx, conn, t, o); err != nil {
-			return err
-		}
+		s = nil
 	}
 }
 
@@ -120,11 +138,15 @@ func dropBatch(ctx context.Context, conn *pgx.Conn, t registry.Tenant, batch []o
 				return err
 			}
 		}
-		for _, object := range batch {
-			p.Exec("drop " + object.kind + " if exists " + object.name + " cascade")
-		}
+		queueDrops(&p, batch)
 		return p.Run(ctx, q)
 	})
+}
+
+func queueDrops(p *db.Pipeline, batch []object) {
+	for _, object := range batch {
+		p.Exec("drop " + object.kind + " if exists " + object.name + " cascade")
+	}
 }
 
 func scanObject(row pgx.CollectableRow) (object, error) {

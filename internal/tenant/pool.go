@@ -198,9 +198,53 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 	return o.Registry.ExplainPool(err)
 }
 
-// dropPooled drops a schema and its row in one transaction. Where somebody has
-// taken it meanwhile that is not done, and no error.
-func dropPooled(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (gone bool, err error) {
+// dropPooled drops a schema and its row in one transaction, or in several where it does
+// not fit into the server's lock table. Where somebody has taken it meanwhile that is
+// not done, and no error.
+func dropPooled(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (bool, error) {
+	gone, err := dropPooledWhole(ctx, conn, s, o)
+	if db.SQLState(err) != db.CodeOutOfMemory {
+		return gone, err
+	}
+	if still, err := dropPooledTables(ctx, conn, s, o); err != nil || !still {
+		return false, err
+	}
+	return dropPooledWhole(ctx, conn, s, o)
+}
+
+// dropPooledTables drops a schema's tables in several transactions, until one can drop
+// the rest. From the first on no tenant can take the schema. still reports whether it is
+// the pool's.
+func dropPooledTables(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (still bool, err error) {
+	within := registry.Tenant{Slug: s.Schema.String(), Schema: s.Schema}
+	err = dropObjects(ctx, conn, within, nil, PurgeOptions{MoveOptions: MoveOptions{LockTimeout: o.LockTimeout}}, func(batch []object) error {
+		err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
+			var err error
+			if still, err = o.Registry.SpoilPooled(ctx, q, s.Schema); err != nil || !still {
+				return err
+			}
+			var p db.Pipeline
+			queueDrops(&p, batch)
+			return p.Run(ctx, q)
+		})
+		if err == nil && !still {
+			err = errTaken
+		}
+		return err
+	})
+	if errors.Is(err, errTaken) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("drop the tables of schema %s: %w", s.Schema, err)
+	}
+	return true, nil
+}
+
+// errTaken says that a schema is not the pool's any more.
+var errTaken = errors.New("somebody took it")
+
+func dropPooledWhole(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (gone bool, err error) {
 	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		if gone, err = o.Registry.DropPooled(ctx, q, s.Schema); err != nil || !gone {
 			return err

@@ -77,6 +77,36 @@ func TestPurgeOfManyTables(t *testing.T) {
 	}
 }
 
+// TestDrainPoolOfManyTables: a schema of the pool that does not fit into the lock table is
+// dropped in several transactions too.
+func TestDrainPoolOfManyTables(t *testing.T) {
+	t.Parallel()
+	server, _ := pgtest.Instance(t, map[string]string{"max_locks_per_transaction": "64", "max_connections": "100", "fsync": "off"})
+	f := &fleettest.Fleet{DSN: server.DSN}
+	f.Registry(t)
+	o := poolOptions(t, f, fleettest.TenantPlan(t, 0))
+	fillPool(t, f, 2, o)
+	var big string
+	f.Scan(t, []any{&big}, "select min(schema_name) from public.tenant_pool")
+	fill(t, f, big, 5000)
+	change, err := tenant.DrainPool(t.Context(), f.Dial, 0, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range change.Results {
+		if r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+	if change.Dropped != 2 {
+		t.Errorf("%d schemas were dropped, want 2", change.Dropped)
+	}
+	checkPool(t, f)
+	if n := f.Int(t, "select count(*) from pg_namespace where nspname like 'crmctl\\_%'"); n != 0 {
+		t.Errorf("%d schemas stayed", n)
+	}
+}
+
 // TestPurgeStoppedHalfWay: a half-purged tenant is
 // seen as such, cannot come back, and the next purge ends it.
 func TestPurgeStoppedHalfWay(t *testing.T) {
