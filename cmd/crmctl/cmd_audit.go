@@ -36,20 +36,25 @@ func entryList(empty string) cli.List[registry.Entry] {
 			{Name: "tenant", Value: func(e registry.Entry) any { return e.Tenant }},
 			{Name: "action", Value: func(e registry.Entry) any { return cli.Styled{Value: e.Action, Color: actionColor(e.Action)} }},
 			{Name: "actor", Title: "BY", Value: func(e registry.Entry) any { return e.Actor }},
-			{Name: "db_role", Title: "ROLE", Wide: true, Value: func(e registry.Entry) any { return e.DBRole }},
-			{Name: "client", Title: "FROM", Wide: true, Value: func(e registry.Entry) any { return e.Client }},
-			{Name: "program", Wide: true, Value: func(e registry.Entry) any { return e.Program }},
-			{Name: "run", Wide: true, Right: true, Value: func(e registry.Entry) any {
+			{Name: "db_role", Title: "ROLE", Wide: true, Optional: true, Value: func(e registry.Entry) any { return e.DBRole }},
+			{Name: "client", Title: "FROM", Wide: true, Optional: true, Value: func(e registry.Entry) any { return e.Client }},
+			{Name: "program", Wide: true, Optional: true, Value: func(e registry.Entry) any { return e.Program }},
+			{Name: "run", Wide: true, Right: true, Optional: true, Value: func(e registry.Entry) any {
 				if e.RunID == 0 {
 					return nil
 				}
 				return e.RunID
 			}},
 			{Name: "what", Value: func(e registry.Entry) any { return whatChanged(e) }},
+			{Name: "tenant_id", Document: true, Value: func(e registry.Entry) any { return e.TenantID }},
+			{Name: "os_user", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.OSUser }},
+			{Name: "host", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.Host }},
+			{Name: "before", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.Before }},
+			{Name: "after", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.After }},
+			{Name: "detail", Document: true, Value: func(e registry.Entry) any { return e.Detail }},
 		},
-		Name:   func(e registry.Entry) string { return e.Tenant },
-		Record: func(e registry.Entry) any { return entryRecordOf(e) },
-		Empty:  empty,
+		Name:  func(e registry.Entry) string { return e.Tenant },
+		Empty: empty,
 	}
 }
 
@@ -123,31 +128,6 @@ func scalar(text json.RawMessage) string {
 		return s
 	}
 	return string(text)
-}
-
-// entryRecord is an entry in JSON and YAML.
-type entryRecord struct {
-	At       time.Time       `json:"at"`
-	Tenant   string          `json:"tenant"`
-	TenantID string          `json:"tenant_id"`
-	Action   string          `json:"action"`
-	Actor    string          `json:"actor"`
-	OSUser   string          `json:"os_user,omitempty"`
-	Host     string          `json:"host,omitempty"`
-	DBRole   string          `json:"db_role,omitempty"`
-	Client   string          `json:"client,omitempty"`
-	Program  string          `json:"program,omitempty"`
-	Run      int64           `json:"run,omitempty"`
-	Before   json.RawMessage `json:"before,omitempty"`
-	After    json.RawMessage `json:"after,omitempty"`
-	Detail   json.RawMessage `json:"detail"`
-}
-
-func entryRecordOf(e registry.Entry) entryRecord {
-	return entryRecord{
-		At: e.At.UTC(), Tenant: e.Tenant, TenantID: e.TenantID, Action: e.Action, Actor: e.Actor, OSUser: e.OSUser, Host: e.Host,
-		DBRole: e.DBRole, Client: e.Client, Program: e.Program, Run: e.RunID, Before: e.Before, After: e.After, Detail: e.Detail,
-	}
 }
 
 // auditListOptions are the options of `crmctl audit list`.

@@ -115,23 +115,23 @@ func backupHint(err error) error {
 
 // backupRecord is a backup in JSON and YAML.
 type backupRecord struct {
-	Result    string    `json:"result"`
-	Tenant    string    `json:"tenant"` // "" for the registry
-	File      string    `json:"file"`
-	Version   int64     `json:"schema_version"`
-	TakenAt   time.Time `json:"taken_at"`
-	SizeBytes int64     `json:"size_bytes"`
-	Rows      *int64    `json:"rows"`       // null where the file does not tell
-	DataBytes *int64    `json:"data_bytes"` // uncompressed
-	Tables    *int      `json:"tables"`
-	Format    string    `json:"format"`
-	Encrypted bool      `json:"encrypted"`
-	Structure string    `json:"structure,omitempty"` // migrations, or file
-	Differs   []string  `json:"differs,omitempty"`   // from what the migrations make
-	LeftOut   []string  `json:"left_out,omitempty"`
-	MadeBy    string    `json:"made_by,omitempty"`
-	Seconds   float64   `json:"seconds,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
+	Result    string
+	Tenant    string // "" for the registry
+	File      string
+	Version   int64
+	TakenAt   time.Time
+	SizeBytes int64
+	Rows      *int64 // null where the file does not tell
+	DataBytes *int64 // uncompressed
+	Tables    *int
+	Format    string
+	Encrypted bool
+	Structure string   // migrations, or file
+	Differs   []string // from what the migrations make
+	LeftOut   []string
+	MadeBy    string
+	Seconds   float64
+	Reason    string
 }
 
 // recordOfBackup returns what a file's name and its manifest, if it is known, say.
@@ -169,23 +169,30 @@ func backupList(empty string) cli.List[backupRecord] {
 				return r.Tenant
 			}},
 			{Name: "taken_at", Title: "TAKEN", Value: func(r backupRecord) any { return r.TakenAt }},
-			{Name: "version", Right: true, Value: func(r backupRecord) any { return r.Version }},
+			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(r backupRecord) any { return r.Version }},
 			{Name: "rows", Right: true, Value: func(r backupRecord) any {
 				if r.Rows == nil {
 					return nil
 				}
 				return *r.Rows
 			}},
-			{Name: "size", Right: true, Value: func(r backupRecord) any { return cli.ByteSize(r.SizeBytes) }},
-			{Name: "structure", Wide: true, Value: func(r backupRecord) any { return r.Structure }},
-			{Name: "seconds", Right: true, Wide: true, Value: func(r backupRecord) any {
+			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(r backupRecord) any { return cli.ByteSize(r.SizeBytes) }},
+			{Name: "structure", Wide: true, Optional: true, Value: func(r backupRecord) any { return r.Structure }},
+			{Name: "seconds", Right: true, Wide: true, Optional: true, Value: func(r backupRecord) any {
 				if r.Seconds == 0 {
 					return nil
 				}
 				return time.Duration(r.Seconds * float64(time.Second))
 			}},
 			{Name: "file", Value: func(r backupRecord) any { return r.File }},
-			{Name: "reason", Blank: true, Value: func(r backupRecord) any { return r.Reason }},
+			{Name: "reason", Blank: true, Optional: true, Value: func(r backupRecord) any { return r.Reason }},
+			{Name: "data_bytes", Document: true, Value: func(r backupRecord) any { return r.DataBytes }},
+			{Name: "tables", Document: true, Value: func(r backupRecord) any { return r.Tables }},
+			{Name: "format", Document: true, Value: func(r backupRecord) any { return r.Format }},
+			{Name: "encrypted", Document: true, Value: func(r backupRecord) any { return r.Encrypted }},
+			{Name: "differs", Document: true, Optional: true, Value: func(r backupRecord) any { return r.Differs }},
+			{Name: "left_out", Document: true, Optional: true, Value: func(r backupRecord) any { return r.LeftOut }},
+			{Name: "made_by", Document: true, Optional: true, Value: func(r backupRecord) any { return r.MadeBy }},
 		},
 		Name:  func(r backupRecord) string { return r.File },
 		Empty: empty,

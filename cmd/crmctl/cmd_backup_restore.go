@@ -286,34 +286,21 @@ func madeList() cli.List[madeRow] {
 			{Name: "result", Value: func(r madeRow) any { return cli.Styled{Value: r.result, Color: cli.Green} }},
 			{Name: "tenant", Value: func(r madeRow) any { return r.made.Tenant.Slug }},
 			{Name: "schema", Value: func(r madeRow) any { return r.made.Tenant.Schema }},
-			{Name: "version", Value: func(r madeRow) any {
+			{Name: "schema_version", Value: func(r madeRow) any {
 				return cli.Either{Human: fmt.Sprintf("version %d", r.version), Machine: r.version}
 			}},
 			{Name: "rows", Right: true, Value: func(r madeRow) any {
 				return cli.Either{Human: cli.Plural(int(r.made.Rows), "row"), Machine: r.made.Rows}
 			}},
 			{Name: "seconds", Right: true, Value: func(r madeRow) any { return r.duration }},
+			{Name: "id", Document: true, Value: func(r madeRow) any { return r.made.Tenant.ID }},
+			{Name: "status", Document: true, Value: func(r madeRow) any { return r.made.Tenant.Status }},
+			{Name: "role", Document: true, Optional: true, Value: func(r madeRow) any { return r.made.Tenant.Role }},
+			{Name: "from", Document: true, Value: func(r madeRow) any { return r.made.Manifest.Tenant.Slug }},
+			{Name: "taken_at", Document: true, Value: func(r madeRow) any { return r.made.Manifest.TakenAt }},
+			{Name: "data_bytes", Document: true, Value: func(r madeRow) any { return r.made.Bytes }},
 		},
-		Name: func(r madeRow) string { return r.made.Tenant.Slug },
-		Record: func(r madeRow) any {
-			return struct {
-				Result  string    `json:"result"`
-				Tenant  string    `json:"tenant"`
-				ID      string    `json:"id"`
-				Schema  string    `json:"schema"`
-				Status  string    `json:"status"`
-				Role    string    `json:"role,omitempty"`
-				Version int64     `json:"schema_version"`
-				From    string    `json:"from"`
-				TakenAt time.Time `json:"taken_at"`
-				Rows    int64     `json:"rows"`
-				Bytes   int64     `json:"data_bytes"`
-				Seconds float64   `json:"seconds"`
-			}{
-				r.result, r.made.Tenant.Slug, r.made.Tenant.ID, r.made.Tenant.Schema, r.made.Tenant.Status, r.made.Tenant.Role, r.version,
-				r.made.Manifest.Tenant.Slug, r.made.Manifest.TakenAt.UTC(), r.made.Rows, r.made.Bytes, r.duration.Seconds(),
-			}
-		},
+		Name:     func(r madeRow) string { return r.made.Tenant.Slug },
 		NoHeader: true,
 	}
 }

@@ -65,20 +65,10 @@ func runConfigShow(_ context.Context, f *factory, opts *configShowOptions) error
 			return s.Origin
 		}})
 	}
-	type bare struct {
-		Key   string `json:"key"`
-		Value string `json:"value"`
-	}
 	return cli.PrintList(p, cli.List[config.Setting]{
 		Plural:  "settings",
 		Columns: columns,
 		Name:    func(s config.Setting) string { return s.Key },
-		Record: func(s config.Setting) any {
-			if opts.origin {
-				return s
-			}
-			return bare{s.Key, s.Value}
-		},
 	}, settings)
 }
 

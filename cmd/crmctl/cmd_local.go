@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -67,34 +66,6 @@ func localError(err error) error {
 	return err
 }
 
-// localRecord is an instance in JSON and YAML.
-type localRecord struct {
-	Name      string     `json:"name"`
-	State     string     `json:"state"`
-	Profile   string     `json:"profile"`
-	PID       int        `json:"pid,omitempty"`
-	Version   string     `json:"version,omitempty"`
-	URL       string     `json:"url,omitempty"`
-	Bytes     int64      `json:"bytes"`
-	StartedAt *time.Time `json:"started_at,omitempty"`
-	Account   string     `json:"account,omitempty"`
-	DataDir   string     `json:"data_dir,omitempty"`
-	LogFile   string     `json:"log_file,omitempty"`
-	BinDir    string     `json:"bin_dir,omitempty"`
-}
-
-func newLocalRecord(s localpg.Status) localRecord {
-	r := localRecord{
-		Name: s.Name, State: string(s.State), Profile: localProfile(s.Name), PID: s.PID, Version: s.Version,
-		URL: s.DSN, Bytes: s.Bytes, Account: s.Account, DataDir: s.DataDir, LogFile: s.LogFile, BinDir: s.BinDir,
-	}
-	if !s.StartedAt.IsZero() {
-		started := s.StartedAt.UTC()
-		r.StartedAt = &started
-	}
-	return r
-}
-
 func colorOfState(s localpg.State) cli.Color {
 	switch s {
 	case localpg.Running:
@@ -110,24 +81,22 @@ func colorOfState(s localpg.State) cli.Color {
 
 // localObject shows one instance.
 func localObject(s localpg.Status) cli.Object {
-	r := newLocalRecord(s)
 	return cli.Object{
-		Kind:   "instance",
-		Name:   s.Name,
-		Record: r,
+		Kind: "instance",
+		Name: s.Name,
 		Fields: []cli.Field{
 			{Name: "name", Value: s.Name},
 			{Name: "state", Value: cli.Styled{Value: string(s.State), Color: colorOfState(s.State)}},
 			{Name: "version", Value: s.Version},
-			{Name: "profile", Value: r.Profile},
+			{Name: "profile", Value: localProfile(s.Name)},
 			{Name: "url", Value: s.DSN},
-			{Name: "size", Value: cli.ByteSize(s.Bytes)},
-			{Name: "started", Value: s.StartedAt},
-			{Name: "pid", Value: cli.Either{Human: cli.ID(s.PID), Machine: cli.ID(s.PID)}},
-			{Name: "data", Value: s.DataDir},
-			{Name: "log", Value: s.LogFile},
+			{Name: "size_bytes", Title: "size", Value: cli.ByteSize(s.Bytes)},
+			{Name: "started_at", Title: "started", Value: s.StartedAt},
+			{Name: "pid", Value: cli.Either{Human: cli.ID(s.PID), Machine: s.PID}},
+			{Name: "data_dir", Title: "data", Value: s.DataDir},
+			{Name: "log_file", Title: "log", Value: s.LogFile},
 			{Name: "account", Value: s.Account, Wide: true},
-			{Name: "binaries", Value: s.BinDir, Wide: true},
+			{Name: "bin_dir", Title: "binaries", Value: s.BinDir, Wide: true},
 		},
 	}
 }

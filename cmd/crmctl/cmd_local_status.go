@@ -72,18 +72,19 @@ func localList() cli.List[localpg.Status] {
 		Plural: "instances",
 		Empty:  "no local PostgreSQL; crmctl local start makes one",
 		Name:   func(s status) string { return s.Name },
-		Record: func(s status) any { return newLocalRecord(s) },
 		Columns: []cli.Column[status]{
 			{Name: "name", Value: func(s status) any { return s.Name }},
 			{Name: "state", Value: func(s status) any { return cli.Styled{Value: string(s.State), Color: colorOfState(s.State)} }},
 			{Name: "version", Value: func(s status) any { return s.Version }},
-			{Name: "size", Right: true, Value: func(s status) any { return cli.ByteSize(s.Bytes) }},
-			{Name: "started", Value: func(s status) any { return s.StartedAt }},
+			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(s status) any { return cli.ByteSize(s.Bytes) }},
+			{Name: "started_at", Title: "STARTED", Value: func(s status) any { return s.StartedAt }},
 			{Name: "profile", Value: func(s status) any { return localProfile(s.Name) }},
-			{Name: "pid", Right: true, Wide: true, Value: func(s status) any { return cli.ID(s.PID) }},
+			{Name: "pid", Right: true, Wide: true, Optional: true, Value: func(s status) any { return cli.Either{Human: cli.ID(s.PID), Machine: s.PID} }},
 			{Name: "account", Wide: true, Value: func(s status) any { return s.Account }},
 			{Name: "url", Wide: true, Value: func(s status) any { return s.DSN }},
 			{Name: "data_dir", Wide: true, Value: func(s status) any { return s.DataDir }},
+			{Name: "log_file", Document: true, Optional: true, Value: func(s status) any { return s.LogFile }},
+			{Name: "bin_dir", Document: true, Optional: true, Value: func(s status) any { return s.BinDir }},
 		},
 	}
 }

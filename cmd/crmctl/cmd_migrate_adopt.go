@@ -350,28 +350,31 @@ func adoptedList(dryRun bool) cli.List[migrate.Adoption] {
 			}},
 			{Name: "tenant", Value: func(a migrate.Adoption) any { return a.Slug }},
 			{Name: "schema", Value: func(a migrate.Adoption) any { return a.Schema }},
-			{Name: "version", Value: func(a migrate.Adoption) any {
+			{Name: "schema_version", Title: "VERSION", Value: func(a migrate.Adoption) any {
 				if a.State == migrate.Refused && a.Version == 0 {
 					return cli.Either{Human: "", Machine: a.Version} // nobody knows
 				}
 				return a.Version
 			}},
 			{Name: "why", Value: func(a migrate.Adoption) any { return adoptWhy(a) }},
+			{Name: "registered_version", Document: true, Optional: true, Value: func(a migrate.Adoption) any {
+				if a.State != migrate.Corrected {
+					return nil
+				}
+				return a.Cached
+			}},
+			{Name: "error", Document: true, Optional: true, Value: func(a migrate.Adoption) any { return errorText(a.Err) }},
 		},
 		Name: func(a migrate.Adoption) string { return a.Slug },
-		Record: func(a migrate.Adoption) any {
-			record := map[string]any{
-				"result": adoptResult(a.State, dryRun), "tenant": a.Slug, "schema": a.Schema, "schema_version": a.Version,
-			}
-			if a.State == migrate.Corrected {
-				record["registered_version"] = a.Cached
-			}
-			if a.Err != nil {
-				record["error"] = a.Err.Error()
-			}
-			return record
-		},
 	}
+}
+
+// errorText returns the text of an error, nil for none.
+func errorText(err error) any {
+	if err == nil {
+		return nil
+	}
+	return err.Error()
 }
 
 // adoptResult returns "adopted", or "would adopt" in a dry run.

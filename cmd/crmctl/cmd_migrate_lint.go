@@ -325,9 +325,9 @@ func ruleList() cli.List[lint.Rule] {
 		Columns: []cli.Column[lint.Rule]{
 			{Name: "rule", Value: func(r lint.Rule) any { return r.Name }},
 			{Name: "severity", Value: func(r lint.Rule) any { return cli.Styled{Value: string(r.Severity), Color: severityColor(r.Severity)} }},
-			{Name: "target", Wide: true, Value: func(r lint.Rule) any { return r.Target }},
-			{Name: "finds", Value: func(r lint.Rule) any { return r.Summary }},
-			{Name: "enforced", Wide: true, Value: func(r lint.Rule) any { return r.Enforced }},
+			{Name: "target", Wide: true, Optional: true, Value: func(r lint.Rule) any { return r.Target }},
+			{Name: "summary", Title: "FINDS", Value: func(r lint.Rule) any { return r.Summary }},
+			{Name: "enforced", Wide: true, Optional: true, Value: func(r lint.Rule) any { return r.Enforced }},
 			{Name: "why", Wide: true, Value: func(r lint.Rule) any { return r.Why }},
 			{Name: "fix", Wide: true, Value: func(r lint.Rule) any { return r.Fix }},
 		},

@@ -75,11 +75,6 @@ func foldName(s string) string {
 }
 
 // newMigrationRecord is the result in JSON and YAML.
-type newMigrationRecord struct {
-	Path    string `json:"path"`
-	Version int64  `json:"version"`
-	DryRun  bool   `json:"dry_run"`
-}
 
 func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error {
 	if err := opts.validate(); err != nil {
@@ -109,8 +104,12 @@ func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error
 		result = "would create"
 	}
 	if err := cli.PrintObject(p, cli.Object{
-		Kind: "migration", Name: path, Record: newMigrationRecord{Path: path, Version: version, DryRun: opts.dryRun},
-		Fields: []cli.Field{{Name: strings.ReplaceAll(result, " ", "_"), Value: path}},
+		Kind: "migration", Name: path,
+		Fields: []cli.Field{
+			{Name: "path", Title: result, Value: path},
+			{Name: "version", Value: version, Document: true},
+			{Name: "dry_run", Value: opts.dryRun, Document: true},
+		},
 	}); err != nil {
 		return err
 	}

@@ -91,25 +91,20 @@ func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, 
 		Plural: "tenants",
 		Columns: []cli.Column[planRow]{
 			{Name: "tenant", Value: func(r planRow) any { return r.tenant.Slug }},
-			{Name: "version", Value: func(r planRow) any { return r.tenant.Version }},
+			{Name: "from_version", Title: "VERSION", Value: func(r planRow) any { return r.tenant.Version }},
 			{Name: "to_version", Title: "TO", Value: func(planRow) any { return plan.Head() }},
-			{Name: "pending", Value: func(r planRow) any { return names(r.pending) }},
+			{Name: "pending", Value: func(r planRow) any {
+				return cli.Either{Human: names(r.pending), Machine: fileNames(r.pending)}
+			}},
+			{Name: "schema", Document: true, Value: func(r planRow) any { return r.tenant.Schema.String() }},
+			{Name: "sql", Document: true, Optional: true, Value: func(r planRow) any {
+				if !showSQL {
+					return nil
+				}
+				return sqlText(r.pending)
+			}},
 		},
-		Name: func(r planRow) string { return r.tenant.Slug },
-		Record: func(r planRow) any {
-			var files []string
-			for _, m := range r.pending {
-				files = append(files, m.Name())
-			}
-			record := map[string]any{
-				"tenant": r.tenant.Slug, "schema": r.tenant.Schema.String(),
-				"from_version": r.tenant.Version, "to_version": plan.Head(), "pending": files,
-			}
-			if showSQL {
-				record["sql"] = sqlText(r.pending)
-			}
-			return record
-		},
+		Name:  func(r planRow) string { return r.tenant.Slug },
 		Empty: "nothing pending",
 		Footer: func() string {
 			return cli.Plural(len(rows), "tenant") + " would be migrated" + estimate

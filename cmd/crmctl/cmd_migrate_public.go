@@ -40,12 +40,11 @@ Its own versions stand in crmctl_db_version, apart from those of anything else i
 	return cmd
 }
 
-// publicRecord is the result in JSON and YAML.
-type publicRecord struct {
-	From    int64    `json:"from_version"`
-	To      int64    `json:"to_version"`
-	Applied []string `json:"applied"`
-	DryRun  bool     `json:"dry_run"`
+// publicResult is what became of the registry.
+type publicResult struct {
+	From, To int64
+	Applied  []string
+	DryRun   bool
 }
 
 func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOptions) error {
@@ -74,14 +73,14 @@ func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOption
 	if err != nil {
 		return fmt.Errorf("migrate the registry: %w", err)
 	}
-	record := publicRecord{From: change.From, To: change.To, Applied: []string{}, DryRun: opts.dryRun}
+	record := publicResult{From: change.From, To: change.To, Applied: []string{}, DryRun: opts.dryRun}
 	for _, m := range change.Applied {
 		record.Applied = append(record.Applied, m.Name())
 	}
 	return cli.PrintObject(p, publicObject(record))
 }
 
-func publicObject(r publicRecord) cli.Object {
+func publicObject(r publicResult) cli.Object {
 	result := "unchanged"
 	switch {
 	case r.DryRun && len(r.Applied) > 0:
@@ -96,7 +95,10 @@ func publicObject(r publicRecord) cli.Object {
 			{Name: "registry", Value: cli.Styled{Value: cli.Either{
 				Human: fmt.Sprintf("%s, version %d (%s)", result, r.To, cli.Plural(len(r.Applied), "migration")), Machine: result,
 			}, Color: resultColor(result)}},
+			{Name: "from_version", Value: r.From, Document: true},
+			{Name: "to_version", Value: r.To, Document: true},
+			{Name: "applied", Value: r.Applied, Document: true},
+			{Name: "dry_run", Value: r.DryRun, Document: true},
 		},
-		Record: r,
 	}
 }

@@ -161,14 +161,14 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 				}
 				return d.Message
 			}},
+			{Name: "schema_version", Document: true, Value: func(d *migrate.DirtyError) any { return d.Version }},
+			{Name: "down", Document: true, Value: func(d *migrate.DirtyError) any { return d.Down }},
+			{Name: "statements", Document: true, Value: func(d *migrate.DirtyError) any { return d.Statements }},
+			{Name: "cut_off", Document: true, Value: func(d *migrate.DirtyError) any { return d.Running }},
+			{Name: "sqlstate", Document: true, Value: func(d *migrate.DirtyError) any { return d.SQLState }},
+			{Name: "message", Document: true, Value: func(d *migrate.DirtyError) any { return d.Message }},
 		},
-		Name: func(d *migrate.DirtyError) string { return d.Slug },
-		Record: func(d *migrate.DirtyError) any {
-			return map[string]any{
-				"tenant": d.Slug, "version": d.Version, "file": d.File, "down": d.Down, "done": d.Done, "statements": d.Statements,
-				"cut_off": d.Running, "sqlstate": d.SQLState, "message": d.Message, "since": d.Since.UTC(),
-			}
-		},
+		Name:  func(d *migrate.DirtyError) string { return d.Slug },
 		Empty: "no tenant is dirty",
 	}, dirty)
 	if err == nil && len(dirty) > 0 {

@@ -136,22 +136,16 @@ func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tena
 		Plural: "tenants",
 		Columns: []cli.Column[rollbackRow]{
 			{Name: "tenant", Value: func(r rollbackRow) any { return r.tenant.Slug }},
-			{Name: "version", Value: func(r rollbackRow) any { return r.tenant.Version }},
+			{Name: "from_version", Title: "VERSION", Value: func(r rollbackRow) any { return r.tenant.Version }},
 			{Name: "takes_back", Title: "TAKES BACK", Value: func(r rollbackRow) any {
 				if r.err != nil {
-					return cli.Styled{Value: r.err.Error(), Color: cli.Red}
+					return cli.Styled{Value: cli.Either{Human: r.err.Error(), Machine: r.err.Error(), Document: files(r)}, Color: cli.Red}
 				}
-				return shortList(files(r))
+				return cli.Either{Human: shortList(files(r)), Machine: shortList(files(r)), Document: files(r)}
 			}},
+			{Name: "error", Document: true, Optional: true, Value: func(r rollbackRow) any { return errorText(r.err) }},
 		},
-		Name: func(r rollbackRow) string { return r.tenant.Slug },
-		Record: func(r rollbackRow) any {
-			record := map[string]any{"tenant": r.tenant.Slug, "from_version": r.tenant.Version, "takes_back": files(r)}
-			if r.err != nil {
-				record["error"] = r.err.Error()
-			}
-			return record
-		},
+		Name:  func(r rollbackRow) string { return r.tenant.Slug },
 		Empty: "nothing to take back",
 		Footer: func() string {
 			return cli.Plural(len(rows), "tenant") + " would be taken back" + map[bool]string{true: ", and applied again"}[route.Kind == migrate.Redo]

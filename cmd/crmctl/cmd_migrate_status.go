@@ -155,7 +155,7 @@ func statusList(verified bool) cli.List[versionRow] {
 		Columns: []cli.Column[versionRow]{
 			{Name: "tenant", Value: func(r versionRow) any { return r.Slug }},
 			{Name: "status", Value: func(r versionRow) any { return statusCell(r.Status) }},
-			{Name: "version", Value: func(r versionRow) any { return r.Version }},
+			{Name: "schema_version", Title: "VERSION", Value: func(r versionRow) any { return r.Version }},
 			{Name: "behind", Right: true, Value: func(r versionRow) any {
 				if len(r.pending) == 0 {
 					return cli.Either{Human: "", Machine: 0}
@@ -163,28 +163,28 @@ func statusList(verified bool) cli.List[versionRow] {
 				return cli.Styled{Value: len(r.pending), Color: cli.Yellow}
 			}},
 			{Name: "pending", Value: func(r versionRow) any {
+				files := fileNames(r.pending)
 				if r.Version > r.head {
-					return fmt.Sprintf("newer than these files (%d)", r.head)
+					return cli.Either{Human: fmt.Sprintf("newer than these files (%d)", r.head), Machine: files}
 				}
-				return names(r.pending)
+				return cli.Either{Human: names(r.pending), Machine: files}
 			}},
+			{Name: "schema", Document: true, Value: func(r versionRow) any { return r.Schema.String() }},
+			{Name: "newest_version", Document: true, Value: func(r versionRow) any { return r.head }},
+			{Name: "trouble", Document: !verified, Value: func(r versionRow) any { return cli.Styled{Value: r.trouble, Color: cli.Red} }},
 		},
 		Name: func(r versionRow) string { return r.Slug },
-		Record: func(r versionRow) any {
-			files := []string{}
-			for _, m := range r.pending {
-				files = append(files, m.Name())
-			}
-			return map[string]any{
-				"tenant": r.Slug, "status": string(r.Status), "schema": r.Schema.String(),
-				"schema_version": r.Version, "newest_version": r.head, "pending": files, "trouble": r.trouble,
-			}
-		},
-	}
-	if verified {
-		l.Columns = append(l.Columns, cli.Column[versionRow]{Name: "trouble", Value: func(r versionRow) any { return cli.Styled{Value: r.trouble, Color: cli.Red} }})
 	}
 	return l
+}
+
+// fileNames returns the names of migrations, never nil.
+func fileNames(ms []*migrate.Migration) []string {
+	out := make([]string, len(ms))
+	for i, m := range ms {
+		out[i] = m.Name()
+	}
+	return out
 }
 
 // statusLine returns "5,000 tenants: 4,812 at version 4, 188 at version 6; 4,812

@@ -106,9 +106,6 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 			{Name: "conversations", Value: result.Conversations},
 			{Name: "messages", Value: result.Messages},
 		},
-		Record: map[string]any{
-			"tenant": slug, "contacts": result.Contacts, "conversations": result.Conversations, "messages": result.Messages,
-		},
 	})
 }
 
@@ -140,8 +137,7 @@ func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cf
 	}
 	return cli.PrintObject(p, cli.Object{
 		Kind: "seed", Name: slug,
-		Fields: []cli.Field{{Name: "result", Value: result}, {Name: "tenant", Value: slug}, {Name: "contacts", Value: opts.contacts}},
-		Record: map[string]any{"result": result, "tenant": slug, "contacts": opts.contacts, "dry_run": true},
+		Fields: []cli.Field{{Name: "result", Value: result}, {Name: "tenant", Value: slug}, {Name: "contacts", Value: opts.contacts}, {Name: "dry_run", Document: true, Value: true}},
 	})
 }
 

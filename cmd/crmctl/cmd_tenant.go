@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,45 +40,47 @@ func newTenantCmd(f *factory) *cobra.Command {
 // nobody.
 const completionLimit = 500
 
-// tenantRecord is a tenant in JSON and YAML.
-type tenantRecord struct {
-	Tenant         string          `json:"tenant"`
-	DisplayName    string          `json:"display_name"`
-	Status         string          `json:"status"`
-	Schema         string          `json:"schema"`
-	SchemaVersion  int64           `json:"schema_version"`
-	Behind         bool            `json:"behind"`
-	SizeBytes      *int64          `json:"size_bytes"`
-	Role           string          `json:"role,omitempty"`
-	ID             string          `json:"id"`
-	Settings       json.RawMessage `json:"settings,omitempty"`
-	CreatedAt      time.Time       `json:"created_at"`
-	UpdatedAt      time.Time       `json:"updated_at"`
-	DeletedAt      *time.Time      `json:"deleted_at"`
-	PurgeAfter     *time.Time      `json:"purge_after"`
-	PurgeStartedAt *time.Time      `json:"purge_started_at,omitempty"`
-	// ForeignRole and Invalid are of rows that somebody else wrote.
-	ForeignRole string `json:"foreign_role,omitempty"`
-	Invalid     string `json:"invalid,omitempty"`
+// tenantColumns are what documents hold of a tenant, whichever command prints it.
+func tenantColumns[T any](of func(T) (t registry.Tenant, head int64, size *int64)) []cli.Column[T] {
+	column := func(name string, value func(t registry.Tenant) any) cli.Column[T] {
+		return cli.Column[T]{Name: name, Value: func(row T) any {
+			t, _, _ := of(row)
+			return value(t)
+		}}
+	}
+	optional := func(c cli.Column[T]) cli.Column[T] {
+		c.Optional = true
+		return c
+	}
+	return []cli.Column[T]{
+		column("tenant", func(t registry.Tenant) any { return t.Slug }),
+		column("display_name", func(t registry.Tenant) any { return t.DisplayName }),
+		column("status", func(t registry.Tenant) any { return string(t.State()) }),
+		column("schema", func(t registry.Tenant) any { return t.Schema.String() }),
+		column("schema_version", func(t registry.Tenant) any { return t.Version }),
+		{Name: "behind", Value: func(row T) any {
+			t, head, _ := of(row)
+			return isBehind(t, head)
+		}},
+		{Name: "size_bytes", Value: func(row T) any {
+			_, _, size := of(row)
+			return size
+		}},
+		optional(column("role", func(t registry.Tenant) any { return t.Role })),
+		column("id", func(t registry.Tenant) any { return t.ID }),
+		optional(column("settings", func(t registry.Tenant) any { return t.Settings })),
+		column("created_at", func(t registry.Tenant) any { return t.CreatedAt }),
+		column("updated_at", func(t registry.Tenant) any { return t.UpdatedAt }),
+		column("deleted_at", func(t registry.Tenant) any { return t.DeletedAt }),
+		column("purge_after", func(t registry.Tenant) any { return t.PurgeAfter }),
+		column("purge_started_at", func(t registry.Tenant) any { return t.PurgeStartedAt }),
+		optional(column("foreign_role", func(t registry.Tenant) any { return t.ForeignRole })),
+	}
 }
 
-func recordOf(t registry.Tenant, head int64, size *int64) tenantRecord {
-	r := tenantRecord{
-		Tenant: t.Slug, DisplayName: t.DisplayName, Status: string(t.State()), Schema: t.Schema.String(),
-		SchemaVersion: t.Version, Behind: isBehind(t, head), SizeBytes: size, Role: t.Role, ID: t.ID,
-		Settings: t.Settings, CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
-		DeletedAt: utc(t.DeletedAt), PurgeAfter: utc(t.PurgeAfter), PurgeStartedAt: utc(t.PurgeStartedAt),
-		ForeignRole: t.ForeignRole,
-	}
-	return r
-}
-
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	at := t.UTC()
-	return &at
+// documented adds to columns what documents hold of a tenant besides.
+func documented[T any](columns []cli.Column[T], of func(T) registry.Tenant) []cli.Column[T] {
+	return cli.Documented(columns, tenantColumns(func(row T) (registry.Tenant, int64, *int64) { return of(row), 0, nil }))
 }
 
 // isBehind tells whether a tenant lacks migrations it should have.

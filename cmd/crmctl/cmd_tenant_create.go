@@ -147,11 +147,11 @@ type createdRow struct {
 func createdList(f *factory) cli.List[createdRow] {
 	return cli.List[createdRow]{
 		Plural: "tenants",
-		Columns: []cli.Column[createdRow]{
+		Columns: documented([]cli.Column[createdRow]{
 			{Name: "result", Value: func(r createdRow) any { return cli.Styled{Value: r.result, Color: resultColor(r.result)} }},
 			{Name: "tenant", Value: func(r createdRow) any { return r.tenant.Slug }},
 			{Name: "schema", Value: func(r createdRow) any { return r.tenant.Schema.String() }},
-			{Name: "version", Value: func(r createdRow) any {
+			{Name: "schema_version", Value: func(r createdRow) any {
 				return cli.Either{Human: fmt.Sprintf("version %d", r.tenant.Version), Machine: r.tenant.Version}
 			}},
 			{Name: "seconds", Right: true, Value: func(r createdRow) any {
@@ -160,18 +160,15 @@ func createdList(f *factory) cli.List[createdRow] {
 				}
 				return r.duration
 			}},
-		},
-		Name: func(r createdRow) string { return r.tenant.Slug },
-		Record: func(r createdRow) any {
-			if r.result == resultFailed || r.result == resultNotStarted {
-				return failedRecordOf(f, r)
-			}
-			return struct {
-				Result string `json:"result"`
-				tenantRecord
-				Seconds float64 `json:"seconds"`
-			}{r.result, recordOf(r.tenant, r.tenant.Version, nil), r.duration.Seconds()}
-		},
+			{Name: "error", Document: true, Optional: true, Value: func(r createdRow) any {
+				if r.err == nil {
+					return nil
+				}
+				return f.redact(f.placed(r.err).Error())
+			}},
+			{Name: "sqlstate", Document: true, Optional: true, Value: func(r createdRow) any { return db.SQLState(r.err) }},
+		}, func(r createdRow) registry.Tenant { return r.tenant }),
+		Name:     func(r createdRow) string { return r.tenant.Slug },
 		NoHeader: true,
 	}
 }
@@ -191,22 +188,6 @@ const (
 	resultFailed     = "failed"
 	resultNotStarted = "not started"
 )
-
-// failedRecord is a tenant that could not be made, beside those that were.
-type failedRecord struct {
-	Result   string `json:"result"`
-	Tenant   string `json:"tenant"`
-	Error    string `json:"error,omitempty"`
-	SQLState string `json:"sqlstate,omitempty"`
-}
-
-func failedRecordOf(f *factory, r createdRow) failedRecord {
-	out := failedRecord{Result: r.result, Tenant: r.tenant.Slug}
-	if r.err != nil {
-		out.Error, out.SQLState = f.redact(f.placed(r.err).Error()), db.SQLState(r.err)
-	}
-	return out
-}
 
 func reportCreated(f *factory, p *cli.Printer, done app.CreateResult) error {
 	var rows, missing []createdRow

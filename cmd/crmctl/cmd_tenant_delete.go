@@ -178,24 +178,18 @@ func holdingsOf(ctx context.Context, reg registry.Registry, conn *pgx.Conn, slug
 func movedList(result string, show cli.Presentation) cli.List[registry.Tenant] {
 	return cli.List[registry.Tenant]{
 		Plural: "tenants",
-		Columns: []cli.Column[registry.Tenant]{
+		Columns: documented([]cli.Column[registry.Tenant]{
 			{Name: "result", Value: func(registry.Tenant) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
 			{Name: "tenant", Value: func(t registry.Tenant) any { return t.Slug }},
 			{Name: "schema", Value: func(t registry.Tenant) any { return t.Schema.String() }},
 			{Name: "purge_after", Value: func(t registry.Tenant) any {
-				if t.PurgeAfter == nil || result == "purged" {
-					return nil
+				if t.PurgeAfter == nil {
+					return t.PurgeAfter
 				}
 				return cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)), Machine: *t.PurgeAfter}
 			}},
-		},
-		Name: func(t registry.Tenant) string { return t.Slug },
-		Record: func(t registry.Tenant) any {
-			return struct {
-				Result string `json:"result"`
-				tenantRecord
-			}{result, recordOf(t, 0, nil)}
-		},
+		}, func(t registry.Tenant) registry.Tenant { return t }),
+		Name:     func(t registry.Tenant) string { return t.Slug },
 		NoHeader: true,
 	}
 }

@@ -219,10 +219,10 @@ func known(n *int64) int64 {
 func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List[listedTenant] {
 	return cli.List[listedTenant]{
 		Plural: "tenants",
-		Columns: []cli.Column[listedTenant]{
+		Columns: cli.Documented([]cli.Column[listedTenant]{
 			{Name: "tenant", Value: func(t listedTenant) any { return t.Slug }},
 			{Name: "status", Value: func(t listedTenant) any { return statusCell(t.State()) }},
-			{Name: "version", Value: func(t listedTenant) any {
+			{Name: "schema_version", Title: "VERSION", Value: func(t listedTenant) any {
 				if t.invalid != "" {
 					return nil
 				}
@@ -231,32 +231,29 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 				}
 				return t.Version
 			}},
-			{Name: "size", Right: true, Value: func(t listedTenant) any { return sizeCell(t.size) }},
-			{Name: "created", Spare: true, Value: func(t listedTenant) any {
+			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(t listedTenant) any { return sizeCell(t.size) }},
+			{Name: "created_at", Title: "CREATED", Spare: true, Value: func(t listedTenant) any {
 				if t.invalid != "" {
 					return nil
 				}
 				return cli.Day(t.CreatedAt)
 			}},
 			{Name: "schema", Wide: true, Value: func(t listedTenant) any { return t.schema }},
-			{Name: "role", Wide: true, Value: func(t listedTenant) any { return t.Role }},
+			{Name: "role", Wide: true, Optional: true, Value: func(t listedTenant) any { return t.Role }},
 			{Name: "id", Wide: true, Value: func(t listedTenant) any { return t.ID }},
 			{Name: "display_name", Title: "DISPLAY NAME", Value: func(t listedTenant) any { return t.DisplayName }},
 			{Name: "purge_after", Blank: true, Value: func(t listedTenant) any {
-				if t.PurgeAfter == nil || t.PurgeStartedAt != nil {
-					return nil
+				switch {
+				case t.PurgeAfter == nil:
+					return t.PurgeAfter
+				case t.PurgeStartedAt != nil:
+					return cli.Either{Human: "", Machine: t.PurgeAfter}
 				}
 				return cli.Styled{Value: cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)), Machine: *t.PurgeAfter}, Color: cli.Dim}
 			}},
-		},
-		Name: func(t listedTenant) string { return t.Slug },
-		Record: func(t listedTenant) any {
-			r := recordOf(t.Tenant, t.head, t.size)
-			if r.Invalid = t.invalid; t.invalid != "" {
-				r.Schema, r.SchemaVersion = t.schema, 0
-			}
-			return r
-		},
+			{Name: "invalid", Document: true, Optional: true, Value: func(t listedTenant) any { return t.invalid }},
+		}, tenantColumns(func(t listedTenant) (registry.Tenant, int64, *int64) { return t.Tenant, t.head, t.size })),
+		Name:   func(t listedTenant) string { return t.Slug },
 		Empty:  "no tenants; create one: crmctl tenant create NAME",
 		Footer: func() string { return tenantFooter(rows, head) },
 	}

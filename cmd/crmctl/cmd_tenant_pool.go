@@ -194,21 +194,13 @@ func poolList() cli.List[registry.PoolSchema] {
 		Plural: "schemas",
 		Columns: []cli.Column[registry.PoolSchema]{
 			{Name: "schema", Value: func(s registry.PoolSchema) any { return s.Schema.String() }},
-			{Name: "version", Right: true, Value: func(s registry.PoolSchema) any { return s.Version }},
+			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(s registry.PoolSchema) any { return s.Version }},
 			{Name: "state", Value: func(s registry.PoolSchema) any {
 				return cli.Styled{Value: poolState(s), Color: map[bool]cli.Color{true: cli.Green, false: cli.Yellow}[s.Ready]}
 			}},
-			{Name: "made", Value: func(s registry.PoolSchema) any { return s.MadeAt }},
+			{Name: "made_at", Title: "MADE", Value: func(s registry.PoolSchema) any { return s.MadeAt }},
 		},
-		Name: func(s registry.PoolSchema) string { return s.Schema.String() },
-		Record: func(s registry.PoolSchema) any {
-			return struct {
-				Schema  string    `json:"schema"`
-				Version int64     `json:"version"`
-				State   string    `json:"state"`
-				MadeAt  time.Time `json:"made_at"`
-			}{s.Schema.String(), s.Version, poolState(s), s.MadeAt}
-		},
+		Name:  func(s registry.PoolSchema) string { return s.Schema.String() },
 		Empty: "the pool is empty; fill it: crmctl tenant pool fill",
 	}
 }

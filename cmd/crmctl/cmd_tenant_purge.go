@@ -287,26 +287,20 @@ func (o *tenantPurgeOptions) caps() string {
 func purgeList(show cli.Presentation, plan tenant.PurgePlan, olderThan time.Duration) cli.List[purgeRow] {
 	return cli.List[purgeRow]{
 		Plural: "tenants",
-		Columns: []cli.Column[purgeRow]{
+		Columns: documented([]cli.Column[purgeRow]{
 			{Name: "result", Value: func(r purgeRow) any { return cli.Styled{Value: r.result, Color: resultColor(r.result)} }},
 			{Name: "tenant", Value: func(r purgeRow) any { return r.tenant.Slug }},
 			{Name: "schema", Value: func(r purgeRow) any { return r.tenant.Schema.String() }},
 			{Name: "purge_after", Value: func(r purgeRow) any {
 				if r.result != resultSoon {
-					return nil
+					return cli.Either{Human: "", Machine: r.tenant.PurgeAfter}
 				}
 				due := tenant.PurgeFilter{OlderThan: olderThan}.DueAt(r.tenant)
 				return cli.Either{Human: "on " + show.Human(cli.Day(due)), Machine: due}
 			}},
-		},
+			{Name: "note", Document: true, Optional: true, Value: func(r purgeRow) any { return r.note }},
+		}, func(r purgeRow) registry.Tenant { return r.tenant }),
 		Name: func(r purgeRow) string { return r.tenant.Slug },
-		Record: func(r purgeRow) any {
-			return struct {
-				Result string `json:"result"`
-				tenantRecord
-				Note string `json:"note,omitempty"`
-			}{r.result, recordOf(r.tenant, 0, nil), r.note}
-		},
 		Summary: func() any {
 			return map[string]any{"tenants": plan.Tenants, "due": len(plan.Due) + len(plan.Kept), "left": len(plan.Kept), "soon": len(plan.Soon)}
 		},

@@ -153,7 +153,7 @@ func renamedObject(result string, r renaming) cli.Object {
 func renamedList(result string) cli.List[renaming] {
 	return cli.List[renaming]{
 		Plural: "tenants",
-		Columns: []cli.Column[renaming]{
+		Columns: documented([]cli.Column[renaming]{
 			{Name: "result", Value: func(renaming) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
 			{Name: "tenant", Value: func(r renaming) any { return r.after.Slug }},
 			{Name: "was", Value: func(r renaming) any { return changed("was ", r.before.Slug, r.after.Slug) }},
@@ -162,17 +162,9 @@ func renamedList(result string) cli.List[renaming] {
 				return changed("was ", r.before.Schema.String(), r.after.Schema.String())
 			}},
 			{Name: "display_name", Value: func(r renaming) any { return r.after.DisplayName }},
-		},
-		Name: func(r renaming) string { return r.after.Slug },
-		Record: func(r renaming) any {
-			return struct {
-				Result         string `json:"result"`
-				Was            string `json:"was"`
-				SchemaWas      string `json:"schema_was"`
-				DisplayNameWas string `json:"display_name_was"`
-				tenantRecord
-			}{result, r.before.Slug, r.before.Schema.String(), r.before.DisplayName, recordOf(r.after, 0, nil)}
-		},
+			{Name: "display_name_was", Document: true, Value: func(r renaming) any { return r.before.DisplayName }},
+		}, func(r renaming) registry.Tenant { return r.after }),
+		Name:     func(r renaming) string { return r.after.Slug },
 		NoHeader: true,
 	}
 }
@@ -180,7 +172,7 @@ func renamedList(result string) cli.List[renaming] {
 // changed shows the old value where it is another than the new one.
 func changed(label, before, after string) any {
 	if before == after {
-		return nil
+		return cli.Either{Document: before}
 	}
 	return cli.Either{Human: label + before, Machine: before}
 }

@@ -115,8 +115,10 @@ func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error
 	if opts.dryRun {
 		f.Note("would set, nothing was changed:")
 	}
-	return cli.PrintObject(p, cli.Object{
-		Kind: "tenant", Name: t.Slug, Record: recordOf(t, 0, nil),
-		Fields: []cli.Field{{Name: "tenant", Value: t.Slug}, {Name: "settings", Value: string(t.Settings)}},
-	})
+	shown := tenantObject(t, 0, nil)
+	for i := range shown.Fields {
+		name := shown.Fields[i].Name
+		shown.Fields[i].Document = name != "tenant" && name != "settings"
+	}
+	return cli.PrintObject(p, shown)
 }

@@ -54,17 +54,18 @@ func runVersion(_ context.Context, f *factory) error {
 	}
 	info := readVersion()
 	return cli.PrintObject(p, cli.Object{
-		Kind:   "crmctl",
-		Name:   info.Version,
-		Record: info,
+		Kind: "crmctl",
+		Name: info.Version,
 		Fields: []cli.Field{
 			{Name: "version", Value: info.Version},
-			{Name: "commit", Value: info.Commit},
-			{Name: "date", Value: info.Date},
+			{Name: "commit", Value: info.Commit, Optional: true},
+			{Name: "date", Value: info.Date, Optional: true},
+			{Name: "modified", Value: info.Modified, Document: true, Optional: true},
 			{Name: "go", Value: info.Go},
 			{Name: "platform", Value: info.Platform},
-			{Name: "migrations_public", Value: cli.Either{Human: info.Migrations.Public, Machine: info.Migrations.Public}},
-			{Name: "migrations_tenant", Value: cli.Either{Human: info.Migrations.Tenant, Machine: info.Migrations.Tenant}},
+			{Name: "migrations_public", Value: info.Migrations.Public},
+			{Name: "migrations_tenant", Value: info.Migrations.Tenant},
+			{Name: "migrations", Value: info.Migrations, Document: true},
 		},
 	})
 }

@@ -65,9 +65,10 @@ func doctorList(report *doctor.Report) cli.List[doctor.Finding] {
 			{Name: "what", Value: func(d doctor.Finding) any { return d.What }},
 			{Name: "why", Wide: true, Value: func(d doctor.Finding) any { return d.Why }},
 			{Name: "command", Wide: true, Value: func(d doctor.Finding) any { return d.Command }},
+			{Name: "tenant", Document: true, Optional: true, Value: func(d doctor.Finding) any { return d.Tenant }},
+			{Name: "fixable", Document: true, Value: func(d doctor.Finding) any { return d.Fixable() }},
 		},
-		Name:   func(d doctor.Finding) string { return d.Subject },
-		Record: func(d doctor.Finding) any { return recordOfDoctor(d) },
+		Name: func(d doctor.Finding) string { return d.Subject },
 		Summary: func() any {
 			s := doctorSummary{
 				Tenants: report.Tenants, Errors: report.Count(doctor.Error), Warnings: report.Count(doctor.Warning), Infos: report.Count(doctor.Info),
@@ -189,9 +190,6 @@ func checkList() cli.List[doctor.Check] {
 			{Name: "fix", Title: "--FIX", Value: func(c doctor.Check) any { return c.Fix }},
 		},
 		Name: func(c doctor.Check) string { return string(c.Class) },
-		Record: func(c doctor.Check) any {
-			return map[string]string{"class": string(c.Class), "looks_for": c.Looks, "why": c.Why, "fix": c.Fix}
-		},
 	}
 }
 
@@ -220,15 +218,11 @@ func fixedList(dryRun bool) cli.List[doctor.Fixed] {
 				return r.Finding.What
 			}},
 			{Name: "undo", Wide: true, Value: func(r doctor.Fixed) any { return r.Undo }},
+			{Name: "done", Document: true, Value: func(r doctor.Fixed) any { return r.Done }},
+			{Name: "error", Document: true, Optional: true, Value: func(r doctor.Fixed) any { return errorText(r.Err) }},
+			{Name: "finding", Document: true, Value: func(r doctor.Fixed) any { return recordOfDoctor(r.Finding) }},
 		},
-		Name: func(r doctor.Fixed) string { return r.Finding.Subject },
-		Record: func(r doctor.Fixed) any {
-			text := ""
-			if r.Err != nil {
-				text = r.Err.Error()
-			}
-			return map[string]any{"result": cli.Machine(result(r)), "finding": recordOfDoctor(r.Finding), "done": r.Done, "undo": r.Undo, "error": text}
-		},
+		Name:  func(r doctor.Fixed) string { return r.Finding.Subject },
 		Empty: "nothing to mend", NoHeader: true,
 	}
 }

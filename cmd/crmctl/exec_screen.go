@@ -306,16 +306,16 @@ func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 			{Name: "tenant", Value: func(o tenantsql.Outcome) any { return o.Tenant.Slug }},
 			{Name: "rows", Right: true, Value: func(o tenantsql.Outcome) any { return o.Affected }},
 			{Name: "seconds", Title: "TIME", Right: true, Value: func(o tenantsql.Outcome) any { return o.Duration }},
+			{Name: "sqlstate", Document: true, Optional: true, Value: func(o tenantsql.Outcome) any { return db.SQLState(o.Err) }},
+			{Name: "error", Document: true, Optional: true, Value: func(o tenantsql.Outcome) any {
+				if o.Err == nil {
+					return nil
+				}
+				return e.f.redact(o.Err.Error())
+			}},
 		},
 		Name:  func(o tenantsql.Outcome) string { return o.Tenant.Slug },
 		Empty: "no tenants",
-		Record: func(o tenantsql.Outcome) any {
-			r := execRecord{Result: cli.Machine(e.result(o)), Tenant: o.Tenant.Slug, Rows: o.Affected, Seconds: o.Duration.Seconds()}
-			if o.Err != nil {
-				r.SQLState, r.Error = db.SQLState(o.Err), e.f.redact(o.Err.Error())
-			}
-			return r
-		},
 	}, outcomes)
 }
 

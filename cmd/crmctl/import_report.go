@@ -131,29 +131,7 @@ func mappingLines(p importer.Plan) []string {
 	return lines
 }
 
-// importRecord is an import in JSON and YAML.
-type importRecord struct {
-	Tenant         string           `json:"tenant"`
-	File           string           `json:"file"`
-	DryRun         bool             `json:"dry_run"`
-	Read           int64            `json:"read"`
-	Inserted       int64            `json:"inserted"`
-	Updated        int64            `json:"updated"`
-	Unchanged      int64            `json:"unchanged"`
-	Rejected       int64            `json:"rejected"`
-	RejectedByCode map[string]int64 `json:"rejected_by_code"`
-	RejectFile     string           `json:"reject_file,omitempty"`
-	Cleaned        map[string]int64 `json:"cleaned"`
-	NullWords      []string         `json:"null_words,omitempty"`
-	Blank          int64            `json:"blank_lines"`
-	Bytes          int64            `json:"bytes"`
-	Seconds        float64          `json:"seconds"`
-	Encoding       string           `json:"encoding"`
-	Delimiter      string           `json:"delimiter"`
-	HeaderRow      int              `json:"header_row"`
-	Columns        []columnRecord   `json:"columns"`
-}
-
+// columnRecord is what became of a column of the file.
 type columnRecord struct {
 	Header string `json:"header"`
 	Field  string `json:"field"`
@@ -161,31 +139,13 @@ type columnRecord struct {
 }
 
 func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) error {
-	record := importRecord{
-		Tenant: slug, File: r.Plan.FileName, DryRun: r.DryRun,
-		Read: r.Read, Inserted: r.Inserted, Updated: r.Updated, Unchanged: r.Unchanged, Rejected: r.Rejected,
-		RejectedByCode: make(map[string]int64, len(r.RejectedByCode)), RejectFile: r.RejectFile, Blank: r.Blank,
-		Cleaned: make(map[string]int64, len(r.Changed)), NullWords: r.NullWords,
-		Bytes: r.Bytes, Seconds: r.Duration.Seconds(),
-		Encoding: r.Plan.Format.Encoding, Delimiter: string(rune(r.Plan.Format.Delimiter)), HeaderRow: r.Plan.Format.HeaderRow,
-		Columns: make([]columnRecord, len(r.Plan.Columns)),
-	}
-	for _, c := range r.RejectedByCode {
-		record.RejectedByCode[string(c.Code)] = c.Count
-	}
-	for _, c := range r.Changed {
-		record.Cleaned[string(c.Change)] = c.Rows
-	}
-	for i, c := range r.Plan.Columns {
-		record.Columns[i] = columnRecord{Header: c.Header, Field: string(c.Field), Key: c.Key}
-	}
 	if p.Terminal && p.IsTable() {
 		if r.DryRun {
 			f.Note("\ndry run: nothing was kept")
 		}
 		f.Note("%s", "")
 	}
-	if err := cli.PrintObject(p, importObject(r, slug, record)); err != nil {
+	if err := cli.PrintObject(p, importObject(r, slug)); err != nil {
 		return err
 	}
 	noteChanges(f, r)
@@ -198,21 +158,46 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) err
 	return cli.ExitWith(cli.ExitPartial)
 }
 
-func importObject(r importer.Result, slug string, record importRecord) cli.Object {
+func importObject(r importer.Result, slug string) cli.Object {
+	codes := make(map[string]int64, len(r.RejectedByCode))
+	for _, c := range r.RejectedByCode {
+		codes[string(c.Code)] = c.Count
+	}
+	cleaned := make(map[string]int64, len(r.Changed))
+	for _, c := range r.Changed {
+		cleaned[string(c.Change)] = c.Rows
+	}
+	columns := make([]columnRecord, len(r.Plan.Columns))
+	for i, c := range r.Plan.Columns {
+		columns[i] = columnRecord{Header: c.Header, Field: string(c.Field), Key: c.Key}
+	}
 	rejected := any(r.Rejected)
 	if r.Rejected > 0 {
 		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r), Machine: r.Rejected}, Color: cli.Yellow}
 	}
 	took := cli.Either{Human: cli.HumanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration), Machine: r.Duration}
 	return cli.Object{
-		Kind: "import", Name: slug, Record: record,
+		Kind: "import", Name: slug,
 		Fields: []cli.Field{
 			{Name: "read", Value: r.Read},
 			{Name: "inserted", Value: r.Inserted},
 			{Name: "updated", Value: r.Updated},
 			{Name: "unchanged", Value: r.Unchanged},
 			{Name: "rejected", Value: rejected},
-			{Name: "duration", Value: took},
+			{Name: "seconds", Title: "duration", Value: took},
+			{Name: "tenant", Document: true, Value: slug},
+			{Name: "file", Document: true, Value: r.Plan.FileName},
+			{Name: "dry_run", Document: true, Value: r.DryRun},
+			{Name: "rejected_by_code", Document: true, Value: codes},
+			{Name: "reject_file", Document: true, Optional: true, Value: r.RejectFile},
+			{Name: "cleaned", Document: true, Value: cleaned},
+			{Name: "null_words", Document: true, Optional: true, Value: r.NullWords},
+			{Name: "blank_lines", Document: true, Value: r.Blank},
+			{Name: "bytes", Document: true, Value: r.Bytes},
+			{Name: "encoding", Document: true, Value: r.Plan.Format.Encoding},
+			{Name: "delimiter", Document: true, Value: string(rune(r.Plan.Format.Delimiter))},
+			{Name: "header_row", Document: true, Value: r.Plan.Format.HeaderRow},
+			{Name: "columns", Document: true, Value: columns},
 		},
 	}
 }

@@ -73,18 +73,24 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			return cli.Either{Human: humanEstimate(*t.Contacts), Machine: *t.Contacts}
 		})},
 	}
-	if s.report.History {
-		columns = append(columns, cli.Column[sizeRow]{Name: "growth_30d_bytes", Title: "30 DAYS", Right: true, Value: ofTenant(growthCell)})
-	}
-	columns = append(columns, cli.Column[sizeRow]{
-		Name: "share", Title: s.shareTitle(), Right: true,
-		Value: ofTenant(func(t stats.TenantSize) any { return cli.Either{Human: s.shareBar(t), Machine: s.share(t)} }),
-	})
+	columns = append(columns,
+		cli.Column[sizeRow]{Name: "growth_30d_bytes", Title: "30 DAYS", Right: true, Document: !s.report.History, Value: ofTenant(growthCell)},
+		cli.Column[sizeRow]{Name: "growth_since", Document: true, Value: ofTenant(func(t stats.TenantSize) any {
+			if t.Growth == nil {
+				return nil
+			}
+			return t.Growth.Since
+		})},
+		cli.Column[sizeRow]{
+			Name: "share", Title: s.shareTitle(), Right: true,
+			Value: ofTenant(func(t stats.TenantSize) any { return cli.Either{Human: s.shareBar(t), Machine: s.share(t)} }),
+		},
+		cli.Column[sizeRow]{Name: "exact", Document: true, Value: ofTenant(func(t stats.TenantSize) any { return t.Known && t.Exact })},
+	)
 	return cli.List[sizeRow]{
 		Plural:  "sizes",
 		Columns: columns,
 		Name:    func(r sizeRow) string { return r.Slug },
-		Record:  func(r sizeRow) any { return s.record(r.TenantSize) },
 		Summary: func() any { return s.summary() },
 		Empty:   "no tenants",
 		Footer:  func() string { return strings.Join(append([]string{s.total()}, s.gaps()...), "\n") },
@@ -233,33 +239,6 @@ func (s *sizesScreen) gaps() []string {
 		}
 	}
 	return lines
-}
-
-// sizeRecord is a tenant in JSON and YAML; null is unknown.
-type sizeRecord struct {
-	Tenant      string     `json:"tenant"`
-	Status      string     `json:"status"`
-	TotalBytes  *int64     `json:"total_bytes"`
-	TableBytes  *int64     `json:"table_bytes"`
-	IndexBytes  *int64     `json:"index_bytes"`
-	Contacts    *int64     `json:"contacts_estimate"`
-	Growth      *int64     `json:"growth_30d_bytes"`
-	GrowthSince *time.Time `json:"growth_since"`
-	Share       any        `json:"share"`
-	Exact       bool       `json:"exact"`
-}
-
-func (s *sizesScreen) record(t stats.TenantSize) sizeRecord {
-	r := sizeRecord{
-		Tenant: t.Slug, Status: t.Status, TotalBytes: known64(t.Known, t.TotalBytes()),
-		TableBytes: known64(t.Known, t.TableBytes), IndexBytes: known64(t.Known, t.IndexBytes),
-		Contacts: t.Contacts, Share: s.share(t), Exact: t.Known && t.Exact,
-	}
-	if t.Growth != nil {
-		since := t.Growth.Since.UTC()
-		r.Growth, r.GrowthSince = &t.Growth.Bytes, &since
-	}
-	return r
 }
 
 // sizeSummary is what JSON and YAML say about all tenants, those beyond --top

@@ -190,11 +190,12 @@ func blockStyle(node *yaml.Node) {
 	}
 }
 
-// writeCSV prints all columns, with names that programs know.
+// writeCSV prints all columns that are one value, with names that programs know.
 func writeCSV[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	enc := csv.NewWriter(w)
-	cells := make([]string, len(l.Columns))
-	for i, c := range l.Columns {
+	columns := l.cells()
+	cells := make([]string, len(columns))
+	for i, c := range columns {
 		cells[i] = p.CSVCell(c.Name) // tenant exec: the tenant's SQL names it
 	}
 	if err := enc.Write(cells); err != nil {
@@ -204,7 +205,7 @@ func writeCSV[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, e
 		if err != nil {
 			return err
 		}
-		for i, c := range l.Columns {
+		for i, c := range columns {
 			cells[i] = p.CSVCell(c.Value(row))
 		}
 		if err := enc.Write(cells); err != nil {

@@ -2,18 +2,26 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/csv"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Field is one line of an object: "display name   Acme Corp.".
 type Field struct {
-	Name  string // in CSV: "display_name"; people see it with spaces
+	Name  string // in JSON, YAML and CSV: "display_name"; people see it with spaces
+	Title string // on a terminal; "" takes the name with blanks
 	Value any
 	Wide  bool // on a terminal only with -o wide
-	// Optional leaves the line out on a terminal where there is no value.
+	// Optional leaves it out on a terminal and in documents where it is empty.
 	Optional bool
+	Document bool // only in JSON, YAML and NDJSON
+}
+
+func (f Field) label() string {
+	return cmp.Or(f.Title, strings.ReplaceAll(f.Name, "_", " "))
 }
 
 // Object says how one thing is shown in every format.
@@ -21,7 +29,8 @@ type Object struct {
 	Kind   string // key in JSON and YAML: "tenant"
 	Name   string // what --quiet prints
 	Fields []Field
-	Record any // what JSON, YAML and NDJSON encode
+	// Record is what JSON, YAML and NDJSON encode where that is not the fields.
+	Record any
 }
 
 // PrintObject prints one object: aligned lines on a terminal, name and value
@@ -49,21 +58,21 @@ func writeObject(p *Printer, w *bufio.Writer, o Object) error {
 		_, err := w.WriteString(name + "\n")
 		return err
 	case p.Format == "json":
-		text, err := EncodeJSON(o.Record, "  ", "  ")
+		text, err := EncodeJSON(o.encode(), "  ", "  ")
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(w, "{\n  \"version\": %d,\n  %q: %s\n}\n", DocumentVersion, o.Kind, text)
 		return err
 	case p.Format == "yaml":
-		text, err := encodeYAML(map[string]any{o.Kind: o.Record})
+		text, err := encodeYAML(map[string]any{o.Kind: o.encode()})
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(w, "version: %d\n%s", DocumentVersion, text)
 		return err
 	case p.Format == "ndjson":
-		text, err := EncodeJSON(o.Record, "", "")
+		text, err := EncodeJSON(o.encode(), "", "")
 		if err != nil {
 			return err
 		}
@@ -75,9 +84,25 @@ func writeObject(p *Printer, w *bufio.Writer, o Object) error {
 	return writeFields(p, w, o)
 }
 
+func (o Object) encode() any {
+	if o.Record != nil {
+		return o.Record
+	}
+	facts := make(record, 0, len(o.Fields))
+	for _, f := range o.Fields {
+		facts = facts.add(f.Name, f.Value, f.Optional)
+	}
+	return facts
+}
+
+// lines returns the fields that are one value.
+func (o Object) lines() []Field {
+	return slices.DeleteFunc(slices.Clone(o.Fields), func(f Field) bool { return f.Document })
+}
+
 func writeObjectCSV(p *Printer, w *bufio.Writer, o Object) error {
 	var names, values []string
-	for _, f := range o.Fields {
+	for _, f := range o.lines() {
 		names = append(names, f.Name)
 		values = append(values, p.CSVCell(f.Value))
 	}
@@ -87,14 +112,14 @@ func writeObjectCSV(p *Printer, w *bufio.Writer, o Object) error {
 
 func writeFields(p *Printer, w *bufio.Writer, o Object) error {
 	width := 0
-	for _, f := range o.Fields {
-		width = max(width, len(f.Name))
+	for _, f := range o.lines() {
+		width = max(width, len(f.label()))
 	}
-	for _, f := range o.Fields {
+	for _, f := range o.lines() {
 		if f.Wide && p.Format != "wide" {
 			continue
 		}
-		label := strings.ReplaceAll(f.Name, "_", " ")
+		label := f.label()
 		if !p.Terminal {
 			if _, err := fmt.Fprintf(w, "%s\t%s\n", f.Name, Visible(Machine(f.Value))); err != nil {
 				return err

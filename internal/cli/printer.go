@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -38,15 +39,19 @@ func (p *Printer) IsDocument() bool {
 // for programs --quiet only silences stderr.
 func (p *Printer) NamesOnly() bool { return p.Quiet && p.IsTable() }
 
-// Column is one column of a list.
+// Column is one fact of the rows of a list, under one name in every format.
 type Column[T any] struct {
-	Name  string      // in CSV: "created_at"
-	Title string      // in tables: "CREATED"; "" takes the name in capitals
-	Blank bool        // no title at all in tables
-	Spare bool        // a narrow terminal does without it
-	Right bool        // aligned to the right, for numbers
-	Wide  bool        // in tables only with -o wide
-	Value func(T) any // see Presentation.Human
+	Name     string // in JSON, YAML and CSV: "created_at"
+	Title    string // in tables: "CREATED"; "" takes the name in capitals
+	Blank    bool   // no title at all in tables
+	Spare    bool   // a narrow terminal does without it
+	Right    bool   // aligned to the right, for numbers
+	Wide     bool   // in tables only with -o wide
+	Document bool   // only in JSON, YAML and NDJSON
+	Optional bool   // these leave it out where it is empty
+	// Value returns the fact: a type of this package, what Presentation.Human knows, or
+	// whatever JSON can encode.
+	Value func(T) any
 }
 
 func (c Column[T]) heading() string {
@@ -65,8 +70,8 @@ type List[T any] struct {
 	Columns []Column[T]
 	// Name returns what --quiet prints of a row.
 	Name func(T) string
-	// Record returns what JSON, YAML and NDJSON encode of a row; nil encodes
-	// the row itself. Sizes are bytes, durations seconds, times RFC 3339 in UTC.
+	// Record returns what JSON, YAML and NDJSON encode of a row where that is not
+	// its columns: rows whose names are made by somebody else.
 	Record func(T) any
 	// Summary returns what JSON and YAML have beside the rows, under "summary";
 	// nil for nothing. It is called after the last row.
@@ -158,16 +163,25 @@ func writeNames[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T,
 }
 
 func (l List[T]) encode(row T) any {
-	if l.Record == nil {
-		return row
+	if l.Record != nil {
+		return l.Record(row)
 	}
-	return l.Record(row)
+	facts := make(record, 0, len(l.Columns))
+	for _, c := range l.Columns {
+		facts = facts.add(c.Name, c.Value(row), c.Optional)
+	}
+	return facts
+}
+
+// cells returns the columns of a row on one line: all but those of documents alone.
+func (l List[T]) cells() []Column[T] {
+	return slices.DeleteFunc(slices.Clone(l.Columns), func(c Column[T]) bool { return c.Document })
 }
 
 // shown returns the columns of a table.
 func (l List[T]) shown(p *Printer) []Column[T] {
 	var columns []Column[T]
-	for _, c := range l.Columns {
+	for _, c := range l.cells() {
 		if !c.Wide || p.Format == "wide" {
 			columns = append(columns, c)
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -26,6 +27,8 @@ type (
 	Either struct {
 		Human   any
 		Machine any
+		// Document is what JSON and YAML have where that is not Machine.
+		Document any
 	}
 )
 
@@ -64,6 +67,10 @@ func (p Presentation) Human(v any) string {
 			return "yes"
 		}
 		return "no"
+	case []string:
+		return strings.Join(v, ", ")
+	case json.RawMessage:
+		return string(v)
 	case Styled:
 		return p.Human(v.Value)
 	case Either:
@@ -103,6 +110,10 @@ func Machine(v any) string {
 			return ""
 		}
 		return Machine(*v)
+	case []string:
+		return strings.Join(v, ", ")
+	case json.RawMessage:
+		return string(v)
 	case Styled:
 		return Machine(v.Value)
 	case Either:

@@ -61,7 +61,7 @@ func TestPresentation(t *testing.T) {
 		{Day(at), "2026-03-02", "2026-03-01T23:30:00.5Z"},
 		{true, "yes", "true"},
 		{Styled{ByteSize(1500), Red}, "1.5 kB", "1500"},
-		{Either{"4 *", 4}, "4 *", "4"},
+		{Either{Human: "4 *", Machine: 4}, "4 *", "4"},
 	} {
 		if got := p.Human(tt.value); got != tt.human {
 			t.Errorf("human(%v) = %q, want %q", tt.value, got, tt.human)
