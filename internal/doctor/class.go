@@ -67,7 +67,7 @@ func Checks() []Check {
 
 func registryChecks() []Check {
 	return []Check{
-		{Registry, "a registry that is not at this program's version", "crmctl reads and writes tables that an older registry lacks.", "", checkRegistry},
+		{Registry, "a registry at another version than this program, or of another role", "crmctl reads and writes tables that an older registry lacks; whoever owns one can have crmctl run his code.", "", checkRegistry},
 		{InvalidRowClass, "rows of the registry that crmctl would not have written", "Every command passes them by: nobody migrates, backs up or purges what they stand for.", "", checkInvalidRows},
 		{OrphanSchema, "schemas of tenants that the registry does not know", "Nobody migrates, backs up or purges them, and a new tenant of that name cannot be made.", "renames the schema, nothing is dropped", checkOrphans},
 		{GhostRow, "rows of the registry whose schema is gone", "Every command that reaches the tenant fails.", "marks the tenant as deleted, which undelete takes back", checkGhosts},

@@ -90,10 +90,27 @@ const foreignSQL = `
 	where n.nspname = $3::text::name and r.rolname <> current_user
 	order by 4, 1, 2`
 
+// othersSQL asks whether anything of the names $1 in the schema $2 is another role's. It
+// is asked by every command, and planned each time, so it joins nothing.
+const othersSQL = `
+	select exists (select from pg_class c where c.relname = any ($1::text[]::name[])
+			and c.relnamespace = to_regnamespace($2::text) and pg_get_userbyid(c.relowner) <> current_user)
+		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
+			and t.typnamespace = to_regnamespace($2::text) and pg_get_userbyid(t.typowner) <> current_user)
+		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[])
+			and p.pronamespace = to_regnamespace($2::text) and pg_get_userbyid(p.proowner) <> current_user)`
+
 // Foreign returns what has a name of the registry's in its schema and belongs to another
 // role than the session's; those that are not trusted come first. It reads
-// nothing but PostgreSQL's own catalog, in one round trip.
+// nothing but PostgreSQL's own catalog, in one round trip where everything is the role's own.
 func (r Registry) Foreign(ctx context.Context, q db.Querier, trusted []string) ([]ForeignObject, error) {
+	others, err := db.Select(ctx, q, pgx.RowTo[bool], othersSQL, Objects(), r.Schema().Quoted())
+	if err != nil {
+		return nil, fmt.Errorf("look for the registry: %w", err)
+	}
+	if !others[0] {
+		return nil, nil
+	}
 	if trusted == nil {
 		trusted = []string{}
 	}
