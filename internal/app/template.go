@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/shape"
+	"github.com/crmctl/crmctl/internal/staging"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -43,7 +44,13 @@ func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 		return t, ByHistory{}, err
 	}
 	t.Script = slices.Concat(history.Script, record)
-	if o.fromHistory || o.dryRun {
+	if o.dryRun {
+		return t, ByHistory{}, nil
+	}
+	if err := a.firstLook(ctx, conn, plan, history.Script, len(record) > 0, o.lockTimeout); err != nil {
+		return t, ByHistory{}, err
+	}
+	if o.fromHistory {
 		return t, ByHistory{}, nil
 	}
 	key, final, err := a.knownShape(ctx, conn, history, o.lockTimeout)
@@ -76,6 +83,23 @@ func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
 			return // the others will hardly be different
 		}
 	}
+}
+
+// firstLook looks at what migrations do outside of the tenant's schema before the first
+// tenant of new files is made; a fleet's run has its canaries for that. Histories of several
+// transactions are not looked at: they cannot be taken back.
+func (a *App) firstLook(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, script []db.Statement, first bool, lockTimeout time.Duration) error {
+	if !first || !plan.Opaque() || staging.Several(script) {
+		return nil
+	}
+	done, err := shape.Elsewhere(ctx, conn, script, catalog.Options{Registry: a.Registry, LockTimeout: lockTimeout})
+	switch {
+	case errors.Is(err, shape.ErrHistory):
+		return nil // whoever runs the migrations is told why
+	case err != nil:
+		return err
+	}
+	return migrate.Elsewhere("a new tenant", done)
 }
 
 // fileRecord returns what records the files of a plan along with the first schema they

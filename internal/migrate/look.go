@@ -24,6 +24,24 @@ func (e *OutsideError) Error() string {
 	return fmt.Sprintf("the migrations of %s %s, outside of the tenant's schema; it was rolled back", e.Slug, e.What)
 }
 
+// Opaque reports whether the plan may do something that its text does not show: it runs
+// blocks, routines, or statements about rows, at which triggers run.
+func (p *Plan) Opaque() bool {
+	return slices.ContainsFunc(p.Migrations, func(m *Migration) bool { return m.writes || m.Session })
+}
+
+// Elsewhere returns an *OutsideError where migrations have made or changed something
+// outside of the schema of a tenant, nil where they have not.
+func Elsewhere(slug string, done outside.Done) error {
+	switch {
+	case done.Made != "":
+		return &OutsideError{Slug: slug, What: "make or alter " + done.Made}
+	case done.Changed != "":
+		return &OutsideError{Slug: slug, What: "change rows of " + done.Changed}
+	}
+	return nil
+}
+
 // look is what canaries are looked at for, before they commit.
 type look struct {
 	// traces tells that one has left something in its session.
@@ -66,13 +84,11 @@ func (p *Plan) runLooked(ctx context.Context, conn *pgx.Conn, t Tenant, steps []
 	}
 	return aside(ctx, conn, func() error {
 		done, err := outside.Look(ctx, conn, t.Schema, before)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case done.Made != "":
-			return &OutsideError{Slug: t.Slug, What: "make or alter " + done.Made}
-		case done.Changed != "":
-			return &OutsideError{Slug: t.Slug, What: "change rows of " + done.Changed}
+		}
+		if err := Elsewhere(t.Slug, done); err != nil {
+			return err
 		}
 		if leavesTraces(steps) {
 			return nil
@@ -96,10 +112,12 @@ const sessionLeft = `select pg_catalog.pg_my_temp_schema() <> 0
 	or exists (select from pg_catalog.pg_cursors c where c.is_holdable)
 	or exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.pid = pg_catalog.pg_backend_pid())`
 
-// settingsOf returns what is set in the session, with its process in front; nothing of a
-// transaction lasts where none is under way.
+// settingsOf returns what is set and listened to in the session, with its process in
+// front; nothing of a transaction lasts where none is under way. Settings that no program
+// has defined (app.tenant) are not to be seen.
 func settingsOf(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return db.Select(ctx, conn, pgx.RowTo[string], `select pg_catalog.pg_backend_pid()::text
+		union all (select 'listen ' || c.c from pg_catalog.pg_listening_channels() c (c) order by 1)
 		union all (select s.name || '=' || s.setting from pg_catalog.pg_settings s
 			where s.source = 'session' and s.name not in ('search_path', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable')
 			order by 1)`)

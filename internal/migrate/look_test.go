@@ -54,13 +54,35 @@ func TestCanaryThatLeavesItsSchema(t *testing.T) {
 	}
 }
 
+// TestSmallFleetIsLookedAt has every tenant be one of the first.
+func TestSmallFleetIsLookedAt(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{"executed": "do $$ begin execute 'create table public.more (n int)'; end $$", "by a trigger": "insert into t values (1)"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := fleettest.New(t)
+			f.Exec(t, "create function public.spill() returns trigger language plpgsql as $f$ begin create table public.more (n int); return new; end $f$")
+			files := map[string]string{"1_a.sql": "create table t (id int);\ncreate trigger a before insert on t for each row execute function public.spill();"}
+			tenants := f.Create(t, fleettest.Plan(t, fleettest.Files(files)), "acme")
+			files["2_b.sql"] = "-- +goose StatementBegin\n" + sql + ";\n-- +goose StatementEnd"
+			report := run(t, f, fleettest.Plan(t, fleettest.Files(files)), tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1}})
+			if err, ok := errors.AsType[*migrate.OutsideError](report.Outcomes[0].Err); !ok || !strings.Contains(err.What, "public.more") {
+				t.Errorf("%+v", report.Outcomes[0])
+			}
+			if n := f.Int(t, "select count(*) from pg_class where relname = 'more'"); n != 0 {
+				t.Error("it was made")
+			}
+		})
+	}
+}
+
 // TestCanaryThatLeavesTraces has code that is not in the files leave something in the
 // session. Nothing of it reaches the second tenant, nor the third.
 func TestCanaryThatLeavesTraces(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{
 		"a table": "create temp table stash (x int)", "a setting": "set timezone to ''Asia/Tokyo''", "a lock": "select pg_catalog.pg_advisory_lock(4711)",
-		"a statement": "prepare kept as select 1",
+		"a statement": "prepare kept as select 1", "a channel": "listen news",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

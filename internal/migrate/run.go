@@ -1,9 +1,11 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -209,10 +211,22 @@ func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 	r.report.Canaries = o.Canary.choose(tenants)
 	if len(r.report.Canaries) == len(tenants) && o.Canary.Check == "" {
 		r.report.Canaries = nil // there is nobody to protect
+		if len(tenants) > 0 && p.ahead(o.Route, tenants).Opaque() {
+			r.limits.look = &look{} // but what is outside of the tenants
+		}
 	}
 	r.watcher = newWatcher(connect, r.observe)
 	r.guards.Connect = connect
 	return r
+}
+
+// ahead returns the part of the plan that one of the tenants may have before it.
+func (p *Plan) ahead(r Route, tenants []Tenant) *Plan {
+	if r.kind() != Up || r.OutOfOrder {
+		return p
+	}
+	oldest := slices.MinFunc(tenants, func(a, b Tenant) int { return cmp.Compare(a.Version, b.Version) })
+	return &Plan{Migrations: p.After(oldest.Version)}
 }
 
 // guard looks for planted code in all tenants of the run.

@@ -179,27 +179,10 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if err != nil {
 		return nil, err
 	}
-	var p db.Pipeline
-	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait(), AsConfigured: true})
 	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
-	if err := p.Run(ctx, conn); err != nil {
-		return nil, err
-	}
-	before, err := outside.Count(ctx, conn, schema)
+	elsewhere, err := runAway(ctx, conn, schema, script, o)
 	if err != nil {
 		return nil, err
-	}
-	p = db.Pipeline{}
-	p.StandIn(schema, db.Path{})
-	p.Exec("create schema " + schema.Quoted())
-	p.Script(script)
-	p.CheckSchema(schema)
-	if err := p.Run(ctx, conn); err != nil {
-		return nil, err
-	}
-	elsewhere, err := outside.Look(ctx, conn, schema, before)
-	if err != nil {
-		return nil, fmt.Errorf("look for what the migrations did elsewhere: %w", err)
 	}
 	if r, err = read(ctx, conn, schema, o); err != nil {
 		return nil, err
