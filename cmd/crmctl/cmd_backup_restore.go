@@ -256,7 +256,7 @@ func (j *restoreJob) registry(ctx context.Context) error {
 
 // explain adds what to do to what went wrong.
 func (j *restoreJob) explain(err error) error {
-	var exists *backup.ExistsError
+	var exists *registry.ExistsError
 	switch {
 	case err == nil:
 		return nil

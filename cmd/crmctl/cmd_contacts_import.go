@@ -182,7 +182,7 @@ func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src
 		rejects = src.rejects
 	}
 	return importer.Options{
-		Schema: t.Schema, Tenant: t.ID, FileName: src.name, Size: src.size,
+		Schema: t.Schema, Tenant: f.registry().Row(t.ID), FileName: src.name, Size: src.size,
 		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
 		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,

@@ -188,7 +188,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 
 // doctorFleet returns what the registry, the files and the ledger know.
 func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOptions) (doctor.Fleet, error) {
-	public, unread := migrate.PublicVersion(ctx, conn)
+	public, unread := migrate.PublicVersion(ctx, conn, f.registry())
 	if unread != nil && db.SQLState(unread) == "" { // not the server's answer
 		return doctor.Fleet{}, unread
 	}
@@ -227,7 +227,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		return doctorTruths(truths), err
 	}
 	fleet.Dirty = func(ctx context.Context) ([]doctor.Dirty, error) {
-		dirty, err := migrate.Dirty(ctx, conn)
+		dirty, err := migrate.Dirty(ctx, conn, f.registry())
 		out := make([]doctor.Dirty, len(dirty))
 		for i, d := range dirty {
 			what, _, _ := strings.Cut(d.Error(), "; look at the schema")
@@ -235,7 +235,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		}
 		return out, err
 	}
-	fleet.DeadRuns = func(ctx context.Context) ([]int64, error) { return migrate.DeadRuns(ctx, conn) }
+	fleet.DeadRuns = func(ctx context.Context) ([]int64, error) { return f.registry().DeadRuns(ctx, conn) }
 	return fleet, nil
 }
 
@@ -329,6 +329,6 @@ func (f *factory) fixOptions(conn *pgx.Conn, opts *doctorOptions) doctor.FixOpti
 	return doctor.FixOptions{
 		Registry: f.registry(), Actor: f.actor(), Program: programName(),
 		LockTimeout: opts.lockTimeout, Retention: opts.retention, Now: f.Now, Direct: f.connectDirect,
-		CloseRuns: func(ctx context.Context) error { return migrate.CloseRuns(ctx, conn) },
+		CloseRuns: func(ctx context.Context) error { return f.registry().CloseRuns(ctx, conn) },
 	}
 }

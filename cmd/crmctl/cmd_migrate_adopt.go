@@ -239,6 +239,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	}
 	begun := f.Now()
 	survey, err := plan.SurveyAdoption(ctx, conn, claims, migrate.AdoptOptions{
+		Registry: f.registry(),
 		Slug: func(schema string) (string, error) {
 			return registry.Slug(strings.TrimPrefix(schema, opts.stripPrefix))
 		},

@@ -230,7 +230,7 @@ func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (ap
 		return nil, nil, err
 	}
 	defer closeConn(ctx, conn)
-	known, err := migrate.AppliedFiles(ctx, conn)
+	known, err := f.registry().AppliedFiles(ctx, conn)
 	if err != nil {
 		return nil, nil, f.placed(err)
 	}

@@ -75,7 +75,7 @@ type planRow struct {
 // printPlan prints what a run would do, and how long it may take by what the
 // ledger knows of runs before.
 func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, plan *migrate.Plan, tenants []migrate.Tenant, showSQL bool) error {
-	rate, err := migrate.PastRate(ctx, conn)
+	rate, err := f.registry().PastRate(ctx, conn)
 	if err != nil {
 		return f.placed(err)
 	}

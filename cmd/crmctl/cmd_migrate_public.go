@@ -66,9 +66,9 @@ func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOption
 	defer closeConn(ctx, conn)
 	var change migrate.Change
 	if opts.dryRun {
-		change, err = plan.PlanPublic(ctx, conn)
+		change, err = plan.PlanPublic(ctx, conn, f.registry())
 	} else {
-		change, err = plan.ApplyPublic(ctx, conn, migrate.ApplyOptions{LockTimeout: opts.lockTimeout})
+		change, err = plan.ApplyPublic(ctx, conn, migrate.ApplyOptions{Registry: f.registry(), LockTimeout: opts.lockTimeout})
 	}
 	if err != nil {
 		return fmt.Errorf("migrate the registry: %w", err)

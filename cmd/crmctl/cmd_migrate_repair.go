@@ -99,7 +99,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	}
 	target := migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
 	if opts.dryRun {
-		before, err := migrate.PlanRepair(ctx, conn, target)
+		before, err := migrate.PlanRepair(ctx, conn, f.registry(), target)
 		if err == nil {
 			f.Note("%s: %s would be marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
 		}
@@ -110,7 +110,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 		return err
 	}
 	before, err := plan.Repair(ctx, conn, target, migrate.Mark(opts.mark),
-		migrate.ApplyOptions{LockTimeout: opts.lockTimeout, Guard: &planted.Guard{Trusted: cfg.TrustedOwners}})
+		migrate.ApplyOptions{Registry: f.registry(), LockTimeout: opts.lockTimeout, Guard: &planted.Guard{Trusted: cfg.TrustedOwners}})
 	if err != nil {
 		return f.placed(err)
 	}
@@ -126,7 +126,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 		return err
 	}
 	defer closeConn(ctx, conn)
-	dirty, err := migrate.Dirty(ctx, conn)
+	dirty, err := migrate.Dirty(ctx, conn, f.registry())
 	if err != nil {
 		return f.placed(err)
 	}

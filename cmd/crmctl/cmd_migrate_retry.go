@@ -9,6 +9,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateRetryOptions are the options of `crmctl migrate retry`.
@@ -82,7 +83,7 @@ func retryHint(err error) error {
 	switch {
 	case own:
 		return cli.Usagef("%w: say which with migrate rollback --to, or migrate redo", err)
-	case errors.Is(err, app.ErrNothingLeft), errors.Is(err, migrate.ErrNoRun):
+	case errors.Is(err, app.ErrNothingLeft), errors.Is(err, registry.ErrNoRun):
 		return cli.WithHint(err, "see", "crmctl migrate runs")
 	case errors.Is(err, app.ErrRunGoesOn):
 		return cli.WithCode(err, cli.ExitLocked)

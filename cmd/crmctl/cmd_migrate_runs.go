@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateRunsOptions are the options of `crmctl migrate runs`.
@@ -51,35 +52,35 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 		return err
 	}
 	defer closeConn(ctx, conn)
-	runs, err := migrate.Runs(ctx, conn, opts.limit)
+	runs, err := f.registry().ListRuns(ctx, conn, opts.limit)
 	if err != nil {
 		return f.placed(err)
 	}
-	return cli.PrintList(p, cli.List[migrate.RunRecord]{
+	return cli.PrintList(p, cli.List[registry.Run]{
 		Plural: "runs",
-		Columns: []cli.Column[migrate.RunRecord]{
-			{Name: "run", Right: true, Value: func(r migrate.RunRecord) any { return r.ID }},
-			{Name: "kind", Value: func(r migrate.RunRecord) any { return string(r.Kind) }},
+		Columns: []cli.Column[registry.Run]{
+			{Name: "run", Right: true, Value: func(r registry.Run) any { return r.ID }},
+			{Name: "kind", Value: func(r registry.Run) any { return string(r.Kind) }},
 			{Name: "state", Value: runState},
-			{Name: "target_version", Title: "VERSION", Right: true, Value: func(r migrate.RunRecord) any { return runTarget(r) }},
-			{Name: "tenants", Right: true, Value: func(r migrate.RunRecord) any { return r.Tenants }},
-			{Name: "succeeded", Title: "OK", Right: true, Value: func(r migrate.RunRecord) any { return r.Succeeded }},
-			{Name: "failed", Right: true, Value: func(r migrate.RunRecord) any { return styledIf(r.Failed > 0, r.Failed, cli.Red) }},
-			{Name: "not_started", Title: "NOT DONE", Right: true, Value: func(r migrate.RunRecord) any { return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow) }},
-			{Name: "started_at", Title: "STARTED", Value: func(r migrate.RunRecord) any { return r.StartedAt }},
-			{Name: "seconds", Title: "TOOK", Right: true, Value: func(r migrate.RunRecord) any { return runDuration(f, r) }},
-			{Name: "actor", Title: "BY", Value: func(r migrate.RunRecord) any { return r.Actor }},
-			{Name: "reason", Wide: true, Optional: true, Value: func(r migrate.RunRecord) any { return r.Reason }},
-			{Name: "finished_at", Document: true, Value: func(r migrate.RunRecord) any { return r.FinishedAt }},
-			{Name: "selection", Document: true, Optional: true, Value: func(r migrate.RunRecord) any { return r.Selection }},
+			{Name: "target_version", Title: "VERSION", Right: true, Value: func(r registry.Run) any { return runTarget(r) }},
+			{Name: "tenants", Right: true, Value: func(r registry.Run) any { return r.Tenants }},
+			{Name: "succeeded", Title: "OK", Right: true, Value: func(r registry.Run) any { return r.Succeeded }},
+			{Name: "failed", Right: true, Value: func(r registry.Run) any { return styledIf(r.Failed > 0, r.Failed, cli.Red) }},
+			{Name: "not_started", Title: "NOT DONE", Right: true, Value: func(r registry.Run) any { return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow) }},
+			{Name: "started_at", Title: "STARTED", Value: func(r registry.Run) any { return r.StartedAt }},
+			{Name: "seconds", Title: "TOOK", Right: true, Value: func(r registry.Run) any { return runDuration(f, r) }},
+			{Name: "actor", Title: "BY", Value: func(r registry.Run) any { return r.Actor }},
+			{Name: "reason", Wide: true, Optional: true, Value: func(r registry.Run) any { return r.Reason }},
+			{Name: "finished_at", Document: true, Value: func(r registry.Run) any { return r.FinishedAt }},
+			{Name: "selection", Document: true, Optional: true, Value: func(r registry.Run) any { return r.Selection }},
 		},
-		Name:  func(r migrate.RunRecord) string { return strconv.FormatInt(r.ID, 10) },
+		Name:  func(r registry.Run) string { return strconv.FormatInt(r.ID, 10) },
 		Empty: "no runs yet",
 	}, runs)
 }
 
 // runTarget shows the version a run aimed at.
-func runTarget(r migrate.RunRecord) cli.Either {
+func runTarget(r registry.Run) cli.Either {
 	if r.Target < 0 {
 		return cli.Either{Human: "its own", Machine: r.Target}
 	}
@@ -93,7 +94,7 @@ func styledIf(on bool, v any, c cli.Color) any {
 	return v
 }
 
-func runState(r migrate.RunRecord) any {
+func runState(r registry.Run) any {
 	switch {
 	case r.State == "killed", r.State == "stopped":
 		return cli.Styled{Value: r.State, Color: cli.Red}
@@ -105,7 +106,7 @@ func runState(r migrate.RunRecord) any {
 	return r.State
 }
 
-func runDuration(f *factory, r migrate.RunRecord) time.Duration {
+func runDuration(f *factory, r registry.Run) time.Duration {
 	end := f.Now()
 	if r.FinishedAt != nil {
 		end = *r.FinishedAt
@@ -115,21 +116,21 @@ func runDuration(f *factory, r migrate.RunRecord) time.Duration {
 
 // runRecord is a run in JSON and YAML.
 type runRecord struct {
-	Run        int64              `json:"run"`
-	Kind       string             `json:"kind"`
-	State      string             `json:"state"`
-	Reason     string             `json:"reason,omitempty"`
-	Actor      string             `json:"actor"`
-	Target     int64              `json:"target_version"`
-	Tenants    int                `json:"tenants"`
-	Succeeded  int                `json:"succeeded"`
-	Failed     int                `json:"failed"`
-	NotStarted int                `json:"not_started"`
-	StartedAt  time.Time          `json:"started_at"`
-	FinishedAt *time.Time         `json:"finished_at"`
-	Seconds    float64            `json:"seconds"`
-	Selection  *migrate.Selection `json:"selection,omitempty"`
-	Outcomes   []runTenantRecord  `json:"outcomes,omitempty"`
+	Run        int64               `json:"run"`
+	Kind       string              `json:"kind"`
+	State      string              `json:"state"`
+	Reason     string              `json:"reason,omitempty"`
+	Actor      string              `json:"actor"`
+	Target     int64               `json:"target_version"`
+	Tenants    int                 `json:"tenants"`
+	Succeeded  int                 `json:"succeeded"`
+	Failed     int                 `json:"failed"`
+	NotStarted int                 `json:"not_started"`
+	StartedAt  time.Time           `json:"started_at"`
+	FinishedAt *time.Time          `json:"finished_at"`
+	Seconds    float64             `json:"seconds"`
+	Selection  *registry.Selection `json:"selection,omitempty"`
+	Outcomes   []runTenantRecord   `json:"outcomes,omitempty"`
 }
 
 type runTenantRecord struct {
@@ -145,7 +146,7 @@ type runTenantRecord struct {
 	Statement   string  `json:"statement,omitempty"`
 }
 
-func runRecordOf(f *factory, r migrate.RunRecord) runRecord {
+func runRecordOf(f *factory, r registry.Run) runRecord {
 	rec := runRecord{
 		Run: r.ID, Kind: string(r.Kind), State: r.State, Reason: r.Reason, Actor: r.Actor, Target: r.Target, Tenants: r.Tenants,
 		Succeeded: r.Succeeded, Failed: r.Failed, NotStarted: r.NotStarted, StartedAt: r.StartedAt.UTC(), Seconds: runDuration(f, r).Seconds(),
@@ -209,7 +210,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	if !opts.all {
 		shown = nil
 		for _, t := range tenants {
-			if t.State == migrate.Failed || t.State == migrate.NotStarted {
+			if migrate.State(t.State) == migrate.Failed || migrate.State(t.State) == migrate.NotStarted {
 				shown = append(shown, t)
 			}
 		}
@@ -253,29 +254,29 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	return nil
 }
 
-func getRun(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (migrate.RunRecord, []migrate.RunTenant, error) {
-	run, tenants, err := migrate.GetRun(ctx, conn, id)
-	if errors.Is(err, migrate.ErrNoRun) {
+func getRun(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (registry.Run, []registry.RunTenant, error) {
+	run, tenants, err := f.registry().GetRun(ctx, conn, id)
+	if errors.Is(err, registry.ErrNoRun) {
 		return run, nil, cli.WithHint(cli.WithCode(err, cli.ExitFailure), "see", "crmctl migrate runs")
 	}
 	return run, tenants, f.placed(err)
 }
 
-func outcomeList() cli.List[migrate.RunTenant] {
-	return cli.List[migrate.RunTenant]{
+func outcomeList() cli.List[registry.RunTenant] {
+	return cli.List[registry.RunTenant]{
 		Plural: "tenants",
-		Columns: []cli.Column[migrate.RunTenant]{
-			{Name: "tenant", Value: func(t migrate.RunTenant) any { return t.Slug }},
-			{Name: "state", Value: func(t migrate.RunTenant) any { return outcomeState(t.State) }},
-			{Name: "to_version", Title: "VERSION", Right: true, Value: func(t migrate.RunTenant) any { return t.To }},
-			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t migrate.RunTenant) any { return t.From }},
-			{Name: "attempts", Wide: true, Right: true, Value: func(t migrate.RunTenant) any { return t.Attempts }},
-			{Name: "seconds", Title: "TOOK", Wide: true, Right: true, Value: func(t migrate.RunTenant) any { return t.Duration }},
-			{Name: "sqlstate", Wide: true, Value: func(t migrate.RunTenant) any { return t.SQLState }},
-			{Name: "statement", Wide: true, Value: func(t migrate.RunTenant) any { return oneLine(t.SQL) }},
-			{Name: "error", Title: "WHY", Value: func(t migrate.RunTenant) any { return t.Message }},
+		Columns: []cli.Column[registry.RunTenant]{
+			{Name: "tenant", Value: func(t registry.RunTenant) any { return t.Slug }},
+			{Name: "state", Value: func(t registry.RunTenant) any { return outcomeState(migrate.State(t.State)) }},
+			{Name: "to_version", Title: "VERSION", Right: true, Value: func(t registry.RunTenant) any { return t.To }},
+			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.From }},
+			{Name: "attempts", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.Attempts }},
+			{Name: "seconds", Title: "TOOK", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.Duration }},
+			{Name: "sqlstate", Wide: true, Value: func(t registry.RunTenant) any { return t.SQLState }},
+			{Name: "statement", Wide: true, Value: func(t registry.RunTenant) any { return oneLine(t.SQL) }},
+			{Name: "error", Title: "WHY", Value: func(t registry.RunTenant) any { return t.Message }},
 		},
-		Name: func(t migrate.RunTenant) string { return t.Slug },
+		Name: func(t registry.RunTenant) string { return t.Slug },
 	}
 }
 

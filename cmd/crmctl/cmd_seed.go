@@ -151,7 +151,7 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.
 	if err != nil {
 		return crm.SeedResult{}, err
 	}
-	locals := db.Locals{Schema: t.Schema, Path: path, EveryRow: true, Tenant: t.ID, Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout, Follow: true}
+	locals := db.Locals{Schema: t.Schema, Path: path, EveryRow: true, Tenant: f.registry().Row(t.ID), Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout, Follow: true}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := f.registry().HoldOpen(ctx, q, t); err != nil {
 			return err

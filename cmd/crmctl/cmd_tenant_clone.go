@@ -10,6 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // tenantCloneOptions are the options of `crmctl tenant clone`.
@@ -111,7 +112,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 
 func cloneHint(err error, to string) error {
 	switch {
-	case errors.Is(err, backup.ErrExists):
+	case errors.Is(err, registry.ErrExists):
 		return cli.WithHint(err, "see it", "crmctl tenant show "+to)
 	case errors.Is(err, backup.ErrUnknownColumns):
 		return cli.WithHint(err, "if they hold nothing personal", "--keep-columns table.column,...")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -293,7 +292,12 @@ func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.O
 	out := tenantsql.Options{
 		Trusted:     cfg.TrustedOwners,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Write: o.write, DryRun: o.dryRun,
-		Hold: holdUndeleted, Audit: f.execAudit(text), Committed: execCommitted,
+		// One that is suspended meanwhile is written to all the same: what mends a fleet
+		// must not pass it by because of a moment.
+		Registry: f.registry(), Hold: f.registry().QueueHoldUndeleted, Audit: f.execAudit(text),
+		Committed: func(ctx context.Context, q db.Querier, e tenantsql.Event) (bool, error) {
+			return f.registry().Ran(ctx, q, e.Tenant.ID, actionExec, e.Token)
+		},
 		Fleet: fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter},
 	}
 	if !o.write && cfg.Setting(config.KeyStatementTimeout).Origin == "default" {
@@ -307,10 +311,6 @@ func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.O
 
 // run carries the statements out and prints what they give.
 func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, tenants []registry.Tenant, script []db.Statement, lib tenantsql.Options) error {
-	targets := make([]tenantsql.Tenant, len(tenants))
-	for i, t := range tenants {
-		targets[i] = tenantsql.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
-	}
 	begun := f.Now()
 	out := execPrinter{f: f, p: p, o: o}
 	// Rows that come by on a terminal are progress enough.
@@ -320,7 +320,7 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer,
 		lib.Fleet.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
 		out.bar = bar
 	}
-	report, err := tenantsql.Run(ctx, fleet.Reuse(conn, f.connect), targets, script, lib, out.show)
+	report, err := tenantsql.Run(ctx, fleet.Reuse(conn, f.connect), tenants, script, lib, out.show)
 	if bar != nil {
 		bar.Finish()
 	}
@@ -346,29 +346,4 @@ func (f *factory) execAudit(text string) func(*db.Pipeline, tenantsql.Event) err
 			},
 		})
 	}
-}
-
-// execCommitted looks for the audit row of execAudit.
-func execCommitted(ctx context.Context, q db.Querier, e tenantsql.Event) (bool, error) {
-	var there bool
-	err := q.QueryRow(ctx, `select exists (select from public.tenant_events where tenant_id operator(pg_catalog.=) $1
-		and action operator(pg_catalog.=) $2 and (detail operator(pg_catalog.->>) 'run') operator(pg_catalog.=) $3)`,
-		e.Tenant.ID, actionExec, e.Token).Scan(&there)
-	return there, err
-}
-
-// holdUndeleted makes sure that a tenant is not deleted, and stays so. One that is
-// suspended meanwhile is written to all the same: what mends a fleet must not pass it
-// by because of a moment.
-func holdUndeleted(p *db.Pipeline, t tenantsql.Tenant) {
-	p.Query(func(rows pgx.Rows) error {
-		status, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[string])
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return &registry.NotFoundError{Slug: t.Slug}
-		case err == nil && registry.Status(status) == registry.Deleted:
-			return &registry.StateError{Slug: t.Slug, State: registry.Deleted}
-		}
-		return err
-	}, `select status from public.tenants where id operator(pg_catalog.=) $1 for share`, t.ID)
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
@@ -29,7 +28,7 @@ func (f *factory) explain(err error) []cli.Hint {
 	switch {
 	case errors.Is(err, db.ErrUnreachable):
 		return []cli.Hint{f.explainUnreachable()}
-	case errors.Is(err, registry.ErrNoRegistry), errors.Is(err, registry.ErrOldRegistry), errors.Is(err, migrate.ErrOldRegistry):
+	case errors.Is(err, registry.ErrNoRegistry), errors.Is(err, registry.ErrOldRegistry):
 		return []cli.Hint{{Label: "make it", Command: "crmctl migrate public"}}
 	case errors.Is(err, staging.ErrPooled):
 		return []cli.Hint{{Label: "go past it", Command: "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}

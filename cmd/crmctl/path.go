@@ -26,7 +26,7 @@ func (f *factory) tenantPath(ctx context.Context, conn *pgx.Conn, script []db.St
 		f.Verbose("the extensions of the migrations are not on the path: %s", cli.Visible(err.Error()))
 		plan = &migrate.Plan{}
 	}
-	path, leftOut, err := plan.PathFor(ctx, conn, cfg.SharedSchemas, script)
+	path, leftOut, err := plan.PathFor(ctx, conn, f.registry(), cfg.SharedSchemas, script)
 	if len(leftOut) > 0 {
 		f.Verbose("not on the path, since there may be more than extensions: %s", cli.Visible(strings.Join(leftOut, ", ")))
 	}

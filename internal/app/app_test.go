@@ -96,7 +96,7 @@ func TestLifeOfATenant(t *testing.T) {
 	if err != nil || copied.Made.Tenant.Slug != "acme-test" || copied.Source.Slug != "acme" {
 		t.Fatalf("clone: %+v, %v", copied, err)
 	}
-	if _, err := a.CloneTenant(ctx, app.CloneOptions{From: "acme", To: "globex", DryRun: true}); !errors.Is(err, backup.ErrExists) {
+	if _, err := a.CloneTenant(ctx, app.CloneOptions{From: "acme", To: "globex", DryRun: true}); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("a clone over a tenant: %v", err)
 	}
 

@@ -39,11 +39,10 @@ func (a *App) roleChoice(r Role) backup.RoleChoice {
 }
 
 // audit returns how the audit is told of what was done with a backup.
-func (a *App) audit(action string) func(p *db.Pipeline, e backup.Event) error {
-	return func(p *db.Pipeline, e backup.Event) error {
-		return a.Registry.QueueEvent(p, registry.Event{
-			TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: a.Actor, Program: a.Program, After: e.After, Detail: e.Detail,
-		})
+func (a *App) audit(action string) func(p *db.Pipeline, e registry.Event) error {
+	return func(p *db.Pipeline, e registry.Event) error {
+		e.Action, e.Actor, e.Program = action, a.Actor, a.Program
+		return a.Registry.QueueEvent(p, e)
 	}
 }
 
@@ -57,13 +56,14 @@ func (a *App) newTenant(ctx context.Context, conn *pgx.Conn, action string, l ba
 		return backup.NewTenant{}, nil, err
 	}
 	return backup.NewTenant{
-		Limits: l,
-		Path:   plan.Path,
-		Judge:  judgeTenant,
-		Audit:  a.audit(action),
-		Role:   a.roleChoice(r),
-		Roles:  tenant.Roles{},
-		Direct: a.Direct,
+		Limits:   l,
+		Registry: a.Registry,
+		Path:     plan.Path,
+		Judge:    judgeTenant,
+		Audit:    a.audit(action),
+		Role:     a.roleChoice(r),
+		Roles:    tenant.Roles{},
+		Direct:   a.Direct,
 		Build: func(versions []int64) ([]db.Statement, error) {
 			only, err := planOf(plan, versions)
 			if err != nil {
@@ -93,7 +93,7 @@ func versionsOf(plan *migrate.Plan) func(versions []int64) ([]db.Statement, erro
 // structures returns what tells of tenants whether they are what their migrations make.
 // Where the files cannot be read, that is what it tells.
 func (a *App) structures(ctx context.Context, l backup.Limits) *backup.Structures {
-	n := backup.NewTenant{Limits: l, Judge: judgeTenant, Role: backup.RoleNever, Direct: a.Direct}
+	n := backup.NewTenant{Limits: l, Registry: a.Registry, Judge: judgeTenant, Role: backup.RoleNever, Direct: a.Direct}
 	plan := sync.OnceValues(func() (*migrate.Plan, error) { return a.placedPlan(ctx) })
 	n.Build = func(versions []int64) ([]db.Statement, error) {
 		all, err := plan()
@@ -126,7 +126,7 @@ func (a *App) structures(ctx context.Context, l backup.Limits) *backup.Structure
 // writeOptions returns how backups of tenants are written.
 func (a *App) writeOptions(ctx context.Context, l backup.Limits) backup.WriteOptions {
 	return backup.WriteOptions{
-		Limits: l, Program: a.Program, Structures: a.structures(ctx, l), Judge: judgeTenant, Host: host(), User: a.User,
+		Limits: l, Registry: a.Registry, Program: a.Program, Structures: a.structures(ctx, l), Judge: judgeTenant, Host: host(), User: a.User,
 	}
 }
 

@@ -33,7 +33,7 @@ type CloneResult struct {
 }
 
 // CloneTenant copies a tenant to a new one, which is whole or absent. The error wraps
-// backup.ErrExists where there is one of that name.
+// registry.ErrExists where there is one of that name.
 func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult, err error) {
 	from, err := a.change(ctx, o.DryRun)
 	if err != nil {
@@ -72,11 +72,11 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	return out, err
 }
 
-// refuseTwin returns backup.ErrExists where there is a tenant of a name.
+// refuseTwin returns registry.ErrExists where there is a tenant of a name.
 func (a *App) refuseTwin(ctx context.Context, q db.Querier, slug string) error {
 	switch _, err := a.Registry.Get(ctx, q, slug); {
 	case err == nil:
-		return &backup.ExistsError{Slug: slug, Registered: true}
+		return &registry.ExistsError{Slug: slug, Registered: true}
 	case !errors.Is(err, registry.ErrNotFound):
 		return err
 	}

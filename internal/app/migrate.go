@@ -38,9 +38,9 @@ type FleetRun struct {
 	Pending []migrate.Tenant      // of Chosen, those that have
 	Invalid []registry.InvalidRow // of the registry, that were chosen: tenants that fail
 	Newer   int                   // of Chosen, those beyond the newest file
-	Retried *migrate.RunRecord    // the run that is taken up again; nil for none
+	Retried *registry.Run         // the run that is taken up again; nil for none
 
-	selection *migrate.Selection
+	selection *registry.Selection
 	failed    []string // ids of tenants that are known to be broken: none is the canary
 	app       *App
 	conn      *pgx.Conn
@@ -148,7 +148,7 @@ func (r *FleetRun) readVersions(ctx context.Context, lockTimeout time.Duration) 
 // wraps migrate.ErrNotRecorded where the report is whole and the ledger does not know it.
 func (r *FleetRun) Carry(ctx context.Context, p Policy, observe func(migrate.Event)) (*migrate.Report, error) {
 	if len(r.Pending) == 0 {
-		applied, err := migrate.AppliedFiles(ctx, r.conn)
+		applied, err := r.app.Registry.AppliedFiles(ctx, r.conn)
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +168,8 @@ func (r *FleetRun) Carry(ctx context.Context, p Policy, observe func(migrate.Eve
 	}
 	p.Canary.Not = r.failed
 	return r.Plan.Run(ctx, r.conn, a.Connect, r.Pending, migrate.RunOptions{
-		Route: r.Route, Selection: r.selection, Observe: observe, Fleet: run,
+		Registry: a.Registry,
+		Route:    r.Route, Selection: r.selection, Observe: observe, Fleet: run,
 		Direct: a.Direct, DirectConcurrency: p.DirectConcurrency, Canary: p.Canary,
 		LockTimeout: p.LockTimeout, StatementTimeout: p.StatementTimeout, BuildTimeout: p.BuildTimeout,
 		SyncCommit: p.SyncCommit, AllowChanged: p.AllowChanged, Trusted: a.Config.TrustedOwners, Actor: a.Actor,
@@ -206,16 +207,16 @@ func (a *App) PlanRetry(ctx context.Context, id int64, dryRun bool) (*FleetRun, 
 }
 
 func (r *FleetRun) retry(ctx context.Context, id int64, dryRun bool) error {
-	run, outcomes, err := runToRetry(ctx, r.conn, id)
+	run, outcomes, err := r.app.runToRetry(ctx, r.conn, id)
 	if err != nil {
 		return err
 	}
-	var again migrate.Selection
+	var again registry.Selection
 	if run.Selection != nil {
 		again = *run.Selection
 	}
-	r.Retried, r.selection, r.Route = &run, run.Selection, migrate.Route{Kind: run.Kind, To: run.Target}
-	if run.Kind == migrate.Up {
+	r.Retried, r.selection, r.Route = &run, run.Selection, migrate.Route{Kind: migrate.Kind(run.Kind), To: run.Target}
+	if r.Route.Kind == migrate.Up {
 		r.Route = migrate.Route{Kind: migrate.Up}
 	}
 	plan, err := r.app.TenantPlan(ctx, again.To)
@@ -237,7 +238,7 @@ func (r *FleetRun) retry(ctx context.Context, id int64, dryRun bool) error {
 	r.Chosen = leftOf(chosen, run, outcomes)
 	r.Pending = Behind(r.Plan, r.Route, r.Chosen)
 	for _, t := range outcomes {
-		if t.State == migrate.Failed {
+		if migrate.State(t.State) == migrate.Failed {
 			r.failed = append(r.failed, t.ID)
 		}
 	}
@@ -245,12 +246,12 @@ func (r *FleetRun) retry(ctx context.Context, id int64, dryRun bool) error {
 }
 
 // runToRetry returns the run of a number or, for 0, the latest with something left to do.
-func runToRetry(ctx context.Context, conn *pgx.Conn, id int64) (migrate.RunRecord, []migrate.RunTenant, error) {
+func (a *App) runToRetry(ctx context.Context, conn *pgx.Conn, id int64) (registry.Run, []registry.RunTenant, error) {
 	if id == 0 {
 		const recent = 100
-		runs, err := migrate.Runs(ctx, conn, recent)
+		runs, err := a.Registry.ListRuns(ctx, conn, recent)
 		if err != nil {
-			return migrate.RunRecord{}, nil, err
+			return registry.Run{}, nil, err
 		}
 		for _, r := range runs {
 			if r.State != "running" && r.Target >= 0 && r.Failed+r.NotStarted > 0 {
@@ -259,10 +260,10 @@ func runToRetry(ctx context.Context, conn *pgx.Conn, id int64) (migrate.RunRecor
 			}
 		}
 		if id == 0 {
-			return migrate.RunRecord{}, nil, ErrNothingLeft
+			return registry.Run{}, nil, ErrNothingLeft
 		}
 	}
-	run, outcomes, err := migrate.GetRun(ctx, conn, id)
+	run, outcomes, err := a.Registry.GetRun(ctx, conn, id)
 	switch {
 	case err != nil:
 		return run, nil, err
@@ -275,7 +276,7 @@ func runToRetry(ctx context.Context, conn *pgx.Conn, id int64) (migrate.RunRecor
 }
 
 // leftOf returns the tenants that a run was for and that did not end well in it.
-func leftOf(chosen []registry.Tenant, run migrate.RunRecord, outcomes []migrate.RunTenant) []registry.Tenant {
+func leftOf(chosen []registry.Tenant, run registry.Run, outcomes []registry.RunTenant) []registry.Tenant {
 	done, open := migrate.Unfinished(outcomes)
 	var left []registry.Tenant
 	for _, t := range chosen {

@@ -86,7 +86,8 @@ func (a *App) TenantPlan(ctx context.Context, to int64) (*migrate.Plan, error) {
 // and returns the plan with their schemas on the path, and the shared ones.
 func (a *App) UseExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, dryRun bool) (*migrate.Plan, error) {
 	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{
-		Schema: a.Config.ExtensionSchema, DryRun: dryRun, LockTimeout: a.Config.LockTimeout, Shared: a.Config.SharedSchemas,
+		Registry: a.Registry,
+		Schema:   a.Config.ExtensionSchema, DryRun: dryRun, LockTimeout: a.Config.LockTimeout, Shared: a.Config.SharedSchemas,
 	})
 	if err != nil {
 		return nil, err
@@ -116,7 +117,8 @@ func (a *App) placedPlan(ctx context.Context) (*migrate.Plan, error) {
 	}
 	defer closeConn(ctx, conn)
 	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{
-		Schema: a.Config.ExtensionSchema, Shared: a.Config.SharedSchemas, DryRun: true,
+		Registry: a.Registry,
+		Schema:   a.Config.ExtensionSchema, Shared: a.Config.SharedSchemas, DryRun: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrExtensionAway, err)

@@ -81,7 +81,7 @@ func (a *App) RestoreRegistry(ctx context.Context, conn *pgx.Conn, in *backup.Fi
 	if err != nil {
 		return nil, err
 	}
-	return backup.RestoreRegistry(ctx, conn, in, backup.RegistryOptions{Limits: o.limits(), Tables: tables, Judge: judgeTenant})
+	return backup.RestoreRegistry(ctx, conn, in, backup.RegistryOptions{Registry: a.Registry, Limits: o.limits(), Tables: tables, Judge: judgeTenant})
 }
 
 // TryRestore reads the whole of a backup and looks whether its tenant could be made, for
@@ -130,7 +130,7 @@ func (a *App) placeFor(ctx context.Context, conn *pgx.Conn, slug string, saved *
 	case there.Status == registry.Deleted:
 		return true, nil
 	}
-	return false, &backup.ExistsError{Slug: slug, Registered: true}
+	return false, &registry.ExistsError{Slug: slug, Registered: true, Status: there.State()}
 }
 
 // migrateMade brings a tenant that was just made to the newest version, and returns
@@ -146,7 +146,8 @@ func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Pla
 		return t.Version, nil
 	}
 	report, err := plan.Run(ctx, conn, a.Connect, []migrate.Tenant{t}, migrate.RunOptions{
-		Route: route, Trusted: a.Config.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()}, Direct: a.Direct, LockTimeout: lockTimeout, Actor: a.Actor,
+		Registry: a.Registry,
+		Route:    route, Trusted: a.Config.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()}, Direct: a.Direct, LockTimeout: lockTimeout, Actor: a.Actor,
 	})
 	if err != nil {
 		return t.Version, &NotMigratedError{Slug: t.Slug, Err: err}

@@ -65,7 +65,7 @@ func (a *App) SaveRegistry(ctx context.Context, conn *pgx.Conn, dir *backup.Dir,
 	if err != nil {
 		return backup.Written{}, err
 	}
-	version, err := migrate.PublicVersion(ctx, conn)
+	version, err := migrate.PublicVersion(ctx, conn, a.Registry)
 	switch {
 	case err != nil:
 		return backup.Written{}, err

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -87,8 +86,8 @@ func (s *Selection) Selects(slug string) bool {
 
 // record returns what the ledger keeps of the selection, so that a retry means the same
 // tenants; nil when it means all, up to the newest version.
-func (s *Selection) record(to int64) *migrate.Selection {
-	out := migrate.Selection{To: to}
+func (s *Selection) record(to int64) *registry.Selection {
+	out := registry.Selection{To: to}
 	if !s.all {
 		out.Tenants = append(s.Names(), s.patterns...)
 	}

@@ -35,7 +35,7 @@ func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 	if plan, err = a.UseExtensions(ctx, conn, plan, o.dryRun); err != nil {
 		return t, ByHistory{}, err
 	}
-	record, err := fileRecord(ctx, conn, plan)
+	record, err := fileRecord(ctx, conn, a.Registry, plan)
 	if err != nil {
 		return t, ByHistory{}, err
 	}
@@ -104,12 +104,12 @@ func (a *App) firstLook(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan,
 
 // fileRecord returns what records the files of a plan along with the first schema they
 // make. It refuses files that are not what they were.
-func fileRecord(ctx context.Context, q db.Querier, plan *migrate.Plan) ([]db.Statement, error) {
-	applied, err := migrate.AppliedFiles(ctx, q)
+func fileRecord(ctx context.Context, q db.Querier, reg registry.Registry, plan *migrate.Plan) ([]db.Statement, error) {
+	applied, err := reg.AppliedFiles(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return plan.Record(applied)
+	return plan.Record(reg, applied)
 }
 
 // useShape builds a template from the final shape where that is known and worth it. It
@@ -158,7 +158,7 @@ func (e *NoPoolError) Error() string {
 // poolTemplate returns what the schemas of the pool are built from. The error is a
 // *NoPoolError where the migrations make a schema that has to know what it is for.
 func (a *App) poolTemplate(ctx context.Context, pool *Pool, lockTimeout time.Duration) (t tenant.Template, why ByHistory, err error) {
-	record, err := fileRecord(ctx, pool.conn, pool.plan)
+	record, err := fileRecord(ctx, pool.conn, a.Registry, pool.plan)
 	if err != nil {
 		return t, ByHistory{}, err
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/db"
 )
 
@@ -20,12 +18,12 @@ func (t *target) lookAside(ctx context.Context, o NewTenant) error {
 	if o.SetAside == nil || t.ghost {
 		return nil
 	}
-	ids, err := db.Select(ctx, t.conn, pgx.RowTo[string], `select id::text from public.tenants where slug = $1 and status = 'deleted'`, t.row.Slug)
-	if err != nil || len(ids) == 0 {
+	id, err := o.Registry.DeletedID(ctx, t.conn, t.row.Slug)
+	if err != nil || id == "" {
 		return err
 	}
 	t.aside = true
-	if ids[0] == t.row.ID {
+	if id == t.row.ID {
 		return t.newID()
 	}
 	return nil

@@ -88,7 +88,7 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 	}
 
 	// An active tenant makes no room, and one that is being purged neither.
-	if _, err := restore(file); !errors.Is(err, backup.ErrExists) {
+	if _, err := restore(file); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("over an active one: %v", err)
 	}
 	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now(), purge_started_at = now() where slug = '"+now.Slug+"'")

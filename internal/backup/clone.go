@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // CloneOptions say how a tenant is copied.
@@ -29,12 +31,12 @@ var errStopped = errors.New("the copy was stopped")
 // COPY from a snapshot on one connection into a transaction on the other, as they
 // come. The copy is whole, with its registry row and audit, or absent.
 //
-// The error wraps ErrExists where the new tenant or its schema is there, and
+// The error wraps registry.ErrExists where the new tenant or its schema is there, and
 // ErrMismatch where the migrations do not make what the rows need.
 func Clone(ctx context.Context, from, to *pgx.Conn, src Source, o CloneOptions) (*Made, error) {
 	var made *Made
 	err := inSnapshot(ctx, from, src.Schema, nil, o.Limits, func(ctx context.Context, s *snapshot) (err error) {
-		if err := s.readTenant(ctx, src); err != nil {
+		if err := s.readTenant(ctx, o.Registry, src); err != nil {
 			return err
 		}
 		made, err = s.clone(ctx, to, o)
@@ -53,7 +55,7 @@ func (s *snapshot) clone(ctx context.Context, to *pgx.Conn, o CloneOptions) (*Ma
 		row.DisplayName = o.DisplayName
 	}
 	if o.Slug == m.Tenant.Slug {
-		return nil, &ExistsError{Slug: o.Slug, Schema: row.Schema, Registered: true}
+		return nil, &registry.ExistsError{Slug: o.Slug, Schema: s.schema, Registered: true}
 	}
 	t, err := newTarget(to, row, o.Slug)
 	if err != nil {

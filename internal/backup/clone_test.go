@@ -13,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 func clone(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, src migrate.Tenant, o backup.CloneOptions) (db.Schema, error) {
@@ -50,10 +51,10 @@ func TestCloneIsEqual(t *testing.T) {
 	if n := f.Int(t, `select count(*) from public.tenant_events where slug = 'copy' and action = 'clone' and detail ->> 'from' = 'acme'`); n != 1 {
 		t.Errorf("%d audit rows", n)
 	}
-	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "copy"}); !errors.Is(err, backup.ErrExists) {
+	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "copy"}); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("the second clone: %v, want ErrExists", err)
 	}
-	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "acme"}); !errors.Is(err, backup.ErrExists) {
+	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "acme"}); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("a clone onto itself: %v, want ErrExists", err)
 	}
 

@@ -87,7 +87,7 @@ func restores(plan *migrate.Plan) NewTenant {
 			}
 			return nil
 		},
-		Audit: func(p *db.Pipeline, e Event) error {
+		Audit: func(p *db.Pipeline, e registry.Event) error {
 			return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: "restore", Actor: "test", After: e.After, Detail: e.Detail})
 		},
 		Roles: tenant.Roles{},

@@ -12,15 +12,17 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // WriteOptions say how a backup is taken.
 type WriteOptions struct {
 	Limits
 
-	Program string // "crmctl 1.2.0"
-	Host    string // where it runs
-	User    string // of that system
+	Registry registry.Registry
+	Program  string // "crmctl 1.2.0"
+	Host     string // where it runs
+	User     string // of that system
 	// Structures knows what the migrations make; nil says nothing of the structure.
 	Structures *Structures
 	// Prove wants to know that the file restores, and gives none where it does not: the
@@ -37,7 +39,7 @@ type WriteOptions struct {
 func Write(ctx context.Context, conn *pgx.Conn, src Source, out io.Writer, o WriteOptions) (*Manifest, error) {
 	var m *Manifest
 	err := inSnapshot(ctx, conn, src.Schema, nil, o.Limits, func(ctx context.Context, s *snapshot) error {
-		if err := s.readTenant(ctx, src); err != nil {
+		if err := s.readTenant(ctx, o.Registry, src); err != nil {
 			return err
 		}
 		if o.Judge != nil {
@@ -115,7 +117,7 @@ type CreateOptions struct {
 	Dump func(ctx context.Context, src Source, out io.Writer) error
 	// Audit adds a row of the audit to a pipeline. It is called when the file is
 	// there; a standby cannot take the row, and has none.
-	Audit func(p *db.Pipeline, e Event) error
+	Audit func(p *db.Pipeline, e registry.Event) error
 }
 
 // Written is a backup that was put into a directory.
@@ -200,7 +202,7 @@ func (d *Dir) audit(ctx context.Context, conn *pgx.Conn, src Source, out *Writte
 	}
 	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
-		if err := o.Audit(&p, Event{TenantID: src.ID, Slug: src.Slug, Detail: detail}); err != nil {
+		if err := o.Audit(&p, registry.Event{TenantID: src.ID, Slug: src.Slug, Detail: detail}); err != nil {
 			return err
 		}
 		return plain(p.Run(ctx, q))

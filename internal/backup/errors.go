@@ -1,9 +1,6 @@
 package backup
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // Errors of this package.
 var (
@@ -22,8 +19,6 @@ var (
 	ErrUnproven = errors.New("whether it is whole cannot be told")
 	// ErrLocked says that another prune is at work in the directory.
 	ErrLocked = errors.New("backups are being removed there by somebody else")
-	// ErrExists says that the tenant to be made, or its schema, is there.
-	ErrExists = errors.New("it exists already")
 	// ErrMismatch says that the schema built from the migrations is not the one
 	// that the data comes from.
 	ErrMismatch = errors.New("the migrations do not make what the data needs")
@@ -41,23 +36,3 @@ var (
 	// taken for.
 	ErrUnsafe = errors.New("not a safe place for a backup")
 )
-
-// ExistsError says what stands in the way of a tenant to be made.
-type ExistsError struct {
-	Slug   string
-	Schema string
-	// Registered tells that the registry has the tenant; otherwise only the schema
-	// is there.
-	Registered bool
-}
-
-// Error names the tenant or the schema.
-func (e *ExistsError) Error() string {
-	if e.Registered {
-		return fmt.Sprintf("tenant %q exists already", e.Slug)
-	}
-	return fmt.Sprintf("schema %s exists, but the registry does not know it", e.Schema)
-}
-
-// Is makes errors.Is(err, ErrExists) true.
-func (e *ExistsError) Is(target error) bool { return target == ErrExists }

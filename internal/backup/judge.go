@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // ErrRefused says that a file asks for something that no backup of a tenant may.
@@ -98,17 +99,17 @@ func (t *target) checkRecord(ctx context.Context, m *Manifest) error {
 
 // judgeRegistry looks at the tenants that a registry's file has brought, as at those
 // of a tenant's own file: what stands there is where later commands work.
-func judgeRegistry(ctx context.Context, q db.Querier, judge func(Tenant) error) error {
+func judgeRegistry(ctx context.Context, q db.Querier, reg registry.Registry, judge func(Tenant) error) error {
 	type row struct {
 		Slug, DisplayName, Schema, Status, Settings string
 		Role                                        string
 		Powerful                                    bool
 	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `
-		select t.slug, t.display_name, t.schema_name, t.status, t.settings::text, coalesce(t.role_name, ''),
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[row], `
+		select t.slug, t.display_name, t.schema_name as schema, t.status, t.settings::text as settings, coalesce(t.role_name, '') as role,
 			exists (select from pg_roles r where r.rolname = t.role_name
-				and (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls or r.rolname in (current_user, session_user)))
-		from public.tenants t`)
+				and (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls or r.rolname in (current_user, session_user))) as powerful
+		from `+reg.Tenants()+` t`)
 	if err != nil {
 		return fmt.Errorf("look at the tenants of the registry: %w", err)
 	}

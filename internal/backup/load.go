@@ -10,16 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
-
-// Event is what the audit is told: the tenant, what was done, and more of it.
-type Event struct {
-	TenantID string
-	Slug     string
-	After    map[string]any // the registry's fields of a tenant that was made
-	Detail   map[string]any
-}
 
 // Roles makes the role of a tenant, within the transaction that makes the tenant.
 type Roles interface {
@@ -48,6 +41,7 @@ const (
 type NewTenant struct {
 	Limits
 
+	Registry registry.Registry
 	// Build returns the script that makes an empty schema one with the given
 	// migrations, version table included. It refuses versions that it has no file
 	// for.
@@ -67,8 +61,8 @@ type NewTenant struct {
 	// Judge refuses a tenant whose name, display name or settings a user may not give
 	// one; nil refuses none.
 	Judge func(t Tenant) error
-	// Audit adds a row of the audit to a pipeline.
-	Audit func(p *db.Pipeline, e Event) error
+	// Audit adds a row of the audit to a pipeline, whose action and actor it knows.
+	Audit func(p *db.Pipeline, e registry.Event) error
 	// Role says whether the tenant gets a role, and Roles makes it. Roles may be nil
 	// with RoleNever only.
 	Role  RoleChoice
@@ -141,7 +135,7 @@ func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
 		}
 	}
 	if !t.trial {
-		if err := t.identify(ctx, o.SetAside != nil); err != nil {
+		if err := t.identify(ctx, o.Registry, o.SetAside != nil); err != nil {
 			return err
 		}
 		if err := t.lookAside(ctx, o); err != nil {
@@ -201,7 +195,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 	// A new tenant's name is its lock: the registry has it once.
 	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true, Follow: !t.trial}
 	if t.ghost {
-		locals.Tenant = t.row.ID
+		locals.Tenant = o.Registry.Row(t.row.ID)
 	}
 	p.Begin(locals)
 	if t.site != nil {
@@ -211,7 +205,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 		if err := t.setAside(ctx, p, o); err != nil {
 			return err
 		}
-		t.register(p, version)
+		t.register(p, o.Registry, version)
 	}
 	switch {
 	case t.site == nil:
@@ -237,53 +231,40 @@ func (t *target) run(ctx context.Context, p *db.Pipeline, o NewTenant) error {
 }
 
 // register adds the registry's row, or fills in that of a tenant whose schema is gone.
-func (t *target) register(p *db.Pipeline, version int64) {
+func (t *target) register(p *db.Pipeline, reg registry.Registry, version int64) {
+	row := registry.Tenant{
+		ID: t.row.ID, Slug: t.row.Slug, DisplayName: t.row.DisplayName, Schema: t.schema, Status: registry.Status(t.row.Status),
+		Role: t.row.Role, Version: version, Settings: t.row.Settings,
+	}
 	if t.ghost {
-		var id string
-		p.QueryRow([]any{&id}, `update public.tenants set role_name = $2, schema_version = $3, updated_at = pg_catalog.now()
-			where id operator(pg_catalog.=) $1 and slug operator(pg_catalog.=) $4 and schema_name operator(pg_catalog.=) $5
-			and status operator(pg_catalog.=) $6 returning id::pg_catalog.text`,
-			t.row.ID, orNull(t.row.Role), version, t.row.Slug, t.row.Schema, t.row.Status)
+		reg.QueueRevive(p, row)
 		return
 	}
-	p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, role_name, schema_version, settings)
-		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb)`,
-		t.row.ID, t.row.Slug, t.row.DisplayName, t.row.Schema, t.row.Status, orNull(t.row.Role), version, string(t.row.Settings))
-}
-
-func orNull(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
+	reg.QueueInsert(p, row)
 }
 
 // findGhost finds out whether the registry has the very tenant without its schema: a
 // registry that was restored first, or a schema that was dropped by hand. What the
 // registry says of the tenant holds then; deleted says that it may be deleted, too.
-func (t *target) findGhost(ctx context.Context, deleted bool) error {
-	type row struct{ DisplayName, Status, Settings string }
-	found, err := db.Select(ctx, t.conn, pgx.RowToStructByPos[row], `select display_name, status, settings::text from public.tenants
-		where id = $1 and slug = $2 and schema_name = $3 and (status <> 'deleted' or $4 and purge_started_at is null)
-		  and not exists (select from pg_namespace where nspname = $3::text::name)`,
-		t.row.ID, t.row.Slug, t.row.Schema, deleted)
-	if err != nil || len(found) == 0 {
+func (t *target) findGhost(ctx context.Context, reg registry.Registry, deleted bool) error {
+	row, found, err := reg.Ghost(ctx, t.conn, t.row.ID, t.row.Slug, t.schema, deleted)
+	if err != nil || !found {
 		return err
 	}
 	t.ghost = true
-	t.row.DisplayName, t.row.Status, t.row.Settings = found[0].DisplayName, found[0].Status, []byte(found[0].Settings)
+	t.row.DisplayName, t.row.Status, t.row.Settings = row.DisplayName, row.Status, []byte(row.Settings)
 	return nil
 }
 
 // identify keeps the id of a tenant that comes back under its own name, so that
 // its audit goes on, unless somebody else has it now. deleted is as findGhost has it.
-func (t *target) identify(ctx context.Context, deleted bool) error {
+func (t *target) identify(ctx context.Context, reg registry.Registry, deleted bool) error {
 	if _, err := uuid.Parse(t.row.ID); err == nil {
-		if err := t.findGhost(ctx, deleted); err != nil || t.ghost {
+		if err := t.findGhost(ctx, reg, deleted); err != nil || t.ghost {
 			return err
 		}
-		taken, err := db.Select(ctx, t.conn, pgx.RowTo[bool], `select exists (select from public.tenants where id = $1 and slug <> $2)`, t.row.ID, t.row.Slug)
-		if err != nil || !taken[0] {
+		taken, err := reg.OtherHas(ctx, t.conn, t.row.ID, t.row.Slug)
+		if err != nil || !taken {
 			return err
 		}
 	}
@@ -300,15 +281,15 @@ func (t *target) newID() error {
 }
 
 // explain turns what the server refused while the tenant was made into an
-// *ExistsError where that is the reason.
+// *registry.ExistsError where that is the reason.
 func (t *target) explain(err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), // a ghost's row has changed meanwhile
 		ok && pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants":
-		return &ExistsError{Slug: t.row.Slug, Schema: t.row.Schema, Registered: true}
+		return &registry.ExistsError{Slug: t.row.Slug, Schema: t.schema, Registered: true}
 	case ok && pgErr.Code == db.CodeDuplicateSchema:
-		return &ExistsError{Slug: t.row.Slug, Schema: t.row.Schema}
+		return &registry.ExistsError{Slug: t.row.Slug, Schema: t.schema}
 	}
 	return plain(err)
 }
@@ -316,7 +297,7 @@ func (t *target) explain(err error) error {
 // commit writes the audit and ends the transaction.
 func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any) error {
 	var p db.Pipeline
-	if err := o.Audit(&p, Event{TenantID: t.row.ID, Slug: t.row.Slug, After: t.fields(), Detail: detail}); err != nil {
+	if err := o.Audit(&p, registry.Event{TenantID: t.row.ID, Slug: t.row.Slug, After: t.fields(), Detail: detail}); err != nil {
 		return err
 	}
 	if err := p.Run(ctx, t.conn); err != nil {
@@ -333,12 +314,7 @@ func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any)
 
 // fields returns what the audit keeps of a tenant that begins.
 func (t *target) fields() map[string]any {
-	after := map[string]any{"slug": t.row.Slug, "display_name": t.row.DisplayName, "schema": t.row.Schema, "status": t.row.Status}
-	if t.row.Role != "" {
-		after["role"] = t.row.Role
-	}
-	if len(t.row.Settings) > 0 && string(t.row.Settings) != "{}" {
-		after["settings"] = t.row.Settings
-	}
-	return after
+	return registry.InitialFields(registry.Tenant{
+		Slug: t.row.Slug, DisplayName: t.row.DisplayName, Schema: t.schema, Status: registry.Status(t.row.Status), Role: t.row.Role, Settings: t.row.Settings,
+	})
 }

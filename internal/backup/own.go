@@ -58,7 +58,7 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 		if err != nil {
 			return err
 		}
-		if t.own.trusted, err = catalog.Build(ctx, t.conn, script, catalog.Options{LockTimeout: o.LockTimeout, Direct: o.Direct}); err != nil {
+		if t.own.trusted, err = catalog.Build(ctx, t.conn, script, catalog.Options{Registry: o.Registry, LockTimeout: o.LockTimeout, Direct: o.Direct}); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/migrations"
 )
 
@@ -32,7 +33,7 @@ func TestRestoreRegistry(t *testing.T) {
 	}
 
 	// Not over tenants that are there.
-	if _, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), backup.RegistryOptions{Tables: saved}); !errors.Is(err, backup.ErrExists) {
+	if _, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), backup.RegistryOptions{Tables: saved}); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("error %v, want ErrExists", err)
 	}
 	// A tenant's backup is none of the registry, nor the other way round.
@@ -130,7 +131,7 @@ func TestRestoreOfAnAppendOnlyAudit(t *testing.T) {
 	// A registry whose tenants were all purged has an audit still.
 	other.Exec(t, "delete from public.tenants")
 	before := events(other)
-	if err := restoreRegistry(t, other, file); !errors.Is(err, backup.ErrExists) || !strings.Contains(err.Error(), "never emptied") {
+	if err := restoreRegistry(t, other, file); !errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "never emptied") {
 		t.Errorf("over an audit: %v", err)
 	}
 	if n := other.Int(t, "select count(*) from public.tenants"); n != 0 || events(other) != before {
@@ -189,10 +190,10 @@ func TestRestoreOfAGhost(t *testing.T) {
 	want := hashes(t, f, tenants[0].Schema)
 	f.Exec(t, `update public.tenants set settings = '{"newer": true}', status = 'suspended', schema_version = 3 where slug = 'acme'`,
 		`update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() where slug = 'gone'`)
-	registry := saveRegistry(t, f, 6)
+	savedRegistry := saveRegistry(t, f, 6)
 
 	other := fleettest.New(t)
-	if err := restoreRegistry(t, other, registry); err != nil {
+	if err := restoreRegistry(t, other, savedRegistry); err != nil {
 		t.Fatal(err)
 	}
 	restore := func(file []byte) (*backup.Made, error) {
@@ -213,7 +214,7 @@ func TestRestoreOfAGhost(t *testing.T) {
 	// Not twice, not over a schema that is there, not in place of one that is deleted.
 	other.Exec(t, "create schema "+tenants[1].Schema.Quoted())
 	for i, what := range []string{"a tenant that is there", "a schema that is there", "a deleted tenant"} {
-		if _, err := restore(files[i]); !errors.Is(err, backup.ErrExists) {
+		if _, err := restore(files[i]); !errors.Is(err, registry.ErrExists) {
 			t.Errorf("over %s: %v", what, err)
 		}
 	}

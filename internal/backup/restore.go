@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // RestoreOptions say how a tenant comes back.
@@ -37,7 +38,7 @@ type Made struct {
 // a deleted tenant of that name is set aside where the options say how. The whole file is read and checked before the commit; an error leaves
 // nothing behind.
 //
-// The error wraps ErrExists where the tenant or its schema is there, ErrMismatch
+// The error wraps registry.ErrExists where the tenant or its schema is there, ErrMismatch
 // where the migrations do not make what the rows need, and what NewReader returns
 // where the file is at fault.
 func Restore(ctx context.Context, conn *pgx.Conn, in io.Reader, o RestoreOptions) (*Made, error) {
@@ -114,6 +115,7 @@ func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(con
 type RegistryOptions struct {
 	Limits
 
+	Registry registry.Registry
 	// Tables are the registry's own, in which rows are saved. A file that holds rows
 	// of any other is refused: what else stands in public is somebody else's.
 	Tables []string
@@ -128,7 +130,7 @@ type RegistryOptions struct {
 // is new since then takes its default. It must have neither tenants nor an audit: the
 // audit is appended to, and never emptied for another.
 //
-// The error wraps ErrExists where it has, ErrMismatch where the registry is older than
+// The error wraps registry.ErrExists where it has, ErrMismatch where the registry is older than
 // the backup, and ErrNotOwner where it is somebody else's.
 func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, o RegistryOptions) (*Manifest, error) {
 	r, err := NewReader(in)
@@ -144,7 +146,7 @@ func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, o Regist
 			return nil, fmt.Errorf("table %q %w: it is none of those of the registry that are saved", t.Name, ErrRefused)
 		}
 	}
-	locals := db.Locals{Schema: db.Public, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: true}
+	locals := db.Locals{Schema: o.Registry.Schema(), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: true}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, o) })
 	if pgErr, refused := errors.AsType[*pgconn.PgError](err); refused && pgErr.Code == db.CodeInsufficientPrivilege {
 		// Without the server's code: a grant would not be the whole of it.
@@ -166,20 +168,20 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	for i, t := range m.Tables {
 		names[i] = t.Name
 	}
-	p.Exec("lock table public.tenants in share row exclusive mode") // no tenant comes meanwhile
+	p.Exec("lock table " + o.Registry.Tenants() + " in share row exclusive mode") // no tenant comes meanwhile
 	p.OwnPath()
 	queueDialect(&p)
-	p.QueryRow([]any{&tenants, &audited}, "select exists (select from public.tenants), exists (select from public.tenant_events)")
-	there.queue(&p, db.Public, names)
-	p.StandIn(db.Public, db.Path{})
+	p.QueryRow([]any{&tenants, &audited}, "select exists (select from "+o.Registry.Tenants()+"), exists (select from "+o.Registry.Events()+")")
+	there.queue(&p, o.Registry.Schema(), names)
+	p.StandIn(o.Registry.Schema(), db.Path{})
 	if err := p.Run(ctx, conn); err != nil {
 		return fmt.Errorf("look at the registry: %w", plain(err))
 	}
 	switch {
 	case tenants:
-		return fmt.Errorf("the registry has tenants: %w; it can only be restored into an empty one", ErrExists)
+		return fmt.Errorf("the registry has tenants: %w; it can only be restored into an empty one", registry.ErrExists)
 	case audited:
-		return fmt.Errorf("the registry has an audit, which is never emptied: %w; it can only be restored into a registry that was just made", ErrExists)
+		return fmt.Errorf("the registry has an audit, which is never emptied: %w; it can only be restored into a registry that was just made", registry.ErrExists)
 	}
 	for _, want := range m.Tables {
 		got, ok := there.table(want.Name)
@@ -193,17 +195,17 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 		}
 	}
 	there.triggers = nil // they stay as they are
-	t := &target{conn: conn, schema: db.Public, there: there}
+	t := &target{conn: conn, schema: o.Registry.Schema(), there: there}
 	var look, empty db.Pipeline
 	for i, name := range names {
-		look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(db.Public, name)+")")
+		look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(o.Registry.Schema(), name)+")")
 	}
 	if err := look.Run(ctx, conn); err != nil {
 		return fmt.Errorf("look at the registry: %w", plain(err))
 	}
 	for i, name := range slices.Backward(names) { // those that refer to others come last
 		if filled[i] {
-			empty.Exec("delete from " + qualified(db.Public, name))
+			empty.Exec("delete from " + qualified(o.Registry.Schema(), name))
 		}
 	}
 	if err := empty.Run(ctx, conn); err != nil {
@@ -224,7 +226,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	if err := t.complete(ctx, m, NewTenant{}); err != nil {
 		return err
 	}
-	return judgeRegistry(ctx, conn, o.Judge)
+	return judgeRegistry(ctx, conn, o.Registry, o.Judge)
 }
 
 // keepAddressOut keeps the audit of an older registry, which did not record from

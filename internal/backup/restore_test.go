@@ -168,8 +168,8 @@ func source(m migrate.Tenant) backup.Source {
 }
 
 // audit tells the registry, as the command does.
-func audit(action string) func(p *db.Pipeline, e backup.Event) error {
-	return func(p *db.Pipeline, e backup.Event) error {
+func audit(action string) func(p *db.Pipeline, e registry.Event) error {
+	return func(p *db.Pipeline, e registry.Event) error {
 		return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: "test", After: e.After, Detail: e.Detail})
 	}
 }
@@ -249,7 +249,7 @@ func TestRestoreIsEqual(t *testing.T) {
 	// The same name again is refused, and nothing changes.
 	for _, as := range []string{"", "copy"} {
 		_, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: as})
-		if !errors.Is(err, backup.ErrExists) {
+		if !errors.Is(err, registry.ErrExists) {
 			t.Errorf("restore as %q: %v, want ErrExists", as, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Source is a tenant to be read, as the registry knows it.
@@ -171,7 +172,7 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 }
 
 // readTenant completes the manifest with the registry's row and the versions.
-func (s *snapshot) readTenant(ctx context.Context, src Source) error {
+func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src Source) error {
 	s.manifest.Kind = KindTenant
 	if !slices.ContainsFunc(s.manifest.Tables, func(t Table) bool { return t.Name == versionTable }) {
 		return fmt.Errorf("schema %s has no table %s, so nobody knows what was applied to it", s.schema, versionTable)
@@ -183,7 +184,7 @@ func (s *snapshot) readTenant(ctx context.Context, src Source) error {
 		settings string
 	)
 	p.QueryRow([]any{&t.ID, &t.Slug, &t.DisplayName, &t.Schema, &t.Status, &role, &settings, &t.CreatedAt},
-		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from public.tenants where id = $1`, src.ID)
+		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from `+reg.Tenants()+` where id = $1`, src.ID)
 	planted.QueueRead(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}})
 	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+qualified(s.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, s.conn); err != nil {

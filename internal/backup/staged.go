@@ -27,7 +27,8 @@ func (t *target) build(ctx context.Context, script []db.Statement, o NewTenant) 
 		slug = ""
 	}
 	site, err := staging.Open(ctx, t.conn, staging.Options{
-		Schema: schema, Slug: slug, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Direct: o.Direct,
+		Registry: o.Registry,
+		Schema:   schema, Slug: slug, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Direct: o.Direct,
 	})
 	if err != nil {
 		return t.explain(err)

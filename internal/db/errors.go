@@ -53,29 +53,6 @@ func SQLState(err error) string {
 	return ""
 }
 
-// MissingRegistry reports whether err says that a table of the registry is not there: a
-// statement of this program named it. A relation that a migration misses, or a function
-// of the tenant's, is no such thing.
-func MissingRegistry(err error) bool {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || pgErr.Code != CodeUndefinedTable || pgErr.Where != "" {
-		return false
-	}
-	if statement, ok := errors.AsType[*StatementError](err); ok && statement.Statement.File != "" {
-		return false
-	}
-	// The text is translated; the name in it is not.
-	for _, table := range []string{
-		"tenants", "tenant_events", "tenant_size_samples", "tenant_dirty", "tenant_shapes", "tenant_pool",
-		"migration_runs", "migration_run_tenants", "migration_files",
-	} {
-		if strings.Contains(pgErr.Message, `public.`+table) {
-			return true
-		}
-	}
-	return false
-}
-
 // Retryable tells whether the same transaction may well succeed when it is
 // tried again later: a lock not granted in time, a deadlock, a serialization
 // failure, a lost connection, no connection slot, or ErrBusy. One that may have been

@@ -21,9 +21,9 @@ func Key(what string) int64 {
 // is a *BusyError where somebody else has it.
 //
 // Anybody who can log in may take any advisory lock. So one that is held by a login
-// which may not change the registry counts as free, and nothing that must not be done
-// twice may rest on this lock alone.
-func HoldKey(ctx context.Context, q Querier, key int64) error {
+// is not known counts as free, and nothing that must not be done twice may rest on this
+// lock alone. known is the condition for a session a of pg_stat_activity.
+func HoldKey(ctx context.Context, q Querier, key int64, known string) error {
 	const tries = 3 // its holder may be gone by the time somebody looks
 	for range tries {
 		var (
@@ -43,7 +43,7 @@ func HoldKey(ctx context.Context, q Querier, key int64) error {
 		found, err := Select(ctx, q, func(r pgx.CollectableRow) (h holder, err error) {
 			h.Blocker, err = scanBlocker(r, &h.known)
 			return h, err
-		}, `select `+MayChangeRegistry("a.usesysid")+`, `+blockerColumns+` from pg_locks l
+		}, `select `+known+`, `+blockerColumns+` from pg_locks l
 			join pg_stat_activity a on a.pid = l.pid
 			left join pg_prepared_xacts g on false
 			where l.locktype = 'advisory' and l.granted and l.objsubid = 1
@@ -59,11 +59,4 @@ func HoldKey(ctx context.Context, q Querier, key int64) error {
 		}
 	}
 	return &BusyError{}
-}
-
-// MayChangeRegistry is an expression that tells whether a role, by an expression for
-// its oid, may change the registry or become a role that may.
-func MayChangeRegistry(role string) string {
-	return `(pg_catalog.has_table_privilege(` + role + `, 'public.tenants', 'update') or exists (select from pg_catalog.pg_roles o
-		where pg_catalog.pg_has_role(` + role + `, o.oid, 'member') and pg_catalog.has_table_privilege(o.oid, 'public.tenants', 'update')))`
 }

@@ -15,6 +15,12 @@ import (
 // transaction, whatever becomes of the client, foreign keys to the tenant go on,
 // and nobody who only reads ever waits for it.
 
+// Row is the row of a tenant in a registry. The zero Row is none.
+type Row struct {
+	Table string // qualified and quoted, with the columns id and schema_name
+	ID    string // uuid
+}
+
 // ErrBusy says that another session holds the lock of a tenant: some other run is
 // at work on it right now. It is worth another try.
 var ErrBusy = errors.New("another run is at work on this tenant")
@@ -24,7 +30,7 @@ var ErrNoTenant = errors.New("the registry has no such tenant any more")
 
 // BusyError says who holds the lock of a tenant. It is ErrBusy for errors.Is.
 type BusyError struct {
-	Tenant   string    // id
+	Tenant   Row
 	Schema   Schema    // that the tenant was to have, if not zero
 	Blockers []Blocker // none where they had gone when somebody looked
 	Err      error     // the server's, where the lock was waited for
@@ -142,32 +148,29 @@ func shortDuration(d time.Duration) string {
 //
 // The statements behind it begin when the lock is held, so they see what its last
 // holder has committed.
-func (p *Pipeline) LockTenant(id string, s Schema, wait bool) {
-	const (
-		row = `select from public.tenants where id operator(pg_catalog.=) $1::pg_catalog.uuid
+func (p *Pipeline) LockTenant(t Row, s Schema, wait bool) {
+	row := `select from ` + t.Table + ` where id operator(pg_catalog.=) $1::pg_catalog.uuid
 			and ($2::pg_catalog.text operator(pg_catalog.=) '' or schema_name operator(pg_catalog.=) $2::pg_catalog.text)`
-		// 0 divides by zero and 2 is out of range: two errors to tell apart.
-		verdict = `select 1 operator(pg_catalog./) s.v, 2147483647 operator(pg_catalog.*) s.v from (select case
+	// 0 divides by zero and 2 is out of range: two errors to tell apart.
+	sql := `select 1 operator(pg_catalog./) s.v, 2147483647 operator(pg_catalog.*) s.v from (select case
 			when (select pg_catalog.count(*) from (` + row + ` for no key update`
-		try   = `) l) operator(pg_catalog.>) 0 then 1 when exists (` + row + `) then 0 else 2 end as v offset 0) s`
-		await = `) l) operator(pg_catalog.>) 0 then 1 else 2 end as v offset 0) s`
-	)
-	sql := verdict + ` skip locked` + try
 	if wait {
-		sql = verdict + await
+		sql += `) l) operator(pg_catalog.>) 0 then 1 else 2 end as v offset 0) s`
+	} else {
+		sql += ` skip locked) l) operator(pg_catalog.>) 0 then 1 when exists (` + row + `) then 0 else 2 end as v offset 0) s`
 	}
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()
 		switch SQLState(rows.Err()) {
 		case CodeDivisionByZero:
-			return &BusyError{Tenant: id, Schema: s}
+			return &BusyError{Tenant: t, Schema: s}
 		case codeOutOfRange:
 			return ErrNoTenant
 		case CodeLockNotAvailable:
-			return &BusyError{Tenant: id, Schema: s, Err: rows.Err()}
+			return &BusyError{Tenant: t, Schema: s, Err: rows.Err()}
 		}
 		return rows.Err()
-	}, sql, id, s.name)
+	}, sql, t.ID, s.name)
 }
 
 // Claim adds a statement that puts a tenant into the registry. Of two that claim one
@@ -186,18 +189,18 @@ func (p *Pipeline) Claim(sql string, args ...any) {
 // tryTenant is LockTenant without wait, for work that is done in a whole fleet: it costs
 // half as much, and a row that is gone looks like one that is locked until NameBlockers
 // has looked.
-func (p *Pipeline) tryTenant(id string, s Schema) {
+func (p *Pipeline) tryTenant(t Row, s Schema) {
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()
 		switch SQLState(rows.Err()) {
 		case CodeDivisionByZero:
-			return &BusyError{Tenant: id, Schema: s}
+			return &BusyError{Tenant: t, Schema: s}
 		case CodeLockNotAvailable:
-			return &BusyError{Tenant: id, Schema: s, Err: rows.Err()}
+			return &BusyError{Tenant: t, Schema: s, Err: rows.Err()}
 		}
 		return rows.Err()
-	}, `select 1 operator(pg_catalog./) pg_catalog.count(*) from (select from public.tenants where id operator(pg_catalog.=) $1::pg_catalog.uuid
-		and schema_name operator(pg_catalog.=) $2::pg_catalog.text for no key update skip locked) l`, id, s.name)
+	}, `select 1 operator(pg_catalog./) pg_catalog.count(*) from (select from `+t.Table+` where id operator(pg_catalog.=) $1::pg_catalog.uuid
+		and schema_name operator(pg_catalog.=) $2::pg_catalog.text for no key update skip locked) l`, t.ID, s.name)
 }
 
 // lookTimeout bounds the search for whoever is in the way: an answer without a name
@@ -212,7 +215,7 @@ const lookTimeout = 3 * time.Second
 func NameBlockers(ctx context.Context, conn *pgx.Conn, s Schema, err error) error {
 	const idle = 'I'
 	var busy *BusyError
-	tenant := errors.As(err, &busy) && len(busy.Blockers) == 0 && busy.Tenant != ""
+	tenant := errors.As(err, &busy) && len(busy.Blockers) == 0 && busy.Tenant != (Row{})
 	var blocked *BlockedError
 	other := busy == nil && SQLState(err) == CodeLockNotAvailable && !s.IsZero() && !errors.As(err, &blocked)
 	if !tenant && !other || conn.IsClosed() || conn.PgConn().TxStatus() != idle || ctx.Err() != nil {
@@ -238,8 +241,8 @@ func NameBlockers(ctx context.Context, conn *pgx.Conn, s Schema, err error) erro
 
 // there reports whether the registry has the tenant, as far as it tells.
 func there(ctx context.Context, q Querier, e *BusyError) bool {
-	found, err := Select(ctx, q, pgx.RowTo[bool], `select exists (select from public.tenants where id = $1::uuid and ($2 = '' or schema_name = $2))`,
-		e.Tenant, e.Schema.name)
+	found, err := Select(ctx, q, pgx.RowTo[bool], `select exists (select from `+e.Tenant.Table+` where id = $1::uuid and ($2 = '' or schema_name = $2))`,
+		e.Tenant.ID, e.Schema.name)
 	return err != nil || found[0]
 }
 
@@ -257,19 +260,20 @@ func scanBlocker(rows pgx.CollectableRow, first ...any) (b Blocker, err error) {
 	return b, err
 }
 
-// rowHolders finds the transactions that hold rows of the registry, whose ids are
+// rowHolders finds the transactions that hold rows of a registry's table, whose ids are
 // $1: the row's xmax is the holder's transaction, or stands for several (a
 // multixact), of which those with only a key share are in nobody's way. Which of the
 // two it is no query can tell, so both are looked for: a holder has its transaction
 // in pg_locks, and with it a lock on the table. Who has locked the table itself is
 // a holder of every row.
-const rowHolders = `
+func rowHolders(table string) string {
+	return `
 	locks as materialized (select * from pg_locks where granted),
 	home as (
 		select c.oid, mxid_age(c.relminmxid) as oldest, (select d.oid from pg_database d where d.datname = current_database()) as database
-		from pg_class c where c.oid = 'public.tenants'::regclass
+		from pg_class c where c.oid = ` + Literal(table) + `::regclass
 	),
-	asked as (select t.id, t.xmax as xid from public.tenants t where t.id = any ($1::uuid[])),
+	asked as (select t.id, t.xmax as xid from ` + table + ` t where t.id = any ($1::uuid[])),
 	lockers as (
 		select id, xid from asked
 		union
@@ -287,6 +291,7 @@ const rowHolders = `
 		join locks r on r.locktype = 'relation' and r.relation = home.oid and r.database = home.database
 			and r.mode in ('ExclusiveLock', 'AccessExclusiveLock')
 	)`
+}
 
 // likelyHolders adds, where nobody is found that way, who may be it: the lock of a
 // savepoint that was released belongs to its transaction, but nothing tells to which.
@@ -306,11 +311,10 @@ const likelyHolders = `
 			and l.database = home.database and l.virtualtransaction = x.virtualtransaction)
 	)`
 
-// Holders returns the sessions that hold the lock of a tenant, by its id, the oldest
-// first.
-func Holders(ctx context.Context, q Querier, id string) ([]Blocker, error) {
+// Holders returns the sessions that hold the lock of a tenant, the oldest first.
+func Holders(ctx context.Context, q Querier, t Row) ([]Blocker, error) {
 	return Select(ctx, q, func(r pgx.CollectableRow) (Blocker, error) { return scanBlocker(r) }, `
-		with `+rowHolders+`,`+likelyHolders+`
+		with `+rowHolders(t.Table)+`,`+likelyHolders+`
 		select `+blockerColumns+` from (
 			select distinct on (pid, case when pid is null then transactionid::text end) pid, transactionid
 			from (select * from holders union all select * from likely) every
@@ -318,7 +322,7 @@ func Holders(ctx context.Context, q Querier, id string) ([]Blocker, error) {
 		left join pg_stat_activity a on a.pid = h.pid
 		left join pg_prepared_xacts g on h.pid is null and g.transaction = h.transactionid
 		where h.pid is distinct from pg_backend_pid()
-		order by coalesce(a.xact_start, g.prepared)`, []string{id})
+		order by coalesce(a.xact_start, g.prepared)`, []string{t.ID})
 }
 
 // lockers returns the sessions that hold a lock on anything in a schema, the oldest
@@ -338,11 +342,11 @@ func lockers(ctx context.Context, q Querier, s Schema) ([]Blocker, error) {
 		order by coalesce(a.xact_start, g.prepared)`, s.name)
 }
 
-// Waiting returns what sessions of ours wait for. They are known by the tenant whose
+// Waiting returns what sessions of ours wait for. table is that of the registry. They are known by the tenant whose
 // lock they hold (the way behind a pooler too, where a client does not know its
 // server process), or by their process: ids and pids have the same length, and an
 // entry of pids that is not 0 counts. The result is by the tenant's id.
-func Waiting(ctx context.Context, q Querier, ids []string, pids []int32) (map[string][]Blocker, error) {
+func Waiting(ctx context.Context, q Querier, table string, ids []string, pids []int32) (map[string][]Blocker, error) {
 	found := map[string][]Blocker{}
 	_, err := Select(ctx, q, func(r pgx.CollectableRow) (Blocker, error) {
 		var id string
@@ -350,7 +354,7 @@ func Waiting(ctx context.Context, q Querier, ids []string, pids []int32) (map[st
 		found[id] = append(found[id], b)
 		return b, err
 	}, `
-		with `+rowHolders+`,
+		with `+rowHolders(table)+`,
 		ours as (
 			select h.id, h.pid from holders h where h.pid is not null
 			union select * from unnest($1::uuid[], $2::int4[]) as t (id, pid) where t.pid <> 0

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 const (
@@ -20,8 +21,8 @@ const (
 	globex = "00000000-0000-7000-8000-000000000002"
 )
 
-// registry makes a database with two tenants, and something that refers to them.
-func registry(t *testing.T) string {
+// twoTenants makes a database with two tenants, and something that refers to them.
+func twoTenants(t *testing.T) string {
 	t.Helper()
 	dsn := pgtest.Empty(t)
 	exec(t, connect(t, dsn),
@@ -35,7 +36,7 @@ func registry(t *testing.T) string {
 // lock takes the lock of a tenant in a transaction of its own, and calls within in it.
 func lock(t *testing.T, conn *pgx.Conn, id string, s db.Schema, wait bool, within func(q db.Querier)) error {
 	t.Helper()
-	locals := db.Locals{Tenant: id, Wait: wait, LockTimeout: 200 * time.Millisecond}
+	locals := db.Locals{Tenant: row(id), Wait: wait, LockTimeout: 200 * time.Millisecond}
 	if !s.IsZero() {
 		locals.Schema = s
 	}
@@ -65,7 +66,7 @@ func named(t *testing.T, err error, pid uint32) *db.BusyError {
 
 func TestLockTenant(t *testing.T) {
 	t.Parallel()
-	dsn := registry(t)
+	dsn := twoTenants(t)
 	a, b := connect(t, dsn), connect(t, dsn)
 	s := schema(t, "acme")
 	err := lock(t, a, acme, s, false, func(q db.Querier) {
@@ -84,7 +85,7 @@ func TestLockTenant(t *testing.T) {
 		exec(t, b, "set lock_timeout = '1s'", "select * from public.tenants", "insert into public.refers values ('"+acme+"')", "reset lock_timeout")
 		// Nothing behind the lock has run.
 		var p db.Pipeline
-		p.LockTenant(acme, s, false)
+		p.LockTenant(row(acme), s, false)
 		p.Exec("create table public.never (x int)")
 		if err := p.Run(t.Context(), b); !errors.Is(err, db.ErrBusy) || value(t, b, "select count(*)::text from pg_class where relname = 'never'") != "0" {
 			t.Errorf("behind a refused lock: %v", err)
@@ -98,10 +99,10 @@ func TestLockTenant(t *testing.T) {
 	}
 	for id, s := range map[string]db.Schema{acme: schema(t, "globex"), "00000000-0000-7000-8000-000000000009": {}} {
 		for _, wait := range []bool{false, true} {
-			locals := db.Locals{Tenant: id, Wait: wait}
+			locals := db.Locals{Tenant: row(id), Wait: wait}
 			var p db.Pipeline
 			p.Begin(locals)
-			p.LockTenant(id, s, wait)
+			p.LockTenant(row(id), s, wait)
 			err := p.Run(t.Context(), b)
 			if err := db.Rollback(t.Context(), b); err != nil {
 				t.Fatal(err)
@@ -117,14 +118,14 @@ func TestLockTenant(t *testing.T) {
 // came to the lock.
 func TestLockTenantSeesTheLastHolder(t *testing.T) {
 	t.Parallel()
-	dsn := registry(t)
+	dsn := twoTenants(t)
 	a, b := connect(t, dsn), connect(t, dsn)
 	exec(t, a, "begin", "update public.tenants set schema_version = 7 where id = '"+acme+"'", "insert into tenant_acme.c values (1)")
 	done := make(chan error, 1)
 	go func() {
 		var version, rows int
 		var p db.Pipeline
-		p.Begin(db.Locals{Tenant: acme, Wait: true, LockTimeout: time.Minute})
+		p.Begin(db.Locals{Tenant: row(acme), Wait: true, LockTimeout: time.Minute})
 		p.QueryRow([]any{&version, &rows}, "select schema_version, (select count(*) from tenant_acme.c) from public.tenants where id = '"+acme+"'")
 		p.Exec("commit")
 		err := p.Run(t.Context(), b)
@@ -162,7 +163,7 @@ func TestHolderIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dsn := registry(t)
+			dsn := twoTenants(t)
 			a, b, other := connect(t, dsn), connect(t, dsn), connect(t, dsn)
 			exec(t, a, "set application_name = 'report'", "begin")
 			for _, sql := range hold {
@@ -201,7 +202,7 @@ func TestHolderIsFound(t *testing.T) {
 // it likes.
 func TestLockTenantAgainstOthers(t *testing.T) {
 	t.Parallel()
-	dsn := registry(t)
+	dsn := twoTenants(t)
 	a, b := connect(t, dsn), connect(t, dsn)
 	role := "locker_" + strings.ReplaceAll(value(t, a, "select gen_random_uuid()::text"), "-", "_")
 	exec(t, a, "create role "+role+" login")
@@ -232,7 +233,7 @@ func TestLockTenantAgainstOthers(t *testing.T) {
 	}
 	hold := func(conn *pgx.Conn, within func()) error {
 		return db.InTx(t.Context(), conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-			err := db.HoldKey(ctx, q, db.Key("pool"))
+			err := registry.Default().HoldKey(ctx, q, "pool")
 			if err == nil && within != nil {
 				within()
 			}
@@ -262,10 +263,10 @@ func TestLockTenantAgainstOthers(t *testing.T) {
 // Who held a lock that was not granted in time is named after the fact too.
 func TestBlockerOfAnyLock(t *testing.T) {
 	t.Parallel()
-	dsn := registry(t)
+	dsn := twoTenants(t)
 	a, b := connect(t, dsn), connect(t, dsn)
 	exec(t, a, "begin", "select * from tenant_acme.c")
-	locals := db.Locals{Schema: schema(t, "acme"), Tenant: acme, LockTimeout: 50 * time.Millisecond}
+	locals := db.Locals{Schema: schema(t, "acme"), Tenant: row(acme), LockTimeout: 50 * time.Millisecond}
 	err := db.InTx(t.Context(), b, locals, func(ctx context.Context, q db.Querier) error {
 		_, err := q.Exec(ctx, "alter table c add y int")
 		return err
@@ -286,3 +287,5 @@ func as(t *testing.T, dsn, role string) string {
 	u.User = url.User(role)
 	return u.String()
 }
+
+func row(id string) db.Row { return registry.Default().Row(id) }

@@ -29,10 +29,10 @@ type Locals struct {
 	// each statement; zero is without an end, whatever the server's setting is.
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
-	// Tenant is the id of the tenant whose lock is taken for the length of the
-	// transaction, as LockTenant does; "" takes none. Wait waits for it. Without
+	// Tenant is the row of the tenant whose lock is taken for the length of the
+	// transaction, as LockTenant does; the zero Row takes none. Wait waits for it. Without
 	// Wait a tenant that is gone is ErrBusy until NameBlockers has looked.
-	Tenant string
+	Tenant Row
 	Wait   bool
 	// AsyncCommit lets COMMIT return before its WAL record is on disk. A later
 	// synchronous commit of any session flushes it too.
@@ -67,7 +67,7 @@ func (p *Pipeline) Begin(l Locals) {
 	p.Exec("begin isolation level " + isolation)
 	p.settings(l, "true")
 	switch {
-	case l.Tenant == "":
+	case l.Tenant == (Row{}):
 	case l.Wait || l.Schema.IsZero():
 		p.LockTenant(l.Tenant, l.Schema, l.Wait)
 	default:

@@ -94,7 +94,7 @@ func plainError(err error) error {
 func locked(ctx context.Context, conn *pgx.Conn, t Tenant, o FixOptions, fn func(ctx context.Context, q db.Querier) error) error {
 	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
-		p.LockTenant(t.ID, t.Schema, false)
+		p.LockTenant(o.Registry.Row(t.ID), t.Schema, false)
 		if err := p.Run(ctx, q); err != nil {
 			if errors.Is(err, db.ErrNoTenant) {
 				return ErrChanged

@@ -70,7 +70,7 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version, unread := migrate.PublicVersion(t.Context(), conn)
+	version, unread := migrate.PublicVersion(t.Context(), conn, registry.Default())
 	f := doctor.Fleet{
 		Head: p.plan.Head(), RegistryHead: fleettest.Plan(t, migrations.Public()).Head(), RegistryVersion: version, RegistryErr: unread,
 		Tables: []string{"contacts", "conversations", "messages"}, RegistryTables: []string{"tenants", "tenant_events"},
@@ -95,7 +95,7 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 		return out, err
 	}
 	f.Dirty = func(ctx context.Context) ([]doctor.Dirty, error) {
-		dirty, err := migrate.Dirty(ctx, conn)
+		dirty, err := migrate.Dirty(ctx, conn, registry.Default())
 		var out []doctor.Dirty
 		for _, d := range dirty {
 			what, _, _ := strings.Cut(d.Error(), "; look at the schema") // as the command does
@@ -103,7 +103,7 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 		}
 		return out, err
 	}
-	f.DeadRuns = func(ctx context.Context) ([]int64, error) { return migrate.DeadRuns(ctx, conn) }
+	f.DeadRuns = func(ctx context.Context) ([]int64, error) { return registry.Default().DeadRuns(ctx, conn) }
 	return f
 }
 
@@ -169,7 +169,7 @@ func (p *patient) fix(t testing.TB, class doctor.Class, fixes int) []doctor.Fixe
 	}
 	o := doctor.FixOptions{
 		LockTimeout: time.Second, Retention: 30 * 24 * time.Hour, Direct: p.Dial, Actor: "test",
-		CloseRuns: func(ctx context.Context) error { return migrate.CloseRuns(ctx, conn) },
+		CloseRuns: func(ctx context.Context) error { return registry.Default().CloseRuns(ctx, conn) },
 	}
 	done := doctor.Fix(t.Context(), conn, report.Findings, o)
 	if len(done) != fixes {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Reasons to refuse the adoption of a schema, beside ErrNotManaged,
@@ -66,6 +67,7 @@ type Adoption struct {
 
 // AdoptOptions say how to adopt.
 type AdoptOptions struct {
+	Registry registry.Registry
 	// Slug makes the slug of a tenant from the name of a schema that the
 	// registry does not know.
 	Slug func(schema string) (string, error)
@@ -147,7 +149,7 @@ func (p *Plan) SurveyAdoption(ctx context.Context, q db.Querier, claims []Claim,
 }
 
 // judge decides about one claim.
-func (s *Survey) judge(a *Adoption, h history, reg registry) {
+func (s *Survey) judge(a *Adoption, h history, reg claimed) {
 	if a.Err == nil {
 		a.Err = s.name(a, reg)
 	}
@@ -168,7 +170,7 @@ func (s *Survey) judge(a *Adoption, h history, reg registry) {
 }
 
 // name finds the slug of a claim and refuses one that is somebody else's.
-func (s *Survey) name(a *Adoption, reg registry) (err error) {
+func (s *Survey) name(a *Adoption, reg claimed) (err error) {
 	if owner, ok := reg.bySchema[a.Schema]; ok {
 		if a.Slug != "" && a.Slug != owner.Slug {
 			return fmt.Errorf("schema %w: %s", ErrClaimed, owner.Slug)
@@ -363,12 +365,12 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 	one := []Adoption{planned}
 	var (
 		open db.Pipeline
-		reg  = newRegistry()
+		reg  = newClaimed()
 		h    = make([]history, 1)
 	)
 	locals := db.Locals{Schema: now.schema, LockTimeout: s.opt.LockTimeout, Follow: true}
 	if planned.State != Adopted {
-		locals.Tenant = planned.ID
+		locals.Tenant = s.opt.Registry.Row(planned.ID)
 	}
 	open.Begin(locals)
 	open.CheckSchema(now.schema)
@@ -391,8 +393,8 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 		now.ID = planned.ID
 	}
 	var write db.Pipeline
-	if now.State == Corrected && locals.Tenant == "" { // registered meanwhile
-		write.LockTenant(now.ID, now.schema, false)
+	if now.State == Corrected && locals.Tenant == (db.Row{}) { // registered meanwhile
+		write.LockTenant(s.opt.Registry.Row(now.ID), now.schema, false)
 	}
 	if err := s.queueWrite(&write, now); err != nil {
 		return now, err
@@ -410,10 +412,11 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 
 func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 	if a.State == Adopted {
-		p.Claim(`insert into public.tenants (id, slug, display_name, schema_name, status, schema_version)
-			values ($1, $2, $3, $4, 'active', $5)`, a.ID, a.Slug, a.DisplayName, a.Schema, a.Version)
+		s.opt.Registry.QueueInsert(p, registry.Tenant{
+			ID: a.ID, Slug: a.Slug, DisplayName: a.DisplayName, Schema: a.schema, Status: registry.Active, Version: a.Version,
+		})
 	} else {
-		p.Exec(`update public.tenants set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, a.ID, a.Version)
+		s.opt.Registry.QueueVersion(p, a.ID, a.Version)
 	}
 	if a.History != nil {
 		for _, s := range tenantVersions.history(a.schema.Quoted()+".", a.History) {

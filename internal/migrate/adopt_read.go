@@ -25,18 +25,18 @@ type registered struct {
 	Version int64
 }
 
-// registry is what it says about the claims.
-type registry struct {
+// claimed is what the registry says about the claims.
+type claimed struct {
 	bySchema map[string]registered
 	bySlug   map[string]registered
 }
 
-func newRegistry() registry {
-	return registry{bySchema: make(map[string]registered), bySlug: make(map[string]registered)}
+func newClaimed() claimed {
+	return claimed{bySchema: make(map[string]registered), bySlug: make(map[string]registered)}
 }
 
 // queue adds the reading of the rows that the claims may meet.
-func (r registry) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
+func (r claimed) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
 	var schemas, slugs []string
 	for _, c := range claims {
 		if c.Err != nil { // a name that may not even be a text for the server
@@ -50,17 +50,17 @@ func (r registry) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
 		slugs = append(slugs, slug)
 	}
 	p.Query(func(rows pgx.Rows) error {
-		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[registered])
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByName[registered])
 		for _, t := range found {
 			r.bySchema[t.Schema], r.bySlug[t.Slug] = t, t
 		}
 		return err
-	}, `select id::pg_catalog.text, coalesce(slug, ''), coalesce(schema_name, ''), coalesce(schema_version, -1) from public.tenants
+	}, `select id::pg_catalog.text, coalesce(slug, '') as slug, coalesce(schema_name, '') as schema, coalesce(schema_version, -1) as version from `+o.Registry.Tenants()+`
 		where schema_name operator(pg_catalog.=) any ($1::pg_catalog.text[]) or slug operator(pg_catalog.=) any ($2::pg_catalog.text[])`, schemas, slugs)
 }
 
-func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o AdoptOptions) (registry, error) {
-	r := newRegistry()
+func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o AdoptOptions) (claimed, error) {
+	r := newClaimed()
 	var p db.Pipeline
 	r.queue(&p, claims, o)
 	if err := p.Run(ctx, q); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Errors of applying a plan to a tenant.
@@ -43,6 +44,7 @@ type Change struct {
 
 // ApplyOptions are the limits of one tenant's transaction.
 type ApplyOptions struct {
+	Registry         registry.Registry
 	LockTimeout      time.Duration // wait for each lock
 	StatementTimeout time.Duration // run of each statement, 0 = the server's
 	AsyncCommit      bool          // the caller flushes later
@@ -202,7 +204,7 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Ch
 			s.Version, t.Schema.String(), known, t.Version)
 	}
 	p.queueScripts(&run, c.Applied)
-	queueCache(&run, t, c.To)
+	queueCache(&run, o.Registry, t, c.To)
 	queueEnd(&run, c.Applied)
 	return gone(run.Run(ctx, conn))
 }
@@ -237,7 +239,7 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route,
 		return Change{}, err
 	}
 	if dirty && len(change.Applied) > 0 {
-		return Change{}, errors.Join(db.Rollback(ctx, conn), dirtyError(ctx, conn, t))
+		return Change{}, errors.Join(db.Rollback(ctx, conn), dirtyError(ctx, conn, o.Registry, t))
 	}
 	if len(change.Applied) == 0 && change.To == t.Version {
 		return change, db.Rollback(ctx, conn)
@@ -257,7 +259,7 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route,
 		}
 		run = db.Pipeline{}
 	}
-	queueCache(&run, t, change.To)
+	queueCache(&run, o.Registry, t, change.To)
 	if o.look != nil && o.look.traces.Load() && !leavesTraces(change.Applied) {
 		run.Cleanse()
 	}
@@ -291,7 +293,7 @@ func leavesTraces(steps []Step) bool {
 // server and before the commit, that no statement has left the schema and that
 // the tenant is not deleted: dividing by zero is the shortest way to an error in
 // plain SQL.
-func queueCache(p *db.Pipeline, t Tenant, version int64) {
+func queueCache(p *db.Pipeline, reg registry.Registry, t Tenant, version int64) {
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()
 		switch {
@@ -301,7 +303,7 @@ func queueCache(p *db.Pipeline, t Tenant, version int64) {
 			return ErrGone
 		}
 		return rows.Err()
-	}, `update public.tenants set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
+	}, `update `+reg.Tenants()+` set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
 			pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
 			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String())
 }
@@ -312,7 +314,7 @@ var errLeft = fmt.Errorf("%w at the end of the migration, which must have left i
 
 func (o ApplyOptions) locals(t Tenant) db.Locals {
 	return db.Locals{
-		Schema: t.Schema, Tenant: t.ID, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
+		Schema: t.Schema, Tenant: o.Registry.Row(t.ID), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
 		AsConfigured: true,
 	}
 }
@@ -328,13 +330,13 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 	)
 	open.Begin(o.locals(t))
 	o.Guard.Queue(&open, t.Schema, string(tenantVersions))
-	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive+`,
-		exists (select from public.tenant_dirty where tenant_id operator(pg_catalog.=) $1),
+	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive(o.Registry)+`,
+		exists (select from `+o.Registry.Dirty()+` where tenant_id operator(pg_catalog.=) $1),
 		array(`+tenantVersions.selectApplied(t.Schema)+`)`, t.ID, t.Schema.String())
 	err := gone(open.Run(ctx, conn))
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
-		return nil, false, errors.Join(db.Rollback(ctx, conn), explainMissing(ctx, conn, t))
+		return nil, false, errors.Join(db.Rollback(ctx, conn), explainMissing(ctx, conn, o.Registry, t))
 	case err != nil:
 		return nil, false, err
 	case !alive:
@@ -347,15 +349,15 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 
 // explainMissing says why there was no version table to read: the tenant is
 // gone, its schema is, or the schema was never managed.
-func explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
+func explainMissing(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t Tenant) error {
 	type state struct{ Alive, Schema, Dirty bool }
-	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[state], `select
-		exists (select from public.tenants where id = $1 and status <> 'deleted'),
-		exists (select from pg_catalog.pg_namespace where nspname = $2),
-		pg_catalog.to_regclass('public.tenant_dirty') is not null`, t.ID, t.Schema.String())
+	found, err := db.Select(ctx, conn, pgx.RowToStructByName[state], `select
+		exists (select from `+reg.Tenants()+` where id = $1 and status <> 'deleted') as alive,
+		exists (select from pg_catalog.pg_namespace where nspname = $2) as schema,
+		pg_catalog.to_regclass($3) is not null as dirty`, t.ID, t.Schema.String(), reg.Dirty())
 	switch {
-	case db.MissingRegistry(err), err == nil && !found[0].Dirty:
-		return ErrOldRegistry
+	case reg.Missing(err), err == nil && !found[0].Dirty:
+		return registry.ErrOldRegistry
 	case err != nil:
 		return err
 	case !found[0].Alive:
@@ -367,8 +369,10 @@ func explainMissing(ctx context.Context, conn *pgx.Conn, t Tenant) error {
 }
 
 // isAlive tells whether the registry has a tenant, $1, in a schema, $2.
-const isAlive = `exists (select from public.tenants where id operator(pg_catalog.=) $1
+func isAlive(reg registry.Registry) string {
+	return `exists (select from ` + reg.Tenants() + ` where id operator(pg_catalog.=) $1
 			and schema_name operator(pg_catalog.=) $2 and status operator(pg_catalog.<>) 'deleted')`
+}
 
 func (p *Plan) queueScripts(run *db.Pipeline, steps []Step) {
 	if !p.path.IsZero() {

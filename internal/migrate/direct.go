@@ -69,7 +69,7 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	dirty, err := readDirty(ctx, d.guard, d.tenant)
+	dirty, err := readDirty(ctx, d.guard, d.limits.Registry, d.tenant)
 	if err != nil {
 		return Change{}, err
 	}
@@ -116,7 +116,7 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		current *string
 		alive   bool
 	)
-	p.Begin(db.Locals{Schema: d.tenant.Schema, Tenant: d.tenant.ID, LockTimeout: d.limits.LockTimeout})
+	p.Begin(db.Locals{Schema: d.tenant.Schema, Tenant: d.limits.Registry.Row(d.tenant.ID), LockTimeout: d.limits.LockTimeout})
 	if err := gone(p.Run(ctx, d.guard)); err != nil {
 		return nil, err
 	}
@@ -125,12 +125,12 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		return nil, err
 	}
 	p = db.Pipeline{}
-	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive+`,
+	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive(d.limits.Registry)+`,
 		array(`+tenantVersions.selectApplied(d.tenant.Schema)+`)`, d.tenant.ID, d.tenant.Schema.String())
 	err := p.Run(ctx, d.guard)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
-		return nil, errors.Join(db.Rollback(ctx, d.guard), explainMissing(ctx, d.guard, d.tenant))
+		return nil, errors.Join(db.Rollback(ctx, d.guard), explainMissing(ctx, d.guard, d.limits.Registry, d.tenant))
 	case err != nil:
 		return nil, err
 	case !alive:
@@ -149,7 +149,7 @@ func (d *direct) holdAgain(ctx context.Context, version int64) error {
 	case err != nil:
 		return err
 	case after(applied, nil) != version:
-		return &db.BusyError{Tenant: d.tenant.ID}
+		return &db.BusyError{Tenant: d.limits.Registry.Row(d.tenant.ID)}
 	}
 	return d.rest(ctx)
 }
@@ -282,10 +282,10 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 		return d.explain(ctx, cause)
 	}
 	if k == 0 && clean {
-		_, err := db.Exec(ctx, d.conn, "delete from public.tenant_dirty where tenant_id = $1", d.tenant.ID)
+		_, err := db.Exec(ctx, d.conn, "delete from "+d.limits.Registry.Dirty()+" where tenant_id = $1", d.tenant.ID)
 		return err
 	}
-	if _, err := db.Exec(ctx, d.conn, "update public.tenant_dirty set running = false where tenant_id = $1", d.tenant.ID); err != nil {
+	if _, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set running = false where tenant_id = $1", d.tenant.ID); err != nil {
 		return err
 	}
 	return d.explain(ctx, cause)
@@ -306,20 +306,20 @@ func (d *direct) cleanUp(ctx context.Context, index string) error {
 
 func (d *direct) explain(ctx context.Context, cause error) error {
 	code, _, message := describe(cause)
-	_, err := db.Exec(ctx, d.conn, "update public.tenant_dirty set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
+	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
 	return err
 }
 
 // mark records that a file is begun.
 func (d *direct) mark(ctx context.Context, s Step, statements int) error {
-	_, err := db.Exec(ctx, d.conn, `insert into public.tenant_dirty (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
+	_, err := db.Exec(ctx, d.conn, `insert into `+d.limits.Registry.Dirty()+` (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
 		d.tenant.ID, s.Version, s.File, s.Checksum, s.Down, statements)
 	return err
 }
 
 // progress records that the first k statements are done.
 func (d *direct) progress(ctx context.Context, k int, running bool) error {
-	_, err := db.Exec(ctx, d.conn, "update public.tenant_dirty set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
+	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
 		d.tenant.ID, k, running)
 	return err
 }
@@ -329,8 +329,8 @@ func (d *direct) progress(ctx context.Context, k int, running bool) error {
 func (d *direct) done(ctx context.Context, s Step, version int64) error {
 	var p db.Pipeline
 	tenantVersions.queueRow(&p, d.tenant.Schema, s)
-	queueCache(&p, d.tenant, version)
-	p.Exec("delete from public.tenant_dirty where tenant_id operator(pg_catalog.=) $1", d.tenant.ID)
+	queueCache(&p, d.limits.Registry, d.tenant, version)
+	p.Exec("delete from "+d.limits.Registry.Dirty()+" where tenant_id operator(pg_catalog.=) $1", d.tenant.ID)
 	p.Exec("commit")
 	return p.Run(ctx, d.guard)
 }

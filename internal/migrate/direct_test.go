@@ -13,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 const noTx = "-- +goose NO TRANSACTION\n-- +goose Up\n"
@@ -25,7 +26,7 @@ func indexes(t *testing.T, f *fleettest.Fleet, name string, valid bool) int64 {
 
 func dirty(t *testing.T, f *fleettest.Fleet) []*migrate.DirtyError {
 	t.Helper()
-	d, err := migrate.Dirty(t.Context(), f.Connect(t))
+	d, err := migrate.Dirty(t.Context(), f.Connect(t), registry.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // DirtyError says that a tenant is in the middle of a file that cannot run in a
@@ -61,13 +62,15 @@ func (e *HalfDoneError) Error() string {
 // ErrNotDirty says that there is nothing to repair.
 var ErrNotDirty = errors.New("the tenant is not dirty")
 
-const dirtyColumns = `select t.slug, d.version, d.file, d.checksum, d.down, d.done, d.statements, d.running,
-	coalesce(d.sqlstate, ''), coalesce(d.message, ''), d.since
-	from public.tenant_dirty d join public.tenants t on t.id operator(pg_catalog.=) d.tenant_id`
+func selectDirty(reg registry.Registry) string {
+	return `select t.slug, d.version, d.file, d.checksum, d.down, d.done, d.statements, d.running,
+	coalesce(d.sqlstate, '') as sqlstate, coalesce(d.message, '') as message, d.since
+	from ` + reg.Dirty() + ` d join ` + reg.Tenants() + ` t on t.id operator(pg_catalog.=) d.tenant_id`
+}
 
 // Dirty returns the tenants in the middle of a file, by slug.
-func Dirty(ctx context.Context, q db.Querier) ([]*DirtyError, error) {
-	rows, err := db.Select(ctx, q, pgx.RowToAddrOfStructByPos[DirtyError], dirtyColumns+` order by t.slug`)
+func Dirty(ctx context.Context, q db.Querier, reg registry.Registry) ([]*DirtyError, error) {
+	rows, err := db.Select(ctx, q, pgx.RowToAddrOfStructByName[DirtyError], selectDirty(reg)+` order by t.slug`)
 	if err != nil {
 		return nil, fmt.Errorf("read which tenants are dirty: %w", err)
 	}
@@ -75,21 +78,21 @@ func Dirty(ctx context.Context, q db.Querier) ([]*DirtyError, error) {
 }
 
 // readDirty returns nil for a tenant that is not dirty.
-func readDirty(ctx context.Context, q db.Querier, t Tenant) (*DirtyError, error) {
+func readDirty(ctx context.Context, q db.Querier, reg registry.Registry, t Tenant) (*DirtyError, error) {
 	var found []*DirtyError
 	var p db.Pipeline
 	p.Query(func(rows pgx.Rows) (err error) {
-		found, err = pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[DirtyError])
+		found, err = pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[DirtyError])
 		return err
-	}, dirtyColumns+` where d.tenant_id operator(pg_catalog.=) $1`, t.ID)
+	}, selectDirty(reg)+` where d.tenant_id operator(pg_catalog.=) $1`, t.ID)
 	if err := p.Run(ctx, q); err != nil || len(found) == 0 {
 		return nil, err
 	}
 	return found[0], nil
 }
 
-func dirtyError(ctx context.Context, conn *pgx.Conn, t Tenant) error {
-	found, err := readDirty(ctx, conn, t)
+func dirtyError(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t Tenant) error {
+	found, err := readDirty(ctx, conn, reg, t)
 	switch {
 	case err != nil:
 		return err
@@ -114,10 +117,10 @@ const (
 func Marks() []Mark { return []Mark{MarkDone, MarkNotDone, MarkApplied, MarkReverted} }
 
 // PlanRepair returns what Repair would settle, and changes nothing.
-func PlanRepair(ctx context.Context, conn *pgx.Conn, t Tenant) (*DirtyError, error) {
+func PlanRepair(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t Tenant) (*DirtyError, error) {
 	var before *DirtyError
 	err := db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) (err error) {
-		before, err = readDirty(ctx, q, t)
+		before, err = readDirty(ctx, q, reg, t)
 		return err
 	})
 	if err == nil && before == nil {
@@ -135,7 +138,7 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, 
 	locals.Follow = true
 	err := db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		var err error
-		if before, err = readDirty(ctx, q, t); err != nil {
+		if before, err = readDirty(ctx, q, o.Registry, t); err != nil {
 			return err
 		}
 		if before == nil {
@@ -154,18 +157,18 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, 
 			if m := p.migration(before.Version); m != nil {
 				checksum = m.Checksum
 			}
-			pipe.Exec(`update public.tenant_dirty set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID, done, checksum)
+			pipe.Exec(`update `+o.Registry.Dirty()+` set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID, done, checksum)
 		case MarkApplied, MarkReverted:
 			if err := o.Guard.Check(ctx, q, t.Schema); err != nil {
 				return err
 			}
 			inPlace := mark == MarkApplied
-			pipe.Exec(`delete from public.tenant_dirty where tenant_id = $1`, t.ID)
+			pipe.Exec(`delete from `+o.Registry.Dirty()+` where tenant_id = $1`, t.ID)
 			pipe.Exec(`delete from `+tenantVersions.in(t.Schema)+` where version_id = $1`, before.Version)
 			if inPlace {
 				pipe.Exec(`insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied) values ($1, true)`, before.Version)
 			}
-			pipe.Exec(`update public.tenants set schema_version = coalesce((select max(version_id) from `+tenantVersions.in(t.Schema)+` where is_applied), 0),
+			pipe.Exec(`update `+o.Registry.Tenants()+` set schema_version = coalesce((select max(version_id) from `+tenantVersions.in(t.Schema)+` where is_applied), 0),
 				updated_at = pg_catalog.now() where id = $1`, t.ID)
 		}
 		return pipe.Run(ctx, q)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
@@ -26,6 +27,7 @@ type Extension struct {
 
 // ExtensionOptions say how the extensions of a plan are made.
 type ExtensionOptions struct {
+	Registry    registry.Registry
 	Schema      string // for those that stand nowhere yet; "" = DefaultExtensionSchema
 	DryRun      bool   // makes none
 	LockTimeout time.Duration
@@ -108,7 +110,7 @@ func (p *Plan) UseExtensions(ctx context.Context, conn *pgx.Conn, o ExtensionOpt
 	if o.Schema == "" {
 		o.Schema = DefaultExtensionSchema
 	}
-	there, err := readExtensions(ctx, conn)
+	there, err := readExtensions(ctx, conn, o.Registry)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,7 +123,7 @@ func (p *Plan) UseExtensions(ctx context.Context, conn *pgx.Conn, o ExtensionOpt
 		uses = append(uses, use)
 	}
 	out := *p
-	if out.path, err = p.pathOver(ctx, conn, uses, o.Shared); err != nil {
+	if out.path, err = p.pathOver(ctx, conn, o.Registry, uses, o.Shared); err != nil {
 		return nil, nil, err
 	}
 	return &out, uses, nil
@@ -133,9 +135,9 @@ type extensionHome struct {
 	OfTenant     bool
 }
 
-func readExtensions(ctx context.Context, conn *pgx.Conn) (map[string]extensionHome, error) {
-	rows, err := db.Select(ctx, conn, pgx.RowToStructByPos[extensionHome], `select e.extname::pg_catalog.text, n.nspname::pg_catalog.text,
-			exists (select from public.tenants t where t.schema_name = n.nspname)
+func readExtensions(ctx context.Context, conn *pgx.Conn, reg registry.Registry) (map[string]extensionHome, error) {
+	rows, err := db.Select(ctx, conn, pgx.RowToStructByName[extensionHome], `select e.extname::pg_catalog.text as name, n.nspname::pg_catalog.text as schema,
+			exists (select from `+reg.Tenants()+` t where t.schema_name = n.nspname) as of_tenant
 		from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace`)
 	if err != nil {
 		return nil, fmt.Errorf("read which extensions there are: %w", err)
@@ -164,7 +166,7 @@ func useExtension(ctx context.Context, conn *pgx.Conn, e Extension, there map[st
 	err := makeExtension(ctx, conn, e, use.Schema, o)
 	switch db.SQLState(err) {
 	case db.CodeUniqueViolation, db.CodeDuplicateObject, db.CodeDuplicateSchema: // another run was first
-		again, readErr := readExtensions(ctx, conn)
+		again, readErr := readExtensions(ctx, conn, o.Registry)
 		if home, is := again[e.Name]; readErr == nil && is {
 			return ExtensionUse{Name: e.Name, Schema: home.Schema}, nil
 		}

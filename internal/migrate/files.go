@@ -2,47 +2,11 @@ package migrate
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
-
-// ErrOldRegistry says that the registry lacks what this program needs of it.
-var ErrOldRegistry = errors.New("the registry is missing or older than this crmctl")
-
-// AppliedFile is a tenant migration as it was when it was first applied.
-type AppliedFile struct {
-	Version  int64
-	File     string
-	Checksum string
-}
-
-// AppliedFiles returns the tenant migrations that were ever applied to a tenant of
-// this registry, by version.
-func AppliedFiles(ctx context.Context, q db.Querier) (map[int64]AppliedFile, error) {
-	files, err := db.Select(ctx, q, pgx.RowToStructByPos[AppliedFile], selectFiles)
-	if err != nil {
-		if db.MissingRegistry(err) {
-			return nil, ErrOldRegistry
-		}
-		return nil, fmt.Errorf("read which files were applied: %w", err)
-	}
-	return byVersion(files), nil
-}
-
-const selectFiles = `select version, file, checksum from public.migration_files`
-
-func byVersion(files []AppliedFile) map[int64]AppliedFile {
-	out := make(map[int64]AppliedFile, len(files))
-	for _, f := range files {
-		out[f.Version] = f
-	}
-	return out
-}
 
 // ChangedFilesError says that files are not what they were when they were
 // applied.
@@ -70,7 +34,7 @@ func (e *LateFilesError) Error() string {
 // CheckFiles compares the plan with the files that were applied before. The error
 // is a *ChangedFilesError, unless that is allowed, or a *LateFilesError, unless
 // the route takes files out of order or goes down.
-func (p *Plan) CheckFiles(applied map[int64]AppliedFile, r Route, allowChanged bool) error {
+func (p *Plan) CheckFiles(applied map[int64]registry.File, r Route, allowChanged bool) error {
 	newest := int64(0)
 	for v := range applied {
 		newest = max(newest, v)
@@ -96,9 +60,9 @@ func (p *Plan) CheckFiles(applied map[int64]AppliedFile, r Route, allowChanged b
 
 // RecordFiles remembers the plan's files up to a version as applied. Those already
 // known are left as they are, unless replace is set.
-func (p *Plan) RecordFiles(ctx context.Context, q db.Querier, upTo int64, replace bool) error {
+func (p *Plan) RecordFiles(ctx context.Context, q db.Querier, reg registry.Registry, upTo int64, replace bool) error {
 	var pipe db.Pipeline
-	p.queueFiles(&pipe, upTo, replace)
+	reg.QueueFiles(&pipe, p.filesUpTo(upTo), replace)
 	if err := pipe.Run(ctx, q); err != nil {
 		return fmt.Errorf("record which files were applied: %w", err)
 	}
@@ -108,43 +72,26 @@ func (p *Plan) RecordFiles(ctx context.Context, q db.Querier, upTo int64, replac
 // Record returns a statement that records the plan's files along with the first
 // tenant they are applied to, where the registry does not know all of them yet, and
 // none where it does. The error is CheckFiles' where the files do not agree.
-func (p *Plan) Record(applied map[int64]AppliedFile) ([]db.Statement, error) {
+func (p *Plan) Record(reg registry.Registry, applied map[int64]registry.File) ([]db.Statement, error) {
 	if err := p.CheckFiles(applied, Route{OutOfOrder: true}, false); err != nil {
 		return nil, err
 	}
-	var rows []string
+	var unknown []registry.File
 	for _, m := range p.Migrations {
 		if _, known := applied[m.Version]; !known {
-			rows = append(rows, fmt.Sprintf("(%d, %s, %s)", m.Version, db.Literal(m.File), db.Literal(m.Checksum)))
+			unknown = append(unknown, registry.File{Version: m.Version, File: m.File, Checksum: m.Checksum})
 		}
 	}
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	return []db.Statement{{SQL: `insert into public.migration_files (version, file, checksum) values ` +
-		strings.Join(rows, ", ") + ` on conflict (version) do nothing`}}, nil
+	return reg.RecordFiles(unknown), nil
 }
 
-func (p *Plan) queueFiles(pipe *db.Pipeline, upTo int64, replace bool) {
-	var (
-		versions         []int64
-		names, checksums []string
-	)
+// filesUpTo returns the plan's files up to a version.
+func (p *Plan) filesUpTo(version int64) []registry.File {
+	var list []registry.File
 	for _, m := range p.Migrations {
-		if m.Version <= upTo {
-			versions = append(versions, m.Version)
-			names = append(names, m.File)
-			checksums = append(checksums, m.Checksum)
+		if m.Version <= version {
+			list = append(list, registry.File{Version: m.Version, File: m.File, Checksum: m.Checksum})
 		}
 	}
-	if len(versions) == 0 {
-		return
-	}
-	conflict := "do nothing"
-	if replace {
-		conflict = "do update set file = excluded.file, checksum = excluded.checksum"
-	}
-	pipe.Exec(`insert into public.migration_files (version, file, checksum)
-		select * from rows from (pg_catalog.unnest($1::pg_catalog.int8[]), pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]))
-		on conflict (version) `+conflict, versions, names, checksums)
+	return list
 }

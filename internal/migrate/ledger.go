@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // ErrNotRecorded says that a run did its work but could not write the ledger, so
@@ -40,6 +40,7 @@ type ledger struct {
 	conn    *pgx.Conn
 	connect Connect
 	plan    *Plan
+	reg     registry.Registry
 	report  *Report
 	replace bool // the recorded files
 	own     bool // conn was opened here
@@ -60,31 +61,28 @@ type ledger struct {
 // openLedger records that a run begins, after closing those that were killed, and
 // refuses files that are not what they were.
 func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, report *Report, o RunOptions) (*ledger, error) {
-	l := &ledger{conn: conn, connect: connect, plan: p, report: report, replace: o.AllowChanged,
+	l := &ledger{conn: conn, connect: connect, plan: p, reg: o.Registry, report: report, replace: o.AllowChanged,
 		stop: make(chan struct{}), done: make(chan struct{}), beat: time.Now()}
-	detail, err := json.Marshal(map[string]any{"selection": o.Selection})
-	if err != nil {
-		return nil, fmt.Errorf("record the run: %w", err)
-	}
 	var (
 		pid   uint32
-		files []AppliedFile
+		files map[int64]registry.File
 	)
-	err = db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
+	begun := registry.Run{
+		Kind: string(report.Kind), Actor: o.Actor, Target: report.Target, Tenants: len(report.Outcomes), Selection: o.Selection,
+	}
+	err := db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
 		var pipe db.Pipeline
-		pipe.Query(func(rows pgx.Rows) (err error) {
-			files, err = pgx.CollectRows(rows, pgx.RowToStructByPos[AppliedFile])
-			return err
-		}, selectFiles)
-		pipe.Exec(closeDead())
-		pipe.QueryRow([]any{&report.RunID, &pid}, `insert into public.migration_runs (kind, actor, target_version, tenants, heartbeat_at, detail)
-			values ($1, $2, $3, $4, pg_catalog.now(), $5::pg_catalog.jsonb) returning id, pg_catalog.pg_backend_pid()`,
-			string(report.Kind), o.Actor, report.Target, len(report.Outcomes), string(detail))
-		if err := pipe.Run(ctx, q); err != nil {
+		l.reg.QueueAppliedFiles(&pipe, &files)
+		err := l.reg.QueueRun(&pipe, &begun, &pid)
+		if err == nil {
+			err = pipe.Run(ctx, q)
+		}
+		if err != nil {
 			return fmt.Errorf("record the run: %w", err)
 		}
-		return p.CheckFiles(byVersion(files), o.Route, o.AllowChanged)
+		return p.CheckFiles(files, o.Route, o.AllowChanged)
 	})
+	report.RunID = begun.ID
 	if err != nil {
 		return nil, err
 	}
@@ -107,34 +105,7 @@ func (l *ledger) takeLock(ctx context.Context, conn *pgx.Conn) error {
 	if l.beats = !got; err != nil || !got {
 		return err
 	}
-	_, err = conn.Exec(ctx, `update public.migration_runs set heartbeat_at = null where id operator(pg_catalog.=) $1`, l.report.RunID)
-	return err
-}
-
-// runAlive is true for a run r whose session holds its lock, or that gave a sign of
-// life not long ago. Of a lock that a login holds which may not change the
-// registry it says nothing: anybody can take one.
-func runAlive() string {
-	return `case when r.heartbeat_at is null then exists (
-		select from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid
-		where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-		  and l.classid = 1668443491 and l.objid = (r.id % 2147483648)::pg_catalog.oid
-		  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-		  and ` + db.MayChangeRegistry("a.usesysid") + `)
-	else r.heartbeat_at > pg_catalog.clock_timestamp() - interval '1 minute' end`
-}
-
-// closeDead closes the runs that were killed, with what the ledger has of them.
-func closeDead() string {
-	return `update public.migration_runs r
-	set state = 'killed', finished_at = pg_catalog.now(), succeeded = c.succeeded, failed = c.failed,
-		not_started = r.tenants - c.succeeded - c.failed, reason = 'killed'
-	from public.migration_runs d
-	cross join lateral (
-		select count(*) filter (where t.state in ('migrated', 'current', 'skipped')) as succeeded,
-			count(*) filter (where t.state = 'failed') as failed
-		from public.migration_run_tenants t where t.run_id = d.id) c
-	where d.id = r.id and r.finished_at is null and not (` + runAlive() + `)`
+	return l.reg.LockedRun(ctx, conn, l.report.RunID)
 }
 
 // add takes an outcome for the next batch. It never waits for the server.
@@ -176,7 +147,7 @@ func (l *ledger) flush(ctx context.Context) {
 	err := l.write(ctx, func(p *db.Pipeline) {
 		newest = l.queueBatch(p, batch)
 		if beat {
-			p.Exec(`update public.migration_runs set heartbeat_at = pg_catalog.clock_timestamp() where id = $1`, l.report.RunID)
+			l.reg.QueueHeartbeat(p, l.report.RunID)
 		}
 	})
 	if err == nil {
@@ -247,7 +218,7 @@ func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) (newest int64) {
 	batch = newestOutcomes(batch)
 	newest = l.files
 	for start := 0; start < len(batch); start += ledgerChunk {
-		queueOutcomes(p, l.report.RunID, batch[start:min(start+ledgerChunk, len(batch))])
+		l.reg.QueueRunTenants(p, l.report.RunID, recordsOf(batch[start:min(start+ledgerChunk, len(batch))]))
 	}
 	for _, o := range batch {
 		if o.State == Migrated && l.report.Kind != Down {
@@ -255,7 +226,7 @@ func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) (newest int64) {
 		}
 	}
 	if newest > l.files {
-		l.plan.queueFiles(p, newest, l.replace)
+		l.reg.QueueFiles(p, l.plan.filesUpTo(newest), l.replace)
 	}
 	return newest
 }
@@ -281,15 +252,14 @@ func (l *ledger) close(ctx context.Context) error {
 		attemptCtx, done := context.WithTimeout(ctx, limit/ledgerTries)
 		err = l.write(attemptCtx, func(p *db.Pipeline) {
 			l.queueBatch(p, l.pending)
-			state, reason := "finished", (*string)(nil)
-			if r.Stopped != nil {
-				text := r.Stopped.Error()
-				state, reason = "stopped", &text
+			end := registry.Run{
+				ID: r.RunID, State: "finished", Succeeded: r.Count(Migrated) + r.Count(Current) + r.Count(Skipped),
+				Failed: r.Count(Failed), NotStarted: r.Count(NotStarted),
 			}
-			p.Exec(`update public.migration_runs
-				set finished_at = pg_catalog.clock_timestamp(), succeeded = $2, failed = $3, not_started = $4, state = $5, reason = $6
-				where id = $1`,
-				r.RunID, r.Count(Migrated)+r.Count(Current)+r.Count(Skipped), r.Count(Failed), r.Count(NotStarted), state, reason)
+			if r.Stopped != nil {
+				end.State, end.Reason = "stopped", r.Stopped.Error()
+			}
+			l.reg.QueueRunEnd(p, end)
 			if !l.beats {
 				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(r.RunID))
 			}
@@ -307,55 +277,37 @@ func (l *ledger) close(ctx context.Context) error {
 	return err
 }
 
-func queueOutcomes(p *db.Pipeline, run int64, outcomes []Outcome) {
-	n := len(outcomes)
-	ids, slugs, states := make([]string, n), make([]string, n), make([]string, n)
-	from, to, duration := make([]int64, n), make([]int64, n), make([]int64, n)
-	attempts := make([]int32, n)
-	codes, places, messages, statements := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
+// recordsOf returns outcomes as the ledger keeps them.
+func recordsOf(outcomes []Outcome) []registry.RunTenant {
+	list := make([]registry.RunTenant, len(outcomes))
 	for i, o := range outcomes {
-		ids[i], slugs[i], states[i] = o.Tenant.ID, o.Tenant.Slug, string(o.State)
-		from[i], to[i] = o.From, o.To
-		attempts[i], duration[i] = int32(o.Attempts), o.Duration.Milliseconds()
+		list[i] = registry.RunTenant{
+			ID: o.Tenant.ID, Slug: o.Tenant.Slug, State: string(o.State), From: o.From, To: o.To, Attempts: o.Attempts, Duration: o.Duration,
+		}
 		if o.Err != nil {
-			codes[i], places[i], messages[i] = describe(o.Err)
-			statements[i] = statementOf(o.Err)
+			list[i].SQLState, list[i].Place, list[i].Message = describe(o.Err)
+			list[i].SQL = statementOf(o.Err)
 		}
 	}
-	p.Exec(`insert into public.migration_run_tenants
-			(run_id, tenant_id, slug, state, from_version, to_version, attempts, duration_ms, sqlstate, place, message, statement)
-		select $1, u.* from unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[],
-			$9::text[], $10::text[], $11::text[], $12::text[]) u
-		on conflict (run_id, tenant_id) do update set state = excluded.state, to_version = excluded.to_version,
-			attempts = excluded.attempts, duration_ms = excluded.duration_ms,
-			sqlstate = excluded.sqlstate, place = excluded.place, message = excluded.message, statement = excluded.statement`,
-		run, ids, slugs, states, from, to, attempts, duration, codes, places, messages, statements)
+	return list
 }
 
 // describe takes an error apart for the ledger: SQLSTATE, file and line, text.
-func describe(err error) (code, place, message *string) {
-	text := err.Error()
-	message = &text
-	if c := db.SQLState(err); c != "" {
-		code = &c
+func describe(err error) (code, place, message string) {
+	if statement, ok := errors.AsType[*db.StatementError](err); ok {
+		place = statement.Place()
 	}
-	var statement *db.StatementError
-	if errors.As(err, &statement) && statement.Statement.File != "" {
-		p := statement.Place()
-		place = &p
-	}
-	return code, place, message
+	return db.SQLState(err), place, err.Error()
 }
 
 // statementKept is how many characters of a failed statement the ledger keeps.
 const statementKept = 1000
 
-func statementOf(err error) *string {
+func statementOf(err error) string {
 	s, ok := errors.AsType[*db.StatementError](err)
 	if !ok || s.Statement.File == "" {
-		return nil
+		return ""
 	}
 	text := []rune(s.Statement.SQL)
-	kept := string(text[:min(len(text), statementKept)])
-	return &kept
+	return string(text[:min(len(text), statementKept)])
 }

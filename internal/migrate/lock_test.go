@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // A canary that is locked is no failure: another takes its place, and it takes its turn
@@ -70,7 +71,7 @@ func TestEveryCanaryIsBusy(t *testing.T) {
 	if !errors.Is(report.Stopped, migrate.ErrCanaryBusy) || errors.Is(report.Stopped, migrate.ErrCanary) || report.Count(migrate.Migrated) != 0 {
 		t.Errorf("stopped %v, %+v", report.Stopped, report.Outcomes)
 	}
-	_, recorded, err := migrate.GetRun(t.Context(), f.Connect(t), report.RunID)
+	_, recorded, err := registry.Default().GetRun(t.Context(), f.Connect(t), report.RunID)
 	if err != nil || !strings.Contains(recorded[0].Message, fmt.Sprintf("pid %d (role ", holder.PgConn().PID())) {
 		t.Errorf("%v, the ledger has %+v", err, recorded)
 	}
@@ -93,7 +94,7 @@ func TestBlockerIsKept(t *testing.T) {
 	if o := report.Outcomes[0]; len(o.Blockers) != 1 || o.Blockers[0].PID != int32(holder.PgConn().PID()) || db.SQLState(o.Err) != db.CodeLockNotAvailable {
 		t.Errorf("%+v", o)
 	}
-	_, recorded, err := migrate.GetRun(t.Context(), f.Connect(t), report.RunID)
+	_, recorded, err := registry.Default().GetRun(t.Context(), f.Connect(t), report.RunID)
 	if err != nil || !strings.Contains(recorded[0].Message, fmt.Sprintf("pid %d (role ", holder.PgConn().PID())) {
 		t.Errorf("%v, the ledger has %+v", err, recorded)
 	}
@@ -173,7 +174,7 @@ func TestDirectHoldsTheTenant(t *testing.T) {
 			t.Fatalf("no tenant is in the middle of the file: %v", err)
 		}
 	}
-	err := db.InTx(t.Context(), other, db.Locals{Tenant: half}, func(context.Context, db.Querier) error { return nil })
+	err := db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(half)}, func(context.Context, db.Querier) error { return nil })
 	busy, ok := errors.AsType[*db.BusyError](err)
 	if !ok || len(busy.Blockers) != 1 || busy.Blockers[0].State != "idle in transaction" {
 		t.Errorf("the tenant is not locked: %v", err)

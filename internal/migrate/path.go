@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
@@ -43,12 +44,12 @@ func (p *Plan) Path() db.Path { return p.path }
 
 // pathOver returns the path over the schemas of extensions and the shared ones. public
 // comes last where nobody has said otherwise.
-func (p *Plan) pathOver(ctx context.Context, conn *pgx.Conn, uses []ExtensionUse, shared []string) (db.Path, error) {
+func (p *Plan) pathOver(ctx context.Context, conn *pgx.Conn, reg registry.Registry, uses []ExtensionUse, shared []string) (db.Path, error) {
 	schemas := extensionSchemas(uses, shared)
 	if err := p.checkShared(ctx, conn, schemas, uses); err != nil {
 		return db.Path{}, err
 	}
-	if err := p.checkSharedSchemas(ctx, conn, shared); err != nil {
+	if err := p.checkSharedSchemas(ctx, conn, reg, shared); err != nil {
 		return db.Path{}, err
 	}
 	return joinPath(schemas, shared), nil
@@ -60,15 +61,15 @@ func (p *Plan) pathOver(ctx context.Context, conn *pgx.Conn, uses []ExtensionUse
 // is nil), those in which others may make something. conn must not be in a transaction.
 //
 // The error is a *SharedSchemaError where that is the reason.
-func (p *Plan) PathFor(ctx context.Context, conn *pgx.Conn, shared []string, script []db.Statement) (path db.Path, leftOut []string, _ error) {
+func (p *Plan) PathFor(ctx context.Context, conn *pgx.Conn, reg registry.Registry, shared []string, script []db.Statement) (path db.Path, leftOut []string, _ error) {
 	wanted := p.Extensions()
 	if len(wanted) == 0 && len(shared) == 0 {
 		return path, nil, nil
 	}
-	if err := CheckShared(ctx, conn, shared); err != nil {
+	if err := CheckShared(ctx, conn, reg, shared); err != nil {
 		return path, nil, err
 	}
-	there, err := readExtensions(ctx, conn)
+	there, err := readExtensions(ctx, conn, reg)
 	if err != nil {
 		return path, nil, err
 	}
@@ -153,8 +154,8 @@ const sharedNames = `select o.kind, o.name, n.nspname::pg_catalog.text
 
 // checkSharedSchemas makes sure that the shared schemas are there, that none is a tenant's
 // own, and that no migration changes what stands in them.
-func (p *Plan) checkSharedSchemas(ctx context.Context, conn *pgx.Conn, shared []string) error {
-	if err := CheckShared(ctx, conn, shared); err != nil {
+func (p *Plan) checkSharedSchemas(ctx context.Context, conn *pgx.Conn, reg registry.Registry, shared []string) error {
+	if err := CheckShared(ctx, conn, reg, shared); err != nil {
 		return err
 	}
 	reaches := p.reaches()
@@ -182,7 +183,7 @@ func (p *Plan) checkSharedSchemas(ctx context.Context, conn *pgx.Conn, shared []
 
 // CheckShared makes sure that the shared schemas are there, and that none belongs to a
 // tenant. The error is a *SharedSchemaError.
-func CheckShared(ctx context.Context, conn *pgx.Conn, shared []string) error {
+func CheckShared(ctx context.Context, conn *pgx.Conn, reg registry.Registry, shared []string) error {
 	if len(shared) == 0 {
 		return nil
 	}
@@ -190,8 +191,8 @@ func CheckShared(ctx context.Context, conn *pgx.Conn, shared []string) error {
 		Name        string
 		There, Ours bool
 	}
-	states, err := db.Select(ctx, conn, pgx.RowToStructByPos[state], `select s.name, n.oid is not null,
-			exists (select from public.tenants t where t.schema_name = s.name)
+	states, err := db.Select(ctx, conn, pgx.RowToStructByName[state], `select s.name, n.oid is not null as there,
+			exists (select from `+reg.Tenants()+` t where t.schema_name = s.name) as ours
 		from pg_catalog.unnest($1::pg_catalog.text[]) s (name) left join pg_catalog.pg_namespace n on n.nspname = s.name`, shared)
 	if err != nil {
 		return fmt.Errorf("look for the shared schemas: %w", err)

@@ -8,6 +8,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // sharedFiles are those of an application that was written with "tenant, public": it reads
@@ -132,16 +133,16 @@ func TestPathFor(t *testing.T) {
 		"select count(*) from users":     {"extensions"},
 		"select word_similarity(a, 'x')": {"extensions", "public"},
 	} {
-		path, left, err := plan.PathFor(t.Context(), f.Connect(t), nil, []db.Statement{{SQL: sql}})
+		path, left, err := plan.PathFor(t.Context(), f.Connect(t), registry.Default(), nil, []db.Statement{{SQL: sql}})
 		if err != nil || path != db.NewPath(want) || len(left) != 2-len(want) {
 			t.Errorf("%s: %+v without %q, %v", sql, path, left, err)
 		}
 	}
-	if path, _, err := plan.PathFor(t.Context(), f.Connect(t), []string{"public"}, []db.Statement{{SQL: "select next_number()"}}); err != nil || path != db.NewPath([]string{"extensions", "public"}) {
+	if path, _, err := plan.PathFor(t.Context(), f.Connect(t), registry.Default(), []string{"public"}, []db.Statement{{SQL: "select next_number()"}}); err != nil || path != db.NewPath([]string{"extensions", "public"}) {
 		t.Errorf("public on request: %+v, %v", path, err)
 	}
 	f.Exec(t, "grant create on schema public to public")
-	if path, left, err := plan.PathFor(t.Context(), f.Connect(t), nil, nil); err != nil || path != db.NewPath([]string{"extensions"}) || !slices.Equal(left, []string{"public"}) {
+	if path, left, err := plan.PathFor(t.Context(), f.Connect(t), registry.Default(), nil, nil); err != nil || path != db.NewPath([]string{"extensions"}) || !slices.Equal(left, []string{"public"}) {
 		t.Errorf("unknown statements: %+v without %q, %v", path, left, err)
 	}
 }

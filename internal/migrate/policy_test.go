@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // log keeps the events of a run.
@@ -304,14 +305,14 @@ func TestKilledRunIsClosedByTheNext(t *testing.T) {
 	for f.Int(t, "select count(*) from public.migration_run_tenants") < 2 {
 		time.Sleep(20 * time.Millisecond)
 	}
-	runs, err := migrate.Runs(t.Context(), f.Connect(t), 5)
+	runs, err := registry.Default().ListRuns(t.Context(), f.Connect(t), 5)
 	if err != nil || len(runs) != 1 || runs[0].State != "running" {
 		t.Fatalf("a run that lives: %+v, %v", runs, err)
 	}
 	// As kill -9 does: the sessions end, nobody says goodbye.
 	f.Exec(t, `select pg_terminate_backend(pid, 10000) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()
 		and pid = `+strconv.Itoa(int(ledger.PgConn().PID())))
-	runs, err = migrate.Runs(t.Context(), f.Connect(t), 5)
+	runs, err = registry.Default().ListRuns(t.Context(), f.Connect(t), 5)
 	if err != nil || runs[0].State != "killed" || runs[0].FinishedAt == nil {
 		t.Fatalf("a run that was killed: %+v, %v", runs, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // publicLockWait bounds the wait for another migration of the registry. It is
@@ -39,9 +40,9 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		open  db.Pipeline
 		table *string
 	)
-	open.Begin(db.Locals{Schema: db.Public, LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
-	open.CheckSchema(db.Public)
-	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`, publicVersions.in(db.Public))
+	open.Begin(db.Locals{Schema: o.Registry.Schema(), LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
+	open.CheckSchema(o.Registry.Schema())
+	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`, publicVersions.in(o.Registry.Schema()))
 	if err := open.Run(ctx, conn); err != nil {
 		return Change{}, err
 	}
@@ -50,16 +51,16 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		applied []int64
 	)
 	if table == nil {
-		for _, s := range publicVersions.history(db.Public.Quoted()+".", nil) {
+		for _, s := range publicVersions.history(o.Registry.Schema().Quoted()+".", nil) {
 			run.Exec(s.SQL) // waits for another run that does the same
 		}
 	} else {
 		var read db.Pipeline
-		read.Exec("lock table public." + string(publicVersions) + " in share row exclusive mode")
+		read.Exec("lock table " + publicVersions.in(o.Registry.Schema()) + " in share row exclusive mode")
 		read.Query(func(rows pgx.Rows) (err error) {
 			applied, err = pgx.CollectRows(rows, pgx.RowTo[int64])
 			return err
-		}, publicVersions.selectApplied(db.Public))
+		}, publicVersions.selectApplied(o.Registry.Schema()))
 		if err := read.Run(ctx, conn); err != nil {
 			return Change{}, err
 		}
@@ -74,9 +75,9 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	}
 	p.queueScripts(&run, change.Applied)
 	// A migration that left public ends here, on the server and before the commit.
-	run.Exec(`select 1 operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=) $1::pg_catalog.text)::integer`, db.Public.String())
+	run.Exec(`select 1 operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=) $1::pg_catalog.text)::integer`, o.Registry.Schema().String())
 	for _, s := range change.Applied {
-		publicVersions.queueRow(&run, db.Public, s)
+		publicVersions.queueRow(&run, o.Registry.Schema(), s)
 	}
 	run.Exec("commit")
 	return change, run.Run(ctx, conn)
@@ -84,8 +85,8 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 
 // PlanPublic returns what ApplyPublic would do, without doing it. RefuseForeign comes
 // before it.
-func (p *Plan) PlanPublic(ctx context.Context, q db.Querier) (Change, error) {
-	version, err := PublicVersion(ctx, q)
+func (p *Plan) PlanPublic(ctx context.Context, q db.Querier, reg registry.Registry) (Change, error) {
+	version, err := PublicVersion(ctx, q, reg)
 	if err != nil {
 		return Change{}, err
 	}
@@ -102,12 +103,12 @@ func lockSetting(d time.Duration) string {
 
 // PublicVersion returns the version of the registry, 0 when there is none. RefuseForeign
 // comes before it.
-func PublicVersion(ctx context.Context, q db.Querier) (int64, error) {
-	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass($1) is not null`, `public.`+string(publicVersions))
+func PublicVersion(ctx context.Context, q db.Querier, reg registry.Registry) (int64, error) {
+	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass($1) is not null`, publicVersions.in(reg.Schema()))
 	if err != nil || !exists[0] {
 		return 0, err
 	}
-	version, err := db.Select(ctx, q, pgx.RowTo[int64], `select coalesce(max(version_id), 0) from public.`+string(publicVersions)+` where is_applied`)
+	version, err := db.Select(ctx, q, pgx.RowTo[int64], `select coalesce(max(version_id), 0) from `+publicVersions.in(reg.Schema())+` where is_applied`)
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Connect opens a connection; the caller closes it.
@@ -20,7 +21,8 @@ type Connect = func(context.Context) (*pgx.Conn, error)
 
 // RunOptions say how to run a plan over a fleet.
 type RunOptions struct {
-	Route Route
+	Registry registry.Registry
+	Route    Route
 	// Fleet is the policy of the shared queue. Observer is Run's own.
 	Fleet fleet.Options
 	// Direct opens connections for files that cannot run in a transaction, past
@@ -45,7 +47,7 @@ type RunOptions struct {
 	Actor   string
 	// Selection is kept in the ledger, for whoever repeats the run; nil for all tenants,
 	// up to the newest version.
-	Selection *Selection
+	Selection *registry.Selection
 	// Observe is told how the run goes. It is called by all workers at once and
 	// must be safe for that and quick. Nil tells nobody.
 	Observe func(Event)
@@ -63,13 +65,6 @@ const (
 	Failed     State = "failed"
 	NotStarted State = "not started"
 )
-
-// Selection says for which tenants, and how far, a run was asked for.
-type Selection struct {
-	Tenants []string `json:"tenants,omitempty"` // slugs and patterns; none = all
-	Exclude []string `json:"exclude,omitempty"`
-	To      int64    `json:"to,omitempty"` // version; 0 = the newest
-}
 
 // Outcome is what became of one tenant.
 type Outcome struct {
@@ -192,7 +187,7 @@ type progress struct {
 func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 	r := &run{
 		plan: p, connect: connect, opt: o,
-		limits:  ApplyOptions{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, BuildTimeout: o.BuildTimeout, AsyncCommit: !o.SyncCommit},
+		limits:  ApplyOptions{Registry: o.Registry, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, BuildTimeout: o.BuildTimeout, AsyncCommit: !o.SyncCommit},
 		observe: o.Observe,
 		report:  &Report{Kind: o.Route.kind(), Target: p.target(o.Route), Outcomes: make([]Outcome, len(tenants))},
 		tenants: make([]progress, len(tenants)),
@@ -215,7 +210,7 @@ func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 			r.limits.look = &look{} // but what is outside of the tenants
 		}
 	}
-	r.watcher = newWatcher(connect, r.observe)
+	r.watcher = newWatcher(o.Registry, connect, r.observe)
 	r.guards.Connect = connect
 	return r
 }
@@ -362,17 +357,9 @@ func (r *run) repeatLost(ctx context.Context) {
 		return // the ledger cannot be written either, and Run says so
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	type row struct {
-		ID      string
-		Version int64
-	}
-	rows, err := db.Select(ctx, conn, pgx.RowToStructByPos[row], `select id::text, coalesce(schema_version, -1) from public.tenants`)
+	truth, err := r.opt.Registry.Versions(ctx, conn)
 	if err != nil {
 		return
-	}
-	truth := make(map[string]int64, len(rows))
-	for _, t := range rows {
-		truth[t.ID] = t.Version
 	}
 	var again []int
 	for i := range r.report.Outcomes {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 const (
@@ -22,6 +23,7 @@ const (
 // watcher looks after the tenants under way and finds out what the slow ones wait
 // for. It opens a connection of its own only once there is one.
 type watcher struct {
+	reg     registry.Registry
 	connect func(context.Context) (*pgx.Conn, error)
 	observe func(Event)
 
@@ -36,8 +38,8 @@ type flight struct {
 	since  time.Time
 }
 
-func newWatcher(connect func(context.Context) (*pgx.Conn, error), observe func(Event)) *watcher {
-	return &watcher{connect: connect, observe: observe, flying: map[string]flight{}, blocked: map[string][]Blocker{}}
+func newWatcher(reg registry.Registry, connect func(context.Context) (*pgx.Conn, error), observe func(Event)) *watcher {
+	return &watcher{reg: reg, connect: connect, observe: observe, flying: map[string]flight{}, blocked: map[string][]Blocker{}}
 }
 
 func (w *watcher) begin(t Tenant, pid uint32) {
@@ -97,7 +99,7 @@ func (w *watcher) run(ctx context.Context) {
 				continue
 			}
 		}
-		found, err := blockers(ctx, conn, flights)
+		found, err := blockers(ctx, conn, w.reg, flights)
 		if err != nil {
 			continue
 		}
@@ -120,12 +122,12 @@ func (w *watcher) report(flights []flight, found map[string][]Blocker, tell bool
 }
 
 // blockers returns the sessions that the work on each tenant waits for.
-func blockers(ctx context.Context, conn *pgx.Conn, flights []flight) (map[string][]Blocker, error) {
+func blockers(ctx context.Context, conn *pgx.Conn, reg registry.Registry, flights []flight) (map[string][]Blocker, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	ids, pids := make([]string, len(flights)), make([]int32, len(flights))
 	for i, f := range flights {
 		ids[i], pids[i] = f.tenant.ID, int32(f.pid)
 	}
-	return db.Waiting(ctx, conn, ids, pids)
+	return db.Waiting(ctx, conn, reg.Tenants(), ids, pids)
 }

@@ -138,3 +138,12 @@ func scanEntry(row pgx.CollectableRow) (Entry, error) {
 	e.Detail = json.RawMessage(detail)
 	return e, err
 }
+
+// Ran reports whether the audit has an entry of a tenant whose detail names a run.
+func (r Registry) Ran(ctx context.Context, q db.Querier, tenantID, action, run string) (bool, error) {
+	var there bool
+	err := q.QueryRow(ctx, `select exists (select from `+r.Events()+` where tenant_id operator(pg_catalog.=) $1
+		and action operator(pg_catalog.=) $2 and (detail operator(pg_catalog.->>) 'run') operator(pg_catalog.=) $3)`,
+		tenantID, action, run).Scan(&there)
+	return there, err
+}

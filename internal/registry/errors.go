@@ -16,7 +16,7 @@ var (
 	// ErrOldRegistry says that the registry lacks tables or columns this program needs.
 	ErrOldRegistry = errors.New("the registry is older than this crmctl")
 	// ErrExists says that the slug or the schema is taken.
-	ErrExists = errors.New("tenant exists")
+	ErrExists = errors.New("it exists already")
 	// ErrState is wrapped by *StateError.
 	ErrState = errors.New("not possible in the tenant's state")
 	// ErrInvalidRow is wrapped by *InvalidRowError.
@@ -91,19 +91,20 @@ func (e *StateError) Is(target error) bool { return target == ErrState }
 type ExistsError struct {
 	Slug   string
 	Schema db.Schema
-	// Status is the state of the tenant in the way, "" when there is none but a
-	// schema that the registry does not know.
-	Status Status
+	// Registered tells that a tenant is in the way, and Status its state where that is
+	// known; otherwise it is a schema that the registry does not know.
+	Registered bool
+	Status     Status
 }
 
 // Error names the tenant and what to do where that is not plain.
 func (e *ExistsError) Error() string {
-	switch e.Status {
-	case "":
-		return fmt.Sprintf("schema %s exists, but the registry does not know it: rename or drop it, then create the tenant", e.Schema)
-	case Deleted:
+	switch {
+	case !e.Registered:
+		return fmt.Sprintf("schema %s exists, but the registry does not know it: rename or drop it first", e.Schema)
+	case e.Status == Deleted:
 		return fmt.Sprintf("tenant %q exists and is deleted: undelete it, or purge it first", e.Slug)
-	case Purging:
+	case e.Status == Purging:
 		return fmt.Sprintf("tenant %q exists and is being purged: let the purge end first", e.Slug)
 	}
 	return fmt.Sprintf("tenant %q exists already", e.Slug)

@@ -117,7 +117,7 @@ func InitialFields(t Tenant) map[string]any {
 	if t.Role != "" {
 		fields["role"] = t.Role
 	}
-	if string(t.Settings) != "{}" {
+	if len(t.Settings) > 0 && string(t.Settings) != "{}" {
 		fields["settings"] = asJSON("settings", canonical(t.Settings))
 	}
 	return fields

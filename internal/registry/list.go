@@ -137,6 +137,23 @@ func (r Registry) Ghosts(ctx context.Context, q db.Querier) ([]string, error) {
 	return slugs, nil
 }
 
+// Versions returns the cached version of every tenant, by id; -1 where there is none.
+func (r Registry) Versions(ctx context.Context, q db.Querier) (map[string]int64, error) {
+	type row struct {
+		ID      string
+		Version int64
+	}
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[row], `select id::text, coalesce(schema_version, -1) as version from `+r.Tenants())
+	if err != nil {
+		return nil, fmt.Errorf("read the registry: %w", r.explain(err))
+	}
+	versions := make(map[string]int64, len(rows))
+	for _, found := range rows {
+		versions[found.ID] = found.Version
+	}
+	return versions, nil
+}
+
 // Slugs returns the slugs that start with a prefix, at most limit, for
 // completion.
 func (r Registry) Slugs(ctx context.Context, q db.Querier, prefix string, limit int) ([]string, error) {

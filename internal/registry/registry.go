@@ -87,6 +87,9 @@ func (r Registry) Pool() string { return r.table(pool) }
 // Builds are the schemas under construction.
 func (r Registry) Builds() string { return r.table(builds) }
 
+// Row returns the row of a tenant, by its id: its lock is the tenant's.
+func (r Registry) Row(id string) db.Row { return db.Row{Table: r.Tenants(), ID: id} }
+
 // Missing reports whether err says that a table of the registry is not there: a
 // statement of this program named it. A relation that a migration misses, or a function
 // of the tenant's, is no such thing.

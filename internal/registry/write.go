@@ -12,11 +12,12 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 )
 
-// QueueInsert adds the row of a new tenant.
+// QueueInsert adds the row of a new tenant, made now where t does not say when.
 func (r Registry) QueueInsert(p *db.Pipeline, t Tenant) {
 	p.Claim(`insert into `+r.Tenants()+` (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8::pg_catalog.jsonb, $9, $9)`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, string(t.Settings), t.CreatedAt)
+		values ($1, $2, $3, $4, $5, $6, $7, coalesce($8::pg_catalog.jsonb, '{}'), coalesce($9::pg_catalog.timestamptz, pg_catalog.now()),
+			coalesce($9::pg_catalog.timestamptz, pg_catalog.now()))`,
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, orNull(string(t.Settings)), timeOrNil(t.CreatedAt))
 }
 
 // QueueUpdate adds the update of a tenant's row to what t says, but for its version.
@@ -26,6 +27,11 @@ func (r Registry) QueueUpdate(p *db.Pipeline, t *Tenant) {
 		where id = $1 returning updated_at`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), cmp.Or(t.Role, t.ForeignRole), string(t.Status),
 		t.DeletedAt, t.PurgeAfter, string(t.DeletedFrom), t.PurgeStartedAt, string(t.Settings))
+}
+
+// QueueVersion adds the cached version of a tenant.
+func (r Registry) QueueVersion(p *db.Pipeline, id string, version int64) {
+	p.Exec(`update `+r.Tenants()+` set schema_version = $2, updated_at = pg_catalog.now() where id = $1`, id, version)
 }
 
 // QueueDelete adds the end of a tenant's row.
@@ -41,7 +47,7 @@ func (r Registry) Lock(ctx context.Context, q db.Querier, t Tenant, wait bool) (
 		p    db.Pipeline
 		rows []row
 	)
-	p.LockTenant(t.ID, db.Schema{}, wait)
+	p.LockTenant(r.Row(t.ID), db.Schema{}, wait)
 	p.Query(func(found pgx.Rows) (err error) {
 		rows, err = pgx.CollectRows(found, scan)
 		return err
@@ -146,4 +152,59 @@ func (r Registry) MarkDeleted(ctx context.Context, q db.Querier, id string, at, 
 func (r Registry) CorrectVersion(ctx context.Context, q db.Querier, id string, from, to int64) (bool, error) {
 	tag, err := q.Exec(ctx, `update `+r.Tenants()+` set schema_version = $2, updated_at = now() where id = $1 and schema_version = $3`, id, to, from)
 	return tag.RowsAffected() > 0, err
+}
+
+// GhostRow is what the registry says of a tenant whose schema is not there.
+type GhostRow struct{ DisplayName, Status, Settings string }
+
+// Ghost returns the row of a tenant whose schema is not there; one that is deleted is
+// found only where deleted is set, and no purge has begun.
+func (r Registry) Ghost(ctx context.Context, q db.Querier, id, slug string, schema db.Schema, deleted bool) (row GhostRow, found bool, err error) {
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[GhostRow], `select display_name, status, settings::text as settings from `+r.Tenants()+`
+		where id = $1 and slug = $2 and schema_name = $3 and (status <> 'deleted' or $4 and purge_started_at is null)
+		  and not exists (select from pg_namespace where nspname = $3::text::name)`, id, slug, schema.String(), deleted)
+	if err != nil || len(rows) == 0 {
+		return GhostRow{}, false, err
+	}
+	return rows[0], true, nil
+}
+
+// QueueRevive adds the update of the row of a tenant whose schema is made anew: its
+// role and version. Where the row is not as t says any more the error is pgx.ErrNoRows.
+func (r Registry) QueueRevive(p *db.Pipeline, t Tenant) {
+	var id string
+	p.QueryRow([]any{&id}, `update `+r.Tenants()+` set role_name = $2, schema_version = $3, updated_at = pg_catalog.now()
+		where id operator(pg_catalog.=) $1 and slug operator(pg_catalog.=) $4 and schema_name operator(pg_catalog.=) $5
+		and status operator(pg_catalog.=) $6 returning id::pg_catalog.text`,
+		t.ID, orNull(t.Role), t.Version, t.Slug, t.Schema.String(), string(t.Status))
+}
+
+// OtherHas reports whether a tenant of another slug has an id.
+func (r Registry) OtherHas(ctx context.Context, q db.Querier, id, slug string) (bool, error) {
+	taken, err := db.Select(ctx, q, pgx.RowTo[bool], `select exists (select from `+r.Tenants()+` where id = $1 and slug <> $2)`, id, slug)
+	return err == nil && taken[0], err
+}
+
+// DeletedID returns the id of the deleted tenant of a slug, "" where there is none.
+func (r Registry) DeletedID(ctx context.Context, q db.Querier, slug string) (string, error) {
+	ids, err := db.Select(ctx, q, pgx.RowTo[string], `select id::text from `+r.Tenants()+` where slug = $1 and status = 'deleted'`, slug)
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// QueueHoldUndeleted makes sure that a tenant is not deleted, and stays so until the
+// transaction ends. The error is a *NotFoundError or a *StateError.
+func (r Registry) QueueHoldUndeleted(p *db.Pipeline, t Tenant) {
+	p.Query(func(rows pgx.Rows) error {
+		status, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[string])
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return &NotFoundError{Slug: t.Slug}
+		case err == nil && Status(status) == Deleted:
+			return &StateError{Slug: t.Slug, State: Deleted}
+		}
+		return err
+	}, `select status from `+r.Tenants()+` where id operator(pg_catalog.=) $1 for share`, t.ID)
 }

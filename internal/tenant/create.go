@@ -267,7 +267,7 @@ func (m *maker) explain(ctx context.Context, conn *pgx.Conn, t registry.Tenant, 
 		other, getErr := m.Registry.Get(ctx, conn, t.Slug)
 		switch {
 		case getErr == nil:
-			exists.Status = other.State()
+			exists.Registered, exists.Status = true, other.State()
 		case errors.Is(getErr, registry.ErrInvalidRow):
 			return getErr
 		}

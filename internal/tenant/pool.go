@@ -53,7 +53,7 @@ type PoolChange struct {
 // A result that failed is no error of FillPool.
 func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), count int, o PoolOptions) (PoolChange, error) {
 	var change PoolChange
-	err := holdPool(ctx, connect, func(ctx context.Context, q db.Querier) error {
+	err := holdPool(ctx, o.Registry, connect, func(ctx context.Context, q db.Querier) error {
 		pool, err := o.Registry.ListPool(ctx, q, o.Template.Key)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, err
 // are out of date first.
 func DrainPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), keep int, o PoolOptions) (PoolChange, error) {
 	var change PoolChange
-	err := holdPool(ctx, connect, func(ctx context.Context, q db.Querier) error {
+	err := holdPool(ctx, o.Registry, connect, func(ctx context.Context, q db.Querier) error {
 		pool, err := o.Registry.ListPool(ctx, q, o.Template.Key)
 		if err != nil {
 			return err
@@ -105,14 +105,14 @@ func DrainPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 
 // holdPool calls fn while it holds the lock of the pool, on a connection that does
 // nothing else.
-func holdPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), fn func(ctx context.Context, q db.Querier) error) error {
+func holdPool(ctx context.Context, reg registry.Registry, connect func(context.Context) (*pgx.Conn, error), fn func(ctx context.Context, q db.Querier) error) error {
 	guard, err := connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = guard.Close(context.WithoutCancel(ctx)) }()
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		err := db.HoldKey(ctx, q, db.Key(poolLock))
+		err := reg.HoldKey(ctx, q, poolLock)
 		switch {
 		case errors.Is(err, db.ErrBusy):
 			return fmt.Errorf("%w: %w", errPoolBusy, err)

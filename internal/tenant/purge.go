@@ -173,7 +173,7 @@ func purge(ctx context.Context, conn *pgx.Conn, guards *db.Guards, p *Purged, o 
 	}
 	defer guards.Give(guard)
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		err := db.HoldKey(ctx, q, db.Key("purge:"+p.Tenant.ID))
+		err := o.Registry.HoldKey(ctx, q, "purge:"+p.Tenant.ID)
 		switch {
 		case errors.Is(err, db.ErrBusy):
 			return fmt.Errorf("tenant %q: %w: %w", p.Tenant.Slug, errPurging, err)

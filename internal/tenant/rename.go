@@ -184,7 +184,7 @@ func renameError(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o MoveO
 		other, getErr := o.Registry.Get(ctx, conn, t.Slug)
 		switch {
 		case getErr == nil && other.ID != t.ID:
-			exists.Status = other.State()
+			exists.Registered, exists.Status = true, other.State()
 		case errors.Is(getErr, registry.ErrInvalidRow):
 			return getErr
 		}

@@ -303,7 +303,7 @@ func TestMovesExcludeAMigration(t *testing.T) {
 	}
 	holder := f.Connect(t)
 	inTheWay := fmt.Sprintf("pid %d (role ", holder.PgConn().PID())
-	err = db.InTx(t.Context(), holder, db.Locals{Schema: tenants[0].Schema, Tenant: tenants[0].ID}, func(ctx context.Context, q db.Querier) error {
+	err = db.InTx(t.Context(), holder, db.Locals{Schema: tenants[0].Schema, Tenant: registry.Default().Row(tenants[0].ID)}, func(ctx context.Context, q db.Querier) error {
 		begun := time.Now()
 		_, err := tenant.Undelete(ctx, conn, "acme", tenant.MoveOptions{LockTimeout: 300 * time.Millisecond})
 		if !errors.Is(err, db.ErrBusy) || !strings.Contains(err.Error(), inTheWay) || time.Since(begun) < 300*time.Millisecond {

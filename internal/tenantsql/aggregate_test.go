@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenantsql"
 )
 
@@ -15,7 +16,7 @@ func compute(t testing.TB, function tenantsql.Function, values ...string) string
 	t.Helper()
 	a := tenantsql.NewAggregate(function, []tenantsql.Column{{Name: "text", OID: pgtype.TextOID}, {Name: "n", OID: pgtype.NumericOID}})
 	for i, v := range values {
-		row := tenantsql.Row{Tenant: tenantsql.Tenant{Slug: string(rune('a' + i/2))}, Values: []tenantsql.Value{{Text: "x"}, {Text: v, Null: v == "null"}}}
+		row := tenantsql.Row{Tenant: registry.Tenant{Slug: string(rune('a' + i/2))}, Values: []tenantsql.Value{{Text: "x"}, {Text: v, Null: v == "null"}}}
 		if err := a.Add(row); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +74,7 @@ func TestAggregateAgreesWithPostgreSQL(t *testing.T) {
 		a := tenantsql.NewAggregate(function, columns)
 		for _, row := range rows {
 			tenant, n, _ := strings.Cut(row, "|")
-			if err := a.Add(tenantsql.Row{Tenant: tenantsql.Tenant{Slug: tenant}, Values: []tenantsql.Value{{Text: n}}}); err != nil {
+			if err := a.Add(tenantsql.Row{Tenant: registry.Tenant{Slug: tenant}, Values: []tenantsql.Value{{Text: n}}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // ErrUnknown says that the connection was lost in the middle of a COMMIT, and that
@@ -81,7 +82,7 @@ func (r *run) guarded(ctx context.Context, conn *pgx.Conn, i int) error {
 
 // read costs one round trip. Where the schema is gone its check fails, and what the
 // statements have found elsewhere is thrown away.
-func (r *run) read(ctx context.Context, conn *pgx.Conn, t Tenant, found *result) error {
+func (r *run) read(ctx context.Context, conn *pgx.Conn, t registry.Tenant, found *result) error {
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Snapshot: true})
 	r.guard.Queue(&p, t.Schema, "")
@@ -151,7 +152,7 @@ func affected(tag pgconn.CommandTag) int64 {
 func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 	t := r.tenants[i]
 	var open db.Pipeline
-	open.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Tenant: t.ID})
+	open.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Tenant: r.o.Registry.Row(t.ID)})
 	r.guard.Queue(&open, t.Schema, "")
 	open.CheckSchema(t.Schema)
 	if r.o.Hold != nil {
@@ -182,7 +183,7 @@ func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 
 // change runs the script, makes sure that it has not left the schema, and adds the
 // audit row.
-func (r *run) change(ctx context.Context, conn *pgx.Conn, t Tenant, found *result) error {
+func (r *run) change(ctx context.Context, conn *pgx.Conn, t registry.Tenant, found *result) error {
 	var script, end db.Pipeline
 	script.Mark()
 	r.queue(&script, found)

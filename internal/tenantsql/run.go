@@ -11,14 +11,8 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 )
-
-// Tenant is what a run needs to know of one.
-type Tenant struct {
-	ID     string // uuid
-	Slug   string
-	Schema db.Schema
-}
 
 // Value is a value as PostgreSQL writes it.
 type Value struct {
@@ -28,12 +22,13 @@ type Value struct {
 
 // Row is a row of one tenant's result.
 type Row struct {
-	Tenant Tenant
+	Tenant registry.Tenant
 	Values []Value
 }
 
 // Options say how to run.
 type Options struct {
+	Registry         registry.Registry
 	Fleet            fleet.Options
 	LockTimeout      time.Duration // wait for each lock, 0 = the server's
 	StatementTimeout time.Duration // run of each statement, 0 = the server's
@@ -43,7 +38,7 @@ type Options struct {
 	DryRun bool
 	// Hold adds to a write's transaction what makes sure that the tenant may be
 	// written to, and stays so.
-	Hold func(p *db.Pipeline, t Tenant)
+	Hold func(p *db.Pipeline, t registry.Tenant)
 	// Audit adds the audit row of a write to its transaction. The row must keep e
 	// in its detail: Committed looks for e.Token there.
 	Audit func(p *db.Pipeline, e Event) error
@@ -64,14 +59,14 @@ type Options struct {
 
 // Event is what the audit of a write says.
 type Event struct {
-	Tenant   Tenant
+	Tenant   registry.Tenant
 	Token    string // of this run
 	Affected int64  // rows inserted, updated, deleted or merged
 }
 
 // Outcome is what became of one tenant.
 type Outcome struct {
-	Tenant   Tenant
+	Tenant   registry.Tenant
 	State    fleet.State
 	Err      error // of the last attempt; nil when Done
 	Rows     int64 // of the last statement's result
@@ -96,7 +91,7 @@ type Report struct {
 // The tenants before the first that succeeds go one by one: its columns are those
 // that every other must have. One that has others fails with a *ColumnsError and, in
 // a write, is rolled back.
-func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), tenants []Tenant, script []db.Statement, o Options,
+func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), tenants []registry.Tenant, script []db.Statement, o Options,
 	show func([]Column, iter.Seq2[Row, error]) error,
 ) (*Report, error) {
 	ctx, cancel := context.WithCancel(ctx)

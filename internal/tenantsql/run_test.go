@@ -18,6 +18,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenantsql"
 )
 
@@ -26,7 +27,7 @@ import (
 type fixture struct {
 	*fleettest.Fleet
 
-	tenants []tenantsql.Tenant
+	tenants []registry.Tenant
 }
 
 func schemas(t testing.TB, n int) fixture {
@@ -40,7 +41,7 @@ func schemas(t testing.TB, n int) fixture {
 		}
 		id := fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1)
 		f.Exec(t, "insert into public.tenants values ('"+id+"', '"+name+"')")
-		f.tenants = append(f.tenants, tenantsql.Tenant{ID: id, Slug: name, Schema: schema})
+		f.tenants = append(f.tenants, registry.Tenant{ID: id, Slug: name, Schema: schema})
 		f.Exec(t, "create schema "+name, "create table "+name+".things (name text, n int)", "insert into "+name+".things values ('"+name+"', 1)")
 	}
 	return f

@@ -7,11 +7,12 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // run is the state that workers and the reader of the rows share.
 type run struct {
-	tenants []Tenant
+	tenants []registry.Tenant
 	script  []db.Statement
 	o       Options
 	token   string
@@ -44,7 +45,7 @@ type result struct {
 	affected int64
 }
 
-func newRun(tenants []Tenant, script []db.Statement, o Options) *run {
+func newRun(tenants []registry.Tenant, script []db.Statement, o Options) *run {
 	if o.Memory <= 0 {
 		o.Memory = DefaultMemory
 	}

@@ -32,9 +32,9 @@ const NoRejects = -1
 type Options struct {
 	Schema db.Schema // of the tenant; required
 	Path   db.Path   // behind it, for what the tables call
-	// Tenant is its id in the registry. Its lock is waited for, as long as
-	// LockTimeout says, and held to the end; "" takes none.
-	Tenant string
+	// Tenant is its row in the registry. Its lock is waited for, as long as
+	// LockTimeout says, and held to the end; the zero Row takes none.
+	Tenant db.Row
 	Role   string // what SET LOCAL ROLE takes, if not empty
 
 	FileName string // for messages only

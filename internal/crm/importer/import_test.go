@@ -16,6 +16,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/crm/crmtest"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
 
@@ -263,11 +264,11 @@ func TestImportWaitsForTheTenant(t *testing.T) {
 		}
 	}
 	one := func(wait time.Duration) error {
-		_, err := Import(t.Context(), conn, strings.NewReader("email\na@example.com\n"), Options{Schema: schema, Tenant: id, LockTimeout: wait})
+		_, err := Import(t.Context(), conn, strings.NewReader("email\na@example.com\n"), Options{Schema: schema, Tenant: registry.Default().Row(id), LockTimeout: wait})
 		return err
 	}
 	other := crmtest.Connect(t, connString(conn))
-	err := db.InTx(t.Context(), other, db.Locals{Tenant: id}, func(context.Context, db.Querier) error {
+	err := db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(id)}, func(context.Context, db.Querier) error {
 		if err := one(100 * time.Millisecond); !errors.Is(err, db.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d (", other.PgConn().PID())) {
 			t.Errorf("a short wait: %v", err)
 		}
@@ -277,7 +278,7 @@ func TestImportWaitsForTheTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	err = db.InTx(t.Context(), other, db.Locals{Tenant: id}, func(ctx context.Context, q db.Querier) error {
+	err = db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(id)}, func(ctx context.Context, q db.Querier) error {
 		go func() { done <- one(time.Minute) }()
 		for waiting := false; !waiting; time.Sleep(5 * time.Millisecond) {
 			if err := q.QueryRow(ctx, "select exists (select from pg_locks where not granted and pid = $1)", conn.PgConn().PID()).Scan(&waiting); err != nil {

@@ -1,4 +1,4 @@
-package db_test
+package registry_test
 
 import (
 	"context"
@@ -8,11 +8,12 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Only a statement of this program that names a table of the registry says that the
 // registry is missing.
-func TestMissingRegistry(t *testing.T) {
+func TestMissing(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	conn, err := pgx.Connect(ctx, pgtest.Empty(t))
@@ -32,11 +33,11 @@ func TestMissingRegistry(t *testing.T) {
 		"select nothing from (select 1) as u (thing)": false, // another code
 	} {
 		_, err := conn.Exec(ctx, sql)
-		if err == nil || db.MissingRegistry(err) != want {
+		if err == nil || registry.Default().Missing(err) != want {
 			t.Errorf("%s: %v, want %t", sql, err, want)
 		}
 		inFile := &db.StatementError{Statement: db.Statement{SQL: sql, File: "00001_a.sql", Line: 1}, Err: err}
-		if db.MissingRegistry(inFile) {
+		if registry.Default().Missing(inFile) {
 			t.Errorf("%s of a migration is taken for the registry", sql)
 		}
 	}

@@ -1,0 +1,29 @@
+package registry
+
+import (
+	"context"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// MayChange is an expression that tells whether a role, by an expression for its oid,
+// may change the registry or become a role that may.
+func (r Registry) MayChange(role string) string {
+	table := db.Literal(r.Tenants())
+	return `(pg_catalog.has_table_privilege(` + role + `, ` + table + `, 'update') or exists (select from pg_catalog.pg_roles o
+		where pg_catalog.pg_has_role(` + role + `, o.oid, 'member') and pg_catalog.has_table_privilege(o.oid, ` + table + `, 'update')))`
+}
+
+// Key returns the number of the advisory lock for something of this registry that is no
+// tenant.
+func (r Registry) Key(what string) int64 {
+	if r.schema.IsZero() {
+		return db.Key(what)
+	}
+	return db.Key(r.schema.String() + ":" + what)
+}
+
+// HoldKey takes the advisory lock of something that is no tenant, as db.HoldKey has it.
+func (r Registry) HoldKey(ctx context.Context, q db.Querier, what string) error {
+	return db.HoldKey(ctx, q, r.Key(what), r.MayChange("a.usesysid"))
+}
