@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // crmctl runs the program on a fleet's database and returns its exit code and what it
@@ -60,18 +60,18 @@ func TestEverythingComesBack(t *testing.T) {
 	f.Scan(t, []any{&want}, events)
 
 	other := &fleettest.Fleet{DSN: pgtest.Empty(t)}
-	registry := one(t, filepath.Join(dir, "_registry-*.crmctl"))
-	if code, out := crmctl(t, other, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "crmctl migrate public") {
+	saved := one(t, filepath.Join(dir, "_registry-*.crmctl"))
+	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure || !strings.Contains(out, "crmctl migrate public") {
 		t.Errorf("without a registry: exit code %d\n%s", code, out)
 	}
 	ok(t, other, "migrate", "public")
 	other.Exec(t, "revoke create on schema public from public")
-	ok(t, other, "backup", "restore", registry)
+	ok(t, other, "backup", "restore", saved)
 	other.Scan(t, []any{&got}, events)
 	if got != want {
 		t.Errorf("the audit is\n%s\nwant\n%s", got, want)
 	}
-	if code, out := crmctl(t, other, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "the registry has tenants") {
+	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure || !strings.Contains(out, "the registry has tenants") {
 		t.Errorf("over tenants: exit code %d\n%s", code, out)
 	}
 	if code, out := crmctl(t, other, "doctor", "--check", "ghost-row", "-q"); code != cli.ExitPending || out != "acme\nglobex\n" {
@@ -97,7 +97,7 @@ func TestEverythingComesBack(t *testing.T) {
 
 	// The audit of a purged tenant stands in the way of another registry.
 	other.Exec(t, "drop schema tenant_acme cascade", "drop schema tenant_globex cascade", "delete from public.tenants")
-	if code, out := crmctl(t, other, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "never emptied") {
+	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure || !strings.Contains(out, "never emptied") {
 		t.Errorf("over an audit: exit code %d\n%s", code, out)
 	}
 }
@@ -105,10 +105,7 @@ func TestEverythingComesBack(t *testing.T) {
 // TestRegistryBackupLeavesThePoolOut: a pool belongs to its database.
 func TestRegistryBackupLeavesThePoolOut(t *testing.T) {
 	t.Parallel()
-	tables, err := app.RegistryTables(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tables := registry.Tables()
 	f := fleettest.New(t)
 	if !slices.Contains(tables, "tenant_pool") || !slices.Contains(tables, "tenant_shapes") {
 		t.Fatalf("the tables of the registry are %v: the test shows nothing", tables)

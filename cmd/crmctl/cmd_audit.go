@@ -152,7 +152,7 @@ func newAuditListCmd(f *factory, runF func(context.Context, *factory, *auditList
 account, host and crmctl version as the program says, the database role and address as the
 server says), what, and the changed fields before and after.
 
-The table public.tenant_events refuses UPDATE, DELETE and TRUNCATE, by a trigger and for lack of
+The table of the audit refuses UPDATE, DELETE and TRUNCATE, by a trigger and for lack of
 a grant. Its owner and a superuser can switch that off on purpose; copy the audit to a place they
 cannot reach (crmctl audit list -o ndjson --since 24h) where that matters.`,
 		Example: `crmctl audit list --since 24h

@@ -192,13 +192,9 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 	if unread != nil && db.SQLState(unread) == "" { // not the server's answer
 		return doctor.Fleet{}, unread
 	}
-	tables, err := app.RegistryTables(ctx)
-	if err != nil {
-		return doctor.Fleet{}, err
-	}
 	fleet := doctor.Fleet{
 		Registry:        f.registry(),
-		RegistryVersion: public, RegistryHead: builtInHeads().Public, RegistryErr: unread, RegistryTables: tables,
+		RegistryVersion: public, RegistryHead: builtInHeads().Public, RegistryErr: unread,
 		Tables: []string{"contacts", "conversations", "messages"},
 	}
 	plan, err := f.tenantPlan(ctx)

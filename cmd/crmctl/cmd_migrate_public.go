@@ -27,7 +27,7 @@ func newMigratePublicCmd(f *factory, runF func(context.Context, *factory, *migra
 		Use:   "public",
 		Short: "create or upgrade the registry in the schema public",
 		Long: `Create the registry in the schema public, or bring it to the version this crmctl needs: the
-tables tenants, tenant_events, migration_runs, migration_run_tenants and tenant_size_samples.
+tables of the tenants, of the audit, of fleet runs, of sizes and of schemas for tenants to come.
 Its own versions stand in crmctl_db_version, apart from those of anything else in public.`,
 		Example: "crmctl migrate public",
 		Args:    cli.NoArgs,

@@ -147,12 +147,12 @@ func (f *factory) explainRight(err error) cli.Hint {
 	switch {
 	case ok && kind == "database":
 		return cli.Hint{Label: "as its owner", Command: "grant create on database " + cli.Visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
-	case ok && kind == "schema" && name == "public":
-		return cli.Hint{Label: "as its owner", Command: "grant usage, create on schema public to " + role}
+	case ok && kind == "schema" && name == f.registry().Schema().String():
+		return cli.Hint{Label: "as its owner", Command: "grant usage, create on schema " + f.registry().Place() + " to " + role}
 	case ok && inRegistry(kind, name) && kind == "sequence":
-		return cli.Hint{Label: "as its owner", Command: "grant select on all sequences in schema public to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant select on all sequences in schema " + f.registry().Place() + " to " + role}
 	case ok && inRegistry(kind, name):
-		return cli.Hint{Label: "as its owner", Command: "grant select, insert, update, delete on all tables in schema public to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant select, insert, update, delete on all tables in schema " + f.registry().Place() + " to " + role}
 	case ok && slices.Contains([]string{"schema", "table", "view", "sequence"}, kind), strings.HasPrefix(message, "must be owner of "):
 		return cli.Hint{Label: "whose it is", Command: "crmctl doctor --check owner,grants"}
 	}
@@ -161,11 +161,7 @@ func (f *factory) explainRight(err error) cli.Hint {
 
 // inRegistry tells whether a table or a sequence of that name is crmctl's own.
 func inRegistry(kind, name string) bool {
-	tables, err := app.RegistryTables(context.Background())
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(append(tables, "crmctl_db_version"), func(table string) bool {
+	return slices.ContainsFunc(append(registry.Tables(), "crmctl_db_version"), func(table string) bool {
 		if kind == "sequence" {
 			return strings.HasPrefix(name, table+"_") && strings.HasSuffix(name, "_seq")
 		}

@@ -77,11 +77,7 @@ func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File
 
 // RestoreRegistry restores a backup of the registry.
 func (a *App) RestoreRegistry(ctx context.Context, conn *pgx.Conn, in *backup.File, o RestoreOptions) (*backup.Manifest, error) {
-	tables, err := savedTables(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return backup.RestoreRegistry(ctx, conn, in, backup.RegistryOptions{Registry: a.Registry, Limits: o.limits(), Tables: tables, Judge: judgeTenant})
+	return backup.RestoreRegistry(ctx, conn, in, backup.RegistryOptions{Registry: a.Registry, Limits: o.limits(), Tables: registry.SavedTables(), Judge: judgeTenant})
 }
 
 // TryRestore reads the whole of a backup and looks whether its tenant could be made, for

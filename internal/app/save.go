@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -15,7 +13,6 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/migrations"
 )
 
 // SaveOptions say how tenants are saved.
@@ -61,10 +58,6 @@ func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, 
 // SaveRegistry saves the registry into a directory. The error is registry.ErrNoRegistry
 // where there is none.
 func (a *App) SaveRegistry(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, o SaveOptions) (backup.Written, error) {
-	tables, err := savedTables(ctx)
-	if err != nil {
-		return backup.Written{}, err
-	}
 	version, err := migrate.PublicVersion(ctx, conn, a.Registry)
 	switch {
 	case err != nil:
@@ -72,7 +65,7 @@ func (a *App) SaveRegistry(ctx context.Context, conn *pgx.Conn, dir *backup.Dir,
 	case version == 0:
 		return backup.Written{}, registry.ErrNoRegistry
 	}
-	return dir.CreateRegistry(ctx, conn, tables, version, a.createOptions(ctx, o))
+	return dir.CreateRegistry(ctx, conn, registry.SavedTables(), version, a.createOptions(ctx, o))
 }
 
 // PgDump finds a pg_dump for the server, in a directory, "" for a search, and returns
@@ -93,34 +86,4 @@ func (a *App) PgDump(ctx context.Context, conn *pgx.Conn, dir string, env []stri
 	a.Notify(PgDumpFound{program})
 	d := &backup.PgDump{Program: program, ConnString: db.OnlyKnown(backup.WithoutPassword(string(dsn))), Env: env, LockTimeout: lockTimeout}
 	return d.Dump, nil
-}
-
-// RegistryTables returns the names of the tables that the registry's migrations
-// make. Which of them were applied stands in a backup's version.
-func RegistryTables(ctx context.Context) ([]string, error) {
-	plan, err := migrate.Compile(ctx, migrations.Public())
-	if err != nil {
-		return nil, err
-	}
-	var tables []string
-	for _, m := range plan.Migrations {
-		for _, s := range m.Up {
-			words := strings.Fields(strings.ToLower(s.SQL))
-			if len(words) > 2 && words[0] == "create" && words[1] == "table" {
-				tables = append(tables, strings.TrimRight(strings.TrimPrefix(words[2], "public."), "("))
-			}
-			if len(words) > 2 && words[0] == "drop" && words[1] == "table" {
-				tables = slices.DeleteFunc(tables, func(t string) bool { return t == strings.TrimRight(words[2], ";") })
-			}
-		}
-	}
-	return tables, nil
-}
-
-// savedTables returns those of the registry's tables that a backup holds. What can be
-// made again at any time, and the schemas of the pool, or under construction, that only
-// this database has, stay out: a final shape is SQL, which no file may bring.
-func savedTables(ctx context.Context) ([]string, error) {
-	tables, err := RegistryTables(ctx)
-	return slices.DeleteFunc(tables, func(t string) bool { return t == "tenant_shapes" || t == "tenant_pool" || t == "tenant_builds" }), err
 }

@@ -77,7 +77,7 @@ func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
 		if err != nil {
 			return // the failures' own words stay
 		}
-		results[i].Err = migrate.ExplainNames(ctx, conn, results[i].Err)
+		results[i].Err = migrate.ExplainNames(ctx, conn, a.Registry, results[i].Err)
 		closeConn(ctx, conn)
 		if _, is := errors.AsType[*migrate.ElsewhereError](results[i].Err); !is {
 			return // the others will hardly be different

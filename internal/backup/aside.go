@@ -39,7 +39,7 @@ func (t *target) setAside(ctx context.Context, p *db.Pipeline, o NewTenant) erro
 	p.QueryRow([]any{&path}, "select pg_catalog.current_setting('search_path')")
 	p.Exec("select pg_catalog.set_config('search_path', $1, true)", db.OwnPath)
 	if err := p.Run(ctx, t.conn); err != nil {
-		return plain(err)
+		return db.Plain(err)
 	}
 	var err error
 	if t.kept, err = o.SetAside(ctx, t.conn, t.row.Slug, t.schema); err != nil {

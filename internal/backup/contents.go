@@ -89,7 +89,7 @@ func (s *snapshot) refuseLargeObjects(ctx context.Context) error {
 		}
 	}
 	if err := p.Run(ctx, s.conn); err != nil {
-		return fmt.Errorf("look for large objects of schema %s: %w", s.schema, plain(err))
+		return fmt.Errorf("look for large objects of schema %s: %w", s.schema, db.Plain(err))
 	}
 	if len(found) > 0 {
 		return &found[0]

@@ -189,7 +189,7 @@ func readVersion(ctx context.Context, conn *pgx.Conn, src Source) (version int64
 		return p.Run(ctx, q)
 	})
 	if err != nil {
-		return 0, at, fmt.Errorf("read the version of tenant %q: %w", src.Slug, plain(err))
+		return 0, at, fmt.Errorf("read the version of tenant %q: %w", src.Slug, db.Plain(err))
 	}
 	return version, at, nil
 }
@@ -205,7 +205,7 @@ func (d *Dir) audit(ctx context.Context, conn *pgx.Conn, src Source, out *Writte
 		if err := o.Audit(&p, registry.Event{TenantID: src.ID, Slug: src.Slug, Detail: detail}); err != nil {
 			return err
 		}
-		return plain(p.Run(ctx, q))
+		return db.Plain(p.Run(ctx, q))
 	})
 	if db.SQLState(err) == db.CodeReadOnlyTransaction {
 		out.Unaudited = true

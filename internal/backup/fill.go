@@ -41,7 +41,7 @@ func (t *target) prepare(ctx context.Context, m *Manifest) error {
 	}
 	p.Exec("set constraints all deferred")
 	if err := p.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("prepare schema %s for its rows: %w", t.schema, plain(err))
+		return fmt.Errorf("prepare schema %s for its rows: %w", t.schema, db.Plain(err))
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (t *target) empty(ctx context.Context, p *db.Pipeline, tables []Table) erro
 		}
 	}
 	if err := look.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("look at schema %s: %w", t.schema, plain(err))
+		return fmt.Errorf("look at schema %s: %w", t.schema, db.Plain(err))
 	}
 	p.Exec("delete from " + qualified(t.schema, versionTable))
 	if !slices.Contains(filled, true) {
@@ -199,7 +199,7 @@ func (t *target) fill(ctx context.Context, table *Table, data io.Reader) (int64,
 func (t *target) become(ctx context.Context, role string) error {
 	var p db.Pipeline
 	t.own.wall.become(&p, role)
-	return plain(p.Run(ctx, t.conn))
+	return db.Plain(p.Run(ctx, t.conn))
 }
 
 // rememberingReader keeps the error of what it reads.
@@ -231,7 +231,7 @@ func (t *target) complete(ctx context.Context, m *Manifest, o NewTenant) error {
 	}
 	p.CheckSchema(t.schema)
 	if err := p.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("complete schema %s: %w", t.schema, plain(err))
+		return fmt.Errorf("complete schema %s: %w", t.schema, db.Plain(err))
 	}
 	if t.own.wall != nil {
 		return t.completeOwn(ctx, m, o)

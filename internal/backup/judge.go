@@ -89,7 +89,7 @@ func (t *target) checkRecord(ctx context.Context, m *Manifest) error {
 	var p db.Pipeline
 	p.Query(collect(&got), "select version_id, is_applied, tstamp::pg_catalog.text from "+qualified(t.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("read the versions of schema %s: %w", t.schema, plain(err))
+		return fmt.Errorf("read the versions of schema %s: %w", t.schema, db.Plain(err))
 	}
 	if !slices.Equal(got, m.Versions) {
 		return corrupt("the rows of %s are not the versions that its manifest has", versionTable)

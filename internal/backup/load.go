@@ -222,7 +222,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 func (t *target) run(ctx context.Context, p *db.Pipeline, o NewTenant) error {
 	err := p.Run(ctx, t.conn)
 	if err != nil {
-		err = t.explain(err)
+		err = t.explain(o.Registry, err)
 		if t.row.Role != "" {
 			err = o.Roles.Explain(err, t.row.Role)
 		}
@@ -282,16 +282,16 @@ func (t *target) newID() error {
 
 // explain turns what the server refused while the tenant was made into an
 // *registry.ExistsError where that is the reason.
-func (t *target) explain(err error) error {
+func (t *target) explain(reg registry.Registry, err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), // a ghost's row has changed meanwhile
-		ok && pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants":
+		reg.Taken(err):
 		return &registry.ExistsError{Slug: t.row.Slug, Schema: t.schema, Registered: true}
 	case ok && pgErr.Code == db.CodeDuplicateSchema:
 		return &registry.ExistsError{Slug: t.row.Slug, Schema: t.schema}
 	}
-	return plain(err)
+	return db.Plain(err)
 }
 
 // commit writes the audit and ends the transaction.
@@ -301,7 +301,7 @@ func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any)
 		return err
 	}
 	if err := p.Run(ctx, t.conn); err != nil {
-		return plain(err)
+		return db.Plain(err)
 	}
 	if t.site == nil {
 		return db.Commit(ctx, t.conn)

@@ -97,7 +97,7 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 	t.there.queue(&p, t.schema, nil)
 	p.StandIn(t.schema, o.path())
 	if err := p.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("look at schema %s: %w", t.schema, plain(err))
+		return fmt.Errorf("look at schema %s: %w", t.schema, db.Plain(err))
 	}
 	t.there.members()
 	t.trusting = o.TrustCode && len(t.code) > 0
@@ -156,7 +156,7 @@ func (t *target) completeOwn(ctx context.Context, m *Manifest, o NewTenant) erro
 	// What was set along the way does not outlive the transaction.
 	p.Exec("reset all")
 	if err := p.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("complete schema %s: %w", t.schema, plain(err))
+		return fmt.Errorf("complete schema %s: %w", t.schema, db.Plain(err))
 	}
 	return nil
 }

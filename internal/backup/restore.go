@@ -175,7 +175,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	there.queue(&p, o.Registry.Schema(), names)
 	p.StandIn(o.Registry.Schema(), db.Path{})
 	if err := p.Run(ctx, conn); err != nil {
-		return fmt.Errorf("look at the registry: %w", plain(err))
+		return fmt.Errorf("look at the registry: %w", db.Plain(err))
 	}
 	switch {
 	case tenants:
@@ -201,7 +201,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 		look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(o.Registry.Schema(), name)+")")
 	}
 	if err := look.Run(ctx, conn); err != nil {
-		return fmt.Errorf("look at the registry: %w", plain(err))
+		return fmt.Errorf("look at the registry: %w", db.Plain(err))
 	}
 	for i, name := range slices.Backward(names) { // those that refer to others come last
 		if filled[i] {
@@ -209,7 +209,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 		}
 	}
 	if err := empty.Run(ctx, conn); err != nil {
-		return fmt.Errorf("empty the registry: %w", plain(err))
+		return fmt.Errorf("empty the registry: %w", db.Plain(err))
 	}
 	restoreDefault, err := t.keepAddressOut(ctx, m)
 	if err != nil {
@@ -233,7 +233,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 // where a client came, from being given the address of the one that restores it. It
 // returns the statement that puts the column's default back, "" for none.
 func (t *target) keepAddressOut(ctx context.Context, m *Manifest) (string, error) {
-	const table, column = "tenant_events", "client_addr"
+	const table, column = registry.EventsTable, "client_addr"
 	got, _ := t.there.table(table)
 	if !slices.Contains(got.Columns, column) {
 		return "", nil

@@ -94,7 +94,7 @@ func (s *snapshot) look(ctx context.Context, names []string) error {
 		s.queueLeft(&p)
 	}
 	if err := p.Run(ctx, s.conn); err != nil {
-		return fmt.Errorf("look at schema %s: %w", s.schema, plain(err))
+		return fmt.Errorf("look at schema %s: %w", s.schema, db.Plain(err))
 	}
 	m.Server.Version, _, _ = strings.Cut(m.Server.Version, " ")
 	m.TakenAt = m.TakenAt.UTC()
@@ -164,11 +164,11 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 	switch db.SQLState(err) {
 	case "":
 	case db.CodeUndefinedTable, codeUndefinedColumn: // dropped since the snapshot
-		return fmt.Errorf("%w: %w", ErrMoved, plain(err))
+		return fmt.Errorf("%w: %w", ErrMoved, db.Plain(err))
 	default:
-		return fmt.Errorf("lock the tables of schema %s: %w", s.schema, plain(err))
+		return fmt.Errorf("lock the tables of schema %s: %w", s.schema, db.Plain(err))
 	}
-	return plain(err)
+	return db.Plain(err)
 }
 
 // readTenant completes the manifest with the registry's row and the versions.
@@ -188,7 +188,7 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 	planted.QueueRead(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}})
 	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+qualified(s.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, s.conn); err != nil {
-		return fmt.Errorf("read tenant %q: %w", src.Slug, plain(err))
+		return fmt.Errorf("read tenant %q: %w", src.Slug, db.Plain(err))
 	}
 	if t.Schema != s.schema.String() {
 		return fmt.Errorf("%w: tenant %q has another schema now", ErrMoved, src.Slug)
@@ -227,12 +227,4 @@ func columnList(t *Table) string {
 		names[i] = pgx.Identifier{c.Name}.Sanitize()
 	}
 	return strings.Join(names, ", ")
-}
-
-// plain takes off the mark of a statement that stands in no file.
-func plain(err error) error {
-	if statement, ok := errors.AsType[*db.StatementError](err); ok && statement.Statement.File == "" {
-		return statement.Err
-	}
-	return err
 }

@@ -31,7 +31,7 @@ func (t *target) build(ctx context.Context, script []db.Statement, o NewTenant) 
 		Schema:   schema, Slug: slug, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Direct: o.Direct,
 	})
 	if err != nil {
-		return t.explain(err)
+		return t.explain(o.Registry, err)
 	}
 	t.site = site
 	return site.Run(ctx, script)
@@ -45,7 +45,7 @@ func (t *target) judgeBuilt(ctx context.Context, o NewTenant) error {
 	var own, tenants db.Pipeline
 	own.OwnPath()
 	if err := own.Run(ctx, t.conn); err != nil {
-		return plain(err)
+		return db.Plain(err)
 	}
 	found, err := mention.Find(ctx, t.conn, t.site.Schema.String(), t.schema)
 	if err != nil {
@@ -56,7 +56,7 @@ func (t *target) judgeBuilt(ctx context.Context, o NewTenant) error {
 			"the tenant can be restored under another name", found[0].Object, found[0].Where)
 	}
 	tenants.StandIn(t.schema, o.path())
-	return plain(tenants.Run(ctx, t.conn))
+	return db.Plain(tenants.Run(ctx, t.conn))
 }
 
 // clear takes away what was built.

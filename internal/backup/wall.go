@@ -48,9 +48,9 @@ func openWall(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*wall, err
 	p.Exec("create role " + w.quoted() + " nologin noinherit")
 	if err := p.Run(ctx, conn); err != nil {
 		if db.SQLState(err) == db.CodeInsufficientPrivilege {
-			return nil, fmt.Errorf("%w: %w", ErrNoRole, plain(err))
+			return nil, fmt.Errorf("%w: %w", ErrNoRole, db.Plain(err))
 		}
-		return nil, fmt.Errorf("make a role for the structure of the file: %w", plain(err))
+		return nil, fmt.Errorf("make a role for the structure of the file: %w", db.Plain(err))
 	}
 	p = db.Pipeline{}
 	if !super {
@@ -61,7 +61,7 @@ func openWall(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*wall, err
 		p.Exec("grant usage on schema " + home + " to " + w.quoted())
 	}
 	if err := p.Run(ctx, conn); err != nil {
-		return nil, fmt.Errorf("give the role of the structure its rights: %w", plain(err))
+		return nil, fmt.Errorf("give the role of the structure its rights: %w", db.Plain(err))
 	}
 	return w, nil
 }
@@ -98,7 +98,7 @@ func (w *wall) run(ctx context.Context, statements []db.Statement) error {
 	p.Exec("select pg_catalog.set_config('search_path', $1, true)", w.schema.Quoted()+", pg_temp")
 	queueDialect(&p)
 	if err := p.Run(ctx, w.conn); err != nil {
-		return fmt.Errorf("make the structure that the file has: %w", plain(err))
+		return fmt.Errorf("make the structure that the file has: %w", db.Plain(err))
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (w *wall) close(ctx context.Context) error {
 	}, owned, w.schema.String(), w.role)
 	p.Exec("rollback to savepoint crmctl_owned")
 	if err := p.Run(ctx, w.conn); err != nil {
-		return fmt.Errorf("look for what the structure is made of: %w", plain(err))
+		return fmt.Errorf("look for what the structure is made of: %w", db.Plain(err))
 	}
 	p = db.Pipeline{}
 	p.OwnPath()
@@ -161,7 +161,7 @@ func (w *wall) close(ctx context.Context) error {
 			where pg_catalog.pg_get_userbyid(g.grantee) operator(pg_catalog.=) $1 and n.nspname operator(pg_catalog.<>) $2)`, w.role, w.schema.String())
 	p.Exec("revoke all on schema " + w.schema.Quoted() + " from " + w.quoted())
 	if err := p.Run(ctx, w.conn); err != nil {
-		return fmt.Errorf("take over what the file has made: %w", plain(err))
+		return fmt.Errorf("take over what the file has made: %w", db.Plain(err))
 	}
 	p = db.Pipeline{}
 	for _, sql := range give {
@@ -170,7 +170,7 @@ func (w *wall) close(ctx context.Context) error {
 	p.Exec("drop role " + w.quoted())
 	p.StandIn(w.schema, w.path)
 	if err := p.Run(ctx, w.conn); err != nil {
-		return fmt.Errorf("the structure of the file reaches out of its schema: %w", plain(err))
+		return fmt.Errorf("the structure of the file reaches out of its schema: %w", db.Plain(err))
 	}
 	return nil
 }
@@ -191,5 +191,5 @@ func (t *target) undo(ctx context.Context) error {
 	}
 	var p db.Pipeline
 	forget(&p)
-	return errors.Join(err, plain(p.Run(context.WithoutCancel(ctx), t.conn)))
+	return errors.Join(err, db.Plain(p.Run(context.WithoutCancel(ctx), t.conn)))
 }

@@ -188,18 +188,18 @@ func (b *builder) make(o Object) {
 			b.refuse(o)
 			return
 		}
-		b.first = append(b.first, "create type "+quoted(o.Name)+" as "+definition)
+		b.first = append(b.first, "create type "+db.Quoted(o.Name)+" as "+definition)
 	case KindDomain:
 		if strings.Contains(o.Definition, " NOT VALID") {
 			b.refuse(o)
 			return
 		}
-		b.first = append(b.first, "create domain "+quoted(o.Name)+" as "+o.Definition)
+		b.first = append(b.first, "create domain "+db.Quoted(o.Name)+" as "+o.Definition)
 	case KindSequence:
 		s := detailOf[sequenceDetail](o)
 		b.first = append(b.first, s.sql(o.Name))
 		if s.Owner != "" {
-			b.last = append(b.last, "alter sequence "+quoted(o.Name)+" owned by "+s.Owner)
+			b.last = append(b.last, "alter sequence "+db.Quoted(o.Name)+" owned by "+s.Owner)
 		}
 	case KindFunction, KindProcedure:
 		b.first = append(b.first, strings.TrimSpace(o.Definition))
@@ -250,7 +250,7 @@ func (b *builder) table(o Object) {
 	}
 	for c := range b.shape.partsOf(KindConstraint, o.Name) {
 		if b.inline(c) {
-			parts = append(parts, "constraint "+quoted(c.Name)+" "+detailOf[constraintDetail](c).Definition)
+			parts = append(parts, "constraint "+db.Quoted(c.Name)+" "+detailOf[constraintDetail](c).Definition)
 		}
 	}
 	list := "(" + strings.Join(parts, ", ") + ")"
@@ -259,11 +259,11 @@ func (b *builder) table(o Object) {
 	} else if t.Parents != "" && !attached {
 		list += " inherits (" + t.Parents + ")"
 	}
-	b.first = append(b.first, words("create", when(t.Unlogged, "unlogged"), "table", quoted(o.Name), list, clause("partition by ", t.Key, ""),
+	b.first = append(b.first, words("create", when(t.Unlogged, "unlogged"), "table", db.Quoted(o.Name), list, clause("partition by ", t.Key, ""),
 		clause("using ", quotedOrNone(t.Method), ""), clause("with (", t.Options, ")"), clause("tablespace ", quotedOrNone(t.Tablespace), "")))
-	alter := "alter table " + quoted(o.Name) + " "
+	alter := "alter table " + db.Quoted(o.Name) + " "
 	if attached {
-		b.first = append(b.first, "alter table "+t.Parents+" attach partition "+quoted(o.Name)+" "+t.Bound)
+		b.first = append(b.first, "alter table "+t.Parents+" attach partition "+db.Quoted(o.Name)+" "+t.Bound)
 	}
 	switch t.Identity {
 	case "f":
@@ -318,15 +318,15 @@ func (b *builder) finish(o Object) {
 			b.refuse(o)
 			return
 		}
-		b.last = append(b.last, "create policy "+quoted(o.Name)+" on "+quoted(o.Parent)+" "+strings.Replace(o.Definition, "{owner}", "current_user", 1))
+		b.last = append(b.last, "create policy "+db.Quoted(o.Name)+" on "+db.Quoted(o.Parent)+" "+strings.Replace(o.Definition, "{owner}", "current_user", 1))
 	case KindStatistics:
 		s := detailOf[statisticsDetail](o)
 		b.last = append(b.last, s.Definition)
 		if s.Target != nil {
-			b.last = append(b.last, "alter statistics "+quoted(o.Name)+" set statistics "+strconv.Itoa(*s.Target))
+			b.last = append(b.last, "alter statistics "+db.Quoted(o.Name)+" set statistics "+strconv.Itoa(*s.Target))
 		}
 	case KindComment:
-		b.last = append(b.last, "comment on "+o.commented(quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
+		b.last = append(b.last, "comment on "+o.commented(db.Quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
 	case KindGrant, KindDefaultPrivileges:
 		b.grant(o)
 	default:
@@ -337,7 +337,7 @@ func (b *builder) finish(o Object) {
 func (b *builder) column(o Object) {
 	c := detailOf[columnDetail](o)
 	if _, isView := b.shape.find(key{KindView, "", o.Parent}); isView {
-		b.last = append(b.last, "alter view "+quoted(o.Parent)+" alter column "+quoted(o.Name)+" set default "+c.Expression)
+		b.last = append(b.last, "alter view "+db.Quoted(o.Parent)+" alter column "+db.Quoted(o.Name)+" set default "+c.Expression)
 		return
 	}
 	b.last = append(b.last, c.settings(o.Parent, o.Name)...)
@@ -350,7 +350,7 @@ func (b *builder) constraint(o Object) {
 		return
 	}
 	if !b.inline(o) {
-		b.keys = append(b.keys, "alter table "+quoted(o.Parent)+" add constraint "+quoted(o.Name)+" "+c.Definition)
+		b.keys = append(b.keys, "alter table "+db.Quoted(o.Parent)+" add constraint "+db.Quoted(o.Name)+" "+c.Definition)
 	}
 	b.indexState(o, c.Options, c.Tablespace, c.Clustered, c.Identity)
 }
@@ -367,18 +367,18 @@ func (b *builder) index(o Object) {
 }
 
 func (b *builder) indexState(o Object, options, tablespace string, clustered, identity bool) {
-	index, table := "alter index "+quoted(o.Name)+" set ", "alter table "+quoted(o.Parent)+" "
+	index, table := "alter index "+db.Quoted(o.Name)+" set ", "alter table "+db.Quoted(o.Parent)+" "
 	if options != "" {
 		b.last = append(b.last, index+"("+options+")")
 	}
 	if tablespace != "" {
-		b.last = append(b.last, index+"tablespace "+quoted(tablespace))
+		b.last = append(b.last, index+"tablespace "+db.Quoted(tablespace))
 	}
 	if clustered {
-		b.last = append(b.last, table+"cluster on "+quoted(o.Name))
+		b.last = append(b.last, table+"cluster on "+db.Quoted(o.Name))
 	}
 	if identity {
-		b.last = append(b.last, table+"replica identity using index "+quoted(o.Name))
+		b.last = append(b.last, table+"replica identity using index "+db.Quoted(o.Name))
 	}
 }
 
@@ -405,9 +405,9 @@ func (b *builder) grant(o Object) {
 	case g.On == "schema":
 		on = "schema " + ownSchema
 	case g.Column != "":
-		on = "table " + quoted(o.Parent)
+		on = "table " + db.Quoted(o.Parent)
 	case kind == "view", kind == "materialized", kind == "foreign":
-		on = "table " + quoted(o.Parent)
+		on = "table " + db.Quoted(o.Parent)
 	case kind == "aggregate":
 		on = "function " + name
 	}
@@ -422,7 +422,7 @@ func (b *builder) grant(o Object) {
 		// To revoke all on a table is to revoke all on its columns.
 		into, columns := &b.last, ""
 		if g.Column != "" {
-			into, columns = &b.parts, " ("+quoted(g.Column)+")"
+			into, columns = &b.parts, " ("+db.Quoted(g.Column)+")"
 		}
 		*into = append(*into, before+"grant "+strings.ToLower(privilege)+columns+" on "+on+" to "+to+when(option, " with grant option"))
 	}

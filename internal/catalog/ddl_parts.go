@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/crmctl/crmctl/internal/db"
 )
 
 // ownSchema is what stands for the schema itself in the text of a function.
@@ -103,9 +103,6 @@ func detailOf[T any](o Object) T {
 	return detail
 }
 
-// quoted returns a name as an identifier.
-func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
-
 // words joins what is not empty.
 func words(parts ...string) string {
 	var out []string
@@ -142,16 +139,16 @@ func (c columnDetail) sql(name string) string {
 	if c.Identity != "" {
 		identity = "generated " + c.Identity + " as identity"
 		if c.Sequence != nil {
-			identity += " (sequence name " + quoted(c.Sequence.Name) + " " + c.Sequence.parameters() + ")"
+			identity += " (sequence name " + db.Quoted(c.Sequence.Name) + " " + c.Sequence.parameters() + ")"
 		}
 	}
-	return words(quoted(name), c.Type, clause("compression ", c.Compression, ""), clause("collate ", c.Collation, ""),
+	return words(db.Quoted(name), c.Type, clause("compression ", c.Compression, ""), clause("collate ", c.Collation, ""),
 		value, identity, when(c.NotNull, clause("constraint ", quotedOrNone(c.NotNullName), " ")+"not null"))
 }
 
 // settings returns what is said of a column in statements of its own.
 func (c columnDetail) settings(table, name string) []string {
-	alter := "alter table " + quoted(table) + " alter column " + quoted(name) + " set "
+	alter := "alter table " + db.Quoted(table) + " alter column " + db.Quoted(name) + " set "
 	var out []string
 	if c.Storage != "" {
 		out = append(out, alter+"storage "+c.Storage)
@@ -172,11 +169,11 @@ func (s sequenceDetail) parameters() string {
 }
 
 func (s sequenceDetail) sql(name string) string {
-	return words("create", when(s.Unlogged, "unlogged"), "sequence", quoted(name), "as", s.As, s.parameters())
+	return words("create", when(s.Unlogged, "unlogged"), "sequence", db.Quoted(name), "as", s.As, s.parameters())
 }
 
 func (v viewDetail) sql(kind Kind, name string) string {
-	return words("create", string(kind), quoted(name), clause("using ", quotedOrNone(v.Method), ""), clause("with (", v.Options, ")"),
+	return words("create", string(kind), db.Quoted(name), clause("using ", quotedOrNone(v.Method), ""), clause("with (", v.Options, ")"),
 		clause("tablespace ", quotedOrNone(v.Tablespace), ""), "as", strings.TrimSuffix(strings.TrimSpace(v.Definition), ";"))
 }
 
@@ -184,5 +181,5 @@ func quotedOrNone(name string) string {
 	if name == "" {
 		return ""
 	}
-	return quoted(name)
+	return db.Quoted(name)
 }

@@ -128,7 +128,7 @@ func (m *mender) add(o Object) bool {
 		if c.NotNull && c.Expression == "" && c.Identity == "" {
 			f.Notes = append(f.Notes, "column "+o.Parent+"."+o.Name+" is NOT NULL without a default: where the table has rows, adding it fails")
 		}
-		f.before = append(f.before, "alter table "+quoted(o.Parent)+" add column "+c.sql(o.Name))
+		f.before = append(f.before, "alter table "+db.Quoted(o.Parent)+" add column "+c.sql(o.Name))
 		f.before = append(f.before, c.settings(o.Parent, o.Name)...)
 	case KindConstraint:
 		return m.addConstraint(o)
@@ -138,7 +138,7 @@ func (m *mender) add(o Object) bool {
 		s := detailOf[sequenceDetail](o)
 		m.sequences = append(m.sequences, s.sql(o.Name))
 		if s.Owner != "" {
-			m.owners = append(m.owners, "alter sequence "+quoted(o.Name)+" owned by "+s.Owner)
+			m.owners = append(m.owners, "alter sequence "+db.Quoted(o.Name)+" owned by "+s.Owner)
 		}
 	case KindFunction, KindProcedure:
 		// Its body may name what is made later.
@@ -166,13 +166,13 @@ func (m *mender) addConstraint(o Object) bool {
 	if c.Clustered || c.Identity || c.Invalid || c.Options != "" || c.Tablespace != "" || c.Type == "n" {
 		return false
 	}
-	add := "alter table " + quoted(o.Parent) + " add constraint " + quoted(o.Name) + " " + c.Definition
+	add := "alter table " + db.Quoted(o.Parent) + " add constraint " + db.Quoted(o.Name) + " " + c.Definition
 	switch c.Type {
 	case "c", "f":
 		table, _ := m.want.find(key{KindTable, "", o.Parent})
 		if c.Valid && detailOf[tableDetail](table).Key == "" {
 			add += " not valid"
-			m.fix.validate = append(m.fix.validate, "alter table "+quoted(o.Parent)+" validate constraint "+quoted(o.Name))
+			m.fix.validate = append(m.fix.validate, "alter table "+db.Quoted(o.Parent)+" validate constraint "+db.Quoted(o.Name))
 		}
 	default:
 		m.fix.Notes = append(m.fix.Notes, "constraint "+o.Name+" builds its index while "+o.Parent+" is locked against writing")
@@ -219,7 +219,7 @@ func (m *mender) usesOwn(expression string) bool {
 }
 
 func (m *mender) comment(o Object) bool {
-	m.comments = append(m.comments, "comment on "+o.commented(quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
+	m.comments = append(m.comments, "comment on "+o.commented(db.Quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
 	return true
 }
 
@@ -236,17 +236,17 @@ func (m *mender) change(d Difference) bool {
 		if g.Expression = w.Expression; !reflect.DeepEqual(w, g) {
 			return false
 		}
-		m.fix.before = append(m.fix.before, "alter table "+quoted(o.Parent)+" alter column "+quoted(o.Name)+" set default "+w.Expression)
+		m.fix.before = append(m.fix.before, "alter table "+db.Quoted(o.Parent)+" alter column "+db.Quoted(o.Name)+" set default "+w.Expression)
 	case KindConstraint:
 		if d.Got != d.Want+" NOT VALID" {
 			return false
 		}
-		m.fix.validate = append(m.fix.validate, "alter table "+quoted(o.Parent)+" validate constraint "+quoted(o.Name))
+		m.fix.validate = append(m.fix.validate, "alter table "+db.Quoted(o.Parent)+" validate constraint "+db.Quoted(o.Name))
 	case KindIndex:
 		if d.Got != d.Want+" invalid" || detailOf[indexDetail](o).Partitioned {
 			return false
 		}
-		m.fix.alone = append(m.fix.alone, "reindex index concurrently "+ownSchema+"."+quoted(o.Name))
+		m.fix.alone = append(m.fix.alone, "reindex index concurrently "+ownSchema+"."+db.Quoted(o.Name))
 	default:
 		return false
 	}
@@ -313,5 +313,5 @@ func alterState(o Object, state string) string {
 	case "enabled always":
 		state = "enable always"
 	}
-	return "alter table " + quoted(o.Parent) + " " + state + " " + string(o.Kind) + " " + quoted(o.Name)
+	return "alter table " + db.Quoted(o.Parent) + " " + state + " " + string(o.Kind) + " " + db.Quoted(o.Name)
 }

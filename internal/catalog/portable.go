@@ -114,7 +114,7 @@ func (s *Shape) SplitOutside(trusted *Shape) (rest *Shape, keys []db.Statement) 
 	for _, o := range s.Objects {
 		if o.Kind == KindConstraint && known[o.Definition] {
 			if c := detailOf[constraintDetail](o); c.Type == "f" && c.outside() {
-				keys = append(keys, db.Statement{SQL: "alter table " + quoted(o.Parent) + " add constraint " + quoted(o.Name) + " " + o.Definition})
+				keys = append(keys, db.Statement{SQL: "alter table " + db.Quoted(o.Parent) + " add constraint " + db.Quoted(o.Name) + " " + o.Definition})
 				continue
 			}
 		}

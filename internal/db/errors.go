@@ -149,6 +149,15 @@ func (e *StatementError) Error() string {
 	return text
 }
 
+// Plain takes off the StatementError of a statement that stands in no file: its place
+// says nothing.
+func Plain(err error) error {
+	if s, ok := errors.AsType[*StatementError](err); ok && s.Statement.File == "" {
+		return s.Err
+	}
+	return err
+}
+
 // Place returns "00005_add_company.sql:3", the line the server pointed at, or
 // "" for a statement that stands in no file.
 func (e *StatementError) Place() string {

@@ -155,7 +155,7 @@ func InTx(ctx context.Context, conn *pgx.Conn, l Locals, fn func(ctx context.Con
 		open.CheckSchema(l.Schema)
 	}
 	if err := open.Run(ctx, conn); err != nil {
-		return undo(ctx, conn, l, plain(err))
+		return undo(ctx, conn, l, Plain(err))
 	}
 	if err := fn(ctx, conn); err != nil {
 		return undo(ctx, conn, l, err)
@@ -182,7 +182,7 @@ func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql stri
 		return err
 	}, sql, args...)
 	if err := p.Run(ctx, q); err != nil {
-		return nil, plain(err)
+		return nil, Plain(err)
 	}
 	return out, nil
 }
@@ -209,7 +209,7 @@ func Exec(ctx context.Context, q Querier, sql string, args ...any) (pgconn.Comma
 		tag = rows.CommandTag()
 		return rows.Err()
 	}, sql, args...)
-	return tag, plain(p.Run(ctx, q))
+	return tag, Plain(p.Run(ctx, q))
 }
 
 // Commit ends the transaction of conn, and waits for the answer although ctx is
@@ -254,16 +254,6 @@ func Rollback(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	return nil
-}
-
-// plain takes off the StatementError of a statement that stands in no file: its
-// place says nothing.
-func plain(err error) error {
-	var statement *StatementError
-	if errors.As(err, &statement) && statement.Statement.File == "" {
-		return statement.Err
-	}
-	return err
 }
 
 // idle reports whether q is a connection that no transaction is under way on.

@@ -59,7 +59,7 @@ func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
 // that has them by another way lacks nothing.
 func (f Fleet) grantGaps() string {
 	return `
-	with tenants as (
+	with owned as (
 		select s.*, r.oid as role from ` + f.tenantSchemas() + ` s left join pg_roles r on r.rolname = s.role_name::name
 		where s.role_name is not null
 	), relations as (
@@ -69,12 +69,12 @@ func (f Fleet) grantGaps() string {
 				and has_table_privilege(t.role, c.oid, 'update') and has_table_privilege(t.role, c.oid, 'delete')))) as tables,
 			array_agg(c.relname::text order by c.relname) filter (where c.relkind = 'S' and not (
 				has_sequence_privilege(t.role, c.oid, 'usage') and has_sequence_privilege(t.role, c.oid, 'select') and has_sequence_privilege(t.role, c.oid, 'update'))) as sequences
-		from tenants t join pg_class c on c.relnamespace = t.oid and c.relkind in ('r', 'p', 'S')
+		from owned t join pg_class c on c.relnamespace = t.oid and c.relkind in ('r', 'p', 'S')
 		where t.role is not null and t.status <> 'deleted'
 		group by t.oid
 	), defaults as (
 		select d.defaclnamespace as schema, d.defaclobjtype as kind, a.grantee, array_agg(lower(a.privilege_type)) as rights
-		from pg_default_acl d join tenants t on t.oid = d.defaclnamespace and d.defaclrole = t.nspowner, aclexplode(d.defaclacl) a
+		from pg_default_acl d join owned t on t.oid = d.defaclnamespace and d.defaclrole = t.nspowner, aclexplode(d.defaclacl) a
 		group by 1, 2, 3
 	), gaps as (
 		select t.slug, t.role is null as no_role,
@@ -86,7 +86,7 @@ func (f Fleet) grantGaps() string {
 			t.role is not null and t.status <> 'deleted' and not exists (select from defaults d where d.schema = t.oid and d.grantee = t.role and d.kind = 'S'
 				and d.rights @> '{usage,select,update}') as no_sequences,
 			pg_get_userbyid(t.nspowner)::text as owner
-		from tenants t left join relations l on l.schema = t.oid
+		from owned t left join relations l on l.schema = t.oid
 	)`
 }
 

@@ -59,8 +59,8 @@ type Fleet struct {
 	// another role than the session's. Where one is not trusted nothing else is known.
 	RegistryOwners []RegistryOwner
 	// Tables are names of tables that make a schema one of a tenant, beside those
-	// that most tenants have. RegistryTables are those of crmctl in public.
-	Tables, RegistryTables []string
+	// that most tenants have.
+	Tables []string
 	// Versions reads the versions of the given tenants from their schemas.
 	Versions func(ctx context.Context, tenants []Tenant) ([]Truth, error)
 	Dirty    func(ctx context.Context) ([]Dirty, error)
@@ -233,7 +233,7 @@ func (x *examination) usualTables(ctx context.Context) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	x.usual = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(x.fleet.RegistryTables, name) })
+	x.usual = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(registry.Tables(), name) })
 	return x.usual, nil
 }
 

@@ -74,20 +74,11 @@ func Fix(ctx context.Context, conn *pgx.Conn, findings []Finding, o FixOptions) 
 		}
 		done, undo, err := f.fix(ctx, conn, o)
 		if err != nil {
-			err = fmt.Errorf("%s %s: %w", f.Class, f.Subject, plainError(err))
+			err = fmt.Errorf("%s %s: %w", f.Class, f.Subject, db.Plain(err))
 		}
 		out = append(out, Fixed{Finding: f, Done: done, Undo: undo, Err: err})
 	}
 	return out
-}
-
-// plainError takes off the wrapping of this program's own statements.
-func plainError(err error) error {
-	var s *db.StatementError
-	if errors.As(err, &s) && s.Statement.File == "" {
-		return s.Err
-	}
-	return err
 }
 
 // locked runs fn in a transaction that holds the tenant's lock.
@@ -99,7 +90,7 @@ func locked(ctx context.Context, conn *pgx.Conn, t Tenant, o FixOptions, fn func
 			if errors.Is(err, db.ErrNoTenant) {
 				return ErrChanged
 			}
-			return plainError(err)
+			return db.Plain(err)
 		}
 		return fn(ctx, q)
 	})

@@ -73,7 +73,7 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	version, unread := migrate.PublicVersion(t.Context(), conn, registry.Default())
 	f := doctor.Fleet{
 		Head: p.plan.Head(), RegistryHead: fleettest.Plan(t, migrations.Public()).Head(), RegistryVersion: version, RegistryErr: unread,
-		Tables: []string{"contacts", "conversations", "messages"}, RegistryTables: []string{"tenants", "tenant_events"},
+		Tables: []string{"contacts", "conversations", "messages"},
 	}
 	for _, t := range tenants {
 		f.Tenants = append(f.Tenants, doctor.Tenant{Tenant: t})

@@ -26,7 +26,7 @@ const (
 
 // ApplyDirect takes a tenant along its route as far as the steps are of the kind
 // that cannot run in a transaction. Each statement is committed by itself, and
-// the registry knows at every moment how far the file has come (tenant_dirty).
+// the registry knows at every moment how far the file has come.
 //
 // guard is a connection that holds the tenant's lock meanwhile, in a transaction that
 // waits: nobody else's build or vacuum waits for that. Each file has a transaction of

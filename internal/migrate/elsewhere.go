@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
@@ -50,7 +51,8 @@ const extensionObjects = `select e.extname::pg_catalog.text, n.nspname::pg_catal
 
 // objectsElsewhere lists what stands under some names in schemas that are no tenant's, of
 // the kinds that an error can be about.
-const objectsElsewhere = `select '', n.nspname::pg_catalog.text, o.name::pg_catalog.text, o.kind
+func objectsElsewhere(reg registry.Registry) string {
+	return `select '', n.nspname::pg_catalog.text, o.name::pg_catalog.text, o.kind
 	from (
 		select y.typnamespace, y.typname, 'type' from pg_catalog.pg_type y where y.typelem = 0 and y.typrelid = 0
 		union all select c.opcnamespace, c.opcname, 'operator class' from pg_catalog.pg_opclass c
@@ -60,10 +62,11 @@ const objectsElsewhere = `select '', n.nspname::pg_catalog.text, o.name::pg_cata
 	) o (nsp, name, kind) join pg_catalog.pg_namespace n on n.oid = o.nsp
 	where o.name = any ($1::pg_catalog.name[]) and o.kind = any ($2::pg_catalog.text[])
 	  and n.nspname !~ '^(pg_|crmctl_)' and n.nspname <> 'information_schema'
-	  and not exists (select from public.tenants t where t.schema_name = n.nspname)
+	  and not exists (select from ` + reg.Tenants() + ` t where t.schema_name = n.nspname)
 	  -- The message has the name, in every language.
 	  and pg_catalog.strpos($3, o.name::pg_catalog.text) > 0
 	order by pg_catalog.length(o.name::pg_catalog.text) desc, n.nspname <> 'public', 2 limit 1`
+}
 
 // undefined are the errors about a name, and the kinds of objects that they are about.
 var undefined = map[string][]string{
@@ -74,7 +77,7 @@ var undefined = map[string][]string{
 
 // ExplainNames returns an *ElsewhereError where a statement of a file names what its path
 // does not lead to and another schema has, and err otherwise.
-func ExplainNames(ctx context.Context, q db.Querier, err error) error {
+func ExplainNames(ctx context.Context, q db.Querier, reg registry.Registry, err error) error {
 	var statement *db.StatementError
 	kinds := undefined[db.SQLState(err)]
 	if kinds == nil || !errors.As(err, &statement) || statement.Statement.File == "" {
@@ -84,7 +87,7 @@ func ExplainNames(ctx context.Context, q db.Querier, err error) error {
 	type object struct{ Extension, Schema, Name, Kind string }
 	found, readErr := db.Select(ctx, q, pgx.RowToStructByPos[object], extensionObjects, names)
 	if message := (*pgconn.PgError)(nil); readErr == nil && len(found) == 0 && errors.As(err, &message) {
-		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], objectsElsewhere, names, kinds, message.Message)
+		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], objectsElsewhere(reg), names, kinds, message.Message)
 	}
 	if readErr != nil || len(found) == 0 {
 		return err // the statement's own says more
@@ -94,11 +97,11 @@ func ExplainNames(ctx context.Context, q db.Querier, err error) error {
 }
 
 // explained is ExplainNames for a connection that may be gone.
-func explained(ctx context.Context, conn *pgx.Conn, err error) error {
+func explained(ctx context.Context, conn *pgx.Conn, reg registry.Registry, err error) error {
 	if err == nil || conn.IsClosed() {
 		return err
 	}
-	return ExplainNames(ctx, conn, err)
+	return ExplainNames(ctx, conn, reg, err)
 }
 
 const codeUndefinedFunction = "42883"

@@ -103,7 +103,7 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 		r.tenants[i].next = nil
 		return nil
 	case err != nil && len(change.Applied) == 0:
-		return explained(ctx, conn, err)
+		return explained(ctx, conn, r.opt.Registry, err)
 	}
 	if out.State == NotStarted {
 		out.From, out.State = change.From, Current
@@ -113,7 +113,7 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 	}
 	out.To, out.Tenant.Version = change.To, change.To
 	r.tenants[i].next = change.Next
-	return explained(ctx, conn, err)
+	return explained(ctx, conn, r.opt.Registry, err)
 }
 
 // apply takes one tenant along its route, watched.

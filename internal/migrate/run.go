@@ -89,7 +89,7 @@ var (
 // Report is the result of a run. Outcomes has one entry for each tenant, in the
 // order given.
 type Report struct {
-	RunID    int64 // in migration_runs
+	RunID    int64 // in the ledger
 	Kind     Kind
 	Target   int64 // version aimed at; -1 where each tenant has its own
 	Outcomes []Outcome

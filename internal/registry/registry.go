@@ -34,13 +34,16 @@ func (r Registry) Schema() db.Schema {
 	return r.schema
 }
 
-// table returns the qualified name of a table.
-func (r Registry) table(name string) string {
+// Place returns the name of the schema as SQL wants it.
+func (r Registry) Place() string {
 	if r.schema.IsZero() {
-		return "public." + name
+		return "public"
 	}
-	return r.schema.Quoted() + "." + name
+	return r.schema.Quoted()
 }
+
+// table returns the qualified name of a table.
+func (r Registry) table(name string) string { return r.Place() + "." + name }
 
 // The names of the tables.
 const (
@@ -55,6 +58,22 @@ const (
 	pool       = "tenant_pool"
 	builds     = "tenant_builds"
 )
+
+// Tables returns the bare names of the tables, in the order in which the migrations make
+// them: one that refers to another comes behind it.
+func Tables() []string {
+	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds}
+}
+
+// SavedTables returns those of Tables that a backup holds. What can be made again at any
+// time, and the schemas of the pool, or under construction, that only this database has,
+// stay out: a final shape is SQL, which no file may bring.
+func SavedTables() []string {
+	return []string{tenants, events, runs, runTenants, samples, files, dirty}
+}
+
+// EventsTable is the bare name of the audit's table.
+const EventsTable = events
 
 // Tenants returns the name of the table of the tenants, qualified and quoted as SQL
 // wants it; so do the others.
@@ -94,7 +113,7 @@ func (r Registry) Row(id string) db.Row { return db.Row{Table: r.Tenants(), ID: 
 // statement of this program named it. A relation that a migration misses, or a function
 // of the tenant's, is no such thing.
 func (r Registry) Missing(err error) bool {
-	for _, name := range []string{tenants, events, runs, runTenants, files, dirty, samples, shapes, pool} {
+	for _, name := range Tables() {
 		if r.missing(err, name) {
 			return true
 		}
@@ -102,8 +121,24 @@ func (r Registry) Missing(err error) bool {
 	return false
 }
 
-// MissingPool reports whether err says that the table of the pool is not there.
-func (r Registry) MissingPool(err error) bool { return r.missing(err, pool) }
+// RefusesPool reports whether the server refused something about the table of the pool:
+// it is not there, or this role may not use it.
+func (r Registry) RefusesPool(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, pool) || r.missing(err, pool)
+}
+
+// Taken reports whether err says that another tenant has a name, a schema, a role or an
+// id already.
+func (r Registry) Taken(err error) bool { return r.taken(err, tenants) }
+
+// TakenPooled reports whether err says that the pool has a schema already.
+func (r Registry) TakenPooled(err error) bool { return r.taken(err, pool) }
+
+func (r Registry) taken(err error, table string) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == table && pgErr.SchemaName == r.Schema().String()
+}
 
 func (r Registry) missing(err error, table string) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)

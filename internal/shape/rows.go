@@ -119,12 +119,12 @@ func (r *result) inserts() []db.Statement {
 	for _, t := range r.rows {
 		switch {
 		case t.view:
-			out = append(out, db.Statement{SQL: "refresh materialized view " + quoted(t.name)})
+			out = append(out, db.Statement{SQL: "refresh materialized view " + db.Quoted(t.name)})
 			continue
 		case len(t.columns) == 0:
 			continue // where it has rows, the comparison finds out
 		}
-		head := "insert into " + quoted(t.name) + " (" + strings.Join(t.columns, ", ") + ") overriding system value values\n"
+		head := "insert into " + db.Quoted(t.name) + " (" + strings.Join(t.columns, ", ") + ") overriding system value values\n"
 		for chunk := range slices.Chunk(t.rows, rowsAStatement) {
 			out = append(out, db.Statement{SQL: head + strings.Join(chunk, ",\n")})
 		}
@@ -140,13 +140,11 @@ func (r *result) advances() []db.Statement {
 	var out []db.Statement
 	for _, s := range r.sequences {
 		if !s.Fresh {
-			out = append(out, db.Statement{SQL: fmt.Sprintf("select pg_catalog.setval(%s, %d, %t)", db.Literal(quoted(s.Name)), s.Last, s.Called)})
+			out = append(out, db.Statement{SQL: fmt.Sprintf("select pg_catalog.setval(%s, %d, %t)", db.Literal(db.Quoted(s.Name)), s.Last, s.Called)})
 		}
 	}
 	return out
 }
-
-func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // read returns what stands in a schema that the transaction has made. It leaves the
 // settings of the transaction changed. While it reads the rows, row security is not
@@ -200,7 +198,7 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 	p.Exec(dialect)
 	for _, rel := range relations {
 		if rel.Secret {
-			p.Exec("alter table only " + r.schema.Quoted() + "." + quoted(rel.Name) + " no force row level security")
+			p.Exec("alter table only " + r.schema.Quoted() + "." + db.Quoted(rel.Name) + " no force row level security")
 		}
 	}
 	r.rows = make(tables, len(relations))
@@ -215,11 +213,11 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 			t.rows, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			return err
 		}, fmt.Sprintf(`select pg_catalog.concat('(', pg_catalog.array_to_string(array[%s]::pg_catalog.text[], ', '), ')') from only %s.%s order by ctid limit %d`,
-			strings.Join(values, ", "), r.schema.Quoted(), quoted(t.name), maxRows+1))
+			strings.Join(values, ", "), r.schema.Quoted(), db.Quoted(t.name), maxRows+1))
 	}
 	for _, rel := range relations {
 		if rel.Secret {
-			p.Exec("alter table only " + r.schema.Quoted() + "." + quoted(rel.Name) + " force row level security")
+			p.Exec("alter table only " + r.schema.Quoted() + "." + db.Quoted(rel.Name) + " force row level security")
 		}
 	}
 	if err := p.Run(ctx, conn); err != nil {
@@ -255,7 +253,7 @@ func (r *result) readSequences(ctx context.Context, conn *pgx.Conn) error {
 	for i, s := range starts {
 		q := &r.sequences[i]
 		q.Name = s.Name
-		p.QueryRow([]any{&q.Last, &q.Called}, "select last_value, is_called from "+r.schema.Quoted()+"."+quoted(s.Name))
+		p.QueryRow([]any{&q.Last, &q.Called}, "select last_value, is_called from "+r.schema.Quoted()+"."+db.Quoted(s.Name))
 	}
 	if err := p.Run(ctx, conn); err != nil {
 		return err

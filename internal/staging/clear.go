@@ -39,7 +39,7 @@ func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema 
 			from `+reg.Builds()+` b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`, schema.String(), id)
 		p.QueryRow([]any{&there}, `select exists (select from `+reg.Builds()+` where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
 		if err := p.Run(ctx, q); err != nil {
-			return plain(err)
+			return db.Plain(err)
 		}
 		if len(rows) == 0 {
 			if there {
@@ -53,7 +53,7 @@ func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema 
 			p.Exec("drop schema " + schema.Quoted() + " cascade")
 		}
 		p.Exec(`delete from `+reg.Builds()+` where id = $1::uuid`, rows[0].ID)
-		return plain(p.Run(ctx, q))
+		return db.Plain(p.Run(ctx, q))
 	})
 	return cleared && err == nil, err
 }

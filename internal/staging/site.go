@@ -103,7 +103,7 @@ func (s *Site) found(ctx context.Context) error {
 		p.Exec("create schema " + s.Schema.Quoted())
 		p.Exec(`insert into `+s.Registry.Builds()+` (schema_name, id, schema_oid, slug, actor)
 			select nspname::text, $2::uuid, oid, $3, $4 from pg_namespace where nspname = $1::text::name`, s.Schema.String(), s.id, s.Slug, s.Actor)
-		return plain(p.Run(ctx, q))
+		return db.Plain(p.Run(ctx, q))
 	})
 }
 
@@ -113,7 +113,7 @@ func (s *Site) hold(ctx context.Context) error {
 	p.Begin(db.Locals{LockTimeout: s.LockTimeout})
 	s.own(&p, "for no key update")
 	p.Rest()
-	return plain(p.Run(ctx, s.guard))
+	return db.Plain(p.Run(ctx, s.guard))
 }
 
 // own locks the row in the transaction of p, and fails where it is not there any more.
@@ -209,7 +209,7 @@ func (s *Site) alone(ctx context.Context, conn *pgx.Conn, statement db.Statement
 	var held db.Pipeline
 	held.Rest()
 	if err := held.Run(ctx, s.guard); err != nil {
-		return fmt.Errorf("the connection that guards schema %s: %w", s.Schema, plain(err))
+		return fmt.Errorf("the connection that guards schema %s: %w", s.Schema, db.Plain(err))
 	}
 	if err := s.check(ctx, conn); err != nil {
 		return err
@@ -224,7 +224,7 @@ func (s *Site) alone(ctx context.Context, conn *pgx.Conn, statement db.Statement
 func (s *Site) check(ctx context.Context, conn *pgx.Conn) error {
 	var p db.Pipeline
 	p.CheckSchema(s.Schema)
-	return plain(p.Run(ctx, conn))
+	return db.Plain(p.Run(ctx, conn))
 }
 
 // Finish ends the construction within the transaction in which the schema becomes
@@ -242,7 +242,7 @@ func (s *Site) Finish(ctx context.Context) error {
 		}
 		return rows.Err()
 	}, `delete from `+s.Registry.Builds()+` where id operator(pg_catalog.=) $1::pg_catalog.uuid`, s.id)
-	return plain(p.Run(ctx, s.conn))
+	return db.Plain(p.Run(ctx, s.conn))
 }
 
 // Clear drops the schema unless the construction was ended, and ends the site. conn's
@@ -277,14 +277,6 @@ func left(schema db.Schema, err error) error {
 func explain(err error) error {
 	if db.SQLState(err) == db.CodeUndefinedTable {
 		return fmt.Errorf("%w: it has no table of schemas under construction, and these migrations need more than one transaction", registry.ErrOldRegistry)
-	}
-	return err
-}
-
-// plain takes off the wrapping of this program's own statements.
-func plain(err error) error {
-	if s, ok := errors.AsType[*db.StatementError](err); ok && s.Statement.File == "" {
-		return s.Err
 	}
 	return err
 }

@@ -158,9 +158,7 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (
 // can do without.
 func (m *maker) noPool(err error) bool {
 	pgErr, ok := pgError(err)
-	return ok && (pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, "tenant_pool") ||
-		m.Registry.MissingPool(err) ||
-		pgErr.Code == db.CodeInvalidSchemaName && strings.Contains(pgErr.Message, db.PoolPrefix))
+	return m.Registry.RefusesPool(err) || ok && (pgErr.Code == db.CodeInvalidSchemaName && strings.Contains(pgErr.Message, db.PoolPrefix))
 }
 
 // make does everything but the commit.
@@ -256,7 +254,7 @@ func (m *maker) explain(ctx context.Context, conn *pgx.Conn, t registry.Tenant, 
 	if !errors.As(err, &pgErr) {
 		return err
 	}
-	taken := pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants"
+	taken := m.Registry.Taken(err)
 	switch {
 	case pgErr.Code == db.CodeUndefinedTable, pgErr.Code == db.CodeUndefinedColumn:
 		if reason := m.Registry.Lacking(ctx, conn); reason != nil {

@@ -190,7 +190,7 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 		return nil
 	}
 	err = errors.Join(err, o.Template.undo(ctx, conn))
-	if pgErr, ok := pgError(err); ok && (pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenant_pool" || pgErr.Code == db.CodeDuplicateSchema) {
+	if pgErr, ok := pgError(err); o.Registry.TakenPooled(err) || ok && pgErr.Code == db.CodeDuplicateSchema {
 		// The answer to an earlier attempt's commit was lost: it is ours, for
 		// nobody else can know the name.
 		return nil

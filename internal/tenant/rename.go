@@ -179,7 +179,7 @@ func renameError(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o MoveO
 	switch {
 	case !ok:
 		return err
-	case pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == "tenants", pgErr.Code == db.CodeDuplicateSchema:
+	case o.Registry.Taken(err), pgErr.Code == db.CodeDuplicateSchema:
 		exists := &registry.ExistsError{Slug: t.Slug, Schema: t.Schema}
 		other, getErr := o.Registry.Get(ctx, conn, t.Slug)
 		switch {
