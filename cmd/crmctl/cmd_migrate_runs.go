@@ -248,7 +248,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	if err := cli.PrintList(p, outcomeList(), shown); err != nil {
 		return err
 	}
-	if run.Failed+run.NotStarted > 0 && run.Target >= 0 {
+	if run.Failed+run.NotStarted > 0 && run.Target >= 0 && !f.structured() {
 		f.Note("\nnext: crmctl migrate retry %d", run.ID)
 	}
 	return nil

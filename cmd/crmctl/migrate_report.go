@@ -31,6 +31,7 @@ type reportRecord struct {
 	Failed         int             `json:"failed"`
 	NotStarted     int             `json:"not_started"`
 	ElapsedSeconds float64         `json:"elapsed_seconds"`
+	Next           string          `json:"next,omitempty"` // the command that goes on
 	Outcomes       []outcomeRecord `json:"outcomes"`
 }
 
@@ -53,6 +54,7 @@ type outcomeRecord struct {
 // error that carries its exit code.
 func printReport(f *factory, p *cli.Printer, r *migrate.Report, chosen int) error {
 	record := newReportRecord(r, chosen)
+	record.Next, _ = f.afterRun(r, record)
 	var err error
 	switch {
 	case p.IsTable():
@@ -265,22 +267,79 @@ func invalidRows(outcomes []migrate.Outcome) int {
 	return n
 }
 
+// afterRun returns the command that goes on after a run, and the one that shows more of
+// it, "" for none.
+func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, details string) {
+	left := record.Failed + record.NotStarted
+	if left == 0 && r.Stopped == nil {
+		return "", ""
+	}
+	switch invalid := invalidRows(r.Outcomes); {
+	case invalid > 0 && invalid == left:
+		return "", "crmctl doctor --check " + string(doctor.InvalidRowClass)
+	case r.RunID == 0:
+		return "", "" // the error that follows says so
+	case r.Target >= 0:
+		next = fmt.Sprintf("crmctl migrate retry %d%s", r.RunID, f.sameFlags())
+	}
+	return next, fmt.Sprintf("crmctl migrate runs show %d", r.RunID)
+}
+
 // reportError turns a run into an exit code, and says which command goes on.
 func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 	if record.Failed+record.NotStarted == 0 && r.Stopped == nil {
 		return nil
 	}
-	switch invalid, left := invalidRows(r.Outcomes), record.Failed+record.NotStarted; {
-	case invalid > 0 && invalid == left:
-		f.Note("\ndetails: crmctl doctor --check %s", doctor.InvalidRowClass)
-	case r.RunID == 0:
-		// The error that follows says so.
-	case r.Target < 0:
-		f.Note("\ndetails: crmctl migrate runs show %d", r.RunID)
+	err := runError(r, record)
+	next, details := f.afterRun(r, record)
+	switch {
+	case !f.structured():
+		if next != "" {
+			f.Note("\nnext: %s", next)
+			f.Note("details: %s", details)
+		} else if details != "" {
+			f.Note("\ndetails: %s", details)
+		}
+	case !cli.IsSilent(err): // it is a record of its own
+		if next != "" {
+			err = cli.WithHint(err, "next", next)
+		}
 	default:
-		f.Note("\nnext: crmctl migrate retry %d%s", r.RunID, f.sameFlags())
-		f.Note("details: crmctl migrate runs show %d", r.RunID)
+		f.printRecord(f.runRecord(r, record, exitCode(err), details))
 	}
+	return err
+}
+
+// runRecord is a run that did not do all, as an error for programs.
+func (f *factory) runRecord(r *migrate.Report, record reportRecord, code int, details string) errorRecord {
+	e := errorRecord{
+		Code:    code,
+		Message: fmt.Sprintf("%s of %s failed, %s not started", cli.HumanCount(int64(record.Failed)), cli.Plural(record.Tenants, "tenant"), cli.HumanCount(int64(record.NotStarted))),
+		Next:    record.Next,
+	}
+	if r.Stopped != nil {
+		e.Message += ": " + r.Stopped.Error()
+	}
+	if f.WasInterrupted() {
+		e.Code = cli.ExitInterrupted
+	}
+	if details != "" {
+		e.Hint = "details: " + details
+	}
+	var failed []migrate.Outcome
+	for _, o := range r.Outcomes {
+		if o.State == migrate.Failed {
+			failed = append(failed, o)
+		}
+	}
+	if len(failed) == 1 { // of several, each is among the outcomes
+		e.Tenant, e.SQLState = failed[0].Tenant.Slug, db.SQLState(failed[0].Err)
+	}
+	return e
+}
+
+// runError returns the error that carries the exit code of a run that did not do all.
+func runError(r *migrate.Report, record reportRecord) error {
 	var first error
 	for _, o := range r.Outcomes {
 		if o.State == migrate.NotStarted && o.Err != nil {
