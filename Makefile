@@ -57,6 +57,11 @@ lint: $(GOLANGCI_LINT) ## golangci-lint (built the first time: minutes), and whe
 	$(GOLANGCI_LINT) run
 	$(GO) mod tidy -diff
 
+.PHONY: docs
+docs: ## write docs/reference anew, a page for each command
+	rm -rf docs/reference
+	$(GO) run ./cmd/crmctl man docs/reference --format markdown
+
 .PHONY: fuzz
 FUZZTIME ?= 30s
 fuzz: ## run each fuzz target for FUZZTIME (30s)

@@ -46,7 +46,7 @@ func newRootCmd(f *factory) *cobra.Command {
 	add(groupStart, newLocalCmd(f), newDemoCmd(f, nil), newSeedCmd(f, nil))
 	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f, nil), newDoctorCmd(f, nil))
 	add(groupData, newContactsCmd(f), newStatsCmd(f))
-	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newVersionCmd(f, nil))
+	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f, nil))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)
 	root.SetHelpCommand(cli.NewHelpCommand(f.help))
