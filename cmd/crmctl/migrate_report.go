@@ -267,6 +267,20 @@ func invalidRows(outcomes []migrate.Outcome) int {
 	return n
 }
 
+// onlyMissingDown reports whether tenants failed only because files have no Down statements.
+func onlyMissingDown(outcomes []migrate.Outcome) bool {
+	some := false
+	for _, o := range outcomes {
+		if o.Err == nil || o.State == migrate.NotStarted {
+			continue
+		}
+		if _, some = errors.AsType[*migrate.MissingDownError](o.Err); !some {
+			return false
+		}
+	}
+	return some
+}
+
 // afterRun returns the command that goes on after a run, and the one that shows more of
 // it, "" for none.
 func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, details string) {
@@ -279,6 +293,8 @@ func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, detail
 		return "", "crmctl doctor --check " + string(doctor.InvalidRowClass)
 	case r.RunID == 0:
 		return "", "" // the error that follows says so
+	case onlyMissingDown(r.Outcomes):
+		// To try again is no use.
 	case r.Target >= 0:
 		next = fmt.Sprintf("crmctl migrate retry %d%s", r.RunID, f.sameFlags())
 	}

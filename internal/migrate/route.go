@@ -51,7 +51,7 @@ type MissingDownError struct{ Migration *Migration }
 
 // Error names the file.
 func (e *MissingDownError) Error() string {
-	return e.Migration.File + " has no Down statements, so it cannot be taken back"
+	return fmt.Sprintf("%s has no Down statements, so it cannot be taken back: the way back ends at version %d", e.Migration.File, e.Migration.Version)
 }
 
 // UnknownVersionError says that a schema has a version that no file has.

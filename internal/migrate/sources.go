@@ -22,13 +22,32 @@ type FileProblem struct {
 	Reason string
 }
 
-// Error names each file and its reason.
+// maxFilesNamed is how many files an error names.
+const maxFilesNamed = 5
+
+// Error names the first files and their reasons.
 func (e *FilesError) Error() string {
-	lines := make([]string, len(e.Files))
-	for i, f := range e.Files {
+	named := e.Files[:min(len(e.Files), maxFilesNamed)]
+	lines := make([]string, len(named))
+	for i, f := range named {
 		lines[i] = fmt.Sprintf("%q %s", f.File, f.Reason)
 	}
-	return strings.Join(lines, "; ")
+	text := strings.Join(lines, "; ")
+	if more := len(e.Files) - len(named); more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	if e.pairs() {
+		text += "; pairs of .up.sql and .down.sql are another tool's: goose wants one file " +
+			"with -- +goose Up and -- +goose Down"
+	}
+	return text
+}
+
+// pairs reports whether each file is one of a pair that golang-migrate and others want.
+func (e *FilesError) pairs() bool {
+	return !slices.ContainsFunc(e.Files, func(f FileProblem) bool {
+		return !strings.HasSuffix(f.File, ".up.sql") && !strings.HasSuffix(f.File, ".down.sql")
+	})
 }
 
 // checkSources looks at every entry of a directory of migrations. It returns the names

@@ -2,9 +2,12 @@ package migrate_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -98,5 +101,31 @@ func TestCompileRefusesWhatItCannotRead(t *testing.T) {
 	var refused *migrate.FilesError
 	if !errors.As(err, &refused) || len(refused.Files) != 2 {
 		t.Errorf("error %v, want a *FilesError about the directory and the link", err)
+	}
+}
+
+// TestManyFiles: an error about a whole directory stays readable, and tells a directory of
+// pairs from one of goose.
+func TestManyFiles(t *testing.T) {
+	t.Parallel()
+	fsys := fstest.MapFS{}
+	for i := range 40 {
+		for _, half := range []string{"up", "down"} {
+			fsys[fmt.Sprintf("%03d_step.%s.sql", i+1, half)] = &fstest.MapFile{Data: []byte("select 1;")}
+		}
+	}
+	_, err := migrate.Compile(t.Context(), fsys)
+	files, is := errors.AsType[*migrate.FilesError](err)
+	if !is || len(files.Files) != 40 {
+		t.Fatalf("%v, want 40 files", err)
+	}
+	text := files.Error()
+	if !strings.Contains(text, `"001_step.up.sql" has version 1, as "001_step.down.sql" has`) ||
+		!strings.Contains(text, "; and 35 more; pairs of .up.sql and .down.sql are another tool's") || len(text) > 600 {
+		t.Errorf("%d bytes: %s", len(text), text)
+	}
+	files.Files = append(files.Files[:1], migrate.FileProblem{File: "2_x.go", Reason: "is Go"})
+	if text := files.Error(); strings.Contains(text, "pairs") || strings.Contains(text, "more") {
+		t.Error(text)
 	}
 }
