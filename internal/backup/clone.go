@@ -70,6 +70,7 @@ func (s *snapshot) clone(ctx context.Context, to *pgx.Conn, o CloneOptions) (*Ma
 
 func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) error {
 	m := &s.manifest
+	m.Comment = "" // it is about the other tenant
 	var rules map[string][]disguiseRule
 	if o.Disguise != nil && !o.SchemaOnly {
 		var err error

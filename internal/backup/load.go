@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -85,6 +86,7 @@ type target struct {
 	aside  bool   // a deleted tenant has the name
 	kept   string // what that one is called then
 
+	comment  string            // on the schema
 	site     *staging.Site     // where the schema was built in several transactions
 	trial    bool              // it is rolled back: the registry is not told
 	via      map[string]string // tables of the file whose rows go through another
@@ -125,6 +127,7 @@ func newTarget(conn *pgx.Conn, row Tenant, as string) (*target, error) {
 // create begins the transaction with the registry row and the schema: as the
 // migrations of the manifest make it, or with the structure that stands there.
 func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
+	t.comment = m.Comment
 	script, err := o.Build(m.Applied())
 	if err != nil {
 		return err
@@ -212,6 +215,9 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 		p.Exec("create schema " + t.schema.Quoted())
 	case t.site.Schema != t.schema:
 		p.Exec("alter schema " + t.site.Schema.Quoted() + " rename to " + t.schema.Quoted())
+	}
+	if t.comment != "" {
+		p.Exec("comment on schema " + t.schema.Quoted() + " is " + strings.TrimSpace(db.Literal(t.comment)))
 	}
 	if t.row.Role != "" {
 		o.Roles.Queue(p, t.row.ID, t.schema, t.row.Role)

@@ -46,6 +46,8 @@ type Manifest struct {
 	Structure *Structure `json:"structure,omitempty"`
 	// Unfilled are the materialized views that had not been filled.
 	Unfilled []string `json:"unfilled,omitempty"`
+	// Comment is what somebody has said of the schema, which no migration makes.
+	Comment string `json:"schema_comment,omitempty"`
 	// LeftOut is what belongs to the tenant and is not in the file.
 	LeftOut []string `json:"left_out,omitempty"`
 }

@@ -86,6 +86,17 @@ func stands(t testing.TB, conn *pgx.Conn, schema db.Schema) string {
 		}
 		fmt.Fprintln(&out, name, rows)
 	}
+	// What no shape has.
+	more, err := db.Select(t.Context(), conn, pgx.RowTo[string], `select pg_catalog.format('schema: %s', pg_catalog.obj_description(n.oid, 'pg_namespace'))
+			from pg_catalog.pg_namespace n where n.nspname = $1
+		union all select pg_catalog.format('%s.%s inherited: %s', c.relname, a.attname, not a.attislocal)
+			from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid
+			where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and a.attinhcount > 0 and not c.relispartition and not a.attisdropped
+		order by 1`, schema.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(&out, strings.Join(more, "\n"))
 	return out.String()
 }
 
@@ -119,6 +130,10 @@ var handmade = []struct {
 	{name: "a table without columns", change: []string{"create table nothing ()", "insert into nothing default values", "insert into nothing default values"}},
 	{name: "an unlogged table", change: []string{"create unlogged table quick (id int)", "insert into quick values (7)"}},
 	{name: "a child", change: []string{"create table staff (boss bigint) inherits (people)", "insert into staff (name, boss) values ('eve', 1)"}},
+	{name: "a child with a column of its parent's", change: []string{"create table staff (name text, boss bigint) inherits (people)"}},
+	{name: "a child that was a table", change: []string{"create table staff (boss bigint, like people including all)", "alter table staff inherit people"}},
+	{name: "a child with a default of its own", change: []string{"create table staff (boss bigint) inherits (people)", "alter table staff alter column name set default 'x'"}},
+	{name: "a comment on the schema", same: true, change: []string{"do $$ begin execute pg_catalog.format('comment on schema %I is %L', pg_catalog.current_schema(), 'it''s \\ Acme'); end $$"}},
 	{name: "an enum and a domain", change: []string{"create type mood as enum ('good', 'bad')", "create domain short as text check (length(value) < 9)",
 		"create table moods (m mood, s short)", "insert into moods values ('bad', 'x')"}},
 	{name: "a sequence", change: []string{"create sequence numbers start 5 increment 3", "select nextval('numbers')"}},

@@ -185,6 +185,8 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 	)
 	p.QueryRow([]any{&t.ID, &t.Slug, &t.DisplayName, &t.Schema, &t.Status, &role, &settings, &t.CreatedAt},
 		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from `+reg.Tenants()+` where id = $1`, src.ID)
+	p.QueryRow([]any{&s.manifest.Comment}, `select coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), '')
+		from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) $1`, s.schema.String())
 	planted.QueueRead(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}})
 	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+qualified(s.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, s.conn); err != nil {

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -241,9 +242,12 @@ func (b *builder) table(o Object) {
 	// A partition that was a table of its own before, with its columns in another order
 	// or with other defaults, is one here too, and attached.
 	attached := t.Partition && !b.likeParent(o)
-	var parts []string
+	var parts, otherDefault []string
+	ordered := true
 	if !t.Partition || attached {
-		for _, name := range b.shape.columns(o.Name) {
+		var listed []string
+		listed, otherDefault, ordered = b.listed(o)
+		for _, name := range listed {
 			c, _ := b.shape.find(key{KindColumn, o.Name, name})
 			parts = append(parts, detailOf[columnDetail](c).sql(name))
 		}
@@ -256,12 +260,22 @@ func (b *builder) table(o Object) {
 	list := "(" + strings.Join(parts, ", ") + ")"
 	if t.Partition && !attached {
 		list = words("partition of", t.Parents, when(len(parts) > 0, list), t.Bound)
-	} else if t.Parents != "" && !attached {
+	} else if t.Parents != "" && !attached && ordered {
 		list += " inherits (" + t.Parents + ")"
 	}
 	b.first = append(b.first, words("create", when(t.Unlogged, "unlogged"), "table", db.Quoted(o.Name), list, clause("partition by ", t.Key, ""),
 		clause("using ", quotedOrNone(t.Method), ""), clause("with (", t.Options, ")"), clause("tablespace ", quotedOrNone(t.Tablespace), "")))
 	alter := "alter table " + db.Quoted(o.Name) + " "
+	if !ordered {
+		for parent := range strings.SplitSeq(t.Parents, ", ") {
+			b.first = append(b.first, alter+"inherit "+parent)
+		}
+	}
+	for _, name := range otherDefault {
+		c, _ := b.shape.find(key{KindColumn, o.Name, name})
+		value := detailOf[columnDetail](c).Expression
+		b.first = append(b.first, "alter table only "+db.Quoted(o.Name)+" alter column "+db.Quoted(name)+cmp.Or(clause(" set default ", value, ""), " drop default"))
+	}
 	if attached {
 		b.first = append(b.first, "alter table "+t.Parents+" attach partition "+db.Quoted(o.Name)+" "+t.Bound)
 	}
@@ -277,6 +291,46 @@ func (b *builder) table(o Object) {
 	if t.ForceRows {
 		b.last = append(b.last, alter+"force row level security")
 	}
+}
+
+// listed returns the columns that CREATE TABLE has to name, and those that a parent gives
+// it with another default. Columns of a parent are left to it where they have the same
+// definition but for that. ordered is false where they would come out in another order:
+// then the table has to become a child afterwards.
+func (b *builder) listed(o Object) (listed, otherDefault []string, ordered bool) {
+	columns := b.shape.columns(o.Name)
+	t := detailOf[tableDetail](o)
+	if t.Parents == "" || t.Partition {
+		return columns, nil, true
+	}
+	given := map[string]columnDetail{}
+	var inherited, own []string
+	for parent := range strings.SplitSeq(t.Parents, ", ") {
+		for _, name := range b.shape.columns(unquote(parent)) {
+			if _, merged := given[name]; !merged {
+				c, _ := b.shape.find(key{KindColumn, unquote(parent), name})
+				given[name] = detailOf[columnDetail](c)
+				inherited = append(inherited, name)
+			}
+		}
+	}
+	for _, name := range columns {
+		c, _ := b.shape.find(key{KindColumn, o.Name, name})
+		mine, theirs := detailOf[columnDetail](c), given[name]
+		if !slices.Contains(inherited, name) {
+			own = append(own, name)
+		}
+		switch same := mine.sameBut(theirs); {
+		case !mine.Inherited || !same || mine.Expression != theirs.Expression && mine.Generated != "":
+			listed = append(listed, name)
+		case mine.Expression != theirs.Expression:
+			otherDefault = append(otherDefault, name)
+		}
+	}
+	if !slices.Equal(slices.Concat(inherited, own), columns) {
+		return columns, nil, false
+	}
+	return listed, otherDefault, true
 }
 
 // inline tells whether a constraint can be made with its table: it holds for all

@@ -41,6 +41,7 @@ type (
 		Statistics  *int            `json:"statistics"`
 		Options     string          `json:"options"`
 		Foreign     string          `json:"fdw"`
+		Inherited   bool            `json:"inherited"` // from a parent, and not the table's own
 	}
 	sequenceDetail struct {
 		Name      string `json:"name"` // of an identity's sequence
@@ -144,6 +145,13 @@ func (c columnDetail) sql(name string) string {
 	}
 	return words(db.Quoted(name), c.Type, clause("compression ", c.Compression, ""), clause("collate ", c.Collation, ""),
 		value, identity, when(c.NotNull, clause("constraint ", quotedOrNone(c.NotNullName), " ")+"not null"))
+}
+
+// sameBut reports whether CREATE TABLE says the same of two columns, but for the default.
+func (c columnDetail) sameBut(other columnDetail) bool {
+	c.Expression, other.Expression = "", ""
+	c.NotNullName, other.NotNullName = "", ""
+	return c.sql("") == other.sql("")
 }
 
 // settings returns what is said of a column in statements of its own.

@@ -160,7 +160,7 @@ object as (
                 -- Since PostgreSQL 18, where it is not the name that it would get.
                 select k.conname from pg_catalog.pg_constraint k
                 where k.conrelid = a.attrelid and k.contype = 'n' and k.conkey[1] = a.attnum and k.conname <> r.relname || '_' || a.attname || '_not_null'),
-            'statistics', x.statistics, 'options', x.options, 'fdw', x.fdw) +*/
+            'statistics', x.statistics, 'options', x.options, 'fdw', x.fdw, 'inherited', a.attinhcount > 0 and not a.attislocal) +*/
     from relation r
     join pg_catalog.pg_attribute a on a.attrelid = r.relid and a.attnum > 0 and not a.attisdropped
     join pg_catalog.pg_type t on t.oid = a.atttypid
