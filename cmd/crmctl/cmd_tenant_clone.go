@@ -111,8 +111,9 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 }
 
 func cloneHint(err error, to string) error {
+	_, exists := errors.AsType[*registry.ExistsError](err)
 	switch {
-	case errors.Is(err, registry.ErrExists):
+	case exists:
 		return cli.WithHint(err, "see it", "crmctl tenant show "+to)
 	case errors.Is(err, backup.ErrUnknownColumns):
 		return cli.WithHint(err, "if they hold nothing personal", "--keep-columns table.column,...")

@@ -62,7 +62,7 @@ func Write(ctx context.Context, conn *pgx.Conn, src Source, out io.Writer, o Wri
 // WriteRegistry takes a backup of the given tables of public.
 func WriteRegistry(ctx context.Context, conn *pgx.Conn, tables []string, version int64, out io.Writer, o WriteOptions) (*Manifest, error) {
 	var m *Manifest
-	err := inSnapshot(ctx, conn, db.Public, tables, o.Limits, func(ctx context.Context, s *snapshot) error {
+	err := inSnapshot(ctx, conn, o.Registry.Schema(), tables, o.Limits, func(ctx context.Context, s *snapshot) error {
 		m = &s.manifest
 		m.Kind, m.SchemaVersion, m.Versions = KindRegistry, version, []Version{}
 		return s.write(ctx, out, o)
