@@ -147,6 +147,16 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (
 	if errors.Is(err, errPoolEmpty) {
 		return false, m.createStaged(ctx, conn, t)
 	}
+	if db.SQLState(err) == db.CodeDuplicateSchema {
+		// A killed run may have left it, whose migrations needed several transactions.
+		cleared, clearErr := staging.Clear(ctx, conn, m.Registry, t.Schema, m.LockTimeout)
+		switch {
+		case cleared && clearErr == nil:
+			return m.create(ctx, conn, t)
+		case errors.Is(clearErr, staging.ErrBuilding):
+			return false, clearErr
+		}
+	}
 	if m.pool.Load() && m.noPool(err) {
 		m.pool.Store(false)
 		return m.create(ctx, conn, t)

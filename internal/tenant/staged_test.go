@@ -144,6 +144,34 @@ func TestStagedBusy(t *testing.T) {
 	}
 }
 
+// TestPlainCreateMeetsABuild makes a tenant in one transaction where another run builds one
+// of that name, and where such a run is dead.
+func TestPlainCreateMeetsABuild(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	schema, err := db.SchemaForSlug("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := staging.Open(t.Context(), f.Connect(t), staging.Options{Schema: schema, Slug: "acme", LockTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = site.Clear(t.Context()) }()
+	plain := stagedOptions(t, map[string]string{"1_a.sql": "create table t (n int);"})
+	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, plain); !errors.Is(err, db.ErrBusy) {
+		t.Errorf("while another builds it: %v", err)
+	}
+	f.Exec(t, `select pg_catalog.pg_terminate_backend(pid, 10000) from pg_catalog.pg_stat_activity
+		where datname = pg_catalog.current_database() and state = 'idle in transaction'`)
+	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, plain); err != nil {
+		t.Errorf("the other is dead: %v", err)
+	}
+	if n := f.Int(t, "select (select count(*) from public.tenant_builds) + (select count(*) from tenant_acme.t)"); n != 0 {
+		t.Error(n)
+	}
+}
+
 // TestStagedManyAtOnce builds several by several workers.
 func TestStagedManyAtOnce(t *testing.T) {
 	t.Parallel()
