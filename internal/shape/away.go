@@ -20,11 +20,20 @@ func Elsewhere(ctx context.Context, conn *pgx.Conn, script []db.Statement, o cat
 	if err != nil {
 		return done, err
 	}
-	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
+	defer func() { err = errors.Join(err, takeBack(ctx, conn, script)) }()
 	if done, err = runAway(ctx, conn, schema, script, o); err != nil {
 		return done, replayError(err)
 	}
 	return done, nil
+}
+
+// takeBack ends the transaction of runAway. Not all that a script leaves in the session is
+// rolled back: a prepared statement stays.
+func takeBack(ctx context.Context, conn *pgx.Conn, script []db.Statement) error {
+	if db.Traces(script) {
+		return db.Undo(ctx, conn)
+	}
+	return db.Rollback(ctx, conn)
 }
 
 // runAway runs a script in a new schema, in a transaction that the caller rolls back, and
@@ -42,6 +51,9 @@ func runAway(ctx context.Context, conn *pgx.Conn, schema db.Schema, script []db.
 	p = db.Pipeline{}
 	p.StandIn(schema, db.Path{})
 	p.Exec("create schema " + schema.Quoted())
+	if db.Traces(script) {
+		p.Mark()
+	}
 	p.Script(script)
 	p.CheckSchema(schema)
 	if err := p.Run(ctx, conn); err != nil {

@@ -179,7 +179,7 @@ func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalo
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
+	defer func() { err = errors.Join(err, takeBack(ctx, conn, script)) }()
 	elsewhere, err := runAway(ctx, conn, schema, script, o)
 	if err != nil {
 		return nil, err
