@@ -63,7 +63,12 @@ func (f *factory) printRecord(r errorRecord) {
 func (f *factory) sayTenant(slug string, err error) {
 	err = f.placed(err)
 	if !f.structured() {
-		f.Say("crmctl: tenant %s: %s", cli.Visible(slug), cli.Visible(err.Error()))
+		var naming registry.Naming
+		if errors.As(err, &naming) && naming.Named() == slug {
+			f.Say("crmctl: %s", cli.Visible(err.Error()))
+		} else {
+			f.Say("crmctl: tenant %s: %s", cli.Visible(slug), cli.Visible(err.Error()))
+		}
 		return
 	}
 	r := f.errorRecordOf(err)

@@ -112,3 +112,28 @@ func (e *ExistsError) Error() string {
 
 // Is makes errors.Is(err, ErrExists) true.
 func (e *ExistsError) Is(target error) bool { return target == ErrExists }
+
+// Naming is an error whose text names the tenant that it is about, so that nobody who
+// tells of it need name the tenant again.
+type Naming interface {
+	error
+	// Named returns the tenant's slug, "" where the text does not name it after all.
+	Named() string
+}
+
+// Named makes the error one of Naming.
+func (e *NotFoundError) Named() string { return e.Slug }
+
+// Named makes the error one of Naming.
+func (e *InvalidRowError) Named() string { return e.Row.Slug }
+
+// Named makes the error one of Naming.
+func (e *StateError) Named() string { return e.Slug }
+
+// Named makes the error one of Naming.
+func (e *ExistsError) Named() string {
+	if !e.Registered {
+		return "" // it names the schema
+	}
+	return e.Slug
+}

@@ -83,6 +83,7 @@ type busyError struct {
 
 func (e *busyError) Error() string { return fmt.Sprintf("tenant %q: %v", e.slug, e.err) }
 func (e *busyError) Unwrap() error { return e.err }
+func (e *busyError) Named() string { return e.slug }
 
 // Due returns the deleted tenants that are due for purge at due, and were deleted
 // before deletedBefore unless their purge has begun, without their settings: those
