@@ -47,6 +47,12 @@ func (f *factory) notice(n app.Notice) {
 	case app.Saved:
 		f.Verbose("saved %s", cli.Visible(n.Path))
 		noteStructure(f, n.Manifest)
+	case app.NoSchemas:
+		f.Note("crmctl: warning: no schema to adopt")
+	case app.ForeignRoles:
+		noteForeignRoles(f, n.Roles)
+	case app.Mapped:
+		noteKnexMap(f, n.Plan, n.Map)
 	case app.PgDumpFound:
 		f.Verbose("pg_dump is %s", n.Program)
 	case app.Swept:

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/adopt"
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -105,15 +105,15 @@ crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex`,
 
 // claims reads the names before anything is asked of the database. A claim whose
 // schema is a pattern is expanded later.
-func (o *migrateAdoptOptions) claims(f *factory) ([]migrate.Claim, error) {
-	var claims []migrate.Claim
+func (o *migrateAdoptOptions) claims(f *factory) ([]adopt.Claim, error) {
+	var claims []adopt.Claim
 	add := func(text, display string) error {
 		slug, schema, paired := strings.Cut(text, "=")
 		if !paired {
 			slug, schema = "", text
 		}
-		c := migrate.Claim{Schema: schema, DisplayName: display}
-		if isPattern(schema) {
+		c := adopt.Claim{Schema: schema, DisplayName: display}
+		if app.IsPattern(schema) {
 			if _, err := path.Match(schema, ""); err != nil {
 				return cli.Usagef("--schema %s: not a pattern", schema)
 			}
@@ -153,50 +153,12 @@ func (o *migrateAdoptOptions) claims(f *factory) ([]migrate.Claim, error) {
 	return claims, nil
 }
 
-func isPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
-
-// expand puts the schemas of the database in the place of patterns.
-func (o *migrateAdoptOptions) expand(ctx context.Context, q db.Querier, claims []migrate.Claim) ([]migrate.Claim, error) {
-	matches := func(patterns []string, schema string) bool {
-		return slices.ContainsFunc(patterns, func(pattern string) bool {
-			ok, err := path.Match(pattern, schema)
-			return pattern == schema || err == nil && ok
-		})
-	}
-	var out []migrate.Claim
-	named := make(map[string]bool)
-	var patterns []string
-	for _, c := range claims {
-		switch {
-		case isPattern(c.Schema):
-			patterns = append(patterns, c.Schema)
-		case !matches(o.exclude, c.Schema):
-			out = append(out, c)
-			named[c.Schema] = true
-		}
-	}
-	if len(patterns) == 0 {
-		return out, nil
-	}
-	all, err := migrate.Schemas(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	for _, schema := range all {
-		// What was named by itself has been said more exactly there.
-		if !named[schema] && matches(patterns, schema) && !matches(o.exclude, schema) {
-			out = append(out, migrate.Claim{Schema: schema})
-		}
-	}
-	return out, nil
-}
-
 // knex returns how to read what knex did, nil for goose.
-func (o *migrateAdoptOptions) knex(f *factory) (*migrate.Knex, error) {
+func (o *migrateAdoptOptions) knex(f *factory) (*adopt.Knex, error) {
 	if o.from != "knex" {
 		return nil, nil //nolint:nilnil // nil is goose
 	}
-	k := &migrate.Knex{Table: o.knexTable, UpTo: o.upTo}
+	k := &adopt.Knex{Table: o.knexTable, UpTo: o.upTo}
 	if o.mapFile == "" {
 		return k, nil
 	}
@@ -205,7 +167,7 @@ func (o *migrateAdoptOptions) knex(f *factory) (*migrate.Knex, error) {
 		return nil, cli.InputError(err)
 	}
 	defer func() { _ = in.Close() }()
-	k.Map, err = migrate.ReadKnexMap(o.mapFile, in)
+	k.Map, err = adopt.ReadKnexMap(o.mapFile, in)
 	return k, cli.InputError(err)
 }
 
@@ -218,114 +180,44 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	// Says what is wrong where there is no registry.
-	if _, err := f.registry().List(ctx, conn, registry.Filter{Slugs: []string{""}}); err != nil {
-		return f.placed(err)
-	}
-	if claims, err = opts.expand(ctx, conn, claims); err != nil {
-		return err
-	}
-	if len(claims) == 0 {
-		f.Note("crmctl: warning: no schema to adopt")
-	}
-	begun := f.Now()
-	survey, err := plan.SurveyAdoption(ctx, conn, claims, migrate.AdoptOptions{
-		Registry: f.registry(),
-		Slug: func(schema string) (string, error) {
-			return registry.Slug(strings.TrimPrefix(schema, opts.stripPrefix))
-		},
-		Audit:       adoptAudit(f, opts.from),
-		Knex:        knex,
-		LockTimeout: opts.lockTimeout,
+	done, stopped := a.Adopt(ctx, app.AdoptOptions{
+		Claims: claims, Exclude: opts.exclude, From: opts.from, Knex: knex, StripPrefix: opts.stripPrefix,
+		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
-	if err != nil {
-		return err
+	if done == nil {
+		return f.placed(stopped)
 	}
-	if err := warnOfPowers(ctx, f, conn, survey); err != nil {
-		return err
-	}
-	if opts.dryRun {
-		noteKnexMap(f, plan, survey.Knex)
-		return printAdopted(f, p, survey.Adoptions, true, 0)
-	}
-	todo := survey.Pending()
-	stopped := adoptAll(ctx, f, survey, opts)
-	err = printAdopted(f, p, survey.Adoptions, false, f.Now().Sub(begun))
+	err = printAdopted(f, p, done.Adoptions, opts.dryRun, done.Elapsed)
 	if f.WasInterrupted() && stopped != nil {
-		left := 0
-		for _, a := range todo {
-			if a.State == migrate.NotAdoptedYet {
-				left++
-			}
-		}
-		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", len(todo)-left, cli.Plural(len(todo), "schema"), left))
+		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", done.Pending-done.Left, cli.Plural(done.Pending, "schema"), done.Left))
 	}
 	return cmpErr(stopped, err)
 }
 
-// warnOfPowers names the roles whose code in the adopted schemas would run as
+// noteForeignRoles names the roles whose code in the adopted schemas would run as
 // crmctl's: that is usual where the application has made the tables, and worth a
 // decision.
-func warnOfPowers(ctx context.Context, f *factory, q db.Querier, survey *migrate.Survey) error {
-	cfg, err := f.config()
-	if err != nil {
-		return err
-	}
-	var schemas []db.Schema
-	for _, a := range survey.Adoptions {
-		if s, err := db.RegisteredSchema(a.Schema); err == nil && a.State != migrate.Refused {
-			schemas = append(schemas, s)
-		}
-	}
-	powers, err := planted.Powers(ctx, q, schemas, cfg.TrustedOwners)
-	for _, p := range powers {
+func noteForeignRoles(f *factory, roles []planted.Power) {
+	for _, p := range roles {
 		can := "may create"
 		if p.Tables > 0 {
 			can = "owns " + cli.Plural(int(p.Tables), "table")
 		}
 		f.Note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", cli.Visible(p.Role), can, cli.Plural(len(p.Schemas), "schema"))
 	}
-	if len(powers) > 0 {
-		f.Note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", cli.Visible(powers[0].Role))
-	}
-	return err
-}
-
-func adoptAll(ctx context.Context, f *factory, survey *migrate.Survey, opts *migrateAdoptOptions) error {
-	todo := survey.Pending()
-	run := fleet.Options{Concurrency: opts.concurrency, Drain: f.Drain()}
-	if len(todo) > manyTenants {
-		bar := f.NewProgress(cli.ProgressOptions{Verb: "adopt", Total: int64(len(todo))})
-		defer bar.Finish()
-		run.Observer = fleetProgress{bar: bar, name: func(i int) string { return todo[i].Schema }}
-	}
-	return survey.Adopt(ctx, f.connect, run)
-}
-
-// adoptAudit returns what adds the audit row of an adoption.
-func adoptAudit(f *factory, from string) func(*db.Pipeline, migrate.Adoption) error {
-	return func(p *db.Pipeline, a migrate.Adoption) error {
-		detail := map[string]any{"schema": a.Schema, "version": a.Version, "from": from}
-		if a.State == migrate.Corrected {
-			detail["registered_version"] = a.Cached
-		}
-		return f.registry().QueueEvent(p, registry.Event{
-			TenantID: a.ID, Slug: a.Slug, Action: registry.ActionAdopt, Actor: f.actor(), Program: programName(), Detail: detail,
-		})
-	}
+	f.Note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", cli.Visible(roles[0].Role))
 }
 
 // noteKnexMap says what was taken for what, to be looked at before it counts.
-func noteKnexMap(f *factory, plan *migrate.Plan, m migrate.KnexMap) {
+func noteKnexMap(f *factory, plan *migrate.Plan, m adopt.KnexMap) {
 	files := make(map[int64]string)
 	for _, file := range plan.Migrations {
 		files[file.Version] = file.Name()
@@ -342,31 +234,31 @@ func noteKnexMap(f *factory, plan *migrate.Plan, m migrate.KnexMap) {
 	}
 }
 
-func adoptedList(dryRun bool) cli.List[migrate.Adoption] {
-	return cli.List[migrate.Adoption]{
+func adoptedList(dryRun bool) cli.List[adopt.Adoption] {
+	return cli.List[adopt.Adoption]{
 		Plural: "adoptions",
-		Columns: []cli.Column[migrate.Adoption]{
-			{Name: "result", Value: func(a migrate.Adoption) any {
+		Columns: []cli.Column[adopt.Adoption]{
+			{Name: "result", Value: func(a adopt.Adoption) any {
 				return cli.Styled{Value: adoptResult(a.State, dryRun), Color: adoptColor(a.State)}
 			}},
-			{Name: "tenant", Value: func(a migrate.Adoption) any { return a.Slug }},
-			{Name: "schema", Value: func(a migrate.Adoption) any { return a.Schema }},
-			{Name: "schema_version", Title: "VERSION", Value: func(a migrate.Adoption) any {
-				if a.State == migrate.Refused && a.Version == 0 {
+			{Name: "tenant", Value: func(a adopt.Adoption) any { return a.Slug }},
+			{Name: "schema", Value: func(a adopt.Adoption) any { return a.Schema }},
+			{Name: "schema_version", Title: "VERSION", Value: func(a adopt.Adoption) any {
+				if a.State == adopt.Refused && a.Version == 0 {
 					return cli.Either{Human: "", Machine: a.Version} // nobody knows
 				}
 				return a.Version
 			}},
-			{Name: "why", Value: func(a migrate.Adoption) any { return adoptWhy(a) }},
-			{Name: "registered_version", Document: true, Optional: true, Value: func(a migrate.Adoption) any {
-				if a.State != migrate.Corrected {
+			{Name: "why", Value: func(a adopt.Adoption) any { return adoptWhy(a) }},
+			{Name: "registered_version", Document: true, Optional: true, Value: func(a adopt.Adoption) any {
+				if a.State != adopt.Corrected {
 					return nil
 				}
 				return a.Cached
 			}},
-			{Name: "error", Document: true, Optional: true, Value: func(a migrate.Adoption) any { return errorText(a.Err) }},
+			{Name: "error", Document: true, Optional: true, Value: func(a adopt.Adoption) any { return errorText(a.Err) }},
 		},
-		Name: func(a migrate.Adoption) string { return a.Slug },
+		Name: func(a adopt.Adoption) string { return a.Slug },
 	}
 }
 
@@ -379,34 +271,34 @@ func errorText(err error) any {
 }
 
 // adoptResult returns "adopted", or "would adopt" in a dry run.
-func adoptResult(s migrate.AdoptState, dryRun bool) string {
+func adoptResult(s adopt.State, dryRun bool) string {
 	switch {
-	case dryRun && s == migrate.Adopted:
+	case dryRun && s == adopt.Adopted:
 		return "would adopt"
-	case dryRun && s == migrate.Corrected:
+	case dryRun && s == adopt.Corrected:
 		return "would correct"
 	}
 	return string(s)
 }
 
-func adoptColor(s migrate.AdoptState) cli.Color {
+func adoptColor(s adopt.State) cli.Color {
 	switch s {
-	case migrate.Adopted, migrate.Corrected:
+	case adopt.Adopted, adopt.Corrected:
 		return cli.Green
-	case migrate.Refused:
+	case adopt.Refused:
 		return cli.Red
-	case migrate.NotAdoptedYet:
+	case adopt.NotStarted:
 		return cli.Yellow
-	case migrate.Unchanged:
+	case adopt.Unchanged:
 	}
 	return cli.Dim
 }
 
-func adoptWhy(a migrate.Adoption) string {
+func adoptWhy(a adopt.Adoption) string {
 	switch {
 	case a.Err != nil:
 		return a.Err.Error()
-	case a.State == migrate.Corrected && a.Cached != a.Version:
+	case a.State == adopt.Corrected && a.Cached != a.Version:
 		return fmt.Sprintf("the registry had version %d", a.Cached)
 	}
 	return ""
@@ -414,18 +306,18 @@ func adoptWhy(a migrate.Adoption) string {
 
 // printAdopted prints what became of each claim, or would, and returns the error
 // that carries the exit code.
-func printAdopted(f *factory, p *cli.Printer, adoptions []migrate.Adoption, dryRun bool, elapsed time.Duration) error {
+func printAdopted(f *factory, p *cli.Printer, adoptions []adopt.Adoption, dryRun bool, elapsed time.Duration) error {
 	if err := cli.PrintList(p, adoptedList(dryRun), adoptions); err != nil {
 		return err
 	}
-	count := make(map[migrate.AdoptState]int)
+	count := make(map[adopt.State]int)
 	for _, a := range adoptions {
 		count[a.State]++
 	}
 	if len(adoptions) > 1 {
 		f.Note("%s", adoptedLine(count, dryRun, elapsed))
 	}
-	switch count[migrate.Refused] + count[migrate.NotAdoptedYet] {
+	switch count[adopt.Refused] + count[adopt.NotStarted] {
 	case 0:
 		return nil
 	case len(adoptions):
@@ -436,9 +328,9 @@ func printAdopted(f *factory, p *cli.Printer, adoptions []migrate.Adoption, dryR
 
 // adoptedLine returns "4,990 adopted, 3 corrected, 2 unchanged, 5 refused in 2.1 s",
 // and "4,990 would adopt, 5 refused" for a dry run.
-func adoptedLine(count map[migrate.AdoptState]int, dryRun bool, elapsed time.Duration) string {
+func adoptedLine(count map[adopt.State]int, dryRun bool, elapsed time.Duration) string {
 	var parts []string
-	for _, s := range []migrate.AdoptState{migrate.Adopted, migrate.Corrected, migrate.Unchanged, migrate.Refused, migrate.NotAdoptedYet} {
+	for _, s := range []adopt.State{adopt.Adopted, adopt.Corrected, adopt.Unchanged, adopt.Refused, adopt.NotStarted} {
 		if n := count[s]; n > 0 {
 			parts = append(parts, cli.HumanCount(int64(n))+" "+adoptResult(s, dryRun))
 		}

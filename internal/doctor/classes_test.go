@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/fleet"
@@ -263,12 +264,12 @@ func purge(slug string) func(*testing.T, *patient) {
 func adoptSchema(name string) func(*testing.T, *patient) {
 	return func(t *testing.T, p *patient) {
 		t.Helper()
-		s, err := p.plan.SurveyAdoption(t.Context(), p.Connect(t), []migrate.Claim{{Schema: name}}, migrate.AdoptOptions{
+		s, err := adopt.Look(t.Context(), p.Connect(t), p.plan, []adopt.Claim{{Schema: name}}, adopt.Options{
 			Slug: func(schema string) (string, error) { return registry.Slug(strings.TrimPrefix(schema, "tenant_")) }, LockTimeout: time.Second})
 		if err == nil {
 			err = s.Adopt(t.Context(), p.Dial, fleet.Options{})
 		}
-		if err != nil || s.Adoptions[0].State != migrate.Adopted {
+		if err != nil || s.Adoptions[0].State != adopt.Adopted {
 			t.Fatalf("%v, %+v", err, s.Adoptions)
 		}
 	}

@@ -154,7 +154,7 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, 
 			}
 			// Who repairs has seen the file as it is now.
 			checksum := before.Checksum
-			if m := p.migration(before.Version); m != nil {
+			if m := p.Migration(before.Version); m != nil {
 				checksum = m.Checksum
 			}
 			pipe.Exec(`update `+o.Registry.Dirty()+` set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID, done, checksum)

@@ -188,6 +188,16 @@ func (e *NoTransactionError) Error() string {
 	return e.Migration.File + " is marked NO TRANSACTION and cannot run together with others"
 }
 
+// VersionTable is the name of the table in a tenant's schema that says which migrations
+// were applied to it: goose's.
+const VersionTable = string(tenantVersions)
+
+// History returns the script that makes the version table in a schema which has none,
+// with the given versions as applied.
+func History(s db.Schema, versions []int64) []db.Statement {
+	return tenantVersions.history(s.Quoted()+".", versions)
+}
+
 // versionTable is the name of a table of versions in the current schema. It has
 // the columns that goose reads and writes, in goose's meaning, but neither an
 // identity (a distributed engine cannot take it back) nor an index (a table of

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
@@ -146,7 +147,7 @@ func TestPlantedVersions(t *testing.T) {
 			if err != nil || truths[0].Err == nil || truths[1].Err != nil {
 				t.Fatalf("%v, %+v", err, truths)
 			}
-			survey, err := plan.SurveyAdoption(t.Context(), conn, []migrate.Claim{{Schema: "tenant_t0001"}}, migrate.AdoptOptions{Slug: func(string) (string, error) { return "t0001", nil }})
+			survey, err := adopt.Look(t.Context(), conn, plan, []adopt.Claim{{Schema: "tenant_t0001"}}, adopt.Options{Slug: func(string) (string, error) { return "t0001", nil }})
 			if err != nil || survey.Adoptions[0].Err == nil {
 				t.Fatalf("%v, %+v", err, survey)
 			}

@@ -128,7 +128,7 @@ func (p *Plan) Preview(r Route, version int64) ([]Step, error) {
 			applied = append(applied, m.Version)
 		}
 	}
-	if version > 0 && p.migration(version) == nil {
+	if version > 0 && p.Migration(version) == nil {
 		return nil, &UnknownVersionError{Version: version}
 	}
 	return p.Steps(p.resolve(r, version), applied)
@@ -154,7 +154,7 @@ func (p *Plan) stepsDown(r Route, applied []int64) ([]Step, error) {
 }
 
 func (p *Plan) reversible(version int64) (*Migration, error) {
-	m := p.migration(version)
+	m := p.Migration(version)
 	switch {
 	case m == nil:
 		return nil, &UnknownVersionError{Version: version}
@@ -164,7 +164,8 @@ func (p *Plan) reversible(version int64) (*Migration, error) {
 	return m, nil
 }
 
-func (p *Plan) migration(version int64) *Migration {
+// Migration returns the migration of a version, nil where there is none.
+func (p *Plan) Migration(version int64) *Migration {
 	for _, m := range p.Migrations {
 		if m.Version == version {
 			return m

@@ -252,7 +252,7 @@ func (p *Plan) firstStep(r Route, version int64) *Step {
 		if pending := p.After(version); len(pending) > 0 {
 			return &Step{Migration: pending[0]}
 		}
-	} else if m := p.migration(version); m != nil {
+	} else if m := p.Migration(version); m != nil {
 		return &Step{Migration: m, Down: true}
 	}
 	return nil

@@ -12,6 +12,10 @@ import (
 	"github.com/crmctl/crmctl/internal/planted"
 )
 
+// historyChunk is how many schemas one statement reads: each table costs it a lock or
+// two, and the server has room for some thousand.
+const historyChunk = 100
+
 // Truth is what a tenant's own schema says of its version.
 type Truth struct {
 	Version int64

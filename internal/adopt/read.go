@@ -1,15 +1,17 @@
-package migrate
+package adopt
 
 import (
 	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
 )
 
@@ -36,7 +38,7 @@ func newClaimed() claimed {
 }
 
 // queue adds the reading of the rows that the claims may meet.
-func (r claimed) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
+func (r claimed) queue(p *db.Pipeline, claims []Adoption, o Options) {
 	var schemas, slugs []string
 	for _, c := range claims {
 		if c.Err != nil { // a name that may not even be a text for the server
@@ -59,7 +61,7 @@ func (r claimed) queue(p *db.Pipeline, claims []Adoption, o AdoptOptions) {
 		where schema_name operator(pg_catalog.=) any ($1::pg_catalog.text[]) or slug operator(pg_catalog.=) any ($2::pg_catalog.text[])`, schemas, slugs)
 }
 
-func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o AdoptOptions) (claimed, error) {
+func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o Options) (claimed, error) {
 	r := newClaimed()
 	var p db.Pipeline
 	r.queue(&p, claims, o)
@@ -105,7 +107,7 @@ func (g gooseHistory) applied() ([]int64, error) {
 	}
 	for _, v := range order {
 		if !last[v] {
-			return nil, fmt.Errorf("%w: version %d was taken back by an old goose; delete its rows from %s", ErrHistory, v, tenantVersions)
+			return nil, fmt.Errorf("%w: version %d was taken back by an old goose; delete its rows from %s", ErrHistory, v, migrate.VersionTable)
 		}
 	}
 	return order, nil
@@ -113,7 +115,7 @@ func (g gooseHistory) applied() ([]int64, error) {
 
 // readHistories returns the history of each claimed schema. It asks the catalog
 // once which of them have what, then reads their tables in chunks.
-func readHistories(ctx context.Context, q db.Querier, claims []Adoption, o AdoptOptions) ([]history, error) {
+func readHistories(ctx context.Context, q db.Querier, claims []Adoption, o Options) ([]history, error) {
 	states := make([]history, len(claims))
 	byName := make(map[string][]int, len(claims))
 	for i, c := range claims {
@@ -152,9 +154,9 @@ type table struct {
 
 // readCatalog finds out which schemas exist and which tables of versions they
 // have.
-func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, states []history, o AdoptOptions) error {
+func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, states []history, o Options) error {
 	wanted := make(map[string][]string) // table -> its columns
-	wanted[string(tenantVersions)] = []string{"id", "version_id", "is_applied"}
+	wanted[migrate.VersionTable] = []string{"id", "version_id", "is_applied"}
 	if o.Knex != nil {
 		wanted[o.Knex.table()] = []string{"id", "name"}
 		wanted[o.Knex.lockTable()] = []string{"is_locked"}
@@ -193,10 +195,10 @@ func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, sta
 }
 
 // take notes a table that a schema has.
-func (h *history) take(t table, columns []string, o AdoptOptions) {
+func (h *history) take(t table, columns []string, o Options) {
 	for _, c := range columns {
 		if !slices.Contains(t.Columns, c) {
-			h.err = fmt.Errorf("%w: %s of %s has no column %s", ErrNotManaged, t.Name, t.Schema, c)
+			h.err = fmt.Errorf("%w: %s of %s has no column %s", migrate.ErrNotManaged, t.Name, t.Schema, c)
 			return
 		}
 	}
@@ -205,7 +207,7 @@ func (h *history) take(t table, columns []string, o AdoptOptions) {
 		return
 	}
 	switch {
-	case t.Name == string(tenantVersions):
+	case t.Name == migrate.VersionTable:
 		h.goose.exists = true
 	case t.Name == o.Knex.table():
 		h.knex.exists = true
@@ -217,11 +219,11 @@ func (h *history) take(t table, columns []string, o AdoptOptions) {
 // readChunk reads the tables of some schemas in one statement. One of them that
 // cannot be read (it is locked, or was dropped a moment ago) fails the statement
 // for all, so the chunk is halved until it stands alone.
-func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int, states []history, o AdoptOptions) error {
+func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int, states []history, o Options) error {
 	var p db.Pipeline
 	p.Exec("begin isolation level read committed")
 	p.OwnTransaction()
-	p.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, lockSetting(o.LockTimeout))
+	p.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, strconv.FormatInt(o.LockTimeout.Milliseconds(), 10))
 	queuePlain(&p, claims, chunk, states, o)
 	queueGoose(&p, claims, chunk, states)
 	if o.Knex != nil {
@@ -251,7 +253,7 @@ func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int
 
 // queueHistory adds the reading of one claim's history into states[0], to be done
 // in its transaction. The survey has found out which tables there are.
-func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, states []history) {
+func queueHistory(p *db.Pipeline, planned Adoption, o Options, states []history) {
 	claims, only := []Adoption{planned}, []int{0}
 	states[0].exists = true
 	states[0].goose.exists, states[0].knex.exists, states[0].knex.hasLock = planned.has.goose, planned.has.knex, planned.has.lock
@@ -267,7 +269,7 @@ func queueHistory(p *db.Pipeline, planned Adoption, o AdoptOptions, states []his
 
 // queuePlain makes sure that the tables of versions are such: until they are adopted
 // they are somebody else's.
-func queuePlain(p *db.Pipeline, claims []Adoption, chunk []int, states []history, o AdoptOptions) {
+func queuePlain(p *db.Pipeline, claims []Adoption, chunk []int, states []history, o Options) {
 	var tables []planted.Table
 	for _, i := range chunk {
 		add := func(there bool, name func() string, columns ...string) {
@@ -275,7 +277,7 @@ func queuePlain(p *db.Pipeline, claims []Adoption, chunk []int, states []history
 				tables = append(tables, planted.Table{Schema: claims[i].schema.String(), Name: name(), Columns: columns})
 			}
 		}
-		add(states[i].goose.exists, func() string { return string(tenantVersions) }, "id", "version_id", "is_applied")
+		add(states[i].goose.exists, func() string { return migrate.VersionTable }, "id", "version_id", "is_applied")
 		if o.Knex != nil {
 			add(states[i].knex.exists, o.Knex.table, "id", "name")
 			add(states[i].knex.hasLock, o.Knex.lockTable, "is_locked")
@@ -293,7 +295,7 @@ func queueGoose(p *db.Pipeline, claims []Adoption, chunk []int, states []history
 		states[i].goose.rows = nil
 		if states[i].goose.exists {
 			parts = append(parts, fmt.Sprintf(`select %d, id::pg_catalog.int8, version_id::pg_catalog.int8, is_applied from %s.%s`,
-				i, claims[i].schema.Quoted(), tenantVersions))
+				i, claims[i].schema.Quoted(), migrate.VersionTable))
 		}
 	}
 	queueUnion(p, parts, func(rows pgx.Rows) error {

@@ -1,4 +1,4 @@
-package migrate
+package adopt
 
 import (
 	"cmp"
@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
 )
 
 // ErrKnexMap says that a mapping of knex's migrations to files cannot be used.
@@ -126,10 +127,10 @@ func readKnexCSV(r io.Reader) (KnexMap, error) {
 }
 
 // check refuses versions that the plan does not have.
-func (m KnexMap) check(p *Plan) error {
+func (m KnexMap) check(p *migrate.Plan) error {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		for _, v := range m[name] {
-			if p.migration(v) == nil {
+			if p.Migration(v) == nil {
 				return fmt.Errorf("%w: %s stands for version %d, which no file has", ErrKnexMap, name, v)
 			}
 		}
@@ -214,7 +215,7 @@ func (k *Knex) lockTable() string { return k.table() + "_lock" }
 
 // mapping returns what stands for what: what Map says, then what the order says,
 // then what agrees in number and words.
-func (k *Knex) mapping(p *Plan, states []history) (KnexMap, error) {
+func (k *Knex) mapping(p *migrate.Plan, states []history) (KnexMap, error) {
 	m := make(KnexMap)
 	for i := range states {
 		for _, n := range states[i].knex.names() {
@@ -222,7 +223,7 @@ func (k *Knex) mapping(p *Plan, states []history) (KnexMap, error) {
 			if !ok {
 				continue
 			}
-			if file := p.migration(version); file != nil {
+			if file := p.Migration(version); file != nil {
 				if _, fileWords, _ := numbered(file.Name()); fileWords == words {
 					m[knexName(n)] = []int64{version}
 				}
@@ -241,7 +242,7 @@ func (k *Knex) mapping(p *Plan, states []history) (KnexMap, error) {
 }
 
 // byOrder pairs the most frequent list of the right length with the plan.
-func (k *Knex) byOrder(p *Plan, states []history) (KnexMap, error) {
+func (k *Knex) byOrder(p *migrate.Plan, states []history) (KnexMap, error) {
 	to, err := p.To(k.UpTo)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKnexMap, err)

@@ -1,4 +1,4 @@
-package migrate_test
+package adopt_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
@@ -19,7 +20,7 @@ import (
 
 // gooseSchemas makes schemas t0001 and so on with the table that goose makes,
 // at the given versions.
-func gooseSchemas(t *testing.T, f *fleettest.Fleet, n int, versions ...int64) []migrate.Claim {
+func gooseSchemas(t *testing.T, f *fleettest.Fleet, n int, versions ...int64) []adopt.Claim {
 	t.Helper()
 	f.Exec(t, fmt.Sprintf(`do $$ begin for i in 1..%d loop
 		execute format('create schema %%I', 't' || to_char(i, 'FM0000'));
@@ -29,38 +30,38 @@ func gooseSchemas(t *testing.T, f *fleettest.Fleet, n int, versions ...int64) []
 			version_id bigint not null, is_applied boolean not null, tstamp timestamp not null default now());
 		insert into goose_db_version (version_id, is_applied) select v, true from unnest(array%s) v;
 	end loop; end $$`, n, strings.ReplaceAll(fmt.Sprint(append([]int64{0}, versions...)), " ", ",")))
-	var claims []migrate.Claim
+	var claims []adopt.Claim
 	for _, name := range fleettest.Names(n) {
-		claims = append(claims, migrate.Claim{Schema: name})
+		claims = append(claims, adopt.Claim{Schema: name})
 	}
 	return claims
 }
 
-func adoptOptions() migrate.AdoptOptions {
-	return migrate.AdoptOptions{
+func adoptOptions() adopt.Options {
+	return adopt.Options{
 		Slug:        func(schema string) (string, error) { return strings.TrimPrefix(schema, "tenant_"), nil },
 		LockTimeout: 2 * time.Second,
 	}
 }
 
-func survey(t *testing.T, q db.Querier, plan *migrate.Plan, claims []migrate.Claim, o migrate.AdoptOptions) *migrate.Survey {
+func survey(t *testing.T, q db.Querier, plan *migrate.Plan, claims []adopt.Claim, o adopt.Options) *adopt.Survey {
 	t.Helper()
-	s, err := plan.SurveyAdoption(t.Context(), q, claims, o)
+	s, err := adopt.Look(t.Context(), q, plan, claims, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func adopt(t *testing.T, f *fleettest.Fleet, s *migrate.Survey) {
+func carry(t *testing.T, f *fleettest.Fleet, s *adopt.Survey) {
 	t.Helper()
 	if err := s.Adopt(t.Context(), f.Dial, fleet.Options{}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func adoptions(s *migrate.Survey) map[migrate.AdoptState]int {
-	out := make(map[migrate.AdoptState]int)
+func adoptions(s *adopt.Survey) map[adopt.State]int {
+	out := make(map[adopt.State]int)
 	for _, a := range s.Adoptions {
 		out[a.State]++
 	}
@@ -92,7 +93,7 @@ func TestAdoptFleet(t *testing.T) {
 	counted := &roundTrips{Querier: f.Connect(t)}
 
 	s := survey(t, counted, plan, claims, adoptOptions())
-	if got := adoptions(s)[migrate.Adopted]; got != 250 {
+	if got := adoptions(s)[adopt.Adopted]; got != 250 {
 		t.Fatalf("survey: %v, first %+v", adoptions(s), s.Adoptions[0])
 	}
 	if most := 6; counted.n > most { // the registry, twice the catalog, chunks of 100
@@ -101,7 +102,7 @@ func TestAdoptFleet(t *testing.T) {
 	if n := f.Int(t, "select count(*) from public.tenants"); n != 0 {
 		t.Errorf("the survey registered %d tenants", n)
 	}
-	adopt(t, f, s)
+	carry(t, f, s)
 	if n := f.Int(t, "select count(*) from public.tenants where schema_version = 2 and status = 'active' and slug = schema_name"); n != 250 {
 		t.Errorf("%d tenants registered, want 250", n)
 	}
@@ -110,10 +111,10 @@ func TestAdoptFleet(t *testing.T) {
 	f.Exec(t, "update public.tenants set schema_version = 3 where slug = 't0007'",
 		"insert into t0009.goose_db_version (version_id, is_applied) values (3, true)")
 	s = survey(t, f.Connect(t), plan, claims, adoptOptions())
-	if got := adoptions(s); got[migrate.Corrected] != 2 || got[migrate.Unchanged] != 248 {
+	if got := adoptions(s); got[adopt.Corrected] != 2 || got[adopt.Unchanged] != 248 {
 		t.Errorf("second survey: %v", got)
 	}
-	adopt(t, f, s)
+	carry(t, f, s)
 	if n := f.Int(t, `select count(*) from public.tenants where (slug, schema_version) in (('t0007', 2), ('t0009', 3))`); n != 2 {
 		t.Error("the wrong caches stayed")
 	}
@@ -128,26 +129,26 @@ func TestAdoptRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		sql    string // done to t0001, which is at version 2
-		claim  migrate.Claim
+		claim  adopt.Claim
 		is     error
 		reason string
 	}{
 		{name: "nothing wrong"},
 		{name: "all taken back", sql: "delete from t0001.goose_db_version where version_id > 0"},
 		{name: "no row of version 0", sql: "delete from t0001.goose_db_version where version_id = 0"},
-		{name: "newer", sql: "update t0001.goose_db_version set version_id = 4 where version_id = 2", is: migrate.ErrHistory, reason: "is at version 4, the newest file is 3"},
-		{name: "missing", sql: "update t0001.goose_db_version set version_id = 3 where version_id = 2", is: migrate.ErrHistory, reason: "is at version 3 without 2_b.sql"},
-		{name: "taken back by an old goose", sql: "insert into t0001.goose_db_version (version_id, is_applied) values (2, false)", is: migrate.ErrHistory, reason: "version 2 was taken back by an old goose"},
+		{name: "newer", sql: "update t0001.goose_db_version set version_id = 4 where version_id = 2", is: adopt.ErrHistory, reason: "is at version 4, the newest file is 3"},
+		{name: "missing", sql: "update t0001.goose_db_version set version_id = 3 where version_id = 2", is: adopt.ErrHistory, reason: "is at version 3 without 2_b.sql"},
+		{name: "taken back by an old goose", sql: "insert into t0001.goose_db_version (version_id, is_applied) values (2, false)", is: adopt.ErrHistory, reason: "version 2 was taken back by an old goose"},
 		{name: "taken back and done again", sql: "insert into t0001.goose_db_version (version_id, is_applied) values (2, false), (2, true)"},
 		{name: "no table", sql: "drop table t0001.goose_db_version", is: migrate.ErrNotManaged},
 		{name: "a view", sql: "alter table t0001.goose_db_version rename to x; create view t0001.goose_db_version as select * from t0001.x", is: migrate.ErrNotManaged},
 		{name: "another table", sql: "alter table t0001.goose_db_version drop column is_applied", is: migrate.ErrNotManaged, reason: "has no column is_applied"},
-		{name: "no such schema", claim: migrate.Claim{Schema: "T0001"}, is: db.ErrWrongSchema},
-		{name: "public", claim: migrate.Claim{Schema: "public"}, is: db.ErrInvalidSchema},
-		{name: "PostgreSQL's", claim: migrate.Claim{Schema: "pg_toast"}, is: db.ErrInvalidSchema},
-		{name: "hostile", claim: migrate.Claim{Schema: "x\"; drop schema t0001 cascade; --\x00"}, is: db.ErrInvalidSchema},
-		{name: "slug taken", sql: `insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 't0001', 'x', 'elsewhere')`, is: migrate.ErrClaimed, reason: "with schema elsewhere"},
-		{name: "schema taken", sql: `insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 'x', 'x', 't0001')`, claim: migrate.Claim{Schema: "t0001", Slug: "y"}, is: migrate.ErrClaimed, reason: "another tenant: x"},
+		{name: "no such schema", claim: adopt.Claim{Schema: "T0001"}, is: db.ErrWrongSchema},
+		{name: "public", claim: adopt.Claim{Schema: "public"}, is: db.ErrInvalidSchema},
+		{name: "PostgreSQL's", claim: adopt.Claim{Schema: "pg_toast"}, is: db.ErrInvalidSchema},
+		{name: "hostile", claim: adopt.Claim{Schema: "x\"; drop schema t0001 cascade; --\x00"}, is: db.ErrInvalidSchema},
+		{name: "slug taken", sql: `insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 't0001', 'x', 'elsewhere')`, is: adopt.ErrClaimed, reason: "with schema elsewhere"},
+		{name: "schema taken", sql: `insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 'x', 'x', 't0001')`, claim: adopt.Claim{Schema: "t0001", Slug: "y"}, is: adopt.ErrClaimed, reason: "another tenant: x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -162,16 +163,16 @@ func TestAdoptRefuses(t *testing.T) {
 				claims[0] = tt.claim
 			}
 			s := survey(t, f.Connect(t), plan, claims, adoptOptions())
-			adopt(t, f, s)
+			carry(t, f, s)
 			got := s.Adoptions[0]
 			if tt.is == nil {
-				if got.State != migrate.Adopted {
+				if got.State != adopt.Adopted {
 					t.Errorf("got %+v", got)
 				}
-			} else if got.State != migrate.Refused || !errors.Is(got.Err, tt.is) || !strings.Contains(got.Err.Error(), tt.reason) {
+			} else if got.State != adopt.Refused || !errors.Is(got.Err, tt.is) || !strings.Contains(got.Err.Error(), tt.reason) {
 				t.Errorf("got %s: %v, want %v with %q", got.State, got.Err, tt.is, tt.reason)
 			}
-			if s.Adoptions[1].State != migrate.Adopted {
+			if s.Adoptions[1].State != adopt.Adopted {
 				t.Errorf("the other one: %+v", s.Adoptions[1])
 			}
 		})
@@ -187,7 +188,7 @@ func TestAdoptSquashedHistory(t *testing.T) {
 	claims := gooseSchemas(t, f, 2, 1, 2, 5)
 	f.Exec(t, "insert into t0002.goose_db_version (version_id, is_applied) values (6, true)")
 	s := survey(t, f.Connect(t), plan, claims, adoptOptions())
-	if a := s.Adoptions[0]; a.State != migrate.Adopted || a.Version != 5 {
+	if a := s.Adoptions[0]; a.State != adopt.Adopted || a.Version != 5 {
 		t.Errorf("squashed: %+v", a)
 	}
 	var unknown *migrate.UnknownVersionError
@@ -200,16 +201,16 @@ func TestAdoptRivals(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	gooseSchemas(t, f, 4)
-	s := survey(t, f.Connect(t), threeFiles(t), []migrate.Claim{
+	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{
 		{Schema: "t0001", Slug: "a"}, {Schema: "t0002", Slug: "a"},
 		{Schema: "t0003", Slug: "b"}, {Schema: "t0003", Slug: "c"},
 		{Schema: "t0004", Slug: "d"}, {Schema: "t0004", Slug: "d"},
 	}, adoptOptions())
-	if got := adoptions(s); got[migrate.Refused] != 4 || got[migrate.Adopted] != 1 {
+	if got := adoptions(s); got[adopt.Refused] != 4 || got[adopt.Adopted] != 1 {
 		t.Fatalf("%v", got)
 	}
 	for _, a := range s.Adoptions {
-		if a.State == migrate.Refused && !errors.Is(a.Err, migrate.ErrClaimed) {
+		if a.State == adopt.Refused && !errors.Is(a.Err, adopt.ErrClaimed) {
 			t.Errorf("%+v", a)
 		}
 	}
@@ -229,7 +230,7 @@ func TestAdoptReadsAroundWhatIsLocked(t *testing.T) {
 	o := adoptOptions()
 	o.LockTimeout = 50 * time.Millisecond
 	s := survey(t, f.Connect(t), threeFiles(t), claims, o)
-	if got := adoptions(s); got[migrate.Adopted] != 19 {
+	if got := adoptions(s); got[adopt.Adopted] != 19 {
 		t.Errorf("%v", got)
 	}
 	if a := s.Adoptions[12]; db.SQLState(a.Err) != db.CodeLockNotAvailable {
@@ -246,15 +247,15 @@ func TestAdoptLeavesThePoolAlone(t *testing.T) {
 	f.Exec(t, "alter schema t0002 rename to crmctl_pool_listed", "alter schema t0003 rename to crmctl_pool_lost",
 		`insert into public.tenant_pool (schema_name, key, version) values ('crmctl_pool_listed', 'x', 2)`)
 	conn := f.Connect(t)
-	all, err := migrate.Schemas(t.Context(), conn)
+	all, err := adopt.Schemas(t.Context(), conn)
 	if err != nil || strings.Join(all, " ") != "t0001" {
 		t.Errorf("offered %v, %v", all, err)
 	}
-	s := survey(t, conn, threeFiles(t), []migrate.Claim{{Schema: "t0001"}, {Schema: "crmctl_pool_listed"}, {Schema: "crmctl_pool_lost", Slug: "acme"}}, adoptOptions())
-	if got := adoptions(s); got[migrate.Adopted] != 1 || got[migrate.Refused] != 2 || !errors.Is(s.Adoptions[1].Err, migrate.ErrPool) || !errors.Is(s.Adoptions[2].Err, migrate.ErrPool) {
+	s := survey(t, conn, threeFiles(t), []adopt.Claim{{Schema: "t0001"}, {Schema: "crmctl_pool_listed"}, {Schema: "crmctl_pool_lost", Slug: "acme"}}, adoptOptions())
+	if got := adoptions(s); got[adopt.Adopted] != 1 || got[adopt.Refused] != 2 || !errors.Is(s.Adoptions[1].Err, adopt.ErrPool) || !errors.Is(s.Adoptions[2].Err, adopt.ErrPool) {
 		t.Errorf("%+v", s.Adoptions)
 	}
-	adopt(t, f, s)
+	carry(t, f, s)
 	if n := f.Int(t, "select count(*) from public.tenants"); n != 1 {
 		t.Errorf("%d tenants", n)
 	}
@@ -273,7 +274,7 @@ func TestAdoptWithoutRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := survey(t, conn, threeFiles(t), claims, adoptOptions())
-	if got := adoptions(s); got[migrate.Adopted] != 1 || got[migrate.Refused] != 2 {
+	if got := adoptions(s); got[adopt.Adopted] != 1 || got[adopt.Refused] != 2 {
 		t.Fatalf("%v", got)
 	}
 	if err := s.Adoptions[1].Err; !strings.Contains(err.Error(), "goose_db_version of t0002 may not be read") {
@@ -288,20 +289,20 @@ func TestAdoptTwiceAtOnce(t *testing.T) {
 	plan := threeFiles(t)
 	claims := gooseSchemas(t, f, 40, 1)
 	o := adoptOptions()
-	o.Audit = func(p *db.Pipeline, a migrate.Adoption) error {
+	o.Audit = func(p *db.Pipeline, a adopt.Adoption) error {
 		p.Exec("insert into public.tenant_events (tenant_id, slug, action, actor) values ($1, $2, 'adopt', 'me')", a.ID, a.Slug)
 		return nil
 	}
 	one, two := survey(t, f.Connect(t), plan, claims, o), survey(t, f.Connect(t), plan, claims, o)
 	var wg sync.WaitGroup
-	for _, s := range []*migrate.Survey{one, two} {
-		wg.Go(func() { adopt(t, f, s) })
+	for _, s := range []*adopt.Survey{one, two} {
+		wg.Go(func() { carry(t, f, s) })
 	}
 	wg.Wait()
-	if n := adoptions(one)[migrate.Adopted] + adoptions(two)[migrate.Adopted]; n != 40 {
+	if n := adoptions(one)[adopt.Adopted] + adoptions(two)[adopt.Adopted]; n != 40 {
 		t.Errorf("%d adopted by the two, want 40: %v, %v", n, adoptions(one), adoptions(two))
 	}
-	if n := adoptions(one)[migrate.Unchanged] + adoptions(two)[migrate.Unchanged]; n != 40 {
+	if n := adoptions(one)[adopt.Unchanged] + adoptions(two)[adopt.Unchanged]; n != 40 {
 		t.Errorf("%d unchanged by the two, want 40: %v, %v", n, adoptions(one), adoptions(two))
 	}
 	if n := f.Int(t, "select count(*) from public.tenant_events"); n != 40 {
@@ -310,12 +311,12 @@ func TestAdoptTwiceAtOnce(t *testing.T) {
 
 	// The same survey once more is what a retry after a lost answer does.
 	won := one
-	if adoptions(two)[migrate.Adopted] > 0 {
+	if adoptions(two)[adopt.Adopted] > 0 {
 		won = two
 	}
-	before := adoptions(won)[migrate.Adopted]
-	adopt(t, f, won)
-	if after := adoptions(won)[migrate.Adopted]; after != before {
+	before := adoptions(won)[adopt.Adopted]
+	carry(t, f, won)
+	if after := adoptions(won)[adopt.Adopted]; after != before {
 		t.Errorf("%d were ours, then %d", before, after)
 	}
 	if n := f.Int(t, "select count(*) from public.tenant_events"); n != 40 {
@@ -342,10 +343,10 @@ func TestAdoptLeavesABusySchemaAlone(t *testing.T) {
 	if err := s.Adopt(t.Context(), f.Dial, fleet.Options{Attempts: 2}); err != nil {
 		t.Fatal(err)
 	}
-	if a := s.Adoptions[0]; a.State != migrate.Refused || !errors.Is(a.Err, db.ErrBusy) {
+	if a := s.Adoptions[0]; a.State != adopt.Refused || !errors.Is(a.Err, db.ErrBusy) {
 		t.Errorf("%+v", a)
 	}
-	if s.Adoptions[1].State != migrate.Adopted {
+	if s.Adoptions[1].State != adopt.Adopted {
 		t.Errorf("the other one: %+v", s.Adoptions[1])
 	}
 }
@@ -355,11 +356,11 @@ func TestAdoptIsWholeOrAbsent(t *testing.T) {
 	f := fleettest.New(t)
 	knexSchema(t, f, "app", "1_a.js")
 	o := adoptOptions()
-	o.Knex = &migrate.Knex{}
-	o.Audit = func(p *db.Pipeline, _ migrate.Adoption) error { p.Exec("select 1/0"); return nil }
-	s := survey(t, f.Connect(t), threeFiles(t), []migrate.Claim{{Schema: "app"}}, o)
-	adopt(t, f, s)
-	if a := s.Adoptions[0]; a.State != migrate.Refused || db.SQLState(a.Err) != db.CodeDivisionByZero {
+	o.Knex = &adopt.Knex{}
+	o.Audit = func(p *db.Pipeline, _ adopt.Adoption) error { p.Exec("select 1/0"); return nil }
+	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "app"}}, o)
+	carry(t, f, s)
+	if a := s.Adoptions[0]; a.State != adopt.Refused || db.SQLState(a.Err) != db.CodeDivisionByZero {
 		t.Errorf("%+v", a)
 	}
 	if n := f.Int(t, "select count(*) from public.tenants"); n != 0 {

@@ -1,4 +1,4 @@
-package migrate
+package adopt
 
 import (
 	"context"
@@ -12,10 +12,11 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
-// Reasons to refuse the adoption of a schema, beside ErrNotManaged,
+// Reasons to refuse the adoption of a schema, beside migrate.ErrNotManaged,
 // db.ErrWrongSchema, db.ErrInvalidSchema and what the server says.
 var (
 	// ErrClaimed says that the registry, or another claim, has the slug or the
@@ -31,28 +32,28 @@ var (
 // Claim says that a schema which another program migrated is a tenant's.
 type Claim struct {
 	Schema      string // as somebody typed it
-	Slug        string // "" = the registry's, or else what AdoptOptions.Slug makes of Schema
+	Slug        string // "" = the registry's, or else what Options.Slug makes of Schema
 	DisplayName string // "" = the slug
 }
 
-// AdoptState is what becomes of a claim.
-type AdoptState string
+// State is what becomes of a claim.
+type State string
 
 // A schema that the registry does not know is Adopted, one whose cached version
 // was wrong is Corrected. After a survey these are what would become of it.
 const (
-	Adopted       AdoptState = "adopted"
-	Corrected     AdoptState = "corrected"
-	Unchanged     AdoptState = "unchanged"
-	Refused       AdoptState = "refused"
-	NotAdoptedYet AdoptState = "not started" // the run was stopped before
+	Adopted    State = "adopted"
+	Corrected  State = "corrected"
+	Unchanged  State = "unchanged"
+	Refused    State = "refused"
+	NotStarted State = "not started" // the run was stopped before
 )
 
 // Adoption is a claim and what became of it.
 type Adoption struct {
 	Claim // with the slug and the display name filled in, where they are known
 
-	State   AdoptState
+	State   State
 	ID      string // of the tenant, "" unless Adopted, Corrected or Unchanged
 	Version int64  // newest of the schema's own
 	Cached  int64  // what the registry had, 0 when it did not know the schema
@@ -65,8 +66,8 @@ type Adoption struct {
 	has    struct{ goose, knex, lock bool } // which tables the survey found
 }
 
-// AdoptOptions say how to adopt.
-type AdoptOptions struct {
+// Options say how to adopt.
+type Options struct {
 	Registry registry.Registry
 	// Slug makes the slug of a tenant from the name of a schema that the
 	// registry does not know.
@@ -83,11 +84,11 @@ type AdoptOptions struct {
 type Survey struct {
 	Adoptions []Adoption
 	// Knex says which files each migration of knex stands for, by name; nil
-	// without AdoptOptions.Knex.
+	// without Options.Knex.
 	Knex KnexMap
 
-	plan *Plan
-	opt  AdoptOptions
+	plan *migrate.Plan
+	opt  Options
 }
 
 // Schemas returns the names of all schemas that could be a tenant's, in order. Those of
@@ -106,7 +107,7 @@ func Schemas(ctx context.Context, q db.Querier) ([]string, error) {
 	return out, nil
 }
 
-// SurveyAdoption reads the catalog, the registry and the versions of the claimed
+// Look reads the catalog, the registry and the versions of the claimed
 // schemas, the latter at most 100 schemas a statement, and decides about each
 // claim. It changes nothing. A schema that is claimed twice in the same way is
 // surveyed once.
@@ -114,8 +115,8 @@ func Schemas(ctx context.Context, q db.Querier) ([]string, error) {
 // A schema is refused unless what was applied to it is a beginning of the plan's
 // history. Versions older than the plan's first are let through: old files are
 // often squashed into one.
-func (p *Plan) SurveyAdoption(ctx context.Context, q db.Querier, claims []Claim, o AdoptOptions) (*Survey, error) {
-	s := &Survey{plan: p, opt: o}
+func Look(ctx context.Context, q db.Querier, plan *migrate.Plan, claims []Claim, o Options) (*Survey, error) {
+	s := &Survey{plan: plan, opt: o}
 	seen := make(map[Claim]bool, len(claims))
 	for _, c := range claims {
 		if seen[c] {
@@ -135,7 +136,7 @@ func (p *Plan) SurveyAdoption(ctx context.Context, q db.Querier, claims []Claim,
 		return nil, err
 	}
 	if o.Knex != nil {
-		if s.Knex, err = o.Knex.mapping(p, states); err != nil {
+		if s.Knex, err = o.Knex.mapping(plan, states); err != nil {
 			return nil, err
 		}
 	}
@@ -212,12 +213,12 @@ func (s *Survey) weigh(a *Adoption, h history) error {
 			return err
 		}
 	} else if !h.goose.exists {
-		return fmt.Errorf("%w: %s", ErrNotManaged, a.Schema)
+		return fmt.Errorf("%w: %s", migrate.ErrNotManaged, a.Schema)
 	}
 	for _, v := range applied {
 		a.Version = max(a.Version, v)
 	}
-	return s.plan.fits(applied)
+	return fits(s.plan, applied)
 }
 
 // weighKnex returns the versions of a schema that knex migrated. Where an
@@ -228,7 +229,7 @@ func (s *Survey) weighKnex(a *Adoption, h history, applied []int64) ([]int64, er
 	case !h.knex.exists && h.goose.exists:
 		return applied, nil
 	case !h.knex.exists:
-		return nil, fmt.Errorf("%w, and no %s: %s", ErrNotManaged, s.opt.Knex.table(), a.Schema)
+		return nil, fmt.Errorf("%w, and no %s: %s", migrate.ErrNotManaged, s.opt.Knex.table(), a.Schema)
 	case h.knex.locked:
 		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)", s.opt.Knex.lockTable())
 	}
@@ -254,7 +255,7 @@ func (s *Survey) weighKnex(a *Adoption, h history, applied []int64) ([]int64, er
 }
 
 // fits refuses versions that are no beginning of the plan.
-func (p *Plan) fits(applied []int64) error {
+func fits(p *migrate.Plan, applied []int64) error {
 	current := int64(0)
 	for _, v := range applied {
 		current = max(current, v)
@@ -263,15 +264,24 @@ func (p *Plan) fits(applied []int64) error {
 		return fmt.Errorf("%w: the schema is at version %d, the newest file is %d", ErrHistory, current, p.Head())
 	}
 	for _, v := range applied {
-		if v > p.Migrations[0].Version && p.migration(v) == nil {
-			return fmt.Errorf("%w: %w", ErrHistory, &UnknownVersionError{Version: v})
+		if v > p.Migrations[0].Version && p.Migration(v) == nil {
+			return fmt.Errorf("%w: %w", ErrHistory, &migrate.UnknownVersionError{Version: v})
 		}
 	}
 	_, err := p.Pending(applied)
-	if late, ok := errors.AsType[*OutOfOrderError](err); ok {
+	if late, ok := errors.AsType[*migrate.OutOfOrderError](err); ok {
 		return fmt.Errorf("%w: the schema is at version %d without %s", ErrHistory, current, fileNames(late.Missing))
 	}
 	return err
+}
+
+// fileNames joins the files of migrations.
+func fileNames(ms []*migrate.Migration) string {
+	names := make([]string, len(ms))
+	for i, m := range ms {
+		names[i] = m.File
+	}
+	return strings.Join(names, ", ")
 }
 
 // refuseRivals refuses new tenants that would have the same slug, and a schema
@@ -350,7 +360,7 @@ func (s *Survey) Adopt(ctx context.Context, connect func(context.Context) (*pgx.
 	for i, r := range results {
 		switch r.State {
 		case fleet.NotStarted:
-			todo[i].State, todo[i].ID, todo[i].Err = NotAdoptedYet, "", r.Err
+			todo[i].State, todo[i].ID, todo[i].Err = NotStarted, "", r.Err
 		case fleet.Failed:
 			todo[i].State, todo[i].ID, todo[i].Err = Refused, "", r.Err
 		case fleet.Done:
@@ -419,7 +429,7 @@ func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 		s.opt.Registry.QueueVersion(p, a.ID, a.Version)
 	}
 	if a.History != nil {
-		for _, s := range tenantVersions.history(a.schema.Quoted()+".", a.History) {
+		for _, s := range migrate.History(a.schema, a.History) {
 			p.Exec(s.SQL)
 		}
 	}

@@ -1,4 +1,4 @@
-package migrate_test
+package adopt_test
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
-	"github.com/crmctl/crmctl/internal/migrate"
 )
 
 // knexSchema makes a schema with the tables that knex 3 makes.
@@ -31,7 +31,7 @@ func TestAdoptFromKnex(t *testing.T) {
 	}))
 	for _, tt := range []struct {
 		name    string
-		knex    migrate.Knex
+		knex    adopt.Knex
 		done    []string
 		want    []int64 // versions beside 0
 		refused string
@@ -40,12 +40,12 @@ func TestAdoptFromKnex(t *testing.T) {
 		{name: "nothing done"},
 		{name: "words differ", done: []string{"1_create_a.js", "2_create_bb.js"}, refused: "no file is known for 2_create_bb.js"},
 		{name: "number differs", done: []string{"20240101_create_a.js"}, refused: "no file is known for 20240101_create_a.js"},
-		{name: "mapped", knex: migrate.Knex{Map: migrate.KnexMap{"init": {1, 2}, "seed": {}}}, done: []string{"init.js", "seed.js"}, want: []int64{1, 2}},
-		{name: "mapped against the names", knex: migrate.Knex{Map: migrate.KnexMap{"1_create_a": {1, 2, 3}}}, done: []string{"1_create_a.js"}, want: []int64{1, 2, 3}},
-		{name: "several for one", knex: migrate.Knex{Map: migrate.KnexMap{"x": {1}, "y": {1}, "z": {2}}}, done: []string{"x.js", "y.js"}, want: []int64{1}},
-		{name: "one in part", knex: migrate.Knex{Map: migrate.KnexMap{"x": {1}, "y": {2}, "z": {2}}}, done: []string{"x.js", "y.js"}, refused: "version 2 is there in part, without z"},
-		{name: "gap", knex: migrate.Knex{Map: migrate.KnexMap{"x": {1}, "y": {2}, "z": {3}}}, done: []string{"x.js", "z.js"}, refused: "is at version 3 without 2_create_b.sql"},
-		{name: "by order", knex: migrate.Knex{UpTo: 2}, done: []string{"a.js", "b.js"}, want: []int64{1, 2}},
+		{name: "mapped", knex: adopt.Knex{Map: adopt.KnexMap{"init": {1, 2}, "seed": {}}}, done: []string{"init.js", "seed.js"}, want: []int64{1, 2}},
+		{name: "mapped against the names", knex: adopt.Knex{Map: adopt.KnexMap{"1_create_a": {1, 2, 3}}}, done: []string{"1_create_a.js"}, want: []int64{1, 2, 3}},
+		{name: "several for one", knex: adopt.Knex{Map: adopt.KnexMap{"x": {1}, "y": {1}, "z": {2}}}, done: []string{"x.js", "y.js"}, want: []int64{1}},
+		{name: "one in part", knex: adopt.Knex{Map: adopt.KnexMap{"x": {1}, "y": {2}, "z": {2}}}, done: []string{"x.js", "y.js"}, refused: "version 2 is there in part, without z"},
+		{name: "gap", knex: adopt.Knex{Map: adopt.KnexMap{"x": {1}, "y": {2}, "z": {3}}}, done: []string{"x.js", "z.js"}, refused: "is at version 3 without 2_create_b.sql"},
+		{name: "by order", knex: adopt.Knex{UpTo: 2}, done: []string{"a.js", "b.js"}, want: []int64{1, 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -53,16 +53,16 @@ func TestAdoptFromKnex(t *testing.T) {
 			knexSchema(t, f, "app", tt.done...)
 			o := adoptOptions()
 			o.Knex = &tt.knex
-			s := survey(t, f.Connect(t), plan, []migrate.Claim{{Schema: "app"}}, o)
-			adopt(t, f, s)
+			s := survey(t, f.Connect(t), plan, []adopt.Claim{{Schema: "app"}}, o)
+			carry(t, f, s)
 			a := s.Adoptions[0]
 			if tt.refused != "" {
-				if a.State != migrate.Refused || !errors.Is(a.Err, migrate.ErrHistory) || !strings.Contains(a.Err.Error(), tt.refused) {
+				if a.State != adopt.Refused || !errors.Is(a.Err, adopt.ErrHistory) || !strings.Contains(a.Err.Error(), tt.refused) {
 					t.Errorf("got %s: %v", a.State, a.Err)
 				}
 				return
 			}
-			if a.State != migrate.Adopted {
+			if a.State != adopt.Adopted {
 				t.Fatalf("%+v", a)
 			}
 			var got []int64
@@ -87,18 +87,18 @@ func TestAdoptFromKnexByOrder(t *testing.T) {
 	knexSchema(t, f, "two", "a.js", "b.js")
 	knexSchema(t, f, "behind", "a.js")
 	o := adoptOptions()
-	o.Knex = &migrate.Knex{UpTo: 2}
-	s := survey(t, f.Connect(t), threeFiles(t), []migrate.Claim{{Schema: "odd"}, {Schema: "one"}, {Schema: "two"}, {Schema: "behind"}}, o)
+	o.Knex = &adopt.Knex{UpTo: 2}
+	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "odd"}, {Schema: "one"}, {Schema: "two"}, {Schema: "behind"}}, o)
 	for i, want := range []struct {
-		state   migrate.AdoptState
+		state   adopt.State
 		version int64
-	}{{migrate.Refused, 0}, {migrate.Adopted, 2}, {migrate.Adopted, 2}, {migrate.Adopted, 1}} {
+	}{{adopt.Refused, 0}, {adopt.Adopted, 2}, {adopt.Adopted, 2}, {adopt.Adopted, 1}} {
 		if a := s.Adoptions[i]; a.State != want.state || a.Version != want.version {
 			t.Errorf("%s: %s at %d, %v", a.Schema, a.State, a.Version, a.Err)
 		}
 	}
 	o.Knex.UpTo = 3
-	if _, err := threeFiles(t).SurveyAdoption(t.Context(), f.Connect(t), []migrate.Claim{{Schema: "one"}}, o); !errors.Is(err, migrate.ErrKnexMap) {
+	if _, err := adopt.Look(t.Context(), f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "one"}}, o); !errors.Is(err, adopt.ErrKnexMap) {
 		t.Errorf("three files for two migrations: %v", err)
 	}
 }
@@ -110,8 +110,8 @@ func TestAdoptFromKnexWhileItRuns(t *testing.T) {
 	f := fleettest.New(t)
 	knexSchema(t, f, "app", "1_a.js")
 	o := adoptOptions()
-	o.Knex, o.LockTimeout = &migrate.Knex{}, 50*time.Millisecond
-	s := survey(t, f.Connect(t), threeFiles(t), []migrate.Claim{{Schema: "app"}}, o)
+	o.Knex, o.LockTimeout = &adopt.Knex{}, 50*time.Millisecond
+	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "app"}}, o)
 
 	knex := f.Connect(t)
 	for _, sql := range []string{"begin", "update app.knex_migrations_lock set is_locked = 1 where is_locked = 0"} {
@@ -119,15 +119,15 @@ func TestAdoptFromKnexWhileItRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	adopt(t, f, s)
+	carry(t, f, s)
 	if a := s.Adoptions[0]; db.SQLState(a.Err) != db.CodeLockNotAvailable {
 		t.Errorf("while knex takes its lock: %+v", a)
 	}
 	if _, err := knex.Exec(t.Context(), "commit"); err != nil {
 		t.Fatal(err)
 	}
-	s = survey(t, f.Connect(t), threeFiles(t), []migrate.Claim{{Schema: "app"}}, o)
-	if a := s.Adoptions[0]; a.State != migrate.Refused || !strings.Contains(a.Err.Error(), "knex_migrations_lock is locked") {
+	s = survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "app"}}, o)
+	if a := s.Adoptions[0]; a.State != adopt.Refused || !strings.Contains(a.Err.Error(), "knex_migrations_lock is locked") {
 		t.Errorf("while knex holds its lock: %+v", a)
 	}
 }
@@ -136,22 +136,22 @@ func TestReadKnexMap(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		file, text string
-		want       migrate.KnexMap
+		want       adopt.KnexMap
 		wrong      string
 	}{
-		{file: "m.csv", text: "knex,version\na.js,1\nb.ts, 2\na.js,3\n# no more\nc.js,-\n", want: migrate.KnexMap{"a": {1, 3}, "b": {2}, "c": {}}},
-		{file: "m.csv", text: "\ufeffa.js,1\n", want: migrate.KnexMap{"a": {1}}},
+		{file: "m.csv", text: "knex,version\na.js,1\nb.ts, 2\na.js,3\n# no more\nc.js,-\n", want: adopt.KnexMap{"a": {1, 3}, "b": {2}, "c": {}}},
+		{file: "m.csv", text: "\ufeffa.js,1\n", want: adopt.KnexMap{"a": {1}}},
 		{file: "m.csv", text: "a.js\n", wrong: "wrong number of fields"},
 		{file: "m.csv", text: "a.js,1\nb.js,2x\n", wrong: `line 2: "2x" is no version`},
 		{file: "m.csv", text: "name,version\n", wrong: "nothing in it"},
-		{file: "m.yaml", text: "a.js: 1\nb.js: [2, 3]\nc.js: []\n", want: migrate.KnexMap{"a": {1}, "b": {2, 3}, "c": {}}},
+		{file: "m.yaml", text: "a.js: 1\nb.js: [2, 3]\nc.js: []\n", want: adopt.KnexMap{"a": {1}, "b": {2, 3}, "c": {}}},
 		{file: "m.yml", text: "a.js: x\n", wrong: "a.js: want a version or a list of them"},
 		{file: "m.yaml", text: "a.js: 1\na.ts: 2\n", wrong: "stands there twice"},
 		{file: "m.yaml", text: "", wrong: "nothing in it"},
 	} {
-		got, err := migrate.ReadKnexMap(tt.file, strings.NewReader(tt.text))
+		got, err := adopt.ReadKnexMap(tt.file, strings.NewReader(tt.text))
 		if tt.wrong != "" {
-			if !errors.Is(err, migrate.ErrKnexMap) || !strings.Contains(err.Error(), tt.wrong) {
+			if !errors.Is(err, adopt.ErrKnexMap) || !strings.Contains(err.Error(), tt.wrong) {
 				t.Errorf("%q: %v, want %q", tt.text, err, tt.wrong)
 			}
 			continue
@@ -177,9 +177,9 @@ func FuzzReadKnexMap(f *testing.F) {
 		if yaml {
 			file = "m.yaml"
 		}
-		m, err := migrate.ReadKnexMap(file, strings.NewReader(text))
+		m, err := adopt.ReadKnexMap(file, strings.NewReader(text))
 		if err != nil {
-			if !errors.Is(err, migrate.ErrKnexMap) {
+			if !errors.Is(err, adopt.ErrKnexMap) {
 				t.Errorf("not an ErrKnexMap: %v", err)
 			}
 			return
