@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,10 +101,23 @@ gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
 type source struct {
 	io.ReadCloser
 
-	name    string // for people
-	size    int64  // 0 when unknown
-	rejects string // default path of the reject file
+	name    string   // for people
+	file    *os.File // nil for a pipe, which is read to its end before anything is locked
+	rejects string   // default path of the reject file
 }
+
+// Stat tells of a file; a pipe has nothing to tell.
+func (s *source) Stat() (fs.FileInfo, error) {
+	if s.file == nil {
+		return pipe{}, nil
+	}
+	return s.file.Stat()
+}
+
+// pipe is what is no regular file.
+type pipe struct{ fs.FileInfo }
+
+func (pipe) Mode() fs.FileMode { return fs.ModeNamedPipe }
 
 func (f *factory) openSource(path string) (*source, error) {
 	file, err := f.OpenInput(path)
@@ -123,8 +137,8 @@ func (f *factory) openSource(path string) (*source, error) {
 		return nil, cli.Usagef("%s is a directory", path)
 	}
 	s := &source{ReadCloser: file, name: filepath.Base(path), rejects: strings.TrimSuffix(path, filepath.Ext(path)) + ".rejected.csv"}
-	if info.Mode().IsRegular() {
-		s.size = info.Size()
+	if regular, ok := file.(*os.File); ok && info.Mode().IsRegular() {
+		s.file = regular
 	}
 	return s, nil
 }
@@ -155,7 +169,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if err != nil {
 		return err
 	}
-	watch := &importWatch{f: f, size: src.size}
+	watch := &importWatch{f: f}
 	o := opts.importOptions(f, t, src, watch)
 	o.Trusted = cfg.TrustedOwners
 	if o.Path, err = f.tenantPath(ctx, conn, nil); err != nil {
@@ -182,7 +196,7 @@ func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src
 		rejects = src.rejects
 	}
 	return importer.Options{
-		Schema: t.Schema, Tenant: f.registry().Row(t.ID), FileName: src.name, Size: src.size,
+		Schema: t.Schema, Tenant: f.registry().Row(t.ID), FileName: src.name,
 		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
 		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,

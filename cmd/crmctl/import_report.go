@@ -14,8 +14,7 @@ import (
 // importWatch shows an import while it goes on: what was found out about the
 // file, then the progress in bytes.
 type importWatch struct {
-	f    *factory
-	size int64
+	f *factory
 
 	mu   sync.Mutex
 	bar  *cli.Progress
@@ -32,10 +31,16 @@ func (w *importWatch) Planned(p importer.Plan) {
 		}
 		w.f.Note("%s  %s", label, cli.Visible(line))
 	}
+	w.finish() // what showed a pipe being read
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.bar = w.f.NewProgress(cli.ProgressOptions{
-		Verb: "import", Total: w.size, Bytes: true, Rate: w.rate, Status: w.status, Fields: w.fields,
+	w.last = importer.Progress{Phase: importer.PhaseLoad}
+	w.bar = w.newBar(p.Size)
+}
+
+func (w *importWatch) newBar(size int64) *cli.Progress {
+	return w.f.NewProgress(cli.ProgressOptions{
+		Verb: "import", Total: size, Bytes: true, Rate: w.rate, Status: w.status, Fields: w.fields,
 	})
 }
 
@@ -44,9 +49,10 @@ func (w *importWatch) Progressed(p importer.Progress) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = p
-	if w.bar != nil {
-		w.bar.Set(p.Bytes)
+	if w.bar == nil {
+		w.bar = w.newBar(0) // a pipe, before the plan
 	}
+	w.bar.Set(p.Bytes)
 }
 
 func (w *importWatch) finish() {
@@ -72,6 +78,8 @@ func (w *importWatch) status() string {
 	defer w.mu.Unlock()
 	text := "read " + cli.HumanCount(w.last.Read) + "   rejected " + cli.HumanCount(w.last.Rejected)
 	switch w.last.Phase {
+	case importer.PhaseReceive:
+		return "reading the input to its end; nothing is locked"
 	case importer.PhaseIndex:
 		text += "   building the indexes"
 	case importer.PhaseMerge:

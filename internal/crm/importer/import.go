@@ -38,7 +38,6 @@ type Options struct {
 	Role   string // what SET LOCAL ROLE takes, if not empty
 
 	FileName string // for messages only
-	Size     int64  // of the input in bytes; 0 when it is not known
 
 	// Map holds "Header=field" pairs that win over the guesses. A field is
 	// email, phone, name, first_name, last_name, company, created_at,
@@ -95,6 +94,7 @@ type Options struct {
 	// directFrom is the size in bytes from which an empty tenant is loaded by the
 	// fast path; 0 is defaultDirectFrom. Tests set it.
 	directFrom int64
+	size       int64 // of the input in bytes; 0 when it is not known
 }
 
 // ParseConflictPolicy reads "update", "skip" or "error".
@@ -143,6 +143,7 @@ type RejectCount struct {
 // Plan is what was found out about a file before its first row is loaded.
 type Plan struct {
 	FileName string
+	Size     int64 // in bytes
 	Format   tabular.Format
 	Columns  []ColumnPlan // one for each column of the file, in order
 }
@@ -167,9 +168,10 @@ type Phase string
 
 // The phases in their order; not every import has all of them.
 const (
-	PhaseLoad  Phase = "load"  // rows are read and sent
-	PhaseIndex Phase = "index" // indexes are built
-	PhaseMerge Phase = "merge" // rows are merged into the contacts
+	PhaseReceive Phase = "receive" // a pipe is read to its end, before anything is locked
+	PhaseLoad    Phase = "load"    // rows are read and sent
+	PhaseIndex   Phase = "index"   // indexes are built
+	PhaseMerge   Phase = "merge"   // rows are merged into the contacts
 )
 
 // Progress is how far an import is.

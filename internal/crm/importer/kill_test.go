@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	osexec "os/exec"
 	"strings"
@@ -40,6 +41,18 @@ func (e *endless) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
+// loaded makes of a reader what an import reads while it loads, as it does a file.
+type loaded struct{ io.Reader }
+
+func (loaded) Stat() (fs.FileInfo, error) { return regular{}, nil }
+
+// regular is a file of unknown size, as those under /proc are.
+type regular struct{ fs.FileInfo }
+
+func (regular) Mode() fs.FileMode  { return 0o600 }
+func (regular) Size() int64        { return 0 }
+func (regular) ModTime() time.Time { return time.Time{} }
+
 // importForever is what the child of TestKilledImportLeavesNothing does.
 func importForever(dsn string) int {
 	cfg, err := db.ParseConfig(dsn)
@@ -55,7 +68,7 @@ func importForever(dsn string) int {
 	if err != nil {
 		return 1
 	}
-	_, err = Import(ctx, conn, &endless{rows: &generated{rows: 60_000}, wait: make(chan struct{}), told: os.Stdout}, Options{Schema: schema})
+	_, err = Import(ctx, conn, loaded{&endless{rows: &generated{rows: 60_000}, wait: make(chan struct{}), told: os.Stdout}}, Options{Schema: schema})
 	fmt.Fprintln(os.Stderr, err)
 	return 1
 }
@@ -139,7 +152,7 @@ func TestCancelledImportLeavesNothing(t *testing.T) {
 	}()
 	over := make(chan struct{})
 	defer close(over)
-	_, err := Import(ctx, conn, &endless{rows: &generated{rows: 60_000}, wait: over, told: told}, Options{Schema: schema})
+	_, err := Import(ctx, conn, loaded{&endless{rows: &generated{rows: 60_000}, wait: over, told: told}}, Options{Schema: schema})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want a cancelled context", err)
 	}
@@ -156,7 +169,7 @@ func TestFailingReaderLeavesNothing(t *testing.T) {
 			t.Parallel()
 			conn, schema := crmtest.Tenant(t)
 			broken := errors.New("disk on fire")
-			_, err := Import(t.Context(), conn, io.MultiReader(&generated{rows: 60_000}, failing{broken}), Options{Schema: schema, directFrom: directFrom})
+			_, err := Import(t.Context(), conn, loaded{io.MultiReader(&generated{rows: 60_000}, failing{broken})}, Options{Schema: schema, directFrom: directFrom})
 			if !errors.Is(err, broken) {
 				t.Errorf("got %v, want %v", err, broken)
 			}

@@ -35,12 +35,22 @@ var errDryRun = errors.New("dry run")
 // then the reject file stays. Where an error wraps db.ErrCommitUnknown everything may
 // have been kept, and the reject file stays too.
 func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result, error) {
-	in := newInput(ctx, r)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	source, err := steadySource(ctx, r, receiving(o))
+	if err != nil {
+		return Result{DryRun: o.DryRun}, fmt.Errorf("import contacts: %w", err)
+	}
+	defer source.Close()
+	o.size = source.size
+	in := newInput(ctx, source)
 	defer in.close()
 	l, err := newLoad(conn, in, o)
 	if err != nil {
 		return Result{DryRun: o.DryRun}, fmt.Errorf("import contacts: %w", err)
 	}
+	l.source, l.result.Plan.Size = source, source.size
 	if o.Observer != nil {
 		o.Observer.Planned(l.result.Plan)
 	}
@@ -64,11 +74,23 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	return l.result, nil
 }
 
+// receiving tells the observer what comes through a pipe.
+func receiving(o Options) func(int64) {
+	if o.Observer == nil {
+		return nil
+	}
+	started := o.Now()
+	return func(bytes int64) {
+		o.Observer.Progressed(Progress{Phase: PhaseReceive, Bytes: bytes, Elapsed: o.Now().Sub(started)})
+	}
+}
+
 // load is one import under way.
 type load struct {
 	conn    *pgx.Conn
 	o       Options
 	started time.Time
+	source  *steady
 	size    int64 // of the input, 0 when it is not known
 
 	producer *producer
@@ -79,9 +101,6 @@ type load struct {
 
 // newLoad reads the head of the file and plans the import.
 func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.LockTimeout <= 0 {
 		o.LockTimeout = defaultLockTimeout
 	}
@@ -99,7 +118,7 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &load{conn: conn, o: o, started: o.Now(), size: o.Size}
+	l := &load{conn: conn, o: o, started: o.Now(), size: o.size}
 	file, err := tabular.Open(in, tabular.Options{
 		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests),
 	})
@@ -259,6 +278,9 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 
 // close settles the counts and the reject file before the commit.
 func (l *load) close(ctx context.Context, q db.Querier) error {
+	if err := l.source.check(l.producer.input.read, l.producer.input.ended); err != nil {
+		return err
+	}
 	l.count()
 	r := l.result
 	if sum := r.Inserted + r.Updated + r.Unchanged + r.Rejected; sum != r.Read {
