@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
@@ -219,7 +218,7 @@ func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOp
 		for i, t := range wanted {
 			list[i] = t.Tenant
 		}
-		truths, err := plan.Verify(ctx, conn, app.Targets(list), opts.lockTimeout)
+		truths, err := plan.Verify(ctx, conn, list, opts.lockTimeout)
 		return doctorTruths(truths), err
 	}
 	fleet.Dirty = func(ctx context.Context) ([]doctor.Dirty, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateOptions are the options of `crmctl migrate all-tenants` and of `crmctl
@@ -163,7 +164,7 @@ func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
 	return cli.ExitWith(cli.ExitPending)
 }
 
-func lowest(tenants []migrate.Tenant) int64 {
+func lowest(tenants []registry.Tenant) int64 {
 	v := tenants[0].Version
 	for _, t := range tenants {
 		v = min(v, t.Version)

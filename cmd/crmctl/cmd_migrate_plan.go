@@ -68,13 +68,13 @@ func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) e
 
 // planRow is a tenant of a dry run.
 type planRow struct {
-	tenant  migrate.Tenant
+	tenant  registry.Tenant
 	pending []*migrate.Migration
 }
 
 // printPlan prints what a run would do, and how long it may take by what the
 // ledger knows of runs before.
-func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, plan *migrate.Plan, tenants []migrate.Tenant, showSQL bool) error {
+func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant, showSQL bool) error {
 	rate, err := f.registry().PastRate(ctx, conn)
 	if err != nil {
 		return f.placed(err)

@@ -97,9 +97,8 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if err != nil {
 		return f.placed(err)
 	}
-	target := migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
 	if opts.dryRun {
-		before, err := migrate.PlanRepair(ctx, conn, f.registry(), target)
+		before, err := migrate.PlanRepair(ctx, conn, f.registry(), t)
 		if err == nil {
 			f.Note("%s: %s would be marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
 		}
@@ -109,7 +108,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if err != nil {
 		return err
 	}
-	before, err := plan.Repair(ctx, conn, target, migrate.Mark(opts.mark),
+	before, err := plan.Repair(ctx, conn, t, migrate.Mark(opts.mark),
 		migrate.ApplyOptions{Registry: f.registry(), LockTimeout: opts.lockTimeout, Guard: &planted.Guard{Trusted: cfg.TrustedOwners}})
 	if err != nil {
 		return f.placed(err)

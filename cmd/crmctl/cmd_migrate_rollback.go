@@ -8,6 +8,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateRollbackOptions are the options of `crmctl migrate rollback`.
@@ -111,12 +112,12 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 
 // rollbackRow is a tenant of a dry run.
 type rollbackRow struct {
-	tenant migrate.Tenant
+	tenant registry.Tenant
 	steps  []migrate.Step
 	err    error
 }
 
-func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tenants []migrate.Tenant) error {
+func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) error {
 	rows := make([]rollbackRow, len(tenants))
 	refused := false
 	for i, t := range tenants {

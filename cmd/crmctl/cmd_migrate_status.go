@@ -129,7 +129,7 @@ func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants
 	if !opts.verify {
 		return rows, nil
 	}
-	truths, err := plan.Verify(ctx, conn, app.Targets(tenants), opts.lockTimeout)
+	truths, err := plan.Verify(ctx, conn, tenants, opts.lockTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // fleetRun is a run that a command has decided on, and how it prints it.
@@ -67,7 +68,7 @@ func (r *fleetRun) unrecorded(report *migrate.Report, err error) error {
 func (r *fleetRun) finish(report *migrate.Report) error {
 	for _, row := range r.Invalid {
 		report.Outcomes = append(report.Outcomes, migrate.Outcome{
-			Tenant: migrate.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
+			Tenant: registry.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
 		})
 	}
 	written := writeReports(r.f, r.policy.reports, report, r.chosen())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // A tenant that is under way for more than a minute gets a line with the session
@@ -23,7 +24,7 @@ func TestStuckTenantIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newRunWatch(f, p, 2)
-	waiting := migrate.TenantWaiting{Tenant: migrate.Tenant{Slug: "globex"}, Blockers: []migrate.Blocker{{
+	waiting := migrate.TenantWaiting{Tenant: registry.Tenant{Slug: "globex"}, Blockers: []migrate.Blocker{{
 		PID: 8123, Application: "web", State: "idle in transaction", Since: 3 * time.Minute, Query: "update contacts\n set name = 'x'",
 	}}}
 	for second := range 150 {
@@ -72,7 +73,7 @@ func TestProgressCountsWhatIsDone(t *testing.T) {
 	}
 	w := newRunWatch(f, p, 4)
 	ended := func(slug string, state migrate.State) {
-		w.observe(migrate.TenantFinished{Outcome: migrate.Outcome{Tenant: migrate.Tenant{Slug: slug}, State: state, Err: errors.New("why")}})
+		w.observe(migrate.TenantFinished{Outcome: migrate.Outcome{Tenant: registry.Tenant{Slug: slug}, State: state, Err: errors.New("why")}})
 	}
 	for _, step := range []struct {
 		slug  string

@@ -35,7 +35,7 @@ type FleetRun struct {
 	Plan    *migrate.Plan
 	Route   migrate.Route
 	Chosen  []registry.Tenant     // with and without something to do
-	Pending []migrate.Tenant      // of Chosen, those that have
+	Pending []registry.Tenant     // of Chosen, those that have
 	Invalid []registry.InvalidRow // of the registry, that were chosen: tenants that fail
 	Newer   int                   // of Chosen, those beyond the newest file
 	Retried *registry.Run         // the run that is taken up again; nil for none
@@ -130,7 +130,7 @@ func (a *App) newRun(ctx context.Context, plan *migrate.Plan, route migrate.Rout
 // readVersions puts the versions of the schemas in place of the registry's. A schema
 // that cannot be read counts as new: the run then meets it and says why.
 func (r *FleetRun) readVersions(ctx context.Context, lockTimeout time.Duration) error {
-	truths, err := r.Plan.Verify(ctx, r.conn, Targets(r.Chosen), lockTimeout)
+	truths, err := r.Plan.Verify(ctx, r.conn, r.Chosen, lockTimeout)
 	if err != nil {
 		return err
 	}
@@ -288,20 +288,11 @@ func leftOf(chosen []registry.Tenant, run registry.Run, outcomes []registry.RunT
 	return left
 }
 
-// Targets returns tenants as the engine knows them.
-func Targets(tenants []registry.Tenant) []migrate.Tenant {
-	out := make([]migrate.Tenant, len(tenants))
-	for i, t := range tenants {
-		out[i] = migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
-	}
-	return out
-}
-
 // Behind returns those of the tenants that have a step of the route before them, as far
 // as the registry knows.
-func Behind(plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) []migrate.Tenant {
-	var out []migrate.Tenant
-	for _, t := range Targets(tenants) {
+func Behind(plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) []registry.Tenant {
+	var out []registry.Tenant
+	for _, t := range tenants {
 		if plan.Behind(route, t.Version) {
 			out = append(out, t)
 		}

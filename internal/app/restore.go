@@ -136,12 +136,12 @@ func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Pla
 	if err != nil {
 		return made.Version, err
 	}
-	t := migrate.Tenant{ID: made.Tenant.ID, Slug: made.Tenant.Slug, Schema: schema, Version: made.Version}
+	t := registry.Tenant{ID: made.Tenant.ID, Slug: made.Tenant.Slug, Schema: schema, Version: made.Version}
 	route := migrate.Route{Kind: migrate.Up}
 	if !plan.Behind(route, t.Version) {
 		return t.Version, nil
 	}
-	report, err := plan.Run(ctx, conn, a.Connect, []migrate.Tenant{t}, migrate.RunOptions{
+	report, err := plan.Run(ctx, conn, a.Connect, []registry.Tenant{t}, migrate.RunOptions{
 		Registry: a.Registry,
 		Route:    route, Trusted: a.Config.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()}, Direct: a.Direct, LockTimeout: lockTimeout, Actor: a.Actor,
 	})

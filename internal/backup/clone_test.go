@@ -16,7 +16,7 @@ import (
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
-func clone(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, src migrate.Tenant, o backup.CloneOptions) (db.Schema, error) {
+func clone(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, src registry.Tenant, o backup.CloneOptions) (db.Schema, error) {
 	t.Helper()
 	o.NewTenant = newTenant(plan, "clone")
 	made, err := backup.Clone(t.Context(), f.Connect(t), f.Connect(t), source(src), o)

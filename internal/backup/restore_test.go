@@ -163,7 +163,7 @@ func wantEqual(t *testing.T, want, got map[string]string) {
 	}
 }
 
-func source(m migrate.Tenant) backup.Source {
+func source(m registry.Tenant) backup.Source {
 	return backup.Source{ID: m.ID, Slug: m.Slug, Schema: m.Schema}
 }
 

@@ -16,10 +16,11 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // drift compares tenants with a plan.
-func drift(t testing.TB, f *fleettest.Fleet, plan *migrate.Plan, tenants []migrate.Tenant, o catalog.Options) catalog.Drift {
+func drift(t testing.TB, f *fleettest.Fleet, plan *migrate.Plan, tenants []registry.Tenant, o catalog.Options) catalog.Drift {
 	t.Helper()
 	d, err := catalog.Compare(t.Context(), listed(tenants), catalog.DriftOptions{Options: o, Dial: f.Dial, Expect: script(plan)})
 	if err != nil {
@@ -48,12 +49,12 @@ func texts(differences []catalog.Difference) []string {
 }
 
 // in runs statements in a tenant's schema.
-func in(t testing.TB, f *fleettest.Fleet, x migrate.Tenant, statements ...string) {
+func in(t testing.TB, f *fleettest.Fleet, x registry.Tenant, statements ...string) {
 	t.Helper()
 	f.Exec(t, append([]string{"set search_path to " + x.Schema.Quoted()}, statements...)...)
 }
 
-func listed(tenants []migrate.Tenant) []catalog.Tenant {
+func listed(tenants []registry.Tenant) []catalog.Tenant {
 	list := make([]catalog.Tenant, len(tenants))
 	for i, x := range tenants {
 		list[i] = catalog.Tenant{Slug: x.Slug, Target: catalog.Target{Schema: x.Schema}, Version: x.Version}

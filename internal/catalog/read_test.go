@@ -5,10 +5,10 @@ import (
 
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/fleettest"
-	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
-func targets(tenants []migrate.Tenant) []catalog.Target {
+func targets(tenants []registry.Tenant) []catalog.Target {
 	out := make([]catalog.Target, len(tenants))
 	for i, t := range tenants {
 		out[i] = catalog.Target{Schema: t.Schema}

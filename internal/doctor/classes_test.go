@@ -98,13 +98,9 @@ func withFile(t *testing.T, p *patient, name, text string) {
 func (p *patient) migrate(t *testing.T) *migrate.Report {
 	t.Helper()
 	conn := p.Connect(t)
-	list, err := registry.Default().List(t.Context(), conn, registry.Filter{Statuses: []registry.Status{registry.Active}})
+	tenants, err := registry.Default().List(t.Context(), conn, registry.Filter{Statuses: []registry.Status{registry.Active}})
 	if err != nil {
 		t.Fatal(err)
-	}
-	var tenants []migrate.Tenant
-	for _, a := range list {
-		tenants = append(tenants, migrate.Tenant{ID: a.ID, Slug: a.Slug, Schema: a.Schema, Version: a.Version})
 	}
 	report, err := p.plan.Run(t.Context(), conn, p.Dial, tenants, migrate.RunOptions{Route: migrate.Route{Kind: migrate.Up}, Direct: p.Dial, LockTimeout: time.Second, Actor: "test"})
 	if err != nil {

@@ -80,9 +80,9 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	}
 	f.Invalid = invalid
 	f.Versions = func(ctx context.Context, tenants []doctor.Tenant) ([]doctor.Truth, error) {
-		list := make([]migrate.Tenant, len(tenants))
+		list := make([]registry.Tenant, len(tenants))
 		for i, t := range tenants {
-			list[i] = migrate.Tenant{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Version: t.Version}
+			list[i] = t.Tenant
 		}
 		truths, err := p.plan.Verify(ctx, conn, list, time.Second)
 		out := make([]doctor.Truth, len(truths))

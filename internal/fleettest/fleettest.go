@@ -17,6 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 	"github.com/crmctl/crmctl/migrations"
 )
@@ -115,7 +116,7 @@ func (f *Fleet) Dial(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // Create makes tenants at the plan's head.
-func (f *Fleet) Create(t testing.TB, plan *migrate.Plan, slugs ...string) []migrate.Tenant {
+func (f *Fleet) Create(t testing.TB, plan *migrate.Plan, slugs ...string) []registry.Tenant {
 	t.Helper()
 	script, err := plan.Build()
 	if err != nil {
@@ -131,13 +132,12 @@ func (f *Fleet) Create(t testing.TB, plan *migrate.Plan, slugs ...string) []migr
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := make([]migrate.Tenant, len(slugs))
+	out := make([]registry.Tenant, len(slugs))
 	for i, r := range results {
 		if r.State != fleet.Done {
 			t.Fatalf("create %s: %v", slugs[i], r.Err)
 		}
-		c := created[i].Tenant
-		out[i] = migrate.Tenant{ID: c.ID, Slug: c.Slug, Schema: c.Schema, Version: c.Version}
+		out[i] = created[i].Tenant
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // traces fails in a session in which somebody has left something.
@@ -132,7 +133,7 @@ func TestFailureBetweenCuts(t *testing.T) {
 		t.Errorf("registry at version %d", n)
 	}
 	files["3_c.sql"] = "create table c (x int);"
-	out = run(t, f, fleettest.Plan(t, fleettest.Files(files)), []migrate.Tenant{out.Tenant}, migrate.RunOptions{}).Outcomes[0]
+	out = run(t, f, fleettest.Plan(t, fleettest.Files(files)), []registry.Tenant{out.Tenant}, migrate.RunOptions{}).Outcomes[0]
 	if out.State != migrate.Migrated || out.From != 2 || out.To != 3 {
 		t.Errorf("%s from %d to %d: %v", out.State, out.From, out.To, out.Err)
 	}

@@ -24,15 +24,6 @@ var (
 	ErrGone = errors.New("tenant was deleted meanwhile")
 )
 
-// Tenant is what a run needs to know of one: its key in the registry, its
-// schema, and the version the registry has cached.
-type Tenant struct {
-	ID      string // uuid
-	Slug    string
-	Schema  db.Schema
-	Version int64
-}
-
 // Change is what a run did to one schema.
 type Change struct {
 	From, To int64
@@ -84,7 +75,7 @@ func (o ApplyOptions) buildTimeout() time.Duration {
 // is what was committed before.
 //
 // The error is a *planted.Error where the schema has code of others.
-func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
 	var before []string
 	if o.look != nil {
@@ -118,7 +109,7 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o A
 
 // applyGuarded is applyLeading, and looks closely at a schema where its transaction
 // has found something of a role that is not trusted.
-func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
 	change, err := p.applyLeading(ctx, conn, t, r, o)
 	if !planted.Suspect(err) {
 		return change, err
@@ -130,7 +121,7 @@ func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t Tenant, r Rou
 }
 
 // applyLeading takes the first steps of a route, those that share a transaction.
-func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
 	if change, ok := p.expect(r, t); ok && o.look == nil {
 		err := p.applyExpected(ctx, conn, t, change, o)
 		if err == nil {
@@ -154,7 +145,7 @@ func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t Tenant, r Rou
 var errUnexpected = errors.New("the schema differs from its registry row")
 
 // expect returns the change of a tenant whose registry row is true.
-func (p *Plan) expect(r Route, t Tenant) (Change, bool) {
+func (p *Plan) expect(r Route, t registry.Tenant) (Change, bool) {
 	pending := p.After(t.Version)
 	if r.kind() != Up || r.OutOfOrder || len(pending) == 0 || !pending[0].Transactional {
 		return Change{}, false
@@ -184,7 +175,7 @@ func newChange(from int64, applied []int64, steps []Step) Change {
 // applyExpected sends everything at once. The first version row guards what
 // follows: it fails unless the transaction stands in the tenant's schema and that
 // has exactly the versions expected, so no migration runs where it should not.
-func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t Tenant, c Change, o ApplyOptions) error {
+func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t registry.Tenant, c Change, o ApplyOptions) error {
 	var run db.Pipeline
 	run.Begin(o.locals(t))
 	o.Guard.Queue(&run, t.Schema, string(tenantVersions))
@@ -229,7 +220,7 @@ func unexpected(codes ...string) func(pgx.Rows) error {
 }
 
 // applyRead reads what the schema has, and takes the steps that follow from it.
-func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
 	applied, dirty, err := p.open(ctx, conn, t, o)
 	if err != nil {
 		return Change{}, err
@@ -293,7 +284,7 @@ func leavesTraces(steps []Step) bool {
 // server and before the commit, that no statement has left the schema and that
 // the tenant is not deleted: dividing by zero is the shortest way to an error in
 // plain SQL.
-func queueCache(p *db.Pipeline, reg registry.Registry, t Tenant, version int64) {
+func queueCache(p *db.Pipeline, reg registry.Registry, t registry.Tenant, version int64) {
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()
 		switch {
@@ -312,7 +303,7 @@ func queueCache(p *db.Pipeline, reg registry.Registry, t Tenant, version int64) 
 // tenant was deleted before.
 var errLeft = fmt.Errorf("%w at the end of the migration, which must have left it", db.ErrWrongSchema)
 
-func (o ApplyOptions) locals(t Tenant) db.Locals {
+func (o ApplyOptions) locals(t registry.Tenant) db.Locals {
 	return db.Locals{
 		Schema: t.Schema, Tenant: o.Registry.Row(t.ID), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
 		AsConfigured: true,
@@ -321,7 +312,7 @@ func (o ApplyOptions) locals(t Tenant) db.Locals {
 
 // open begins the tenant's transaction, takes its lock and reads, in a statement
 // that begins after the lock is held, which versions it has.
-func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOptions) (_ []int64, dirty bool, _ error) {
+func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o ApplyOptions) (_ []int64, dirty bool, _ error) {
 	var (
 		applied []int64
 		current *string
@@ -349,7 +340,7 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t Tenant, o ApplyOption
 
 // explainMissing says why there was no version table to read: the tenant is
 // gone, its schema is, or the schema was never managed.
-func explainMissing(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t Tenant) error {
+func explainMissing(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t registry.Tenant) error {
 	type state struct{ Alive, Schema, Dirty bool }
 	found, err := db.Select(ctx, conn, pgx.RowToStructByName[state], `select
 		exists (select from `+reg.Tenants()+` where id = $1 and status <> 'deleted') as alive,

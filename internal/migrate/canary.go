@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Canary says which tenants of a run go first, and what they have to show before
@@ -28,7 +29,7 @@ type Canary struct {
 }
 
 // choose returns the indexes of the canaries, ascending.
-func (c Canary) choose(tenants []Tenant) []int {
+func (c Canary) choose(tenants []registry.Tenant) []int {
 	first := max(c.Count, int(math.Ceil(float64(len(tenants))*c.Percent/100)))
 	var out []int
 	for i, t := range tenants {
@@ -48,7 +49,7 @@ var ErrCheckFailed = errors.New("the check did not return true")
 
 // check runs the canary's query in a tenant's schema, in a transaction that can
 // read only.
-func (c Canary) check(ctx context.Context, conn *pgx.Conn, t Tenant, limits ApplyOptions) error {
+func (c Canary) check(ctx context.Context, conn *pgx.Conn, t registry.Tenant, limits ApplyOptions) error {
 	err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema, LockTimeout: limits.LockTimeout, StatementTimeout: limits.StatementTimeout},
 		func(ctx context.Context, q db.Querier) error {
 			if _, err := q.Exec(ctx, "set transaction read only"); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
@@ -38,7 +39,7 @@ const (
 // with that statement. An index that a failed or interrupted build left invalid is
 // dropped first. Where an interrupted statement leaves no trace to tell by, the
 // error is a *DirtyError.
-func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
 	d := &direct{conn: conn, guard: guard, tenant: t, limits: o}
 	change, err := d.apply(ctx, p, r)
@@ -55,7 +56,7 @@ func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t Tenant,
 type direct struct {
 	conn   *pgx.Conn
 	guard  *pgx.Conn
-	tenant Tenant
+	tenant registry.Tenant
 	limits ApplyOptions
 
 	lockWait string // lock_timeout as this program has set it, "" where the file has its own

@@ -78,7 +78,7 @@ func Dirty(ctx context.Context, q db.Querier, reg registry.Registry) ([]*DirtyEr
 }
 
 // readDirty returns nil for a tenant that is not dirty.
-func readDirty(ctx context.Context, q db.Querier, reg registry.Registry, t Tenant) (*DirtyError, error) {
+func readDirty(ctx context.Context, q db.Querier, reg registry.Registry, t registry.Tenant) (*DirtyError, error) {
 	var found []*DirtyError
 	var p db.Pipeline
 	p.Query(func(rows pgx.Rows) (err error) {
@@ -91,7 +91,7 @@ func readDirty(ctx context.Context, q db.Querier, reg registry.Registry, t Tenan
 	return found[0], nil
 }
 
-func dirtyError(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t Tenant) error {
+func dirtyError(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t registry.Tenant) error {
 	found, err := readDirty(ctx, conn, reg, t)
 	switch {
 	case err != nil:
@@ -117,7 +117,7 @@ const (
 func Marks() []Mark { return []Mark{MarkDone, MarkNotDone, MarkApplied, MarkReverted} }
 
 // PlanRepair returns what Repair would settle, and changes nothing.
-func PlanRepair(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t Tenant) (*DirtyError, error) {
+func PlanRepair(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t registry.Tenant) (*DirtyError, error) {
 	var before *DirtyError
 	err := db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) (err error) {
 		before, err = readDirty(ctx, q, reg, t)
@@ -132,7 +132,7 @@ func PlanRepair(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t Te
 // Repair records what an operator has found, so that the next run can go on. It
 // changes nothing of the tenant but, for MarkApplied and MarkReverted, its version
 // rows. The error is ErrNotDirty or db.ErrBusy where that is so.
-func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t Tenant, mark Mark, o ApplyOptions) (*DirtyError, error) {
+func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t registry.Tenant, mark Mark, o ApplyOptions) (*DirtyError, error) {
 	var before *DirtyError
 	locals := o.locals(t)
 	locals.Follow = true

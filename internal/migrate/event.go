@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Event is something that happens in a run. Events come from all workers at once.
@@ -35,11 +36,11 @@ type CanaryPassed struct {
 }
 
 // TenantStarted says that a worker has taken a tenant up for the first time.
-type TenantStarted struct{ Tenant Tenant }
+type TenantStarted struct{ Tenant registry.Tenant }
 
 // TenantRetrying says that a tenant goes to the back of the queue.
 type TenantRetrying struct {
-	Tenant  Tenant
+	Tenant  registry.Tenant
 	Attempt int // that failed, from 1
 	Err     error
 	Wait    time.Duration
@@ -50,7 +51,7 @@ type TenantRetrying struct {
 // TenantAdvanced says that a tenant has done its part of the phase and goes on in
 // another.
 type TenantAdvanced struct {
-	Tenant Tenant
+	Tenant registry.Tenant
 	To     int64 // version reached
 }
 
@@ -60,7 +61,7 @@ type TenantFinished struct{ Outcome Outcome }
 // TenantWaiting says that a tenant has been under way for long. It comes every
 // second as long as that lasts.
 type TenantWaiting struct {
-	Tenant   Tenant
+	Tenant   registry.Tenant
 	For      time.Duration
 	Blockers []Blocker // none when nothing is in its way: the work takes long
 }

@@ -1,12 +1,16 @@
 package migrate
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/crmctl/crmctl/internal/registry"
+)
 
 // TestNewestOutcomes: a server that lost a commit is told twice of a tenant, and one
 // statement may touch a row only once.
 func TestNewestOutcomes(t *testing.T) {
 	t.Parallel()
-	outcome := func(id string, state State) Outcome { return Outcome{Tenant: Tenant{ID: id}, State: state} }
+	outcome := func(id string, state State) Outcome { return Outcome{Tenant: registry.Tenant{ID: id}, State: state} }
 	got := newestOutcomes([]Outcome{outcome("a", Migrated), outcome("b", Failed), outcome("a", Current), outcome("c", Migrated), outcome("b", Migrated)})
 	want := []Outcome{outcome("a", Current), outcome("c", Migrated), outcome("b", Migrated)}
 	if len(got) != len(want) {

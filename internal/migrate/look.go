@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/outside"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // OutsideError says that a canary's migrations did something outside of its schema, which
@@ -68,7 +69,7 @@ func aside(ctx context.Context, conn *pgx.Conn, fn func() error) error {
 // runLooked runs the scripts of a canary, and looks at what they did outside of its
 // schema and left in its session, before anything is committed. Its own work on the
 // registry comes after that.
-func (p *Plan) runLooked(ctx context.Context, conn *pgx.Conn, t Tenant, steps []Step, l *look) error {
+func (p *Plan) runLooked(ctx context.Context, conn *pgx.Conn, t registry.Tenant, steps []Step, l *look) error {
 	var before outside.Counts
 	err := aside(ctx, conn, func() (err error) {
 		before, err = outside.Count(ctx, conn, t.Schema)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Order is the order in which a run takes its tenants up.
@@ -32,11 +33,11 @@ const smallPages = 128
 
 // Arrange sorts tenants for a run, by name where the order leaves it open. Sizes
 // are those that the server keeps from the last vacuum or analyze.
-func Arrange(ctx context.Context, q db.Querier, tenants []Tenant, order Order) error {
-	slices.SortFunc(tenants, func(a, b Tenant) int { return cmp.Compare(a.Slug, b.Slug) })
+func Arrange(ctx context.Context, q db.Querier, tenants []registry.Tenant, order Order) error {
+	slices.SortFunc(tenants, func(a, b registry.Tenant) int { return cmp.Compare(a.Slug, b.Slug) })
 	switch order {
 	case OrderVersion:
-		slices.SortStableFunc(tenants, func(a, b Tenant) int { return cmp.Compare(a.Version, b.Version) })
+		slices.SortStableFunc(tenants, func(a, b registry.Tenant) int { return cmp.Compare(a.Version, b.Version) })
 	case OrderSize, OrderLargest:
 		pages, err := pagesOf(ctx, q)
 		if err != nil {
@@ -46,7 +47,7 @@ func Arrange(ctx context.Context, q db.Querier, tenants []Tenant, order Order) e
 		if order == OrderLargest {
 			sign = -1
 		}
-		slices.SortStableFunc(tenants, func(a, b Tenant) int {
+		slices.SortStableFunc(tenants, func(a, b registry.Tenant) int {
 			return sign * cmp.Compare(pages[a.Schema.String()], pages[b.Schema.String()])
 		})
 	case OrderName:

@@ -68,7 +68,7 @@ const (
 
 // Outcome is what became of one tenant.
 type Outcome struct {
-	Tenant   Tenant
+	Tenant   registry.Tenant
 	State    State
 	From, To int64
 	Attempts int
@@ -112,8 +112,8 @@ func (r *Report) Count(s State) int {
 }
 
 // Tenants returns the tenants of the run, at the versions they have reached.
-func (r *Report) Tenants() []Tenant {
-	out := make([]Tenant, len(r.Outcomes))
+func (r *Report) Tenants() []registry.Tenant {
+	out := make([]registry.Tenant, len(r.Outcomes))
 	for i := range r.Outcomes {
 		out[i] = r.Outcomes[i].Tenant
 	}
@@ -126,7 +126,7 @@ func (r *Report) Tenants() []Tenant {
 // cannot be written); what befell a tenant is in its Outcome.
 //
 // ledger is a connection for the registry, which no worker uses.
-func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenants []Tenant, o RunOptions) (*Report, error) {
+func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenants []registry.Tenant, o RunOptions) (*Report, error) {
 	r := newRun(p, connect, tenants, o)
 	if len(tenants) == 0 {
 		return r.report, nil
@@ -184,7 +184,7 @@ type progress struct {
 	finished bool
 }
 
-func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
+func newRun(p *Plan, connect Connect, tenants []registry.Tenant, o RunOptions) *run {
 	r := &run{
 		plan: p, connect: connect, opt: o,
 		limits:  ApplyOptions{Registry: o.Registry, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, BuildTimeout: o.BuildTimeout, AsyncCommit: !o.SyncCommit},
@@ -216,11 +216,11 @@ func newRun(p *Plan, connect Connect, tenants []Tenant, o RunOptions) *run {
 }
 
 // ahead returns the part of the plan that one of the tenants may have before it.
-func (p *Plan) ahead(r Route, tenants []Tenant) *Plan {
+func (p *Plan) ahead(r Route, tenants []registry.Tenant) *Plan {
 	if r.kind() != Up || r.OutOfOrder {
 		return p
 	}
-	oldest := slices.MinFunc(tenants, func(a, b Tenant) int { return cmp.Compare(a.Version, b.Version) })
+	oldest := slices.MinFunc(tenants, func(a, b registry.Tenant) int { return cmp.Compare(a.Version, b.Version) })
 	return &Plan{Migrations: p.After(oldest.Version)}
 }
 

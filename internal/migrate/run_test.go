@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 	broken = "create table b (x int);\nalter table a\n  add x int;"
 )
 
-func run(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, tenants []migrate.Tenant, o migrate.RunOptions) *migrate.Report {
+func run(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, tenants []registry.Tenant, o migrate.RunOptions) *migrate.Report {
 	t.Helper()
 	if o.LockTimeout == 0 {
 		o.LockTimeout = 2 * time.Second

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // historyChunk is how many schemas one statement reads: each table costs it a lock or
@@ -29,7 +30,7 @@ type Truth struct {
 // Verify reads the versions of all given tenants from their own schemas, at most
 // a hundred in a statement. Truths are in the order of the tenants. A schema that
 // somebody has locked is waited for no longer than lockTimeout.
-func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []Tenant, lockTimeout time.Duration) ([]Truth, error) {
+func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, lockTimeout time.Duration) ([]Truth, error) {
 	truths := make([]Truth, len(tenants))
 	readable, err := readableSchemas(ctx, conn)
 	if err != nil {
@@ -80,7 +81,7 @@ func readableSchemas(ctx context.Context, q db.Querier) (map[string]readableSche
 
 // verifyChunk reads some tenants in one statement. Where that fails for one of
 // them, it reads each by itself.
-func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
 	if len(chunk) == 0 {
 		return nil
 	}
@@ -102,7 +103,7 @@ func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []Tenant
 	return nil
 }
 
-func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
 	var sql strings.Builder
 	var foreign []planted.Table
 	for n, i := range chunk {

@@ -33,7 +33,7 @@ type watcher struct {
 }
 
 type flight struct {
-	tenant Tenant
+	tenant registry.Tenant
 	pid    uint32 // of the server process, 0 where only the tenant's lock tells
 	since  time.Time
 }
@@ -42,14 +42,14 @@ func newWatcher(reg registry.Registry, connect func(context.Context) (*pgx.Conn,
 	return &watcher{reg: reg, connect: connect, observe: observe, flying: map[string]flight{}, blocked: map[string][]Blocker{}}
 }
 
-func (w *watcher) begin(t Tenant, pid uint32) {
+func (w *watcher) begin(t registry.Tenant, pid uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.flying[t.ID] = flight{t, pid, time.Now()}
 }
 
 // end takes a tenant out and returns what it was last seen waiting for.
-func (w *watcher) end(t Tenant) []Blocker {
+func (w *watcher) end(t registry.Tenant) []Blocker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.flying, t.ID)

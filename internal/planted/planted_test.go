@@ -9,15 +9,15 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // zoo is a fleet of one tenant, and a role that is not trusted: it may create in the
 // tenant's schema and owns the schema evil.
 type zoo struct {
 	*fleettest.Fleet
-	tenant migrate.Tenant
+	tenant registry.Tenant
 	role   string
 }
 
