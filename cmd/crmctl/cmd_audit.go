@@ -43,9 +43,9 @@ func entryList(empty string) cli.List[registry.Entry] {
 				if e.RunID == 0 {
 					return nil
 				}
-				return e.RunID
+				return cli.Serial(e.RunID)
 			}},
-			{Name: "what", Value: func(e registry.Entry) any { return whatChanged(e) }},
+			{Name: "what", Text: true, Value: func(e registry.Entry) any { return whatChanged(e) }},
 			{Name: "tenant_id", Document: true, Value: func(e registry.Entry) any { return e.TenantID }},
 			{Name: "os_user", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.OSUser }},
 			{Name: "host", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.Host }},

@@ -169,7 +169,7 @@ func backupList(empty string) cli.List[backupRecord] {
 				return r.Tenant
 			}},
 			{Name: "taken_at", Title: "TAKEN", Value: func(r backupRecord) any { return r.TakenAt }},
-			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(r backupRecord) any { return r.Version }},
+			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(r backupRecord) any { return cli.Serial(r.Version) }},
 			{Name: "rows", Right: true, Value: func(r backupRecord) any {
 				if r.Rows == nil {
 					return nil
@@ -185,7 +185,7 @@ func backupList(empty string) cli.List[backupRecord] {
 				return time.Duration(r.Seconds * float64(time.Second))
 			}},
 			{Name: "file", Value: func(r backupRecord) any { return r.File }},
-			{Name: "reason", Blank: true, Optional: true, Value: func(r backupRecord) any { return r.Reason }},
+			{Name: "reason", Blank: true, Text: true, Optional: true, Value: func(r backupRecord) any { return r.Reason }},
 			{Name: "data_bytes", Document: true, Value: func(r backupRecord) any { return r.DataBytes }},
 			{Name: "tables", Document: true, Value: func(r backupRecord) any { return r.Tables }},
 			{Name: "format", Document: true, Value: func(r backupRecord) any { return r.Format }},

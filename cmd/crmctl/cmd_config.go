@@ -55,10 +55,10 @@ func runConfigShow(_ context.Context, f *factory, opts *configShowOptions) error
 	}
 	columns := []cli.Column[config.Setting]{
 		{Name: "key", Value: func(s config.Setting) any { return s.Key }},
-		{Name: "value", Value: func(s config.Setting) any { return s.Value }},
+		{Name: "value", Text: true, Value: func(s config.Setting) any { return s.Value }},
 	}
 	if opts.origin {
-		columns = append(columns, cli.Column[config.Setting]{Name: "origin", Value: func(s config.Setting) any {
+		columns = append(columns, cli.Column[config.Setting]{Name: "origin", Text: true, Value: func(s config.Setting) any {
 			if s.Origin == "default" || s.Origin == "not set" {
 				return cli.Styled{Value: s.Origin, Color: cli.Dim}
 			}

@@ -247,9 +247,9 @@ func adoptedList(dryRun bool) cli.List[adopt.Adoption] {
 				if a.State == adopt.Refused && a.Version == 0 {
 					return cli.Either{Human: "", Machine: a.Version} // nobody knows
 				}
-				return a.Version
+				return cli.Serial(a.Version)
 			}},
-			{Name: "why", Value: func(a adopt.Adoption) any { return adoptWhy(a) }},
+			{Name: "why", Text: true, Value: func(a adopt.Adoption) any { return adoptWhy(a) }},
 			{Name: "registered_version", Document: true, Optional: true, Value: func(a adopt.Adoption) any {
 				if a.State != adopt.Corrected {
 					return nil

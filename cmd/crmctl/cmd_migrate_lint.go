@@ -326,7 +326,7 @@ func ruleList() cli.List[lint.Rule] {
 			{Name: "rule", Value: func(r lint.Rule) any { return r.Name }},
 			{Name: "severity", Value: func(r lint.Rule) any { return cli.Styled{Value: string(r.Severity), Color: severityColor(r.Severity)} }},
 			{Name: "target", Wide: true, Optional: true, Value: func(r lint.Rule) any { return r.Target }},
-			{Name: "summary", Title: "FINDS", Value: func(r lint.Rule) any { return r.Summary }},
+			{Name: "summary", Title: "FINDS", Text: true, Value: func(r lint.Rule) any { return r.Summary }},
 			{Name: "enforced", Wide: true, Optional: true, Value: func(r lint.Rule) any { return r.Enforced }},
 			{Name: "why", Wide: true, Value: func(r lint.Rule) any { return r.Why }},
 			{Name: "fix", Wide: true, Value: func(r lint.Rule) any { return r.Fix }},

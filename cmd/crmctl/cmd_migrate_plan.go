@@ -91,9 +91,9 @@ func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, 
 		Plural: "tenants",
 		Columns: []cli.Column[planRow]{
 			{Name: "tenant", Value: func(r planRow) any { return r.tenant.Slug }},
-			{Name: "from_version", Title: "VERSION", Value: func(r planRow) any { return r.tenant.Version }},
-			{Name: "to_version", Title: "TO", Value: func(planRow) any { return plan.Head() }},
-			{Name: "pending", Value: func(r planRow) any {
+			{Name: "from_version", Title: "VERSION", Value: func(r planRow) any { return cli.Serial(r.tenant.Version) }},
+			{Name: "to_version", Title: "TO", Value: func(planRow) any { return cli.Serial(plan.Head()) }},
+			{Name: "pending", Text: true, Value: func(r planRow) any {
 				return cli.Either{Human: names(r.pending), Machine: fileNames(r.pending)}
 			}},
 			{Name: "schema", Document: true, Value: func(r planRow) any { return r.tenant.Schema.String() }},

@@ -154,7 +154,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 				return cli.Either{Human: cli.ID(d.Done) + " of " + cli.ID(d.Statements), Machine: d.Done}
 			}},
 			{Name: "since", Value: func(d *migrate.DirtyError) any { return d.Since }},
-			{Name: "why", Value: func(d *migrate.DirtyError) any {
+			{Name: "why", Text: true, Value: func(d *migrate.DirtyError) any {
 				if d.Running {
 					return "statement " + cli.ID(d.Done+1) + " was cut off"
 				}

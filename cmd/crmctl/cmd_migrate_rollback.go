@@ -137,8 +137,8 @@ func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tena
 		Plural: "tenants",
 		Columns: []cli.Column[rollbackRow]{
 			{Name: "tenant", Value: func(r rollbackRow) any { return r.tenant.Slug }},
-			{Name: "from_version", Title: "VERSION", Value: func(r rollbackRow) any { return r.tenant.Version }},
-			{Name: "takes_back", Title: "TAKES BACK", Value: func(r rollbackRow) any {
+			{Name: "from_version", Title: "VERSION", Value: func(r rollbackRow) any { return cli.Serial(r.tenant.Version) }},
+			{Name: "takes_back", Title: "TAKES BACK", Text: true, Value: func(r rollbackRow) any {
 				if r.err != nil {
 					return cli.Styled{Value: cli.Either{Human: r.err.Error(), Machine: r.err.Error(), Document: files(r)}, Color: cli.Red}
 				}

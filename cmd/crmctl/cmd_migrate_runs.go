@@ -59,17 +59,19 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 	return cli.PrintList(p, cli.List[registry.Run]{
 		Plural: "runs",
 		Columns: []cli.Column[registry.Run]{
-			{Name: "run", Right: true, Value: func(r registry.Run) any { return r.ID }},
+			{Name: "run", Right: true, Value: func(r registry.Run) any { return cli.Serial(r.ID) }},
 			{Name: "kind", Value: func(r registry.Run) any { return string(r.Kind) }},
 			{Name: "state", Value: runState},
 			{Name: "target_version", Title: "VERSION", Right: true, Value: func(r registry.Run) any { return runTarget(r) }},
-			{Name: "tenants", Right: true, Value: func(r registry.Run) any { return r.Tenants }},
+			{Name: "tenants", Spare: true, Right: true, Value: func(r registry.Run) any { return r.Tenants }},
 			{Name: "succeeded", Title: "OK", Right: true, Value: func(r registry.Run) any { return r.Succeeded }},
 			{Name: "failed", Right: true, Value: func(r registry.Run) any { return styledIf(r.Failed > 0, r.Failed, cli.Red) }},
-			{Name: "not_started", Title: "NOT DONE", Right: true, Value: func(r registry.Run) any { return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow) }},
-			{Name: "started_at", Title: "STARTED", Value: func(r registry.Run) any { return r.StartedAt }},
-			{Name: "seconds", Title: "TOOK", Right: true, Value: func(r registry.Run) any { return runDuration(f, r) }},
-			{Name: "actor", Title: "BY", Value: func(r registry.Run) any { return r.Actor }},
+			{Name: "not_started", Title: "LEFT", Right: true, Value: func(r registry.Run) any { return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow) }},
+			{Name: "started_at", Title: "STARTED", Value: func(r registry.Run) any {
+				return cli.Either{Human: p.Show.Minute(r.StartedAt), Machine: r.StartedAt}
+			}},
+			{Name: "seconds", Title: "TOOK", Spare: true, Right: true, Value: func(r registry.Run) any { return runDuration(f, r) }},
+			{Name: "actor", Title: "BY", Spare: true, Value: func(r registry.Run) any { return r.Actor }},
 			{Name: "reason", Wide: true, Optional: true, Value: func(r registry.Run) any { return r.Reason }},
 			{Name: "finished_at", Document: true, Value: func(r registry.Run) any { return r.FinishedAt }},
 			{Name: "selection", Document: true, Optional: true, Value: func(r registry.Run) any { return r.Selection }},
@@ -84,7 +86,7 @@ func runTarget(r registry.Run) cli.Either {
 	if r.Target < 0 {
 		return cli.Either{Human: "its own", Machine: r.Target}
 	}
-	return cli.Either{Human: r.Target, Machine: r.Target}
+	return cli.Either{Human: cli.Serial(r.Target), Machine: r.Target}
 }
 
 func styledIf(on bool, v any, c cli.Color) any {
@@ -268,13 +270,13 @@ func outcomeList() cli.List[registry.RunTenant] {
 		Columns: []cli.Column[registry.RunTenant]{
 			{Name: "tenant", Value: func(t registry.RunTenant) any { return t.Slug }},
 			{Name: "state", Value: func(t registry.RunTenant) any { return outcomeState(migrate.State(t.State)) }},
-			{Name: "to_version", Title: "VERSION", Right: true, Value: func(t registry.RunTenant) any { return t.To }},
-			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.From }},
+			{Name: "to_version", Title: "VERSION", Right: true, Value: func(t registry.RunTenant) any { return cli.Serial(t.To) }},
+			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return cli.Serial(t.From) }},
 			{Name: "attempts", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.Attempts }},
 			{Name: "seconds", Title: "TOOK", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.Duration }},
 			{Name: "sqlstate", Wide: true, Value: func(t registry.RunTenant) any { return t.SQLState }},
 			{Name: "statement", Wide: true, Value: func(t registry.RunTenant) any { return oneLine(t.SQL) }},
-			{Name: "error", Title: "WHY", Value: func(t registry.RunTenant) any { return t.Message }},
+			{Name: "error", Title: "WHY", Text: true, Value: func(t registry.RunTenant) any { return t.Message }},
 		},
 		Name: func(t registry.RunTenant) string { return t.Slug },
 	}

@@ -155,14 +155,14 @@ func statusList(verified bool) cli.List[versionRow] {
 		Columns: []cli.Column[versionRow]{
 			{Name: "tenant", Value: func(r versionRow) any { return r.Slug }},
 			{Name: "status", Value: func(r versionRow) any { return statusCell(r.Status) }},
-			{Name: "schema_version", Title: "VERSION", Value: func(r versionRow) any { return r.Version }},
+			{Name: "schema_version", Title: "VERSION", Value: func(r versionRow) any { return cli.Serial(r.Version) }},
 			{Name: "behind", Right: true, Value: func(r versionRow) any {
 				if len(r.pending) == 0 {
 					return cli.Either{Human: "", Machine: 0}
 				}
 				return cli.Styled{Value: len(r.pending), Color: cli.Yellow}
 			}},
-			{Name: "pending", Value: func(r versionRow) any {
+			{Name: "pending", Text: true, Value: func(r versionRow) any {
 				files := fileNames(r.pending)
 				if r.Version > r.head {
 					return cli.Either{Human: fmt.Sprintf("newer than these files (%d)", r.head), Machine: files}
@@ -171,7 +171,7 @@ func statusList(verified bool) cli.List[versionRow] {
 			}},
 			{Name: "schema", Document: true, Value: func(r versionRow) any { return r.Schema.String() }},
 			{Name: "newest_version", Document: true, Value: func(r versionRow) any { return r.head }},
-			{Name: "trouble", Document: !verified, Value: func(r versionRow) any { return cli.Styled{Value: r.trouble, Color: cli.Red} }},
+			{Name: "trouble", Text: true, Document: !verified, Value: func(r versionRow) any { return cli.Styled{Value: r.trouble, Color: cli.Red} }},
 		},
 		Name: func(r versionRow) string { return r.Slug },
 	}

@@ -229,7 +229,7 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 				if isBehind(t.Tenant, t.head) {
 					return cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d *", t.Version), Machine: t.Version}, Color: cli.Yellow}
 				}
-				return t.Version
+				return cli.Serial(t.Version)
 			}},
 			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(t listedTenant) any { return sizeCell(t.size) }},
 			{Name: "created_at", Title: "CREATED", Spare: true, Value: func(t listedTenant) any {
@@ -241,7 +241,7 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 			{Name: "schema", Wide: true, Value: func(t listedTenant) any { return t.schema }},
 			{Name: "role", Wide: true, Optional: true, Value: func(t listedTenant) any { return t.Role }},
 			{Name: "id", Wide: true, Value: func(t listedTenant) any { return t.ID }},
-			{Name: "display_name", Title: "DISPLAY NAME", Value: func(t listedTenant) any { return t.DisplayName }},
+			{Name: "display_name", Spare: true, Value: func(t listedTenant) any { return t.DisplayName }},
 			{Name: "purge_after", Blank: true, Value: func(t listedTenant) any {
 				switch {
 				case t.PurgeAfter == nil:

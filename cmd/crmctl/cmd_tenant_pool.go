@@ -194,7 +194,7 @@ func poolList() cli.List[registry.PoolSchema] {
 		Plural: "schemas",
 		Columns: []cli.Column[registry.PoolSchema]{
 			{Name: "schema", Value: func(s registry.PoolSchema) any { return s.Schema.String() }},
-			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(s registry.PoolSchema) any { return s.Version }},
+			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(s registry.PoolSchema) any { return cli.Serial(s.Version) }},
 			{Name: "state", Value: func(s registry.PoolSchema) any {
 				return cli.Styled{Value: poolState(s), Color: map[bool]cli.Color{true: cli.Green, false: cli.Yellow}[s.Ready]}
 			}},

@@ -65,7 +65,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 }
 
 func tenantObject(t registry.Tenant, head int64, size *int64) cli.Object {
-	version := any(t.Version)
+	version := any(cli.Serial(t.Version))
 	if isBehind(t, head) {
 		version = cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d, the newest is %d", t.Version, head), Machine: t.Version}, Color: cli.Yellow}
 	}

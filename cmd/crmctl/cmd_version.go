@@ -63,8 +63,8 @@ func runVersion(_ context.Context, f *factory) error {
 			{Name: "modified", Value: info.Modified, Document: true, Optional: true},
 			{Name: "go", Value: info.Go},
 			{Name: "platform", Value: info.Platform},
-			{Name: "migrations_public", Value: info.Migrations.Public},
-			{Name: "migrations_tenant", Value: info.Migrations.Tenant},
+			{Name: "migrations_public", Value: cli.Serial(info.Migrations.Public)},
+			{Name: "migrations_tenant", Value: cli.Serial(info.Migrations.Tenant)},
 			{Name: "migrations", Value: info.Migrations, Document: true},
 		},
 	})

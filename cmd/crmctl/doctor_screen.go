@@ -156,28 +156,84 @@ func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 	first := findings[0]
 	severity := severityCell(first.Severity)
 	pad := strings.Repeat(" ", indent-len(first.Severity))
-	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.Painter.Paint(cli.ColorOf(severity), string(first.Severity)), pad, label, first.Class, p.Painter.Paint(cli.Dim, first.Why))
-	line := func(text string) {
-		fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), p.Cut(text, max(cli.MinColumn, p.Width-indent)))
-	}
+	margin := strings.Repeat(" ", indent)
+	about := margin + strings.Repeat(" ", label+2)
+	why := cli.Fold(about+first.Why, p.Width, about)[len(about):]
+	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.Painter.Paint(cli.ColorOf(severity), string(first.Severity)), pad, label, first.Class, p.Painter.Paint(cli.Dim, why))
+	line := func(text string) { b.WriteString(cli.Fold(margin+text, p.Width, about) + "\n") }
+	groups := alike(findings)
 	commands := map[string]bool{}
-	for i, d := range findings {
+	for i, g := range groups {
 		if i == mostOfClass {
-			line(fmt.Sprintf("and %s more        all: crmctl doctor --check %s -o wide", cli.HumanCount(int64(len(findings)-i)), d.Class))
+			line(fmt.Sprintf("and %s more", cli.HumanCount(int64(left(groups[i:])))))
+			line("next: crmctl doctor --check " + string(first.Class) + " -o wide")
 			break
 		}
-		line(fmt.Sprintf("%-*s  %s", label, cli.Visible(d.Subject), cli.Visible(d.What)))
-		if !commands[d.Command] && (len(commands) == 0 || len(findings) <= 3) {
-			commands[d.Command] = true
+		if len(g.findings) == 1 {
+			line(fmt.Sprintf("%-*s  %s", label, cli.Visible(g.findings[0].Subject), cli.Visible(g.findings[0].What)))
+		} else {
+			line(fmt.Sprintf("%-*s  %s: %s", label, cli.HumanCount(int64(len(g.findings)))+" alike", cli.Visible(g.what), cli.Visible(subjects(g.findings))))
+		}
+		if command := g.findings[0].Command; len(commands) == 0 || len(findings) <= 3 {
+			commands[command] = true
 		}
 	}
-	for i, d := range findings {
-		if i < mostOfClass && commands[d.Command] {
-			delete(commands, d.Command)
-			fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), "next: "+cli.Visible(d.Command)) // a command that is cut is of no use
+	for _, g := range groups[:min(len(groups), mostOfClass)] {
+		if command := g.findings[0].Command; commands[command] {
+			delete(commands, command)
+			fmt.Fprintf(b, "%s%s\n", margin, "next: "+cli.Visible(command)) // a command that is cut is of no use
 		}
 	}
 	b.WriteString("\n")
+}
+
+// likeness is findings that say the same of different subjects.
+type likeness struct {
+	what     string // with * for the subject
+	findings []doctor.Finding
+}
+
+// alike puts findings of a class together that differ in nothing but their subject.
+func alike(findings []doctor.Finding) []likeness {
+	var groups []likeness
+	at := map[string]int{}
+	for _, d := range findings {
+		what := strings.ReplaceAll(strings.ReplaceAll(d.What, strings.ReplaceAll(d.Subject, "-", "_"), "*"), d.Subject, "*")
+		if d.Tenant != "" && d.Tenant != d.Subject {
+			what = strings.ReplaceAll(what, d.Tenant, "*")
+		}
+		i, known := at[what]
+		if !known {
+			i = len(groups)
+			at[what] = i
+			groups = append(groups, likeness{what: what})
+		}
+		groups[i].findings = append(groups[i].findings, d)
+	}
+	return groups
+}
+
+// subjects names the first subjects of findings.
+func subjects(findings []doctor.Finding) string {
+	const most = 3
+	var names []string
+	for _, d := range findings[:min(most, len(findings))] {
+		names = append(names, d.Subject)
+	}
+	text := strings.Join(names, ", ")
+	if more := len(findings) - len(names); more > 0 {
+		text += fmt.Sprintf(" and %s more", cli.HumanCount(int64(more)))
+	}
+	return text
+}
+
+// left counts the findings of groups.
+func left(groups []likeness) int {
+	n := 0
+	for _, g := range groups {
+		n += len(g.findings)
+	}
+	return n
 }
 
 func checkList() cli.List[doctor.Check] {
@@ -185,9 +241,9 @@ func checkList() cli.List[doctor.Check] {
 		Plural: "checks",
 		Columns: []cli.Column[doctor.Check]{
 			{Name: "class", Value: func(c doctor.Check) any { return string(c.Class) }},
-			{Name: "looks_for", Value: func(c doctor.Check) any { return c.Looks }},
+			{Name: "looks_for", Text: true, Value: func(c doctor.Check) any { return c.Looks }},
 			{Name: "why", Wide: true, Value: func(c doctor.Check) any { return c.Why }},
-			{Name: "fix", Title: "--FIX", Value: func(c doctor.Check) any { return c.Fix }},
+			{Name: "fix", Title: "--FIX", Text: true, Value: func(c doctor.Check) any { return c.Fix }},
 		},
 		Name: func(c doctor.Check) string { return string(c.Class) },
 	}
@@ -211,7 +267,7 @@ func fixedList(dryRun bool) cli.List[doctor.Fixed] {
 			{Name: "result", Value: result},
 			{Name: "class", Value: func(r doctor.Fixed) any { return string(r.Finding.Class) }},
 			{Name: "subject", Value: func(r doctor.Fixed) any { return r.Finding.Subject }},
-			{Name: "what", Value: func(r doctor.Fixed) any {
+			{Name: "what", Text: true, Value: func(r doctor.Fixed) any {
 				if r.Done != "" && r.Err == nil {
 					return r.Done
 				}

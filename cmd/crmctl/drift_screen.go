@@ -238,7 +238,13 @@ type driftScreen struct {
 	drift catalog.Drift
 }
 
-func (s driftScreen) line(format string, args ...any) { fmt.Fprintf(s.w, format+"\n", args...) }
+func (s driftScreen) line(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !s.p.Painter.On { // escape sequences count for nothing
+		text = cli.Fold(text, s.p.Width, "  ")
+	}
+	fmt.Fprintln(s.w, text)
+}
 
 func (s driftScreen) print() {
 	d := s.drift

@@ -23,7 +23,7 @@ func (f *factory) report(err error) {
 		f.printRecord(f.errorRecordOf(err))
 	} else {
 		for _, line := range f.errorLines(err) {
-			fmt.Fprintln(f.IO.Err, f.redact(line))
+			fmt.Fprintln(f.IO.Err, f.Fit(f.redact(line)))
 		}
 	}
 	if f.flags.Debug {
@@ -67,9 +67,9 @@ func noDatabase(hasLocal bool) []string {
 		first = "  the local one:    export CRMCTL_PROFILE=local"
 	}
 	return []string{
-		"crmctl: no database configured",
+		"crmctl: no database configured (crmctl help environment)",
 		first,
-		"  or use your own:  export DATABASE_URL=postgres://user@host/db      (crmctl help environment)",
+		"  or use your own:  export DATABASE_URL=postgres://user@host/db",
 	}
 }
 

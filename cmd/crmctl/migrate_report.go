@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -153,7 +154,11 @@ func printSummary(p *cli.Printer, r *migrate.Report, record reportRecord) error 
 	if record.Failed > 0 {
 		fmt.Fprintf(&b, "%s\n\n", p.Painter.Paint(cli.Red, "failed    "+cli.HumanCount(int64(record.Failed))))
 	}
-	if _, err := p.Out.Write([]byte(b.String())); err != nil {
+	text := b.String()
+	if p.Terminal && !p.Painter.On {
+		text = cli.Fold(text, p.Width, "          ")
+	}
+	if _, err := io.WriteString(p.Out, text); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}
 	if record.Failed == 0 {
@@ -206,9 +211,9 @@ func printFailed(p *cli.Printer, r *migrate.Report) error {
 		Plural: "failed",
 		Columns: []cli.Column[migrate.Outcome]{
 			{Name: "tenant", Value: func(o migrate.Outcome) any { return o.Tenant.Slug }},
-			{Name: "version", Value: func(o migrate.Outcome) any { return o.To }},
+			{Name: "version", Value: func(o migrate.Outcome) any { return cli.Serial(o.To) }},
 			{Name: "attempts", Wide: true, Right: true, Value: func(o migrate.Outcome) any { return o.Attempts }},
-			{Name: "why", Value: func(o migrate.Outcome) any { return why(o) }},
+			{Name: "why", Text: true, Value: func(o migrate.Outcome) any { return why(o) }},
 		},
 		Name: func(o migrate.Outcome) string { return o.Tenant.Slug },
 	}, failed)

@@ -76,9 +76,9 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 
 func TestMessages(t *testing.T) {
 	t.Parallel()
-	const noDatabase = `crmctl: no database configured
+	const noDatabase = `crmctl: no database configured (crmctl help environment)
   try one now:      crmctl local start
-  or use your own:  export DATABASE_URL=postgres://user@host/db      (crmctl help environment)
+  or use your own:  export DATABASE_URL=postgres://user@host/db
 `
 	tests := []struct {
 		args string

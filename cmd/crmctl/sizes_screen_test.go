@@ -117,7 +117,8 @@ TENANT       TOTAL  TABLES  INDEXES  CONTACTS  SHARE
 acme-corp  12.4 GB  8.1 GB   4.3 GB     9.1 M   67 %
 3 more      6.2 GB
 
-total 18.6 GB in 4 tenants (estimated from pg_class; --exact measures)
+total 18.6 GB in 4 tenants (estimated from pg_class; --exact
+measures)
 `},
 		{"nothing known", 1, 100, true, func(r *stats.Report) {
 			r.History, r.Mode, r.Tenants = false, stats.Exact, r.Tenants[4:]

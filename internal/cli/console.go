@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -71,9 +72,25 @@ func (c *Console) Verbose(format string, args ...any) {
 	}
 }
 
+// Fit breaks the lines of a message that a terminal is too narrow for. Off a terminal
+// they stay whole, and so do those that end with a command to be pasted.
+func (c *Console) Fit(text string) string {
+	if !c.IO.ErrTerminal {
+		return text
+	}
+	var out []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if !strings.Contains(line, ": crmctl ") {
+			line = Fold(line, c.IO.Width(), "  ")
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "\n")
+}
+
 // Say prints a line on stderr, above a bar that is there.
 func (c *Console) Say(format string, args ...any) {
-	c.Write(c.Redact(fmt.Sprintf(format+"\n", EscapeArgs(args)...)))
+	c.Write(c.Fit(c.Redact(fmt.Sprintf(format+"\n", EscapeArgs(args)...))))
 }
 
 // Write writes whole lines on stderr, above a bar that is there.

@@ -130,7 +130,12 @@ func writeFields(p *Printer, w *bufio.Writer, o Object) error {
 		if f.Optional && text == "" {
 			continue
 		}
-		line := label + strings.Repeat(" ", width-len(label)+columnGap+1) + p.Painter.Paint(ColorOf(f.Value), text)
+		head := label + strings.Repeat(" ", width-len(label)+columnGap+1)
+		if room := p.Width - len(head); p.Format != "wide" && room >= MinColumn && strings.Contains(text, " ") {
+			text = Fold(text, room, "")
+		}
+		text = strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", len(head)))
+		line := head + p.Painter.Paint(ColorOf(f.Value), text)
 		if _, err := w.WriteString(strings.TrimRight(line, " ") + "\n"); err != nil {
 			return err
 		}

@@ -45,6 +45,7 @@ type Column[T any] struct {
 	Title    string // in tables: "CREATED"; "" takes the name in capitals
 	Blank    bool   // no title at all in tables
 	Spare    bool   // a narrow terminal does without it
+	Text     bool   // of several words: broken into lines where there is no room, not cut
 	Right    bool   // aligned to the right, for numbers
 	Wide     bool   // in tables only with -o wide
 	Document bool   // only in JSON, YAML and NDJSON

@@ -173,7 +173,7 @@ func (p *Progress) print(text string) {
 		text = p.prefix() + " " + text
 		p.mu.Unlock()
 	}
-	p.write(text + "\n")
+	p.write(p.Console.Fit(text) + "\n")
 }
 
 // write puts whole lines where the bar is; the next frame draws it again below.

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
@@ -17,6 +18,8 @@ const (
 	// MinColumn is the width below which a text is not cut: half a name says
 	// nothing.
 	MinColumn = 12
+	// readable is the width that a text of several lines should have.
+	readable = 24
 )
 
 // grid is a table as text: what goes onto a terminal.
@@ -27,19 +30,22 @@ type grid struct {
 	right  []bool
 	whole  []bool // columns that are never cut
 	spare  []bool // columns that a narrow terminal does without
+	key    []bool // the column that names the rows: the last to be cut
+	text   []bool // columns that are broken into lines instead of being cut
 }
 
 // writeTable prints an aligned table for a terminal. It has to hold all rows,
 // since the width of a column is known at the end.
 func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
-	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns))}
+	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns)), text: make([]bool, len(columns)), key: make([]bool, len(columns))}
 	for i, c := range columns {
-		g.right[i], g.whole[i], g.spare[i] = c.Right, c.Right, c.Spare
+		g.right[i], g.whole[i], g.spare[i], g.text[i] = c.Right, c.Right, c.Spare, c.Text
 		if !l.NoHeader {
 			g.titles = append(g.titles, c.heading())
 		}
 	}
+	var names []string
 	for row, err := range rows {
 		if err != nil {
 			return err
@@ -51,6 +57,12 @@ func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T,
 			g.whole[i] = g.whole[i] || isNumber(v)
 		}
 		g.cells, g.colors = append(g.cells, cells), append(g.colors, colors)
+		if l.Name != nil {
+			names = append(names, Visible(l.Name(row)))
+		}
+	}
+	if i := keyColumn(g.cells, names); i >= 0 {
+		g.key[i] = true
 	}
 	if len(g.cells) == 0 && l.NoHeader {
 		return nil
@@ -61,7 +73,7 @@ func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T,
 	if err := p.writeGrid(w, g); err != nil || l.Footer == nil || len(g.cells) == 0 {
 		return err
 	}
-	_, err := w.WriteString("\n" + l.Footer() + "\n")
+	_, err := w.WriteString("\n" + Fold(l.Footer(), p.Width, "") + "\n")
 	return err
 }
 
@@ -174,15 +186,60 @@ func (p *Printer) fit(g *grid) {
 		return
 	}
 	widths, total := p.shrink(g)
-	for total > p.Width && slices.Contains(g.spare, true) {
+	for (total > p.Width || g.cramped(widths)) && slices.Contains(g.spare, true) {
 		g.drop(slices.Index(g.spare, true))
 		widths, total = p.shrink(g)
 	}
+	g.breakTexts(widths)
 	for _, row := range g.cells {
 		for i := range row {
 			row[i] = p.Cut(row[i], widths[i])
 		}
 	}
+}
+
+// breakTexts breaks texts that are wider than their column into lines, each a row of its
+// own.
+func (g *grid) breakTexts(widths []int) {
+	if !slices.Contains(g.text, true) {
+		return
+	}
+	var cells [][]string
+	var colors [][]Color
+	for r, row := range g.cells {
+		var parts [][]string
+		height := 1
+		for i, cell := range row {
+			part := []string{cell}
+			if g.text[i] && twwidth.Width(cell) > widths[i] {
+				part = chop(Wrap(cell, widths[i]), widths[i])
+			}
+			parts, height = append(parts, part), max(height, len(part))
+		}
+		for line := range height {
+			broken := make([]string, len(row))
+			for i, part := range parts {
+				if line < len(part) {
+					broken[i] = part[line]
+				}
+			}
+			cells, colors = append(cells, broken), append(colors, g.colors[r])
+		}
+	}
+	g.cells, g.colors = cells, colors
+}
+
+// cramped reports whether names of rows would be cut, which say what row it is, or a
+// text broken into so many lines that nobody reads them.
+func (g *grid) cramped(widths []int) bool {
+	return slices.ContainsFunc(g.cells, func(row []string) bool {
+		for i, cell := range row {
+			if twwidth.Width(cell) > widths[i] && (g.key[i] || g.text[i] && widths[i] < readable) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // drop takes a column out.
@@ -194,7 +251,8 @@ func (g *grid) drop(i int) {
 		g.cells[row] = slices.Delete(g.cells[row], i, i+1)
 		g.colors[row] = slices.Delete(g.colors[row], i, i+1)
 	}
-	g.right, g.whole, g.spare = slices.Delete(g.right, i, i+1), slices.Delete(g.whole, i, i+1), slices.Delete(g.spare, i, i+1)
+	g.right, g.whole = slices.Delete(g.right, i, i+1), slices.Delete(g.whole, i, i+1)
+	g.spare, g.text, g.key = slices.Delete(g.spare, i, i+1), slices.Delete(g.text, i, i+1), slices.Delete(g.key, i, i+1)
 }
 
 // shrink returns the widths of the columns, the widest made narrower until the table
@@ -215,11 +273,9 @@ func (p *Printer) shrink(g *grid) (widths []int, total int) {
 		total += w
 	}
 	for total > p.Width {
-		widest := -1
-		for i, w := range widths {
-			if !g.whole[i] && w > MinColumn && (widest < 0 || w > widths[widest]) {
-				widest = i
-			}
+		widest := g.widest(widths, false)
+		if widest < 0 {
+			widest = g.widest(widths, true)
 		}
 		if widest < 0 {
 			break
@@ -228,6 +284,55 @@ func (p *Printer) shrink(g *grid) (widths []int, total int) {
 		total--
 	}
 	return widths, total
+}
+
+// widest returns the widest column that may be made narrower, -1 for none. The one that
+// names the rows counts on its own.
+func (g *grid) widest(widths []int, key bool) int {
+	widest := -1
+	for i, w := range widths {
+		if !g.whole[i] && g.key[i] == key && w > MinColumn && (widest < 0 || w > widths[widest]) {
+			widest = i
+		}
+	}
+	return widest
+}
+
+// keyColumn returns the first column that holds nothing but the names of the rows, -1 for
+// none.
+func keyColumn(cells [][]string, names []string) int {
+	if len(names) == 0 || len(names) != len(cells) {
+		return -1
+	}
+	for i := range cells[0] {
+		same := true
+		for r, name := range names {
+			same = same && cells[r][i] == name
+		}
+		if same {
+			return i
+		}
+	}
+	return -1
+}
+
+// chop breaks words that are wider than their column.
+func chop(parts []string, width int) []string {
+	var out []string
+	for _, part := range parts {
+		for twwidth.Width(part) > width {
+			at, used := 0, 0
+			for i, r := range part {
+				if used += twwidth.Width(string(r)); used > width && i > 0 {
+					break
+				}
+				at = i + utf8.RuneLen(r)
+			}
+			out, part = append(out, part[:at]), part[at:]
+		}
+		out = append(out, part)
+	}
+	return out
 }
 
 // Cut shortens s to a width in terminal columns, with an ellipsis.

@@ -3,14 +3,17 @@ package cli
 import (
 	"strings"
 	"unicode"
+
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
 )
 
-// Wrap breaks a text at blanks into lines of at most width bytes.
+// Wrap breaks a text at blanks into lines of at most width columns; a longer word has
+// one to itself.
 func Wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
+		if line != "" && twwidth.Width(line)+1+twwidth.Width(word) > width {
 			lines = append(lines, line)
 			line = ""
 		}
@@ -70,4 +73,44 @@ func Reflow(text string, width int) string {
 	}
 	flush()
 	return strings.Join(out, "\n")
+}
+
+// Fold breaks lines that are wider than a terminal at blanks, and begins what follows
+// with an indent. Unlike Wrap it leaves the blanks within a line alone.
+func Fold(text string, width int, indent string) string {
+	var out []string
+	for line := range strings.SplitSeq(text, "\n") {
+		for twwidth.Width(line) > width {
+			at := foldAt(line, width, len(indent))
+			if at < 0 {
+				break
+			}
+			out = append(out, strings.TrimRight(line[:at], " "))
+			line = indent + strings.TrimLeft(line[at:], " ")
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "\n")
+}
+
+// foldAt returns the last blank after which a line is too wide, the first one where
+// there is none before, -1 where there is none at all. Those of the indent do not count.
+func foldAt(line string, width, indent int) int {
+	at, used := -1, 0
+	for i, r := range line {
+		used += twwidth.Width(string(r))
+		if r == ' ' && i > indent {
+			if used > width+1 && at >= 0 {
+				break
+			}
+			at = i
+		}
+		if used > width && at >= 0 {
+			break
+		}
+	}
+	if at < 0 || strings.TrimLeft(line[at:], " ") == "" {
+		return -1
+	}
+	return at
 }

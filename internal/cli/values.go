@@ -16,6 +16,9 @@ type (
 	ByteSize int64
 	// Numeral is a number as PostgreSQL writes it, for people and programs alike.
 	Numeral string
+	// Serial is a number that names something, such as a version or a run: people read
+	// it without commas.
+	Serial int64
 	// Day is a time of which people only see the date.
 	Day time.Time
 	// Styled is a value in a colour.
@@ -47,6 +50,8 @@ func (p Presentation) Human(v any) string {
 		return v
 	case ByteSize:
 		return HumanSize(int64(v))
+	case Serial:
+		return strconv.FormatInt(int64(v), 10)
 	case int:
 		return HumanCount(int64(v))
 	case int64:
@@ -78,6 +83,9 @@ func (p Presentation) Human(v any) string {
 	}
 	return fmt.Sprint(v)
 }
+
+// Minute returns a time without its seconds.
+func (p Presentation) Minute(t time.Time) string { return p.time(t, "2006-01-02 15:04") }
 
 func (p Presentation) time(t time.Time, layout string) string {
 	if t.IsZero() {
@@ -126,7 +134,7 @@ func Machine(v any) string {
 // guard against formulas leaves its minus sign alone.
 func isNumber(v any) bool {
 	switch v := v.(type) {
-	case ByteSize, Numeral, int, int64, float64, time.Duration, time.Time, *time.Time, Day, bool:
+	case ByteSize, Numeral, Serial, int, int64, float64, time.Duration, time.Time, *time.Time, Day, bool:
 		return true
 	case Styled:
 		return isNumber(v.Value)
