@@ -16,7 +16,7 @@ import (
 )
 
 func newAuditCmd(f *factory) *cobra.Command {
-	return cli.NewGroup("audit", "who did what to which tenant", newAuditListCmd(f, nil))
+	return cli.NewGroup("audit", "who did what to which tenant", newAuditListCmd(f))
 }
 
 // printEntries prints entries of the audit as they come.
@@ -139,11 +139,8 @@ type auditListOptions struct {
 	limit   int
 }
 
-func newAuditListCmd(f *factory, runF func(context.Context, *factory, *auditListOptions) error) *cobra.Command {
+func newAuditListCmd(f *factory) *cobra.Command {
 	opts := &auditListOptions{}
-	if runF == nil {
-		runF = runAuditList
-	}
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
@@ -163,7 +160,7 @@ crmctl audit list --tenant acme-corp -o wide`,
 			if opts.limit < 0 {
 				return cli.Usagef("--limit %d: want 0 (all) or more", opts.limit)
 			}
-			return runF(cmd.Context(), f, opts)
+			return runAuditList(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

@@ -17,11 +17,11 @@ import (
 
 func newBackupCmd(f *factory) *cobra.Command {
 	cmd := cli.NewGroup("backup", "a file per tenant, checked from end to end, and the way back",
-		newBackupCreateCmd(f, nil),
-		newBackupVerifyCmd(f, nil),
-		newBackupListCmd(f, nil),
-		newBackupRestoreCmd(f, nil),
-		newBackupPruneCmd(f, nil),
+		newBackupCreateCmd(f),
+		newBackupVerifyCmd(f),
+		newBackupListCmd(f),
+		newBackupRestoreCmd(f),
+		newBackupPruneCmd(f),
 	)
 	cmd.Long = `Backups of single tenants. A backup is one file: one moment of the tenant, its data as COPY
 gives it, compressed, with checksums over every table and over the whole. What it costs does

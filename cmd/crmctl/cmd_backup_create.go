@@ -68,11 +68,8 @@ func (o *backupCreateOptions) validate() error {
 	return nil
 }
 
-func newBackupCreateCmd(f *factory, runF func(context.Context, *factory, *backupCreateOptions) error) *cobra.Command {
+func newBackupCreateCmd(f *factory) *cobra.Command {
 	opts := &backupCreateOptions{}
-	if runF == nil {
-		runF = runBackupCreate
-	}
 	cmd := &cobra.Command{
 		Use:   "create [TENANT...] --dir DIR",
 		Short: "save tenants, a file each",
@@ -103,7 +100,7 @@ crmctl backup create acme-corp --dir backups --format pgdump`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runBackupCreate(cmd.Context(), f, opts)
 		},
 	}
 	opts.selection.addFlags(f, cmd)

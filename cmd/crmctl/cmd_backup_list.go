@@ -15,11 +15,8 @@ type backupListOptions struct {
 	identity []string
 }
 
-func newBackupListCmd(f *factory, runF func(context.Context, *factory, *backupListOptions) error) *cobra.Command {
+func newBackupListCmd(f *factory) *cobra.Command {
 	opts := &backupListOptions{}
-	if runF == nil {
-		runF = runBackupList
-	}
 	cmd := &cobra.Command{
 		Use:   "list [DIR]",
 		Short: "the backups of a directory",
@@ -34,7 +31,7 @@ out.`,
 			if len(args) > 0 {
 				opts.dir = args[0]
 			}
-			return runF(cmd.Context(), f, opts)
+			return runBackupList(cmd.Context(), f, opts)
 		},
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)

@@ -19,11 +19,8 @@ type backupPruneOptions struct {
 	dryRun   bool
 }
 
-func newBackupPruneCmd(f *factory, runF func(context.Context, *factory, *backupPruneOptions) error) *cobra.Command {
+func newBackupPruneCmd(f *factory) *cobra.Command {
 	opts := &backupPruneOptions{}
-	if runF == nil {
-		runF = runBackupPrune
-	}
 	cmd := &cobra.Command{
 		Use:   "prune DIR --keep 7d,4w,6m",
 		Short: "remove old backups by a rule",
@@ -41,7 +38,7 @@ unless --identity opens it. Two prunes of one directory do not run at once.`,
 		Args:    cli.ExactArgs("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.dir = args[0]
-			return runF(cmd.Context(), f, opts)
+			return runBackupPrune(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

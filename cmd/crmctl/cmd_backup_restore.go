@@ -30,11 +30,8 @@ type backupRestoreOptions struct {
 	dryRun           bool
 }
 
-func newBackupRestoreCmd(f *factory, runF func(context.Context, *factory, *backupRestoreOptions) error) *cobra.Command {
+func newBackupRestoreCmd(f *factory) *cobra.Command {
 	opts := &backupRestoreOptions{}
-	if runF == nil {
-		runF = runBackupRestore
-	}
 	cmd := &cobra.Command{
 		Use:   "restore FILE|DIR",
 		Short: "make a tenant out of a backup",
@@ -68,7 +65,7 @@ crmctl backup restore acme.crmctl.age --identity key.txt --migrate --dry-run`,
 		Args: cli.ExactArgs("FILE or DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file, opts.roleGiven = args[0], cmd.Flags().Changed("role")
-			return runF(cmd.Context(), f, opts)
+			return runBackupRestore(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

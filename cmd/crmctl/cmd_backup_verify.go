@@ -20,11 +20,8 @@ type backupVerifyOptions struct {
 	trust    bool
 }
 
-func newBackupVerifyCmd(f *factory, runF func(context.Context, *factory, *backupVerifyOptions) error) *cobra.Command {
+func newBackupVerifyCmd(f *factory) *cobra.Command {
 	opts := &backupVerifyOptions{}
-	if runF == nil {
-		runF = runBackupVerify
-	}
 	cmd := &cobra.Command{
 		Use:   "verify FILE|DIR...",
 		Short: "read backups, check every checksum and count, and try to restore them",
@@ -40,7 +37,7 @@ it. Exit code 3 says that some are not whole or do not restore, 1 that all are n
 		Args:    cli.MinArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.files = args
-			return runF(cmd.Context(), f, opts)
+			return runBackupVerify(cmd.Context(), f, opts)
 		},
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)

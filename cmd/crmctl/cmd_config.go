@@ -12,7 +12,7 @@ import (
 func newConfigCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("config", "what crmctl was told, and where",
 		newConfigShowCmd(f, nil),
-		newConfigPathCmd(f, nil),
+		newConfigPathCmd(f),
 	)
 }
 
@@ -72,16 +72,13 @@ func runConfigShow(_ context.Context, f *factory, opts *configShowOptions) error
 	}, settings)
 }
 
-func newConfigPathCmd(f *factory, runF func(context.Context, *factory) error) *cobra.Command {
-	if runF == nil {
-		runF = runConfigPath
-	}
+func newConfigPathCmd(f *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "path",
 		Short:   "where configuration files are looked for, the strongest first",
 		Example: "crmctl config path",
 		Args:    cli.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runConfigPath(cmd.Context(), f) },
 	}
 	readOnly(cmd)
 	cli.DocumentExits(cmd)

@@ -8,6 +8,6 @@ import (
 
 func newContactsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("contacts", "the contacts of a tenant",
-		newContactsImportCmd(f, nil),
+		newContactsImportCmd(f),
 	)
 }

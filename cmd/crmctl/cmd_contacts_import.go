@@ -68,11 +68,8 @@ func conflictPolicies() []string {
 	return []string{string(importer.ConflictSkip), string(importer.ConflictUpdate), string(importer.ConflictError)}
 }
 
-func newContactsImportCmd(f *factory, runF func(context.Context, *factory, *contactsImportOptions) error) *cobra.Command {
+func newContactsImportCmd(f *factory) *cobra.Command {
 	opts := &contactsImportOptions{}
-	if runF == nil {
-		runF = runContactsImport
-	}
 	cmd := &cobra.Command{
 		Use:   "import --tenant TENANT FILE",
 		Short: "contacts from a CSV file, all of it or nothing",
@@ -89,7 +86,7 @@ gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
 		Args: cli.ExactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file = args[0]
-			return runF(cmd.Context(), f, opts)
+			return runContactsImport(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(f, cmd)

@@ -36,11 +36,8 @@ type demoOptions struct {
 //go:embed demo_contacts.csv
 var demoContacts []byte
 
-func newDemoCmd(f *factory, runF func(context.Context, *factory, *demoOptions) error) *cobra.Command {
+func newDemoCmd(f *factory) *cobra.Command {
 	opts := &demoOptions{}
-	if runF == nil {
-		runF = runDemo
-	}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "the main job from end to end, on a private PostgreSQL",
@@ -63,7 +60,7 @@ crmctl demo --file leads.csv --map "Work Mail=email"`,
 			if opts.tenants < 3 || opts.tenants > 5000 {
 				return cli.Usagef("--tenants %d: want 3 to 5,000", opts.tenants)
 			}
-			return runF(cmd.Context(), f, opts)
+			return runDemo(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

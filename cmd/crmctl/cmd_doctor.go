@@ -31,11 +31,8 @@ type doctorOptions struct {
 	dryRun      bool
 }
 
-func newDoctorCmd(f *factory, runF func(context.Context, *factory, *doctorOptions) error) *cobra.Command {
+func newDoctorCmd(f *factory) *cobra.Command {
 	opts := &doctorOptions{}
-	if runF == nil {
-		runF = runDoctor
-	}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "find what is wrong with the fleet, and mend it",
@@ -56,7 +53,7 @@ crmctl doctor --fix orphan-schema --yes`,
 			if _, err := opts.only(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runDoctor(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

@@ -51,11 +51,8 @@ func (o *migrateOptions) validate() error {
 	return o.runPolicy.validate()
 }
 
-func newMigrateAllCmd(f *factory, runF func(context.Context, *factory, *migrateOptions) error) *cobra.Command {
+func newMigrateAllCmd(f *factory) *cobra.Command {
 	opts := &migrateOptions{pool: true}
-	if runF == nil {
-		runF = runMigrate
-	}
 	cmd := &cobra.Command{
 		Use:   "all-tenants",
 		Short: "bring every tenant to the newest version",
@@ -83,7 +80,7 @@ crmctl migrate all-tenants -o ndjson`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runMigrate(cmd.Context(), f, opts)
 		},
 	}
 	opts.selection.addFlags(f, cmd)
@@ -92,11 +89,8 @@ crmctl migrate all-tenants -o ndjson`,
 	return cmd
 }
 
-func newMigrateTenantCmd(f *factory, runF func(context.Context, *factory, *migrateOptions) error) *cobra.Command {
+func newMigrateTenantCmd(f *factory) *cobra.Command {
 	opts := &migrateOptions{}
-	if runF == nil {
-		runF = runMigrate
-	}
 	cmd := &cobra.Command{
 		Use:               "tenant TENANT...",
 		Short:             "bring the named tenants to the newest version",
@@ -108,7 +102,7 @@ func newMigrateTenantCmd(f *factory, runF func(context.Context, *factory, *migra
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runMigrate(cmd.Context(), f, opts)
 		},
 	}
 	opts.addRunFlags(cmd)

@@ -23,11 +23,8 @@ type migratePlanOptions struct {
 	showSQL bool
 }
 
-func newMigratePlanCmd(f *factory, runF func(context.Context, *factory, *migratePlanOptions) error) *cobra.Command {
+func newMigratePlanCmd(f *factory) *cobra.Command {
 	opts := &migratePlanOptions{}
-	if runF == nil {
-		runF = runMigratePlan
-	}
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "what migrate all-tenants would do, and how long it may take",
@@ -35,7 +32,7 @@ func newMigratePlanCmd(f *factory, runF func(context.Context, *factory, *migrate
 migrate all-tenants --dry-run shows.`,
 		Example: "crmctl migrate plan\ncrmctl migrate plan --tenant 'eu-*' --show-sql",
 		Args:    cli.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runMigratePlan(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(f, cmd)
 	cmd.Flags().Int64Var(&opts.to, "to", 0, "plan up to `VERSION` instead of the newest")

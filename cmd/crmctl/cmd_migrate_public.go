@@ -18,11 +18,8 @@ type migratePublicOptions struct {
 	dryRun      bool
 }
 
-func newMigratePublicCmd(f *factory, runF func(context.Context, *factory, *migratePublicOptions) error) *cobra.Command {
+func newMigratePublicCmd(f *factory) *cobra.Command {
 	opts := &migratePublicOptions{}
-	if runF == nil {
-		runF = runMigratePublic
-	}
 	cmd := &cobra.Command{
 		Use:   "public",
 		Short: "create or upgrade the registry in the schema public",
@@ -31,7 +28,7 @@ tables of the tenants, of the audit, of fleet runs, of sizes and of schemas for 
 Its own versions stand in crmctl_db_version, apart from those of anything else in public.`,
 		Example: "crmctl migrate public",
 		Args:    cli.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runMigratePublic(cmd.Context(), f, opts) },
 	}
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)

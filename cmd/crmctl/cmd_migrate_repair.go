@@ -20,11 +20,8 @@ type migrateRepairOptions struct {
 	lockTimeout time.Duration
 }
 
-func newMigrateRepairCmd(f *factory, runF func(context.Context, *factory, *migrateRepairOptions) error) *cobra.Command {
+func newMigrateRepairCmd(f *factory) *cobra.Command {
 	opts := &migrateRepairOptions{}
-	if runF == nil {
-		runF = runMigrateRepair
-	}
 	cmd := &cobra.Command{
 		Use:   "repair [TENANT]",
 		Short: "show or settle tenants in the middle of a NO TRANSACTION file",
@@ -53,7 +50,7 @@ Without a tenant it lists those that are dirty.`,
 			if opts.mark != "" && opts.tenant == "" {
 				return cli.Usagef("--mark wants a tenant")
 			}
-			return runF(cmd.Context(), f, opts)
+			return runMigrateRepair(cmd.Context(), f, opts)
 		},
 	}
 	var marks []string

@@ -20,11 +20,8 @@ type migrateRetryOptions struct {
 	dryRun bool
 }
 
-func newMigrateRetryCmd(f *factory, runF func(context.Context, *factory, *migrateRetryOptions) error) *cobra.Command {
+func newMigrateRetryCmd(f *factory) *cobra.Command {
 	opts := &migrateRetryOptions{}
-	if runF == nil {
-		runF = runMigrateRetry
-	}
 	cmd := &cobra.Command{
 		Use:   "retry [RUN]",
 		Short: "do again what failed or was not started in a run",
@@ -43,7 +40,7 @@ again.`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runMigrateRetry(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(cmd.Flags())

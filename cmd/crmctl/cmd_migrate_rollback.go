@@ -23,11 +23,8 @@ type migrateRollbackOptions struct {
 	dryRun bool
 }
 
-func newMigrateRollbackCmd(f *factory, runF func(context.Context, *factory, *migrateRollbackOptions) error) *cobra.Command {
+func newMigrateRollbackCmd(f *factory) *cobra.Command {
 	opts := &migrateRollbackOptions{}
-	if runF == nil {
-		runF = runMigrateRollback
-	}
 	cmd := &cobra.Command{
 		Use:   "rollback",
 		Short: "take tenants back to an older version",
@@ -46,7 +43,7 @@ crmctl migrate rollback --to 4 --all-tenants --yes`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runMigrateRollback(cmd.Context(), f, opts)
 		},
 	}
 	opts.selection.addFlags(f, cmd)
@@ -165,11 +162,8 @@ type migrateRedoOptions struct {
 	policy runPolicy
 }
 
-func newMigrateRedoCmd(f *factory, runF func(context.Context, *factory, *migrateRedoOptions) error) *cobra.Command {
+func newMigrateRedoCmd(f *factory) *cobra.Command {
 	opts := &migrateRedoOptions{}
-	if runF == nil {
-		runF = runMigrateRedo
-	}
 	cmd := &cobra.Command{
 		Use:   "redo TENANT",
 		Short: "take back one tenant's newest version and apply it again",
@@ -180,7 +174,7 @@ trying out a file while it is written. What its Down statements drop is gone.`,
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.tenant = args[0]
-			return runF(cmd.Context(), f, opts)
+			return runMigrateRedo(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

@@ -20,11 +20,8 @@ type migrateRunsOptions struct {
 	limit int
 }
 
-func newMigrateRunsCmd(f *factory, runF func(context.Context, *factory, *migrateRunsOptions) error) *cobra.Command {
+func newMigrateRunsCmd(f *factory) *cobra.Command {
 	opts := &migrateRunsOptions{}
-	if runF == nil {
-		runF = runMigrateRuns
-	}
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "the runs over the fleet, the newest first",
@@ -36,11 +33,11 @@ recognised and closed as such.`,
 			if opts.limit < 1 {
 				return cli.Usagef("--limit %d: want 1 or more", opts.limit)
 			}
-			return runF(cmd.Context(), f, opts)
+			return runMigrateRuns(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().IntVar(&opts.limit, "limit", 20, "show the newest `N` runs")
-	cmd.AddCommand(newMigrateRunsShowCmd(f, nil))
+	cmd.AddCommand(newMigrateRunsShowCmd(f))
 	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitUnreachable)
 	return cmd
@@ -60,7 +57,7 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 		Plural: "runs",
 		Columns: []cli.Column[registry.Run]{
 			{Name: "run", Right: true, Value: func(r registry.Run) any { return cli.Serial(r.ID) }},
-			{Name: "kind", Value: func(r registry.Run) any { return string(r.Kind) }},
+			{Name: "kind", Value: func(r registry.Run) any { return r.Kind }},
 			{Name: "state", Value: runState},
 			{Name: "target_version", Title: "VERSION", Right: true, Value: func(r registry.Run) any { return runTarget(r) }},
 			{Name: "tenants", Spare: true, Right: true, Value: func(r registry.Run) any { return r.Tenants }},
@@ -150,7 +147,7 @@ type runTenantRecord struct {
 
 func runRecordOf(f *factory, r registry.Run) runRecord {
 	rec := runRecord{
-		Run: r.ID, Kind: string(r.Kind), State: r.State, Reason: r.Reason, Actor: r.Actor, Target: r.Target, Tenants: r.Tenants,
+		Run: r.ID, Kind: r.Kind, State: r.State, Reason: r.Reason, Actor: r.Actor, Target: r.Target, Tenants: r.Tenants,
 		Succeeded: r.Succeeded, Failed: r.Failed, NotStarted: r.NotStarted, StartedAt: r.StartedAt.UTC(), Seconds: runDuration(f, r).Seconds(),
 		Selection: r.Selection,
 	}
@@ -167,11 +164,8 @@ type migrateRunsShowOptions struct {
 	all bool
 }
 
-func newMigrateRunsShowCmd(f *factory, runF func(context.Context, *factory, *migrateRunsShowOptions) error) *cobra.Command {
+func newMigrateRunsShowCmd(f *factory) *cobra.Command {
 	opts := &migrateRunsShowOptions{}
-	if runF == nil {
-		runF = runMigrateRunsShow
-	}
 	cmd := &cobra.Command{
 		Use:     "show RUN",
 		Short:   "what became of each tenant of a run",
@@ -181,7 +175,7 @@ func newMigrateRunsShowCmd(f *factory, runF func(context.Context, *factory, *mig
 			if opts.id, err = runID(args[0]); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runMigrateRunsShow(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those that failed or were not done")
@@ -220,7 +214,7 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	record := runRecordOf(f, run)
 	for _, t := range tenants {
 		record.Outcomes = append(record.Outcomes, runTenantRecord{
-			Tenant: t.Slug, State: string(t.State), FromVersion: t.From, ToVersion: t.To, Attempts: t.Attempts,
+			Tenant: t.Slug, State: t.State, FromVersion: t.From, ToVersion: t.To, Attempts: t.Attempts,
 			Seconds: t.Duration.Seconds(), SQLState: t.SQLState, Place: t.Place, Error: t.Message, Statement: t.SQL,
 		})
 	}

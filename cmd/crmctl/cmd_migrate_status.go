@@ -27,11 +27,8 @@ type migrateStatusOptions struct {
 	lockTimeout time.Duration
 }
 
-func newMigrateStatusCmd(f *factory, runF func(context.Context, *factory, *migrateStatusOptions) error) *cobra.Command {
+func newMigrateStatusCmd(f *factory) *cobra.Command {
 	opts := &migrateStatusOptions{}
-	if runF == nil {
-		runF = runMigrateStatus
-	}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "which tenants are behind, and by what",
@@ -43,7 +40,7 @@ crmctl migrate status --all -o json
 crmctl migrate status --verify
 crmctl migrate status --exit-code -q`,
 		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f, opts) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrateStatus(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(f, cmd)
 	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those behind")

@@ -29,11 +29,8 @@ type psqlOptions struct {
 	write bool
 }
 
-func newPsqlCmd(f *factory, runF func(context.Context, *factory, *psqlOptions) error) *cobra.Command {
+func newPsqlCmd(f *factory) *cobra.Command {
 	opts := &psqlOptions{}
-	if runF == nil {
-		runF = runPsql
-	}
 	cmd := &cobra.Command{
 		Use:   "psql TENANT [-- PSQL-ARGUMENTS]",
 		Short: "open psql in a tenant's schema",
@@ -63,7 +60,7 @@ crmctl psql acme-corp -- -At -f report.sql`,
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name, opts.args = args[0], args[1:]
-			return runF(cmd.Context(), f, opts)
+			return runPsql(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().BoolVar(&opts.write, "write", false, "let the session change data")

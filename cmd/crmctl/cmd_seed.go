@@ -30,11 +30,8 @@ const (
 	maxSeed      = 1_000_000
 )
 
-func newSeedCmd(f *factory, runF func(context.Context, *factory, *seedOptions) error) *cobra.Command {
+func newSeedCmd(f *factory) *cobra.Command {
 	opts := &seedOptions{}
-	if runF == nil {
-		runF = runSeed
-	}
 	cmd := &cobra.Command{
 		Use:   "seed",
 		Short: "a sample tenant with contacts, conversations and messages",
@@ -47,7 +44,7 @@ contacts.`,
 			if opts.contacts < 1 || opts.contacts > maxSeed {
 				return cli.Usagef("--contacts %d: want 1 to %s", opts.contacts, cli.HumanCount(maxSeed))
 			}
-			return runF(cmd.Context(), f, opts)
+			return runSeed(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

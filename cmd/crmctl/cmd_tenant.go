@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
@@ -10,29 +8,21 @@ import (
 )
 
 func newTenantCmd(f *factory) *cobra.Command {
-	f.listSlugs = func(ctx context.Context, prefix string) ([]string, error) {
-		conn, err := f.connect(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer closeConn(ctx, conn)
-		return f.registry().Slugs(ctx, conn, prefix, completionLimit)
-	}
 	return cli.NewGroup("tenant", "the life of a tenant, from provisioning to the last byte",
-		newTenantCreateCmd(f, nil),
-		newTenantCloneCmd(f, nil),
+		newTenantCreateCmd(f),
+		newTenantCloneCmd(f),
 		newTenantPoolCmd(f),
-		newTenantListCmd(f, nil),
-		newTenantShowCmd(f, nil),
-		newTenantHistoryCmd(f, nil),
-		newTenantRenameCmd(f, nil),
-		newTenantSetCmd(f, nil),
+		newTenantListCmd(f),
+		newTenantShowCmd(f),
+		newTenantHistoryCmd(f),
+		newTenantRenameCmd(f),
+		newTenantSetCmd(f),
 		newTenantSuspendCmd(f, nil),
 		newTenantActivateCmd(f, nil),
-		newTenantDeleteCmd(f, nil),
-		newTenantUndeleteCmd(f, nil),
-		newTenantPurgeCmd(f, nil),
-		newTenantExecCmd(f, nil),
+		newTenantDeleteCmd(f),
+		newTenantUndeleteCmd(f),
+		newTenantPurgeCmd(f),
+		newTenantExecCmd(f),
 	)
 }
 

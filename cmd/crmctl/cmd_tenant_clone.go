@@ -37,11 +37,8 @@ func (o *tenantCloneOptions) validate() error {
 	return nil
 }
 
-func newTenantCloneCmd(f *factory, runF func(context.Context, *factory, *tenantCloneOptions) error) *cobra.Command {
+func newTenantCloneCmd(f *factory) *cobra.Command {
 	opts := &tenantCloneOptions{}
-	if runF == nil {
-		runF = runTenantClone
-	}
 	cmd := &cobra.Command{
 		Use:   "clone TENANT NAME",
 		Short: "copy a tenant to a new one, anonymized if you like",
@@ -64,7 +61,7 @@ crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Empty"`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantClone(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

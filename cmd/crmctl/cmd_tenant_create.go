@@ -53,11 +53,8 @@ func (o *tenantCreateOptions) addFlags(fs *pflag.FlagSet) {
 	addExpectDatabaseFlag(fs)
 }
 
-func newTenantCreateCmd(f *factory, runF func(context.Context, *factory, *tenantCreateOptions) error) *cobra.Command {
+func newTenantCreateCmd(f *factory) *cobra.Command {
 	opts := &tenantCreateOptions{}
-	if runF == nil {
-		runF = runTenantCreate
-	}
 	cmd := &cobra.Command{
 		Use:   "create NAME...",
 		Short: "provision tenants, each whole or not at all",
@@ -85,7 +82,7 @@ crmctl tenant create --from names.csv --template acme-corp --concurrency 8
 crmctl tenant create customer-%03d --count 50 --role`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.names, opts.roleGiven = args, cmd.Flags().Changed("role")
-			return runF(cmd.Context(), f, opts)
+			return runTenantCreate(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(cmd.Flags())

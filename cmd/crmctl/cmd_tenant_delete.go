@@ -27,11 +27,8 @@ type tenantDeleteOptions struct {
 	dryRun      bool
 }
 
-func newTenantDeleteCmd(f *factory, runF func(context.Context, *factory, *tenantDeleteOptions) error) *cobra.Command {
+func newTenantDeleteCmd(f *factory) *cobra.Command {
 	opts := &tenantDeleteOptions{}
-	if runF == nil {
-		runF = runTenantDelete
-	}
 	cmd := &cobra.Command{
 		Use:   "delete TENANT",
 		Short: "close a tenant; its data stays until the retention is over",
@@ -47,7 +44,7 @@ crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name, opts.given = args[0], cmd.Flags().Changed("retention")
-			return runF(cmd.Context(), f, opts)
+			return runTenantDelete(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()
@@ -184,7 +181,7 @@ func movedList(result string, show cli.Presentation) cli.List[registry.Tenant] {
 			{Name: "schema", Value: func(t registry.Tenant) any { return t.Schema.String() }},
 			{Name: "purge_after", Value: func(t registry.Tenant) any {
 				if t.PurgeAfter == nil {
-					return t.PurgeAfter
+					return nil
 				}
 				return cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)), Machine: *t.PurgeAfter}
 			}},

@@ -89,11 +89,8 @@ func (o *tenantExecOptions) stopAfter(n int) (int, error) {
 	return (&runPolicy{failFast: o.failFast, maxFailures: o.maxFailures}).stopAfter(n)
 }
 
-func newTenantExecCmd(f *factory, runF func(context.Context, *factory, *tenantExecOptions) error) *cobra.Command {
+func newTenantExecCmd(f *factory) *cobra.Command {
 	opts := &tenantExecOptions{}
-	if runF == nil {
-		runF = runTenantExec
-	}
 	cmd := &cobra.Command{
 		Use:     "exec [TENANT...] -c SQL",
 		Aliases: []string{"query"},
@@ -128,7 +125,7 @@ crmctl tenant exec --all --write -f mend.sql --dry-run`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantExec(cmd.Context(), f, opts)
 		},
 	}
 	opts.selection.addFlags(f, cmd)

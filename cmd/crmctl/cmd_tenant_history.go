@@ -16,11 +16,8 @@ type tenantHistoryOptions struct {
 	limit int
 }
 
-func newTenantHistoryCmd(f *factory, runF func(context.Context, *factory, *tenantHistoryOptions) error) *cobra.Command {
+func newTenantHistoryCmd(f *factory) *cobra.Command {
 	opts := &tenantHistoryOptions{}
-	if runF == nil {
-		runF = runTenantHistory
-	}
 	cmd := &cobra.Command{
 		Use:   "history TENANT",
 		Short: "what happened to a tenant, the newest last",
@@ -34,7 +31,7 @@ purged tenant has a history too. Where a name was used again, both tenants are s
 			if opts.limit < 0 {
 				return cli.Usagef("--limit %d: want 0 (all) or more", opts.limit)
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantHistory(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().IntVar(&opts.limit, "limit", 0, "only the newest `N`; 0 for all")

@@ -43,11 +43,8 @@ func (o *tenantListOptions) validate() error {
 	return nil
 }
 
-func newTenantListCmd(f *factory, runF func(context.Context, *factory, *tenantListOptions) error) *cobra.Command {
+func newTenantListCmd(f *factory) *cobra.Command {
 	opts := &tenantListOptions{}
-	if runF == nil {
-		runF = runTenantList
-	}
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
@@ -61,7 +58,7 @@ crmctl tenant list --tenant 'acme*' -q`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantList(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(f, cmd)

@@ -18,9 +18,9 @@ import (
 
 func newTenantPoolCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("pool", "schemas made ready for new tenants, so that these take milliseconds",
-		newTenantPoolFillCmd(f, nil),
-		newTenantPoolListCmd(f, nil),
-		newTenantPoolDrainCmd(f, nil),
+		newTenantPoolFillCmd(f),
+		newTenantPoolListCmd(f),
+		newTenantPoolDrainCmd(f),
 	)
 }
 
@@ -41,11 +41,8 @@ func (o *poolChangeOptions) addFlags(cmd *cobra.Command) {
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, cli.ExitLocked)
 }
 
-func newTenantPoolFillCmd(f *factory, runF func(context.Context, *factory, *poolChangeOptions) error) *cobra.Command {
+func newTenantPoolFillCmd(f *factory) *cobra.Command {
 	opts := &poolChangeOptions{}
-	if runF == nil {
-		runF = runTenantPoolFill
-	}
 	cmd := &cobra.Command{
 		Use:   "fill",
 		Short: "make schemas ready, up to a number",
@@ -60,7 +57,7 @@ crmctl tenant pool fill --count 20 --quiet --expect-database crm_prod`,
 			if opts.count < 1 {
 				return cli.Usagef("--count %d: want the number of schemas that are to be ready, at least 1 (tenant pool drain empties the pool)", opts.count)
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantPoolFill(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().IntVar(&opts.count, "count", 20, "so many ready schemas, `N`")
@@ -68,11 +65,8 @@ crmctl tenant pool fill --count 20 --quiet --expect-database crm_prod`,
 	return cmd
 }
 
-func newTenantPoolDrainCmd(f *factory, runF func(context.Context, *factory, *poolChangeOptions) error) *cobra.Command {
+func newTenantPoolDrainCmd(f *factory) *cobra.Command {
 	opts := &poolChangeOptions{}
-	if runF == nil {
-		runF = runTenantPoolDrain
-	}
 	cmd := &cobra.Command{
 		Use:   "drain",
 		Short: "drop the schemas that no tenant has taken",
@@ -84,7 +78,7 @@ crmctl tenant pool drain --keep 5`,
 			if opts.count < 0 {
 				return cli.Usagef("--keep %d: want the number of schemas that are to stay, 0 or more", opts.count)
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantPoolDrain(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().IntVar(&opts.count, "keep", 0, "keep `N` of them")
@@ -92,10 +86,7 @@ crmctl tenant pool drain --keep 5`,
 	return cmd
 }
 
-func newTenantPoolListCmd(f *factory, runF func(context.Context, *factory) error) *cobra.Command {
-	if runF == nil {
-		runF = runTenantPoolList
-	}
+func newTenantPoolListCmd(f *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
@@ -105,7 +96,7 @@ by another role, or before something changed that migrations depend on: it is no
 		Example: `crmctl tenant pool list`,
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runF(cmd.Context(), f)
+			return runTenantPoolList(cmd.Context(), f)
 		},
 	}
 	readOnly(cmd)

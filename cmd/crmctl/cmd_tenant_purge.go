@@ -61,11 +61,8 @@ func (o *tenantPurgeOptions) validate() error {
 	return o.backup.validate()
 }
 
-func newTenantPurgeCmd(f *factory, runF func(context.Context, *factory, *tenantPurgeOptions) error) *cobra.Command {
+func newTenantPurgeCmd(f *factory) *cobra.Command {
 	opts := &tenantPurgeOptions{}
-	if runF == nil {
-		runF = runTenantPurge
-	}
 	cmd := &cobra.Command{
 		Use:   "purge [TENANT...]",
 		Short: "destroy deleted tenants whose retention is over",
@@ -87,7 +84,7 @@ crmctl tenant purge globex --no-backup --confirm globex`,
 			if err := opts.validate(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantPurge(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(cmd.Flags())

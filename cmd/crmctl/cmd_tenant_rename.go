@@ -25,11 +25,8 @@ type tenantRenameOptions struct {
 	dryRun      bool
 }
 
-func newTenantRenameCmd(f *factory, runF func(context.Context, *factory, *tenantRenameOptions) error) *cobra.Command {
+func newTenantRenameCmd(f *factory) *cobra.Command {
 	opts := &tenantRenameOptions{}
-	if runF == nil {
-		runF = runTenantRename
-	}
 	cmd := &cobra.Command{
 		Use:   "rename TENANT [NEW-NAME]",
 		Short: "give a tenant another name",
@@ -62,7 +59,7 @@ crmctl tenant rename globex-corp --schema`,
 			if opts.newName == "" && opts.displayName == "" && !opts.schema {
 				return cli.Usagef("nothing to change: give a new name, --display-name or --schema")
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantRename(cmd.Context(), f, opts)
 		},
 	}
 	fs := cmd.Flags()

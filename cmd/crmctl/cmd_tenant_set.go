@@ -25,11 +25,8 @@ type tenantSetOptions struct {
 	dryRun      bool
 }
 
-func newTenantSetCmd(f *factory, runF func(context.Context, *factory, *tenantSetOptions) error) *cobra.Command {
+func newTenantSetCmd(f *factory) *cobra.Command {
 	opts := &tenantSetOptions{}
-	if runF == nil {
-		runF = runTenantSet
-	}
 	cmd := &cobra.Command{
 		Use:   "set TENANT KEY=VALUE...",
 		Short: "change settings of a tenant",
@@ -51,7 +48,7 @@ the country of its phone numbers, such as DE. The others are the application's.`
 			if opts.values, err = parseSettings(args[1:]); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), f, opts)
+			return runTenantSet(cmd.Context(), f, opts)
 		},
 	}
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)

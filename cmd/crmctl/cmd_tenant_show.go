@@ -14,11 +14,8 @@ import (
 // tenantShowOptions are the options of `crmctl tenant show`.
 type tenantShowOptions struct{ name string }
 
-func newTenantShowCmd(f *factory, runF func(context.Context, *factory, *tenantShowOptions) error) *cobra.Command {
+func newTenantShowCmd(f *factory) *cobra.Command {
 	opts := &tenantShowOptions{}
-	if runF == nil {
-		runF = runTenantShow
-	}
 	cmd := &cobra.Command{
 		Use:               "show TENANT",
 		Short:             "everything the registry knows of one tenant",
@@ -27,7 +24,7 @@ func newTenantShowCmd(f *factory, runF func(context.Context, *factory, *tenantSh
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name = args[0]
-			return runF(cmd.Context(), f, opts)
+			return runTenantShow(cmd.Context(), f, opts)
 		},
 	}
 	readOnly(cmd)

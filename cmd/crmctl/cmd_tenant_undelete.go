@@ -18,11 +18,8 @@ type tenantUndeleteOptions struct {
 	dryRun      bool
 }
 
-func newTenantUndeleteCmd(f *factory, runF func(context.Context, *factory, *tenantUndeleteOptions) error) *cobra.Command {
+func newTenantUndeleteCmd(f *factory) *cobra.Command {
 	opts := &tenantUndeleteOptions{}
-	if runF == nil {
-		runF = runTenantUndelete
-	}
 	cmd := &cobra.Command{
 		Use:   "undelete TENANT",
 		Short: "bring a deleted tenant back",
@@ -33,7 +30,7 @@ destroy it.`,
 		ValidArgsFunction: completeOne(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.name = args[0]
-			return runF(cmd.Context(), f, opts)
+			return runTenantUndelete(cmd.Context(), f, opts)
 		},
 	}
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)

@@ -31,16 +31,13 @@ type migrationHeads struct {
 	Tenant int64 `json:"tenant"`
 }
 
-func newVersionCmd(f *factory, runF func(context.Context, *factory) error) *cobra.Command {
-	if runF == nil {
-		runF = runVersion
-	}
+func newVersionCmd(f *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "the version of crmctl and of its migrations",
 		Example: "crmctl version\ncrmctl version -o json",
 		Args:    cli.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), f) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runVersion(cmd.Context(), f) },
 	}
 	readOnly(cmd)
 	cli.DocumentExits(cmd)

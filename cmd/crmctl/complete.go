@@ -19,9 +19,6 @@ const completionTime = time.Second
 // silent: an error message in the middle of a command line helps nobody.
 func completeTenants(f *factory) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if f.listSlugs == nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
 		f.cmd = cmd
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 		defer cancel()
@@ -30,7 +27,7 @@ func completeTenants(f *factory) cobra.CompletionFunc {
 		if i := strings.LastIndexByte(prefix, ','); i >= 0 {
 			before, prefix = prefix[:i+1], prefix[i+1:]
 		}
-		slugs, err := f.listSlugs(ctx, prefix)
+		slugs, err := f.slugsOf(ctx, prefix)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -42,6 +39,16 @@ func completeTenants(f *factory) cobra.CompletionFunc {
 		}
 		return words, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// slugsOf returns the names of tenants that begin with prefix.
+func (f *factory) slugsOf(ctx context.Context, prefix string) ([]string, error) {
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(ctx, conn)
+	return f.registry().Slugs(ctx, conn, prefix, completionLimit)
 }
 
 func registerGlobalCompletions(f *factory, root *cobra.Command) {

@@ -285,16 +285,6 @@ func (e *execPrinter) line(done, failed, notStarted int, affected int64, elapsed
 	return fmt.Sprintf("%s %s in %s", cli.Plural(int(affected), "row"), verb, text)
 }
 
-// execRecord is a tenant of a run in JSON and YAML.
-type execRecord struct {
-	Result   string  `json:"result"`
-	Tenant   string  `json:"tenant"`
-	Rows     int64   `json:"rows"`
-	Seconds  float64 `json:"seconds"`
-	SQLState string  `json:"sqlstate,omitempty"`
-	Error    string  `json:"error,omitempty"`
-}
-
 func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 	if e.o.aggregate != "" {
 		return nil

@@ -33,11 +33,7 @@ type factory struct {
 	// connect opens one connection; the caller closes it.
 	connect func(ctx context.Context) (*pgx.Conn, error)
 	// registry says where the registry stands.
-	registry func() registry.Registry
-	// listSlugs returns the names of tenants that begin with prefix, for
-	// completion. Nil until the command line knows the registry.
-	listSlugs func(ctx context.Context, prefix string) ([]string, error)
-
+	registry  func() registry.Registry
 	cmd       *cobra.Command // the command being run or completed
 	started   bool           // its RunE was reached
 	release   func()         // frees what --timeout holds

@@ -43,10 +43,10 @@ func newRootCmd(f *factory) *cobra.Command {
 		}
 		root.AddCommand(commands...)
 	}
-	add(groupStart, newLocalCmd(f), newDemoCmd(f, nil), newSeedCmd(f, nil))
-	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f, nil), newDoctorCmd(f, nil))
+	add(groupStart, newLocalCmd(f), newDemoCmd(f), newSeedCmd(f))
+	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f), newDoctorCmd(f))
 	add(groupData, newContactsCmd(f), newStatsCmd(f))
-	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f, nil))
+	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)
 	root.SetHelpCommand(cli.NewHelpCommand(f.help))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -40,7 +41,7 @@ func TestHelpFits(t *testing.T) {
 			t.Errorf("help %s: %d columns: %s", strings.Join(path, " "), utf8.RuneCountInString(line), line)
 		}
 		for _, sub := range cmd.Commands() {
-			walk(sub, append(path[:len(path):len(path)], sub.Name()))
+			walk(sub, append(slices.Clip(path), sub.Name()))
 		}
 	}
 	walk(newRootCmd(newBench(t).factory(t)), nil)

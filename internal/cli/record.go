@@ -69,7 +69,7 @@ func datum(v any) any {
 		return v.UTC()
 	case *time.Time:
 		if v == nil {
-			return v
+			return (*time.Time)(nil)
 		}
 		return datum(*v)
 	case Styled:
