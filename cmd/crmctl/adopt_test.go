@@ -11,7 +11,7 @@ import (
 
 func TestAdoptOptions(t *testing.T) {
 	t.Parallel()
-	base := migrateAdoptOptions{from: "goose", stripPrefix: "tenant_", knexTable: "knex_migrations", lockTimeout: 2 * time.Second}
+	base := migrateAdoptOptions{from: "goose", stripPrefix: "tenant_", lockTimeout: 2 * time.Second}
 	for _, tt := range []struct {
 		env  string
 		args []string
@@ -22,7 +22,7 @@ func TestAdoptOptions(t *testing.T) {
 			o.fromFile, o.exclude, o.stripPrefix, o.dryRun = "-", []string{"x"}, "", true
 		}},
 		{args: []string{"--schema", "a", "--from", "knex", "--map", "m.yaml", "--knex-table", "kt", "--concurrency", "8", "--lock-timeout", "1s"}, want: func(o *migrateAdoptOptions) {
-			o.schemas, o.from, o.mapFile, o.knexTable, o.concurrency, o.lockTimeout = []string{"a"}, "knex", "m.yaml", "kt", 8, time.Second
+			o.schemas, o.from, o.mapFile, o.table, o.concurrency, o.lockTimeout = []string{"a"}, "knex", "m.yaml", "kt", 8, time.Second
 		}},
 		{args: []string{"--schema", "a", "--from", "knex", "--up-to", "4"}, want: func(o *migrateAdoptOptions) { o.schemas, o.from, o.upTo = []string{"a"}, "knex", 4 }},
 	} {

@@ -52,7 +52,9 @@ func (f *factory) notice(n app.Notice) {
 	case app.ForeignRoles:
 		noteForeignRoles(f, n.Roles)
 	case app.Mapped:
-		noteKnexMap(f, n.Plan, n.Map)
+		noteMap(f, n.Plan, n.Map)
+	case app.Differ:
+		noteDiffering(f, n)
 	case app.PgDumpFound:
 		f.Verbose("pg_dump is %s", n.Program)
 	case app.Swept:

@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +14,6 @@ import (
 	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -25,29 +22,31 @@ type migrateAdoptOptions struct {
 	schemas     []string // names, patterns, slug=schema
 	exclude     []string
 	fromFile    string
-	from        string // goose, knex
+	from        string // one of adopt.Tools
 	stripPrefix string
 	mapFile     string
 	upTo        int64
-	knexTable   string
+	baseline    int64
+	trust       bool
+	table       string
 	concurrency int
 	lockTimeout time.Duration
 	dryRun      bool
 }
 
-// adoptSources returns the programs whose fleets can be adopted, the default
-// first.
-func adoptSources() []string { return []string{"goose", "knex"} }
-
 func (o *migrateAdoptOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.schemas, "schema", nil, "the `SCHEMAS` to adopt: names, patterns ('tenant_*'), or slug=schema")
 	fs.StringSliceVar(&o.exclude, "exclude", nil, "not these schemas: `NAMES` or patterns")
 	fs.StringVar(&o.fromFile, "from-file", "", "also the schemas in `FILE`: a line each as in --schema, or slug=schema,display name; - for stdin")
-	fs.Var(cli.NewEnum(&o.from, "goose", adoptSources()), "from", "`PROGRAM` that migrated the schemas: "+strings.Join(adoptSources(), ", "))
+	fs.Var(cli.NewEnum(&o.from, "goose", adopt.Tools()), "from", "`PROGRAM` that migrated the schemas: "+strings.Join(adopt.Tools(), ", "))
 	fs.StringVar(&o.stripPrefix, "strip-prefix", "tenant_", "the slug is the schema's name without this `PREFIX`")
-	fs.StringVar(&o.mapFile, "map", "", "with --from knex, which file each migration stands for: a `FILE` of name,version as .csv or .yaml")
-	fs.Int64Var(&o.upTo, "up-to", 0, "with --from knex, pair the migrations with the files up to `VERSION` by their order")
-	fs.StringVar(&o.knexTable, "knex-table", "knex_migrations", "with --from knex, the `TABLE` in which it keeps what it did")
+	fs.StringVar(&o.mapFile, "map", "", "which file each migration stands for: a `FILE` of name,version as .csv or .yaml")
+	fs.Int64Var(&o.upTo, "up-to", 0, "pair the migrations with the files up to `VERSION` by their order")
+	fs.Int64Var(&o.baseline, "baseline", 0, "all schemas stand at what the files up to `VERSION` make, which is compared")
+	fs.BoolVar(&o.trust, "trust", false, "with --baseline, adopt also the schemas that differ")
+	fs.StringVar(&o.table, "table", "", "the `TABLE` of each schema in which the program keeps what it did, where it is another than usual")
+	fs.StringVar(&o.table, "knex-table", "", "--table by its older name")
+	_ = fs.MarkHidden("knex-table")
 	addConcurrencyFlag(fs, &o.concurrency)
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addDryRunFlag(fs, &o.dryRun)
@@ -58,10 +57,35 @@ func (o *migrateAdoptOptions) validate() error {
 	switch {
 	case len(o.schemas) == 0 && o.fromFile == "":
 		return cli.WithHint(cli.Usagef("no schema to adopt: name some"), "all of a kind, first without a change", "crmctl migrate adopt --schema 'tenant_*' --dry-run")
-	case o.from != "knex" && (o.mapFile != "" || o.upTo != 0):
-		return cli.Usagef("--map and --up-to go with --from knex")
 	case o.upTo < 0:
 		return cli.Usagef("--up-to %d: want a version", o.upTo)
+	case o.baseline < 0:
+		return cli.Usagef("--baseline %d: want a version", o.baseline)
+	case o.trust && o.baseline == 0:
+		return cli.Usagef("--trust goes with --baseline")
+	}
+	return o.validateSource()
+}
+
+// validateSource checks what goes with which program.
+func (o *migrateAdoptOptions) validateSource() error {
+	mapped := o.mapFile != "" || o.upTo != 0
+	source := adopt.From(o.from)
+	switch {
+	case source == nil && mapped:
+		return cli.Usagef("--map and --up-to go with --from another program, such as knex")
+	case source == nil && o.baseline != 0:
+		return cli.Usagef("--baseline goes with --from another program, or --from none where there is no table of versions")
+	case source == nil && o.table != "":
+		return cli.Usagef("--table goes with --from another program: goose's table is goose_db_version")
+	case mapped && o.baseline != 0:
+		return cli.Usagef("--baseline goes without --map and --up-to: it says where all schemas stand")
+	case o.from == adopt.NoTool && o.baseline == 0:
+		return cli.Usagef("--from none wants --baseline VERSION: nothing else says where the schemas stand")
+	case o.from == adopt.NoTool && (mapped || o.table != ""):
+		return cli.Usagef("--from none has no table to read")
+	case source != nil && o.upTo != 0 && !source.Ordered():
+		return cli.Usagef("--up-to needs a list of migrations, and %s keeps a version: take --map or --baseline", o.from)
 	}
 	return nil
 }
@@ -73,22 +97,26 @@ func newMigrateAdoptCmd(f *factory, runF func(context.Context, *factory, *migrat
 	}
 	cmd := &cobra.Command{
 		Use:   "adopt",
-		Short: "register schemas that goose or knex migrated",
+		Short: "register schemas that another program migrated",
 		Long: `Make tenants of schemas that are there already. Each schema says itself at which version it is:
-in the goose_db_version that goose keeps, or, with --from knex, in knex_migrations, whose rows
-become a goose_db_version. A registered tenant whose row has another version than its schema
-has the row corrected. The tenants' data is not touched, and knex's tables stay.
+in the goose_db_version that goose keeps, or, with --from, in the table of another program, from
+which a goose_db_version is made. A registered tenant whose row has another version than its
+schema has the row corrected. The tenants' data is not touched, and the other tables stay.
 
 A schema is refused, and named, when it has no table of versions, when its versions are newer
-than the files, or when some in between are missing; when its slug or it itself belongs to
-another tenant; and when it is PostgreSQL's own or public.
+than the files, or when some in between are missing; when a run of the other program failed
+there; when its slug or it itself belongs to another tenant; and when it is PostgreSQL's own or
+public.
 
-With --from knex a migration stands for the file with its number and its words
-(00001_create_contacts.js for 1_create_contacts.sql). For others say what stands for what with
---map, or with --up-to that the fleet's migrations are the files up to that version, in order.`,
+A migration of another program stands for the file with its number and its words
+(00001_create_contacts.js for 1_create_contacts.sql), or with its number where the program keeps
+no words (golang-migrate, tern, rails, dbmate). For others say what stands for what with --map, or
+with --up-to that the fleet's migrations are the files up to that version, in order. Or say with
+--baseline at which version all schemas stand: each is compared with what the files up to it make.`,
 		Example: `crmctl migrate adopt --schema 'tenant_*' --dry-run
 crmctl migrate adopt --schema acme=customer_17,globex=customer_18
-crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex`,
+crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex
+crmctl migrate adopt --schema 'tenant_*' --from django --baseline 12`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := opts.validate(); err != nil {
@@ -98,7 +126,7 @@ crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex`,
 		},
 	}
 	opts.addFlags(cmd.Flags())
-	cli.RegisterCompletion(cmd, "from", cli.CompleteWords(adoptSources()...))
+	cli.RegisterCompletion(cmd, "from", cli.CompleteWords(adopt.Tools()...))
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable)
 	return cmd
 }
@@ -153,22 +181,23 @@ func (o *migrateAdoptOptions) claims(f *factory) ([]adopt.Claim, error) {
 	return claims, nil
 }
 
-// knex returns how to read what knex did, nil for goose.
-func (o *migrateAdoptOptions) knex(f *factory) (*adopt.Knex, error) {
-	if o.from != "knex" {
+// source returns the program that migrated the schemas, nil for goose.
+func (o *migrateAdoptOptions) source(f *factory) (*adopt.Source, error) {
+	source := adopt.From(o.from)
+	if source == nil {
 		return nil, nil //nolint:nilnil // nil is goose
 	}
-	k := &adopt.Knex{Table: o.knexTable, UpTo: o.upTo}
+	source.Table, source.UpTo, source.Baseline = o.table, o.upTo, o.baseline
 	if o.mapFile == "" {
-		return k, nil
+		return source, nil
 	}
 	in, err := f.OpenInput(o.mapFile)
 	if err != nil {
 		return nil, cli.InputError(err)
 	}
 	defer func() { _ = in.Close() }()
-	k.Map, err = adopt.ReadKnexMap(o.mapFile, in)
-	return k, cli.InputError(err)
+	source.Map, err = adopt.ReadMap(o.mapFile, in)
+	return source, cli.InputError(err)
 }
 
 func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions) error {
@@ -176,7 +205,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if err != nil {
 		return err
 	}
-	knex, err := opts.knex(f)
+	source, err := opts.source(f)
 	if err != nil {
 		return err
 	}
@@ -189,7 +218,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		return err
 	}
 	done, stopped := a.Adopt(ctx, app.AdoptOptions{
-		Claims: claims, Exclude: opts.exclude, From: opts.from, Knex: knex, StripPrefix: opts.stripPrefix,
+		Claims: claims, Exclude: opts.exclude, Source: source, Trust: opts.trust, StripPrefix: opts.stripPrefix,
 		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
 	if done == nil {
@@ -200,38 +229,6 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", done.Pending-done.Left, cli.Plural(done.Pending, "schema"), done.Left))
 	}
 	return cmpErr(stopped, err)
-}
-
-// noteForeignRoles names the roles whose code in the adopted schemas would run as
-// crmctl's: that is usual where the application has made the tables, and worth a
-// decision.
-func noteForeignRoles(f *factory, roles []planted.Power) {
-	for _, p := range roles {
-		can := "may create"
-		if p.Tables > 0 {
-			can = "owns " + cli.Plural(int(p.Tables), "table")
-		}
-		f.Note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", cli.Visible(p.Role), can, cli.Plural(len(p.Schemas), "schema"))
-	}
-	f.Note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", cli.Visible(roles[0].Role))
-}
-
-// noteKnexMap says what was taken for what, to be looked at before it counts.
-func noteKnexMap(f *factory, plan *migrate.Plan, m adopt.KnexMap) {
-	files := make(map[int64]string)
-	for _, file := range plan.Migrations {
-		files[file.Version] = file.Name()
-	}
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		var parts []string
-		for _, v := range m[name] {
-			parts = append(parts, files[v])
-		}
-		if len(parts) == 0 {
-			parts = []string{"nothing"}
-		}
-		f.Note("%s -> %s", cli.Visible(name), strings.Join(parts, ", "))
-	}
 }
 
 func adoptedList(dryRun bool) cli.List[adopt.Adoption] {
@@ -297,6 +294,9 @@ func adoptColor(s adopt.State) cli.Color {
 func adoptWhy(a adopt.Adoption) string {
 	switch {
 	case a.Err != nil:
+		if other, ok := errors.AsType[*adopt.UnmanagedError](a.Err); ok && other.Tool != "" {
+			return a.Err.Error() + ": --from " + other.Tool
+		}
 		return a.Err.Error()
 	case a.State == adopt.Corrected && a.Cached != a.Version:
 		return fmt.Sprintf("the registry had version %d", a.Cached)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/cli"
@@ -98,7 +99,7 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 		return err
 	}
 	drift, err := f.compare(ctx, m, catalog.DriftOptions{
-		Options: catalog.Options{Registry: f.registry(), Ignore: ignore, Direct: f.connectDirect}, Dial: f.connect, Concurrency: opts.concurrency,
+		Options: catalog.Options{Registry: f.registry(), Ignore: ignore, Direct: f.connectDirect}, Dial: f.connect, Concurrency: opts.concurrency, Others: adopt.Tables(),
 	})
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ type Adoption struct {
 	Err     error // why it was Refused
 
 	schema db.Schema
-	has    struct{ goose, knex, lock bool } // which tables the survey found
+	has    struct{ goose, told, lock bool } // which tables the survey found
 }
 
 // Options say how to adopt.
@@ -74,18 +74,17 @@ type Options struct {
 	Slug func(schema string) (string, error)
 	// Audit adds the audit row to the transaction of an adoption; nil for none.
 	Audit func(p *db.Pipeline, a Adoption) error
-	// Knex, if not nil, adopts schemas that knex migrated. Otherwise they must
+	// Source, if not nil, is the program that migrated the schemas. Otherwise they must
 	// have goose's own table of versions.
-	Knex        *Knex
+	Source      *Source
 	LockTimeout time.Duration // wait for each lock
 }
 
 // Survey is what is known about a number of claims.
 type Survey struct {
 	Adoptions []Adoption
-	// Knex says which files each migration of knex stands for, by name; nil
-	// without Options.Knex.
-	Knex KnexMap
+	// Map says which files each migration of Options.Source stands for, by name.
+	Map Map
 
 	plan *migrate.Plan
 	opt  Options
@@ -135,14 +134,14 @@ func Look(ctx context.Context, q db.Querier, plan *migrate.Plan, claims []Claim,
 	if err != nil {
 		return nil, err
 	}
-	if o.Knex != nil {
-		if s.Knex, err = o.Knex.mapping(plan, states); err != nil {
+	if o.Source != nil {
+		if s.Map, err = o.Source.mapping(plan, states); err != nil {
 			return nil, err
 		}
 	}
 	for i := range s.Adoptions {
 		a, h := &s.Adoptions[i], states[i]
-		a.has.goose, a.has.knex, a.has.lock = h.goose.exists, h.knex.exists, h.knex.hasLock
+		a.has.goose, a.has.told, a.has.lock = h.goose.exists, h.told.exists, h.told.hasLock
 		s.judge(a, h, reg)
 	}
 	refuseRivals(s.Adoptions)
@@ -208,12 +207,12 @@ func (s *Survey) weigh(a *Adoption, h history) error {
 	if err != nil {
 		return err
 	}
-	if s.opt.Knex != nil {
-		if applied, err = s.weighKnex(a, h, applied); err != nil {
+	if s.opt.Source != nil {
+		if applied, err = s.weighTold(a, h, applied); err != nil {
 			return err
 		}
 	} else if !h.goose.exists {
-		return fmt.Errorf("%w: %s", migrate.ErrNotManaged, a.Schema)
+		return h.unmanaged(a.Schema, migrate.VersionTable)
 	}
 	for _, v := range applied {
 		a.Version = max(a.Version, v)
@@ -221,19 +220,22 @@ func (s *Survey) weigh(a *Adoption, h history) error {
 	return fits(s.plan, applied)
 }
 
-// weighKnex returns the versions of a schema that knex migrated. Where an
-// earlier adoption has made goose's table, that is the truth, and knex must not
+// weighTold returns the versions of a schema that another program migrated. Where an
+// earlier adoption has made goose's table, that is the truth, and the program must not
 // have gone on.
-func (s *Survey) weighKnex(a *Adoption, h history, applied []int64) ([]int64, error) {
+func (s *Survey) weighTold(a *Adoption, h history, applied []int64) ([]int64, error) {
+	from := s.opt.Source
 	switch {
-	case !h.knex.exists && h.goose.exists:
+	case h.goose.exists && (!h.told.exists || from.Baseline != 0):
 		return applied, nil
-	case !h.knex.exists:
-		return nil, fmt.Errorf("%w, and no %s: %s", migrate.ErrNotManaged, s.opt.Knex.table(), a.Schema)
-	case h.knex.locked:
-		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)", s.opt.Knex.lockTable())
+	case !h.told.exists && from.table() != "":
+		return nil, h.unmanaged(a.Schema, from.table())
+	case from.table() == "" && h.found != nil:
+		return nil, fmt.Errorf("%w: %s of %s keeps versions there", ErrHistory, h.found.table, h.found.title)
+	case h.told.locked:
+		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)", from.lockTable())
 	}
-	versions, err := s.Knex.versions(h.knex.names())
+	versions, err := from.versions(s.plan, s.Map, h.told)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +250,7 @@ func (s *Survey) weighKnex(a *Adoption, h history, applied []int64) ([]int64, er
 	}
 	for _, v := range versions {
 		if !has[v] {
-			return nil, fmt.Errorf("%w: knex went on to version %d after the schema was adopted", ErrHistory, v)
+			return nil, fmt.Errorf("%w: %s went on to version %d after the schema was adopted", ErrHistory, from.tool.title, v)
 		}
 	}
 	return applied, nil
@@ -314,6 +316,12 @@ func refuseRivals(adoptions []Adoption) {
 	for _, rivals := range schemas {
 		refuse(rivals, "schema %w: it is claimed for the slugs %s", func(a Adoption) string { return a.Slug })
 	}
+}
+
+// Refuse takes an adoption out of those that Adopt carries out.
+func (s *Survey) Refuse(i int, why error) {
+	a := &s.Adoptions[i]
+	a.State, a.ID, a.Err = Refused, "", why
 }
 
 // Pending returns the adoptions that Adopt has to carry out, in the order in which

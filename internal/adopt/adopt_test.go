@@ -356,7 +356,7 @@ func TestAdoptIsWholeOrAbsent(t *testing.T) {
 	f := fleettest.New(t)
 	knexSchema(t, f, "app", "1_a.js")
 	o := adoptOptions()
-	o.Knex = &adopt.Knex{}
+	o.Source = adopt.From("knex")
 	o.Audit = func(p *db.Pipeline, _ adopt.Adoption) error { p.Exec("select 1/0"); return nil }
 	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "app"}}, o)
 	carry(t, f, s)

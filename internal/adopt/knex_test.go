@@ -24,6 +24,13 @@ func knexSchema(t *testing.T, f *fleettest.Fleet, schema string, names ...string
 	}
 }
 
+// from returns knex with what a test says.
+func from(s adopt.Source) *adopt.Source {
+	k := adopt.From("knex")
+	k.Map, k.UpTo, k.Table = s.Map, s.UpTo, s.Table
+	return k
+}
+
 func TestAdoptFromKnex(t *testing.T) {
 	t.Parallel()
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{
@@ -31,7 +38,7 @@ func TestAdoptFromKnex(t *testing.T) {
 	}))
 	for _, tt := range []struct {
 		name    string
-		knex    adopt.Knex
+		knex    adopt.Source
 		done    []string
 		want    []int64 // versions beside 0
 		refused string
@@ -40,19 +47,19 @@ func TestAdoptFromKnex(t *testing.T) {
 		{name: "nothing done"},
 		{name: "words differ", done: []string{"1_create_a.js", "2_create_bb.js"}, refused: "no file is known for 2_create_bb.js"},
 		{name: "number differs", done: []string{"20240101_create_a.js"}, refused: "no file is known for 20240101_create_a.js"},
-		{name: "mapped", knex: adopt.Knex{Map: adopt.KnexMap{"init": {1, 2}, "seed": {}}}, done: []string{"init.js", "seed.js"}, want: []int64{1, 2}},
-		{name: "mapped against the names", knex: adopt.Knex{Map: adopt.KnexMap{"1_create_a": {1, 2, 3}}}, done: []string{"1_create_a.js"}, want: []int64{1, 2, 3}},
-		{name: "several for one", knex: adopt.Knex{Map: adopt.KnexMap{"x": {1}, "y": {1}, "z": {2}}}, done: []string{"x.js", "y.js"}, want: []int64{1}},
-		{name: "one in part", knex: adopt.Knex{Map: adopt.KnexMap{"x": {1}, "y": {2}, "z": {2}}}, done: []string{"x.js", "y.js"}, refused: "version 2 is there in part, without z"},
-		{name: "gap", knex: adopt.Knex{Map: adopt.KnexMap{"x": {1}, "y": {2}, "z": {3}}}, done: []string{"x.js", "z.js"}, refused: "is at version 3 without 2_create_b.sql"},
-		{name: "by order", knex: adopt.Knex{UpTo: 2}, done: []string{"a.js", "b.js"}, want: []int64{1, 2}},
+		{name: "mapped", knex: adopt.Source{Map: adopt.Map{"init": {1, 2}, "seed": {}}}, done: []string{"init.js", "seed.js"}, want: []int64{1, 2}},
+		{name: "mapped against the names", knex: adopt.Source{Map: adopt.Map{"1_create_a": {1, 2, 3}}}, done: []string{"1_create_a.js"}, want: []int64{1, 2, 3}},
+		{name: "several for one", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {1}, "z": {2}}}, done: []string{"x.js", "y.js"}, want: []int64{1}},
+		{name: "one in part", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {2}, "z": {2}}}, done: []string{"x.js", "y.js"}, refused: "version 2 is there in part, without z"},
+		{name: "gap", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {2}, "z": {3}}}, done: []string{"x.js", "z.js"}, refused: "is at version 3 without 2_create_b.sql"},
+		{name: "by order", knex: adopt.Source{UpTo: 2}, done: []string{"a.js", "b.js"}, want: []int64{1, 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
 			knexSchema(t, f, "app", tt.done...)
 			o := adoptOptions()
-			o.Knex = &tt.knex
+			o.Source = from(tt.knex)
 			s := survey(t, f.Connect(t), plan, []adopt.Claim{{Schema: "app"}}, o)
 			carry(t, f, s)
 			a := s.Adoptions[0]
@@ -87,7 +94,7 @@ func TestAdoptFromKnexByOrder(t *testing.T) {
 	knexSchema(t, f, "two", "a.js", "b.js")
 	knexSchema(t, f, "behind", "a.js")
 	o := adoptOptions()
-	o.Knex = &adopt.Knex{UpTo: 2}
+	o.Source = from(adopt.Source{UpTo: 2})
 	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "odd"}, {Schema: "one"}, {Schema: "two"}, {Schema: "behind"}}, o)
 	for i, want := range []struct {
 		state   adopt.State
@@ -97,8 +104,8 @@ func TestAdoptFromKnexByOrder(t *testing.T) {
 			t.Errorf("%s: %s at %d, %v", a.Schema, a.State, a.Version, a.Err)
 		}
 	}
-	o.Knex.UpTo = 3
-	if _, err := adopt.Look(t.Context(), f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "one"}}, o); !errors.Is(err, adopt.ErrKnexMap) {
+	o.Source.UpTo = 3
+	if _, err := adopt.Look(t.Context(), f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "one"}}, o); !errors.Is(err, adopt.ErrMap) {
 		t.Errorf("three files for two migrations: %v", err)
 	}
 }
@@ -110,7 +117,7 @@ func TestAdoptFromKnexWhileItRuns(t *testing.T) {
 	f := fleettest.New(t)
 	knexSchema(t, f, "app", "1_a.js")
 	o := adoptOptions()
-	o.Knex, o.LockTimeout = &adopt.Knex{}, 50*time.Millisecond
+	o.Source, o.LockTimeout = adopt.From("knex"), 50*time.Millisecond
 	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "app"}}, o)
 
 	knex := f.Connect(t)
@@ -132,26 +139,26 @@ func TestAdoptFromKnexWhileItRuns(t *testing.T) {
 	}
 }
 
-func TestReadKnexMap(t *testing.T) {
+func TestReadMap(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		file, text string
-		want       adopt.KnexMap
+		want       adopt.Map
 		wrong      string
 	}{
-		{file: "m.csv", text: "knex,version\na.js,1\nb.ts, 2\na.js,3\n# no more\nc.js,-\n", want: adopt.KnexMap{"a": {1, 3}, "b": {2}, "c": {}}},
-		{file: "m.csv", text: "\ufeffa.js,1\n", want: adopt.KnexMap{"a": {1}}},
+		{file: "m.csv", text: "knex,version\na.js,1\nb.ts, 2\na.js,3\n# no more\nc.js,-\n", want: adopt.Map{"a": {1, 3}, "b": {2}, "c": {}}},
+		{file: "m.csv", text: "\ufeffa.js,1\n", want: adopt.Map{"a": {1}}},
 		{file: "m.csv", text: "a.js\n", wrong: "wrong number of fields"},
 		{file: "m.csv", text: "a.js,1\nb.js,2x\n", wrong: `line 2: "2x" is no version`},
 		{file: "m.csv", text: "name,version\n", wrong: "nothing in it"},
-		{file: "m.yaml", text: "a.js: 1\nb.js: [2, 3]\nc.js: []\n", want: adopt.KnexMap{"a": {1}, "b": {2, 3}, "c": {}}},
+		{file: "m.yaml", text: "a.js: 1\nb.js: [2, 3]\nc.js: []\n", want: adopt.Map{"a": {1}, "b": {2, 3}, "c": {}}},
 		{file: "m.yml", text: "a.js: x\n", wrong: "a.js: want a version or a list of them"},
 		{file: "m.yaml", text: "a.js: 1\na.ts: 2\n", wrong: "stands there twice"},
 		{file: "m.yaml", text: "", wrong: "nothing in it"},
 	} {
-		got, err := adopt.ReadKnexMap(tt.file, strings.NewReader(tt.text))
+		got, err := adopt.ReadMap(tt.file, strings.NewReader(tt.text))
 		if tt.wrong != "" {
-			if !errors.Is(err, adopt.ErrKnexMap) || !strings.Contains(err.Error(), tt.wrong) {
+			if !errors.Is(err, adopt.ErrMap) || !strings.Contains(err.Error(), tt.wrong) {
 				t.Errorf("%q: %v, want %q", tt.text, err, tt.wrong)
 			}
 			continue
@@ -169,7 +176,7 @@ func TestReadKnexMap(t *testing.T) {
 
 // Whatever the file, what is read of it names versions and nothing else, and no
 // name keeps an ending that a schema could have differently.
-func FuzzReadKnexMap(f *testing.F) {
+func FuzzReadMap(f *testing.F) {
 	f.Add(true, "a.js: 1\nb.js: [2, 3]\n")
 	f.Add(false, "name,version\na.js,1\nb.ts,-\n")
 	f.Fuzz(func(t *testing.T, yaml bool, text string) {
@@ -177,10 +184,10 @@ func FuzzReadKnexMap(f *testing.F) {
 		if yaml {
 			file = "m.yaml"
 		}
-		m, err := adopt.ReadKnexMap(file, strings.NewReader(text))
+		m, err := adopt.ReadMap(file, strings.NewReader(text))
 		if err != nil {
-			if !errors.Is(err, adopt.ErrKnexMap) {
-				t.Errorf("not an ErrKnexMap: %v", err)
+			if !errors.Is(err, adopt.ErrMap) {
+				t.Errorf("not an ErrMap: %v", err)
 			}
 			return
 		}

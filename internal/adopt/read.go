@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,8 +76,18 @@ func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o Option
 type history struct {
 	exists bool // the schema
 	goose  gooseHistory
-	knex   knexHistory
+	told   told
+	found  *tool // a known program that has a table there
 	err    error // it cannot be read
+}
+
+// unmanaged returns what says that a table is missing, and what is there instead.
+func (h history) unmanaged(schema, table string) error {
+	e := &UnmanagedError{Schema: schema, Table: table}
+	if h.found != nil {
+		e.Tool, e.Found = h.found.name, h.found.table
+	}
+	return e
 }
 
 // gooseHistory is what goose_db_version says.
@@ -128,13 +139,13 @@ func readHistories(ctx context.Context, q db.Querier, claims []Adoption, o Optio
 	}
 	var readable []int
 	for i := range states {
-		if states[i].err == nil && (states[i].goose.exists || states[i].knex.exists) {
+		if states[i].err == nil && (states[i].goose.exists || states[i].told.exists) {
 			readable = append(readable, i)
 		}
 	}
 	size := historyChunk
-	if o.Knex != nil {
-		size /= 2 // three tables each
+	if o.Source != nil {
+		size /= 2 // up to three tables each
 	}
 	for chunk := range slices.Chunk(readable, size) {
 		if err := readChunk(ctx, q, claims, chunk, states, o); err != nil {
@@ -157,14 +168,15 @@ type table struct {
 func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, states []history, o Options) error {
 	wanted := make(map[string][]string) // table -> its columns
 	wanted[migrate.VersionTable] = []string{"id", "version_id", "is_applied"}
-	if o.Knex != nil {
-		wanted[o.Knex.table()] = []string{"id", "name"}
-		wanted[o.Knex.lockTable()] = []string{"is_locked"}
+	names := []string{migrate.VersionTable}
+	for _, t := range tools() {
+		names = append(names, t.table) // also to say whose table is there instead
 	}
-	var names, schemas []string
-	for name := range wanted {
-		names = append(names, name)
+	if o.Source != nil {
+		maps.Copy(wanted, o.Source.tables())
+		names = slices.AppendSeq(names, maps.Keys(wanted))
 	}
+	var schemas []string
 	for schema := range byName {
 		schemas = append(schemas, schema)
 	}
@@ -188,14 +200,27 @@ func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, sta
 	}
 	for _, t := range tables {
 		for _, i := range byName[t.Schema] {
-			states[i].take(t, wanted[t.Name], o)
+			states[i].take(t, wanted, o)
 		}
 	}
 	return nil
 }
 
 // take notes a table that a schema has.
-func (h *history) take(t table, columns []string, o Options) {
+func (h *history) take(t table, wanted map[string][]string, o Options) {
+	if found := keeper(t.Name, t.Columns); found != nil {
+		h.found = found
+	}
+	columns, asked := wanted[t.Name]
+	if !asked {
+		return
+	}
+	if o.Source != nil && t.Name == o.Source.table() {
+		if odd := o.Source.tool.fits(t.Columns); odd != "" {
+			h.err = fmt.Errorf("%w: %s of %s has %s, so it is not %s's", migrate.ErrNotManaged, t.Name, t.Schema, odd, o.Source.tool.title)
+			return
+		}
+	}
 	for _, c := range columns {
 		if !slices.Contains(t.Columns, c) {
 			h.err = fmt.Errorf("%w: %s of %s has no column %s", migrate.ErrNotManaged, t.Name, t.Schema, c)
@@ -209,10 +234,10 @@ func (h *history) take(t table, columns []string, o Options) {
 	switch {
 	case t.Name == migrate.VersionTable:
 		h.goose.exists = true
-	case t.Name == o.Knex.table():
-		h.knex.exists = true
+	case t.Name == o.Source.table():
+		h.told.exists = true
 	default:
-		h.knex.hasLock = true
+		h.told.hasLock = true
 	}
 }
 
@@ -226,8 +251,8 @@ func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int
 	p.Exec(`select pg_catalog.set_config('lock_timeout', $1, true)`, strconv.FormatInt(o.LockTimeout.Milliseconds(), 10))
 	queuePlain(&p, claims, chunk, states, o)
 	queueGoose(&p, claims, chunk, states)
-	if o.Knex != nil {
-		o.Knex.queue(&p, claims, chunk, states)
+	if o.Source != nil {
+		o.Source.queue(&p, claims, chunk, states)
 	}
 	p.Exec("commit")
 	err := p.Run(ctx, q)
@@ -256,14 +281,14 @@ func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int
 func queueHistory(p *db.Pipeline, planned Adoption, o Options, states []history) {
 	claims, only := []Adoption{planned}, []int{0}
 	states[0].exists = true
-	states[0].goose.exists, states[0].knex.exists, states[0].knex.hasLock = planned.has.goose, planned.has.knex, planned.has.lock
+	states[0].goose.exists, states[0].told.exists, states[0].told.hasLock = planned.has.goose, planned.has.told, planned.has.lock
 	queuePlain(p, claims, only, states, o)
 	if planned.has.lock {
-		o.Knex.hold(p, planned)
+		o.Source.hold(p, planned)
 	}
 	queueGoose(p, claims, only, states)
-	if o.Knex != nil {
-		o.Knex.queue(p, claims, only, states)
+	if o.Source != nil {
+		o.Source.queue(p, claims, only, states)
 	}
 }
 
@@ -272,15 +297,15 @@ func queueHistory(p *db.Pipeline, planned Adoption, o Options, states []history)
 func queuePlain(p *db.Pipeline, claims []Adoption, chunk []int, states []history, o Options) {
 	var tables []planted.Table
 	for _, i := range chunk {
-		add := func(there bool, name func() string, columns ...string) {
+		add := func(there bool, name string, columns []string) {
 			if there {
-				tables = append(tables, planted.Table{Schema: claims[i].schema.String(), Name: name(), Columns: columns})
+				tables = append(tables, planted.Table{Schema: claims[i].schema.String(), Name: name, Columns: columns})
 			}
 		}
-		add(states[i].goose.exists, func() string { return migrate.VersionTable }, "id", "version_id", "is_applied")
-		if o.Knex != nil {
-			add(states[i].knex.exists, o.Knex.table, "id", "name")
-			add(states[i].knex.hasLock, o.Knex.lockTable, "is_locked")
+		add(states[i].goose.exists, migrate.VersionTable, []string{"id", "version_id", "is_applied"})
+		if o.Source != nil {
+			add(states[i].told.exists, o.Source.table(), o.Source.tool.columns)
+			add(states[i].told.hasLock, o.Source.lockTable(), []string{"is_locked"})
 		}
 	}
 	planted.QueueRead(p, tables)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/adopt"
+	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -21,8 +22,8 @@ import (
 type AdoptOptions struct {
 	Claims      []adopt.Claim // a schema may be a pattern
 	Exclude     []string      // names and patterns of schemas
-	From        string        // the program, for the audit
-	Knex        *adopt.Knex   // nil for goose
+	Source      *adopt.Source // the program that migrated them, nil for goose
+	Trust       bool          // take a baseline for granted where a schema differs from it
 	StripPrefix string        // of a schema's name, where it is no part of the slug
 	Concurrency int           // 0 goes by the machine and the server
 	LockTimeout time.Duration // wait for each lock
@@ -45,14 +46,20 @@ type (
 	ForeignRoles struct{ Roles []planted.Power }
 	// Mapped says which files each migration of the other program is taken for.
 	Mapped struct {
-		Map  adopt.KnexMap
+		Map  adopt.Map
 		Plan *migrate.Plan
+	}
+	// Differ says how schemas differ from what the files up to their version make.
+	Differ struct {
+		Groups  []catalog.Group
+		Trusted bool // they are adopted all the same
 	}
 )
 
 func (NoSchemas) notice()    {}
 func (ForeignRoles) notice() {}
 func (Mapped) notice()       {}
+func (Differ) notice()       {}
 
 // IsPattern reports whether the name of a schema stands for several.
 func IsPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
@@ -75,8 +82,8 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 		return nil, err
 	}
 	if o.DryRun {
-		if len(survey.Knex) > 0 {
-			a.Notify(Mapped{Map: survey.Knex, Plan: plan})
+		if len(survey.Map) > 0 {
+			a.Notify(Mapped{Map: survey.Map, Plan: plan})
 		}
 		return &AdoptResult{Adoptions: survey.Adoptions}, nil
 	}
@@ -109,8 +116,11 @@ func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.
 		Slug: func(schema string) (string, error) {
 			return registry.Slug(strings.TrimPrefix(schema, o.StripPrefix))
 		},
-		Audit: a.adoptAudit(o.From), Knex: o.Knex, LockTimeout: o.LockTimeout,
+		Audit: a.adoptAudit(o.Source), Source: o.Source, LockTimeout: o.LockTimeout,
 	})
+	if err == nil && o.Source != nil && o.Source.Baseline != 0 {
+		err = a.proveBaseline(ctx, conn, plan, survey, o)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +190,11 @@ func (a *App) carryAdoption(ctx context.Context, survey *adopt.Survey, concurren
 }
 
 // adoptAudit returns what adds the audit row of an adoption.
-func (a *App) adoptAudit(from string) func(*db.Pipeline, adopt.Adoption) error {
+func (a *App) adoptAudit(source *adopt.Source) func(*db.Pipeline, adopt.Adoption) error {
+	from := "goose"
+	if source != nil {
+		from = source.Name()
+	}
 	return func(p *db.Pipeline, done adopt.Adoption) error {
 		detail := map[string]any{"schema": done.Schema, "version": done.Version, "from": from}
 		if done.State == adopt.Corrected {

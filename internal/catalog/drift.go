@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -35,6 +36,9 @@ type DriftOptions struct {
 	// Expect returns the script that makes an empty schema one of a version. Its
 	// error is that of the tenants at this version.
 	Expect func(version int64) ([]db.Statement, error)
+	// Others are tables of other programs: a schema that has one and is otherwise as
+	// expected is clean.
+	Others []string
 	// Versions, if not nil, returns the versions that tenants are at now. A tenant
 	// that differs is looked up once more: it may have been migrated meanwhile.
 	Versions func(ctx context.Context, slugs []string) (map[string]int64, error)
@@ -264,14 +268,36 @@ func (c *comparison) explain(ctx context.Context, drift *Drift, groups map[shape
 			return err
 		}
 		want := c.expected[k.version]
+		differences := c.ours(Diff(want, got))
+		if len(differences) == 0 {
+			drift.Clean += len(tenants)
+			continue
+		}
 		drift.Groups = append(drift.Groups, Group{
-			Version: k.version, Fingerprint: k.fingerprint, Tenants: tenants, Differences: Diff(want, got), want: want, got: got,
+			Version: k.version, Fingerprint: k.fingerprint, Tenants: tenants, Differences: differences, want: want, got: got,
 		})
 	}
 	slices.SortFunc(drift.Groups, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(len(b.Tenants), len(a.Tenants)), cmp.Compare(a.Tenants[0].Slug, b.Tenants[0].Slug))
 	})
 	return nil
+}
+
+// ours leaves out what is extra and another program's: its tables, and the sequences of
+// their numbers.
+func (c *comparison) ours(differences []Difference) []Difference {
+	if len(c.Others) == 0 {
+		return differences
+	}
+	others := func(name string) bool {
+		name = name[strings.LastIndexByte(name, ' ')+1:] // the owner of "table x"
+		return slices.ContainsFunc(c.Others, func(table string) bool {
+			return name == table || strings.HasPrefix(name, table+"_") && strings.HasSuffix(name, "_seq")
+		})
+	}
+	return slices.DeleteFunc(differences, func(d Difference) bool {
+		return d.Change == Extra && (others(d.Object.Name) || others(d.Object.Parent))
+	})
 }
 
 // representative reads the shape of a group from the first of its tenants that
