@@ -1,11 +1,12 @@
-// Package registry is the only place with SQL on crmctl's own tables: the tenants and
-// their states, the audit, the ledger of fleet runs, the pool, what is under
-// construction. It has the types that tell of them, their errors, lookups, locks and
-// writes.
+// Package registry has crmctl's own tables: the tenants and their states, the audit, the
+// ledger of fleet runs, the pool, what is under construction. It has the types that tell
+// of them, their errors, lookups and locks, and makes, moves and ends their rows.
 //
 // Where the tables stand is a value, Registry. Whoever works on a fleet is given it and
-// hands it on; nobody else spells a table's name. Queries that join the registry with
-// PostgreSQL's catalogs stand with whoever asks them, and take the names from it.
+// hands it on; nobody else spells a table's name, which a test holds. Statements that
+// join the registry with PostgreSQL's catalogs or with a tenant's tables, and those that
+// are part of a pipeline over a fleet, stand with whoever sends them, and take the names
+// from it.
 //
 // The files in migrations/ name their tables without a schema: they are run with the
 // registry's schema alone on the path, so they serve any schema as they are.

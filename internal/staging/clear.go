@@ -31,11 +31,11 @@ func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema 
 		there := false
 		var p db.Pipeline
 		p.Query(func(found pgx.Rows) (err error) {
-			rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[row])
+			rows, err = pgx.CollectRows(found, pgx.RowToStructByName[row])
 			return err
 		}, `select b.id::text,
-				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid),
-				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name)
+				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid) as same,
+				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name) as tenant
 			from `+reg.Builds()+` b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`, schema.String(), id)
 		p.QueryRow([]any{&there}, `select exists (select from `+reg.Builds()+` where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
 		if err := p.Run(ctx, q); err != nil {
@@ -109,7 +109,7 @@ func List(ctx context.Context, conn *pgx.Conn, reg registry.Registry) ([]Left, e
 		return nil, err
 	}
 	able := found[0].Able
-	list, err := db.Select(ctx, conn, pgx.RowToStructByPos[Left], `select schema_name, slug, actor, started_at, false, false from `+reg.Builds()+` order by started_at`)
+	list, err := db.Select(ctx, conn, pgx.RowToStructByName[Left], `select schema_name as schema, slug, actor, started_at as started, false as dead, false as unknown from `+reg.Builds()+` order by started_at`)
 	if err != nil || len(list) == 0 {
 		return list, err
 	}

@@ -101,8 +101,7 @@ func (s *Site) found(ctx context.Context) error {
 	return db.InTx(ctx, s.guard, db.Locals{LockTimeout: s.LockTimeout}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
 		p.Exec("create schema " + s.Schema.Quoted())
-		p.Exec(`insert into `+s.Registry.Builds()+` (schema_name, id, schema_oid, slug, actor)
-			select nspname::text, $2::uuid, oid, $3, $4 from pg_namespace where nspname = $1::text::name`, s.Schema.String(), s.id, s.Slug, s.Actor)
+		s.Registry.QueueBuild(&p, s.id, s.Schema, s.Slug, s.Actor)
 		return db.Plain(p.Run(ctx, q))
 	})
 }
@@ -118,14 +117,7 @@ func (s *Site) hold(ctx context.Context) error {
 
 // own locks the row in the transaction of p, and fails where it is not there any more.
 func (s *Site) own(p *db.Pipeline, lock string) {
-	p.Query(func(rows pgx.Rows) error {
-		rows.Close()
-		if db.SQLState(rows.Err()) == db.CodeDivisionByZero {
-			return errCleared
-		}
-		return rows.Err()
-	}, `select 1 operator(pg_catalog./) s.n from (select (select pg_catalog.count(*) from (
-			select from `+s.Registry.Builds()+` where id operator(pg_catalog.=) $1::pg_catalog.uuid `+lock+`) l) as n offset 0) s`, s.id)
+	s.Registry.QueueLockBuild(p, s.id, lock, errCleared)
 }
 
 // Claim makes sure, in a transaction of the work's, that the site is this builder's
@@ -235,13 +227,7 @@ func (s *Site) Finish(ctx context.Context) error {
 		return err
 	}
 	var p db.Pipeline
-	p.Query(func(rows pgx.Rows) error {
-		rows.Close()
-		if rows.Err() == nil && rows.CommandTag().RowsAffected() != 1 {
-			return errCleared
-		}
-		return rows.Err()
-	}, `delete from `+s.Registry.Builds()+` where id operator(pg_catalog.=) $1::pg_catalog.uuid`, s.id)
+	s.Registry.QueueEndBuild(&p, s.id, errCleared)
 	return db.Plain(p.Run(ctx, s.conn))
 }
 

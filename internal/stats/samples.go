@@ -75,36 +75,11 @@ func (r *Report) addGrowth(ctx context.Context, q db.Querier, o SizeOptions) err
 // compare with, and returns how many they are. A tenant that was purged meanwhile
 // is left out.
 func Record(ctx context.Context, q db.Querier, reg registry.Registry, r Report) (int64, error) {
-	var (
-		ids             []string
-		tables, indexes []int64
-		contacts        []*int64
-		exact           []bool
-	)
+	var samples []registry.Sample
 	for _, t := range r.Tenants {
 		if t.Known {
-			ids, contacts, exact = append(ids, t.ID), append(contacts, t.Contacts), append(exact, t.Exact)
-			tables, indexes = append(tables, t.TableBytes), append(indexes, t.IndexBytes)
+			samples = append(samples, registry.Sample{TenantID: t.ID, TableBytes: t.TableBytes, IndexBytes: t.IndexBytes, Contacts: t.Contacts, Exact: t.Exact})
 		}
 	}
-	var recorded int64
-	var p db.Pipeline
-	p.OwnTransaction()
-	p.Query(func(rows pgx.Rows) error {
-		rows.Close()
-		recorded = rows.CommandTag().RowsAffected()
-		return rows.Err()
-	}, `
-		insert into `+reg.Samples()+`
-			(tenant_id, sampled_at, table_bytes, index_bytes, total_bytes, contacts, exact)
-		select t.id, $1::timestamptz, s.tables, s.indexes, s.tables + s.indexes, s.contacts, s.exact
-		from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bool[])
-			as s (id, tables, indexes, contacts, exact)
-		join `+reg.Tenants()+` t on t.id = s.id
-		on conflict (tenant_id, sampled_at) do nothing`,
-		r.At, ids, tables, indexes, contacts, exact)
-	if err := p.Run(ctx, q); err != nil {
-		return 0, fmt.Errorf("record the sizes: %w", err)
-	}
-	return recorded, nil
+	return reg.RecordSizes(ctx, q, r.At, samples)
 }
