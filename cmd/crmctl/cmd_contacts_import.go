@@ -72,10 +72,11 @@ func newContactsImportCmd(f *factory) *cobra.Command {
 	opts := &contactsImportOptions{}
 	cmd := &cobra.Command{
 		Use:   "import --tenant TENANT FILE",
-		Short: "contacts from a CSV file, all of it or nothing",
-		Long: `Import contacts from a CSV file, or from stdin with -. Encoding, delimiter and header are found
-out, and columns are matched to fields by their headers; what matches none goes to the
-contact's metadata. The e-mail address is the key.
+		Short: "contacts from a file, all of it or nothing",
+		Long: `Import contacts from a file, or from stdin with -: CSV in any dialect, XLSX, vCard or JSON, also
+compressed with gzip or zstd. Format, encoding, delimiter and header are found out, and columns are
+matched to fields by their headers and values; what matches none goes to the contact's metadata. The
+e-mail address is the key. What only you can know, such as whose address is meant, is asked: exit 64.
 
 The import is one transaction. Every row ends as inserted, updated, unchanged or rejected; the
 rejected ones are written to a file with the reason beside each, to be mended and imported

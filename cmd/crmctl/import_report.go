@@ -23,7 +23,10 @@ type importWatch struct {
 
 // Planned says what the file is taken for, before anything is loaded.
 func (w *importWatch) Planned(p importer.Plan) {
-	w.f.Note("file      %s   %s", cli.Visible(p.FileName), formatText(p))
+	w.f.Note("file      %s   %s", cli.Visible(p.FileName), formatText(p.Format))
+	for _, line := range formatNotes(p.Format) {
+		w.f.Note("          %s", line)
+	}
 	for i, line := range mappingLines(p) {
 		label := "mapping "
 		if i > 0 {
@@ -93,19 +96,6 @@ func (w *importWatch) fields() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return fmt.Sprintf("phase=%s read=%d rejected=%d", w.last.Phase, w.last.Read, w.last.Rejected)
-}
-
-// formatText returns "CSV, semicolon, windows-1252, header in row 3".
-func formatText(p importer.Plan) string {
-	delimiter := map[byte]string{',': "comma", ';': "semicolon", '\t': "tab", '|': "bar"}[p.Format.Delimiter]
-	if delimiter == "" {
-		delimiter = fmt.Sprintf("delimiter %q", p.Format.Delimiter)
-	}
-	header := fmt.Sprintf("header in row %d", p.Format.HeaderRow)
-	if p.Format.HeaderRow == 0 {
-		header = "no header"
-	}
-	return "CSV, " + delimiter + ", " + p.Format.Encoding + ", " + header
 }
 
 // mappingLines says which column becomes what; those that go to metadata are
@@ -201,7 +191,10 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "cleaned", Document: true, Value: cleaned},
 			{Name: "null_words", Document: true, Optional: true, Value: r.NullWords},
 			{Name: "blank_lines", Document: true, Value: r.Blank},
+			{Name: "note_lines", Document: true, Value: r.Notes},
 			{Name: "bytes", Document: true, Value: r.Bytes},
+			{Name: "format", Document: true, Value: string(r.Plan.Format.Kind)},
+			{Name: "compression", Document: true, Optional: true, Value: r.Plan.Format.Compression},
 			{Name: "encoding", Document: true, Value: r.Plan.Format.Encoding},
 			{Name: "delimiter", Document: true, Value: string(rune(r.Plan.Format.Delimiter))},
 			{Name: "header_row", Document: true, Value: r.Plan.Format.HeaderRow},

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/transform"
@@ -42,17 +44,18 @@ var byteOrderMarks = [...]struct {
 type text struct {
 	io.Reader
 	encoding string
+	evidence string
 	bom      bool
 	// replaces says that the decoder puts U+FFFD where the input is not valid,
 	// and that the encoding has no such character itself.
 	replaces bool
 }
 
-// decode returns the content of r in UTF-8. The encoding is the one asked for,
-// or that of a byte order mark, or what a sample looks like: UTF-16 and UTF-32
-// by their zero bytes, UTF-8 when it is valid, Windows-1252 otherwise. What is
-// not valid in UTF-16 or UTF-32 becomes text that is not valid UTF-8, so that it
-// is noticed in its row.
+// decode returns the content of r in UTF-8. The encoding is that of a byte order
+// mark, or the one asked for, or what a sample looks like: UTF-16 and UTF-32 by
+// their zero bytes, UTF-8 when it is valid, otherwise the one whose letters make
+// sense. What is not valid in UTF-16 or UTF-32 becomes text that is not valid
+// UTF-8, so that it is noticed in its row.
 func decode(r io.Reader, asked string) (text, error) {
 	sample, err := io.ReadAll(io.LimitReader(r, sampleSize))
 	if err != nil {
@@ -70,32 +73,46 @@ func decode(r io.Reader, asked string) (text, error) {
 	if err != nil {
 		return text{}, err
 	}
-	if name == "" {
-		name = guessEncoding(sample)
-	}
-	t := text{encoding: name, bom: marked == name}
-	if t.bom {
+	t := text{encoding: name, bom: marked != "" && marked == name, evidence: "it was asked for"}
+	switch {
+	case t.bom:
+		t.evidence = "the file begins with its byte order mark"
 		if _, err := io.CopyN(io.Discard, r, int64(mark)); err != nil {
 			return text{}, err
 		}
+	case name == "":
+		if t.encoding, t.evidence, err = guessEncoding(sample); err != nil {
+			return text{}, err
+		}
 	}
-	switch name {
+	switch t.encoding {
 	case utf8Name:
 		t.Reader = r
 	case utf16leName, utf16beName:
-		t.Reader = transform.NewReader(r, &wideDecoder{width: 2, big: name == utf16beName})
+		t.Reader = transform.NewReader(r, &wideDecoder{width: 2, big: t.encoding == utf16beName})
 	case utf32leName, utf32beName:
-		t.Reader = transform.NewReader(r, &wideDecoder{width: 4, big: name == utf32beName})
-	case windows1252Name:
-		t.Reader = transform.NewReader(r, charmap.Windows1252.NewDecoder())
+		t.Reader = transform.NewReader(r, &wideDecoder{width: 4, big: t.encoding == utf32beName})
 	default:
-		enc, err := htmlindex.Get(name)
+		enc, err := encodingOf(t.encoding)
 		if err != nil {
-			return text{}, fmt.Errorf("encoding %q: %w", name, err)
+			return text{}, fmt.Errorf("encoding %q: %w", t.encoding, err)
 		}
 		t.Reader, t.replaces = transform.NewReader(r, enc.NewDecoder()), true
 	}
 	return t, nil
+}
+
+// encodingOf returns an encoding by name: those of the web, and those of DOS that
+// spreadsheets still write.
+func encodingOf(name string) (encoding.Encoding, error) {
+	if page, ok := dosPages[name]; ok {
+		return page, nil
+	}
+	return htmlindex.Get(name)
+}
+
+var dosPages = map[string]encoding.Encoding{
+	"ibm850": charmap.CodePage850, "ibm437": charmap.CodePage437, "ibm852": charmap.CodePage852, "ibm858": charmap.CodePage858,
 }
 
 func byteOrderMark(sample []byte) (name string, length int) {
@@ -111,6 +128,10 @@ func byteOrderMark(sample []byte) (name string, length int) {
 // "".
 func encodingName(asked, marked string) (string, error) {
 	name := strings.ToLower(strings.TrimSpace(asked))
+	if marked != "" {
+		// Three or four bytes that nothing else begins with say more than a habit.
+		asked, name = "", ""
+	}
 	switch name {
 	case "":
 		return marked, nil
@@ -119,35 +140,23 @@ func encodingName(asked, marked string) (string, error) {
 	case utf16leName, utf16beName, utf32leName, utf32beName:
 		return name, nil
 	case "utf-16", "utf16":
-		if marked == utf16beName {
-			return marked, nil
-		}
 		return utf16leName, nil
 	case "utf-32", "utf32":
-		if marked == utf32beName {
-			return marked, nil
-		}
 		return utf32leName, nil
+	}
+	for _, prefix := range []string{"cp", "cp-", "ibm-", "dos-", "dos", "oem"} {
+		if number, ok := strings.CutPrefix(name, prefix); ok && dosPages["ibm"+number] != nil {
+			return "ibm" + number, nil
+		}
+	}
+	if dosPages[name] != nil {
+		return name, nil
 	}
 	enc, err := htmlindex.Get(name)
 	if err != nil {
 		return "", &Error{Reason: fmt.Sprintf("unknown encoding %q", asked), Hint: "try utf-8, utf-16, windows-1252, iso-8859-15 or another name the web uses"}
 	}
 	return htmlindex.Name(enc)
-}
-
-// guessEncoding judges a sample without a byte order mark.
-func guessEncoding(sample []byte) string {
-	if name := guessWide(sample); name != "" {
-		return name
-	}
-	valid, invalid := countSequences(sample)
-	// A UTF-8 file with a damaged row is still UTF-8; text in Windows-1252 hardly
-	// ever holds a valid sequence of several bytes.
-	if valid >= invalid {
-		return utf8Name
-	}
-	return windows1252Name
 }
 
 // guessWide tells UTF-16 and UTF-32 by where their zero bytes are: text that is
@@ -175,6 +184,27 @@ func guessWide(sample []byte) string {
 		return utf16leName
 	case most(z[0]) && most(z[2]) && few(z[1]) && few(z[3]):
 		return utf16beName
+	}
+	return guessUTF16(sample)
+}
+
+// guessUTF16 tells UTF-16 whose letters are not Latin by its line ends and
+// delimiters, whose zero bytes all lie on one side, and by making sense as such.
+func guessUTF16(sample []byte) string {
+	var zeros [2]int
+	for i, b := range sample {
+		if b == 0 {
+			zeros[i%2]++
+		}
+	}
+	for side, name := range map[int]string{1: utf16leName, 0: utf16beName} {
+		if zeros[side] < 2 || zeros[1-side] > 0 || zeros[side]*100 < len(sample) {
+			continue
+		}
+		decoded, _, err := transform.Bytes(&wideDecoder{width: 2, big: side == 0}, sample)
+		if err == nil && utf8.Valid(decoded) && bytes.ContainsAny(decoded, "\n\r") && !bytes.ContainsFunc(decoded, func(r rune) bool { return !unicode.IsGraphic(r) && !unicode.IsSpace(r) }) {
+			return name
+		}
 	}
 	return ""
 }

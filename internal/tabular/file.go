@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -22,49 +23,120 @@ type Options struct {
 	Known func(header string) bool
 }
 
-// File is a delimited text file with a header, read from its first row on.
+// File is a table with a header, read from its first row on.
 type File struct {
 	Format Format
 	// HeaderText is the header as it stands in the file, in UTF-8, without its
 	// line ending; nil when there is none.
 	HeaderText []byte
 
+	rows    Reader // of the format, from the first row after the header
+	notes   noteFinder
 	scanner *Scanner
 	text    text
 	ahead   []Record // read for the sample, not yet handed on
 	err     error    // that ended the sample
+	closers []io.Closer
 }
 
-// Open finds out the encoding, the dialect and the header of r. Its error is an
-// *Error when the file is to blame.
+// Open finds out the format, the encoding, the dialect and the header of r. Its
+// error is an *Error when the file is to blame. Close must follow.
 func Open(r io.Reader, o Options) (*File, error) {
-	content, err := decode(r, o.Encoding)
-	if err != nil {
+	o.Limits = o.Limits.withDefaults()
+	f := &File{}
+	if err := f.open(r, o); err != nil {
+		_ = f.Close()
 		return nil, err
 	}
-	o.Limits = o.Limits.withDefaults()
-	s := newScanner(content, o.Limits, bufferSize)
+	return f, nil
+}
+
+func (f *File) open(r io.Reader, o Options) error {
+	r, err := f.decompress(r)
+	if err != nil {
+		return err
+	}
+	r, head, err := peek(r)
+	switch {
+	case err != nil:
+		return err
+	case foreign(head) != "":
+		return &Error{Reason: "this is " + foreign(head) + ", not a list of contacts", Hint: "export it as CSV"}
+	case isZip(head):
+		return f.openWorkbook(r, o)
+	case isVCard(head):
+		return f.openVCard(r, o)
+	}
+	content, err := decode(r, o.Encoding)
+	if err != nil {
+		return err
+	}
+	f.text = content
+	f.Format.Encoding, f.Format.BOM, f.Format.Evidence = content.encoding, content.bom, content.evidence
+	r, head, err = peek(content)
+	switch {
+	case err != nil:
+		return err
+	case isVCard(head):
+		return f.openVCard(r, o)
+	case isJSON(head):
+		return f.openJSON(r, o)
+	}
+	return f.openCSV(r, o)
+}
+
+// Close gives back what the file needed beside its source.
+func (f *File) Close() error {
+	var errs []error
+	for _, c := range f.closers {
+		errs = append(errs, c.Close())
+	}
+	f.closers = nil
+	return errors.Join(errs...)
+}
+
+// openCSV finds out the dialect and the header of delimited text.
+func (f *File) openCSV(r io.Reader, o Options) error {
+	s := newScanner(r, o.Limits, bufferSize)
 	if !s.fill() {
 		if !s.atEnd() {
-			return nil, s.srcErr
+			return s.srcErr
 		}
-		return nil, &Error{Reason: "the file is empty"}
+		return &Error{Reason: "the file is empty"}
 	}
-	f := &File{scanner: s, text: content}
-	f.Format = Format{Encoding: content.encoding, BOM: content.bom}
+	f.scanner, f.Format.Kind = s, CSV
 	sample, whole := s.buf[:s.end], s.srcErr != nil
 	if what := foreign(sample); what != "" {
-		return nil, &Error{Reason: "this is " + what + ", not a delimited text file", Hint: "export it as CSV"}
+		return &Error{Reason: "this is " + what + ", not a list of contacts", Hint: "export it as CSV"}
 	}
 	crEnds := sniffLineEnds(sample)
 	if err := f.setDelimiter(sample, crEnds, whole, o); err != nil {
-		return nil, err
+		return err
 	}
-	if err := f.readHeader(sampleRows(s.buf[s.start:s.end], f.Format.Delimiter, crEnds, whole, o.Limits), o); err != nil {
-		return nil, err
+	rows := sampleRows(s.buf[s.start:s.end], f.Format.Delimiter, crEnds, whole, o.Limits)
+	if o.Delimiter == "" {
+		if err := undivided(rows, o.Known); err != nil {
+			return err
+		}
+	}
+	if err := f.readHeader(rows, o); err != nil {
+		return err
 	}
 	s.columns = len(f.Format.Header)
-	return f, nil
+	f.rows = csvRows{f}
+	return nil
+}
+
+// csvRows are the rows of delimited text.
+type csvRows struct{ f *File }
+
+func (r csvRows) Next() (*Record, error) {
+	rec, err := r.f.scanner.Next()
+	if err != nil {
+		return nil, err
+	}
+	r.f.checkText(rec)
+	return rec, nil
 }
 
 func (f *File) setDelimiter(sample []byte, crEnds, whole bool, o Options) (err error) {
@@ -101,13 +173,14 @@ func (f *File) readHeader(rows []sampleRow, o Options) error {
 		return f.headerAt(o.HeaderRow)
 	default:
 		if at = findHeader(rows, o.Known); at < 0 {
-			return &Error{Reason: "no header row found", Hint: "say which line it is"}
+			return &Error{Reason: "no header row found", Hint: "say which line it is", Ask: AskHeaderRow}
 		}
 		if cell := addressIn(rows[at].fields); cell != "" {
 			return &Error{
 				Line:   first + rows[at].line - 1,
 				Reason: fmt.Sprintf("this looks like a contact (%q), not like the header", cell),
 				Hint:   "say which line the header is, or that there is none",
+				Ask:    AskHeaderRow,
 			}
 		}
 	}
@@ -123,6 +196,7 @@ func (f *File) readHeader(rows []sampleRow, o Options) error {
 	if err := f.takeHeader(); err != nil {
 		return err
 	}
+	f.widen(rows[at+1:])
 	if at+1 < len(rows) && isSecondHeader(rows[at].fields, rows[at+1].fields) {
 		rec, err := f.scanner.Next()
 		if err != nil {
@@ -131,6 +205,41 @@ func (f *File) readHeader(rows []sampleRow, o Options) error {
 		f.Format.Skipped = append(f.Format.Skipped, rec.Line)
 	}
 	return nil
+}
+
+// widen adds columns to a header that has fewer than its rows: somebody forgot to
+// name them.
+func (f *File) widen(rows []sampleRow) {
+	have := len(f.Format.Header)
+	counts, n := map[int]int{}, 0
+	for _, r := range rows {
+		if r.blank || r.broken || r.filled() < 2 {
+			continue
+		}
+		n++
+		width := len(r.fields)
+		for width > 0 && strings.TrimSpace(r.fields[width-1]) == "" {
+			width--
+		}
+		if width > have {
+			counts[width]++
+		}
+	}
+	wider, columns := 0, have
+	for width, k := range counts {
+		wider += k
+		columns = max(columns, width)
+	}
+	if wider*2 <= n {
+		return
+	}
+	names := slices.Clone(f.Format.Header)
+	for i := have; i < columns; i++ {
+		names = append(names, columnName(i))
+	}
+	f.Format.Widened = columns - have
+	f.Format.Renamed = nil
+	f.nameColumns(names)
 }
 
 // headerAt reads the header in the line that was asked for.
@@ -165,6 +274,7 @@ func (f *File) takeHeader() error {
 	}
 	f.Format.HeaderRow = rec.Line
 	f.HeaderText = bytes.Clone(rec.Text())
+	f.notes.header = rec.clone().Fields
 	names := make([]string, len(rec.Fields))
 	for i, cell := range rec.Fields {
 		names[i] = headerName(string(cell))
@@ -262,14 +372,7 @@ func (f *File) Next() (*Record, error) {
 }
 
 // read reads the next row.
-func (f *File) read() (*Record, error) {
-	rec, err := f.scanner.Next()
-	if err != nil {
-		return nil, err
-	}
-	f.checkText(rec)
-	return rec, nil
-}
+func (f *File) read() (*Record, error) { return f.notes.next(f.rows) }
 
 // checkText looks for what cannot be stored as text.
 func (f *File) checkText(rec *Record) {

@@ -106,6 +106,11 @@ func TestOpen(t *testing.T) {
 		{name: "cr alone, one lf at the end", in: "a,b\r1,2\r3,4\n", want: Format{Delimiter: ',', HeaderRow: 1, Header: []string{"a", "b"}}, rows: 2},
 		{name: "damaged utf-8", in: "ä,b\nö,\xFF\nü,2\n", want: Format{Delimiter: ',', HeaderRow: 1, Header: []string{"ä", "b"}}, rows: 1, problems: 1},
 		{name: "nul", in: "a,b\n\x00,2\n3,4\n", want: Format{Delimiter: ',', HeaderRow: 1, Header: []string{"a", "b"}}, rows: 1, problems: 1},
+		{
+			name: "header narrower than its rows", in: "a,b\n1,2,3\n4,5,6\n",
+			want: Format{Delimiter: ',', HeaderRow: 1, Header: []string{"a", "b", "column 3"}, Widened: 1}, rows: 2,
+		},
+		{name: "blanks around quotes", in: "a,b\n\"x\" , \"y, z\" \n1, \"2\"\" 3\"\n", want: Format{Delimiter: ',', HeaderRow: 1, Header: []string{"a", "b"}}, rows: 2},
 		{name: "header with hidden marks", in: "a,\u200Bb\u00A0c\n1,2\n", want: Format{Delimiter: ',', HeaderRow: 1, Header: []string{"a", "b c"}}, rows: 1},
 	}
 	for _, tt := range tests {
@@ -115,7 +120,7 @@ func TestOpen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tt.want.Encoding = "utf-8"
+			tt.want.Encoding, tt.want.Kind, f.Format.Evidence = "utf-8", CSV, ""
 			if fmt.Sprint(f.Format) != fmt.Sprint(tt.want) {
 				t.Errorf("format\n got %+v\nwant %+v", f.Format, tt.want)
 			}
@@ -143,11 +148,12 @@ func TestOpenRefuses(t *testing.T) {
 		{name: "unusable delimiter", in: "a\n", o: Options{Delimiter: "x"}, want: `delimiter "x" cannot be used`},
 		{name: "header row after the end", in: "a\n", o: Options{HeaderRow: 7}, want: "the header was to be in line 7, but the file ends before it"},
 		{name: "header row inside a cell", in: "\"a\nb\",c\n", o: Options{HeaderRow: 2}, want: "line 2: the header was to be here"},
-		{name: "workbook", in: "PK\x03\x04\x14\x00\x06\x00\b\x00\x00\x00!\x00b", want: "this is an Excel workbook"},
+		{name: "workbook", in: "PK\x03\x04\x14\x00\x06\x00\b\x00\x00\x00!\x00b", want: "the zip archive is damaged"},
 		{name: "old workbook", in: "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", want: "this is an old Excel workbook"},
-		{name: "gzip", in: "\x1F\x8B\x08\x00\x00\x00", want: "this is a gzip archive"},
-		{name: "vcard", in: "\r\nBEGIN:VCARD\r\nN:Doe;John\r\n", want: "this is a vCard"},
-		{name: "json", in: "[{\"email\":", want: "this is JSON"},
+		{name: "gzip", in: "\x1F\x8B\x08\x00\x00\x00", want: "the gzip file cannot be read"},
+		{name: "json", in: "[{\"email\":", want: "line 1: the file ends in the middle of an object"},
+		{name: "unknown delimiter", in: "Name^Email^Phone\nAnn^ann@ex.org^1\nBob^b@ex.org^2\n", want: `the rows have one column, but each holds "^" as often as the header: it may be the delimiter`},
+		{name: "fixed width", in: "Name        Email\nAnn Lee     ann@ex.org\nBob         b@ex.org\n", want: "the columns seem to be of fixed width"},
 		{name: "a million columns", in: strings.Repeat(",", 1_000_000) + "\n", want: "line 1: the header cannot be read: it has more than 4096 columns"},
 	}
 	for _, tt := range tests {
@@ -281,7 +287,7 @@ func TestFilesFromTheWild(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := f.Format
-			got.Header, got.Renamed = nil, nil
+			got.Header, got.Renamed, got.Evidence, got.Kind = nil, nil, "", ""
 			if fmt.Sprint(got) != fmt.Sprint(tt.want) || len(f.Format.Header) != tt.columns {
 				t.Errorf("format\n got %+v, %d columns\nwant %+v, %d columns", got, len(f.Format.Header), tt.want, tt.columns)
 			}

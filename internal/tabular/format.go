@@ -12,14 +12,32 @@ type Limits struct {
 	Columns int // default 4,096
 }
 
+// Kind is the format of a file.
+type Kind string
+
+// The formats that are read.
+const (
+	CSV   Kind = "csv"
+	JSON  Kind = "json"
+	VCard Kind = "vcard"
+	XLSX  Kind = "xlsx"
+)
+
 // Format is what was found out about a file.
 type Format struct {
+	Kind        Kind
+	Compression string // "gzip", "zstd", or ""
+	Sheet       string // of a workbook
+	Sheets      int    // that it has
+
 	Encoding  string   // "utf-8", "utf-16le", "windows-1252" …
+	Evidence  string   // why it is taken for that
 	BOM       bool     // a byte order mark said so
 	Delimiter byte     // ',', ';', '\t' or '|', or what was asked for
 	HeaderRow int      // its line, 1-based; 0 when there is none
 	Header    []string // made unique and never empty
 	Skipped   []int    // lines passed over around the header that hold something: titles, a second header
+	Widened   int      // columns that the rows have beyond the header
 	Renamed   []string // headers that occur more than once, or are empty, as they are now called
 }
 

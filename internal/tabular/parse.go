@@ -23,6 +23,9 @@ func (s *Scanner) parse(data []byte, atEOF bool) (n int, st state) {
 	i, columns, cellLimit := 0, 0, s.limits.Cell
 	for {
 		var cell []byte
+		if q := s.paddedQuote(data, i); q > i {
+			i = q
+		}
 		if i < len(data) && data[i] == quote {
 			var at int
 			if cell, at, st = s.quoted(data, i, columns+1, atEOF); st != complete {
@@ -62,6 +65,40 @@ func (s *Scanner) parse(data []byte, atEOF bool) (n int, st state) {
 	s.record.Fields = fields
 	s.record.Blank = s.record.Problem == None && blank(fields)
 	return n, complete
+}
+
+// paddedQuote returns where the quote of a cell opens that begins with blanks and
+// ends, in the same line, with the quote and blanks: such blanks are no data. It
+// is i for every other cell.
+func (s *Scanner) paddedQuote(data []byte, i int) int {
+	if i >= len(data) || data[i] != ' ' {
+		return i
+	}
+	open := i
+	for open < len(data) && data[open] == ' ' {
+		open++
+	}
+	if open == len(data) || data[open] != quote {
+		return i
+	}
+	for j := open + 1; j < len(data); j++ {
+		switch data[j] {
+		case '\n', '\r':
+			return i
+		case quote:
+			if j+1 < len(data) && data[j+1] == quote {
+				j++
+				continue
+			}
+			for j++; j < len(data) && data[j] == ' '; j++ {
+			}
+			if j == len(data) || data[j] == s.comma || data[j] == '\n' || data[j] == '\r' {
+				return open
+			}
+			return i
+		}
+	}
+	return i
 }
 
 // problem notes the first problem of the record.

@@ -16,6 +16,7 @@ const (
 	ManyColumns         // the row has more columns than Limits.Columns
 	NotUTF8             // some text is not valid in the file's encoding
 	NUL                 // some text holds a NUL, which no database stores
+	BadSyntax           // the row is not what its format demands
 )
 
 // Describe says in words what is wrong, given the limits that apply.
@@ -36,6 +37,8 @@ func (p Problem) Describe(l Limits) string {
 		return "it is not valid text in the file's encoding"
 	case NUL:
 		return "it holds a NUL"
+	case BadSyntax:
+		return "it is not what its format demands"
 	}
 	return ""
 }
@@ -53,6 +56,7 @@ type Record struct {
 	Raw    []byte   // as it stands in the file, in UTF-8, its line ending included
 	Fields [][]byte // the cells without their quotes
 	Blank  bool     // holds nothing but white space in any cell
+	Note   bool     // the export's own: its header again, or a line below the rows
 	Extra  []Pair   // what has no column, in formats whose rows name their values
 
 	Problem Problem

@@ -150,20 +150,18 @@ func excelDelimiter(sample []byte) byte {
 func foreign(sample []byte) string {
 	head := bytes.TrimLeft(sample[:min(len(sample), 512)], " \t\r\n")
 	for _, kind := range []struct{ begins, name string }{
-		{"PK\x03\x04", "an Excel workbook or another zip archive"},
-		{"\x1F\u2039", "a gzip archive"}, // 1F 8B, read as Windows-1252
-		{"\x1F\x8B", "a gzip archive"},
 		{"%PDF-", "a PDF"},
-		{"BEGIN:VCARD", "a vCard"},
-		{"<!DOCTYPE", "a web page"}, {"<html", "a web page"}, {"<?xml", "XML"},
-		{"{", "JSON"}, {"[{", "JSON"},
+		{"<!DOCTYPE", "a web page"}, {"<html", "a web page"}, {"<?xml", "XML"}, {"{\\rtf", "a text document (RTF)"},
 	} {
 		if len(head) >= len(kind.begins) && bytes.EqualFold(head[:len(kind.begins)], []byte(kind.begins)) {
 			return kind.name
 		}
 	}
-	if bytes.HasPrefix(head, []byte("\u00D0\u00CF\x11\u00E0")) { // D0 CF 11 E0
+	switch {
+	case bytes.HasPrefix(head, []byte("\xD0\xCF\x11\xE0")):
 		return "an old Excel workbook"
+	case bytes.HasPrefix(head, []byte("7z\xBC\xAF")), bytes.HasPrefix(head, []byte("Rar!\x1A")), bytes.HasPrefix(head, []byte("\xFD7zXZ")), bytes.HasPrefix(head, []byte("BZh9")):
+		return "an archive"
 	}
 	return ""
 }
@@ -232,12 +230,38 @@ func findHeader(rows []sampleRow, known func(string) bool) int {
 		return i
 	}
 	for i, r := range rows[:min(len(rows), headerRows)] {
-		if !r.blank && !r.broken && len(r.fields) >= columns {
-			return i
+		if r.blank || r.broken || len(r.fields) < columns {
+			continue
 		}
+		if narrow := narrowHeader(rows[:i], columns); narrow >= 0 && r.holdsData() {
+			return narrow
+		}
+		return i
 	}
 	// A row that cannot be read is worth an error of its own.
 	return slices.IndexFunc(rows, func(r sampleRow) bool { return r.broken })
+}
+
+// narrowHeader returns the index of the row directly above that has a name for most
+// of the columns, though not for all, or -1.
+func narrowHeader(above []sampleRow, columns int) int {
+	i := len(above) - 1
+	if i < 0 || above[i].blank || above[i].broken || above[i].holdsData() {
+		return -1
+	}
+	if n := above[i].filled(); n < 2 || n != len(above[i].fields) || n*2 < columns {
+		return -1
+	}
+	return i
+}
+
+// holdsData reports whether a row has a number or an address in it, as headers do
+// not.
+func (r sampleRow) holdsData() bool {
+	return slices.ContainsFunc(r.fields, func(cell string) bool {
+		cell = strings.TrimSpace(cell)
+		return strings.Contains(cell, "@") || cell != "" && strings.Trim(cell, "0123456789.,+-/() ") == ""
+	})
 }
 
 // isSecondHeader tells whether row repeats the header, in the same words or in

@@ -305,6 +305,8 @@ func (c *converter) unreadable(rec *tabular.Record) *rejection {
 		r.code = RejectTooManyColumns
 	case tabular.NUL:
 		r.code = RejectNUL
+	case tabular.BadSyntax:
+		r.code = RejectBadSyntax
 	case tabular.NotUTF8, tabular.None:
 		r.code = RejectNotUTF8
 	}

@@ -21,6 +21,7 @@ const (
 	RejectNUL            RejectCode = "nul_byte"         // PostgreSQL stores none
 	RejectBadQuotes      RejectCode = "bad_quotes"       // text after a closing quote
 	RejectOpenQuote      RejectCode = "unterminated_quote"
+	RejectBadSyntax      RejectCode = "bad_syntax" // an object or a card that is none
 	RejectLongCell       RejectCode = "cell_too_long"
 	RejectLongRow        RejectCode = "row_too_long"
 	RejectDuplicate      RejectCode = "duplicate_email" // an earlier row of the file has it; with ConflictError

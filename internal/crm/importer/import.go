@@ -119,6 +119,7 @@ type Result struct {
 	Unchanged int64 // rows that said nothing new, or were skipped by ConflictSkip
 	Rejected  int64
 	Blank     int64 // lines without a value, passed over
+	Notes     int64 // the export's own lines, passed over: its header again, a footer
 
 	RejectedByCode []RejectCount // most frequent first
 	RejectFile     string        // where they were written, "" for nowhere

@@ -1,7 +1,9 @@
 package importer
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/crm/crmtest"
+	"github.com/crmctl/crmctl/internal/tabular"
 )
 
 // Every file from the wild gives the right rows or an error that says why.
@@ -45,8 +48,9 @@ func TestFilesFromTheWild(t *testing.T) {
 		{file: "bom-utf8.csv", o: Options{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
 		{file: "bom-utf16le.csv", o: Options{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
 		{file: "bom-utf32le.csv", o: Options{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
-		{file: "vcard-gmail.vcf", want: "this is a vCard"},
-		{file: "vcard-outlook.vcf", want: "this is a vCard"},
+		{file: "vcard-gmail.vcf", want: "read 1 inserted 1 updated 0 unchanged 0 rejected 0"},
+		{file: "vcard-outlook.vcf", want: "read 1 inserted 1 updated 0 unchanged 0 rejected 0"},
+		{file: "vcard21-broken-photo.vcf", want: "read 1 inserted 0 updated 0 unchanged 0 rejected 1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {
@@ -79,6 +83,55 @@ func TestFilesFromTheWild(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What becomes of every file from the wild when nothing is said about it, as a
+// table; each row is read, or the reason says what to say.
+func TestTableOfFiles(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join("..", "..", "..", "..", "shared", "data")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("contact files from the wild are not here: %v", err)
+	}
+	conn, schema := crmtest.Tenant(t)
+	var table strings.Builder
+	row := func(cells ...any) {
+		fmt.Fprintf(&table, "%-46v %-6v %-13v %7v %9v %9v  %v\n", cells...)
+	}
+	row("file", "format", "encoding", "read", "inserted", "rejected", "why")
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !slices.Contains([]string{".csv", ".vcf", ".json"}, filepath.Ext(path)) {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		r, err := Import(t.Context(), conn, strings.NewReader(string(data)), Options{Schema: schema, DryRun: true})
+		var fileErr *tabular.Error
+		var mappingErr *MappingError
+		switch {
+		case errors.As(err, &mappingErr), errors.As(err, &fileErr):
+			row(name, "", "", "", "", "", err)
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		default:
+			why := ""
+			for _, c := range r.RejectedByCode {
+				why += fmt.Sprintf("%s %d ", c.Code, c.Count)
+			}
+			row(name, r.Plan.Format.Kind, r.Plan.Format.Encoding, r.Read, r.Inserted, r.Rejected, why)
+			if r.Inserted+r.Updated+r.Unchanged+r.Rejected != r.Read {
+				t.Errorf("%s: the rows do not add up: %s", name, tally(r))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", table.String())
 }
 
 // The sample that comes with the project: what the README and the demo promise

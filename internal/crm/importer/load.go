@@ -21,6 +21,8 @@ const (
 	defaultDirectFrom = 1 << 20
 	// sampleRows is how many rows the columns are judged by.
 	sampleRows = 1000
+	// packedBy is about how much larger a compressed list of contacts gets.
+	packedBy = 8
 )
 
 // errDryRun rolls a dry run back.
@@ -50,6 +52,7 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	if err != nil {
 		return Result{DryRun: o.DryRun}, fmt.Errorf("import contacts: %w", err)
 	}
+	defer func() { _ = l.file.Close() }()
 	l.source, l.result.Plan.Size = source, source.size
 	if o.Observer != nil {
 		o.Observer.Planned(l.result.Plan)
@@ -93,6 +96,7 @@ type load struct {
 	source  *steady
 	size    int64 // of the input, 0 when it is not known
 
+	file     *tabular.File
 	producer *producer
 	rejects  *rejects
 	merge    merge
@@ -114,38 +118,29 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	if o.OnConflict, err = ParseConflictPolicy(string(o.OnConflict)); err != nil {
 		return nil, err
 	}
-	requests, err := parseRequests(o.Map)
+	l := &load{conn: conn, o: o, started: o.Now(), size: o.size}
+	p, err := openFile(in, o)
 	if err != nil {
 		return nil, err
 	}
-	l := &load{conn: conn, o: o, started: o.Now(), size: o.size}
-	file, err := tabular.Open(in, tabular.Options{
-		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read contacts: %w", err)
-	}
+	l.file = p.file
 	if in.ended {
 		l.size = in.read
 	}
-	sample, err := file.Sample(sampleRows)
-	if err != nil {
-		return nil, fmt.Errorf("read contacts: %w", err)
+	if f := p.file.Format; f.Compression != "" || f.Kind == tabular.XLSX {
+		l.size *= packedBy
 	}
-	m, err := newMapping(file.Format, sample, requests, o.Null)
-	if err != nil {
-		return nil, err
-	}
-	l.result.Plan = Plan{FileName: o.FileName, Format: file.Format, Columns: m.columns}
+	l.result.Plan = p.plan(o)
 	l.result.DryRun = o.DryRun
-	l.rejects = newRejects(file, o)
+	l.rejects = newRejects(p.file, o)
 	ids, err := newIDSource(l.started)
 	if err != nil {
+		_ = p.file.Close()
 		return nil, err
 	}
 	l.producer = &producer{
-		file: file, input: in, convert: newConverter(m, o), rejects: l.rejects, seen: newFilter(l.size),
-		encode:   &rowEncoder{ids: ids, createdAt: len(m.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError},
+		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size),
+		encode:   &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError},
 		observer: o.Observer, started: l.started, now: o.Now,
 		chunks: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
 	}
@@ -304,7 +299,7 @@ func (l *load) close(ctx context.Context, q db.Querier) error {
 func (l *load) count() {
 	p := l.producer
 	r := &l.result
-	r.Read, r.Blank, r.Bytes = p.counts.read, p.counts.blank, p.input.read
+	r.Read, r.Blank, r.Notes, r.Bytes = p.counts.read, p.counts.blank, p.counts.notes, p.input.read
 	r.Inserted = p.counts.direct + l.merge.inserted
 	r.Updated, r.Unchanged = l.merge.updated, l.merge.unchanged
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done

@@ -37,6 +37,7 @@ const (
 // counts are what a producer has seen so far.
 type counts struct {
 	read, blank    int64
+	notes          int64 // the export's own lines
 	direct         int64 // rows copied straight to contacts
 	staged         int64
 	stagedNoEmail  int64
@@ -94,6 +95,10 @@ func (p *producer) rows(ctx context.Context) error {
 		}
 		if err != nil {
 			return fmt.Errorf("read contacts: %w", err)
+		}
+		if rec.Note {
+			p.counts.notes++
+			continue
 		}
 		if rec.Blank {
 			p.counts.blank++

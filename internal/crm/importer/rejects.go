@@ -47,7 +47,7 @@ func newRejects(file *tabular.File, o Options) *rejects {
 	if r.reencode = hasRejectColumns(file.Format.Header); r.reencode {
 		r.own -= len(rejectColumns())
 	}
-	if r.reencode || r.header == nil {
+	if r.reencode || r.header == nil || file.Format.Widened > 0 {
 		var cells [][]byte
 		for _, name := range file.Format.Header[:r.own] {
 			cells = append(cells, []byte(name))
@@ -98,6 +98,12 @@ func (r *rejects) addText(text []byte, line int64, why *rejection) error {
 func (r *rejects) text(dst []byte, rec *tabular.Record) []byte {
 	columns := 0
 	switch {
+	case r.format.Kind != tabular.CSV && rec.Problem != tabular.None:
+		columns = 1
+		dst = appendCells(dst, [][]byte{rec.Text()}, r.format.Delimiter)
+	case r.format.Kind != tabular.CSV:
+		columns = len(rec.Fields)
+		dst = appendCells(dst, rec.Fields, r.format.Delimiter)
 	case rec.Problem == tabular.LongRow:
 		// The text is not whole and must not look as if it were.
 		columns = 1

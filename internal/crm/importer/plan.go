@@ -1,0 +1,48 @@
+package importer
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/crmctl/crmctl/internal/tabular"
+)
+
+// planned is a file that is open, with where its columns go.
+type planned struct {
+	file    *tabular.File
+	mapping *mapping
+}
+
+// openFile finds out what a file is and what its columns become. The file is the
+// caller's to close.
+func openFile(r io.Reader, o Options) (_ *planned, err error) {
+	requests, err := parseRequests(o.Map)
+	if err != nil {
+		return nil, err
+	}
+	file, err := tabular.Open(r, tabular.Options{
+		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read contacts: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+		}
+	}()
+	sample, err := file.Sample(sampleRows)
+	if err != nil {
+		return nil, fmt.Errorf("read contacts: %w", err)
+	}
+	m, err := newMapping(file.Format, sample, requests, o.Null)
+	if err != nil {
+		return nil, err
+	}
+	return &planned{file, m}, nil
+}
+
+// plan returns what was found out.
+func (p *planned) plan(o Options) Plan {
+	return Plan{FileName: o.FileName, Format: p.file.Format, Columns: p.mapping.columns}
+}

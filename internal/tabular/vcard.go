@@ -1,0 +1,558 @@
+package tabular
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime/quotedprintable"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+)
+
+// How many addresses and the like have columns of their own; further ones share
+// the last.
+const (
+	cardEmails    = 4
+	cardPhones    = 6
+	cardAddresses = 2
+	cardSites     = 2
+)
+
+// propertySize is about what a property takes beside its value.
+const propertySize = 128
+
+// several stands between values that share a cell, as in Google's exports.
+const several = " ::: "
+
+// isVCard reports whether a file begins as a vCard.
+func isVCard(head []byte) bool {
+	head = bytes.TrimLeft(head, " \t\r\n")
+	return len(head) >= 11 && bytes.EqualFold(head[:11], []byte("BEGIN:VCARD"))
+}
+
+// cardHeader returns the columns that cards become: those of Google's CSV.
+func cardHeader() []string {
+	header := []string{
+		"Name", "First Name", "Middle Name", "Last Name", "Name Prefix", "Name Suffix", "Nickname", "Organization Name",
+		"Organization Department", "Organization Title", "Birthday", "Notes", "Labels",
+	}
+	for _, list := range []struct {
+		name, value string
+		n           int
+	}{{"E-mail", "Value", cardEmails}, {"Phone", "Value", cardPhones}, {"Address", "Formatted", cardAddresses}, {"Website", "Value", cardSites}} {
+		for i := range list.n {
+			at := list.name + " " + strconv.Itoa(i+1)
+			header = append(header, at+" - Label", at+" - "+list.value)
+		}
+	}
+	return header
+}
+
+// Where the columns are in cardHeader.
+const (
+	colName = iota
+	colFirst
+	colMiddle
+	colLast
+	colPrefix
+	colSuffix
+	colNickname
+	colOrg
+	colDepartment
+	colTitle
+	colBirthday
+	colNotes
+	colLabels
+	colEmail
+	colPhone   = colEmail + 2*cardEmails
+	colAddress = colPhone + 2*cardPhones
+	colSite    = colAddress + 2*cardAddresses
+	cardWidth  = colSite + 2*cardSites
+)
+
+// property is a line of a card, unfolded and decoded.
+type property struct {
+	group, name string
+	types       []string
+	value       string
+	primary     bool
+}
+
+// cards reads vCards 2.1 to 4.0.
+type cards struct {
+	in       *bufio.Reader
+	limits   Limits
+	fallback encoding.Encoding // of what is no UTF-8 and names no charset; nil makes it a problem
+	line     int
+	started  int // lines begun, for the number of a card
+	peeked   []byte
+	hasPeek  bool
+	ended    bool
+	buf      []byte
+	record   Record
+	labels   map[string]string // by group, as item1.X-ABLabel
+	props    []property
+	size     int
+	bad      Problem
+	begun    bool // the BEGIN of the next card is read
+}
+
+// openVCard reads a file of cards. r is decoded where it was UTF-16 or the like.
+func (f *File) openVCard(r io.Reader, o Options) error {
+	f.Format.Kind, f.Format.Delimiter = VCard, ','
+	in := bufio.NewReaderSize(r, 256<<10)
+	c := &cards{in: in, limits: o.Limits, labels: map[string]string{}}
+	if f.Format.Encoding == "" {
+		head, err := in.Peek(256 << 10)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+		name, evidence := "", "it was asked for"
+		if name, err = encodingName(o.Encoding, ""); err != nil {
+			return err
+		}
+		if name == "" {
+			if name, evidence, err = guessEncoding(head); err != nil {
+				return err
+			}
+		}
+		f.Format.Encoding, f.Format.Evidence = name, evidence
+		if name != utf8Name {
+			if c.fallback, err = encodingOf(name); err != nil {
+				return err
+			}
+		}
+	}
+	f.rows = c
+	f.nameColumns(cardHeader())
+	return nil
+}
+
+// Next implements Reader.
+func (c *cards) Next() (*Record, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	c.record = Record{Line: c.started}
+	c.props, c.size, c.bad = c.props[:0], 0, None
+	clear(c.labels)
+	for depth := 1; ; {
+		line, err := c.logical()
+		if errors.Is(err, io.EOF) {
+			return nil, &Error{Line: c.record.Line, Reason: "the file ends in the middle of a card"}
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch upper := strings.ToUpper(strings.TrimSpace(string(line[:min(len(line), 16)]))); {
+		case upper == "END:VCARD":
+			if depth--; depth == 0 {
+				return c.finish(), nil
+			}
+		case upper == "BEGIN:VCARD" && len(c.props) > 0 && c.props[len(c.props)-1].name == "AGENT":
+			depth++
+		case upper == "BEGIN:VCARD":
+			// The card before has no end.
+			c.begun, c.started = true, c.line
+			c.bad = BadSyntax
+			return c.finish(), nil
+		case depth == 1:
+			c.take(line)
+		}
+	}
+}
+
+// begin steps behind the next BEGIN.
+func (c *cards) begin() error {
+	for !c.begun {
+		line, err := c.physical()
+		if err != nil {
+			return err
+		}
+		if bytes.EqualFold(bytes.TrimSpace(line), []byte("BEGIN:VCARD")) {
+			c.begun, c.started = true, c.line
+		}
+	}
+	c.begun = false
+	return nil
+}
+
+// physical returns the next line without its end. What of it is over the limit of
+// a cell is passed over.
+func (c *cards) physical() ([]byte, error) {
+	if c.hasPeek {
+		c.hasPeek = false
+		return c.peeked, nil
+	}
+	if c.ended {
+		return nil, io.EOF
+	}
+	c.buf = c.buf[:0]
+	c.line++
+	for {
+		part, err := c.in.ReadSlice('\n')
+		if room := c.limits.Cell + 1 - len(c.buf); room > 0 {
+			c.buf = append(c.buf, part[:min(len(part), room)]...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF):
+			c.ended = true
+			if len(c.buf) == 0 {
+				return nil, io.EOF
+			}
+		case err != nil:
+			return nil, err
+		}
+		return bytes.TrimRight(c.buf, "\r\n"), nil
+	}
+}
+
+// logical returns the next line with the lines it is folded into.
+func (c *cards) logical() ([]byte, error) {
+	line, err := c.physical()
+	if err != nil {
+		return nil, err
+	}
+	head, _, _ := bytes.Cut(line, []byte{':'})
+	quoted := bytes.Contains(bytes.ToUpper(head), []byte("QUOTED-PRINTABLE"))
+	long := binary(head)
+	out := bytes.Clone(line)
+	for {
+		soft := quoted && len(out) > 0 && out[len(out)-1] == '='
+		next, err := c.physical()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case soft:
+			out = append(out[:len(out)-1], next...)
+		case len(next) > 0 && (next[0] == ' ' || next[0] == '\t'):
+			if !long && len(out) <= c.limits.Cell {
+				out = append(out, next[1:]...)
+			}
+		case long && len(next) > 0 && bytes.IndexByte(next, ':') < 0:
+			// BASE64 of vCard 2.1 goes on to an empty line
+		default:
+			c.peeked, c.hasPeek = bytes.Clone(next), true
+			return out, nil
+		}
+		if len(out) > 2*c.limits.Cell {
+			out = out[:2*c.limits.Cell]
+		}
+	}
+}
+
+// binary reports whether a property is a picture, a sound or a key.
+func binary(head []byte) bool {
+	upper := strings.ToUpper(string(head))
+	name, params, _ := strings.Cut(upper, ";")
+	if i := strings.LastIndexByte(name, '.'); i >= 0 {
+		name = name[i+1:]
+	}
+	switch name {
+	case "PHOTO", "LOGO", "SOUND", "KEY":
+		return true
+	}
+	return strings.Contains(params, "BASE64") || strings.Contains(params, "ENCODING=B;") || strings.HasSuffix(params, "ENCODING=B")
+}
+
+// take adds a line to the card.
+func (c *cards) take(line []byte) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	head, value, ok := cutProperty(line)
+	if !ok {
+		// What has no name goes on with the line before.
+		if n := len(c.props); n > 0 && c.size+len(line) <= c.limits.Row {
+			c.props[n-1].value += "\n" + c.toUTF8(line, "")
+			c.size += len(c.props[n-1].value) + propertySize
+		}
+		return
+	}
+	if binary(head) {
+		return
+	}
+	p, charset, coding := parseHead(string(head))
+	switch coding {
+	case "QUOTED-PRINTABLE":
+		if decoded, err := io.ReadAll(quotedprintable.NewReader(bytes.NewReader(value))); err == nil || len(decoded) > 0 {
+			value = decoded
+		}
+	case "B", "BASE64":
+		if decoded, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(value))); err == nil {
+			value = decoded
+		}
+	}
+	switch {
+	case len(value) > c.limits.Cell:
+		c.bad = LongCell
+		return
+	case c.size+len(value) > c.limits.Row:
+		c.bad = LongRow
+		return
+	}
+	c.size += len(value) + propertySize
+	p.value = c.toUTF8(value, charset)
+	if strings.IndexByte(p.value, 0) >= 0 {
+		c.bad = NUL
+	}
+	if p.name == "X-ABLABEL" {
+		c.labels[p.group] = strings.TrimSuffix(strings.TrimPrefix(p.value, "_$!<"), ">!$_")
+		return
+	}
+	c.props = append(c.props, p)
+}
+
+// toUTF8 decodes a value.
+func (c *cards) toUTF8(value []byte, charset string) string {
+	enc := c.fallback
+	if charset != "" {
+		if name, err := encodingName(charset, ""); err == nil && name == utf8Name {
+			enc = nil
+		} else if named, err := encodingOf(name); err == nil {
+			enc = named
+		}
+	}
+	if enc == nil || charset == "" && utf8.Valid(value) {
+		if !utf8.Valid(value) {
+			c.bad = NotUTF8
+		}
+		return string(value)
+	}
+	decoded, err := enc.NewDecoder().Bytes(value)
+	if err != nil || bytes.Contains(decoded, []byte("\uFFFD")) {
+		c.bad = NotUTF8
+	}
+	return string(decoded)
+}
+
+// cutProperty cuts a line at the colon before its value.
+func cutProperty(line []byte) (head, value []byte, ok bool) {
+	quoted := false
+	for i, b := range line {
+		switch {
+		case b == '"':
+			quoted = !quoted
+		case b == ':' && !quoted:
+			return line[:i], line[i+1:], i > 0
+		case i == 0 && !isASCIILetter(b):
+			return nil, nil, false
+		}
+	}
+	return nil, nil, false
+}
+
+// parseHead reads the name of a property and its parameters: TEL;TYPE=work,voice,
+// and as vCard 2.1 has it, TEL;WORK;VOICE.
+func parseHead(head string) (p property, charset, coding string) {
+	parts := strings.Split(head, ";")
+	p.name = strings.ToUpper(strings.TrimSpace(parts[0]))
+	if group, name, ok := strings.Cut(p.name, "."); ok {
+		p.group, p.name = group, name
+	}
+	for _, param := range parts[1:] {
+		name, value, named := strings.Cut(param, "=")
+		name = strings.ToUpper(strings.TrimSpace(name))
+		value = strings.Trim(strings.TrimSpace(value), `"`)
+		switch {
+		case !named && (name == "QUOTED-PRINTABLE" || name == "BASE64"):
+			coding = name
+		case !named:
+			p.addType(name)
+		case name == "ENCODING":
+			coding = strings.ToUpper(value)
+		case name == "CHARSET":
+			charset = value
+		case name == "TYPE":
+			for t := range strings.SplitSeq(value, ",") {
+				p.addType(strings.ToUpper(t))
+			}
+		case name == "PREF":
+			p.primary = value == "1"
+		}
+	}
+	return p, charset, coding
+}
+
+func (p *property) addType(t string) {
+	switch t {
+	case "PREF":
+		p.primary = true
+	case "", "INTERNET", "VOICE", "X400", "POSTAL", "PARCEL", "DOM", "INTL":
+	default:
+		if t = strings.ToLower(t); !slices.Contains(p.types, t) {
+			p.types = append(p.types, t)
+		}
+	}
+}
+
+// finish makes a row of the card.
+func (c *cards) finish() *Record {
+	r := &c.record
+	r.Problem = c.bad
+	fields := make([][]byte, cardWidth)
+	for _, p := range c.props {
+		c.place(fields, p)
+	}
+	r.Fields = fields
+	if len(fields[colName]) == 0 && len(fields[colFirst]) == 0 && len(fields[colLast]) == 0 && len(fields[colNickname]) > 0 {
+		fields[colName] = fields[colNickname]
+	}
+	if len(fields[colFirst]) > 0 && len(fields[colLast]) > 0 && len(fields[colMiddle])+len(fields[colPrefix])+len(fields[colSuffix]) == 0 && len(fields[colName]) == 0 {
+		fields[colName] = []byte(string(fields[colFirst]) + " " + string(fields[colLast]))
+	}
+	if r.Problem != None {
+		r.Raw = []byte(c.text())
+	}
+	return r
+}
+
+// text returns what is known of a card with a problem.
+func (c *cards) text() string {
+	var b strings.Builder
+	for _, p := range c.props {
+		b.WriteString(p.name + ":" + p.value + "\n")
+		if b.Len() > rawPrefix {
+			break
+		}
+	}
+	return strings.ToValidUTF8(b.String(), "?")
+}
+
+// place puts a property into its column.
+func (c *cards) place(fields [][]byte, p property) {
+	switch p.name {
+	case "VERSION", "PRODID", "BEGIN", "REV", "LABEL", "CLASS", "PROFILE", "MAILER", "SOURCE", "KIND", "AGENT", "SORT-STRING":
+	case "FN":
+		join(fields, colName, plain(p.value), " ")
+	case "N":
+		parts := structured(p.value)
+		for i, column := range []int{colLast, colFirst, colMiddle, colPrefix, colSuffix} {
+			if i < len(parts) {
+				join(fields, column, parts[i], " ")
+			}
+		}
+	case "NICKNAME":
+		join(fields, colNickname, plain(p.value), several)
+	case "ORG":
+		parts := structured(p.value)
+		join(fields, colOrg, parts[0], several)
+		join(fields, colDepartment, strings.Join(parts[1:], ", "), several)
+	case "TITLE":
+		join(fields, colTitle, plain(p.value), several)
+	case "BDAY":
+		join(fields, colBirthday, plain(p.value), several)
+	case "NOTE":
+		join(fields, colNotes, plain(p.value), "\n")
+	case "CATEGORIES":
+		join(fields, colLabels, strings.ReplaceAll(plain(p.value), ",", several), several)
+	case "EMAIL":
+		c.list(fields, colEmail, cardEmails, p, strings.TrimPrefix(plain(p.value), "mailto:"))
+	case "TEL":
+		value := plain(p.value)
+		if len(value) > 4 && strings.EqualFold(value[:4], "tel:") {
+			value = value[4:]
+		}
+		c.list(fields, colPhone, cardPhones, p, value)
+	case "ADR":
+		parts := structured(p.value)
+		parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
+		c.list(fields, colAddress, cardAddresses, p, strings.Join(parts, ", "))
+	case "URL":
+		c.list(fields, colSite, cardSites, p, plain(p.value))
+	default:
+		if value := plain(p.value); value != "" {
+			c.record.Extra = append(c.record.Extra, Pair{[]byte(strings.ToLower(p.name)), []byte(value)})
+		}
+	}
+}
+
+// list puts a value into the next free of several pairs of columns.
+func (c *cards) list(fields [][]byte, first, n int, p property, value string) {
+	if strings.TrimSpace(value) == "" {
+		return
+	}
+	label := strings.Join(p.types, " ")
+	if own := c.labels[p.group]; p.group != "" && own != "" {
+		label = own
+	}
+	if p.primary {
+		label = strings.TrimSpace("* " + label)
+	}
+	for i := range n {
+		at := first + 2*i
+		if len(fields[at+1]) == 0 {
+			if label != "" {
+				fields[at] = []byte(label)
+			}
+			fields[at+1] = []byte(value)
+			return
+		}
+	}
+	join(fields, first+2*n-1, value, several)
+}
+
+// join adds a value to a cell.
+func join(fields [][]byte, column int, value, between string) {
+	value = strings.TrimSpace(value)
+	switch {
+	case value == "":
+	case len(fields[column]) == 0:
+		fields[column] = []byte(value)
+	default:
+		fields[column] = append(append(fields[column], between...), value...)
+	}
+}
+
+// structured splits a value at its semicolons, and takes the escapes out.
+func structured(value string) []string {
+	var parts []string
+	start := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '\\':
+			i++
+		case ';':
+			parts = append(parts, strings.TrimSpace(plain(value[start:i])))
+			start = i + 1
+		}
+	}
+	return append(parts, strings.TrimSpace(plain(value[start:])))
+}
+
+// plain takes the escapes out of a value.
+func plain(value string) string {
+	if strings.IndexByte(value, '\\') < 0 {
+		return value
+	}
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		if value[i] != '\\' || i+1 == len(value) {
+			b.WriteByte(value[i])
+			continue
+		}
+		i++
+		switch value[i] {
+		case 'n', 'N':
+			b.WriteByte('\n')
+		case ',', ';', ':', '\\', '"':
+			b.WriteByte(value[i])
+		default:
+			b.WriteByte('\\')
+			b.WriteByte(value[i])
+		}
+	}
+	return b.String()
+}
