@@ -18,6 +18,9 @@ const (
 	// replaces the contact's, a value it lacks leaves the contact's alone, and
 	// metadata is merged key by key. It is the default.
 	ConflictUpdate ConflictPolicy = "update"
+	// ConflictMerge fills what the contact lacks: a value that it has stays, and of
+	// metadata the keys that it has.
+	ConflictMerge ConflictPolicy = "merge"
 	// ConflictSkip leaves the contact as it is and counts the row as unchanged.
 	ConflictSkip ConflictPolicy = "skip"
 	// ConflictError rejects the row.
@@ -52,6 +55,7 @@ type Options struct {
 	Region string
 
 	OnConflict ConflictPolicy // "" is ConflictUpdate
+	InFile     RepeatPolicy   // "" is what ParseRepeatPolicy takes for OnConflict
 	// DryRun reads and checks everything, conflicts with the tenant's contacts
 	// included, and writes nothing to the tenant's tables.
 	DryRun bool
@@ -97,26 +101,27 @@ type Options struct {
 	size       int64 // of the input in bytes; 0 when it is not known
 }
 
-// ParseConflictPolicy reads "update", "skip" or "error".
+// ParseConflictPolicy reads "update", "merge", "skip" or "error".
 func ParseConflictPolicy(s string) (ConflictPolicy, error) {
 	switch p := ConflictPolicy(s); p {
-	case ConflictUpdate, ConflictSkip, ConflictError:
+	case ConflictUpdate, ConflictMerge, ConflictSkip, ConflictError:
 		return p, nil
 	case "":
 		return ConflictUpdate, nil
 	}
-	return "", fmt.Errorf("conflict policy %q is none of update, skip, error", s)
+	return "", fmt.Errorf("conflict policy %q is none of update, merge, skip, error", s)
 }
 
-// Result says what an import did. Read is Inserted + Updated + Unchanged +
+// Result says what an import did. Read is Inserted + Updated + Unchanged + Repeated +
 // Rejected.
 type Result struct {
 	Plan Plan
 
 	Read      int64 // rows after the header, blank ones not counted
 	Inserted  int64 // rows that made a contact
-	Updated   int64 // rows that changed one, also one that this file made
+	Updated   int64 // rows that changed one that was there before
 	Unchanged int64 // rows that said nothing new, or were skipped by ConflictSkip
+	Repeated  int64 // rows that share a key with an earlier row of the file, with which they were merged
 	Rejected  int64
 	Blank     int64 // lines without a value, passed over
 	Notes     int64 // the export's own lines, passed over: its header again, a footer

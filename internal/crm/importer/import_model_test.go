@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/crmctl/crmctl/internal/crm/crmtest"
 )
 
@@ -50,6 +52,7 @@ type model struct {
 	updated  int64
 	same     int64
 	rejected int64
+	repeated int64
 }
 
 type modelRow struct {
@@ -58,21 +61,27 @@ type modelRow struct {
 	modelContact
 }
 
-func (m *model) load(rows []modelRow, policy ConflictPolicy) {
-	m.inserted, m.updated, m.same, m.rejected = 0, 0, 0, 0
+func (m *model) load(rows []modelRow, policy ConflictPolicy, inFile RepeatPolicy) {
+	m.inserted, m.updated, m.same, m.rejected, m.repeated = 0, 0, 0, 0, 0
 	groups := map[string][]modelRow{}
+	alike := map[string]bool{}
 	var order []string
 	for _, row := range rows {
 		switch {
 		case row.bad:
 			m.rejected++
 		case row.email == "":
-			if key := row.String(); m.noEmail[key] {
+			key := row.String()
+			switch {
+			case alike[key]:
+				m.repeated++
+			case m.noEmail[key]:
 				m.same++
-			} else {
+			default:
 				m.noEmail[key] = true
 				m.inserted++
 			}
+			alike[key] = true
 		default:
 			if groups[row.email] == nil {
 				order = append(order, row.email)
@@ -81,57 +90,56 @@ func (m *model) load(rows []modelRow, policy ConflictPolicy) {
 		}
 	}
 	for _, email := range order {
-		m.group(email, groups[email], policy)
+		m.group(email, groups[email], policy, inFile)
 	}
 }
 
 // group loads the rows with one address.
-func (m *model) group(email string, rows []modelRow, policy ConflictPolicy) {
+func (m *model) group(email string, rows []modelRow, policy ConflictPolicy, inFile RepeatPolicy) {
+	one := rows[0].modelContact
+	switch inFile {
+	case RepeatLast:
+		one = rows[len(rows)-1].modelContact
+	case RepeatMerge:
+		for _, row := range rows[1:] {
+			one, _ = one.merge(row.modelContact)
+		}
+	}
+	further := int64(len(rows)) - 1
 	before, exists := m.byEmail[email]
-	if policy != ConflictUpdate {
-		left := int64(len(rows))
-		if !exists {
-			m.byEmail[email] = rows[0].modelContact
-			m.inserted++
-			left--
-		}
-		if policy == ConflictError {
-			m.rejected += left
-		} else {
-			m.same += left
-		}
-		return
+	if inFile == RepeatError || exists && policy == ConflictError {
+		m.rejected += further
+	} else {
+		m.repeated += further
 	}
-	folded := modelContact{metadata: map[string]string{}}
-	var news int64
-	for i, row := range rows {
-		if i > 0 {
-			if _, says := rows[i-1].merge(row.modelContact); says {
-				news++
-			}
-		}
-		folded, _ = folded.merge(row.modelContact)
-	}
-	if !exists {
-		m.byEmail[email] = folded
+	after, changed := before, false
+	switch {
+	case !exists:
+		m.byEmail[email] = one
 		m.inserted++
-		m.updated += news
-		m.same += int64(len(rows)) - 1 - news
 		return
+	case policy == ConflictError:
+		m.rejected++
+		return
+	case policy == ConflictUpdate:
+		after, changed = before.merge(one)
+	case policy == ConflictMerge:
+		after, _ = one.merge(before)
+		changed = after.String() != before.String()
 	}
-	after, changed := before.merge(folded)
 	m.byEmail[email] = after
 	if changed {
-		m.updated += 1 + news
-		m.same += int64(len(rows)) - 1 - news
+		m.updated++
 	} else {
-		m.same += int64(len(rows))
+		m.same++
 	}
 }
 
 func (m *model) tally() string {
-	return fmt.Sprintf("read %d inserted %d updated %d unchanged %d rejected %d",
-		m.inserted+m.updated+m.same+m.rejected, m.inserted, m.updated, m.same, m.rejected)
+	return tally(Result{
+		Read: m.inserted + m.updated + m.same + m.rejected + m.repeated, Inserted: m.inserted, Updated: m.updated, Unchanged: m.same,
+		Rejected: m.rejected, Repeated: m.repeated,
+	})
 }
 
 func (m *model) contacts() []string {
@@ -192,45 +200,47 @@ func dirtyFile(r *rand.Rand, n int) (string, []modelRow) {
 // the same file again changes nothing.
 func TestImportAgreesWithModel(t *testing.T) {
 	t.Parallel()
-	for _, policy := range []ConflictPolicy{ConflictUpdate, ConflictSkip, ConflictError} {
-		for path, directFrom := range paths {
-			t.Run(string(policy)+"/"+path, func(t *testing.T) {
-				t.Parallel()
-				conn, schema := crmtest.Tenant(t)
-				o := Options{Schema: schema, OnConflict: policy, directFrom: directFrom}
-				for seed := range uint64(6) {
-					crmtest.Exec(t, conn, schema, "delete from contacts")
-					m := model{byEmail: map[string]modelContact{}, noEmail: map[string]bool{}}
-					r := rand.New(rand.NewPCG(seed, 1))
-					for step, n := range []int{1 + r.IntN(20), 1 + r.IntN(20), 1} {
-						file, rows := dirtyFile(r, n)
-						m.load(rows, policy)
-						dry := o
-						dry.DryRun = true
-						foretold := importText(t, conn, file, dry)
-						got := importText(t, conn, file, o)
-						if tally(got) != m.tally() || tally(foretold) != m.tally() {
-							t.Fatalf("seed %d, file %d:\n%s\n got %s\n dry %s\nwant %s", seed, step, file, tally(got), tally(foretold), m.tally())
-						}
-						if wasEmpty := step == 0; got.FastPath != (directFrom == 1 && wasEmpty) && len(m.contacts()) > 0 && wasEmpty {
-							t.Errorf("seed %d: fast path %t", seed, got.FastPath)
-						}
-						crmtest.SameLines(t, fmt.Sprintf("seed %d, file %d\n%s", seed, step, file), sorted(contacts(t, conn, schema)), m.contacts())
-						if policy != ConflictError {
-							again := importText(t, conn, file, o)
-							if policy == ConflictSkip && again.Unchanged+again.Rejected != again.Read {
-								t.Fatalf("seed %d, file %d: the same again: %s", seed, step, tally(again))
-							}
-							m.load(rows, policy)
-							if tally(again) != m.tally() {
-								t.Fatalf("seed %d, file %d: the same again: got %s, want %s", seed, step, tally(again), m.tally())
-							}
-							crmtest.SameLines(t, "the same again", sorted(contacts(t, conn, schema)), m.contacts())
-						}
+	for _, policy := range []ConflictPolicy{ConflictUpdate, ConflictMerge, ConflictSkip, ConflictError} {
+		for _, inFile := range []RepeatPolicy{RepeatMerge, RepeatFirst, RepeatLast, RepeatError} {
+			for path, directFrom := range paths {
+				t.Run(string(policy)+"/"+string(inFile)+"/"+path, func(t *testing.T) {
+					t.Parallel()
+					conn, schema := crmtest.Tenant(t)
+					o := Options{Schema: schema, OnConflict: policy, InFile: inFile, directFrom: directFrom}
+					for seed := range uint64(2) {
+						crmtest.Exec(t, conn, schema, "delete from contacts")
+						agreesWithModel(t, conn, o, seed)
 					}
-				}
-			})
+				})
+			}
 		}
+	}
+}
+
+func agreesWithModel(t *testing.T, conn *pgx.Conn, o Options, seed uint64) {
+	t.Helper()
+	m := model{byEmail: map[string]modelContact{}, noEmail: map[string]bool{}}
+	r := rand.New(rand.NewPCG(seed, 1))
+	for step, n := range []int{1 + r.IntN(20), 1 + r.IntN(20), 1} {
+		file, rows := dirtyFile(r, n)
+		m.load(rows, o.OnConflict, o.InFile)
+		dry := o
+		dry.DryRun = true
+		foretold := importText(t, conn, file, dry)
+		got := importText(t, conn, file, o)
+		if tally(got) != m.tally() || tally(foretold) != m.tally() {
+			t.Fatalf("seed %d, file %d:\n%s\n got %s\n dry %s\nwant %s", seed, step, file, tally(got), tally(foretold), m.tally())
+		}
+		if wasEmpty := step == 0; got.FastPath != (o.directFrom == 1 && wasEmpty) && len(m.contacts()) > 0 && wasEmpty {
+			t.Errorf("seed %d: fast path %t", seed, got.FastPath)
+		}
+		crmtest.SameLines(t, fmt.Sprintf("seed %d, file %d\n%s", seed, step, file), sorted(contacts(t, conn, o.Schema)), m.contacts())
+		again := importText(t, conn, file, o)
+		m.load(rows, o.OnConflict, o.InFile)
+		if tally(again) != m.tally() || again.Inserted+again.Updated != 0 {
+			t.Fatalf("seed %d, file %d: the same again: got %s, want %s", seed, step, tally(again), m.tally())
+		}
+		crmtest.SameLines(t, "the same again", sorted(contacts(t, conn, o.Schema)), m.contacts())
 	}
 }
 

@@ -118,6 +118,9 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	if o.OnConflict, err = ParseConflictPolicy(string(o.OnConflict)); err != nil {
 		return nil, err
 	}
+	if o.InFile, err = ParseRepeatPolicy(string(o.InFile), o.OnConflict); err != nil {
+		return nil, err
+	}
 	l := &load{conn: conn, o: o, started: o.Now(), size: o.size}
 	p, err := openFile(in, o)
 	if err != nil {
@@ -140,7 +143,7 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	}
 	l.producer = &producer{
 		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size),
-		encode:   &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError},
+		encode:   &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError || o.InFile == RepeatError},
 		observer: o.Observer, started: l.started, now: o.Now,
 		chunks: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
 	}
@@ -253,7 +256,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		p.report(PhaseMerge)
 	}
-	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
+	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, inFile: l.o.InFile, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}
@@ -278,9 +281,9 @@ func (l *load) close(ctx context.Context, q db.Querier) error {
 	}
 	l.count()
 	r := l.result
-	if sum := r.Inserted + r.Updated + r.Unchanged + r.Rejected; sum != r.Read {
-		return fmt.Errorf("the rows do not add up: %d were read, but %d inserted, %d updated, %d unchanged and %d rejected; nothing was kept",
-			r.Read, r.Inserted, r.Updated, r.Unchanged, r.Rejected)
+	if sum := r.Inserted + r.Updated + r.Unchanged + r.Repeated + r.Rejected; sum != r.Read {
+		return fmt.Errorf("the rows do not add up: %d were read, but %d inserted, %d updated, %d unchanged, %d repeated and %d rejected; nothing was kept",
+			r.Read, r.Inserted, r.Updated, r.Unchanged, r.Repeated, r.Rejected)
 	}
 	if err := l.rejects.finish(); err != nil {
 		return err
@@ -301,7 +304,7 @@ func (l *load) count() {
 	r := &l.result
 	r.Read, r.Blank, r.Notes, r.Bytes = p.counts.read, p.counts.blank, p.counts.notes, p.input.read
 	r.Inserted = p.counts.direct + l.merge.inserted
-	r.Updated, r.Unchanged = l.merge.updated, l.merge.unchanged
+	r.Updated, r.Unchanged, r.Repeated = l.merge.updated, l.merge.unchanged, l.merge.repeated
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done
 	r.FastPath = p.direct
 	r.Changed, r.NullWords = p.convert.changes.list(), p.convert.nullWords()

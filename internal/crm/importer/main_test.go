@@ -39,7 +39,7 @@ func importText(t testing.TB, conn *pgx.Conn, text string, o Options) Result {
 	if err != nil {
 		t.Fatalf("import: %v", err)
 	}
-	if sum := r.Inserted + r.Updated + r.Unchanged + r.Rejected; sum != r.Read {
+	if sum := r.Inserted + r.Updated + r.Unchanged + r.Repeated + r.Rejected; sum != r.Read {
 		t.Errorf("the rows do not add up: %+v", r)
 	}
 	return r
@@ -47,5 +47,9 @@ func importText(t testing.TB, conn *pgx.Conn, text string, o Options) Result {
 
 // tally is the counts of a result, for comparing.
 func tally(r Result) string {
-	return fmt.Sprintf("read %d inserted %d updated %d unchanged %d rejected %d", r.Read, r.Inserted, r.Updated, r.Unchanged, r.Rejected)
+	text := fmt.Sprintf("read %d inserted %d updated %d unchanged %d rejected %d", r.Read, r.Inserted, r.Updated, r.Unchanged, r.Rejected)
+	if r.Repeated > 0 {
+		text += fmt.Sprintf(" repeated %d", r.Repeated)
+	}
+	return text
 }

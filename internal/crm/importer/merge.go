@@ -3,9 +3,6 @@ package importer
 import (
 	"context"
 	"fmt"
-	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -24,46 +21,6 @@ create temporary table crmctl_import (
     created_at timestamp with time zone, raw pg_catalog.text
 ) on commit drop`
 
-// foldSQL makes one row of all staged rows with one address, for the addresses
-// that may occur more than once: of each column the last value that is not null,
-// the metadata merged key by key, the first row's id and created_at. news counts
-// the rows that say something the row before them did not.
-//
-// The %s is how the first staged row of an address is compared: where its
-// predecessor is in contacts already, since the load went straight there, with
-// that.
-const foldSQL = `
-create temporary table crmctl_fold on commit drop as
-with hot as materialized (
-    select s.*, lag(s.line) over w as before, lag(s.phone) over w as p_phone, lag(s.name) over w as p_name,
-           lag(s.company) over w as p_company, lag(s.metadata) over w as p_metadata
-    from pg_temp.crmctl_import s
-    where s.email in (select d.email from pg_temp.crmctl_import d where d.dup)
-    window w as (partition by s.email order by s.line)
-), judged as (
-    select h.*, case when h.before is not null then
-                    h.phone is not null and h.phone is distinct from h.p_phone
-                    or h.name is not null and h.name is distinct from h.p_name and (not h.half or h.p_name is null)
-                    or h.company is not null and h.company is distinct from h.p_company
-                    or (h.p_metadata || h.metadata) <> h.p_metadata
-                %s end as news
-    from hot h %s
-), merged as (
-    select h.email, jsonb_object_agg(e.key, e.value order by h.line) as metadata
-    from hot h cross join lateral jsonb_each(h.metadata) e group by h.email
-), folded as (
-    select j.email, count(*) filter (where j.news) as news,
-           (array_agg(j.id order by j.line))[1] as id,
-           (array_agg(j.phone order by j.line desc) filter (where j.phone is not null))[1] as phone,
-           coalesce((array_agg(j.name order by j.line desc) filter (where j.name is not null and not j.half))[1],
-                    (array_agg(j.name order by j.line desc) filter (where j.name is not null))[1]) as name,
-           coalesce(bool_and(j.half) filter (where j.name is not null), false) as half,
-           (array_agg(j.company order by j.line desc) filter (where j.company is not null))[1] as company,
-           (array_agg(j.created_at order by j.line))[1] as created_at
-    from judged j group by j.email
-)
-select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merged m using (email)`
-
 // merge carries the staged rows over to contacts and counts what became of them.
 type merge struct {
 	q        db.Querier
@@ -71,13 +28,14 @@ type merge struct {
 	path     db.Path // behind it
 	contacts string  // the table, in full
 	policy   ConflictPolicy
+	inFile   RepeatPolicy
 	dryRun   bool
 	direct   bool // the contacts are this file's own rows
 	counts   counts
 	rejects  *rejects
 	column   string // the header addresses came from, for messages
 
-	inserted, updated, unchanged int64
+	inserted, updated, unchanged, repeated int64
 }
 
 // run merges all staged rows.
@@ -89,11 +47,7 @@ func (m *merge) run(ctx context.Context) error {
 		return fmt.Errorf("merge contacts: %w", err)
 	}
 	if m.counts.staged > m.counts.stagedNoEmail {
-		step := m.firstOnly
-		if m.policy == ConflictUpdate {
-			step = m.update
-		}
-		if err := step(ctx); err != nil {
+		if err := m.byEmail(ctx); err != nil {
 			return fmt.Errorf("merge contacts by e-mail: %w", err)
 		}
 	}
@@ -105,48 +59,74 @@ func (m *merge) run(ctx context.Context) error {
 	return nil
 }
 
-// changesContact is the condition that merging row changes contact. name is the
-// condition that the row's name counts.
-func changesContact(row, contact, name string) string {
-	return strings.NewReplacer("ROW", row, "CONTACT", contact, "COUNTS", name).Replace(`(
-	ROW.phone is not null and (ROW.phone operator(pg_catalog.=) CONTACT.phone) is not true
-	or COUNTS and ROW.name is not null and (ROW.name operator(pg_catalog.=) CONTACT.name) is not true
-	or ROW.company is not null and (ROW.company operator(pg_catalog.=) CONTACT.company) is not true
-	or (CONTACT.metadata operator(pg_catalog.||) ROW.metadata) operator(pg_catalog.<>) CONTACT.metadata)`)
-}
-
-// wholeName is the condition that row's name may replace contact's: half a name
-// replaces none.
-func wholeName(row, contact string) string {
-	return "(not " + row + ".half or " + contact + ".name is null)"
-}
-
-// fold makes the table crmctl_fold.
-func (m *merge) fold(ctx context.Context) error {
-	news, join := "", ""
-	if m.direct {
-		news = "when c.id is not null then " + changesContact("h", "c", wholeName("h", "c"))
-		join = "left join " + m.contacts + " c on h.before is null and c.email = h.email"
+// byEmail merges the rows with an address: those that share one first into one row, and
+// that one, by the policy, with the contact that has the address.
+func (m *merge) byEmail(ctx context.Context) error {
+	rows, addresses := singleRowsSQL, m.counts.staged-m.counts.stagedNoEmail
+	if m.counts.repeats > 0 {
+		repeats, err := m.fold(ctx)
+		if err != nil {
+			return err
+		}
+		rows = foldedRowsSQL
+		addresses -= repeats
+		m.repeated += repeats
 	}
-	var fold db.Pipeline
-	fold.OwnPath()
-	fold.Exec(fmt.Sprintf(foldSQL, news, join))
-	fold.Exec("analyze pg_temp.crmctl_fold")
-	fold.StandIn(m.schema, m.path)
-	return fold.Run(ctx, m.q)
+	inserted, updated, err := m.write(ctx, rows)
+	if err != nil {
+		return err
+	}
+	m.inserted += inserted
+	if m.direct {
+		// What is there already are first rows of this file.
+		m.repeated += addresses - inserted
+	} else {
+		m.updated += updated
+		m.unchanged += addresses - inserted - updated
+	}
+	if m.inFile == RepeatError || m.policy == ConflictError {
+		return m.rejectConflicts(ctx)
+	}
+	return nil
 }
 
-// The rows to merge, one for each address: as staged where the file has an
-// address once, as folded where it has it again.
-const (
-	singleRowsSQL = `
-    select s.id, s.email, s.phone, s.name, s.half, s.company, s.metadata, s.created_at
-    from pg_temp.crmctl_import s where s.email is not null`
-	foldedRowsSQL = singleRowsSQL + `
-      and not exists (select from pg_temp.crmctl_fold f where f.email operator(pg_catalog.=) s.email)
-    union all
-    select f.id, f.email, f.phone, f.name, f.half, f.company, f.metadata, f.created_at from pg_temp.crmctl_fold f`
-)
+// write makes contacts of rows, or changes those that are there, and counts both.
+func (m *merge) write(ctx context.Context, rows string) (inserted, updated int64, err error) {
+	how, writes := m.rule()
+	if !writes {
+		return m.insertNew(ctx, rows)
+	}
+	statement := fmt.Sprintf(upsertSQL, m.contacts, how.changes("s", "e"), how.changes("excluded", "c"), how.name("s", "e"), how.set)
+	if m.dryRun {
+		statement = fmt.Sprintf(foreseeSQL, m.contacts, how.changes("s", "e"))
+	}
+	err = m.q.QueryRow(ctx, `
+with src as (`+rows+`), touched as (`+statement+`)
+select pg_catalog.count(*) filter (where t.inserted), pg_catalog.count(*) filter (where not t.inserted) from touched t`).Scan(&inserted, &updated)
+	return inserted, updated, err
+}
+
+// insertNew makes contacts of the rows whose address no contact has.
+func (m *merge) insertNew(ctx context.Context, rows string) (inserted, _ int64, err error) {
+	n, err := m.insert(ctx, "from ("+rows+`) s
+where not exists (select from `+m.contacts+" c where c.email operator(pg_catalog.=) s.email) order by s.id", "on conflict (email) do nothing")
+	return n, 0, err
+}
+
+// rule returns how a row changes the contact that has its address; writes is false where
+// it never does. Where the contacts are this file's own, that is how rows with one
+// address are merged.
+func (m *merge) rule() (how mergeRule, writes bool) {
+	switch {
+	case m.direct && m.inFile == RepeatMerge, !m.direct && m.policy == ConflictUpdate:
+		return updateRule, true
+	case m.direct && m.inFile == RepeatLast:
+		return replaceRule, true
+	case !m.direct && m.policy == ConflictMerge:
+		return fillRule, true
+	}
+	return mergeRule{}, false
+}
 
 // upsertSQL writes the rows that make or change a contact. The join spares the
 // others the row lock that ON CONFLICT takes even when it changes nothing; ON
@@ -154,12 +134,11 @@ const (
 // been locked: its xmax is 0.
 const upsertSQL = `
     insert into %[1]s as c (id, email, phone, name, company, metadata, created_at)
-    select s.id, s.email, s.phone, case when not s.half or e.name is null then s.name end, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
+    select s.id, s.email, s.phone, %[4]s, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
     from src s left join %[1]s e on e.email operator(pg_catalog.=) s.email
     where e.id is null or %[2]s
     on conflict (email) do update
-    set phone = coalesce(excluded.phone, c.phone), name = coalesce(excluded.name, c.name),
-        company = coalesce(excluded.company, c.company), metadata = c.metadata operator(pg_catalog.||) excluded.metadata, updated_at = pg_catalog.now()
+    set %[5]s, updated_at = pg_catalog.now()
     where %[3]s
     returning c.email, c.xmax operator(pg_catalog.=) 0 as inserted`
 
@@ -168,66 +147,6 @@ const foreseeSQL = `
     select s.email, e.id is null as inserted
     from src s left join %[1]s e on e.email operator(pg_catalog.=) s.email
     where e.id is null or %[2]s`
-
-// update merges rows into the contacts with their address. Of the rows with one
-// address the first counts as what became of the contact; a later one counts as
-// updated when it says something that the row before it did not, unless the
-// contact came out as it was.
-func (m *merge) update(ctx context.Context) error {
-	rows, news := singleRowsSQL, "0"
-	if m.counts.repeats > 0 {
-		if err := m.fold(ctx); err != nil {
-			return err
-		}
-		rows = foldedRowsSQL
-		news = "(select coalesce(pg_catalog.sum(f.news), 0) from pg_temp.crmctl_fold f join touched t on t.email operator(pg_catalog.=) f.email)"
-		if m.direct {
-			news = "(select coalesce(pg_catalog.sum(f.news), 0) from pg_temp.crmctl_fold f)"
-		}
-	}
-	touched := fmt.Sprintf(upsertSQL, m.contacts, changesContact("s", "e", wholeName("s", "e")), changesContact("excluded", "c", "true"))
-	if m.dryRun {
-		touched = fmt.Sprintf(foreseeSQL, m.contacts, changesContact("s", "e", wholeName("s", "e")))
-	}
-	var inserted, updated, later int64
-	err := m.q.QueryRow(ctx, fmt.Sprintf(`
-with src as (%s), touched as (%s)
-select pg_catalog.count(*) filter (where t.inserted), pg_catalog.count(*) filter (where not t.inserted), %s::bigint from touched t`,
-		rows, touched, news)).Scan(&inserted, &updated, &later)
-	if err != nil {
-		return err
-	}
-	if m.direct {
-		updated = 0 // what was changed are rows of this file, which later says
-	}
-	m.inserted += inserted
-	m.updated += updated + later
-	m.unchanged += m.counts.staged - m.counts.stagedNoEmail - inserted - updated - later
-	return nil
-}
-
-// firstOnly inserts the first row of each address that no contact has. The
-// others are left out, or rejected.
-func (m *merge) firstOnly(ctx context.Context) error {
-	from := `from pg_temp.crmctl_import s
-where s.email is not null and not exists (select from ` + m.contacts + ` c where c.email operator(pg_catalog.=) s.email)`
-	if m.counts.repeats > 0 {
-		from += `
-  and s.line operator(pg_catalog.=) any (
-      select pg_catalog.min(d.line) from pg_temp.crmctl_import d where d.email is not null group by d.email)`
-	}
-	inserted, err := m.insert(ctx, from+" order by s.line", "on conflict (email) do nothing")
-	if err != nil {
-		return err
-	}
-	m.inserted += inserted
-	left := m.counts.staged - m.counts.stagedNoEmail - inserted
-	if m.policy == ConflictError {
-		return m.rejectConflicts(ctx)
-	}
-	m.unchanged += left
-	return nil
-}
 
 // insert adds the staged rows of a from clause to contacts, or counts them in a
 // dry run.
@@ -241,39 +160,6 @@ insert into `+m.contacts+` (id, email, phone, name, company, metadata, created_a
 select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
 `+from+" "+suffix)
 	return tag.RowsAffected(), err
-}
-
-// rejectConflicts rejects the staged rows that were not inserted.
-func (m *merge) rejectConflicts(ctx context.Context) error {
-	left := "not exists (select from " + m.contacts + " c where c.id = s.id)"
-	if m.dryRun {
-		left = "(f.first < s.line or exists (select from " + m.contacts + " c where c.email = s.email))"
-	}
-	var p db.Pipeline
-	p.OwnPath()
-	p.Query(m.rejectRows, `
-select s.line, s.email, s.raw, f.first < s.line as repeated
-from pg_temp.crmctl_import s
-join (select d.email, min(d.line) as first from pg_temp.crmctl_import d group by d.email) f using (email)
-where `+left+" order by s.line")
-	p.StandIn(m.schema, m.path)
-	return p.Run(ctx, m.q)
-}
-
-func (m *merge) rejectRows(rows pgx.Rows) error {
-	var (
-		line       int64
-		email, raw string
-		repeated   bool
-	)
-	_, err := pgx.ForEachRow(rows, []any{&line, &email, &raw, &repeated}, func() error {
-		why := rejection{code: RejectExists, column: m.column, message: "a contact has the e-mail address " + email}
-		if repeated || m.direct {
-			why = rejection{code: RejectDuplicate, column: m.column, message: "an earlier row has the e-mail address " + email}
-		}
-		return m.rejects.addText([]byte(raw), line, &why)
-	})
-	return err
 }
 
 // withoutEmail inserts the rows without an address, but for those that agree
@@ -303,6 +189,22 @@ where s.email is null and not exists (
 		return err
 	}
 	m.inserted += inserted
-	m.unchanged += m.counts.stagedNoEmail - inserted
+	alike := m.counts.stagedNoEmail - inserted
+	if m.direct {
+		m.repeated += alike
+		return nil
+	}
+	if m.counts.repeatsNoEmail > 0 {
+		var repeats int64
+		if err := m.q.QueryRow(ctx, `
+select coalesce(pg_catalog.sum(g.rows operator(pg_catalog.-) 1), 0)::bigint from (
+    select pg_catalog.count(*) as rows from pg_temp.crmctl_import s where s.email is null
+    group by s.phone, s.name, s.company, s.metadata) g`).Scan(&repeats); err != nil {
+			return err
+		}
+		m.repeated += repeats
+		alike -= repeats
+	}
+	m.unchanged += alike
 	return nil
 }

@@ -1,0 +1,214 @@
+package importer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// RepeatPolicy says what becomes of rows of one file that share an e-mail address.
+type RepeatPolicy string
+
+const (
+	// RepeatMerge makes one row of them: of each column the last value, metadata merged
+	// key by key.
+	RepeatMerge RepeatPolicy = "merge"
+	// RepeatFirst takes the first row whole, RepeatLast the last.
+	RepeatFirst RepeatPolicy = "first"
+	RepeatLast  RepeatPolicy = "last"
+	// RepeatError takes the first row and rejects the others.
+	RepeatError RepeatPolicy = "error"
+)
+
+// ParseRepeatPolicy reads "first", "last", "merge" or "error"; "" is what goes with the
+// conflict policy: the first where contacts stay as they are, an error where a conflict
+// is one, otherwise merge.
+func ParseRepeatPolicy(s string, conflict ConflictPolicy) (RepeatPolicy, error) {
+	switch p := RepeatPolicy(s); p {
+	case RepeatMerge, RepeatFirst, RepeatLast, RepeatError:
+		return p, nil
+	case "":
+		switch conflict {
+		case ConflictSkip:
+			return RepeatFirst, nil
+		case ConflictError:
+			return RepeatError, nil
+		}
+		return RepeatMerge, nil
+	}
+	return "", fmt.Errorf("repeat policy %q is none of first, last, merge, error", s)
+}
+
+// mergeRule is how one row changes what is there.
+type mergeRule struct {
+	set     string // the assignments of an upsert, from excluded to c
+	differs string // the condition that they change anything, from ROW to CONTACT
+	half    bool   // half a name replaces no whole one
+}
+
+// changes is the condition that row changes contact.
+func (r mergeRule) changes(row, contact string) string {
+	name := "true"
+	if r.half && row != "excluded" { // which has no name where it does not count
+		name = "(not ROW.half or CONTACT.name is null)"
+	}
+	return strings.NewReplacer("ROW", row, "CONTACT", contact).Replace(strings.ReplaceAll(r.differs, "COUNTS", name))
+}
+
+// name is the name that row brings to contact, null where it brings none.
+func (r mergeRule) name(row, contact string) string {
+	if !r.half {
+		return row + ".name"
+	}
+	return "case when not " + row + ".half or " + contact + ".name is null then " + row + ".name end"
+}
+
+var (
+	// updateRule lets the row's values win.
+	updateRule = mergeRule{
+		half: true,
+		set: `phone = coalesce(excluded.phone, c.phone), name = coalesce(excluded.name, c.name), company = coalesce(excluded.company, c.company),
+	metadata = c.metadata operator(pg_catalog.||) excluded.metadata`,
+		differs: `(
+	ROW.phone is not null and (ROW.phone operator(pg_catalog.=) CONTACT.phone) is not true
+	or COUNTS and ROW.name is not null and (ROW.name operator(pg_catalog.=) CONTACT.name) is not true
+	or ROW.company is not null and (ROW.company operator(pg_catalog.=) CONTACT.company) is not true
+	or (CONTACT.metadata operator(pg_catalog.||) ROW.metadata) operator(pg_catalog.<>) CONTACT.metadata)`,
+	}
+	// fillRule lets the contact's values win.
+	fillRule = mergeRule{
+		set: `phone = coalesce(c.phone, excluded.phone), name = coalesce(c.name, excluded.name), company = coalesce(c.company, excluded.company),
+	metadata = excluded.metadata operator(pg_catalog.||) c.metadata`,
+		differs: `(
+	CONTACT.phone is null and ROW.phone is not null
+	or CONTACT.name is null and ROW.name is not null
+	or CONTACT.company is null and ROW.company is not null
+	or (ROW.metadata operator(pg_catalog.||) CONTACT.metadata) operator(pg_catalog.<>) CONTACT.metadata)`,
+	}
+	// replaceRule leaves nothing of the contact but its id.
+	replaceRule = mergeRule{
+		set:     `phone = excluded.phone, name = excluded.name, company = excluded.company, metadata = excluded.metadata, created_at = excluded.created_at`,
+		differs: "true",
+	}
+)
+
+// hotSQL are the staged rows whose address the file may have more than once.
+const hotSQL = `
+    select s.* from pg_temp.crmctl_import s
+    where s.email in (select d.email from pg_temp.crmctl_import d where d.dup)`
+
+// foldMergeSQL makes one row of all staged rows with one address, for the addresses
+// that may occur more than once: of each column the last value that is not null, the
+// metadata merged key by key, the first row's id and created_at.
+const foldMergeSQL = `
+with hot as materialized (` + hotSQL + `), merged as (
+    select h.email, jsonb_object_agg(e.key, e.value order by h.line) as metadata
+    from hot h cross join lateral jsonb_each(h.metadata) e group by h.email
+), folded as (
+    select h.email, count(*) as rows,
+           (array_agg(h.id order by h.line))[1] as id,
+           (array_agg(h.phone order by h.line desc) filter (where h.phone is not null))[1] as phone,
+           coalesce((array_agg(h.name order by h.line desc) filter (where h.name is not null and not h.half))[1],
+                    (array_agg(h.name order by h.line desc) filter (where h.name is not null))[1]) as name,
+           coalesce(bool_and(h.half) filter (where h.name is not null), false) as half,
+           (array_agg(h.company order by h.line desc) filter (where h.company is not null))[1] as company,
+           (array_agg(h.created_at order by h.line))[1] as created_at
+    from hot h group by h.email
+)
+select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merged m using (email)`
+
+// foldOneSQL takes the first or the last row of each address, by the order of %s.
+const foldOneSQL = `
+select distinct on (h.email) h.id, h.email, h.phone, h.name, h.half, h.company, h.metadata, h.created_at,
+       count(*) over (partition by h.email) as rows
+from (` + hotSQL + `) h order by h.email, h.line %s`
+
+// fold makes the table crmctl_fold, and returns how many rows less it has than were
+// staged.
+func (m *merge) fold(ctx context.Context) (repeats int64, err error) {
+	rows := foldMergeSQL
+	switch m.inFile {
+	case RepeatMerge:
+	case RepeatLast:
+		rows = fmt.Sprintf(foldOneSQL, "desc")
+	case RepeatFirst, RepeatError:
+		rows = fmt.Sprintf(foldOneSQL, "asc")
+	}
+	var fold db.Pipeline
+	fold.OwnPath()
+	fold.Exec("create temporary table crmctl_fold on commit drop as " + rows)
+	fold.Exec("analyze pg_temp.crmctl_fold")
+	fold.QueryRow([]any{&repeats}, "select coalesce(sum(rows - 1), 0)::bigint from pg_temp.crmctl_fold")
+	fold.StandIn(m.schema, m.path)
+	return repeats, fold.Run(ctx, m.q)
+}
+
+// The rows to merge, one for each address: as staged where the file has an
+// address once, as folded where it has it again.
+const (
+	singleRowsSQL = `
+    select s.id, s.email, s.phone, s.name, s.half, s.company, s.metadata, s.created_at
+    from pg_temp.crmctl_import s where s.email is not null`
+	foldedRowsSQL = singleRowsSQL + `
+      and not exists (select from pg_temp.crmctl_fold f where f.email operator(pg_catalog.=) s.email)
+    union all
+    select f.id, f.email, f.phone, f.name, f.half, f.company, f.metadata, f.created_at from pg_temp.crmctl_fold f`
+)
+
+// rejectConflicts rejects the staged rows that met a contact, or an earlier row, where
+// that is an error.
+func (m *merge) rejectConflicts(ctx context.Context) error {
+	group, join := "s.id", ""
+	if m.counts.repeats > 0 {
+		group, join = "coalesce(f.id, s.id)", "left join pg_temp.crmctl_fold f using (email)"
+	}
+	met := "not exists (select from " + m.contacts + " c where c.id = " + group + ")"
+	if m.dryRun {
+		met = "exists (select from " + m.contacts + " c where c.email = s.email)"
+	}
+	later := "row_number() over (partition by s.email order by s.line) > 1"
+	if m.direct { // the first is a contact now
+		later = "not exists (select from " + m.contacts + " c where c.id = s.id)"
+	}
+	which := []string{"false"}
+	if m.inFile == RepeatError {
+		which = append(which, "s.later")
+	}
+	if m.policy == ConflictError && !m.direct {
+		which = append(which, met)
+	}
+	var p db.Pipeline
+	p.OwnPath()
+	p.Query(m.rejectRows, `
+select s.line, s.email, s.raw, s.later
+from (select s.*, `+later+` as later from pg_temp.crmctl_import s where s.email is not null) s
+`+join+`
+where `+strings.Join(which, " or ")+" order by s.line")
+	p.StandIn(m.schema, m.path)
+	return p.Run(ctx, m.q)
+}
+
+func (m *merge) rejectRows(rows pgx.Rows) error {
+	var (
+		line       int64
+		email, raw string
+		later      bool
+	)
+	_, err := pgx.ForEachRow(rows, []any{&line, &email, &raw, &later}, func() error {
+		why := rejection{code: RejectExists, column: m.column, message: "a contact has the e-mail address " + email}
+		if later && m.inFile == RepeatError {
+			why = rejection{code: RejectDuplicate, column: m.column, message: "an earlier row has the e-mail address " + email}
+		}
+		if later {
+			m.repeated--
+		} else {
+			m.unchanged--
+		}
+		return m.rejects.addText([]byte(raw), line, &why)
+	})
+	return err
+}
