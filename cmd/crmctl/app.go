@@ -38,6 +38,10 @@ func (f *factory) notice(n app.Notice) {
 		f.Note("crmctl: note: made extension %q in schema %q, once for the database", cli.Visible(n.Name), cli.Visible(n.Schema))
 	case app.OtherFiles:
 		f.Verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
+	case app.NoExtensions:
+		f.Verbose("the extensions of the migrations are not on the path: %s", cli.Visible(n.Err.Error()))
+	case app.LeftOut:
+		f.Verbose("not on the path, since there may be more than extensions: %s", cli.Visible(strings.Join(n.Schemas, ", ")))
 	case app.ByHistory:
 		if n.Known {
 			f.Verbose("the migrations are run one by one: %s", cli.Visible(n.Reason))

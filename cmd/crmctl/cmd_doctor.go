@@ -8,14 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/doctor"
-	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/suggest"
 )
 
@@ -50,7 +47,7 @@ crmctl doctor --fix orphan-schema --yes`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.given = cmd.Flags().Changed("retention")
-			if _, err := opts.only(); err != nil {
+			if _, err := opts.examine(); err != nil {
 				return err
 			}
 			return runDoctor(cmd.Context(), f, opts)
@@ -90,9 +87,9 @@ func words(classes []doctor.Class) []string {
 	return out
 }
 
-// only reads the names of classes.
-func (o *doctorOptions) only() (doctor.Options, error) {
-	out := doctor.Options{LockTimeout: o.lockTimeout}
+// examine reads the names of classes.
+func (o *doctorOptions) examine() (app.ExamineOptions, error) {
+	out := app.ExamineOptions{LockTimeout: o.lockTimeout, Retention: o.retention, Given: o.given, Newest: builtInHeads().Public}
 	var err error
 	if out.Only, err = readClasses("--check", o.checks, doctor.Classes()); err != nil {
 		return out, err
@@ -135,15 +132,14 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if opts.list {
 		return cli.PrintList(p, checkList(), doctor.Checks())
 	}
-	o, err := opts.only()
+	o, err := opts.examine()
 	if err != nil {
 		return err
 	}
-	cfg, err := f.config()
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	o.Now, o.Trusted, o.Shared = f.Now, cfg.TrustedOwners, cfg.SharedSchemas
 	if len(opts.fix) > 0 {
 		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
 			return err
@@ -155,107 +151,19 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	}
 	defer closeConn(ctx, conn)
 	f.Reads.Store(true)
-	owners, err := f.registry().Foreign(ctx, conn, cfg.TrustedOwners)
-	if err != nil {
-		return err
-	}
-	var fleet doctor.Fleet
-	if !slices.ContainsFunc(owners, func(o registry.ForeignObject) bool { return !o.Trusted }) {
-		if fleet, err = doctorFleet(ctx, f, conn, opts); err != nil {
-			return err
-		}
-	}
-	for _, owner := range owners {
-		fleet.RegistryOwners = append(fleet.RegistryOwners, doctor.RegistryOwner(owner))
-	}
-	if fleet.ForeignRegistry() || fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
-		o.Only = []doctor.Class{doctor.Registry} // what it lacks, the other checks would read
-	}
 	begun := f.Now()
-	report, err := doctor.Examine(ctx, conn, fleet, o)
+	report, err := a.Examine(ctx, conn, o)
 	if err != nil {
-		return err
+		return f.placed(err)
 	}
 	if len(opts.fix) > 0 {
-		return fixFindings(ctx, f, p, conn, report, opts)
+		return fixFindings(ctx, f, p, report, opts, func(todo []doctor.Finding) []doctor.Fixed { return a.Mend(ctx, conn, todo, o) })
 	}
 	return printFindings(f, p, report, f.Now().Sub(begun))
 }
 
-// doctorFleet returns what the registry, the files and the ledger know.
-func doctorFleet(ctx context.Context, f *factory, conn *pgx.Conn, opts *doctorOptions) (doctor.Fleet, error) {
-	public, unread := migrate.PublicVersion(ctx, conn, f.registry())
-	if unread != nil && db.SQLState(unread) == "" { // not the server's answer
-		return doctor.Fleet{}, unread
-	}
-	fleet := doctor.Fleet{
-		Registry:        f.registry(),
-		RegistryVersion: public, RegistryHead: builtInHeads().Public, RegistryErr: unread,
-		Tables: []string{"contacts", "conversations", "messages"},
-	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return doctor.Fleet{}, err
-	}
-	fleet.Head = plan.Head()
-	tenants, invalid, err := f.registry().ListAll(ctx, conn, registry.Filter{Settings: []string{settingRetention}})
-	switch {
-	case errors.Is(err, registry.ErrOldRegistry):
-		// The finding about the registry says what to do; nothing else can be known.
-		return fleet, nil
-	case err != nil:
-		return doctor.Fleet{}, f.placed(err)
-	}
-	fleet.Invalid = invalid
-	for _, t := range tenants {
-		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{Tenant: t, Retention: ownRetention(t, opts)})
-	}
-	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.Truth, error) {
-		list := make([]registry.Tenant, len(wanted))
-		for i, t := range wanted {
-			list[i] = t.Tenant
-		}
-		truths, err := plan.Verify(ctx, conn, list, opts.lockTimeout)
-		return doctorTruths(truths), err
-	}
-	fleet.Dirty = func(ctx context.Context) ([]doctor.Dirty, error) {
-		dirty, err := migrate.Dirty(ctx, conn, f.registry())
-		out := make([]doctor.Dirty, len(dirty))
-		for i, d := range dirty {
-			what, _, _ := strings.Cut(d.Error(), "; look at the schema")
-			out[i] = doctor.Dirty{Slug: d.Slug, What: what, Running: d.Running, Since: d.Since}
-		}
-		return out, err
-	}
-	fleet.DeadRuns = func(ctx context.Context) ([]int64, error) { return f.registry().DeadRuns(ctx, conn) }
-	return fleet, nil
-}
-
-// ownRetention returns how long the tenant is kept when its row is marked as deleted,
-// as tenant delete has it. A setting that nobody can read does not count.
-func ownRetention(t registry.Tenant, opts *doctorOptions) *time.Duration {
-	d, err := retentionOf(t, &tenantDeleteOptions{retention: opts.retention, given: opts.given})
-	if err != nil {
-		return nil
-	}
-	return &d
-}
-
-func doctorTruths(truths []migrate.Truth) []doctor.Truth {
-	out := make([]doctor.Truth, len(truths))
-	for i, t := range truths {
-		out[i] = doctor.Truth{
-			Version: t.Version, Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged), Gone: errors.Is(t.Err, db.ErrWrongSchema), Err: t.Err,
-		}
-		for _, m := range t.Late {
-			out[i].Late = append(out[i].Late, m.Name())
-		}
-	}
-	return out
-}
-
 // fixFindings mends what was found, after a question, and prints what became of it.
-func fixFindings(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, report *doctor.Report, opts *doctorOptions) error {
+func fixFindings(ctx context.Context, f *factory, p *cli.Printer, report *doctor.Report, opts *doctorOptions, mend func([]doctor.Finding) []doctor.Fixed) error {
 	sayNotChecked(f, report)
 	var todo []doctor.Finding
 	for _, finding := range report.Findings {
@@ -285,7 +193,7 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn
 	if err := f.ConfirmYes(ctx, fmt.Sprintf("Mend %s in %s?", cli.Plural(len(todo), "finding"), cli.Visible(target.Place()))); err != nil {
 		return err
 	}
-	fixed := doctor.Fix(ctx, conn, todo, f.fixOptions(conn, opts))
+	fixed := mend(todo)
 	if err := cli.PrintList(p, fixedList(false), fixed); err != nil {
 		return err
 	}
@@ -315,12 +223,4 @@ func doctorCode(report *doctor.Report, mended int) int {
 		return cli.ExitPending
 	}
 	return cli.ExitOK
-}
-
-func (f *factory) fixOptions(conn *pgx.Conn, opts *doctorOptions) doctor.FixOptions {
-	return doctor.FixOptions{
-		Registry: f.registry(), Actor: f.actor(), Program: programName(),
-		LockTimeout: opts.lockTimeout, Retention: opts.retention, Now: f.Now, Direct: f.connectDirect,
-		CloseRuns: func(ctx context.Context) error { return f.registry().CloseRuns(ctx, conn) },
-	}
 }

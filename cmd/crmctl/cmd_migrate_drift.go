@@ -7,12 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/suggest"
 )
 
@@ -98,12 +95,16 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 	if err != nil {
 		return err
 	}
-	drift, err := f.compare(ctx, m, catalog.DriftOptions{
-		Options: catalog.Options{Registry: f.registry(), Ignore: ignore, Direct: f.connectDirect}, Dial: f.connect, Concurrency: opts.concurrency, Others: adopt.Tables(),
-	})
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
+	f.Reads.Store(true)
+	drift, invalid, err := a.Drift(ctx, app.DriftOptions{Selection: m, Ignore: ignore, Concurrency: opts.concurrency, Begin: f.watchDrift})
+	if err != nil {
+		return f.placed(err)
+	}
+	f.passBy(invalid)
 	if opts.fixSQL {
 		err = f.printFix(p, drift)
 	} else {
@@ -128,51 +129,12 @@ func driftCode(d catalog.Drift) int {
 	return cli.ExitPartial
 }
 
-// compare compares the selected tenants, and shows how far it is when there are
-// many.
-func (f *factory) compare(ctx context.Context, m *app.Selection, o catalog.DriftOptions) (catalog.Drift, error) {
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return catalog.Drift{}, err
-	}
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return catalog.Drift{}, err
-	}
-	defer closeConn(ctx, conn)
-	f.Reads.Store(true)
-	if plan, err = f.useExtensions(ctx, conn, plan, true); err != nil {
-		return catalog.Drift{}, err
-	}
-	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
-	if err != nil {
-		return catalog.Drift{}, err
-	}
-	o.Expect = func(version int64) ([]db.Statement, error) {
-		to, err := plan.To(version)
-		if err != nil {
-			return nil, err
-		}
-		return to.Build()
-	}
-	o.Versions = func(ctx context.Context, slugs []string) (map[string]int64, error) {
-		now, err := f.registry().List(ctx, conn, registry.Filter{Slugs: slugs})
-		versions := make(map[string]int64, len(now))
-		for _, t := range now {
-			versions[t.Slug] = t.Version
-		}
-		return versions, err
-	}
+// watchDrift shows how far a comparison is when there are many tenants.
+func (f *factory) watchDrift(tenants int) (func(int), func()) {
 	const many = 1000
-	if len(tenants) > many {
-		bar := f.NewProgress(cli.ProgressOptions{Verb: "compare", Total: int64(len(tenants))})
-		defer bar.Finish()
-		o.Compared = func(n int) { bar.Add(int64(n)) }
+	if tenants <= many {
+		return nil, func() {}
 	}
-	list := make([]catalog.Tenant, len(tenants))
-	for i, t := range tenants {
-		list[i] = catalog.Tenant{Slug: t.Slug, Target: catalog.Target{Schema: t.Schema, Role: t.Role}, Version: t.Version}
-	}
-	drift, err := catalog.Compare(ctx, list, o)
-	return drift, f.placed(err)
+	bar := f.NewProgress(cli.ProgressOptions{Verb: "compare", Total: int64(tenants)})
+	return func(n int) { bar.Add(int64(n)) }, bar.Finish
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // migrateRepairOptions are the options of `crmctl migrate repair`.
@@ -74,44 +73,24 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	if opts.mark == "" {
 		return listDirty(ctx, f, p, opts)
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return err
-	}
 	names, err := slugs([]string{opts.tenant})
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	conn, err := f.connect(ctx)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	t, err := f.registry().Get(ctx, conn, names[0])
-	if err != nil {
+	before, err := a.RepairTenant(ctx, names[0], migrate.Mark(opts.mark), opts.lockTimeout, opts.dryRun)
+	switch {
+	case err != nil:
 		return f.placed(err)
+	case opts.dryRun:
+		f.Note("%s: %s would be marked %s", cli.Visible(names[0]), cli.Visible(before.File), opts.mark)
+		return nil
 	}
-	if opts.dryRun {
-		before, err := migrate.PlanRepair(ctx, conn, f.registry(), t)
-		if err == nil {
-			f.Note("%s: %s would be marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
-		}
-		return f.placed(err)
-	}
-	cfg, err := f.config()
-	if err != nil {
-		return err
-	}
-	before, err := plan.Repair(ctx, conn, t, migrate.Mark(opts.mark),
-		migrate.ApplyOptions{Registry: f.registry(), LockTimeout: opts.lockTimeout, Guard: &planted.Guard{Trusted: cfg.TrustedOwners}})
-	if err != nil {
-		return f.placed(err)
-	}
-	f.Note("%s: %s is marked %s", cli.Visible(t.Slug), cli.Visible(before.File), opts.mark)
-	f.Note("next: crmctl migrate tenant %s", cli.Visible(t.Slug))
+	f.Note("%s: %s is marked %s", cli.Visible(names[0]), cli.Visible(before.File), opts.mark)
+	f.Note("next: crmctl migrate tenant %s", cli.Visible(names[0]))
 	return nil
 }
 

@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -109,20 +108,8 @@ func retentionOf(t registry.Tenant, opts *tenantDeleteOptions) (time.Duration, e
 	if opts.given {
 		return opts.retention, nil
 	}
-	var settings struct {
-		Retention *string `json:"retention"`
-	}
-	if err := json.Unmarshal(t.Settings, &settings); err != nil {
-		return 0, cli.WithHint(fmt.Errorf("settings of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
-	}
-	if settings.Retention == nil {
-		return opts.retention, nil
-	}
-	d, err := config.ParseDuration(*settings.Retention)
-	if err != nil {
-		return 0, cli.WithHint(fmt.Errorf("setting retention of tenant %q: %w", t.Slug, err), "mend it", "crmctl tenant set "+t.Slug+" retention=30d")
-	}
-	return d, nil
+	d, err := app.Retention(t, opts.retention)
+	return d, cli.WithHint(err, "mend it", "crmctl tenant set "+t.Slug+" "+app.SettingRetention+"=30d")
 }
 
 // stakesOf says what a tenant holds before it is closed.

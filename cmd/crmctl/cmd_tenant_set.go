@@ -8,15 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// settingRetention says how long a tenant is kept once it is deleted.
-const settingRetention = "retention"
-
+// app.SettingRetention says how long a tenant is kept once it is deleted.
 // tenantSetOptions are the options of `crmctl tenant set`.
 type tenantSetOptions struct {
 	name        string
@@ -39,7 +38,7 @@ the country of its phone numbers, such as DE. The others are the application's.`
 		Args:    cli.MinArgs("TENANT", "KEY=VALUE"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
-				return []cobra.Completion{settingRetention + "=", settingRegion + "="}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+				return []cobra.Completion{app.SettingRetention + "=", settingRegion + "="}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 			}
 			return completeOne(f)(cmd, args, prefix)
 		},
@@ -76,7 +75,7 @@ func parseSettings(args []string) (map[string]any, error) {
 			}
 			values[key] = country
 			continue
-		case key == settingRetention:
+		case key == app.SettingRetention:
 			if _, err := config.ParseDuration(text); err != nil {
 				return nil, cli.Usagef("%s: %w", arg, err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
@@ -48,6 +49,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	if hints := explainPath(err); hints != nil {
 		return hints
 	}
+	if hint, ok := explainFiles(err); ok {
+		return []cli.Hint{hint}
+	}
 	if errors.Is(err, tenant.ErrRoleRight) {
 		return []cli.Hint{{Label: "as a superuser", Command: "alter role ROLE createrole; or add --role=false"}}
 	}
@@ -68,6 +72,25 @@ func (f *factory) explain(err error) []cli.Hint {
 		return []cli.Hint{{Label: "create it", Command: "createdb NAME"}}
 	}
 	return nil
+}
+
+// explainFiles says what leads past a file that cannot be applied, or past one that was
+// cut off.
+func explainFiles(err error) (cli.Hint, bool) {
+	if _, is := errors.AsType[*migrate.ChangedFilesError](err); is {
+		return cli.Hint{Label: "accept it", Command: "--allow-changed"}, true
+	}
+	_, late := errors.AsType[*migrate.LateFilesError](err)
+	if _, is := errors.AsType[*migrate.OutOfOrderError](err); late || is {
+		return cli.Hint{Label: "apply it", Command: "--out-of-order"}, true
+	}
+	if d, is := errors.AsType[*migrate.DirtyError](err); is {
+		return cli.Hint{Label: "look at the schema, then", Command: "crmctl migrate repair " + d.Slug + " --mark done|not-done|applied|reverted"}, true
+	}
+	if d, is := errors.AsType[*migrate.HalfDoneError](err); is {
+		return cli.Hint{Label: "or", Command: "crmctl migrate repair " + d.Slug}, true
+	}
+	return cli.Hint{}, false
 }
 
 // explainMemory tells a lock table that is full from a server without memory: only

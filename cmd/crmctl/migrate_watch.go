@@ -211,6 +211,9 @@ func why(o migrate.Outcome) string {
 		}
 		return text
 	}
+	if hint, ok := explainFiles(o.Err); ok {
+		return o.Err.Error() + "; " + hint.Label + ": " + hint.Command
+	}
 	return o.Err.Error()
 }
 

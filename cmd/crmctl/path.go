@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,25 +11,13 @@ import (
 	"github.com/crmctl/crmctl/internal/migrate"
 )
 
-// tenantPath returns what follows a tenant's schema on the search_path of statements that
-// come from a user: what follows it in the migrations. script is nil where nobody knows
-// the statements.
+// tenantPath is app.TenantPath.
 func (f *factory) tenantPath(ctx context.Context, conn *pgx.Conn, script []db.Statement) (db.Path, error) {
-	cfg, err := f.config()
+	a, err := f.app()
 	if err != nil {
 		return db.Path{}, err
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		// What is wrong with the migrations keeps nobody from looking at the data.
-		f.Verbose("the extensions of the migrations are not on the path: %s", cli.Visible(err.Error()))
-		plan = &migrate.Plan{}
-	}
-	path, leftOut, err := plan.PathFor(ctx, conn, f.registry(), cfg.SharedSchemas, script)
-	if len(leftOut) > 0 {
-		f.Verbose("not on the path, since there may be more than extensions: %s", cli.Visible(strings.Join(leftOut, ", ")))
-	}
-	return path, err
+	return a.TenantPath(ctx, conn, script)
 }
 
 // explainPath says what to do about a name, or a schema, on the search_path.

@@ -28,7 +28,7 @@ type DirtyError struct {
 	Since      time.Time
 }
 
-// Error says how far the file has come and what to do.
+// Error says how far the file has come.
 func (e *DirtyError) Error() string {
 	state := fmt.Sprintf("statement %d of %d failed", e.Done+1, e.Statements)
 	switch {
@@ -37,8 +37,7 @@ func (e *DirtyError) Error() string {
 	case e.Done == e.Statements:
 		state = "all statements are done, the version is not written"
 	}
-	return fmt.Sprintf("dirty: in the middle of %s (%s); look at the schema, then: crmctl migrate repair %s --mark done|not-done|applied|reverted",
-		e.File, state, e.Slug)
+	return fmt.Sprintf("dirty: in the middle of %s (%s)", e.File, state)
 }
 
 // HalfDoneError says that a statement failed after others of its file were done.
@@ -55,8 +54,8 @@ func (e *HalfDoneError) Unwrap() error { return e.Err }
 
 // Error says what went wrong and how to go on.
 func (e *HalfDoneError) Error() string {
-	return fmt.Sprintf("%v; the tenant is dirty, with %d of %d statements of %s done: mend the cause and migrate again, it goes on with this statement "+
-		"(or: crmctl migrate repair %s)", e.Err, e.Done, e.Statements, e.File, e.Slug)
+	return fmt.Sprintf("%v; the tenant is dirty, with %d of %d statements of %s done: mend the cause and migrate again, it goes on with this statement",
+		e.Err, e.Done, e.Statements, e.File)
 }
 
 // ErrNotDirty says that there is nothing to repair.

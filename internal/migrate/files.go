@@ -15,7 +15,7 @@ type ChangedFilesError struct{ Files []*Migration }
 // Error names the files.
 func (e *ChangedFilesError) Error() string {
 	return fmt.Sprintf("changed since it was applied: %s; put it back as it was and write a new file for what is to be different, "+
-		"or accept it with --allow-changed", fileNames(e.Files))
+		"or accept it as it is", fileNames(e.Files))
 }
 
 // LateFilesError says that files are older than the newest applied one and were
@@ -28,7 +28,7 @@ type LateFilesError struct {
 // Error names the files.
 func (e *LateFilesError) Error() string {
 	return fmt.Sprintf("out of order: %s was never applied, but version %d was; give it a newer version, "+
-		"or apply it as it is with --out-of-order", fileNames(e.Files), e.Newest)
+		"or apply it as it is", fileNames(e.Files), e.Newest)
 }
 
 // CheckFiles compares the plan with the files that were applied before. The error

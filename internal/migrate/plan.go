@@ -128,7 +128,7 @@ type OutOfOrderError struct {
 // Error names the files.
 func (e *OutOfOrderError) Error() string {
 	return fmt.Sprintf("out of order: %s was never applied, but the schema is at version %d already; "+
-		"give the file a newer version, or allow it with --out-of-order", fileNames(e.Missing), e.Current)
+		"give the file a newer version, or apply it as it is", fileNames(e.Missing), e.Current)
 }
 
 // Pending returns the migrations that a schema with the given applied versions
