@@ -63,7 +63,10 @@ func (a *App) TenantPlan(ctx context.Context, to int64) (*migrate.Plan, error) {
 		source, where = os.DirFS(dir), dir
 	}
 	plan, err := migrate.Compile(ctx, source)
+	_, other := errors.AsType[*migrate.OtherToolError](err)
 	switch {
+	case other:
+		return nil, &FilesError{Where: where, Err: err}
 	case errors.Is(err, migrate.ErrNoMigrations), errors.Is(err, fs.ErrNotExist):
 		return nil, &FilesError{Where: where}
 	case err != nil:

@@ -38,7 +38,7 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 		goose.WithLogger(goose.NopLogger()),
 	)
 	if errors.Is(err, goose.ErrNoMigrations) {
-		return nil, ErrNoMigrations
+		return nil, noMigrations(fsys, others)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
@@ -46,6 +46,9 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 	plan := &Plan{Others: others}
 	for _, source := range provider.ListSources() {
 		m, err := compileFile(ctx, provider, rec, fsys, source)
+		if _, other := errors.AsType[*OtherToolError](err); other {
+			return nil, err
+		}
 		if err != nil {
 			return nil, fmt.Errorf("migration %s: %w", source.Path, err)
 		}
@@ -64,7 +67,7 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 	m := &Migration{Version: source.Version, File: source.Path}
 	record := func(up bool) ([]db.Statement, error) {
 		if _, err := provider.ApplyVersion(ctx, source.Version, up); err != nil {
-			return nil, gooseCause(err)
+			return nil, madeFor(source.Path, text, gooseCause(err))
 		}
 		statements, transactional := rec.take()
 		m.Transactional = m.Transactional || transactional

@@ -36,18 +36,10 @@ func (e *FilesError) Error() string {
 	if more := len(e.Files) - len(named); more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
-	if e.pairs() {
-		text += "; pairs of .up.sql and .down.sql are another tool's: goose wants one file " +
-			"with -- +goose Up and -- +goose Down"
+	if tool, do := otherTool(e.Files); tool != "" {
+		text += fmt.Sprintf("; these are files for %s: %s", tool, do)
 	}
 	return text
-}
-
-// pairs reports whether each file is one of a pair that golang-migrate and others want.
-func (e *FilesError) pairs() bool {
-	return !slices.ContainsFunc(e.Files, func(f FileProblem) bool {
-		return !strings.HasSuffix(f.File, ".up.sql") && !strings.HasSuffix(f.File, ".down.sql")
-	})
 }
 
 // checkSources looks at every entry of a directory of migrations. It returns the names
