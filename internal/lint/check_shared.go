@@ -40,7 +40,7 @@ func (c *checker) sharedNames(s *statement) {
 		has = c.shared.ever
 	}
 	for _, name := range touched.Changes {
-		if !has[name] && !sqltext.IsSequenceOf(name, has) {
+		if !has[name] && !sqltext.IsNamedAfter(name, has) {
 			c.on(s, s.tree, ruleSharedName, fmt.Sprintf("no file before this makes %s: it would be changed in %s", name, where), "")
 		}
 	}

@@ -34,6 +34,24 @@ func TestSharedNames(t *testing.T) {
 			}
 		}
 	}
+	for _, sql := range []string{
+		"create index by_id on users (id);\n-- +goose Down\ndrop index by_id;\n",
+		"create unique index concurrently by_id on users (id);\n-- +goose Down\ndrop index concurrently if exists by_id;\n",
+		"create index on users (id);\n-- +goose Down\ndrop index users_id_idx;\n",
+		"alter index users_pkey rename to users_key;\n-- +goose Down\nalter index users_key rename to users_pkey;\n",
+		"create table m (n int constraint one unique);\nalter index one rename to two;\n-- +goose Down\ndrop table m;\n",
+	} {
+		for _, f := range check(t, lint.Options{Shared: []string{"public"}, Since: 1}, first, file("2_b.sql", "-- +goose Up\n"+sql)) {
+			if f.Rule == "shared-name" {
+				t.Errorf("%s: %s", sql, f.Message)
+			}
+		}
+	}
+	for _, drop := range []string{"countries_idx", "countries_pkey", "by_id"} {
+		if got := rules(check(t, lint.Options{Shared: []string{"public"}, Since: 1}, first, file("2_b.sql", up("drop index "+drop+";")))); got != "shared-name" {
+			t.Errorf("drop index %s: got %q", drop, got)
+		}
+	}
 	down := file("2_b.sql", "-- +goose Up\nselect 1;\n-- +goose Down\ndrop table if exists countries;\n")
 	if got := rules(check(t, lint.Options{Shared: []string{"public"}, Since: 1}, first, down)); got != "shared-name" {
 		t.Errorf("Down: got %q", got)

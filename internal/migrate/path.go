@@ -216,15 +216,15 @@ type reach struct {
 }
 
 // reaches goes through the history. What a block makes is not to be seen: every name in
-// it counts as made. The server makes the sequence of a serial column, with the name of
-// its table in front.
+// it counts as made. The server names indexes, and sequences of serial columns, with the
+// name of their table in front.
 func (p *Plan) reaches() []reach {
 	made, ever := map[string]bool{string(tenantVersions): true}, map[string]bool{string(tenantVersions): true}
 	var out []reach
 	see := func(s db.Statement, made map[string]bool) {
 		touched := sqltext.Touches(s.SQL)
 		for _, name := range touched.Changes {
-			if !made[name] && !sqltext.IsSequenceOf(name, made) {
+			if !made[name] && !sqltext.IsNamedAfter(name, made) {
 				out = append(out, reach{s, name})
 			}
 		}

@@ -89,6 +89,9 @@ func (j *judge) create() {
 		j.Leaves = leaves(j.body()) || j.foreignLanguage()
 		j.target(next, "makes")
 	case "index":
+		if i := j.skipIf(next); !j.has(i, "on") {
+			j.touch(j.at(i).Name(), "makes")
+		}
 		j.onTarget(next)
 	case "trigger", "policy", "rule":
 		j.onTarget(next)
@@ -96,6 +99,7 @@ func (j *judge) create() {
 		j.Deferred = len(Follow(j.sql, "initially", "deferred")) > 0
 		j.Writes = j.Writes || slices.ContainsFunc(j.tokens, func(t Token) bool { return t.Is("select") })
 		j.target(j.skipIf(next), "makes")
+		j.keys()
 	case "view":
 		j.Writes = true
 		j.target(j.skipIf(next), "makes")
@@ -140,6 +144,7 @@ func (j *judge) alter() {
 	}
 	if kind == "table" {
 		j.Deferred = len(Follow(j.sql, "initially", "deferred")) > 0
+		j.keys()
 	}
 	switch kind {
 	case "trigger", "policy", "rule":

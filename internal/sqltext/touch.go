@@ -50,17 +50,31 @@ func (j *judge) touch(name, what string) {
 	j.touched.Changes = append(j.touched.Changes, name)
 }
 
-// IsSequenceOf reports whether a name is what the server gives to the sequence of a serial
-// column of one of the tables.
-func IsSequenceOf(name string, tables map[string]bool) bool {
-	table, is := strings.CutSuffix(name, "_seq")
-	for is {
-		at := strings.LastIndexByte(table, '_')
-		if at < 0 {
-			return false
+// keys reads the constraints that have an index, which has their name.
+func (j *judge) keys() {
+	for i := range j.tokens {
+		if j.has(i, "constraint") && (j.has(i+2, "unique") || j.has(i+2, "primary", "key") || j.has(i+2, "exclude")) {
+			j.touch(j.at(i+1).Name(), "makes")
 		}
-		if table = table[:at]; tables[table] {
-			return true
+	}
+}
+
+// IsNamedAfter reports whether a name is what the server gives to an index, or to the
+// sequence of a serial column, of one of the tables.
+func IsNamedAfter(name string, tables map[string]bool) bool {
+	if table, is := strings.CutSuffix(name, "_pkey"); is && tables[table] {
+		return true
+	}
+	for _, suffix := range []string{"_seq", "_idx", "_key", "_excl"} {
+		table, is := strings.CutSuffix(strings.TrimRight(name, "0123456789"), suffix)
+		for is {
+			at := strings.LastIndexByte(table, '_')
+			if at < 0 {
+				break
+			}
+			if table = table[:at]; tables[table] {
+				return true
+			}
 		}
 	}
 	return false
