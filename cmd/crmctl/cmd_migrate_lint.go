@@ -43,14 +43,16 @@ schema, what blocks or rewrites a table, what destroys data, and what goose woul
 runs, and no database is needed. Without FILE or DIR the files of --migrations-dir are read, or the
 built-in ones. Of a FILE the others in its directory are read too, for what they say of the tables.
 
-What a run refuses is an error here under the same name (--rules -o wide: enforced). A
-comment silences another rule for the statement that follows it, or for the whole file where
-it stands before the first statement; of those that a run enforces it lifts catalog-guard
-alone:
+What a run refuses, or PostgreSQL refuses on every tenant, is an error, and nothing else is.
+What a run takes but a live fleet may not, such as locks and lost data, is a warning. Only
+errors fail the command, exit 4; with --strict warnings do too: for a pipeline where each has
+to be mended or allowed.
 
-  -- crmctl:allow drop-column nothing reads it since 2026-03
+A comment silences a rule for the statement that follows it, or for the whole file where it
+stands before the first statement; of those that a run itself looks for (--rules -o wide:
+enforced) it lifts catalog-guard alone:
 
-Only errors fail the command, exit 4; with --strict warnings do too.`,
+  -- crmctl:allow drop-column nothing reads it since 2026-03`,
 		Example: `crmctl migrate lint
 crmctl migrate lint --migrations-dir db/migrations --since 20260301000000
 crmctl migrate lint --target citus --strict db/migrations/00007_add_score.sql

@@ -48,18 +48,23 @@ func TestMigrateLint(t *testing.T) {
 		stderr string
 	}{
 		{args: "", stderr: "nothing to mend in 4 files\n"},
-		{args: "DIR", code: cli.ExitPending, out: "DIR/00002_y.sql\t2\t1\terror\tdrop-table\tx and its rows go\t", stderr: "1 error and 1 warning in 3 files\n"},
-		{args: "--migrations-dir DIR -q", code: cli.ExitPending, out: "DIR/00002_y.sql:2:1: drop-table\nDIR/00003_z.sql:1:1: missing-down\n"},
+		{args: "DIR", out: "DIR/00002_y.sql\t2\t1\twarning\tdrop-table\tx and its rows go\t", stderr: "2 warnings in 3 files\n"},
+		{args: "DIR --strict", code: cli.ExitPending, out: "warning\tdrop-table", stderr: "2 warnings in 3 files\n"},
+		{args: "--migrations-dir DIR -q", out: "DIR/00002_y.sql:2:1: drop-table\nDIR/00003_z.sql:1:1: missing-down\n"},
 		{args: "--since 2 DIR", out: "!drop-table", stderr: "1 warning in 1 file\n"},
 		{args: "--since 2 --strict DIR", code: cli.ExitPending, out: "missing-down", stderr: "1 warning in 1 file\n"},
 		{args: "DIR/00001_x.sql", out: "!00002", stderr: "nothing to mend in 1 file\n"},
-		{args: "DIR/00002_y.sql DIR/00001_x.sql -o csv", code: cli.ExitPending, out: "DIR/00002_y.sql,2,1,error,drop-table,x and its rows go,", stderr: "1 error in 2 files\n"},
-		{args: "DIR/00002_y.sql DIR", code: cli.ExitPending, out: "00003_z.sql", stderr: "1 error and 1 warning in 3 files\n"},
+		{args: "DIR/00002_y.sql DIR/00001_x.sql -o csv", out: "DIR/00002_y.sql,2,1,warning,drop-table,x and its rows go,", stderr: "1 warning in 2 files\n"},
+		{args: "DIR/00002_y.sql DIR", out: "00003_z.sql", stderr: "2 warnings in 3 files\n"},
+		{args: "DIR/00004_left.sql", code: cli.ExitPending, out: "DIR/00004_left.sql\t2\t1\terror\tother-schema\t", stderr: "1 error and 1 warning in 1 file\n"},
 		{args: "DIR/note.txt", code: cli.ExitPending, out: "file-name", stderr: "3 errors in 1 file\n"},
 	}
 	for _, tt := range tests {
 		b := newBench(t)
 		dir := b.writeFiles(t, files)
+		if strings.Contains(tt.args, "_left.sql") {
+			b.writeFiles(t, map[string]string{"00004_left.sql": "-- +goose Up\ncreate table public.x (id int);\n"})
+		}
 		args := append([]string{"migrate", "lint"}, strings.Fields(strings.ReplaceAll(tt.args, "DIR", dir))...)
 		if code := b.run(args...); code != tt.code {
 			t.Errorf("%s: exit code %d, want %d", tt.args, code, tt.code)
@@ -109,10 +114,10 @@ func TestMigrateLintOnTerminal(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).onTerminal().setenv("NO_COLOR=1")
 	dir := b.writeFiles(t, map[string]string{"00002_y.sql": dropMigration})
-	if code := b.run("migrate", "lint", dir); code != cli.ExitPending {
+	if code := b.run("migrate", "lint", dir); code != cli.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
-	equal(t, "stdout", strings.ReplaceAll(b.out.String(), dir, "sql"), `sql/00002_y.sql:2:1  error  drop-table
+	equal(t, "stdout", strings.ReplaceAll(b.out.String(), dir, "sql"), `sql/00002_y.sql:2:1  warning  drop-table
     drop table x;
     x and its rows go. The rows are gone in every tenant.
     fix: Stop using it first; then allow this and say since when nothing reads it.

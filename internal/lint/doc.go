@@ -20,6 +20,9 @@
 // What a run refuses is told by the judge that the run itself asks, sqltext.Judge, and
 // files are cut into statements by sqltext as a run cuts them.
 //
+// Errors are what a run refuses, or PostgreSQL refuses on every tenant, and nothing else
+// is: what is dangerous and runs all the same is a warning.
+//
 // It imports sqltext and nothing else of this project, and is alone in importing the
 // parser.
 package lint

@@ -15,10 +15,10 @@ import (
 type Severity string
 
 const (
-	// Error is for what fails, leaves the schema, destroys data or stops the
-	// tenant's work.
+	// Error is for what a run refuses, or PostgreSQL refuses on every tenant.
 	Error Severity = "error"
-	// Warning is for what deserves a second look.
+	// Warning is for what a run takes and deserves a second look: what destroys data,
+	// stops the tenant's work or holds for all of them at once.
 	Warning Severity = "warning"
 )
 

@@ -106,7 +106,7 @@ func fileRules() []Rule {
 		{ruleEmptyFile, Warning, "", "no statement in Up", "The version would be recorded and nothing done.", "Write the statements below -- +goose Up.", false},
 		{ruleMissingDown, Warning, "", "statements in Up, none in Down", "crmctl migrate rollback stops at this version.", "Write below -- +goose Down what takes Up back, or allow it and say why it cannot be.", false},
 		{ruleUnchecked, Warning, "", "a statement nested too deeply to be read, or longer than 1 MB (rows of constants do not count)", "What takes PostgreSQL's grammar to be seen was not looked for in it.", "Write it flatter or as several statements, or read it with care yourself.", false},
-		{ruleAllow, Error, "", "crmctl:allow of an unknown rule or without a reason", "The next reader cannot tell whether the danger was seen.", "Write -- crmctl:allow RULE and why it is harmless here.", false},
+		{ruleAllow, Warning, "", "crmctl:allow of an unknown rule or without a reason", "The next reader cannot tell whether the danger was seen.", "Write -- crmctl:allow RULE and why it is harmless here.", false},
 		{ruleUnusedAllow, Warning, "", "crmctl:allow that silences nothing", "It would hide the next mistake.", "Take the comment out.", false},
 	}
 }
@@ -129,8 +129,8 @@ func schemaRules() []Rule {
 		{ruleSetLocal, Warning, "", "a setting that ends with its file", "As in goose it ends with the transaction of the file; the files after it run without it.", "Set it in each file that needs it, behind SET LOCAL in the same file.", false},
 		{ruleEnumValue, Warning, "", "an enum's value used in the run that adds it", "PostgreSQL lets nobody use the value before the transaction that added it has ended: within one file it fails, in a later file the run is cut in two there, and what is done before the cut stays.", "Use it in a later file; allow it where two transactions are harmless.", false},
 		{ruleCall, Warning, "", "CALL in a NO TRANSACTION file", "What the procedure commits before it fails stays, and the next run calls it again from its beginning.", "See that the procedure can be called again, allow it and say so.", false},
-		{ruleOwner, Error, "", "OWNER TO, REASSIGN OWNED", "The tenant's objects belong to the role that migrates; another owner shuts it out.", "Take it out; grant rights instead.", false},
-		{ruleNameLength, Error, "", "a name over 63 bytes", "PostgreSQL cuts it with a notice, and two long names become one.", "Choose a shorter name.", false},
+		{ruleOwner, Warning, "", "OWNER TO, REASSIGN OWNED", "The tenant's objects belong to the role that migrates; another owner shuts it out.", "Take it out; grant rights instead.", false},
+		{ruleNameLength, Warning, "", "a name over 63 bytes", "PostgreSQL cuts it with a notice, and two long names become one.", "Choose a shorter name.", false},
 		{ruleDerivedName, Warning, "", "an index or constraint whose made-up name is over 63 bytes", "PostgreSQL shortens parts of it, so the name is not what one expects.", "Name it yourself.", false},
 		{ruleUnnamed, Warning, "", "CHECK, UNIQUE, EXCLUDE or FOREIGN KEY without a name", "Its name depends on what was there before, so it may differ between tenants.", "Write CONSTRAINT name before it.", false},
 	}
@@ -140,26 +140,26 @@ func lockRules() []Rule {
 	return []Rule{
 		{ruleNeedsNoTx, Error, "", "CONCURRENTLY, VACUUM and the like in a transaction", "PostgreSQL refuses it there.", "Put it alone into a file with -- +goose NO TRANSACTION.", false},
 		{ruleOneStatement, Warning, "", "several statements in a NO TRANSACTION file", "When a later one fails the earlier ones are done. crmctl goes on with the one that failed, but other tools begin again, and a tenant stands between two versions.", "One statement a file.", false},
-		{ruleIndexBlocks, Error, "", "an index or a unique constraint built on a table that is there, not CONCURRENTLY", "Writes to the table wait until the index is built.", "CREATE INDEX CONCURRENTLY in a file with -- +goose NO TRANSACTION; for a constraint, ADD CONSTRAINT … USING INDEX after it.", false},
+		{ruleIndexBlocks, Warning, "", "an index or a unique constraint built on a table that is there, not CONCURRENTLY", "Writes to the table wait until the index is built.", "CREATE INDEX CONCURRENTLY in a file with -- +goose NO TRANSACTION; for a constraint, ADD CONSTRAINT … USING INDEX after it.", false},
 		{ruleIndexIfMissing, Warning, "", "CREATE INDEX CONCURRENTLY IF NOT EXISTS", "An interrupted build leaves an invalid index, which IF NOT EXISTS takes for a good one.", "Leave IF NOT EXISTS out: crmctl drops the invalid index before it tries again.", false},
-		{ruleNotNull, Error, "", "NOT NULL on a column that is there, without a validated check before", "The whole table is read under a lock that stops even readers.", "ADD CONSTRAINT name CHECK (column IS NOT NULL) NOT VALID; VALIDATE CONSTRAINT in a later NO TRANSACTION file; SET NOT NULL after that.", false},
-		{ruleTypeChange, Error, "", "a column's type changed so that the table is rewritten", "The table and its indexes are written anew under a lock that stops even readers.", "Add a column of the new type, fill it in batches, switch over.", false},
-		{ruleVolatile, Error, "", "ADD COLUMN with a volatile default, serial, identity or stored expression", "The table is rewritten under a lock that stops even readers.", "Add the column without, SET DEFAULT in a statement of its own, fill the old rows in batches.", false},
-		{ruleNotValid, Error, "", "a foreign key or check added to a table that is there, without NOT VALID", "The whole table is read while writes wait.", "Add it NOT VALID, and VALIDATE CONSTRAINT in a later NO TRANSACTION file.", false},
-		{ruleValidate, Error, "", "VALIDATE CONSTRAINT in the transaction that added it", "Both are one transaction: the lock of the first is held while the table is read.", "Put it alone into a later file with -- +goose NO TRANSACTION, which runs after the commit.", false},
+		{ruleNotNull, Warning, "", "NOT NULL on a column that is there, without a validated check before", "The whole table is read under a lock that stops even readers.", "ADD CONSTRAINT name CHECK (column IS NOT NULL) NOT VALID; VALIDATE CONSTRAINT in a later NO TRANSACTION file; SET NOT NULL after that.", false},
+		{ruleTypeChange, Warning, "", "a column's type changed so that the table is rewritten", "The table and its indexes are written anew under a lock that stops even readers.", "Add a column of the new type, fill it in batches, switch over.", false},
+		{ruleVolatile, Warning, "", "ADD COLUMN with a volatile default, serial, identity or stored expression", "The table is rewritten under a lock that stops even readers.", "Add the column without, SET DEFAULT in a statement of its own, fill the old rows in batches.", false},
+		{ruleNotValid, Warning, "", "a foreign key or check added to a table that is there, without NOT VALID", "The whole table is read while writes wait.", "Add it NOT VALID, and VALIDATE CONSTRAINT in a later NO TRANSACTION file.", false},
+		{ruleValidate, Warning, "", "VALIDATE CONSTRAINT in the transaction that added it", "Both are one transaction: the lock of the first is held while the table is read.", "Put it alone into a later file with -- +goose NO TRANSACTION, which runs after the commit.", false},
 		{ruleLockTable, Warning, "", "LOCK TABLE", "It is held until the whole migration of the tenant ends.", "Leave it out, or allow it and say what would go wrong without.", false},
-		{ruleUpdateAll, Error, "", "UPDATE without WHERE in a file that alters tables", "The locks of the alterations are held while every row is written.", "Put it into a file of its own, or fill in batches outside the migration.", false},
+		{ruleUpdateAll, Warning, "", "UPDATE without WHERE in a file that alters tables", "The locks of the alterations are held while every row is written.", "Put it into a file of its own, or fill in batches outside the migration.", false},
 	}
 }
 
 func lossRules() []Rule {
 	return []Rule{
-		{ruleDropTable, Error, "", "DROP TABLE of a table with data", "The rows are gone in every tenant.", "Stop using it first; then allow this and say since when nothing reads it.", false},
-		{ruleDropColumn, Error, "", "DROP COLUMN", "The values are gone in every tenant, and code that still names the column fails.", "Stop using it first; then allow this and say since when nothing reads it.", false},
-		{ruleTruncate, Error, "", "TRUNCATE", "Every row is gone, and the table is locked against readers.", "Delete what has to go, with a WHERE.", false},
-		{ruleDeleteAll, Error, "", "DELETE without WHERE", "Every row is gone in every tenant.", "Say which rows.", false},
+		{ruleDropTable, Warning, "", "DROP TABLE of a table with data", "The rows are gone in every tenant.", "Stop using it first; then allow this and say since when nothing reads it.", false},
+		{ruleDropColumn, Warning, "", "DROP COLUMN", "The values are gone in every tenant, and code that still names the column fails.", "Stop using it first; then allow this and say since when nothing reads it.", false},
+		{ruleTruncate, Warning, "", "TRUNCATE", "Every row is gone, and the table is locked against readers.", "Delete what has to go, with a WHERE.", false},
+		{ruleDeleteAll, Warning, "", "DELETE without WHERE", "Every row is gone in every tenant.", "Say which rows.", false},
 		{ruleCascade, Warning, "", "DROP … CASCADE", "It drops what this file does not name.", "Drop each thing by its name.", false},
-		{ruleRename, Error, "", "a table or column renamed", "The code that runs during the migration still uses the old name.", "Add the new one, copy, switch the code, drop the old one later.", false},
+		{ruleRename, Warning, "", "a table or column renamed", "The code that runs during the migration still uses the old name.", "Add the new one, copy, switch the code, drop the old one later.", false},
 	}
 }
 
