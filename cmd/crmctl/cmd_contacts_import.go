@@ -25,6 +25,7 @@ type contactsImportOptions struct {
 	mapping          []string
 	null             []string
 	onConflict       string
+	inFile           string
 	encoding         string
 	delimiter        string
 	headerRow        int
@@ -43,13 +44,14 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs.StringVar(&o.tenant, "tenant", "", "the `TENANT` to import into (required)")
 	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, metadata.KEY, or - to leave it out; may be repeated")
 	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
-	fs.Var(cli.NewEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose e-mail a contact has: `WHAT` to do: skip, update, error")
+	fs.Var(cli.NewEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose key a contact has: `WHAT` to do: skip, update, merge (fill what it lacks), error")
+	fs.Var(cli.NewEnum(&o.inFile, "", repeatPolicies()), "in-file", "rows of the file that share a key: `WHAT` counts: first, last, merge, error (default merge; first with --on-conflict skip, error with error)")
 	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
 	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
 	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
 	fs.StringVar(&o.region, "region", "", "`COUNTRY` of phone numbers without a country code, such as DE (default the tenant's setting \"region\")")
 	fs.Int64Var(&o.maxRejects, "max-rejects", 0, "stop, and keep nothing, past `N` rejected rows; 0 for no limit, -1 to allow none")
-	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE` (default FILE.rejected.csv beside the input)")
+	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE`, - for stdout (default FILE.rejected.csv beside the input)")
 	fs.BoolVar(&o.noRejects, "no-rejects", false, "write no file of rejected rows")
 	fs.BoolVar(&o.keepIndexes, "keep-indexes", false, "keep the indexes of an empty tenant while loading: slower, but readers need not wait")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
@@ -58,6 +60,7 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	addExpectDatabaseFlag(fs)
 	cli.RegisterCompletion(cmd, "tenant", completeOne(f))
 	cli.RegisterCompletion(cmd, "on-conflict", cli.CompleteWords(conflictPolicies()...))
+	cli.RegisterCompletion(cmd, "in-file", cli.CompleteWords(repeatPolicies()...))
 	cmd.MarkFlagsMutuallyExclusive("rejects", "no-rejects")
 	if err := cmd.MarkFlagRequired("tenant"); err != nil {
 		panic(err) // only when the flag is not defined
@@ -65,7 +68,11 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 }
 
 func conflictPolicies() []string {
-	return []string{string(importer.ConflictSkip), string(importer.ConflictUpdate), string(importer.ConflictError)}
+	return []string{string(importer.ConflictSkip), string(importer.ConflictUpdate), string(importer.ConflictMerge), string(importer.ConflictError)}
+}
+
+func repeatPolicies() []string {
+	return []string{string(importer.RepeatFirst), string(importer.RepeatLast), string(importer.RepeatMerge), string(importer.RepeatError)}
 }
 
 func newContactsImportCmd(f *factory) *cobra.Command {
@@ -78,9 +85,10 @@ compressed with gzip or zstd. Format, encoding, delimiter and header are found o
 matched to fields by their headers and values; what matches none goes to the contact's metadata. The
 e-mail address is the key. What only you can know, such as whose address is meant, is asked: exit 64.
 
-The import is one transaction. Every row ends as inserted, updated, unchanged or rejected; the
-rejected ones are written to a file with the reason beside each, to be mended and imported
-again. Importing a file twice changes nothing the second time.`,
+The import is one transaction. Every row ends as inserted, updated, unchanged, repeated (it shares
+the key of an earlier row) or rejected; the rejected ones are written to a file with the reason
+beside each, to be mended and given to the same command, again and again. Importing a file
+twice changes nothing the second time. A pipe is read to its end before anything is locked.`,
 		Example: `crmctl contacts import --tenant acme-corp leads.csv
 crmctl contacts import --tenant acme-corp leads.csv --map Mail=email --dry-run
 gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
@@ -91,7 +99,7 @@ gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
 		},
 	}
 	opts.addFlags(f, cmd)
-	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitStopped, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
@@ -179,7 +187,10 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	result, err := importer.Import(ctx, conn, src, o)
 	watch.finish()
 	if err != nil {
-		return importError(err, slug)
+		return importError(err, slug, result.RejectFile)
+	}
+	if o.RejectTo != nil {
+		p.Out = f.IO.Err // stdout is for the rows
 	}
 	return printImport(f, p, slug, result)
 }
@@ -187,7 +198,10 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 // importOptions turns the flags into the library's options.
 func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src *source, watch *importWatch) importer.Options {
 	rejects := o.rejects
+	var rejectTo io.Writer
 	switch {
+	case rejects == "-":
+		rejects, rejectTo = "", f.IO.Out
 	case o.noRejects, o.dryRun && o.rejects == "":
 		rejects = ""
 	case rejects == "":
@@ -195,9 +209,9 @@ func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src
 	}
 	return importer.Options{
 		Schema: t.Schema, Tenant: f.registry().Row(t.ID), FileName: src.name,
-		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), DryRun: o.dryRun,
+		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), InFile: importer.RepeatPolicy(o.inFile), DryRun: o.dryRun,
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
-		MaxRejects: o.maxRejects, RejectPath: rejects, KeepIndexes: o.keepIndexes,
+		MaxRejects: o.maxRejects, RejectPath: rejects, RejectTo: rejectTo, KeepIndexes: o.keepIndexes,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.Now, Observer: watch,
 		AfterLoad: func(ctx context.Context, q db.Querier, r importer.Result) error {
 			return recordImport(ctx, f, q, t, r)
@@ -216,7 +230,7 @@ func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tena
 		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImport, Actor: f.actor(), Program: programName(),
 		Detail: map[string]any{
 			"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated,
-			"unchanged": r.Unchanged, "rejected": r.Rejected,
+			"unchanged": r.Unchanged, "repeated": r.Repeated, "rejected": r.Rejected,
 		},
 	})
 	if err != nil {
@@ -225,9 +239,14 @@ func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tena
 	return p.Run(ctx, q)
 }
 
-func importError(err error, slug string) error {
+func importError(err error, slug, rejectFile string) error {
 	var table *importer.TableError
+	var tooMany *importer.TooManyRejectsError
 	switch {
+	case errors.As(err, &tooMany) && rejectFile != "":
+		return cli.WithHint(cli.WithCode(err, cli.ExitStopped), "the rejected rows and why", "less "+cli.Visible(rejectFile))
+	case errors.As(err, &tooMany):
+		return cli.WithCode(err, cli.ExitStopped)
 	case errors.As(err, &table):
 		return cli.WithHint(err, "bring it up to date", "crmctl migrate tenant "+slug)
 	case db.SQLState(err) == db.CodeLockNotAvailable:

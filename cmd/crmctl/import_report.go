@@ -138,19 +138,25 @@ type columnRecord struct {
 
 func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) error {
 	if p.Terminal && p.IsTable() {
-		if r.DryRun {
-			f.Note("\ndry run: nothing was kept")
-		}
 		f.Note("%s", "")
 	}
 	if err := cli.PrintObject(p, importObject(r, slug)); err != nil {
 		return err
 	}
 	noteChanges(f, r)
+	if !p.Terminal && r.Rejected > 0 {
+		f.Note("rejected  %s", strings.Trim(rejectText(r), " ()"))
+	}
+	if r.Read == 0 {
+		f.Note("warning: %s has no contacts: there is nothing below its header", cli.Visible(r.Plan.FileName))
+	}
+	if r.DryRun {
+		f.Note("dry run: nothing was kept")
+	}
 	if r.Rejected == 0 {
 		return nil
 	}
-	if r.RejectFile != "" {
+	if r.RejectFile != "" && !r.DryRun {
 		f.Note("\nnext: mend %s and import it again", cli.Visible(r.RejectFile))
 	}
 	return cli.ExitWith(cli.ExitPartial)
@@ -181,6 +187,7 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "inserted", Value: r.Inserted},
 			{Name: "updated", Value: r.Updated},
 			{Name: "unchanged", Value: r.Unchanged},
+			{Name: "repeated", Value: repeatedValue(r)},
 			{Name: "rejected", Value: rejected},
 			{Name: "seconds", Title: "duration", Value: took},
 			{Name: "tenant", Document: true, Value: slug},
@@ -201,6 +208,21 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "columns", Document: true, Value: columns},
 		},
 	}
+}
+
+// repeatedValue says what became of rows that share a key.
+func repeatedValue(r importer.Result) any {
+	if r.Repeated == 0 {
+		return r.Repeated
+	}
+	what := map[importer.RepeatPolicy]string{
+		importer.RepeatMerge: "merged with an earlier row of the file", importer.RepeatFirst: "the first row of the file counts",
+		importer.RepeatLast: "the last row of the file counts",
+	}[r.InFile]
+	if what == "" {
+		what = "the same as an earlier row"
+	}
+	return cli.Either{Human: cli.HumanCount(r.Repeated) + "   (" + what + ")", Machine: r.Repeated}
 }
 
 func rowsPerSecond(rows int64, d time.Duration) string {

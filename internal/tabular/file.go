@@ -21,6 +21,9 @@ type Options struct {
 	// Known tells whether a header is one the caller knows, which helps to find
 	// the header; nil knows none.
 	Known func(header string) bool
+	// Own tells whether a file's first row is a header that the caller has written
+	// itself, which it then is whatever HeaderRow says; nil knows none.
+	Own func(header []string) bool
 }
 
 // File is a table with a header, read from its first row on.
@@ -167,6 +170,8 @@ func (f *File) readHeader(rows []sampleRow, o Options) error {
 	first := f.scanner.line // rows count their lines from 1
 	at := 0
 	switch {
+	case o.Own != nil && len(rows) > 0 && o.Own(rows[0].fields):
+		return f.takeHeader()
 	case o.HeaderRow == NoHeader:
 		return f.withoutHeader(rows)
 	case o.HeaderRow > 0:

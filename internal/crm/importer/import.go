@@ -3,6 +3,7 @@ package importer
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/db"
@@ -78,6 +79,8 @@ type Options struct {
 	// RejectPath is where rejected rows are written, if there are any; "" writes
 	// none. When the file exists a number is added to the name.
 	RejectPath string
+	// RejectTo, if not nil, gets them in place of a file, once the import is done.
+	RejectTo io.Writer
 
 	LockTimeout      time.Duration // bounds the wait for each lock; 0 is 5 s
 	StatementTimeout time.Duration // bounds each statement; 0 leaves the server's setting
@@ -134,6 +137,7 @@ type Result struct {
 	// was to be, such as "(blank)": they may mean nothing.
 	NullWords []string
 
+	InFile   RepeatPolicy // as it was taken
 	DryRun   bool
 	FastPath bool // the tenant was empty: indexes were built after the load
 	Bytes    int64

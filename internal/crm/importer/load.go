@@ -66,11 +66,14 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 		err = nil
 	}
 	if _, tooMany := errors.AsType[*TooManyRejectsError](err); tooMany {
-		err = errors.Join(err, l.rejects.finish())
+		err = errors.Join(err, l.rejects.finish(), l.rejects.deliver())
 	} else if err != nil && !errors.Is(err, db.ErrCommitUnknown) {
 		l.rejects.discard()
 	}
 	l.count()
+	if err == nil {
+		err = l.rejects.deliver()
+	}
 	if err != nil {
 		return l.result, fmt.Errorf("import contacts: %w", err)
 	}
@@ -134,7 +137,7 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 		l.size *= packedBy
 	}
 	l.result.Plan = p.plan(o)
-	l.result.DryRun = o.DryRun
+	l.result.DryRun, l.result.InFile = o.DryRun, o.InFile
 	l.rejects = newRejects(p.file, o)
 	ids, err := newIDSource(l.started)
 	if err != nil {

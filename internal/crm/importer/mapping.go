@@ -23,10 +23,10 @@ func rejectColumns() []string {
 	return []string{rejectLineColumn, rejectColumnColumn, rejectCodeColumn, rejectMessageColumn}
 }
 
-// hasRejectColumns tells whether a header ends in the columns of a reject file.
+// hasRejectColumns reports whether a header has the columns of a reject file, wherever
+// they stand by now.
 func hasRejectColumns(header []string) bool {
-	n := len(header) - len(rejectColumns())
-	return n > 0 && slices.Equal(header[n:], rejectColumns())
+	return !slices.ContainsFunc(rejectColumns(), func(name string) bool { return !slices.Contains(header, name) })
 }
 
 // fields that --map can name, for errors.
@@ -135,11 +135,8 @@ func (m *mapping) look(sample [][]string, nulls []string) {
 // they stand.
 func (m *mapping) passOverRejectColumns() {
 	own := rejectColumns()
-	headers := m.headers()
-	for _, name := range own {
-		if !slices.Contains(headers, name) {
-			return
-		}
+	if !hasRejectColumns(m.headers()) {
+		return
 	}
 	for i := range m.columns {
 		if c := &m.columns[i]; slices.Contains(own, c.Header) && !c.Asked {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,15 +26,17 @@ const byteOrderMark = "\xEF\xBB\xBF"
 // _column, _code and _message, which an import passes over: mended, it can be
 // imported as it is.
 type rejects struct {
-	path  string // "" writes nothing
-	limit int64  // as Options.MaxRejects
+	path  string    // "" writes nothing, unless to is there
+	to    io.Writer // gets them when the import is done, in place of a file
+	limit int64     // as Options.MaxRejects
 	total int64
 	count map[RejectCode]int64
 
 	format   tabular.Format
 	header   []byte
-	own      int  // columns of the original
-	reencode bool // the original is a reject file itself, whose own columns go
+	own      int   // columns of the original
+	keep     []int // those, where the original is a reject file itself, whose own columns go
+	reencode bool  // it is
 
 	temp *os.File
 	out  *bufio.Writer
@@ -41,16 +44,23 @@ type rejects struct {
 }
 
 func newRejects(file *tabular.File, o Options) *rejects {
-	r := &rejects{path: o.RejectPath, limit: o.MaxRejects, count: map[RejectCode]int64{}, format: file.Format}
+	r := &rejects{path: o.RejectPath, to: o.RejectTo, limit: o.MaxRejects, count: map[RejectCode]int64{}, format: file.Format}
+	for i, name := range file.Format.Header {
+		if !slices.Contains(rejectColumns(), name) {
+			r.keep = append(r.keep, i)
+		}
+	}
 	r.own = len(file.Format.Header)
 	r.header = file.HeaderText
 	if r.reencode = hasRejectColumns(file.Format.Header); r.reencode {
-		r.own -= len(rejectColumns())
+		r.own = len(r.keep)
 	}
 	if r.reencode || r.header == nil || file.Format.Widened > 0 {
 		var cells [][]byte
-		for _, name := range file.Format.Header[:r.own] {
-			cells = append(cells, []byte(name))
+		for i, name := range file.Format.Header {
+			if !r.reencode || slices.Contains(r.keep, i) {
+				cells = append(cells, []byte(name))
+			}
 		}
 		r.header = appendCells(nil, cells, r.format.Delimiter)
 	}
@@ -73,8 +83,11 @@ func (r *rejects) tally(code RejectCode) error {
 	return nil
 }
 
+// writes reports whether somebody wants the rows.
+func (r *rejects) writes() bool { return r.path != "" || r.to != nil }
+
 func (r *rejects) write(rec *tabular.Record, why *rejection) error {
-	if r.path == "" {
+	if !r.writes() {
 		return nil
 	}
 	shown := *why
@@ -87,7 +100,7 @@ func (r *rejects) write(rec *tabular.Record, why *rejection) error {
 // addText rejects a row whose text was kept elsewhere.
 func (r *rejects) addText(text []byte, line int64, why *rejection) error {
 	err := r.tally(why.code)
-	if r.path == "" {
+	if !r.writes() {
 		return err
 	}
 	return errors.Join(err, r.writeRow(text, line, why))
@@ -108,10 +121,20 @@ func (r *rejects) text(dst []byte, rec *tabular.Record) []byte {
 		// The text is not whole and must not look as if it were.
 		columns = 1
 	case rec.Problem == tabular.BadQuotes, rec.Problem == tabular.OpenQuote:
-		return append(dst, rec.Text()...)
+		text := rec.Text()
+		if r.reencode {
+			text = withoutReasons(text, r.format.Delimiter)
+		}
+		return append(dst, text...)
 	case r.reencode:
-		columns = min(len(rec.Fields), r.own)
-		dst = appendCells(dst, rec.Fields[:columns], r.format.Delimiter)
+		cells := make([][]byte, 0, r.own)
+		for _, i := range r.keep {
+			if i < len(rec.Fields) {
+				cells = append(cells, rec.Fields[i])
+			}
+		}
+		columns = len(cells)
+		dst = appendCells(dst, cells, r.format.Delimiter)
 	default:
 		columns = len(rec.Fields)
 		dst = append(dst, rec.Text()...)
@@ -120,6 +143,32 @@ func (r *rejects) text(dst []byte, rec *tabular.Record) []byte {
 		dst = append(dst, r.format.Delimiter)
 	}
 	return dst
+}
+
+// withoutReasons returns the text of a row of a reject file without what that added, where
+// the row's quotes do not tell its cells apart and it still ends as it was written.
+func withoutReasons(text []byte, delimiter byte) []byte {
+	for _, code := range []RejectCode{RejectBadQuotes, RejectOpenQuote} {
+		i := bytes.LastIndex(text, append(append([]byte{delimiter}, code...), delimiter))
+		if i < 0 {
+			continue
+		}
+		column := bytes.LastIndexByte(text[:i], delimiter)
+		if i > 0 && text[i-1] == '"' {
+			column = bytes.LastIndex(text[:i-1], []byte{delimiter, '"'})
+		}
+		if column < 0 {
+			continue
+		}
+		line := bytes.LastIndexByte(text[:column], delimiter)
+		if line < 0 {
+			continue
+		}
+		if _, err := strconv.ParseUint(string(text[line+1:column]), 10, 64); err == nil {
+			return text[:line]
+		}
+	}
+	return text
 }
 
 func (r *rejects) writeRow(row []byte, line int64, why *rejection) error {
@@ -139,7 +188,11 @@ func (r *rejects) writeRow(row []byte, line int64, why *rejection) error {
 // create makes a hidden file beside the final one; only a whole file gets the
 // final name.
 func (r *rejects) create() error {
-	temp, err := os.CreateTemp(filepath.Dir(r.path), "."+filepath.Base(r.path)+".*")
+	dir, pattern := filepath.Dir(r.path), "."+filepath.Base(r.path)+".*"
+	if r.to != nil {
+		dir, pattern = "", "crmctl-rejects-*"
+	}
+	temp, err := os.CreateTemp(dir, pattern)
 	if err != nil {
 		return err
 	}
@@ -155,6 +208,12 @@ func (r *rejects) create() error {
 // finish gives the file its name. It does not replace a file that is there.
 func (r *rejects) finish() error {
 	if r.temp == nil {
+		return nil
+	}
+	if r.to != nil {
+		if err := r.out.Flush(); err != nil {
+			return fmt.Errorf("reject file: %w", err)
+		}
 		return nil
 	}
 	if err := errors.Join(r.out.Flush(), r.temp.Sync(), r.temp.Close()); err != nil {
@@ -182,6 +241,21 @@ func (r *rejects) finish() error {
 		r.temp, r.done = nil, path
 		return nil
 	}
+}
+
+// deliver writes the rows where they go when there is no file to be made of them.
+func (r *rejects) deliver() error {
+	if r.to == nil || r.temp == nil {
+		return nil
+	}
+	defer r.discard()
+	if _, err := r.temp.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("rejected rows: %w", err)
+	}
+	if _, err := io.Copy(r.to, r.temp); err != nil {
+		return fmt.Errorf("rejected rows: %w", err)
+	}
+	return nil
 }
 
 // moveToFree renames where the file system has no links.

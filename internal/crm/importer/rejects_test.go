@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/crm/crmtest"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tabular"
 )
 
 const dirtyRows = `Titles that nobody needs;;
@@ -167,4 +171,86 @@ func readFile(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// A reject file is mended row by row and given to the same command each time, whatever that
+// says of the header, and whatever was done to the columns. What is not mended yet comes
+// back as it was, and its reasons do not pile up.
+func TestRejectsAreMendedStepByStep(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		file  string
+		o     Options
+		mend  [][2]string // in the order of the rounds
+		names []string
+	}{
+		"no header": {
+			file: "Ann,ann@ex.org\nBob,bad\nCy,worse\n", o: Options{HeaderRow: tabular.NoHeader, Map: []string{"column 1=name", "column 2=email"}},
+			mend: [][2]string{{"Bob,bad,", "Bob,bob@ex.org,"}, {"Cy,worse,", "Cy,cy@ex.org,"}}, names: []string{"Ann", "Bob", "Cy"},
+		},
+		"header in line 3": {
+			file: "Our list\n\nName;Email\nAnn;ann@ex.org\nBob;bad\n", o: Options{HeaderRow: 3, Delimiter: ";"},
+			mend: [][2]string{{"Bob;bad;", "Bob;bob@ex.org;"}}, names: []string{"Ann", "Bob"},
+		},
+		"another encoding": {
+			file: "Name,Email\nJos\xe9,bad\n", o: Options{Encoding: "windows-1252"},
+			mend: [][2]string{{",bad,", ",jose@ex.org,"}}, names: []string{"José"},
+		},
+		"a column added behind": {
+			file: "Name,Email\nAnn,bad\nBob,worse\n",
+			mend: [][2]string{{"_message", "_message,Checked"}, {"Ann,bad,", "Ann,ann@ex.org,"}, {"Bob,worse,", "Bob,bob@ex.org,"}}, names: []string{"Ann", "Bob"},
+		},
+		"quotes": {
+			file: "Name,Email\n\"Ann\" A,ann@ex.org\nBob,bad\n",
+			mend: [][2]string{{"Bob,bad,", "Bob,bob@ex.org,"}, {"\"Ann\" A,", "Ann,"}}, names: []string{"Ann", "Bob"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, schema := crmtest.Tenant(t)
+			o := tt.o
+			o.Schema = schema
+			text := tt.file
+			dir := t.TempDir()
+			for round := 0; ; round++ {
+				o.RejectPath = filepath.Join(dir, fmt.Sprintf("r%d.csv", round))
+				r := importText(t, conn, text, o)
+				if round == len(tt.mend) {
+					if r.Rejected != 0 {
+						t.Errorf("at the end %s %v", tally(r), r.RejectedByCode)
+					}
+					break
+				}
+				text = readFile(t, r.RejectFile)
+				if n := strings.Count(text, "_line"); n != 1 {
+					t.Errorf("round %d: the header has _line %d times:\n%s", round, n, text)
+				}
+				if !strings.Contains(text, tt.mend[round][0]) {
+					t.Fatalf("round %d: no %q in\n%s", round, tt.mend[round][0], text)
+				}
+				text = strings.Replace(text, tt.mend[round][0], tt.mend[round][1], 1)
+			}
+			crmtest.SameLines(t, "names", crmtest.List(t, conn, schema, "select name from contacts order by 1"), tt.names)
+			if keys := crmtest.List(t, conn, schema, "select k from contacts, jsonb_object_keys(metadata) k where k like '\\_%' or k like 'column%'"); len(keys) > 0 {
+				t.Errorf("in the metadata: %q", keys)
+			}
+		})
+	}
+}
+
+// Rejected rows can go to a writer: all of them when the import is done, none when
+// nothing was kept.
+func TestRejectsToAWriter(t *testing.T) {
+	t.Parallel()
+	conn, schema := crmtest.Tenant(t)
+	var out bytes.Buffer
+	importText(t, conn, "Name,Email\nAnn,bad\n", Options{Schema: schema, RejectTo: &out})
+	if want := "\uFEFFName,Email,_line,_column,_code,_message\nAnn,bad,2,Email,bad_email,"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got %q", out.String())
+	}
+	out.Reset()
+	refuse := func(context.Context, db.Querier, Result) error { return errors.New("no") }
+	if _, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAnn,bad\n"), Options{Schema: schema, RejectTo: &out, AfterLoad: refuse}); err == nil || out.Len() != 0 {
+		t.Errorf("%v, and %q", err, out.String())
+	}
 }
