@@ -8,8 +8,6 @@ import (
 	"os/user"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -29,15 +27,6 @@ func (f *factory) tenantPlanTo(ctx context.Context, version int64) (*migrate.Pla
 		return nil, err
 	}
 	return a.TenantPlan(ctx, version)
-}
-
-// useExtensions is app.UseExtensions.
-func (f *factory) useExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, dryRun bool) (*migrate.Plan, error) {
-	a, err := f.app()
-	if err != nil {
-		return nil, err
-	}
-	return a.UseExtensions(ctx, conn, plan, dryRun)
 }
 
 // actor returns who runs the program, "alice@desk", for the audit and the
