@@ -2,12 +2,14 @@ package staging
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/dropping"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -18,24 +20,62 @@ type row struct {
 	Tenant bool // it is a tenant's
 }
 
+// drops reports whether the schema goes with the row.
+func (r row) drops() bool { return r.Same && !r.Tenant }
+
 // Clear drops a schema whose builder is dead, along with its row. It reports false where
 // there is no such row; the error is ErrBuilding where its builder is at work.
 func Clear(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, wait time.Duration) (bool, error) {
 	return clearID(ctx, conn, reg, schema, "", wait)
 }
 
-// clearID clears the row of an id, any for "".
+// clearID clears the row of an id, any for "". A schema that does not fit into the
+// server's lock table is emptied before, in several transactions, none of which ends the
+// row.
 func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, id string, wait time.Duration) (cleared bool, _ error) {
+	whole := func(p *db.Pipeline, found row) {
+		if found.drops() {
+			p.Exec("drop schema " + schema.Quoted() + " cascade")
+		}
+		p.Exec(`delete from `+reg.Builds()+` where id = $1::uuid`, found.ID)
+	}
+	cleared, err := owned(ctx, conn, reg, schema, id, wait, whole)
+	if db.SQLState(err) != db.CodeOutOfMemory {
+		return cleared, err
+	}
+	err = dropping.InBatches(ctx, conn, schema, nil, func(batch []dropping.Object) error {
+		still, err := owned(ctx, conn, reg, schema, id, wait, func(p *db.Pipeline, found row) {
+			if found.drops() {
+				dropping.Queue(p, batch)
+			}
+		})
+		if err == nil && !still {
+			err = errCleared
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, errCleared) {
+		return false, fmt.Errorf("drop the tables of schema %s: %w", schema, err)
+	}
+	return owned(ctx, conn, reg, schema, id, wait, whole)
+}
+
+// owned calls queue in a transaction that holds the row of a builder who is dead. It
+// reports false where there is no such row; the error is ErrBuilding where the builder is
+// at work.
+func owned(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, id string, wait time.Duration,
+	queue func(p *db.Pipeline, found row),
+) (is bool, _ error) {
 	err := db.InTx(ctx, conn, db.Locals{LockTimeout: wait, Follow: true}, func(ctx context.Context, q db.Querier) error {
 		var rows []row
 		there := false
 		var p db.Pipeline
 		p.Query(func(found pgx.Rows) (err error) {
-			rows, err = pgx.CollectRows(found, pgx.RowToStructByName[row])
+			rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[row])
 			return err
 		}, `select b.id::text,
-				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid) as same,
-				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name) as tenant
+				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid),
+				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name)
 			from `+reg.Builds()+` b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`, schema.String(), id)
 		p.QueryRow([]any{&there}, `select exists (select from `+reg.Builds()+` where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
 		if err := p.Run(ctx, q); err != nil {
@@ -47,15 +87,12 @@ func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema 
 			}
 			return nil
 		}
-		cleared = true
+		is = true
 		p = db.Pipeline{}
-		if rows[0].Same && !rows[0].Tenant {
-			p.Exec("drop schema " + schema.Quoted() + " cascade")
-		}
-		p.Exec(`delete from `+reg.Builds()+` where id = $1::uuid`, rows[0].ID)
+		queue(&p, rows[0])
 		return db.Plain(p.Run(ctx, q))
 	})
-	return cleared && err == nil, err
+	return is && err == nil, err
 }
 
 // sweep clears away what others have left who are dead for sure.

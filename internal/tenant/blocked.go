@@ -14,11 +14,10 @@ import (
 // tryTables takes the locks that the first drop of a purge will need, and lets them go
 // again.
 func tryTables(ctx context.Context, conn *pgx.Conn, t registry.Tenant, s survey, o PurgeOptions) error {
-	batch, _ := nextBatch(s.objects, s.room)
 	var tables []string
-	for _, object := range batch {
-		if object.kind == "table" {
-			tables = append(tables, object.name)
+	for _, object := range s.First() {
+		if object.Kind == "table" {
+			tables = append(tables, object.Name)
 		}
 	}
 	if len(tables) == 0 {

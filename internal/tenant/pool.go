@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/dropping"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
@@ -216,15 +217,14 @@ func dropPooled(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o Po
 // the rest. From the first on no tenant can take the schema. still reports whether it is
 // the pool's.
 func dropPooledTables(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (still bool, err error) {
-	within := registry.Tenant{Slug: s.Schema.String(), Schema: s.Schema}
-	err = dropObjects(ctx, conn, within, nil, PurgeOptions{MoveOptions: MoveOptions{LockTimeout: o.LockTimeout}}, func(batch []object) error {
+	err = dropping.InBatches(ctx, conn, s.Schema, nil, func(batch []dropping.Object) error {
 		err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
 			var err error
 			if still, err = o.Registry.SpoilPooled(ctx, q, s.Schema); err != nil || !still {
 				return err
 			}
 			var p db.Pipeline
-			queueDrops(&p, batch)
+			dropping.Queue(&p, batch)
 			return p.Run(ctx, q)
 		})
 		if err == nil && !still {

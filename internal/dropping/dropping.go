@@ -1,0 +1,159 @@
+// Package dropping drops what stands in a schema in as many transactions as the server's
+// lock table needs: each relation, index and constraint takes a lock that is held to the
+// end of the transaction, and a server with the default settings has room for a few
+// hundred tables.
+//
+// Whoever drops says in each transaction what makes the schema its own to drop; this
+// package says what goes together into one. It imports db and nothing else of ours.
+package dropping
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+const (
+	// shareOfFree is which part of the free lock table one transaction takes: the
+	// rest is for everybody else.
+	shareOfFree = 2
+	// fewestLocks keeps the work going on a server whose lock table is all but full.
+	fewestLocks = 64
+)
+
+// Object is something in a schema that can be dropped by itself.
+type Object struct {
+	Kind  string // "table", as drop wants it
+	Name  string // qualified and quoted
+	Locks int    // about how many locks its drop takes
+}
+
+// Survey is what has to be known of a schema.
+type Survey struct {
+	Objects []Object // what can be dropped by itself, the heaviest last
+	Most    int      // locks that one transaction may take, 0 = half of those that are free
+
+	free int
+}
+
+// Queue adds the questions that answer it.
+func (s *Survey) Queue(p *db.Pipeline, schema db.Schema) {
+	p.Query(func(rows pgx.Rows) (err error) {
+		s.Objects, err = pgx.CollectRows(rows, scanObject)
+		return err
+	}, objectsQuery, schema.String())
+	p.QueryRow([]any{&s.free}, `
+		select current_setting('max_locks_per_transaction')::int
+			* (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
+			- (select count(*)::int from pg_locks where not fastpath)`)
+}
+
+// First returns what the first transaction drops.
+func (s *Survey) First() []Object {
+	batch, _ := next(s.Objects, s.room())
+	return batch
+}
+
+func (s *Survey) room() int {
+	if s.Most > 0 {
+		return s.Most
+	}
+	return max(fewestLocks, s.free/shareOfFree)
+}
+
+// InBatches has drop called with what fits into one transaction, which it commits, until
+// one transaction can drop the rest, and the schema. given is what is known of the schema,
+// nil for nothing yet.
+func InBatches(ctx context.Context, conn *pgx.Conn, schema db.Schema, given *Survey, drop func(batch []Object) error) error {
+	most, room := 0, 0
+	for s := given; ; s = nil {
+		if s == nil {
+			var p db.Pipeline
+			s = &Survey{Most: most}
+			p.OwnTransaction()
+			s.Queue(&p, schema)
+			if err := p.Run(ctx, conn); err != nil {
+				return fmt.Errorf("look at schema %s: %w", schema, db.Plain(err))
+			}
+		}
+		most = s.Most
+		if room == 0 {
+			room = s.room()
+		}
+		batch, whole := next(s.Objects, room)
+		if whole {
+			return nil
+		}
+		if err := drop(batch); err != nil {
+			if db.SQLState(err) != db.CodeOutOfMemory || len(batch) == 1 {
+				return err
+			}
+			// Others need more of the lock table than they did.
+			room = max(1, room/2)
+		}
+	}
+}
+
+// next returns the objects that fit into the room, at least one. whole reports whether
+// all do.
+func next(objects []Object, room int) (batch []Object, whole bool) {
+	used := 0
+	for i, o := range objects {
+		used += o.Locks
+		if used > room {
+			return objects[:max(i, 1)], len(objects) <= 1
+		}
+	}
+	return objects, true
+}
+
+// Queue adds the drops of objects, with what depends on them.
+func Queue(p *db.Pipeline, batch []Object) {
+	for _, object := range batch {
+		p.Exec("drop " + object.Kind + " if exists " + object.Name + " cascade")
+	}
+}
+
+func scanObject(row pgx.CollectableRow) (Object, error) {
+	var schema, name, arguments string
+	var o Object
+	err := row.Scan(&o.Kind, &schema, &name, &arguments, &o.Locks)
+	o.Name = pgx.Identifier{schema, name}.Sanitize() + arguments
+	return o, err
+}
+
+// objectsQuery lists what can be dropped by itself, the heaviest last. A drop locks
+// the relation and everything that goes with it: its two types, its toast table and
+// that one's index, indexes, constraints, defaults, triggers, rules, policies, and
+// sequences of its columns.
+//
+// What is in a schema is found by what depends on it: the catalogs of relations and
+// functions have no index by schema, and a fleet's are large. offset 0 keeps the
+// planner, which may know little of them yet, from reading them whole.
+const objectsQuery = `
+	with inside as (
+		select d.classid, d.objid from pg_namespace n
+		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass and d.refobjid = n.oid offset 0) d
+		where n.nspname = $1
+	)
+	select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
+			when 'S' then 'sequence' else 'table' end,
+		$1::text, c.relname, '',
+		(4 + case when c.reltoastrelid <> 0 then 3 else 0 end
+			+ (select count(*) from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.deptype in ('a', 'i', 'n'))
+			+ (select count(*) from pg_constraint k where k.conrelid = c.oid))::int as locks
+	from inside
+	cross join lateral (select * from pg_class c where c.oid = inside.objid offset 0) c
+	where inside.classid = 'pg_class'::regclass and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not c.relispartition
+	  and (c.relkind <> 'S' or not exists (select from pg_depend d
+		where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')))
+	union all
+	select case p.prokind when 'a' then 'aggregate' when 'p' then 'procedure' else 'function' end,
+		$1::text, p.proname, '(' || pg_get_function_identity_arguments(p.oid) || ')', 2
+	from inside
+	cross join lateral (select * from pg_proc p where p.oid = inside.objid offset 0) p
+	where inside.classid = 'pg_proc'::regclass
+	order by 5, 3`
