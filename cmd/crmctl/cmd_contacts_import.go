@@ -184,6 +184,10 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if o.Region, err = regionOf(opts.region, t); err != nil {
 		return err
 	}
+	var before registry.Imported
+	o.AfterLoad = func(ctx context.Context, q db.Querier, r importer.Result) error {
+		return recordImport(ctx, f, q, t, r, &before)
+	}
 	result, err := importer.Import(ctx, conn, src, o)
 	watch.finish()
 	if err != nil {
@@ -192,7 +196,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if o.RejectTo != nil {
 		p.Out = f.IO.Err // stdout is for the rows
 	}
-	return printImport(f, p, slug, result)
+	return printImport(f, p, slug, result, before)
 }
 
 // importOptions turns the flags into the library's options.
@@ -213,30 +217,46 @@ func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
 		MaxRejects: o.maxRejects, RejectPath: rejects, RejectTo: rejectTo, KeepIndexes: o.keepIndexes,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.Now, Observer: watch,
-		AfterLoad: func(ctx context.Context, q db.Querier, r importer.Result) error {
-			return recordImport(ctx, f, q, t, r)
-		},
 	}
 }
 
 // recordImport writes the audit row in the import's own transaction, and makes
-// sure that the tenant was not closed while the file was read.
-func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tenant, r importer.Result) error {
+// sure that the tenant was not closed while the file was read. before gets when the
+// tenant had the same file last.
+func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tenant, r importer.Result, before *registry.Imported) error {
 	if err := f.registry().HoldOpen(ctx, q, t); err != nil {
 		return err
 	}
 	var p db.Pipeline
+	detail := map[string]any{
+		"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated, "unchanged": r.Unchanged,
+		"repeated": r.Repeated, "rejected": r.Rejected, "mapping": mappingOf(r.Plan),
+	}
+	if r.SHA256 != "" {
+		detail[registry.ImportSum] = r.SHA256
+		f.registry().QueueImported(&p, t.ID, r.SHA256, before)
+	}
 	err := f.registry().QueueEvent(&p, registry.Event{
 		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImport, Actor: f.actor(), Program: programName(),
-		Detail: map[string]any{
-			"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated,
-			"unchanged": r.Unchanged, "repeated": r.Repeated, "rejected": r.Rejected,
-		},
+		Detail: detail,
 	})
 	if err != nil {
 		return err
 	}
 	return p.Run(ctx, q)
+}
+
+// mappingOf returns what became of each column, for the audit.
+func mappingOf(p importer.Plan) map[string]string {
+	fields := make(map[string]string, len(p.Columns))
+	for _, c := range p.Columns {
+		field := string(c.Field)
+		if c.Field == importer.FieldMetadata {
+			field += "." + c.Key
+		}
+		fields[c.Header] = field
+	}
+	return fields
 }
 
 func importError(err error, slug, rejectFile string) error {

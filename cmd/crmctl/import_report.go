@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // importWatch shows an import while it goes on: what was found out about the
@@ -136,7 +137,7 @@ type columnRecord struct {
 	Key    string `json:"metadata_key,omitempty"`
 }
 
-func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) error {
+func printImport(f *factory, p *cli.Printer, slug string, r importer.Result, before registry.Imported) error {
 	if p.Terminal && p.IsTable() {
 		f.Note("%s", "")
 	}
@@ -146,6 +147,9 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result) err
 	noteChanges(f, r)
 	if !p.Terminal && r.Rejected > 0 {
 		f.Note("rejected  %s", strings.Trim(rejectText(r), " ()"))
+	}
+	if !before.At.IsZero() {
+		f.Note("note: the same file was imported %s by %s", before.At.Local().Format("2006-01-02 15:04"), cli.Visible(before.Actor))
 	}
 	if r.Read == 0 {
 		f.Note("warning: %s has no contacts: there is nothing below its header", cli.Visible(r.Plan.FileName))
@@ -199,6 +203,7 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "null_words", Document: true, Optional: true, Value: r.NullWords},
 			{Name: "blank_lines", Document: true, Value: r.Blank},
 			{Name: "note_lines", Document: true, Value: r.Notes},
+			{Name: "sha256", Document: true, Optional: true, Value: r.SHA256},
 			{Name: "bytes", Document: true, Value: r.Bytes},
 			{Name: "format", Document: true, Value: string(r.Plan.Format.Kind)},
 			{Name: "compression", Document: true, Optional: true, Value: r.Plan.Format.Compression},

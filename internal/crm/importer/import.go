@@ -141,6 +141,7 @@ type Result struct {
 	DryRun   bool
 	FastPath bool // the tenant was empty: indexes were built after the load
 	Bytes    int64
+	SHA256   string // of the input, in hexadecimal; "" when it was not read to its end
 	Duration time.Duration
 }
 

@@ -2,7 +2,10 @@ package importer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 )
 
@@ -19,6 +22,15 @@ type input struct {
 	rest    []byte
 	read    int64 // bytes handed on
 	ended   bool  // all of it has been read
+	hash    hash.Hash
+}
+
+// sum returns the SHA-256 of what was read in hexadecimal, "" before the end.
+func (in *input) sum() string {
+	if !in.ended {
+		return ""
+	}
+	return hex.EncodeToString(in.hash.Sum(nil))
 }
 
 // block is what one read brought.
@@ -32,7 +44,7 @@ const inputBlock = 256 << 10
 // newInput starts to read r. close must follow.
 func newInput(ctx context.Context, r io.Reader) *input {
 	const blocks = 2
-	in := &input{ctx: ctx, full: make(chan block, blocks), empty: make(chan []byte, blocks), stop: make(chan struct{})}
+	in := &input{ctx: ctx, full: make(chan block, blocks), empty: make(chan []byte, blocks), stop: make(chan struct{}), hash: sha256.New()}
 	for range blocks {
 		in.empty <- make([]byte, inputBlock)
 	}
@@ -47,6 +59,7 @@ func (in *input) readAhead(r io.Reader) {
 			return
 		case buffer := <-in.empty:
 			n, err := r.Read(buffer[:inputBlock])
+			_, _ = in.hash.Write(buffer[:n]) // never fails
 			in.full <- block{buffer[:n], err} // there is room for every buffer
 			if err != nil {
 				return

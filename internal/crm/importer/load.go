@@ -309,7 +309,7 @@ func (l *load) count() {
 	r.Inserted = p.counts.direct + l.merge.inserted
 	r.Updated, r.Unchanged, r.Repeated = l.merge.updated, l.merge.unchanged, l.merge.repeated
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done
-	r.FastPath = p.direct
+	r.FastPath, r.SHA256 = p.direct, p.input.sum()
 	r.Changed, r.NullWords = p.convert.changes.list(), p.convert.nullWords()
 	r.Duration = l.o.Now().Sub(l.started)
 }
