@@ -26,6 +26,7 @@ type contactsImportOptions struct {
 	null             []string
 	onConflict       string
 	inFile           string
+	key              string
 	encoding         string
 	delimiter        string
 	headerRow        int
@@ -42,9 +43,10 @@ type contactsImportOptions struct {
 func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&o.tenant, "tenant", "", "the `TENANT` to import into (required)")
-	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, metadata.KEY, or - to leave it out; may be repeated")
+	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, external_id, metadata.KEY, or - to leave it out; may be repeated")
 	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
 	fs.Var(cli.NewEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose key a contact has: `WHAT` to do: skip, update, merge (fill what it lacks), error")
+	fs.Var(cli.NewEnum(&o.key, string(importer.KeyEmail), importKeys()), "key", "by `WHAT` a row is known to be a contact: email, phone, external_id (of the metadata), email,phone")
 	fs.Var(cli.NewEnum(&o.inFile, "", repeatPolicies()), "in-file", "rows of the file that share a key: `WHAT` counts: first, last, merge, error (default merge; first with --on-conflict skip, error with error)")
 	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
 	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
@@ -60,6 +62,7 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	addExpectDatabaseFlag(fs)
 	cli.RegisterCompletion(cmd, "tenant", completeOne(f))
 	cli.RegisterCompletion(cmd, "on-conflict", cli.CompleteWords(conflictPolicies()...))
+	cli.RegisterCompletion(cmd, "key", cli.CompleteWords(importKeys()...))
 	cli.RegisterCompletion(cmd, "in-file", cli.CompleteWords(repeatPolicies()...))
 	cmd.MarkFlagsMutuallyExclusive("rejects", "no-rejects")
 	if err := cmd.MarkFlagRequired("tenant"); err != nil {
@@ -69,6 +72,10 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 
 func conflictPolicies() []string {
 	return []string{string(importer.ConflictSkip), string(importer.ConflictUpdate), string(importer.ConflictMerge), string(importer.ConflictError)}
+}
+
+func importKeys() []string {
+	return []string{string(importer.KeyEmail), string(importer.KeyPhone), string(importer.KeyExternalID), string(importer.KeyEmailPhone)}
 }
 
 func repeatPolicies() []string {
@@ -213,7 +220,7 @@ func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src
 	}
 	return importer.Options{
 		Schema: t.Schema, Tenant: f.registry().Row(t.ID), FileName: src.name,
-		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), InFile: importer.RepeatPolicy(o.inFile), DryRun: o.dryRun,
+		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), InFile: importer.RepeatPolicy(o.inFile), Key: importer.Key(o.key), DryRun: o.dryRun,
 		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
 		MaxRejects: o.maxRejects, RejectPath: rejects, RejectTo: rejectTo, KeepIndexes: o.keepIndexes,
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.Now, Observer: watch,

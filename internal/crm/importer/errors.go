@@ -26,6 +26,10 @@ const (
 	RejectLongRow        RejectCode = "row_too_long"
 	RejectDuplicate      RejectCode = "duplicate_email" // an earlier row of the file has it; with ConflictError
 	RejectExists         RejectCode = "email_exists"    // a contact has it; with ConflictError
+	RejectNoKey          RejectCode = "no_key"          // the row lacks what it is to be known by
+	RejectAmbiguous      RejectCode = "ambiguous_key"   // several contacts have its key
+	RejectDuplicateKey   RejectCode = "duplicate_key"   // as duplicate_email, for another key
+	RejectKeyExists      RejectCode = "key_exists"      // as email_exists, for another key
 )
 
 // MappingError says that a column cannot be mapped as asked, or that the file has

@@ -56,6 +56,7 @@ type Options struct {
 	Region string
 
 	OnConflict ConflictPolicy // "" is ConflictUpdate
+	Key        Key            // "" is KeyEmail
 	InFile     RepeatPolicy   // "" is what ParseRepeatPolicy takes for OnConflict
 	// DryRun reads and checks everything, conflicts with the tenant's contacts
 	// included, and writes nothing to the tenant's tables.

@@ -59,7 +59,7 @@ func (in *input) readAhead(r io.Reader) {
 			return
 		case buffer := <-in.empty:
 			n, err := r.Read(buffer[:inputBlock])
-			_, _ = in.hash.Write(buffer[:n]) // never fails
+			_, _ = in.hash.Write(buffer[:n])  // never fails
 			in.full <- block{buffer[:n], err} // there is room for every buffer
 			if err != nil {
 				return

@@ -124,12 +124,19 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	if o.InFile, err = ParseRepeatPolicy(string(o.InFile), o.OnConflict); err != nil {
 		return nil, err
 	}
+	if o.Key, err = ParseKey(string(o.Key)); err != nil {
+		return nil, err
+	}
 	l := &load{conn: conn, o: o, started: o.Now(), size: o.size}
 	p, err := openFile(in, o)
 	if err != nil {
 		return nil, err
 	}
 	l.file = p.file
+	if err := p.mapping.checkKey(o.Key); err != nil {
+		_ = p.file.Close()
+		return nil, err
+	}
 	if in.ended {
 		l.size = in.read
 	}
@@ -145,8 +152,8 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 		return nil, err
 	}
 	l.producer = &producer{
-		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size),
-		encode:   &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError || o.InFile == RepeatError},
+		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size), key: o.Key,
+		encode:   &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError || o.InFile == RepeatError || o.Key != KeyEmail},
 		observer: o.Observer, started: l.started, now: o.Now,
 		chunks: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
 	}
@@ -217,7 +224,7 @@ func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error)
 // role's to change, and the file large enough for it to pay.
 func (l *load) mayLoadDirectly(table tableInfo) bool {
 	const ordinary = "r"
-	return !l.o.DryRun && !l.o.KeepIndexes && table.Kind == ordinary && table.Owned && !table.RowSecurity &&
+	return !l.o.DryRun && !l.o.KeepIndexes && l.o.Key == KeyEmail && table.Kind == ordinary && table.Owned && !table.RowSecurity &&
 		(l.size == 0 || l.size >= l.o.directFrom)
 }
 
@@ -259,7 +266,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		p.report(PhaseMerge)
 	}
-	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, inFile: l.o.InFile, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
+	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, inFile: l.o.InFile, key: l.o.Key, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}

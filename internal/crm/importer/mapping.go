@@ -32,7 +32,7 @@ func hasRejectColumns(header []string) bool {
 // fields that --map can name, for errors.
 var mapFields = []string{
 	string(FieldEmail), string(FieldPhone), string(FieldName), string(FieldFirstName), string(FieldLastName), string(FieldCompany),
-	string(FieldCreatedAt), string(FieldMetadata), "metadata.KEY", string(FieldSkip),
+	string(FieldCreatedAt), externalID, string(FieldMetadata), "metadata.KEY", string(FieldSkip),
 }
 
 // mapping says where each column goes.
@@ -64,6 +64,8 @@ func parseRequests(pairs []string) ([]request, error) {
 		switch {
 		case isKey && key != "":
 			r.field, r.key = FieldMetadata, key
+		case name == externalID:
+			r.field, r.key = FieldMetadata, externalID
 		case name == "skip":
 			r.field = FieldSkip
 		case slices.Contains(mapFields, name):

@@ -29,6 +29,7 @@ type merge struct {
 	contacts string  // the table, in full
 	policy   ConflictPolicy
 	inFile   RepeatPolicy
+	key      Key
 	dryRun   bool
 	direct   bool // the contacts are this file's own rows
 	counts   counts
@@ -45,6 +46,12 @@ func (m *merge) run(ctx context.Context) error {
 	}
 	if _, err := m.q.Exec(ctx, "analyze pg_temp.crmctl_import"); err != nil {
 		return fmt.Errorf("merge contacts: %w", err)
+	}
+	if m.key != KeyEmail {
+		if err := m.keyed(ctx); err != nil {
+			return fmt.Errorf("merge contacts by %s: %w", m.key, err)
+		}
+		return nil
 	}
 	if m.counts.staged > m.counts.stagedNoEmail {
 		if err := m.byEmail(ctx); err != nil {
@@ -177,8 +184,8 @@ where s.email is null and not exists (
       and c.metadata operator(pg_catalog.=) s.metadata)`
 	if m.counts.repeatsNoEmail > 0 {
 		from += `
-  and s.line operator(pg_catalog.=) any (
-      select pg_catalog.min(d.line) from pg_temp.crmctl_import d where d.email is null
+  and s.id operator(pg_catalog.=) any (
+      select (pg_catalog.array_agg(d.id order by d.id))[1] from pg_temp.crmctl_import d where d.email is null
       group by d.phone, d.name, d.company, d.metadata)`
 	}
 	if _, err := m.q.Exec(ctx, "select pg_catalog.set_config('enable_nestloop', 'off', true)"); err != nil {

@@ -54,6 +54,7 @@ type producer struct {
 	encode  *rowEncoder
 	seen    *filter
 	rejects *rejects
+	key     Key
 	direct  bool // rows that are surely new go straight to contacts
 
 	counts   counts
@@ -114,6 +115,9 @@ func (p *producer) rows(ctx context.Context) error {
 // row takes one row to its buffer, or rejects it.
 func (p *producer) row(ctx context.Context, rec *tabular.Record) error {
 	c, rejected := p.convert.convert(rec)
+	if rejected == nil {
+		rejected = p.convert.keyless(p.key, &c)
+	}
 	if rejected != nil {
 		return p.rejects.add(rec, rejected)
 	}

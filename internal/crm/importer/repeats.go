@@ -106,17 +106,17 @@ const hotSQL = `
 // metadata merged key by key, the first row's id and created_at.
 const foldMergeSQL = `
 with hot as materialized (` + hotSQL + `), merged as (
-    select h.email, jsonb_object_agg(e.key, e.value order by h.line) as metadata
+    select h.email, jsonb_object_agg(e.key, e.value order by h.id) as metadata
     from hot h cross join lateral jsonb_each(h.metadata) e group by h.email
 ), folded as (
     select h.email, count(*) as rows,
-           (array_agg(h.id order by h.line))[1] as id,
-           (array_agg(h.phone order by h.line desc) filter (where h.phone is not null))[1] as phone,
-           coalesce((array_agg(h.name order by h.line desc) filter (where h.name is not null and not h.half))[1],
-                    (array_agg(h.name order by h.line desc) filter (where h.name is not null))[1]) as name,
+           (array_agg(h.id order by h.id))[1] as id,
+           (array_agg(h.phone order by h.id desc) filter (where h.phone is not null))[1] as phone,
+           coalesce((array_agg(h.name order by h.id desc) filter (where h.name is not null and not h.half))[1],
+                    (array_agg(h.name order by h.id desc) filter (where h.name is not null))[1]) as name,
            coalesce(bool_and(h.half) filter (where h.name is not null), false) as half,
-           (array_agg(h.company order by h.line desc) filter (where h.company is not null))[1] as company,
-           (array_agg(h.created_at order by h.line))[1] as created_at
+           (array_agg(h.company order by h.id desc) filter (where h.company is not null))[1] as company,
+           (array_agg(h.created_at order by h.id))[1] as created_at
     from hot h group by h.email
 )
 select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merged m using (email)`
@@ -125,7 +125,7 @@ select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merge
 const foldOneSQL = `
 select distinct on (h.email) h.id, h.email, h.phone, h.name, h.half, h.company, h.metadata, h.created_at,
        count(*) over (partition by h.email) as rows
-from (` + hotSQL + `) h order by h.email, h.line %s`
+from (` + hotSQL + `) h order by h.email, h.id %s`
 
 // fold makes the table crmctl_fold, and returns how many rows less it has than were
 // staged.
@@ -170,7 +170,7 @@ func (m *merge) rejectConflicts(ctx context.Context) error {
 	if m.dryRun {
 		met = "exists (select from " + m.contacts + " c where c.email = s.email)"
 	}
-	later := "row_number() over (partition by s.email order by s.line) > 1"
+	later := "row_number() over (partition by s.email order by s.id) > 1"
 	if m.direct { // the first is a contact now
 		later = "not exists (select from " + m.contacts + " c where c.id = s.id)"
 	}
@@ -187,7 +187,7 @@ func (m *merge) rejectConflicts(ctx context.Context) error {
 select s.line, s.email, s.raw, s.later
 from (select s.*, `+later+` as later from pg_temp.crmctl_import s where s.email is not null) s
 `+join+`
-where `+strings.Join(which, " or ")+" order by s.line")
+where `+strings.Join(which, " or ")+" order by s.line, s.id")
 	p.StandIn(m.schema, m.path)
 	return p.Run(ctx, m.q)
 }
