@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -88,6 +89,9 @@ func (f *factory) readConnConfig() (*pgx.ConnConfig, error) {
 	conn, err := db.ParseConfig(string(dsn))
 	if err != nil {
 		return nil, cli.WithHint(cli.WithCode(err, cli.ExitUsage), "set by", cfg.Setting(config.KeyDatabaseURL).Origin)
+	}
+	if left := db.ForeignParameters(string(dsn)); len(left) > 0 {
+		f.Verbose("left out of the address, since they are other programs': %s", cli.Visible(strings.Join(left, ", ")))
 	}
 	if problem := db.PassfileProblem(string(dsn)); problem != "" {
 		f.Say("crmctl: warning: %s", problem)

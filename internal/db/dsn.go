@@ -60,6 +60,9 @@ func withoutKnown(rest string) string {
 
 // checkURL refuses a URL that means something else than was meant.
 func checkURL(dsn string) error {
+	if whose := otherScheme(dsn); whose != "" {
+		return fmt.Errorf("%w: it is written for %s; here it is postgresql://USER@HOST:PORT/DATABASE", ErrConnString, whose)
+	}
 	if unescaped(dsn) {
 		return fmt.Errorf("%w: an @ in a password is written %%40 (: %%3A, / %%2F, ? %%3F, # %%23, %% %%25)", ErrConnString)
 	}
@@ -116,13 +119,17 @@ func (e *ParameterError) Error() string {
 // say of them.
 func foreign(name, value string) (instead string, known bool) {
 	switch name {
-	case "ssl", "sslaccept", "sslfactory", "encrypt":
+	case "sslaccept":
+		if value == "accept_invalid_certs" { // no certificate is checked unless sslmode says so
+			return "", true
+		}
+		return "sslmode=verify-full says it here", true
+	case "ssl", "sslfactory", "encrypt":
 		return "sslmode=require or verify-full says it here", true
 	case "schema", "currentschema", "search_path":
-		if value == "public" || name == "search_path" {
-			return "", name != "search_path"
-		}
-		return "leave it out; where tenants stand is in the registry", true
+		// Where tenants stand is in the registry; a search_path of the start is the
+		// server's, and db sets its own over it.
+		return "", name != "search_path"
 	case "targetservertype":
 		return "target_session_attrs says it here", true
 	case "hostaddr":
@@ -166,6 +173,20 @@ func takeForeign(params map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// ForeignParameters returns the names of the parameters of a URL that ParseConfig leaves
+// out: they are other programs'.
+func ForeignParameters(dsn string) []string {
+	_, query, _ := strings.Cut(dsn, "?")
+	var names []string
+	for param := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(param, "=")
+		if instead, known := foreign(strings.ToLower(name), value); known && instead == "" && !isLibpqKey(name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // OnlyKnown returns a connection string without the parameters that libpq does not

@@ -31,7 +31,7 @@ func TestNoPartOfAPasswordIsShown(t *testing.T) {
 
 func TestParametersOfOtherPrograms(t *testing.T) {
 	t.Parallel()
-	const left = "postgres://u:p@h/x?schema=public&pgbouncer=true&connection_limit=1&prepareThreshold=0&keepalives=1&gssencmode=disable"
+	const left = "postgres://u:p@h/x?schema=crm&currentSchema=crm&sslaccept=accept_invalid_certs&pool_timeout=5&pgbouncer=true&connection_limit=1&prepareThreshold=0&keepalives=1&gssencmode=disable"
 	cfg, err := db.ParseConfig(left + "&work_mem=8MB")
 	if err != nil {
 		t.Fatal(err)
@@ -47,15 +47,38 @@ func TestParametersOfOtherPrograms(t *testing.T) {
 		t.Errorf("for libpq: %s", got)
 	}
 	for name, dsn := range map[string]string{
-		"schema": "postgres://h/x?schema=crm", "currentSchema": "postgres://h/x?currentSchema=crm", "targetServerType": "postgres://h/x?targetServerType=primary",
-		"sslaccept": "postgres://h/x?sslaccept=strict", "sslcrl": "host=h sslcrl=/x",
+		"targetServerType": "postgres://h/x?targetServerType=primary",
+		"sslaccept":        "postgres://h/x?sslaccept=strict", "sslcrl": "host=h sslcrl=/x",
 	} {
 		_, err := db.ParseConfig(dsn)
 		if refused, ok := errors.AsType[*db.ParameterError](err); !ok || refused.Name != name || !errors.Is(err, db.ErrConnString) {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}
+	if got, want := db.ForeignParameters(left), "schema currentSchema sslaccept pool_timeout pgbouncer connection_limit prepareThreshold"; strings.Join(got, " ") != want {
+		t.Errorf("left out: %s", got)
+	}
 	if _, err := db.ParseConfig("postgres://me%40server@h/x?user=me@server"); err != nil {
 		t.Errorf("an @ in the value of a parameter: %v", err)
+	}
+}
+
+// TestSchemesOfOtherPrograms: an address in another program's form is refused, with the
+// form that is wanted and without its password.
+func TestSchemesOfOtherPrograms(t *testing.T) {
+	t.Parallel()
+	for dsn, whose := range map[string]string{
+		"jdbc:postgresql://h/x?user=u&password=geheim": "jdbc", "postgresql+asyncpg://u:geheim@h/x": "postgresql+asyncpg://",
+		"JDBC:postgresql://h/x?password=geheim": "jdbc", "geheim://u@h/x": "another program", "mysql://u:geheim@h/x": "mysql://",
+	} {
+		_, err := db.ParseConfig(dsn)
+		if !errors.Is(err, db.ErrConnString) || !strings.Contains(err.Error(), whose) || !strings.Contains(err.Error(), "postgresql://USER@HOST:PORT/DATABASE") || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+	for _, dsn := range []string{"postgres://h/x", "host=h password=jdbc:postgresql://x", "host=/tmp dbname=x"} {
+		if _, err := db.ParseConfig(dsn); err != nil {
+			t.Errorf("%s: %v", dsn, err)
+		}
 	}
 }

@@ -1,0 +1,35 @@
+package db
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// urlScheme matches what stands before the first "://" of a URL.
+var urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`) //nolint:gochecknoglobals // never changed
+
+// otherScheme returns for whom a connection string is written that is neither libpq's
+// URL nor key=value, "" where it is one of these. It names no scheme but known ones.
+func otherScheme(dsn string) string {
+	dsn = strings.ToLower(strings.TrimSpace(dsn))
+	if strings.HasPrefix(dsn, "jdbc:") || strings.HasPrefix(dsn, "r2dbc:") {
+		before, _, _ := strings.Cut(dsn, ":")
+		return before + " (" + before + ":postgresql:)"
+	}
+	match := urlScheme.FindStringSubmatch(dsn)
+	if match == nil {
+		return ""
+	}
+	scheme := match[1]
+	switch known := []string{
+		"postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+pg8000", "postgres+asyncpg", "postgres+psycopg2",
+		"postgis", "pgsql", "pg", "psql", "pgx", "pgx5", "ecto", "prisma", "prisma+postgres", "cockroachdb", "mysql", "mariadb", "sqlite", "sqlserver", "mongodb",
+	}; {
+	case scheme == "postgres", scheme == "postgresql":
+		return ""
+	case slices.Contains(known, scheme):
+		return "another program or driver (" + scheme + "://)"
+	}
+	return "another program or driver"
+}
