@@ -25,7 +25,7 @@ func (f *factory) printEntries(entries iter.Seq2[registry.Entry, error], empty s
 	if err != nil {
 		return err
 	}
-	return f.placed(cli.PrintRows(p, entryList(empty), entries))
+	return cli.PrintRows(p, entryList(empty), entries)
 }
 
 func entryList(empty string) cli.List[registry.Entry] {

@@ -238,7 +238,7 @@ func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Print
 	if o.registry {
 		w, err := a.SaveRegistry(ctx, conn, dir, save)
 		if err != nil {
-			return f.placed(err)
+			return err
 		}
 		name, _ := backup.ParseName(w.File)
 		rows = append(rows, recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest))
@@ -292,11 +292,11 @@ func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry
 	case first == nil && notStarted > 0:
 		return cli.ExitWith(cli.ExitInterrupted)
 	case first != nil && len(results) == 1:
-		return f.placed(backupHint(first))
+		return backupHint(first)
 	case first != nil && slices.ContainsFunc(results, func(r fleet.Result) bool { return r.State == fleet.Done }):
 		return cli.ExitWith(cli.ExitPartial)
 	case failed > 0: // each was named
-		return cli.ExitWith(exitCode(f.placed(first)))
+		return cli.ExitWith(exitCode(first))
 	}
 	return first
 }

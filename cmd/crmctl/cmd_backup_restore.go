@@ -193,7 +193,7 @@ func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error
 	}
 	row := &madeRow{result: "restored", made: done.Made, version: done.Version, duration: done.Elapsed, head: done.Newest}
 	if err != nil {
-		err = cli.WithHint(j.f.placed(err), "then", "crmctl migrate tenant "+done.Made.Tenant.Slug)
+		err = cli.WithHint(err, "then", "crmctl migrate tenant "+done.Made.Tenant.Slug)
 	}
 	return row, err
 }
@@ -220,7 +220,7 @@ var errRegistry = errors.New("a backup of the registry")
 func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, error) {
 	m, setAside, err := j.app.TryRestore(ctx, j.conn, in, j.as)
 	if err != nil {
-		return backupRecord{}, j.f.placed(err)
+		return backupRecord{}, err
 	}
 	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer, Encrypted: in.Encrypted}
 	if m.Kind == backup.KindTenant {
@@ -262,9 +262,9 @@ func (j *restoreJob) explain(err error) error {
 	case errors.Is(err, backup.ErrNotOwner):
 		return cli.WithHint(err, "connect as", "the role that ran crmctl migrate public")
 	case j.f.registry().Missing(err):
-		return j.f.placed(fmt.Errorf("%w: %w", registry.ErrNoRegistry, err))
+		return fmt.Errorf("%w: %w", registry.ErrNoRegistry, err)
 	}
-	return j.f.placed(backupHint(err))
+	return backupHint(err)
 }
 
 // madeRow is a tenant that was made out of data.

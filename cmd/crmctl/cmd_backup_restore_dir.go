@@ -75,7 +75,7 @@ func shelves(all []backup.Entry, chosen *app.Selection) (tenants map[string][]*b
 func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backup.Entry, all bool, ofRegistry string, dir *backup.Dir) error {
 	there, err := j.f.registry().List(ctx, j.conn, registry.Filter{})
 	if err != nil {
-		return j.f.placed(err)
+		return err
 	}
 	if len(there) == 0 && all && ofRegistry != "" {
 		return cli.WithHint(errors.New("the registry has no tenants, and a backup of it is there, which has to come first"),
@@ -83,7 +83,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 	}
 	ghosts, err := j.f.registry().Ghosts(ctx, j.conn)
 	if err != nil {
-		return j.f.placed(err)
+		return err
 	}
 	var left []registry.Tenant
 	for _, t := range there {

@@ -173,10 +173,10 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	defer closeConn(ctx, conn)
 	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	if t.Status != registry.Active {
-		return f.placed(&registry.StateError{Slug: slug, State: t.State()})
+		return &registry.StateError{Slug: slug, State: t.State()}
 	}
 	cfg, err := f.config()
 	if err != nil {

@@ -154,7 +154,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	begun := f.Now()
 	report, err := a.Examine(ctx, conn, o)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	if len(opts.fix) > 0 {
 		return fixFindings(ctx, f, p, report, opts, func(todo []doctor.Finding) []doctor.Fixed { return a.Mend(ctx, conn, todo, o) })

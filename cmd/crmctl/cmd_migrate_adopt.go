@@ -222,7 +222,7 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
 	if done == nil {
-		return f.placed(stopped)
+		return stopped
 	}
 	err = printAdopted(f, p, done.Adoptions, opts.dryRun, done.Elapsed)
 	if f.WasInterrupted() && stopped != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -128,17 +127,18 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		Verify: opts.verify, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	defer run.Close(ctx)
 	if opts.dryRun {
 		f.passBy(run.Invalid)
 		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, opts.showSQL)
 	}
-	if err = (&fleetRun{run, f, p, &opts.runPolicy}).carry(ctx); err == nil {
+	done := &fleetRun{FleetRun: run, f: f, p: p, policy: &opts.runPolicy}
+	if err = done.carry(ctx); err == nil {
 		err = f.refuseNewer(run.Newer, run.Plan)
 	}
-	if opts.pool && opts.to == 0 && slices.Contains([]int{cli.ExitOK, cli.ExitPartial}, exitCode(err)) {
+	if opts.pool && opts.to == 0 && (err == nil || done.partial) {
 		f.refreshPool(ctx, run.Conn(), run.Plan, app.PoolOptions{Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout})
 	}
 	return err

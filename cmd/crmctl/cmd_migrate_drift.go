@@ -102,7 +102,7 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 	f.Reads.Store(true)
 	drift, invalid, err := a.Drift(ctx, app.DriftOptions{Selection: m, Ignore: ignore, Concurrency: opts.concurrency, Begin: f.watchDrift})
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	f.passBy(invalid)
 	if opts.fixSQL {

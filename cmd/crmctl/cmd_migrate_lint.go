@@ -234,7 +234,7 @@ func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (ap
 	defer closeConn(ctx, conn)
 	known, err := f.registry().AppliedFiles(ctx, conn)
 	if err != nil {
-		return nil, nil, f.placed(err)
+		return nil, nil, err
 	}
 	applied = make(map[int64]string, len(known))
 	for version, file := range known {

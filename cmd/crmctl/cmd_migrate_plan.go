@@ -74,7 +74,7 @@ type planRow struct {
 func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant, showSQL bool) error {
 	rate, err := f.registry().PastRate(ctx, conn)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	estimate := ""
 	if rate > 0 && len(tenants) > 0 {

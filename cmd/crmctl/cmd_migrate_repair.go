@@ -84,7 +84,7 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	before, err := a.RepairTenant(ctx, names[0], migrate.Mark(opts.mark), opts.lockTimeout, opts.dryRun)
 	switch {
 	case err != nil:
-		return f.placed(err)
+		return err
 	case opts.dryRun:
 		f.Note("%s: %s would be marked %s", cli.Visible(names[0]), cli.Visible(before.File), opts.mark)
 		return nil
@@ -103,7 +103,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 	defer closeConn(ctx, conn)
 	dirty, err := migrate.Dirty(ctx, conn, f.registry())
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	if opts.tenant != "" {
 		names, err := slugs([]string{opts.tenant})
@@ -111,7 +111,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 			return err
 		}
 		if _, err := f.registry().Get(ctx, conn, names[0]); err != nil {
-			return f.placed(err)
+			return err
 		}
 		var one []*migrate.DirtyError
 		for _, d := range dirty {

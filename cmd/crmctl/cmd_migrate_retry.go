@@ -61,7 +61,7 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 	}
 	run, err := a.PlanRetry(ctx, opts.id, opts.dryRun)
 	if err != nil {
-		return f.placed(retryHint(err))
+		return retryHint(err)
 	}
 	defer run.Close(ctx)
 	if opts.dryRun && run.Route.Kind == migrate.Up {
@@ -71,7 +71,7 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 		return printRollback(p, run.Plan, run.Route, run.Pending)
 	}
 	f.Note("retry     run %d, %s left", run.Retried.ID, cli.Plural(len(run.Chosen), "tenant"))
-	return (&fleetRun{run, f, p, &opts.runPolicy}).carry(ctx)
+	return (&fleetRun{FleetRun: run, f: f, p: p, policy: &opts.runPolicy}).carry(ctx)
 }
 
 // retryHint adds the next step where nothing can be taken up again.

@@ -90,14 +90,14 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	}
 	down, err := a.PlanDown(ctx, opts.route(), chosen, opts.dryRun)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	defer down.Close(ctx)
 	if opts.dryRun {
 		f.passBy(down.Invalid)
 		return printRollback(p, down.Plan, down.Route, down.Pending)
 	}
-	run := fleetRun{down, f, p, &opts.runPolicy}
+	run := fleetRun{FleetRun: down, f: f, p: p, policy: &opts.runPolicy}
 	if len(run.Pending) > 0 {
 		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", run.files(), cli.Plural(len(run.Pending), "tenant"))
 		if err := f.ConfirmYes(ctx, question); err != nil {
@@ -201,7 +201,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	}
 	redo, err := a.PlanDown(ctx, migrate.Route{Kind: migrate.Redo}, chosen, opts.dryRun)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	defer redo.Close(ctx)
 	if opts.dryRun {
@@ -214,5 +214,5 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	// The file is being worked on, so it may well differ from what was applied.
 	policy := opts.policy
 	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
-	return (&fleetRun{redo, f, p, &policy}).carry(ctx)
+	return (&fleetRun{FleetRun: redo, f: f, p: p, policy: &policy}).carry(ctx)
 }

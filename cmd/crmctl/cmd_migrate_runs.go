@@ -51,7 +51,7 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 	defer closeConn(ctx, conn)
 	runs, err := f.registry().ListRuns(ctx, conn, opts.limit)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	return cli.PrintList(p, cli.List[registry.Run]{
 		Plural: "runs",
@@ -255,7 +255,7 @@ func getRun(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (registry
 	if errors.Is(err, registry.ErrNoRun) {
 		return run, nil, cli.WithHint(cli.WithCode(err, cli.ExitFailure), "see", "crmctl migrate runs")
 	}
-	return run, tenants, f.placed(err)
+	return run, tenants, err
 }
 
 func outcomeList() cli.List[registry.RunTenant] {

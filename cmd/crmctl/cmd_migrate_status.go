@@ -82,7 +82,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	}
 	all, err := statusRows(ctx, conn, plan, tenants, opts)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	behind, wrong := 0, 0
 	var rows []versionRow

@@ -95,9 +95,9 @@ func runPsql(ctx context.Context, f *factory, opts *psqlOptions) error {
 	_ = conn.Close(context.WithoutCancel(ctx))
 	switch {
 	case err != nil:
-		return f.placed(err)
+		return err
 	case t.Status == registry.Deleted && opts.write:
-		return f.placed(&registry.StateError{Slug: t.Slug, State: t.State()})
+		return &registry.StateError{Slug: t.Slug, State: t.State()}
 	}
 	s := psqlSession{tenant: t, path: path, write: opts.write}
 	dsn, cfg, err := s.target(ctx, f)

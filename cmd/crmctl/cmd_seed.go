@@ -79,21 +79,21 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 		return err
 	}
 	if err := a.EnsureTenant(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, opts.dryRun); err != nil {
-		return f.placed(err)
+		return err
 	}
 	if opts.dryRun {
 		return drySeed(ctx, f, p, conn, cfg, slug, opts)
 	}
 	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	result, err := seedTenantData(ctx, f, conn, t, opts)
 	if f.WasInterrupted() && f.cutShort(err) {
 		return f.stopped("tenant " + slug + " is there, nothing was put into it")
 	}
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	return cli.PrintObject(p, cli.Object{
 		Kind: "seed", Name: slug,
@@ -114,9 +114,9 @@ func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cf
 	case errors.Is(err, registry.ErrNotFound):
 		result = "would create and fill"
 	case err != nil:
-		return f.placed(err)
+		return err
 	case t.Status != registry.Active:
-		return f.placed(&registry.StateError{Slug: slug, State: t.State()})
+		return &registry.StateError{Slug: slug, State: t.State()}
 	default:
 		filled := false
 		err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema}, func(ctx context.Context, q db.Querier) error {
@@ -129,7 +129,7 @@ func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cf
 			err = errHasContacts
 		}
 		if err != nil {
-			return f.placed(err)
+			return err
 		}
 	}
 	return cli.PrintObject(p, cli.Object{

@@ -133,7 +133,7 @@ func (f *factory) selectedSlugs(ctx context.Context, q db.Querier, s *app.Select
 		// All of them, unless there is one that is not to be looked at.
 		invalid, err := f.registry().Invalid(ctx, q)
 		if err != nil || len(invalid) == 0 {
-			return nil, f.placed(err)
+			return nil, err
 		}
 	}
 	tenants, err := f.tenants(ctx, q, s)
@@ -166,5 +166,5 @@ func (f *factory) measureSizes(ctx context.Context, q db.Querier, o stats.SizeOp
 	if f.registry().Missing(err) {
 		err = registry.ErrNoRegistry
 	}
-	return report, f.placed(err)
+	return report, err
 }

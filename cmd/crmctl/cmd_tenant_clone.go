@@ -99,7 +99,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 	})
 	switch {
 	case err != nil:
-		return f.placed(cloneHint(err, names[1]))
+		return cloneHint(err, names[1])
 	case opts.dryRun:
 		f.Note("would clone %s to %s at version %d", cli.Visible(names[0]), cli.Visible(names[1]), done.Source.Version)
 		return cli.PrintObject(p, tenantObject(done.Source, done.Source.Version, nil))

@@ -123,7 +123,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	})
 	switch {
 	case err != nil:
-		return f.placed(err)
+		return err
 	case opts.dryRun:
 		return printDryCreate(f, p, result.Created)
 	}
@@ -161,7 +161,7 @@ func createdList(f *factory) cli.List[createdRow] {
 				if r.err == nil {
 					return nil
 				}
-				return f.redact(f.placed(r.err).Error())
+				return f.redact(f.withTarget(r.err).Error())
 			}},
 			{Name: "sqlstate", Document: true, Optional: true, Value: func(r createdRow) any { return db.SQLState(r.err) }},
 		}, func(r createdRow) registry.Tenant { return r.tenant }),
@@ -229,7 +229,7 @@ func reportCreated(f *factory, p *cli.Printer, done app.CreateResult) error {
 	case first == nil: // interrupted
 		return cli.ExitWith(cli.ExitInterrupted)
 	case len(results) == 1, errors.Is(first, registry.ErrNoRegistry), errors.Is(first, db.ErrUnreachable):
-		return createHint(f.placed(first))
+		return createHint(first)
 	}
 	return cli.ExitWith(partial(results))
 }

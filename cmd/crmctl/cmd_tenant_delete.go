@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -69,15 +70,15 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	defer closeConn(ctx, conn)
 	t, err := f.registry().Get(ctx, conn, slug)
 	switch {
-	case err != nil && opts.ifExists && exitCode(f.placed(err)) == exitNoTenant:
+	case err != nil && opts.ifExists && errors.Is(err, registry.ErrNotFound):
 		f.Verbose("no tenant %q: nothing to delete", slug)
 		return nil
 	case err != nil:
-		return f.placed(err)
+		return err
 	case t.Status == registry.Deleted && opts.ifExists:
 		return nil
 	case t.Status == registry.Deleted:
-		return f.placed(&registry.StateError{Slug: slug, State: t.State(), Already: t.PurgeStartedAt == nil})
+		return &registry.StateError{Slug: slug, State: t.State(), Already: t.PurgeStartedAt == nil}
 	}
 	retention, err := retentionOf(t, opts)
 	if err != nil {
@@ -96,7 +97,7 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	}
 	t, err = tenant.Delete(ctx, conn, slug, retention, f.moveOptions(opts.lockTimeout))
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	f.warnRole(t)
 	return cli.PrintList(p, movedList("deleted", p.Show), []registry.Tenant{t})

@@ -55,11 +55,11 @@ func runTenantHistory(ctx context.Context, f *factory, opts *tenantHistoryOption
 	first, err, some := next()
 	switch {
 	case err != nil:
-		return f.placed(err)
+		return err
 	case !some:
 		// Nobody ever had that name, or the registry's row was written by hand.
 		if _, err := f.registry().Get(ctx, conn, slug); err != nil {
-			return f.placed(err)
+			return err
 		}
 	}
 	return f.printEntries(func(yield func(registry.Entry, error) bool) {

@@ -118,7 +118,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	}
 	tenants, invalid, err := a.Tenants(ctx, conn, m, statuses...)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	rows := make([]listedTenant, 0, len(tenants))
 	for _, t := range tenants {

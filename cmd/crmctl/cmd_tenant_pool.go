@@ -135,7 +135,7 @@ func changePool(ctx context.Context, f *factory, opts *poolChangeOptions, drain 
 // reportPool says what became of the pool.
 func reportPool(ctx context.Context, f *factory, done app.PoolChange, err error) error {
 	if !done.Changed && err != nil {
-		return f.placed(err)
+		return err
 	}
 	f.Note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped, cli.HumanDuration(done.Elapsed))
 	var first error
@@ -148,11 +148,11 @@ func reportPool(ctx context.Context, f *factory, done app.PoolChange, err error)
 	case errors.Is(err, fleet.ErrDrained), ctx.Err() != nil:
 		return cli.ExitWith(cli.ExitInterrupted)
 	case first == nil:
-		return f.placed(err)
+		return err
 	case done.Made+done.Dropped == 0 || len(done.Results) == 1:
-		return f.placed(first)
+		return first
 	}
-	f.Say("crmctl: %s", cli.Visible(f.placed(first).Error()))
+	f.Say("crmctl: %s", cli.Visible(f.withTarget(first).Error()))
 	return cli.ExitWith(partial(done.Results))
 }
 
@@ -168,7 +168,7 @@ func runTenantPoolList(ctx context.Context, f *factory) error {
 	}
 	pool, err := a.ReadPool(ctx, conn)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	return cli.PrintList(p, poolList(), pool.Schemas)
 }

@@ -107,7 +107,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 		OlderThan: opts.olderThan, Max: opts.most, MaxPercent: opts.percent, Slugs: wanted, Warn: opts.warn,
 	}, f.Now())
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	f.passBy(plan.Invalid)
 	for _, slug := range wanted {
@@ -183,7 +183,7 @@ func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.P
 	case f.WasInterrupted() && len(rows) < len(results):
 		return f.stoppedRun("purged", len(rows), failed, len(results)-len(rows)-failed)
 	case len(results) == 1:
-		return f.placed(first)
+		return first
 	case len(rows) < len(results) && first == nil:
 		return cli.ExitWith(cli.ExitInterrupted)
 	case busy > 0 && busy+len(rows) == len(results):
@@ -320,7 +320,7 @@ func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string,
 		}
 		return nil
 	case err != nil:
-		return f.placed(err)
+		return err
 	case t.Status != registry.Deleted:
 		return cli.WithHint(fmt.Errorf("tenant %q is %s; only a deleted tenant can be purged", slug, t.Status), "first", "crmctl tenant delete "+slug)
 	case t.PurgeAfter.After(f.Now()):

@@ -113,11 +113,11 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 		for _, m := range mentions.Mentions {
 			f.Note("  %s", cli.Visible(m.String()))
 		}
-		return cli.WithHint(f.placed(err), "change these first, or", "add --leave-mentions")
+		return cli.WithHint(err, "change these first, or", "add --leave-mentions")
 	case errors.As(err, &exists) && exists.Status != "":
-		return cli.WithHint(f.placed(err), "see it", "crmctl tenant show "+exists.Slug)
+		return cli.WithHint(err, "see it", "crmctl tenant show "+exists.Slug)
 	case err != nil:
-		return f.placed(err)
+		return err
 	case before.Slug == after.Slug && before.DisplayName == after.DisplayName && before.Schema == after.Schema:
 		result = "unchanged"
 	}

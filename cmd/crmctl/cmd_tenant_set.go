@@ -106,7 +106,7 @@ func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error
 	o.DryRun = opts.dryRun
 	t, err := tenant.Set(ctx, conn, slug, opts.values, o)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	if opts.dryRun {
 		f.Note("would set, nothing was changed:")

@@ -48,7 +48,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	defer closeConn(ctx, conn)
 	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	sizes, err := stats.TotalBytes(ctx, conn, f.registry(), []string{slug})
 	if err != nil {

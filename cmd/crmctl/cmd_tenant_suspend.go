@@ -83,7 +83,7 @@ func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, mov
 	}
 	t, err := move.apply(ctx, conn, slug, o)
 	if err != nil {
-		return f.placed(err)
+		return err
 	}
 	f.warnRole(t)
 	return cli.PrintList(p, movedList(result, p.Show), []registry.Tenant{t})

@@ -55,7 +55,7 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	t, err := tenant.Undelete(ctx, conn, slug, o)
 	switch {
 	case err != nil:
-		return f.placed(err)
+		return err
 	case opts.dryRun:
 		return cli.PrintList(p, movedList("would be restored", p.Show), []registry.Tenant{t})
 	}

@@ -61,7 +61,7 @@ func (f *factory) printRecord(r errorRecord) {
 
 // sayTenant says what failed for one tenant of several.
 func (f *factory) sayTenant(slug string, err error) {
-	err = f.placed(err)
+	err = f.withTarget(err)
 	if !f.structured() {
 		var naming registry.Naming
 		if errors.As(err, &naming) && naming.Named() == slug {

@@ -337,7 +337,7 @@ func (e *execPrinter) exit(ctx context.Context, report *tenantsql.Report, done, 
 	case errors.Is(report.Stopped, fleet.ErrDrained):
 		return cli.ExitWith(cli.ExitInterrupted)
 	case len(report.Outcomes) == 1, done+failed == 0 && first != nil:
-		return e.f.placed(first)
+		return first
 	case done > 0:
 		return cli.ExitWith(cli.ExitPartial)
 	}

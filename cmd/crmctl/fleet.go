@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/cli"
@@ -54,43 +56,57 @@ func (f *factory) warnRole(t registry.Tenant) {
 	}
 }
 
-// placed puts the database into an error about a tenant or the registry, since
-// the wrong database is the usual reason for both.
-func (f *factory) placed(err error) error {
-	target, targetErr := f.target()
-	if err == nil || targetErr != nil {
-		return err
-	}
+// withTarget names the database in an error about a tenant or the registry, since
+// the wrong database is the usual reason for both, and adds what to do next. It
+// keeps the exit code and the hints that the error has.
+func (f *factory) withTarget(err error) error {
 	var missing *registry.NotFoundError
 	var state *registry.StateError
 	switch {
 	case errors.As(err, &missing):
+		target, targetErr := f.target()
+		if targetErr != nil {
+			return err
+		}
 		text := fmt.Sprintf("no tenant %q in %s", missing.Slug, target.Place())
 		if missing.Similar != "" {
 			text += fmt.Sprintf("; did you mean %q?", missing.Similar)
 		}
-		return &cli.Error{Code: exitNoTenant, Err: errors.New(text), Subject: missing.Slug}
+		return &cli.Error{
+			Code: cmp.Or(cli.CodeIn(err), exitNoTenant), Err: errors.New(text), Hints: cli.HintsOf(err), Subject: missing.Slug,
+		}
 	case errors.As(err, &state):
 		return stateHint(err, state)
 	case errors.Is(err, registry.ErrNoRegistry):
-		return cli.WithHint(fmt.Errorf("%s has no registry yet", target.Place()), "create it", "crmctl migrate public")
+		target, targetErr := f.target()
+		if targetErr != nil {
+			return err
+		}
+		return &cli.Error{
+			Code: cli.CodeIn(err), Err: fmt.Errorf("%s has no registry yet", target.Place()),
+			Hints: append(cli.HintsOf(err), cli.Hint{Label: "create it", Command: "crmctl migrate public"}),
+		}
 	}
 	return err
 }
 
 // stateHint adds the command that leads out of a tenant's state.
 func stateHint(err error, e *registry.StateError) error {
+	var hint cli.Hint
 	switch {
 	case e.Already, e.Wanted != "":
-		return cli.WithHint(err, "see it", "crmctl tenant show "+e.Slug)
+		hint = cli.Hint{Label: "see it", Command: "crmctl tenant show " + e.Slug}
 	case e.State == registry.Suspended:
-		return cli.WithHint(err, "open it", "crmctl tenant activate "+e.Slug)
+		hint = cli.Hint{Label: "open it", Command: "crmctl tenant activate " + e.Slug}
 	case e.State == registry.Deleted:
-		return cli.WithHint(err, "bring it back", "crmctl tenant undelete "+e.Slug)
+		hint = cli.Hint{Label: "bring it back", Command: "crmctl tenant undelete " + e.Slug}
 	case e.State == registry.Purging:
-		return cli.WithHint(err, "let it end", "crmctl tenant purge "+e.Slug)
+		hint = cli.Hint{Label: "finish it", Command: "crmctl tenant purge " + e.Slug}
 	}
-	return err
+	if hint.Command == "" || slices.Contains(cli.HintsOf(err), hint) {
+		return err
+	}
+	return cli.WithHint(err, hint.Label, hint.Command)
 }
 
 // slugs turns the names somebody typed into slugs.

@@ -359,6 +359,16 @@ func (f *factory) runRecord(r *migrate.Report, record reportRecord, code int, de
 	return e
 }
 
+// someMigrated reports whether a run brought some of its tenants to their target, and
+// was not stopped before the others were tried.
+func someMigrated(r *migrate.Report) bool {
+	stopped := errors.Is(r.Stopped, migrate.ErrCanary) || errors.Is(r.Stopped, migrate.ErrCanaryBusy) ||
+		errors.Is(r.Stopped, fleet.ErrTooManyFailures) || errors.Is(r.Stopped, fleet.ErrServer)
+	return !stopped && slices.ContainsFunc(r.Outcomes, func(o migrate.Outcome) bool {
+		return o.State == migrate.Migrated || o.State == migrate.Current
+	})
+}
+
 // runError returns the error that carries the exit code of a run that did not do all.
 func runError(r *migrate.Report, record reportRecord) error {
 	var first error

@@ -18,6 +18,8 @@ type fleetRun struct {
 	f      *factory
 	p      *cli.Printer
 	policy *runPolicy
+
+	partial bool // set by carry: some tenants are done, the others were tried
 }
 
 // chosen counts the tenants that the run is about: those beyond the newest file are not,
@@ -37,7 +39,7 @@ func (r *fleetRun) carry(ctx context.Context) error {
 		// What was changed is worth knowing although nothing is to be done.
 		report, err := r.Carry(ctx, policy, nil)
 		if err != nil {
-			return r.f.placed(err)
+			return err
 		}
 		return r.finish(report)
 	}
@@ -49,7 +51,7 @@ func (r *fleetRun) carry(ctx context.Context) error {
 		return r.unrecorded(report, err)
 	}
 	if err != nil {
-		return r.f.placed(err)
+		return err
 	}
 	return r.finish(report)
 }
@@ -62,7 +64,7 @@ func (r *fleetRun) unrecorded(report *migrate.Report, err error) error {
 	if finished := r.finish(report); finished != nil {
 		code = exitCode(finished)
 	}
-	return cli.WithHint(cli.WithCode(r.f.placed(err), code), "next", r.f.sameCommand())
+	return cli.WithHint(cli.WithCode(err, code), "next", r.f.sameCommand())
 }
 
 func (r *fleetRun) finish(report *migrate.Report) error {
@@ -71,6 +73,7 @@ func (r *fleetRun) finish(report *migrate.Report) error {
 			Tenant: registry.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
 		})
 	}
+	r.partial = someMigrated(report)
 	written := writeReports(r.f, r.policy.reports, report, r.chosen())
 	return cmpErr(written, printReport(r.f, r.p, report, r.chosen()))
 }

@@ -39,6 +39,7 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 	if err == nil {
 		err = f.help.Failed
 	}
+	err = f.withTarget(err)
 	if f.Interrupts.Seen.Load() {
 		return f.interrupted(err)
 	}

@@ -69,7 +69,7 @@ func (f *factory) tenants(ctx context.Context, q db.Querier, s *app.Selection, s
 	}
 	tenants, invalid, err := a.Tenants(ctx, q, s, statuses...)
 	f.passBy(invalid)
-	return tenants, f.placed(err)
+	return tenants, err
 }
 
 // passBy says which rows of the registry a command leaves alone because they are not
