@@ -132,8 +132,8 @@ func scalar(text json.RawMessage) string {
 
 // auditListOptions are the options of `crmctl audit list`.
 type auditListOptions struct {
-	since   moment
-	until   moment
+	since   timeFlag
+	until   timeFlag
 	actions []string
 	tenants []string
 	limit   int

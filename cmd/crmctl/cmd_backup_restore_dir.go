@@ -28,7 +28,7 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tenants, ofRegistry := shelves(all, chosen)
+	tenants, ofRegistry := byTenant(all, chosen)
 	for _, slug := range chosen.Names() {
 		if len(tenants[slug]) == 0 {
 			return cli.WithCode(fmt.Errorf("no backup of tenant %q in %s", slug, cli.Visible(j.opts.file)), exitNoTenant)
@@ -54,9 +54,9 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	return j.each(ctx, dir, tenants)
 }
 
-// shelves returns the backups of the chosen tenants, the newest first, and the file of
+// byTenant returns the backups of the chosen tenants, the newest first, and the file of
 // the newest backup of the registry.
-func shelves(all []backup.Entry, chosen *app.Selection) (tenants map[string][]*backup.Entry, ofRegistry string) {
+func byTenant(all []backup.Entry, chosen *app.Selection) (tenants map[string][]*backup.Entry, ofRegistry string) {
 	tenants = map[string][]*backup.Entry{}
 	for i := range all {
 		e := &all[i]
@@ -195,13 +195,13 @@ func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, e
 			continue
 		}
 		j.file = dir.Path(e.File)
-		return j.whole(ctx)
+		return j.restoreFile(ctx)
 	}
 	return nil, nil, fmt.Errorf("no whole backup of tenant %q in %s", slug, cli.Visible(j.opts.file))
 }
 
-// whole restores the file that was found, or looks whether it could be.
-func (j *restoreJob) whole(ctx context.Context) (*madeRow, *backupRecord, error) {
+// restoreFile restores the file that was found, or looks whether it could be.
+func (j *restoreJob) restoreFile(ctx context.Context) (*madeRow, *backupRecord, error) {
 	in, err := openBackup(ctx, j.file, j.keys, nil)
 	if err != nil {
 		return nil, nil, backupHint(fmt.Errorf("%s: %w", j.file, err))

@@ -250,7 +250,7 @@ func (d *demo) factory(out io.Writer) *factory {
 		s.Env = append(s.Env, name+"="+d.f.IO.Getenv(name))
 	}
 	f := newFactory(&s, d.f.Interrupts)
-	f.apart()
+	f.useFlagsAlone()
 	f.connConfig = func() (*pgx.ConnConfig, error) {
 		cfg, err := d.server.ConnConfig()
 		if err == nil {

@@ -49,13 +49,13 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 		f.Note("there is no local PostgreSQL %q", s.Name)
 		return nil
 	}
-	stakes := fmt.Sprintf("The local PostgreSQL %s in %s (%s, %s) will be destroyed now, with all its tenants.",
+	impact := fmt.Sprintf("The local PostgreSQL %s in %s (%s, %s) will be destroyed now, with all its tenants.",
 		s.Name, s.Dir, cli.HumanSize(s.Bytes), s.State)
 	if opts.dryRun {
-		f.Note("%s", cli.Lines(stakes))
+		f.Note("%s", cli.Lines(impact))
 		return nil
 	}
-	err = f.ConfirmName(ctx, cli.Confirmation{Impact: stakes, Name: s.Name, Given: opts.confirm, Flag: "--confirm", What: "the instance's name"})
+	err = f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: s.Name, Given: opts.confirm, Flag: "--confirm", What: "the instance's name"})
 	if err != nil {
 		return err
 	}

@@ -131,7 +131,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	}
 	defer run.Close(ctx)
 	if opts.dryRun {
-		f.passBy(run.Invalid)
+		f.skipInvalid(run.Invalid)
 		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, opts.showSQL)
 	}
 	done := &fleetRun{FleetRun: run, f: f, p: p, policy: &opts.runPolicy}

@@ -104,7 +104,7 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 	if err != nil {
 		return err
 	}
-	f.passBy(invalid)
+	f.skipInvalid(invalid)
 	if opts.fixSQL {
 		err = f.printFix(p, drift)
 	} else {

@@ -94,7 +94,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	}
 	defer down.Close(ctx)
 	if opts.dryRun {
-		f.passBy(down.Invalid)
+		f.skipInvalid(down.Invalid)
 		return printRollback(p, down.Plan, down.Route, down.Pending)
 	}
 	run := fleetRun{FleetRun: down, f: f, p: p, policy: &opts.runPolicy}

@@ -126,22 +126,22 @@ func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants
 	if !opts.verify {
 		return rows, nil
 	}
-	truths, err := plan.Verify(ctx, conn, tenants, opts.lockTimeout)
+	actual, err := plan.Verify(ctx, conn, tenants, opts.lockTimeout)
 	if err != nil {
 		return nil, err
 	}
-	for i, truth := range truths {
+	for i, v := range actual {
 		row := &rows[i]
 		switch {
-		case truth.Err != nil:
-			row.trouble, row.pending = truth.Err.Error(), nil
+		case v.Err != nil:
+			row.trouble, row.pending = v.Err.Error(), nil
 			continue
-		case len(truth.Late) > 0:
-			row.trouble = "never applied: " + names(truth.Late)
-		case truth.Version != row.Version:
+		case len(v.Late) > 0:
+			row.trouble = "never applied: " + names(v.Late)
+		case v.Version != row.Version:
 			row.trouble = fmt.Sprintf("the registry says %d", row.Version)
 		}
-		row.Version, row.pending = truth.Version, plan.After(truth.Version)
+		row.Version, row.pending = v.Version, plan.After(v.Version)
 	}
 	return rows, nil
 }

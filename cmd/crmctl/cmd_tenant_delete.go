@@ -84,15 +84,15 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	if err != nil {
 		return err
 	}
-	stakes, err := stakesOf(ctx, f, conn, t, retention)
+	impact, err := impactOf(ctx, f, conn, t, retention)
 	if err != nil {
 		return err
 	}
 	if opts.dryRun {
-		f.Note("%s", cli.Lines(stakes))
+		f.Note("%s", cli.Lines(impact))
 		return cli.PrintObject(p, tenantObject(t, t.Version, nil))
 	}
-	if err := f.ConfirmName(ctx, cli.Confirmation{Impact: stakes, Name: slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"}); err != nil {
+	if err := f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"}); err != nil {
 		return err
 	}
 	t, err = tenant.Delete(ctx, conn, slug, retention, f.moveOptions(opts.lockTimeout))
@@ -113,8 +113,8 @@ func retentionOf(t registry.Tenant, opts *tenantDeleteOptions) (time.Duration, e
 	return d, cli.WithHint(err, "mend it", "crmctl tenant set "+t.Slug+" "+app.SettingRetention+"=30d")
 }
 
-// stakesOf says what a tenant holds before it is closed.
-func stakesOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration) (string, error) {
+// impactOf says what a tenant holds before it is closed.
+func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration) (string, error) {
 	target, err := f.target()
 	if err != nil {
 		return "", err

@@ -109,7 +109,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	if err != nil {
 		return err
 	}
-	f.passBy(plan.Invalid)
+	f.skipInvalid(plan.Invalid)
 	for _, slug := range wanted {
 		if err := explainNotDue(ctx, f, conn, slug, plan, opts); err != nil {
 			return err
@@ -202,7 +202,7 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 	if err != nil {
 		return err
 	}
-	stakes := ""
+	impact := ""
 	if f.CanAsk() {
 		names := make([]string, len(due))
 		for i, t := range due {
@@ -212,16 +212,16 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 		if err != nil {
 			return err
 		}
-		stakes = fmt.Sprintf("%s will be destroyed for good: %s.", firstNames(due), holds)
+		impact = fmt.Sprintf("%s will be destroyed for good: %s.", firstNames(due), holds)
 		if opts.backup.none {
-			stakes += "\nThere will be no backup."
+			impact += "\nThere will be no backup."
 		}
 	}
 	if len(due) == 1 {
-		return f.ConfirmName(ctx, cli.Confirmation{Impact: stakes, Name: due[0].Slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"})
+		return f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: due[0].Slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"})
 	}
-	if stakes != "" {
-		fmt.Fprintln(f.IO.Err, cli.VisibleLines(stakes))
+	if impact != "" {
+		fmt.Fprintln(f.IO.Err, cli.VisibleLines(impact))
 	}
 	return f.ConfirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", cli.Plural(len(due), "deleted tenant"), cli.Visible(target.Place())))
 }
@@ -264,21 +264,21 @@ func reportPurge(f *factory, p *cli.Printer, plan tenant.PurgePlan, rows []purge
 		return err
 	}
 	if len(plan.Kept) > 0 {
-		f.Note("%s more due, beyond %s: %s", cli.Plural(len(plan.Kept), "tenant"), opts.caps(), firstNames(plan.Kept))
+		f.Note("%s more due, beyond %s: %s", cli.Plural(len(plan.Kept), "tenant"), opts.limitFlags(), firstNames(plan.Kept))
 	}
 	return nil
 }
 
-// caps names the limits that were given.
-func (o *tenantPurgeOptions) caps() string {
-	var caps []string
+// limitFlags names the limits that were given.
+func (o *tenantPurgeOptions) limitFlags() string {
+	var flags []string
 	if o.most > 0 {
-		caps = append(caps, fmt.Sprintf("--max %d", o.most))
+		flags = append(flags, fmt.Sprintf("--max %d", o.most))
 	}
 	if o.percent > 0 {
-		caps = append(caps, fmt.Sprintf("--max-percent %v", o.percent))
+		flags = append(flags, fmt.Sprintf("--max-percent %v", o.percent))
 	}
-	return strings.Join(caps, " and ")
+	return strings.Join(flags, " and ")
 }
 
 func purgeList(show cli.Presentation, plan tenant.PurgePlan, olderThan time.Duration) cli.List[purgeRow] {
@@ -316,7 +316,7 @@ func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string,
 	switch {
 	case errors.As(err, &invalid):
 		if !slices.Contains(plan.Invalid, invalid.Row) {
-			f.passBy([]registry.InvalidRow{invalid.Row})
+			f.skipInvalid([]registry.InvalidRow{invalid.Row})
 		}
 		return nil
 	case err != nil:

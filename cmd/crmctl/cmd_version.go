@@ -77,16 +77,16 @@ func readVersion() versionInfo {
 		Platform:   runtime.GOOS + "/" + runtime.GOARCH,
 		Migrations: builtInHeads(),
 	}
-	info.fillIn()
+	info.complete()
 	if info.Version == "" {
 		info.Version = "dev"
 	}
 	return info
 }
 
-// fillIn takes what is still missing from what the Go command wrote into the
+// complete takes what is still missing from what the Go command wrote into the
 // binary.
-func (info *versionInfo) fillIn() {
+func (info *versionInfo) complete() {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
 		return

@@ -161,7 +161,7 @@ func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 	why := cli.Fold(about+first.Why, p.Width, about)[len(about):]
 	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.Painter.Paint(cli.ColorOf(severity), string(first.Severity)), pad, label, first.Class, p.Painter.Paint(cli.Dim, why))
 	line := func(text string) { b.WriteString(cli.Fold(margin+text, p.Width, about) + "\n") }
-	groups := alike(findings)
+	groups := groupFindings(findings)
 	commands := map[string]bool{}
 	for i, g := range groups {
 		if i == mostOfClass {
@@ -187,15 +187,15 @@ func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 	b.WriteString("\n")
 }
 
-// likeness is findings that say the same of different subjects.
-type likeness struct {
+// findingGroup is findings that say the same of different subjects.
+type findingGroup struct {
 	what     string // with * for the subject
 	findings []doctor.Finding
 }
 
-// alike puts findings of a class together that differ in nothing but their subject.
-func alike(findings []doctor.Finding) []likeness {
-	var groups []likeness
+// groupFindings puts findings of a class together that differ in nothing but their subject.
+func groupFindings(findings []doctor.Finding) []findingGroup {
+	var groups []findingGroup
 	at := map[string]int{}
 	for _, d := range findings {
 		what := strings.ReplaceAll(strings.ReplaceAll(d.What, strings.ReplaceAll(d.Subject, "-", "_"), "*"), d.Subject, "*")
@@ -206,7 +206,7 @@ func alike(findings []doctor.Finding) []likeness {
 		if !known {
 			i = len(groups)
 			at[what] = i
-			groups = append(groups, likeness{what: what})
+			groups = append(groups, findingGroup{what: what})
 		}
 		groups[i].findings = append(groups[i].findings, d)
 	}
@@ -228,7 +228,7 @@ func subjects(findings []doctor.Finding) string {
 }
 
 // left counts the findings of groups.
-func left(groups []likeness) int {
+func left(groups []findingGroup) int {
 	n := 0
 	for _, g := range groups {
 		n += len(g.findings)

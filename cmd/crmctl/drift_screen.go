@@ -301,7 +301,7 @@ func (s driftScreen) difference(d catalog.Difference) {
 	colors := map[catalog.Change]cli.Color{catalog.Missing: cli.Red, catalog.Extra: cli.Yellow, catalog.Changed: cli.Yellow}
 	change := fmt.Sprintf("%-9s", d.Change)
 	s.line("  %s  %s", s.p.Painter.Paint(colors[d.Change], change), cli.Visible(d.Subject()))
-	want, found := apart(d.Want, d.Got)
+	want, found := differingLines(d.Want, d.Got)
 	if d.Change != catalog.Extra {
 		s.definition("want ", want)
 	}
@@ -333,9 +333,9 @@ func (s driftScreen) ellipsis() string {
 	return "~"
 }
 
-// apart leaves out of two long definitions the lines that they have in common, and
+// differingLines leaves out of two long definitions the lines that they have in common, and
 // of two long lines how they begin.
-func apart(want, found string) (string, string) {
+func differingLines(want, found string) (string, string) {
 	if want == "" || found == "" {
 		return want, found
 	}

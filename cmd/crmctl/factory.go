@@ -34,13 +34,13 @@ type factory struct {
 	// connect opens one connection; the caller closes it.
 	connect func(ctx context.Context) (*pgx.Conn, error)
 	// registry says where the registry stands.
-	registry  func() registry.Registry
-	cmd       *cobra.Command // the command being run or completed
-	started   bool           // its RunE was reached
-	release   func()         // frees what --timeout holds
-	args      []string       // as they were typed
-	passedBy  int            // rows of the registry that are not valid
-	ownership registryCheck
+	registry    func() registry.Registry
+	cmd         *cobra.Command // the command being run or completed
+	started     bool           // its RunE was reached
+	release     func()         // frees what --timeout holds
+	args        []string       // as they were typed
+	skippedRows int            // rows of the registry that are not valid
+	ownership   registryCheck
 }
 
 func newFactory(s *cli.Streams, in *cli.Interrupts) *factory {
@@ -70,8 +70,8 @@ func (f *factory) loadConfig() (*config.Config, error) {
 	})
 }
 
-// apart makes the configuration be read from the flags alone.
-func (f *factory) apart() {
+// useFlagsAlone makes the configuration be read from the flags alone.
+func (f *factory) useFlagsAlone() {
 	f.config = sync.OnceValues(func() (*config.Config, error) {
 		return config.Load(config.Sources{Env: f.IO.Env, Flag: f.flagValue, Apart: true})
 	})

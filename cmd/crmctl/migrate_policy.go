@@ -50,7 +50,7 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.failFast, "fail-fast", false, "begin no other tenant once one has failed")
 	fs.Var(newDuration(&o.deadline, "0"), "deadline", "begin no other tenant after this `DURATION`")
 	fs.Float64Var(&o.rate, "rate-limit", 0, "begin at most `N` tenants a second")
-	fs.Var(cli.NewEnum(&o.order, string(migrate.OrderSize), orders()), "order-by", "which tenants come first: size (smallest first), largest, name or version")
+	fs.Var(cli.NewEnum(&o.order, string(migrate.OrderSize), orderNames()), "order-by", "which tenants come first: size (smallest first), largest, name or version")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	fs.Var(newDuration(&o.buildTimeout, "1m"), "lock-timeout-no-tx", "let an index build wait this `DURATION` for older transactions")
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
@@ -60,7 +60,7 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	addExpectDatabaseFlag(fs)
 }
 
-func orders() []string {
+func orderNames() []string {
 	var out []string
 	for _, o := range migrate.Orders() {
 		out = append(out, string(o))
@@ -70,7 +70,7 @@ func orders() []string {
 
 func (o *runPolicy) register(cmd *cobra.Command) {
 	cli.RegisterCompletion(cmd, "order-by", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return orders(), cobra.ShellCompDirectiveNoFileComp
+		return orderNames(), cobra.ShellCompDirectiveNoFileComp
 	})
 }
 

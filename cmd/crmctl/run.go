@@ -48,7 +48,7 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		err = cli.WithCode(cause, cli.ExitFailure)
 	}
 	f.report(err)
-	if code := exitCode(err); code != cli.ExitOK || f.passedBy == 0 {
+	if code := exitCode(err); code != cli.ExitOK || f.skippedRows == 0 {
 		return code
 	}
 	return cli.ExitPartial
@@ -90,7 +90,7 @@ func (f *factory) prepare(cmd *cobra.Command) error {
 	}
 	cfg, err := f.config()
 	if err != nil && cmd.Annotations[cli.AnnotationApart] != "" {
-		f.apart()
+		f.useFlagsAlone()
 		cfg, err = f.config()
 	}
 	if err != nil {

@@ -68,15 +68,15 @@ func (f *factory) tenants(ctx context.Context, q db.Querier, s *app.Selection, s
 		return nil, err
 	}
 	tenants, invalid, err := a.Tenants(ctx, q, s, statuses...)
-	f.passBy(invalid)
+	f.skipInvalid(invalid)
 	return tenants, err
 }
 
-// passBy says which rows of the registry a command leaves alone because they are not
+// skipInvalid says which rows of the registry a command leaves alone because they are not
 // valid. Where everything else goes well it ends with exit code 3.
-func (f *factory) passBy(rows []registry.InvalidRow) {
+func (f *factory) skipInvalid(rows []registry.InvalidRow) {
 	for _, r := range rows {
-		f.passedBy++
+		f.skippedRows++
 		f.Say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
 	}
 }

@@ -65,7 +65,7 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 		if o.Seed == "" {
 			o.Seed = rand.Text()
 		}
-		clone.Disguise = backup.NewDisguise(o.Seed, o.KeepColumns)
+		clone.Anonymizer = backup.NewAnonymizer(o.Seed, o.KeepColumns)
 	}
 	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug, Schema: out.Source.Schema}, clone)
 	out.Elapsed = a.Now().Sub(begun)

@@ -89,13 +89,13 @@ func (a *App) known(ctx context.Context, conn *pgx.Conn, o ExamineOptions) (doct
 	for _, t := range tenants {
 		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{Tenant: t, Retention: o.retention(t)})
 	}
-	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.Truth, error) {
+	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.ActualVersion, error) {
 		list := make([]registry.Tenant, len(wanted))
 		for i, t := range wanted {
 			list[i] = t.Tenant
 		}
-		truths, err := plan.Verify(ctx, conn, list, o.LockTimeout)
-		return doctorTruths(truths), err
+		actual, err := plan.Verify(ctx, conn, list, o.LockTimeout)
+		return doctorVersions(actual), err
 	}
 	fleet.Dirty = func(ctx context.Context) ([]doctor.Dirty, error) {
 		dirty, err := migrate.Dirty(ctx, conn, a.Registry)
@@ -153,10 +153,10 @@ func Retention(t registry.Tenant, usual time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-func doctorTruths(truths []migrate.Truth) []doctor.Truth {
-	out := make([]doctor.Truth, len(truths))
-	for i, t := range truths {
-		out[i] = doctor.Truth{
+func doctorVersions(actual []migrate.ActualVersion) []doctor.ActualVersion {
+	out := make([]doctor.ActualVersion, len(actual))
+	for i, t := range actual {
+		out[i] = doctor.ActualVersion{
 			Version: t.Version, Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged), Gone: errors.Is(t.Err, db.ErrWrongSchema), Err: t.Err,
 		}
 		for _, m := range t.Late {

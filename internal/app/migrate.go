@@ -130,14 +130,14 @@ func (a *App) newRun(ctx context.Context, plan *migrate.Plan, route migrate.Rout
 // readVersions puts the versions of the schemas in place of the registry's. A schema
 // that cannot be read counts as new: the run then meets it and says why.
 func (r *FleetRun) readVersions(ctx context.Context, lockTimeout time.Duration) error {
-	truths, err := r.Plan.Verify(ctx, r.conn, r.Chosen, lockTimeout)
+	actual, err := r.Plan.Verify(ctx, r.conn, r.Chosen, lockTimeout)
 	if err != nil {
 		return err
 	}
-	for i, truth := range truths {
+	for i, v := range actual {
 		r.Chosen[i].Version = 0
-		if truth.Err == nil {
-			r.Chosen[i].Version = truth.Version
+		if v.Err == nil {
+			r.Chosen[i].Version = v.Version
 		}
 	}
 	r.Pending = Behind(r.Plan, r.Route, r.Chosen)

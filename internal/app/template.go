@@ -47,7 +47,7 @@ func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 	if o.dryRun {
 		return t, ByHistory{}, nil
 	}
-	if err := a.firstLook(ctx, conn, plan, history.Script, len(record) > 0, o.lockTimeout); err != nil {
+	if err := a.inspectFirst(ctx, conn, plan, history.Script, len(record) > 0, o.lockTimeout); err != nil {
 		return t, ByHistory{}, err
 	}
 	if o.fromHistory {
@@ -85,10 +85,10 @@ func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
 	}
 }
 
-// firstLook looks at what migrations do outside of the tenant's schema before the first
+// inspectFirst looks at what migrations do outside of the tenant's schema before the first
 // tenant of new files is made; a fleet's run has its canaries for that. Histories of several
 // transactions are not looked at: they cannot be taken back.
-func (a *App) firstLook(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, script []db.Statement, first bool, lockTimeout time.Duration) error {
+func (a *App) inspectFirst(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, script []db.Statement, first bool, lockTimeout time.Duration) error {
 	if !first || !plan.Opaque() || staging.Several(script) {
 		return nil
 	}

@@ -17,11 +17,11 @@ type CloneOptions struct {
 	NewTenant
 
 	Slug        string // of the copy
-	DisplayName string // "" = that of the source, or the slug where it is disguised
+	DisplayName string // "" = that of the source, or the slug where it is anonymized
 	SchemaOnly  bool   // no rows but those that the migrations put in
-	// Disguise, if not nil, replaces what is personal. The settings, which may hold
+	// Anonymizer, if not nil, replaces what is personal. The settings, which may hold
 	// anything, are left out then.
-	Disguise *Disguise
+	Anonymizer *Anonymizer
 }
 
 // errStopped ends the reading of a table whose rows nobody takes any more.
@@ -48,7 +48,7 @@ func Clone(ctx context.Context, from, to *pgx.Conn, src Source, o CloneOptions) 
 func (s *snapshot) clone(ctx context.Context, to *pgx.Conn, o CloneOptions) (*Made, error) {
 	m := &s.manifest
 	row := *m.Tenant
-	if o.Disguise != nil {
+	if o.Anonymizer != nil {
 		row.Settings, row.DisplayName = []byte("{}"), o.Slug
 	}
 	if o.DisplayName != "" {
@@ -71,10 +71,10 @@ func (s *snapshot) clone(ctx context.Context, to *pgx.Conn, o CloneOptions) (*Ma
 func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) error {
 	m := &s.manifest
 	m.Comment = "" // it is about the other tenant
-	var rules map[string][]disguiseRule
-	if o.Disguise != nil && !o.SchemaOnly {
+	var rules map[string][]anonymizeRule
+	if o.Anonymizer != nil && !o.SchemaOnly {
 		var err error
-		if rules, err = o.Disguise.rules(&s.there); err != nil {
+		if rules, err = o.Anonymizer.rules(&s.there); err != nil {
 			return err
 		}
 	}
@@ -92,7 +92,7 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 			if rules[table.Name] == nil {
 				return w
 			}
-			return &disguiser{out: w, d: o.Disguise, rules: rules[table.Name]}
+			return &anonymizingWriter{out: w, d: o.Anonymizer, rules: rules[table.Name]}
 		})
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 	}
 	return t.commit(ctx, o.NewTenant, map[string]any{
 		"from": m.Tenant.Slug, "schema": t.row.Schema, "version": m.SchemaVersion, "rows": m.Rows(),
-		"schema_only": o.SchemaOnly, "anonymized": o.Disguise != nil,
+		"schema_only": o.SchemaOnly, "anonymized": o.Anonymizer != nil,
 	})
 }
 

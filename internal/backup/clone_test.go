@@ -67,9 +67,9 @@ func TestCloneIsEqual(t *testing.T) {
 	}
 }
 
-// A disguised clone holds no text of a person, and what belonged together still
+// An anonymized clone holds no text of a person, and what belonged together still
 // does.
-func TestCloneInDisguise(t *testing.T) {
+func TestCloneAnonymized(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	plan := fleettest.TenantPlan(t, 0)
@@ -88,7 +88,7 @@ func TestCloneInDisguise(t *testing.T) {
 		union select 'hidden1' union select 'secret' union select 'Person' union select '+49 30 1234567' union select 'own_iban'`)
 	f.Exec(t, `update public.tenants set settings = '{"owner": "ada@secret.org"}', display_name = 'Secret Inc' where slug = 'acme'`)
 
-	schema, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "staging", Disguise: backup.NewDisguise("seed", nil)})
+	schema, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "staging", Anonymizer: backup.NewAnonymizer("seed", nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestCloneInDisguise(t *testing.T) {
 	}
 	// The same seed gives the same fakes, another one others.
 	email := func(slug, seed string) string {
-		schema, err := clone(t, f, plan, src, backup.CloneOptions{Slug: slug, Disguise: backup.NewDisguise(seed, nil)})
+		schema, err := clone(t, f, plan, src, backup.CloneOptions{Slug: slug, Anonymizer: backup.NewAnonymizer(seed, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func TestCloneInDisguise(t *testing.T) {
 }
 
 // What nobody has classified is refused, unless somebody takes it upon himself.
-func TestDisguiseRefusesTheUnknown(t *testing.T) {
+func TestAnonymizerRefusesUnknownColumns(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{
@@ -136,15 +136,15 @@ func TestDisguiseRefusesTheUnknown(t *testing.T) {
 create table notes (id bigint, body text, kind text);`,
 	}))
 	src := f.Create(t, plan, "acme")[0]
-	_, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Disguise: backup.NewDisguise("s", []string{"notes.kind"})})
+	_, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s", []string{"notes.kind"})})
 	if !errors.Is(err, backup.ErrUnknownColumns) || !strings.Contains(err.Error(), "contacts.birthday, notes.body") || strings.Contains(err.Error(), "notes.kind") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Disguise: backup.NewDisguise("s", []string{"notes.kid"})}); err == nil {
+	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s", []string{"notes.kid"})}); err == nil {
 		t.Error("a misspelt column to keep is accepted")
 	}
 	all := []string{"notes.kind", "notes.body", "contacts.birthday"}
-	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Disguise: backup.NewDisguise("s", all)}); err != nil {
+	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s", all)}); err != nil {
 		t.Error(err)
 	}
 	if n := f.Int(t, "select count(*) from public.tenants"); n != 2 {

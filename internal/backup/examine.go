@@ -49,7 +49,7 @@ func Examine(ctx context.Context, path string, identities []age.Identity, progre
 	if err == nil && name.Encrypted {
 		return out, nil // it was decrypted, which proves more than a checksum
 	}
-	return out, besideChecksum(ctx, path, err, progress)
+	return out, orChecksumMismatch(ctx, path, err, progress)
 }
 
 func examine(in io.Reader, encrypted bool, name Name, named bool) (*Manifest, error) {
@@ -70,9 +70,9 @@ func examine(in io.Reader, encrypted bool, name Name, named bool) (*Manifest, er
 	return m, err
 }
 
-// besideChecksum holds a file that could not be judged by what is in it, for the
+// orChecksumMismatch holds a file that could not be judged by what is in it, for the
 // reason why, to the checksum beside it.
-func besideChecksum(ctx context.Context, path string, why error, progress func(int64)) error {
+func orChecksumMismatch(ctx context.Context, path string, why error, progress func(int64)) error {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err

@@ -35,8 +35,8 @@ func (t *target) prepare(ctx context.Context, m *Manifest) error {
 	for _, root := range t.via {
 		loose[root] = true
 	}
-	t.tight = t.there.tight(order, loose)
-	for _, k := range t.tight {
+	t.conflicting = t.there.conflicting(order, loose)
+	for _, k := range t.conflicting {
 		p.Exec("alter table " + t.keyed(k) + " deferrable initially deferred")
 	}
 	p.Exec("set constraints all deferred")
@@ -146,14 +146,14 @@ func compareColumns(want *Table, got relation) (wrong []string) {
 // empty takes out the rows that the migrations put in: the data has them too,
 // as they were in the end.
 func (t *target) empty(ctx context.Context, p *db.Pipeline, tables []Table) error {
-	var look db.Pipeline
+	var check db.Pipeline
 	filled := make([]bool, len(tables))
 	for i, table := range tables {
 		if table.Name != versionTable {
-			look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(t.schema, t.into(&table))+")")
+			check.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(t.schema, t.into(&table))+")")
 		}
 	}
-	if err := look.Run(ctx, t.conn); err != nil {
+	if err := check.Run(ctx, t.conn); err != nil {
 		return fmt.Errorf("look at schema %s: %w", t.schema, db.Plain(err))
 	}
 	p.Exec("delete from " + qualified(t.schema, versionTable))
@@ -177,15 +177,15 @@ func (t *target) fill(ctx context.Context, table *Table, data io.Reader) (int64,
 	into := *table
 	into.Name = t.into(table)
 	// Trusted code runs with no more rights than it needs.
-	become := t.trusting && table.Name != versionTable
-	if become {
-		if err := t.become(ctx, t.own.wall.role); err != nil {
+	restricted := t.trusting && table.Name != versionTable
+	if restricted {
+		if err := t.setRole(ctx, t.own.sandbox.role); err != nil {
 			return 0, err
 		}
 	}
 	tag, err := db.CopyFrom(ctx, t.conn, from, "copy "+copyTarget(t.schema, &into)+" from stdin")
-	if become && err == nil {
-		err = t.become(ctx, t.own.wall.self)
+	if restricted && err == nil {
+		err = t.setRole(ctx, t.own.sandbox.self)
 	}
 	if from.err != nil && db.SQLState(err) == db.CodeQueryCanceled {
 		err = from.err
@@ -196,9 +196,9 @@ func (t *target) fill(ctx context.Context, table *Table, data io.Reader) (int64,
 	return tag.RowsAffected(), nil
 }
 
-func (t *target) become(ctx context.Context, role string) error {
+func (t *target) setRole(ctx context.Context, role string) error {
 	var p db.Pipeline
-	t.own.wall.become(&p, role)
+	t.own.sandbox.setRole(&p, role)
 	return db.Plain(p.Run(ctx, t.conn))
 }
 
@@ -226,14 +226,14 @@ func (t *target) complete(ctx context.Context, m *Manifest, o NewTenant) error {
 			p.Exec("select pg_catalog.setval($1::pg_catalog.text::pg_catalog.regclass, $2, $3)", qualified(t.schema, s.Name), s.LastValue, s.IsCalled)
 		}
 	}
-	if t.own.wall == nil {
+	if t.own.sandbox == nil {
 		t.queueComplete(&p, m)
 	}
 	p.CheckSchema(t.schema)
 	if err := p.Run(ctx, t.conn); err != nil {
 		return fmt.Errorf("complete schema %s: %w", t.schema, db.Plain(err))
 	}
-	if t.own.wall != nil {
+	if t.own.sandbox != nil {
 		return t.completeOwn(ctx, m, o)
 	}
 	return nil
@@ -241,7 +241,7 @@ func (t *target) complete(ctx context.Context, m *Manifest, o NewTenant) error {
 
 func (t *target) queueComplete(p *db.Pipeline, m *Manifest) {
 	p.Exec("set constraints all immediate")
-	for _, k := range t.tight {
+	for _, k := range t.conflicting {
 		p.Exec("alter table " + t.keyed(k) + " not deferrable")
 	}
 	for _, g := range t.there.triggers {

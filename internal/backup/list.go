@@ -46,7 +46,7 @@ func (d *Dir) List(identities []age.Identity) ([]Entry, error) {
 			continue
 		}
 		e := Entry{File: f.Name(), Name: name}
-		e.Size, e.Manifest, e.Err = d.glance(e.File, name, identities)
+		e.Size, e.Manifest, e.Err = d.readHead(e.File, name, identities)
 		out = append(out, e)
 	}
 	slices.SortStableFunc(out, func(a, b Entry) int {
@@ -71,8 +71,8 @@ func (d *Dir) Files() (files, orphans []string, err error) {
 	return files, orphans, err
 }
 
-// glance looks at a file without reading its data.
-func (d *Dir) glance(file string, name Name, identities []age.Identity) (int64, *Manifest, error) {
+// readHead reads the manifest of a file, without the data.
+func (d *Dir) readHead(file string, name Name, identities []age.Identity) (int64, *Manifest, error) {
 	f, err := d.openRegular(file)
 	if err != nil {
 		return 0, nil, err
@@ -86,7 +86,7 @@ func (d *Dir) glance(file string, name Name, identities []age.Identity) (int64, 
 	case info.Size() == 0:
 		return 0, nil, corrupt("it is empty")
 	case name.Encrypted:
-		m, err := glanceEncrypted(f, name, identities)
+		m, err := readEncryptedHead(f, name, identities)
 		return info.Size(), m, err
 	case name.Format == FormatPgDump:
 		return info.Size(), nil, begins(f, pgDumpMagic)
@@ -109,7 +109,7 @@ func (n Name) judge(m *Manifest, err error) error {
 // pgDumpMagic begins a file of pg_dump -Fc.
 const pgDumpMagic = "PGDMP"
 
-func glanceEncrypted(f *os.File, name Name, identities []age.Identity) (*Manifest, error) {
+func readEncryptedHead(f *os.File, name Name, identities []age.Identity) (*Manifest, error) {
 	if len(identities) == 0 {
 		return nil, begins(f, ageMagic)
 	}

@@ -76,15 +76,15 @@ type NewTenant struct {
 
 // target is the tenant that is being made, within the transaction that makes it.
 type target struct {
-	conn   *pgx.Conn
-	schema db.Schema
-	row    Tenant
-	there  structure // as the migrations made it
-	tight  []foreignKey
-	had    bool   // the tenant of the data has a role
-	ghost  bool   // the registry has the tenant, but its schema is gone
-	aside  bool   // a deleted tenant has the name
-	kept   string // what that one is called then
+	conn        *pgx.Conn
+	schema      db.Schema
+	row         Tenant
+	there       structure // as the migrations made it
+	conflicting []foreignKey
+	had         bool   // the tenant of the data has a role
+	ghost       bool   // the registry has the tenant, but its schema is gone
+	aside       bool   // a deleted tenant has the name
+	kept        string // what that one is called then
 
 	comment  string            // on the schema
 	site     *staging.Site     // where the schema was built in several transactions

@@ -121,9 +121,9 @@ func TestWithoutPassword(t *testing.T) {
 	}
 }
 
-// What goes through the disguise unchanged is the same afterwards, however it is
+// What the anonymizer leaves unchanged is the same afterwards, however it is
 // cut into pieces, and a fake never has the text it stands for.
-func FuzzDisguise(f *testing.F) {
+func FuzzAnonymizer(f *testing.F) {
 	f.Add([]byte("a\tb\\c\n"), uint8(3))
 	f.Add([]byte(`\N`), uint8(1))
 	f.Fuzz(func(t *testing.T, value []byte, cut uint8) {
@@ -136,7 +136,7 @@ func FuzzDisguise(f *testing.F) {
 		}
 		row := append(append(append(bytes.Clone(field), '\t'), field...), '\n')
 		var out bytes.Buffer
-		d := &disguiser{out: &out, d: NewDisguise("seed", nil), rules: []disguiseRule{nil, (*Disguise).guess}}
+		d := &anonymizingWriter{out: &out, d: NewAnonymizer("seed", nil), rules: []anonymizeRule{nil, (*Anonymizer).guess}}
 		for rest := row; len(rest) > 0; {
 			n := min(len(rest), int(cut)+1)
 			if _, err := d.Write(rest[:n]); err != nil {
@@ -157,7 +157,7 @@ func FuzzDisguise(f *testing.F) {
 // Addresses that are not the same never become the same, and those that are do.
 func TestFakesAreUnique(t *testing.T) {
 	t.Parallel()
-	d := NewDisguise("seed", nil)
+	d := NewAnonymizer("seed", nil)
 	seen := map[string]bool{}
 	for i := range 20_000 {
 		fake := string(d.email(fmt.Appendf(nil, "user%d@example.com", i)))

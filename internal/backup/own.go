@@ -35,7 +35,7 @@ func few(list []string) string {
 
 // own is the structure of a file while it is made.
 type own struct {
-	wall    *wall
+	sandbox *sandbox
 	want    *catalog.Shape // without the keys below
 	trusted *catalog.Shape // what the migrations make
 	after   []db.Statement // what comes when the rows are there
@@ -81,11 +81,11 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 	if err := t.run(ctx, &p, o); err != nil {
 		return err
 	}
-	if t.own.wall, err = openWall(ctx, t.conn, t.schema); err != nil {
+	if t.own.sandbox, err = openSandbox(ctx, t.conn, t.schema); err != nil {
 		return err
 	}
-	t.own.wall.path = o.path()
-	if err := t.own.wall.run(ctx, before); err != nil {
+	t.own.sandbox.path = o.path()
+	if err := t.own.sandbox.run(ctx, before); err != nil {
 		return err
 	}
 	if err := t.judgeCode(ctx, o); err != nil {
@@ -122,7 +122,7 @@ func (t *target) judgeCode(ctx context.Context, o NewTenant) error {
 // completeOwn makes what comes after the rows, gives everything to the session's role,
 // and compares what stands there with what the file has.
 func (t *target) completeOwn(ctx context.Context, m *Manifest, o NewTenant) error {
-	w := t.own.wall
+	w := t.own.sandbox
 	after := slices.Clone(t.own.after)
 	for _, v := range t.views(m) {
 		after = append(after, db.Statement{SQL: v})

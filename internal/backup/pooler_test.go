@@ -150,7 +150,7 @@ func TestServersThatOnlyRead(t *testing.T) {
 	in(t, f, src.Schema, rows...)
 	want := hashes(t, f, src.Schema)
 
-	look := func(what string, f *fleettest.Fleet) {
+	inspect := func(what string, f *fleettest.Fleet) {
 		t.Helper()
 		dir, err := backup.OpenDir(filepath.Join(t.TempDir(), "b"), true)
 		if err != nil {
@@ -191,7 +191,7 @@ func TestServersThatOnlyRead(t *testing.T) {
 		}
 		wantEqual(t, want, hashes(t, other, schema))
 	}
-	look("read only", &fleettest.Fleet{DSN: f.DSN + "&default_transaction_read_only=on"})
+	inspect("read only", &fleettest.Fleet{DSN: f.DSN + "&default_transaction_read_only=on"})
 
 	// The same server again, as a standby.
 	if err := server.Stop(t.Context()); err != nil {
@@ -208,5 +208,5 @@ func TestServersThatOnlyRead(t *testing.T) {
 	if n := f.Int(t, "select count(*) where pg_is_in_recovery()"); n != 1 {
 		t.Fatal("the server is no standby")
 	}
-	look("standby", f)
+	inspect("standby", f)
 }

@@ -506,15 +506,15 @@ func TestExamineOfEncryptedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	look := func(keys ...age.Identity) error {
+	inspect := func(keys ...age.Identity) error {
 		t.Helper()
 		_, err := Examine(t.Context(), s.Path(file), keys, nil)
 		return err
 	}
-	if err := look(s.key); err != nil {
+	if err := inspect(s.key); err != nil {
 		t.Errorf("with the key: %v", err)
 	}
-	for what, err := range map[string]error{"without a key": look(), "with another's key": look(other)} {
+	for what, err := range map[string]error{"without a key": inspect(), "with another's key": inspect(other)} {
 		if !errors.Is(err, ErrEncrypted) || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "as it was written") {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -531,7 +531,7 @@ func TestExamineOfEncryptedFiles(t *testing.T) {
 	}
 	wrong := func(what string, keys ...age.Identity) {
 		t.Helper()
-		if err := look(keys...); !errors.Is(err, ErrCorrupt) {
+		if err := inspect(keys...); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s, %d keys: %v, want ErrCorrupt", what, len(keys), err)
 		}
 	}
@@ -558,7 +558,7 @@ func TestExamineOfEncryptedFiles(t *testing.T) {
 		b := bytes.Clone(data)
 		b[i] ^= 1
 		write(b)
-		if err := look(s.key); err == nil || i > head && !errors.Is(err, ErrCorrupt) {
+		if err := inspect(s.key); err == nil || i > head && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("no checksum, byte %d changed: %v", i, err)
 		}
 	}

@@ -196,11 +196,11 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	}
 	there.triggers = nil // they stay as they are
 	t := &target{conn: conn, schema: o.Registry.Schema(), there: there}
-	var look, empty db.Pipeline
+	var check, empty db.Pipeline
 	for i, name := range names {
-		look.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(o.Registry.Schema(), name)+")")
+		check.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(o.Registry.Schema(), name)+")")
 	}
-	if err := look.Run(ctx, conn); err != nil {
+	if err := check.Run(ctx, conn); err != nil {
 		return fmt.Errorf("look at the registry: %w", db.Plain(err))
 	}
 	for i, name := range slices.Backward(names) { // those that refer to others come last

@@ -59,7 +59,7 @@ func inSnapshot(ctx context.Context, conn *pgx.Conn, schema db.Schema, names []s
 		locals := db.Locals{Schema: schema, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout, Snapshot: true}
 		err := db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error {
 			s := &snapshot{conn: conn, schema: schema}
-			if err := s.look(ctx, names); err != nil {
+			if err := s.inspect(ctx, names); err != nil {
 				return err
 			}
 			return read(ctx, s)
@@ -79,8 +79,8 @@ func queueDialect(p *db.Pipeline) {
 		('row_security', 'off')) as setting (name, value)`)
 }
 
-// look reads what there is and locks it.
-func (s *snapshot) look(ctx context.Context, names []string) error {
+// inspect reads what there is and locks it.
+func (s *snapshot) inspect(ctx context.Context, names []string) error {
 	var p db.Pipeline
 	m, there := &s.manifest, &s.there
 	p.OwnPath() // from here on nothing of the schema is called

@@ -232,10 +232,10 @@ func (s *structure) members() (out []string) {
 	return out
 }
 
-// tight returns the keys that would refuse tables filled in the given order,
-// although all of them together are right. The rows of the tables in loose may come
-// into any partition.
-func (s *structure) tight(order []string, loose map[string]bool) []foreignKey {
+// conflicting returns the foreign keys that fail while the tables are filled in the given
+// order, although they hold once all tables are filled. Rows of the tables in loose may
+// go into any partition.
+func (s *structure) conflicting(order []string, loose map[string]bool) []foreignKey {
 	position := make(map[int64]int, len(order))
 	for _, r := range s.relations {
 		if r.Kind == "r" {

@@ -328,47 +328,47 @@ func checkRuns(ctx context.Context, x *examination) ([]Finding, error) {
 }
 
 // versions reads the versions of the tenants that are not deleted, once.
-func (x *examination) versions(ctx context.Context) ([]Tenant, []Truth, error) {
+func (x *examination) versions(ctx context.Context) ([]Tenant, []ActualVersion, error) {
 	tenants := x.open()
-	if x.truths != nil || x.fleet.Versions == nil || len(tenants) == 0 {
-		return tenants[:len(x.truths)], x.truths, nil
+	if x.actual != nil || x.fleet.Versions == nil || len(tenants) == 0 {
+		return tenants[:len(x.actual)], x.actual, nil
 	}
-	truths, err := x.fleet.Versions(ctx, tenants)
-	x.truths = truths
-	return tenants[:len(truths)], truths, err
+	actual, err := x.fleet.Versions(ctx, tenants)
+	x.actual = actual
+	return tenants[:len(actual)], actual, err
 }
 
 func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
-	tenants, truths, err := x.versions(ctx)
+	tenants, actual, err := x.versions(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []Finding
 	unread, refused := 0, 0
 	for i, t := range tenants {
-		truth := truths[i]
+		v := actual[i]
 		f := Finding{Severity: Error, Subject: t.Slug, Tenant: t.Slug}
 		switch {
-		case truth.Gone: // ghost-row tells it
+		case v.Gone: // ghost-row tells it
 			continue
-		case truth.Unmanaged:
+		case v.Unmanaged:
 			f.What, f.Command = "its schema "+t.Schema.String()+" has no goose_db_version", "crmctl backup restore FILE, or look at it: crmctl psql "+t.Slug
-		case db.SQLState(truth.Err) == db.CodeInsufficientPrivilege:
+		case db.SQLState(v.Err) == db.CodeInsufficientPrivilege:
 			refused++
 			continue
-		case truth.Err != nil:
+		case v.Err != nil:
 			if unread++; unread == 1 {
-				x.notChecked("tenant %s: %v", t.Slug, truth.Err)
+				x.notChecked("tenant %s: %v", t.Slug, v.Err)
 			}
 			continue
-		case truth.Version != t.Version:
-			f.What = fmt.Sprintf("its schema is at version %d, the registry says %d", truth.Version, t.Version)
-			f.Command, f.fix = "crmctl doctor --fix "+string(Version), correctVersion(t, truth.Version)
-		case truth.Version > x.fleet.Head:
-			f.Severity, f.What = Warning, fmt.Sprintf("at version %d, newer than the files (%d)", truth.Version, x.fleet.Head)
+		case v.Version != t.Version:
+			f.What = fmt.Sprintf("its schema is at version %d, the registry says %d", v.Version, t.Version)
+			f.Command, f.fix = "crmctl doctor --fix "+string(Version), correctVersion(t, v.Version)
+		case v.Version > x.fleet.Head:
+			f.Severity, f.What = Warning, fmt.Sprintf("at version %d, newer than the files (%d)", v.Version, x.fleet.Head)
 			f.Command = "use the newer files, or crmctl migrate rollback with them"
-		case len(truth.Late) > 0:
-			f.Severity, f.What, f.Command = Warning, "never applied: "+strings.Join(truth.Late, ", "), "crmctl migrate all-tenants --verify"
+		case len(v.Late) > 0:
+			f.Severity, f.What, f.Command = Warning, "never applied: "+strings.Join(v.Late, ", "), "crmctl migrate all-tenants --verify"
 		default:
 			continue
 		}
@@ -386,13 +386,13 @@ func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
 // checkBehind goes by the schemas: what the registry says may be wrong, which is a
 // finding of its own.
 func checkBehind(ctx context.Context, x *examination) ([]Finding, error) {
-	tenants, truths, err := x.versions(ctx)
+	tenants, actual, err := x.versions(ctx)
 	if err != nil {
 		return nil, err
 	}
 	n, first := 0, ""
 	for i, t := range tenants {
-		if truths[i].Err == nil && truths[i].Version < x.fleet.Head {
+		if actual[i].Err == nil && actual[i].Version < x.fleet.Head {
 			if n++; first == "" {
 				first = t.Slug
 			}

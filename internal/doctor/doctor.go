@@ -25,8 +25,8 @@ type Tenant struct {
 
 func (t Tenant) deleted() bool { return t.Status == registry.Deleted }
 
-// Truth is what a tenant's own schema says of its version.
-type Truth struct {
+// ActualVersion is what a tenant's own schema says of its version.
+type ActualVersion struct {
 	Version int64
 	Late    []string // files older than Version that were never applied
 	// Unmanaged tells that the schema has no version table, Gone that there is no
@@ -62,7 +62,7 @@ type Fleet struct {
 	// that most tenants have.
 	Tables []string
 	// Versions reads the versions of the given tenants from their schemas.
-	Versions func(ctx context.Context, tenants []Tenant) ([]Truth, error)
+	Versions func(ctx context.Context, tenants []Tenant) ([]ActualVersion, error)
 	Dirty    func(ctx context.Context) ([]Dirty, error)
 	DeadRuns func(ctx context.Context) ([]int64, error)
 }
@@ -145,8 +145,8 @@ type examination struct {
 	report *Report
 	class  Class
 
-	truths []Truth  // of the tenants that are not deleted, once read
-	usual  []string // tables of most tenants, once read
+	actual []ActualVersion // of the tenants that are not deleted, once read
+	usual  []string        // tables of most tenants, once read
 }
 
 // Examine looks for what is wrong. It changes nothing. An error is one of the

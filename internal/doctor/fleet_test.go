@@ -79,15 +79,15 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 		f.Tenants = append(f.Tenants, doctor.Tenant{Tenant: t})
 	}
 	f.Invalid = invalid
-	f.Versions = func(ctx context.Context, tenants []doctor.Tenant) ([]doctor.Truth, error) {
+	f.Versions = func(ctx context.Context, tenants []doctor.Tenant) ([]doctor.ActualVersion, error) {
 		list := make([]registry.Tenant, len(tenants))
 		for i, t := range tenants {
 			list[i] = t.Tenant
 		}
-		truths, err := p.plan.Verify(ctx, conn, list, time.Second)
-		out := make([]doctor.Truth, len(truths))
-		for i, t := range truths {
-			out[i] = doctor.Truth{Version: t.Version, Err: t.Err, Gone: errors.Is(t.Err, db.ErrWrongSchema), Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged)}
+		actual, err := p.plan.Verify(ctx, conn, list, time.Second)
+		out := make([]doctor.ActualVersion, len(actual))
+		for i, t := range actual {
+			out[i] = doctor.ActualVersion{Version: t.Version, Err: t.Err, Gone: errors.Is(t.Err, db.ErrWrongSchema), Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged)}
 			for _, m := range t.Late {
 				out[i].Late = append(out[i].Late, m.Name())
 			}

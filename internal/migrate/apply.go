@@ -46,8 +46,8 @@ type ApplyOptions struct {
 	// trusts nobody.
 	Guard *planted.Guard
 
-	// look looks at a canary before it commits; nil does not.
-	look *look
+	// inspection looks at a canary before it commits; nil does not.
+	inspection *inspection
 }
 
 func (o ApplyOptions) buildTimeout() time.Duration {
@@ -78,7 +78,7 @@ func (o ApplyOptions) buildTimeout() time.Duration {
 func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
 	var before []string
-	if o.look != nil {
+	if o.inspection != nil {
 		var err error
 		if before, err = settingsOf(ctx, conn); err != nil {
 			return Change{}, err
@@ -95,13 +95,13 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r R
 		}
 	}
 	err = gone(db.NameBlockers(ctx, conn, t.Schema, err))
-	if o.look != nil && err == nil && !leavesTraces(total.Applied) {
+	if o.inspection != nil && err == nil && !leavesTraces(total.Applied) {
 		after, err := settingsOf(ctx, conn)
 		if err != nil || !sameSettings(before, after) {
-			o.look.traces.Store(true)
+			o.inspection.traces.Store(true)
 		}
 	}
-	if leavesTraces(total.Applied) || err != nil && p.Session() || o.look != nil && o.look.traces.Load() {
+	if leavesTraces(total.Applied) || err != nil && p.Session() || o.inspection != nil && o.inspection.traces.Load() {
 		db.Retire(ctx, conn)
 	}
 	return total, err
@@ -122,7 +122,7 @@ func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t registry.Tena
 
 // applyLeading takes the first steps of a route, those that share a transaction.
 func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
-	if change, ok := p.expect(r, t); ok && o.look == nil {
+	if change, ok := p.expect(r, t); ok && o.inspection == nil {
 		err := p.applyExpected(ctx, conn, t, change, o)
 		if err == nil {
 			return change, nil
@@ -239,19 +239,19 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 	for _, s := range change.Applied {
 		tenantVersions.queueRow(&run, t.Schema, s)
 	}
-	if o.look == nil {
+	if o.inspection == nil {
 		p.queueScripts(&run, change.Applied)
 	} else {
 		if err := run.Run(ctx, conn); err != nil {
 			return Change{}, err
 		}
-		if err := p.runLooked(ctx, conn, t, change.Applied, o.look); err != nil {
+		if err := p.runInspected(ctx, conn, t, change.Applied, o.inspection); err != nil {
 			return Change{}, err
 		}
 		run = db.Pipeline{}
 	}
 	queueCache(&run, o.Registry, t, change.To)
-	if o.look != nil && o.look.traces.Load() && !leavesTraces(change.Applied) {
+	if o.inspection != nil && o.inspection.traces.Load() && !leavesTraces(change.Applied) {
 		run.Cleanse()
 	}
 	queueEnd(&run, change.Applied)

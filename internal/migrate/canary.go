@@ -96,12 +96,12 @@ func locked(err error) bool {
 // its turn with the others, which are returned.
 func (r *run) canaries(ctx context.Context, rest []int) ([]int, error) {
 	begun := time.Now()
-	r.limits.look = &look{}
+	r.limits.inspection = &inspection{}
 	defer func() {
-		if r.limits.look.traces.Load() {
+		if r.limits.inspection.traces.Load() {
 			r.plan = r.plan.leaving()
 		}
-		r.limits.look = nil
+		r.limits.inspection = nil
 	}()
 	todo := r.report.Canaries
 	r.report.Canaries = nil

@@ -113,9 +113,9 @@ func TestForeignOwner(t *testing.T) {
 	if err != nil || report.Count(migrate.Migrated) != 2 {
 		t.Errorf("%v, %+v", err, report.Outcomes)
 	}
-	truths, err := plan.Verify(t.Context(), conn, report.Tenants(), time.Second)
-	if err != nil || truths[0].Err != nil || truths[0].Version != plan.Head() {
-		t.Errorf("%v, %+v", err, truths)
+	actual, err := plan.Verify(t.Context(), conn, report.Tenants(), time.Second)
+	if err != nil || actual[0].Err != nil || actual[0].Version != plan.Head() {
+		t.Errorf("%v, %+v", err, actual)
 	}
 }
 
@@ -143,16 +143,16 @@ func TestPlantedVersions(t *testing.T) {
 			f.Exec(t, "alter schema tenant_t0001 owner to "+role, "drop table tenant_t0001.goose_db_version")
 			as(append([]string{fails}, plant...)...)
 			plan, conn := fleettest.TenantPlan(t, 0), f.Connect(t)
-			truths, err := plan.Verify(t.Context(), conn, tenants, time.Second)
-			if err != nil || truths[0].Err == nil || truths[1].Err != nil {
-				t.Fatalf("%v, %+v", err, truths)
+			actual, err := plan.Verify(t.Context(), conn, tenants, time.Second)
+			if err != nil || actual[0].Err == nil || actual[1].Err != nil {
+				t.Fatalf("%v, %+v", err, actual)
 			}
 			survey, err := adopt.Look(t.Context(), conn, plan, []adopt.Claim{{Schema: "tenant_t0001"}}, adopt.Options{Slug: func(string) (string, error) { return "t0001", nil }})
 			if err != nil || survey.Adoptions[0].Err == nil {
 				t.Fatalf("%v, %+v", err, survey)
 			}
 			_, err = plan.Apply(t.Context(), conn, tenants[0], migrate.Route{}, migrate.ApplyOptions{})
-			for _, err := range []error{truths[0].Err, survey.Adoptions[0].Err, err} {
+			for _, err := range []error{actual[0].Err, survey.Adoptions[0].Err, err} {
 				if err == nil || strings.Contains(err.Error(), "planted code runs") {
 					t.Error(err)
 				}

@@ -207,7 +207,7 @@ func newRun(p *Plan, connect Connect, tenants []registry.Tenant, o RunOptions) *
 	if len(r.report.Canaries) == len(tenants) && o.Canary.Check == "" {
 		r.report.Canaries = nil // there is nobody to protect
 		if len(tenants) > 0 && p.ahead(o.Route, tenants).Opaque() {
-			r.limits.look = &look{} // but what is outside of the tenants
+			r.limits.inspection = &inspection{} // but what is outside of the tenants
 		}
 	}
 	r.watcher = newWatcher(o.Registry, connect, r.observe)
@@ -357,14 +357,14 @@ func (r *run) repeatLost(ctx context.Context) {
 		return // the ledger cannot be written either, and Run says so
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	truth, err := r.opt.Registry.Versions(ctx, conn)
+	versions, err := r.opt.Registry.Versions(ctx, conn)
 	if err != nil {
 		return
 	}
 	var again []int
 	for i := range r.report.Outcomes {
 		out := &r.report.Outcomes[i]
-		if version, there := truth[out.Tenant.ID]; there && out.State == Migrated && version != out.To {
+		if version, there := versions[out.Tenant.ID]; there && out.State == Migrated && version != out.To {
 			out.State, out.To, out.Tenant.Version = NotStarted, version, version
 			r.tenants[i].finished, r.tenants[i].next = false, r.plan.firstStep(r.opt.Route, version)
 			again = append(again, i)

@@ -17,8 +17,8 @@ import (
 // two, and the server has room for some thousand.
 const historyChunk = 100
 
-// Truth is what a tenant's own schema says of its version.
-type Truth struct {
+// ActualVersion is what a tenant's own schema says of its version.
+type ActualVersion struct {
 	Version int64
 	// Late are files older than Version that were never applied to it.
 	Late []*Migration
@@ -30,8 +30,8 @@ type Truth struct {
 // Verify reads the versions of all given tenants from their own schemas, at most
 // a hundred in a statement. Truths are in the order of the tenants. A schema that
 // somebody has locked is waited for no longer than lockTimeout.
-func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, lockTimeout time.Duration) ([]Truth, error) {
-	truths := make([]Truth, len(tenants))
+func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, lockTimeout time.Duration) ([]ActualVersion, error) {
+	actual := make([]ActualVersion, len(tenants))
 	readable, err := readableSchemas(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -41,20 +41,20 @@ func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Te
 		found, exists := readable[t.Schema.String()]
 		switch {
 		case !exists:
-			truths[i].Err = fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
+			actual[i].Err = fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
 		case !found.Managed:
-			truths[i].Err = fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
+			actual[i].Err = fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 		default:
 			chunk = append(chunk, i)
 		}
 		if len(chunk) == historyChunk || i == len(tenants)-1 {
-			if err := p.verifyChunk(ctx, conn, tenants, readable, chunk, truths, lockTimeout); err != nil {
+			if err := p.verifyChunk(ctx, conn, tenants, readable, chunk, actual, lockTimeout); err != nil {
 				return nil, err
 			}
 			chunk = chunk[:0]
 		}
 	}
-	return truths, nil
+	return actual, nil
 }
 
 // readableSchema is what the catalog says of a schema.
@@ -81,29 +81,29 @@ func readableSchemas(ctx context.Context, q db.Querier) (map[string]readableSche
 
 // verifyChunk reads some tenants in one statement. Where that fails for one of
 // them, it reads each by itself.
-func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, actual []ActualVersion, lockTimeout time.Duration) error {
 	if len(chunk) == 0 {
 		return nil
 	}
-	err := p.readVersions(ctx, conn, tenants, readable, chunk, truths, lockTimeout)
+	err := p.readVersions(ctx, conn, tenants, readable, chunk, actual, lockTimeout)
 	switch {
 	case err == nil:
 		return nil
 	case db.SQLState(err) == "": // the connection, not a schema
 		return fmt.Errorf("read versions: %w", err)
 	case len(chunk) == 1:
-		truths[chunk[0]].Err = err
+		actual[chunk[0]].Err = err
 		return nil
 	}
 	for i := range chunk {
-		if err := p.verifyChunk(ctx, conn, tenants, readable, chunk[i:i+1], truths, lockTimeout); err != nil {
+		if err := p.verifyChunk(ctx, conn, tenants, readable, chunk[i:i+1], actual, lockTimeout); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, truths []Truth, lockTimeout time.Duration) error {
+func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, actual []ActualVersion, lockTimeout time.Duration) error {
 	var sql strings.Builder
 	var foreign []planted.Table
 	for n, i := range chunk {
@@ -130,13 +130,13 @@ func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []regis
 		return pipe.Run(ctx, q)
 	})
 	for _, r := range rows {
-		truths[r.At] = p.truth(r.Applied)
+		actual[r.At] = p.actualVersion(r.Applied)
 	}
 	return err
 }
 
-func (p *Plan) truth(applied []int64) Truth {
-	t := Truth{Version: after(applied, nil)}
+func (p *Plan) actualVersion(applied []int64) ActualVersion {
+	t := ActualVersion{Version: after(applied, nil)}
 	has := make(map[int64]bool, len(applied))
 	for _, v := range applied {
 		has[v] = true

@@ -32,28 +32,28 @@ func TestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	truths, err := plan.Verify(t.Context(), f.Connect(t), tenants, 50*time.Millisecond)
+	actual, err := plan.Verify(t.Context(), f.Connect(t), tenants, 50*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, tn := range tenants[:250] {
-		if truths[i].Version != 1 || truths[i].Err != nil || len(truths[i].Late) != 0 {
-			t.Errorf("%s: %+v", tn.Slug, truths[i])
+		if actual[i].Version != 1 || actual[i].Err != nil || len(actual[i].Late) != 0 {
+			t.Errorf("%s: %+v", tn.Slug, actual[i])
 		}
 	}
-	if got := truths[at("gone")].Err; !errors.Is(got, db.ErrWrongSchema) {
+	if got := actual[at("gone")].Err; !errors.Is(got, db.ErrWrongSchema) {
 		t.Errorf("gone: %v", got)
 	}
-	if got := truths[at("bare")].Err; !errors.Is(got, migrate.ErrNotManaged) {
+	if got := actual[at("bare")].Err; !errors.Is(got, migrate.ErrNotManaged) {
 		t.Errorf("bare: %v", got)
 	}
-	if got := truths[at("locked")].Err; db.SQLState(got) != db.CodeLockNotAvailable {
+	if got := actual[at("locked")].Err; db.SQLState(got) != db.CodeLockNotAvailable {
 		t.Errorf("locked: %v", got)
 	}
-	if got := truths[at("late")]; got.Version != 3 || len(got.Late) != 1 || got.Late[0].File != "2_b.sql" {
+	if got := actual[at("late")]; got.Version != 3 || len(got.Late) != 1 || got.Late[0].File != "2_b.sql" {
 		t.Errorf("late: %+v", got)
 	}
-	if got := truths[at("ahead")]; got.Version != 9 {
+	if got := actual[at("ahead")]; got.Version != 9 {
 		t.Errorf("ahead: %+v", got)
 	}
 }

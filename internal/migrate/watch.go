@@ -28,47 +28,47 @@ type watcher struct {
 	observe func(Event)
 
 	mu      sync.Mutex
-	flying  map[string]flight // by the tenant's id
+	running map[string]runningTenant // by the tenant's id
 	blocked map[string][]Blocker
 }
 
-type flight struct {
+type runningTenant struct {
 	tenant registry.Tenant
 	pid    uint32 // of the server process, 0 where only the tenant's lock tells
 	since  time.Time
 }
 
 func newWatcher(reg registry.Registry, connect func(context.Context) (*pgx.Conn, error), observe func(Event)) *watcher {
-	return &watcher{reg: reg, connect: connect, observe: observe, flying: map[string]flight{}, blocked: map[string][]Blocker{}}
+	return &watcher{reg: reg, connect: connect, observe: observe, running: map[string]runningTenant{}, blocked: map[string][]Blocker{}}
 }
 
 func (w *watcher) begin(t registry.Tenant, pid uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.flying[t.ID] = flight{t, pid, time.Now()}
+	w.running[t.ID] = runningTenant{t, pid, time.Now()}
 }
 
 // end takes a tenant out and returns what it was last seen waiting for.
 func (w *watcher) end(t registry.Tenant) []Blocker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.flying, t.ID)
+	delete(w.running, t.ID)
 	seen := w.blocked[t.ID]
 	delete(w.blocked, t.ID)
 	return seen
 }
 
 // slow returns the tenants under way for longer than watchAfter.
-func (w *watcher) slow() []flight {
+func (w *watcher) slow() []runningTenant {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var flights []flight
-	for _, f := range w.flying {
+	var tenants []runningTenant
+	for _, f := range w.running {
 		if time.Since(f.since) >= watchAfter {
-			flights = append(flights, f)
+			tenants = append(tenants, f)
 		}
 	}
-	return flights
+	return tenants
 }
 
 // run watches until ctx is done. Not being able to look is no reason to
@@ -88,8 +88,8 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		flights := w.slow()
-		if len(flights) == 0 {
+		tenants := w.slow()
+		if len(tenants) == 0 {
 			continue
 		}
 		if conn == nil || conn.IsClosed() {
@@ -99,34 +99,34 @@ func (w *watcher) run(ctx context.Context) {
 				continue
 			}
 		}
-		found, err := blockers(ctx, conn, w.reg, flights)
+		found, err := blockers(ctx, conn, w.reg, tenants)
 		if err != nil {
 			continue
 		}
-		w.report(flights, found, n%2 == 0)
+		w.report(tenants, found, n%2 == 0)
 	}
 }
 
-func (w *watcher) report(flights []flight, found map[string][]Blocker, tell bool) {
-	for _, f := range flights {
+func (w *watcher) report(tenants []runningTenant, found map[string][]Blocker, tell bool) {
+	for _, f := range tenants {
 		w.mu.Lock()
-		_, flying := w.flying[f.tenant.ID]
-		if flying && len(found[f.tenant.ID]) > 0 {
+		_, running := w.running[f.tenant.ID]
+		if running && len(found[f.tenant.ID]) > 0 {
 			w.blocked[f.tenant.ID] = found[f.tenant.ID]
 		}
 		w.mu.Unlock()
-		if flying && tell {
+		if running && tell {
 			w.observe(TenantWaiting{Tenant: f.tenant, For: time.Since(f.since), Blockers: found[f.tenant.ID]})
 		}
 	}
 }
 
 // blockers returns the sessions that the work on each tenant waits for.
-func blockers(ctx context.Context, conn *pgx.Conn, reg registry.Registry, flights []flight) (map[string][]Blocker, error) {
+func blockers(ctx context.Context, conn *pgx.Conn, reg registry.Registry, tenants []runningTenant) (map[string][]Blocker, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
-	ids, pids := make([]string, len(flights)), make([]int32, len(flights))
-	for i, f := range flights {
+	ids, pids := make([]string, len(tenants)), make([]int32, len(tenants))
+	for i, f := range tenants {
 		ids[i], pids[i] = f.tenant.ID, int32(f.pid)
 	}
 	return db.Waiting(ctx, conn, reg.Tenants(), ids, pids)

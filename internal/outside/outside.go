@@ -40,8 +40,8 @@ type Counts map[string]touched
 
 // Count returns the tables outside a schema that this session has read or
 // changed, as counted since the counters were last sent off. That does not happen
-// within a transaction, so two looks in one tell what happened between them. Of the
-// system's own only those are looked at which have nothing to do with a schema.
+// within a transaction, so two counts in one transaction tell what happened between them. Of the system's
+// tables only those that belong to no schema are counted.
 func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) {
 	list, err := ask(ctx, q, pgx.RowToStructByPos[touched], `
 		select pg_catalog.format('%I.%I', s.schemaname, s.relname),
@@ -107,8 +107,8 @@ type Done struct {
 	Unknown bool
 }
 
-// Look returns what the transaction has done outside a schema since a first count.
-func Look(ctx context.Context, q db.Querier, schema db.Schema, before Counts) (Done, error) {
+// Inspect returns what the transaction has done outside a schema since a first count.
+func Inspect(ctx context.Context, q db.Querier, schema db.Schema, before Counts) (Done, error) {
 	var done Done
 	type answer struct{ Object, Counts string }
 	found, err := ask(ctx, q, pgx.RowToStructByPos[answer], made, schema.String())

@@ -178,9 +178,9 @@ func (g *Guard) Queue(p *db.Pipeline, s db.Schema, table string) {
 		if table != "" {
 			p.Exec("lock table " + pgx.Identifier{s.String(), table}.Sanitize() + " in row exclusive mode")
 		}
-		lookHere(p)
+		useCatalogPath(p)
 		p.Query(readSuspect, "select 1 / (not exists ("+find()+"))::int4", []string{s.String()}, g.trusted())
-		lookBack(p)
+		restoreSettings(p)
 	}
 }
 

@@ -126,9 +126,9 @@ func Find(ctx context.Context, q db.Querier, schemas []db.Schema, trusted []stri
 // once the pipeline has run. It must come before the transaction takes another
 // role, and leaves the path as it is.
 func Queue(p *db.Pipeline, s db.Schema, trusted []string, objects *[]Object) {
-	lookHere(p)
+	useCatalogPath(p)
 	queue(p, []db.Schema{s}, trusted, objects)
-	lookBack(p)
+	restoreSettings(p)
 }
 
 // kept are the settings that a look within a transaction changes. To the planner
@@ -138,8 +138,9 @@ func kept() []string {
 	return []string{"search_path", "jit", "enable_seqscan", "enable_hashjoin", "enable_mergejoin"}
 }
 
-// lookHere prepares a look within a transaction, and lookBack puts the settings back.
-func lookHere(p *db.Pipeline) {
+// useCatalogPath sets the settings of the query within a transaction; restoreSettings
+// puts the former ones back.
+func useCatalogPath(p *db.Pipeline) {
 	var keep strings.Builder
 	for i, name := range kept() {
 		if i > 0 {
@@ -152,7 +153,7 @@ func lookHere(p *db.Pipeline) {
 	p.Exec(`select pg_catalog.set_config(s, 'off', true) from pg_catalog.unnest($1::pg_catalog.text[]) s`, kept()[2:])
 }
 
-func lookBack(p *db.Pipeline) {
+func restoreSettings(p *db.Pipeline) {
 	p.Exec(`select pg_catalog.set_config(s, pg_catalog.current_setting(pg_catalog.concat('crmctl.kept_', s)), true)
 		from pg_catalog.unnest($1::pg_catalog.text[]) s`, kept()[1:])
 	p.Exec(`select pg_catalog.set_config('search_path', pg_catalog.current_setting('crmctl.kept_search_path'), true)`)

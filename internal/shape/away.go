@@ -59,7 +59,7 @@ func runAway(ctx context.Context, conn *pgx.Conn, schema db.Schema, script []db.
 	if err := p.Run(ctx, conn); err != nil {
 		return done, err
 	}
-	if done, err = outside.Look(ctx, conn, schema, before); err != nil {
+	if done, err = outside.Inspect(ctx, conn, schema, before); err != nil {
 		return done, fmt.Errorf("look for what the migrations did elsewhere: %w", err)
 	}
 	return done, nil

@@ -29,7 +29,7 @@ type result struct {
 	rows      tables
 	sequences sequences
 	outside   string   // what it did outside its schema, as a reason
-	lines     []string // of the second look
+	lines     []string // of detailsSQL
 	tooMuch   string   // of rows, as a reason
 	fixed     string   // why the schema cannot be renamed
 }
@@ -65,8 +65,8 @@ type table struct {
 // made, so that each comes after those it is made of.
 type tables []table
 
-// unlike returns the first table whose rows are not the same in both.
-func (a tables) unlike(b tables) string {
+// firstDifference returns the first table whose rows are not the same in both.
+func (a tables) firstDifference(b tables) string {
 	rows := map[string][]string{}
 	for _, t := range b {
 		rows[t.name] = t.rows
@@ -94,9 +94,9 @@ type sequence struct {
 
 type sequences []sequence
 
-func (a sequences) unlike(b sequences) string {
+func (a sequences) firstDifference(b sequences) string {
 	if len(a) < len(b) {
-		return b.unlike(a)
+		return b.firstDifference(a)
 	}
 	for _, s := range a {
 		if !slices.Contains(b, s) {
@@ -155,7 +155,7 @@ func read(ctx context.Context, conn *pgx.Conn, schema db.Schema, o catalog.Optio
 	if r.shape, err = catalog.Read(ctx, conn, catalog.Target{Schema: schema}, o); err != nil {
 		return nil, err
 	}
-	if err := r.look(ctx, conn); err != nil {
+	if err := r.readDetails(ctx, conn); err != nil {
 		return nil, err
 	}
 	if err := r.readTables(ctx, conn); err != nil {

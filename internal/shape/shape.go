@@ -78,7 +78,7 @@ func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*F
 		return nil, err
 	}
 	final := &Final{Fixed: cmp.Or(first.outside, first.named(), byName(first, second), second.fixed)}
-	if final.Reason = cmp.Or(unlike(first, second), named, judge(h.Script), first.suspicious()); final.Reason != "" {
+	if final.Reason = cmp.Or(firstDifference(first, second), named, judge(h.Script), first.suspicious()); final.Reason != "" {
 		return final, nil
 	}
 	before, after, err := first.shape.Halves()
@@ -92,7 +92,7 @@ func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*F
 	script := slices.Concat(before, first.inserts(), after, first.advances())
 	third, err := replay(ctx, conn, slices.Concat(h.Versions, script), o, firstName, false)
 	if err != nil {
-		if !ownFault(err) {
+		if !isOwnError(err) {
 			return nil, fmt.Errorf("run the statements read from the catalog: %w", err)
 		}
 		final.Reason = "the statements read from the catalog do not run: " + err.Error()
@@ -108,21 +108,21 @@ func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*F
 var ErrHistory = errors.New("the migrations do not run")
 
 func replayError(err error) error {
-	if ownFault(err) {
+	if isOwnError(err) {
 		return fmt.Errorf("%w: %w", ErrHistory, err)
 	}
 	return fmt.Errorf("replay the migrations: %w", err)
 }
 
-// ownFault tells whether the server refused a statement for what it says, and would
+// isOwnError reports whether the server refused a statement for what it says, and would
 // again: a feature that is not supported, data, a constraint, a name or a right.
-func ownFault(err error) bool {
+func isOwnError(err error) bool {
 	state := db.SQLState(err)
 	return len(state) == 5 && slices.Contains([]string{"0A", "21", "22", "23", "2B", "42", "44", "P0"}, state[:2]) && !db.Retryable(err)
 }
 
-// unlike says why the result of a history is not worth keeping, from two replays.
-func unlike(a, b *result) string {
+// firstDifference says why the result of a history is not worth keeping, from two replays.
+func firstDifference(a, b *result) string {
 	if a.outside != "" {
 		return a.outside
 	}
@@ -132,10 +132,10 @@ func unlike(a, b *result) string {
 	if a.fingerprint() != b.fingerprint() {
 		return "the migrations make another schema each time"
 	}
-	if name := a.rows.unlike(b.rows); name != "" {
+	if name := a.rows.firstDifference(b.rows); name != "" {
 		return "rows of " + name + " are different each time the migrations run (a clock or a random number?)"
 	}
-	if name := a.sequences.unlike(b.sequences); name != "" {
+	if name := a.sequences.firstDifference(b.sequences); name != "" {
 		return "sequence " + name + " stands elsewhere each time the migrations run"
 	}
 	return a.tooMuch
@@ -143,14 +143,14 @@ func unlike(a, b *result) string {
 
 // differs says in what a schema made by the script is not like the original.
 func differs(want, got *result) string {
-	what := cmp.Or(difference(want.shape, got.shape, "something"), unlikeLines(want.lines, got.lines))
+	what := cmp.Or(difference(want.shape, got.shape, "something"), firstDifferingLine(want.lines, got.lines))
 	if what != "" {
 		return "the statements read from the catalog make " + what + " another way"
 	}
-	if name := want.rows.unlike(got.rows); name != "" {
+	if name := want.rows.firstDifference(got.rows); name != "" {
 		return "rows of " + name + " come out different"
 	}
-	if name := want.sequences.unlike(got.sequences); name != "" {
+	if name := want.sequences.firstDifference(got.sequences); name != "" {
 		return "sequence " + name + " comes out different"
 	}
 	return ""

@@ -53,8 +53,8 @@ var patterns = sync.OnceValue(func() words { //nolint:gochecknoglobals // never 
 
 const versionTable = "goose_db_version"
 
-// unsteady tells whether a text may say something else tomorrow than in a moment.
-func unsteady(text string) bool {
+// volatile reports whether the result of a text depends on the time or on chance.
+func volatile(text string) bool {
 	return patterns().coarse.MatchString(text) || patterns().clock.MatchString(text) && patterns().cut.MatchString(text)
 }
 
@@ -65,7 +65,7 @@ func judge(script []db.Statement) string {
 	for i := range script {
 		script[i].SQL = patterns().comments.ReplaceAllString(script[i].SQL, "")
 	}
-	shifty := unsteadyFunctions(script)
+	changing := volatileFunctions(script)
 	for _, s := range script {
 		if patterns().elsewhere.MatchString(s.SQL) {
 			return "the migrations do something outside the tenant's schema: " + beginning(s.SQL)
@@ -73,26 +73,26 @@ func judge(script []db.Statement) string {
 		if !patterns().runs.MatchString(s.SQL) || strings.Contains(s.SQL, versionTable) {
 			continue // the times of versions are no part of the shape
 		}
-		if unsteady(s.SQL) {
+		if volatile(s.SQL) {
 			return "the migrations go by a clock or by chance: " + beginning(s.SQL)
 		}
-		if name := anyOf(shifty, s.SQL, ""); name != "" {
+		if name := anyOf(changing, s.SQL, ""); name != "" {
 			return "the migrations call " + name + ", which goes by a clock or by chance"
 		}
 	}
 	return ""
 }
 
-// unsteadyFunctions returns the names of functions that go by a clock or by chance,
+// volatileFunctions returns the names of functions that go by a clock or by chance,
 // or call one that does.
-func unsteadyFunctions(script []db.Statement) map[string]bool {
+func volatileFunctions(script []db.Statement) map[string]bool {
 	bodies := map[string]string{}
 	found := map[string]bool{}
 	for _, s := range script {
 		if f := patterns().function.FindStringSubmatch(s.SQL); f != nil {
 			name := strings.ToLower(f[1])
 			bodies[name] += s.SQL
-			if unsteady(s.SQL) {
+			if volatile(s.SQL) {
 				found[name] = true
 			}
 		}
@@ -221,7 +221,7 @@ func foreign(ctx context.Context, conn *pgx.Conn, reg registry.Registry, h Histo
 // or a trigger that goes by one.
 func (r *result) suspicious() string {
 	for _, t := range r.rows {
-		if len(t.rows) > 0 && !t.view && unsteady(t.code) {
+		if len(t.rows) > 0 && !t.view && volatile(t.code) {
 			return "rows of " + t.name + " may go by a clock or by chance: so does a default or a trigger of it"
 		}
 	}
@@ -234,11 +234,11 @@ func byName(a, b *result) string {
 	if what := difference(a.shape, b.shape, "the schema"); what != "" {
 		return what + " is different under another name"
 	}
-	name := masked(a.rows).unlike(masked(b.rows))
+	name := masked(a.rows).firstDifference(masked(b.rows))
 	if name != "" {
 		return "rows of " + name + " are different under another name"
 	}
-	if name := a.sequences.unlike(b.sequences); name != "" {
+	if name := a.sequences.firstDifference(b.sequences); name != "" {
 		return "sequence " + name + " is different under another name"
 	}
 	return ""

@@ -19,8 +19,8 @@ type survey struct {
 	outside []string // what depends on it elsewhere, a few
 }
 
-// look reads it all in one round trip.
-func look(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o PurgeOptions) (survey, error) {
+// inspect reads it all in one round trip.
+func inspect(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o PurgeOptions) (survey, error) {
 	var (
 		s survey
 		p db.Pipeline

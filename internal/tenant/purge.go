@@ -195,7 +195,7 @@ func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions)
 	if err := checkDue(now, o); err != nil {
 		return err
 	}
-	s, err := look(ctx, conn, now, o)
+	s, err := inspect(ctx, conn, now, o)
 	if err != nil {
 		return err
 	}

@@ -24,11 +24,11 @@ const (
 type spool struct {
 	dir string
 
-	mu   sync.Mutex
-	room int // bytes of the budget that are free
-	file *os.File
-	end  int64
-	free []int64 // slots of the file whose rows have been read
+	mu     sync.Mutex
+	unused int // bytes of the budget
+	file   *os.File
+	end    int64
+	free   []int64 // slots of the file whose rows have been read
 }
 
 // buffer holds the rows of one tenant. One goroutine at a time may use it.
@@ -144,8 +144,8 @@ func decodeRow(data []byte, width int) ([]Value, []byte, error) {
 func (s *spool) put(data []byte) (chunk, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cap(data) <= s.room {
-		s.room -= cap(data)
+	if cap(data) <= s.unused {
+		s.unused -= cap(data)
 		return chunk{mem: data, size: len(data)}, nil
 	}
 	if s.file == nil {
@@ -194,7 +194,7 @@ func (s *spool) release(c chunk) {
 	defer s.mu.Unlock()
 	switch {
 	case c.mem != nil:
-		s.room += cap(c.mem)
+		s.unused += cap(c.mem)
 	case c.size <= slotSize:
 		s.free = append(s.free, c.at)
 	}

@@ -51,7 +51,7 @@ func newRun(tenants []registry.Tenant, script []db.Statement, o Options) *run {
 	}
 	r := &run{
 		tenants: tenants, script: script, o: o, token: rand.Text(),
-		spool: &spool{dir: o.TempDir, room: o.Memory},
+		spool: &spool{dir: o.TempDir, unused: o.Memory},
 		led:   make(chan struct{}), drain: make(chan struct{}), over: make(chan struct{}),
 		outcomes: make([]Outcome, len(tenants)), buffers: make([]*buffer, len(tenants)), doubtful: make([]*result, len(tenants)),
 	}

@@ -16,13 +16,13 @@ import (
 // of a file are run.
 var ErrNoRole = errors.New("the structure of the file can only be made by a role that may make roles (CREATEROLE)")
 
-// wall is how statements that somebody else wrote are run: in a function that a role
-// made for the moment owns, SECURITY DEFINER. That role has no right but to create in
-// the one schema, and the server refuses to leave it from within such a function, by
-// SET ROLE, RESET ROLE, SET SESSION AUTHORIZATION and set_config alike; after a plain
-// SET LOCAL ROLE it would not. The function is made anew for each use, under a name
-// that nobody can guess, so that what ran before cannot have replaced it.
-type wall struct {
+// sandbox runs statements that somebody else wrote, in a SECURITY DEFINER function that
+// belongs to a temporary role. That role may create objects in one schema and nothing
+// else. Within such a function the server refuses every change of the role (SET ROLE,
+// RESET ROLE, SET SESSION AUTHORIZATION, set_config); after a plain SET LOCAL ROLE it
+// would allow it. Each use makes a new function with a random name, so that earlier
+// statements cannot have replaced it.
+type sandbox struct {
 	conn   *pgx.Conn
 	schema db.Schema
 	path   db.Path // behind the schema, once the role is gone
@@ -30,9 +30,9 @@ type wall struct {
 	self   string // what the session's own role is set to
 }
 
-// openWall makes the role. The schema is there.
-func openWall(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*wall, error) {
-	w := &wall{conn: conn, schema: schema, role: "crmctl_restore_" + strings.ToLower(rand.Text())}
+// openSandbox makes the role. The schema must exist.
+func openSandbox(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*sandbox, error) {
+	w := &sandbox{conn: conn, schema: schema, role: "crmctl_restore_" + strings.ToLower(rand.Text())}
 	var member, super bool
 	var homes []string
 	var p db.Pipeline
@@ -66,16 +66,16 @@ func openWall(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*wall, err
 	return w, nil
 }
 
-func (w *wall) quoted() string { return pgx.Identifier{w.role}.Sanitize() }
+func (w *sandbox) quoted() string { return pgx.Identifier{w.role}.Sanitize() }
 
-// become adds what makes the session act as the role, or as itself again. What runs
-// meanwhile could leave the role: it must be ours, or trusted.
-func (w *wall) become(p *db.Pipeline, role string) {
+// setRole adds the statement that sets the session's role. Statements that run under it
+// could set another one, so they must be our own, or trusted.
+func (w *sandbox) setRole(p *db.Pipeline, role string) {
 	p.Exec("select pg_catalog.set_config('role', $1, true)", role)
 }
 
 // run runs statements that anybody may have written.
-func (w *wall) run(ctx context.Context, statements []db.Statement) error {
+func (w *sandbox) run(ctx context.Context, statements []db.Statement) error {
 	if len(statements) == 0 {
 		return nil
 	}
@@ -85,10 +85,10 @@ func (w *wall) run(ctx context.Context, statements []db.Statement) error {
 	}
 	name := qualified(w.schema, "crmctl_run_"+strings.ToLower(rand.Text()))
 	var p db.Pipeline
-	w.become(&p, w.role)
+	w.setRole(&p, w.role)
 	p.Exec("create function " + name + `(statements pg_catalog.text[]) returns pg_catalog.void language plpgsql security definer as
 		$run$ declare statement pg_catalog.text; begin foreach statement in array statements loop execute statement; end loop; end $run$`)
-	w.become(&p, w.self)
+	w.setRole(&p, w.self)
 	p.Exec("select "+name+"($1::pg_catalog.text[])", texts)
 	// A function that is gone, or somebody else's by now, is an error here.
 	p.Exec("drop function " + name + "(pg_catalog.text[])")
@@ -126,9 +126,9 @@ const owned = `
 	from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
 	where n.nspname = $1 and pg_get_userbyid(s.stxowner) = $2`
 
-// close gives what was made to the session's own role and drops the other. It fails
-// where that has made anything outside the schema.
-func (w *wall) close(ctx context.Context) error {
+// close gives the objects of the temporary role to the session's own role and drops the
+// temporary one. It fails if that role owns anything outside the schema.
+func (w *sandbox) close(ctx context.Context) error {
 	if err := w.run(ctx, []db.Statement{{SQL: "set constraints all immediate"}}); err != nil {
 		return err
 	}
@@ -175,8 +175,8 @@ func (w *wall) close(ctx context.Context) error {
 	return nil
 }
 
-// forget takes away what a session keeps beyond its transaction, even one that was
-// rolled back: it does not come from a file.
+// forget clears the session's state that outlives a transaction, even one that was
+// rolled back, so that nothing of a file stays in the session.
 func forget(p *db.Pipeline) {
 	p.Exec("unlisten *")
 	p.Exec("deallocate all")
@@ -186,7 +186,7 @@ func forget(p *db.Pipeline) {
 // undo rolls back what a target has done.
 func (t *target) undo(ctx context.Context) error {
 	err := t.clear(ctx, db.Rollback(ctx, t.conn))
-	if t.own.wall == nil || t.conn.IsClosed() {
+	if t.own.sandbox == nil || t.conn.IsClosed() {
 		return err
 	}
 	var p db.Pipeline

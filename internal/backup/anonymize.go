@@ -17,56 +17,56 @@ import (
 // they hold something personal.
 var ErrUnknownColumns = errors.New("columns that may hold personal data")
 
-// Disguise replaces what is personal in rows by fakes: names, addresses, numbers
-// and what people wrote. The same value always becomes the same fake, in whatever
-// column it stands, so that what belonged together still does, and two addresses
-// never become one. Whoever does not know the key cannot try values out.
+// Anonymizer replaces personal data in rows: names, addresses, numbers and what people
+// wrote. The same value always gets the same replacement, in every column, so that
+// references stay intact, and two addresses never get the same one. Without the key
+// nobody can find out a value by trying candidates.
 //
 // Ids, times, numbers of rows and the words of the program (a status, a direction)
 // stay. JSON is emptied: its keys may be as personal as its values.
-type Disguise struct {
+type Anonymizer struct {
 	key  [sha256.Size]byte
 	keep []string
 }
 
-// NewDisguise returns a disguise for a seed. The columns to keep as they are, each
+// NewAnonymizer returns an Anonymizer for a seed. The columns to keep as they are, each
 // as "table.column", are trusted to hold nothing personal.
-func NewDisguise(seed string, keep []string) *Disguise {
-	return &Disguise{key: sha256.Sum256([]byte("crmctl disguise:" + seed)), keep: keep}
+func NewAnonymizer(seed string, keep []string) *Anonymizer {
+	return &Anonymizer{key: sha256.Sum256([]byte("crmctl disguise:" + seed)), keep: keep}
 }
 
-// disguiseRule makes a fake of a value.
-type disguiseRule func(d *Disguise, value []byte) []byte
+// anonymizeRule returns the replacement of a value.
+type anonymizeRule func(d *Anonymizer, value []byte) []byte
 
 // knownColumns says what stands in the columns of a CRM.
-func knownColumns() map[string]disguiseRule {
-	return map[string]disguiseRule{
-		"contacts.email":        (*Disguise).email,
-		"contacts.phone":        (*Disguise).phone,
-		"contacts.name":         (*Disguise).name,
-		"contacts.company":      (*Disguise).company,
-		"conversations.channel": (*Disguise).label,
-		"conversations.status":  (*Disguise).label,
-		"conversations.subject": (*Disguise).words,
-		"messages.direction":    (*Disguise).label,
-		"messages.sender":       (*Disguise).guess,
-		"messages.content":      (*Disguise).words,
+func knownColumns() map[string]anonymizeRule {
+	return map[string]anonymizeRule{
+		"contacts.email":        (*Anonymizer).email,
+		"contacts.phone":        (*Anonymizer).phone,
+		"contacts.name":         (*Anonymizer).name,
+		"contacts.company":      (*Anonymizer).company,
+		"conversations.channel": (*Anonymizer).label,
+		"conversations.status":  (*Anonymizer).label,
+		"conversations.subject": (*Anonymizer).words,
+		"messages.direction":    (*Anonymizer).label,
+		"messages.sender":       (*Anonymizer).guess,
+		"messages.content":      (*Anonymizer).words,
 	}
 }
 
 // rules returns for each table what is done to its columns, nil for a column that
 // stays and no entry for a table that stays as a whole. Columns of other tables
 // that could hold anything about a person are an error.
-func (d *Disguise) rules(s *structure) (map[string][]disguiseRule, error) {
+func (d *Anonymizer) rules(s *structure) (map[string][]anonymizeRule, error) {
 	known := knownColumns()
-	out := map[string][]disguiseRule{}
+	out := map[string][]anonymizeRule{}
 	var unknown []string
 	kept := map[string]bool{}
 	for _, t := range s.of("r") {
 		if t.Name == versionTable {
 			continue
 		}
-		list := make([]disguiseRule, len(t.Columns))
+		list := make([]anonymizeRule, len(t.Columns))
 		changes := false
 		for i, column := range t.Columns {
 			name := t.Name + "." + column
@@ -101,21 +101,21 @@ func (d *Disguise) rules(s *structure) (map[string][]disguiseRule, error) {
 // ruleForType says what becomes of a column that is not known by name: what cannot
 // tell anything about a person stays, text and JSON of a CRM's own tables is
 // replaced, and of everything else nobody knows.
-func ruleForType(table, typ, class string) (disguiseRule, bool) {
+func ruleForType(table, typ, class string) (anonymizeRule, bool) {
 	own := table == "contacts" || table == "conversations" || table == "messages"
 	switch {
 	case class == "B", class == "E", typ == "uuid", typ == "smallint", typ == "integer", typ == "bigint", strings.HasPrefix(typ, "timestamp"):
 		return nil, true
 	case own && class == "S":
-		return (*Disguise).guess, true
+		return (*Anonymizer).guess, true
 	case own && (typ == "jsonb" || typ == "json"):
-		return (*Disguise).emptied, true
+		return (*Anonymizer).emptied, true
 	}
 	return nil, false
 }
 
 // stream returns bytes that depend on the key, the kind and the value alone.
-func (d *Disguise) stream(kind string, value []byte) *fakeBytes {
+func (d *Anonymizer) stream(kind string, value []byte) *fakeBytes {
 	mac := hmac.New(sha256.New, d.key[:])
 	mac.Write([]byte(kind))
 	mac.Write([]byte{0})
@@ -159,7 +159,7 @@ func (f *fakeBytes) word(to []byte, capital bool) []byte {
 func normal(value []byte) []byte { return bytes.ToLower(bytes.TrimSpace(value)) }
 
 // email keeps unique addresses unique: 64 bits of it depend on the address.
-func (d *Disguise) email(value []byte) []byte {
+func (d *Anonymizer) email(value []byte) []byte {
 	f := d.stream("email", normal(value))
 	out := append(f.word(nil, false), '.')
 	out = append(f.word(out, false), '.')
@@ -170,7 +170,7 @@ func (d *Disguise) email(value []byte) []byte {
 }
 
 // phone gives a number in a country code that nobody has.
-func (d *Disguise) phone(value []byte) []byte {
+func (d *Anonymizer) phone(value []byte) []byte {
 	digits := bytes.Map(func(r rune) rune {
 		if r < '0' || r > '9' {
 			return -1
@@ -185,18 +185,18 @@ func (d *Disguise) phone(value []byte) []byte {
 	return out
 }
 
-func (d *Disguise) name(value []byte) []byte {
+func (d *Anonymizer) name(value []byte) []byte {
 	f := d.stream("name", normal(value))
 	return f.word(append(f.word(nil, true), ' '), true)
 }
 
-func (d *Disguise) company(value []byte) []byte {
+func (d *Anonymizer) company(value []byte) []byte {
 	f := d.stream("company", normal(value))
 	return append(f.word(append(f.word(nil, true), ' '), true), " Ltd"...)
 }
 
 // words gives a text of about as many words, up to a page.
-func (d *Disguise) words(value []byte) []byte {
+func (d *Anonymizer) words(value []byte) []byte {
 	const most = 400
 	f := d.stream("words", value)
 	var out []byte
@@ -210,7 +210,7 @@ func (d *Disguise) words(value []byte) []byte {
 }
 
 // label keeps what is a word of the program's own, like a status.
-func (d *Disguise) label(value []byte) []byte {
+func (d *Anonymizer) label(value []byte) []byte {
 	const longest = 20
 	if len(value) <= longest && bytes.IndexFunc(value, func(r rune) bool { return (r < 'a' || r > 'z') && r != '_' && r != '-' }) < 0 {
 		return value
@@ -219,7 +219,7 @@ func (d *Disguise) label(value []byte) []byte {
 }
 
 // guess goes by how a value looks.
-func (d *Disguise) guess(value []byte) []byte {
+func (d *Anonymizer) guess(value []byte) []byte {
 	const fewDigits, manyWords = 6, 5
 	digits := 0
 	number := bytes.IndexFunc(value, func(r rune) bool {
@@ -239,7 +239,7 @@ func (d *Disguise) guess(value []byte) []byte {
 	return d.name(value)
 }
 
-func (d *Disguise) emptied(value []byte) []byte {
+func (d *Anonymizer) emptied(value []byte) []byte {
 	switch trimmed := bytes.TrimSpace(value); {
 	case bytes.HasPrefix(trimmed, []byte("{")):
 		return []byte("{}")
@@ -249,18 +249,18 @@ func (d *Disguise) emptied(value []byte) []byte {
 	return []byte("null")
 }
 
-// disguiser changes COPY text on its way.
-type disguiser struct {
+// anonymizingWriter replaces the values in COPY text and passes it on.
+type anonymizingWriter struct {
 	out   io.Writer
-	d     *Disguise
-	rules []disguiseRule
+	d     *Anonymizer
+	rules []anonymizeRule
 	line  []byte // begun
 	made  []byte
 	value []byte
 }
 
 // Write implements io.Writer.
-func (w *disguiser) Write(p []byte) (int, error) {
+func (w *anonymizingWriter) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		end := bytes.IndexByte(rest, '\n')
 		if end < 0 {
@@ -281,7 +281,7 @@ func (w *disguiser) Write(p []byte) (int, error) {
 }
 
 // row changes one row. A value that is null or blank stays.
-func (w *disguiser) row(line []byte) error {
+func (w *anonymizingWriter) row(line []byte) error {
 	w.made = w.made[:0]
 	for i, rule := range w.rules {
 		field, rest, more := bytes.Cut(line, []byte{'\t'})

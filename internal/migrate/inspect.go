@@ -43,14 +43,14 @@ func Elsewhere(slug string, done outside.Done) error {
 	return nil
 }
 
-// look is what canaries are looked at for, before they commit.
-type look struct {
-	// traces tells that one has left something in its session.
+// inspection is what is found about the canaries before they commit.
+type inspection struct {
+	// traces is set when a canary has left something in its session.
 	traces atomic.Bool
 }
 
-// aside runs fn within the transaction, with the system's catalog as the whole path.
-func aside(ctx context.Context, conn *pgx.Conn, fn func() error) error {
+// atSavepoint runs fn within the transaction, with the system's catalog as the whole path.
+func atSavepoint(ctx context.Context, conn *pgx.Conn, fn func() error) error {
 	var p db.Pipeline
 	p.Exec("savepoint crmctl_look")
 	p.OwnPath()
@@ -66,12 +66,12 @@ func aside(ctx context.Context, conn *pgx.Conn, fn func() error) error {
 	return p.Run(ctx, conn)
 }
 
-// runLooked runs the scripts of a canary, and looks at what they did outside of its
-// schema and left in its session, before anything is committed. Its own work on the
-// registry comes after that.
-func (p *Plan) runLooked(ctx context.Context, conn *pgx.Conn, t registry.Tenant, steps []Step, l *look) error {
+// runInspected runs the scripts of a canary. Before anything is committed it checks what
+// they did outside of the tenant's schema and what they left in the session. The registry
+// is changed after that.
+func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tenant, steps []Step, l *inspection) error {
 	var before outside.Counts
-	err := aside(ctx, conn, func() (err error) {
+	err := atSavepoint(ctx, conn, func() (err error) {
 		before, err = outside.Count(ctx, conn, t.Schema)
 		return err
 	})
@@ -83,8 +83,8 @@ func (p *Plan) runLooked(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 	if err := run.Run(ctx, conn); err != nil {
 		return err
 	}
-	return aside(ctx, conn, func() error {
-		done, err := outside.Look(ctx, conn, t.Schema, before)
+	return atSavepoint(ctx, conn, func() error {
+		done, err := outside.Inspect(ctx, conn, t.Schema, before)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (p *Plan) runLooked(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 	})
 }
 
-// sessionLeft tells whether the session holds something that outlives a transaction.
+// sessionLeft reports whether the session holds something that outlives a transaction.
 // Whether an advisory lock ends with the transaction is not to be seen, nor whether a
 // value of a sequence is known.
 const sessionLeft = `select pg_catalog.pg_my_temp_schema() <> 0

@@ -11,14 +11,13 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 )
 
-// lookSQL is a second look at a schema, nearer to the catalogs than a fingerprint:
-// what decides how the schema behaves when the next migration comes, and is no
-// difference to those who read a shape. (The columns of an index go by number: their
+// detailsSQL reads more of a schema than a fingerprint holds: what decides how the next
+// migration behaves, but is no difference for readers of a shape. (The columns of an index go by number: their
 // names are those of the table's when it was made.) Each line begins with what it is about. The
 // schema is on the search path, so that no definition names it, and every name is
 // written out in full. (attoptions that begin with pg_attver= are the server's
 // own notes, since the minor releases of November 2026.)
-const lookSQL = `
+const detailsSQL = `
 with rel as (
 	select c.oid, c.relname, c.relkind, c.relpersistence, c.relispopulated, c.relrowsecurity, c.relforcerowsecurity, c.relreplident,
 		c.relispartition, c.reloftype, c.reloptions, c.reltablespace, c.relam, c.relacl, c.relowner
@@ -67,24 +66,24 @@ union all
 select pg_catalog.concat_ws(' ', 'schema', '|', coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))::pg_catalog.text, pg_catalog.obj_description(n.oid, 'pg_namespace'))
 from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) $1`
 
-// look takes the second look. Constraints that only say NOT NULL have a name since
+// readDetails reads them. Constraints that only say NOT NULL have a name since
 // PostgreSQL 18.
-func (r *result) look(ctx context.Context, conn *pgx.Conn) error {
+func (r *result) readDetails(ctx context.Context, conn *pgx.Conn) error {
 	var p db.Pipeline
 	p.StandIn(r.schema, db.Path{})
 	p.Query(func(rows pgx.Rows) (err error) {
 		r.lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
-	}, lookSQL, r.schema.String())
+	}, detailsSQL, r.schema.String())
 	if err := p.Run(ctx, conn); err != nil {
-		return fmt.Errorf("take a second look at the schema: %w", err)
+		return fmt.Errorf("read the details of the schema: %w", err)
 	}
 	slices.Sort(r.lines)
 	return nil
 }
 
-// unlikeLines names the first thing in which two looks differ.
-func unlikeLines(a, b []string) string {
+// firstDifferingLine names the first object in which two readings differ.
+func firstDifferingLine(a, b []string) string {
 	for i := range max(len(a), len(b)) {
 		switch {
 		case i >= len(a):
