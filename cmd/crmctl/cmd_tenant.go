@@ -73,7 +73,7 @@ func documented[T any](columns []cli.Column[T], of func(T) registry.Tenant) []cl
 	return cli.Documented(columns, tenantColumns(func(row T) (registry.Tenant, int64, *int64) { return of(row), 0, nil }))
 }
 
-// isBehind tells whether a tenant lacks migrations it should have.
+// isBehind reports whether a tenant lacks migrations it should have.
 func isBehind(t registry.Tenant, head int64) bool {
 	return t.Status != registry.Deleted && t.Version < head
 }

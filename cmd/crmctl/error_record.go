@@ -129,7 +129,7 @@ func (f *factory) onlyTenant() string {
 	return slug
 }
 
-// structured tells whether errors are for programs. It is asked before the flags were
+// structured reports whether errors are for programs. It is asked before the flags were
 // read, too: an error of usage has to come in the form that was asked for.
 func (f *factory) structured() bool {
 	format := f.flags.output

@@ -267,7 +267,7 @@ func (e *execPrinter) sayFailure(out tenantsql.Outcome, nth, tenants int) {
 	}
 }
 
-// refused tells whether a statement failed for want of --write.
+// refused reports whether a statement failed for want of --write.
 func (e *execPrinter) refused(err error) bool {
 	return !e.o.write && db.SQLState(err) == db.CodeReadOnlyTransaction
 }

@@ -182,7 +182,7 @@ func (f *factory) explainRight(err error) cli.Hint {
 	return cli.Hint{Label: "as its owner", Command: "grant RIGHT on OBJECT to " + role}
 }
 
-// inRegistry tells whether a table or a sequence of that name is crmctl's own.
+// inRegistry reports whether a table or a sequence of that name is crmctl's own.
 func inRegistry(kind, name string) bool {
 	return slices.ContainsFunc(append(registry.Tables(), "crmctl_db_version"), func(table string) bool {
 		if kind == "sequence" {

@@ -253,7 +253,7 @@ func TestHostileNamesOnTheCommandLine(t *testing.T) {
 	}
 }
 
-// dangerous tells whether a terminal would obey a character instead of showing it.
+// dangerous reports whether a terminal would obey a character instead of showing it.
 func dangerous(r rune) bool {
 	return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }

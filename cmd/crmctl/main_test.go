@@ -60,7 +60,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// hasPgDump tells whether there is a pg_dump that reads the server of the tests: it
+// hasPgDump reports whether there is a pg_dump that reads the server of the tests: it
 // refuses one of a newer major version.
 func hasPgDump(t *testing.T) bool {
 	t.Helper()

@@ -28,7 +28,7 @@ type runWatch struct {
 	phase    migrate.PhaseStarted
 	advanced int                  // tenants that are through with the phase and go on in another
 	retrying map[string]bool      // slugs that wait for another try
-	flying   map[string]time.Time // slug -> since when
+	running  map[string]time.Time // slug -> since when
 	waiting  map[string]migrate.TenantWaiting
 	told     map[string]time.Duration // slug -> for how long when it was last said
 	counted  map[string]migrate.State // slug -> as what, for those that are through
@@ -37,7 +37,7 @@ type runWatch struct {
 
 func newRunWatch(f *factory, p *cli.Printer, total int) *runWatch {
 	w := &runWatch{
-		retrying: map[string]bool{}, flying: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{},
+		retrying: map[string]bool{}, running: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{},
 		counted: map[string]migrate.State{}, now: f.Now,
 	}
 	if p.Format == "ndjson" {
@@ -68,7 +68,7 @@ func (w *runWatch) observe(e migrate.Event) {
 	case migrate.TenantStarted:
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.flying[e.Tenant.Slug] = w.now()
+		w.running[e.Tenant.Slug] = w.now()
 	case migrate.TenantWaiting:
 		w.tenantWaiting(e)
 	case migrate.TenantRetrying:
@@ -144,7 +144,7 @@ func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") 
 func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 	w.mu.Lock()
 	w.retrying[e.Tenant.Slug] = true
-	delete(w.flying, e.Tenant.Slug)
+	delete(w.running, e.Tenant.Slug)
 	delete(w.waiting, e.Tenant.Slug)
 	w.mu.Unlock()
 	w.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt, cli.Visible(e.Err.Error()))
@@ -152,7 +152,7 @@ func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 
 // forget takes a tenant out of what is under way. The caller holds mu.
 func (w *runWatch) forget(slug string) {
-	delete(w.flying, slug)
+	delete(w.running, slug)
 	delete(w.waiting, slug)
 	delete(w.told, slug)
 	delete(w.retrying, slug)
@@ -228,7 +228,7 @@ func (w *runWatch) status() string {
 		text += fmt.Sprintf("   %s of %s through the phase %q", cli.HumanCount(int64(w.advanced)), cli.HumanCount(int64(w.phase.Tenants)), w.phase.Name)
 	}
 	slowest, since := "", time.Time{}
-	for slug, at := range w.flying {
+	for slug, at := range w.running {
 		if slowest == "" || at.Before(since) {
 			slowest, since = slug, at
 		}

@@ -59,7 +59,7 @@ func readNamesCSV(file string, in io.Reader) ([]named, error) {
 	}
 }
 
-// semicolons tells whether the first line has semicolons and no commas.
+// semicolons reports whether the first line has semicolons and no commas.
 func semicolons(text []byte) bool {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	return bytes.ContainsRune(line, ';') && !bytes.ContainsRune(line, ',')

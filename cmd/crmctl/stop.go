@@ -35,7 +35,7 @@ func (f *factory) interrupted(err error) int {
 	return cli.ExitInterrupted
 }
 
-// cutShort tells whether err is what an interruption makes of a statement: pgx's word,
+// cutShort reports whether err is what an interruption makes of a statement: pgx's word,
 // the server's answer to a cancel request, or a connection that was cut because no
 // answer came.
 func (f *factory) cutShort(err error) bool {

@@ -27,7 +27,7 @@ type Examined struct {
 // that one.
 //
 // The error wraps ErrCorrupt where the file was cut or changed, ErrEncrypted where no
-// identity opens it, ErrUnproven where nothing tells whether it is whole. progress, if
+// identity opens it, ErrUnproven where nothing reports whether it is whole. progress, if
 // not nil, is told how many bytes were read.
 func Examine(ctx context.Context, path string, identities []age.Identity, progress func(n int64)) (Examined, error) {
 	name, named := ParseName(filepath.Base(path))

@@ -14,7 +14,7 @@ func tryLock(f *os.File) bool {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }
 
-// isInvalid tells whether the file system cannot flush a directory.
+// isInvalid reports whether the file system cannot flush a directory.
 func isInvalid(err error) bool { return errors.Is(err, syscall.EINVAL) }
 
 // locked takes the lock of a file until it is closed, and reports whether another

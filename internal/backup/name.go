@@ -74,7 +74,7 @@ func ParseName(file string) (Name, bool) {
 	return n, n.String() == file
 }
 
-// isTemporary tells whether a name is that of a file that is being written.
+// isTemporary reports whether a name is that of a file that is being written.
 func isTemporary(file string) bool {
 	return strings.HasPrefix(file, tempPrefix) && strings.HasSuffix(file, tempSuffix)
 }

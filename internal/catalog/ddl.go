@@ -149,7 +149,7 @@ func (b *builder) needs(o Object) string {
 	return o.Definition
 }
 
-// mentions tells whether a text names an object. A table is told from a column of
+// mentions reports whether a text names an object. A table is told from a column of
 // its name only by where the text comes from; a function is followed by its
 // arguments.
 func mentions(text string, o Object) bool {
@@ -333,14 +333,14 @@ func (b *builder) listed(o Object) (listed, otherDefault []string, ordered bool)
 	return listed, otherDefault, true
 }
 
-// inline tells whether a constraint can be made with its table: it holds for all
+// inline reports whether a constraint can be made with its table: it holds for all
 // rows, and refers to no other table.
 func (b *builder) inline(o Object) bool {
 	c := detailOf[constraintDetail](o)
 	return c.Valid && (c.Type == "p" || c.Type == "u" || c.Type == "x" || c.Type == "c")
 }
 
-// likeParent tells whether a partition has the columns of its parent, so that it
+// likeParent reports whether a partition has the columns of its parent, so that it
 // can be made without listing them.
 func (b *builder) likeParent(o Object) bool {
 	parent := unquote(detailOf[tableDetail](o).Parents)

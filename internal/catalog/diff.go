@@ -113,7 +113,7 @@ func compare(want, got *Shape) []Difference {
 // rank orders kinds as Kinds lists them: tables before what hangs on them.
 func rank(k Kind) int { return slices.Index(Kinds(), k) }
 
-// sameOrder tells whether the columns that two tables have in common stand in the
+// sameOrder reports whether the columns that two tables have in common stand in the
 // same order in both.
 func sameOrder(a, b Object) bool {
 	inA, inB := columnsOf(a), columnsOf(b)

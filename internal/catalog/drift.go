@@ -178,7 +178,7 @@ func (c *comparison) read(ctx context.Context, tenants []Tenant) ([]Reading, err
 	return readings, nil
 }
 
-// differs tells whether a tenant that was read is not as it should be.
+// differs reports whether a tenant that was read is not as it should be.
 func (c *comparison) differs(t Tenant, r Reading) bool {
 	want, known := c.prints[t.Version]
 	return known && r.Err == nil && r.Fingerprint != want

@@ -22,7 +22,7 @@ type Fix struct {
 	before, alone, after, validate []string
 }
 
-// Empty tells whether there is nothing to run.
+// Empty reports whether there is nothing to run.
 func (f Fix) Empty() bool {
 	return len(f.before)+len(f.alone)+len(f.after)+len(f.validate) == 0
 }
@@ -102,13 +102,13 @@ func (m *mender) mend(d Difference) bool {
 	return false
 }
 
-// there tells whether got has a table, a view or something else that others
+// there reports whether got has a table, a view or something else that others
 // belong to.
 func (m *mender) there(name string) bool {
 	return slices.ContainsFunc(m.got.Objects, func(o Object) bool { return o.Parent == "" && o.Name == name })
 }
 
-// makes tells whether the fix makes something of that name which others belong
+// makes reports whether the fix makes something of that name which others belong
 // to.
 func (m *mender) makes(name string) bool {
 	return slices.ContainsFunc(m.want.Objects, func(o Object) bool {
@@ -205,7 +205,7 @@ func (m *mender) addIndex(o Object) bool {
 	return true
 }
 
-// usesOwn tells whether an expression may name a function or a type of the
+// usesOwn reports whether an expression may name a function or a type of the
 // schema, which it does without the schema.
 func (m *mender) usesOwn(expression string) bool {
 	return slices.ContainsFunc(m.want.Objects, func(o Object) bool {

@@ -123,7 +123,7 @@ func (s *Shape) SplitOutside(trusted *Shape) (rest *Shape, keys []db.Statement) 
 	return rest, keys
 }
 
-// outside tells whether a foreign key refers to another schema: its table is named
+// outside reports whether a foreign key refers to another schema: its table is named
 // with it then.
 func (c constraintDetail) outside() bool {
 	quotes := false

@@ -255,7 +255,7 @@ func hash(ctx context.Context, conn *pgx.Conn, chunk []Target, o Options) ([]Rea
 	return readings, nil
 }
 
-// passing tells whether err is that of a schema which is locked or being changed:
+// passing reports whether err is that of a schema which is locked or being changed:
 // the server prints definitions as they are at that moment, and says so in one of
 // these ways when the object has gone since the statement began.
 func passing(err error) bool {

@@ -62,7 +62,7 @@ func (c *Console) ConfirmYes(ctx context.Context, question string) error {
 	return nil
 }
 
-// CanAsk tells whether somebody can see a question and answer it.
+// CanAsk reports whether somebody can see a question and answer it.
 func (c *Console) CanAsk() bool { return c.IO.InTerminal && c.IO.ErrTerminal }
 
 // ask prints a question on stderr and reads one line. A signal, or the end of

@@ -116,7 +116,7 @@ func (c *Console) ReadSoFar() string {
 	return nothing
 }
 
-// WasInterrupted tells whether a signal came.
+// WasInterrupted reports whether a signal came.
 func (c *Console) WasInterrupted() bool { return c.Interrupts.Seen.Load() }
 
 // answerSignal says at once what a signal does, and what another one would do.

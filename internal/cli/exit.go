@@ -118,7 +118,7 @@ func HintsOf(err error) []Hint {
 	return hints
 }
 
-// IsSilent tells whether nothing is to be printed for an error: the command has
+// IsSilent reports whether nothing is to be printed for an error: the command has
 // said it all, or the reader of stdout has gone (crmctl tenant list | head).
 func IsSilent(err error) bool {
 	var ce *Error
@@ -130,7 +130,7 @@ func IsSilent(err error) bool {
 	return errors.Is(err, syscall.EPIPE) && !network
 }
 
-// IsStop tells whether err says no more than that the command was told to end.
+// IsStop reports whether err says no more than that the command was told to end.
 func IsStop(err error) bool {
 	return errors.Is(err, ErrInterrupted) || errors.Is(err, ErrTimedOut) || errors.Is(err, context.Canceled)
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// OnGitHub tells whether a GitHub workflow runs the command. Its log knows
+// OnGitHub reports whether a GitHub workflow runs the command. Its log knows
 // commands of its own: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 func (c *Console) OnGitHub() bool { return c.IO.Getenv("GITHUB_ACTIONS") == "true" }
 

@@ -154,7 +154,7 @@ func indentExamples(text string) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// hasFlags tells whether a set has more than --help.
+// hasFlags reports whether a set has more than --help.
 func hasFlags(fs *pflag.FlagSet) bool {
 	found := false
 	fs.VisitAll(func(flag *pflag.Flag) { found = found || (!flag.Hidden && flag.Name != "help") })

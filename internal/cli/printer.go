@@ -27,15 +27,15 @@ type Printer struct {
 	Show     Presentation
 }
 
-// IsTable tells whether the answer is for people, or lines for cut and awk.
+// IsTable reports whether the answer is for people, or lines for cut and awk.
 func (p *Printer) IsTable() bool { return p.Format == "table" || p.Format == "wide" }
 
-// IsDocument tells whether the answer is made of records, and not of columns.
+// IsDocument reports whether the answer is made of records, and not of columns.
 func (p *Printer) IsDocument() bool {
 	return p.Format == "json" || p.Format == "yaml" || p.Format == "ndjson"
 }
 
-// NamesOnly tells whether --quiet reduces the answer to names. With a format
+// NamesOnly reports whether --quiet reduces the answer to names. With a format
 // for programs --quiet only silences stderr.
 func (p *Printer) NamesOnly() bool { return p.Quiet && p.IsTable() }
 

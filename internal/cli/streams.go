@@ -65,10 +65,10 @@ func (s *Streams) Getenv(name string) string {
 	return ""
 }
 
-// Dumb tells whether the terminal understands no escape sequences.
+// Dumb reports whether the terminal understands no escape sequences.
 func (s *Streams) Dumb() bool { return s.Getenv("TERM") == "dumb" }
 
-// Unicode tells whether the locale can show more than ASCII. The first of the
+// Unicode reports whether the locale can show more than ASCII. The first of the
 // three variables that is set decides, as in setlocale(3).
 func (s *Streams) Unicode() bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {

@@ -45,7 +45,7 @@ func ShellWords(a []string) string {
 	return strings.Join(words, " ")
 }
 
-// needsQuotes tells whether a shell may take a character for something else.
+// needsQuotes reports whether a shell may take a character for something else.
 func needsQuotes(r rune) bool {
 	switch {
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r > unicode.MaxASCII && unicode.IsPrint(r):

@@ -130,7 +130,7 @@ func Machine(v any) string {
 	return fmt.Sprint(v)
 }
 
-// isNumber tells whether a value stays a number in a spreadsheet, so that the
+// isNumber reports whether a value stays a number in a spreadsheet, so that the
 // guard against formulas leaves its minus sign alone.
 func isNumber(v any) bool {
 	switch v := v.(type) {

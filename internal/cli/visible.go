@@ -41,7 +41,7 @@ func Visible(s string) string {
 	return b.String()
 }
 
-// Hazardous tells whether visible escapes a rune. The replacement character
+// Hazardous reports whether visible escapes a rune. The replacement character
 // stands for invalid bytes too, so it has to be looked at. The zero-width
 // joiner is let through: families and flags of emoji are made with it.
 func Hazardous(r rune) bool {

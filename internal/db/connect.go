@@ -124,7 +124,7 @@ func Connect(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
 	return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, TargetOf(cfg), rootOf(err))
 }
 
-// isStartupState tells whether a SQLSTATE given while connecting means that the
+// isStartupState reports whether a SQLSTATE given while connecting means that the
 // server is there but not ready.
 func isStartupState(code string) bool {
 	return code == "57P03" || code == "57P01" || code == "57P02" || strings.HasPrefix(code, "08")

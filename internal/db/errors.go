@@ -53,7 +53,7 @@ func SQLState(err error) string {
 	return ""
 }
 
-// Retryable tells whether the same transaction may well succeed when it is
+// Retryable reports whether the same transaction may well succeed when it is
 // tried again later: a lock not granted in time, a deadlock, a serialization
 // failure, a lost connection, no connection slot, or ErrBusy. One that may have been
 // committed (ErrCommitUnknown) is not tried again.
@@ -65,7 +65,7 @@ func Retryable(err error) bool {
 	return errors.Is(err, ErrBusy) || ConnectionLost(err) && !errors.Is(err, ErrCommitUnknown)
 }
 
-// ServerWide tells whether any other transaction would fail the same way: the
+// ServerWide reports whether any other transaction would fail the same way: the
 // disk is full, or transactions may only read (on a replica, or by default).
 func ServerWide(err error) bool {
 	switch SQLState(err) {
@@ -75,7 +75,7 @@ func ServerWide(err error) bool {
 	return false
 }
 
-// ConnectionLost tells whether err means that the session is gone or was never
+// ConnectionLost reports whether err means that the session is gone or was never
 // there, so that the fate of what was sent last is unknown. A cancelled context
 // is not a lost connection.
 func ConnectionLost(err error) bool {

@@ -50,7 +50,7 @@ func (s Schema) String() string { return s.name }
 // Quoted returns the name as an SQL identifier.
 func (s Schema) Quoted() string { return pgx.Identifier{s.name}.Sanitize() }
 
-// IsZero tells whether s names no schema.
+// IsZero reports whether s names no schema.
 func (s Schema) IsZero() bool { return s.name == "" }
 
 // SchemaForSlug returns the schema of a new tenant: "tenant_" and the slug,
@@ -91,7 +91,7 @@ func SchemaForSlug(slug string) (Schema, error) {
 	return Schema{name: name + suffix}, nil
 }
 
-// endsLikeHash tells whether a name ends in "_" and 8 hex digits, as the names
+// endsLikeHash reports whether a name ends in "_" and 8 hex digits, as the names
 // with an added hash do.
 func endsLikeHash(name string) bool {
 	const digits = 8

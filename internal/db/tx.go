@@ -86,7 +86,7 @@ func (p *Pipeline) Begin(l Locals) {
 // serve nothing else afterwards.
 func (p *Pipeline) Session(l Locals) { p.settings(l, "false") }
 
-// settings adds l. local tells whether the settings end with the transaction.
+// settings adds l. local reports whether the settings end with the transaction.
 func (p *Pipeline) settings(l Locals, local string) {
 	args := []any{l.searchPath()}
 	sql := "select pg_catalog.set_config('search_path', $1, " + local + ")"

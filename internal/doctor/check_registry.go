@@ -64,7 +64,7 @@ type orphan struct {
 	Known  int // of them named as tenants' tables
 }
 
-// isTenants tells whether a schema looks like one of a tenant: by its name, unless
+// isTenants reports whether a schema looks like one of a tenant: by its name, unless
 // nothing in it does, or by all that is in it.
 func (o orphan) isTenants() bool {
 	if strings.HasPrefix(o.Schema, orphanPrefix) {

@@ -105,7 +105,7 @@ type Finding struct {
 	fix fixFunc
 }
 
-// Fixable tells whether Fix can mend it.
+// Fixable reports whether Fix can mend it.
 func (f Finding) Fixable() bool { return f.fix != nil }
 
 // NotChecked is a check, or a part of one, that could not be made.

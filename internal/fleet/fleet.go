@@ -328,7 +328,7 @@ func (r *run) rejoin() {
 	r.alive++
 }
 
-// patient tells whether an item is held by work of ours, which comes to an end, or
+// patient reports whether an item is held by work of ours, which comes to an end, or
 // by somebody who has gone already, and has not been waited for too long.
 func (r *run) patient(item int, err error) bool {
 	busy, ok := errors.AsType[*db.BusyError](err)
@@ -352,7 +352,7 @@ func (r *run) countFailure(err error) {
 	}
 }
 
-// stopped tells whether err is that of a statement which a cancelled context
+// stopped reports whether err is that of a statement which a cancelled context
 // ended: pgx's own word, or the server's answer to the cancel request.
 func stopped(err error) bool {
 	if errors.Is(err, db.ErrCommitUnknown) {

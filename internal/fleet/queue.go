@@ -20,7 +20,7 @@ type queue struct {
 	n       int
 	back    []int     // given back untouched
 	waiting []delayed // requeued, unordered: a handful at a time
-	flying  int
+	running int
 	changed chan struct{} // closed and replaced when something may have become ready
 }
 
@@ -60,7 +60,7 @@ func (q *queue) next(ctx context.Context) (int, bool) {
 }
 
 // pace waits for the turn of the next item at a rate of so many a second. It
-// tells whether the wait was not cut short.
+// reports whether the wait was not cut short.
 func (q *queue) pace(ctx context.Context, rate float64) bool {
 	if rate <= 0 {
 		return true
@@ -125,12 +125,12 @@ func (q *queue) take() (item int, _ takeState) {
 		}
 		item = q.waiting[first].item
 		q.waiting = append(q.waiting[:first], q.waiting[first+1:]...)
-	case q.flying > 0:
+	case q.running > 0:
 		return 0, takeState{wait: time.Minute, changed: q.changed} // one in flight may yet be requeued
 	default:
 		return 0, takeState{}
 	}
-	q.flying++
+	q.running++
 	return item, takeState{taken: true}
 }
 
@@ -142,7 +142,7 @@ func (q *queue) requeue(item int, wait time.Duration) bool {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.flying--
+	q.running--
 	q.waiting = append(q.waiting, delayed{item, time.Now().Add(wait)})
 	q.wake()
 	return true
@@ -152,7 +152,7 @@ func (q *queue) requeue(item int, wait time.Duration) bool {
 func (q *queue) giveBack(item int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.flying--
+	q.running--
 	q.back = append(q.back, item)
 	q.wake()
 }
@@ -161,7 +161,7 @@ func (q *queue) giveBack(item int) {
 func (q *queue) finish() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.flying--
+	q.running--
 	q.wake()
 }
 
@@ -181,7 +181,7 @@ func (q *queue) draining() bool {
 	}
 }
 
-// sleep waits and tells whether neither ctx nor a drain cut it short.
+// sleep waits and reports whether neither ctx nor a drain cut it short.
 func (q *queue) sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -178,7 +178,7 @@ func query(t *testing.T, dsn, sql string) string {
 	return value
 }
 
-// processExists tells whether a process is there, whoever owns it. One that ended and was
+// processExists reports whether a process is there, whoever owns it. One that ended and was
 // not waited for yet by the system's first process is not.
 func processExists(pid int) bool {
 	if syscall.Kill(pid, 0) == syscall.ESRCH {

@@ -46,7 +46,7 @@ func (in *instance) postmaster() (postmaster, error) {
 
 func (in *instance) pidFile() string { return filepath.Join(in.dataDir(), "postmaster.pid") }
 
-// runsAs tells whether the process is alive and is the server of this instance.
+// runsAs reports whether the process is alive and is the server of this instance.
 func (in *instance) runsAs(pid int) bool {
 	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
 		return false

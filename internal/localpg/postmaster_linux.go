@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// isPostgres tells whether the process runs PostgreSQL in dataDir, where a server
+// isPostgres reports whether the process runs PostgreSQL in dataDir, where a server
 // changes to, for that account.
 func isPostgres(pid int, uid uint32, dataDir string) bool {
 	proc := fmt.Sprintf("/proc/%d", pid)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// isPostgres tells whether the process is a PostgreSQL that was started for
+// isPostgres reports whether the process is a PostgreSQL that was started for
 // dataDir by that account.
 func isPostgres(pid int, uid uint32, dataDir string) bool {
 	out, err := exec.Command("ps", "-ww", "-o", "uid=,command=", "-p", strconv.Itoa(pid)).Output()

@@ -68,7 +68,7 @@ func (in *instance) status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// ask tells whether the server accepts connections, and its version, if it has a
+// ask reports whether the server accepts connections, and its version, if it has a
 // connection to spare.
 func (in *instance) ask(ctx context.Context) (version string, up bool) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

@@ -359,7 +359,7 @@ func explainMissing(ctx context.Context, conn *pgx.Conn, reg registry.Registry, 
 	return fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 }
 
-// isAlive tells whether the registry has a tenant, $1, in a schema, $2.
+// isAlive reports whether the registry has a tenant, $1, in a schema, $2.
 func isAlive(reg registry.Registry) string {
 	return `exists (select from ` + reg.Tenants() + ` where id operator(pg_catalog.=) $1
 			and schema_name operator(pg_catalog.=) $2 and status operator(pg_catalog.<>) 'deleted')`

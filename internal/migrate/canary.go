@@ -81,7 +81,7 @@ const (
 	canaryRounds = 10
 )
 
-// locked tells whether an attempt failed for nothing but a lock that somebody else has:
+// locked reports whether an attempt failed for nothing but a lock that somebody else has:
 // it says nothing of the migration.
 func locked(err error) bool {
 	switch db.SQLState(err) {

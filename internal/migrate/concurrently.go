@@ -41,7 +41,7 @@ func concurrentBuild(sql string) (indexBuild, bool) {
 	return indexBuild{name: tokens[i].Name()}, true
 }
 
-// concurrentDrop tells whether a statement is DROP INDEX CONCURRENTLY, and
+// concurrentDrop reports whether a statement is DROP INDEX CONCURRENTLY, and
 // names the index.
 func concurrentDrop(sql string) (name string, ok bool) {
 	tokens := sqltext.Tokens(sql)

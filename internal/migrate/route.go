@@ -215,7 +215,7 @@ func after(applied []int64, steps []Step) int64 {
 	return newest
 }
 
-// Behind tells whether a tenant whose registry row says version has a step of
+// Behind reports whether a tenant whose registry row says version has a step of
 // the route before it, as far as the registry knows.
 func (p *Plan) Behind(r Route, version int64) bool {
 	switch r.kind() {

@@ -180,7 +180,7 @@ func create(t testing.TB, template string) string {
 	return onDatabase(server, name)
 }
 
-// copiesFiles tells whether to ask for the way to copy a database that takes two
+// copiesFiles reports whether to ask for the way to copy a database that takes two
 // checkpoints. They cost nothing on our own server, which does not flush to the
 // disk, and this way is three times as fast there. Before PostgreSQL 15 there is no
 // other.

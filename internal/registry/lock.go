@@ -6,7 +6,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 )
 
-// MayChange is an expression that tells whether a role, by an expression for its oid,
+// MayChange is an expression that reports whether a role, by an expression for its oid,
 // may change the registry or become a role that may.
 func (r Registry) MayChange(role string) string {
 	table := db.Literal(r.Tenants())

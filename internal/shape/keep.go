@@ -71,7 +71,7 @@ func ReadKey(ctx context.Context, q db.Querier, reg registry.Registry, h History
 	return registry.ShapeKey{Plan: h.Checksum, Major: found[0].Major, Owner: found[0].Owner, Environment: found[0].Environment}, nil
 }
 
-// Worthwhile tells whether a script is worth making: a short history is hardly longer
+// Worthwhile reports whether a script is worth making: a short history is hardly longer
 // than its end.
 func (h History) Worthwhile() bool { return h.Length >= worthwhile }
 

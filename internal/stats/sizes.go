@@ -75,7 +75,7 @@ type Report struct {
 	At      time.Time // when, by the server's clock
 	Mode    Mode      // Exact or Estimate
 	Tenants []TenantSize
-	// History tells whether there is a sample to compare any of them with.
+	// History reports whether there is a sample to compare any of them with.
 	History bool
 	// Missing are the wanted slugs that the registry does not know.
 	Missing []string

@@ -164,7 +164,7 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (
 	return false, m.explain(ctx, conn, t, err)
 }
 
-// noPool tells whether the server refused something about the pool, which a tenant
+// noPool reports whether the server refused something about the pool, which a tenant
 // can do without.
 func (m *maker) noPool(err error) bool {
 	pgErr, ok := pgError(err)

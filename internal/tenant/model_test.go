@@ -156,7 +156,7 @@ func (w *world) apply(t *testing.T, conn *pgx.Conn, move, slug, to string) error
 	return err
 }
 
-// expected tells whether an error is one that an impossible move may have.
+// expected reports whether an error is one that an impossible move may have.
 func expected(err error) bool {
 	return errors.Is(err, registry.ErrState) || errors.Is(err, registry.ErrExists) || errors.Is(err, registry.ErrNotFound) || errors.Is(err, db.ErrBusy)
 }

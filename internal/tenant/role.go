@@ -90,7 +90,7 @@ func queueAccess(p *db.Pipeline, t registry.Tenant, open bool) {
 	p.Exec("revoke usage on schema " + t.Schema.Quoted() + " from " + db.Quoted(t.Role))
 }
 
-// roleThere tells whether both the tenant's role and its schema exist: to shut a
+// roleThere reports whether both the tenant's role and its schema exist: to shut a
 // tenant must not fail because somebody dropped one by hand.
 func roleThere(ctx context.Context, q db.Querier, t registry.Tenant) (bool, error) {
 	if t.Role == "" {

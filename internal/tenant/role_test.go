@@ -39,7 +39,7 @@ func dropAtEnd(t *testing.T, f *fleettest.Fleet, roles ...string) {
 	t.Cleanup(func() { f.DropRoles(t, roles...) })
 }
 
-// can tells whether the role may run a statement in the tenant's schema.
+// can reports whether the role may run a statement in the tenant's schema.
 func can(t *testing.T, f *fleettest.Fleet, role, sql string) bool {
 	t.Helper()
 	err := as(t, f, role, sql)

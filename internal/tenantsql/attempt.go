@@ -228,7 +228,7 @@ func (r *run) doubt(i int, err error) error {
 }
 
 // settle finds out what became of a COMMIT whose answer an earlier attempt has not
-// got. It tells whether the tenant is done.
+// got. It reports whether the tenant is done.
 func (r *run) settle(ctx context.Context, conn *pgx.Conn, i int) (bool, error) {
 	before := r.doubtful[i]
 	switch {

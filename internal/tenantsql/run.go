@@ -42,7 +42,7 @@ type Options struct {
 	// Audit adds the audit row of a write to its transaction. The row must keep e
 	// in its detail: Committed looks for e.Token there.
 	Audit func(p *db.Pipeline, e Event) error
-	// Committed tells whether the audit has a row for e.Tenant with e.Token: the
+	// Committed reports whether the audit has a row for e.Tenant with e.Token: the
 	// way to find out what became of a COMMIT whose answer was lost.
 	Committed func(ctx context.Context, q db.Querier, e Event) (bool, error)
 	// Trusted are roles whose code may run in tenants' schemas, besides those that
