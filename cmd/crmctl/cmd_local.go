@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -63,7 +64,22 @@ func localError(err error) error {
 	case errors.Is(err, localpg.ErrName):
 		return cli.WithCode(err, cli.ExitUsage)
 	}
+	if v, is := errors.AsType[*localpg.VersionError](err); is {
+		return &cli.Error{Err: err, Hints: localVersionHints(v)}
+	}
 	return err
+}
+
+// localVersionHints says how to go on with data of another major version.
+func localVersionHints(e *localpg.VersionError) []cli.Hint {
+	reset := "crmctl local reset"
+	if e.Name != localpg.DefaultName {
+		reset += " --name " + e.Name
+	}
+	return []cli.Hint{
+		{Label: fmt.Sprintf("give the programs of PostgreSQL %d", e.Data), Command: "CRMCTL_PG_BIN=DIRECTORY"},
+		{Label: "or remove the data", Command: reset},
+	}
 }
 
 func colorOfState(s localpg.State) cli.Color {

@@ -47,6 +47,7 @@ func (e *BinariesError) Is(target error) bool { return target == ErrNoBinaries }
 
 // VersionError is ErrVersion with the two versions.
 type VersionError struct {
+	Name    string // of the instance
 	DataDir string
 	Data    int    // major version that made the data directory
 	Server  int    // major version of the binaries
@@ -54,10 +55,7 @@ type VersionError struct {
 }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("%s was made by PostgreSQL %d, and the server in %s is version %d: "+
-		"install PostgreSQL %d or name its directory (CRMCTL_PG_BIN), "+
-		"or remove the data with 'crmctl local reset'",
-		e.DataDir, e.Data, e.BinDir, e.Server, e.Data)
+	return fmt.Sprintf("%s was made by PostgreSQL %d, and the server in %s is version %d", e.DataDir, e.Data, e.BinDir, e.Server)
 }
 
 // Is makes errors.Is(err, ErrVersion) hold.

@@ -78,7 +78,7 @@ func (in *instance) run(ctx context.Context, o Options) (created bool, err error
 		return false, err
 	}
 	if have != 0 && have != b.major {
-		return false, &VersionError{DataDir: in.dataDir(), Data: have, Server: b.major, BinDir: b.dir}
+		return false, &VersionError{Name: in.name, DataDir: in.dataDir(), Data: have, Server: b.major, BinDir: b.dir}
 	}
 	if have == 0 {
 		o.observe(StepInitialise)
