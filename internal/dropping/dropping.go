@@ -53,11 +53,11 @@ func (s *Survey) Queue(p *db.Pipeline, schema db.Schema) {
 
 // First returns what the first transaction drops.
 func (s *Survey) First() []Object {
-	batch, _ := next(s.Objects, s.room())
+	batch, _ := next(s.Objects, s.lockBudget())
 	return batch
 }
 
-func (s *Survey) room() int {
+func (s *Survey) lockBudget() int {
 	if s.Most > 0 {
 		return s.Most
 	}
@@ -68,7 +68,7 @@ func (s *Survey) room() int {
 // one transaction can drop the rest, and the schema. given is what is known of the schema,
 // nil for nothing yet.
 func InBatches(ctx context.Context, conn *pgx.Conn, schema db.Schema, given *Survey, drop func(batch []Object) error) error {
-	most, room := 0, 0
+	most, lockBudget := 0, 0
 	for s := given; ; s = nil {
 		if s == nil {
 			var p db.Pipeline
@@ -80,10 +80,10 @@ func InBatches(ctx context.Context, conn *pgx.Conn, schema db.Schema, given *Sur
 			}
 		}
 		most = s.Most
-		if room == 0 {
-			room = s.room()
+		if lockBudget == 0 {
+			lockBudget = s.lockBudget()
 		}
-		batch, whole := next(s.Objects, room)
+		batch, whole := next(s.Objects, lockBudget)
 		if whole {
 			return nil
 		}
@@ -92,18 +92,18 @@ func InBatches(ctx context.Context, conn *pgx.Conn, schema db.Schema, given *Sur
 				return err
 			}
 			// Others need more of the lock table than they did.
-			room = max(1, room/2)
+			lockBudget = max(1, lockBudget/2)
 		}
 	}
 }
 
-// next returns the objects that fit into the room, at least one. whole reports whether
+// next returns the objects whose locks fit into the budget, at least one. whole reports whether
 // all do.
-func next(objects []Object, room int) (batch []Object, whole bool) {
+func next(objects []Object, lockBudget int) (batch []Object, whole bool) {
 	used := 0
 	for i, o := range objects {
 		used += o.Locks
-		if used > room {
+		if used > lockBudget {
 			return objects[:max(i, 1)], len(objects) <= 1
 		}
 	}
