@@ -22,7 +22,7 @@ func newManCmd(f *factory) *cobra.Command {
 		Short: "write the manual, a page for each command",
 		Long: `Write a page for each command and topic into a directory: man pages, or Markdown. The packages
 bring the man pages along.`,
-		Example: `crmctl man man1 && man ./man1/crmctl-tenant-create.1
+		Example: `crmctl man man1
 crmctl man docs/reference --format markdown`,
 		Args: cli.ExactArgs("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -216,7 +216,7 @@ func TestDebugShowsTheChain(t *testing.T) {
 	if code := b.runWith(t, failing(err), "probe", "--debug"); code != cli.ExitPartial {
 		t.Errorf("exit code %d", code)
 	}
-	for _, part := range []string{"*errors.joinError", "first xxxxx", "*main.commandError: second"} {
+	for _, part := range []string{"*errors.joinError", "first xxxxx", "*cli.Error: second"} {
 		if !strings.Contains(b.err.String(), part) {
 			t.Errorf("%q is missing in\n%s", part, b.err)
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -235,7 +234,7 @@ func NewHelpCommand(h *Help) *cobra.Command {
 			}
 			target.InitDefaultHelpFlag()
 			h.Show(target, nil)
-			return errors.Join(h.Usage, h.Failed)
+			return h.Usage // that help could not be written is no error of usage
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			target := cmd.Root()
