@@ -9,5 +9,6 @@ import (
 func newContactsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("contacts", "the contacts of a tenant",
 		newContactsImportCmd(f),
+		newContactsInspectCmd(f),
 	)
 }

@@ -20,17 +20,13 @@ import (
 
 // contactsImportOptions are the options of `crmctl contacts import`.
 type contactsImportOptions struct {
+	contactFileOptions
+
 	tenant           string
 	file             string
-	mapping          []string
-	null             []string
 	onConflict       string
 	inFile           string
 	key              string
-	encoding         string
-	delimiter        string
-	headerRow        int
-	region           string
 	maxRejects       int64
 	rejects          string
 	noRejects        bool
@@ -43,14 +39,10 @@ type contactsImportOptions struct {
 func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&o.tenant, "tenant", "", "the `TENANT` to import into (required)")
-	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, external_id, metadata.KEY, or - to leave it out; may be repeated")
-	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
+	o.contactFileOptions.addFlags(fs)
 	fs.Var(cli.NewEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose key a contact has: `WHAT` to do: skip, update, merge (fill what it lacks), error")
 	fs.Var(cli.NewEnum(&o.key, string(importer.KeyEmail), importKeys()), "key", "by `WHAT` a row is known to be a contact: email, phone, external_id (of the metadata), email,phone")
 	fs.Var(cli.NewEnum(&o.inFile, "", repeatPolicies()), "in-file", "rows of the file that share a key: `WHAT` counts: first, last, merge, error (default merge; first with --on-conflict skip, error with error)")
-	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
-	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
-	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
 	fs.StringVar(&o.region, "region", "", "`COUNTRY` of phone numbers without a country code, such as DE (default the tenant's setting \"region\")")
 	fs.Int64Var(&o.maxRejects, "max-rejects", 0, "stop, and keep nothing, past `N` rejected rows; 0 for no limit, -1 to allow none")
 	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE`, - for stdout (default FILE.rejected.csv beside the input)")
@@ -161,6 +153,10 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if err != nil {
 		return err
 	}
+	asked, err := opts.options()
+	if err != nil {
+		return err
+	}
 	src, err := f.openSource(opts.file)
 	if err != nil {
 		return err
@@ -183,12 +179,12 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 		return err
 	}
 	watch := &importWatch{f: f}
-	o := opts.importOptions(f, t, src, watch)
+	o := opts.importOptions(asked, f, t, src, watch)
 	o.Trusted = cfg.TrustedOwners
 	if o.Path, err = f.tenantPath(ctx, conn, nil); err != nil {
 		return err
 	}
-	if o.Region, err = regionOf(opts.region, t); err != nil {
+	if o.Region, err = regionOf(o.Region, t); err != nil {
 		return err
 	}
 	var before registry.Imported
@@ -207,7 +203,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 }
 
 // importOptions turns the flags into the library's options.
-func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src *source, watch *importWatch) importer.Options {
+func (o *contactsImportOptions) importOptions(out importer.Options, f *factory, t registry.Tenant, src *source, watch *importWatch) importer.Options {
 	rejects := o.rejects
 	var rejectTo io.Writer
 	switch {
@@ -218,13 +214,12 @@ func (o *contactsImportOptions) importOptions(f *factory, t registry.Tenant, src
 	case rejects == "":
 		rejects = src.rejects
 	}
-	return importer.Options{
-		Schema: t.Schema, Tenant: f.registry().Row(t.ID), FileName: src.name,
-		Map: o.mapping, Null: o.null, OnConflict: importer.ConflictPolicy(o.onConflict), InFile: importer.RepeatPolicy(o.inFile), Key: importer.Key(o.key), DryRun: o.dryRun,
-		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow,
-		MaxRejects: o.maxRejects, RejectPath: rejects, RejectTo: rejectTo, KeepIndexes: o.keepIndexes,
-		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Now: f.Now, Observer: watch,
-	}
+	out.Schema, out.Tenant, out.FileName = t.Schema, f.registry().Row(t.ID), src.name
+	out.OnConflict, out.InFile, out.Key = importer.ConflictPolicy(o.onConflict), importer.RepeatPolicy(o.inFile), importer.Key(o.key)
+	out.MaxRejects, out.RejectPath, out.RejectTo = o.maxRejects, rejects, rejectTo
+	out.DryRun, out.KeepIndexes = o.dryRun, o.keepIndexes
+	out.LockTimeout, out.StatementTimeout, out.Now, out.Observer = o.lockTimeout, o.statementTimeout, f.Now, watch
+	return out
 }
 
 // recordImport writes the audit row in the import's own transaction, and makes

@@ -43,6 +43,7 @@ type converter struct {
 	limits      tabular.Limits
 
 	labels    map[int]int // as in mapping
+	lenient   bool        // as in mapping
 	parser    *phone.Parser
 	emailsKey []byte
 	phonesKey []byte
@@ -71,6 +72,7 @@ func newConverter(m *mapping, o Options) *converter {
 		cells:       make([][]byte, len(m.columns)),
 		chosen:      make([]bool, len(m.columns)),
 		labels:      m.labels,
+		lenient:     m.lenient,
 		parser:      phone.NewParser(o.Region),
 		words:       map[string]int64{},
 	}
@@ -130,10 +132,14 @@ func (c *converter) contact(rec *tabular.Record) (contact, *rejection) {
 				c.changes.note(changeTime)
 			}
 		}
-		if !ok {
+		switch {
+		case !ok && c.lenient:
+			c.chosen[i] = false
+		case !ok:
 			return contact{}, c.reject(RejectBadCreatedAt, i, "%s is not a time like 2026-11-23 or 2026-11-23T20:15:04Z", shorten(c.cells[i]))
+		default:
+			out.createdAt, out.hasCreatedAt = microseconds(t), true
 		}
-		out.createdAt, out.hasCreatedAt = microseconds(t), true
 	}
 	if len(out.email) == 0 && len(out.phone) == 0 && len(out.name) == 0 && len(out.company) == 0 {
 		return contact{}, &rejection{code: RejectEmpty, message: "neither an e-mail address nor a phone number, a name or a company"}

@@ -47,6 +47,8 @@ type Options struct {
 	// email, phone, name, first_name, last_name, company, created_at,
 	// metadata.KEY, or "-" to leave the column out.
 	Map []string
+	// Saved is a mapping that was kept; Map wins over it.
+	Saved []SavedColumn
 	// Null lists values that mean "nothing", such as "(blank)"; an empty or
 	// blank cell always does.
 	Null []string
@@ -157,6 +159,7 @@ type Plan struct {
 	FileName string
 	Size     int64 // in bytes
 	Format   tabular.Format
+	Preset   string       // the program that wrote the file, "" for none that is known
 	Columns  []ColumnPlan // one for each column of the file, in order
 }
 
@@ -168,6 +171,7 @@ type ColumnPlan struct {
 	Asked  bool   // by Options.Map
 	Kind   string // of an address or a number: "work", "mobile", or ""
 	Why    string // why it goes there
+	Rank   int    // among the columns of its field, the preferred first
 
 	// What the column's first values look like, how many of them do, and one.
 	Class      Class

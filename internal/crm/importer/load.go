@@ -130,6 +130,9 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	l := &load{conn: conn, o: o, started: o.Now(), size: o.size}
 	p, err := openFile(in, o)
 	if err != nil {
+		if p != nil {
+			_ = p.file.Close()
+		}
 		return nil, err
 	}
 	l.file = p.file

@@ -42,6 +42,8 @@ type mapping struct {
 	sources map[Field][]int
 	labels  map[int]int // the column that says what kind of address or number is in another
 	looks   []look
+	preset  string // the program the file is of, "" for none that is known
+	lenient bool   // a time that cannot be read stays in metadata
 }
 
 // request is one "Header=field" of the options.
@@ -49,36 +51,49 @@ type request struct {
 	header string
 	field  Field
 	key    string // of metadata, "" for the header's name
+
+	optional bool // the file need not have the column
 }
 
 func parseRequests(pairs []string) ([]request, error) {
 	requests := make([]request, 0, len(pairs))
 	for _, pair := range pairs {
-		i := strings.LastIndexByte(pair, '=')
-		if i <= 0 {
-			return nil, &MappingError{Reason: fmt.Sprintf("mapping %q is not of the form Header=field", pair)}
-		}
-		r := request{header: strings.TrimSpace(pair[:i])}
-		name := strings.TrimSpace(pair[i+1:])
-		key, isKey := strings.CutPrefix(name, "metadata.")
-		switch {
-		case isKey && key != "":
-			r.field, r.key = FieldMetadata, key
-		case name == externalID:
-			r.field, r.key = FieldMetadata, externalID
-		case name == "skip":
-			r.field = FieldSkip
-		case slices.Contains(mapFields, name):
-			r.field = Field(name)
-		default:
-			return nil, &MappingError{
-				Reason:     fmt.Sprintf("mapping %q: there is no field %q (%s)", pair, name, strings.Join(mapFields, ", ")),
-				Suggestion: suggest.Nearest(name, mapFields),
-			}
+		r, err := parseRequest(pair)
+		if err != nil {
+			return nil, err
 		}
 		requests = append(requests, r)
 	}
 	return requests, nil
+}
+
+func parseRequest(pair string) (request, error) {
+	i := strings.LastIndexByte(pair, '=')
+	if at := strings.LastIndex(pair, "=metadata."); at > 0 {
+		i = at // a key may hold the sign as well
+	}
+	if i <= 0 {
+		return request{}, &MappingError{Reason: fmt.Sprintf("mapping %q is not of the form Header=field", pair)}
+	}
+	r := request{header: strings.TrimSpace(pair[:i])}
+	name := strings.TrimSpace(pair[i+1:])
+	key, isKey := strings.CutPrefix(name, "metadata.")
+	switch {
+	case isKey && key != "":
+		r.field, r.key = FieldMetadata, key
+	case name == externalID:
+		r.field, r.key = FieldMetadata, externalID
+	case name == "skip":
+		r.field = FieldSkip
+	case slices.Contains(mapFields, name):
+		r.field = Field(name)
+	default:
+		return request{}, &MappingError{
+			Reason:     fmt.Sprintf("mapping %q: there is no field %q (%s)", pair, name, strings.Join(mapFields, ", ")),
+			Suggestion: suggest.Nearest(name, mapFields),
+		}
+	}
+	return r, nil
 }
 
 // knownHeader returns the test that finds the header row.
@@ -104,15 +119,26 @@ func newMapping(format tabular.Format, sample [][]string, requests []request, nu
 		return nil, err
 	}
 	m.passOverRejectColumns()
+	m.applyPreset()
 	if err := m.recognize(); err != nil {
-		return nil, err
+		return m, err
 	}
 	m.findLabels()
+	m.rank()
 	m.setKeys()
 	if err := m.check(format); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// rank numbers the columns of a field, the preferred first.
+func (m *mapping) rank() {
+	for _, columns := range m.sources {
+		for n, i := range columns {
+			m.columns[i].Rank = n
+		}
+	}
 }
 
 // look judges the columns by the values of the sample.
@@ -149,8 +175,15 @@ func (m *mapping) passOverRejectColumns() {
 
 // apply maps columns as asked.
 func (m *mapping) apply(requests []request) error {
+	if len(requests) == 0 {
+		return nil
+	}
+	names := newRecognizer()
 	for _, r := range requests {
 		i, err := m.column(r.header)
+		if r.optional && err != nil {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -159,6 +192,9 @@ func (m *mapping) apply(requests []request) error {
 			return &MappingError{Reason: fmt.Sprintf("column %q is mapped twice", c.Header), Headers: m.headers()}
 		}
 		c.Field, c.Asked, c.Why = r.field, true, "asked for"
+		if found, ok := names.find(c.Header); ok && found.field == r.field {
+			c.Kind = found.kind
+		}
 		if r.key != "" {
 			c.Key = r.key
 		}
@@ -193,11 +229,7 @@ func (m *mapping) column(header string) (int, error) {
 		found = i
 	}
 	if found < 0 {
-		return 0, &MappingError{
-			Reason:     fmt.Sprintf("the file has no column %q (it has %s)", header, quoteList(headers)),
-			Headers:    headers,
-			Suggestion: suggest.Nearest(header, headers),
-		}
+		return 0, missing(header, headers)
 	}
 	return found, nil
 }

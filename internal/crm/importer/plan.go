@@ -13,10 +13,11 @@ type planned struct {
 	mapping *mapping
 }
 
-// openFile finds out what a file is and what its columns become. The file is the
-// caller's to close.
+// openFile finds out what a file is and what its columns become. Where it returns
+// one, the file is the caller's to close, also beside an error: that the columns
+// leave a question.
 func openFile(r io.Reader, o Options) (_ *planned, err error) {
-	requests, err := parseRequests(o.Map)
+	requests, err := requestsOf(o)
 	if err != nil {
 		return nil, err
 	}
@@ -26,8 +27,9 @@ func openFile(r io.Reader, o Options) (_ *planned, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read contacts: %w", err)
 	}
+	asking := false
 	defer func() {
-		if err != nil {
+		if err != nil && !asking {
 			_ = file.Close()
 		}
 	}()
@@ -36,13 +38,15 @@ func openFile(r io.Reader, o Options) (_ *planned, err error) {
 		return nil, fmt.Errorf("read contacts: %w", err)
 	}
 	m, err := newMapping(file.Format, sample, requests, o.Null)
-	if err != nil {
+	if m == nil {
 		return nil, err
 	}
-	return &planned{file, m}, nil
+	p := &planned{file, m}
+	asking = err != nil
+	return p, err
 }
 
 // plan returns what was found out.
 func (p *planned) plan(o Options) Plan {
-	return Plan{FileName: o.FileName, Format: p.file.Format, Columns: p.mapping.columns}
+	return Plan{FileName: o.FileName, Format: p.file.Format, Columns: p.mapping.columns, Preset: p.mapping.preset}
 }

@@ -144,6 +144,12 @@ func (m *mapping) chooseEmail(found []recognized, ranks map[int]int) error {
 			doubt = append(doubt, i)
 		}
 	}
+	for _, i := range other {
+		m.columns[i].Why = "addresses, but other people's by its header"
+	}
+	for _, i := range doubt {
+		m.columns[i].Why = "addresses, but its header does not say whose"
+	}
 	holds := func(i int) bool { return m.looks[i].holdsAddresses() }
 	if slices.ContainsFunc(named, holds) {
 		// A column called "Email" that holds something else is not it.

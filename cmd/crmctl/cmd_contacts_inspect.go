@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/crm/importer"
+)
+
+// contactFileOptions say how a file of contacts is read.
+type contactFileOptions struct {
+	mapping   []string
+	mapFile   string
+	null      []string
+	encoding  string
+	delimiter string
+	headerRow int
+	region    string
+}
+
+func (o *contactFileOptions) addFlags(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, external_id, metadata.KEY, or - to leave it out; may be repeated")
+	fs.StringVar(&o.mapFile, "map-file", "", "a mapping that \"contacts inspect --save-map\" has kept in `FILE`; --map wins over it")
+	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
+	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
+	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
+	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
+}
+
+// options turns the flags into the library's options.
+func (o *contactFileOptions) options() (importer.Options, error) {
+	out := importer.Options{Map: o.mapping, Null: o.null, Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow, Region: o.region}
+	if o.mapFile == "" {
+		return out, nil
+	}
+	data, err := os.ReadFile(o.mapFile)
+	if err != nil {
+		return out, cli.InputError(err)
+	}
+	saved, err := importer.ParseSavedMapping(data)
+	if err != nil {
+		return out, cli.Usagef("%s: %w", o.mapFile, err)
+	}
+	saved.Fill(&out)
+	return out, nil
+}
+
+// contactsInspectOptions are the options of `crmctl contacts inspect`.
+type contactsInspectOptions struct {
+	contactFileOptions
+
+	file    string
+	saveMap string
+}
+
+func newContactsInspectCmd(f *factory) *cobra.Command {
+	opts := &contactsInspectOptions{}
+	cmd := &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "what an import would make of a file",
+		Long: `Show what "contacts import" would make of a file, without a database and without touching
+anything: format, encoding and how they were told, what each column looks like and becomes and
+why, the first rows as they would be stored, what would be rejected and cleaned.
+
+--save-map keeps the mapping for the next file of the same kind, which takes it by --map-file.`,
+		Example: `crmctl contacts inspect leads.csv
+crmctl contacts inspect leads.xlsx --map Mail=email --save-map leads.json
+crmctl contacts import --tenant acme-corp next.xlsx --map-file leads.json`,
+		Args: cli.ExactArgs("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.file = args[0]
+			return runContactsInspect(cmd.Context(), f, opts)
+		},
+	}
+	opts.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&opts.region, "region", "", "`COUNTRY` of phone numbers without a country code, such as DE")
+	cmd.Flags().StringVar(&opts.saveMap, "save-map", "", "keep the mapping in `FILE`, as JSON")
+	readOnly(cmd)
+	cli.DocumentExits(cmd)
+	return cmd
+}
+
+func runContactsInspect(_ context.Context, f *factory, opts *contactsInspectOptions) error {
+	o, err := opts.options()
+	if err != nil {
+		return err
+	}
+	if o.Region != "" {
+		if o.Region, err = parseRegion(o.Region); err != nil {
+			return err
+		}
+	}
+	src, err := f.openSource(opts.file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }()
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
+	o.FileName = src.name
+	in, inspectErr := importer.Inspect(src, o)
+	if in.Plan.Columns == nil {
+		return fileError(inspectErr)
+	}
+	if err := printInspection(f, p, in, inspectErr == nil); err != nil {
+		return err
+	}
+	if inspectErr != nil {
+		return fileError(inspectErr)
+	}
+	cfg, err := f.config()
+	switch {
+	case err != nil:
+		return err
+	case opts.saveMap == "":
+		return nil
+	case cfg.DryRun:
+		f.Note("\ndry run: no mapping was saved")
+		return nil
+	}
+	return saveMapping(f, opts.saveMap, in.Plan.Save(o))
+}
+
+// saveMapping writes a mapping to a file that only its owner can read: null words
+// and headers may say something.
+func saveMapping(f *factory, path string, s importer.SavedMapping) error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("save the mapping: %w", err)
+	}
+	f.Note("\nsaved     %s", cli.Visible(path))
+	return nil
+}
+
+// inspectedColumn is a column in JSON and YAML.
+type inspectedColumn struct {
+	Header     string  `json:"header"`
+	Field      string  `json:"field"`
+	Key        string  `json:"metadata_key,omitempty"`
+	Kind       string  `json:"kind,omitempty"`
+	Class      string  `json:"class"`
+	Confidence float64 `json:"confidence"`
+	Sample     string  `json:"sample,omitempty"`
+	Why        string  `json:"why"`
+}
+
+// inspectedRow is a contact as it would be stored.
+type inspectedRow struct {
+	Line      int             `json:"line"`
+	Email     string          `json:"email,omitempty"`
+	Phone     string          `json:"phone,omitempty"`
+	Name      string          `json:"name,omitempty"`
+	Company   string          `json:"company,omitempty"`
+	CreatedAt string          `json:"created_at,omitempty"`
+	Metadata  json.RawMessage `json:"metadata"`
+}
+
+// inspectedReject is a row that would be rejected.
+type inspectedReject struct {
+	Line    int    `json:"line"`
+	Column  string `json:"column,omitempty"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func printInspection(f *factory, p *cli.Printer, in importer.Inspection, whole bool) error {
+	if p.IsDocument() {
+		return cli.PrintObject(p, inspectionObject(in))
+	}
+	format := in.Plan.Format
+	f.Note("file      %s   %s", cli.Visible(in.Plan.FileName), formatText(format))
+	if format.Encoding != "" && format.Evidence != "" {
+		f.Note("          %s: %s", format.Encoding, format.Evidence)
+	}
+	if in.Plan.Preset != "" {
+		f.Note("          an export of %s", in.Plan.Preset)
+	}
+	for _, line := range formatNotes(format) {
+		f.Note("          %s", line)
+	}
+	f.Note("%s", "")
+	if err := cli.PrintList(p, inspectedColumns(), in.Plan.Columns); err != nil || !whole {
+		return err
+	}
+	if len(in.Rows) > 0 {
+		f.Note("\nthe first rows as they would be stored:")
+	}
+	for _, r := range in.Rows {
+		noteFolded(f, rowText(r))
+	}
+	f.Note("\nrows      %s, %s would be rejected%s", cli.HumanCount(in.Read), cli.HumanCount(in.Rejected), codesText(in.RejectedByCode))
+	for _, r := range in.Rejects {
+		noteFolded(f, fmt.Sprintf("line %d: %s", r.Line, r.Message))
+	}
+	noteChanges(f, importer.Result{Changed: in.Changed, NullWords: in.NullWords})
+	return nil
+}
+
+// noteFolded says a long text in lines that fit the terminal.
+func noteFolded(f *factory, text string) {
+	const width = 78
+	for line := range strings.SplitSeq(cli.Fold(cli.Visible(text), width, "      "), "\n") {
+		f.Note("%s", line)
+	}
+}
+
+func inspectedColumns() cli.List[importer.ColumnPlan] {
+	return cli.List[importer.ColumnPlan]{
+		Plural: "columns", Empty: "no columns",
+		Name: func(c importer.ColumnPlan) string { return c.Header },
+		Columns: []cli.Column[importer.ColumnPlan]{
+			{Name: "header", Title: "COLUMN", Value: func(c importer.ColumnPlan) any { return c.Header }},
+			{Name: "field", Title: "BECOMES", Value: func(c importer.ColumnPlan) any { return becomes(c) }},
+			{Name: "class", Title: "LOOKS LIKE", Value: func(c importer.ColumnPlan) any {
+				if c.Class == importer.ClassEmpty {
+					return string(c.Class)
+				}
+				return fmt.Sprintf("%s %.0f %%", c.Class, 100*c.Confidence)
+			}},
+			{Name: "sample", Spare: true, Value: func(c importer.ColumnPlan) any { return c.Sample }},
+			{Name: "why", Text: true, Value: func(c importer.ColumnPlan) any { return c.Why }},
+		},
+	}
+}
+
+// becomes says where a column goes.
+func becomes(c importer.ColumnPlan) string {
+	switch {
+	case c.Field == importer.FieldSkip:
+		return "left out"
+	case c.Field == importer.FieldMetadata && c.Key != c.Header:
+		return "metadata." + c.Key
+	case c.Field != importer.FieldMetadata && c.Kind != "":
+		return string(c.Field) + " (" + c.Kind + ")"
+	}
+	return string(c.Field)
+}
+
+// rowText shows a contact in one line.
+func rowText(r importer.InspectedRow) string {
+	parts := []string{fmt.Sprintf("line %d:", r.Line)}
+	for _, field := range []struct{ name, value string }{
+		{"email", r.Email}, {"phone", r.Phone}, {"name", r.Name}, {"company", r.Company}, {"created_at", r.CreatedAt},
+	} {
+		if field.value != "" {
+			parts = append(parts, field.name+" "+field.value+",")
+		}
+	}
+	text := strings.TrimSuffix(strings.Join(parts, " "), ",")
+	if r.Metadata != "{}" {
+		text += ", metadata " + r.Metadata
+	}
+	return text
+}
+
+func codesText(codes []importer.RejectCount) string {
+	var parts []string
+	for _, c := range codes {
+		parts = append(parts, cli.HumanCount(c.Count)+" "+strings.ReplaceAll(string(c.Code), "_", " "))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+func inspectionObject(in importer.Inspection) cli.Object {
+	columns := make([]inspectedColumn, len(in.Plan.Columns))
+	for i, c := range in.Plan.Columns {
+		columns[i] = inspectedColumn{
+			Header: c.Header, Field: string(c.Field), Key: c.Key, Kind: c.Kind, Class: string(c.Class), Confidence: c.Confidence, Sample: c.Sample, Why: c.Why,
+		}
+	}
+	rows := make([]inspectedRow, len(in.Rows))
+	for i, r := range in.Rows {
+		rows[i] = inspectedRow{r.Line, r.Email, r.Phone, r.Name, r.Company, r.CreatedAt, json.RawMessage(r.Metadata)}
+	}
+	rejects := make([]inspectedReject, len(in.Rejects))
+	for i, r := range in.Rejects {
+		rejects[i] = inspectedReject{r.Line, r.Column, string(r.Code), r.Message}
+	}
+	codes := make(map[string]int64, len(in.RejectedByCode))
+	for _, c := range in.RejectedByCode {
+		codes[string(c.Code)] = c.Count
+	}
+	cleaned := make(map[string]int64, len(in.Changed))
+	for _, c := range in.Changed {
+		cleaned[string(c.Change)] = c.Rows
+	}
+	format := in.Plan.Format
+	return cli.Object{
+		Kind: "inspection", Name: in.Plan.FileName,
+		Fields: []cli.Field{
+			{Name: "file", Value: in.Plan.FileName},
+			{Name: "format", Value: string(format.Kind)},
+			{Name: "compression", Optional: true, Value: format.Compression},
+			{Name: "sheet", Optional: true, Value: format.Sheet},
+			{Name: "program", Optional: true, Value: in.Plan.Preset},
+			{Name: "encoding", Value: format.Encoding},
+			{Name: "evidence", Value: format.Evidence},
+			{Name: "delimiter", Value: string(rune(format.Delimiter))},
+			{Name: "header_row", Value: format.HeaderRow},
+			{Name: "read", Value: in.Read},
+			{Name: "rejected", Value: in.Rejected},
+			{Name: "blank_lines", Value: in.Blank},
+			{Name: "note_lines", Value: in.Notes},
+			{Name: "rejected_by_code", Document: true, Value: codes},
+			{Name: "cleaned", Document: true, Value: cleaned},
+			{Name: "null_words", Document: true, Optional: true, Value: in.NullWords},
+			{Name: "columns", Document: true, Value: columns},
+			{Name: "rows", Document: true, Value: rows},
+			{Name: "rejects", Document: true, Value: rejects},
+		},
+	}
+}

@@ -1,0 +1,102 @@
+package importer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+const (
+	// inspectRows is how many rows an inspection shows as they would be stored, and
+	// how many that would be rejected.
+	inspectRows = 5
+)
+
+// Inspection is what would become of a file.
+type Inspection struct {
+	Plan           Plan
+	Rows           []InspectedRow // the first ones, as they would be stored
+	Rejects        []InspectedReject
+	Read           int64
+	Blank, Notes   int64
+	Rejected       int64
+	RejectedByCode []RejectCount
+	Changed        []ChangeCount
+	NullWords      []string
+}
+
+// InspectedRow is a contact as it would be stored; "" is null.
+type InspectedRow struct {
+	Line                        int
+	Email, Phone, Name, Company string
+	Metadata                    string // JSON
+	CreatedAt                   string // RFC 3339
+}
+
+// InspectedReject is a row that would be rejected.
+type InspectedReject struct {
+	Line    int
+	Column  string
+	Code    RejectCode
+	Message string
+}
+
+// Inspect reads a file to its end and touches nothing. Where the columns leave a
+// question, the error asks it, as Import's does, and the plan is there still.
+func Inspect(r io.Reader, o Options) (Inspection, error) {
+	p, err := openFile(r, o)
+	if p == nil {
+		return Inspection{}, fmt.Errorf("inspect contacts: %w", err)
+	}
+	defer func() { _ = p.file.Close() }()
+	in := Inspection{Plan: p.plan(o)}
+	if err != nil {
+		return in, fmt.Errorf("inspect contacts: %w", err)
+	}
+	c := newConverter(p.mapping, o)
+	counts := &rejects{count: map[RejectCode]int64{}}
+	for {
+		rec, err := p.file.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return in, fmt.Errorf("inspect contacts: %w", err)
+		}
+		switch {
+		case rec.Note:
+			in.Notes++
+			continue
+		case rec.Blank:
+			in.Blank++
+			continue
+		}
+		in.Read++
+		contact, why := c.convert(rec)
+		if why != nil {
+			_ = counts.tally(why.code) // there is no limit
+			if len(in.Rejects) < inspectRows {
+				in.Rejects = append(in.Rejects, InspectedReject{rec.Line, why.column, why.code, why.message})
+			}
+			continue
+		}
+		if len(in.Rows) < inspectRows {
+			in.Rows = append(in.Rows, inspected(rec.Line, &contact))
+		}
+	}
+	in.Rejected, in.RejectedByCode = counts.total, counts.byCode()
+	in.Changed, in.NullWords = c.changes.list(), c.nullWords()
+	return in, nil
+}
+
+func inspected(line int, c *contact) InspectedRow {
+	row := InspectedRow{
+		Line: line, Email: string(c.email), Phone: string(c.phone), Name: string(c.name), Company: string(c.company), Metadata: string(c.metadata),
+	}
+	if c.hasCreatedAt {
+		const y2k = 946_684_800
+		row.CreatedAt = time.UnixMicro(c.createdAt + y2k*1_000_000).UTC().Format(time.RFC3339)
+	}
+	return row
+}
