@@ -92,9 +92,9 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	case len(rows) == 1:
 		return backupHint(fmt.Errorf("%s: %w", files[0], first))
 	case bad == len(rows):
-		return cli.ExitWith(cli.ExitFailure)
+		return cli.ExitTold(cli.ExitFailure, "none of %s is whole", cli.Plural(bad, "backup"))
 	}
-	return cli.ExitWith(cli.ExitPartial)
+	return cli.ExitTold(cli.ExitPartial, "%d of %s not whole", bad, cli.Plural(len(rows), "backup"))
 }
 
 // backupFiles returns the files that paths mean: a directory stands for the backups in

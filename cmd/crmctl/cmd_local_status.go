@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +55,10 @@ func runLocalStatus(ctx context.Context, f *factory, opts *localStatusOptions) e
 			return err
 		}
 		if s.State != localpg.Running {
-			return cli.ExitWith(cli.ExitPending)
+			return &cli.Error{
+				Code: cli.ExitPending, Told: fmt.Sprintf("the local PostgreSQL %q is %s", opts.name, s.State),
+				Hints: []cli.Hint{{Label: "start it", Command: "crmctl local start --name " + cli.ShellWords([]string{opts.name})}},
+			}
 		}
 		return nil
 	}

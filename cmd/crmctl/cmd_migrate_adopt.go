@@ -317,13 +317,21 @@ func printAdopted(f *factory, p *cli.Printer, adoptions []adopt.Adoption, dryRun
 	if len(adoptions) > 1 {
 		f.Note("%s", adoptedLine(count, dryRun, elapsed))
 	}
+	if f.structured() {
+		for _, a := range adoptions {
+			if a.State == adopt.Refused {
+				f.sayTenant(a.Slug, a.Err)
+			}
+		}
+	}
+	told := fmt.Sprintf("%d of %s refused, %d not started", count[adopt.Refused], cli.Plural(len(adoptions), "schema"), count[adopt.NotStarted])
 	switch count[adopt.Refused] + count[adopt.NotStarted] {
 	case 0:
 		return nil
 	case len(adoptions):
-		return cli.ExitWith(cli.ExitFailure)
+		return cli.ExitTold(cli.ExitFailure, "%s", told)
 	}
-	return cli.ExitWith(cli.ExitPartial)
+	return cli.ExitTold(cli.ExitPartial, "%s", told)
 }
 
 // adoptedLine returns "4,990 adopted, 3 corrected, 2 unchanged, 5 refused in 2.1 s",

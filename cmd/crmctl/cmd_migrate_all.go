@@ -154,8 +154,9 @@ func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
 	if n == 1 {
 		verb = "is"
 	}
-	f.Note("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", cli.Plural(n, "tenant"), verb, plan.Head())
-	return cli.ExitWith(cli.ExitPending)
+	told := fmt.Sprintf("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", cli.Plural(n, "tenant"), verb, plan.Head())
+	f.Note("%s", told)
+	return cli.ExitTold(cli.ExitPending, "%s", told)
 }
 
 func lowest(tenants []registry.Tenant) int64 {

@@ -113,7 +113,7 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 	if err != nil {
 		return err
 	}
-	return cli.ExitWith(driftCode(drift))
+	return cli.ExitTold(driftCode(drift), "%s", driftLine(drift))
 }
 
 // driftCode returns 4 when something differs, whatever else happened: it is sure.

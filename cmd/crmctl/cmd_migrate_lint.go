@@ -108,11 +108,12 @@ func runMigrateLint(ctx context.Context, f *factory, opts *migrateLintOptions) e
 	if err != nil {
 		return err
 	}
-	if err := f.printFindings(p, findings, files.count(opts.since)); err != nil {
+	line, err := f.printFindings(p, findings, files.count(opts.since))
+	if err != nil {
 		return err
 	}
 	if failed(findings, opts.strict) {
-		return cli.ExitWith(cli.ExitPending)
+		return cli.ExitTold(cli.ExitPending, "%s", line)
 	}
 	return cli.WithCode(uncompared, cli.ExitUsage)
 }
@@ -258,7 +259,7 @@ func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (ap
 }
 
 // printFindings prints a listing on a terminal, and rows elsewhere.
-func (f *factory) printFindings(p *cli.Printer, findings []lint.Finding, files int) error {
+func (f *factory) printFindings(p *cli.Printer, findings []lint.Finding, files int) (line string, err error) {
 	errors := 0
 	for _, finding := range findings {
 		if finding.Severity == lint.Error {
@@ -272,7 +273,7 @@ func (f *factory) printFindings(p *cli.Printer, findings []lint.Finding, files i
 	}
 	if p.Terminal && p.Format == "table" && !p.Quiet {
 		if err := writeLint(p, p.Out, findings); err != nil {
-			return fmt.Errorf("write the answer: %w", err)
+			return "", fmt.Errorf("write the answer: %w", err)
 		}
 	} else {
 		l := findingList()
@@ -280,11 +281,12 @@ func (f *factory) printFindings(p *cli.Printer, findings []lint.Finding, files i
 			return map[string]int{"files": files, "errors": errors, "warnings": len(findings) - errors}
 		}
 		if err := cli.PrintList(p, l, findings); err != nil {
-			return err
+			return "", err
 		}
 	}
-	f.Note("%s", findingsLine(errors, len(findings)-errors, files))
-	return nil
+	line = findingsLine(errors, len(findings)-errors, files)
+	f.Note("%s", line)
+	return line, nil
 }
 
 // findingsLine returns "2 errors and 1 warning in 5 files".

@@ -147,7 +147,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 		Empty: "no tenant is dirty",
 	}, dirty)
 	if err == nil && len(dirty) > 0 {
-		err = cli.ExitWith(cli.ExitPending)
+		err = cli.ExitTold(cli.ExitPending, "%s dirty", cli.Plural(len(dirty), "tenant"))
 	}
 	return err
 }

@@ -68,7 +68,7 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, false)
 	}
 	if opts.dryRun {
-		return printRollback(p, run.Plan, run.Route, run.Pending)
+		return f.printRollback(p, run.Plan, run.Route, run.Pending)
 	}
 	f.Note("retry     run %d, %s left", run.Retried.ID, cli.Plural(len(run.Chosen), "tenant"))
 	return (&fleetRun{FleetRun: run, f: f, p: p, policy: &opts.runPolicy}).carry(ctx)

@@ -95,7 +95,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	defer down.Close(ctx)
 	if opts.dryRun {
 		f.skipInvalid(down.Invalid)
-		return printRollback(p, down.Plan, down.Route, down.Pending)
+		return f.printRollback(p, down.Plan, down.Route, down.Pending)
 	}
 	run := fleetRun{FleetRun: down, f: f, p: p, policy: &opts.runPolicy}
 	if len(run.Pending) > 0 {
@@ -114,7 +114,7 @@ type rollbackRow struct {
 	err    error
 }
 
-func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) error {
+func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) error {
 	rows := make([]rollbackRow, len(tenants))
 	refused := false
 	for i, t := range tenants {
@@ -150,7 +150,7 @@ func printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tena
 		},
 	}, rows)
 	if err == nil && refused {
-		return cli.ExitWith(cli.ExitPartial)
+		return f.sayRefused(rows)
 	}
 	return err
 }
@@ -205,7 +205,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	}
 	defer redo.Close(ctx)
 	if opts.dryRun {
-		return printRollback(p, redo.Plan, redo.Route, redo.Pending)
+		return f.printRollback(p, redo.Plan, redo.Route, redo.Pending)
 	}
 	question := "the newest version of " + opts.tenant + " will be taken back and applied again; what its Down statements drop is gone."
 	if err := f.ConfirmYes(ctx, question); err != nil {
@@ -215,4 +215,16 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	policy := opts.policy
 	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
 	return (&fleetRun{FleetRun: redo, f: f, p: p, policy: &policy}).carry(ctx)
+}
+
+// sayRefused tells programs which tenants a rollback would refuse.
+func (f *factory) sayRefused(rows []rollbackRow) error {
+	if f.structured() {
+		for _, r := range rows {
+			if r.err != nil {
+				f.sayTenant(r.tenant.Slug, r.err)
+			}
+		}
+	}
+	return cli.ExitWith(cli.ExitPartial)
 }

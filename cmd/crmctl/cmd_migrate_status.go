@@ -111,7 +111,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 		return err
 	}
 	if behind+wrong > 0 && opts.exitCode {
-		return cli.ExitWith(cli.ExitPending)
+		return cli.ExitTold(cli.ExitPending, "%s", statusLine(all, plan.Head(), behind))
 	}
 	return nil
 }

@@ -96,9 +96,10 @@ func printFindings(f *factory, p *cli.Printer, report *doctor.Report, elapsed ti
 		return err
 	}
 	sayNotChecked(f, report)
-	f.Note("%s", doctorLine(report, elapsed))
+	line := doctorLine(report, elapsed)
+	f.Note("%s", line)
 	if report.Count(doctor.Error)+report.Count(doctor.Warning) > 0 {
-		return cli.ExitWith(cli.ExitPending)
+		return cli.ExitTold(cli.ExitPending, "%s", line)
 	}
 	return nil
 }

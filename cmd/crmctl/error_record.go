@@ -49,6 +49,7 @@ func (f *factory) errorRecordOf(err error) errorRecord {
 // printRecord prints an error, each of its texts without secrets: in JSON they could
 // not be found any more.
 func (f *factory) printRecord(r errorRecord) {
+	f.recorded = true
 	for _, text := range []*string{&r.Message, &r.Next, &r.Hint} {
 		*text = f.redact(*text)
 	}

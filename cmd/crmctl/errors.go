@@ -17,6 +17,7 @@ const maxErrorLines = 3
 // report prints an error on stderr, if there is anything to say.
 func (f *factory) report(err error) {
 	if err == nil || cli.IsSilent(err) {
+		f.reportCode(err)
 		return
 	}
 	if f.structured() {
@@ -29,6 +30,19 @@ func (f *factory) report(err error) {
 	if f.flags.Debug {
 		f.printChain(f.IO.Err, err)
 	}
+}
+
+// reportCode gives programs the exit code of a command that ended itself, and why, where
+// no error has told them: they do not read what people were told.
+func (f *factory) reportCode(err error) {
+	if err == nil || !cli.EndedItself(err) || f.recorded || !f.structured() {
+		return
+	}
+	r := f.errorRecordOf(err)
+	if r.Message = cli.ToldIn(err); r.Message == "" {
+		r.Message = exitText(r.Code)
+	}
+	f.printRecord(r)
 }
 
 // errorLines returns the lines that are shown for an error: what failed and

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
@@ -28,6 +29,16 @@ func exitTexts() []cli.ExitText {
 		{Code: cli.ExitUsage, Text: "wrong usage or configuration; nothing was done"},
 		{Code: cli.ExitInterrupted, Text: "interrupted (Ctrl-C or SIGTERM)"},
 	}
+}
+
+// exitText returns the meaning of an exit code.
+func exitText(code int) string {
+	for _, t := range exitTexts() {
+		if t.Code == code {
+			return t.Text
+		}
+	}
+	return fmt.Sprintf("exit code %d", code)
 }
 
 // sentinelCodes says which exit code an error of a library stands for. The

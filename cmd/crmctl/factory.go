@@ -40,6 +40,7 @@ type factory struct {
 	release     func()         // frees what --timeout holds
 	args        []string       // as they were typed
 	skippedRows int            // rows of the registry that are not valid
+	recorded    bool           // programs were given an error
 	ownership   registryCheck
 }
 

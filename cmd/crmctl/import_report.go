@@ -163,7 +163,7 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result, bef
 	if r.RejectFile != "" && !r.DryRun {
 		f.Note("\nnext: mend %s and import it again", cli.Visible(r.RejectFile))
 	}
-	return cli.ExitWith(cli.ExitPartial)
+	return cli.ExitTold(cli.ExitPartial, "%s rejected", cli.Plural(int(r.Rejected), "row"))
 }
 
 func importObject(r importer.Result, slug string) cli.Object {

@@ -77,6 +77,11 @@ func (f *factory) tenants(ctx context.Context, q db.Querier, s *app.Selection, s
 func (f *factory) skipInvalid(rows []registry.InvalidRow) {
 	for _, r := range rows {
 		f.skippedRows++
+		if f.structured() {
+			left := &cli.Error{Code: cli.ExitPartial, Err: fmt.Errorf("%w; left alone", r.Err()), Subject: r.Slug}
+			f.printRecord(f.errorRecordOf(left))
+			continue
+		}
 		f.Say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
 	}
 }

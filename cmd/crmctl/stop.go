@@ -16,6 +16,7 @@ import (
 func (f *factory) interrupted(err error) int {
 	switch {
 	case err == nil || cli.IsSilent(err):
+		f.reportCode(err)
 		return cli.ExitInterrupted
 	case !f.cutShort(err):
 		f.report(cli.WithCode(err, cli.ExitInterrupted)) // something else went wrong as well

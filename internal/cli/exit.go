@@ -43,6 +43,7 @@ type Error struct {
 	Err     error  // nil: the command has said everything itself
 	Hints   []Hint // at most two are shown
 	Subject string // what it is about; "" where err tells or there is nothing
+	Told    string // without Err: what people were told, for programs in one line
 }
 
 // Hint is a line below an error: what it is good for and the command to type.
@@ -78,6 +79,29 @@ func ExitWith(code int) error {
 		return nil
 	}
 	return &Error{Code: code}
+}
+
+// ExitTold is ExitWith for a command that people have been told enough by; programs
+// get the code and this line.
+func ExitTold(code int, format string, args ...any) error {
+	if code == ExitOK {
+		return nil
+	}
+	return &Error{Code: code, Told: fmt.Sprintf(format, args...)}
+}
+
+// ToldIn returns what ExitTold was given, "" for another error.
+func ToldIn(err error) string {
+	if ce, ok := errors.AsType[*Error](err); ok && ce.Err == nil {
+		return ce.Told
+	}
+	return ""
+}
+
+// EndedItself tells whether err is a command's ExitWith or ExitTold.
+func EndedItself(err error) bool {
+	ce, ok := errors.AsType[*Error](err)
+	return ok && ce.Err == nil
 }
 
 // WithHint adds a next step to an error: withHint(err, "details", "crmctl
