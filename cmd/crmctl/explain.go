@@ -49,6 +49,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	if hints := explainPath(err); hints != nil {
 		return hints
 	}
+	if _, is := errors.AsType[*migrate.RefusedError](err); is {
+		return []cli.Hint{{Label: "what is wrong, in all files", Command: "crmctl migrate lint" + f.filesFlag()}}
+	}
 	if hint, ok := explainFiles(err); ok {
 		return []cli.Hint{hint}
 	}
@@ -83,6 +86,9 @@ func explainFiles(err error) (cli.Hint, bool) {
 	_, late := errors.AsType[*migrate.LateFilesError](err)
 	if _, is := errors.AsType[*migrate.OutOfOrderError](err); late || is {
 		return cli.Hint{Label: "apply it", Command: "--out-of-order"}, true
+	}
+	if d, is := errors.AsType[*migrate.LostSessionError](err); is {
+		return cli.Hint{Label: "then", Command: "crmctl migrate repair " + d.Slug + " --mark applied"}, true
 	}
 	if d, is := errors.AsType[*migrate.DirtyError](err); is {
 		return cli.Hint{Label: "look at the schema, then", Command: "crmctl migrate repair " + d.Slug + " --mark done|not-done|applied|reverted"}, true

@@ -286,6 +286,26 @@ func onlyMissingDown(outcomes []migrate.Outcome) bool {
 	return some
 }
 
+// onlyDirty returns the command that shows what a run left to be settled by hand, where
+// tenants failed for that alone, and "" otherwise.
+func onlyDirty(outcomes []migrate.Outcome) string {
+	command, tenants := "", 0
+	for _, o := range outcomes {
+		if o.Err == nil || o.State == migrate.NotStarted {
+			continue
+		}
+		dirty, is := errors.AsType[*migrate.DirtyError](o.Err)
+		if !is {
+			return ""
+		}
+		command = "crmctl migrate repair"
+		if tenants++; tenants == 1 {
+			command += " " + cli.Visible(dirty.Slug)
+		}
+	}
+	return command
+}
+
 // afterRun returns the command that goes on after a run, and the one that shows more of
 // it, "" for none.
 func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, details string) {
@@ -300,6 +320,8 @@ func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, detail
 		return "", "" // the error that follows says so
 	case onlyMissingDown(r.Outcomes):
 		// To try again is no use.
+	case onlyDirty(r.Outcomes) != "":
+		next = onlyDirty(r.Outcomes) + f.sameTarget()
 	case r.Target >= 0:
 		next = fmt.Sprintf("crmctl migrate retry %d%s", r.RunID, f.sameFlags())
 	}
@@ -394,11 +416,21 @@ func runError(r *migrate.Report, record reportRecord) error {
 // sameFlags returns the flags of this command that decide which files and which
 // database are meant, as they were given, for a command that goes on with its work.
 func (f *factory) sameFlags() string {
+	return f.filesFlag() + f.sameTarget()
+}
+
+// filesFlag returns the flag that named the migrations, as it was given.
+func (f *factory) filesFlag() string { return f.given("migrations-dir") }
+
+// sameTarget returns the flags that named the database, as they were given.
+func (f *factory) sameTarget() string { return f.given("profile", "database-url", "config") }
+
+func (f *factory) given(names ...string) string {
 	text := ""
 	if f.cmd == nil {
 		return text
 	}
-	for _, name := range []string{"migrations-dir", "profile", "database-url", "config"} {
+	for _, name := range names {
 		if flag := f.cmd.Flags().Lookup(name); flag != nil && flag.Changed {
 			text += " --" + name + " " + cli.ShellWords([]string{flag.Value.String()})
 		}

@@ -19,7 +19,8 @@ import (
 
 // Compile reads the goose files in the root of fsys. Every file is parsed in
 // both directions, so a mistake in any of them is found before anything runs.
-// Files that look like migrations and cannot be read as one are a *FilesError.
+// Files that look like migrations and cannot be read as one are a *FilesError, statements
+// that no run takes a *RefusedError.
 //
 // It refuses what would break the promises of a run: statements that begin or
 // end a transaction, settings that outlive the transaction or change the schema,
@@ -44,15 +45,23 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	plan := &Plan{Others: others}
+	var refused *RefusedError
 	for _, source := range provider.ListSources() {
 		m, err := compileFile(ctx, provider, rec, fsys, source)
-		if _, other := errors.AsType[*OtherToolError](err); other {
+		_, other := errors.AsType[*OtherToolError](err)
+		switch {
+		case err == nil:
+			plan.Migrations = append(plan.Migrations, m)
+		case ctx.Err() != nil, other && refused == nil:
 			return nil, err
+		case refused == nil:
+			refused = &RefusedError{File: source.Path, Err: err}
+		default:
+			refused.More++
 		}
-		if err != nil {
-			return nil, fmt.Errorf("migration %s: %w", source.Path, err)
-		}
-		plan.Migrations = append(plan.Migrations, m)
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	sortByVersion(plan.Migrations)
 	plan.spread()
@@ -67,6 +76,7 @@ func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, f
 	m := &Migration{Version: source.Version, File: source.Path}
 	record := func(up bool) ([]db.Statement, error) {
 		if _, err := provider.ApplyVersion(ctx, source.Version, up); err != nil {
+			rec.take() // the next file's record begins empty
 			return nil, madeFor(source.Path, text, gooseCause(err))
 		}
 		statements, transactional := rec.take()

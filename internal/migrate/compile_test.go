@@ -2,6 +2,8 @@ package migrate_test
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -87,6 +89,22 @@ func TestChecksumIgnoresCommentsOnly(t *testing.T) {
 	}
 	if got := sum("-- +goose Up\ncreate table a (x bigint);\n"); got == base {
 		t.Error("another statement has the same checksum")
+	}
+}
+
+// TestCompileCountsRefused: who mends the first file knows how many others wait.
+func TestCompileCountsRefused(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"1_a.sql": "-- +goose Up\nselect 1;", "2_b.sql": "-- +goose Up\nset role x;"}
+	for more, want := range []string{
+		"migration 2_b.sql: line 2: ", "migration 2_b.sql: line 2: .* \\(1 more file is refused\\)$", "migration 2_b.sql: line 2: .* \\(2 more files are refused\\)$",
+	} {
+		_, err := compile(t, files)
+		refused, is := errors.AsType[*migrate.RefusedError](err)
+		if !is || refused.File != "2_b.sql" || refused.More != more || !regexp.MustCompile("^"+want).MatchString(err.Error()) || more == 0 && strings.Contains(err.Error(), "more") {
+			t.Errorf("%d more: %v", more, err)
+		}
+		files[strconv.Itoa(10-more)+"_later.sql"] = []string{"-- +goose Up\ncommit;", "select 1;", ""}[more]
 	}
 }
 

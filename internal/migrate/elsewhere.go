@@ -15,10 +15,11 @@ import (
 )
 
 // ElsewhereError says that a statement failed because it names, without a schema, what
-// stands in another one: an extension's object, or one of somebody's.
+// stands in another one: an extension's object, or one of somebody's. The extension may be
+// missing, too.
 type ElsewhereError struct {
 	Extension string // "" for what belongs to none
-	Schema    string // where it stands
+	Schema    string // where it stands, "" for an extension that is not in the database
 	Object    string // its name there
 	Kind      string // "type", "function", "operator class", "collation", "relation"
 	Err       error  // what the server said
@@ -28,6 +29,10 @@ type ElsewhereError struct {
 func (e *ElsewhereError) Error() string {
 	if e.Extension == "" {
 		return fmt.Sprintf("%v; a %s of that name stands in schema %s, which is not on the search_path: write %s.%s", e.Err, e.Kind, e.Schema, e.Schema, e.Object)
+	}
+	if e.Schema == "" {
+		return fmt.Sprintf("%v; extension %s has a %s of that name and is not in this database: begin the file with CREATE EXTENSION IF NOT EXISTS %s, or make it once",
+			e.Err, e.Extension, e.Kind, pgx.Identifier{e.Extension}.Sanitize())
 	}
 	return fmt.Sprintf("%v; the %s %s belongs to extension %s in schema %s: write %s.%s, or begin the file with CREATE EXTENSION IF NOT EXISTS %s",
 		e.Err, e.Kind, e.Object, e.Extension, e.Schema, e.Schema, e.Object, e.Extension)
@@ -89,11 +94,69 @@ func ExplainNames(ctx context.Context, q db.Querier, reg registry.Registry, err 
 	if message := (*pgconn.PgError)(nil); readErr == nil && len(found) == 0 && errors.As(err, &message) {
 		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], objectsElsewhere(reg), names, kinds, message.Message)
 	}
+	if message := (*pgconn.PgError)(nil); readErr == nil && len(found) == 0 && errors.As(err, &message) {
+		known, extensions := missing(names, kinds, message.Message)
+		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], missingExtension, known, extensions, kinds[0])
+	}
 	if readErr != nil || len(found) == 0 {
 		return err // the statement's own says more
 	}
 	out.Extension, out.Schema, out.Object, out.Kind = found[0].Extension, found[0].Schema, found[0].Name, found[0].Kind
 	return out
+}
+
+// missingExtension tells which of some extensions is to be had on the server and not in the
+// database.
+const missingExtension = `select a.name::pg_catalog.text, '', o.name, $3::pg_catalog.text
+	from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) o (name, extension)
+	join pg_catalog.pg_available_extensions a on a.name = o.extension
+	where a.installed_version is null order by pg_catalog.length(o.name) desc limit 1`
+
+// missing returns those of a statement's names that the server's message has, and the
+// extensions that have such objects as far as is known: many are called like their type.
+func missing(names, kinds []string, message string) (known, extensions []string) {
+	for _, name := range names {
+		if !strings.Contains(message, name) {
+			continue
+		}
+		for _, extension := range []string{name, extensionOf(name)} {
+			if extension != "" && kinds[0] != "relation" {
+				known, extensions = append(known, name), append(extensions, extension)
+			}
+		}
+	}
+	return known, extensions
+}
+
+// extensionOf knows what migrations use most of the extensions that are not called like it.
+func extensionOf(name string) string {
+	switch name {
+	case "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v3", "uuid_generate_v4", "uuid_generate_v5":
+		return "uuid-ossp"
+	case "crypt", "gen_salt", "digest", "hmac", "gen_random_bytes", "pgp_sym_encrypt", "pgp_sym_decrypt", "pgp_pub_encrypt", "pgp_pub_decrypt":
+		return "pgcrypto"
+	case "gin_trgm_ops", "gist_trgm_ops", "similarity", "word_similarity", "strict_word_similarity", "show_trgm":
+		return "pg_trgm"
+	case "geometry", "geography", "st_makepoint", "st_setsrid", "st_dwithin", "st_distance", "st_contains", "st_intersects", "st_geomfromtext", "st_geogfromtext":
+		return "postgis"
+	case "halfvec", "sparsevec", "vector_l2_ops", "vector_ip_ops", "vector_cosine_ops", "halfvec_l2_ops", "halfvec_cosine_ops":
+		return "vector"
+	case "ltxtquery", "lquery":
+		return "ltree"
+	case "gin__int_ops", "gist__int_ops", "query_int":
+		return "intarray"
+	case "earth", "ll_to_earth", "earth_distance", "earth_box":
+		return "earthdistance"
+	case "levenshtein", "soundex", "metaphone", "dmetaphone", "difference":
+		return "fuzzystrmatch"
+	case "crosstab":
+		return "tablefunc"
+	case "isbn", "isbn13", "issn", "ean13", "upc":
+		return "isn"
+	case "hstore_to_json", "hstore_to_jsonb", "gin_hstore_ops":
+		return "hstore"
+	}
+	return ""
 }
 
 // explained is ExplainNames for a connection that may be gone.

@@ -102,6 +102,65 @@ func TestExtensionInPublic(t *testing.T) {
 	}
 }
 
+// TestMissingExtension: a name of an extension that is not in the database is explained,
+// whatever else fails is not.
+func TestMissingExtension(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	first := map[string]string{"1_a.sql": "create table t (a text);"}
+	tenants := f.Create(t, fleettest.Plan(t, fleettest.Files(first)), "acme")
+	for sql, want := range map[string]string{
+		"alter table t add b citext;":                         "citext",
+		"alter table t add b hstore default '';":              "hstore",
+		"alter table t add b uuid default uuid_generate_v4()": "uuid-ossp",
+		"create index i on t using gin (a gin_trgm_ops);":     "pg_trgm",
+		"select encode(digest(a, 'sha256'), 'hex') from t;":   "pgcrypto",
+		"select unaccent('x');":                               "unaccent",
+
+		"alter table t add b nothing;": "",
+		"select nothing('x');":         "",
+		"select * from citext;":        "",
+		"select citext from t;":        "",
+	} {
+		plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": first["1_a.sql"], "2_b.sql": strings.TrimSuffix(sql, ";") + ";"}))
+		err := run(t, f, plan, tenants, migrate.RunOptions{AllowChanged: true}).Outcomes[0].Err
+		found, _ := errors.AsType[*migrate.ElsewhereError](err)
+		switch {
+		case err == nil:
+			t.Errorf("%s: no error", sql)
+		case want == "" && found != nil, want != "" && (found == nil || found.Extension != want || found.Schema != ""):
+			t.Errorf("%s: got %v, want %q", sql, err, want)
+		}
+	}
+}
+
+// TestGrantInBlock: what the refusal of GRANT ... IN SCHEMA says to write instead works.
+func TestGrantInBlock(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	if _, err := migrate.Compile(t.Context(), fleettest.Files(map[string]string{"1_a.sql": "grant select on all tables in schema tenant_acme to public;"})); err == nil || !strings.Contains(err.Error(), "current_schema()") {
+		t.Errorf("got %v", err)
+	}
+	first := map[string]string{"1_a.sql": "create table t (a text);"}
+	tenants := f.Create(t, fleettest.Plan(t, fleettest.Files(first)), "acme", "globex")
+	first["2_b.sql"] = `-- +goose Up
+-- +goose StatementBegin
+do $$ begin
+	execute format('grant usage on schema %I to public', current_schema());
+	execute format('grant select on all tables in schema %I to public', current_schema());
+	execute format('alter default privileges in schema %I grant select on tables to public', current_schema());
+end $$;
+-- +goose StatementEnd`
+	for _, out := range run(t, f, fleettest.Plan(t, fleettest.Files(first)), tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1}}).Outcomes {
+		if out.State != migrate.Migrated {
+			t.Errorf("%s: %v", out.Tenant.Slug, out.Err)
+		}
+	}
+	if n := f.Int(t, "select count(*) from pg_class where relname = 't' and relacl::text ~ '[{,]=r/'"); n != 2 {
+		t.Errorf("%d tables may be read", n)
+	}
+}
+
 func TestExtensionRefused(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)

@@ -8,6 +8,28 @@ import (
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
+// RefusedError says that a file holds what cannot be part of a tenant's migrations.
+type RefusedError struct {
+	File string
+	Err  error
+	More int // other files that are refused too
+}
+
+// Error names the file, and how many others there are.
+func (e *RefusedError) Error() string {
+	more := ""
+	switch {
+	case e.More == 1:
+		more = " (1 more file is refused)"
+	case e.More > 1:
+		more = fmt.Sprintf(" (%d more files are refused)", e.More)
+	}
+	return fmt.Sprintf("migration %s: %v%s", e.File, e.Err, more)
+}
+
+// Unwrap returns what is wrong with the file.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // ChangedFilesError says that files are not what they were when they were
 // applied.
 type ChangedFilesError struct{ Files []*Migration }

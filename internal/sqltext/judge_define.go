@@ -151,7 +151,7 @@ func (j *judge) alter() {
 		j.onTarget(next)
 	case "privileges": // ALTER DEFAULT PRIVILEGES, within the path or IN SCHEMA
 		if at := Follow(j.sql, "in", "schema"); len(at) > 0 {
-			j.refuse(RuleOtherSchema, "ALTER DEFAULT PRIVILEGES IN SCHEMA names a schema, and every tenant has its own")
+			j.refuse(RuleOtherSchema, "ALTER DEFAULT PRIVILEGES IN SCHEMA %s", ownSchema)
 		}
 	default:
 		j.target(j.skipIf(next), "changes")
@@ -193,9 +193,16 @@ func (j *judge) targets(i int, what string) {
 	}
 }
 
+// ownSchema says what to do about a command that wants the name of a schema.
+const ownSchema = "names a schema, and every tenant has its own: in a DO block, EXECUTE format('... schema %I ...', current_schema()) takes the tenant's"
+
 func (j *judge) grant() {
 	if len(Follow(j.sql, "in", "schema"))+len(Follow(j.sql, "on", "schema")) > 0 {
-		j.refuse(RuleOtherSchema, "%s names a schema, and every tenant has its own", strings.ToUpper(j.at(0).Text))
+		way := ownSchema
+		if len(Follow(j.sql, "in", "schema")) > 0 {
+			way += "; or name each table"
+		}
+		j.refuse(RuleOtherSchema, "%s %s", strings.ToUpper(j.at(0).Text), way)
 		return
 	}
 	for i, t := range j.tokens {
