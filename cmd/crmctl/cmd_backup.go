@@ -23,12 +23,13 @@ func newBackupCmd(f *factory) *cobra.Command {
 		newBackupRestoreCmd(f),
 		newBackupPruneCmd(f),
 	)
-	cmd.Long = `Backups of single tenants. A backup is one file: one moment of the tenant, its data as COPY
-gives it, compressed, with checksums over every table and over the whole. What it costs does
-not grow with the fleet. The schema comes from the migrations, at the version of the backup;
-of a tenant that is not what its migrations make its own structure is in the file.
+	cmd.Long = `Backups of single tenants. A backup is one file: a consistent snapshot of the tenant's data
+in COPY format, compressed, with a checksum for each table and for the whole file. Its cost
+does not grow with the fleet. The schema comes from the migrations, at the version of the
+backup. If a tenant differs from what its migrations make, the file holds its own structure.
 
-A backup on the disk of the database is none: copy the files elsewhere.`
+A backup on the same disk as the database does not help when the disk fails: copy the files
+to another machine.`
 	cmd.Example = `crmctl backup create acme-corp --dir backups
 crmctl backup create --all --registry --dir backups --encrypt-to age1...
 crmctl backup verify backups/*.crmctl

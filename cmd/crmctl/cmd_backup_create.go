@@ -73,20 +73,20 @@ func newBackupCreateCmd(f *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create [TENANT...] --dir DIR",
 		Short: "save tenants, a file each",
-		Long: `Save tenants into a directory, a file each. A file holds one moment of its tenant. It appears
-under its name when it is whole and on the disk, readable by its owner alone; what a killed
-run has left is cleared away by the next. Changes to a tenant's tables wait for its backup, or
-give up after their own lock timeout; reading and writing go on.
+		Long: `Save tenants into a directory, a file each. A file holds a consistent snapshot of its tenant.
+It gets its name when it is complete and on the disk, and only its owner can read it. The next
+run removes what a killed run has left. Statements that alter a tenant's tables wait for its
+backup, or fail after their own lock timeout; rows can be read and written meanwhile.
 
---resume goes on after a run that was cut short: tenants with a backup younger than --max-age
-are left out, when it was read and found whole, and is of this tenant, its version and the
-same kind of file. Beside an encrypted file, or one of pg_dump, stands its checksum in the form
-of sha256sum (FILE.sha256): move the two together. A restore needs the migrations of the
-backup's version: keep them.
+--resume goes on after a run that was interrupted. It skips tenants with a backup younger than
+--max-age, if that file is complete, and has this tenant, its version and the same format. An
+encrypted file and a file of pg_dump have a checksum file as sha256sum writes it
+(FILE.sha256): move the two together. A restore needs the migrations up to the version of the
+backup: keep them.
 
-A tenant that is not what its migrations make is saved as it is: its own structure is in the
-file, and was made once, rolled back, to know that it can be. What a backup does not hold is
-named, and a tenant with large objects refused.
+If a tenant differs from what its migrations make, the file holds its own structure, which is
+built once and rolled back to prove that it can be restored. Objects that the backup does not
+hold are named. A tenant with large objects is refused.
 
 --format pgdump runs the real pg_dump, which reads the catalog of the whole database for
 each tenant: seconds where there are thousands of them.`,

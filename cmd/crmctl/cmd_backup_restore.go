@@ -36,25 +36,25 @@ func newBackupRestoreCmd(f *factory) *cobra.Command {
 		Use:   "restore FILE|DIR",
 		Short: "make a tenant out of a backup",
 		Long: `Make a tenant out of a backup, in one transaction: the registry row, the schema from the
-migrations at the version of the backup, the rows, the sequences and the audit. Counts and
-checksums are checked on the way; whatever is wrong, nothing is left behind. --migrate then
+migrations at the version of the backup, the rows, the sequences and the audit. Row counts and
+checksums are checked; if anything is wrong, nothing is left in the database. --migrate then
 brings the tenant to the newest version, as crmctl migrate tenant does.
 
-A tenant of that name, or its schema, must not be there: --as NAME restores beside it. Only a
-deleted tenant makes room: it is kept, under another name, until its purge, and can be
-undeleted under that name. If it was only deleted by mistake, crmctl tenant undelete brings it
-back as it was. A tenant whose schema is gone comes back as the registry has it. A
-suspended tenant comes back suspended, every other one active, and with a role of its own
-where it had one, unless --role=false; with tenant_roles: true in the configuration always.
+No tenant may have that name or schema: --as NAME restores under another name. A deleted
+tenant is the exception: it is kept under another name until its purge, and can be undeleted
+under that name. If it was only deleted by mistake, use crmctl tenant undelete instead. A
+tenant whose schema is gone gets the data that the registry has about it. A suspended tenant
+comes back suspended, every other one active. It gets a role of its own if it had one, unless
+--role=false, and always with tenant_roles: true in the configuration.
 
-Of a directory the newest whole backup of its tenant is restored; of each, when there are
-several, after a question, or of those that --tenant chooses. Tenants that are there, deleted
-ones too, are then left alone.
+From a directory, the newest complete backup of a tenant is restored. If the directory has
+several tenants, --tenant chooses some of them; without it all are restored, after a question.
+Tenants that exist already, deleted ones too, are then not changed.
 
-A tenant that was not what its migrations make comes back as it was: its structure is in the
-file. That is made by a role of the moment without any other right, and code in it that no
-migration makes, which would later run with the rights of others, is refused, unless
---trust-code says that you know who wrote the file.
+A tenant that differed from what its migrations make comes back as it was: its structure is in
+the file. A temporary role without other rights builds it. Code in it that no migration makes
+would later run with the rights of others: it is refused, unless --trust-code says that you
+know who wrote the file.
 
 A backup of the registry goes into one that crmctl migrate public has just made. Its tenants,
 whose schemas are not there, then take their data from their own backups.`,

@@ -28,8 +28,8 @@ func newMigratePlanCmd(f *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "what migrate all-tenants would do, and how long it may take",
-		Long: `Show which files would be applied to which tenants, in one look at the registry. It is what
-migrate all-tenants --dry-run shows.`,
+		Long: `Show which files would be applied to which tenants, from one query of the registry. It shows
+the same as migrate all-tenants --dry-run.`,
 		Example: "crmctl migrate plan\ncrmctl migrate plan --tenant 'eu-*' --show-sql",
 		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runMigratePlan(cmd.Context(), f, opts) },

@@ -42,15 +42,15 @@ func newTenantCloneCmd(f *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clone TENANT NAME",
 		Short: "copy a tenant to a new one, anonymized if you like",
-		Long: `Copy a tenant to a new one: the schema from the migrations at the tenant's version, the data
-from one moment of it, the sequences where they stand, the settings, and a database role where
-the tenant has one, unless --role=false. The copy is whole, or absent.
+		Long: `Copy a tenant to a new one: the schema from the migrations at the tenant's version, a
+consistent snapshot of the data, the values of the sequences, the settings, and a database
+role if the tenant has one, unless --role=false. The copy is complete, or there is none.
 
---anonymize replaces names, e-mail addresses, phone numbers and texts by fakes on the way, and
-empties JSON and the settings. The same value always becomes the same fake, so what belonged
-together still does; with the same --seed also in the next clone. Keep the seed secret: who
-knows it can try out whether somebody is in the data. Columns of your own that may hold
-something personal are refused until --keep-columns names those that do not.`,
+--anonymize replaces names, e-mail addresses, phone numbers and texts by invented ones, and
+empties JSON and the settings. The same value always gets the same replacement, so rows that
+belong together still do; with the same --seed also in the next clone. Keep the seed secret:
+who knows it can test whether a person is in the data. Columns of your own that may hold
+personal data are refused until --keep-columns names those that do not.`,
 		Example: `crmctl tenant clone acme-corp acme-test
 crmctl tenant clone acme-corp acme-staging --anonymize
 crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Empty"`,

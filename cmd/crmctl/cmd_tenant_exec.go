@@ -95,25 +95,26 @@ func newTenantExecCmd(f *factory) *cobra.Command {
 		Use:     "exec [TENANT...] -c SQL",
 		Aliases: []string{"query"},
 		Short:   "run SQL over one, some or all tenants",
-		Long: `Run SQL over tenants, each in a transaction that stands in its schema, and print the rows of all
-of them with the tenant in the first column. "tenant query" is the same command.
+		Long: `Run SQL over tenants, each in a transaction with its schema as the search path, and print the
+rows of all of them with the tenant in the first column. "tenant query" is the same command.
 
-Nothing can be changed unless --write is given: the transactions are read only, each sees one
-moment, and a statement is cancelled after 30 seconds. With --write each tenant's statements are
-committed, or not, as one, with a row in the audit; --dry-run runs them and rolls back. Where one
-of them is suspended nothing is run, unless --suspended says that it is meant, too.
+Nothing can be changed unless --write is given: the transactions are read only, each reads one
+snapshot, and a statement is cancelled after 30 seconds. With --write each tenant's statements
+are one transaction, with a row in the audit; --dry-run runs them and rolls back. If one of the
+tenants is suspended nothing is run, unless --suspended includes suspended tenants.
 
-Behind the tenant's schema the search path has what the migrations have there: schemas of
+After the tenant's schema the search path has the same schemas as in migrations: those of
 extensions, and shared_schemas.
 
-Rows come tenant after tenant, by name. A tenant's rows are shown when all its statements have
-succeeded, so a tenant that is tried again gives no row twice; what waits for its turn goes to a
-temporary file when it is much. Of several statements, the last one's rows are shown. All tenants
-must give the columns that the first has; one that does not is a failure. On a terminal a row
-with more columns than there is room for stands upright; -o wide leaves it a line.
+Rows are printed tenant by tenant, in the order of names. A tenant's rows are printed when all
+its statements have succeeded, so that a retry prints no row twice. Many rows that wait for
+their turn go to a temporary file. Of several statements, the rows of the last are printed. All
+tenants must return the columns of the first one; others fail. On a terminal, a row with more
+columns than fit is printed one column a line; -o wide keeps each row on one line.
 
---aggregate makes one row of all. It is exact. avg is the sum of all rows by their number: of
-'select count(*)' it is the average over tenants, of 'select avg(x)' an average of averages.`,
+--aggregate computes one row from all, exactly. avg is the sum of all rows divided by their
+number: over 'select count(*)' it is the average per tenant, over 'select avg(x)' an average
+of averages.`,
 		Example: `crmctl tenant exec acme-corp -c 'select email, name from contacts limit 10'
 crmctl tenant query --all -c 'select count(*) from contacts' -o csv
 crmctl tenant query --all -c 'select count(*) from contacts' --aggregate sum

@@ -66,15 +66,16 @@ func newTenantPurgeCmd(f *factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "purge [TENANT...]",
 		Short: "destroy deleted tenants whose retention is over",
-		Long: `Destroy deleted tenants for good: schema, data, role and registry row. Only a tenant that the
-registry calls deleted, and whose retention is over, is ever destroyed; the flags and names
-narrow that further. Each is saved first (--backup-dir) unless --no-backup is given, looked at
-again under a lock, and leaves a row in the audit. Nothing due is no error, and quiet.
+		Long: `Destroy deleted tenants for good: schema, data, role and registry row. Only a tenant that is
+deleted in the registry and whose retention is over can be destroyed; the flags and names
+choose among these. Each is saved first (--backup-dir) unless --no-backup is given, checked
+again under a lock, and recorded in the audit. If no tenant is due, the command prints nothing
+and succeeds.
 
 A tenant whose tables do not fit into the server's lock table is dropped in several
-transactions. From the first of these on it is "purging" and cannot come back; a purge that was
-killed is taken up by the next. Two at once do not collide: one leaves to the other what that is
-at work on. A tenant is left alone when other schemas depend on its tables.`,
+transactions. After the first of these it is "purging" and cannot be undeleted; if the purge
+is killed, the next one finishes it. Two purges can run at once: each skips the tenants that
+the other works on. A tenant is not purged while other schemas depend on its tables.`,
 		Example: `crmctl tenant purge --dry-run --warn 7d
 crmctl tenant purge --max 20 --yes --expect-database crm --backup-dir backups
 crmctl tenant purge globex --no-backup --confirm globex`,
