@@ -12,15 +12,15 @@ import (
 
 // grantGap is what a tenant's role lacks, or has too much.
 type grantGap struct {
-	Slug     string
-	NoRole   bool
-	NoUsage  bool     // an active tenant's role cannot enter the schema
-	Open     bool     // a suspended or deleted one's can
-	Tables   []string // without all of select, insert, update and delete
-	Sequence []string // without usage, select and update
-	NoTables bool     // default privileges for tables that will be made
-	NoSeqs   bool     // the same for sequences
-	Owner    string   // of the schema
+	Slug        string
+	NoRole      bool
+	NoUsage     bool     // an active tenant's role cannot enter the schema
+	Open        bool     // a suspended or deleted one's can
+	Tables      []string // without all of select, insert, update and delete
+	Sequences   []string // without usage, select and update
+	NoTables    bool     // default privileges for tables that will be made
+	NoSequences bool     // the same for sequences
+	Owner       string   // of the schema
 }
 
 const (
@@ -29,7 +29,7 @@ const (
 )
 
 func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
-	gaps, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[grantGap], x.fleet.grantGaps()+`
+	gaps, err := db.Select(ctx, x.conn, pgx.RowToStructByName[grantGap], x.fleet.grantGaps()+`
 		select * from gaps where no_role or no_usage or open or no_tables or no_sequences or cardinality(tables) + cardinality(sequences) > 0 order by slug`)
 	var out []Finding
 	for _, g := range gaps {
@@ -103,9 +103,9 @@ func (g grantGap) text(t Tenant) string {
 	}
 	add(g.NoUsage, "usage on the schema")
 	add(len(g.Tables) > 0, "rights on %s", some(g.Tables))
-	add(len(g.Sequence) > 0, "rights on %s", some(g.Sequence))
+	add(len(g.Sequences) > 0, "rights on %s", some(g.Sequences))
 	add(g.NoTables, "default privileges on tables to come")
-	add(g.NoSeqs, "default privileges on sequences to come")
+	add(g.NoSequences, "default privileges on sequences to come")
 	var text []string
 	if len(parts) > 0 {
 		text = append(text, fmt.Sprintf("its role %s lacks %s", t.Role, strings.Join(parts, ", ")))
@@ -133,14 +133,14 @@ func (g grantGap) statements(t Tenant) []string {
 		}
 		out = append(out, "grant "+rights+" on table "+db.Quoted(t.Schema.String(), name)+" to "+role)
 	}
-	for _, name := range g.Sequence {
+	for _, name := range g.Sequences {
 		out = append(out, "grant "+sequenceRights+" on sequence "+db.Quoted(t.Schema.String(), name)+" to "+role)
 	}
 	defaults := "alter default privileges for role " + db.Quoted(g.Owner) + " in schema " + schema + " grant "
 	if g.NoTables {
 		out = append(out, defaults+tableRights+" on tables to "+role)
 	}
-	if g.NoSeqs {
+	if g.NoSequences {
 		out = append(out, defaults+sequenceRights+" on sequences to "+role)
 	}
 	return out

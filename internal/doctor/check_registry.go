@@ -82,11 +82,11 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[orphan], `
-		select n.nspname::text,
-			exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'goose_db_version' and c.relkind in ('r', 'p')),
-			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p')),
-			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname = any ($1::name[]))
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[orphan], `
+		select n.nspname::text as schema,
+			exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'goose_db_version' and c.relkind in ('r', 'p')) as goose,
+			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p')) as tables,
+			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname = any ($1::name[])) as known
 		from pg_namespace n
 		where not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = n.nspname)
 		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+db.PoolPrefix+`)'
@@ -227,8 +227,8 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 		Schema        string
 		There, Listed bool
 	}
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select coalesce(n.nspname::text, p.schema_name), n.oid is not null, p.schema_name is not null
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select coalesce(n.nspname::text, p.schema_name) as schema, n.oid is not null as there, p.schema_name is not null as listed
 		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = nspname)) n
 		full join (`+pool+`) p on p.schema_name::name = n.nspname
 		where n.oid is null or p.schema_name is null and not exists (`+building+`) order by 1`)
@@ -255,8 +255,8 @@ func renameByHand(name string, now time.Time) string {
 
 func checkQuarantine(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Schema, Comment string }
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select n.nspname::text, coalesce(obj_description(n.oid, 'pg_namespace'), '') from pg_namespace n where n.nspname ~ '^`+quarantinePrefix+`' order by 1`)
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select n.nspname::text as schema, coalesce(obj_description(n.oid, 'pg_namespace'), '') as comment from pg_namespace n where n.nspname ~ '^`+quarantinePrefix+`' order by 1`)
 	var out []Finding
 	for _, r := range rows {
 		what := "set aside"

@@ -46,9 +46,9 @@ func checkInvalidIndexes(ctx context.Context, x *examination) ([]Finding, error)
 		Slug, Schema, Index, Table string
 		Constraint                 bool
 	}
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select s.slug, s.nspname::text, i.relname::text, c.relname::text,
-			exists (select from pg_constraint k where k.conindid = i.oid)
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select s.slug, s.nspname::text as schema, i.relname::text as index, c.relname::text as table,
+			exists (select from pg_constraint k where k.conindid = i.oid) as constraint
 		from pg_index x
 		join pg_class i on i.oid = x.indexrelid and i.relkind = 'i'
 		join pg_class c on c.oid = x.indrelid
@@ -77,8 +77,9 @@ type indexSet struct {
 
 // checkMissingIndexes compares each tenant with what most tenants of its version have.
 func checkMissingIndexes(ctx context.Context, x *examination) ([]Finding, error) {
-	sets, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[indexSet], `
-		select s.slug, s.schema_version, coalesce(array_agg(c.relname || '.' || i.relname) filter (where i.oid is not null), '{}')::text[]
+	sets, err := db.Select(ctx, x.conn, pgx.RowToStructByName[indexSet], `
+		select s.slug, s.schema_version as version,
+			coalesce(array_agg(c.relname || '.' || i.relname) filter (where i.oid is not null), '{}')::text[] as indexes
 		from `+x.fleet.tenantSchemas()+` s
 		left join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p')
 		left join pg_index x on x.indrelid = c.oid
@@ -136,7 +137,7 @@ func missing(sets []indexSet) map[string][]string {
 
 func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Slug, Kind, Name, Owner, Should string }
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
 		with objects as (
 			select c.relnamespace as schema, case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'table' end as kind,
 				quote_ident(s.nspname) || '.' || quote_ident(c.relname) as name, c.relowner as owner, s.nspowner as should, s.slug
@@ -151,7 +152,7 @@ func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
 			from pg_type y join `+x.fleet.tenantSchemas()+` s on s.oid = y.typnamespace
 			where y.typowner <> s.nspowner and y.typtype in ('e', 'd', 'r')
 			  and not exists (select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = y.oid and d.deptype = 'e'))
-		select slug, kind, name, pg_get_userbyid(owner)::text, pg_get_userbyid(should)::text from objects order by slug, kind, name`)
+		select slug, kind, name, pg_get_userbyid(owner)::text as owner, pg_get_userbyid(should)::text as should from objects order by slug, kind, name`)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +179,8 @@ func checkPublicObjects(ctx context.Context, x *examination) ([]Finding, error) 
 		return nil, err
 	}
 	type row struct{ Schema, Name string }
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select n.nspname::text as schema, c.relname::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where (n.nspname = 'public' or n.nspname = any ($2::name[])) and c.relkind in ('r', 'p') and c.relname = any ($1::name[])
 		order by n.nspname <> 'public', 1, 2`, usual, x.o.Shared)
 	var out []Finding
@@ -201,8 +202,8 @@ func checkSharedNames(ctx context.Context, x *examination) ([]Finding, error) {
 		return nil, err
 	}
 	type row struct{ Slug, Schema, Name string }
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select s.slug, n.nspname::text, c.relname::text
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select s.slug, n.nspname::text as schema, c.relname::text as name
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace, `+x.fleet.tenantSchemas()+` s
 		where n.nspname = any ($2::name[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relname = any ($1::name[]) and s.status <> 'deleted'
 		  and not exists (select from pg_class own where own.relnamespace = s.oid and own.relname = c.relname)
@@ -221,8 +222,8 @@ func checkPublicWritable(ctx context.Context, x *examination) ([]Finding, error)
 	const everybody = `select from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
 		where n.nspname = 'public' and a.grantee = 0 and a.privilege_type = 'CREATE'`
 	type row struct{ Open, FromTheStart bool }
-	found, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select exists (`+everybody+`), current_setting('server_version_num')::int4 < 150000`)
+	found, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select exists (`+everybody+`) as open, current_setting('server_version_num')::int4 < 150000 as from_the_start`)
 	if err != nil || !found[0].Open {
 		return nil, err
 	}

@@ -32,8 +32,8 @@ func (o owned) read() []planted.Table {
 // checkSequences looks at the sequences of columns that begin an index, as those of
 // keys do: the greatest value of any other would be a scan of its table.
 func checkSequences(ctx context.Context, x *examination) ([]Finding, error) {
-	all, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[owned], `
-		select s.slug, s.nspname::text, q.relname::text, c.relname::text, a.attname::text
+	all, err := db.Select(ctx, x.conn, pgx.RowToStructByName[owned], `
+		select s.slug, s.nspname::text as schema, q.relname::text as sequence, c.relname::text as table, a.attname::text as column
 		from pg_depend d
 		join pg_class q on q.oid = d.objid and q.relkind = 'S'
 		join `+x.fleet.tenantSchemas()+` s on s.oid = q.relnamespace

@@ -69,7 +69,8 @@ func checkPrepared(ctx context.Context, x *examination) ([]Finding, error) {
 		GID, Owner string
 		Prepared   time.Time
 	}
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `select gid, owner::text, prepared from pg_prepared_xacts where database = current_database() order by prepared`)
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select gid, owner::text as owner, prepared from pg_prepared_xacts where database = current_database() order by prepared`)
 	var out []Finding
 	for _, r := range rows {
 		if age := x.o.now().Sub(r.Prepared); age > preparedPatience {
@@ -114,8 +115,8 @@ func checkAutovacuum(ctx context.Context, x *examination) ([]Finding, error) {
 		Slug, Schema string
 		Tables       []string
 	}
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select s.slug, s.nspname::text, array_agg(c.relname::text order by c.relname)
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select s.slug, s.nspname::text as schema, array_agg(c.relname::text order by c.relname) as tables
 		from pg_class c join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 		where c.relkind in ('r', 'm') and c.reloptions is not null
 		  and exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'autovacuum_enabled' and not o.option_value::bool)

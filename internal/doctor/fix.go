@@ -270,7 +270,7 @@ func grant(t Tenant, gaps string) fixFunc {
 			if err != nil {
 				return err
 			}
-			gap, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[grantGap])
+			gap, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[grantGap])
 			if err != nil {
 				return err
 			}

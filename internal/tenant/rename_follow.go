@@ -49,9 +49,9 @@ func follow(ctx context.Context, q db.Querier, before, after registry.Tenant) ([
 // name, where theirs has the old one.
 func mendPaths(ctx context.Context, q db.Querier, was, is db.Schema) error {
 	type routine struct{ Name, Path string }
-	routines, err := db.Select(ctx, q, pgx.RowToStructByPos[routine], `
-		select pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)),
-			pg_catalog.substr(s.setting, 13)
+	routines, err := db.Select(ctx, q, pgx.RowToStructByName[routine], `
+		select pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) as name,
+			pg_catalog.substr(s.setting, 13) as path
 		from pg_catalog.pg_namespace n
 		join pg_catalog.pg_proc p on p.pronamespace = n.oid
 		cross join lateral pg_catalog.unnest(p.proconfig) s (setting)
