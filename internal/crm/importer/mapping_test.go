@@ -122,7 +122,7 @@ func TestMappingRefuses(t *testing.T) {
 		want         string
 	}{
 		{"no such column", "E-mail|Name", []string{"E-mial=email"}, `the file has no column "E-mial" (it has "E-mail", "Name"); did you mean "E-mail"?`},
-		{"no such field", "A|Name", []string{"A=emial"}, `mapping "A=emial": there is no field "emial" (email, phone, name, first_name, last_name, company, created_at, metadata, metadata.KEY, -); did you mean "email"?`},
+		{"no such field", "A|Name", []string{"A=emial"}, `mapping "A=emial": there is no field "emial" (email, phone, name, first_name, last_name, company, created_at, external_id, metadata, metadata.KEY, -); did you mean "email"?`},
 		{"no field", "A|Name", []string{"A"}, `mapping "A" is not of the form Header=field`},
 		{"twice", "A|Name", []string{"A=email", "a=phone"}, `column "A" is mapped twice`},
 		{"ambiguous", "a b|A-B|Name", []string{"ab=email"}, `"ab" can mean the columns "a b" and "A-B"`},
