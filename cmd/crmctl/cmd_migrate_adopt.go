@@ -32,6 +32,7 @@ type migrateAdoptOptions struct {
 	concurrency int
 	lockTimeout time.Duration
 	dryRun      bool
+	check       bool
 }
 
 func (o *migrateAdoptOptions) addFlags(fs *pflag.FlagSet) {
@@ -50,6 +51,7 @@ func (o *migrateAdoptOptions) addFlags(fs *pflag.FlagSet) {
 	addConcurrencyFlag(fs, &o.concurrency)
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addDryRunFlag(fs, &o.dryRun)
+	fs.BoolVar(&o.check, "check", false, "change nothing, and say what would work of the adopted fleet and what would not")
 	addExpectDatabaseFlag(fs)
 }
 
@@ -113,7 +115,8 @@ A migration of another program stands for the file with its number and its words
 no words (golang-migrate, tern, rails, dbmate). For others say what stands for what with --map, or
 with --up-to that the fleet's migrations are the files up to that version, in order. Or say with
 --baseline at which version all schemas stand: each is compared with what the files up to it make.`,
-		Example: `crmctl migrate adopt --schema 'tenant_*' --dry-run
+		Example: `crmctl migrate adopt --schema 'tenant_*' --check
+crmctl migrate adopt --schema 'tenant_*' --dry-run
 crmctl migrate adopt --schema acme=customer_17,globex=customer_18
 crmctl migrate adopt --schema 'app_*' --strip-prefix app_ --from knex
 crmctl migrate adopt --schema 'tenant_*' --from django --baseline 12`,
@@ -127,7 +130,7 @@ crmctl migrate adopt --schema 'tenant_*' --from django --baseline 12`,
 	}
 	opts.addFlags(cmd.Flags())
 	cli.RegisterCompletion(cmd, "from", cli.CompleteWords(adopt.Tools()...))
-	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable)
 	return cmd
 }
 
@@ -217,10 +220,14 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if err != nil {
 		return err
 	}
-	done, stopped := a.Adopt(ctx, app.AdoptOptions{
+	adoption := app.AdoptOptions{
 		Claims: claims, Exclude: opts.exclude, Source: source, Trust: opts.trust, StripPrefix: opts.stripPrefix,
 		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
-	})
+	}
+	if opts.check {
+		return checkAdoption(ctx, f, p, a, adoption)
+	}
+	done, stopped := a.Adopt(ctx, adoption)
 	if done == nil {
 		return stopped
 	}

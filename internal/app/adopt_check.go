@@ -1,0 +1,262 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/adopt"
+	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/sqltext"
+)
+
+// Result is what a check of a fleet that is to be adopted found.
+type Result string
+
+// A Fails finding stands in the way of something, a Warns one wants a decision.
+const (
+	Fine  Result = "ok"
+	Warns Result = "warning"
+	Fails Result = "error"
+)
+
+// Area is what a finding is about.
+type Area string
+
+// The areas, in the order in which they are checked.
+const (
+	AreaSchemas Area = "schemas"    // can be adopted
+	AreaNew     Area = "new tenant" // can be made from the files
+	AreaDrift   Area = "drift"      // schemas are what the files make
+	AreaOwners  Area = "owners"
+	AreaNames   Area = "names"
+	AreaPublic  Area = "public"
+)
+
+// AdoptFinding is what a check found, once for all schemas that it is about.
+type AdoptFinding struct {
+	Area    Area
+	Result  Result
+	Schemas []string // that it is about
+	Text    string
+	Do      string // what mends it, "" where nothing is to be done
+}
+
+// AdoptCheck is what CheckAdoption found.
+type AdoptCheck struct {
+	Findings  []AdoptFinding
+	Schemas   int // that were looked at
+	Adoptable int
+}
+
+// Worst returns the worst result in an area.
+func (c *AdoptCheck) Worst(area Area) Result {
+	worst := Fine
+	for _, f := range c.Findings {
+		if f.Area == area && (f.Result == Fails || worst == Fine) {
+			worst = f.Result
+		}
+	}
+	return worst
+}
+
+// CheckAdoption finds out what would work of an adopted fleet, and changes nothing: what
+// the files make is made in a transaction that is rolled back, or in a schema that is
+// dropped where the files take several.
+func (a *App) CheckAdoption(ctx context.Context, o AdoptOptions) (*AdoptCheck, error) {
+	plan, err := a.TenantPlan(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := a.change(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(ctx, conn)
+	survey, err := a.surveyAdoption(ctx, conn, plan, o)
+	if err != nil {
+		return nil, err
+	}
+	c := &AdoptCheck{Schemas: len(survey.Adoptions)}
+	c.schemas(survey)
+	made := a.checkNew(ctx, conn, plan, c)
+	for _, step := range []func() error{
+		func() error { return a.checkDrift(ctx, conn, plan, survey, made, c, o.Concurrency) },
+		func() error { return checkOwners(ctx, conn, survey, c) },
+		func() error { return checkPublic(ctx, conn, survey, c) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	checkNames(plan, survey, c)
+	return c, nil
+}
+
+func (c *AdoptCheck) add(f AdoptFinding) { c.Findings = append(c.Findings, f) }
+
+// schemas groups those that are refused by their reasons.
+func (c *AdoptCheck) schemas(survey *adopt.Survey) {
+	byReason := make(map[string]int)
+	for _, claim := range survey.Adoptions {
+		if claim.State != adopt.Refused {
+			c.Adoptable++
+			continue
+		}
+		// The same reason names another schema each time.
+		reason := strings.ReplaceAll(claim.Err.Error(), claim.Schema, "the schema")
+		at, seen := byReason[reason]
+		if !seen {
+			at = len(c.Findings)
+			byReason[reason] = at
+			c.add(AdoptFinding{Area: AreaSchemas, Result: Fails, Text: claim.Err.Error(), Do: "leave them out, or mend what is said"})
+		}
+		c.Findings[at].Schemas = append(c.Findings[at].Schemas, claim.Schema)
+	}
+	if c.Adoptable > 0 {
+		c.add(AdoptFinding{Area: AreaSchemas, Result: Fine, Text: fmt.Sprintf("%d of %d can be adopted", c.Adoptable, c.Schemas)})
+	}
+}
+
+// checkNew tries to make a new tenant. It reports whether that is possible.
+func (a *App) checkNew(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, c *AdoptCheck) bool {
+	err := func() error {
+		plan, err := a.UseExtensions(ctx, conn, plan, true)
+		if err != nil {
+			return err
+		}
+		script, err := plan.Build()
+		if err == nil {
+			_, err = catalog.Build(ctx, conn, script, catalog.Options{Registry: a.Registry, Direct: a.Direct})
+		}
+		return err
+	}()
+	if err == nil {
+		c.add(AdoptFinding{Area: AreaNew, Result: Fine, Text: fmt.Sprintf("the files make one, up to version %d", plan.Head())})
+		return true
+	}
+	do := "write a file that makes what is missing, or grant what is missing"
+	if !conn.IsClosed() {
+		err = migrate.ExplainNames(ctx, conn, a.Registry, err)
+	}
+	if elsewhere, ok := errors.AsType[*migrate.ElsewhereError](err); ok {
+		do = fmt.Sprintf("write %s.%s in the file, or put %s on the path (shared_schemas)", elsewhere.Schema, elsewhere.Object, elsewhere.Schema)
+	}
+	c.add(AdoptFinding{Area: AreaNew, Result: Fails, Text: err.Error(), Do: do})
+	return false
+}
+
+// checkDrift compares the schemas with what the files up to their versions make.
+func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey, made bool, c *AdoptCheck, concurrency int) error {
+	if !made || c.Adoptable == 0 {
+		if !made {
+			c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Text: "not compared: the files make no tenant"})
+		}
+		return nil
+	}
+	at := make(map[string]int)
+	for i, claim := range survey.Adoptions {
+		if claim.State != adopt.Refused {
+			at[claim.Schema] = i
+		}
+	}
+	drift, err := a.compareClaims(ctx, conn, plan, survey, at, concurrency)
+	if err != nil {
+		return err
+	}
+	for _, g := range drift.Groups {
+		f := AdoptFinding{Area: AreaDrift, Result: Warns, Do: "bring them in line with the files, or the files with them",
+			Text: fmt.Sprintf("not what the files up to version %d make: %s", g.Version, strings.Join(catalog.Subjects(g.Differences, mostNamed), ", "))}
+		for _, t := range g.Tenants {
+			f.Schemas = append(f.Schemas, t.Schema.String())
+		}
+		c.add(f)
+	}
+	for _, u := range drift.Unread {
+		c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Schemas: []string{u.Schema.String()}, Text: "not compared: " + u.Err.Error()})
+	}
+	if drift.Clean > 0 {
+		c.add(AdoptFinding{Area: AreaDrift, Result: Fine, Text: fmt.Sprintf("%d of %d are what the files make", drift.Clean, drift.Tenants)})
+	}
+	return nil
+}
+
+// claimedSchemas returns the names of the schemas that can be adopted.
+func claimedSchemas(survey *adopt.Survey) []string {
+	var out []string
+	for _, s := range adoptable(survey) {
+		out = append(out, s.String())
+	}
+	return out
+}
+
+func checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {
+	owners, err := adopt.Owners(ctx, conn, claimedSchemas(survey))
+	for _, o := range owners {
+		f := AdoptFinding{Area: AreaOwners, Result: Warns, Do: "log in as " + o.Role + ", or trust it (trusted_owners) where it has code",
+			Text: fmt.Sprintf("role %s owns %d tables in %d schemas; new tables will be another role's", o.Role, o.Tables, o.Schemas)}
+		if !o.Ours {
+			f.Result, f.Do = Fails, "grant "+o.Role+" to the role that migrates, or log in as "+o.Role
+			f.Text = fmt.Sprintf("role %s owns %d tables in %d schemas, and this role may not change them", o.Role, o.Tables, o.Schemas)
+		}
+		c.add(f)
+	}
+	if err == nil && len(owners) == 0 {
+		c.add(AdoptFinding{Area: AreaOwners, Result: Fine, Text: "this role owns all"})
+	}
+	return err
+}
+
+func checkPublic(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {
+	twins, err := adopt.Twins(ctx, conn, claimedSchemas(survey))
+	if len(twins) > 0 {
+		c.add(AdoptFinding{Area: AreaPublic, Result: Warns, Do: "files and statements find the tenant's alone unless public is on the path",
+			Text: "public has tables with the names of tenants': " + strings.Join(few(twins), ", ")})
+	}
+	return err
+}
+
+// maxName is how many bytes a name has in PostgreSQL at the most.
+const maxName = 63
+
+// checkNames looks for names that the server cuts, or has cut.
+func checkNames(plan *migrate.Plan, survey *adopt.Survey, c *AdoptCheck) {
+	var long []string
+	for _, m := range plan.Migrations {
+		for _, s := range m.Up {
+			for _, t := range sqltext.Tokens(s.SQL) {
+				if name := t.Name(); len(name) > maxName && !slices.Contains(long, name) {
+					long = append(long, name)
+				}
+			}
+		}
+	}
+	if len(long) > 0 {
+		c.add(AdoptFinding{Area: AreaNames, Result: Warns, Do: "shorten them: two that begin alike become one",
+			Text: fmt.Sprintf("names in the files over %d bytes, which PostgreSQL cuts: %s", maxName, strings.Join(few(long), ", "))})
+	}
+	cut := AdoptFinding{Area: AreaNames, Result: Warns, Do: "see that the application knows them by the cut name",
+		Text: fmt.Sprintf("schemas have names of %d bytes or more: a longer one is cut to that", maxName)}
+	for _, claim := range survey.Adoptions {
+		if len(claim.Schema) >= maxName {
+			cut.Schemas = append(cut.Schemas, claim.Schema)
+		}
+	}
+	if len(cut.Schemas) > 0 {
+		c.add(cut)
+	}
+}
+
+// few returns the first of many names.
+func few(names []string) []string {
+	const most = 5
+	if len(names) <= most {
+		return names
+	}
+	return append(slices.Clone(names[:most]), fmt.Sprintf("%d more", len(names)-most))
+}
