@@ -80,6 +80,11 @@ bench: setup-demo ## Go benchmarks (BENCH=regexp), then whole processes (BENCHFL
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	$(GO) run ./bench $(BENCHFLAGS)
 
+.PHONY: bench-import
+ROWS ?= 1000000
+bench-import: ## imports against COPY and merges by hand, ROWS of them; compare within one run
+	CRM_BENCH_ROWS=$(ROWS) $(GO) test -run '^$$' -bench BenchmarkImport -benchtime 1x ./internal/crm/importer
+
 .PHONY: bench-peers
 bench-peers: setup-demo ## 200 tenants against goose, golang-migrate, tern and knex (needs npm) on one server
 	$(GO) run ./bench -only peers -tenants 200 $(BENCHFLAGS)
