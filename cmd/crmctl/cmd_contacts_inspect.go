@@ -26,7 +26,7 @@ type contactFileOptions struct {
 }
 
 func (o *contactFileOptions) addFlags(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, external_id, metadata.KEY, or - to leave it out; may be repeated")
+	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, external_id, metadata.KEY, a column of an application's own table, or - to leave it out; may be repeated")
 	fs.StringVar(&o.mapFile, "map-file", "", "a mapping that \"contacts inspect --save-map\" has kept in `FILE`; --map wins over it")
 	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
 	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")

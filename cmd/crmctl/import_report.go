@@ -151,6 +151,9 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result, bef
 	if !before.At.IsZero() {
 		f.Note("note: the same file was imported %s by %s", before.At.Local().Format("2006-01-02 15:04"), cli.Visible(before.Actor))
 	}
+	if len(r.NoPlace) > 0 {
+		f.Note("left out, since the table has no column for it: %s", cli.Visible(strings.Join(r.NoPlace, ", ")))
+	}
 	if r.Read == 0 {
 		f.Note("warning: %s has no contacts: there is nothing below its header", cli.Visible(r.Plan.FileName))
 	}

@@ -29,6 +29,7 @@ const (
 	RejectNoKey          RejectCode = "no_key"          // the row lacks what it is to be known by
 	RejectAmbiguous      RejectCode = "ambiguous_key"   // several contacts have its key
 	RejectDuplicateKey   RejectCode = "duplicate_key"   // as duplicate_email, for another key
+	RejectMissing        RejectCode = "missing_value"   // the application's table needs one
 	RejectKeyExists      RejectCode = "key_exists"      // as email_exists, for another key
 )
 

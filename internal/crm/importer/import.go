@@ -45,7 +45,8 @@ type Options struct {
 
 	// Map holds "Header=field" pairs that win over the guesses. A field is
 	// email, phone, name, first_name, last_name, company, created_at,
-	// metadata.KEY, or "-" to leave the column out.
+	// metadata.KEY, "-" to leave the column out, or a column of an application's own
+	// table.
 	Map []string
 	// Saved is a mapping that was kept; Map wins over it.
 	Saved []SavedColumn
@@ -104,7 +105,8 @@ type Options struct {
 	// directFrom is the size in bytes from which an empty tenant is loaded by the
 	// fast path; 0 is defaultDirectFrom. Tests set it.
 	directFrom int64
-	size       int64 // of the input in bytes; 0 when it is not known
+	columns    []string // of the table contacts, where Map names some that are no field
+	size       int64    // of the input in bytes; 0 when it is not known
 }
 
 // ParseConflictPolicy reads "update", "merge", "skip" or "error".
@@ -131,6 +133,10 @@ type Result struct {
 	Rejected  int64
 	Blank     int64 // lines without a value, passed over
 	Notes     int64 // the export's own lines, passed over: its header again, a footer
+
+	// NoPlace are the columns of the file that an application's own table has no column
+	// for, and which were left out.
+	NoPlace []string
 
 	RejectedByCode []RejectCount // most frequent first
 	RejectFile     string        // where they were written, "" for nowhere

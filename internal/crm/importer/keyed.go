@@ -58,11 +58,14 @@ func (m *mapping) checkKey(key Key) error {
 	return nil
 }
 
-// keyless rejects a row that has no key, where that is not the e-mail address.
-func (c *converter) keyless(key Key, row *contact) *rejection {
+// keyless rejects a row that has no key. In our own table a row without an address is
+// known by everything that it has.
+func (c *converter) keyless(key Key, own bool, row *contact) *rejection {
 	switch key {
 	case KeyEmail:
-		return nil
+		if !own || len(row.email) > 0 {
+			return nil
+		}
 	case KeyPhone:
 		if len(row.phone) > 0 {
 			return nil
@@ -172,19 +175,23 @@ from pg_temp.crmctl_verdict v`).Scan(&groups, &repeats)
 	return m.rejectKeyed(ctx)
 }
 
+// keyedRows returns the query that makes one row of those with one key.
+func (m *merge) keyedRows() string {
+	switch m.inFile {
+	case RepeatMerge:
+	case RepeatLast:
+		return fmt.Sprintf(keyedOneSQL, "desc")
+	case RepeatFirst, RepeatError:
+		return fmt.Sprintf(keyedOneSQL, "asc")
+	}
+	return keyedMergeSQL
+}
+
 // judge finds out which contact each key is.
 func (m *merge) judge(ctx context.Context) error {
 	key := map[Key]string{
 		KeyPhone: "s.phone", KeyExternalID: "s.metadata ->> 'external_id'", KeyEmailPhone: "coalesce(s.email, p.email, s.phone)",
 	}[m.key]
-	rows := keyedMergeSQL
-	switch m.inFile {
-	case RepeatMerge:
-	case RepeatLast:
-		rows = fmt.Sprintf(keyedOneSQL, "desc")
-	case RepeatFirst, RepeatError:
-		rows = fmt.Sprintf(keyedOneSQL, "asc")
-	}
 	writes := fmt.Sprint(m.policy == ConflictUpdate)
 	if m.policy == ConflictMerge {
 		writes = "exists (select from " + m.contacts + " c where c.id = o.contact and c.email is null)"
@@ -193,7 +200,7 @@ func (m *merge) judge(ctx context.Context) error {
 	p.OwnPath()
 	p.Exec(fmt.Sprintf(keysSQL, key))
 	p.Exec("analyze pg_temp.crmctl_keys")
-	p.Exec("create temporary table crmctl_keyed on commit drop as " + rows)
+	p.Exec("create temporary table crmctl_keyed on commit drop as " + m.keyedRows())
 	p.Exec("analyze pg_temp.crmctl_keyed")
 	p.Exec(fmt.Sprintf(verdictSQL, strings.ReplaceAll(meetSQL[m.key], "CONTACTS", m.contacts), m.contacts, fmt.Sprint(m.policy == ConflictError), writes))
 	p.Exec("analyze pg_temp.crmctl_verdict")
@@ -262,6 +269,9 @@ func (m *merge) keyRejection(verdict, k, email string) *rejection {
 		return &rejection{code: RejectExists, column: m.column, message: "another contact has the e-mail address " + email}
 	case string(RejectDuplicate):
 		return &rejection{code: RejectDuplicate, column: m.column, message: "an earlier row, of another key, has the e-mail address " + email}
+	}
+	if verdict == string(RejectMissing) {
+		return &rejection{code: RejectMissing, message: "a column of the table that needs a value would have none"}
 	}
 	return &rejection{code: RejectAmbiguous, message: fmt.Sprintf("the %s %q can mean several contacts", m.key, k)}
 }

@@ -46,6 +46,11 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	}
 	defer source.Close()
 	o.size = source.size
+	if namesOther(o.Map) {
+		if o.columns, err = tableColumns(ctx, conn, o.Schema); err != nil {
+			return Result{DryRun: o.DryRun}, fmt.Errorf("import contacts: %w", err)
+		}
+	}
 	in := newInput(ctx, source)
 	defer in.close()
 	l, err := newLoad(conn, in, o)
@@ -100,6 +105,8 @@ type load struct {
 	size    int64 // of the input, 0 when it is not known
 
 	file     *tabular.File
+	mapping  *mapping
+	own      *own // nil for a table of ours
 	producer *producer
 	rejects  *rejects
 	merge    merge
@@ -135,7 +142,7 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 		}
 		return nil, err
 	}
-	l.file = p.file
+	l.file, l.mapping = p.file, p.mapping
 	if err := p.mapping.checkKey(o.Key); err != nil {
 		_ = p.file.Close()
 		return nil, err
@@ -173,6 +180,13 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 	table, err := inspectTable(ctx, q, l.o.Schema, l.o.Path)
 	if err != nil {
 		return err
+	}
+	if table.isOwn() {
+		if l.own, err = ownTable(table, l.mapping, l.o.Key); err != nil {
+			return err
+		}
+		l.producer.own, l.producer.encode.raw = true, true
+		l.result.NoPlace = l.own.noPlace
 	}
 	var indexes []index
 	if l.mayLoadDirectly(table) {
@@ -227,7 +241,7 @@ func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error)
 // role's to change, and the file large enough for it to pay.
 func (l *load) mayLoadDirectly(table tableInfo) bool {
 	const ordinary = "r"
-	return !l.o.DryRun && !l.o.KeepIndexes && l.o.Key == KeyEmail && table.Kind == ordinary && table.Owned && !table.RowSecurity &&
+	return !l.o.DryRun && !l.o.KeepIndexes && l.own == nil && l.o.Key == KeyEmail && table.Kind == ordinary && table.Owned && !table.RowSecurity &&
 		(l.size == 0 || l.size >= l.o.directFrom)
 }
 
@@ -269,7 +283,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		p.report(PhaseMerge)
 	}
-	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, inFile: l.o.InFile, key: l.o.Key, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
+	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}

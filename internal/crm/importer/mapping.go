@@ -55,10 +55,10 @@ type request struct {
 	optional bool // the file need not have the column
 }
 
-func parseRequests(pairs []string) ([]request, error) {
+func parseRequests(pairs []string, columns ...string) ([]request, error) {
 	requests := make([]request, 0, len(pairs))
 	for _, pair := range pairs {
-		r, err := parseRequest(pair)
+		r, err := parseRequest(pair, columns...)
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +67,7 @@ func parseRequests(pairs []string) ([]request, error) {
 	return requests, nil
 }
 
-func parseRequest(pair string) (request, error) {
+func parseRequest(pair string, columns ...string) (request, error) {
 	i := strings.LastIndexByte(pair, '=')
 	if at := strings.LastIndex(pair, "=metadata."); at > 0 {
 		i = at // a key may hold the sign as well
@@ -83,6 +83,8 @@ func parseRequest(pair string) (request, error) {
 		r.field, r.key = FieldMetadata, key
 	case name == externalID:
 		r.field, r.key = FieldMetadata, externalID
+	case slices.Contains(columns, name) && !slices.Contains(mapFields, name):
+		r.field, r.key = FieldMetadata, name
 	case name == "skip":
 		r.field = FieldSkip
 	case slices.Contains(mapFields, name):

@@ -30,6 +30,7 @@ type merge struct {
 	policy   ConflictPolicy
 	inFile   RepeatPolicy
 	key      Key
+	own      *own // nil for a table of ours
 	dryRun   bool
 	direct   bool // the contacts are this file's own rows
 	counts   counts
@@ -46,6 +47,12 @@ func (m *merge) run(ctx context.Context) error {
 	}
 	if _, err := m.q.Exec(ctx, "analyze pg_temp.crmctl_import"); err != nil {
 		return fmt.Errorf("merge contacts: %w", err)
+	}
+	if m.own != nil {
+		if err := m.ownRows(ctx); err != nil {
+			return fmt.Errorf("merge contacts into the application's table: %w", err)
+		}
+		return nil
 	}
 	if m.key != KeyEmail {
 		if err := m.keyed(ctx); err != nil {

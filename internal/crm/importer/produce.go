@@ -55,6 +55,7 @@ type producer struct {
 	seen    *filter
 	rejects *rejects
 	key     Key
+	own     bool // the table is an application's own
 	direct  bool // rows that are surely new go straight to contacts
 
 	counts   counts
@@ -116,7 +117,7 @@ func (p *producer) rows(ctx context.Context) error {
 func (p *producer) row(ctx context.Context, rec *tabular.Record) error {
 	c, rejected := p.convert.convert(rec)
 	if rejected == nil {
-		rejected = p.convert.keyless(p.key, &c)
+		rejected = p.convert.keyless(p.key, p.own, &c)
 	}
 	if rejected != nil {
 		return p.rejects.add(rec, rejected)

@@ -92,7 +92,7 @@ func (s SavedMapping) Fill(o *Options) {
 // what a saved mapping has for other columns. What a saved mapping leaves in the
 // metadata need not be in the file.
 func requestsOf(o Options) ([]request, error) {
-	requests, err := parseRequests(o.Map)
+	requests, err := parseRequests(o.Map, o.columns...)
 	if err != nil {
 		return nil, err
 	}
