@@ -17,9 +17,10 @@ import (
 type importWatch struct {
 	f *factory
 
-	mu   sync.Mutex
-	bar  *cli.Progress
-	last importer.Progress
+	mu    sync.Mutex
+	bar   *cli.Progress
+	last  importer.Progress
+	since time.Time // the phase began
 }
 
 // Planned says what the file is taken for, before anything is loaded.
@@ -35,28 +36,38 @@ func (w *importWatch) Planned(p importer.Plan) {
 		}
 		w.f.Note("%s  %s", label, cli.Visible(line))
 	}
-	w.finish() // what showed a pipe being read
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last = importer.Progress{Phase: importer.PhaseLoad}
-	w.bar = w.newBar(p.Size)
+	w.show(importer.Progress{Phase: importer.PhaseLoad}, cli.ProgressOptions{Total: p.Size, Bytes: true})
 }
 
-func (w *importWatch) newBar(size int64) *cli.Progress {
-	return w.f.NewProgress(cli.ProgressOptions{
-		Verb: "import", Total: size, Bytes: true, Rate: w.rate, Status: w.status, Fields: w.fields,
-	})
-}
-
-// Progressed moves the bar.
+// Progressed moves the bar. Each phase has one of its own.
 func (w *importWatch) Progressed(p importer.Progress) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last = p
-	if w.bar == nil {
-		w.bar = w.newBar(0) // a pipe, before the plan
+	same := w.bar != nil && w.last.Phase == p.Phase
+	if same {
+		w.last = p
 	}
-	w.bar.Set(p.Bytes)
+	w.mu.Unlock()
+	if !same {
+		o := cli.ProgressOptions{Bytes: true}
+		if p.Phase == importer.PhaseIndex {
+			o = cli.ProgressOptions{Total: int64(p.Steps)}
+		}
+		w.show(p, o)
+	}
+	count := p.Bytes
+	if p.Phase == importer.PhaseIndex {
+		count = int64(p.Step)
+	}
+	w.bar.Set(count)
+}
+
+// show begins to show a phase.
+func (w *importWatch) show(p importer.Progress, o cli.ProgressOptions) {
+	w.finish() // without the lock, which the bar takes to say how it goes
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.Verb, o.Rate, o.Status, o.Fields = "import", w.rate, w.status, w.fields
+	w.last, w.since, w.bar = p, w.f.Now(), w.f.NewProgress(o)
 }
 
 func (w *importWatch) finish() {
@@ -71,10 +82,14 @@ func (w *importWatch) finish() {
 func (w *importWatch) rate() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s := w.last.Elapsed.Seconds(); s > 0 && w.last.Phase == importer.PhaseLoad {
-		return cli.HumanCount(int64(float64(w.last.Read)/s)) + " rows/s"
+	s := w.last.Elapsed.Seconds()
+	switch {
+	case s <= 0:
+		return ""
+	case w.last.Phase == importer.PhaseReceive:
+		return cli.HumanSize(int64(float64(w.last.Bytes)/s)) + "/s"
 	}
-	return ""
+	return cli.HumanCount(int64(float64(w.last.Read)/s)) + " rows/s"
 }
 
 func (w *importWatch) status() string {
@@ -85,12 +100,17 @@ func (w *importWatch) status() string {
 	case importer.PhaseReceive:
 		return "reading the input to its end; nothing is locked"
 	case importer.PhaseIndex:
-		text += "   building the indexes"
+		text += fmt.Sprintf("   building index %d of %d, %s, for %s", w.last.Step+1, w.last.Steps, w.last.What, w.took())
 	case importer.PhaseMerge:
-		text += "   merging"
+		text += "   merging " + w.last.What + " rows for " + w.took()
 	case importer.PhaseLoad:
 	}
 	return text
+}
+
+// took returns how long the phase has gone on. The caller holds mu.
+func (w *importWatch) took() string {
+	return cli.HumanDuration(w.f.Now().Sub(w.since).Truncate(time.Second))
 }
 
 func (w *importWatch) fields() string {

@@ -203,6 +203,11 @@ type Progress struct {
 	Read     int64
 	Rejected int64
 	Elapsed  time.Duration
+
+	// Of the indexes that are built, how many are done, and the one at hand; of a merge
+	// the number of rows.
+	Step, Steps int
+	What        string
 }
 
 // Observer is told how an import goes. Its methods are called from more

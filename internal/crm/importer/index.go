@@ -114,21 +114,24 @@ func dropIndexes(ctx context.Context, q db.Querier, schema db.Schema, path db.Pa
 }
 
 // createIndexes makes dropped indexes again: only the unique one on email, or
-// all others.
-func createIndexes(ctx context.Context, q db.Querier, indexes []index, email bool) error {
-	var create db.Pipeline
-	create.Exec(`select pg_catalog.set_config('maintenance_work_mem', $1, true)
-		where pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) operator(pg_catalog.<) pg_catalog.pg_size_bytes($1)`, indexMemory)
+// all others. told is called before each.
+func createIndexes(ctx context.Context, q db.Querier, indexes []index, email bool, told func(name string)) error {
 	for _, i := range indexes {
-		if i.Email == email {
-			create.Script([]db.Statement{{SQL: i.Definition}})
+		if i.Email != email {
+			continue
 		}
-	}
-	if err := create.Run(ctx, q); err != nil {
+		told(i.Name)
+		var create db.Pipeline
+		create.Exec(`select pg_catalog.set_config('maintenance_work_mem', $1, true)
+			where pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) operator(pg_catalog.<) pg_catalog.pg_size_bytes($1)`, indexMemory)
+		create.Script([]db.Statement{{SQL: i.Definition}})
+		err := create.Run(ctx, q)
 		if statement, ok := errors.AsType[*db.StatementError](err); ok {
 			return fmt.Errorf("make index again: %s: %w", statement.Statement.SQL, statement.Err)
 		}
-		return fmt.Errorf("make indexes again: %w", err)
+		if err != nil {
+			return fmt.Errorf("make indexes again: %w", err)
+		}
 	}
 	return nil
 }

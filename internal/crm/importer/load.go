@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -274,14 +275,18 @@ func (l *load) copy(ctx context.Context) error {
 // one on email comes first, since merging needs it; the others cost less after.
 func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) error {
 	p := l.producer
+	built := 0
+	building := func(name string) {
+		p.reportStep(Progress{Phase: PhaseIndex, Step: built, Steps: len(indexes), What: name})
+		built++
+	}
 	if p.direct {
-		p.report(PhaseIndex)
-		if err := createIndexes(ctx, q, indexes, true); err != nil {
+		if err := createIndexes(ctx, q, indexes, true, building); err != nil {
 			return err
 		}
 	}
 	if p.counts.staged > 0 {
-		p.report(PhaseMerge)
+		p.reportStep(Progress{Phase: PhaseMerge, What: strconv.FormatInt(p.counts.staged, 10)})
 	}
 	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
@@ -290,8 +295,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if !p.direct {
 		return nil
 	}
-	p.report(PhaseIndex)
-	if err := createIndexes(ctx, q, indexes, false); err != nil {
+	if err := createIndexes(ctx, q, indexes, false, building); err != nil {
 		return err
 	}
 	// The planner would take the table for empty until autovacuum comes by.

@@ -179,11 +179,13 @@ func (p *producer) flush(ctx context.Context, to target) error {
 	return nil
 }
 
-func (p *producer) report(phase Phase) {
+func (p *producer) report(phase Phase) { p.reportStep(Progress{Phase: phase}) }
+
+// reportStep tells the observer of a phase, with what it counts added.
+func (p *producer) reportStep(at Progress) {
 	if p.observer == nil {
 		return
 	}
-	p.observer.Progressed(Progress{
-		Phase: phase, Bytes: p.input.read, Read: p.counts.read, Rejected: p.rejects.total, Elapsed: p.now().Sub(p.started),
-	})
+	at.Bytes, at.Read, at.Rejected, at.Elapsed = p.input.read, p.counts.read, p.rejects.total, p.now().Sub(p.started)
+	p.observer.Progressed(at)
 }
