@@ -122,7 +122,7 @@ func TestTableOfFiles(t *testing.T) {
 				why += fmt.Sprintf("%s %d ", c.Code, c.Count)
 			}
 			row(name, r.Plan.Format.Kind, r.Plan.Format.Encoding, r.Read, r.Inserted, r.Rejected, why)
-			if r.Inserted+r.Updated+r.Unchanged+r.Rejected != r.Read {
+			if r.Inserted+r.Updated+r.Unchanged+r.Repeated+r.Rejected != r.Read {
 				t.Errorf("%s: the rows do not add up: %s", name, tally(r))
 			}
 		}

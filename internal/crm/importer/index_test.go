@@ -31,7 +31,7 @@ func TestIndexesSurvive(t *testing.T) {
 		from pg_index i where indrelid = 'contacts'::regclass order by 1`
 	before := crmtest.List(t, conn, schema, indexes)
 	r := importText(t, conn, "email,name,Source\na@example.com,A,web\nb@example.com,B,\na@example.com,C,\n", Options{Schema: schema, directFrom: 1})
-	if got, want := tally(r), "read 3 inserted 2 updated 1 unchanged 0 rejected 0"; got != want || !r.FastPath {
+	if got, want := tally(r), "read 3 inserted 2 updated 0 unchanged 0 rejected 0 repeated 1"; got != want || !r.FastPath {
 		t.Errorf("got %s, fast path %t; want %s", got, r.FastPath, want)
 	}
 	crmtest.SameLines(t, "indexes", crmtest.List(t, conn, schema, indexes), before)
@@ -79,7 +79,7 @@ func TestRoleWithoutOwnership(t *testing.T) {
 		_, _ = conn.Exec(ctx, `drop role "`+role+`"`)
 	})
 	r := importText(t, conn, "email,name\na@example.com,A\na@example.com,B\n", Options{Schema: schema, Role: role, directFrom: 1})
-	if got, want := tally(r), "read 2 inserted 1 updated 1 unchanged 0 rejected 0"; got != want || r.FastPath {
+	if got, want := tally(r), "read 2 inserted 1 updated 0 unchanged 0 rejected 0 repeated 1"; got != want || r.FastPath {
 		t.Errorf("got %s, fast path %t; want %s on the other", got, r.FastPath, want)
 	}
 }
