@@ -402,6 +402,7 @@ func FuzzVCard(f *testing.F) {
 func FuzzWorkbook(f *testing.F) {
 	f.Add(`<row r="1"><c r="A1" t="s"><v>0</v></c></row>`, `<si><t>Name</t></si>`)
 	f.Add(`<row><c r="ZZZZ1"><v>1e400</v></c><c t="b"><v></v></c></row>`, `<si><r><t>&#x41;&amp;_x0041_</t></r></si>`)
+	f.Add(`<>`, `0`)
 	f.Add(`<row><c s="-1"><v>-5</v></c><!-- > --><![CDATA[>]]></row>`, `<si/><si>`)
 	f.Fuzz(func(t *testing.T, sheet, texts string) { fuzzRead(t, makeWorkbook(t, sheet, texts)) })
 }

@@ -119,6 +119,9 @@ func (m *markup) readMore() ([]byte, error) {
 			return nil, err
 		}
 		m.tag = m.tag[:len(m.tag)-1]
+		if len(m.tag) == 0 {
+			return nil, errMarkup
+		}
 		// A '>' may stand in an attribute.
 		if m.tag[0] != '!' && m.tag[0] != '?' && bytes.Count(m.tag, []byte{'"'})%2 == 1 {
 			m.tag = append(m.tag, '>')
