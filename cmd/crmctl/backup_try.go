@@ -43,7 +43,7 @@ func newBackupTrial(ctx context.Context, f *factory, keys []age.Identity, wanted
 		return t, nil
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case errors.As(err, new(*registry.ForeignError)):
+	case errors.As(err, new(*registry.ForeignError)), errors.As(err, new(*registry.TakenError)):
 		return nil, err
 	case err != nil:
 		t.not = "the database cannot be reached"

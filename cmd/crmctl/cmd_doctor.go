@@ -136,6 +136,7 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 	if err != nil {
 		return err
 	}
+	o.Way = f.wayOfDoctor
 	a, err := f.app()
 	if err != nil {
 		return err

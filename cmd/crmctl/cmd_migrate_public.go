@@ -22,13 +22,17 @@ func newMigratePublicCmd(f *factory) *cobra.Command {
 	opts := &migratePublicOptions{}
 	cmd := &cobra.Command{
 		Use:   "public",
-		Short: "create or upgrade the registry in the schema public",
-		Long: `Create the registry in the schema public, or bring it to the version this crmctl needs: the
-tables of the tenants, of the audit, of fleet runs, of sizes and of schemas for tenants to come.
-Its own versions stand in crmctl_db_version, apart from those of anything else in public.`,
-		Example: "crmctl migrate public",
-		Args:    cli.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runMigratePublic(cmd.Context(), f, opts) },
+		Short: "create or upgrade the registry",
+		Long: `Create the registry, or bring it to the version this crmctl needs: the tables of the tenants, of
+the audit, of fleet runs, of sizes and of schemas for tenants to come. Its own versions stand in
+crmctl_db_version, apart from those of anything else.
+
+It stands in the schema public, or in the one that registry_schema names, which is made. Where an
+application has a table of such a name already, nothing is changed, and the answer says how to go on.`,
+		Example: `crmctl migrate public
+crmctl migrate public --registry-schema crmctl`,
+		Args: cli.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runMigratePublic(cmd.Context(), f, opts) },
 	}
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
@@ -61,6 +65,9 @@ func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOption
 		return err
 	}
 	defer closeConn(ctx, conn)
+	if err := f.roomForRegistry(ctx, conn); err != nil {
+		return err
+	}
 	var change migrate.Change
 	if opts.dryRun {
 		change, err = plan.PlanPublic(ctx, conn, f.registry())

@@ -30,7 +30,7 @@ func (f *factory) explain(err error) []cli.Hint {
 	case errors.Is(err, db.ErrUnreachable):
 		return []cli.Hint{f.explainUnreachable()}
 	case errors.Is(err, registry.ErrNoRegistry), errors.Is(err, registry.ErrOldRegistry):
-		return []cli.Hint{{Label: "make it", Command: "crmctl migrate public"}}
+		return f.explainRegistry(err)
 	case errors.Is(err, staging.ErrPooled):
 		return []cli.Hint{{Label: "go past it", Command: "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}
 	}
@@ -40,8 +40,14 @@ func (f *factory) explain(err error) []cli.Hint {
 	if found, ok := errors.AsType[*planted.Error](err); ok {
 		return explainPlanted(found)
 	}
+	if _, ok := errors.AsType[*registry.TakenError](err); ok {
+		return f.explainRegistry(err)
+	}
 	if found, ok := errors.AsType[*registry.ForeignError](err); ok {
 		return explainForeign(found)
+	}
+	if found, ok := errors.AsType[*registry.ExistsError](err); ok && !found.Registered {
+		return f.explainNeighbour(found)
 	}
 	if errors.Is(err, db.ErrCommitUnknown) {
 		return []cli.Hint{{Label: "see whether it did", Command: "crmctl audit list --since 10m"}}

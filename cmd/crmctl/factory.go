@@ -58,8 +58,22 @@ func newFactory(s *cli.Streams, in *cli.Interrupts) *factory {
 		return cfg.Copy(), nil
 	}
 	f.connect = f.dial
-	f.registry = registry.Default
+	f.registry = f.configuredRegistry
 	return f
+}
+
+// configuredRegistry is the registry where the configuration says. Without a
+// configuration no command gets far enough to need one.
+func (f *factory) configuredRegistry() registry.Registry {
+	cfg, err := f.config()
+	if err != nil || cfg.RegistrySchema == db.Public.String() {
+		return registry.Default()
+	}
+	schema, err := db.RegisteredSchema(cfg.RegistrySchema)
+	if err != nil {
+		return registry.Default() // the configuration has refused such a name
+	}
+	return registry.In(schema)
 }
 
 func (f *factory) loadConfig() (*config.Config, error) {

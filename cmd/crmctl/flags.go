@@ -24,6 +24,7 @@ type globalFlags struct {
 	color          string
 	noColor        bool
 	migrationsDir  string
+	registrySchema string
 	timeout        time.Duration
 	utc            bool
 	confirmProfile string
@@ -37,6 +38,7 @@ func (g *globalFlags) addFlags(fs *pflag.FlagSet) {
 	fs.Var(cli.NewEnum(&g.color, config.Default(config.KeyColor), config.Colors()), "color", "colour `WHEN`: "+strings.Join(config.Colors(), ", "))
 	fs.BoolVar(&g.noColor, "no-color", false, "same as --color never")
 	fs.StringVar(&g.migrationsDir, "migrations-dir", "", "use the migrations in `DIR` instead of the built-in ones")
+	fs.StringVar(&g.registrySchema, "registry-schema", config.Default(config.KeyRegistrySchema), "crmctl's own tables stand in this `SCHEMA`")
 	fs.Var(newDuration(&g.timeout, config.Default(config.KeyTimeout)), "timeout", "give up after this `DURATION`; 0 for never")
 	fs.BoolVar(&g.utc, "utc", false, "show times in UTC")
 	fs.BoolVarP(&g.Quiet, "quiet", "q", false, "print names alone, and nothing but errors on stderr")

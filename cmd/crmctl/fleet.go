@@ -83,8 +83,8 @@ func (f *factory) withTarget(err error) error {
 			return err
 		}
 		return &cli.Error{
-			Code: cli.CodeIn(err), Err: fmt.Errorf("%s has no registry yet", target.Place()),
-			Hints: append(cli.HintsOf(err), cli.Hint{Label: "create it", Command: "crmctl migrate public"}),
+			Code: cli.CodeIn(err), Err: fmt.Errorf("%s has no registry%s", target.Place(), f.yetOrWhere()),
+			Hints: append(cli.HintsOf(err), f.explainRegistry(nil)...),
 		}
 	}
 	return err

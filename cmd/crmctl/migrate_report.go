@@ -422,9 +422,13 @@ func (f *factory) sameFlags() string {
 // filesFlag returns the flag that named the migrations, as it was given.
 func (f *factory) filesFlag() string { return f.given("migrations-dir") }
 
-// sameTarget returns the flags that named the database, as they were given.
-func (f *factory) sameTarget() string { return f.given("profile", "database-url", "config") }
+// sameTarget returns the flags that named the database and the registry in it, as they
+// were given.
+func (f *factory) sameTarget() string {
+	return f.given("profile", "database-url", "config", "registry-schema")
+}
 
+// given returns flags of this command as they were given, with a space before each.
 func (f *factory) given(names ...string) string {
 	text := ""
 	if f.cmd == nil {

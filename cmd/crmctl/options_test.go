@@ -134,7 +134,7 @@ func TestOptions(t *testing.T) {
 		}
 		newBench(t).setenv("CRMCTL_OUTPUT=csv", "CRMCTL_MIGRATIONS_DIR=/sql").parse(t, build, "probe", "-qv", "--yes", "--debug", "--timeout", "90s",
 			"--color=never", "--utc", "--database-url", "service=x", "--confirm-profile", "prod")
-		want := globalFlags{databaseURL: "service=x", output: "csv", color: "never", migrationsDir: "/sql", timeout: 90 * time.Second, utc: true,
+		want := globalFlags{databaseURL: "service=x", output: "csv", color: "never", migrationsDir: "/sql", registrySchema: "public", timeout: 90 * time.Second, utc: true,
 			Switches: cli.Switches{Quiet: true, Verbose: true, Debug: true, Yes: true}, confirmProfile: "prod"}
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)

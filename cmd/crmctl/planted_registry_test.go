@@ -103,7 +103,7 @@ func tryEveryCommand(t *testing.T, f *fleettest.Fleet, role, backup string) {
 				t.Errorf("crmctl %s ran what was planted\n%s", text, out)
 				f.Exec(t, "select pg_catalog.setval('public.sprung', 0, false)")
 			}
-			want, says := cli.ExitFailure, "CRMCTL_TRUSTED_OWNERS="+role
+			want, says := cli.ExitFailure, "owned by "+role
 			if path == "doctor" {
 				want, says = cli.ExitPending, "belongs to "+role
 			}

@@ -126,6 +126,9 @@ func Look(ctx context.Context, q db.Querier, plan *migrate.Plan, claims []Claim,
 		a.schema, a.Err = db.RegisteredSchema(c.Schema)
 		s.Adoptions = append(s.Adoptions, a)
 	}
+	if err := s.refuseNeighbours(ctx, q); err != nil {
+		return nil, err
+	}
 	reg, err := readRegistry(ctx, q, s.Adoptions, o)
 	if err != nil {
 		return nil, err

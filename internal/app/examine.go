@@ -26,28 +26,40 @@ type ExamineOptions struct {
 	// own setting wins, unless Given.
 	Retention time.Duration
 	Given     bool
+	// Way returns the command that leads on where something else has the registry's names,
+	// or the registry stands elsewhere.
+	Way func(ctx context.Context, conn *pgx.Conn, standing registry.Standing) string
 }
 
 // Examine looks for what is wrong. conn need not have been asked whose the registry is:
 // that is looked at first.
 func (a *App) Examine(ctx context.Context, conn *pgx.Conn, o ExamineOptions) (*doctor.Report, error) {
-	owners, err := a.Registry.Foreign(ctx, conn, a.Config.TrustedOwners)
+	standing, err := a.Registry.LookToMake(ctx, conn, a.Config.TrustedOwners)
 	if err != nil {
 		return nil, err
 	}
 	var fleet doctor.Fleet
-	if !slices.ContainsFunc(owners, func(o registry.ForeignObject) bool { return !o.Trusted }) {
+	if standing.Refusal() == nil {
 		if fleet, err = a.known(ctx, conn, o); err != nil {
 			return nil, err
 		}
 	}
-	for _, owner := range owners {
-		fleet.RegistryOwners = append(fleet.RegistryOwners, doctor.RegistryOwner(owner))
+	fleet.RegistryClosed = standing.Refusal() != nil
+	for _, list := range [][]registry.ForeignObject{standing.Strange, standing.Others} {
+		for _, found := range list {
+			owner := doctor.RegistryOwner{Kind: found.Kind, Name: found.Name, Owner: found.Owner, Trusted: found.Trusted, Strange: !found.Ours}
+			if !slices.Contains(fleet.RegistryOwners, owner) {
+				fleet.RegistryOwners = append(fleet.RegistryOwners, owner)
+			}
+		}
+	}
+	if len(standing.Strange) > 0 && o.Way != nil {
+		fleet.RegistryWay = o.Way(ctx, conn, standing)
 	}
 	d := doctor.Options{
 		Only: o.Only, Skip: o.Skip, LockTimeout: o.LockTimeout, Now: a.Now, Trusted: a.Config.TrustedOwners, Shared: a.Config.SharedSchemas,
 	}
-	if fleet.ForeignRegistry() || fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
+	if fleet.RegistryClosed || fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
 		d.Only = []doctor.Class{doctor.Registry} // what it lacks, the other checks would read
 	}
 	return doctor.Examine(ctx, conn, fleet, d)

@@ -51,6 +51,7 @@ type Config struct {
 	UTC              bool
 	DryRun           bool
 	PGBin            string
+	RegistrySchema   string   // where crmctl's own tables stand
 	ExtensionSchema  string   // where extensions are made that stand nowhere yet
 	SharedSchemas    []string // behind the tenant's on the path, for all tenants
 	TrustedOwners    []string // roles whose code may run as the session's role

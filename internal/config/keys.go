@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // The keys of a configuration file. Key k is also the flag of that name with
@@ -32,6 +33,7 @@ const (
 	KeyTrustedOwners    = "trusted_owners"
 	KeyExtensionSchema  = "extension_schema"
 	KeySharedSchemas    = "shared_schemas"
+	KeyRegistrySchema   = "registry_schema"
 	keyConfig           = "config"
 	keyProfiles         = "profiles"
 	keyProtected        = "protected"
@@ -131,6 +133,10 @@ func keys() []key {
 			c.DryRun, err = parseBool(v)
 			return err
 		}},
+		{name: KeyRegistrySchema, fallback: "public", usage: "the schema of crmctl's own tables", parse: func(c *Config, v string) error {
+			c.RegistrySchema = v
+			return registrySchema(v)
+		}},
 		{name: KeyExtensionSchema, fallback: "extensions", usage: "where extensions of migrations are made", parse: func(c *Config, v string) error {
 			if !isSchema(v) {
 				return errors.New("want the name of a schema")
@@ -175,6 +181,20 @@ func names(list string) []string {
 // isSchema reports whether a schema may have a name and hold something of others.
 func isSchema(name string) bool {
 	return len(name) <= 63 && !strings.HasPrefix(name, "pg_") && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
+// registrySchema says why the registry cannot stand in a schema of that name.
+func registrySchema(name string) error {
+	switch {
+	case name == "", name == "information_schema", !isSchema(name), !utf8.ValidString(name):
+		return errors.New("want the name of a schema")
+	}
+	for _, prefix := range []string{"tenant_", "crmctl_pool_", "quarantine_"} {
+		if strings.HasPrefix(name, prefix) {
+			return fmt.Errorf("schemas named %s... hold tenants; want another name", prefix)
+		}
+	}
+	return nil
 }
 
 // findKey returns the key of a name, the zero key when there is none.

@@ -25,7 +25,7 @@ const (
 
 func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
 	out := x.fleet.registryOwners()
-	if x.fleet.ForeignRegistry() {
+	if x.fleet.RegistryClosed {
 		return out, nil
 	}
 	is, should := x.fleet.RegistryVersion, x.fleet.RegistryHead
@@ -82,6 +82,11 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	neighbours, err := x.fleet.Registry.Neighbours(ctx, x.conn)
+	if err != nil {
+		return nil, err
+	}
+	known += " or " + neighbours.Has("$1")
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[orphan], `
 		select n.nspname::text as schema,
 			exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'goose_db_version' and c.relkind in ('r', 'p')) as goose,
@@ -90,7 +95,7 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 		from pg_namespace n
 		where not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = n.nspname)
 		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+db.PoolPrefix+`)'
-		  and not exists (`+building+`)
+		  and not exists (`+building+`) and not `+neighbours.Has("n.nspname::text")+`
 		order by n.nspname`, usual)
 	if err != nil {
 		return nil, err
@@ -223,13 +228,19 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	neighbours, err := x.fleet.Registry.Neighbours(ctx, x.conn)
+	if err != nil {
+		return nil, err
+	}
+	known += " or " + neighbours.Has("$1")
 	type row struct {
 		Schema        string
 		There, Listed bool
 	}
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
 		select coalesce(n.nspname::text, p.schema_name) as schema, n.oid is not null as there, p.schema_name is not null as listed
-		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = nspname)) n
+		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = nspname)
+			and not `+neighbours.Has("nspname::text")+`) n
 		full join (`+pool+`) p on p.schema_name::name = n.nspname
 		where n.oid is null or p.schema_name is null and not exists (`+building+`) order by 1`)
 	var out []Finding

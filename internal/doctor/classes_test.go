@@ -389,7 +389,8 @@ func TestWraparound(t *testing.T) {
 func TestRegistryOwners(t *testing.T) {
 	t.Parallel()
 	f := &fleettest.Fleet{DSN: pgtest.Empty(t)} // where there is nothing to read
-	fleet := doctor.Fleet{RegistryHead: 1, RegistryOwners: []doctor.RegistryOwner{
+	fleet := doctor.Fleet{RegistryHead: 1, RegistryClosed: true, RegistryOwners: []doctor.RegistryOwner{
+		{Kind: "table", Name: "public.tenant_events", Owner: "app", Strange: true},
 		{Kind: "view", Name: "public.tenants", Owner: "app"},
 		{Kind: "table", Name: "public.tenant_pool", Owner: "deploy", Trusted: true},
 		{Kind: "table", Name: "public.tenant_dirty", Owner: "deploy", Trusted: true},
@@ -403,6 +404,7 @@ func TestRegistryOwners(t *testing.T) {
 		got = append(got, fmt.Sprint(finding.Severity, " ", finding.Subject, ": ", finding.What))
 	}
 	want := []string{
+		"error public.tenant_events: a table named like the registry's, which belongs to app and is not crmctl's",
 		"error public.tenants: a view named like the registry's, which belongs to app: crmctl reads and writes nothing here",
 		"info registry: table public.tenant_pool and 1 more belong to deploy, not to this role",
 	}

@@ -55,9 +55,14 @@ type Fleet struct {
 	Head, RegistryHead, RegistryVersion int64
 	// RegistryErr is why RegistryVersion could not be read, nil where it could.
 	RegistryErr error
-	// RegistryOwners are things in public with names of the registry's that belong to
-	// another role than the session's. Where one is not trusted nothing else is known.
+	// RegistryOwners are things with names of the registry's, where it stands, that belong
+	// to another role than the session's or are not the registry's.
 	RegistryOwners []RegistryOwner
+	// RegistryClosed reports that for the sake of one of these nothing of the registry may be
+	// read, so that nothing else is known. RegistryWay is the command that leads on, "" for
+	// none.
+	RegistryClosed bool
+	RegistryWay    string
 	// Tables are names of tables that make a schema one of a tenant, beside those
 	// that most tenants have.
 	Tables []string
@@ -212,7 +217,7 @@ func (f Fleet) tenantSchemas() string {
 	return `(
 	select n.oid, n.nspname, n.nspowner, coalesce(t.slug, '') as slug, coalesce(t.status, '') as status, t.role_name, t.schema_version
 	from ` + f.Registry.Tenants() + ` t join pg_namespace n on n.nspname = t.schema_name::name
-	where n.nspname !~ '^(pg_|` + db.PoolPrefix + `)' and n.nspname not in ('public', 'information_schema'))`
+	where n.nspname !~ '^(pg_|` + db.PoolPrefix + `)' and n.nspname not in ('public', 'information_schema', ` + db.Literal(f.Registry.Schema().String()) + `))`
 }
 
 // usualTables returns the names of the tables that make a schema one of a tenant: those

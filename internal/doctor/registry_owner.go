@@ -1,25 +1,18 @@
 package doctor
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
-// RegistryOwner is something in the schema public that has a name of the registry's and
-// belongs to another role than the session's.
+// RegistryOwner is something in the registry's schema that has a name of the registry's,
+// and belongs to another role than the session's or is not the registry's.
 type RegistryOwner struct {
 	Kind    string // "table", "view" ...
 	Name    string // "public.tenants"
 	Owner   string // role
 	Trusted bool   // the owner may make the registry
-}
-
-// ForeignRegistry reports whether a role that is not trusted owns something of the
-// registry. Reading it would run what that role likes.
-func (f Fleet) ForeignRegistry() bool {
-	for _, o := range f.RegistryOwners {
-		if !o.Trusted {
-			return true
-		}
-	}
-	return false
+	Strange bool   // it is not the registry's
 }
 
 // registryOwners has a finding for each thing of a role that is not trusted, and one for
@@ -31,6 +24,14 @@ func (f Fleet) registryOwners() []Finding {
 		trusted = map[string][]RegistryOwner{}
 	)
 	for _, o := range f.RegistryOwners {
+		if o.Strange {
+			out = append(out, Finding{
+				Severity: Error, Subject: o.Name,
+				What:    fmt.Sprintf("a %s named like the registry's, which belongs to %s and is not crmctl's", o.Kind, o.Owner),
+				Command: cmp.Or(f.RegistryWay, "give the registry a schema of its own: registry_schema"),
+			})
+			continue
+		}
 		if o.Trusted {
 			if trusted[o.Owner] == nil {
 				owners = append(owners, o.Owner)

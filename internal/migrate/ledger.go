@@ -26,9 +26,6 @@ const (
 	ledgerChunk    = 1000 // rows per insert
 	ledgerTries    = 3    // connections, of which each may be silent
 
-	// runLockClass is the first half of the advisory lock that a run holds while
-	// it lives, "crmc" in ASCII; its id is the second.
-	runLockClass = 0x63726d63
 	// A run that cannot hold a lock, since a pooler stands between, gives a sign
 	// of life with every batch instead.
 	heartbeatInterval = 10 * time.Second
@@ -101,7 +98,7 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 // somebody else has taken it, as every login may, the run gives signs of life.
 func (l *ledger) takeLock(ctx context.Context, conn *pgx.Conn) error {
 	var got bool
-	err := conn.QueryRow(ctx, `select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(l.report.RunID)).Scan(&got)
+	err := conn.QueryRow(ctx, `select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`, l.reg.RunLock(), int32(l.report.RunID)).Scan(&got)
 	if l.beats = !got; err != nil || !got {
 		return err
 	}
@@ -261,7 +258,7 @@ func (l *ledger) close(ctx context.Context) error {
 			}
 			l.reg.QueueRunEnd(p, end)
 			if !l.beats {
-				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, runLockClass, int32(r.RunID))
+				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, l.reg.RunLock(), int32(r.RunID))
 			}
 		})
 		silent := attemptCtx.Err() != nil // on this connection

@@ -16,8 +16,9 @@ import (
 // short work, so it is waited for rather than refused.
 const publicLockWait = 30 * time.Second
 
-// ApplyPublic brings the registry in the schema public to the head of the plan,
-// in one transaction. Two at once come one after the other. RefuseForeign comes before it.
+// ApplyPublic brings the registry to the head of the plan, in one transaction. Its schema
+// is made where it is not there. Two at once come one after the other. RefuseForeign
+// comes before it.
 func (p *Plan) ApplyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) (Change, error) {
 	const tries = 3
 	for n := 1; ; n++ {
@@ -27,13 +28,16 @@ func (p *Plan) ApplyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		}
 		err = errors.Join(err, db.Rollback(ctx, conn))
 		// Another run was making the registry, and this one waited for its end.
-		if made := db.SQLState(err); n == tries || made != db.CodeUniqueViolation && made != codeDuplicateTable {
+		if made := db.SQLState(err); n == tries || made != db.CodeUniqueViolation && made != codeDuplicateTable && made != codeDuplicateSchema {
 			return Change{}, err
 		}
 	}
 }
 
-const codeDuplicateTable = "42P07"
+const (
+	codeDuplicateTable  = "42P07"
+	codeDuplicateSchema = "42P06"
+)
 
 func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) (Change, error) {
 	var (
@@ -41,6 +45,11 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		table *string
 	)
 	open.Begin(db.Locals{Schema: o.Registry.Schema(), LockTimeout: publicLockWait, StatementTimeout: o.StatementTimeout})
+	if missing, err := o.Registry.NoSchema(ctx, conn); err != nil {
+		return Change{}, err
+	} else if missing {
+		o.Registry.QueueSchema(&open)
+	}
 	open.CheckSchema(o.Registry.Schema())
 	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`, publicVersions.in(o.Registry.Schema()))
 	if err := open.Run(ctx, conn); err != nil {

@@ -68,7 +68,7 @@ func (r Registry) ListAll(ctx context.Context, q db.Querier, f Filter) ([]Tenant
 	if !f.AllSettings && len(f.Settings) > 0 {
 		args = append(args, f.Settings)
 	}
-	rows, err := db.Select(ctx, q, scan, `select `+f.columns("$2::text[]")+`
+	rows, err := db.Select(ctx, q, r.scan, `select `+f.columns("$2::text[]")+`
 		from `+r.Tenants()+`
 		where cardinality($1::text[]) = 0 or slug = any ($1::text[])
 		order by slug collate "C"`, args...)
@@ -86,7 +86,7 @@ func (r Registry) ListAll(ctx context.Context, q db.Querier, f Filter) ([]Tenant
 // Invalid returns the rows that are not valid alone, without reading the settings of
 // any.
 func (r Registry) Invalid(ctx context.Context, q db.Querier) ([]InvalidRow, error) {
-	rows, err := db.Select(ctx, q, scan, `select `+Filter{}.columns("")+`
+	rows, err := db.Select(ctx, q, r.scan, `select `+Filter{}.columns("")+`
 		from `+r.Tenants()+` order by slug collate "C"`)
 	if err != nil {
 		return nil, fmt.Errorf("read the registry: %w", r.explain(err))

@@ -1,9 +1,13 @@
 package registry
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"math"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
@@ -150,4 +154,36 @@ func (r Registry) missing(err error, table string) bool {
 	}
 	// The text is translated; the name in it is not.
 	return strings.Contains(pgErr.Message, r.Schema().String()+"."+table)
+}
+
+// NoSchema reports whether the schema of the registry is to be made first. The schema
+// public is the database's.
+func (r Registry) NoSchema(ctx context.Context, q db.Querier) (bool, error) {
+	if r.schema.IsZero() {
+		return false, nil
+	}
+	missing, err := db.Select(ctx, q, pgx.RowTo[bool], `select to_regnamespace($1) is null`, r.Place())
+	if err != nil {
+		return false, fmt.Errorf("look for schema %s: %w", r.Place(), err)
+	}
+	return missing[0], nil
+}
+
+// QueueSchema makes the schema of the registry, with the rights that the schema public
+// has: everybody may name what is in it, and nobody but its owner create there.
+func (r Registry) QueueSchema(p *db.Pipeline) {
+	p.Exec("create schema " + r.Place())
+	p.Exec("grant usage on schema " + r.Place() + " to public")
+	p.Exec("comment on schema " + r.Place() + " is 'The registry of crmctl.'")
+}
+
+// RunLock returns the first half of the advisory lock that a fleet run of this registry
+// holds while it lives; its id is the second. In the schema public it is "crmc" in ASCII.
+// Several registries of a database have runs of the same ids.
+func (r Registry) RunLock() int32 {
+	const crmc = 0x63726d63
+	if r.schema.IsZero() {
+		return crmc
+	}
+	return int32(uint64(r.Key("runs")) & math.MaxInt32) //nolint:gosec // no more than 31 bits are left
 }

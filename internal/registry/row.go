@@ -59,7 +59,8 @@ type row struct {
 	invalid *InvalidRow
 }
 
-func scan(from pgx.CollectableRow) (row, error) {
+// scan reads a row of this registry.
+func (r Registry) scan(from pgx.CollectableRow) (row, error) {
 	var (
 		t                                     Tenant
 		slug, display, schema, settings, role *string
@@ -90,7 +91,9 @@ func scan(from pgx.CollectableRow) (row, error) {
 	default:
 		t.Version, t.Settings, t.CreatedAt, t.UpdatedAt = *version, json.RawMessage(*settings), *created, *updated
 		t.Schema, err = db.RegisteredSchema(*schema)
-		why = fault(t, err)
+		if why = fault(t, err); why == "" && t.Schema == r.Schema() {
+			why = fmt.Sprintf("schema %q is the registry's", t.Schema)
+		}
 	}
 	if why != "" {
 		return row{invalid: &InvalidRow{ID: t.ID, Slug: t.Slug, Schema: or(schema), Status: t.Status, Why: why}}, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -134,7 +135,7 @@ func (r Registry) runAlive() string {
 	return `case when r.heartbeat_at is null then exists (
 		select from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid
 		where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-		  and l.classid = 1668443491 and l.objid = (r.id % 2147483648)::pg_catalog.oid
+		  and l.classid = ` + strconv.Itoa(int(r.RunLock())) + ` and l.objid = (r.id % 2147483648)::pg_catalog.oid
 		  and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
 		  and ` + r.MayChange("a.usesysid") + `)
 	else r.heartbeat_at > pg_catalog.clock_timestamp() - interval '1 minute' end`

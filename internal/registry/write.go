@@ -49,7 +49,7 @@ func (r Registry) Lock(ctx context.Context, q db.Querier, t Tenant, wait bool) (
 	)
 	p.LockTenant(r.Row(t.ID), db.Schema{}, wait)
 	p.Query(func(found pgx.Rows) (err error) {
-		rows, err = pgx.CollectRows(found, scan)
+		rows, err = pgx.CollectRows(found, r.scan)
 		return err
 	}, `select `+columns+` from `+r.Tenants()+` where id = $1`, t.ID)
 	if err := p.Run(ctx, q); err != nil {
@@ -91,7 +91,7 @@ func (e *busyError) Named() string { return e.slug }
 // them. It also returns how many tenants the registry has.
 func (r Registry) Due(ctx context.Context, q db.Querier, due, deletedBefore time.Time, slugs []string) (found []Tenant, invalid []InvalidRow, all int, err error) {
 	var bare Filter // without settings: there may be many due
-	rows, err := db.Select(ctx, q, scan, `select `+bare.columns("")+`
+	rows, err := db.Select(ctx, q, r.scan, `select `+bare.columns("")+`
 		from `+r.Tenants()+`
 		where status = 'deleted' and purge_after <= $1
 		  and (deleted_at <= $2 or purge_started_at is not null)
