@@ -18,12 +18,17 @@ func checkAdoption(ctx context.Context, f *factory, p *cli.Printer, a *app.App, 
 		return err
 	}
 	noteVerdict(f, c)
+	wrong := 0
 	for _, found := range c.Findings {
 		if found.Result == app.Fails {
-			return cli.ExitWith(cli.ExitPending)
+			wrong++
 		}
 	}
-	return nil
+	if wrong == 0 {
+		return nil
+	}
+	return cli.ExitTold(cli.ExitPending, "%s of %s can be adopted, %s", cli.HumanCount(int64(c.Adoptable)),
+		cli.Plural(c.Schemas, "schema"), cli.Plural(wrong, "error"))
 }
 
 func adoptFindings() cli.List[app.AdoptFinding] {

@@ -2,7 +2,6 @@ package adopt
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -272,5 +271,5 @@ func (e *UnmanagedError) Error() string {
 	return text + ": " + e.Schema
 }
 
-// Is reports whether the target is migrate.ErrNotManaged.
-func (e *UnmanagedError) Is(target error) bool { return errors.Is(migrate.ErrNotManaged, target) }
+// Unwrap returns migrate.ErrNotManaged.
+func (e *UnmanagedError) Unwrap() error { return migrate.ErrNotManaged }

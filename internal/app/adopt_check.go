@@ -199,10 +199,10 @@ func checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *A
 	owners, err := adopt.Owners(ctx, conn, claimedSchemas(survey))
 	for _, o := range owners {
 		f := AdoptFinding{Area: AreaOwners, Result: Warns, Do: "log in as " + o.Role + ", or trust it (trusted_owners) where it has code",
-			Text: fmt.Sprintf("role %s owns %d tables in %d schemas; new tables will be another role's", o.Role, o.Tables, o.Schemas)}
+			Text: fmt.Sprintf("role %s owns tables in %s; new tables will be another role's", o.Role, schemasOf(o.Schemas))}
 		if !o.Ours {
 			f.Result, f.Do = Fails, "grant "+o.Role+" to the role that migrates, or log in as "+o.Role
-			f.Text = fmt.Sprintf("role %s owns %d tables in %d schemas, and this role may not change them", o.Role, o.Tables, o.Schemas)
+			f.Text = fmt.Sprintf("role %s owns tables in %s, and this role may not change them", o.Role, schemasOf(o.Schemas))
 		}
 		c.add(f)
 	}
@@ -210,6 +210,14 @@ func checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *A
 		c.add(AdoptFinding{Area: AreaOwners, Result: Fine, Text: "this role owns all"})
 	}
 	return err
+}
+
+// schemasOf returns "1 schema" or "12 schemas".
+func schemasOf(n int64) string {
+	if n == 1 {
+		return "1 schema"
+	}
+	return fmt.Sprintf("%d schemas", n)
 }
 
 func checkPublic(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {

@@ -59,9 +59,9 @@ func madeFor(file, text string, err error) error {
 }
 
 var (
-	dbmateUp   = regexp.MustCompile(`(?m)^\s*--\s*migrate:up\b`)                                    //nolint:gochecknoglobals // never changed
-	flywayFile = regexp.MustCompile(`^([VU][0-9][0-9._]*|R)__.*\.sql$`)                             //nolint:gochecknoglobals // never changed
-	codeFile   = regexp.MustCompile(`^[0-9]+_.*\.(js|cjs|mjs|ts|cts|mts|rb|py)$|^[0-9]+\..*\.php$`) //nolint:gochecknoglobals // never changed
+	dbmateUp   = regexp.MustCompile(`(?m)^\s*--\s*migrate:up\b`)
+	flywayFile = regexp.MustCompile(`^([VU][0-9][0-9._]*|R)__.*\.sql$`)
+	codeFile   = regexp.MustCompile(`^[0-9]+_.*\.(js|cjs|mjs|ts|cts|mts|rb|py)$|^[0-9]+\..*\.php$`)
 )
 
 // isHalf reports whether a file is one of a pair that golang-migrate and others want.
