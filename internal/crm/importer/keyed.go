@@ -210,12 +210,12 @@ func (m *merge) judge(ctx context.Context) error {
 
 // updateKeyed changes the contacts that rows were found to be.
 func (m *merge) updateKeyed(ctx context.Context) (n int64, err error) {
-	how, email := updateRule, "f.email is not null and (f.email operator(pg_catalog.=) c.email) is not true"
+	how, email := updateRule(), "f.email is not null and (f.email operator(pg_catalog.=) c.email) is not true"
 	set := "email = coalesce(f.email, c.email), "
 	switch m.policy {
 	case ConflictUpdate:
 	case ConflictMerge:
-		how, email, set = fillRule, "f.email is not null and c.email is null", "email = coalesce(c.email, f.email), "
+		how, email, set = fillRule(), "f.email is not null and c.email is null", "email = coalesce(c.email, f.email), "
 	case ConflictSkip, ConflictError:
 		return 0, nil
 	}

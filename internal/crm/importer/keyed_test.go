@@ -103,8 +103,7 @@ func TestImportByKey(t *testing.T) {
 		t.Parallel()
 		conn, schema := crmtest.Tenant(t)
 		_, err := Import(t.Context(), conn, strings.NewReader("email,name\na@ex.org,A\n"), Options{Schema: schema, Key: KeyPhone})
-		var mapping *MappingError
-		if !errors.As(err, &mapping) {
+		if _, ok := errors.AsType[*MappingError](err); !ok {
 			t.Errorf("got %v", err)
 		}
 	})

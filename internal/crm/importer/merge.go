@@ -133,11 +133,11 @@ where not exists (select from `+m.contacts+" c where c.email operator(pg_catalog
 func (m *merge) rule() (how mergeRule, writes bool) {
 	switch {
 	case m.direct && m.inFile == RepeatMerge, !m.direct && m.policy == ConflictUpdate:
-		return updateRule, true
+		return updateRule(), true
 	case m.direct && m.inFile == RepeatLast:
-		return replaceRule, true
+		return replaceRule(), true
 	case !m.direct && m.policy == ConflictMerge:
-		return fillRule, true
+		return fillRule(), true
 	}
 	return mergeRule{}, false
 }

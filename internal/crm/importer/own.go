@@ -49,7 +49,7 @@ func ownTable(t tableInfo, m *mapping, key Key) (*own, error) {
 	if o.primary == "" {
 		return nil, problem("has no primary key of one column")
 	}
-	for _, name := range strings.Split(string(key), ",") {
+	for name := range strings.SplitSeq(string(key), ",") {
 		if !slices.Contains(t.Names, name) {
 			return nil, problem("has no column %s, by which a contact would be known (it has %s)", name, strings.Join(t.Names, ", "))
 		}

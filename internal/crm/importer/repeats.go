@@ -17,9 +17,10 @@ const (
 	// RepeatMerge makes one row of them: of each column the last value, metadata merged
 	// key by key.
 	RepeatMerge RepeatPolicy = "merge"
-	// RepeatFirst takes the first row whole, RepeatLast the last.
+	// RepeatFirst takes the first row whole.
 	RepeatFirst RepeatPolicy = "first"
-	RepeatLast  RepeatPolicy = "last"
+	// RepeatLast takes the last row whole.
+	RepeatLast RepeatPolicy = "last"
 	// RepeatError takes the first row and rejects the others.
 	RepeatError RepeatPolicy = "error"
 )
@@ -67,9 +68,9 @@ func (r mergeRule) name(row, contact string) string {
 	return "case when not " + row + ".half or " + contact + ".name is null then " + row + ".name end"
 }
 
-var (
-	// updateRule lets the row's values win.
-	updateRule = mergeRule{
+// updateRule lets the row's values win.
+func updateRule() mergeRule {
+	return mergeRule{
 		half: true,
 		set: `phone = coalesce(excluded.phone, c.phone), name = coalesce(excluded.name, c.name), company = coalesce(excluded.company, c.company),
 	metadata = c.metadata operator(pg_catalog.||) excluded.metadata`,
@@ -79,8 +80,11 @@ var (
 	or ROW.company is not null and (ROW.company operator(pg_catalog.=) CONTACT.company) is not true
 	or (CONTACT.metadata operator(pg_catalog.||) ROW.metadata) operator(pg_catalog.<>) CONTACT.metadata)`,
 	}
-	// fillRule lets the contact's values win.
-	fillRule = mergeRule{
+}
+
+// fillRule lets the contact's values win.
+func fillRule() mergeRule {
+	return mergeRule{
 		set: `phone = coalesce(c.phone, excluded.phone), name = coalesce(c.name, excluded.name), company = coalesce(c.company, excluded.company),
 	metadata = excluded.metadata operator(pg_catalog.||) c.metadata`,
 		differs: `(
@@ -89,12 +93,15 @@ var (
 	or CONTACT.company is null and ROW.company is not null
 	or (ROW.metadata operator(pg_catalog.||) CONTACT.metadata) operator(pg_catalog.<>) CONTACT.metadata)`,
 	}
-	// replaceRule leaves nothing of the contact but its id.
-	replaceRule = mergeRule{
+}
+
+// replaceRule leaves nothing of the contact but its id.
+func replaceRule() mergeRule {
+	return mergeRule{
 		set:     `phone = excluded.phone, name = excluded.name, company = excluded.company, metadata = excluded.metadata, created_at = excluded.created_at`,
 		differs: "true",
 	}
-)
+}
 
 // hotSQL are the staged rows whose address the file may have more than once.
 const hotSQL = `

@@ -146,6 +146,6 @@ func (s *steady) Close() {
 	}
 	_ = s.spool.Close()
 	if s.name != "" {
-		_ = os.Remove(s.name)
+		_ = os.Remove(s.name) //nolint:gosec // a name that os.CreateTemp made
 	}
 }
