@@ -54,6 +54,7 @@ func dryCases(local string) map[string][]dryCase {
 		"local start":         one("--name "+local, "--name absent-"+local),
 		"local status":        one("--name " + local),
 		"local stop":          one("--name " + local),
+		"registry move":       one("--to-schema moved"),
 		"migrate adopt":       one("--schema app_a"),
 		"migrate all-tenants": one("", "--show-sql", "--verify"),
 		"migrate drift":       {{"", []int{0, 4}}, {"--fix-sql", []int{0, 4}}},

@@ -58,6 +58,7 @@ func sentinelCodes() []struct {
 		{db.ErrNoTenant, exitNoTenant},
 		{db.ErrUnreachable, cli.ExitUnreachable},
 		{db.ErrBusy, cli.ExitLocked},
+		{registry.ErrRunning, cli.ExitLocked},
 		{context.Canceled, cli.ExitInterrupted},
 		{cli.ErrInterrupted, cli.ExitInterrupted},
 	}

@@ -65,7 +65,7 @@ func TestPlantedRegistryRunsNothing(t *testing.T) {
 
 // offline are the commands that read no database.
 func offline(path string) bool {
-	return slices.Contains([]string{"backup list", "backup prune", "completion", "config path", "config show", "demo", "migrate lint", "migrate new", "version"}, path) ||
+	return slices.Contains([]string{"backup list", "backup prune", "completion", "contacts inspect", "config path", "config show", "demo", "migrate lint", "migrate new", "version"}, path) ||
 		strings.HasPrefix(path, "local ")
 }
 
@@ -83,7 +83,7 @@ func tryEveryCommand(t *testing.T, f *fleettest.Fleet, role, backup string) {
 	tried := 0
 	walk(tree(t), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "crmctl ")
-		if offline(path) {
+		if offline(path) || path == "registry move" && strings.Contains(t.Name(), "older") { // which leaves that behind
 			return
 		}
 		for _, try := range cases[path] {

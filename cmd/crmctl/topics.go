@@ -108,8 +108,9 @@ The names of profiles are lower-case.
 crmctl local start writes the profile local into profiles.d beside the user's file.
 
 Keys: database_url, profile, expect_database, migrations_dir, concurrency, lock_timeout,
-statement_timeout, timeout, retention, tenant_roles, output, color, utc, dry_run, pg_bin. An
-unknown key is an error. So is a file that others can write: it decides which database is worked on.
+statement_timeout, timeout, retention, tenant_roles, registry_schema, output, color, utc, dry_run,
+pg_bin. An unknown key is an error. So is a file that others can write: it decides which database is
+worked on.
 
 ./crmctl.yaml is the project's, and others may have put it there. It cannot name programs to
 run: its pg_bin is ignored, with a warning. Its addresses take no passfile, servicefile, sslkey,

@@ -135,7 +135,7 @@ func keys() []key {
 		}},
 		{name: KeyRegistrySchema, fallback: "public", usage: "the schema of crmctl's own tables", parse: func(c *Config, v string) error {
 			c.RegistrySchema = v
-			return registrySchema(v)
+			return RegistrySchema(v)
 		}},
 		{name: KeyExtensionSchema, fallback: "extensions", usage: "where extensions of migrations are made", parse: func(c *Config, v string) error {
 			if !isSchema(v) {
@@ -183,8 +183,8 @@ func isSchema(name string) bool {
 	return len(name) <= 63 && !strings.HasPrefix(name, "pg_") && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
-// registrySchema says why the registry cannot stand in a schema of that name.
-func registrySchema(name string) error {
+// RegistrySchema says why the registry cannot stand in a schema of that name.
+func RegistrySchema(name string) error {
 	switch {
 	case name == "", name == "information_schema", !isSchema(name), !utf8.ValidString(name):
 		return errors.New("want the name of a schema")
