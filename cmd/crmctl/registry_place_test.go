@@ -23,11 +23,10 @@ type placed struct {
 
 func (p *placed) run(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	b := newBench(t).setenv("DATABASE_URL="+p.f.DSN, "CRMCTL_MIGRATIONS_DIR="+p.dir)
+	b := newBench(t).setenv("DATABASE_URL="+p.f.DSN, "CRMCTL_MIGRATIONS_DIR="+p.dir, "CRMCTL_REGISTRY_SCHEMA="+p.reg.Schema().String())
 	ctx, in := cli.WatchInterrupts(t.Context())
 	defer in.Stop()
 	f := newFactory(b.Streams, in)
-	f.registry = func() registry.Registry { return p.reg }
 	code := f.execute(ctx, newRootCmd(f), append(args, "--yes"))
 	out := b.out.String() + b.err.String()
 	if code != want {
@@ -111,7 +110,6 @@ func TestRegistryElsewhere(t *testing.T) {
 
 	// The registry comes back in another database, at the same place.
 	other := &placed{f: &fleettest.Fleet{DSN: pgtest.Empty(t)}, reg: p.reg, dir: p.dir}
-	other.f.Exec(t, "create schema "+schema.Quoted())
 	other.run(t, cli.ExitOK, "migrate", "public")
 	other.run(t, cli.ExitOK, "backup", "restore", one(t, filepath.Join(dir, "_registry-*.crmctl")))
 	if n := other.f.Int(t, "select count(*) from "+p.reg.Tenants()); n < 5 {
