@@ -21,7 +21,9 @@ func (s *Survey) refuseNeighbours(ctx context.Context, q db.Querier) error {
 	}
 	names := make([]string, 0, len(s.Adoptions))
 	for _, a := range s.Adoptions {
-		names = append(names, a.Claim.Schema)
+		if a.Err == nil { // otherwise it may be no name at all
+			names = append(names, a.Claim.Schema)
+		}
 	}
 	theirs, err := neighbours.Of(ctx, q, names)
 	if err != nil {

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -59,8 +60,12 @@ func (n Neighbours) Has(name string) string {
 	return "(" + strings.Join(conditions, " or ") + ")"
 }
 
-// Of returns those of the given schemas of which Has is true.
+// Of returns those of the given schemas of which Has is true. Where no other registry can
+// be read it asks nobody.
 func (n Neighbours) Of(ctx context.Context, q db.Querier, schemas []string) ([]string, error) {
+	if len(n.tables) == 0 {
+		return slices.DeleteFunc(slices.Clone(schemas), func(name string) bool { return !slices.Contains(n.places, name) }), nil
+	}
 	found, err := db.Select(ctx, q, pgx.RowTo[string], `select s.name from unnest($1::text[]) s (name) where `+n.Has("s.name"), nonNil(schemas))
 	if err != nil {
 		return nil, fmt.Errorf("look at the other registries: %w", err)
