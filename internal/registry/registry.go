@@ -185,5 +185,5 @@ func (r Registry) RunLock() int32 {
 	if r.schema.IsZero() {
 		return crmc
 	}
-	return int32(uint64(r.Key("runs")) & math.MaxInt32) //nolint:gosec // no more than 31 bits are left
+	return int32(uint64(r.Key("runs")) & math.MaxInt32) // 31 bits
 }
