@@ -39,6 +39,22 @@ func pages(t *testing.T, dir string) map[string]string {
 	return out
 }
 
+// TestReferenceIsCurrent: docs/reference is what the commands say of themselves.
+func TestReferenceIsCurrent(t *testing.T) {
+	t.Parallel()
+	want, got := manual(t, "markdown"), pages(t, filepath.Join("..", "..", "docs", "reference"))
+	for name, text := range want {
+		if got[name] != text {
+			t.Errorf("docs/reference/%s is not what the command says: make docs", name)
+		}
+	}
+	for name := range got {
+		if _, there := want[name]; !there {
+			t.Errorf("docs/reference/%s is about no command: make docs", name)
+		}
+	}
+}
+
 // TestManPages: every command has a page with its exit codes.
 func TestManPages(t *testing.T) {
 	t.Parallel()

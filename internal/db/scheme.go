@@ -7,7 +7,7 @@ import (
 )
 
 // urlScheme matches what stands before the first "://" of a URL.
-var urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`) //nolint:gochecknoglobals // never changed
+var urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
 
 // otherScheme returns for whom a connection string is written that is neither libpq's
 // URL nor key=value, "" where it is one of these. It names no scheme but known ones.
