@@ -71,7 +71,7 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 		f.Note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(), cli.Visible(origin))
 		return nil
 	}
-	f.Note("\nnext: crmctl --profile %s tenant list        or: export CRMCTL_PROFILE=%s", opts.profile(), opts.profile())
+	f.Note("\nnext: export CRMCTL_PROFILE=%s\n      crmctl migrate public", opts.profile())
 	return nil
 }
 

@@ -69,8 +69,10 @@ func offline(path string) bool {
 		strings.HasPrefix(path, "local ")
 }
 
-// tryEveryCommand runs each command of the tree as a user would.
-func tryEveryCommand(t *testing.T, f *fleettest.Fleet, role, backup string) {
+// eachOnline calls try with the arguments of every command line of dryCases that reads a
+// database, and the path of its command. backup is the path of a backup.
+func eachOnline(t *testing.T, backup string, try func(path string, args []string)) {
+	t.Helper()
 	dir := t.TempDir()
 	leads := filepath.Join(dir, "leads.csv")
 	if err := os.WriteFile(leads, []byte("email,name\nx@example.com,X\n"), 0o600); err != nil {
@@ -83,11 +85,11 @@ func tryEveryCommand(t *testing.T, f *fleettest.Fleet, role, backup string) {
 	tried := 0
 	walk(tree(t), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "crmctl ")
-		if offline(path) || path == "registry move" && strings.Contains(t.Name(), "older") { // which leaves that behind
+		if offline(path) {
 			return
 		}
-		for _, try := range cases[path] {
-			args := strings.Fields(path + " " + try.args)
+		for _, c := range cases[path] {
+			args := strings.Fields(path + " " + c.args)
 			for i, a := range args {
 				if word, ok := words[a]; ok {
 					args[i] = word
@@ -97,22 +99,58 @@ func tryEveryCommand(t *testing.T, f *fleettest.Fleet, role, backup string) {
 				continue
 			}
 			tried++
-			out, code := outcome(t, f, args...)
-			text := strings.Join(args, " ")
-			if n := f.Int(t, "select case when is_called then last_value + 1 else 0 end from public.sprung"); n != 0 {
-				t.Errorf("crmctl %s ran what was planted\n%s", text, out)
-				f.Exec(t, "select pg_catalog.setval('public.sprung', 0, false)")
-			}
-			want, says := cli.ExitFailure, "owned by "+role
-			if path == "doctor" {
-				want, says = cli.ExitPending, "belongs to "+role
-			}
-			if code != want || !strings.Contains(out, says) {
-				t.Errorf("crmctl %s: exit code %d, want %d and %q\n%s", text, code, want, says, out)
-			}
+			try(path, args)
 		}
 	})
 	if tried < 40 {
 		t.Errorf("only %d command lines were tried", tried)
 	}
+}
+
+// tryEveryCommand runs each command of the tree as a user would.
+func tryEveryCommand(t *testing.T, f *fleettest.Fleet, role, backup string) {
+	eachOnline(t, backup, func(path string, args []string) {
+		if path == "registry move" && strings.Contains(t.Name(), "older") { // which leaves that behind
+			return
+		}
+		out, code := outcome(t, f, args...)
+		text := strings.Join(args, " ")
+		if n := f.Int(t, "select case when is_called then last_value + 1 else 0 end from public.sprung"); n != 0 {
+			t.Errorf("crmctl %s ran what was planted\n%s", text, out)
+			f.Exec(t, "select pg_catalog.setval('public.sprung', 0, false)")
+		}
+		want, says := cli.ExitFailure, "owned by "+role
+		if path == "doctor" {
+			want, says = cli.ExitPending, "belongs to "+role
+		}
+		if code != want || !strings.Contains(out, says) {
+			t.Errorf("crmctl %s: exit code %d, want %d and %q\n%s", text, code, want, says, out)
+		}
+	})
+}
+
+// TestWithoutARegistry: where there is none, every command says so and how one is made,
+// and none shows what the server said of a table.
+func TestWithoutARegistry(t *testing.T) {
+	t.Parallel()
+	kept, dir := fleettest.New(t), t.TempDir()
+	for _, args := range []string{"tenant create acme-corp", "backup create acme-corp --dir " + dir} {
+		if out, code := outcome(t, kept, strings.Fields(args)...); code != cli.ExitOK {
+			t.Fatalf("%s: %s", args, out)
+		}
+	}
+	backups, err := filepath.Glob(filepath.Join(dir, "*.crmctl"))
+	if err != nil || len(backups) != 1 {
+		t.Fatalf("%v: %v", backups, err)
+	}
+	f := &fleettest.Fleet{DSN: pgtest.Empty(t)}
+	eachOnline(t, backups[0], func(path string, args []string) {
+		if path == "migrate public" || path == "backup verify" {
+			return // one makes it, the other needs none
+		}
+		out, code := outcome(t, f, args...)
+		if code == cli.ExitOK || !strings.Contains(out, "no registry") || !strings.Contains(out, "crmctl migrate public") || strings.Contains(out, "42P01") {
+			t.Errorf("crmctl %s: exit code %d\n%s", strings.Join(args, " "), code, out)
+		}
+	})
 }

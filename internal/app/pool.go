@@ -59,6 +59,11 @@ func (a *App) readPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan) 
 	if err == nil {
 		pool.Schemas, err = a.Registry.ListPool(ctx, conn, pool.key.String())
 	}
+	if errors.Is(err, registry.ErrOldRegistry) {
+		if lacks := a.Registry.Lacking(ctx, conn); lacks != nil {
+			err = lacks // there is none at all
+		}
+	}
 	return pool, err
 }
 

@@ -71,7 +71,7 @@ func selectDirty(reg registry.Registry) string {
 func Dirty(ctx context.Context, q db.Querier, reg registry.Registry) ([]*DirtyError, error) {
 	rows, err := db.Select(ctx, q, pgx.RowToAddrOfStructByName[DirtyError], selectDirty(reg)+` order by t.slug`)
 	if err != nil {
-		return nil, fmt.Errorf("read which tenants are dirty: %w", err)
+		return nil, reg.ExplainTable(ctx, q, "read which tenants are dirty", err)
 	}
 	return rows, nil
 }

@@ -21,11 +21,8 @@ type File struct {
 // this registry, by version.
 func (r Registry) AppliedFiles(ctx context.Context, q db.Querier) (map[int64]File, error) {
 	found, err := db.Select(ctx, q, pgx.RowToStructByName[File], r.selectFiles())
-	switch {
-	case r.Missing(err):
-		return nil, fmt.Errorf("%w, or missing", ErrOldRegistry)
-	case err != nil:
-		return nil, fmt.Errorf("read which files were applied: %w", err)
+	if err != nil {
+		return nil, r.ExplainTable(ctx, q, "read which files were applied", err)
 	}
 	return byVersion(found), nil
 }

@@ -179,6 +179,21 @@ func (r Registry) explain(err error) error {
 	return err
 }
 
+// ExplainTable says of an error of reading a table that came later than the tenants what
+// it means: ErrNoRegistry, ErrOldRegistry, or that what was tried failed.
+func (r Registry) ExplainTable(ctx context.Context, q db.Querier, what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case !r.Missing(err):
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if lacks := r.Lacking(ctx, q); lacks != nil {
+		return lacks
+	}
+	return ErrOldRegistry
+}
+
 // Lacking returns ErrNoRegistry or ErrOldRegistry where the registry is not what this
 // program needs, and otherwise nil.
 func (r Registry) Lacking(ctx context.Context, q db.Querier) error {

@@ -110,7 +110,7 @@ func (r Registry) readRuns(ctx context.Context, q db.Querier, rest string, args 
 				count(*) filter (where t.state = 'failed') as failed
 			from `+r.RunTenants()+` t where dead.yes and t.run_id = r.id) c `+rest, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read the runs: %w", err)
+		return nil, r.ExplainTable(ctx, q, "read the runs", err)
 	}
 	return found, nil
 }
@@ -123,7 +123,7 @@ func (r Registry) PastRate(ctx context.Context, q db.Querier) (float64, error) {
 		from (select * from `+r.Runs()+`
 			where kind = 'migrate' and state = 'finished' and succeeded > 0 order by id desc limit 5) r`)
 	if err != nil {
-		return 0, fmt.Errorf("read the runs: %w", err)
+		return 0, r.ExplainTable(ctx, q, "read the runs", err)
 	}
 	return rate[0], nil
 }
