@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
@@ -148,8 +149,9 @@ func printSummary(p *cli.Printer, r *migrate.Report, record reportRecord) error 
 		}
 		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Yellow, cli.Visible(text)))
 	}
-	if slow := slowest(r.Outcomes); slow != "" {
-		fmt.Fprintf(&b, "slowest   %s\n", slow)
+	const label = "slowest   "
+	if slow := slowest(r.Outcomes, p.Width-len(label)); slow != "" {
+		fmt.Fprintf(&b, "%s%s\n", label, slow)
 	}
 	if record.Failed > 0 {
 		fmt.Fprintf(&b, "%s\n\n", p.Painter.Paint(cli.Red, "failed    "+cli.HumanCount(int64(record.Failed))))
@@ -247,7 +249,7 @@ func printExcerpts(p *cli.Printer, failed []migrate.Outcome) error {
 
 // slowest names the tenants that took longest, when there are enough for it to
 // mean something.
-func slowest(outcomes []migrate.Outcome) string {
+func slowest(outcomes []migrate.Outcome, width int) string {
 	const most = 3
 	if len(outcomes) <= most {
 		return ""
@@ -255,8 +257,14 @@ func slowest(outcomes []migrate.Outcome) string {
 	sorted := slices.DeleteFunc(slices.Clone(outcomes), func(o migrate.Outcome) bool { return o.Duration == 0 })
 	slices.SortStableFunc(sorted, func(a, b migrate.Outcome) int { return cmp.Compare(b.Duration, a.Duration) })
 	var out []string
+	used := 0
 	for _, o := range sorted[:min(most, len(sorted))] {
-		out = append(out, cli.Visible(o.Tenant.Slug)+" "+cli.HumanDuration(o.Duration))
+		one := cli.Visible(o.Tenant.Slug) + " " + cli.HumanDuration(o.Duration)
+		// The slowest is named however long its name is.
+		if used += utf8.RuneCountInString(one) + len(", "); len(out) > 0 && width > 0 && used > width {
+			break
+		}
+		out = append(out, one)
 	}
 	return strings.Join(out, ", ")
 }
