@@ -1,5 +1,3 @@
-// Package sqltexttest holds commands and what sqltext.Judge says of them, for the tests
-// of whatever has to agree with it. Tests alone may import it.
 package sqltexttest
 
 import "github.com/crmctl/crmctl/internal/sqltext"
