@@ -35,7 +35,7 @@ MAKEFLAGS     += --no-print-directory
 DEMO_FILE := $(wildcard ../shared/data/dotgov-current-full.csv)
 DEMO_FLAGS := $(if $(DEMO_FILE),--file '$(DEMO_FILE)' --null '(blank)' --map 'Domain name=name' \
 	--map 'Organization name=company' --map 'Security contact email=email' --map 'City=metadata.city')
-demo: setup-demo build ## set up, build, and show the main job on a private PostgreSQL (under a minute)
+demo: setup-demo build ## set up, build, and show the main job on a private PostgreSQL (seconds, once Go has built it)
 	bin/crmctl demo $(DEMO_FLAGS)
 
 .PHONY: test
