@@ -27,8 +27,11 @@ with recursive {me}, wanted as materialized (
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
 ), written (nsp, rel, kind, name, owner, foreign_owner, classid, objid, tree) as materialized (
     select r.nsp, r.oid, case when a.attgenerated <> '' then 'generated column' else 'default' end, a.attname::text, r.owner, r.foreign_owner,
-        'pg_attrdef'::regclass::oid, f.oid, case when r.foreign_owner then f.adbin::text end
+        -- Until PostgreSQL 14 what a generated column calls is noted at the table.
+        case when x.early then 'pg_class'::regclass::oid else 'pg_attrdef'::regclass::oid end, case when x.early then r.oid else f.oid end,
+        case when r.foreign_owner then f.adbin::text end
     from rel r join pg_attrdef f on f.adrelid = r.oid join pg_attribute a on a.attrelid = r.oid and a.attnum = f.adnum
+        cross join lateral (select a.attgenerated <> '' and current_setting('server_version_num')::int < 150000 as early) x
     union all
     select r.nsp, r.oid, 'check', k.conname::text, r.owner, r.foreign_owner,
         'pg_constraint'::regclass::oid, k.oid, case when r.foreign_owner then k.conbin::text end
