@@ -30,23 +30,26 @@ func Auto(ctx context.Context, q db.Querier, n, connections int) int {
 }
 
 // choose decides the concurrency of a run that leaves it to Auto. It returns the
-// connect function that hands out the connection on which it asked. A server that
-// cannot be reached is left to the workers, who have patience with it.
-func (o *Options) choose(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), n int) func(context.Context) (*pgx.Conn, error) {
+// connect function that hands out the connection on which it asked, and what closes that
+// where nobody has taken it. A server that cannot be reached is left to the workers, who
+// have patience with it.
+func (o *Options) choose(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), n int) (
+	first func(context.Context) (*pgx.Conn, error), end func(),
+) {
 	if o.Concurrency > 0 {
-		return connect
+		return connect, func() {}
 	}
-	o.Concurrency = 1
 	work := n * max(1, o.Weight)
-	if n < 2 || work <= itemsToOpen {
-		return connect
+	o.Concurrency = autoConcurrency(runtime.NumCPU(), shareOfUnused*DefaultConcurrency, work)
+	if n < 2 || o.Concurrency == 1 {
+		return connect, func() {}
 	}
 	conn, err := connect(ctx)
 	if err != nil {
-		return connect
+		return connect, func() {}
 	}
 	o.Concurrency = Auto(ctx, conn, work, o.Connections)
-	return Reuse(conn, connect)
+	return Reuse(conn, connect), func() { closeConn(ctx, conn) } // a second time does nothing
 }
 
 func autoConcurrency(cores, free, n int) int {

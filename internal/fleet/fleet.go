@@ -107,7 +107,8 @@ type Options struct {
 func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), n int, o Options,
 	work func(ctx context.Context, conn *pgx.Conn, item int) error,
 ) ([]Result, error) {
-	connect = o.choose(ctx, connect, n)
+	connect, end := o.choose(ctx, connect, n)
+	defer end()
 	r := &run{connect: connect, work: work, opt: o.withDefaults(), results: make([]Result, n), begun: make([]time.Time, n)}
 	r.queue = newQueue(n, r.opt.Drain)
 	workers := min(r.opt.Concurrency, n)

@@ -296,3 +296,35 @@ func TestRunChoosesItsConcurrency(t *testing.T) {
 		}
 	}
 }
+
+// TestNoConnectionIsLeft: a run that is asked to stop before it begins closes the
+// connection on which it found out how many items to work on at once.
+func TestNoConnectionIsLeft(t *testing.T) {
+	t.Parallel()
+	connect := dialer(pgtest.Empty(t))
+	var opened []*pgx.Conn
+	var mu sync.Mutex
+	count := func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := connect(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			opened = append(opened, conn)
+		}
+		return conn, err
+	}
+	drain := make(chan struct{})
+	close(drain)
+	_, err := fleet.Run(t.Context(), count, 64, fleet.Options{Drain: drain}, func(context.Context, *pgx.Conn, int) error { return nil })
+	if !errors.Is(err, fleet.ErrDrained) {
+		t.Fatalf("the run ended with %v", err)
+	}
+	for _, conn := range opened {
+		if !conn.IsClosed() {
+			t.Error("a connection is left open")
+		}
+	}
+	if len(opened) == 0 {
+		t.Error("no connection was opened: the test shows nothing")
+	}
+}
