@@ -203,6 +203,33 @@ func TestWorkbook(t *testing.T) {
 	}
 }
 
+// The files of a workbook that is read have no names, so that a process that is killed
+// leaves nothing of its contacts behind.
+func TestWorkbookLeavesNothing(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("an open file keeps its name")
+	}
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	in := makeWorkbook(t, `<row r="1"><c r="A1" t="inlineStr"><is><t>Email</t></is></c></row><row r="2"><c r="A2" t="inlineStr"><is><t>a@b.example</t></is></c></row>`, "")
+	f, err := Open(bytes.NewReader(in), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := stringTable{file: f}
+	for table.disk == nil {
+		if err := table.add(bytes.Repeat([]byte("x"), 1<<16)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
+		t.Errorf("while it is read: %v, %v", left, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Many texts wait in a file, and are the same from there.
 func TestWorkbookWithManyTexts(t *testing.T) {
 	t.Parallel()

@@ -15,13 +15,11 @@ const (
 	maxParts = 20_000
 )
 
-// spool copies r to a temporary file that nobody else can read and that is gone
-// when it is closed. A workbook's directory is at its end.
+// spool copies r to a temporary file: a workbook's directory is at its end.
 func (f *File) spool(r io.Reader) (file *os.File, size int64, err error) {
-	if file, err = os.CreateTemp("", "crmctl-import-*"); err != nil {
+	if file, err = f.temporary(); err != nil {
 		return nil, 0, fmt.Errorf("spool the workbook: %w", err)
 	}
-	f.closers = append(f.closers, removal{file})
 	parts := &partCounter{}
 	size, err = io.Copy(io.MultiWriter(file, parts), io.LimitReader(r, maxWorkbook+1))
 	switch {
@@ -35,7 +33,23 @@ func (f *File) spool(r io.Reader) (file *os.File, size int64, err error) {
 	return file, size, nil
 }
 
-// removal closes a temporary file and removes it.
+// temporary makes a file that nobody else can read and that is gone when f is closed. It
+// loses its name at once where the system can do that, so that nothing is left of a process
+// that is killed.
+func (f *File) temporary() (*os.File, error) {
+	file, err := os.CreateTemp("", "crmctl-import-*") // made with mode 0600
+	if err != nil {
+		return nil, err
+	}
+	var c io.Closer = file
+	if os.Remove(file.Name()) != nil {
+		c = removal{file}
+	}
+	f.closers = append(f.closers, c)
+	return file, nil
+}
+
+// removal closes a temporary file that has its name still, and removes it.
 type removal struct{ file *os.File }
 
 func (r removal) Close() error { return errors.Join(r.file.Close(), os.Remove(r.file.Name())) }
@@ -98,12 +112,11 @@ func (t *stringTable) add(s []byte) error {
 
 func (t *stringTable) flush() error {
 	if t.disk == nil {
-		disk, err := os.CreateTemp("", "crmctl-import-*")
+		disk, err := t.file.temporary()
 		if err != nil {
 			return fmt.Errorf("spool the workbook's texts: %w", err)
 		}
 		t.disk = disk
-		t.file.closers = append(t.file.closers, removal{disk})
 	}
 	n, err := t.disk.Write(t.data)
 	if err != nil {
