@@ -84,6 +84,11 @@ func (c *converter) keyless(key Key, own bool, row *contact) *rejection {
 	return &rejection{code: RejectNoKey, message: "it has no " + strings.Replace(string(key), ",", " and no ", 1) + ", which is the key"}
 }
 
+// stagedKey is the key of a staged row s; p is as in keysSQL.
+var stagedKey = map[Key]string{
+	KeyEmail: "s.email", KeyPhone: "s.phone", KeyExternalID: "s.metadata ->> 'external_id'", KeyEmailPhone: "coalesce(s.email, p.email, s.phone)",
+}
+
 // keysSQL makes a table of the staged rows' keys. A row without an address has that of
 // the rows with its number, where the file has them.
 const keysSQL = `
@@ -153,20 +158,30 @@ from pg_temp.crmctl_keyed f left join one o using (k)`
 
 // keyed merges all staged rows by a key that is not the address alone.
 func (m *merge) keyed(ctx context.Context) error {
-	if err := m.judge(ctx); err != nil {
+	writes := fmt.Sprint(m.policy == ConflictUpdate)
+	if m.policy == ConflictMerge {
+		writes = "exists (select from " + m.contacts + " c where c.id = o.contact and c.email is null)"
+	}
+	meet := strings.ReplaceAll(meetSQL[m.key], "CONTACTS", m.contacts)
+	if err := m.judge(ctx, "", fmt.Sprintf(verdictSQL, meet, m.contacts, fmt.Sprint(m.policy == ConflictError), writes)); err != nil {
 		return err
 	}
+	return m.carryOut(ctx, m.insertKeyed, m.updateKeyed)
+}
+
+// carryOut does what the verdicts say, counts it, and rejects the rest.
+func (m *merge) carryOut(ctx context.Context, insert, update func(context.Context) (int64, error)) error {
 	var groups, repeats int64
 	err := m.q.QueryRow(ctx, `select pg_catalog.count(*), coalesce(pg_catalog.sum(v.rows operator(pg_catalog.-) 1), 0)::bigint
 from pg_temp.crmctl_verdict v`).Scan(&groups, &repeats)
 	if err != nil {
 		return err
 	}
-	inserted, err := m.insert(ctx, "from pg_temp.crmctl_verdict s where s.contact is null and s.verdict is null order by s.id", "")
+	inserted, err := insert(ctx)
 	if err != nil {
 		return err
 	}
-	updated, err := m.updateKeyed(ctx)
+	updated, err := update(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,25 +202,26 @@ func (m *merge) keyedRows() string {
 	return keyedMergeSQL
 }
 
-// judge finds out which contact each key is.
-func (m *merge) judge(ctx context.Context) error {
-	key := map[Key]string{
-		KeyPhone: "s.phone", KeyExternalID: "s.metadata ->> 'external_id'", KeyEmailPhone: "coalesce(s.email, p.email, s.phone)",
-	}[m.key]
-	writes := fmt.Sprint(m.policy == ConflictUpdate)
-	if m.policy == ConflictMerge {
-		writes = "exists (select from " + m.contacts + " c where c.id = o.contact and c.email is null)"
-	}
+// judge finds out which contact each key is, by the statement verdict. lock is a
+// statement that comes first, "" for none.
+func (m *merge) judge(ctx context.Context, lock, verdict string) error {
 	var p db.Pipeline
 	p.OwnPath()
-	p.Exec(fmt.Sprintf(keysSQL, key))
+	if lock != "" {
+		p.Exec(lock)
+	}
+	p.Exec(fmt.Sprintf(keysSQL, stagedKey[m.key]))
 	p.Exec("analyze pg_temp.crmctl_keys")
 	p.Exec("create temporary table crmctl_keyed on commit drop as " + m.keyedRows())
 	p.Exec("analyze pg_temp.crmctl_keyed")
-	p.Exec(fmt.Sprintf(verdictSQL, strings.ReplaceAll(meetSQL[m.key], "CONTACTS", m.contacts), m.contacts, fmt.Sprint(m.policy == ConflictError), writes))
+	p.Exec(verdict)
 	p.Exec("analyze pg_temp.crmctl_verdict")
 	p.StandIn(m.schema, m.path)
 	return p.Run(ctx, m.q)
+}
+
+func (m *merge) insertKeyed(ctx context.Context) (int64, error) {
+	return m.insert(ctx, "from pg_temp.crmctl_verdict s where s.contact is null and s.verdict is null order by s.id", "")
 }
 
 // updateKeyed changes the contacts that rows were found to be.
@@ -269,8 +285,7 @@ func (m *merge) keyRejection(verdict, k, email string) *rejection {
 		return &rejection{code: RejectExists, column: m.column, message: "another contact has the e-mail address " + email}
 	case string(RejectDuplicate):
 		return &rejection{code: RejectDuplicate, column: m.column, message: "an earlier row, of another key, has the e-mail address " + email}
-	}
-	if verdict == string(RejectMissing) {
+	case string(RejectMissing):
 		return &rejection{code: RejectMissing, message: "a column of the table that needs a value would have none"}
 	}
 	return &rejection{code: RejectAmbiguous, message: fmt.Sprintf("the %s %q can mean several contacts", m.key, k)}

@@ -167,62 +167,36 @@ from pg_temp.crmctl_keyed f join one o using (k)`
 // ownRows merges all staged rows into an application's own table. What it finds stays so
 // until the transaction ends: there may be no unique index that would see to it.
 func (m *merge) ownRows(ctx context.Context) error {
-	if err := m.judgeOwn(ctx); err != nil {
+	lock := ""
+	if !m.dryRun {
+		lock = "lock table " + m.contacts + " in share row exclusive mode"
+	}
+	if err := m.judge(ctx, lock, m.ownVerdict()); err != nil {
 		return err
 	}
-	var groups, repeats int64
-	err := m.q.QueryRow(ctx, `select pg_catalog.count(*), coalesce(pg_catalog.sum(v.rows operator(pg_catalog.-) 1), 0)::bigint
-from pg_temp.crmctl_verdict v`).Scan(&groups, &repeats)
-	if err != nil {
-		return err
-	}
-	inserted, err := m.insertOwn(ctx)
-	if err != nil {
-		return err
-	}
-	updated, err := m.updateOwn(ctx)
-	if err != nil {
-		return err
-	}
-	m.inserted, m.updated, m.repeated = inserted, updated, repeats
-	m.unchanged = groups - inserted - updated
-	return m.rejectKeyed(ctx)
+	return m.carryOut(ctx, m.insertOwn, m.updateOwn)
 }
 
-func (m *merge) judgeOwn(ctx context.Context) error {
+// ownVerdict returns ownVerdictSQL for the key and the columns.
+func (m *merge) ownVerdict() string {
 	primary := "c." + pgx.Identifier{m.own.primary}.Sanitize()
 	find := "select lower(btrim(c.email::text)) as k, " + primary + " as key from " + m.contacts + " c where c.email is not null"
-	staged := "s.email"
 	switch m.key {
 	case KeyEmail:
 	case KeyPhone:
-		staged, find = "s.phone", "select c.phone::text as k, "+primary+" as key from "+m.contacts+" c where c.phone is not null"
+		find = "select c.phone::text as k, " + primary + " as key from " + m.contacts + " c where c.phone is not null"
 	case KeyExternalID:
-		staged, find = "s.metadata ->> 'external_id'", "select c.external_id::text as k, "+primary+" as key from "+m.contacts+" c where c.external_id is not null"
+		find = "select c.external_id::text as k, " + primary + " as key from " + m.contacts + " c where c.external_id is not null"
 	case KeyEmailPhone:
-		staged = "coalesce(s.email, p.email, s.phone)"
 		find += " union all select c.phone::text, " + primary + " from " + m.contacts + " c where c.phone is not null and c.email is null"
 	}
-	missing := "false"
+	missing := []string{"false"}
 	for _, c := range m.own.columns {
-		if c.required {
-			missing += " or " + c.value + " is null"
+		if c.required && !c.metadata { // which is never null
+			missing = append(missing, c.value+" is null")
 		}
 	}
-	missing = strings.ReplaceAll(missing, "$1::pg_catalog.text[]", "'{}'::pg_catalog.text[]") // never null either way
-	var p db.Pipeline
-	p.OwnPath()
-	if !m.dryRun {
-		p.Exec("lock table " + m.contacts + " in share row exclusive mode")
-	}
-	p.Exec(fmt.Sprintf(keysSQL, staged))
-	p.Exec("analyze pg_temp.crmctl_keys")
-	p.Exec("create temporary table crmctl_keyed on commit drop as " + m.keyedRows())
-	p.Exec("analyze pg_temp.crmctl_keyed")
-	p.Exec(fmt.Sprintf(ownVerdictSQL, find, fmt.Sprint(m.policy == ConflictError), missing))
-	p.Exec("analyze pg_temp.crmctl_verdict")
-	p.StandIn(m.schema, m.path)
-	return p.Run(ctx, m.q)
+	return fmt.Sprintf(ownVerdictSQL, find, fmt.Sprint(m.policy == ConflictError), strings.Join(missing, " or "))
 }
 
 func (m *merge) insertOwn(ctx context.Context) (n int64, err error) {
