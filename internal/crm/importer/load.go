@@ -35,8 +35,8 @@ var errDryRun = errors.New("dry run")
 //
 // Errors about the file are *tabular.Error, about the mapping *MappingError, about
 // the tenant's tables *TableError; *TooManyRejectsError stops at o.MaxRejects, and
-// then the reject file stays. Where an error wraps db.ErrCommitUnknown everything may
-// have been kept, and the reject file stays too.
+// then the reject file stays, or the rows go to o.RejectTo. Where an error wraps
+// db.ErrCommitUnknown everything may have been kept, and they do so too.
 func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -71,15 +71,15 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	if errors.Is(err, errDryRun) {
 		err = nil
 	}
-	if _, tooMany := errors.AsType[*TooManyRejectsError](err); tooMany {
+	switch _, tooMany := errors.AsType[*TooManyRejectsError](err); {
+	case tooMany:
 		err = errors.Join(err, l.rejects.finish(), l.rejects.deliver())
-	} else if err != nil && !errors.Is(err, db.ErrCommitUnknown) {
+	case err != nil && !errors.Is(err, db.ErrCommitUnknown):
 		l.rejects.discard()
+	default:
+		err = errors.Join(err, l.rejects.deliver())
 	}
 	l.count()
-	if err == nil {
-		err = l.rejects.deliver()
-	}
 	if err != nil {
 		return l.result, fmt.Errorf("import contacts: %w", err)
 	}

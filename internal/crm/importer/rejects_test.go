@@ -13,6 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/crm/crmtest"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
 
@@ -252,5 +253,24 @@ func TestRejectsToAWriter(t *testing.T) {
 	refuse := func(context.Context, db.Querier, Result) error { return errors.New("no") }
 	if _, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAnn,bad\n"), Options{Schema: schema, RejectTo: &out, AfterLoad: refuse}); err == nil || out.Len() != 0 {
 		t.Errorf("%v, and %q", err, out.String())
+	}
+}
+
+// Where nobody knows what became of the commit, the writer gets the rejected rows, since
+// the others may be kept.
+func TestRejectsToAWriterWhereTheCommitIsUnknown(t *testing.T) {
+	t.Parallel()
+	direct, schema := crmtest.Tenant(t)
+	proxy := pgtest.NewProxy(t, connString(direct), 0)
+	conn := crmtest.Connect(t, proxy.DSN)
+	proxy.CutAfter("\x0bcommit\x00", 1)
+	proxy.RefuseAfterCut()
+	var out bytes.Buffer
+	_, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAnn,bad\nBob,bob@ex.org\n"), Options{Schema: schema, RejectTo: &out})
+	if !errors.Is(err, db.ErrCommitUnknown) || len(contacts(t, direct, schema)) != 1 {
+		t.Fatalf("got %v, want %v, and %d contacts, want 1", err, db.ErrCommitUnknown, len(contacts(t, direct, schema)))
+	}
+	if !strings.Contains(out.String(), "\nAnn,bad,2,Email,bad_email,") {
+		t.Errorf("got %q", out.String())
 	}
 }
