@@ -13,7 +13,8 @@ import (
 )
 
 // roomForRegistry fails with a *registry.TakenError where something else has a name that
-// the registry needs, and notes what other registries there are.
+// the registry needs, and where it would be made in a tenant's schema. It notes what other
+// registries there are.
 func (f *factory) roomForRegistry(ctx context.Context, conn *pgx.Conn) error {
 	cfg, err := f.config()
 	if err != nil {
@@ -24,6 +25,9 @@ func (f *factory) roomForRegistry(ctx context.Context, conn *pgx.Conn) error {
 		err = standing.Taken()
 	}
 	if err != nil || standing.Made {
+		return err
+	}
+	if err := f.registry().RefuseTenant(ctx, conn); err != nil {
 		return err
 	}
 	others, err := registry.Registries(ctx, conn)

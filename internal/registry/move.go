@@ -107,14 +107,7 @@ func (r Registry) movable(ctx context.Context, q db.Querier, to Registry, truste
 	case there.Taken() != nil:
 		return there.Taken()
 	}
-	known, err := db.Select(ctx, q, pgx.RowTo[bool], `select exists (select from `+r.Tenants()+` where schema_name = $1)`, to.Schema().String())
-	switch {
-	case err != nil:
-		return fmt.Errorf("read the registry: %w", err)
-	case known[0]:
-		return fmt.Errorf("schema %s is a tenant's", to.Place())
-	}
-	return nil
+	return to.RefuseTenant(ctx, q)
 }
 
 // ownTables returns the bare names of the registry's tables that are there: an older one

@@ -50,14 +50,37 @@ func (r Registry) Neighbours(ctx context.Context, q db.Querier) (Neighbours, err
 // Has is the condition that a schema, by an expression for its name as text, is that of a
 // registry, or one that another registry has.
 func (n Neighbours) Has(name string) string {
-	conditions := make([]string, 0, len(n.places)+len(n.tables))
+	conditions := make([]string, 0, len(n.places)+1)
 	for _, place := range n.places {
 		conditions = append(conditions, name+" operator(pg_catalog.=) "+db.Literal(place))
 	}
+	return "(" + strings.Join(append(conditions, n.lists(name)), " or ") + ")"
+}
+
+// lists is the condition that another registry has a schema, for a tenant or one to come.
+func (n Neighbours) lists(name string) string {
+	conditions := []string{"false"}
 	for _, table := range n.tables {
 		conditions = append(conditions, "exists (select from "+table+" e where e.schema_name operator(pg_catalog.=) "+name+")")
 	}
 	return "(" + strings.Join(conditions, " or ") + ")"
+}
+
+// RefuseTenant fails where the schema of this registry is one that another registry has:
+// it would go with the tenant.
+func (r Registry) RefuseTenant(ctx context.Context, q db.Querier) error {
+	n, err := r.Neighbours(ctx, q)
+	if err != nil || len(n.tables) == 0 {
+		return err
+	}
+	found, err := db.Select(ctx, q, pgx.RowTo[bool], `select `+n.lists("$1::text"), r.Schema().String())
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the other registries: %w", err)
+	case found[0]:
+		return fmt.Errorf("schema %s is a tenant's", r.Place())
+	}
+	return nil
 }
 
 // Of returns those of the given schemas of which Has is true. Where no other registry can
