@@ -265,6 +265,7 @@ func rowText(r importer.InspectedRow) string {
 	return text
 }
 
+// codesText returns " (98 bad email, 41 too many columns)", "" where nothing was rejected.
 func codesText(codes []importer.RejectCount) string {
 	var parts []string
 	for _, c := range codes {
@@ -274,6 +275,24 @@ func codesText(codes []importer.RejectCount) string {
 		return ""
 	}
 	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// countsByCode returns how many rows are rejected for what.
+func countsByCode(list []importer.RejectCount) map[string]int64 {
+	out := make(map[string]int64, len(list))
+	for _, c := range list {
+		out[string(c.Code)] = c.Count
+	}
+	return out
+}
+
+// countsByChange returns in how many rows what was cleaned.
+func countsByChange(list []importer.ChangeCount) map[string]int64 {
+	out := make(map[string]int64, len(list))
+	for _, c := range list {
+		out[string(c.Change)] = c.Rows
+	}
+	return out
 }
 
 func inspectionObject(in importer.Inspection) cli.Object {
@@ -290,14 +309,6 @@ func inspectionObject(in importer.Inspection) cli.Object {
 	rejects := make([]inspectedReject, len(in.Rejects))
 	for i, r := range in.Rejects {
 		rejects[i] = inspectedReject{r.Line, r.Column, string(r.Code), r.Message}
-	}
-	codes := make(map[string]int64, len(in.RejectedByCode))
-	for _, c := range in.RejectedByCode {
-		codes[string(c.Code)] = c.Count
-	}
-	cleaned := make(map[string]int64, len(in.Changed))
-	for _, c := range in.Changed {
-		cleaned[string(c.Change)] = c.Rows
 	}
 	format := in.Plan.Format
 	return cli.Object{
@@ -316,8 +327,8 @@ func inspectionObject(in importer.Inspection) cli.Object {
 			{Name: "rejected", Value: in.Rejected},
 			{Name: "blank_lines", Value: in.Blank},
 			{Name: "note_lines", Value: in.Notes},
-			{Name: "rejected_by_code", Document: true, Value: codes},
-			{Name: "cleaned", Document: true, Value: cleaned},
+			{Name: "rejected_by_code", Document: true, Value: countsByCode(in.RejectedByCode)},
+			{Name: "cleaned", Document: true, Value: countsByChange(in.Changed)},
 			{Name: "null_words", Document: true, Optional: true, Value: in.NullWords},
 			{Name: "columns", Document: true, Value: columns},
 			{Name: "rows", Document: true, Value: rows},

@@ -169,7 +169,7 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result, bef
 		f.Note("rejected  %s", strings.Trim(rejectText(r), " ()"))
 	}
 	if !before.At.IsZero() {
-		f.Note("note: the same file was imported %s by %s", before.At.Local().Format("2006-01-02 15:04"), cli.Visible(before.Actor))
+		f.Note("note: the same file was imported %s by %s", p.Show.Minute(before.At), cli.Visible(before.Actor))
 	}
 	if len(r.NoPlace) > 0 {
 		f.Note("left out, since the table has no column for it: %s", cli.Visible(strings.Join(r.NoPlace, ", ")))
@@ -190,14 +190,6 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result, bef
 }
 
 func importObject(r importer.Result, slug string) cli.Object {
-	codes := make(map[string]int64, len(r.RejectedByCode))
-	for _, c := range r.RejectedByCode {
-		codes[string(c.Code)] = c.Count
-	}
-	cleaned := make(map[string]int64, len(r.Changed))
-	for _, c := range r.Changed {
-		cleaned[string(c.Change)] = c.Rows
-	}
 	columns := make([]columnRecord, len(r.Plan.Columns))
 	for i, c := range r.Plan.Columns {
 		columns[i] = columnRecord{Header: c.Header, Field: string(c.Field), Key: c.Key}
@@ -220,9 +212,9 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "tenant", Document: true, Value: slug},
 			{Name: "file", Document: true, Value: r.Plan.FileName},
 			{Name: "dry_run", Document: true, Value: r.DryRun},
-			{Name: "rejected_by_code", Document: true, Value: codes},
+			{Name: "rejected_by_code", Document: true, Value: countsByCode(r.RejectedByCode)},
 			{Name: "reject_file", Document: true, Optional: true, Value: r.RejectFile},
-			{Name: "cleaned", Document: true, Value: cleaned},
+			{Name: "cleaned", Document: true, Value: countsByChange(r.Changed)},
 			{Name: "null_words", Document: true, Optional: true, Value: r.NullWords},
 			{Name: "blank_lines", Document: true, Value: r.Blank},
 			{Name: "note_lines", Document: true, Value: r.Notes},
@@ -266,12 +258,8 @@ func rejectText(r importer.Result) string {
 	if r.RejectFile != "" {
 		b.WriteString("   -> " + filepath.Base(r.RejectFile))
 	}
-	var parts []string
-	for _, c := range r.RejectedByCode {
-		parts = append(parts, cli.HumanCount(c.Count)+" "+strings.ReplaceAll(string(c.Code), "_", " "))
-	}
-	if len(parts) > 0 {
-		b.WriteString("   (" + strings.Join(parts, ", ") + ")")
+	if codes := codesText(r.RejectedByCode); codes != "" {
+		b.WriteString("  " + codes)
 	}
 	return b.String()
 }

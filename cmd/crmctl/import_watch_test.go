@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crmctl/crmctl/internal/crm/importer"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
 
@@ -34,4 +35,23 @@ func TestImportPhasesAreNamed(t *testing.T) {
 		}
 	}
 	w.finish()
+}
+
+// When a file was imported before is told in the time zone that was asked for.
+func TestImportedBeforeInTheZoneAskedFor(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	f := b.factory(t)
+	p, err := f.printer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Show.Loc = time.FixedZone("east", 5*3600)
+	before := registry.Imported{At: time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC), Actor: "alice@desk"}
+	if err := printImport(f, p, "acme", importer.Result{Read: 1}, before); err != nil {
+		t.Fatal(err)
+	}
+	if want := "imported 2026-11-24 01:15 by alice@desk"; !strings.Contains(b.err.String(), want) {
+		t.Errorf("want %q:\n%s", want, b.err)
+	}
 }
