@@ -32,7 +32,7 @@ More: crmctl COMMAND --help; crmctl help exit-codes, environment, configuration
 func helpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		cli.Topic("environment", "variables that crmctl reads", environmentTopic()),
-		cli.Topic("configuration", "the configuration file and its profiles", configurationTopic),
+		cli.Topic("configuration", "the configuration file and its profiles", configurationTopic()),
 		cli.Topic("exit-codes", "what the exit codes mean", exitCodesTopic()),
 		cli.Topic(cli.TopicFlags, "the flags of every command", ""),
 	}
@@ -79,7 +79,13 @@ A variable that is empty counts as not set. A value that cannot be read is an er
 	return b.String()
 }
 
-const configurationTopic = `A configuration file is looked for in these places; the first that has a key wins:
+// configurationTopic names every key that there is.
+func configurationTopic() string {
+	keys := "Keys: " + strings.Join(config.Keys(), ", ") + ". An unknown key is an error. So is a file that others can write: it decides which database is worked on."
+	return configurationFiles + strings.Join(cli.Wrap(keys, 90), "\n") + configurationSafety
+}
+
+const configurationFiles = `A configuration file is looked for in these places; the first that has a key wins:
 
   ./crmctl.yaml                            the project
   $XDG_CONFIG_HOME/crmctl/crmctl.yaml      the user (else ~/.config/crmctl/)
@@ -107,13 +113,16 @@ The names of profiles are lower-case.
 
 crmctl local start writes the profile local into profiles.d beside the user's file.
 
-Keys: database_url, profile, expect_database, migrations_dir, concurrency, lock_timeout,
-statement_timeout, timeout, retention, tenant_roles, registry_schema, output, color, utc, dry_run,
-pg_bin. An unknown key is an error. So is a file that others can write: it decides which database is
-worked on.
+`
+
+const configurationSafety = `
+
+extension_schema says where extensions of migrations are made that stand nowhere yet.
+shared_schemas stand behind the tenant's own schema on the search path of every tenant: a list,
+or names with commas between.
 
 ./crmctl.yaml is the project's, and others may have put it there. It cannot name programs to
-run: its pg_bin is ignored, with a warning. Its addresses take no passfile, servicefile, sslkey,
+run: its pg_bin is ignored, with a warning. trusted_owners is refused there. Its addresses take no passfile, servicefile, sslkey,
 sslcert, require_auth or unusual options. A profile of the same name in the user's or the
 machine's file wins over one of its own, and so do their dry_run: true and expect_database. A
 password from ~/.pgpass or PGPASSWORD is proved to a server that it names (SCRAM), and never

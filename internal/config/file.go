@@ -215,7 +215,7 @@ func parseFile(path string, r io.Reader) (file, error) {
 		}
 		delete(top, keyProfiles)
 	}
-	f.values, err = texts(path, "", top, append(fileKeys(), keyProfiles))
+	f.values, err = texts(path, "", top, append(Keys(), keyProfiles))
 	return f, err
 }
 
@@ -238,8 +238,8 @@ func readYAML(path string, r io.Reader) (map[string]any, error) {
 	return top, nil
 }
 
-// fileKeys returns the keys that a file, or a profile in it, may hold.
-func fileKeys() []string {
+// Keys returns the keys that a file, or a profile in it, may hold.
+func Keys() []string {
 	var names []string
 	for _, k := range keys() {
 		names = append(names, k.name)
@@ -270,7 +270,7 @@ func parseProfiles(path string, raw any) ([]profile, error) {
 
 func parseProfile(path, name string, body map[string]any) (profile, error) {
 	where := "profiles: " + name + ": "
-	allowed := slices.DeleteFunc(fileKeys(), func(k string) bool { return k == KeyProfile })
+	allowed := slices.DeleteFunc(Keys(), func(k string) bool { return k == KeyProfile })
 	values, err := texts(path, where, body, append(allowed, keyProtected))
 	if err != nil {
 		return profile{}, err
