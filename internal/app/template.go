@@ -69,16 +69,19 @@ func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 
 // explainNames says of failures where a name stands that a file's path does not lead to.
 func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
+	var conn *pgx.Conn // opened for the first of them
 	for i := range results {
 		if results[i].Err == nil || db.SQLState(results[i].Err) == "" {
 			continue
 		}
-		conn, err := a.Connect(ctx)
-		if err != nil {
-			return // the failures' own words stay
+		if conn == nil {
+			var err error
+			if conn, err = a.Connect(ctx); err != nil {
+				return // the failures' own words stay
+			}
+			defer closeConn(ctx, conn)
 		}
 		results[i].Err = migrate.ExplainNames(ctx, conn, a.Registry, results[i].Err)
-		closeConn(ctx, conn)
 		if _, is := errors.AsType[*migrate.ElsewhereError](results[i].Err); !is {
 			return // the others will hardly be different
 		}
