@@ -61,7 +61,7 @@ func (ForeignRoles) notice() {}
 func (Mapped) notice()       {}
 func (Differ) notice()       {}
 
-// IsPattern reports whether the name of a schema stands for several.
+// IsPattern reports whether the name of a tenant or a schema stands for several.
 func IsPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
 
 // Adopt makes tenants of schemas that another program migrated. The result is there also

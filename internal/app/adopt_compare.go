@@ -68,13 +68,7 @@ func (a *App) compareClaims(ctx context.Context, conn *pgx.Conn, plan *migrate.P
 	drift, err := catalog.Compare(ctx, list, catalog.DriftOptions{
 		Options: catalog.Options{Registry: a.Registry, Direct: a.Direct, Ignore: []catalog.Kind{catalog.KindOwner, catalog.KindGrant, catalog.KindDefaultPrivileges, catalog.KindColumnOrder}},
 		Dial:    a.Connect, Concurrency: concurrency, Others: adopt.Tables(),
-		Expect: func(version int64) ([]db.Statement, error) {
-			to, err := plan.To(version)
-			if err != nil {
-				return nil, err
-			}
-			return to.Build()
-		},
+		Expect: expected(plan),
 	})
 	return withoutVersions(drift), err
 }

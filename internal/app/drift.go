@@ -6,6 +6,7 @@ import (
 	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -17,6 +18,17 @@ type DriftOptions struct {
 	// Begin is told how many tenants are compared. It returns who counts them, nil for
 	// nobody, and what ends it; nil for nobody.
 	Begin func(tenants int) (compared func(int), end func())
+}
+
+// expected returns what gives the statements of a plan's files up to a version.
+func expected(plan *migrate.Plan) func(version int64) ([]db.Statement, error) {
+	return func(version int64) ([]db.Statement, error) {
+		to, err := plan.To(version)
+		if err != nil {
+			return nil, err
+		}
+		return to.Build()
+	}
 }
 
 // Drift compares tenants with what their migrations make, and returns the rows of the
@@ -40,13 +52,7 @@ func (a *App) Drift(ctx context.Context, o DriftOptions) (catalog.Drift, []regis
 	}
 	c := catalog.DriftOptions{
 		Options: catalog.Options{Registry: a.Registry, Ignore: o.Ignore, Direct: a.Direct}, Dial: a.Connect, Concurrency: o.Concurrency, Others: adopt.Tables(),
-		Expect: func(version int64) ([]db.Statement, error) {
-			to, err := plan.To(version)
-			if err != nil {
-				return nil, err
-			}
-			return to.Build()
-		},
+		Expect: expected(plan),
 		Versions: func(ctx context.Context, slugs []string) (map[string]int64, error) {
 			now, err := a.Registry.List(ctx, conn, registry.Filter{Slugs: slugs})
 			versions := make(map[string]int64, len(now))

@@ -48,7 +48,7 @@ func Select(names, exclude []string) (*Selection, error) {
 func parseSelection(names []string, exclude bool) (*Selection, error) {
 	s := &Selection{slugs: make(map[string]bool, len(names))}
 	for _, name := range names {
-		if strings.ContainsAny(name, "*?[") {
+		if IsPattern(name) {
 			if _, err := path.Match(name, ""); err != nil {
 				return nil, &PatternError{Pattern: name, Exclude: exclude}
 			}

@@ -55,7 +55,7 @@ func (r Registry) Audit(ctx context.Context, conn *pgx.Conn, f AuditFilter) iter
 			  and (cardinality($4::text[]) = 0 or slug = any ($4::text[]))
 			order by seq desc limit $5
 		) newest order by seq`,
-		timeOrNil(f.Since), timeOrNil(f.Until), nonNil(f.Actions), nonNil(f.Slugs), limitOrNil(f.Limit))
+		timeOrNil(f.Since), timeOrNil(f.Until), nonNil(f.Actions), nonNil(f.Slugs), orNull(f.Limit))
 }
 
 // History returns what happened to the tenants that are or were called slug, the
@@ -78,7 +78,7 @@ func (r Registry) History(ctx context.Context, conn *pgx.Conn, slug string, limi
 			where t.tenant_id in (select tenant_id from ids)
 			order by 2 desc, 1 desc limit $2
 		) newest order by 2, 1`,
-		slug, limitOrNil(limit))
+		slug, orNull(limit))
 }
 
 func timeOrNil(t time.Time) any {
@@ -86,13 +86,6 @@ func timeOrNil(t time.Time) any {
 		return nil
 	}
 	return t
-}
-
-func limitOrNil(n int) any {
-	if n == 0 {
-		return nil
-	}
-	return n
 }
 
 // entries streams the rows of a query.
