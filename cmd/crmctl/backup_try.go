@@ -36,6 +36,10 @@ func newBackupTrial(ctx context.Context, f *factory, keys []age.Identity, wanted
 		t.not = "--restore=false"
 		return t, nil
 	}
+	a, err := f.app()
+	if err != nil {
+		return nil, err
+	}
 	conn, err := f.connect(ctx)
 	switch {
 	case errors.Is(err, config.ErrNoDatabase):
@@ -50,12 +54,7 @@ func newBackupTrial(ctx context.Context, f *factory, keys []age.Identity, wanted
 		f.Note("crmctl: warning: nothing is restored: %s", cli.Visible(err.Error()))
 		return t, nil
 	}
-	t.conn = conn
-	a, err := f.app()
-	if err != nil {
-		return nil, err
-	}
-	t.make = a.Trial(ctx, trust)
+	t.conn, t.make = conn, a.Trial(ctx, trust)
 	return t, nil
 }
 

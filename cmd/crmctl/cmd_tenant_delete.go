@@ -84,7 +84,7 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 	if err != nil {
 		return err
 	}
-	impact, err := impactOf(ctx, f, conn, t, retention)
+	impact, err := impactOf(ctx, f, conn, t, retention, p.Show)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func retentionOf(t registry.Tenant, opts *tenantDeleteOptions) (time.Duration, e
 }
 
 // impactOf says what a tenant holds before it is closed.
-func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration) (string, error) {
+func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration, show cli.Presentation) (string, error) {
 	target, err := f.target()
 	if err != nil {
 		return "", err
@@ -124,11 +124,6 @@ func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant
 		return "", err
 	}
 	until := f.Now().Add(retention)
-	loc := time.Local
-	if cfg, err := f.config(); err == nil && cfg.UTC {
-		loc = time.UTC
-	}
-	show := cli.Presentation{Loc: loc, Now: f.Now()}
 	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: crmctl tenant undelete %s",
 		cli.Visible(t.Slug), cli.Visible(target.Place()), holds, humanRetention(retention), show.Human(cli.Day(until)), cli.Visible(t.Slug)), nil
 }

@@ -294,7 +294,7 @@ func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.O
 		// must not pass it by because of a moment.
 		Registry: f.registry(), Hold: f.registry().QueueHoldUndeleted, Audit: f.execAudit(text),
 		Committed: func(ctx context.Context, q db.Querier, e tenantsql.Event) (bool, error) {
-			return f.registry().Ran(ctx, q, e.Tenant.ID, actionExec, e.Token)
+			return f.registry().Ran(ctx, q, e.Tenant.ID, registry.ActionExec, e.Token)
 		},
 		Fleet: fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter},
 	}
@@ -328,8 +328,6 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer,
 	return out.finish(ctx, report, f.Now().Sub(begun))
 }
 
-const actionExec = registry.ActionExec
-
 // execAudit returns what adds the audit row of a change: the statements' SHA-256 and
 // how they begin, since they may hold what the audit should not.
 func (f *factory) execAudit(text string) func(*db.Pipeline, tenantsql.Event) error {
@@ -337,7 +335,7 @@ func (f *factory) execAudit(text string) func(*db.Pipeline, tenantsql.Event) err
 	sum := sha256.Sum256([]byte(text))
 	return func(p *db.Pipeline, e tenantsql.Event) error {
 		return f.registry().QueueEvent(p, registry.Event{
-			TenantID: e.Tenant.ID, Slug: e.Tenant.Slug, Action: actionExec, Actor: f.actor(), Program: programName(),
+			TenantID: e.Tenant.ID, Slug: e.Tenant.Slug, Action: registry.ActionExec, Actor: f.actor(), Program: programName(),
 			Detail: map[string]any{
 				"sha256": hex.EncodeToString(sum[:]), "statement": firstCharacters(text, beginning),
 				"rows": e.Affected, "run": e.Token,
