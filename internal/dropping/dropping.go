@@ -114,14 +114,15 @@ func scanObject(row pgx.CollectableRow) (Object, error) {
 	var schema, name, arguments string
 	var o Object
 	err := row.Scan(&o.Kind, &schema, &name, &arguments, &o.Locks)
-	o.Name = pgx.Identifier{schema, name}.Sanitize() + arguments
+	o.Name = db.Quoted(schema, name) + arguments
 	return o, err
 }
 
 // objectsQuery lists what can be dropped by itself, the heaviest last. A drop locks
 // the relation and everything that goes with it: its two types, its toast table and
 // that one's index, indexes, constraints, defaults, triggers, rules, policies, and
-// sequences of its columns.
+// sequences of its columns. What belongs to an extension or to a type (the constructors of
+// a range) goes with that, and is refused by itself.
 //
 // What is in a schema is found by what depends on it: the catalogs of relations and
 // functions have no index by schema, and a fleet's are large. offset 0 keeps the
@@ -131,6 +132,7 @@ const objectsQuery = `
 		select d.classid, d.objid from pg_namespace n
 		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass and d.refobjid = n.oid offset 0) d
 		where n.nspname = $1
+		  and not exists (select from pg_depend o where o.classid = d.classid and o.objid = d.objid and o.deptype in ('e', 'i'))
 	)
 	select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
 			when 'S' then 'sequence' else 'table' end,
@@ -142,10 +144,10 @@ const objectsQuery = `
 	cross join lateral (select * from pg_class c where c.oid = inside.objid offset 0) c
 	where inside.classid = 'pg_class'::regclass and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not c.relispartition
 	  and (c.relkind <> 'S' or not exists (select from pg_depend d
-		where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')))
+		where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'a'))
 	union all
 	select case p.prokind when 'a' then 'aggregate' when 'p' then 'procedure' else 'function' end,
-		$1::text, p.proname, '(' || pg_get_function_identity_arguments(p.oid) || ')', 2
+		$1::text, p.proname, case when p.prokind = 'a' and p.pronargs = 0 then '(*)' else '(' || pg_get_function_identity_arguments(p.oid) || ')' end, 2
 	from inside
 	cross join lateral (select * from pg_proc p where p.oid = inside.objid offset 0) p
 	where inside.classid = 'pg_proc'::regclass

@@ -44,12 +44,13 @@ func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema 
 		return cleared, err
 	}
 	err = dropping.InBatches(ctx, conn, schema, nil, func(batch []dropping.Object) error {
-		still, err := owned(ctx, conn, reg, schema, id, wait, func(p *db.Pipeline, found row) {
-			if found.drops() {
+		dropped := false
+		_, err := owned(ctx, conn, reg, schema, id, wait, func(p *db.Pipeline, found row) {
+			if dropped = found.drops(); dropped {
 				dropping.Queue(p, batch)
 			}
 		})
-		if err == nil && !still {
+		if err == nil && !dropped {
 			err = errCleared
 		}
 		return err
