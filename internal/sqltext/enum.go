@@ -44,13 +44,15 @@ type Usage struct {
 	judge
 
 	strings []string
+	rows    string // of constants, which are not taken apart
 	names   map[string]bool
 	unsure  bool
 }
 
 // NewUsage reads a command.
 func NewUsage(sql string) *Usage {
-	u := &Usage{judge: judge{sql: sql, tokens: Tokens(sql), transactional: true}, names: map[string]bool{}}
+	sql, rows := withoutRows(sql)
+	u := &Usage{judge: judge{sql: sql, tokens: Tokens(sql), transactional: true}, rows: rows, names: map[string]bool{}}
 	u.command()
 	u.anywhere()
 	for _, t := range everyToken(sql) {
@@ -147,7 +149,11 @@ func (u *Usage) namesOne(types []string) bool {
 // says reports whether a label stands in one of the strings, alone or as a word of it: in
 // an array, a row, a routine's body.
 func (u *Usage) says(label string) bool {
-	return slices.ContainsFunc(u.strings, func(text string) bool { return label == "" || hasWord(text, label) })
+	if label == "" {
+		return len(u.strings) > 0 || strings.Contains(u.rows, "'")
+	}
+	return slices.ContainsFunc(u.strings, func(text string) bool { return hasWord(text, label) }) ||
+		hasWord(u.rows, strings.ReplaceAll(label, "'", "''"))
 }
 
 // hasWord reports whether a text holds a word that is no part of a longer one.

@@ -1,6 +1,7 @@
 package sqltext_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/sqltext"
@@ -66,5 +67,26 @@ func TestUsesOfValues(t *testing.T) {
 		if got := sqltext.NewUsage(sql).Alias(types); got != want {
 			t.Errorf("%s: alias %q, want %q", sql, got, want)
 		}
+	}
+}
+
+// A value that stands in one of many rows is seen, and the rows cost little more than a
+// look at their text.
+func TestUsesOfValuesInManyRows(t *testing.T) {
+	rows := strings.Repeat("(1, 'a row of constants'), ", 20000)
+	types := []string{"mood"}
+	for row, want := range map[string]bool{
+		"(2, 'glad'), ": true, "(2, '{sad,glad}'), ": true, "(2, 'gladly'), ": false, "(2, 'the mood'), ": false, "(2, e'gl\\x61d'), ": true,
+	} {
+		if got := sqltext.NewUsage("insert into t values "+rows+row+rows+"(3, 'b')").Uses("glad", types, false); got != want {
+			t.Errorf("%s among many: %t", row, got)
+		}
+	}
+	long := "insert into t values " + rows + "(2, 'it''s'), (3, 'b')"
+	if !sqltext.NewUsage(long).Uses("it's", types, false) {
+		t.Error("a value with a quote in it among many rows is not seen")
+	}
+	if n := testing.AllocsPerRun(1, func() { sqltext.NewUsage(long); sqltext.Touches(long); sqltext.Names(long) }); n > 1000 {
+		t.Errorf("%.0f allocations for 20000 rows", n)
 	}
 }

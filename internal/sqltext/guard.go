@@ -90,10 +90,10 @@ func readsFrom(tokens []Token, i int) bool {
 }
 
 // everyToken returns the tokens of a command and of the code in its strings: bodies of
-// DO, and what EXECUTE runs.
+// DO, and what EXECUTE runs. The loop goes over the command's own.
 func everyToken(sql string) []Token {
 	out := Tokens(sql)
-	for _, t := range slices.Clone(out) {
+	for _, t := range out {
 		if t.Kind == String && strings.ContainsAny(t.Text, " \n\t") {
 			out = append(out, everyToken(unquoted(t.Text))...)
 		}

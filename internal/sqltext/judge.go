@@ -73,9 +73,7 @@ type Extension struct {
 // Judge reads one command. transactional is false for a command that runs outside of
 // transactions on a session of its own, where settings may be made.
 func Judge(sql string, transactional bool) Needs {
-	if len(sql) > manyRows {
-		sql = FewerRows(sql).Text
-	}
+	sql, _ = withoutRows(sql)
 	j := judge{sql: sql, tokens: Tokens(sql), transactional: transactional}
 	if len(j.tokens) == 0 {
 		return Needs{}
@@ -84,10 +82,6 @@ func Judge(sql string, transactional bool) Needs {
 	j.anywhere()
 	return j.Needs
 }
-
-// manyRows is the length from which a command is judged without its rows of constants,
-// the tokens of which take many times the memory that the text takes.
-const manyRows = 16 << 10
 
 type judge struct {
 	Needs

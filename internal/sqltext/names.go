@@ -4,6 +4,7 @@ package sqltext
 // identifiers and keywords as PostgreSQL folds them, also those in the code within
 // strings.
 func Names(text string) []string {
+	text, _ = withoutRows(text)
 	var out []string
 	seen := map[string]bool{}
 	for _, t := range everyToken(text) {

@@ -85,6 +85,20 @@ func FewerRows(sql string) Shortened {
 	return whole
 }
 
+// manyRows is the length from which a command is judged without its rows of constants,
+// the tokens of which take many times the memory that the text takes.
+const manyRows = 16 << 10
+
+// withoutRows returns a command without most of its rows, where it is a long one, and what
+// was left out.
+func withoutRows(sql string) (short, rows string) {
+	if len(sql) <= manyRows {
+		return sql, ""
+	}
+	s := FewerRows(sql)
+	return s.Text, sql[s.cut : s.cut+s.left]
+}
+
 // values goes to the rows of an INSERT, behind the word VALUES outside of brackets.
 func (s *Scanner) values() bool {
 	brackets := 0

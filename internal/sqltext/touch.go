@@ -9,6 +9,7 @@ type Touched struct{ Makes, Changes, Drops []string }
 // Touches reads one command. What it drops it changes too. Every name in a block of
 // PL/pgSQL counts as made: what the block runs may be put together there.
 func Touches(sql string) Touched {
+	sql, _ = withoutRows(sql)
 	j := judge{sql: sql, tokens: Tokens(sql), transactional: true}
 	switch {
 	case len(j.tokens) == 0:
