@@ -84,18 +84,19 @@ var undefined = map[string][]string{
 // does not lead to and another schema has, and err otherwise.
 func ExplainNames(ctx context.Context, q db.Querier, reg registry.Registry, err error) error {
 	var statement *db.StatementError
-	kinds := undefined[db.SQLState(err)]
-	if kinds == nil || !errors.As(err, &statement) || statement.Statement.File == "" {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || undefined[said.Code] == nil || !errors.As(err, &statement) || statement.Statement.File == "" {
 		return err
 	}
+	kinds := undefined[said.Code]
 	out, names := &ElsewhereError{Err: err}, unqualified(statement.Statement.SQL)
 	type object struct{ Extension, Schema, Name, Kind string }
 	found, readErr := db.Select(ctx, q, pgx.RowToStructByPos[object], extensionObjects, names)
-	if message := (*pgconn.PgError)(nil); readErr == nil && len(found) == 0 && errors.As(err, &message) {
-		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], objectsElsewhere(reg), names, kinds, message.Message)
+	if readErr == nil && len(found) == 0 {
+		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], objectsElsewhere(reg), names, kinds, said.Message)
 	}
-	if message := (*pgconn.PgError)(nil); readErr == nil && len(found) == 0 && errors.As(err, &message) {
-		known, extensions := missing(names, kinds, message.Message)
+	if readErr == nil && len(found) == 0 {
+		known, extensions := missing(names, kinds, said.Message)
 		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], missingExtension, known, extensions, kinds[0])
 	}
 	if readErr != nil || len(found) == 0 {

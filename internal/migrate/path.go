@@ -221,7 +221,7 @@ type reach struct {
 func (p *Plan) reaches() []reach {
 	made, ever := map[string]bool{string(tenantVersions): true}, map[string]bool{string(tenantVersions): true}
 	var out []reach
-	see := func(s db.Statement, made map[string]bool) {
+	see := func(s db.Statement, made map[string]bool) sqltext.Touched {
 		touched := sqltext.Touches(s.SQL)
 		for _, name := range touched.Changes {
 			if !made[name] && !sqltext.IsNamedAfter(name, made) {
@@ -231,11 +231,11 @@ func (p *Plan) reaches() []reach {
 		for _, name := range touched.Makes {
 			ever[name] = true
 		}
+		return touched
 	}
 	for _, m := range p.Migrations {
 		for _, s := range m.Up {
-			see(s, made)
-			touched := sqltext.Touches(s.SQL)
+			touched := see(s, made)
 			for _, name := range touched.Drops {
 				delete(made, name)
 			}
