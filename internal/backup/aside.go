@@ -37,7 +37,7 @@ func (t *target) setAside(ctx context.Context, p *db.Pipeline, o NewTenant) erro
 	}
 	var path string
 	p.QueryRow([]any{&path}, "select pg_catalog.current_setting('search_path')")
-	p.Exec("select pg_catalog.set_config('search_path', $1, true)", db.OwnPath)
+	p.OwnPath()
 	if err := p.Run(ctx, t.conn); err != nil {
 		return db.Plain(err)
 	}

@@ -66,7 +66,7 @@ func openSandbox(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*sandbo
 	return w, nil
 }
 
-func (w *sandbox) quoted() string { return pgx.Identifier{w.role}.Sanitize() }
+func (w *sandbox) quoted() string { return db.Quoted(w.role) }
 
 // setRole adds the statement that sets the session's role. Statements that run under it
 // could set another one, so they must be our own, or trusted.
@@ -95,7 +95,7 @@ func (w *sandbox) run(ctx context.Context, statements []db.Statement) error {
 	// The query of a cursor WITH HOLD would be run by the commit, with other rights.
 	p.Exec("close all")
 	forget(&p)
-	p.Exec("select pg_catalog.set_config('search_path', $1, true)", w.schema.Quoted()+", pg_temp")
+	p.StandIn(w.schema, db.Path{})
 	queueDialect(&p)
 	if err := p.Run(ctx, w.conn); err != nil {
 		return fmt.Errorf("make the structure that the file has: %w", db.Plain(err))

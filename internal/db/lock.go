@@ -213,12 +213,11 @@ const lookTimeout = 3 * time.Second
 // otherwise. Where nobody is found any more err comes back as it is, or as ErrNoTenant
 // where there is no tenant to be locked.
 func NameBlockers(ctx context.Context, conn *pgx.Conn, s Schema, err error) error {
-	const idle = 'I'
 	var busy *BusyError
 	tenant := errors.As(err, &busy) && len(busy.Blockers) == 0 && busy.Tenant != (Row{})
 	var blocked *BlockedError
 	other := busy == nil && SQLState(err) == CodeLockNotAvailable && !s.IsZero() && !errors.As(err, &blocked)
-	if !tenant && !other || conn.IsClosed() || conn.PgConn().TxStatus() != idle || ctx.Err() != nil {
+	if !tenant && !other || conn.IsClosed() || !idle(conn) || ctx.Err() != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)

@@ -1,10 +1,6 @@
 package db
 
-import (
-	"strings"
-
-	"github.com/jackc/pgx/v5"
-)
+import "strings"
 
 // Path is what follows a tenant's schema on the search_path, for statements that stand in
 // files or come from a user: schemas of extensions, and those that all tenants share. The
@@ -16,7 +12,7 @@ type Path struct{ list string }
 func NewPath(schemas []string) Path {
 	var list strings.Builder
 	for _, s := range schemas {
-		list.WriteString(", " + pgx.Identifier{s}.Sanitize())
+		list.WriteString(", " + Quoted(s))
 	}
 	return Path{list.String()}
 }
