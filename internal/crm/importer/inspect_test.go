@@ -112,3 +112,14 @@ func TestPresets(t *testing.T) {
 		}
 	}
 }
+
+// Words that are equally often are told in one order, whichever run it is.
+func TestNullWordsHaveAnOrder(t *testing.T) {
+	t.Parallel()
+	c := &converter{words: map[string]int64{"n/a": 3, "none": 3, "(blank)": 9, "-": 3, "tbd": 2, "x": 3, "y": 3, "z": 3}}
+	for range 20 {
+		if got, want := strings.Join(c.nullWords(), " "), "(blank) - n/a none x"; got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -187,7 +189,7 @@ func (c *converter) nullWords() []string {
 			words = append(words, word)
 		}
 	}
-	slices.SortFunc(words, func(a, b string) int { return int(c.words[b] - c.words[a]) })
+	slices.SortFunc(words, func(a, b string) int { return cmp.Or(cmp.Compare(c.words[b], c.words[a]), strings.Compare(a, b)) })
 	return words[:min(len(words), 5)]
 }
 
