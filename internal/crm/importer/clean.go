@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/encoding/charmap"
 )
 
 // Change names a kind of cleaning that values were given.
@@ -312,18 +313,10 @@ func mojibake(text []byte) bool {
 	return found
 }
 
-// windows1252Byte returns the byte that Windows-1252 has for r.
+// windows1252Byte returns the byte that text decoded as Windows-1252 had for r.
 func windows1252Byte(r rune) (byte, bool) {
-	if r < 0x80 || r >= 0xA0 && r <= 0xFF || r >= 0x80 && r < 0xA0 {
+	if r <= 0xFF { // programs leave what Windows-1252 does not have as it is
 		return byte(r), true
 	}
-	const high = "€\x00‚ƒ„…†‡ˆ‰Š‹Œ\x00Ž\x00\x00‘’“”•–—˜™š›œ\x00žŸ"
-	b := byte(0x80)
-	for _, h := range high {
-		if h == r {
-			return b, true
-		}
-		b++
-	}
-	return 0, false
+	return charmap.Windows1252.EncodeRune(r)
 }
