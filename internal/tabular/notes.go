@@ -105,20 +105,18 @@ func (n *noteFinder) block(rec *Record, rows Reader) *Record {
 	return &block[0]
 }
 
-// footers are how lines begin that exports write below the rows.
-var footers = [...]*regexp.Regexp{
-	regexp.MustCompile(`(?i)^\s*(copyright (\(c\)|©)|©|confidential information|generated (by|on|at)\b|report (generated|run)|exported (by|from|on)\b|grand totals?\b|end of (report|file|list)\b|total( records| rows| contacts)?:? *\d+ *$|\(?\d+ (rows?|records?|contacts?)( affected)?\)?\s*$|\*+ *end\b)`),
-}
+// footers is how lines begin that exports write below the rows.
+var footers = regexp.MustCompile(`(?i)^\s*(copyright (\(c\)|©)|©|confidential information|generated (by|on|at)\b|report (generated|run)|exported (by|from|on)\b|grand totals?\b|end of (report|file|list)\b|total( records| rows| contacts)?:? *\d+ *$|\(?\d+ (rows?|records?|contacts?)( affected)?\)?\s*$|\*+ *end\b)`)
 
 // legal is how the line begins that may hold commas.
-var legal = [...]*regexp.Regexp{regexp.MustCompile(`(?i)^\s*(copyright \(c\) |copyright © |© )\d{4}`)}
+var legal = regexp.MustCompile(`(?i)^\s*(copyright \(c\) |copyright © |© )\d{4}`)
 
 func isLegal(cell []byte) bool {
 	cell = bytes.TrimSpace(cell)
 	if len(cell) < 9 || !bytes.EqualFold(cell[:9], []byte("copyright")) && !bytes.HasPrefix(cell, []byte("©")) {
 		return false
 	}
-	return legal[0].Match(cell)
+	return legal.Match(cell)
 }
 
-func footer(cell []byte) bool { return len(cell) < 200 && footers[0].Match(cell) }
+func footer(cell []byte) bool { return len(cell) < 200 && footers.Match(cell) }

@@ -63,11 +63,6 @@ func classify(values []string, isNull func(string) bool) look {
 	}
 	l.distinct = len(distinct)
 	l.sample = first[l.class]
-	if l.sample == "" {
-		for _, v := range first {
-			l.sample = v
-		}
-	}
 	return l
 }
 
