@@ -68,6 +68,7 @@ func TestJSON(t *testing.T) {
 		"lines":                "{\"name\":\"Ann\",\"email\":\"a@ex.org\"}\n{\"name\":\"Bob\",\"email\":\"b@ex.org\"}\n",
 		"array":                " [\n {\"name\":\"Ann\",\"email\":\"a@ex.org\"}, {\"email\":\"b@ex.org\",\"name\":\"Bob\"}\n]\n",
 		"wrapped":              `{"total": 2, "next": null, "records": [{"name":"Ann","email":"a@ex.org"},{"name":"Bob","email":"b@ex.org"}], "more": {"a": [1]}}`,
+		"pages":                "[{\"name\":\"Ann\",\"email\":\"a@ex.org\"}]\n[{\"name\":\"Bob\",\"email\":\"b@ex.org\"}]\n",
 		"one behind the other": `{"name":"Ann","email":"a@ex.org"}{"name":"Bob","email":"b@ex.org"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,11 +97,31 @@ not json
 		t.Errorf("got %s", rows[300])
 	}
 	for in, want := range map[string]string{
-		`[{"a":1},{"a":`: "the file ends in the middle of an object",
-		`[{"a":1}`:       "the file ends before its list does",
+		`[{"a":1},{"a":`:       "the file ends in the middle of an object",
+		`[{"a":1}`:             "the file ends before its list does",
+		`{"n":1,"l":[{"a":1}]`: "the file ends in the middle of an object",
+		`{"n":1,"l":[{"a":"` + strings.Repeat("x", 40<<10) + `"}]} {"l":[{"a":2}]}`: "the file goes on after the object with its list",
 	} {
 		if err := readOut(strings.NewReader(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
+// A row that begins with a list of objects is a row, and what holds nothing but a list of
+// rows is none.
+func TestJSONWithLists(t *testing.T) {
+	t.Parallel()
+	const ann, bob = `{"name":"Ann","emails":[{"value":"a@ex.org"}]}`, `{"name":"Bob","emails":[{"value":"b@ex.org"}]}`
+	for in, want := range map[string]string{
+		ann + "\n" + bob + "\n": "name=Ann|emails=a@ex.org, name=Bob|emails=b@ex.org",
+		`{"emails":[{"value":"a@ex.org"}],"name":"Ann"} {"emails":[],"name":"Bob"}`: "emails=a@ex.org|name=Ann, name=Bob",
+		ann: "name=Ann|emails=a@ex.org",
+		`{"name":"an export","contacts":[{"name":"Ann","emails":"a@ex.org"}],"next":{"l":["]"]}}`: "name=Ann|emails=a@ex.org",
+	} {
+		_, rows, problems := cells(t, []byte(in), Options{Known: known("name", "emails")})
+		if got := strings.Join(rows, ", "); got != want || problems != nil {
+			t.Errorf("%s: got %s, problems %v; want %s", in, got, problems, want)
 		}
 	}
 }

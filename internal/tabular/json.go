@@ -38,8 +38,9 @@ type objects struct {
 	limits  Limits
 	line    int
 	list    bool // of an array
+	wrapped bool // which is in an object
 	began   bool
-	ended   bool
+	ended   bool // the array is
 	buf     []byte
 	columns map[string]int
 	names   []string
@@ -54,7 +55,7 @@ func (f *File) openJSON(r io.Reader, o Options) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	j := &objects{in: in, limits: o.Limits, line: 1, columns: map[string]int{}}
 	f.rows = j
-	if err := j.unwrap(); err != nil {
+	if err := j.unwrap(o.Known); err != nil {
 		return err
 	}
 	held := 0
@@ -83,44 +84,6 @@ func (f *File) openJSON(r io.Reader, o Options) error {
 		j.lay(&f.ahead[i])
 	}
 	f.nameColumns(slices.Clone(j.names))
-	return nil
-}
-
-// unwrap steps to the array of objects in an object that holds little else, as
-// {"total": 2, "records": [{...}, {...}]}.
-func (j *objects) unwrap() error {
-	head, err := j.in.Peek(32 << 10)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	at := bytes.IndexFunc(head, func(r rune) bool { return !strings.ContainsRune(" \t\r\n", r) })
-	if at < 0 || head[at] != '{' {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(head[at:]))
-	if _, err := d.Token(); err != nil {
-		return nil //nolint:nilerr // what is no JSON is told row by row
-	}
-	for d.More() {
-		if _, err := d.Token(); err != nil {
-			return nil //nolint:nilerr // as above
-		}
-		value, err := d.Token()
-		if err != nil || value == json.Delim('{') {
-			return nil //nolint:nilerr // as above
-		}
-		if value != json.Delim('[') {
-			continue
-		}
-		from := at + int(d.InputOffset())
-		if rest := bytes.TrimLeft(head[from:], " \t\r\n"); len(rest) > 0 && rest[0] == '{' {
-			j.line += bytes.Count(head[:from], []byte{'\n'})
-			j.list, j.began = true, true
-			_, err := j.in.Discard(from)
-			return err
-		}
-		return nil
-	}
 	return nil
 }
 
@@ -170,15 +133,20 @@ func (j *objects) start() (byte, error) {
 		case c == '\n':
 			j.line++
 		case c == ' ', c == '\t', c == '\r', c == ',':
-		case j.ended:
-			if _, err := io.Copy(io.Discard, j.in); err != nil {
+		case j.ended && j.wrapped:
+			return 0, &Error{Line: j.line, Reason: "the file goes on after the object with its list"}
+		case c == '[' && (!j.began || j.ended): // also one list behind the other
+			j.list, j.began, j.ended = true, true, false
+		case c == ']' && j.list && !j.ended:
+			j.ended = true
+			if !j.wrapped {
+				continue
+			}
+			// What else the object holds is passed over.
+			j.record = Record{Line: j.line}
+			if _, err := j.object(); err != nil {
 				return 0, err
 			}
-			return 0, io.EOF
-		case c == '[' && !j.began:
-			j.list, j.began = true, true
-		case c == ']' && j.list:
-			j.ended = true
 		default:
 			j.began = true
 			return c, nil
