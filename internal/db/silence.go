@@ -102,6 +102,7 @@ func (c *wire) SetWriteDeadline(t time.Time) error {
 // Read waits as long as there is a reason to.
 func (c *wire) Read(b []byte) (int, error) {
 	for {
+		begun := time.Now()
 		if err := c.arm(c.Conn.SetReadDeadline, &c.read); err != nil {
 			return 0, err
 		}
@@ -112,7 +113,7 @@ func (c *wire) Read(b []byte) (int, error) {
 			c.mu.Unlock()
 			return n, err
 		}
-		if err := c.judge(); err != nil {
+		if err := c.judge(begun); err != nil {
 			return 0, err
 		}
 	}
@@ -122,6 +123,7 @@ func (c *wire) Read(b []byte) (int, error) {
 func (c *wire) Write(b []byte) (int, error) {
 	written := 0
 	for {
+		begun := time.Now()
 		if err := c.arm(c.Conn.SetWriteDeadline, &c.write); err != nil {
 			return written, err
 		}
@@ -138,7 +140,7 @@ func (c *wire) Write(b []byte) (int, error) {
 		case !c.ours(err, &c.write):
 			return written, err
 		}
-		if err := c.judge(); err != nil {
+		if err := c.judge(begun); err != nil {
 			return written, err
 		}
 	}
@@ -188,9 +190,10 @@ func (c *wire) allowed() time.Duration {
 }
 
 // judge gives a server up that was silent for longer than it may be. A statement that is
-// not limited may take its time, as long as the server answers others.
-func (c *wire) judge() error {
-	err := c.judged()
+// not limited may take its time, as long as the server answers others. begun is when the
+// wait began that is over.
+func (c *wire) judge(begun time.Time) error {
+	err := c.judged(begun)
 	if err != nil {
 		c.mu.Lock()
 		c.gone = err
@@ -199,8 +202,13 @@ func (c *wire) judge() error {
 	return err
 }
 
-func (c *wire) judged() error {
+func (c *wire) judged(begun time.Time) error {
 	c.mu.Lock()
+	// No wait is longer than every: this process was stopped itself (Ctrl-Z), and what came
+	// meanwhile has not been read.
+	if time.Since(begun) > 2*c.every && c.silence() > 0 {
+		c.sent = time.Now()
+	}
 	silence, limit := c.silence(), c.allowed()
 	ask := silence >= c.after && time.Since(c.asked) >= c.every
 	c.mu.Unlock()
