@@ -258,8 +258,9 @@ func (s driftScreen) print() {
 	if len(d.Missing) > 0 {
 		s.line("%s %s: %s", s.p.Painter.Paint(cli.Red, "missing"), cli.Plural(len(d.Missing), "schema"), s.names(d.Missing))
 	}
-	for _, reason := range slices.Sorted(maps.Keys(s.unread())) {
-		s.line("%s, %s: %s", s.p.Painter.Paint(cli.Yellow, "not read"), cli.Visible(reason), s.names(s.unread()[reason]))
+	unread := s.unread()
+	for _, reason := range slices.Sorted(maps.Keys(unread)) {
+		s.line("%s, %s: %s", s.p.Painter.Paint(cli.Yellow, "not read"), cli.Visible(reason), s.names(unread[reason]))
 	}
 	if len(d.Missing)+len(d.Unread) > 0 {
 		s.line("")

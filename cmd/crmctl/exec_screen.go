@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,7 +75,7 @@ func rowList(columns []tenantsql.Column) cli.List[tenantsql.Row] {
 			for i, v := range r.Values {
 				values = append(values, jsonValue(columns[i], v))
 			}
-			return orderedRecord{names, values}
+			return cli.Ordered(names, values)
 		},
 		Empty:   "no rows",
 		Upright: true,
@@ -130,36 +129,6 @@ func jsonValue(c tenantsql.Column, v tenantsql.Value) any {
 	return v.Text
 }
 
-// orderedRecord is a JSON object whose names keep their order.
-type orderedRecord struct {
-	names  []string
-	values []any
-}
-
-// MarshalJSON implements json.Marshaler.
-func (r orderedRecord) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, name := range r.names {
-		key, err := cli.MarshalJSON(name, "", "")
-		if err != nil {
-			return nil, err
-		}
-		value, err := cli.MarshalJSON(r.values[i], "", "")
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.Write(key)
-		b.WriteByte(':')
-		b.Write(value)
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
 // showAggregate prints one row for all tenants: how many tenants and rows there were,
 // and the columns.
 func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[tenantsql.Row, error]) error {
@@ -188,15 +157,15 @@ func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[t
 	}
 	names := uniqueNames("tenants", shown)
 	values := append([]tenantsql.Value{{Text: fmt.Sprint(a.Rows())}}, a.Result()...)
-	record := orderedRecord{names: names, values: []any{a.Tenants()}}
+	record := []any{a.Tenants()}
 	l := cli.List[[]tenantsql.Value]{
 		Plural:  "rows",
 		Columns: []cli.Column[[]tenantsql.Value]{{Name: names[0], Right: true, Value: func([]tenantsql.Value) any { return a.Tenants() }}},
 		Name:    func([]tenantsql.Value) string { return values[1].Text },
-		Record:  func([]tenantsql.Value) any { return record },
+		Record:  func([]tenantsql.Value) any { return cli.Ordered(names, record) },
 	}
 	for i, c := range shown {
-		record.values = append(record.values, jsonValue(c, values[i]))
+		record = append(record, jsonValue(c, values[i]))
 		l.Columns = append(l.Columns, cli.Column[[]tenantsql.Value]{
 			Name: names[i+1], Right: true, Value: func(v []tenantsql.Value) any { return cellValue(c, v[i]) },
 		})

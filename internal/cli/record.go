@@ -17,6 +17,16 @@ type fact struct {
 	value any
 }
 
+// Ordered returns what becomes a JSON object whose names keep their order, for the rows
+// of a List whose names are made by somebody else.
+func Ordered(names []string, values []any) any {
+	r := make(record, len(names))
+	for i, name := range names {
+		r[i] = fact{name, values[i]}
+	}
+	return r
+}
+
 // add appends a fact, unless it is optional and empty.
 func (r record) add(name string, value any, optional bool) record {
 	v := datum(value)
