@@ -38,7 +38,7 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	case len(tenants) == 0 && ofRegistry == "":
 		return fmt.Errorf("no backups of tenants in %s", cli.Visible(j.opts.file))
 	case len(tenants) == 0:
-		return cli.WithHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", "crmctl backup restore "+cli.Visible(dir.Path(ofRegistry)))
+		return cli.WithHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", restoreCommand(dir.Path(ofRegistry)))
 	case len(tenants) > 1 && j.as != "":
 		return cli.Usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), cli.Visible(j.opts.file))
 	}
@@ -52,6 +52,11 @@ func (j *restoreJob) directory(ctx context.Context) error {
 		}
 	}
 	return j.each(ctx, dir, tenants)
+}
+
+// restoreCommand returns the command that restores a file, to be pasted.
+func restoreCommand(path string) string {
+	return "crmctl backup restore " + cli.Visible(cli.ShellWords([]string{path}))
 }
 
 // byTenant returns the backups of the chosen tenants, the newest first, and the file of
@@ -79,7 +84,7 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 	}
 	if len(there) == 0 && all && ofRegistry != "" {
 		return cli.WithHint(errors.New("the registry has no tenants, and a backup of it is there, which has to come first"),
-			"then again", "crmctl backup restore "+cli.Visible(dir.Path(ofRegistry)))
+			"then again", restoreCommand(dir.Path(ofRegistry)))
 	}
 	ghosts, err := j.f.registry().Ghosts(ctx, j.conn)
 	if err != nil {

@@ -70,6 +70,11 @@ func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 // explainNames says of failures where a name stands that a file's path does not lead to.
 func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
 	var conn *pgx.Conn // opened for the first of them
+	defer func() {
+		if conn != nil {
+			closeConn(ctx, conn)
+		}
+	}()
 	for i := range results {
 		if results[i].Err == nil || db.SQLState(results[i].Err) == "" {
 			continue
@@ -79,7 +84,6 @@ func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
 			if conn, err = a.Connect(ctx); err != nil {
 				return // the failures' own words stay
 			}
-			defer closeConn(ctx, conn)
 		}
 		results[i].Err = migrate.ExplainNames(ctx, conn, a.Registry, results[i].Err)
 		if _, is := errors.AsType[*migrate.ElsewhereError](results[i].Err); !is {
