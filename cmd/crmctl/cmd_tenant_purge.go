@@ -112,7 +112,7 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	}
 	f.skipInvalid(plan.Invalid)
 	for _, slug := range wanted {
-		if err := explainNotDue(ctx, f, conn, slug, plan, opts); err != nil {
+		if err := explainNotDue(ctx, f, conn, slug, plan, opts, p.Show); err != nil {
 			return err
 		}
 	}
@@ -307,7 +307,7 @@ func purgeList(show cli.Presentation, plan tenant.PurgePlan, olderThan time.Dura
 }
 
 // explainNotDue explains why a tenant that was named is not due.
-func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
+func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, plan tenant.PurgePlan, opts *tenantPurgeOptions, show cli.Presentation) error {
 	is := func(t registry.Tenant) bool { return t.Slug == slug }
 	if slices.ContainsFunc(plan.Due, is) || slices.ContainsFunc(plan.Kept, is) {
 		return nil
@@ -325,7 +325,7 @@ func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string,
 	case t.Status != registry.Deleted:
 		return cli.WithHint(fmt.Errorf("tenant %q is %s; only a deleted tenant can be purged", slug, t.Status), "first", "crmctl tenant delete "+slug)
 	case t.PurgeAfter.After(f.Now()):
-		return fmt.Errorf("tenant %q is kept until %s; it cannot be purged before", slug, t.PurgeAfter.Local().Format("2006-01-02 15:04"))
+		return fmt.Errorf("tenant %q is kept until %s; it cannot be purged before", slug, show.Minute(*t.PurgeAfter))
 	case opts.olderThan > 0:
 		return fmt.Errorf("tenant %q was deleted less than %s ago (--older-than)", slug, humanRetention(opts.olderThan))
 	}
