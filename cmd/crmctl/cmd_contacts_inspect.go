@@ -204,7 +204,7 @@ func printInspection(f *factory, p *cli.Printer, in importer.Inspection, whole b
 	for _, r := range in.Rejects {
 		noteFolded(f, fmt.Sprintf("line %d: %s", r.Line, r.Message))
 	}
-	noteChanges(f, importer.Result{Changed: in.Changed, NullWords: in.NullWords})
+	noteChanges(f, in.Changed, in.NullWords)
 	return nil
 }
 

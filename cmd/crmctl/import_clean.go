@@ -70,19 +70,19 @@ func changeText(c importer.Change) string {
 }
 
 // noteChanges says what was done to the values, and what words may mean nothing.
-func noteChanges(f *factory, r importer.Result) {
+func noteChanges(f *factory, changed []importer.ChangeCount, nullWords []string) {
 	width := 0
-	for _, c := range r.Changed {
+	for _, c := range changed {
 		width = max(width, len(cli.HumanCount(c.Rows)))
 	}
-	for i, c := range r.Changed {
+	for i, c := range changed {
 		label := "cleaned"
 		if i > 0 {
 			label = ""
 		}
 		f.Note("%-8s  %*s  %s", label, width, cli.HumanCount(c.Rows), changeText(c.Change))
 	}
-	for _, word := range r.NullWords {
+	for _, word := range nullWords {
 		f.Note("next: where it means nothing, add --null %s", shellWord(word))
 	}
 }

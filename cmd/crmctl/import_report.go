@@ -164,7 +164,7 @@ func printImport(f *factory, p *cli.Printer, slug string, r importer.Result, bef
 	if err := cli.PrintObject(p, importObject(r, slug)); err != nil {
 		return err
 	}
-	noteChanges(f, r)
+	noteChanges(f, r.Changed, r.NullWords)
 	if !p.Terminal && r.Rejected > 0 {
 		f.Note("rejected  %s", strings.Trim(rejectText(r), " ()"))
 	}

@@ -17,10 +17,11 @@ const (
 	jsonbVersion = 1
 )
 
+const y2k = 946_684_800 // 2000-01-01 in Unix seconds
+
 // microseconds returns a time as PostgreSQL's binary timestamptz: microseconds
 // since 2000-01-01 UTC.
 func microseconds(t time.Time) int64 {
-	const y2k = 946_684_800 // 2000-01-01 in Unix seconds
 	return (t.Unix()-y2k)*1_000_000 + int64(t.Nanosecond()/1000)
 }
 

@@ -95,7 +95,6 @@ func inspected(line int, c *contact) InspectedRow {
 		Line: line, Email: string(c.email), Phone: string(c.phone), Name: string(c.name), Company: string(c.company), Metadata: string(c.metadata),
 	}
 	if c.hasCreatedAt {
-		const y2k = 946_684_800
 		row.CreatedAt = time.UnixMicro(c.createdAt + y2k*1_000_000).UTC().Format(time.RFC3339)
 	}
 	return row
