@@ -122,12 +122,12 @@ shared_schemas stand behind the tenant's own schema on the search path of every 
 or names with commas between.
 
 ./crmctl.yaml is the project's, and others may have put it there. It cannot name programs to
-run: its pg_bin is ignored, with a warning. trusted_owners is refused there. Its addresses take no passfile, servicefile, sslkey,
-sslcert, require_auth or unusual options. A profile of the same name in the user's or the
-machine's file wins over one of its own, and so do their dry_run: true and expect_database. A
-password from ~/.pgpass or PGPASSWORD is proved to a server that it names (SCRAM), and never
-shown. It is not used where the directory is somebody else's, or open to everybody. A file
-that --config names is yours, and may say all.
+run: its pg_bin is ignored, with a warning. trusted_owners is refused there. Its addresses take
+no passfile, servicefile, sslkey, sslcert, require_auth or unusual options. A profile of the
+same name in the user's or the machine's file wins over one of its own, and so do their
+dry_run: true and expect_database. A password from ~/.pgpass or PGPASSWORD is proved to a
+server that it names (SCRAM), and never shown. It is not used where the directory is somebody
+else's, or open to everybody. A file that --config names is yours, and may say all.
 
 A password file that others can read is ignored, with a warning, as by psql.
 
