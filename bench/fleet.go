@@ -58,8 +58,10 @@ func (b *bench) measureFleet(ctx context.Context) error {
 	k := fmt.Sprint(b.workers)
 	n := fmt.Sprint(b.tenants)
 	provision := result{what: "provision " + n + " tenants, K=" + k, units: b.tenants, unit: "tenants", want: ">= 0.90"}
-	syncMigration := result{what: "one added migration, commit each to disk", units: b.tenants, unit: "tenants", want: ">= 0.90"}
-	asyncMigration := result{what: "one added migration, one flush at the end", units: b.tenants, unit: "tenants", want: ">= 0.90 (async limit)"}
+	syncMigration := result{what: "one added migration, commit each to disk", units: b.tenants, unit: "tenants",
+		want: ">= 0.90"}
+	asyncMigration := result{what: "one added migration, one flush at the end", units: b.tenants, unit: "tenants",
+		want: ">= 0.90 (async limit)"}
 	sameMigration := result{what: "  the same statements by a bare program", units: b.tenants, unit: "tenants", want: ""}
 	noop := result{what: "nothing to do (against tenant list)", want: "<= 1.50", inverse: true}
 	for round := range b.rounds {
@@ -84,11 +86,14 @@ func (b *bench) measureFleet(ctx context.Context) error {
 			{&provision, raw, []string{b.self, "raw", "provision", "-n", n, "-k", k}, false},
 			{&provision, ours, []string{b.crmctl, "tenant", "create", "--from", names, "--concurrency", k, "-q"}, true},
 			{&syncMigration, raw, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "bench"}, false},
-			{&syncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files, "--concurrency", k, "--sync-commit", "--to", "5"}, true},
+			{&syncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files, "--concurrency", k,
+				"--sync-commit", "--to", "5"}, true},
 			{&asyncMigration, raw, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "bench2", "-async"}, false},
-			{&asyncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files, "--concurrency", k}, true},
+			{&asyncMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", files,
+				"--concurrency", k}, true},
 			{&sameMigration, ours, []string{b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "raw3", "-registry"}, false},
-			{&sameMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", more, "--concurrency", k}, true},
+			{&sameMigration, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", more,
+				"--concurrency", k}, true},
 			{&noop, ours, []string{b.crmctl, "tenant", "list", "--migrations-dir", files}, false},
 			{&noop, ours, []string{b.crmctl, "migrate", "all-tenants", "--migrations-dir", more}, true},
 		}

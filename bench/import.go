@@ -69,7 +69,8 @@ func writeContacts(file string, n int) (err error) {
 		phone, company := fmt.Sprintf("+1 555 %03d %04d", key%1000, i%10000), fmt.Sprintf("Company %d Incorporated", key%5000)
 		city, source := fmt.Sprintf("City of %d", key%300), fmt.Sprintf("campaign-%d", key%40)
 		fmt.Fprintf(h, "%s,%s,%s,%s,%s,%s\n", name, email, phone, company, city, source)
-		fmt.Fprintf(p, "%s,%s,%s,%s,\"{\"\"City\"\": \"\"%s\"\", \"\"Source\"\": \"\"%s\"\"}\"\n", name, email, phone, company, city, source)
+		fmt.Fprintf(p, "%s,%s,%s,%s,\"{\"\"City\"\": \"\"%s\"\", \"\"Source\"\": \"\"%s\"\"}\"\n", name, email, phone,
+			company, city, source)
 	}
 	if err := p.Flush(); err != nil {
 		return err

@@ -51,7 +51,8 @@ func benchMain(ctx context.Context) error {
 	flag.IntVar(&b.rounds, "rounds", 3, "times each pair is measured")
 	flag.IntVar(&b.workers, "workers", 4, "connections of both sides")
 	flag.IntVar(&b.rows, "rows", 1_000_000, "contacts to import")
-	flag.StringVar(&only, "only", "start,fleet,shape,purge,import", "what to measure: start, fleet, shape, purge, import, and peers, which prints a table of its own")
+	flag.StringVar(&only, "only", "start,fleet,shape,purge,import",
+		"what to measure: start, fleet, shape, purge, import, and peers, which prints a table of its own")
 	flag.StringVar(&b.against, "against", "", "with -only peers, only these: provider, goose, migrate, tern, knex")
 	flag.StringVar(&root, "root", "/var/tmp", "directory on a real disk for the server")
 	flag.Parse()
@@ -69,10 +70,11 @@ func benchMain(ctx context.Context) error {
 		return fmt.Errorf("build: %w\n%s", err, out)
 	}
 	fmt.Fprintln(os.Stderr, "starting a server in", root)
-	b.server, err = localpg.Start(ctx, localpg.Options{Ephemeral: true, Root: root, BinDir: os.Getenv("CRMCTL_PG_BIN"), Settings: map[string]string{
-		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "1GB",
-		"max_connections": "200", "max_wal_size": "8GB", "wal_level": "replica",
-	}})
+	b.server, err = localpg.Start(ctx, localpg.Options{Ephemeral: true, Root: root, BinDir: os.Getenv("CRMCTL_PG_BIN"),
+		Settings: map[string]string{
+			"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "1GB",
+			"max_connections": "200", "max_wal_size": "8GB", "wal_level": "replica",
+		}})
 	if err != nil {
 		return err
 	}

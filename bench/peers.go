@@ -148,7 +148,8 @@ func checkPeer(ctx context.Context, dsn string, n int) error {
 	var done int
 	err = conn.QueryRow(ctx, `select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where c.relname = 'idx_contacts_bench' and n.nspname like 'tenant\_t%'
-		  and (select count(*) from pg_class t where t.relnamespace = n.oid and t.relname in ('contacts', 'conversations', 'messages')) = 3`).Scan(&done)
+		  and (select count(*) from pg_class t where t.relnamespace = n.oid
+		  	and t.relname in ('contacts', 'conversations', 'messages')) = 3`).Scan(&done)
 	if err == nil && done != n {
 		err = fmt.Errorf("%d of %d schemas have everything", done, n)
 	}
@@ -165,20 +166,25 @@ func (b *bench) peers(programs map[string]string, files string) []peer {
 				return b.run(ctx, dsn, b.crmctl, "migrate", "all-tenants", "--migrations-dir", migrations, "--concurrency", k, "-q")
 			}
 			names := strings.ReplaceAll(strings.Join(schemas, "\n"), "tenant_", "")
-			return b.runWith(ctx, dsn, names, b.crmctl, "tenant", "create", "--from", "-", "--migrations-dir", migrations, "--concurrency", k, "-q")
+			return b.runWith(ctx, dsn, names, b.crmctl, "tenant", "create", "--from", "-", "--migrations-dir", migrations,
+				"--concurrency", k, "-q")
 		}},
-		{"goose Provider, one process", library, func(ctx context.Context, dsn, dir string, schemas []string) (sample, error) {
-			return b.runWith(ctx, dsn, strings.Join(schemas, "\n"), programs["provider"], "-dir", filepath.Join(files, "goose", dir), "-k", k)
+		{"goose Provider, one process", library, func(ctx context.Context, dsn, dir string,
+			schemas []string) (sample, error) {
+			return b.runWith(ctx, dsn, strings.Join(schemas, "\n"), programs["provider"], "-dir",
+				filepath.Join(files, "goose", dir), "-k", k)
 		}},
 		{"goose CLI", command, func(ctx context.Context, dsn, dir string, schemas []string) (sample, error) {
 			return b.each(ctx, schemas, func(ctx context.Context, s string) (sample, error) {
-				return b.run(ctx, dsn, programs["goose"], "-dir", filepath.Join(files, "goose", dir), "postgres", with(dsn, "search_path", s), "up")
+				return b.run(ctx, dsn, programs["goose"], "-dir", filepath.Join(files, "goose", dir), "postgres",
+					with(dsn, "search_path", s), "up")
 			})
 		}},
 		{"golang-migrate CLI", command, func(ctx context.Context, dsn, dir string, schemas []string) (sample, error) {
 			return b.each(ctx, schemas, func(ctx context.Context, s string) (sample, error) {
 				address := "pgx5" + strings.TrimPrefix(with(dsn, "search_path", s), "postgres")
-				return b.run(ctx, dsn, programs["migrate"], "-path", filepath.Join(files, "migrate", dir), "-database", address, "up")
+				return b.run(ctx, dsn, programs["migrate"], "-path", filepath.Join(files, "migrate", dir), "-database",
+					address, "up")
 			})
 		}},
 		{"tern CLI", command, func(ctx context.Context, dsn, dir string, schemas []string) (sample, error) {
@@ -192,7 +198,8 @@ func (b *bench) peers(programs map[string]string, files string) []peer {
 			if err != nil {
 				return sample{}, err
 			}
-			return b.runWith(ctx, dsn, strings.Join(schemas, "\n"), "env", "NODE_PATH="+filepath.Join(programs["knex"], "node_modules"),
+			return b.runWith(ctx, dsn, strings.Join(schemas, "\n"), "env", "NODE_PATH="+
+				filepath.Join(programs["knex"], "node_modules"),
 				"PGHOST="+config.Host, fmt.Sprintf("PGPORT=%d", config.Port), "PGUSER="+config.User, "PGDATABASE="+config.Database,
 				"node", programs["fleet.js"], filepath.Join(files, "knex", dir), k)
 		}},
@@ -207,7 +214,8 @@ func (b *bench) peers(programs map[string]string, files string) []peer {
 }
 
 // each runs a command for every schema, as many at once as there are workers.
-func (b *bench) each(ctx context.Context, schemas []string, run func(context.Context, string) (sample, error)) (sample, error) {
+func (b *bench) each(ctx context.Context, schemas []string, run func(context.Context, string) (sample,
+	error)) (sample, error) {
 	var (
 		mu    sync.Mutex
 		total sample
@@ -255,7 +263,8 @@ func with(dsn, name, value string) string {
 // printPeers prints a line a peer: how many tenants a second, and how many times
 // as fast crmctl was in the same round.
 func (b *bench) printPeers(peers []peer, took [][len(phases)][]sample) {
-	fmt.Printf("%d tenants, %d at once, %d rounds; tenants a second, and in brackets how many times as fast crmctl is\n\n", b.tenants, b.workers, b.rounds)
+	fmt.Printf("%d tenants, %d at once, %d rounds; tenants a second, and in brackets how many times as fast crmctl is\n\n",
+		b.tenants, b.workers, b.rounds)
 	fmt.Printf("%-30s", "")
 	for _, phase := range phases {
 		fmt.Printf("%28s", phase.name)

@@ -20,7 +20,8 @@ func (b *bench) measurePurge(ctx context.Context) error {
 
 func (b *bench) measurePurgeAgainst(ctx context.Context, sessions int, want string) error {
 	n, k := min(b.tenants, 500), fmt.Sprint(b.workers)
-	purge := result{what: fmt.Sprintf("purge %d tenants, K=%s (drops: K=%d)", n, k, sessions), units: n, unit: "tenants", want: want}
+	purge := result{what: fmt.Sprintf("purge %d tenants, K=%s (drops: K=%d)", n, k, sessions), units: n,
+		unit: "tenants", want: want}
 	for round := range b.rounds {
 		ours, err := b.database(ctx, fmt.Sprintf("purge_%d_%d", sessions, round))
 		if err != nil {

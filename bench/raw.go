@@ -65,12 +65,16 @@ func rawMain(ctx context.Context, args []string) error {
 // registryScript is one added migration with the statements that crmctl sends around
 // it, all in one string.
 func registryScript(schema, column string) string {
-	return "begin; select pg_try_advisory_xact_lock(hashtext('" + schema + "')), set_config('search_path', '" + schema + ", pg_temp', true), " +
+	return "begin; select pg_try_advisory_xact_lock(hashtext('" + schema + "')), set_config('search_path', '" + schema +
+		", pg_temp', true), " +
 		"set_config('lock_timeout', '2000', true), set_config('synchronous_commit', 'off', true); " +
-		"insert into goose_db_version (version_id, is_applied) select 100 / (current_schema() = '" + schema + "' and count(*) > 3 and max(version_id) > 3)::int, false " +
+		"insert into goose_db_version (version_id, is_applied) select 100 / (current_schema() = '" + schema +
+		"' and count(*) > 3 and max(version_id) > 3)::int, false " +
 		"from goose_db_version where is_applied and version_id > 0; " +
-		"alter table contacts add column " + column + " text; create index idx_contacts_" + column + " on contacts (" + column + "); " +
-		"update public.tenants set schema_version = schema_version / (current_schema() = '" + schema + "' and status <> 'deleted')::int, updated_at = now() " +
+		"alter table contacts add column " + column + " text; create index idx_contacts_" + column + " on contacts (" +
+		column + "); " +
+		"update public.tenants set schema_version = schema_version / (current_schema() = '" + schema +
+		"' and status <> 'deleted')::int, updated_at = now() " +
 		"where slug = '" + strings.TrimPrefix(schema, "tenant_") + "'; commit"
 }
 

@@ -23,9 +23,11 @@ func (b *bench) measureShape(ctx context.Context) error {
 	}
 	n := min(b.tenants, 100)
 	create := func(name string, more ...string) []string {
-		return append([]string{"tenant", "create", name + "-%03d", "--count", fmt.Sprint(n), "--migrations-dir", dir, "--concurrency", "1", "-q"}, more...)
+		return append([]string{"tenant", "create", name + "-%03d", "--count", fmt.Sprint(n), "--migrations-dir", dir,
+			"--concurrency", "1", "-q"}, more...)
 	}
-	shape := result{what: fmt.Sprintf("provision from the shape of %d migrations", length), units: n, unit: "tenants", want: ">= 8 (against them)"}
+	shape := result{what: fmt.Sprintf("provision from the shape of %d migrations", length), units: n, unit: "tenants",
+		want: ">= 8 (against them)"}
 	pool := result{what: "provision from the pool", units: n, unit: "tenants", want: ""}
 	for round := range b.rounds {
 		dsn, err := b.database(ctx, fmt.Sprintf("shape_%d", round))
@@ -79,12 +81,14 @@ func grownMigration(version int) string {
 	case 2:
 		return "alter table contacts alter column " + column + " type varchar(200);"
 	case 3:
-		return "drop index if exists " + index + ";\ncreate index " + index + " on contacts (lower(" + column + ")) where " + column + " <> '';"
+		return "drop index if exists " + index + ";\ncreate index " + index + " on contacts (lower(" + column + ")) where " +
+			column + " <> '';"
 	case 4:
 		if version/steps%4 == 1 {
 			return "alter table contacts drop column " + column + ";"
 		}
 		return "alter table contacts add constraint contacts_" + column + " check (" + column + " is distinct from 'none');"
 	}
-	return fmt.Sprintf("create table if not exists kinds (id integer primary key, name text not null);\ninsert into kinds values (%d, 'kind %[1]d');", version)
+	return fmt.Sprintf("create table if not exists kinds (id integer primary key, name text not null);\ninsert into "+
+		"kinds values (%d, 'kind %[1]d');", version)
 }

@@ -39,7 +39,9 @@ func adoptFindings() cli.List[app.AdoptFinding] {
 				return cli.Styled{Value: string(r.Result), Color: adoptResultColor(r.Result)}
 			}},
 			{Name: "check", Value: func(r app.AdoptFinding) any { return string(r.Area) }},
-			{Name: "schemas", Value: func(r app.AdoptFinding) any { return cli.Either{Human: someSchemas(r.Schemas), Machine: r.Schemas} }},
+			{Name: "schemas", Value: func(r app.AdoptFinding) any {
+				return cli.Either{Human: someSchemas(r.Schemas), Machine: r.Schemas}
+			}},
 			{Name: "finding", Value: func(r app.AdoptFinding) any { return r.Text }},
 			{Name: "fix", Value: func(r app.AdoptFinding) any { return r.Do }},
 		},

@@ -22,9 +22,11 @@ func noteForeignRoles(f *factory, roles []planted.Power) {
 		if p.Tables > 0 {
 			can = "owns " + cli.Plural(int(p.Tables), "table")
 		}
-		f.Note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", cli.Visible(p.Role), can, cli.Plural(len(p.Schemas), "schema"))
+		f.Note("crmctl: warning: role %s %s in %s; crmctl will refuse tenants where it has code", cli.Visible(p.Role), can,
+			cli.Plural(len(p.Schemas), "schema"))
 	}
-	f.Note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s", cli.Visible(roles[0].Role))
+	f.Note("next: crmctl doctor --check planted,creators; or trust it: CRMCTL_TRUSTED_OWNERS=%s",
+		cli.Visible(roles[0].Role))
 }
 
 // noteMap says what was taken for what, to be looked at before it counts.
@@ -53,7 +55,8 @@ func noteDiffering(f *factory, n app.Differ) {
 			f.Note("crmctl: warning: and in %s more", cli.Plural(len(n.Groups)-most, "way"))
 			break
 		}
-		f.Note("crmctl: warning: %s: not what the files up to version %d make: %s", cli.Visible(whichSchemas(g.Tenants)), g.Version,
+		f.Note("crmctl: warning: %s: not what the files up to version %d make: %s",
+			cli.Visible(whichSchemas(g.Tenants)), g.Version,
 			cli.Visible(strings.Join(catalog.Subjects(g.Differences, most), ", ")))
 	}
 	if !n.Trusted {

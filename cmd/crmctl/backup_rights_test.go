@@ -16,7 +16,8 @@ func grantDocumented(t *testing.T, f *fleettest.Fleet, name string) {
 	var database string
 	f.Scan(t, []any{&database}, "select current_database()")
 	f.Exec(t, `grant create on database "`+database+`" to "`+name+`"`, `grant usage on schema public to "`+name+`"`,
-		`grant select, insert, update, delete on all tables in schema public to "`+name+`"`, `grant select on all sequences in schema public to "`+name+`"`)
+		`grant select, insert, update, delete on all tables in schema public to "`+name+`"`,
+		`grant select on all sequences in schema public to "`+name+`"`)
 }
 
 // TestRightsOfARestore: for restores and doctor, too, the documented grants are
@@ -37,7 +38,8 @@ func TestRightsOfARestore(t *testing.T) {
 	if out := ok(t, poor, "doctor", "--skip", "connections,locks,autovacuum"); strings.Contains(out, "not checked") {
 		t.Error(out)
 	}
-	f.Exec(t, "update public.tenants set schema_version = 3 where slug = 'acme'", "alter schema tenant_again rename to tenant_lost")
+	f.Exec(t, "update public.tenants set schema_version = 3 where slug = 'acme'",
+		"alter schema tenant_again rename to tenant_lost")
 	out := ok(t, poor, "doctor", "--fix", "version,orphan-schema,ghost-row", "--yes")
 	if strings.Count(out, "mended\t") != 3 {
 		t.Error(out)
@@ -45,10 +47,12 @@ func TestRightsOfARestore(t *testing.T) {
 
 	// A role that may not create roles makes none, and leaves nothing.
 	code, out := crmctl(t, poor, "backup", "restore", file, "--as", "third", "--role")
-	if code != cli.ExitFailure || !strings.Contains(out, "the tenant's role needs a session that may create roles") || !strings.Contains(out, "alter role ROLE createrole; or add --role=false") {
+	if code != cli.ExitFailure || !strings.Contains(out, "the tenant's role needs a session that may create roles") ||
+		!strings.Contains(out, "alter role ROLE createrole; or add --role=false") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if n := f.Int(t, "select (select count(*) from public.tenants where slug = 'third') + (select count(*) from pg_namespace where nspname = 'tenant_third')"); n != 0 {
+	if n := f.Int(t, "select (select count(*) from public.tenants where slug = 'third') + (select count(*) from "+
+		"pg_namespace where nspname = 'tenant_third')"); n != 0 {
 		t.Errorf("%d things are left", n)
 	}
 
@@ -58,10 +62,12 @@ func TestRightsOfARestore(t *testing.T) {
 	stranger, poorer := poorRole(t, other)
 	grantDocumented(t, other, stranger)
 	registry := one(t, filepath.Join(dir, "_registry-*.crmctl"))
-	if code, out := crmctl(t, poorer, "backup", "restore", registry); code != cli.ExitFailure || !strings.Contains(out, "only its owner can restore the registry") {
+	if code, out := crmctl(t, poorer, "backup", "restore", registry); code != cli.ExitFailure ||
+		!strings.Contains(out, "only its owner can restore the registry") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if n := other.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_events)"); n != 0 {
+	if n := other.Int(t, "select (select count(*) from public.tenants) + (select count(*) from "+
+		"public.tenant_events)"); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
 	ok(t, other, "backup", "restore", registry)
@@ -94,10 +100,12 @@ func TestDoctorWithoutRights(t *testing.T) {
 	ok(t, f, "migrate", "all-tenants", "--exclude", "globex")
 	f.Exec(t, `grant select on all tables in schema public to "`+name+`"`)
 	for _, args := range [][]string{
-		{"tenant", "list"}, {"tenant", "show", "acme"}, {"tenant", "history", "acme"}, {"audit", "list"}, {"migrate", "runs"}, {"migrate", "status"}, {"migrate", "plan"},
+		{"tenant", "list"}, {"tenant", "show", "acme"}, {"tenant", "history", "acme"}, {"audit", "list"}, {"migrate", "runs"},
+		{"migrate", "status"}, {"migrate", "plan"},
 		{"tenant", "pool", "list"}, {"doctor", "--skip", "connections,locks,autovacuum"}, {"stats", "sizes"},
 	} {
-		if code, out := crmctl(t, poor, args...); code != cli.ExitOK && code != cli.ExitPending || strings.Contains(out, "permission denied") {
+		if code, out := crmctl(t, poor, args...); code != cli.ExitOK && code != cli.ExitPending ||
+			strings.Contains(out, "permission denied") {
 			t.Errorf("%v: exit code %d\n%s", args, code, out)
 		}
 	}

@@ -55,13 +55,15 @@ func TestEverythingComesBack(t *testing.T) {
 	ok(t, f, "tenant", "suspend", "globex", "--yes")
 	dir := t.TempDir()
 	ok(t, f, "backup", "create", "--all", "--registry", "--dir", dir)
-	const events = "select string_agg(e::text, '|' order by seq) from public.tenant_events e where action not in ('backup', 'restore')"
+	const events = "select string_agg(e::text, '|' order by seq) from public.tenant_events e where action not in " +
+		"('backup', 'restore')"
 	var want, got string
 	f.Scan(t, []any{&want}, events)
 
 	other := &fleettest.Fleet{DSN: pgtest.Empty(t)}
 	saved := one(t, filepath.Join(dir, "_registry-*.crmctl"))
-	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure || !strings.Contains(out, "crmctl migrate public") {
+	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure ||
+		!strings.Contains(out, "crmctl migrate public") {
 		t.Errorf("without a registry: exit code %d\n%s", code, out)
 	}
 	ok(t, other, "migrate", "public")
@@ -71,19 +73,23 @@ func TestEverythingComesBack(t *testing.T) {
 	if got != want {
 		t.Errorf("the audit is\n%s\nwant\n%s", got, want)
 	}
-	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure || !strings.Contains(out, "the registry has tenants") {
+	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure ||
+		!strings.Contains(out, "the registry has tenants") {
 		t.Errorf("over tenants: exit code %d\n%s", code, out)
 	}
-	if code, out := crmctl(t, other, "doctor", "--check", "ghost-row", "-q"); code != cli.ExitPending || out != "acme\nglobex\n" {
+	if code, out := crmctl(t, other, "doctor", "--check", "ghost-row", "-q"); code != cli.ExitPending ||
+		out != "acme\nglobex\n" {
 		t.Errorf("doctor: exit code %d\n%s", code, out)
 	}
 	for _, slug := range []string{"acme", "globex"} {
 		file := one(t, filepath.Join(dir, slug+"-*.crmctl"))
-		if out := ok(t, other, "backup", "restore", file, "--dry-run"); !strings.Contains(out, "\nwould restore\t"+slug+"\t") {
+		if out := ok(t, other, "backup", "restore", file, "--dry-run"); !strings.Contains(out,
+			"\nwould restore\t"+slug+"\t") {
 			t.Error(out)
 		}
 		ok(t, other, "backup", "restore", file)
-		if code, out := crmctl(t, other, "backup", "restore", file, "--dry-run"); code != cli.ExitFailure || !strings.Contains(out, "exists already") {
+		if code, out := crmctl(t, other, "backup", "restore", file, "--dry-run"); code != cli.ExitFailure ||
+			!strings.Contains(out, "exists already") {
 			t.Errorf("again: exit code %d\n%s", code, out)
 		}
 	}
@@ -97,7 +103,8 @@ func TestEverythingComesBack(t *testing.T) {
 
 	// The audit of a purged tenant stands in the way of another registry.
 	other.Exec(t, "drop schema tenant_acme cascade", "drop schema tenant_globex cascade", "delete from public.tenants")
-	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure || !strings.Contains(out, "never emptied") {
+	if code, out := crmctl(t, other, "backup", "restore", saved); code != cli.ExitFailure ||
+		!strings.Contains(out, "never emptied") {
 		t.Errorf("over an audit: exit code %d\n%s", code, out)
 	}
 }
@@ -116,7 +123,8 @@ func TestRegistryBackupLeavesThePoolOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(data), `"tenant_events"`) || strings.Contains(string(data), `"tenant_pool"`) || strings.Contains(string(data), `"tenant_shapes"`) {
+	if !strings.Contains(string(data), `"tenant_events"`) || strings.Contains(string(data), `"tenant_pool"`) ||
+		strings.Contains(string(data), `"tenant_shapes"`) {
 		t.Error("the manifest names the pool, or nothing")
 	}
 }
@@ -131,7 +139,8 @@ func TestRolesOfMadeTenants(t *testing.T) {
 	slug := strings.TrimPrefix(database, "crmctl_test_")
 	has := func(name string) bool {
 		t.Helper()
-		return f.Int(t, "select count(*) from public.tenants t join pg_roles r on r.rolname = t.role_name and r.rolname = t.schema_name where slug = $1", name) == 1
+		return f.Int(t, "select count(*) from public.tenants t join pg_roles r on r.rolname = t.role_name and r.rolname = "+
+			"t.schema_name where slug = $1", name) == 1
 	}
 	t.Cleanup(func() {
 		f.Exec(t, `do $$ declare r text; begin for r in select role_name from public.tenants where role_name is not null loop
@@ -171,7 +180,8 @@ func TestRolesOfMadeTenants(t *testing.T) {
 			}
 		}
 	}
-	if n := f.Int(t, "select count(*) from public.tenant_events where action in ('restore', 'clone') and program like 'crmctl %' and actor like '%@%' and os_user <> '' and after ->> 'slug' = slug"); n != 12 {
+	if n := f.Int(t, "select count(*) from public.tenant_events where action in ('restore', 'clone') and program like "+
+		"'crmctl %' and actor like '%@%' and os_user <> '' and after ->> 'slug' = slug"); n != 12 {
 		t.Errorf("%d rows of the audit with actor and program, want 12", n)
 	}
 	for _, action := range []string{"backup", "restore", "clone"} {
@@ -182,7 +192,8 @@ func TestRolesOfMadeTenants(t *testing.T) {
 	f.Exec(t, `create role "tenant_`+slug+`_taken" nologin`)
 	t.Cleanup(func() { f.Exec(t, `drop role "tenant_`+slug+`_taken"`) })
 	code, out := crmctl(t, f, "tenant", "clone", slug+"-roled", slug+"-taken")
-	if code != cli.ExitFailure || !strings.Contains(out, "exists already, and roles belong to the whole cluster") || !strings.Contains(out, "--role=false") {
+	if code != cli.ExitFailure || !strings.Contains(out, "exists already, and roles belong to the whole cluster") ||
+		!strings.Contains(out, "--role=false") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
@@ -203,7 +214,9 @@ func TestBackupWhereNothingCanBeWritten(t *testing.T) {
 	ok(t, still, "backup", "verify", file)
 	ok(t, still, "backup", "restore", file, "--as", "again", "--dry-run")
 	for _, args := range [][]string{{"backup", "restore", file, "--as", "again"}, {"tenant", "clone", "acme", "again"}} {
-		if code, out := crmctl(t, still, args...); code != cli.ExitFailure || !strings.Contains(out, "no replica; default_transaction_read_only is on: set for the client") || !strings.Contains(out, "25006") {
+		if code, out := crmctl(t, still, args...); code != cli.ExitFailure ||
+			!strings.Contains(out, "no replica; default_transaction_read_only is on: set for the client") ||
+			!strings.Contains(out, "25006") {
 			t.Errorf("%v: exit code %d\n%s", args, code, out)
 		}
 	}

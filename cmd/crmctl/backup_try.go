@@ -85,7 +85,8 @@ func (t *backupTrial) try(ctx context.Context, path string, row *backupRecord, m
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case db.SQLState(err) == db.CodeReadOnlyTransaction, db.ConnectionLost(err), db.Retryable(err), errors.Is(err, backup.ErrNoRole),
+	case db.SQLState(err) == db.CodeReadOnlyTransaction, db.ConnectionLost(err), db.Retryable(err),
+		errors.Is(err, backup.ErrNoRole),
 		errors.Is(err, app.ErrExtensionAway):
 		row.Reason = "not restored: " + err.Error() // that says nothing about the file
 		return nil
@@ -107,7 +108,8 @@ func noteStructure(f *factory, m *backup.Manifest) {
 		}
 		f.Note("crmctl: tenant %s is saved %s", name, differs)
 		if len(s.Code) > 0 {
-			f.Note("crmctl: warning: tenant %s: a restore needs --trust-code, for %s", name, cli.Visible(strings.Join(s.Code, ", ")))
+			f.Note("crmctl: warning: tenant %s: a restore needs --trust-code, for %s", name,
+				cli.Visible(strings.Join(s.Code, ", ")))
 		}
 		if s.Unproven != "" {
 			f.Note("crmctl: warning: tenant %s: it was not tried whether this restores: %s", name, cli.Visible(s.Unproven))
@@ -121,10 +123,12 @@ func noteStructure(f *factory, m *backup.Manifest) {
 // noteRestored says that a tenant is not what its migrations make, and was not before.
 func noteRestored(f *factory, made *backup.Made) {
 	if s := made.Manifest.Structure; s != nil && s.From == backup.FromFile {
-		f.Note("crmctl: tenant %s is restored as it was, with its own structure: crmctl migrate drift shows in what it differs", cli.Visible(made.Tenant.Slug))
+		f.Note("crmctl: tenant %s is restored as it was, with its own structure: crmctl migrate drift shows in what it "+
+			"differs", cli.Visible(made.Tenant.Slug))
 	}
 	if left := made.Manifest.LeftOut; len(left) > 0 {
-		f.Note("crmctl: tenant %s: was not in the backup: %s", cli.Visible(made.Tenant.Slug), cli.Visible(strings.Join(left, ", ")))
+		f.Note("crmctl: tenant %s: was not in the backup: %s", cli.Visible(made.Tenant.Slug),
+			cli.Visible(strings.Join(left, ", ")))
 	}
 }
 

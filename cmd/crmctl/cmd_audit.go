@@ -34,7 +34,9 @@ func entryList(empty string) cli.List[registry.Entry] {
 		Columns: []cli.Column[registry.Entry]{
 			{Name: "at", Title: "WHEN", Value: func(e registry.Entry) any { return e.At }},
 			{Name: "tenant", Value: func(e registry.Entry) any { return e.Tenant }},
-			{Name: "action", Value: func(e registry.Entry) any { return cli.Styled{Value: e.Action, Color: actionColor(e.Action)} }},
+			{Name: "action", Value: func(e registry.Entry) any {
+				return cli.Styled{Value: e.Action, Color: actionColor(e.Action)}
+			}},
 			{Name: "actor", Title: "BY", Value: func(e registry.Entry) any { return e.Actor }},
 			{Name: "db_role", Title: "ROLE", Wide: true, Optional: true, Value: func(e registry.Entry) any { return e.DBRole }},
 			{Name: "client", Title: "FROM", Wide: true, Optional: true, Value: func(e registry.Entry) any { return e.Client }},
@@ -82,7 +84,8 @@ func whatChanged(e registry.Entry) string {
 		switch {
 		case name == "deleted_at", name == "purge_after" && is == "":
 			// The entry's own time, and what goes without saying.
-		case slices.Contains([]string{registry.ActionCreate, registry.ActionRestore, registry.ActionClone}, e.Action) && name != "display_name" && name != "role", was == is:
+		case slices.Contains([]string{registry.ActionCreate, registry.ActionRestore, registry.ActionClone}, e.Action) &&
+			name != "display_name" && name != "role", was == is:
 		case was == "":
 			parts = append(parts, fmt.Sprintf("%s: %s", name, is))
 		case is == "":

@@ -44,7 +44,8 @@ func programName() string { return "crmctl " + buildVersion() }
 type roleOptions struct{ role, roleGiven bool }
 
 func (o *roleOptions) addFlag(fs *pflag.FlagSet) {
-	fs.BoolVar(&o.role, "role", false, "give it a database role of its own; --role=false: none (default: where the data's tenant had one, or tenant_roles)")
+	fs.BoolVar(&o.role, "role", false, "give it a database role of its own; --role=false: none (default: where the "+
+		"data's tenant had one, or tenant_roles)")
 }
 
 // choice returns what the flag says.
@@ -60,12 +61,14 @@ func (o *roleOptions) choice() app.Role {
 
 // addIdentityFlag adds --identity.
 func addIdentityFlag(fs *pflag.FlagSet, target *[]string) {
-	fs.StringArrayVar(target, "identity", nil, "secret keys of age, or an SSH key, in `FILE`, for encrypted backups; may be given more than once")
+	fs.StringArrayVar(target, "identity", nil, "secret keys of age, or an SSH key, in `FILE`, for encrypted backups; "+
+		"may be given more than once")
 }
 
 // addTrustCodeFlag adds --trust-code.
 func addTrustCodeFlag(fs *pflag.FlagSet, target *bool) {
-	fs.BoolVar(target, "trust-code", false, "make functions, triggers and other code of the file too that no migration makes: whoever wrote it can then do what you can")
+	fs.BoolVar(target, "trust-code", false, "make functions, triggers and other code of the file too that no migration "+
+		"makes: whoever wrote it can then do what you can")
 }
 
 // identities reads the files of --identity. One may be a pipe whose writer takes its time.
@@ -162,7 +165,9 @@ func backupList(empty string) cli.List[backupRecord] {
 	return cli.List[backupRecord]{
 		Plural: "backups",
 		Columns: []cli.Column[backupRecord]{
-			{Name: "result", Value: func(r backupRecord) any { return cli.Styled{Value: r.Result, Color: backupColor(r.Result)} }},
+			{Name: "result", Value: func(r backupRecord) any {
+				return cli.Styled{Value: r.Result, Color: backupColor(r.Result)}
+			}},
 			{Name: "tenant", Value: func(r backupRecord) any {
 				if r.Tenant == "" {
 					return cli.Styled{Value: cli.Either{Human: "the registry", Machine: ""}, Color: cli.Dim}
@@ -170,14 +175,18 @@ func backupList(empty string) cli.List[backupRecord] {
 				return r.Tenant
 			}},
 			{Name: "taken_at", Title: "TAKEN", Value: func(r backupRecord) any { return r.TakenAt }},
-			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(r backupRecord) any { return cli.Serial(r.Version) }},
+			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(r backupRecord) any {
+				return cli.Serial(r.Version)
+			}},
 			{Name: "rows", Right: true, Value: func(r backupRecord) any {
 				if r.Rows == nil {
 					return nil
 				}
 				return *r.Rows
 			}},
-			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(r backupRecord) any { return cli.ByteSize(r.SizeBytes) }},
+			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(r backupRecord) any {
+				return cli.ByteSize(r.SizeBytes)
+			}},
 			{Name: "structure", Wide: true, Optional: true, Value: func(r backupRecord) any { return r.Structure }},
 			{Name: "seconds", Right: true, Wide: true, Optional: true, Value: func(r backupRecord) any {
 				if r.Seconds == 0 {

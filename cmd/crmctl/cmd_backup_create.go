@@ -41,9 +41,11 @@ func (o *backupCreateOptions) addOwnFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.all, "all", false, "every tenant, suspended and deleted ones too")
 	fs.BoolVar(&o.registry, "registry", false, "also the registry: crmctl's own tables in public")
 	fs.StringVar(&o.dir, "dir", "", "put the files into `DIR`, which is made if need be")
-	fs.Var(cli.NewEnum(&o.format, "crmctl", []string{"crmctl", "pgdump"}), "format", "`FORMAT` of the files: crmctl, or pgdump for pg_dump -Fc")
+	fs.Var(cli.NewEnum(&o.format, "crmctl", []string{"crmctl", "pgdump"}), "format",
+		"`FORMAT` of the files: crmctl, or pgdump for pg_dump -Fc")
 	fs.StringVar(&o.pgBin, "pg-bin", "", "`DIR` of pg_dump, instead of a search")
-	fs.StringArrayVar(&o.encryptTo, "encrypt-to", nil, "encrypt to the public `KEY` age1... or ssh-ed25519 ...; may be given more than once")
+	fs.StringArrayVar(&o.encryptTo, "encrypt-to", nil,
+		"encrypt to the public `KEY` age1... or ssh-ed25519 ...; may be given more than once")
 	fs.BoolVar(&o.resume, "resume", false, "leave out tenants that have a whole backup in DIR that is young enough")
 	fs.Var(newDuration(&o.maxAge, "1d"), "max-age", "with --resume, how old such a backup may be: a `DURATION`")
 	addConcurrencyFlag(fs, &o.concurrency)
@@ -151,7 +153,8 @@ func runBackupCreate(ctx context.Context, f *factory, opts *backupCreateOptions)
 	}
 	if opts.dryRun {
 		for _, t := range tenants {
-			rows = append(rows, backupRecord{Result: "would save", Tenant: t.Slug, Version: t.Version, Format: opts.format, Encrypted: len(o.Recipients) > 0})
+			rows = append(rows, backupRecord{Result: "would save", Tenant: t.Slug, Version: t.Version, Format: opts.format,
+				Encrypted: len(o.Recipients) > 0})
 		}
 		return cli.PrintList(p, backupList("no tenant to save"), rows)
 	}
@@ -196,11 +199,13 @@ func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.
 
 // leaveOut returns the tenants without a backup that is young enough, and a row for
 // each of the others. Such a backup was read from end to end.
-func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []registry.Tenant, o *backupCreateOptions) ([]registry.Tenant, []backupRecord, error) {
+func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []registry.Tenant,
+	o *backupCreateOptions) ([]registry.Tenant, []backupRecord, error) {
 	wanted := make([]backup.Wanted, len(tenants))
 	for i, t := range tenants {
 		wanted[i] = backup.Wanted{
-			ID: t.ID, Slug: t.Slug, Version: t.Version, Since: t.CreatedAt, Format: backup.Format(o.format), Encrypted: len(o.encryptTo) > 0,
+			ID: t.ID, Slug: t.Slug, Version: t.Version, Since: t.CreatedAt, Format: backup.Format(o.format),
+			Encrypted: len(o.encryptTo) > 0,
 		}
 	}
 	bar := f.NewProgress(cli.ProgressOptions{Verb: "read", Bytes: true})
@@ -231,7 +236,8 @@ func leaveOut(ctx context.Context, f *factory, dir *backup.Dir, tenants []regist
 }
 
 // save does the work and prints what became of it; rows are printed first.
-func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, a *app.App, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
+func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Printer, a *app.App, conn *pgx.Conn,
+	dir *backup.Dir, tenants []registry.Tenant,
 	rows []backupRecord, save app.SaveOptions,
 ) error {
 	begun := f.Now()
@@ -247,7 +253,8 @@ func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Print
 	return reportSaved(f, p, dir, tenants, written, results, rows, f.Now().Sub(begun))
 }
 
-func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry.Tenant, written []backup.Written, results []fleet.Result,
+func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry.Tenant, written []backup.Written,
+	results []fleet.Result,
 	rows []backupRecord, elapsed time.Duration,
 ) error {
 	var first error

@@ -93,7 +93,8 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	result := "would remove"
 	if !opts.dryRun {
 		if going > 0 {
-			if err := f.ConfirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", cli.Plural(going, "backup"), cli.Visible(opts.dir))); err != nil {
+			if err := f.ConfirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", cli.Plural(going, "backup"),
+				cli.Visible(opts.dir))); err != nil {
 				return err
 			}
 		}
@@ -146,8 +147,10 @@ func reportPruned(f *factory, p *cli.Printer, dir *backup.Dir, plan []backup.Pru
 		return err
 	}
 	if unproven > 0 {
-		f.Note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create again", cli.Plural(unproven, "backup"))
+		f.Note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create "+
+			"again", cli.Plural(unproven, "backup"))
 	}
-	f.Note("%s kept, %s %s", cli.Plural(kept, "backup"), cli.HumanSize(freed), map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
+	f.Note("%s kept, %s %s", cli.Plural(kept, "backup"), cli.HumanSize(freed),
+		map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
 	return nil
 }

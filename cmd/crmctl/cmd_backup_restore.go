@@ -69,7 +69,8 @@ crmctl backup restore acme.crmctl.age --identity key.txt --migrate --dry-run`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringArrayVar(&opts.tenants, "tenant", nil, "of a directory, only the tenants of this `NAME` or pattern; may be given more than once")
+	fs.StringArrayVar(&opts.tenants, "tenant", nil,
+		"of a directory, only the tenants of this `NAME` or pattern; may be given more than once")
 	fs.StringVar(&opts.as, "as", "", "restore as a new tenant of this `NAME`")
 	fs.BoolVar(&opts.migrate, "migrate", false, "then bring the tenant to the newest version")
 	addTrustCodeFlag(fs, &opts.trust)
@@ -202,7 +203,8 @@ func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error
 func (j *restoreJob) notes(row madeRow) {
 	slug := cli.Visible(row.made.Tenant.Slug)
 	if kept := row.made.SetAside; kept != "" {
-		j.f.Note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug, cli.Visible(kept), cli.Visible(kept))
+		j.f.Note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug,
+			cli.Visible(kept), cli.Visible(kept))
 	}
 	noteRestored(j.f, row.made)
 	if row.made.Tenant.Status == string(registry.Deleted) {
@@ -222,7 +224,8 @@ func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, er
 	if err != nil {
 		return backupRecord{}, err
 	}
-	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer, Encrypted: in.Encrypted}
+	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer,
+		Encrypted: in.Encrypted}
 	if m.Kind == backup.KindTenant {
 		name.Slug = m.Tenant.Slug
 	}
@@ -247,7 +250,8 @@ func (j *restoreJob) registry(ctx context.Context) error {
 	if err != nil {
 		return j.explain(err)
 	}
-	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer, Encrypted: in.Encrypted}
+	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer,
+		Encrypted: in.Encrypted}
 	return cli.PrintList(j.p, backupList(""), []backupRecord{recordOfBackup("restored", j.file, name, in.Size, m)})
 }
 

@@ -38,9 +38,11 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	case len(tenants) == 0 && ofRegistry == "":
 		return fmt.Errorf("no backups of tenants in %s", cli.Visible(j.opts.file))
 	case len(tenants) == 0:
-		return cli.WithHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it", restoreCommand(dir.Path(ofRegistry)))
+		return cli.WithHint(fmt.Errorf("only the registry is saved in %s", cli.Visible(j.opts.file)), "restore it",
+			restoreCommand(dir.Path(ofRegistry)))
 	case len(tenants) > 1 && j.as != "":
-		return cli.Usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants), cli.Visible(j.opts.file))
+		return cli.Usagef("--as names one tenant, and there are %d in %s: add --tenant NAME", len(tenants),
+			cli.Visible(j.opts.file))
 	}
 	if j.p, j.conn, err = j.f.openToChange(ctx, j.opts.dryRun); err != nil {
 		return err
@@ -77,7 +79,8 @@ func byTenant(all []backup.Entry, chosen *app.Selection) (tenants map[string][]*
 
 // leaveAlone takes out the tenants whose schemas are there, and asks about the others. Where
 // the registry is empty it is restored first: it takes no backup when it has a tenant.
-func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backup.Entry, all bool, ofRegistry string, dir *backup.Dir) error {
+func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backup.Entry, all bool, ofRegistry string,
+	dir *backup.Dir) error {
 	there, err := j.f.registry().List(ctx, j.conn, registry.Filter{})
 	if err != nil {
 		return err
@@ -98,7 +101,8 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 		}
 	}
 	if len(left) > 0 {
-		j.f.Note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is", false: cli.Plural(len(left), "tenant") + " are"}[len(left) == 1], firstNames(left))
+		j.f.Note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is",
+			false: cli.Plural(len(left), "tenant") + " are"}[len(left) == 1], firstNames(left))
 	}
 	if j.opts.dryRun || len(tenants) == 0 {
 		return nil
@@ -182,7 +186,8 @@ func (j *restoreJob) report(made []madeRow, dry []backupRecord) error {
 
 // newest restores the newest of a tenant's backups that is whole. Those that are not
 // are named.
-func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, entries []*backup.Entry) (*madeRow, *backupRecord, error) {
+func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, entries []*backup.Entry) (*madeRow,
+	*backupRecord, error) {
 	bar := j.f.NewProgress(cli.ProgressOptions{Verb: "restore", Bytes: true})
 	defer bar.Finish()
 	for _, e := range entries {
@@ -191,7 +196,8 @@ func (j *restoreJob) newest(ctx context.Context, dir *backup.Dir, slug string, e
 			continue
 		}
 		if e.Err == nil {
-			if err := dir.Prove(ctx, []*backup.Entry{e}, backup.ProveOptions{Identities: j.keys, Progress: bar.Add}); err != nil {
+			if err := dir.Prove(ctx, []*backup.Entry{e}, backup.ProveOptions{Identities: j.keys,
+				Progress: bar.Add}); err != nil {
 				return nil, nil, err
 			}
 		}

@@ -33,8 +33,9 @@ migrations that are there now, "whole" that it was not tried.
 A directory stands for all backups in it. Of an encrypted file without --identity, and of one
 of pg_dump, no more can be told than whether it is what was written, by the checksum beside
 it. Exit code 3 says that some are not whole or do not restore, 1 that all are not.`,
-		Example: "crmctl backup verify backups\ncrmctl backup verify backups/*.crmctl\ncrmctl backup verify acme-20261124T091500Z-v4.crmctl.age --identity key.txt",
-		Args:    cli.MinArgs("FILE"),
+		Example: "crmctl backup verify backups\ncrmctl backup verify backups/*.crmctl\ncrmctl backup verify " +
+			"acme-20261124T091500Z-v4.crmctl.age --identity key.txt",
+		Args: cli.MinArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.files = args
 			return runBackupVerify(cmd.Context(), f, opts)
@@ -42,7 +43,8 @@ it. Exit code 3 says that some are not whole or do not restore, 1 that all are n
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)
 	readOnly(cmd)
-	cmd.Flags().BoolVar(&opts.restore, "restore", true, "try to restore each, rolled back; --restore=false: only read them")
+	cmd.Flags().BoolVar(&opts.restore, "restore", true,
+		"try to restore each, rolled back; --restore=false: only read them")
 	addTrustCodeFlag(cmd.Flags(), &opts.trust)
 	cli.DocumentExits(cmd, cli.ExitPartial)
 	return cmd
@@ -138,7 +140,8 @@ func backupFiles(f *factory, paths []string) ([]string, error) {
 }
 
 // verifyFile reads a file. The row says what is wrong with it, as the error does.
-func verifyFile(ctx context.Context, path string, keys []age.Identity, trial *backupTrial, progress func(int64)) (backupRecord, error) {
+func verifyFile(ctx context.Context, path string, keys []age.Identity, trial *backupTrial,
+	progress func(int64)) (backupRecord, error) {
 	found, err := backup.Examine(ctx, path, keys, progress)
 	row := recordOfBackup("whole", path, found.Name, found.Size, found.Manifest)
 	row.Encrypted = row.Encrypted || found.Encrypted

@@ -51,7 +51,8 @@ func runConfigShow(_ context.Context, f *factory, opts *configShowOptions) error
 	settings := cfg.Settings()
 	// A connection string leaves much to the environment; the target does not.
 	if target, err := f.targetText(); err == nil {
-		settings = append([]config.Setting{{Key: "target", Value: target, Origin: "the settings below, PG*, .pgpass"}}, settings...)
+		settings = append([]config.Setting{{Key: "target", Value: target,
+			Origin: "the settings below, PG*, .pgpass"}}, settings...)
 	}
 	columns := []cli.Column[config.Setting]{
 		{Name: "key", Value: func(s config.Setting) any { return s.Key }},

@@ -40,14 +40,22 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&o.tenant, "tenant", "", "the `TENANT` to import into (required)")
 	o.contactFileOptions.addFlags(fs)
-	fs.Var(cli.NewEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict", "a row whose key a contact has: `WHAT` to do: skip, update, merge (fill what it lacks), error")
-	fs.Var(cli.NewEnum(&o.key, string(importer.KeyEmail), importKeys()), "key", "by `WHAT` a row is known to be a contact: email, phone, external_id (of the metadata), email,phone")
-	fs.Var(cli.NewEnum(&o.inFile, "", repeatPolicies()), "in-file", "rows of the file that share a key: `WHAT` counts: first, last, merge, error (default merge; first with --on-conflict skip, error with error)")
-	fs.StringVar(&o.region, "region", "", "`COUNTRY` of phone numbers without a country code, such as DE (default the tenant's setting \"region\")")
-	fs.Int64Var(&o.maxRejects, "max-rejects", 0, "stop, and keep nothing, past `N` rejected rows; 0 for no limit, -1 to allow none")
-	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE`, - for stdout (default FILE.rejected.csv beside the input)")
+	fs.Var(cli.NewEnum(&o.onConflict, string(importer.ConflictUpdate), conflictPolicies()), "on-conflict",
+		"a row whose key a contact has: `WHAT` to do: skip, update, merge (fill what it lacks), error")
+	fs.Var(cli.NewEnum(&o.key, string(importer.KeyEmail), importKeys()), "key",
+		"by `WHAT` a row is known to be a contact: email, phone, external_id (of the metadata), email,phone")
+	fs.Var(cli.NewEnum(&o.inFile, "", repeatPolicies()), "in-file",
+		"rows of the file that share a key: `WHAT` counts: first, last, merge, error (default merge; first with "+
+			"--on-conflict skip, error with error)")
+	fs.StringVar(&o.region, "region", "", "`COUNTRY` of phone numbers without a country code, such as DE (default the "+
+		"tenant's setting \"region\")")
+	fs.Int64Var(&o.maxRejects, "max-rejects", 0,
+		"stop, and keep nothing, past `N` rejected rows; 0 for no limit, -1 to allow none")
+	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE`, - for stdout (default FILE.rejected.csv "+
+		"beside the input)")
 	fs.BoolVar(&o.noRejects, "no-rejects", false, "write no file of rejected rows")
-	fs.BoolVar(&o.keepIndexes, "keep-indexes", false, "keep the indexes of an empty tenant while loading: slower, but readers need not wait")
+	fs.BoolVar(&o.keepIndexes, "keep-indexes", false,
+		"keep the indexes of an empty tenant while loading: slower, but readers need not wait")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
 	addDryRunFlag(fs, &o.dryRun)
@@ -63,15 +71,18 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 }
 
 func conflictPolicies() []string {
-	return []string{string(importer.ConflictSkip), string(importer.ConflictUpdate), string(importer.ConflictMerge), string(importer.ConflictError)}
+	return []string{string(importer.ConflictSkip), string(importer.ConflictUpdate), string(importer.ConflictMerge),
+		string(importer.ConflictError)}
 }
 
 func importKeys() []string {
-	return []string{string(importer.KeyEmail), string(importer.KeyPhone), string(importer.KeyExternalID), string(importer.KeyEmailPhone)}
+	return []string{string(importer.KeyEmail), string(importer.KeyPhone), string(importer.KeyExternalID),
+		string(importer.KeyEmailPhone)}
 }
 
 func repeatPolicies() []string {
-	return []string{string(importer.RepeatFirst), string(importer.RepeatLast), string(importer.RepeatMerge), string(importer.RepeatError)}
+	return []string{string(importer.RepeatFirst), string(importer.RepeatLast), string(importer.RepeatMerge),
+		string(importer.RepeatError)}
 }
 
 func newContactsImportCmd(f *factory) *cobra.Command {
@@ -141,7 +152,8 @@ func (f *factory) openSource(path string) (*source, error) {
 		_ = file.Close()
 		return nil, cli.Usagef("%s is a directory", path)
 	}
-	s := &source{ReadCloser: file, name: filepath.Base(path), rejects: strings.TrimSuffix(path, filepath.Ext(path)) + ".rejected.csv"}
+	s := &source{ReadCloser: file, name: filepath.Base(path), rejects: strings.TrimSuffix(path, filepath.Ext(path)) +
+		".rejected.csv"}
 	if regular, ok := file.(*os.File); ok && info.Mode().IsRegular() {
 		s.file = regular
 	}
@@ -203,7 +215,8 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 }
 
 // importOptions turns the flags into the library's options.
-func (o *contactsImportOptions) importOptions(out importer.Options, f *factory, t registry.Tenant, src *source, watch *importWatch) importer.Options {
+func (o *contactsImportOptions) importOptions(out importer.Options, f *factory, t registry.Tenant, src *source,
+	watch *importWatch) importer.Options {
 	rejects := o.rejects
 	var rejectTo io.Writer
 	switch {
@@ -215,7 +228,8 @@ func (o *contactsImportOptions) importOptions(out importer.Options, f *factory, 
 		rejects = src.rejects
 	}
 	out.Schema, out.Tenant, out.FileName = t.Schema, f.registry().Row(t.ID), src.name
-	out.OnConflict, out.InFile, out.Key = importer.ConflictPolicy(o.onConflict), importer.RepeatPolicy(o.inFile), importer.Key(o.key)
+	out.OnConflict, out.InFile, out.Key = importer.ConflictPolicy(o.onConflict), importer.RepeatPolicy(o.inFile),
+		importer.Key(o.key)
 	out.MaxRejects, out.RejectPath, out.RejectTo = o.maxRejects, rejects, rejectTo
 	out.DryRun, out.KeepIndexes = o.dryRun, o.keepIndexes
 	out.LockTimeout, out.StatementTimeout, out.Now, out.Observer = o.lockTimeout, o.statementTimeout, f.Now, watch
@@ -225,7 +239,8 @@ func (o *contactsImportOptions) importOptions(out importer.Options, f *factory, 
 // recordImport writes the audit row in the import's own transaction, and makes
 // sure that the tenant was not closed while the file was read. before gets when the
 // tenant had the same file last.
-func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tenant, r importer.Result, before *registry.Imported) error {
+func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tenant, r importer.Result,
+	before *registry.Imported) error {
 	if err := f.registry().HoldOpen(ctx, q, t); err != nil {
 		return err
 	}

@@ -26,17 +26,22 @@ type contactFileOptions struct {
 }
 
 func (o *contactFileOptions) addFlags(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, created_at, external_id, metadata.KEY, a column of an application's own table, or - to leave it out; may be repeated")
-	fs.StringVar(&o.mapFile, "map-file", "", "a mapping that \"contacts inspect --save-map\" has kept in `FILE`; --map wins over it")
+	fs.StringArrayVar(&o.mapping, "map", nil, "`\"HEADER=FIELD\"`: email, phone, name, first_name, last_name, company, "+
+		"created_at, external_id, metadata.KEY, a column of an application's own table, or - to leave it out; may be "+
+		"repeated")
+	fs.StringVar(&o.mapFile, "map-file", "", "a mapping that \"contacts inspect --save-map\" has kept in `FILE`; --map "+
+		"wins over it")
 	fs.StringArrayVar(&o.null, "null", nil, "a `VALUE` that means nothing, such as \"(blank)\"; may be repeated")
-	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, utf-16le ...")
+	fs.StringVar(&o.encoding, "encoding", "", "`NAME` of the encoding, when the guess is wrong: utf-8, windows-1252, "+
+		"utf-16le ...")
 	fs.StringVar(&o.delimiter, "delimiter", "", "`CHARACTER` between columns, when the guess is wrong; tab for a tab")
 	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
 }
 
 // options turns the flags into the library's options.
 func (o *contactFileOptions) options() (importer.Options, error) {
-	out := importer.Options{Map: o.mapping, Null: o.null, Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow, Region: o.region}
+	out := importer.Options{Map: o.mapping, Null: o.null, Encoding: o.encoding, Delimiter: o.delimiter,
+		HeaderRow: o.headerRow, Region: o.region}
 	if o.mapFile == "" {
 		return out, nil
 	}
@@ -200,7 +205,8 @@ func printInspection(f *factory, p *cli.Printer, in importer.Inspection, whole b
 	for _, r := range in.Rows {
 		noteFolded(f, rowText(r))
 	}
-	f.Note("\nrows      %s, %s would be rejected%s", cli.HumanCount(in.Read), cli.HumanCount(in.Rejected), codesText(in.RejectedByCode))
+	f.Note("\nrows      %s, %s would be rejected%s", cli.HumanCount(in.Read), cli.HumanCount(in.Rejected),
+		codesText(in.RejectedByCode))
 	for _, r := range in.Rejects {
 		noteFolded(f, fmt.Sprintf("line %d: %s", r.Line, r.Message))
 	}
@@ -299,7 +305,8 @@ func inspectionObject(in importer.Inspection) cli.Object {
 	columns := make([]inspectedColumn, len(in.Plan.Columns))
 	for i, c := range in.Plan.Columns {
 		columns[i] = inspectedColumn{
-			Header: c.Header, Field: string(c.Field), Key: c.Key, Kind: c.Kind, Class: string(c.Class), Confidence: c.Confidence, Sample: c.Sample, Why: c.Why,
+			Header: c.Header, Field: string(c.Field), Key: c.Key, Kind: c.Kind, Class: string(c.Class), Confidence: c.Confidence,
+			Sample: c.Sample, Why: c.Why,
 		}
 	}
 	rows := make([]inspectedRow, len(in.Rows))

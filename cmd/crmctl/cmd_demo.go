@@ -139,7 +139,8 @@ func (d *demo) provision(ctx context.Context) error {
 	return d.run(ctx,
 		say("The registry: one table of tenants in the schema public."),
 		call("migrate", "public"),
-		say(fmt.Sprintf("%d tenants, each a schema of its own, built in one transaction each. They start at version 3.", d.opts.tenants)),
+		say(fmt.Sprintf("%d tenants, each a schema of its own, built in one transaction each. They start at version 3.",
+			d.opts.tenants)),
 		call("tenant", "create", "--from", names, "--to", "3"),
 	)
 }
@@ -163,7 +164,8 @@ func (d *demo) importContacts(ctx context.Context) error {
 			return err
 		}
 	}
-	args := []string{"contacts", "import", "--tenant", "acme-corp", file, "--rejects", filepath.Join(d.dir, "rejected.csv")}
+	args := []string{"contacts", "import", "--tenant", "acme-corp", file, "--rejects",
+		filepath.Join(d.dir, "rejected.csv")}
 	for _, m := range d.opts.mapping {
 		args = append(args, "--map", m)
 	}
@@ -283,7 +285,8 @@ func shorten(out []byte) []byte {
 
 // demoNames returns names of tenants, one a line.
 func demoNames(n int) string {
-	names := []string{"acme-corp, Acme Corp.", "globex, Globex Corporation", "initech, Initech", "hooli, Hooli", "Tech Startup"}
+	names := []string{"acme-corp, Acme Corp.", "globex, Globex Corporation", "initech, Initech", "hooli, Hooli",
+		"Tech Startup"}
 	for i := len(names); i < n; i++ {
 		names = append(names, fmt.Sprintf("customer-%03d, Customer %d", i+1, i+1))
 	}

@@ -56,7 +56,8 @@ crmctl doctor --fix orphan-schema --yes`,
 	fs := cmd.Flags()
 	fs.StringSliceVar(&opts.checks, "check", nil, "look for these `CLASSES` alone")
 	fs.StringSliceVar(&opts.skip, "skip", nil, "do not look for these `CLASSES`")
-	fs.StringSliceVar(&opts.fix, "fix", nil, "mend what is found of these `CLASSES`: "+strings.Join(words(fixableClasses()), ", "))
+	fs.StringSliceVar(&opts.fix, "fix", nil, "mend what is found of these `CLASSES`: "+
+		strings.Join(words(fixableClasses()), ", "))
 	fs.BoolVar(&opts.list, "list", false, "list the classes, and why they matter")
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addRetentionFlag(fs, &opts.retention)
@@ -89,7 +90,8 @@ func words(classes []doctor.Class) []string {
 
 // examine reads the names of classes.
 func (o *doctorOptions) examine() (app.ExamineOptions, error) {
-	out := app.ExamineOptions{LockTimeout: o.lockTimeout, Retention: o.retention, Given: o.given, Newest: builtInHeads().Public}
+	out := app.ExamineOptions{LockTimeout: o.lockTimeout, Retention: o.retention, Given: o.given,
+		Newest: builtInHeads().Public}
 	var err error
 	if out.Only, err = readClasses("--check", o.checks, doctor.Classes()); err != nil {
 		return out, err
@@ -115,9 +117,11 @@ func readClasses(flag string, names []string, known []doctor.Class) ([]doctor.Cl
 		c := doctor.Class(name)
 		if !slices.Contains(known, c) {
 			if flag == "--fix" && slices.Contains(doctor.Classes(), c) {
-				return nil, cli.WithHint(cli.Usagef("--fix %s: crmctl cannot mend that for you", name), "what mends it", "crmctl doctor --check "+name)
+				return nil, cli.WithHint(cli.Usagef("--fix %s: crmctl cannot mend that for you", name), "what mends it",
+					"crmctl doctor --check "+name)
 			}
-			return nil, cli.WithHint(cli.Usagef("%s %s: no such class%s", flag, name, suggest.DidYouMean(name, words(known))), "all of them", "crmctl doctor --list")
+			return nil, cli.WithHint(cli.Usagef("%s %s: no such class%s", flag, name, suggest.DidYouMean(name, words(known))),
+				"all of them", "crmctl doctor --list")
 		}
 		out = append(out, c)
 	}
@@ -158,13 +162,16 @@ func runDoctor(ctx context.Context, f *factory, opts *doctorOptions) error {
 		return err
 	}
 	if len(opts.fix) > 0 {
-		return fixFindings(ctx, f, p, report, opts, func(todo []doctor.Finding) []doctor.Fixed { return a.Mend(ctx, conn, todo, o) })
+		return fixFindings(ctx, f, p, report, opts, func(todo []doctor.Finding) []doctor.Fixed {
+			return a.Mend(ctx, conn, todo, o)
+		})
 	}
 	return printFindings(f, p, report, f.Now().Sub(begun))
 }
 
 // fixFindings mends what was found, after a question, and prints what became of it.
-func fixFindings(ctx context.Context, f *factory, p *cli.Printer, report *doctor.Report, opts *doctorOptions, mend func([]doctor.Finding) []doctor.Fixed) error {
+func fixFindings(ctx context.Context, f *factory, p *cli.Printer, report *doctor.Report, opts *doctorOptions,
+	mend func([]doctor.Finding) []doctor.Fixed) error {
 	sayNotChecked(f, report)
 	var todo []doctor.Finding
 	for _, finding := range report.Findings {
@@ -172,7 +179,8 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, report *doctor
 			todo = append(todo, finding)
 			continue
 		}
-		f.Say("crmctl: %s %s: %s; by hand: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What), cli.Visible(finding.Command))
+		f.Say("crmctl: %s %s: %s; by hand: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What),
+			cli.Visible(finding.Command))
 	}
 	if opts.dryRun || len(todo) == 0 {
 		rows := make([]doctor.Fixed, len(todo))
@@ -191,7 +199,8 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, report *doctor
 	for _, finding := range todo[:min(len(todo), mostFailures)] {
 		f.Note("%s  %s: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What))
 	}
-	if err := f.ConfirmYes(ctx, fmt.Sprintf("Mend %s in %s?", cli.Plural(len(todo), "finding"), cli.Visible(target.Place()))); err != nil {
+	if err := f.ConfirmYes(ctx, fmt.Sprintf("Mend %s in %s?", cli.Plural(len(todo), "finding"),
+		cli.Visible(target.Place()))); err != nil {
 		return err
 	}
 	fixed := mend(todo)

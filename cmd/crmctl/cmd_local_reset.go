@@ -55,7 +55,8 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 		f.Note("%s", cli.Lines(impact))
 		return nil
 	}
-	err = f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: s.Name, Given: opts.confirm, Flag: "--confirm", What: "the instance's name"})
+	err = f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: s.Name, Given: opts.confirm, Flag: "--confirm",
+		What: "the instance's name"})
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,8 @@ crmctl local start --name trial --pg-bin /usr/lib/postgresql/15/bin`,
 	}
 	opts.addFlags(cmd.Flags())
 	opts.addBinFlag(cmd.Flags())
-	cmd.Flags().Var(newDuration(&opts.wait, config.FormatDuration(localpg.DefaultStartTimeout)), "wait", "wait this `DURATION` for the server to accept connections")
+	cmd.Flags().Var(newDuration(&opts.wait, config.FormatDuration(localpg.DefaultStartTimeout)), "wait",
+		"wait this `DURATION` for the server to accept connections")
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	cli.DocumentExits(cmd)
 	return cmd
@@ -68,7 +69,8 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 		f.Note("\nit was running already")
 	}
 	if origin := f.shadowed(opts.profile(), config.DSN(server.DSN)); origin != "" {
-		f.Note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(), cli.Visible(origin))
+		f.Note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(),
+			cli.Visible(origin))
 		return nil
 	}
 	f.Note("\nnext: export CRMCTL_PROFILE=%s\n      crmctl migrate public", opts.profile())
@@ -94,7 +96,8 @@ func dryLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	if s.State == localpg.Absent {
 		verb = "created and started"
 	}
-	f.Note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version, cli.Visible(dir), opts.profile())
+	f.Note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version,
+		cli.Visible(dir), opts.profile())
 	return nil
 }
 

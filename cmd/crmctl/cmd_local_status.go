@@ -78,12 +78,16 @@ func localList() cli.List[localpg.Status] {
 		Name:   func(s status) string { return s.Name },
 		Columns: []cli.Column[status]{
 			{Name: "name", Value: func(s status) any { return s.Name }},
-			{Name: "state", Value: func(s status) any { return cli.Styled{Value: string(s.State), Color: colorOfState(s.State)} }},
+			{Name: "state", Value: func(s status) any {
+				return cli.Styled{Value: string(s.State), Color: colorOfState(s.State)}
+			}},
 			{Name: "version", Value: func(s status) any { return s.Version }},
 			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(s status) any { return cli.ByteSize(s.Bytes) }},
 			{Name: "started_at", Title: "STARTED", Value: func(s status) any { return s.StartedAt }},
 			{Name: "profile", Value: func(s status) any { return localProfile(s.Name) }},
-			{Name: "pid", Right: true, Wide: true, Optional: true, Value: func(s status) any { return cli.Either{Human: cli.ID(s.PID), Machine: s.PID} }},
+			{Name: "pid", Right: true, Wide: true, Optional: true, Value: func(s status) any {
+				return cli.Either{Human: cli.ID(s.PID), Machine: s.PID}
+			}},
 			{Name: "account", Wide: true, Value: func(s status) any { return s.Account }},
 			{Name: "url", Wide: true, Value: func(s status) any { return s.DSN }},
 			{Name: "data_dir", Wide: true, Value: func(s status) any { return s.DataDir }},

@@ -30,7 +30,8 @@ crmctl man docs/reference --format markdown`,
 			return runMan(cmd.Context(), f, cmd.Root(), opts)
 		},
 	}
-	cmd.Flags().Var(cli.NewEnum(&opts.format, "man", []string{"man", "markdown"}), "format", "the pages' `FORMAT`: man or markdown")
+	cmd.Flags().Var(cli.NewEnum(&opts.format, "man", []string{"man", "markdown"}), "format",
+		"the pages' `FORMAT`: man or markdown")
 	cli.RegisterCompletion(cmd, "format", cli.CompleteWords("man", "markdown"))
 	cli.NoConfig(cmd)
 	cli.DocumentExits(cmd)

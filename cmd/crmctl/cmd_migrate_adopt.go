@@ -38,14 +38,17 @@ type migrateAdoptOptions struct {
 func (o *migrateAdoptOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.schemas, "schema", nil, "the `SCHEMAS` to adopt: names, patterns ('tenant_*'), or slug=schema")
 	fs.StringSliceVar(&o.exclude, "exclude", nil, "not these schemas: `NAMES` or patterns")
-	fs.StringVar(&o.fromFile, "from-file", "", "also the schemas in `FILE`: a line each as in --schema, or slug=schema,display name; - for stdin")
-	fs.Var(cli.NewEnum(&o.from, "goose", adopt.Tools()), "from", "`PROGRAM` that migrated the schemas: "+strings.Join(adopt.Tools(), ", "))
+	fs.StringVar(&o.fromFile, "from-file", "", "also the schemas in `FILE`: a line each as in --schema, or "+
+		"slug=schema,display name; - for stdin")
+	fs.Var(cli.NewEnum(&o.from, "goose", adopt.Tools()), "from", "`PROGRAM` that migrated the schemas: "+
+		strings.Join(adopt.Tools(), ", "))
 	fs.StringVar(&o.stripPrefix, "strip-prefix", "tenant_", "the slug is the schema's name without this `PREFIX`")
 	fs.StringVar(&o.mapFile, "map", "", "which file each migration stands for: a `FILE` of name,version as .csv or .yaml")
 	fs.Int64Var(&o.upTo, "up-to", 0, "pair the migrations with the files up to `VERSION` by their order")
 	fs.Int64Var(&o.baseline, "baseline", 0, "all schemas stand at what the files up to `VERSION` make, which is compared")
 	fs.BoolVar(&o.trust, "trust", false, "with --baseline, adopt also the schemas that differ")
-	fs.StringVar(&o.table, "table", "", "the `TABLE` of each schema in which the program keeps what it did, where it is another than usual")
+	fs.StringVar(&o.table, "table", "", "the `TABLE` of each schema in which the program keeps what it did, where it is "+
+		"another than usual")
 	fs.StringVar(&o.table, "knex-table", "", "--table by its older name")
 	_ = fs.MarkHidden("knex-table")
 	addConcurrencyFlag(fs, &o.concurrency)
@@ -58,7 +61,8 @@ func (o *migrateAdoptOptions) addFlags(fs *pflag.FlagSet) {
 func (o *migrateAdoptOptions) validate() error {
 	switch {
 	case len(o.schemas) == 0 && o.fromFile == "":
-		return cli.WithHint(cli.Usagef("no schema to adopt: name some"), "all of a kind, first without a change", "crmctl migrate adopt --schema 'tenant_*' --dry-run")
+		return cli.WithHint(cli.Usagef("no schema to adopt: name some"), "all of a kind, first without a change",
+			"crmctl migrate adopt --schema 'tenant_*' --dry-run")
 	case o.upTo < 0:
 		return cli.Usagef("--up-to %d: want a version", o.upTo)
 	case o.baseline < 0:
@@ -233,7 +237,8 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	}
 	err = printAdopted(f, p, done.Adoptions, opts.dryRun, done.Elapsed)
 	if f.WasInterrupted() && stopped != nil {
-		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", done.Pending-done.Left, cli.Plural(done.Pending, "schema"), done.Left))
+		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", done.Pending-done.Left,
+			cli.Plural(done.Pending, "schema"), done.Left))
 	}
 	return cmpErr(stopped, err)
 }
@@ -331,7 +336,8 @@ func printAdopted(f *factory, p *cli.Printer, adoptions []adopt.Adoption, dryRun
 			}
 		}
 	}
-	told := fmt.Sprintf("%d of %s refused, %d not started", count[adopt.Refused], cli.Plural(len(adoptions), "schema"), count[adopt.NotStarted])
+	told := fmt.Sprintf("%d of %s refused, %d not started", count[adopt.Refused], cli.Plural(len(adoptions), "schema"),
+		count[adopt.NotStarted])
 	switch count[adopt.Refused] + count[adopt.NotStarted] {
 	case 0:
 		return nil

@@ -34,7 +34,8 @@ func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 	o.register(cmd)
 	fs.Int64Var(&o.to, "to", 0, "migrate up to `VERSION` instead of the newest")
 	fs.BoolVar(&o.outOfOrder, "out-of-order", false, "apply files older than the newest applied one too")
-	fs.Var(cli.NewEnum(&o.transaction, "tenant", []string{"tenant", "file"}), "transaction", "commit the pending files of a tenant together where that is possible, or each file: tenant or file")
+	fs.Var(cli.NewEnum(&o.transaction, "tenant", []string{"tenant", "file"}), "transaction",
+		"commit the pending files of a tenant together where that is possible, or each file: tenant or file")
 	fs.BoolVar(&o.verify, "verify", false, "read the versions from the tenants' own schemas first, not from the registry")
 	addDryRunFlag(fs, &o.dryRun)
 	fs.BoolVar(&o.showSQL, "show-sql", false, "with --dry-run, print the statements too")
@@ -84,7 +85,8 @@ crmctl migrate all-tenants -o ndjson`,
 	}
 	opts.selection.addFlags(f, cmd)
 	opts.addRunFlags(cmd)
-	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitStopped, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitStopped, cli.ExitUnreachable, cli.ExitLocked,
+		exitNoTenant)
 	return cmd
 }
 
@@ -139,7 +141,8 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		err = f.refuseNewer(run.Newer, run.Plan)
 	}
 	if opts.pool && opts.to == 0 && (err == nil || done.partial) {
-		f.refreshPool(ctx, run.Conn(), run.Plan, app.PoolOptions{Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout})
+		f.refreshPool(ctx, run.Conn(), run.Plan, app.PoolOptions{Concurrency: opts.concurrency,
+			LockTimeout: opts.lockTimeout})
 	}
 	return err
 }
@@ -154,7 +157,8 @@ func (f *factory) refuseNewer(n int, plan *migrate.Plan) error {
 	if n == 1 {
 		verb = "is"
 	}
-	told := fmt.Sprintf("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?", cli.Plural(n, "tenant"), verb, plan.Head())
+	told := fmt.Sprintf("%s %s newer than these files, which end at version %d: an older copy, or the wrong directory?",
+		cli.Plural(n, "tenant"), verb, plan.Head())
 	f.Note("%s", told)
 	return cli.ExitTold(cli.ExitPending, "%s", told)
 }

@@ -75,8 +75,10 @@ crmctl migrate drift --fix-sql > fix.sql`,
 	}
 	opts.addFlags(f, cmd)
 	addConcurrencyFlag(cmd.Flags(), &opts.concurrency)
-	cmd.Flags().StringSliceVar(&opts.ignore, "ignore", nil, "leave out these `KINDS` of objects, such as comment or column-order")
-	cmd.Flags().BoolVar(&opts.fixSQL, "fix-sql", false, "print the SQL that mends what can be mended, whatever --output says")
+	cmd.Flags().StringSliceVar(&opts.ignore, "ignore", nil,
+		"leave out these `KINDS` of objects, such as comment or column-order")
+	cmd.Flags().BoolVar(&opts.fixSQL, "fix-sql", false,
+		"print the SQL that mends what can be mended, whatever --output says")
 	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable, exitNoTenant)
 	return cmd
@@ -100,7 +102,8 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 		return err
 	}
 	f.Reads.Store(true)
-	drift, invalid, err := a.Drift(ctx, app.DriftOptions{Selection: m, Ignore: ignore, Concurrency: opts.concurrency, Begin: f.watchDrift})
+	drift, invalid, err := a.Drift(ctx, app.DriftOptions{Selection: m, Ignore: ignore, Concurrency: opts.concurrency,
+		Begin: f.watchDrift})
 	if err != nil {
 		return err
 	}

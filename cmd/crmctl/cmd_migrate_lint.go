@@ -64,7 +64,8 @@ crmctl migrate lint --rules`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.Var(cli.NewEnum(&opts.target, targetPostgres, []string{targetPostgres, lint.Citus}), "target", "add the rules of this `SERVER`: postgres or citus")
+	fs.Var(cli.NewEnum(&opts.target, targetPostgres, []string{targetPostgres, lint.Citus}), "target",
+		"add the rules of this `SERVER`: postgres or citus")
 	fs.Int64Var(&opts.since, "since", 0, "tell only of files newer than `VERSION`")
 	fs.BoolVar(&opts.strict, "strict", false, "exit 4 for warnings too")
 	fs.BoolVar(&opts.applied, "applied", false, "compare with the files that were applied, which the registry knows")
@@ -217,7 +218,8 @@ func (s *lintSource) read(named []string) error {
 		}
 		// A directory or a link to nothing is a finding, as a run refuses it.
 		text, err := fs.ReadFile(s.fsys, e.Name())
-		s.files = append(s.files, lint.File{Path: filepath.Join(s.dir, e.Name()), Text: string(text), Err: err, Context: !wanted})
+		s.files = append(s.files, lint.File{Path: filepath.Join(s.dir, e.Name()), Text: string(text), Err: err,
+			Context: !wanted})
 	}
 	if len(s.files) == 0 {
 		return cli.Usagef("no migration files (like 00001_create_contacts.sql) in %s", s.dir)
@@ -227,7 +229,8 @@ func (s *lintSource) read(named []string) error {
 
 // appliedChecksums reads what was applied, and gives the files their own
 // checksums. Files that do not compile cannot be compared: uncompared says why.
-func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (applied map[int64]string, uncompared, err error) {
+func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (applied map[int64]string,
+	uncompared, err error) {
 	conn, err := f.connect(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -328,7 +331,9 @@ func ruleList() cli.List[lint.Rule] {
 		Plural: "rules",
 		Columns: []cli.Column[lint.Rule]{
 			{Name: "rule", Value: func(r lint.Rule) any { return r.Name }},
-			{Name: "severity", Value: func(r lint.Rule) any { return cli.Styled{Value: string(r.Severity), Color: severityColor(r.Severity)} }},
+			{Name: "severity", Value: func(r lint.Rule) any {
+				return cli.Styled{Value: string(r.Severity), Color: severityColor(r.Severity)}
+			}},
 			{Name: "target", Wide: true, Optional: true, Value: func(r lint.Rule) any { return r.Target }},
 			{Name: "summary", Title: "FINDS", Text: true, Value: func(r lint.Rule) any { return r.Summary }},
 			{Name: "enforced", Wide: true, Optional: true, Value: func(r lint.Rule) any { return r.Enforced }},
@@ -377,6 +382,7 @@ func writeLint(p *cli.Printer, w io.Writer, findings []lint.Finding) error {
 // beside the line.
 func annotation(f lint.Finding) string {
 	property := strings.NewReplacer(":", "%3A", ",", "%2C")
-	return fmt.Sprintf("::%s file=%s,line=%d,col=%d,title=%s::%s", f.Severity, property.Replace(cli.EscapeAnnotation(filepath.ToSlash(f.File))),
+	return fmt.Sprintf("::%s file=%s,line=%d,col=%d,title=%s::%s", f.Severity,
+		property.Replace(cli.EscapeAnnotation(filepath.ToSlash(f.File))),
 		f.Line, f.Column, f.Rule, cli.EscapeAnnotation(f.Message+". "+f.Fix))
 }

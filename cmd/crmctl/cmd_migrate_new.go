@@ -61,7 +61,8 @@ func (o *migrateNewOptions) validate() error {
 	folded := foldName(o.name)
 	switch {
 	case len(o.name) > maxMigrationName || folded == "":
-		return cli.Usagef("%q is no name of a migration: want small letters, digits and _, at most %d", o.name, maxMigrationName)
+		return cli.Usagef("%q is no name of a migration: want small letters, digits and _, at most %d", o.name,
+			maxMigrationName)
 	case folded != o.name:
 		return cli.Usagef("%q is no name of a migration: want small letters, digits and _; did you mean %q?", o.name, folded)
 	}
@@ -70,7 +71,9 @@ func (o *migrateNewOptions) validate() error {
 
 // foldName makes words of small letters and digits with one _ between them.
 func foldName(s string) string {
-	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
 	return strings.Join(words, "_")
 }
 
@@ -157,7 +160,8 @@ func nextMigration(entries []fs.DirEntry, name string, now time.Time) (base stri
 
 // createFile writes a file that must not be there.
 func createFile(path, text string) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a source file, for everybody who works on the project
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL,
+		0o644) //nolint:gosec // a source file, for everybody who works on the project
 	if errors.Is(err, fs.ErrExist) {
 		return cli.Usagef("%s is there already", path)
 	}

@@ -71,14 +71,16 @@ type planRow struct {
 
 // printPlan prints what a run would do, and how long it may take by what the
 // ledger knows of runs before.
-func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant, showSQL bool) error {
+func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, plan *migrate.Plan,
+	tenants []registry.Tenant, showSQL bool) error {
 	rate, err := f.registry().PastRate(ctx, conn)
 	if err != nil {
 		return err
 	}
 	estimate := ""
 	if rate > 0 && len(tenants) > 0 {
-		estimate = fmt.Sprintf(", in about %s as the latest runs went", cli.HumanDuration(time.Duration(float64(len(tenants))/rate*float64(time.Second))))
+		estimate = fmt.Sprintf(", in about %s as the latest runs went",
+			cli.HumanDuration(time.Duration(float64(len(tenants))/rate*float64(time.Second))))
 	}
 	rows := make([]planRow, len(tenants))
 	for i, t := range tenants {

@@ -99,7 +99,8 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	}
 	run := fleetRun{FleetRun: down, f: f, p: p, policy: &opts.runPolicy}
 	if len(run.Pending) > 0 {
-		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", run.files(), cli.Plural(len(run.Pending), "tenant"))
+		question := fmt.Sprintf("%s of %s will be taken back; what their Down statements drop is gone.", run.files(),
+			cli.Plural(len(run.Pending), "tenant"))
 		if err := f.ConfirmYes(ctx, question); err != nil {
 			return err
 		}
@@ -114,7 +115,8 @@ type rollbackRow struct {
 	err    error
 }
 
-func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) error {
+func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrate.Route,
+	tenants []registry.Tenant) error {
 	rows := make([]rollbackRow, len(tenants))
 	refused := false
 	for i, t := range tenants {
@@ -137,7 +139,8 @@ func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrat
 			{Name: "from_version", Title: "VERSION", Value: func(r rollbackRow) any { return cli.Serial(r.tenant.Version) }},
 			{Name: "takes_back", Title: "TAKES BACK", Text: true, Value: func(r rollbackRow) any {
 				if r.err != nil {
-					return cli.Styled{Value: cli.Either{Human: r.err.Error(), Machine: r.err.Error(), Document: files(r)}, Color: cli.Red}
+					return cli.Styled{Value: cli.Either{Human: r.err.Error(), Machine: r.err.Error(), Document: files(r)},
+						Color: cli.Red}
 				}
 				return cli.Either{Human: shortList(files(r)), Machine: shortList(files(r)), Document: files(r)}
 			}},
@@ -146,7 +149,8 @@ func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrat
 		Name:  func(r rollbackRow) string { return r.tenant.Slug },
 		Empty: "nothing to take back",
 		Footer: func() string {
-			return cli.Plural(len(rows), "tenant") + " would be taken back" + map[bool]string{true: ", and applied again"}[route.Kind == migrate.Redo]
+			return cli.Plural(len(rows), "tenant") + " would be taken back" +
+				map[bool]string{true: ", and applied again"}[route.Kind == migrate.Redo]
 		},
 	}, rows)
 	if err == nil && refused {
@@ -207,13 +211,15 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	if opts.dryRun {
 		return f.printRollback(p, redo.Plan, redo.Route, redo.Pending)
 	}
-	question := "the newest version of " + opts.tenant + " will be taken back and applied again; what its Down statements drop is gone."
+	question := "the newest version of " + opts.tenant +
+		" will be taken back and applied again; what its Down statements drop is gone."
 	if err := f.ConfirmYes(ctx, question); err != nil {
 		return err
 	}
 	// The file is being worked on, so it may well differ from what was applied.
 	policy := opts.policy
-	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1, string(migrate.OrderName), true
+	policy.canary, policy.concurrency, policy.concurrencyDirect, policy.order, policy.allowChanged = "0", 1, 1,
+		string(migrate.OrderName), true
 	return (&fleetRun{FleetRun: redo, f: f, p: p, policy: &policy}).carry(ctx)
 }
 

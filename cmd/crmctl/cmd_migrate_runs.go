@@ -63,11 +63,15 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 			{Name: "tenants", Spare: true, Right: true, Value: func(r registry.Run) any { return r.Tenants }},
 			{Name: "succeeded", Title: "OK", Right: true, Value: func(r registry.Run) any { return r.Succeeded }},
 			{Name: "failed", Right: true, Value: func(r registry.Run) any { return styledIf(r.Failed > 0, r.Failed, cli.Red) }},
-			{Name: "not_started", Title: "LEFT", Right: true, Value: func(r registry.Run) any { return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow) }},
+			{Name: "not_started", Title: "LEFT", Right: true, Value: func(r registry.Run) any {
+				return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow)
+			}},
 			{Name: "started_at", Title: "STARTED", Value: func(r registry.Run) any {
 				return cli.Either{Human: p.Show.Minute(r.StartedAt), Machine: r.StartedAt}
 			}},
-			{Name: "seconds", Title: "TOOK", Spare: true, Right: true, Value: func(r registry.Run) any { return runDuration(f, r) }},
+			{Name: "seconds", Title: "TOOK", Spare: true, Right: true, Value: func(r registry.Run) any {
+				return runDuration(f, r)
+			}},
 			{Name: "actor", Title: "BY", Spare: true, Value: func(r registry.Run) any { return r.Actor }},
 			{Name: "reason", Wide: true, Optional: true, Value: func(r registry.Run) any { return r.Reason }},
 			{Name: "finished_at", Document: true, Value: func(r registry.Run) any { return r.FinishedAt }},
@@ -148,7 +152,8 @@ type runTenantRecord struct {
 func runRecordOf(f *factory, r registry.Run) runRecord {
 	rec := runRecord{
 		Run: r.ID, Kind: r.Kind, State: r.State, Reason: r.Reason, Actor: r.Actor, Target: r.Target, Tenants: r.Tenants,
-		Succeeded: r.Succeeded, Failed: r.Failed, NotStarted: r.NotStarted, StartedAt: r.StartedAt.UTC(), Seconds: runDuration(f, r).Seconds(),
+		Succeeded: r.Succeeded, Failed: r.Failed, NotStarted: r.NotStarted, StartedAt: r.StartedAt.UTC(),
+		Seconds:   runDuration(f, r).Seconds(),
 		Selection: r.Selection,
 	}
 	if r.FinishedAt != nil {
@@ -223,13 +228,16 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	}
 	if p.IsTable() && !p.NamesOnly() {
 		fields := []cli.Field{
-			{Name: "run", Value: cli.Either{Human: fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind, fmt.Sprint(runTarget(run).Human)), Machine: run.ID}},
+			{Name: "run", Value: cli.Either{Human: fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind,
+				fmt.Sprint(runTarget(run).Human)), Machine: run.ID}},
 			{Name: "state", Value: runState(run)},
 			{Name: "started", Value: run.StartedAt},
 			{Name: "duration", Value: runDuration(f, run)},
 			{Name: "by", Value: run.Actor},
-			{Name: "tenants", Value: cli.Either{Human: fmt.Sprintf("%s: %s ok, %s failed, %s not done", cli.HumanCount(int64(run.Tenants)),
-				cli.HumanCount(int64(run.Succeeded)), cli.HumanCount(int64(run.Failed)), cli.HumanCount(int64(run.NotStarted))), Machine: run.Tenants}},
+			{Name: "tenants", Value: cli.Either{Human: fmt.Sprintf("%s: %s ok, %s failed, %s not done",
+				cli.HumanCount(int64(run.Tenants)),
+				cli.HumanCount(int64(run.Succeeded)), cli.HumanCount(int64(run.Failed)), cli.HumanCount(int64(run.NotStarted))),
+				Machine: run.Tenants}},
 		}
 		if run.Reason != "" {
 			fields = append(fields, cli.Field{Name: "reason", Value: run.Reason})
@@ -264,10 +272,16 @@ func outcomeList() cli.List[registry.RunTenant] {
 		Columns: []cli.Column[registry.RunTenant]{
 			{Name: "tenant", Value: func(t registry.RunTenant) any { return t.Slug }},
 			{Name: "state", Value: func(t registry.RunTenant) any { return outcomeState(migrate.State(t.State)) }},
-			{Name: "to_version", Title: "VERSION", Right: true, Value: func(t registry.RunTenant) any { return cli.Serial(t.To) }},
-			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return cli.Serial(t.From) }},
+			{Name: "to_version", Title: "VERSION", Right: true, Value: func(t registry.RunTenant) any {
+				return cli.Serial(t.To)
+			}},
+			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t registry.RunTenant) any {
+				return cli.Serial(t.From)
+			}},
 			{Name: "attempts", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.Attempts }},
-			{Name: "seconds", Title: "TOOK", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.Duration }},
+			{Name: "seconds", Title: "TOOK", Wide: true, Right: true, Value: func(t registry.RunTenant) any {
+				return t.Duration
+			}},
 			{Name: "sqlstate", Wide: true, Value: func(t registry.RunTenant) any { return t.SQLState }},
 			{Name: "statement", Wide: true, Value: func(t registry.RunTenant) any { return oneLine(t.SQL) }},
 			{Name: "error", Title: "WHY", Text: true, Value: func(t registry.RunTenant) any { return t.Message }},

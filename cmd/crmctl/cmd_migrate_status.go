@@ -46,7 +46,8 @@ crmctl migrate status --exit-code -q`,
 	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those behind")
 	cmd.Flags().BoolVar(&opts.verify, "verify", false, "read the versions from the tenants' own schemas")
 	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
-	cmd.Flags().BoolVar(&opts.exitCode, "exit-code", false, "exit 4 when a tenant is behind, or not what the registry says")
+	cmd.Flags().BoolVar(&opts.exitCode, "exit-code", false,
+		"exit 4 when a tenant is behind, or not what the registry says")
 	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable, exitNoTenant)
 	return cmd
@@ -118,7 +119,8 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 
 // statusRows takes the versions from the registry or, with --verify, from the
 // schemas.
-func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant, opts *migrateStatusOptions) ([]versionRow, error) {
+func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant,
+	opts *migrateStatusOptions) ([]versionRow, error) {
 	rows := make([]versionRow, len(tenants))
 	for i, t := range tenants {
 		rows[i] = versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}
@@ -168,7 +170,9 @@ func statusList(verified bool) cli.List[versionRow] {
 			}},
 			{Name: "schema", Document: true, Value: func(r versionRow) any { return r.Schema.String() }},
 			{Name: "newest_version", Document: true, Value: func(r versionRow) any { return r.head }},
-			{Name: "trouble", Text: true, Document: !verified, Value: func(r versionRow) any { return cli.Styled{Value: r.trouble, Color: cli.Red} }},
+			{Name: "trouble", Text: true, Document: !verified, Value: func(r versionRow) any {
+				return cli.Styled{Value: r.trouble, Color: cli.Red}
+			}},
 		},
 		Name: func(r versionRow) string { return r.Slug },
 	}
@@ -206,5 +210,6 @@ func statusLine(tenants []versionRow, head int64, behind int) string {
 	for _, v := range versions {
 		parts = append(parts, fmt.Sprintf("%s at version %d", cli.HumanCount(int64(counts[v])), v))
 	}
-	return fmt.Sprintf("%s: %s; %s behind version %d", cli.Plural(len(tenants), "tenant"), strings.Join(parts, ", "), cli.HumanCount(int64(behind)), head)
+	return fmt.Sprintf("%s: %s; %s behind version %d", cli.Plural(len(tenants), "tenant"), strings.Join(parts, ", "),
+		cli.HumanCount(int64(behind)), head)
 }

@@ -53,7 +53,8 @@ crmctl psql acme-corp -- -At -f report.sql`,
 				n = len(args)
 			}
 			if n > 1 {
-				return cli.WithHint(cli.Usagef("%q takes one TENANT, and psql's arguments behind --: %q", cmd.CommandPath(), args[1]), "try", cmd.CommandPath()+" "+args[0]+" -- "+strings.Join(args[1:], " "))
+				return cli.WithHint(cli.Usagef("%q takes one TENANT, and psql's arguments behind --: %q", cmd.CommandPath(),
+					args[1]), "try", cmd.CommandPath()+" "+args[0]+" -- "+strings.Join(args[1:], " "))
 			}
 			return cli.ExactArgs("TENANT")(cmd, args[:n])
 		},
@@ -128,7 +129,8 @@ func findPsql(ctx context.Context, f *factory) (string, error) {
 			return found, nil
 		}
 	}
-	return "", cli.WithHint(errors.New("there is no psql on the PATH"), "install PostgreSQL's client programs, e.g.", "apt install postgresql-client")
+	return "", cli.WithHint(errors.New("there is no psql on the PATH"), "install PostgreSQL's client programs, e.g.",
+		"apt install postgresql-client")
 }
 
 // psqlSession is what psql's session begins with.
@@ -189,11 +191,13 @@ func (s psqlSession) target(ctx context.Context, f *factory) (string, *pgx.ConnC
 	}
 	switch {
 	case errors.Is(err, errNotScoped):
-		return "", nil, cli.WithHint(fmt.Errorf("tenant %q: %w", s.tenant.Slug, err), "set the address past it", "direct_database_url (CRMCTL_DIRECT_DATABASE_URL)")
+		return "", nil, cli.WithHint(fmt.Errorf("tenant %q: %w", s.tenant.Slug, err), "set the address past it",
+			"direct_database_url (CRMCTL_DIRECT_DATABASE_URL)")
 	case err != nil:
 		return "", nil, fmt.Errorf("tenant %q: %w", s.tenant.Slug, err)
 	}
-	return s.conninfo(db.OnlyKnown(backup.WithoutPassword(string(dsn))), conn.RuntimeParams["options"], s.attributes(conn)), conn, nil
+	return s.conninfo(db.OnlyKnown(backup.WithoutPassword(string(dsn))), conn.RuntimeParams["options"],
+		s.attributes(conn)), conn, nil
 }
 
 var errNotScoped = errors.New("a pooler stands between, and psql would not stay in the tenant's schema")
@@ -221,7 +225,8 @@ func (s psqlSession) try(ctx context.Context, cfg *pgx.ConnConfig) error {
 		path    string
 		current *string
 	)
-	err = conn.QueryRow(ctx, `select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('search_path'), pg_catalog.current_schema()::pg_catalog.text`).Scan(&pid, &path, &current)
+	err = conn.QueryRow(ctx, `select pg_catalog.pg_backend_pid(), pg_catalog.current_setting('search_path'),
+		pg_catalog.current_schema()::pg_catalog.text`).Scan(&pid, &path, &current)
 	switch {
 	case err != nil:
 		return err

@@ -106,7 +106,8 @@ func runRegistryMove(ctx context.Context, f *factory, opts *registryMoveOptions)
 	if !opts.dryRun {
 		f.Note("from now on: registry_schema: %s, or CRMCTL_REGISTRY_SCHEMA=%s", cli.Visible(opts.to), schemaWord(to))
 	}
-	return cli.PrintObject(p, movedObject(movedRegistry{from: from.Schema().String(), to: opts.to, moved: moved, dryRun: opts.dryRun}))
+	return cli.PrintObject(p, movedObject(movedRegistry{from: from.Schema().String(), to: opts.to, moved: moved,
+		dryRun: opts.dryRun}))
 }
 
 func movedObject(r movedRegistry) cli.Object {
@@ -118,7 +119,8 @@ func movedObject(r movedRegistry) cli.Object {
 		Kind: "registry",
 		Name: r.to,
 		Fields: []cli.Field{
-			{Name: "registry", Value: cli.Styled{Value: cli.Either{Human: result + " from " + r.from + " to " + r.to, Machine: result}, Color: resultColor(result)}},
+			{Name: "registry", Value: cli.Styled{Value: cli.Either{Human: result + " from " + r.from + " to " + r.to,
+				Machine: result}, Color: resultColor(result)}},
 			{Name: "from_schema", Value: r.from, Document: true},
 			{Name: "to_schema", Value: r.to, Document: true},
 			{Name: "objects", Value: r.moved, Document: true},

@@ -78,7 +78,8 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := a.EnsureTenant(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles}, opts.dryRun); err != nil {
+	if err := a.EnsureTenant(ctx, conn, tenant.Spec{Slug: slug, DisplayName: opts.tenant, Role: cfg.TenantRoles},
+		opts.dryRun); err != nil {
 		return err
 	}
 	if opts.dryRun {
@@ -107,7 +108,8 @@ func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
 }
 
 // drySeed says what would happen. Nothing is written, not even to be rolled back.
-func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cfg *config.Config, slug string, opts *seedOptions) error {
+func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cfg *config.Config, slug string,
+	opts *seedOptions) error {
 	result := "would fill"
 	t, err := f.registry().Get(ctx, conn, slug)
 	switch {
@@ -134,11 +136,13 @@ func drySeed(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, cf
 	}
 	return cli.PrintObject(p, cli.Object{
 		Kind: "seed", Name: slug,
-		Fields: []cli.Field{{Name: "result", Value: result}, {Name: "tenant", Value: slug}, {Name: "contacts", Value: opts.contacts}, {Name: "dry_run", Document: true, Value: true}},
+		Fields: []cli.Field{{Name: "result", Value: result}, {Name: "tenant", Value: slug},
+			{Name: "contacts", Value: opts.contacts}, {Name: "dry_run", Document: true, Value: true}},
 	})
 }
 
-func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, opts *seedOptions) (crm.SeedResult, error) {
+func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant,
+	opts *seedOptions) (crm.SeedResult, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return crm.SeedResult{}, err
@@ -148,7 +152,8 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.
 	if err != nil {
 		return crm.SeedResult{}, err
 	}
-	locals := db.Locals{Schema: t.Schema, Path: path, EveryRow: true, Tenant: f.registry().Row(t.ID), Wait: true, LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout, Follow: true}
+	locals := db.Locals{Schema: t.Schema, Path: path, EveryRow: true, Tenant: f.registry().Row(t.ID), Wait: true,
+		LockTimeout: cfg.LockTimeout, StatementTimeout: cfg.StatementTimeout, Follow: true}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := f.registry().HoldOpen(ctx, q, t); err != nil {
 			return err
@@ -170,7 +175,8 @@ func seedTenantData(ctx context.Context, f *factory, conn *pgx.Conn, t registry.
 			return errHasContacts
 		}
 		var err error
-		if result, err = crm.Seed(ctx, q, crm.SeedOptions{Schema: t.Schema, Contacts: opts.contacts, RandSeed: opts.seed, Now: f.Now}); err != nil {
+		if result, err = crm.Seed(ctx, q, crm.SeedOptions{Schema: t.Schema, Contacts: opts.contacts, RandSeed: opts.seed,
+			Now: f.Now}); err != nil {
 			return err
 		}
 		var p db.Pipeline

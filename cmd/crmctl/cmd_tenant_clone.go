@@ -69,7 +69,8 @@ crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Empty"`,
 	fs.BoolVar(&opts.schemaOnly, "schema-only", false, "copy the schema and no data")
 	fs.BoolVar(&opts.anonymize, "anonymize", false, "replace personal data by fakes")
 	fs.StringVar(&opts.seed, "seed", "", "make the fakes from this `TEXT`; random if left out")
-	fs.StringSliceVar(&opts.keepColumns, "keep-columns", nil, "with --anonymize, leave these `COLUMNS` as they are: table.column")
+	fs.StringSliceVar(&opts.keepColumns, "keep-columns", nil,
+		"with --anonymize, leave these `COLUMNS` as they are: table.column")
 	opts.roleOptions.addFlag(fs)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
@@ -104,7 +105,8 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 		f.Note("would clone %s to %s at version %d", cli.Visible(names[0]), cli.Visible(names[1]), done.Source.Version)
 		return cli.PrintObject(p, tenantObject(done.Source, done.Source.Version, nil))
 	}
-	return cli.PrintList(p, madeList(), []madeRow{{result: "cloned", made: done.Made, version: done.Made.Version, duration: done.Elapsed}})
+	return cli.PrintList(p, madeList(), []madeRow{{result: "cloned", made: done.Made, version: done.Made.Version,
+		duration: done.Elapsed}})
 }
 
 func cloneHint(err error, to string) error {

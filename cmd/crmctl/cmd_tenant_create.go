@@ -38,14 +38,17 @@ type tenantCreateOptions struct {
 
 func (o *tenantCreateOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.displayName, "display-name", "", "`NAME` shown to people, for a single tenant")
-	fs.StringVar(&o.from, "from", "", "also the tenants named in `FILE`: a name a line, or name,display name; CSV where it ends in .csv; - for stdin")
+	fs.StringVar(&o.from, "from", "", "also the tenants named in `FILE`: a name a line, or name,display name; CSV where "+
+		"it ends in .csv; - for stdin")
 	fs.IntVar(&o.count, "count", 0, "make `N` tenants of the one name, with a number for %d or %03d in it, or at its end")
 	fs.IntVar(&o.first, "first", 1, "with --count, begin with the number `N`")
 	fs.StringVar(&o.template, "template", "", "copy the settings of the tenant `NAME`")
-	fs.BoolVar(&o.role, "role", false, "give each a database role of its own, named after the schema (default: the configuration's tenant_roles)")
+	fs.BoolVar(&o.role, "role", false, "give each a database role of its own, named after the schema (default: the "+
+		"configuration's tenant_roles)")
 	fs.BoolVar(&o.ifNotExists, "if-not-exists", false, "leave a tenant alone that is there already")
 	fs.Int64Var(&o.to, "to", 0, "build the schema at `VERSION` instead of the newest")
-	fs.BoolVar(&o.fromHistory, "from-history", false, "go through the migrations one by one instead of using their final shape; takes nothing from the pool")
+	fs.BoolVar(&o.fromHistory, "from-history", false,
+		"go through the migrations one by one instead of using their final shape; takes nothing from the pool")
 	fs.BoolVar(&o.noPool, "no-pool", false, "take no schema from the pool")
 	addConcurrencyFlag(fs, &o.concurrency)
 	addLockTimeoutFlag(fs, &o.lockTimeout)
@@ -118,7 +121,8 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 		return err
 	}
 	result, err := a.CreateTenants(ctx, app.CreateOptions{
-		Specs: specs, Settings: settings, IfNotExists: opts.ifNotExists, To: opts.to, FromHistory: opts.fromHistory, NoPool: opts.noPool,
+		Specs: specs, Settings: settings, IfNotExists: opts.ifNotExists, To: opts.to, FromHistory: opts.fromHistory,
+		NoPool:      opts.noPool,
 		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
 	switch {

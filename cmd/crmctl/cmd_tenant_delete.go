@@ -92,7 +92,8 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 		f.Note("%s", cli.Lines(impact))
 		return cli.PrintObject(p, tenantObject(t, t.Version, nil))
 	}
-	if err := f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"}); err != nil {
+	if err := f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: slug, Given: opts.confirm, Flag: "--confirm",
+		What: "the tenant's name"}); err != nil {
 		return err
 	}
 	t, err = tenant.Delete(ctx, conn, slug, retention, f.moveOptions(opts.lockTimeout))
@@ -114,7 +115,8 @@ func retentionOf(t registry.Tenant, opts *tenantDeleteOptions) (time.Duration, e
 }
 
 // impactOf says what a tenant holds before it is closed.
-func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration, show cli.Presentation) (string, error) {
+func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration,
+	show cli.Presentation) (string, error) {
 	target, err := f.target()
 	if err != nil {
 		return "", err
@@ -124,8 +126,10 @@ func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant
 		return "", err
 	}
 	until := f.Now().Add(retention)
-	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: crmctl tenant undelete %s",
-		cli.Visible(t.Slug), cli.Visible(target.Place()), holds, humanRetention(retention), show.Human(cli.Day(until)), cli.Visible(t.Slug)), nil
+	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: "+
+		"crmctl tenant undelete %s",
+		cli.Visible(t.Slug), cli.Visible(target.Place()), holds, humanRetention(retention), show.Human(cli.Day(until)),
+		cli.Visible(t.Slug)), nil
 }
 
 // holdingsOf says how much data tenants hold: "about 200 contacts, 672 kB".

@@ -51,14 +51,16 @@ func (o *tenantExecOptions) addOwnFlags(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.file, "file", "f", "", "run the statements in `FILE`; - for stdin")
 	fs.BoolVar(&o.write, "write", false, "let the statements change data, and commit them")
 	fs.BoolVar(&o.suspended, "suspended", false, "with --write, change suspended tenants too")
-	fs.Var(cli.NewEnum(&o.aggregate, "", aggregates()), "aggregate", "one row for all tenants: `FUNCTION` sum, avg, min, max or count of each column of numbers")
+	fs.Var(cli.NewEnum(&o.aggregate, "", aggregates()), "aggregate",
+		"one row for all tenants: `FUNCTION` sum, avg, min, max or count of each column of numbers")
 	addConcurrencyFlag(fs, &o.concurrency)
 	fs.IntVar(&o.attempts, "retries", fleet.DefaultAttempts-1, "try a busy tenant `N` times again")
 	fs.StringVar(&o.maxFailures, "max-failures", "", "begin no other tenant once more than `N`, or N%, have failed")
 	fs.BoolVar(&o.failFast, "fail-fast", false, "begin no other tenant once one has failed")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	fs.Var(newDuration(&o.statementTimeout, config.Default(config.KeyStatementTimeout)), "statement-timeout",
-		"cancel a statement after this `DURATION`, 0 for never; 30s unless it is set here or in the configuration, or --write is given")
+		"cancel a statement after this `DURATION`, 0 for never; 30s unless it is set here or in the configuration, or "+
+			"--write is given")
 	addDryRunFlag(fs, &o.dryRun)
 	addExpectDatabaseFlag(fs)
 }
@@ -235,8 +237,9 @@ func (f *factory) refuseSuspended(tenants []registry.Tenant) error {
 		return nil
 	case len(tenants) == 1:
 		return &cli.Error{
-			Err:   &registry.StateError{Slug: shut[0], State: registry.Suspended},
-			Hints: []cli.Hint{{Label: "open it", Command: "crmctl tenant activate " + shut[0]}, {Label: "or write to it as it is", Command: "--suspended"}},
+			Err: &registry.StateError{Slug: shut[0], State: registry.Suspended},
+			Hints: []cli.Hint{{Label: "open it", Command: "crmctl tenant activate " + shut[0]},
+				{Label: "or write to it as it is", Command: "--suspended"}},
 		}
 	}
 	some := shut[:min(len(shut), 3)]
@@ -248,8 +251,10 @@ func (f *factory) refuseSuspended(tenants []registry.Tenant) error {
 		verb = "is"
 	}
 	return &cli.Error{
-		Err:   fmt.Errorf("%s of %s %s suspended (%s); nothing was run", cli.HumanCount(int64(len(shut))), cli.Plural(len(tenants), "tenant"), verb, names),
-		Hints: []cli.Hint{{Label: "write to them too", Command: "--suspended"}, {Label: "or leave them out", Command: "--exclude " + strings.Join(some, ",")}},
+		Err: fmt.Errorf("%s of %s %s suspended (%s); nothing was run", cli.HumanCount(int64(len(shut))),
+			cli.Plural(len(tenants), "tenant"), verb, names),
+		Hints: []cli.Hint{{Label: "write to them too", Command: "--suspended"},
+			{Label: "or leave them out", Command: "--exclude " + strings.Join(some, ",")}},
 	}
 }
 
@@ -266,7 +271,8 @@ func confirmExec(ctx context.Context, f *factory, text string, script []db.State
 	if len(tenants) == 1 {
 		where = tenants[0].Slug
 	}
-	return f.ConfirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", cli.Visible(what), cli.Visible(where), cli.Visible(target.Place())))
+	return f.ConfirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", cli.Visible(what), cli.Visible(where),
+		cli.Visible(target.Place())))
 }
 
 // firstCharacters cuts a text without cutting a character.
@@ -308,7 +314,8 @@ func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.O
 }
 
 // run carries the statements out and prints what they give.
-func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, tenants []registry.Tenant, script []db.Statement, lib tenantsql.Options) error {
+func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn,
+	tenants []registry.Tenant, script []db.Statement, lib tenantsql.Options) error {
 	begun := f.Now()
 	out := execPrinter{f: f, p: p, o: o}
 	// Rows that come by on a terminal are progress enough.

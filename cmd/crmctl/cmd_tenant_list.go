@@ -88,7 +88,8 @@ type listedTenant struct {
 // invalidListed is the row of what stands in the registry and is no tenant as crmctl
 // would have written it.
 func invalidListed(r registry.InvalidRow, head int64) listedTenant {
-	return listedTenant{Tenant: registry.Tenant{ID: r.ID, Slug: r.Slug, Status: statusInvalid, Version: head}, head: head, invalid: r.Why, schema: r.Schema}
+	return listedTenant{Tenant: registry.Tenant{ID: r.ID, Slug: r.Slug, Status: statusInvalid, Version: head}, head: head,
+		invalid: r.Why, schema: r.Schema}
 }
 
 // statusInvalid is shown in the place of a status.
@@ -122,7 +123,8 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	}
 	rows := make([]listedTenant, 0, len(tenants))
 	for _, t := range tenants {
-		if row := (listedTenant{Tenant: t, head: plan.Head(), schema: t.Schema.String()}); !opts.behind || isBehind(t, row.head) {
+		if row := (listedTenant{Tenant: t, head: plan.Head(), schema: t.Schema.String()}); !opts.behind ||
+			isBehind(t, row.head) {
 			rows = append(rows, row)
 		}
 	}
@@ -163,7 +165,8 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 
 // withSettings reads the settings of some rows at a time, while they are printed: those
 // of a fleet may be more than memory holds.
-func withSettings(ctx context.Context, reg registry.Registry, conn *pgx.Conn, rows []listedTenant) iter.Seq2[listedTenant, error] {
+func withSettings(ctx context.Context, reg registry.Registry, conn *pgx.Conn,
+	rows []listedTenant) iter.Seq2[listedTenant, error] {
 	const atOnce = 200
 	return func(yield func(listedTenant, error) bool) {
 		for some := range slices.Chunk(rows, atOnce) {
@@ -246,7 +249,8 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 				case t.PurgeStartedAt != nil:
 					return cli.Either{Human: "", Machine: t.PurgeAfter}
 				}
-				return cli.Styled{Value: cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)), Machine: *t.PurgeAfter}, Color: cli.Dim}
+				return cli.Styled{Value: cli.Either{Human: "purged after " + show.Human(cli.Day(*t.PurgeAfter)),
+					Machine: *t.PurgeAfter}, Color: cli.Dim}
 			}},
 			{Name: "invalid", Document: true, Optional: true, Value: func(t listedTenant) any { return t.invalid }},
 		}, tenantColumns(func(t listedTenant) (registry.Tenant, int64, *int64) { return t.Tenant, t.head, t.size })),

@@ -55,7 +55,8 @@ crmctl tenant pool fill --count 20 --quiet --expect-database crm_prod`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.count < 1 {
-				return cli.Usagef("--count %d: want the number of schemas that are to be ready, at least 1 (tenant pool drain empties the pool)", opts.count)
+				return cli.Usagef("--count %d: want the number of schemas that are to be ready, at least 1 (tenant pool drain "+
+					"empties the pool)", opts.count)
 			}
 			return runTenantPoolFill(cmd.Context(), f, opts)
 		},
@@ -137,14 +138,16 @@ func reportPool(ctx context.Context, f *factory, done app.PoolChange, err error)
 	if !done.Changed && err != nil {
 		return err
 	}
-	f.Note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped, cli.HumanDuration(done.Elapsed))
+	f.Note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped,
+		cli.HumanDuration(done.Elapsed))
 	var first error
 	for _, r := range done.Results {
 		first = cmpErr(first, r.Err)
 	}
 	switch {
 	case f.WasInterrupted():
-		return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped))
+		return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made,
+			done.Dropped))
 	case errors.Is(err, fleet.ErrDrained), ctx.Err() != nil:
 		return cli.ExitWith(cli.ExitInterrupted)
 	case first == nil:
@@ -185,7 +188,9 @@ func poolList() cli.List[registry.PoolSchema] {
 		Plural: "schemas",
 		Columns: []cli.Column[registry.PoolSchema]{
 			{Name: "schema", Value: func(s registry.PoolSchema) any { return s.Schema.String() }},
-			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(s registry.PoolSchema) any { return cli.Serial(s.Version) }},
+			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(s registry.PoolSchema) any {
+				return cli.Serial(s.Version)
+			}},
 			{Name: "state", Value: func(s registry.PoolSchema) any {
 				return cli.Styled{Value: poolState(s), Color: map[bool]cli.Color{true: cli.Green, false: cli.Yellow}[s.Ready]}
 			}},

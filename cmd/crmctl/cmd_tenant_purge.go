@@ -37,7 +37,8 @@ type tenantPurgeOptions struct {
 func (o *tenantPurgeOptions) addFlags(fs *pflag.FlagSet) {
 	fs.Var(newDuration(&o.olderThan, "0"), "older-than", "only tenants deleted at least this `DURATION` ago")
 	fs.IntVar(&o.most, "max", 0, "at most `N` tenants, those deleted first come first; 0 for all that are due")
-	fs.Float64Var(&o.percent, "max-percent", 0, "at most this `SHARE` of all tenants, rounded down but at least one; 0 for all that are due")
+	fs.Float64Var(&o.percent, "max-percent", 0, "at most this `SHARE` of all tenants, rounded down but at least one; 0 "+
+		"for all that are due")
 	fs.Var(newDuration(&o.warn, "0"), "warn", "also list what falls due within this `DURATION`")
 	o.backup.addFlags(fs)
 	fs.StringVar(&o.confirm, "confirm", "", "the `NAME` of the single tenant to destroy, instead of typing it")
@@ -129,7 +130,8 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 	return purgeTenants(ctx, f, p, plan, opts)
 }
 
-func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.PurgePlan, opts *tenantPurgeOptions) error {
+func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.PurgePlan,
+	opts *tenantPurgeOptions) error {
 	due := plan.Due
 	recipients, err := recipientsOf(opts.backup.encryptTo)
 	if err != nil {
@@ -195,7 +197,8 @@ func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.P
 
 // confirmPurge says what will be lost and asks: for the name of a single tenant, and
 // for a yes where there are several.
-func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registry.Tenant, opts *tenantPurgeOptions) error {
+func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registry.Tenant,
+	opts *tenantPurgeOptions) error {
 	if f.flags.Yes {
 		return nil
 	}
@@ -219,12 +222,14 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 		}
 	}
 	if len(due) == 1 {
-		return f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: due[0].Slug, Given: opts.confirm, Flag: "--confirm", What: "the tenant's name"})
+		return f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: due[0].Slug, Given: opts.confirm, Flag: "--confirm",
+			What: "the tenant's name"})
 	}
 	if impact != "" {
 		fmt.Fprintln(f.IO.Err, cli.VisibleLines(impact))
 	}
-	return f.ConfirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", cli.Plural(len(due), "deleted tenant"), cli.Visible(target.Place())))
+	return f.ConfirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", cli.Plural(len(due), "deleted tenant"),
+		cli.Visible(target.Place())))
 }
 
 // firstNames names tenants, three of them where there are more.
@@ -261,7 +266,8 @@ const resultSoon = "due soon"
 // reportPurge prints what was done, then what falls due soon, and says what the caps
 // have left over.
 func reportPurge(f *factory, p *cli.Printer, plan tenant.PurgePlan, rows []purgeRow, opts *tenantPurgeOptions) error {
-	if err := cli.PrintList(p, purgeList(p.Show, plan, opts.olderThan), append(rows, purgeRows(resultSoon, plan.Soon)...)); err != nil {
+	if err := cli.PrintList(p, purgeList(p.Show, plan, opts.olderThan), append(rows,
+		purgeRows(resultSoon, plan.Soon)...)); err != nil {
 		return err
 	}
 	if len(plan.Kept) > 0 {
@@ -300,14 +306,16 @@ func purgeList(show cli.Presentation, plan tenant.PurgePlan, olderThan time.Dura
 		}, func(r purgeRow) registry.Tenant { return r.tenant }),
 		Name: func(r purgeRow) string { return r.tenant.Slug },
 		Summary: func() any {
-			return map[string]any{"tenants": plan.Tenants, "due": len(plan.Due) + len(plan.Kept), "left": len(plan.Kept), "soon": len(plan.Soon)}
+			return map[string]any{"tenants": plan.Tenants, "due": len(plan.Due) + len(plan.Kept), "left": len(plan.Kept),
+				"soon": len(plan.Soon)}
 		},
 		NoHeader: true,
 	}
 }
 
 // explainNotDue explains why a tenant that was named is not due.
-func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, plan tenant.PurgePlan, opts *tenantPurgeOptions, show cli.Presentation) error {
+func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string, plan tenant.PurgePlan,
+	opts *tenantPurgeOptions, show cli.Presentation) error {
 	is := func(t registry.Tenant) bool { return t.Slug == slug }
 	if slices.ContainsFunc(plan.Due, is) || slices.ContainsFunc(plan.Kept, is) {
 		return nil
@@ -323,7 +331,8 @@ func explainNotDue(ctx context.Context, f *factory, conn *pgx.Conn, slug string,
 	case err != nil:
 		return err
 	case t.Status != registry.Deleted:
-		return cli.WithHint(fmt.Errorf("tenant %q is %s; only a deleted tenant can be purged", slug, t.Status), "first", "crmctl tenant delete "+slug)
+		return cli.WithHint(fmt.Errorf("tenant %q is %s; only a deleted tenant can be purged", slug, t.Status), "first",
+			"crmctl tenant delete "+slug)
 	case t.PurgeAfter.After(f.Now()):
 		return fmt.Errorf("tenant %q is kept until %s; it cannot be purged before", slug, show.Minute(*t.PurgeAfter))
 	case opts.olderThan > 0:

@@ -81,7 +81,8 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 	to := tenant.Renaming{
 		DisplayName: opts.displayName, Schema: opts.schema, LeaveMentions: opts.leave,
 		Shape: func(ctx context.Context, q db.Querier, t registry.Tenant) (string, error) {
-			shape, err := catalog.Read(ctx, q, catalog.Target{Schema: t.Schema, Role: t.Role}, catalog.Options{Registry: f.registry(), LockTimeout: opts.lockTimeout, OwnRole: true})
+			shape, err := catalog.Read(ctx, q, catalog.Target{Schema: t.Schema, Role: t.Role},
+				catalog.Options{Registry: f.registry(), LockTimeout: opts.lockTimeout, OwnRole: true})
 			if err != nil {
 				return "", err
 			}

@@ -36,9 +36,11 @@ crmctl itself reads two: retention, how long the tenant is kept once it is delet
 the country of its phone numbers, such as DE. The others are the application's.`,
 		Example: "crmctl tenant set acme-corp retention=90d\ncrmctl tenant set acme-corp seats=25 plan=gold beta=",
 		Args:    cli.MinArgs("TENANT", "KEY=VALUE"),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion,
+			cobra.ShellCompDirective) {
 			if len(args) > 0 {
-				return []cobra.Completion{app.SettingRetention + "=", settingRegion + "="}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+				return []cobra.Completion{app.SettingRetention + "=", settingRegion + "="},
+					cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 			}
 			return completeOne(f)(cmd, args, prefix)
 		},

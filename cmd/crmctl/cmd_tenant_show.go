@@ -64,7 +64,8 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 func tenantObject(t registry.Tenant, head int64, size *int64) cli.Object {
 	version := any(cli.Serial(t.Version))
 	if isBehind(t, head) {
-		version = cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d, the newest is %d", t.Version, head), Machine: t.Version}, Color: cli.Yellow}
+		version = cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d, the newest is %d", t.Version, head),
+			Machine: t.Version}, Color: cli.Yellow}
 	}
 	return cli.Object{
 		Kind: "tenant",

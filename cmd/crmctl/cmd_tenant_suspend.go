@@ -47,7 +47,8 @@ func newTenantActivateCmd(f *factory, runF func(context.Context, *factory, *tena
 	})
 }
 
-func newTenantMoveCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error, move tenantMove, cmd *cobra.Command) *cobra.Command {
+func newTenantMoveCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error, move tenantMove,
+	cmd *cobra.Command) *cobra.Command {
 	opts := &tenantMoveOptions{}
 	if runF == nil {
 		runF = func(ctx context.Context, f *factory, opts *tenantMoveOptions) error {

@@ -61,7 +61,8 @@ func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOpti
 	}
 	plan, err := f.tenantPlan(ctx)
 	if err == nil && isBehind(t, plan.Head()) {
-		f.Note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, plan.Head(), cli.Visible(t.Slug))
+		f.Note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, plan.Head(),
+			cli.Visible(t.Slug))
 	}
 	if t.Status == registry.Suspended {
 		f.Note("%s is suspended, as it was: crmctl tenant activate %s", cli.Visible(t.Slug), cli.Visible(t.Slug))

@@ -26,27 +26,42 @@ func TestCommitsThatAreCut(t *testing.T) {
 		// retried tells that the command tries again by itself what was rolled back.
 		retried bool
 	}{
-		"suspend":                   {"tenant suspend acme", `(select status from public.tenants where slug = 'acme') = 'suspended'`, false},
-		"activate":                  {"tenant activate shut", `(select status from public.tenants where slug = 'shut') = 'active'`, false},
-		"rename":                    {"tenant rename acme other --schema", `to_regnamespace('tenant_other') is not null and exists (select from public.tenants where slug = 'other')`, false},
-		"set":                       {"tenant set acme seats=5", `(select settings->>'seats' from public.tenants where slug = 'acme') = '5'`, false},
-		"delete":                    {"tenant delete acme --confirm acme", `(select status from public.tenants where slug = 'acme') = 'deleted'`, false},
-		"undelete":                  {"tenant undelete gone", `(select status from public.tenants where slug = 'gone') = 'active'`, false},
-		"purge":                     {"tenant purge gone --confirm gone --no-backup --yes", `not exists (select from public.tenants where slug = 'gone') and to_regnamespace('tenant_gone') is null`, true},
-		"purge that was committed":  {"tenant purge gone --confirm gone --no-backup --yes", `not exists (select from public.tenants where slug = 'gone') and to_regnamespace('tenant_gone') is null`, false},
-		"import":                    {"contacts import --tenant acme " + leads, `(select count(*) from tenant_acme.contacts) = 2`, false},
-		"seed":                      {"seed --tenant acme --contacts 7", `(select count(*) from tenant_acme.contacts) = 7`, false},
-		"clone":                     {"tenant clone acme twin", `to_regnamespace('tenant_twin') is not null and exists (select from public.tenants where slug = 'twin')`, false},
-		"restore":                   {"backup restore BACKUP --as back", `to_regnamespace('tenant_back') is not null and exists (select from public.tenants where slug = 'back')`, false},
-		"create":                    {"tenant create fresh", `to_regnamespace('tenant_fresh') is not null and exists (select from public.tenants where slug = 'fresh')`, true},
-		"create that was committed": {"tenant create fresh", `to_regnamespace('tenant_fresh') is not null and exists (select from public.tenants where slug = 'fresh')`, false},
+		"suspend": {"tenant suspend acme",
+			`(select status from public.tenants where slug = 'acme') = 'suspended'`, false},
+		"activate": {"tenant activate shut",
+			`(select status from public.tenants where slug = 'shut') = 'active'`, false},
+		"rename": {"tenant rename acme other --schema",
+			`to_regnamespace('tenant_other') is not null and exists (select from public.tenants where slug = 'other')`, false},
+		"set": {"tenant set acme seats=5",
+			`(select settings->>'seats' from public.tenants where slug = 'acme') = '5'`, false},
+		"delete": {"tenant delete acme --confirm acme",
+			`(select status from public.tenants where slug = 'acme') = 'deleted'`, false},
+		"undelete": {"tenant undelete gone",
+			`(select status from public.tenants where slug = 'gone') = 'active'`, false},
+		"purge": {"tenant purge gone --confirm gone --no-backup --yes",
+			`not exists (select from public.tenants where slug = 'gone') and to_regnamespace('tenant_gone') is null`, true},
+		"purge that was committed": {"tenant purge gone --confirm gone --no-backup --yes",
+			`not exists (select from public.tenants where slug = 'gone') and to_regnamespace('tenant_gone') is null`, false},
+		"import": {"contacts import --tenant acme " + leads,
+			`(select count(*) from tenant_acme.contacts) = 2`, false},
+		"seed": {"seed --tenant acme --contacts 7",
+			`(select count(*) from tenant_acme.contacts) = 7`, false},
+		"clone": {"tenant clone acme twin",
+			`to_regnamespace('tenant_twin') is not null and exists (select from public.tenants where slug = 'twin')`, false},
+		"restore": {"backup restore BACKUP --as back",
+			`to_regnamespace('tenant_back') is not null and exists (select from public.tenants where slug = 'back')`, false},
+		"create": {"tenant create fresh",
+			`to_regnamespace('tenant_fresh') is not null and exists (select from public.tenants where slug = 'fresh')`, true},
+		"create that was committed": {"tenant create fresh",
+			`to_regnamespace('tenant_fresh') is not null and exists (select from public.tenants where slug = 'fresh')`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			f := fleettest.New(t)
 			for _, args := range []string{
-				"tenant create acme shut gone", "tenant suspend shut", "tenant delete gone --confirm gone --retention 0s", "backup create acme --dir " + dir,
+				"tenant create acme shut gone", "tenant suspend shut", "tenant delete gone --confirm gone --retention 0s",
+				"backup create acme --dir " + dir,
 			} {
 				if out, code := outcome(t, f, strings.Fields(args)...); code != cli.ExitOK {
 					t.Fatalf("%s: %s", args, out)
@@ -107,10 +122,12 @@ func TestCommitThatNobodyKnowsOf(t *testing.T) {
 	proxy.CutAfter("\x0bcommit\x00", 1)
 	proxy.RefuseAfterCut()
 	out, code := outcome(t, &fleettest.Fleet{DSN: proxy.DSN}, "tenant", "suspend", "acme")
-	if code == cli.ExitOK || !strings.Contains(out, "it may have taken place") || !strings.Contains(out, "crmctl audit list --since 10m") {
+	if code == cli.ExitOK || !strings.Contains(out, "it may have taken place") ||
+		!strings.Contains(out, "crmctl audit list --since 10m") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if out, code := outcome(t, f, "audit", "list", "--since", "10m"); code != cli.ExitOK || !strings.Contains(out, "suspend") {
+	if out, code := outcome(t, f, "audit", "list", "--since", "10m"); code != cli.ExitOK ||
+		!strings.Contains(out, "suspend") {
 		t.Errorf("the command that was named does not show it: %d\n%s", code, out)
 	}
 }

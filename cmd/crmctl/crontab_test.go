@@ -38,7 +38,8 @@ func TestTheCrontabOfTheReadme(t *testing.T) {
 
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "acme", "globex")
-	f.Exec(t, `update public.tenants set status = 'deleted', deleted_at = now() - interval '40 days', purge_after = now() - interval '1 day' where slug = 'acme'`)
+	f.Exec(t, `update public.tenants set status = 'deleted', deleted_at = now() - interval '40 days',
+		purge_after = now() - interval '1 day' where slug = 'acme'`)
 	database, err := pgx.ParseConfig(f.DSN)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +49,8 @@ func TestTheCrontabOfTheReadme(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "crmctl.yaml"), []byte(profile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command = strings.NewReplacer("/var/backups/crm", filepath.Join(dir, "saved"), "crm_prod", database.Database).Replace(command)
+	command = strings.NewReplacer("/var/backups/crm", filepath.Join(dir, "saved"), "crm_prod",
+		database.Database).Replace(command)
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir = dir
 	cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + os.Getenv("PATH"), "XDG_CONFIG_HOME=" + dir}

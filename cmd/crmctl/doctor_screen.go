@@ -71,7 +71,8 @@ func doctorList(report *doctor.Report) cli.List[doctor.Finding] {
 		Name: func(d doctor.Finding) string { return d.Subject },
 		Summary: func() any {
 			s := doctorSummary{
-				Tenants: report.Tenants, Errors: report.Count(doctor.Error), Warnings: report.Count(doctor.Warning), Infos: report.Count(doctor.Info),
+				Tenants: report.Tenants, Errors: report.Count(doctor.Error), Warnings: report.Count(doctor.Warning),
+				Infos:   report.Count(doctor.Info),
 				Checked: words(report.Checked), NotChecked: []notCheckedRecord{},
 			}
 			for _, n := range report.NotChecked {
@@ -112,7 +113,8 @@ func sayNotChecked(f *factory, report *doctor.Report) {
 
 // doctorLine returns "5,000 tenants, 23 checks in 1.2 s: 3 errors, 1 warning".
 func doctorLine(report *doctor.Report, elapsed time.Duration) string {
-	text := fmt.Sprintf("%s, %s in %s: ", cli.Plural(report.Tenants, "tenant"), cli.Plural(len(report.Checked), "check"), cli.HumanDuration(elapsed))
+	text := fmt.Sprintf("%s, %s in %s: ", cli.Plural(report.Tenants, "tenant"), cli.Plural(len(report.Checked), "check"),
+		cli.HumanDuration(elapsed))
 	var parts []string
 	for _, s := range []doctor.Severity{doctor.Error, doctor.Warning} {
 		if n := report.Count(s); n > 0 {
@@ -140,7 +142,8 @@ func writeFindings(p *cli.Printer, findings []doctor.Finding) error {
 	var b strings.Builder
 	for start := 0; start < len(findings); {
 		end := start + 1
-		for end < len(findings) && findings[end].Class == findings[start].Class && findings[end].Severity == findings[start].Severity {
+		for end < len(findings) && findings[end].Class == findings[start].Class &&
+			findings[end].Severity == findings[start].Severity {
 			end++
 		}
 		writeClass(p, &b, findings[start:end])
@@ -160,7 +163,8 @@ func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 	margin := strings.Repeat(" ", indent)
 	about := margin + strings.Repeat(" ", label+2)
 	why := cli.Fold(about+first.Why, p.Width, about)[len(about):]
-	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.Painter.Paint(cli.ColorOf(severity), string(first.Severity)), pad, label, first.Class, p.Painter.Paint(cli.Dim, why))
+	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.Painter.Paint(cli.ColorOf(severity), string(first.Severity)), pad, label,
+		first.Class, p.Painter.Paint(cli.Dim, why))
 	line := func(text string) { b.WriteString(cli.Fold(margin+text, p.Width, about) + "\n") }
 	groups := groupFindings(findings)
 	commands := map[string]bool{}
@@ -173,7 +177,8 @@ func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 		if len(g.findings) == 1 {
 			line(fmt.Sprintf("%-*s  %s", label, cli.Visible(g.findings[0].Subject), cli.Visible(g.findings[0].What)))
 		} else {
-			line(fmt.Sprintf("%-*s  %s: %s", label, cli.HumanCount(int64(len(g.findings)))+" alike", cli.Visible(g.what), cli.Visible(subjects(g.findings))))
+			line(fmt.Sprintf("%-*s  %s: %s", label, cli.HumanCount(int64(len(g.findings)))+" alike", cli.Visible(g.what),
+				cli.Visible(subjects(g.findings))))
 		}
 		if command := g.findings[0].Command; len(commands) == 0 || len(findings) <= 3 {
 			commands[command] = true

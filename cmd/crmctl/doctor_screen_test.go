@@ -17,7 +17,8 @@ func TestDoctorPutsLikeFindingsTogether(t *testing.T) {
 		slug := fmt.Sprintf("acme-%04d", i)
 		findings = append(findings, doctor.Finding{
 			Class: "ghost-row", Severity: doctor.Error, Subject: slug, Tenant: slug,
-			What: fmt.Sprintf("its schema tenant_acme_%04d is gone", i), Why: "Every command that reaches the tenant fails.", Command: "crmctl doctor --fix ghost-row",
+			What: fmt.Sprintf("its schema tenant_acme_%04d is gone", i), Why: "Every command that reaches the tenant fails.",
+			Command: "crmctl doctor --fix ghost-row",
 		})
 	}
 	var out bytes.Buffer

@@ -113,7 +113,8 @@ func driftRows(d catalog.Drift) []driftRow {
 		for _, t := range g.Tenants {
 			for _, diff := range g.Differences {
 				r := row(t)
-				r.shape, r.change, r.object, r.want, r.actual = g.Fingerprint.String(), string(diff.Change), diff.Subject(), outline(diff, diff.Want), outline(diff, diff.Got)
+				r.shape, r.change, r.object, r.want, r.actual = g.Fingerprint.String(), string(diff.Change), diff.Subject(),
+					outline(diff, diff.Want), outline(diff, diff.Got)
 				rows = append(rows, r)
 			}
 		}
@@ -215,7 +216,8 @@ func shapeList(d catalog.Drift) cli.List[catalog.Group] {
 		},
 		Summary: func() any {
 			s := driftSummary{
-				Tenants: d.Tenants, Clean: d.Clean, Differing: d.Differing(), Expected: map[int64]string{}, Missing: []string{}, Unread: []unreadRecord{},
+				Tenants: d.Tenants, Clean: d.Clean, Differing: d.Differing(), Expected: map[int64]string{}, Missing: []string{},
+				Unread: []unreadRecord{},
 			}
 			for version, shape := range d.Expected {
 				s.Expected[version] = shape.String()
@@ -299,7 +301,8 @@ func (s driftScreen) names(tenants []catalog.Tenant) string {
 //	           want   character varying(200)
 //	           found  text
 func (s driftScreen) difference(d catalog.Difference) {
-	colors := map[catalog.Change]cli.Color{catalog.Missing: cli.Red, catalog.Extra: cli.Yellow, catalog.Changed: cli.Yellow}
+	colors := map[catalog.Change]cli.Color{catalog.Missing: cli.Red, catalog.Extra: cli.Yellow,
+		catalog.Changed: cli.Yellow}
 	change := fmt.Sprintf("%-9s", d.Change)
 	s.line("  %s  %s", s.p.Painter.Paint(colors[d.Change], change), cli.Visible(d.Subject()))
 	want, found := differingLines(d.Want, d.Got)

@@ -51,15 +51,19 @@ func TestDriftScreen(t *testing.T) {
 		return out
 	}
 	function := func(body string) string {
-		return "CREATE OR REPLACE FUNCTION touch()\n RETURNS trigger\n LANGUAGE plpgsql\nAS $function$ begin\n" + body + "\nend $function$\n"
+		return "CREATE OR REPLACE FUNCTION touch()\n RETURNS trigger\n LANGUAGE plpgsql\nAS $function$ begin\n" + body +
+			"\nend $function$\n"
 	}
 	d := catalog.Drift{
 		Tenants: 5000, Clean: 4983,
 		Groups: []catalog.Group{
 			{Version: 4, Tenants: tenants("t", 13), Differences: []catalog.Difference{
-				{Change: catalog.Missing, Object: catalog.Object{Kind: catalog.KindIndex, Parent: "contacts", Name: "idx_contacts_phone"},
-					Want: "CREATE INDEX idx_contacts_phone ON contacts USING btree (phone, a_column_with_a_long_name, another_column_with_a_longer_name)"},
-				{Change: catalog.Changed, Object: catalog.Object{Kind: catalog.KindColumn, Parent: "contacts", Name: "name"}, Want: "text not null", Got: "text"},
+				{Change: catalog.Missing, Object: catalog.Object{Kind: catalog.KindIndex, Parent: "contacts",
+					Name: "idx_contacts_phone"},
+					Want: "CREATE INDEX idx_contacts_phone ON contacts USING btree (phone, a_column_with_a_long_name, " +
+						"another_column_with_a_longer_name)"},
+				{Change: catalog.Changed, Object: catalog.Object{Kind: catalog.KindColumn, Parent: "contacts", Name: "name"},
+					Want: "text not null", Got: "text"},
 			}},
 			{Version: 3, Tenants: tenants("x", 1), Differences: []catalog.Difference{
 				{Change: catalog.Extra, Object: catalog.Object{Kind: catalog.KindTable, Name: "evil\x1b[31m"}, Got: "table"},

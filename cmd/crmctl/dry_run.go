@@ -8,7 +8,8 @@ import (
 )
 
 // Every command says of itself what a dry run means to it: it has --dry-run, or it
-// changes nothing (readOnly). One that says neither does not run while a dry run is asked for: forgetting is safe, and a test
+// changes nothing (readOnly). One that says neither does not run while a dry run is asked for:
+// forgetting is safe, and a test
 // finds it.
 const (
 	annotationReadOnly = "read-only"

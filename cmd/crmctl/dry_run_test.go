@@ -37,19 +37,21 @@ func dryCases(local string) map[string][]dryCase {
 		return cases
 	}
 	return map[string][]dryCase{
-		"audit list":          one(""),
-		"backup create":       one("--all --dir new", "acme-corp --dir backups --registry", "--all --dir backups --resume --max-age 1h"),
-		"backup list":         one("backups"),
-		"backup prune":        one("backups --keep 1d --yes"),
-		"backup restore":      one("BACKUP --as copy", "BACKUP --as copy --migrate"),
-		"backup verify":       one("BACKUP"),
-		"completion":          one("bash"),
-		"config path":         one(""),
-		"config show":         one("--origin"),
-		"contacts import":     {{"--tenant whole contacts.csv", []int{cli.ExitPartial}}},
-		"contacts inspect":    one("contacts.csv", "contacts.csv --save-map kept.json"),
-		"demo":                one("--tenants 3"),
-		"doctor":              {{"", []int{0, 4}}, {"--fix version,grants,open-run,pool,sequence,ghost-row,invalid-index --yes", []int{0, 4}}, {"--list", nil}},
+		"audit list": one(""),
+		"backup create": one("--all --dir new", "acme-corp --dir backups --registry",
+			"--all --dir backups --resume --max-age 1h"),
+		"backup list":      one("backups"),
+		"backup prune":     one("backups --keep 1d --yes"),
+		"backup restore":   one("BACKUP --as copy", "BACKUP --as copy --migrate"),
+		"backup verify":    one("BACKUP"),
+		"completion":       one("bash"),
+		"config path":      one(""),
+		"config show":      one("--origin"),
+		"contacts import":  {{"--tenant whole contacts.csv", []int{cli.ExitPartial}}},
+		"contacts inspect": one("contacts.csv", "contacts.csv --save-map kept.json"),
+		"demo":             one("--tenants 3"),
+		"doctor": {{"", []int{0, 4}}, {"--fix version,grants,open-run,pool,sequence,ghost-row,invalid-index " +
+			"--yes", []int{0, 4}}, {"--list", nil}},
 		"local reset":         one("--name "+local+" --confirm "+local, "--name absent-"+local),
 		"local start":         one("--name "+local, "--name absent-"+local),
 		"local status":        one("--name " + local),
@@ -70,26 +72,27 @@ func dryCases(local string) map[string][]dryCase {
 		"migrate runs show":   one("1", "2"),
 		"migrate status":      {{"", []int{0, 4}}, {"--verify", []int{0, 4}}},
 		"migrate tenant":      one("acme-corp"),
-		"psql":                {{"acme-corp --write", []int{cli.ExitUsage}}, {"acme-corp -- -c select", []int{cli.ExitUsage}}},
-		"seed":                one("", "--tenant acme-corp"),
-		"stats sizes":         one("--record", "--exact --record"),
-		"tenant activate":     one("keep"),
-		"tenant clone":        one("acme-corp twin", "acme-corp twin --anonymize"),
-		"tenant create":       one("new-one", "many-%d --count 3 --role"),
-		"tenant delete":       one("acme-corp --confirm acme-corp"),
-		"tenant exec":         one("whole --write --yes -c TRUNCATE", "acme-corp -c SELECT"),
-		"tenant history":      one("acme-corp"),
-		"tenant list":         one("", "-o wide"),
-		"tenant pool drain":   one(""),
-		"tenant pool fill":    one("--count 5"),
-		"tenant pool list":    one(""),
-		"tenant purge":        one("--yes --no-backup", "--yes --backup-dir new", "gone --confirm gone --no-backup"),
-		"tenant rename":       one("acme-corp other", "acme-corp other --schema"),
-		"tenant set":          one("acme-corp seats=5 retention=1d"),
-		"tenant show":         one("acme-corp"),
-		"tenant suspend":      one("acme-corp"),
-		"tenant undelete":     one("gone"),
-		"version":             one(""),
+		"psql": {{"acme-corp --write", []int{cli.ExitUsage}},
+			{"acme-corp -- -c select", []int{cli.ExitUsage}}},
+		"seed":              one("", "--tenant acme-corp"),
+		"stats sizes":       one("--record", "--exact --record"),
+		"tenant activate":   one("keep"),
+		"tenant clone":      one("acme-corp twin", "acme-corp twin --anonymize"),
+		"tenant create":     one("new-one", "many-%d --count 3 --role"),
+		"tenant delete":     one("acme-corp --confirm acme-corp"),
+		"tenant exec":       one("whole --write --yes -c TRUNCATE", "acme-corp -c SELECT"),
+		"tenant history":    one("acme-corp"),
+		"tenant list":       one("", "-o wide"),
+		"tenant pool drain": one(""),
+		"tenant pool fill":  one("--count 5"),
+		"tenant pool list":  one(""),
+		"tenant purge":      one("--yes --no-backup", "--yes --backup-dir new", "gone --confirm gone --no-backup"),
+		"tenant rename":     one("acme-corp other", "acme-corp other --schema"),
+		"tenant set":        one("acme-corp seats=5 retention=1d"),
+		"tenant show":       one("acme-corp"),
+		"tenant suspend":    one("acme-corp"),
+		"tenant undelete":   one("gone"),
+		"version":           one(""),
 	}
 }
 
@@ -115,14 +118,19 @@ func newDryFleet(t *testing.T) *careless {
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	for _, sql := range []string{
-		`insert into tenant_dirty (tenant_id, version, file, checksum, statements) select id, 4, '00004_x.sql', 'x', 2 from tenants where slug = 'globex'`,
+		`insert into tenant_dirty (tenant_id, version, file, checksum, statements) select id, 4, '00004_x.sql', 'x', 2
+			from tenants where slug = 'globex'`,
 		`delete from migration_runs`,
-		`insert into migration_runs (id, actor, target_version, tenants, failed, state, finished_at, detail) overriding system value
+		`insert into migration_runs (id, actor, target_version, tenants, failed, state, finished_at,
+			detail) overriding system value
 			values (1, 'a@b', 4, 1, 1, 'finished', now(), '{"selection": {}}'), (2, 'a@b', 4, 1, 0, 'running', null, '{}')`,
-		`insert into migration_run_tenants (run_id, tenant_id, slug, from_version, to_version, state) select 1, id, slug, 3, 3, 'failed' from tenants where slug = 'acme-corp'`,
+		`insert into migration_run_tenants (run_id, tenant_id, slug, from_version, to_version, state)
+			select 1, id, slug, 3, 3, 'failed' from tenants where slug = 'acme-corp'`,
 		`create schema app_a`,
-		`create table app_a.goose_db_version (id int generated always as identity primary key, version_id bigint not null, is_applied boolean not null, tstamp timestamp default now())`,
-		`insert into app_a.goose_db_version (version_id, is_applied) values (0, true), (1, true), (2, true), (3, true), (4, true)`,
+		`create table app_a.goose_db_version (id int generated always as identity primary key, version_id bigint not null,
+			is_applied boolean not null, tstamp timestamp default now())`,
+		`insert into app_a.goose_db_version (version_id, is_applied)
+			values (0, true), (1, true), (2, true), (3, true), (4, true)`,
 		`create table app_a.contacts (id int)`,
 		`create role app_role`,
 		`create sequence tenant_acme_corp.numbers`,
@@ -134,7 +142,8 @@ func newDryFleet(t *testing.T) *careless {
 	if err := os.Mkdir(filepath.Join(c.dir, "migrations"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c.write(t, filepath.Join(c.dir, "migrations", "00001_a.sql"), "-- +goose Up\ncreate table a (id bigint primary key);\n-- +goose Down\ndrop table a;\n")
+	c.write(t, filepath.Join(c.dir, "migrations", "00001_a.sql"),
+		"-- +goose Up\ncreate table a (id bigint primary key);\n-- +goose Down\ndrop table a;\n")
 	c.write(t, filepath.Join(c.dir, "contacts.csv"), "email,name\nx@example.com,X\nnonsense,Y\n")
 	return c
 }
@@ -163,7 +172,9 @@ func TestDryRunChangesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files := slices.DeleteFunc(filesPicture(t, c.dir, c.home), func(line string) bool { return strings.Contains(line, "/.local/share/") })
+		files := slices.DeleteFunc(filesPicture(t, c.dir, c.home), func(line string) bool {
+			return strings.Contains(line, "/.local/share/")
+		})
 		return append(append(databasePicture(t, c.dsn), files...), fmt.Sprint("local ", s.State, s.PID))
 	}
 	before := picture()
@@ -218,11 +229,13 @@ func TestDryRunChangesNothing(t *testing.T) {
 			t.Errorf("%s: %v\n%s\n%s", args, err, out, strings.Join(diff, "\n"))
 		}
 	}
-	if out, err := c.run(t, nil, "psql", "acme-corp"); codeOf(t, err) != cli.ExitUsage || !strings.Contains(out, "crmctl.yaml") {
+	if out, err := c.run(t, nil, "psql", "acme-corp"); codeOf(t, err) != cli.ExitUsage ||
+		!strings.Contains(out, "crmctl.yaml") {
 		t.Errorf("psql: %v\n%s", err, out)
 	}
 	// The picture does see a change.
-	if out, err := c.run(t, []string{"DATABASE_URL=" + c.dsn, "CRMCTL_DRY_RUN=0"}, "tenant", "set", "acme-corp", "x=1"); err != nil || len(differences(before, picture())) == 0 {
+	if out, err := c.run(t, []string{"DATABASE_URL=" + c.dsn, "CRMCTL_DRY_RUN=0"}, "tenant", "set", "acme-corp",
+		"x=1"); err != nil || len(differences(before, picture())) == 0 {
 		t.Errorf("a real change is not seen: %v\n%s", err, out)
 	}
 }

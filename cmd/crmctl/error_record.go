@@ -29,7 +29,8 @@ func (f *factory) errorRecordOf(err error) errorRecord {
 		Tenant: cmp.Or(tenantOf(err), f.onlyTenant()),
 	}
 	if errors.Is(err, config.ErrNoDatabase) {
-		r.Message, r.Next, r.Hint = "no database configured", "crmctl local start", "or use your own: export DATABASE_URL=postgres://user@host/db"
+		r.Message, r.Next, r.Hint = "no database configured", "crmctl local start",
+			"or use your own: export DATABASE_URL=postgres://user@host/db"
 		if f.hasProfile(localProfile("")) {
 			r.Next = "export CRMCTL_PROFILE=local"
 		}
@@ -115,7 +116,8 @@ func (f *factory) onlyTenant() string {
 	switch flag := fs.Lookup("tenant"); {
 	case flag != nil && flag.Changed:
 		name = strings.Trim(flag.Value.String(), "[]")
-	case len(words) > 1 && (strings.HasPrefix(strings.Trim(words[1], "[]."), "TENANT") || f.cmd.Parent() != nil && f.cmd.Parent().Name() == "tenant" && strings.HasPrefix(words[1], "NAME")):
+	case len(words) > 1 && (strings.HasPrefix(strings.Trim(words[1], "[]."), "TENANT") || f.cmd.Parent() != nil &&
+		f.cmd.Parent().Name() == "tenant" && strings.HasPrefix(words[1], "NAME")):
 		if name = fs.Arg(0); strings.HasSuffix(words[1], "...") || strings.HasSuffix(words[1], "...]") {
 			name = strings.Join(fs.Args(), ",")
 		}

@@ -116,7 +116,8 @@ func TestPurgeExamples(t *testing.T) {
 		t.Parallel()
 		checkPurgeExample(t, func(ctx context.Context, places map[string]string) *exec.Cmd {
 			inUnit := map[string]string{exampleProgram: places[exampleProgram], exampleDir: places[exampleDir]}
-			inEnv := map[string]string{exampleURL: places[exampleURL], exampleDatabase: places[exampleDatabase], examplePassfile: places[examplePassfile]}
+			inEnv := map[string]string{exampleURL: places[exampleURL], exampleDatabase: places[exampleDatabase],
+				examplePassfile: places[examplePassfile]}
 			return unitCommand(ctx, t, example(t, "crmctl-purge.service", inUnit), example(t, "crmctl-purge.env", inEnv))
 		})
 	})
@@ -135,7 +136,8 @@ func checkPurgeExample(t *testing.T, command func(context.Context, map[string]st
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "acme", "globex", "initech", "hooli", "umbrella")
 	deleted := func(slug, ago, due string) {
-		f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now() - interval '"+ago+"', purge_after = now() + interval '"+due+"' where slug = '"+slug+"'")
+		f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now() - interval '"+ago+
+			"', purge_after = now() + interval '"+due+"' where slug = '"+slug+"'")
 	}
 	deleted("acme", "50 days", "-20 days")
 	deleted("globex", "40 days", "-10 days")

@@ -159,10 +159,12 @@ func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[t
 	values := append([]tenantsql.Value{{Text: fmt.Sprint(a.Rows())}}, a.Result()...)
 	record := []any{a.Tenants()}
 	l := cli.List[[]tenantsql.Value]{
-		Plural:  "rows",
-		Columns: []cli.Column[[]tenantsql.Value]{{Name: names[0], Right: true, Value: func([]tenantsql.Value) any { return a.Tenants() }}},
-		Name:    func([]tenantsql.Value) string { return values[1].Text },
-		Record:  func([]tenantsql.Value) any { return cli.Ordered(names, record) },
+		Plural: "rows",
+		Columns: []cli.Column[[]tenantsql.Value]{{Name: names[0], Right: true, Value: func([]tenantsql.Value) any {
+			return a.Tenants()
+		}}},
+		Name:   func([]tenantsql.Value) string { return values[1].Text },
+		Record: func([]tenantsql.Value) any { return cli.Ordered(names, record) },
 	}
 	for i, c := range shown {
 		record = append(record, jsonValue(c, values[i]))
@@ -218,8 +220,10 @@ func (e *execPrinter) interrupted(report *tenantsql.Report, done, failed, left i
 			names = append(names, out.Tenant.Slug)
 		}
 	}
-	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", cli.HumanCount(int64(done)), cli.Plural(done+failed+left, "tenant"), cli.HumanCount(int64(failed)), cli.HumanCount(int64(left)))
-	return cli.WithHint(cli.WithCode(stoppedError{text}, cli.ExitInterrupted), "next", e.f.commandFor(e.o.names, names, changed))
+	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", cli.HumanCount(int64(done)),
+		cli.Plural(done+failed+left, "tenant"), cli.HumanCount(int64(failed)), cli.HumanCount(int64(left)))
+	return cli.WithHint(cli.WithCode(stoppedError{text}, cli.ExitInterrupted), "next",
+		e.f.commandFor(e.o.names, names, changed))
 }
 
 // mostFailures is how many failures are told one by one; with a bar each was told
@@ -265,7 +269,9 @@ func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 			{Name: "tenant", Value: func(o tenantsql.Outcome) any { return o.Tenant.Slug }},
 			{Name: "rows", Right: true, Value: func(o tenantsql.Outcome) any { return o.Affected }},
 			{Name: "seconds", Title: "TIME", Right: true, Value: func(o tenantsql.Outcome) any { return o.Duration }},
-			{Name: "sqlstate", Document: true, Optional: true, Value: func(o tenantsql.Outcome) any { return db.SQLState(o.Err) }},
+			{Name: "sqlstate", Document: true, Optional: true, Value: func(o tenantsql.Outcome) any {
+				return db.SQLState(o.Err)
+			}},
 			{Name: "error", Document: true, Optional: true, Value: func(o tenantsql.Outcome) any {
 				if o.Err == nil {
 					return nil
@@ -292,14 +298,16 @@ func (e *execPrinter) result(o tenantsql.Outcome) any {
 	return "done"
 }
 
-func (e *execPrinter) exit(ctx context.Context, report *tenantsql.Report, done, failed, notStarted int, first error) error {
+func (e *execPrinter) exit(ctx context.Context, report *tenantsql.Report, done, failed, notStarted int,
+	first error) error {
 	switch {
 	case failed+notStarted == 0:
 		return nil
 	case done == 0 && e.refused(first):
 		// The chain is left out: it would be explained as a read-only replica.
 		return cli.WithHint(errors.New(first.Error()), "to change data, add", "--write")
-	case errors.Is(report.Stopped, fleet.ErrTooManyFailures), errors.Is(report.Stopped, fleet.ErrServer) && len(report.Outcomes) > 1:
+	case errors.Is(report.Stopped, fleet.ErrTooManyFailures), errors.Is(report.Stopped, fleet.ErrServer) &&
+		len(report.Outcomes) > 1:
 		return cli.ExitWith(cli.ExitStopped)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

@@ -70,11 +70,13 @@ func (f *factory) explain(err error) []cli.Hint {
 	case db.CodeReadOnlyTransaction:
 		return f.explainReadOnly()
 	case "25P03", "25P04", "57P05":
-		return []cli.Hint{{Label: "a limit of the server ended the session", Command: "idle_in_transaction_session_timeout and the like"}}
+		return []cli.Hint{{Label: "a limit of the server ended the session",
+			Command: "idle_in_transaction_session_timeout and the like"}}
 	case db.CodeOutOfMemory:
 		return explainMemory(err)
 	case "57P01", "57P02", "57P03":
-		return []cli.Hint{{Label: "the server ended the session", Command: "an administrator or a restart, see its log; then again"}}
+		return []cli.Hint{{Label: "the server ended the session",
+			Command: "an administrator or a restart, see its log; then again"}}
 	case "28P01", "28000":
 		return []cli.Hint{{Label: "set the password by", Command: "PGPASSWORD, ~/.pgpass or DATABASE_URL"}}
 	case "3D000":
@@ -97,7 +99,8 @@ func explainFiles(err error) (cli.Hint, bool) {
 		return cli.Hint{Label: "then", Command: "crmctl migrate repair " + d.Slug + " --mark applied"}, true
 	}
 	if d, is := errors.AsType[*migrate.DirtyError](err); is {
-		return cli.Hint{Label: "look at the schema, then", Command: "crmctl migrate repair " + d.Slug + " --mark done|not-done|applied|reverted"}, true
+		return cli.Hint{Label: "look at the schema, then", Command: "crmctl migrate repair " + d.Slug +
+			" --mark done|not-done|applied|reverted"}, true
 	}
 	if d, is := errors.AsType[*migrate.HalfDoneError](err); is {
 		return cli.Hint{Label: "or", Command: "crmctl migrate repair " + d.Slug}, true
@@ -119,7 +122,8 @@ func explainMemory(err error) []cli.Hint {
 func explainPlanted(e *planted.Error) []cli.Hint {
 	return []cli.Hint{
 		{Label: "whose it is", Command: "crmctl doctor --check planted"},
-		{Label: "if it is the application's", Command: "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner) + " (crmctl help environment)"},
+		{Label: "if it is the application's", Command: "CRMCTL_TRUSTED_OWNERS=" + cli.Visible(e.Objects[0].Owner) +
+			" (crmctl help environment)"},
 	}
 }
 
@@ -137,7 +141,8 @@ func (f *factory) explainReadOnly() []cli.Hint {
 	if err == nil {
 		defer closeConn(ctx, conn)
 		err = conn.QueryRow(ctx, `select pg_catalog.pg_is_in_recovery(), s.setting, s.source
-			from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'default_transaction_read_only'`).Scan(&replica, &value, &source)
+			from pg_catalog.pg_settings s where s.name operator(pg_catalog.=) 'default_transaction_read_only'`).Scan(&replica,
+			&value, &source)
 	}
 	const name = "default_transaction_read_only"
 	switch {
@@ -149,7 +154,8 @@ func (f *factory) explainReadOnly() []cli.Hint {
 		return []cli.Hint{{Label: "only this transaction is read only", Command: "what set transaction_read_only?"}}
 	}
 	set := func(command string) []cli.Hint {
-		return []cli.Hint{{Label: "no replica; " + name + " is on", Command: "set for the " + *source}, {Label: "to write", Command: command}}
+		return []cli.Hint{{Label: "no replica; " + name + " is on", Command: "set for the " + *source},
+			{Label: "to write", Command: command}}
 	}
 	target := conn.Config()
 	database, user := pgx.Identifier{target.Database}.Sanitize(), pgx.Identifier{target.User}.Sanitize()
@@ -181,14 +187,19 @@ func (f *factory) explainRight(err error) cli.Hint {
 	kind, name, ok := strings.Cut(strings.TrimPrefix(message, "permission denied for "), " ")
 	switch {
 	case ok && kind == "database":
-		return cli.Hint{Label: "as its owner", Command: "grant create on database " + cli.Visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant create on database " +
+			cli.Visible(pgx.Identifier{name}.Sanitize()) + " to " + role}
 	case ok && kind == "schema" && name == f.registry().Schema().String():
-		return cli.Hint{Label: "as its owner", Command: "grant usage, create on schema " + f.registry().Place() + " to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant usage, create on schema " + f.registry().Place() +
+			" to " + role}
 	case ok && inRegistry(kind, name) && kind == "sequence":
-		return cli.Hint{Label: "as its owner", Command: "grant select on all sequences in schema " + f.registry().Place() + " to " + role}
+		return cli.Hint{Label: "as its owner", Command: "grant select on all sequences in schema " + f.registry().Place() +
+			" to " + role}
 	case ok && inRegistry(kind, name):
-		return cli.Hint{Label: "as its owner", Command: "grant select, insert, update, delete on all tables in schema " + f.registry().Place() + " to " + role}
-	case ok && slices.Contains([]string{"schema", "table", "view", "sequence"}, kind), strings.HasPrefix(message, "must be owner of "):
+		return cli.Hint{Label: "as its owner", Command: "grant select, insert, update, delete on all tables in schema " +
+			f.registry().Place() + " to " + role}
+	case ok && slices.Contains([]string{"schema", "table", "view", "sequence"}, kind),
+		strings.HasPrefix(message, "must be owner of "):
 		return cli.Hint{Label: "whose it is", Command: "crmctl doctor --check owner,grants"}
 	}
 	return cli.Hint{Label: "as its owner", Command: "grant RIGHT on OBJECT to " + role}

@@ -116,7 +116,8 @@ func (f *factory) readConnConfig() (*pgx.ConnConfig, error) {
 	}
 	cfg.AddSecret(conn.Password)
 	if name := db.TargetOf(conn).Database; cfg.ExpectDatabase != "" && name != cfg.ExpectDatabase {
-		return nil, cli.Usagef("the database is %q, but %q is expected (%s)", name, cfg.ExpectDatabase, cfg.Setting(config.KeyExpectDatabase).Origin)
+		return nil, cli.Usagef("the database is %q, but %q is expected (%s)", name, cfg.ExpectDatabase,
+			cfg.Setting(config.KeyExpectDatabase).Origin)
 	}
 	return conn, nil
 }
@@ -185,7 +186,8 @@ func (f *factory) connectDirect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	if name := db.TargetOf(conn).Database; name != target.Database {
-		return nil, cli.Usagef("%s is the database %q, but the command works on %q", config.KeyDirectURL, name, target.Database)
+		return nil, cli.Usagef("%s is the database %q, but the command works on %q", config.KeyDirectURL, name,
+			target.Database)
 	}
 	direct, err := db.Connect(ctx, conn)
 	if err != nil {

@@ -34,12 +34,16 @@ func (g *globalFlags) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&g.databaseURL, "database-url", "", "the database `DSN`, without a password (DATABASE_URL may hold one)")
 	fs.StringVar(&g.profile, "profile", "", "use the profile `NAME` of the configuration file")
 	fs.StringVar(&g.configFile, "config", "", "read this `FILE` instead of the usual configuration files")
-	fs.VarP(cli.NewEnum(&g.output, config.Default(config.KeyOutput), config.Outputs()), "output", "o", "`FORMAT`: "+strings.Join(config.Outputs(), ", "))
-	fs.Var(cli.NewEnum(&g.color, config.Default(config.KeyColor), config.Colors()), "color", "colour `WHEN`: "+strings.Join(config.Colors(), ", "))
+	fs.VarP(cli.NewEnum(&g.output, config.Default(config.KeyOutput), config.Outputs()), "output", "o", "`FORMAT`: "+
+		strings.Join(config.Outputs(), ", "))
+	fs.Var(cli.NewEnum(&g.color, config.Default(config.KeyColor), config.Colors()), "color", "colour `WHEN`: "+
+		strings.Join(config.Colors(), ", "))
 	fs.BoolVar(&g.noColor, "no-color", false, "same as --color never")
 	fs.StringVar(&g.migrationsDir, "migrations-dir", "", "use the migrations in `DIR` instead of the built-in ones")
-	fs.StringVar(&g.registrySchema, "registry-schema", config.Default(config.KeyRegistrySchema), "crmctl's own tables stand in this `SCHEMA`")
-	fs.Var(newDuration(&g.timeout, config.Default(config.KeyTimeout)), "timeout", "give up after this `DURATION`; 0 for never")
+	fs.StringVar(&g.registrySchema, "registry-schema", config.Default(config.KeyRegistrySchema),
+		"crmctl's own tables stand in this `SCHEMA`")
+	fs.Var(newDuration(&g.timeout, config.Default(config.KeyTimeout)), "timeout",
+		"give up after this `DURATION`; 0 for never")
 	fs.BoolVar(&g.utc, "utc", false, "show times in UTC")
 	fs.BoolVarP(&g.Quiet, "quiet", "q", false, "print names alone, and nothing but errors on stderr")
 	fs.BoolVarP(&g.Verbose, "verbose", "v", false, "say more on stderr")
@@ -131,22 +135,26 @@ func (c *concurrencyValue) Set(s string) (err error) {
 
 // addConcurrencyFlag adds --concurrency, which is configuration too.
 func addConcurrencyFlag(fs *pflag.FlagSet, target *int) {
-	fs.Var(&concurrencyValue{target}, "concurrency", "work on `N` tenants at once, one connection each; auto goes by the machine and the server")
+	fs.Var(&concurrencyValue{target}, "concurrency",
+		"work on `N` tenants at once, one connection each; auto goes by the machine and the server")
 }
 
 // addLockTimeoutFlag adds --lock-timeout, which is configuration too.
 func addLockTimeoutFlag(fs *pflag.FlagSet, target *time.Duration) {
-	fs.Var(newDuration(target, config.Default(config.KeyLockTimeout)), "lock-timeout", "wait this `DURATION` for a lock, then try the tenant again later")
+	fs.Var(newDuration(target, config.Default(config.KeyLockTimeout)), "lock-timeout",
+		"wait this `DURATION` for a lock, then try the tenant again later")
 }
 
 // addStatementTimeoutFlag adds --statement-timeout, which is configuration too.
 func addStatementTimeoutFlag(fs *pflag.FlagSet, target *time.Duration) {
-	fs.Var(newDuration(target, config.Default(config.KeyStatementTimeout)), "statement-timeout", "cancel a statement after this `DURATION`; 0 for never")
+	fs.Var(newDuration(target, config.Default(config.KeyStatementTimeout)), "statement-timeout",
+		"cancel a statement after this `DURATION`; 0 for never")
 }
 
 // addRetentionFlag adds --retention, which is configuration too.
 func addRetentionFlag(fs *pflag.FlagSet, target *time.Duration) {
-	fs.Var(newDuration(target, config.Default(config.KeyRetention)), "retention", "keep a deleted tenant this `DURATION` before it may be purged")
+	fs.Var(newDuration(target, config.Default(config.KeyRetention)), "retention",
+		"keep a deleted tenant this `DURATION` before it may be purged")
 }
 
 // addDryRunFlag adds --dry-run, which CRMCTL_DRY_RUN switches on too.

@@ -46,13 +46,15 @@ func (f *factory) actor() string {
 
 // moveOptions returns what every change of a tenant needs.
 func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
-	return tenant.MoveOptions{Registry: f.registry(), Actor: f.actor(), Program: programName(), LockTimeout: lockTimeout, Now: f.Now}
+	return tenant.MoveOptions{Registry: f.registry(), Actor: f.actor(), Program: programName(),
+		LockTimeout: lockTimeout, Now: f.Now}
 }
 
 // warnRole says that a role which the registry names was left as it is.
 func (f *factory) warnRole(t registry.Tenant) {
 	if t.ForeignRole != "" {
-		f.Say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", cli.Visible(t.Slug), t.ForeignRole)
+		f.Say("crmctl: warning: tenant %s: role %q was not made for it: its rights stay as they are", cli.Visible(t.Slug),
+			t.ForeignRole)
 	}
 }
 
@@ -158,5 +160,6 @@ func (p fleetProgress) Finished(i int, r fleet.Result) {
 }
 
 func (p fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
-	p.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt, cli.Visible(err.Error()))
+	p.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt,
+		cli.Visible(err.Error()))
 }

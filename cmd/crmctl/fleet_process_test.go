@@ -64,7 +64,8 @@ func TestProcessesShareTheWork(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for range processes {
-		cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency", "2", "--retries", "50", "--canary", "0")
+		cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency", "2", "--retries", "50",
+			"--canary", "0")
 		wg.Go(func() {
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
@@ -72,7 +73,8 @@ func TestProcessesShareTheWork(t *testing.T) {
 		})
 	}
 	waitFor(t, func() bool {
-		return f.Int(t, "select count(*) from pg_locks where relation = 'public.migration_runs'::regclass and not granted") == processes
+		return f.Int(t, "select count(*) from pg_locks where relation = 'public.migration_runs'::regclass and not "+
+			"granted") == processes
 	})
 	if _, err := gate.Exec(t.Context(), "rollback"); err != nil {
 		t.Fatal(err)
@@ -103,7 +105,8 @@ func TestSignalsInARun(t *testing.T) {
 	}{{"one", 1}, {"two", 2}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);", "00002_b.sql": "create table b (x int);\nselect pg_sleep(1.5);"})
+			dir := writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);",
+				"00002_b.sql": "create table b (x int);\nselect pg_sleep(1.5);"})
 			f := fleetOf(t, 12, dir)
 			cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency", "2", "--canary", "0")
 			var out, errOut bytes.Buffer
@@ -112,7 +115,8 @@ func TestSignalsInARun(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitFor(t, func() bool {
-				return f.Int(t, "select count(*) from pg_stat_activity where datname = current_database() and query like '%pg_sleep(1.5)%' and state = 'active' and pid <> pg_backend_pid()") == 2
+				return f.Int(t, "select count(*) from pg_stat_activity where datname = current_database() and query like "+
+					"'%pg_sleep(1.5)%' and state = 'active' and pid <> pg_backend_pid()") == 2
 			})
 			before := f.Int(t, "select count(*) from public.tenants where schema_version = 2")
 			for range c.signals {
@@ -158,12 +162,14 @@ func waitFor(t *testing.T, ok func() bool) {
 func TestOneBrokenOfMany(t *testing.T) {
 	t.Parallel()
 	const tenants = 200
-	dir := writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);", "00002_b.sql": "alter table a\n  add y int;"})
+	dir := writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);",
+		"00002_b.sql": "alter table a\n  add y int;"})
 	f := fleetOf(t, tenants, dir)
 	f.Exec(t, "alter table tenant_t0123.a add y text")
 	reports := t.TempDir()
 	junit, page := filepath.Join(reports, "junit.xml"), filepath.Join(reports, "page.md")
-	cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "-o", "json", "--report", junit, "--report", page)
+	cmd := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "-o", "json", "--report", junit,
+		"--report", page)
 	cmd.Env = append(cmd.Env, "GITHUB_ACTIONS=true")
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -181,7 +187,8 @@ func TestOneBrokenOfMany(t *testing.T) {
 			failed = append(failed, o)
 		}
 	}
-	if doc.Run.Migrated != tenants-1 || len(failed) != 1 || failed[0].Tenant != "t0123" || failed[0].SQLState != "42701" || failed[0].Place != "00002_b.sql:2" {
+	if doc.Run.Migrated != tenants-1 || len(failed) != 1 || failed[0].Tenant != "t0123" || failed[0].SQLState != "42701" ||
+		failed[0].Place != "00002_b.sql:2" {
 		t.Errorf("json: %d migrated, failed %+v", doc.Run.Migrated, failed)
 	}
 	text, err := os.ReadFile(junit)
@@ -201,7 +208,8 @@ func TestOneBrokenOfMany(t *testing.T) {
 	if suites.Suite.Tests != tenants || suites.Suite.Failures != 1 || named != 1 {
 		t.Errorf("junit: %d tests, %d failures", suites.Suite.Tests, suites.Suite.Failures)
 	}
-	if text, err = os.ReadFile(page); err != nil || !strings.Contains(string(text), "| t0123 | 1 | 00002\\_b.sql:2 | 42701 |") {
+	if text, err = os.ReadFile(page); err != nil || !strings.Contains(string(text),
+		"| t0123 | 1 | 00002\\_b.sql:2 | 42701 |") {
 		t.Errorf("markdown: %v\n%s", err, text)
 	}
 	if !strings.Contains(errOut.String(), "::error::") || !strings.Contains(errOut.String(), "t0123") {
@@ -213,10 +221,12 @@ func TestOneBrokenOfMany(t *testing.T) {
 // nothing ends the command when its time is over, and the server rolls back.
 func TestSwallowedPackets(t *testing.T) {
 	t.Parallel()
-	dir := writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);", "00002_b.sql": "select pg_sleep(0.5);\ncreate table b (x int);"})
+	dir := writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);",
+		"00002_b.sql": "select pg_sleep(0.5);\ncreate table b (x int);"})
 	f := fleetOf(t, 4, dir)
 	proxy := pgtest.NewProxy(t, f.DSN, 0)
-	cmd := program(t, &fleettest.Fleet{DSN: proxy.DSN}, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency", "2", "--timeout", "3s")
+	cmd := program(t, &fleettest.Fleet{DSN: proxy.DSN}, "migrate", "all-tenants", "--migrations-dir", dir, "--concurrency",
+		"2", "--timeout", "3s")
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	begun := time.Now()
@@ -224,7 +234,8 @@ func TestSwallowedPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool {
-		return f.Int(t, "select count(*) from pg_stat_activity where datname = current_database() and query like '%pg_sleep(0.5)%' and state = 'active' and pid <> pg_backend_pid()") > 0
+		return f.Int(t, "select count(*) from pg_stat_activity where datname = current_database() and query like "+
+			"'%pg_sleep(0.5)%' and state = 'active' and pid <> pg_backend_pid()") > 0
 	})
 	proxy.Swallow()
 	done := make(chan error, 1)

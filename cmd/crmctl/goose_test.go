@@ -44,7 +44,8 @@ func TestGoose(t *testing.T) {
 			if err := os.CopyFS(more, os.DirFS("../../migrations/tenant")); err != nil {
 				return err
 			}
-			const added = "-- +goose Up\nalter table contacts add column score int;\n-- +goose Down\nalter table contacts drop column score;\n"
+			const added = "-- +goose Up\nalter table contacts add column score int;\n-- +goose Down\nalter table contacts " +
+				"drop column score;\n"
 			if err := os.WriteFile(filepath.Join(more, "00005_add_score.sql"), []byte(added), 0o600); err != nil {
 				return err
 			}

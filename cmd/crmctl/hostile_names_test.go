@@ -17,7 +17,8 @@ import (
 // schemas returns the names of the schemas that are not PostgreSQL's own.
 func schemas(t *testing.T, f *fleettest.Fleet) []string {
 	t.Helper()
-	names, err := db.Select(t.Context(), f.Connect(t), pgx.RowTo[string], "select nspname::text from pg_namespace where nspname !~ '^pg_' order by nspname")
+	names, err := db.Select(t.Context(), f.Connect(t), pgx.RowTo[string],
+		"select nspname::text from pg_namespace where nspname !~ '^pg_' order by nspname")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,10 +36,12 @@ func TestNamesOfMadeTenants(t *testing.T) {
 	ok(t, f, "backup", "create", "acme", "--dir", dir)
 	file := one(t, filepath.Join(dir, "acme-*.crmctl"))
 	for _, name := range []string{
-		`"; DROP SCHEMA tenant_acme CASCADE; --`, "pg_x", "public", "información", "new\nline", "\u202eright to left", "👩‍👩‍👧", strings.Repeat("x", 200), "", "-rf",
+		`"; DROP SCHEMA tenant_acme CASCADE; --`, "pg_x", "public", "información", "new\nline", "\u202eright to left",
+		"👩‍👩‍👧", strings.Repeat("x", 200), "", "-rf",
 		"../../etc", "acme\x1b[31m", "information_schema",
 	} {
-		for _, args := range [][]string{{"backup", "restore", file, "--as=" + name}, {"tenant", "clone", "--", "acme", name}} {
+		for _, args := range [][]string{{"backup", "restore", file, "--as=" + name},
+			{"tenant", "clone", "--", "acme", name}} {
 			if name == "" && args[0] == "backup" {
 				continue // the name of the backup
 			}
@@ -65,7 +68,8 @@ func TestNamesOfMadeTenants(t *testing.T) {
 	long := strings.Repeat("y", 63)
 	ok(t, f, "backup", "restore", file, "--as", long+"a")
 	ok(t, f, "tenant", "clone", "acme", long+"b")
-	f.Exec(t, fmt.Sprintf("do $$ begin execute format('delete from %%I.contacts', (select schema_name from public.tenants where slug = '%sb')); end $$", long))
+	f.Exec(t, fmt.Sprintf("do $$ begin execute format('delete from %%I.contacts', (select schema_name from "+
+		"public.tenants where slug = '%sb')); end $$", long))
 	var a, b int
 	for slug, n := range map[string]*int{long + "a": &a, long + "b": &b} {
 		var schema string
@@ -78,7 +82,8 @@ func TestNamesOfMadeTenants(t *testing.T) {
 	// Acme, acme and ACME are one.
 	for _, name := range []string{"Acme", "acme", "ACME "} {
 		for _, args := range [][]string{{"backup", "restore", file, "--as", name}, {"tenant", "clone", "acme", name}} {
-			if code, out := crmctl(t, f, args...); code != cli.ExitFailure || !strings.Contains(out, `tenant "acme" exists already`) {
+			if code, out := crmctl(t, f, args...); code != cli.ExitFailure || !strings.Contains(out,
+				`tenant "acme" exists already`) {
 				t.Errorf("%q: exit code %d\n%s", args, code, out)
 			}
 		}
@@ -95,7 +100,8 @@ func TestHostileSchemas(t *testing.T) {
 	f := fleettest.New(t)
 	f.Exec(t, "revoke create on schema public from public")
 	ok(t, f, "tenant", "create", "acme", "-q")
-	names := []string{"tenant_\x1b[31mred\x1b]0;title\x07", `tenant_"; drop schema tenant_acme cascade; --`, "tenant_'quoted", "tenant_\u202ertl", "tenant_line\nbreak", "tenant_\u00e9\u00e9" + strings.Repeat("\u00e9", 25)}
+	names := []string{"tenant_\x1b[31mred\x1b]0;title\x07", `tenant_"; drop schema tenant_acme cascade; --`,
+		"tenant_'quoted", "tenant_\u202ertl", "tenant_line\nbreak", "tenant_\u00e9\u00e9" + strings.Repeat("\u00e9", 25)}
 	for _, name := range names {
 		home := pgx.Identifier{name}.Sanitize()
 		f.Exec(t, "create schema "+home, "create table "+home+".contacts (n int)", "insert into "+home+".contacts values (1)")
@@ -104,13 +110,15 @@ func TestHostileSchemas(t *testing.T) {
 	// CSV is data for programs, as it is; everything else is shown.
 	for _, format := range []string{"table", "json", "yaml", "ndjson"} {
 		code, out := crmctl(t, f, "doctor", "--check", "orphan-schema", "-o", format)
-		if code != cli.ExitPending || strings.ContainsAny(out, "\x1b\x07") || format == "table" && strings.Contains(out, "\u202e") {
+		if code != cli.ExitPending || strings.ContainsAny(out, "\x1b\x07") || format == "table" &&
+			strings.Contains(out, "\u202e") {
 			t.Errorf("-o %s: exit code %d, %q", format, code, out)
 		}
 	}
 	// Names with control characters are for people; what they are told to do works.
 	code, out := crmctl(t, f, "doctor", "--fix", "orphan-schema", "--yes")
-	if code != cli.ExitPending || strings.ContainsAny(out, "\x1b\x07") || strings.Count(out, "undo: alter schema") != len(names)-2 {
+	if code != cli.ExitPending || strings.ContainsAny(out, "\x1b\x07") ||
+		strings.Count(out, "undo: alter schema") != len(names)-2 {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 	byHand := 0
@@ -124,13 +132,17 @@ func TestHostileSchemas(t *testing.T) {
 		t.Errorf("%d schemas are for people, want 2:\n%s", byHand, out)
 	}
 	left := schemas(t, f)
-	if n := len(slices.DeleteFunc(slices.Clone(left), func(s string) bool { return !strings.HasPrefix(s, "quarantine_") })); n != len(names) || !slices.Contains(left, "tenant_acme") {
+	if n := len(slices.DeleteFunc(slices.Clone(left), func(s string) bool {
+		return !strings.HasPrefix(s, "quarantine_")
+	})); n != len(names) || !slices.Contains(left, "tenant_acme") {
 		t.Errorf("schemas %q", left)
 	}
-	if n := f.Int(t, `select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where nspname like 'quarantine\_%' and relname = 'contacts' and pg_relation_size(c.oid) > 0`); n != int64(len(names)) {
+	if n := f.Int(t, `select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where nspname like 'quarantine\_%' and relname = 'contacts' and pg_relation_size(c.oid) > 0`); n != int64(len(names)) {
 		t.Errorf("%d tables are left", n)
 	}
-	if code, out := crmctl(t, f, "doctor", "--check", "orphan-schema,quarantine"); code != cli.ExitOK || strings.ContainsAny(out, "\x1b\x07\u202e") {
+	if code, out := crmctl(t, f, "doctor", "--check", "orphan-schema,quarantine"); code != cli.ExitOK ||
+		strings.ContainsAny(out, "\x1b\x07\u202e") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 }

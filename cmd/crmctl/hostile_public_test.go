@@ -27,13 +27,19 @@ func TestHostilePublicAndTheCommands(t *testing.T) {
 			strings.ReplaceAll(statement, "TRAP", "$$ begin perform pg_catalog.nextval('"+sequence+"'); return null; end $$"))
 	}
 	for _, function := range []string{
-		"now()", "clock_timestamp()", "set_config(text, text, boolean)", "current_setting(text)", "current_setting(text, boolean)",
+		"now()", "clock_timestamp()", "set_config(text, text, boolean)", "current_setting(text)",
+		"current_setting(text, boolean)",
 		"pg_try_advisory_xact_lock(bigint)", "pg_advisory_xact_lock(bigint)", "current_database()", "current_schema()",
-		"pg_relation_size(oid)", "pg_total_relation_size(oid)", "pg_total_relation_size(regclass)", "pg_table_size(regclass)", "pg_indexes_size(regclass)",
-		"lower(text)", "left(text, int)", "starts_with(text, text)", "concat(text, text)", "format(text, text)", "quote_ident(text)", "md5(text)",
-		"jsonb_build_object(text, text)", "to_jsonb(text)", "gen_random_uuid()", "array_length(text[], int)", "cardinality(text[])", "unnest(text[])",
-		"pg_get_functiondef(oid)", "pg_get_indexdef(oid)", "pg_get_constraintdef(oid)", "pg_get_expr(pg_node_tree, oid)", "format_type(oid, int)",
-		"obj_description(oid, text)", "col_description(oid, int)", "pg_get_userbyid(oid)", "has_schema_privilege(text, text)", "pg_backend_pid()", "pg_current_wal_lsn()",
+		"pg_relation_size(oid)", "pg_total_relation_size(oid)", "pg_total_relation_size(regclass)", "pg_table_size(regclass)",
+		"pg_indexes_size(regclass)",
+		"lower(text)", "left(text, int)", "starts_with(text, text)", "concat(text, text)", "format(text, text)",
+		"quote_ident(text)", "md5(text)",
+		"jsonb_build_object(text, text)", "to_jsonb(text)", "gen_random_uuid()", "array_length(text[], int)",
+		"cardinality(text[])", "unnest(text[])",
+		"pg_get_functiondef(oid)", "pg_get_indexdef(oid)", "pg_get_constraintdef(oid)", "pg_get_expr(pg_node_tree, oid)",
+		"format_type(oid, int)",
+		"obj_description(oid, text)", "col_description(oid, int)", "pg_get_userbyid(oid)", "has_schema_privilege(text, text)",
+		"pg_backend_pid()", "pg_current_wal_lsn()",
 	} {
 		plant(function, "create function public."+function+" returns text language plpgsql as TRAP")
 	}
@@ -41,14 +47,16 @@ func TestHostilePublicAndTheCommands(t *testing.T) {
 		for j, types := range []string{"text, text", "name, text", "text, name", "bigint, int"} {
 			left, right, _ := strings.Cut(types, ", ")
 			function := fmt.Sprintf("public.same_%d_%d", i, j)
-			plant(left+" "+operator+" "+right, "create function "+function+"("+types+") returns boolean language plpgsql as TRAP")
+			plant(left+" "+operator+" "+right, "create function "+function+"("+types+
+				") returns boolean language plpgsql as TRAP")
 			f.Exec(t, "create operator public."+operator+" (leftarg = "+left+", rightarg = "+right+", function = "+function+")")
 		}
 	}
 	f.Exec(t, `do $$ begin execute pg_catalog.format('alter database %I set search_path = public, pg_catalog', pg_catalog.current_database()); end $$`)
 	caught := func() string {
 		var names string
-		f.Scan(t, []any{&names}, `select coalesce(pg_catalog.string_agg(pg_catalog.format('%s (%s)', sequencename, last_value), ', '), '')
+		f.Scan(t, []any{&names}, `select coalesce(pg_catalog.string_agg(pg_catalog.format('%s (%s)', sequencename,
+			last_value), ', '), '')
 			from pg_catalog.pg_sequences where schemaname operator(pg_catalog.=) 'public'
 				and sequencename operator(pg_catalog.~~) 'trap: %' and last_value is not null`)
 		f.Exec(t, `do $$ declare r record; begin

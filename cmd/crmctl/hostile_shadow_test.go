@@ -92,22 +92,28 @@ func shadowedCommands(dir string) [][]string {
 	leads := filepath.Join(dir, "leads.csv")
 	return [][]string{
 		{"migrate public"}, {"migrate plan"}, {"migrate status", "--verify"}, {"migrate lint"}, {"migrate drift"},
-		{"tenant create", "fresh"}, {"migrate all-tenants"}, {"migrate tenant", "acme"}, {"migrate retry"}, {"migrate runs"}, {"migrate runs show", "1"},
-		{"migrate repair", "acme", "--mark", "done"}, {"migrate adopt", "--schema", "tenant_acme"}, {"migrate redo", "fresh", "--yes"},
+		{"tenant create", "fresh"}, {"migrate all-tenants"}, {"migrate tenant", "acme"}, {"migrate retry"}, {"migrate runs"},
+		{"migrate runs show", "1"},
+		{"migrate repair", "acme", "--mark", "done"}, {"migrate adopt", "--schema", "tenant_acme"},
+		{"migrate redo", "fresh", "--yes"},
 		{"migrate rollback", "--tenant", "fresh", "--steps", "1", "--yes"},
 		{"contacts import", "--tenant", "acme", leads}, {"contacts import", "--tenant", "acme", leads},
 		{"contacts import", "--tenant", "acme", "--on-conflict", "error", leads},
 		{"contacts import", "--tenant", "acme", "--dry-run", leads}, {"seed", "--tenant", "fresh"},
-		{"tenant list"}, {"tenant show", "acme"}, {"tenant suspend", "acme"}, {"tenant activate", "acme"}, {"tenant set", "acme", "seats=5"},
-		{"tenant exec", "acme", "-c", "values (1)"}, {"tenant exec", "acme", "--write", "--yes", "-c", "create table written (x int)"},
+		{"tenant list"}, {"tenant show", "acme"}, {"tenant suspend", "acme"}, {"tenant activate", "acme"},
+		{"tenant set", "acme", "seats=5"},
+		{"tenant exec", "acme", "-c", "values (1)"}, {"tenant exec", "acme", "--write", "--yes", "-c",
+			"create table written (x int)"},
 		{"tenant pool fill", "--count", "1"}, {"tenant pool list"}, {"tenant pool drain"},
 		{"tenant clone", "acme", "twin"}, {"tenant rename", "globex", "globex-two", "--schema"},
-		{"backup create", "acme", "--dir", filepath.Join(dir, "backups")}, {"backup create", "--registry", "--dir", filepath.Join(dir, "backups")},
+		{"backup create", "acme", "--dir", filepath.Join(dir, "backups")}, {"backup create", "--registry", "--dir",
+			filepath.Join(dir, "backups")},
 		{"backup create", "--all", "--dir", filepath.Join(dir, "all")},
 		{"backup list", filepath.Join(dir, "backups")}, {"backup verify", filepath.Join(dir, "backups")},
 		{"backup restore", filepath.Join(dir, "backups"), "--tenant", "acme", "--as", "restored"},
 		{"backup prune", filepath.Join(dir, "backups"), "--keep", "7d"},
-		{"stats sizes", "--exact"}, {"stats sizes"}, {"doctor"}, {"doctor", "--fix", "grants", "--yes"}, {"audit list"}, {"tenant history", "acme"},
+		{"stats sizes", "--exact"}, {"stats sizes"}, {"doctor"}, {"doctor", "--fix", "grants", "--yes"}, {"audit list"},
+		{"tenant history", "acme"},
 		{"tenant delete", "acme", "--confirm", "acme", "--retention", "0s"}, {"tenant undelete", "acme"},
 		{"tenant delete", "acme", "--confirm", "acme", "--retention", "0s"},
 		{"tenant purge", "--backup-dir", filepath.Join(dir, "purged"), "--yes", "--max-percent", "100"},
@@ -117,7 +123,8 @@ func shadowedCommands(dir string) [][]string {
 
 // notShadowed are the commands that send nothing of ours to the fleet's database.
 func notShadowed() []string {
-	return []string{"version", "completion", "man", "config show", "config path", "help", "demo", "local start", "local status", "local stop", "local reset", "migrate new", "contacts inspect", "psql"}
+	return []string{"version", "completion", "man", "config show", "config path", "help", "demo", "local start",
+		"local status", "local stop", "local reset", "migrate new", "contacts inspect", "psql"}
 }
 
 // TestNothingPlantedIsEverCalled runs every command while public and two tenants'
@@ -127,10 +134,14 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 3), "acme", "globex")
 	used := []string{
-		"now", "clock_timestamp", "set_config", "current_setting", "lower", "upper", "left", "right", "starts_with", "format", "quote_ident", "quote_literal",
-		"md5", "to_jsonb", "to_json", "array_length", "cardinality", "unnest", "array_to_string", "string_to_array", "pg_get_expr", "format_type", "obj_description",
-		"length", "substr", "replace", "split_part", "to_char", "age", "abs", "greatest", "round", "setval", "nextval", "pg_has_role", "has_schema_privilege",
-		"to_regclass", "pg_table_size", "pg_indexes_size", "pg_total_relation_size", "pg_relation_size", "jsonb_each", "jsonb_object_keys", "jsonb_typeof", "jsonb_array_elements",
+		"now", "clock_timestamp", "set_config", "current_setting", "lower", "upper", "left", "right", "starts_with", "format",
+		"quote_ident", "quote_literal",
+		"md5", "to_jsonb", "to_json", "array_length", "cardinality", "unnest", "array_to_string", "string_to_array",
+		"pg_get_expr", "format_type", "obj_description",
+		"length", "substr", "replace", "split_part", "to_char", "age", "abs", "greatest", "round", "setval", "nextval",
+		"pg_has_role", "has_schema_privilege",
+		"to_regclass", "pg_table_size", "pg_indexes_size", "pg_total_relation_size", "pg_relation_size", "jsonb_each",
+		"jsonb_object_keys", "jsonb_typeof", "jsonb_array_elements",
 	}
 	homes := []string{"public", "tenant_acme", "tenant_globex"}
 	for _, home := range homes {
@@ -146,10 +157,12 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 		return n
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "leads.csv"), []byte("Name,E-mail,Phone\nAda,ada@example.com,\nAda,ada@example.com,\nNobody,,\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "leads.csv"),
+		[]byte("Name,E-mail,Phone\nAda,ada@example.com,\nAda,ada@example.com,\nNobody,,\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, _ := outcome(t, f, "tenant", "exec", "acme", "-c", "select array_agg(x) from (values ('a'::pg_catalog.text)) v (x)"); !strings.Contains(out, "PLANTED") {
+	if out, _ := outcome(t, f, "tenant", "exec", "acme", "-c",
+		"select array_agg(x) from (values ('a'::pg_catalog.text)) v (x)"); !strings.Contains(out, "PLANTED") {
 		t.Fatalf("what is planted is not called where it should be: %s", out)
 	}
 	before := called()
@@ -167,10 +180,12 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 		ran = append(ran, c[0])
 	}
 	walk(tree(t), func(cmd *cobra.Command) {
-		if !cmd.IsAvailableCommand() || cmd.HasSubCommands() || cmd.IsAdditionalHelpTopicCommand() || strings.HasPrefix(cmd.Name(), "__") {
+		if !cmd.IsAvailableCommand() || cmd.HasSubCommands() || cmd.IsAdditionalHelpTopicCommand() ||
+			strings.HasPrefix(cmd.Name(), "__") {
 			return
 		}
-		if path := strings.TrimPrefix(cmd.CommandPath(), "crmctl "); !slices.Contains(ran, path) && !slices.Contains(notShadowed(), path) {
+		if path := strings.TrimPrefix(cmd.CommandPath(), "crmctl "); !slices.Contains(ran, path) &&
+			!slices.Contains(notShadowed(), path) {
 			t.Errorf("nobody has tried %q", path)
 		}
 	})

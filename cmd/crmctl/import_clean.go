@@ -102,18 +102,21 @@ func fileError(err error) error {
 	if mapping, ok := errors.AsType[*importer.MappingError](err); ok {
 		e := &cli.Error{Code: cli.ExitUsage, Err: err}
 		for _, c := range mapping.Candidates[:min(len(mapping.Candidates), 8)] {
-			e.Hints = append(e.Hints, cli.Hint{Label: "if it is this one", Command: "--map " + shellWord(c.Header+"="+string(mapping.Field))})
+			e.Hints = append(e.Hints, cli.Hint{Label: "if it is this one", Command: "--map " +
+				shellWord(c.Header+"="+string(mapping.Field))})
 		}
 		if len(e.Hints) == 0 {
 			return cli.WithHint(e, "name a column by hand", `--map "HEADER=email"`)
 		}
-		e.Hints = append(e.Hints, cli.Hint{Label: "if none is", Command: "--map " + shellWord(mapping.Candidates[0].Header+"=metadata") + ", and so for each"})
+		e.Hints = append(e.Hints, cli.Hint{Label: "if none is", Command: "--map " +
+			shellWord(mapping.Candidates[0].Header+"=metadata") + ", and so for each"})
 		return e
 	}
 	if file, ok := errors.AsType[*tabular.Error](err); ok && file.Ask != "" {
 		e := &cli.Error{Code: cli.ExitUsage, Err: err}
 		for _, choice := range file.Choices {
-			e.Hints = append(e.Hints, cli.Hint{Label: choice.Sample, Command: "--" + string(file.Ask) + " " + shellWord(choice.Name)})
+			e.Hints = append(e.Hints, cli.Hint{Label: choice.Sample, Command: "--" + string(file.Ask) + " " +
+				shellWord(choice.Name)})
 		}
 		if len(e.Hints) == 0 {
 			e.Hints = []cli.Hint{{Label: "say it", Command: "--" + string(file.Ask) + " ..."}}

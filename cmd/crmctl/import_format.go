@@ -44,7 +44,8 @@ func headerText(f tabular.Format) string {
 func formatNotes(f tabular.Format) []string {
 	var notes []string
 	if f.Widened > 0 {
-		notes = append(notes, fmt.Sprintf("the rows have %s more than the header, called %q ...", cli.Plural(f.Widened, "column"), f.Header[len(f.Header)-f.Widened]))
+		notes = append(notes, fmt.Sprintf("the rows have %s more than the header, called %q ...",
+			cli.Plural(f.Widened, "column"), f.Header[len(f.Header)-f.Widened]))
 	}
 	if f.Sheets > 1 {
 		notes = append(notes, fmt.Sprintf("%s of the workbook not read", cli.Plural(f.Sheets-1, "other sheet")))

@@ -196,9 +196,11 @@ func importObject(r importer.Result, slug string) cli.Object {
 	}
 	rejected := any(r.Rejected)
 	if r.Rejected > 0 {
-		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r), Machine: r.Rejected}, Color: cli.Yellow}
+		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r), Machine: r.Rejected},
+			Color: cli.Yellow}
 	}
-	took := cli.Either{Human: cli.HumanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration), Machine: r.Duration}
+	took := cli.Either{Human: cli.HumanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration),
+		Machine: r.Duration}
 	return cli.Object{
 		Kind: "import", Name: slug,
 		Fields: []cli.Field{
@@ -236,8 +238,9 @@ func repeatedValue(r importer.Result) any {
 		return r.Repeated
 	}
 	what := map[importer.RepeatPolicy]string{
-		importer.RepeatMerge: "merged with an earlier row of the file", importer.RepeatFirst: "the first row of the file counts",
-		importer.RepeatLast: "the last row of the file counts",
+		importer.RepeatMerge: "merged with an earlier row of the file",
+		importer.RepeatFirst: "the first row of the file counts",
+		importer.RepeatLast:  "the last row of the file counts",
 	}[r.InFile]
 	if what == "" {
 		what = "the same as an earlier row"

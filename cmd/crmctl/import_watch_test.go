@@ -20,14 +20,18 @@ func TestImportPhasesAreNamed(t *testing.T) {
 		at           importer.Progress
 		status, rate string
 	}{
-		{importer.Progress{Phase: importer.PhaseLoad, Read: 3000, Rejected: 2, Elapsed: 2 * time.Second}, "read 3,000   rejected 2", "1,500 rows/s"},
-		{importer.Progress{Phase: importer.PhaseMerge, Read: 3000, Elapsed: 3 * time.Second, What: "2998"}, "merging 2998 rows for ", "1,000 rows/s"},
-		{importer.Progress{Phase: importer.PhaseIndex, Read: 3000, Elapsed: 4 * time.Second, Step: 1, Steps: 4, What: "idx_contacts_phone"}, "building index 2 of 4, idx_contacts_phone, for ", "750 rows/s"},
+		{importer.Progress{Phase: importer.PhaseLoad, Read: 3000, Rejected: 2, Elapsed: 2 * time.Second},
+			"read 3,000   rejected 2", "1,500 rows/s"},
+		{importer.Progress{Phase: importer.PhaseMerge, Read: 3000, Elapsed: 3 * time.Second, What: "2998"},
+			"merging 2998 rows for ", "1,000 rows/s"},
+		{importer.Progress{Phase: importer.PhaseIndex, Read: 3000, Elapsed: 4 * time.Second, Step: 1, Steps: 4,
+			What: "idx_contacts_phone"}, "building index 2 of 4, idx_contacts_phone, for ", "750 rows/s"},
 	}
 	if got := w.status() + w.rate(); !strings.Contains(got, "nothing is locked") || strings.Contains(got, "rows") {
 		t.Errorf("while receiving: %s", got)
 	}
-	w.Planned(importer.Plan{FileName: "leads.csv", Size: 4 << 20, Format: tabular.Format{Encoding: "utf-8", Delimiter: ',', HeaderRow: 1}})
+	w.Planned(importer.Plan{FileName: "leads.csv", Size: 4 << 20, Format: tabular.Format{Encoding: "utf-8", Delimiter: ',',
+		HeaderRow: 1}})
 	for _, step := range steps {
 		w.Progressed(step.at)
 		if got := w.status(); !strings.Contains(got, step.status) || w.rate() != step.rate {

@@ -32,12 +32,14 @@ func TestKilledPoolIsWhole(t *testing.T) {
 				cut(t, f)
 			}
 			settle(t, f)
-			if n := f.Int(t, `select count(*) from (select schema_name from public.tenant_pool union all select schema_name from public.tenants) r
+			if n := f.Int(t, `select count(*) from (select schema_name from public.tenant_pool union all select schema_name
+				from public.tenants) r
 				full join (select nspname from pg_namespace where nspname ~ '^(crmctl|tenant)_') n on n.nspname = r.schema_name
 				where n.nspname is null or r.schema_name is null`); n != 0 {
 				t.Fatalf("%d schemas without a row, or rows without a schema", n)
 			}
-			if n := f.Int(t, `select count(*) from (select schema_name from public.tenant_pool union all select schema_name from public.tenants) r
+			if n := f.Int(t, `select count(*) from (select schema_name from public.tenant_pool union all select schema_name
+				from public.tenants) r
 				where (select count(*) from pg_tables where schemaname = r.schema_name) <> 7`); n != 0 {
 				t.Fatalf("%d schemas are not whole", n)
 			}

@@ -17,8 +17,10 @@ func TestKilledPurgeIsTakenUp(t *testing.T) {
 	const tables, kills = 2500, 4
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 1), "acme", "globex")
-	f.Exec(t, fmt.Sprintf("do $$ begin for i in 1..%d loop execute format('create table tenant_acme.big%%s (id int primary key)', i); end loop; end $$", tables),
-		`update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day', purge_after = now() - interval '1 hour' where slug = 'acme'`)
+	f.Exec(t, fmt.Sprintf("do $$ begin for i in 1..%d loop execute format('create table tenant_acme.big%%s (id int "+
+		"primary key)', i); end loop; end $$", tables),
+		`update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day',
+			purge_after = now() - interval '1 hour' where slug = 'acme'`)
 	left := func() int64 { return f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_acme'") }
 	begun := left()
 	halves := 0
@@ -61,13 +63,15 @@ func TestKilledPurgeIsTakenUp(t *testing.T) {
 	if out, err := program(t, f, "tenant", "purge", "--no-backup", "--yes").CombinedOutput(); err != nil {
 		t.Errorf("the next purge: %v\n%s", err, out)
 	}
-	if n := f.Int(t, "select count(*) from pg_namespace where nspname = 'tenant_acme'") + f.Int(t, "select count(*) from public.tenants where slug = 'acme'"); n != 0 {
+	if n := f.Int(t, "select count(*) from pg_namespace where nspname = 'tenant_acme'") +
+		f.Int(t, "select count(*) from public.tenants where slug = 'acme'"); n != 0 {
 		t.Errorf("%d things stayed", n)
 	}
 	if n := f.Int(t, "select count(*) from public.tenant_events where slug = 'acme' and action = 'purge'"); n != 1 {
 		t.Errorf("%d tombstones", n)
 	}
-	if n := f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_globex' and tablename = 'contacts'"); n != 1 {
+	if n := f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_globex' and tablename = "+
+		"'contacts'"); n != 1 {
 		t.Error("another tenant was hurt")
 	}
 }

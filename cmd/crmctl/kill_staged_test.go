@@ -20,7 +20,8 @@ func TestKilledBuildsAreTakenUp(t *testing.T) {
 		"'select pg_catalog.pg_sleep(coalesce((select max(seconds) from public.naps), 0))'")
 	dir, saved := t.TempDir(), t.TempDir()
 	for name, text := range map[string]string{
-		"1_a.sql": "create type st as enum ('open');\ncreate table deals (s st);", "2_b.sql": "alter type st add value 'won';",
+		"1_a.sql": "create type st as enum ('open');\ncreate table deals (s st);",
+		"2_b.sql": "alter type st add value 'won';",
 		"3_c.sql": "insert into deals values ('won');\nselect public.nap();",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("-- +goose Up\n"+text), 0o600); err != nil {
@@ -76,7 +77,8 @@ func TestKilledBuildsAreTakenUp(t *testing.T) {
 		_ = cmd.Wait()
 		cut(t, f)
 		settle(t, f)
-		if n := f.Int(t, "select count(*) from public.tenants"); n != before || f.Int(t, "select count(*) from public.tenant_builds") != 1 {
+		if n := f.Int(t, "select count(*) from public.tenants"); n != before ||
+			f.Int(t, "select count(*) from public.tenant_builds") != 1 {
 			t.Errorf("%v: %d tenants, want %d, and one build", c.args, n, before)
 		}
 		crmctl(c.again, c.args...)
@@ -88,7 +90,8 @@ func TestKilledBuildsAreTakenUp(t *testing.T) {
 			t.Errorf("%v: %d builds are left", c.args, n)
 		}
 	}
-	if n := f.Int(t, "select count(*) from pg_namespace where nspname !~ '^(pg_|information_schema$|public$)' and not exists (select from public.tenants where schema_name = nspname)"); n != 0 {
+	if n := f.Int(t, "select count(*) from pg_namespace where nspname !~ '^(pg_|information_schema$|public$)' and not "+
+		"exists (select from public.tenants where schema_name = nspname)"); n != 0 {
 		t.Errorf("%d schemas are left", n)
 	}
 	crmctl(cli.ExitOK, "migrate", "drift")

@@ -18,7 +18,8 @@ func migrationDir(t *testing.T, versions int, pause time.Duration) string {
 	t.Helper()
 	dir := t.TempDir()
 	for v := 1; v <= versions; v++ {
-		text := fmt.Sprintf("-- +goose Up\ncreate table a%d (x int);\nselect pg_sleep(%f);\ncreate table b%d (x int);\nselect pg_sleep(%f);\n",
+		text := fmt.Sprintf("-- +goose Up\ncreate table a%d (x int);\nselect pg_sleep(%f);\ncreate table b%d (x "+
+			"int);\nselect pg_sleep(%f);\n",
 			v, pause.Seconds(), v, pause.Seconds())
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%05d_x.sql", v)), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

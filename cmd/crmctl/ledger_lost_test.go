@@ -19,7 +19,8 @@ import (
 // fails in the second tenant.
 func slowFleet(t *testing.T, f *fleettest.Fleet) (dir string) {
 	t.Helper()
-	dir = writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);", "00002_b.sql": "select pg_sleep(0.6);\ncreate table b (x int);"})
+	dir = writeFiles(t, map[string]string{"00001_a.sql": "create table a (x int);",
+		"00002_b.sql": "select pg_sleep(0.6);\ncreate table b (x int);"})
 	one, err := fleettest.Plan(t, os.DirFS(dir)).To(1)
 	if err != nil {
 		t.Fatal(err)
@@ -43,8 +44,9 @@ func TestReportSurvivesItsLedger(t *testing.T) {
 		breaks string
 		why    string
 	}{
-		"a table of it is gone":   {"alter table public.migration_run_tenants rename to elsewhere", "42P01"},
-		"its end is refused":      {"alter table public.migration_runs add constraint open check (finished_at is null) not valid", "23514"},
+		"a table of it is gone": {"alter table public.migration_run_tenants rename to elsewhere", "42P01"},
+		"its end is refused": {"alter table public.migration_runs add constraint open check (finished_at is null) not " +
+			"valid", "23514"},
 		"the server is read only": {readOnly, "25006"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +57,8 @@ func TestReportSurvivesItsLedger(t *testing.T) {
 			f.Exec(t, c.breaks)
 			_ = cmd.Wait() // the exit code is looked at below
 			checkUnrecorded(t, out.String(), cmd.ProcessState.ExitCode(), cli.ExitPartial, []string{
-				"migrated  3 of 4 tenants", "t0002", "42P07", "could not be recorded", c.why, "next: crmctl migrate all-tenants --migrations-dir " + dir,
+				"migrated  3 of 4 tenants", "t0002", "42P07", "could not be recorded", c.why,
+				"next: crmctl migrate all-tenants --migrations-dir " + dir,
 			})
 		})
 	}
@@ -111,7 +114,8 @@ func TestReportSurvivesItsServer(t *testing.T) {
 	// The first tenant is done, and the second has failed.
 	waitFor(t, func() bool {
 		var n int
-		err := conn.QueryRow(t.Context(), `select count(*) from pg_stat_activity a join pg_locks l on l.pid = a.pid join pg_class c on c.oid = l.relation
+		err := conn.QueryRow(t.Context(), `select count(*) from pg_stat_activity a join pg_locks l on l.pid = a.pid
+			join pg_class c on c.oid = l.relation
 			join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('tenant_t0003', 'tenant_t0004')`).Scan(&n)
 		return err == nil && n > 0
 	})
@@ -120,6 +124,7 @@ func TestReportSurvivesItsServer(t *testing.T) {
 	}
 	_ = cmd.Wait() // the exit code is looked at below
 	checkUnrecorded(t, out.String(), cmd.ProcessState.ExitCode(), cli.ExitPartial, []string{
-		"migrated  1 of 4 tenants", "t0002", "42P07", "could not be recorded", "next: crmctl migrate all-tenants --migrations-dir " + dir,
+		"migrated  1 of 4 tenants", "t0002", "42P07", "could not be recorded",
+		"next: crmctl migrate all-tenants --migrations-dir " + dir,
 	})
 }

@@ -88,7 +88,8 @@ func TestKilledCreateLeavesNoRole(t *testing.T) {
 		default:
 			t.Errorf("%s: %s rows, schemas, roles, entries", slug, got)
 		}
-		if out, code := outcome(t, f, append(args, "--if-not-exists")...); code != cli.ExitOK || residue(t, f, slug) != "1 1 1 1" {
+		if out, code := outcome(t, f, append(args, "--if-not-exists")...); code != cli.ExitOK ||
+			residue(t, f, slug) != "1 1 1 1" {
 			t.Errorf("%s again: exit code %d, %s\n%s", slug, code, residue(t, f, slug), out)
 		}
 	}
@@ -132,7 +133,8 @@ func TestMovesDuringAMigration(t *testing.T) {
 	dir := t.TempDir()
 	// It lasts until the test lets it go on.
 	const slow = "-- +goose Up\ncreate table slow (x int);\nselect pg_advisory_xact_lock(4711);\n"
-	if err := os.WriteFile(filepath.Join(dir, "00001_slow.sql"), []byte("-- +goose Up\ncreate table quick (x int);\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "00001_slow.sql"), []byte("-- +goose Up\ncreate table quick (x int);\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, code := outcome(t, f, "tenant", "create", "acme", "--migrations-dir", dir); code != cli.ExitOK {
@@ -150,7 +152,8 @@ func TestMovesDuringAMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting := func() int64 {
-		return f.Int(t, "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted and database = (select oid from pg_database where datname = current_database())")
+		return f.Int(t, "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted and "+
+			"database = (select oid from pg_database where datname = current_database())")
 	}
 	for deadline := time.Now().Add(time.Minute); waiting() == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -164,11 +167,13 @@ func TestMovesDuringAMigration(t *testing.T) {
 		{"tenant", "delete", "acme", "--confirm", "acme", "--retention", "0s"},
 	}
 	for _, args := range moves {
-		if out, code := outcome(t, f, append(args, "--lock-timeout", "200ms")...); code != cli.ExitLocked || !strings.Contains(out, "at work on this tenant") {
+		if out, code := outcome(t, f, append(args, "--lock-timeout", "200ms")...); code != cli.ExitLocked ||
+			!strings.Contains(out, "at work on this tenant") {
 			t.Errorf("%s: exit code %d\n%s", args, code, out)
 		}
 	}
-	if n := f.Int(t, "select count(*) from public.tenants where slug = 'acme' and status = 'active' and schema_name = 'tenant_acme' and settings = '{}'"); n != 1 {
+	if n := f.Int(t, "select count(*) from public.tenants where slug = 'acme' and status = 'active' and schema_name = "+
+		"'tenant_acme' and settings = '{}'"); n != 1 {
 		t.Error("a move that was refused changed something")
 	}
 	if _, err := gate.Exec(t.Context(), "select pg_advisory_unlock(4711)"); err != nil {
@@ -187,8 +192,10 @@ func TestMovesDuringAMigration(t *testing.T) {
 // hostileNames are what nobody should get a schema of as it stands.
 func hostileNames() []string {
 	return []string{
-		`"; drop schema tenant_bystander cascade; --`, `'; delete from public.tenants; --`, "pg_catalog", "public", "información",
-		"a\nb", "a\x1b[2Jb", "\u202eevil", "💣 emoji", strings.Repeat("x", 200), "", "-rf", "--yes", "%s%d", "tenant_bystander", "*", "../x",
+		`"; drop schema tenant_bystander cascade; --`, `'; delete from public.tenants; --`, "pg_catalog", "public",
+		"información",
+		"a\nb", "a\x1b[2Jb", "\u202eevil", "💣 emoji", strings.Repeat("x", 200), "", "-rf", "--yes", "%s%d",
+		"tenant_bystander", "*", "../x",
 	}
 }
 
@@ -206,7 +213,8 @@ func TestHostileNamesOnTheCommandLine(t *testing.T) {
 			{"tenant", "suspend", "--", name}, {"tenant", "activate", "--", name}, {"tenant", "undelete", "--", name},
 			{"tenant", "delete", "--confirm", name, "--", name}, {"tenant", "purge", "--no-backup", "--yes", "--", name},
 			{"tenant", "rename", "--", name, "other"}, {"tenant", "set", "--", name, "a=b"}, {"tenant", "show", "--", name},
-			{"tenant", "exec", "--write", "--yes", "-c", "delete from contacts", "--", name}, {"tenant", "clone", "--", name, "copy"},
+			{"tenant", "exec", "--write", "--yes", "-c", "delete from contacts", "--", name},
+			{"tenant", "clone", "--", name, "copy"},
 		} {
 			if name == "*" && args[1] == "exec" {
 				continue // a pattern there, as in --tenant
@@ -224,7 +232,8 @@ func TestHostileNamesOnTheCommandLine(t *testing.T) {
 	for _, name := range hostileNames() {
 		for _, args := range [][]string{
 			{"tenant", "rename", "--display-name", "x" + name, "acme"}, {"tenant", "set", "acme", "x" + name + "=" + name},
-			{"tenant", "rename", "--dry-run", "--schema", "--", "acme", name}, {"tenant", "rename", "--schema", "--", "acme", name},
+			{"tenant", "rename", "--dry-run", "--schema", "--", "acme", name}, {"tenant", "rename", "--schema", "--",
+				"acme", name},
 		} {
 			b := newBench(t).setenv("DATABASE_URL=" + f.DSN)
 			code := b.run(args...)
@@ -248,7 +257,8 @@ func TestHostileNamesOnTheCommandLine(t *testing.T) {
 	if after := relationsOf(t, f); after != before {
 		t.Errorf("the catalog changed\nbefore %s\nafter  %s", before, after)
 	}
-	if n := f.Int(t, "select count(*) from tenant_bystander.contacts") + f.Int(t, "select count(*) from public.tenants where slug = 'bystander' and status = 'active'"); n != 2 {
+	if n := f.Int(t, "select count(*) from tenant_bystander.contacts") + f.Int(t,
+		"select count(*) from public.tenants where slug = 'bystander' and status = 'active'"); n != 2 {
 		t.Error("the bystander was hurt")
 	}
 }
@@ -346,9 +356,12 @@ func TestEscapesAreShown(t *testing.T) {
 	evil := `E'\x1b]0;owned\x07\u202eevil\u009b31m\r'`
 	f.Exec(t, "update public.tenants set display_name = "+evil+", settings = jsonb_build_object("+evil+", "+evil+")",
 		"insert into tenant_acme.contacts (name, email) values ("+evil+", "+evil+")",
-		"update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days', purge_after = now() - interval '1 day' where slug = 'hooli'",
-		"update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days', purge_after = now() + interval '1 day' where slug = 'soon'",
-		"insert into public.tenant_events (tenant_id, slug, action, actor, os_user, host, program, detail) values (gen_random_uuid(), 'acme', 'create', "+
+		"update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days', purge_after = now() - "+
+			"interval '1 day' where slug = 'hooli'",
+		"update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days', purge_after = now() + "+
+			"interval '1 day' where slug = 'soon'",
+		"insert into public.tenant_events (tenant_id, slug, action, actor, os_user, host, program, detail) values "+
+			"(gen_random_uuid(), 'acme', 'create', "+
 			strings.Repeat(evil+", ", 4)+"jsonb_build_object("+evil+", "+evil+"))")
 	for _, format := range []string{"table", "wide", "json", "yaml", "csv", "ndjson"} {
 		for _, args := range [][]string{
@@ -389,7 +402,8 @@ func TestPurgeIntoAnUnsafeDirectory(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "acme")
-	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days', purge_after = now() - interval '1 day'")
+	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days', purge_after = "+
+		"now() - interval '1 day'")
 	base := t.TempDir()
 	place, link, file := filepath.Join(base, "real"), filepath.Join(base, "link"), filepath.Join(base, "file")
 	if err := errors.Join(os.Mkdir(place, 0o700), os.Symlink(place, link), os.WriteFile(file, nil, 0o600)); err != nil {
@@ -399,11 +413,13 @@ func TestPurgeIntoAnUnsafeDirectory(t *testing.T) {
 		if out, code := outcome(t, f, "tenant", "purge", "--backup-dir", dir, "--yes"); code == cli.ExitOK {
 			t.Errorf("%s: %s", dir, out)
 		}
-		if n := f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_acme' and tablename = 'contacts'"); n != 1 {
+		if n := f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_acme' and tablename = "+
+			"'contacts'"); n != 1 {
 			t.Fatalf("%s: the tenant is gone", dir)
 		}
 	}
-	if out, code := outcome(t, f, "tenant", "purge", "--backup-dir", filepath.Join(base, "new"), "--yes"); code != cli.ExitOK {
+	if out, code := outcome(t, f, "tenant", "purge", "--backup-dir", filepath.Join(base, "new"),
+		"--yes"); code != cli.ExitOK {
 		t.Fatal(out)
 	}
 	files, err := os.ReadDir(filepath.Join(base, "new"))

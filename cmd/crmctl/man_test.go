@@ -59,12 +59,14 @@ func TestReferenceIsCurrent(t *testing.T) {
 func TestManPages(t *testing.T) {
 	t.Parallel()
 	all := manual(t, "man")
-	for _, name := range []string{"crmctl.1", "crmctl-tenant-create.1", "crmctl-migrate-all-tenants.1", "crmctl-environment.1"} {
+	for _, name := range []string{"crmctl.1", "crmctl-tenant-create.1", "crmctl-migrate-all-tenants.1",
+		"crmctl-environment.1"} {
 		if !strings.HasPrefix(all[name], ".nh\n.TH ") {
 			t.Errorf("%s: %.60q", name, all[name])
 		}
 	}
-	if page := all["crmctl-tenant-create.1"]; !strings.Contains(page, "EXIT STATUS") || !strings.Contains(page, "some tenants or rows failed") {
+	if page := all["crmctl-tenant-create.1"]; !strings.Contains(page, "EXIT STATUS") ||
+		!strings.Contains(page, "some tenants or rows failed") {
 		t.Errorf("no exit codes in\n%s", page)
 	}
 }

@@ -41,7 +41,8 @@ func (w *eventWriter) write(e migrate.Event) {
 	r := eventRecord{Time: w.now().UTC()}
 	switch e := e.(type) {
 	case migrate.RunStarted:
-		r.Event, r.Run, r.Kind, r.Target, r.Tenants, r.Canaries = "run_started", e.RunID, string(e.Kind), e.Target, e.Tenants, e.Canaries
+		r.Event, r.Run, r.Kind, r.Target, r.Tenants, r.Canaries = "run_started", e.RunID, string(e.Kind), e.Target,
+			e.Tenants, e.Canaries
 	case migrate.PhaseStarted:
 		r.Event, r.Phase, r.Tenants, r.Concurrency = "phase_started", e.Name, e.Tenants, e.Concurrency
 	case migrate.CanaryPassed:
@@ -49,7 +50,8 @@ func (w *eventWriter) write(e migrate.Event) {
 	case migrate.TenantStarted:
 		r.Event, r.Tenant = "tenant_started", e.Tenant.Slug
 	case migrate.TenantRetrying:
-		r.Event, r.Tenant, r.Attempt, r.Error, r.Seconds, r.Blockers = "tenant_retrying", e.Tenant.Slug, e.Attempt, e.Err.Error(), e.Wait.Seconds(), e.Blockers
+		r.Event, r.Tenant, r.Attempt, r.Error, r.Seconds, r.Blockers = "tenant_retrying", e.Tenant.Slug, e.Attempt,
+			e.Err.Error(), e.Wait.Seconds(), e.Blockers
 	case migrate.TenantWaiting:
 		r.Event, r.Tenant, r.Seconds, r.Blockers = "tenant_waiting", e.Tenant.Slug, e.For.Seconds(), e.Blockers
 	case migrate.TenantAdvanced:

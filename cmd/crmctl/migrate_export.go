@@ -137,7 +137,8 @@ func junitReport(place string, r reportRecord) ([]byte, error) {
 		c := junitCase{Class: "crmctl." + r.Kind, Name: cli.Visible(o.Tenant), Seconds: fmt.Sprintf("%.3f", o.Seconds)}
 		switch migrate.State(o.State) {
 		case migrate.Failed:
-			c.Failure = &junitFailure{Message: cli.Visible(o.Error), Type: o.SQLState, Text: cli.Visible(o.Place + " " + o.Error)}
+			c.Failure = &junitFailure{Message: cli.Visible(o.Error), Type: o.SQLState,
+				Text: cli.Visible(o.Place + " " + o.Error)}
 		case migrate.NotStarted:
 			c.Skipped = &junitSkipped{Message: cli.Visible(strings.TrimSpace("not started " + r.Stopped))}
 		case migrate.Migrated, migrate.Current, migrate.Skipped:
@@ -161,7 +162,8 @@ func markdownReport(place string, r reportRecord) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### crmctl %s: %s, run %d\n\n", r.Kind, markdown(place), r.Run)
 	b.WriteString("| migrated | current | skipped | failed | not started | seconds |\n|---:|---:|---:|---:|---:|---:|\n")
-	fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %.1f |\n", r.Migrated, r.Current, r.Skipped, r.Failed, r.NotStarted, r.ElapsedSeconds)
+	fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %.1f |\n", r.Migrated, r.Current, r.Skipped, r.Failed, r.NotStarted,
+		r.ElapsedSeconds)
 	if r.Stopped != "" {
 		fmt.Fprintf(&b, "\nStopped: %s\n", markdown(r.Stopped))
 	}
@@ -176,7 +178,8 @@ func markdownReport(place string, r reportRecord) []byte {
 		if shown++; shown > most {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", markdown(o.Tenant), o.ToVersion, markdown(o.Place), o.SQLState, markdown(o.Error))
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", markdown(o.Tenant), o.ToVersion, markdown(o.Place), o.SQLState,
+			markdown(o.Error))
 	}
 	if shown > most {
 		fmt.Fprintf(&b, "\nand %d more\n", shown-most)
@@ -190,5 +193,6 @@ func markdownReport(place string, r reportRecord) []byte {
 
 // markdown makes a text from outside safe in a cell.
 func markdown(s string) string {
-	return strings.NewReplacer("|", "\\|", "<", "&lt;", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[").Replace(oneLine(cli.Visible(s)))
+	return strings.NewReplacer("|", "\\|", "<", "&lt;", "`", "\\`", "*", "\\*", "_", "\\_", "[",
+		"\\[").Replace(oneLine(cli.Visible(s)))
 }

@@ -40,7 +40,8 @@ const (
 
 func TestMigrateLint(t *testing.T) {
 	t.Parallel()
-	files := map[string]string{"00001_x.sql": goodMigration, "00002_y.sql": dropMigration, "00003_z.sql": oneWay, "note.txt": "no SQL"}
+	files := map[string]string{"00001_x.sql": goodMigration, "00002_y.sql": dropMigration, "00003_z.sql": oneWay,
+		"note.txt": "no SQL"}
 	tests := []struct {
 		args   string // DIR stands for the directory
 		code   int
@@ -48,15 +49,18 @@ func TestMigrateLint(t *testing.T) {
 		stderr string
 	}{
 		{args: "", stderr: "nothing to mend in 4 files\n"},
-		{args: "DIR", out: "DIR/00002_y.sql\t2\t1\twarning\tdrop-table\tx and its rows go\t", stderr: "2 warnings in 3 files\n"},
+		{args: "DIR", out: "DIR/00002_y.sql\t2\t1\twarning\tdrop-table\tx and its rows go\t",
+			stderr: "2 warnings in 3 files\n"},
 		{args: "DIR --strict", code: cli.ExitPending, out: "warning\tdrop-table", stderr: "2 warnings in 3 files\n"},
 		{args: "--migrations-dir DIR -q", out: "DIR/00002_y.sql:2:1: drop-table\nDIR/00003_z.sql:1:1: missing-down\n"},
 		{args: "--since 2 DIR", out: "!drop-table", stderr: "1 warning in 1 file\n"},
 		{args: "--since 2 --strict DIR", code: cli.ExitPending, out: "missing-down", stderr: "1 warning in 1 file\n"},
 		{args: "DIR/00001_x.sql", out: "!00002", stderr: "nothing to mend in 1 file\n"},
-		{args: "DIR/00002_y.sql DIR/00001_x.sql -o csv", out: "DIR/00002_y.sql,2,1,warning,drop-table,x and its rows go,", stderr: "1 warning in 2 files\n"},
+		{args: "DIR/00002_y.sql DIR/00001_x.sql -o csv", out: "DIR/00002_y.sql,2,1,warning,drop-table,x and its rows go,",
+			stderr: "1 warning in 2 files\n"},
 		{args: "DIR/00002_y.sql DIR", out: "00003_z.sql", stderr: "2 warnings in 3 files\n"},
-		{args: "DIR/00004_left.sql", code: cli.ExitPending, out: "DIR/00004_left.sql\t2\t1\terror\tother-schema\t", stderr: "1 error and 1 warning in 1 file\n"},
+		{args: "DIR/00004_left.sql", code: cli.ExitPending, out: "DIR/00004_left.sql\t2\t1\terror\tother-schema\t",
+			stderr: "1 error and 1 warning in 1 file\n"},
 		{args: "DIR/note.txt", code: cli.ExitPending, out: "file-name", stderr: "3 errors in 1 file\n"},
 	}
 	for _, tt := range tests {
@@ -70,7 +74,8 @@ func TestMigrateLint(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d", tt.args, code, tt.code)
 		}
 		out := strings.ReplaceAll(b.out.String(), dir, "DIR")
-		if absent, no := strings.CutPrefix(tt.out, "!"); no && strings.Contains(out, absent) || !no && !strings.Contains(out, tt.out) {
+		if absent, no := strings.CutPrefix(tt.out, "!"); no && strings.Contains(out, absent) || !no &&
+			!strings.Contains(out, tt.out) {
 			t.Errorf("%s: stdout %q, want %q", tt.args, out, tt.out)
 		}
 		if tt.stderr != "" || strings.Contains(tt.args, "-q") {
@@ -145,11 +150,13 @@ func TestMigrateLintApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	if _, err := conn.Exec(t.Context(), "insert into public.migration_files (version, file, checksum) values (1, '00001_x.sql', 'another')"); err != nil {
+	if _, err := conn.Exec(t.Context(), "insert into public.migration_files (version, file, checksum) values (1, "+
+		"'00001_x.sql', 'another')"); err != nil {
 		t.Fatal(err)
 	}
 	b = newBench(t).setenv("DATABASE_URL=" + dsn)
-	if code := b.run("migrate", "lint", "-q", "--applied", dir); code != cli.ExitPending || !strings.Contains(b.out.String(), "00001_x.sql:1:1: changed-file") {
+	if code := b.run("migrate", "lint", "-q", "--applied", dir); code != cli.ExitPending ||
+		!strings.Contains(b.out.String(), "00001_x.sql:1:1: changed-file") {
 		t.Errorf("changed: exit code %d, %s%s", code, b.out, b.err)
 	}
 }
@@ -171,7 +178,8 @@ func TestMigrateNewPassesLint(t *testing.T) {
 		}
 		dir := b.writeFiles(t, files)
 		f := b.factory(t)
-		if err := runMigrateNew(t.Context(), f, &migrateNewOptions{name: "added", dir: dir, noTransaction: first != ""}); err != nil {
+		if err := runMigrateNew(t.Context(), f, &migrateNewOptions{name: "added", dir: dir,
+			noTransaction: first != ""}); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, second)
@@ -180,7 +188,8 @@ func TestMigrateNewPassesLint(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if code := b.run("migrate", "lint", "-q", dir); code != cli.ExitOK || !strings.HasSuffix(b.out.String(), second+":1:1: empty-file\n") {
+		if code := b.run("migrate", "lint", "-q", dir); code != cli.ExitOK ||
+			!strings.HasSuffix(b.out.String(), second+":1:1: empty-file\n") {
 			t.Errorf("%s: exit code %d, %s%s", second, code, b.out, b.err)
 		}
 		if err := createFile(path, "other"); exitCode(err) != cli.ExitUsage {
@@ -202,7 +211,8 @@ func TestMigrateLintOptions(t *testing.T) {
 		})
 	}, "lint", "--target", "citus", "--since", "7", "--strict", "--applied", "a", "b")
 	want := migrateLintOptions{paths: []string{"a", "b"}, target: "citus", since: 7, strict: true, applied: true}
-	if strings.Join(got.paths, " ") != "a b" || got.target != want.target || got.since != 7 || !got.strict || !got.applied || got.rules {
+	if strings.Join(got.paths, " ") != "a b" || got.target != want.target || got.since != 7 || !got.strict ||
+		!got.applied || got.rules {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	var created migrateNewOptions
@@ -223,7 +233,8 @@ func TestAnnotation(t *testing.T) {
 	b := newBench(t).setenv("GITHUB_ACTIONS=true")
 	dir := b.writeFiles(t, map[string]string{"a,b:c%.sql": oneWay})
 	b.run("migrate", "lint", "-q", dir)
-	if want := "/a%2Cb%3Ac%25.sql,line=1,col=1,title=file-name::\"a,b:c%25.sql\" has no name of a migration, VERSION_NAME.sql"; !strings.Contains(b.err.String(), want) {
+	if want := "/a%2Cb%3Ac%25.sql,line=1,col=1,title=file-name::\"a,b:c%25.sql\" has no name of a migration, " +
+		"VERSION_NAME.sql"; !strings.Contains(b.err.String(), want) {
 		t.Errorf("got %q, want %q in it", b.err, want)
 	}
 }

@@ -40,23 +40,28 @@ type runPolicy struct {
 }
 
 func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.canary, "canary", "1", "migrate these first, and the others only if they pass: `N`, N%, names, or 0 for none")
+	fs.StringVar(&o.canary, "canary", "1", "migrate these first, and the others only if they pass: `N`, N%, names, or 0 "+
+		"for none")
 	fs.Var(newDuration(&o.canaryPause, "0"), "canary-pause", "wait this `DURATION` between the canaries and the others")
 	fs.StringVar(&o.checkSQL, "check-sql", "", "a `QUERY` that must return true in each canary afterwards")
 	addConcurrencyFlag(fs, &o.concurrency)
-	fs.IntVar(&o.concurrencyDirect, "concurrency-no-tx", 1, "the same for files marked NO TRANSACTION, `N` tenants at once")
+	fs.IntVar(&o.concurrencyDirect, "concurrency-no-tx", 1,
+		"the same for files marked NO TRANSACTION, `N` tenants at once")
 	fs.IntVar(&o.attempts, "retries", fleet.DefaultAttempts-1, "try a busy tenant `N` times again")
 	fs.StringVar(&o.maxFailures, "max-failures", "", "begin no other tenant once more than `N`, or N%, have failed")
 	fs.BoolVar(&o.failFast, "fail-fast", false, "begin no other tenant once one has failed")
 	fs.Var(newDuration(&o.deadline, "0"), "deadline", "begin no other tenant after this `DURATION`")
 	fs.Float64Var(&o.rate, "rate-limit", 0, "begin at most `N` tenants a second")
-	fs.Var(cli.NewEnum(&o.order, string(migrate.OrderSize), orderNames()), "order-by", "which tenants come first: size (smallest first), largest, name or version")
+	fs.Var(cli.NewEnum(&o.order, string(migrate.OrderSize), orderNames()), "order-by",
+		"which tenants come first: size (smallest first), largest, name or version")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
-	fs.Var(newDuration(&o.buildTimeout, "1m"), "lock-timeout-no-tx", "let an index build wait this `DURATION` for older transactions")
+	fs.Var(newDuration(&o.buildTimeout, "1m"), "lock-timeout-no-tx",
+		"let an index build wait this `DURATION` for older transactions")
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
 	fs.BoolVar(&o.syncCommit, "sync-commit", false, "wait for the disk after every tenant, not every second")
 	fs.BoolVar(&o.allowChanged, "allow-changed", false, "accept files that were changed after they were applied")
-	fs.StringArrayVar(&o.reports, "report", nil, "write a report to `FILE`: .xml (JUnit), .json or .md; may be given more than once")
+	fs.StringArrayVar(&o.reports, "report", nil,
+		"write a report to `FILE`: .xml (JUnit), .json or .md; may be given more than once")
 	addExpectDatabaseFlag(fs)
 }
 

@@ -62,9 +62,11 @@ func printReport(f *factory, p *cli.Printer, r *migrate.Report, chosen int) erro
 	case p.IsTable():
 		err = printSummary(p, r, record)
 	case p.Format == "ndjson":
-		err = cli.PrintObject(p, cli.Object{Record: finishedEvent{Event: "run_finished", Time: f.Now().UTC(), reportRecord: record}})
+		err = cli.PrintObject(p, cli.Object{Record: finishedEvent{Event: "run_finished", Time: f.Now().UTC(),
+			reportRecord: record}})
 	default:
-		err = cli.PrintObject(p, cli.Object{Kind: "run", Name: fmt.Sprint(r.RunID), Fields: reportFields(record), Record: record})
+		err = cli.PrintObject(p, cli.Object{Kind: "run", Name: fmt.Sprint(r.RunID), Fields: reportFields(record),
+			Record: record})
 	}
 	if err != nil {
 		return err
@@ -117,9 +119,11 @@ func asStatement(err error) (*db.StatementError, bool) { return errors.AsType[*d
 
 func reportFields(r reportRecord) []cli.Field {
 	return []cli.Field{
-		{Name: "run", Value: r.Run}, {Name: "kind", Value: r.Kind}, {Name: "state", Value: r.State}, {Name: "target_version", Value: r.TargetVersion}, {Name: "tenants", Value: r.Tenants},
+		{Name: "run", Value: r.Run}, {Name: "kind", Value: r.Kind}, {Name: "state", Value: r.State},
+		{Name: "target_version", Value: r.TargetVersion}, {Name: "tenants", Value: r.Tenants},
 		{Name: "migrated", Value: r.Migrated}, {Name: "current", Value: r.Current}, {Name: "skipped", Value: r.Skipped},
-		{Name: "failed", Value: r.Failed}, {Name: "not_started", Value: r.NotStarted}, {Name: "elapsed_seconds", Value: r.ElapsedSeconds},
+		{Name: "failed", Value: r.Failed}, {Name: "not_started", Value: r.NotStarted},
+		{Name: "elapsed_seconds", Value: r.ElapsedSeconds},
 	}
 }
 
@@ -131,9 +135,11 @@ func printSummary(p *cli.Printer, r *migrate.Report, record reportRecord) error 
 	case len(r.Outcomes) == 0 && r.Kind != "" && r.Kind != migrate.Up:
 		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Green, "nothing to take back in "+cli.Plural(record.Tenants, "tenant")))
 	case len(r.Outcomes) == 0:
-		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Green, fmt.Sprintf("nothing to do: %s at version %d", cli.Plural(record.Tenants, "tenant"), r.Target)))
+		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Green, fmt.Sprintf("nothing to do: %s at version %d",
+			cli.Plural(record.Tenants, "tenant"), r.Target)))
 	default:
-		fmt.Fprintf(&b, "%s of %s%s in %s     (run %d)\n", p.Painter.Paint(cli.Green, doneWord(r.Kind)+cli.HumanCount(int64(record.Migrated))),
+		fmt.Fprintf(&b, "%s of %s%s in %s     (run %d)\n", p.Painter.Paint(cli.Green, doneWord(r.Kind)+
+			cli.HumanCount(int64(record.Migrated))),
 			cli.Plural(len(r.Outcomes), "tenant"), toVersion(r), cli.HumanDuration(r.Elapsed), r.RunID)
 	}
 	if already := r.Count(migrate.Current); already > 0 {
@@ -364,9 +370,10 @@ func reportError(f *factory, r *migrate.Report, record reportRecord) error {
 // runRecord is a run that did not do all, as an error for programs.
 func (f *factory) runRecord(r *migrate.Report, record reportRecord, code int, details string) errorRecord {
 	e := errorRecord{
-		Code:    code,
-		Message: fmt.Sprintf("%s of %s failed, %s not started", cli.HumanCount(int64(record.Failed)), cli.Plural(record.Tenants, "tenant"), cli.HumanCount(int64(record.NotStarted))),
-		Next:    record.Next,
+		Code: code,
+		Message: fmt.Sprintf("%s of %s failed, %s not started", cli.HumanCount(int64(record.Failed)),
+			cli.Plural(record.Tenants, "tenant"), cli.HumanCount(int64(record.NotStarted))),
+		Next: record.Next,
 	}
 	if r.Stopped != nil {
 		e.Message += ": " + r.Stopped.Error()
@@ -409,7 +416,8 @@ func runError(r *migrate.Report, record reportRecord) error {
 		}
 	}
 	switch {
-	case errors.Is(r.Stopped, migrate.ErrCanary), errors.Is(r.Stopped, fleet.ErrTooManyFailures), errors.Is(r.Stopped, fleet.ErrServer):
+	case errors.Is(r.Stopped, migrate.ErrCanary), errors.Is(r.Stopped, fleet.ErrTooManyFailures),
+		errors.Is(r.Stopped, fleet.ErrServer):
 		return cli.ExitWith(cli.ExitStopped)
 	case errors.Is(r.Stopped, migrate.ErrCanaryBusy):
 		return cli.ExitWith(cli.ExitLocked)

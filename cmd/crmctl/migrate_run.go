@@ -43,7 +43,8 @@ func (r *fleetRun) carry(ctx context.Context) error {
 		}
 		return r.finish(report)
 	}
-	r.f.Note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), cli.HumanCount(int64(len(r.Pending))), cli.Plural(r.chosen(), "tenant"))
+	r.f.Note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), cli.HumanCount(int64(len(r.Pending))),
+		cli.Plural(r.chosen(), "tenant"))
 	watch := newRunWatch(r.f, r.p, len(r.Pending))
 	report, err := r.Carry(ctx, policy, watch.observe)
 	watch.bar.Finish()

@@ -37,7 +37,8 @@ type runWatch struct {
 
 func newRunWatch(f *factory, p *cli.Printer, total int) *runWatch {
 	w := &runWatch{
-		retrying: map[string]bool{}, running: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{}, told: map[string]time.Duration{},
+		retrying: map[string]bool{}, running: map[string]time.Time{}, waiting: map[string]migrate.TenantWaiting{},
+		told:    map[string]time.Duration{},
 		counted: map[string]migrate.State{}, now: f.Now,
 	}
 	if p.Format == "ndjson" {
@@ -86,7 +87,8 @@ func (w *runWatch) observe(e migrate.Event) {
 func (w *runWatch) canaryPassed(e migrate.CanaryPassed) {
 	names := cli.Visible(shortList(e.Tenants))
 	if e.Pause > 0 {
-		w.bar.Console.Note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed), cli.HumanDuration(e.Pause))
+		w.bar.Console.Note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed),
+			cli.HumanDuration(e.Pause))
 		return
 	}
 	w.bar.Console.Note("canary    %s ok in %s", names, cli.HumanDuration(e.Elapsed))
@@ -147,7 +149,8 @@ func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 	delete(w.running, e.Tenant.Slug)
 	delete(w.waiting, e.Tenant.Slug)
 	w.mu.Unlock()
-	w.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt, cli.Visible(e.Err.Error()))
+	w.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt,
+		cli.Visible(e.Err.Error()))
 }
 
 // forget takes a tenant out of what is under way. The caller holds mu.
@@ -205,7 +208,8 @@ func why(o migrate.Outcome) string {
 	case o.Err == nil:
 		return ""
 	case db.SQLState(o.Err) == db.CodeLockNotAvailable && len(o.Blockers) > 0:
-		text := fmt.Sprintf("lock not granted in %s: %s (%s)", cli.Plural(o.Attempts, "attempt"), blockerText(o.Blockers[0]), db.CodeLockNotAvailable)
+		text := fmt.Sprintf("lock not granted in %s: %s (%s)", cli.Plural(o.Attempts, "attempt"), blockerText(o.Blockers[0]),
+			db.CodeLockNotAvailable)
 		if s, ok := asStatement(o.Err); ok && s.Place() != "" {
 			return s.Place() + "  " + text
 		}
@@ -225,7 +229,8 @@ func (w *runWatch) status() string {
 		text += fmt.Sprintf("   retrying %d", n)
 	}
 	if w.advanced > 0 {
-		text += fmt.Sprintf("   %s of %s through the phase %q", cli.HumanCount(int64(w.advanced)), cli.HumanCount(int64(w.phase.Tenants)), w.phase.Name)
+		text += fmt.Sprintf("   %s of %s through the phase %q", cli.HumanCount(int64(w.advanced)),
+			cli.HumanCount(int64(w.phase.Tenants)), w.phase.Name)
 	}
 	slowest, since := "", time.Time{}
 	for slug, at := range w.running {

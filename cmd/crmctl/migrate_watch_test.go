@@ -25,7 +25,8 @@ func TestStuckTenantIsNamed(t *testing.T) {
 	}
 	w := newRunWatch(f, p, 2)
 	waiting := migrate.TenantWaiting{Tenant: registry.Tenant{Slug: "globex"}, Blockers: []migrate.Blocker{{
-		PID: 8123, Application: "web", State: "idle in transaction", Since: 3 * time.Minute, Query: "update contacts\n set name = 'x'",
+		PID: 8123, Application: "web", State: "idle in transaction", Since: 3 * time.Minute,
+		Query: "update contacts\n set name = 'x'",
 	}}}
 	for second := range 150 {
 		waiting.For = time.Duration(second) * time.Second
@@ -51,7 +52,8 @@ func TestWhyNamesTheSessionInTheWay(t *testing.T) {
 	if got := why(o); got != "00005_x.sql:3: canceling statement due to lock timeout (55P03)" {
 		t.Errorf("without a session: %s", got)
 	}
-	o.Blockers = []migrate.Blocker{{PID: 9120, Application: "report", State: "idle in transaction", Since: 14 * time.Minute}}
+	o.Blockers = []migrate.Blocker{{PID: 9120, Application: "report", State: "idle in transaction",
+		Since: 14 * time.Minute}}
 	if got := why(o); got != `00005_x.sql:3  lock not granted in 5 attempts: pid 9120 (app "report", idle in transaction 14m00s) (55P03)` {
 		t.Errorf("with a session: %s", got)
 	}
@@ -73,7 +75,8 @@ func TestProgressCountsWhatIsDone(t *testing.T) {
 	}
 	w := newRunWatch(f, p, 4)
 	ended := func(slug string, state migrate.State) {
-		w.observe(migrate.TenantFinished{Outcome: migrate.Outcome{Tenant: registry.Tenant{Slug: slug}, State: state, Err: errors.New("why")}})
+		w.observe(migrate.TenantFinished{Outcome: migrate.Outcome{Tenant: registry.Tenant{Slug: slug}, State: state,
+			Err: errors.New("why")}})
 	}
 	for _, step := range []struct {
 		slug  string

@@ -46,7 +46,8 @@ func TestMigrators(t *testing.T) {
 			},
 			"tern": func(ts *testscript.TestScript, neg bool, args []string) {
 				runMigrator(ts, neg, args[:min(2, len(args))], func(dsn, dir string) []string {
-					return append([]string{tern, args[2], "--conn-string", dsn, "--migrations", dir, "--version-table", args[0] + ".schema_version"}, args[3:]...)
+					return append([]string{tern, args[2], "--conn-string", dsn, "--migrations", dir, "--version-table", args[0] +
+						".schema_version"}, args[3:]...)
 				})
 			},
 		},

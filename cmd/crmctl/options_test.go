@@ -32,9 +32,12 @@ func TestOptions(t *testing.T) {
 			}
 		}
 		check("", "start", localStartOptions{localOptions: localOptions{name: localpg.DefaultName}, wait: time.Minute})
-		check("", "start --name trial --pg-bin /pg/bin --wait 2m", localStartOptions{localOptions: localOptions{name: "trial", pgBin: "/pg/bin"}, wait: 2 * time.Minute})
-		check("CRMCTL_PG_BIN=/env/bin", "start", localStartOptions{localOptions: localOptions{name: localpg.DefaultName, pgBin: "/env/bin"}, wait: time.Minute})
-		check("CRMCTL_PG_BIN=/env/bin", "start --pg-bin /pg/bin", localStartOptions{localOptions: localOptions{name: localpg.DefaultName, pgBin: "/pg/bin"}, wait: time.Minute})
+		check("", "start --name trial --pg-bin /pg/bin --wait 2m",
+			localStartOptions{localOptions: localOptions{name: "trial", pgBin: "/pg/bin"}, wait: 2 * time.Minute})
+		check("CRMCTL_PG_BIN=/env/bin", "start", localStartOptions{localOptions: localOptions{name: localpg.DefaultName,
+			pgBin: "/env/bin"}, wait: time.Minute})
+		check("CRMCTL_PG_BIN=/env/bin", "start --pg-bin /pg/bin",
+			localStartOptions{localOptions: localOptions{name: localpg.DefaultName, pgBin: "/pg/bin"}, wait: time.Minute})
 	})
 
 	t.Run("local stop", func(t *testing.T) {
@@ -91,7 +94,8 @@ func TestOptions(t *testing.T) {
 				t.Errorf("%s %s: got %+v, want %+v", env, args, got, want)
 			}
 		}
-		check("", "reset --confirm default", localResetOptions{localOptions: localOptions{name: localpg.DefaultName}, confirm: "default"})
+		check("", "reset --confirm default", localResetOptions{localOptions: localOptions{name: localpg.DefaultName},
+			confirm: "default"})
 		check("CRMCTL_DRY_RUN=1", "reset --name x", localResetOptions{localOptions: localOptions{name: "x"}, dryRun: true})
 	})
 
@@ -132,9 +136,11 @@ func TestOptions(t *testing.T) {
 				return nil
 			}}
 		}
-		newBench(t).setenv("CRMCTL_OUTPUT=csv", "CRMCTL_MIGRATIONS_DIR=/sql").parse(t, build, "probe", "-qv", "--yes", "--debug", "--timeout", "90s",
+		newBench(t).setenv("CRMCTL_OUTPUT=csv", "CRMCTL_MIGRATIONS_DIR=/sql").parse(t, build, "probe", "-qv", "--yes",
+			"--debug", "--timeout", "90s",
 			"--color=never", "--utc", "--database-url", "service=x", "--confirm-profile", "prod")
-		want := globalFlags{databaseURL: "service=x", output: "csv", color: "never", migrationsDir: "/sql", registrySchema: "public", timeout: 90 * time.Second, utc: true,
+		want := globalFlags{databaseURL: "service=x", output: "csv", color: "never", migrationsDir: "/sql",
+			registrySchema: "public", timeout: 90 * time.Second, utc: true,
 			Switches: cli.Switches{Quiet: true, Verbose: true, Debug: true, Yes: true}, confirmProfile: "prod"}
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)

@@ -19,8 +19,10 @@ import (
 // registry's: no command reads it, writes into it or calls it, and each says what to do.
 func TestPlantedRegistryRunsNothing(t *testing.T) {
 	t.Parallel()
-	const trap = `create function public.trap() returns text language plpgsql as $$ begin perform pg_catalog.nextval('public.sprung'); return 'x'; end $$`
-	const trigger = `create function public.trap_row() returns trigger language plpgsql as $$ begin perform pg_catalog.nextval('public.sprung'); return new; end $$`
+	const trap = `create function public.trap() returns text language plpgsql as $$ begin
+		perform pg_catalog.nextval('public.sprung'); return 'x'; end $$`
+	const trigger = `create function public.trap_row() returns trigger language plpgsql as $$ begin
+		perform pg_catalog.nextval('public.sprung'); return new; end $$`
 	kept, dir := fleettest.New(t), t.TempDir()
 	for _, args := range []string{"tenant create acme-corp", "backup create acme-corp --dir " + dir} {
 		if out, code := outcome(t, kept, strings.Fields(args)...); code != cli.ExitOK {
@@ -36,15 +38,19 @@ func TestPlantedRegistryRunsNothing(t *testing.T) {
 		registry   bool
 		statements []string
 	}{
-		"view without a registry":     {false, []string{trap, "create view public.tenants as select " + columns}},
-		"versions without a registry": {false, []string{trap, "create view public.crmctl_db_version as select length(public.trap())::bigint as version_id, true as is_applied"}},
-		"function without a registry": {false, []string{`create function public.tenant_events_append_only() returns trigger language plpgsql
+		"view without a registry": {false, []string{trap, "create view public.tenants as select " + columns}},
+		"versions without a registry": {false, []string{trap,
+			"create view public.crmctl_db_version as select length(public.trap())::bigint as version_id, true as is_applied"}},
+		"function without a registry": {false, []string{`create function public.tenant_events_append_only() returns trigger
+			language plpgsql
 			as $$ begin perform pg_catalog.nextval('public.sprung'); return new; end $$`}},
 		"table beside an older registry": {true, []string{
 			trigger, "create table public.tenant_pool (schema_name text, version bigint)",
-			"create trigger t before insert or update or delete on public.tenant_pool for each row execute function public.trap_row()",
+			"create trigger t before insert or update or delete on public.tenant_pool for each row execute function " +
+				"public.trap_row()",
 		}},
-		"view beside an older registry": {true, []string{trap, "create view public.tenant_builds as select public.trap() as schema_name, gen_random_uuid() as id"}},
+		"view beside an older registry": {true, []string{trap,
+			"create view public.tenant_builds as select public.trap() as schema_name, gen_random_uuid() as id"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -54,7 +60,8 @@ func TestPlantedRegistryRunsNothing(t *testing.T) {
 				f = fleettest.New(t)
 				f.Exec(t, "drop table public.tenant_pool, public.tenant_builds")
 			}
-			f.Exec(t, "create role "+role, "grant create, usage on schema public to "+role, "create sequence public.sprung minvalue 0 start 0",
+			f.Exec(t, "create role "+role, "grant create, usage on schema public to "+role,
+				"create sequence public.sprung minvalue 0 start 0",
 				"grant all on public.sprung to "+role)
 			f.Exec(t, slices.Concat([]string{"set role " + role}, plant.statements)...)
 			t.Cleanup(func() { f.DropRoles(t, role) })
@@ -65,7 +72,8 @@ func TestPlantedRegistryRunsNothing(t *testing.T) {
 
 // offline are the commands that read no database.
 func offline(path string) bool {
-	return slices.Contains([]string{"backup list", "backup prune", "completion", "contacts inspect", "config path", "config show", "demo", "migrate lint", "migrate new", "version"}, path) ||
+	return slices.Contains([]string{"backup list", "backup prune", "completion", "contacts inspect", "config path",
+		"config show", "demo", "migrate lint", "migrate new", "version"}, path) ||
 		strings.HasPrefix(path, "local ")
 }
 
@@ -81,7 +89,8 @@ func eachOnline(t *testing.T, backup string, try func(path string, args []string
 	cases := dryCases("none")
 	cases["psql"] = []dryCase{{args: "acme-corp -- -c select"}}
 	cases["migrate all-tenants"] = []dryCase{{}, {args: "--verify"}}
-	words := map[string]string{"BACKUP": backup, "SELECT": "select 1", "TRUNCATE": "select 1", "contacts.csv": leads, "new": filepath.Join(dir, "new"), "backups": filepath.Join(dir, "backups")}
+	words := map[string]string{"BACKUP": backup, "SELECT": "select 1", "TRUNCATE": "select 1", "contacts.csv": leads,
+		"new": filepath.Join(dir, "new"), "backups": filepath.Join(dir, "backups")}
 	tried := 0
 	walk(tree(t), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "crmctl ")
@@ -149,7 +158,8 @@ func TestWithoutARegistry(t *testing.T) {
 			return // one makes it, the other needs none
 		}
 		out, code := outcome(t, f, args...)
-		if code == cli.ExitOK || !strings.Contains(out, "no registry") || !strings.Contains(out, "crmctl migrate public") || strings.Contains(out, "42P01") {
+		if code == cli.ExitOK || !strings.Contains(out, "no registry") || !strings.Contains(out, "crmctl migrate public") ||
+			strings.Contains(out, "42P01") {
 			t.Errorf("crmctl %s: exit code %d\n%s", strings.Join(args, " "), code, out)
 		}
 	})

@@ -84,13 +84,16 @@ func TestPlantedProgramsAreNotRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.write(t, filepath.Join(c.dir, "crmctl.yaml"), "pg_bin: "+evil+"\nprofiles: {p: {pg_bin: "+evil+", database_url: '"+c.dsn+"'}}\n")
+	c.write(t, filepath.Join(c.dir, "crmctl.yaml"), "pg_bin: "+evil+"\nprofiles: {p: {pg_bin: "+evil+", database_url: '"+
+		c.dsn+"'}}\n")
 	for _, args := range []string{
-		"demo --tenants 3", "local start --name planted --dry-run", "psql acme-corp -- -c select", "--profile p psql acme-corp -- -c select",
+		"demo --tenants 3", "local start --name planted --dry-run", "psql acme-corp -- -c select",
+		"--profile p psql acme-corp -- -c select",
 		"backup create acme-corp --dir b --format pgdump", "--profile p backup create acme-corp --dir b2 --format pgdump",
 	} {
 		out, _ := c.run(t, []string{"DATABASE_URL=" + c.dsn}, strings.Fields(args)...)
-		if !strings.Contains(out, "pg_bin is ignored") || !strings.Contains(out, filepath.Join(".config", "crmctl", "crmctl.yaml")) {
+		if !strings.Contains(out, "pg_bin is ignored") || !strings.Contains(out,
+			filepath.Join(".config", "crmctl", "crmctl.yaml")) {
 			t.Errorf("%s: no warning:\n%s", args, out)
 		}
 		if _, err := os.Stat(trace); err == nil {

@@ -29,15 +29,19 @@ func TestPoolIsNobodys(t *testing.T) {
 	if out := ok(t, f, "migrate", "adopt", "--schema", "*", "--exclude", "tenant_acme"); strings.Contains(out, first) {
 		t.Error(out)
 	}
-	if code, out := crmctl(t, f, "migrate", "adopt", "--schema", first); code != cli.ExitFailure || !strings.Contains(out, "belongs to the pool of schemas for new tenants") {
+	if code, out := crmctl(t, f, "migrate", "adopt", "--schema", first); code != cli.ExitFailure ||
+		!strings.Contains(out, "belongs to the pool of schemas for new tenants") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	f.Exec(t, "delete from public.tenant_pool where schema_name = '"+first+"'", "drop schema "+second+" cascade")
 	code, out := crmctl(t, f, "doctor", "--check", "pool,orphan-schema,ghost-row")
-	if code != cli.ExitPending || !strings.Contains(out, "error\tpool\t"+second) || !strings.Contains(out, "warning\tpool\t"+first) || !strings.Contains(out, "1 error, 1 warning") {
+	if code != cli.ExitPending || !strings.Contains(out, "error\tpool\t"+second) ||
+		!strings.Contains(out, "warning\tpool\t"+first) || !strings.Contains(out, "1 error, 1 warning") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if code, out := crmctl(t, f, "doctor", "--fix", "pool", "--yes"); code != cli.ExitPending || !strings.Contains(out, "renamed to quarantine_"+first) || !strings.Contains(out, "by hand: crmctl tenant pool drain, then crmctl tenant pool fill") {
+	if code, out := crmctl(t, f, "doctor", "--fix", "pool", "--yes"); code != cli.ExitPending ||
+		!strings.Contains(out, "renamed to quarantine_"+first) || !strings.Contains(out,
+		"by hand: crmctl tenant pool drain, then crmctl tenant pool fill") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	ok(t, f, "tenant", "pool", "drain")
@@ -73,10 +77,12 @@ func TestDoctorClosesAKilledRun(t *testing.T) {
 	}
 	cut(t, f)
 	settle(t, f)
-	if code, out := crmctl(t, f, check...); code != cli.ExitPending || !strings.Contains(out, "warning\topen-run\trun 1\tkilled, and open in the ledger") {
+	if code, out := crmctl(t, f, check...); code != cli.ExitPending || !strings.Contains(out,
+		"warning\topen-run\trun 1\tkilled, and open in the ledger") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if out := ok(t, f, "doctor", "--fix", "open-run", "--yes", "--migrations-dir", dir); !strings.Contains(out, "closed run 1 as killed") {
+	if out := ok(t, f, "doctor", "--fix", "open-run", "--yes", "--migrations-dir", dir); !strings.Contains(out,
+		"closed run 1 as killed") {
 		t.Error(out)
 	}
 	ok(t, f, check...)
@@ -104,7 +110,8 @@ func TestDoctorKeepsTheRetention(t *testing.T) {
 		ok(t, f, "tenant", "create", "acme", "-q")
 		f.Exec(t, "update public.tenants set settings = '"+c.settings+"'", "drop schema tenant_acme cascade")
 		ok(t, f, append([]string{"doctor", "--fix", "ghost-row", "--yes"}, c.args...)...)
-		if n := f.Int(t, "select extract(day from purge_after - deleted_at)::int from public.tenants where status = 'deleted'"); n != c.days {
+		if n := f.Int(t, "select extract(day from purge_after - deleted_at)::int from public.tenants where status = "+
+			"'deleted'"); n != c.days {
 			t.Errorf("%s %v: kept %d days, want %d", c.settings, c.args, n, c.days)
 		}
 	}

@@ -23,8 +23,10 @@ func TestColorIsJudgedForEachStream(t *testing.T) {
 		{name: "dumb", env: "TERM=dumb", out: true, err: true},
 		{name: "NO_COLOR", env: "NO_COLOR=1", out: true, err: true},
 		{name: "CLICOLOR_FORCE", env: "CLICOLOR_FORCE=1", wantOut: true, wantErr: true},
-		{name: "--color always beats NO_COLOR", env: "NO_COLOR=1", args: []string{"--color", "always"}, wantOut: true, wantErr: true},
-		{name: "--no-color beats CLICOLOR_FORCE", env: "CLICOLOR_FORCE=1", args: []string{"--no-color"}, out: true, err: true},
+		{name: "--color always beats NO_COLOR", env: "NO_COLOR=1", args: []string{"--color", "always"}, wantOut: true,
+			wantErr: true},
+		{name: "--no-color beats CLICOLOR_FORCE", env: "CLICOLOR_FORCE=1", args: []string{"--no-color"},
+			out: true, err: true},
 	}
 	for _, tt := range tests {
 		b := newBench(t).setenv(tt.env)

@@ -29,11 +29,13 @@ func TestProtectedProfile(t *testing.T) {
 	if err := f.beforeChange(t.Context(), false); err != nil {
 		t.Error(err)
 	}
-	equal(t, "stderr", b.err.String(), "target    crm_prod on db1:5432 as migrator (profile prod)\nType the protected profile's name (prod) to go on: ")
+	equal(t, "stderr", b.err.String(), "target    crm_prod on db1:5432 as migrator (profile prod)\nType the protected "+
+		"profile's name (prod) to go on: ")
 
 	_, f = newProtected(t, "")
 	f.flags.Yes = true
-	if err := f.beforeChange(t.Context(), false); exitCode(err) != cli.ExitUsage || cli.HintsOf(err)[0].Command != "--confirm-profile prod" {
+	if err := f.beforeChange(t.Context(), false); exitCode(err) != cli.ExitUsage ||
+		cli.HintsOf(err)[0].Command != "--confirm-profile prod" {
 		t.Errorf("without a terminal: %v", err)
 	}
 	f.flags.confirmProfile = "prod"

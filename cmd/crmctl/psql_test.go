@@ -46,7 +46,8 @@ func TestPsqlConninfo(t *testing.T) {
 		if got.Host != cfg.Host || got.Database != "d" || got.RuntimeParams["application_name"] != "crmctl:acme" {
 			t.Errorf("%s: host %q, database %q, %v", dsn, got.Host, got.Database, got.RuntimeParams)
 		}
-		if wanted := strings.Contains(dsn, "read-write"); wanted != (attributes == "primary") || wanted && s.attributes(got) != "" {
+		if wanted := strings.Contains(dsn, "read-write"); wanted != (attributes == "primary") || wanted &&
+			s.attributes(got) != "" {
 			t.Errorf("%s: target_session_attrs %q", dsn, attributes)
 		}
 		want := `-c search_path="we""ird\ \\\ na'me\ &\ more=",\ pg_temp -c default_transaction_read_only=on`
@@ -85,7 +86,8 @@ func TestPsqlTrial(t *testing.T) {
 	if err := s.try(t.Context(), cfg(dsn)); err != nil {
 		t.Errorf("direct: %v", err)
 	}
-	if err := s.try(t.Context(), cfg(pgtest.Pooler(t, dsn))); err == nil || !strings.Contains(err.Error(), "a pooler stands between") {
+	if err := s.try(t.Context(), cfg(pgtest.Pooler(t, dsn))); err == nil ||
+		!strings.Contains(err.Error(), "a pooler stands between") {
 		t.Errorf("through PgBouncer: %v", err)
 	}
 }

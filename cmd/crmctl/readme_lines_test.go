@@ -198,7 +198,8 @@ func TestReadmeNamesEveryCommand(t *testing.T) {
 		rows[group] += cells[2]
 	}
 	walk(tree(t), func(cmd *cobra.Command) {
-		if !cmd.IsAvailableCommand() || cmd.HasSubCommands() || cmd.IsAdditionalHelpTopicCommand() || strings.HasPrefix(cmd.Name(), "__") {
+		if !cmd.IsAvailableCommand() || cmd.HasSubCommands() || cmd.IsAdditionalHelpTopicCommand() ||
+			strings.HasPrefix(cmd.Name(), "__") {
 			return
 		}
 		words := strings.Fields(cmd.CommandPath())[1:]
@@ -231,7 +232,8 @@ func TestReadmeDemo(t *testing.T) {
 	defer cancel()
 	home := t.TempDir()
 	cmd := exec.CommandContext(ctx, "crmctl", "demo")
-	cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8", "CRMCTL_PG_BIN=" + os.Getenv("CRMCTL_PG_BIN")}
+	cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8",
+		"CRMCTL_PG_BIN=" + os.Getenv("CRMCTL_PG_BIN")}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -246,7 +248,8 @@ func TestReadmeDemo(t *testing.T) {
 		}
 		printed = printed[at:]
 		if len(printed) < len(want) || !slices.Equal(printed[:len(want)], want) {
-			t.Fatalf("the demo prints\n%s\nthe README says\n%s", strings.Join(printed[:min(len(printed), len(want))], "\n"), strings.Join(want, "\n"))
+			t.Fatalf("the demo prints\n%s\nthe README says\n%s", strings.Join(printed[:min(len(printed), len(want))], "\n"),
+				strings.Join(want, "\n"))
 		}
 		printed = printed[len(want):]
 	}

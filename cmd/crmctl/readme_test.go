@@ -79,7 +79,8 @@ func TestReadmeCommands(t *testing.T) {
 	})
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script.String())
 	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8", "CRMCTL_PG_BIN=" + os.Getenv("CRMCTL_PG_BIN")}
+	cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8", "CRMCTL_PG_BIN=" +
+		os.Getenv("CRMCTL_PG_BIN")}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

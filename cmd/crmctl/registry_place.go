@@ -32,7 +32,8 @@ func (f *factory) roomForRegistry(ctx context.Context, conn *pgx.Conn) error {
 	}
 	others, err := registry.Registries(ctx, conn)
 	for _, other := range others {
-		f.Note("crmctl: note: another registry stands in schema %s, with tenants of its own", cli.Visible(other.Schema().String()))
+		f.Note("crmctl: note: another registry stands in schema %s, with tenants of its own",
+			cli.Visible(other.Schema().String()))
 	}
 	return err
 }
@@ -88,7 +89,8 @@ func (f *factory) wayOn(ctx context.Context, conn *pgx.Conn, standing registry.S
 	}
 	others = slices.DeleteFunc(others, func(r registry.Registry) bool { return r == standing.Registry })
 	if !standing.Made && len(others) > 0 {
-		return []cli.Hint{{Label: "a registry stands in schema " + cli.Visible(others[0].Schema().String()), Command: f.atPlace(others[0])}}
+		return []cli.Hint{{Label: "a registry stands in schema " + cli.Visible(others[0].Schema().String()),
+			Command: f.atPlace(others[0])}}
 	}
 	if !taken {
 		return nil
@@ -97,14 +99,17 @@ func (f *factory) wayOn(ctx context.Context, conn *pgx.Conn, standing registry.S
 	if err != nil {
 		return nil
 	}
-	command := "crmctl migrate public" + f.given("profile", "database-url", "config") + " --registry-schema " + schemaWord(free.Registry)
+	command := "crmctl migrate public" + f.given("profile", "database-url", "config") + " --registry-schema " +
+		schemaWord(free.Registry)
 	label := "make it beside that"
 	if standing.Made {
-		label, command = "move it out of there", "crmctl registry move"+f.sameTarget()+" --to-schema "+schemaWord(free.Registry)
+		label, command = "move it out of there", "crmctl registry move"+f.sameTarget()+" --to-schema "+
+			schemaWord(free.Registry)
 	}
 	hints := []cli.Hint{{Label: label, Command: command}}
 	if !free.Makeable {
-		hints = append([]cli.Hint{{Label: "first, as the database's owner", Command: "create schema " + free.Registry.Place() + " authorization " + pgx.Identifier{conn.Config().User}.Sanitize()}}, hints...)
+		hints = append([]cli.Hint{{Label: "first, as the database's owner", Command: "create schema " +
+			free.Registry.Place() + " authorization " + pgx.Identifier{conn.Config().User}.Sanitize()}}, hints...)
 	}
 	return hints
 }
@@ -126,7 +131,8 @@ func (f *factory) explainNeighbour(e *registry.ExistsError) []cli.Hint {
 	if err != nil || len(theirs) == 0 {
 		return nil
 	}
-	return []cli.Hint{{Label: "it is a tenant's of another registry", Command: "leave it, and give this tenant another name"}}
+	return []cli.Hint{{Label: "it is a tenant's of another registry",
+		Command: "leave it, and give this tenant another name"}}
 }
 
 // wayOfDoctor is wayOn as one command, for a finding.

@@ -119,7 +119,8 @@ func TestRightsOnTheRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	denied := func(what string) string {
-		return newBench(t).factory(t).explainRight(&pgconn.PgError{Code: "42501", Message: "permission denied for " + what}).Command
+		return newBench(t).factory(t).explainRight(&pgconn.PgError{Code: "42501", Message: "permission denied for " +
+			what}).Command
 	}
 	for rows.Next() {
 		var kind, name string

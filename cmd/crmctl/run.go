@@ -44,7 +44,8 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		return f.interrupted(err)
 	}
 	// Whatever was cut short by --timeout, that is the reason.
-	if cause := context.Cause(cmd.Context()); errors.Is(cause, cli.ErrTimedOut) && errors.Is(err, context.DeadlineExceeded) {
+	if cause := context.Cause(cmd.Context()); errors.Is(cause, cli.ErrTimedOut) &&
+		errors.Is(err, context.DeadlineExceeded) {
 		err = cli.WithCode(cause, cli.ExitFailure)
 	}
 	f.report(err)

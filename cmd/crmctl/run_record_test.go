@@ -23,7 +23,8 @@ func TestARunThatFailsSaysSoInJSON(t *testing.T) {
 	if err := os.CopyFS(dir, migrations.Tenant()); err != nil {
 		t.Fatal(err)
 	}
-	more := "-- +goose Up\nalter table contacts add column more text;\n-- +goose Down\nalter table contacts drop column more;\n"
+	more := "-- +goose Up\nalter table contacts add column more text;\n-- +goose Down\nalter table contacts drop column " +
+		"more;\n"
 	if err := os.WriteFile(filepath.Join(dir, "00100_more.sql"), []byte(more), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -38,10 +39,12 @@ func TestARunThatFailsSaysSoInJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &said); err != nil {
 			t.Fatalf("%v\n%s", err, b.err)
 		}
-		if said.Code != code || said.Tenant != "globex" || said.SQLState != "42701" || !strings.Contains(said.Message, "1 of 3 tenants failed") {
+		if said.Code != code || said.Tenant != "globex" || said.SQLState != "42701" ||
+			!strings.Contains(said.Message, "1 of 3 tenants failed") {
 			t.Errorf("%+v", said)
 		}
-		if !strings.HasPrefix(said.Next, "crmctl migrate retry ") || !strings.Contains(said.Next, "--migrations-dir "+dir) || strings.Contains(b.err.String(), "\nnext:") {
+		if !strings.HasPrefix(said.Next, "crmctl migrate retry ") || !strings.Contains(said.Next, "--migrations-dir "+dir) ||
+			strings.Contains(b.err.String(), "\nnext:") {
 			t.Errorf("next %q\n%s", said.Next, b.err)
 		}
 		answer := b.out.String()

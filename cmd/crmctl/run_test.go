@@ -86,27 +86,45 @@ func TestMessages(t *testing.T) {
 		code int
 		want string
 	}{
-		{args: "locl", code: cli.ExitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
-		{args: "local sart", code: cli.ExitUsage, want: "crmctl: unknown command \"sart\" for \"crmctl local\"; did you mean \"start\"?\n"},
-		{args: "help exit-code", code: cli.ExitUsage, want: "crmctl: unknown command \"exit-code\" for \"crmctl\"; did you mean \"exit-codes\"?\n"},
-		{args: "version --ouptut json", code: cli.ExitUsage, want: "crmctl: unknown flag --ouptut for \"crmctl version\"; did you mean \"--output\"?\n"},
-		{args: "version -x", code: cli.ExitUsage, want: "crmctl: unknown flag -x for \"crmctl version\"\n  see: crmctl version --help\n"},
-		{args: "version -o xml", code: cli.ExitUsage, want: "crmctl: --output=xml: want table, wide, json, yaml, csv or ndjson\n"},
+		{args: "locl", code: cli.ExitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean " +
+			"\"local\"?\n"},
+		{args: "local sart", code: cli.ExitUsage, want: "crmctl: unknown command \"sart\" for \"crmctl local\"; did you " +
+			"mean \"start\"?\n"},
+		{args: "help exit-code", code: cli.ExitUsage,
+			want: "crmctl: unknown command \"exit-code\" for \"crmctl\"; did you mean \"exit-codes\"?\n"},
+		{args: "version --ouptut json", code: cli.ExitUsage,
+			want: "crmctl: unknown flag --ouptut for \"crmctl version\"; did you mean \"--output\"?\n"},
+		{args: "version -x", code: cli.ExitUsage, want: "crmctl: unknown flag -x for \"crmctl version\"\n  see: crmctl " +
+			"version --help\n"},
+		{args: "version -o xml", code: cli.ExitUsage,
+			want: "crmctl: --output=xml: want table, wide, json, yaml, csv or ndjson\n"},
 		{args: "version --utc=maybe", code: cli.ExitUsage, want: "crmctl: --utc=maybe: want true or false\n"},
-		{args: "version --timeout 5", code: cli.ExitUsage, want: "crmctl: --timeout=5: want a duration such as 500ms, 30s, 15m, 12h, 30d or 2w\n"},
-		{args: "version --profile", code: cli.ExitUsage, want: "crmctl: --profile needs a value\n  see: crmctl version --help\n"},
-		{args: "version now", code: cli.ExitUsage, want: "crmctl: \"crmctl version\" takes no arguments, but got \"now\"\n  see: crmctl version --help\n"},
-		{args: "completion", code: cli.ExitUsage, want: "crmctl: \"crmctl completion\" needs SHELL (bash, zsh, fish or powershell)\n  see: crmctl completion --help\n"},
-		{args: "config show", env: "CRMCTL_CONCURRENCY=abc", code: cli.ExitUsage, want: "crmctl: CRMCTL_CONCURRENCY=abc: want auto or a whole number from 1 to 256\n"},
-		{args: "config show", env: "CRMCTL_DRY_RUN=yes", code: cli.ExitUsage, want: "crmctl: CRMCTL_DRY_RUN=yes: want true or false\n"},
+		{args: "version --timeout 5", code: cli.ExitUsage,
+			want: "crmctl: --timeout=5: want a duration such as 500ms, 30s, 15m, 12h, 30d or 2w\n"},
+		{args: "version --profile", code: cli.ExitUsage,
+			want: "crmctl: --profile needs a value\n  see: crmctl version --help\n"},
+		{args: "version now", code: cli.ExitUsage, want: "crmctl: \"crmctl version\" takes no arguments, but got \"now\"\n " +
+			" see: crmctl version --help\n"},
+		{args: "completion", code: cli.ExitUsage, want: "crmctl: \"crmctl completion\" needs SHELL (bash, zsh, fish or " +
+			"powershell)\n  see: crmctl completion --help\n"},
+		{args: "config show", env: "CRMCTL_CONCURRENCY=abc", code: cli.ExitUsage,
+			want: "crmctl: CRMCTL_CONCURRENCY=abc: want auto or a whole number from 1 to 256\n"},
+		{args: "config show", env: "CRMCTL_DRY_RUN=yes", code: cli.ExitUsage,
+			want: "crmctl: CRMCTL_DRY_RUN=yes: want true or false\n"},
 		{args: "version --database-url postgres://u:geheim@h/db", code: cli.ExitUsage,
-			want: "crmctl: --database-url must not hold a password, anybody can read it in the list of processes\n  use DATABASE_URL, PGPASSWORD or ~/.pgpass instead\n"},
-		{args: "locl postgres://u:geheim@h/db", code: cli.ExitUsage, want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
-		{args: "postgres://u:geheim@h/db", code: cli.ExitUsage, want: "crmctl: unknown command \"postgres://u:xxxxx@h/db\" for \"crmctl\"\n  all commands: crmctl --help\n"},
+			want: "crmctl: --database-url must not hold a password, anybody can read it in the list of processes\n  use " +
+				"DATABASE_URL, PGPASSWORD or ~/.pgpass instead\n"},
+		{args: "locl postgres://u:geheim@h/db", code: cli.ExitUsage,
+			want: "crmctl: unknown command \"locl\" for \"crmctl\"; did you mean \"local\"?\n"},
+		{args: "postgres://u:geheim@h/db", code: cli.ExitUsage,
+			want: "crmctl: unknown command \"postgres://u:xxxxx@h/db\" for \"crmctl\"\n  all commands: crmctl --help\n"},
 		{args: "probe", code: cli.ExitUsage, want: noDatabase},
-		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@%zz/db", code: cli.ExitUsage, want: "*the connection string cannot be read"},
-		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@127.0.0.1:1/db", code: cli.ExitUnreachable, want: "*where the address comes from: crmctl config show --origin"},
-		{args: "probe --timeout 1ns", env: "DATABASE_URL=postgres://u@127.0.0.1:1/db", code: cli.ExitFailure, want: "*--timeout is over after 1ns"},
+		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@%zz/db", code: cli.ExitUsage,
+			want: "*the connection string cannot be read"},
+		{args: "probe", env: "DATABASE_URL=postgres://u:geheim@127.0.0.1:1/db", code: cli.ExitUnreachable,
+			want: "*where the address comes from: crmctl config show --origin"},
+		{args: "probe --timeout 1ns", env: "DATABASE_URL=postgres://u@127.0.0.1:1/db", code: cli.ExitFailure,
+			want: "*--timeout is over after 1ns"},
 		{args: "probe --expect-database crm", env: "DATABASE_URL=postgres://u@127.0.0.1:1/other", code: cli.ExitUsage,
 			want: "crmctl: the database is \"other\", but \"crm\" is expected (--expect-database)\n"},
 		{args: "probe --must", code: cli.ExitUsage, want: "*--must needs a value"},
@@ -182,17 +200,26 @@ func TestExitCodes(t *testing.T) {
 		{"code", cli.WithCode(errors.New("2 of 9 failed"), cli.ExitPartial), cli.ExitPartial, "crmctl: 2 of 9 failed\n"},
 		{"silent", cli.ExitWith(cli.ExitPending), cli.ExitPending, ""},
 		{"silent 0", cli.ExitWith(cli.ExitOK), cli.ExitOK, ""},
-		{"wrapped code", fmt.Errorf("outer: %w", cli.WithCode(errors.New("inner"), cli.ExitStopped)), cli.ExitStopped, "crmctl: outer: inner\n"},
-		{"hint keeps the code", cli.WithHint(cli.WithCode(errors.New("gone"), exitNoTenant), "next", "crmctl tenant list"), exitNoTenant, "crmctl: gone\n  next: crmctl tenant list\n"},
+		{"wrapped code", fmt.Errorf("outer: %w", cli.WithCode(errors.New("inner"), cli.ExitStopped)), cli.ExitStopped,
+			"crmctl: outer: inner\n"},
+		{"hint keeps the code", cli.WithHint(cli.WithCode(errors.New("gone"), exitNoTenant), "next", "crmctl tenant list"),
+			exitNoTenant, "crmctl: gone\n  next: crmctl tenant list\n"},
 		{"busy", fmt.Errorf("acme: %w", db.ErrBusy), cli.ExitLocked, "crmctl: acme: another run is at work on this tenant\n"},
-		{"broken pipe", fmt.Errorf("write the answer: %w", &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}), cli.ExitFailure, ""},
-		{"broken connection", fmt.Errorf("acme: %w", &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}), cli.ExitFailure, "crmctl: acme: write tcp: broken pipe\n"},
-		{"idle session", &pgconn.PgError{Severity: "FATAL", Message: "terminating connection", Code: "57P05"}, cli.ExitFailure, "*a limit of the server ended the session"},
-		{"hostile text", errors.New("column \x1b[31m\"x\"\u202e\r does not exist"), cli.ExitFailure, `crmctl: column \x1b[31m"x"\u202e\r does not exist` + "\n"},
+		{"broken pipe", fmt.Errorf("write the answer: %w", &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}),
+			cli.ExitFailure, ""},
+		{"broken connection", fmt.Errorf("acme: %w", &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}),
+			cli.ExitFailure, "crmctl: acme: write tcp: broken pipe\n"},
+		{"idle session", &pgconn.PgError{Severity: "FATAL", Message: "terminating connection", Code: "57P05"},
+			cli.ExitFailure, "*a limit of the server ended the session"},
+		{"hostile text", errors.New("column \x1b[31m\"x\"\u202e\r does not exist"), cli.ExitFailure,
+			`crmctl: column \x1b[31m"x"\u202e\r does not exist` + "\n"},
 		{"long", errors.New("one\ntwo\nthree\nfour"), cli.ExitFailure, "crmctl: one\n  two\n  three (--debug shows more)\n"},
-		{"long with hint", cli.WithHint(errors.New("one\ntwo\nthree"), "next", "x"), cli.ExitFailure, "crmctl: one\n  two (--debug shows more)\n  next: x\n"},
-		{"read-only replica", &pgconn.PgError{Severity: "ERROR", Message: "cannot execute", Code: "25006"}, cli.ExitFailure, "*replica"},
-		{"no right", fmt.Errorf("x: %w", &pgconn.PgError{Message: "permission denied", Code: "42501"}), cli.ExitFailure, "*grant"},
+		{"long with hint", cli.WithHint(errors.New("one\ntwo\nthree"), "next", "x"), cli.ExitFailure,
+			"crmctl: one\n  two (--debug shows more)\n  next: x\n"},
+		{"read-only replica", &pgconn.PgError{Severity: "ERROR", Message: "cannot execute", Code: "25006"},
+			cli.ExitFailure, "*replica"},
+		{"no right", fmt.Errorf("x: %w", &pgconn.PgError{Message: "permission denied", Code: "42501"}),
+			cli.ExitFailure, "*grant"},
 	}
 	for _, tt := range tests {
 		b := newBench(t)
@@ -212,7 +239,8 @@ func TestExitCodes(t *testing.T) {
 func TestDebugShowsTheChain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).setenv("PGPASSWORD=geheim")
-	err := fmt.Errorf("outer: %w", errors.Join(errors.New("first geheim"), cli.WithCode(errors.New("second"), cli.ExitPartial)))
+	err := fmt.Errorf("outer: %w", errors.Join(errors.New("first geheim"),
+		cli.WithCode(errors.New("second"), cli.ExitPartial)))
 	if code := b.runWith(t, failing(err), "probe", "--debug"); code != cli.ExitPartial {
 		t.Errorf("exit code %d", code)
 	}
@@ -231,11 +259,13 @@ func (b broken) Write([]byte) (int, error) { return 0, b.err }
 func TestWriteErrorsAreReturned(t *testing.T) {
 	t.Parallel()
 	full := errors.New("no space left on device")
-	for _, args := range []string{"version", "version -o json", "config show", "config show -o yaml", "config path -o csv", "config path -q",
+	for _, args := range []string{"version", "version -o json", "config show", "config show -o yaml", "config path -o csv",
+		"config path -q",
 		"--help", "local --help", "help exit-codes", "help flags", "completion bash", "completion zsh"} {
 		b := newBench(t)
 		b.Out = broken{full}
-		if code := b.run(strings.Fields(args)...); code != cli.ExitFailure || !strings.Contains(b.err.String(), full.Error()) {
+		if code := b.run(strings.Fields(args)...); code != cli.ExitFailure ||
+			!strings.Contains(b.err.String(), full.Error()) {
 			t.Errorf("crmctl %s: exit code %d, stderr %q", args, code, b.err)
 		}
 		b = newBench(t)
@@ -249,7 +279,8 @@ func TestWriteErrorsAreReturned(t *testing.T) {
 // Help, completion and version work whatever the configuration says.
 func TestBrokenConfigurationLeavesHelpAlone(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"--help", "", "local", "help", "help environment", "completion bash", "--version", "local start --help"} {
+	for _, args := range []string{"--help", "", "local", "help", "help environment", "completion bash", "--version",
+		"local start --help"} {
 		b := newBench(t).setenv("CRMCTL_CONCURRENCY=abc")
 		if err := os.WriteFile(filepath.Join(b.dir, "crmctl.yaml"), []byte("nonsense: 1\n"), 0o600); err != nil {
 			t.Fatal(err)

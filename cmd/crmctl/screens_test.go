@@ -25,8 +25,10 @@ func screenFleet(t *testing.T) (f *fleettest.Fleet, dir string) {
 		slugs = append(slugs, fmt.Sprintf("globex-branch-office-%02d", i))
 	}
 	f.Create(t, fleettest.TenantPlan(t, 0), slugs...)
-	f.Exec(t, "update public.tenants set display_name = 'The International Holding of Many Companies of Springfield, Oregon' where slug like 'the-%'",
-		"update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() + interval '3 days' where slug = 'initech'",
+	f.Exec(t, "update public.tenants set display_name = 'The International Holding of Many Companies of Springfield, "+
+		"Oregon' where slug like 'the-%'",
+		"update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() + interval '3 days' where "+
+			"slug = 'initech'",
 		"insert into tenant_acme_corp.contacts (name, email) values ('A', 'a@example.com')")
 	for i := range 12 {
 		f.Exec(t, fmt.Sprintf("drop table tenant_globex_branch_office_%02d.messages", i))
@@ -41,7 +43,8 @@ alter table contacts add column a_column_with_a_name_that_nobody_would_want_to_t
 -- +goose Down
 alter table contacts drop column a_column_with_a_name_that_nobody_would_want_to_type;
 `
-	if err := os.WriteFile(filepath.Join(dir, "20261124091500_add_a_column_with_a_long_name_to_contacts.sql"), []byte(file), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "20261124091500_add_a_column_with_a_long_name_to_contacts.sql"),
+		[]byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return f, dir

@@ -55,14 +55,16 @@ func (s *selection) read(f *factory) (*app.Selection, error) {
 func selectTenants(names, exclude []string) (*app.Selection, error) {
 	s, err := app.Select(names, exclude)
 	if bad, is := errors.AsType[*app.PatternError](err); is {
-		return nil, cli.Usagef("%s %s: not a pattern", map[bool]string{true: "--exclude", false: "--tenant"}[bad.Exclude], bad.Pattern)
+		return nil, cli.Usagef("%s %s: not a pattern", map[bool]string{true: "--exclude",
+			false: "--tenant"}[bad.Exclude], bad.Pattern)
 	}
 	return s, err
 }
 
 // tenants reads the selected tenants from the registry, those in one of the given states
 // or all, and passes by the rows that are not valid.
-func (f *factory) tenants(ctx context.Context, q db.Querier, s *app.Selection, statuses ...registry.Status) ([]registry.Tenant, error) {
+func (f *factory) tenants(ctx context.Context, q db.Querier, s *app.Selection,
+	statuses ...registry.Status) ([]registry.Tenant, error) {
 	a, err := f.app()
 	if err != nil {
 		return nil, err

@@ -20,7 +20,8 @@ import (
 var odd = map[string]string{
 	"datestyle": "German", "intervalstyle": "sql_standard", "bytea_output": "escape", "extra_float_digits": "-15",
 	"timezone": "Asia/Kathmandu", "xmloption": "document", "array_nulls": "off", "quote_all_identifiers": "on",
-	"standard_conforming_strings": "off", "backslash_quote": "off", "escape_string_warning": "off", "client_encoding": "LATIN1",
+	"standard_conforming_strings": "off", "backslash_quote": "off", "escape_string_warning": "off",
+	"client_encoding":     "LATIN1",
 	"client_min_messages": "debug1", "gin_fuzzy_search_limit": "1", "default_transaction_isolation": "serializable",
 	"default_transaction_deferrable": "on", "plan_cache_mode": "force_generic_plan", "check_function_bodies": "off",
 	"search_path": "nowhere", "transform_null_equals": "on", "lc_messages": "C", "synchronous_commit": "off",
@@ -38,7 +39,8 @@ var short = map[string]string{
 func everyKind(backups string) [][]string {
 	return [][]string{
 		{"tenant", "create", "acme", "globex", "umbra"},
-		{"tenant", "exec", "--all", "--write", "--yes", "-c", "insert into odd (id) select g from generate_series(1, 50) g", "-c", "select pg_sleep(0.5)"},
+		{"tenant", "exec", "--all", "--write", "--yes", "-c", "insert into odd (id) select g from generate_series(1, 50) g",
+			"-c", "select pg_sleep(0.5)"},
 		{"migrate", "all-tenants", "--statement-timeout", "0"},
 		{"migrate", "status", "--verify"},
 		{"migrate", "drift"},
@@ -60,9 +62,12 @@ func everyKind(backups string) [][]string {
 }
 
 // oddTable has a value of each type whose text a setting decides.
-const oddTable = `create table odd (id integer primary key, at timestamp default '2026-02-03 04:05:06.789', zoned timestamptz default '2026-02-03 04:05:06+00',
-	day date default date '2026-02-03', span interval default '-1 days +02:03:04', ratio double precision default 0.1::float8 + 0.2,
-	small real default 1.1, raw bytea default '\x00ff5c', note xml default xmlparse(content '<a/><b/>'), tags text[] default array['a', null, 'NULL', 'b\c'],
+const oddTable = `create table odd (id integer primary key, at timestamp default '2026-02-03 04:05:06.789',
+	zoned timestamptz default '2026-02-03 04:05:06+00',
+	day date default date '2026-02-03', span interval default '-1 days +02:03:04',
+		ratio double precision default 0.1::float8 + 0.2,
+	small real default 1.1, raw bytea default '\x00ff5c', note xml default xmlparse(content '<a/><b/>'),
+		tags text[] default array['a', null, 'NULL', 'b\c'],
 	name text default 'über');
 create view wide as select "select", o.id from (select 1 as "select") s, odd o where span < interval '1 day';
 create function twice(n integer) returns integer language sql as 'select 2 * n';`
@@ -95,11 +100,13 @@ func livesThrough(t *testing.T, place string, settings map[string]string) map[st
 	admin := &fleettest.Fleet{DSN: f.DSN}
 	admin.Exec(t, "revoke create on schema public from public") // doctor minds it, before PostgreSQL 15
 	options := setAt(t, f, place, settings)
-	dir := writeFiles(t, map[string]string{"00001_odd.sql": oddTable, "00002_more.sql": "alter table odd add column more text default E'it''s \\\\ x';"})
+	dir := writeFiles(t, map[string]string{"00001_odd.sql": oddTable,
+		"00002_more.sql": "alter table odd add column more text default E'it''s \\\\ x';"})
 	env := []string{"PGOPTIONS=" + options, "CRMCTL_MIGRATIONS_DIR=" + dir}
 	for _, args := range everyKind(filepath.Join(t.TempDir(), "backups")) {
 		if args[0] == "migrate" && args[1] == "all-tenants" {
-			if err := os.WriteFile(filepath.Join(dir, "00003_slow.sql"), []byte("-- +goose Up\nselect pg_sleep(0.5);\n"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "00003_slow.sql"), []byte("-- +goose Up\nselect pg_sleep(0.5);\n"),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -117,8 +124,10 @@ func livesThrough(t *testing.T, place string, settings map[string]string) map[st
 	left := map[string]string{}
 	for _, schema := range []string{"tenant_acme", "tenant_acme_test", "tenant_again", "tenant_glob"} {
 		var digest string
-		admin.Scan(t, []any{&digest}, `select concat_ws(' ', count(*), (array_agg(concat_ws(' ', extract(epoch from at), extract(epoch from zoned), extract(epoch from day),
-			extract(epoch from span), ratio = 0.1::float8 + 0.2, small = 1.1::real, encode(raw, 'hex'), note::text, tags[2] is null, tags[3], tags[4], name = U&'\00fcber', more)))[1])
+		admin.Scan(t, []any{&digest}, `select concat_ws(' ', count(*), (array_agg(concat_ws(' ', extract(epoch
+			from at), extract(epoch from zoned), extract(epoch from day),
+			extract(epoch from span), ratio = 0.1::float8 + 0.2, small = 1.1::real, encode(raw, 'hex'), note::text,
+				tags[2] is null, tags[3], tags[4], name = U&'\00fcber', more)))[1])
 			from `+schema+`.odd`)
 		left[schema] = digest
 	}

@@ -71,18 +71,25 @@ func TestASignalInTheMiddle(t *testing.T) {
 		answer string
 		says   string // of what is done and what is not, a pattern
 	}{
-		{"create", registry, []string{"tenant", "create", "n", "--count", "30", "--role=false"}, drains, `\d+ of 30 tenants created, \d+ not done`},
-		{"backup", data, []string{"backup", "create", "--all", "--dir", "saved", "--concurrency", "1", "--lock-timeout", "60s"}, drains, `\d of 3 tenants saved, \d not done`},
+		{"create", registry, []string{"tenant", "create", "n", "--count", "30", "--role=false"}, drains,
+			`\d+ of 30 tenants created, \d+ not done`},
+		{"backup", data, []string{"backup", "create", "--all", "--dir", "saved", "--concurrency", "1", "--lock-timeout",
+			"60s"}, drains, `\d of 3 tenants saved, \d not done`},
 		{"import", data, []string{"contacts", "import", "--tenant", "acme", "contacts.csv"}, undoes, "undone"},
-		{"migrate", data, []string{"migrate", "all-tenants", "--migrations-dir", "files", "--concurrency", "1", "--canary", "0", "--lock-timeout", "60s"}, drains, "next: crmctl migrate retry 1 "},
+		{"migrate", data, []string{"migrate", "all-tenants", "--migrations-dir", "files", "--concurrency", "1", "--canary",
+			"0", "--lock-timeout", "60s"}, drains, "next: crmctl migrate retry 1 "},
 		{"clone", data, []string{"tenant", "clone", "acme", "copy"}, undoes, "undone"},
 		{"seed", registry, []string{"seed", "--tenant", "sample", "--contacts", "50"}, undoes, "undone"},
 		{"restore", registry, []string{"backup", "restore", "acme.crmctl", "--as", "again"}, undoes, "undone"},
-		{"pool", "lock table public.tenant_pool in share mode", []string{"tenant", "pool", "fill", "--count", "2"}, drains, `\d made, 0 dropped`},
-		{"adopt", registry, []string{"migrate", "adopt", "--schema", "app_*", "--concurrency", "1", "--lock-timeout", "60s"}, drains, `\d of 3 schemas adopted or refused, \d not done`},
-		{"purge", data, []string{"tenant", "purge", "--yes", "--no-backup", "--max", "0", "--max-percent", "0", "--concurrency", "1", "--lock-timeout", "60s"}, drains, `\d of 3 tenants purged, \d not done`},
+		{"pool", "lock table public.tenant_pool in share mode", []string{"tenant", "pool", "fill", "--count", "2"}, drains,
+			`\d made, 0 dropped`},
+		{"adopt", registry, []string{"migrate", "adopt", "--schema", "app_*", "--concurrency", "1", "--lock-timeout", "60s"},
+			drains, `\d of 3 schemas adopted or refused, \d not done`},
+		{"purge", data, []string{"tenant", "purge", "--yes", "--no-backup", "--max", "0", "--max-percent", "0",
+			"--concurrency", "1", "--lock-timeout", "60s"}, drains, `\d of 3 tenants purged, \d not done`},
 		{"sizes", data, []string{"stats", "sizes", "--exact"}, reads, "nothing was changed"},
-		{"status", "lock table tenant_acme.goose_db_version", []string{"migrate", "status", "--verify"}, reads, "nothing was changed"},
+		{"status", "lock table tenant_acme.goose_db_version", []string{"migrate", "status", "--verify"}, reads,
+			"nothing was changed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +123,8 @@ func TestASignalInTheMiddle(t *testing.T) {
 			if code := cmd.ProcessState.ExitCode(); code != cli.ExitInterrupted {
 				t.Errorf("exit code %d\n%s", code, said)
 			}
-			if strings.Contains(said, "57014") || !regexp.MustCompile(tt.says).MatchString(said) || tt.answer != reads && !strings.Contains(said, second) {
+			if strings.Contains(said, "57014") || !regexp.MustCompile(tt.says).MatchString(said) || tt.answer != reads &&
+				!strings.Contains(said, second) {
 				t.Errorf("it says\n%s", said)
 			}
 			stopGoOn(t, f, dir, said)
@@ -146,7 +154,8 @@ func stopDir(t *testing.T, f *fleettest.Fleet, name string) string {
 			}
 			files["files/"+name] = string(text)
 		}
-		files["files/00100_more.sql"] = "-- +goose Up\nalter table contacts add column more text;\n-- +goose Down\nalter table contacts drop column more;\n"
+		files["files/00100_more.sql"] = "-- +goose Up\nalter table contacts add column more text;\n-- +goose Down\nalter " +
+			"table contacts drop column more;\n"
 	case "restore":
 		b := newBench(t).setenv(stopEnv(f)...)
 		if code := b.run("backup", "create", "acme", "--dir", filepath.Join(dir, "before")); code != cli.ExitOK {
@@ -160,10 +169,12 @@ func stopDir(t *testing.T, f *fleettest.Fleet, name string) string {
 			t.Fatal(err)
 		}
 	case "purge":
-		f.Exec(t, `update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days', purge_after = now() - interval '1 day'`)
+		f.Exec(t, `update public.tenants set status = 'deleted', deleted_at = now() - interval '2 days',
+			purge_after = now() - interval '1 day'`)
 	case "adopt":
 		for i := range 3 {
-			f.Exec(t, fmt.Sprintf(`create schema app_%[1]d; create table app_%[1]d.goose_db_version (id serial primary key, version_id bigint not null, is_applied boolean not null, tstamp timestamp default now());
+			f.Exec(t, fmt.Sprintf(`create schema app_%[1]d; create table app_%[1]d.goose_db_version (id serial primary key,
+				version_id bigint not null, is_applied boolean not null, tstamp timestamp default now());
 				insert into app_%[1]d.goose_db_version (version_id, is_applied) values (0, true), (1, true)`, i))
 		}
 	}
@@ -198,7 +209,8 @@ func stopGoOn(t *testing.T, f *fleettest.Fleet, dir, said string) {
 	if next == nil {
 		t.Fatalf("it names no command that goes on\n%s", said)
 	}
-	for _, command := range []string{next[1], "crmctl doctor --check half-built,orphan-schema,ghost-row,pool,purge-stuck,dirty,open-run"} {
+	for _, command := range []string{next[1], "crmctl doctor --check " +
+		"half-built,orphan-schema,ghost-row,pool,purge-stuck,dirty,open-run"} {
 		again := exec.Command("sh", "-c", command)
 		again.Env, again.Dir = append(stopEnv(f), "PATH="+os.Getenv("PATH")), dir
 		if out, err := again.CombinedOutput(); err != nil {

@@ -20,7 +20,8 @@ func TestInterruptedExitCode(t *testing.T) {
 		stderr string
 	}{
 		{"the command noticed", context.Canceled, "crmctl: interrupted\n"},
-		{"a statement was cancelled", fmt.Errorf("read: %w", &pgconn.PgError{Code: "57014", Message: "canceling statement due to user request"}), "crmctl: interrupted\n"},
+		{"a statement was cancelled", fmt.Errorf("read: %w", &pgconn.PgError{Code: "57014",
+			Message: "canceling statement due to user request"}), "crmctl: interrupted\n"},
 		{"with its own summary", cli.ExitWith(cli.ExitPartial), "crmctl: interrupted\n"},
 		{"done", nil, "crmctl: interrupted\n"},
 		{"something else", errors.New("the disk is full"), "crmctl: interrupted\ncrmctl: the disk is full\n"},

@@ -67,7 +67,8 @@ func TestSignalEndsAHangingCommand(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != cli.ExitInterrupted {
 			t.Errorf("%v: exit code %d\n%s", sig, code, stderr.String())
 		}
-		if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "interrupted") || strings.Contains(got, "geheim") {
+		if got := stderr.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "interrupted") ||
+			strings.Contains(got, "geheim") {
 			t.Errorf("%v: stderr %q", sig, got)
 		}
 		if stdout.Len() > 0 {
@@ -93,7 +94,8 @@ func TestTimeoutEndsAHangingCommand(t *testing.T) {
 func TestCompletionIsSilentWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	address, _ := silentServer(t)
-	for _, env := range []string{"DATABASE_URL=postgres://u@" + address + "/db", "DATABASE_URL=postgres://u@127.0.0.1:1/db", "CRMCTL_CONCURRENCY=abc", ""} {
+	for _, env := range []string{"DATABASE_URL=postgres://u@" + address + "/db",
+		"DATABASE_URL=postgres://u@127.0.0.1:1/db", "CRMCTL_CONCURRENCY=abc", ""} {
 		b := newBench(t).setenv(env)
 		start := time.Now()
 		code := b.run("__completeNoDesc", "tenant", "show", "ac")

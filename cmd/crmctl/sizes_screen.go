@@ -59,7 +59,9 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			return r.Slug
 		}},
 		{Name: "status", Wide: true, Value: func(r sizeRow) any { return statusCell(registry.Status(r.Status)) }},
-		{Name: "total_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any { return sizeCell(known64(r.Known, r.TotalBytes())) }},
+		{Name: "total_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any {
+			return sizeCell(known64(r.Known, r.TotalBytes()))
+		}},
 		{Name: "table_bytes", Title: "TABLES", Right: true, Value: ofTenant(func(t stats.TenantSize) any {
 			return sizeCell(known64(t.Known, t.TableBytes))
 		})},
@@ -74,7 +76,8 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 		})},
 	}
 	columns = append(columns,
-		cli.Column[sizeRow]{Name: "growth_30d_bytes", Title: "30 DAYS", Right: true, Document: !s.report.History, Value: ofTenant(growthCell)},
+		cli.Column[sizeRow]{Name: "growth_30d_bytes", Title: "30 DAYS", Right: true, Document: !s.report.History,
+			Value: ofTenant(growthCell)},
 		cli.Column[sizeRow]{Name: "growth_since", Document: true, Value: ofTenant(func(t stats.TenantSize) any {
 			if t.Growth == nil {
 				return nil
@@ -85,7 +88,9 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			Name: "share", Title: s.shareTitle(), Right: true,
 			Value: ofTenant(func(t stats.TenantSize) any { return cli.Either{Human: s.shareBar(t), Machine: s.share(t)} }),
 		},
-		cli.Column[sizeRow]{Name: "exact", Document: true, Value: ofTenant(func(t stats.TenantSize) any { return t.Known && t.Exact })},
+		cli.Column[sizeRow]{Name: "exact", Document: true, Value: ofTenant(func(t stats.TenantSize) any {
+			return t.Known && t.Exact
+		})},
 	)
 	return cli.List[sizeRow]{
 		Plural:  "sizes",

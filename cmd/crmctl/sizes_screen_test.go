@@ -132,7 +132,8 @@ total 0 B in 2 tenants (measured)
 2 tenants are not counted: their schemas are gone
 `},
 		{"nothing stored", 0, 100, true, func(r *stats.Report) {
-			r.History, r.Mode, r.Tenants = false, stats.Exact, []stats.TenantSize{{Slug: "empty", Status: "active", Known: true, Exact: true}}
+			r.History, r.Mode, r.Tenants = false, stats.Exact,
+				[]stats.TenantSize{{Slug: "empty", Status: "active", Known: true, Exact: true}}
 		}, `
 TENANT  TOTAL  TABLES  INDEXES  CONTACTS  SHARE
 empty     0 B     0 B      0 B         ?
@@ -219,7 +220,8 @@ func TestListSummary(t *testing.T) {
 		rows   []string
 		want   string
 	}{
-		{"json", []string{"a", "b"}, "{\n  \"version\": 1,\n  \"names\": [\n    \"a\",\n    \"b\"\n  ],\n  \"summary\": {\n    \"all\": 7\n  }\n}\n"},
+		{"json", []string{"a", "b"}, "{\n  \"version\": 1,\n  \"names\": [\n    \"a\",\n    \"b\"\n  ],\n  \"summary\": " +
+			"{\n    \"all\": 7\n  }\n}\n"},
 		{"json", nil, "{\n  \"version\": 1,\n  \"names\": [],\n  \"summary\": {\n    \"all\": 7\n  }\n}\n"},
 		{"yaml", []string{"a", "b"}, "version: 1\nnames:\n- a\n- b\nsummary:\n  all: 7\n"},
 		{"yaml", nil, "version: 1\nnames: []\nsummary:\n  all: 7\n"},

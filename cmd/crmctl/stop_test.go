@@ -155,12 +155,17 @@ func TestErrorsAreJSON(t *testing.T) {
 	}{
 		{args: []string{"tenant", "show", "nobody", "-o", "json"}, code: exitNoTenant, tenant: "nobody"},
 		{args: []string{"tenant", "show", "-o", "json"}, code: cli.ExitUsage, next: "crmctl tenant show --help"},
-		{args: []string{"tenant", "list", "--nope", "--output=ndjson"}, code: cli.ExitUsage, next: "crmctl tenant list --help"},
+		{args: []string{"tenant", "list", "--nope", "--output=ndjson"}, code: cli.ExitUsage,
+			next: "crmctl tenant list --help"},
 		{args: []string{"tenant", "lst", "-ojson"}, code: cli.ExitUsage},
-		{args: []string{"tenant", "list"}, env: []string{"CRMCTL_OUTPUT=json", "DATABASE_URL=postgres://u@127.0.0.1:1/x"}, code: cli.ExitUnreachable, next: "crmctl config show --origin"},
-		{args: []string{"tenant", "create", "acme", "-o", "json"}, code: cli.ExitFailure, tenant: "acme", next: "crmctl tenant show acme"},
-		{args: []string{"tenant", "exec", "acme", "-c", "select nothing", "-o", "json"}, code: cli.ExitFailure, tenant: "acme", state: "42703"},
-		{args: []string{"tenant", "activate", "acme", "-o", "json"}, code: cli.ExitFailure, tenant: "acme", next: "crmctl tenant show acme"},
+		{args: []string{"tenant", "list"}, env: []string{"CRMCTL_OUTPUT=json", "DATABASE_URL=postgres://u@127.0.0.1:1/x"},
+			code: cli.ExitUnreachable, next: "crmctl config show --origin"},
+		{args: []string{"tenant", "create", "acme", "-o", "json"}, code: cli.ExitFailure, tenant: "acme",
+			next: "crmctl tenant show acme"},
+		{args: []string{"tenant", "exec", "acme", "-c", "select nothing", "-o", "json"}, code: cli.ExitFailure,
+			tenant: "acme", state: "42703"},
+		{args: []string{"tenant", "activate", "acme", "-o", "json"}, code: cli.ExitFailure, tenant: "acme",
+			next: "crmctl tenant show acme"},
 	} {
 		b := newBench(t).setenv(stopEnv(f)...).setenv(tt.env...)
 		if code := b.run(tt.args...); code != tt.code {
@@ -179,7 +184,8 @@ func TestErrorsAreJSON(t *testing.T) {
 			t.Errorf("%v: no JSON: %s", tt.args, b.err)
 			continue
 		}
-		if found.Code != tt.code || found.Message == "" || found.Tenant != tt.tenant || found.SQLState != tt.state || found.Next != tt.next {
+		if found.Code != tt.code || found.Message == "" || found.Tenant != tt.tenant || found.SQLState != tt.state ||
+			found.Next != tt.next {
 			t.Errorf("%v: %+v", tt.args, *found)
 		}
 	}

@@ -81,7 +81,8 @@ A variable that is empty counts as not set. A value that cannot be read is an er
 
 // configurationTopic names every key that there is.
 func configurationTopic() string {
-	keys := "Keys: " + strings.Join(config.Keys(), ", ") + ". An unknown key is an error. So is a file that others can write: it decides which database is worked on."
+	keys := "Keys: " + strings.Join(config.Keys(), ", ") +
+		". An unknown key is an error. So is a file that others can write: it decides which database is worked on."
 	return configurationFiles + strings.Join(cli.Wrap(keys, 90), "\n") + configurationSafety
 }
 

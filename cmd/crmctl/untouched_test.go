@@ -47,11 +47,17 @@ func databasePicture(t *testing.T, dsn string) []string {
 	var picture []string
 	for _, sql := range []string{
 		`select concat_ws(' ', 'schema', n.oid, n.nspname, n.nspowner, n.nspacl) from pg_namespace n where ` + ours,
-		`select concat_ws(' ', 'relation', n.nspname, c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relfilenode) from pg_class c join pg_namespace n on n.oid = c.relnamespace where ` + ours,
-		`select concat_ws(' ', 'column', a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull, a.attacl) from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace where ` + ours,
-		`select concat_ws(' ', 'function', n.nspname, p.oid, p.proname, p.proowner, p.proacl, md5(p.prosrc)) from pg_proc p join pg_namespace n on n.oid = p.pronamespace where ` + ours,
-		`select concat_ws(' ', 'constraint', k.oid, k.conname, k.conrelid) from pg_constraint k join pg_namespace n on n.oid = k.connamespace where ` + ours,
-		`select concat_ws(' ', 'type', t.oid, t.typname, t.typowner) from pg_type t join pg_namespace n on n.oid = t.typnamespace where ` + ours,
+		`select concat_ws(' ', 'relation', n.nspname, c.oid, c.relname, c.relkind, c.relowner, c.relacl, c.relfilenode)
+			from pg_class c join pg_namespace n on n.oid = c.relnamespace where ` + ours,
+		`select concat_ws(' ', 'column', a.attrelid, a.attnum, a.attname, a.atttypid, a.attnotnull, a.attacl)
+			from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+				where ` + ours,
+		`select concat_ws(' ', 'function', n.nspname, p.oid, p.proname, p.proowner, p.proacl, md5(p.prosrc)) from pg_proc p
+			join pg_namespace n on n.oid = p.pronamespace where ` + ours,
+		`select concat_ws(' ', 'constraint', k.oid, k.conname, k.conrelid) from pg_constraint k
+			join pg_namespace n on n.oid = k.connamespace where ` + ours,
+		`select concat_ws(' ', 'type', t.oid, t.typname, t.typowner) from pg_type t
+			join pg_namespace n on n.oid = t.typnamespace where ` + ours,
 		`select concat_ws(' ', 'sequence', schemaname, sequencename, last_value) from pg_sequences`,
 		`select concat_ws(' ', 'role', r.oid, r.rolname, r.rolsuper, r.rolcanlogin, r.rolcreaterole) from pg_roles r`,
 		`select concat_ws(' ', 'member', m.roleid, m.member) from pg_auth_members m`,
@@ -62,7 +68,8 @@ func databasePicture(t *testing.T, dsn string) []string {
 	} {
 		picture = append(picture, lines(sql)...)
 	}
-	tables := lines(`select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'm') and ` + ours)
+	tables := lines(`select format('%I.%I', n.nspname, c.relname) from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'm') and ` + ours)
 	for _, table := range tables {
 		picture = append(picture, lines("select concat_ws(' ', 'row', '"+table+"', t.xmin, t::text) from "+table+" t")...)
 	}
@@ -135,7 +142,8 @@ func newCareless(t *testing.T) *careless {
 	server, _ := pgtest.Instance(t, nil)
 	dir := t.TempDir()
 	c := &careless{dir: filepath.Join(dir, "work"), home: filepath.Join(dir, "home"), dsn: server.DSN}
-	for _, d := range []string{c.dir, filepath.Join(c.home, ".config", "crmctl", "profiles.d"), filepath.Join(dir, "migrations")} {
+	for _, d := range []string{c.dir, filepath.Join(c.home, ".config", "crmctl", "profiles.d"),
+		filepath.Join(dir, "migrations")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -186,11 +194,13 @@ func (c *careless) plantFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	yaml := "database_url: '" + c.dsn + "'\nretention: 0s\noutput: json\ntenant_roles: true\nprofile: victim\nprofiles:\n  victim:\n    database_url: '" + c.dsn + "'\n  local:\n    database_url: '" + c.dsn + "'\n"
+	yaml := "database_url: '" + c.dsn + "'\nretention: 0s\noutput: json\ntenant_roles: true\nprofile: " +
+		"victim\nprofiles:\n  victim:\n    database_url: '" + c.dsn + "'\n  local:\n    database_url: '" + c.dsn + "'\n"
 	c.write(t, filepath.Join(c.dir, "crmctl.yaml"), yaml)
 	c.write(t, ".config/crmctl/crmctl.yaml", yaml)
 	c.write(t, ".config/crmctl/profiles.d/local.yaml", "database_url: '"+c.dsn+"'\n")
-	c.write(t, ".pg_service.conf", fmt.Sprintf("[victim]\nhost=%s\nport=%d\nuser=%s\ndbname=%s\n", cfg.Host, cfg.Port, cfg.User, cfg.Database))
+	c.write(t, ".pg_service.conf", fmt.Sprintf("[victim]\nhost=%s\nport=%d\nuser=%s\ndbname=%s\n", cfg.Host, cfg.Port,
+		cfg.User, cfg.Database))
 	c.write(t, ".pgpass", "*:*:*:*:secret\n")
 }
 
@@ -234,12 +244,18 @@ func (c *careless) libpqVariables(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return []string{
-		"PGHOST=" + cfg.Host, "PGHOSTADDR=127.0.0.1", fmt.Sprintf("PGPORT=%d", cfg.Port), "PGDATABASE=" + cfg.Database, "PGUSER=" + cfg.User,
-		"PGPASSWORD=secret", "PGPASSFILE=" + filepath.Join(c.home, ".pgpass"), "PGSERVICE=victim", "PGSERVICEFILE=" + filepath.Join(c.home, ".pg_service.conf"),
-		"PGOPTIONS=-c default_transaction_read_only=on -c statement_timeout=1 -c search_path=evil", "PGAPPNAME=evil", "PGTZ=nowhere", "PGCONNECT_TIMEOUT=never",
-		"PGSSLMODE=verify-full", "PGSSLCERT=/nowhere", "PGSSLKEY=/nowhere", "PGSSLROOTCERT=/nowhere", "PGSSLCERTMODE=require", "PGSSLNEGOTIATION=direct",
-		"PGREQUIRESSL=1", "PGREQUIREAUTH=scram-sha-256", "PGCHANNELBINDING=require", "PGTARGETSESSIONATTRS=standby", "PGMINPROTOCOLVERSION=9.9", "PGMAXPROTOCOLVERSION=1.0",
-		"PGKRBSRVNAME=evil", "PGGSSENCMODE=require", "PGDATA=/nowhere", "PGSYSCONFDIR=" + c.home, "PGCLIENTENCODING=SQL_ASCII", "PGDATESTYLE=German",
+		"PGHOST=" + cfg.Host, "PGHOSTADDR=127.0.0.1", fmt.Sprintf("PGPORT=%d", cfg.Port), "PGDATABASE=" + cfg.Database,
+		"PGUSER=" + cfg.User,
+		"PGPASSWORD=secret", "PGPASSFILE=" + filepath.Join(c.home, ".pgpass"), "PGSERVICE=victim", "PGSERVICEFILE=" +
+			filepath.Join(c.home, ".pg_service.conf"),
+		"PGOPTIONS=-c default_transaction_read_only=on -c statement_timeout=1 -c search_path=evil", "PGAPPNAME=evil",
+		"PGTZ=nowhere", "PGCONNECT_TIMEOUT=never",
+		"PGSSLMODE=verify-full", "PGSSLCERT=/nowhere", "PGSSLKEY=/nowhere", "PGSSLROOTCERT=/nowhere", "PGSSLCERTMODE=require",
+		"PGSSLNEGOTIATION=direct",
+		"PGREQUIRESSL=1", "PGREQUIREAUTH=scram-sha-256", "PGCHANNELBINDING=require", "PGTARGETSESSIONATTRS=standby",
+		"PGMINPROTOCOLVERSION=9.9", "PGMAXPROTOCOLVERSION=1.0",
+		"PGKRBSRVNAME=evil", "PGGSSENCMODE=require", "PGDATA=/nowhere", "PGSYSCONFDIR=" + c.home,
+		"PGCLIENTENCODING=SQL_ASCII", "PGDATESTYLE=German",
 	}
 }
 

@@ -93,7 +93,8 @@ type Survey struct {
 // Schemas returns the names of all schemas that could be a tenant's, in order. Those of
 // the pool could not.
 func Schemas(ctx context.Context, q db.Querier) ([]string, error) {
-	all, err := db.Select(ctx, q, pgx.RowTo[string], `select nspname::text from pg_namespace order by nspname::text collate "C"`)
+	all, err := db.Select(ctx, q, pgx.RowTo[string],
+		`select nspname::text from pg_namespace order by nspname::text collate "C"`)
 	if err != nil {
 		return nil, fmt.Errorf("list the schemas: %w", err)
 	}
@@ -236,7 +237,8 @@ func (s *Survey) weighTold(a *Adoption, h history, applied []int64) ([]int64, er
 	case from.table() == "" && h.found != nil:
 		return nil, fmt.Errorf("%w: %s of %s keeps versions there", ErrHistory, h.found.table, h.found.title)
 	case h.told.locked:
-		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)", from.lockTable())
+		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)",
+			from.lockTable())
 	}
 	versions, err := from.versions(s.plan, s.Map, h.told)
 	if err != nil {
@@ -314,7 +316,9 @@ func refuseRivals(adoptions []Adoption) {
 		}
 	}
 	for slug, rivals := range slugs {
-		refuse(rivals, "slug "+fmt.Sprintf("%q", slug)+" %w: it is claimed for the schemas %s", func(a Adoption) string { return a.Schema })
+		refuse(rivals, "slug "+fmt.Sprintf("%q", slug)+" %w: it is claimed for the schemas %s", func(a Adoption) string {
+			return a.Schema
+		})
 	}
 	for _, rivals := range schemas {
 		refuse(rivals, "schema %w: it is claimed for the slugs %s", func(a Adoption) string { return a.Slug })

@@ -103,7 +103,8 @@ func TestAdoptFleet(t *testing.T) {
 		t.Errorf("the survey registered %d tenants", n)
 	}
 	carry(t, f, s)
-	if n := f.Int(t, "select count(*) from public.tenants where schema_version = 2 and status = 'active' and slug = schema_name"); n != 250 {
+	if n := f.Int(t, "select count(*) from public.tenants where schema_version = 2 and status = 'active' and slug = "+
+		"schema_name"); n != 250 {
 		t.Errorf("%d tenants registered, want 250", n)
 	}
 
@@ -115,7 +116,8 @@ func TestAdoptFleet(t *testing.T) {
 		t.Errorf("second survey: %v", got)
 	}
 	carry(t, f, s)
-	if n := f.Int(t, `select count(*) from public.tenants where (slug, schema_version) in (('t0007', 2), ('t0009', 3))`); n != 2 {
+	if n := f.Int(t, `select count(*) from public.tenants
+		where (slug, schema_version) in (('t0007', 2), ('t0009', 3))`); n != 2 {
 		t.Error("the wrong caches stayed")
 	}
 	if n := f.Int(t, `select count(*) from public.tenants where schema_version = 2`); n != 249 {
@@ -136,19 +138,28 @@ func TestAdoptRefuses(t *testing.T) {
 		{name: "nothing wrong"},
 		{name: "all taken back", sql: "delete from t0001.goose_db_version where version_id > 0"},
 		{name: "no row of version 0", sql: "delete from t0001.goose_db_version where version_id = 0"},
-		{name: "newer", sql: "update t0001.goose_db_version set version_id = 4 where version_id = 2", is: adopt.ErrHistory, reason: "is at version 4, the newest file is 3"},
-		{name: "missing", sql: "update t0001.goose_db_version set version_id = 3 where version_id = 2", is: adopt.ErrHistory, reason: "is at version 3 without 2_b.sql"},
-		{name: "taken back by an old goose", sql: "insert into t0001.goose_db_version (version_id, is_applied) values (2, false)", is: adopt.ErrHistory, reason: "version 2 was taken back by an old goose"},
-		{name: "taken back and done again", sql: "insert into t0001.goose_db_version (version_id, is_applied) values (2, false), (2, true)"},
+		{name: "newer", sql: "update t0001.goose_db_version set version_id = 4 where version_id = 2", is: adopt.ErrHistory,
+			reason: "is at version 4, the newest file is 3"},
+		{name: "missing", sql: "update t0001.goose_db_version set version_id = 3 where version_id = 2", is: adopt.ErrHistory,
+			reason: "is at version 3 without 2_b.sql"},
+		{name: "taken back by an old goose", sql: "insert into t0001.goose_db_version (version_id, is_applied) values (2, " +
+			"false)", is: adopt.ErrHistory, reason: "version 2 was taken back by an old goose"},
+		{name: "taken back and done again", sql: "insert into t0001.goose_db_version (version_id, is_applied) values (2, " +
+			"false), (2, true)"},
 		{name: "no table", sql: "drop table t0001.goose_db_version", is: migrate.ErrNotManaged},
-		{name: "a view", sql: "alter table t0001.goose_db_version rename to x; create view t0001.goose_db_version as select * from t0001.x", is: migrate.ErrNotManaged},
-		{name: "another table", sql: "alter table t0001.goose_db_version drop column is_applied", is: migrate.ErrNotManaged, reason: "has no column is_applied"},
+		{name: "a view", sql: "alter table t0001.goose_db_version rename to x; create view t0001.goose_db_version as " +
+			"select * from t0001.x", is: migrate.ErrNotManaged},
+		{name: "another table", sql: "alter table t0001.goose_db_version drop column is_applied", is: migrate.ErrNotManaged,
+			reason: "has no column is_applied"},
 		{name: "no such schema", claim: adopt.Claim{Schema: "T0001"}, is: db.ErrWrongSchema},
 		{name: "public", claim: adopt.Claim{Schema: "public"}, is: db.ErrInvalidSchema},
 		{name: "PostgreSQL's", claim: adopt.Claim{Schema: "pg_toast"}, is: db.ErrInvalidSchema},
 		{name: "hostile", claim: adopt.Claim{Schema: "x\"; drop schema t0001 cascade; --\x00"}, is: db.ErrInvalidSchema},
-		{name: "slug taken", sql: `insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 't0001', 'x', 'elsewhere')`, is: adopt.ErrClaimed, reason: "with schema elsewhere"},
-		{name: "schema taken", sql: `insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 'x', 'x', 't0001')`, claim: adopt.Claim{Schema: "t0001", Slug: "y"}, is: adopt.ErrClaimed, reason: "another tenant: x"},
+		{name: "slug taken", sql: `insert into public.tenants (id, slug, display_name, schema_name)
+			values (gen_random_uuid(), 't0001', 'x', 'elsewhere')`, is: adopt.ErrClaimed, reason: "with schema elsewhere"},
+		{name: "schema taken", sql: `insert into public.tenants (id, slug, display_name, schema_name)
+			values (gen_random_uuid(), 'x', 'x', 't0001')`, claim: adopt.Claim{Schema: "t0001", Slug: "y"}, is: adopt.ErrClaimed,
+			reason: "another tenant: x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -251,8 +262,10 @@ func TestAdoptLeavesThePoolAlone(t *testing.T) {
 	if err != nil || strings.Join(all, " ") != "t0001" {
 		t.Errorf("offered %v, %v", all, err)
 	}
-	s := survey(t, conn, threeFiles(t), []adopt.Claim{{Schema: "t0001"}, {Schema: "crmctl_pool_listed"}, {Schema: "crmctl_pool_lost", Slug: "acme"}}, adoptOptions())
-	if got := adoptions(s); got[adopt.Adopted] != 1 || got[adopt.Refused] != 2 || !errors.Is(s.Adoptions[1].Err, adopt.ErrPool) || !errors.Is(s.Adoptions[2].Err, adopt.ErrPool) {
+	s := survey(t, conn, threeFiles(t), []adopt.Claim{{Schema: "t0001"}, {Schema: "crmctl_pool_listed"},
+		{Schema: "crmctl_pool_lost", Slug: "acme"}}, adoptOptions())
+	if got := adoptions(s); got[adopt.Adopted] != 1 || got[adopt.Refused] != 2 ||
+		!errors.Is(s.Adoptions[1].Err, adopt.ErrPool) || !errors.Is(s.Adoptions[2].Err, adopt.ErrPool) {
 		t.Errorf("%+v", s.Adoptions)
 	}
 	carry(t, f, s)
@@ -290,7 +303,8 @@ func TestAdoptTwiceAtOnce(t *testing.T) {
 	claims := gooseSchemas(t, f, 40, 1)
 	o := adoptOptions()
 	o.Audit = func(p *db.Pipeline, a adopt.Adoption) error {
-		p.Exec("insert into public.tenant_events (tenant_id, slug, action, actor) values ($1, $2, 'adopt', 'me')", a.ID, a.Slug)
+		p.Exec("insert into public.tenant_events (tenant_id, slug, action, actor) values ($1, $2, 'adopt', 'me')",
+			a.ID, a.Slug)
 		return nil
 	}
 	one, two := survey(t, f.Connect(t), plan, claims, o), survey(t, f.Connect(t), plan, claims, o)
@@ -334,7 +348,8 @@ func TestAdoptLeavesABusySchemaAlone(t *testing.T) {
 	holder := f.Connect(t)
 	for _, sql := range []string{
 		"select pg_advisory_lock(" + fmt.Sprint(db.Key("t0002")) + ")", "begin",
-		"insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 'other', 'Other', 't0001')",
+		"insert into public.tenants (id, slug, display_name, schema_name) values (gen_random_uuid(), 'other', 'Other', " +
+			"'t0001')",
 	} {
 		if _, err := holder.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)

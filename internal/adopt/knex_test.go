@@ -45,13 +45,20 @@ func TestAdoptFromKnex(t *testing.T) {
 	}{
 		{name: "number and words agree", done: []string{"00001_create_a.js", "002_create_b.ts"}, want: []int64{1, 2}},
 		{name: "nothing done"},
-		{name: "words differ", done: []string{"1_create_a.js", "2_create_bb.js"}, refused: "no file is known for 2_create_bb.js"},
-		{name: "number differs", done: []string{"20240101_create_a.js"}, refused: "no file is known for 20240101_create_a.js"},
-		{name: "mapped", knex: adopt.Source{Map: adopt.Map{"init": {1, 2}, "seed": {}}}, done: []string{"init.js", "seed.js"}, want: []int64{1, 2}},
-		{name: "mapped against the names", knex: adopt.Source{Map: adopt.Map{"1_create_a": {1, 2, 3}}}, done: []string{"1_create_a.js"}, want: []int64{1, 2, 3}},
-		{name: "several for one", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {1}, "z": {2}}}, done: []string{"x.js", "y.js"}, want: []int64{1}},
-		{name: "one in part", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {2}, "z": {2}}}, done: []string{"x.js", "y.js"}, refused: "version 2 is there in part, without z"},
-		{name: "gap", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {2}, "z": {3}}}, done: []string{"x.js", "z.js"}, refused: "is at version 3 without 2_create_b.sql"},
+		{name: "words differ", done: []string{"1_create_a.js", "2_create_bb.js"},
+			refused: "no file is known for 2_create_bb.js"},
+		{name: "number differs", done: []string{"20240101_create_a.js"},
+			refused: "no file is known for 20240101_create_a.js"},
+		{name: "mapped", knex: adopt.Source{Map: adopt.Map{"init": {1, 2}, "seed": {}}}, done: []string{"init.js", "seed.js"},
+			want: []int64{1, 2}},
+		{name: "mapped against the names", knex: adopt.Source{Map: adopt.Map{"1_create_a": {1, 2, 3}}},
+			done: []string{"1_create_a.js"}, want: []int64{1, 2, 3}},
+		{name: "several for one", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {1}, "z": {2}}},
+			done: []string{"x.js", "y.js"}, want: []int64{1}},
+		{name: "one in part", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {2}, "z": {2}}},
+			done: []string{"x.js", "y.js"}, refused: "version 2 is there in part, without z"},
+		{name: "gap", knex: adopt.Source{Map: adopt.Map{"x": {1}, "y": {2}, "z": {3}}}, done: []string{"x.js", "z.js"},
+			refused: "is at version 3 without 2_create_b.sql"},
 		{name: "by order", knex: adopt.Source{UpTo: 2}, done: []string{"a.js", "b.js"}, want: []int64{1, 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,7 +102,8 @@ func TestAdoptFromKnexByOrder(t *testing.T) {
 	knexSchema(t, f, "behind", "a.js")
 	o := adoptOptions()
 	o.Source = from(adopt.Source{UpTo: 2})
-	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "odd"}, {Schema: "one"}, {Schema: "two"}, {Schema: "behind"}}, o)
+	s := survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "odd"}, {Schema: "one"}, {Schema: "two"},
+		{Schema: "behind"}}, o)
 	for i, want := range []struct {
 		state   adopt.State
 		version int64
@@ -105,7 +113,8 @@ func TestAdoptFromKnexByOrder(t *testing.T) {
 		}
 	}
 	o.Source.UpTo = 3
-	if _, err := adopt.Look(t.Context(), f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "one"}}, o); !errors.Is(err, adopt.ErrMap) {
+	if _, err := adopt.Look(t.Context(), f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "one"}}, o); !errors.Is(err,
+		adopt.ErrMap) {
 		t.Errorf("three files for two migrations: %v", err)
 	}
 }
@@ -134,7 +143,8 @@ func TestAdoptFromKnexWhileItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = survey(t, f.Connect(t), threeFiles(t), []adopt.Claim{{Schema: "app"}}, o)
-	if a := s.Adoptions[0]; a.State != adopt.Refused || !strings.Contains(a.Err.Error(), "knex_migrations_lock is locked") {
+	if a := s.Adoptions[0]; a.State != adopt.Refused || !strings.Contains(a.Err.Error(),
+		"knex_migrations_lock is locked") {
 		t.Errorf("while knex holds its lock: %+v", a)
 	}
 }
@@ -146,7 +156,8 @@ func TestReadMap(t *testing.T) {
 		want       adopt.Map
 		wrong      string
 	}{
-		{file: "m.csv", text: "knex,version\na.js,1\nb.ts, 2\na.js,3\n# no more\nc.js,-\n", want: adopt.Map{"a": {1, 3}, "b": {2}, "c": {}}},
+		{file: "m.csv", text: "knex,version\na.js,1\nb.ts, 2\na.js,3\n# no more\nc.js,-\n",
+			want: adopt.Map{"a": {1, 3}, "b": {2}, "c": {}}},
 		{file: "m.csv", text: "\ufeffa.js,1\n", want: adopt.Map{"a": {1}}},
 		{file: "m.csv", text: "a.js\n", wrong: "wrong number of fields"},
 		{file: "m.csv", text: "a.js,1\nb.js,2x\n", wrong: `line 2: "2x" is no version`},

@@ -58,8 +58,10 @@ func (r claimed) queue(p *db.Pipeline, claims []Adoption, o Options) {
 			r.bySchema[t.Schema], r.bySlug[t.Slug] = t, t
 		}
 		return err
-	}, `select id::pg_catalog.text, coalesce(slug, '') as slug, coalesce(schema_name, '') as schema, coalesce(schema_version, -1) as version from `+o.Registry.Tenants()+`
-		where schema_name operator(pg_catalog.=) any ($1::pg_catalog.text[]) or slug operator(pg_catalog.=) any ($2::pg_catalog.text[])`, schemas, slugs)
+	}, `select id::pg_catalog.text, coalesce(slug, '') as slug, coalesce(schema_name, '') as schema,
+		coalesce(schema_version, -1) as version from `+o.Registry.Tenants()+`
+		where schema_name operator(pg_catalog.=) any ($1::pg_catalog.text[])
+			or slug operator(pg_catalog.=) any ($2::pg_catalog.text[])`, schemas, slugs)
 }
 
 func readRegistry(ctx context.Context, q db.Querier, claims []Adoption, o Options) (claimed, error) {
@@ -118,7 +120,8 @@ func (g gooseHistory) applied() ([]int64, error) {
 	}
 	for _, v := range order {
 		if !last[v] {
-			return nil, fmt.Errorf("%w: version %d was taken back by an old goose; delete its rows from %s", ErrHistory, v, migrate.VersionTable)
+			return nil, fmt.Errorf("%w: version %d was taken back by an old goose; delete its rows from %s", ErrHistory, v,
+				migrate.VersionTable)
 		}
 	}
 	return order, nil
@@ -180,7 +183,8 @@ func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, sta
 	for schema := range byName {
 		schemas = append(schemas, schema)
 	}
-	there, err := db.Select(ctx, q, pgx.RowTo[string], `select nspname::text from pg_namespace where nspname::text = any ($1::text[])`, schemas)
+	there, err := db.Select(ctx, q, pgx.RowTo[string],
+		`select nspname::text from pg_namespace where nspname::text = any ($1::text[])`, schemas)
 	if err != nil {
 		return fmt.Errorf("look for the schemas: %w", err)
 	}
@@ -192,9 +196,11 @@ func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, sta
 	tables, err := db.Select(ctx, q, pgx.RowToStructByPos[table], `
 		select n.nspname::text, c.relname::text,
 		       has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'),
-		       array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
+		       array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0
+		       	and not a.attisdropped)
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where c.relname = any ($1::name[]) and n.nspname::text = any ($2::text[]) and c.relkind in ('r', 'p')`, names, schemas)
+		where c.relname = any ($1::name[]) and n.nspname::text = any ($2::text[]) and c.relkind in ('r', 'p')`,
+		names, schemas)
 	if err != nil {
 		return fmt.Errorf("look for the tables of versions: %w", err)
 	}
@@ -217,7 +223,8 @@ func (h *history) take(t table, wanted map[string][]string, o Options) {
 	}
 	if o.Source != nil && t.Name == o.Source.table() {
 		if odd := o.Source.tool.fits(t.Columns); odd != "" {
-			h.err = fmt.Errorf("%w: %s of %s has %s, so it is not %s's", migrate.ErrNotManaged, t.Name, t.Schema, odd, o.Source.tool.title)
+			h.err = fmt.Errorf("%w: %s of %s has %s, so it is not %s's", migrate.ErrNotManaged, t.Name, t.Schema, odd,
+				o.Source.tool.title)
 			return
 		}
 	}
@@ -281,7 +288,8 @@ func readChunk(ctx context.Context, q db.Querier, claims []Adoption, chunk []int
 func queueHistory(p *db.Pipeline, planned Adoption, o Options, states []history) {
 	claims, only := []Adoption{planned}, []int{0}
 	states[0].exists = true
-	states[0].goose.exists, states[0].told.exists, states[0].told.hasLock = planned.has.goose, planned.has.told, planned.has.lock
+	states[0].goose.exists, states[0].told.exists, states[0].told.hasLock = planned.has.goose, planned.has.told,
+		planned.has.lock
 	queuePlain(p, claims, only, states, o)
 	if planned.has.lock {
 		o.Source.hold(p, planned)
@@ -319,7 +327,8 @@ func queueGoose(p *db.Pipeline, claims []Adoption, chunk []int, states []history
 	for _, i := range chunk {
 		states[i].goose.rows = nil
 		if states[i].goose.exists {
-			parts = append(parts, fmt.Sprintf(`select %d, id::pg_catalog.int8, version_id::pg_catalog.int8, is_applied from %s.%s`,
+			parts = append(parts, fmt.Sprintf(`select %d, id::pg_catalog.int8, version_id::pg_catalog.int8, is_applied
+				from %s.%s`,
 				i, claims[i].schema.Quoted(), migrate.VersionTable))
 		}
 	}

@@ -215,7 +215,8 @@ func (k *Source) queue(p *db.Pipeline, claims []Adoption, chunk []int, states []
 			rows = append(rows, fmt.Sprintf("select %d, %s from %s.%s", i, k.tool.row, schema, quotedTable(k.table())))
 		}
 		if states[i].told.hasLock {
-			locks = append(locks, fmt.Sprintf(`select %d from %s.%s where is_locked operator(pg_catalog.<>) 0`, i, schema, quotedTable(k.lockTable())))
+			locks = append(locks, fmt.Sprintf(`select %d from %s.%s where is_locked operator(pg_catalog.<>) 0`, i, schema,
+				quotedTable(k.lockTable())))
 		}
 	}
 	queueUnion(p, rows, func(rows pgx.Rows) error {

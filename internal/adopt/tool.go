@@ -40,21 +40,30 @@ func tools() []tool {
 	return []tool{
 		{name: "knex", title: "knex", table: "knex_migrations", columns: []string{"id", "name"}, lock: true,
 			row: "id::pg_catalog.int8, " + text("name") + ", " + none + ", " + none},
-		{name: "golang-migrate", title: "golang-migrate", table: "schema_migrations", columns: []string{"version", "dirty"}, state: true,
-			row: "0::pg_catalog.int8, " + text("version") + ", " + none + ", case when dirty then 'failed' else '' end", read: readState},
+		{name: "golang-migrate", title: "golang-migrate", table: "schema_migrations",
+			columns: []string{"version", "dirty"}, state: true,
+			row:  "0::pg_catalog.int8, " + text("version") + ", " + none + ", case when dirty then 'failed' else '' end",
+			read: readState},
 		{name: "tern", title: "tern", table: "schema_version", columns: []string{"version"}, state: true,
 			row: "0::pg_catalog.int8, " + text("version") + ", " + none + ", " + none, read: readState},
-		{name: "rails", title: "Rails", table: "schema_migrations", columns: []string{"version"}, without: "dirty", bare: true,
+		{name: "rails", title: "Rails", table: "schema_migrations", columns: []string{"version"},
+			without: "dirty", bare: true,
 			row: "0::pg_catalog.int8, " + text("version") + ", " + none + ", " + none, read: readNumbers},
-		{name: "dbmate", title: "dbmate", table: "schema_migrations", columns: []string{"version"}, without: "dirty", bare: true,
+		{name: "dbmate", title: "dbmate", table: "schema_migrations", columns: []string{"version"},
+			without: "dirty", bare: true,
 			row: "0::pg_catalog.int8, " + text("version") + ", " + none + ", " + none, read: readNumbers},
 		{name: "django", title: "Django", table: "django_migrations", columns: []string{"id", "app", "name"},
-			row: "id::pg_catalog.int8, " + text("app") + " operator(pg_catalog.||) '.' operator(pg_catalog.||) " + text("name") + ", " + none + ", " + none},
-		{name: "flyway", title: "Flyway", table: "flyway_schema_history", columns: []string{"installed_rank", "version", "type", "script", "success"},
-			row: "installed_rank::pg_catalog.int8, " + text("script") + ", " + text("type") + " operator(pg_catalog.||) ' ' operator(pg_catalog.||) " + text("version") +
+			row: "id::pg_catalog.int8, " + text("app") + " operator(pg_catalog.||) '.' operator(pg_catalog.||) " + text("name") +
+				", " + none + ", " + none},
+		{name: "flyway", title: "Flyway", table: "flyway_schema_history", columns: []string{"installed_rank", "version",
+			"type", "script", "success"},
+			row: "installed_rank::pg_catalog.int8, " + text("script") + ", " + text("type") +
+				" operator(pg_catalog.||) ' ' operator(pg_catalog.||) " + text("version") +
 				", case when success then '' else 'failed' end", read: readFlyway},
-		{name: "prisma", title: "Prisma", table: "_prisma_migrations", columns: []string{"migration_name", "started_at", "finished_at", "rolled_back_at"},
-			row: order("started_at") + ", " + text("migration_name") + ", case when rolled_back_at is null then '' else 'undone' end, " +
+		{name: "prisma", title: "Prisma", table: "_prisma_migrations", columns: []string{"migration_name", "started_at",
+			"finished_at", "rolled_back_at"},
+			row: order("started_at") + ", " + text("migration_name") +
+				", case when rolled_back_at is null then '' else 'undone' end, " +
 				"case when finished_at is null and rolled_back_at is null then 'failed' else '' end", read: readPrisma},
 		{name: NoTool, title: "no program"},
 	}
@@ -188,7 +197,9 @@ func readFlyway(rows []row) (done, error) {
 		gone := strings.HasPrefix(kind, "UNDO") || kind == "DELETE"
 		switch {
 		case r.mark != "" && !gone:
-			if slices.ContainsFunc(rows, func(other row) bool { return other.order > r.order && other.kind == "DELETE "+version }) {
+			if slices.ContainsFunc(rows, func(other row) bool {
+				return other.order > r.order && other.kind == "DELETE "+version
+			}) {
 				continue // repaired
 			}
 			return d, failedError("Flyway", r.name+" failed")

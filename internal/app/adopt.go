@@ -99,7 +99,8 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 }
 
 // surveyAdoption finds the schemas and what is to become of each.
-func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o AdoptOptions) (*adopt.Survey, error) {
+func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan,
+	o AdoptOptions) (*adopt.Survey, error) {
 	// Says what is wrong where there is no registry.
 	if _, err := a.Registry.List(ctx, conn, registry.Filter{Slugs: []string{""}}); err != nil {
 		return nil, err

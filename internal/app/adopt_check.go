@@ -114,12 +114,14 @@ func (c *AdoptCheck) schemas(survey *adopt.Survey) {
 		if !seen {
 			at = len(c.Findings)
 			byReason[reason] = at
-			c.add(AdoptFinding{Area: AreaSchemas, Result: Fails, Text: claim.Err.Error(), Do: "leave them out, or mend what is said"})
+			c.add(AdoptFinding{Area: AreaSchemas, Result: Fails, Text: claim.Err.Error(),
+				Do: "leave them out, or mend what is said"})
 		}
 		c.Findings[at].Schemas = append(c.Findings[at].Schemas, claim.Schema)
 	}
 	if c.Adoptable > 0 {
-		c.add(AdoptFinding{Area: AreaSchemas, Result: Fine, Text: fmt.Sprintf("%d of %d can be adopted", c.Adoptable, c.Schemas)})
+		c.add(AdoptFinding{Area: AreaSchemas, Result: Fine, Text: fmt.Sprintf("%d of %d can be adopted",
+			c.Adoptable, c.Schemas)})
 	}
 }
 
@@ -137,7 +139,8 @@ func (a *App) checkNew(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 		return err
 	}()
 	if err == nil {
-		c.add(AdoptFinding{Area: AreaNew, Result: Fine, Text: fmt.Sprintf("the files make one, up to version %d", plan.Head())})
+		c.add(AdoptFinding{Area: AreaNew, Result: Fine, Text: fmt.Sprintf("the files make one, up to version %d",
+			plan.Head())})
 		return true
 	}
 	do := "write a file that makes what is missing, or grant what is missing"
@@ -145,14 +148,16 @@ func (a *App) checkNew(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 		err = migrate.ExplainNames(ctx, conn, a.Registry, err)
 	}
 	if elsewhere, ok := errors.AsType[*migrate.ElsewhereError](err); ok {
-		do = fmt.Sprintf("write %s.%s in the file, or put %s on the path (shared_schemas)", elsewhere.Schema, elsewhere.Object, elsewhere.Schema)
+		do = fmt.Sprintf("write %s.%s in the file, or put %s on the path (shared_schemas)", elsewhere.Schema,
+			elsewhere.Object, elsewhere.Schema)
 	}
 	c.add(AdoptFinding{Area: AreaNew, Result: Fails, Text: err.Error(), Do: do})
 	return false
 }
 
 // checkDrift compares the schemas with what the files up to their versions make.
-func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey, made bool, c *AdoptCheck, concurrency int) error {
+func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey, made bool,
+	c *AdoptCheck, concurrency int) error {
 	if !made || c.Adoptable == 0 {
 		if !made {
 			c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Text: "not compared: the files make no tenant"})
@@ -171,17 +176,20 @@ func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan
 	}
 	for _, g := range drift.Groups {
 		f := AdoptFinding{Area: AreaDrift, Result: Warns, Do: "bring them in line with the files, or the files with them",
-			Text: fmt.Sprintf("not what the files up to version %d make: %s", g.Version, strings.Join(catalog.Subjects(g.Differences, mostNamed), ", "))}
+			Text: fmt.Sprintf("not what the files up to version %d make: %s", g.Version,
+				strings.Join(catalog.Subjects(g.Differences, mostNamed), ", "))}
 		for _, t := range g.Tenants {
 			f.Schemas = append(f.Schemas, t.Schema.String())
 		}
 		c.add(f)
 	}
 	for _, u := range drift.Unread {
-		c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Schemas: []string{u.Schema.String()}, Text: "not compared: " + u.Err.Error()})
+		c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Schemas: []string{u.Schema.String()}, Text: "not compared: " +
+			u.Err.Error()})
 	}
 	if drift.Clean > 0 {
-		c.add(AdoptFinding{Area: AreaDrift, Result: Fine, Text: fmt.Sprintf("%d of %d are what the files make", drift.Clean, drift.Tenants)})
+		c.add(AdoptFinding{Area: AreaDrift, Result: Fine, Text: fmt.Sprintf("%d of %d are what the files make", drift.Clean,
+			drift.Tenants)})
 	}
 	return nil
 }
@@ -198,7 +206,8 @@ func claimedSchemas(survey *adopt.Survey) []string {
 func checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {
 	owners, err := adopt.Owners(ctx, conn, claimedSchemas(survey))
 	for _, o := range owners {
-		f := AdoptFinding{Area: AreaOwners, Result: Warns, Do: "log in as " + o.Role + ", or trust it (trusted_owners) where it has code",
+		f := AdoptFinding{Area: AreaOwners, Result: Warns, Do: "log in as " + o.Role +
+			", or trust it (trusted_owners) where it has code",
 			Text: fmt.Sprintf("role %s owns tables in %s; new tables will be another role's", o.Role, schemasOf(o.Schemas))}
 		if !o.Ours {
 			f.Result, f.Do = Fails, "grant "+o.Role+" to the role that migrates, or log in as "+o.Role
@@ -223,7 +232,8 @@ func schemasOf(n int64) string {
 func checkPublic(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {
 	twins, err := adopt.Twins(ctx, conn, claimedSchemas(survey))
 	if len(twins) > 0 {
-		c.add(AdoptFinding{Area: AreaPublic, Result: Warns, Do: "files and statements find the tenant's alone unless public is on the path",
+		c.add(AdoptFinding{Area: AreaPublic, Result: Warns,
+			Do:   "files and statements find the tenant's alone unless public is on the path",
 			Text: "public has tables with the names of tenants': " + strings.Join(few(twins), ", ")})
 	}
 	return err
@@ -246,7 +256,8 @@ func checkNames(plan *migrate.Plan, survey *adopt.Survey, c *AdoptCheck) {
 	}
 	if len(long) > 0 {
 		c.add(AdoptFinding{Area: AreaNames, Result: Warns, Do: "shorten them: two that begin alike become one",
-			Text: fmt.Sprintf("names in the files over %d bytes, which PostgreSQL cuts: %s", maxName, strings.Join(few(long), ", "))})
+			Text: fmt.Sprintf("names in the files over %d bytes, which PostgreSQL cuts: %s", maxName,
+				strings.Join(few(long), ", "))})
 	}
 	cut := AdoptFinding{Area: AreaNames, Result: Warns, Do: "see that the application knows them by the cut name",
 		Text: fmt.Sprintf("schemas have names of %d bytes or more: a longer one is cut to that", maxName)}

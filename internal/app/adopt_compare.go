@@ -18,7 +18,8 @@ const mostNamed = 3
 
 // proveBaseline compares the schemas that are to be taken for a version with what the
 // files up to it make, and refuses those that differ unless they are trusted.
-func (a *App) proveBaseline(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey, o AdoptOptions) error {
+func (a *App) proveBaseline(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey,
+	o AdoptOptions) error {
 	at := make(map[string]int)
 	for i, claim := range survey.Adoptions {
 		if claim.History != nil && (claim.State == adopt.Adopted || claim.State == adopt.Corrected) {
@@ -49,7 +50,8 @@ func (a *App) proveBaseline(ctx context.Context, conn *pgx.Conn, plan *migrate.P
 
 // compareClaims compares schemas with what the files up to their version make, what is
 // another program's left out. at has the places of those that are meant, by name.
-func (a *App) compareClaims(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey, at map[string]int, concurrency int) (catalog.Drift, error) {
+func (a *App) compareClaims(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey,
+	at map[string]int, concurrency int) (catalog.Drift, error) {
 	plan, err := a.UseExtensions(ctx, conn, plan, true)
 	if err != nil {
 		return catalog.Drift{}, err
@@ -66,8 +68,9 @@ func (a *App) compareClaims(ctx context.Context, conn *pgx.Conn, plan *migrate.P
 		list = append(list, catalog.Tenant{Slug: claim.Slug, Target: catalog.Target{Schema: schema}, Version: claim.Version})
 	}
 	drift, err := catalog.Compare(ctx, list, catalog.DriftOptions{
-		Options: catalog.Options{Registry: a.Registry, Direct: a.Direct, Ignore: []catalog.Kind{catalog.KindOwner, catalog.KindGrant, catalog.KindDefaultPrivileges, catalog.KindColumnOrder}},
-		Dial:    a.Connect, Concurrency: concurrency, Others: adopt.Tables(),
+		Options: catalog.Options{Registry: a.Registry, Direct: a.Direct, Ignore: []catalog.Kind{catalog.KindOwner,
+			catalog.KindGrant, catalog.KindDefaultPrivileges, catalog.KindColumnOrder}},
+		Dial: a.Connect, Concurrency: concurrency, Others: adopt.Tables(),
 		Expect: expected(plan),
 	})
 	return withoutVersions(drift), err

@@ -103,7 +103,8 @@ func New(a App) *App {
 
 // move returns what every change of a tenant needs.
 func (a *App) move(lockTimeout time.Duration) tenant.MoveOptions {
-	return tenant.MoveOptions{Registry: a.Registry, Actor: a.Actor, Program: a.Program, LockTimeout: lockTimeout, Now: a.Now}
+	return tenant.MoveOptions{Registry: a.Registry, Actor: a.Actor, Program: a.Program,
+		LockTimeout: lockTimeout, Now: a.Now}
 }
 
 // change is Changing and a connection.

@@ -43,7 +43,8 @@ func open(t *testing.T, f *fleettest.Fleet, dir string) (*app.App, *told) {
 		t.Fatal(err)
 	}
 	n := &told{}
-	return app.New(app.App{Config: cfg, Registry: registry.Default(), Connect: f.Dial, Actor: "test", Program: "test", Build: "test", Notify: n.notify}), n
+	return app.New(app.App{Config: cfg, Registry: registry.Default(), Connect: f.Dial, Actor: "test", Program: "test",
+		Build: "test", Notify: n.notify}), n
 }
 
 func specs(slugs ...string) []tenant.Spec {
@@ -83,7 +84,8 @@ func TestLifeOfATenant(t *testing.T) {
 	ctx, limit := t.Context(), 5*time.Second
 
 	would, err := a.CreateTenants(ctx, app.CreateOptions{Specs: specs("acme"), DryRun: true, LockTimeout: limit})
-	if err != nil || len(would.Created) != 1 || would.Created[0].Existed || would.Created[0].Tenant.Schema.String() != "tenant_acme" {
+	if err != nil || len(would.Created) != 1 || would.Created[0].Existed ||
+		would.Created[0].Tenant.Schema.String() != "tenant_acme" {
 		t.Fatalf("dry run: %+v, %v", would, err)
 	}
 	made, err := a.CreateTenants(ctx, app.CreateOptions{Specs: specs("acme", "globex"), LockTimeout: limit})
@@ -96,7 +98,8 @@ func TestLifeOfATenant(t *testing.T) {
 	if err != nil || copied.Made.Tenant.Slug != "acme-test" || copied.Source.Slug != "acme" {
 		t.Fatalf("clone: %+v, %v", copied, err)
 	}
-	if _, err := a.CloneTenant(ctx, app.CloneOptions{From: "acme", To: "globex", DryRun: true}); !errors.Is(err, registry.ErrExists) {
+	if _, err := a.CloneTenant(ctx, app.CloneOptions{From: "acme", To: "globex", DryRun: true}); !errors.Is(err,
+		registry.ErrExists) {
 		t.Errorf("a clone over a tenant: %v", err)
 	}
 
@@ -110,7 +113,8 @@ func TestLifeOfATenant(t *testing.T) {
 	conn := f.Connect(t)
 	// Deleted so long ago that it is due.
 	long := func() time.Time { return time.Now().AddDate(0, 0, -90) }
-	if _, err := tenant.Delete(ctx, conn, "globex", time.Hour, tenant.MoveOptions{Actor: "test", LockTimeout: limit, Now: long}); err != nil {
+	if _, err := tenant.Delete(ctx, conn, "globex", time.Hour, tenant.MoveOptions{Actor: "test", LockTimeout: limit,
+		Now: long}); err != nil {
 		t.Fatal(err)
 	}
 	plan, err := tenant.PlanPurge(ctx, conn, tenant.PurgeFilter{}, time.Now())
@@ -188,7 +192,8 @@ func TestFleetRun(t *testing.T) {
 	})
 	a, _ := open(t, f, dir)
 	ctx := t.Context()
-	made, err := a.CreateTenants(ctx, app.CreateOptions{Specs: specs("one", "two", "three"), To: 1, LockTimeout: time.Second})
+	made, err := a.CreateTenants(ctx, app.CreateOptions{Specs: specs("one", "two", "three"), To: 1,
+		LockTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +210,8 @@ func TestFleetRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close(ctx)
-		report, err := r.Carry(ctx, app.Policy{Attempts: 1, Order: migrate.OrderName, LockTimeout: time.Second, BuildTimeout: time.Second}, nil)
+		report, err := r.Carry(ctx, app.Policy{Attempts: 1, Order: migrate.OrderName, LockTimeout: time.Second,
+			BuildTimeout: time.Second}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +234,8 @@ func TestFleetRun(t *testing.T) {
 	if got := counts(run(a.PlanDown(ctx, migrate.Route{Kind: migrate.Down, To: 1}, some, false))); got != [3]int{1, 0, 0} {
 		t.Errorf("down: %v", got)
 	}
-	if got := counts(run(a.PlanUp(ctx, app.UpOptions{Selection: all, Verify: true, LockTimeout: time.Second}))); got != [3]int{1, 0, 0} {
+	if got := counts(run(a.PlanUp(ctx, app.UpOptions{Selection: all, Verify: true,
+		LockTimeout: time.Second}))); got != [3]int{1, 0, 0} {
 		t.Errorf("up again: %v", got)
 	}
 	again, err := a.PlanRetry(ctx, 0, true)

@@ -47,7 +47,8 @@ func (a *App) audit(action string) func(p *db.Pipeline, e registry.Event) error 
 }
 
 // newTenant returns what making a tenant out of data needs of the migrations.
-func (a *App) newTenant(ctx context.Context, conn *pgx.Conn, action string, l backup.Limits, r Role) (backup.NewTenant, *migrate.Plan, error) {
+func (a *App) newTenant(ctx context.Context, conn *pgx.Conn, action string, l backup.Limits, r Role) (backup.NewTenant,
+	*migrate.Plan, error) {
 	plan, err := a.TenantPlan(ctx, 0)
 	if err != nil {
 		return backup.NewTenant{}, nil, err
@@ -71,7 +72,8 @@ func (a *App) newTenant(ctx context.Context, conn *pgx.Conn, action string, l ba
 			}
 			// Older versions are not asked for twice, so their final shape is not
 			// worth finding out.
-			template, why, err := a.template(ctx, conn, only, templateOptions{fromHistory: only.Checksum() != plan.Checksum(), lockTimeout: l.LockTimeout})
+			template, why, err := a.template(ctx, conn, only, templateOptions{fromHistory: only.Checksum() != plan.Checksum(),
+				lockTimeout: l.LockTimeout})
 			a.byHistory(why)
 			return template.Script, err
 		},
@@ -126,7 +128,8 @@ func (a *App) structures(ctx context.Context, l backup.Limits) *backup.Structure
 // writeOptions returns how backups of tenants are written.
 func (a *App) writeOptions(ctx context.Context, l backup.Limits) backup.WriteOptions {
 	return backup.WriteOptions{
-		Limits: l, Registry: a.Registry, Program: a.Program, Structures: a.structures(ctx, l), Judge: judgeTenant, Host: host(), User: a.User,
+		Limits: l, Registry: a.Registry, Program: a.Program, Structures: a.structures(ctx, l), Judge: judgeTenant,
+		Host: host(), User: a.User,
 	}
 }
 

@@ -67,7 +67,8 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 		}
 		clone.Anonymizer = backup.NewAnonymizer(o.Seed, o.KeepColumns)
 	}
-	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug, Schema: out.Source.Schema}, clone)
+	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug,
+		Schema: out.Source.Schema}, clone)
 	out.Elapsed = a.Now().Sub(begun)
 	return out, err
 }

@@ -47,7 +47,8 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 		return CreateResult{}, err
 	}
 	defer closeConn(ctx, conn)
-	template, why, err := a.template(ctx, conn, plan, templateOptions{fromHistory: o.FromHistory, dryRun: o.DryRun, lockTimeout: o.LockTimeout})
+	template, why, err := a.template(ctx, conn, plan, templateOptions{fromHistory: o.FromHistory, dryRun: o.DryRun,
+		lockTimeout: o.LockTimeout})
 	if err != nil {
 		return CreateResult{}, err
 	}
@@ -93,7 +94,8 @@ func (a *App) EnsureTenant(ctx context.Context, conn *pgx.Conn, spec tenant.Spec
 	}
 	_, err = tenant.Create(ctx, conn, spec, tenant.CreateOptions{
 		Registry: a.Registry,
-		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: a.Config.LockTimeout, Now: a.Now, Pool: true, Direct: a.Direct,
+		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: a.Config.LockTimeout, Now: a.Now, Pool: true,
+		Direct: a.Direct,
 	})
 	switch {
 	case err == nil:
@@ -120,7 +122,8 @@ func (a *App) copySettings(ctx context.Context, q db.Querier, specs []tenant.Spe
 }
 
 // wouldCreate says what would become of tenants.
-func (a *App) wouldCreate(ctx context.Context, q db.Querier, specs []tenant.Spec, template tenant.Template) ([]tenant.Created, error) {
+func (a *App) wouldCreate(ctx context.Context, q db.Querier, specs []tenant.Spec,
+	template tenant.Template) ([]tenant.Created, error) {
 	wanted := make([]string, len(specs))
 	for i, s := range specs {
 		wanted[i] = s.Slug
@@ -147,7 +150,8 @@ func (a *App) wouldCreate(ctx context.Context, q db.Querier, specs []tenant.Spec
 		if err != nil {
 			return nil, fmt.Errorf("tenant %q: %w", s.Slug, err)
 		}
-		out[i].Tenant = registry.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version, Status: registry.Active}
+		out[i].Tenant = registry.Tenant{Slug: s.Slug, DisplayName: s.DisplayName, Schema: schema, Version: template.Version,
+			Status: registry.Active}
 	}
 	return out, nil
 }

@@ -51,7 +51,8 @@ func (a *App) Drift(ctx context.Context, o DriftOptions) (catalog.Drift, []regis
 		return catalog.Drift{}, nil, err
 	}
 	c := catalog.DriftOptions{
-		Options: catalog.Options{Registry: a.Registry, Ignore: o.Ignore, Direct: a.Direct}, Dial: a.Connect, Concurrency: o.Concurrency, Others: adopt.Tables(),
+		Options: catalog.Options{Registry: a.Registry, Ignore: o.Ignore, Direct: a.Direct}, Dial: a.Connect,
+		Concurrency: o.Concurrency, Others: adopt.Tables(),
 		Expect: expected(plan),
 		Versions: func(ctx context.Context, slugs []string) (map[string]int64, error) {
 			now, err := a.Registry.List(ctx, conn, registry.Filter{Slugs: slugs})

@@ -47,7 +47,8 @@ func (a *App) Examine(ctx context.Context, conn *pgx.Conn, o ExamineOptions) (*d
 	fleet.RegistryClosed = standing.Refusal() != nil
 	for _, list := range [][]registry.ForeignObject{standing.Strange, standing.Others} {
 		for _, found := range list {
-			owner := doctor.RegistryOwner{Kind: found.Kind, Name: found.Name, Owner: found.Owner, Trusted: found.Trusted, Strange: !found.Ours}
+			owner := doctor.RegistryOwner{Kind: found.Kind, Name: found.Name, Owner: found.Owner, Trusted: found.Trusted,
+				Strange: !found.Ours}
 			if !slices.Contains(fleet.RegistryOwners, owner) {
 				fleet.RegistryOwners = append(fleet.RegistryOwners, owner)
 			}
@@ -57,9 +58,11 @@ func (a *App) Examine(ctx context.Context, conn *pgx.Conn, o ExamineOptions) (*d
 		fleet.RegistryWay = o.Way(ctx, conn, standing)
 	}
 	d := doctor.Options{
-		Only: o.Only, Skip: o.Skip, LockTimeout: o.LockTimeout, Now: a.Now, Trusted: a.Config.TrustedOwners, Shared: a.Config.SharedSchemas,
+		Only: o.Only, Skip: o.Skip, LockTimeout: o.LockTimeout, Now: a.Now, Trusted: a.Config.TrustedOwners,
+		Shared: a.Config.SharedSchemas,
 	}
-	if fleet.RegistryClosed || fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead && len(fleet.Tenants) == 0 {
+	if fleet.RegistryClosed || fleet.RegistryErr == nil && fleet.RegistryVersion < fleet.RegistryHead &&
+		len(fleet.Tenants) == 0 {
 		d.Only = []doctor.Class{doctor.Registry} // what it lacks, the other checks would read
 	}
 	return doctor.Examine(ctx, conn, fleet, d)
@@ -169,7 +172,8 @@ func doctorVersions(actual []migrate.ActualVersion) []doctor.ActualVersion {
 	out := make([]doctor.ActualVersion, len(actual))
 	for i, t := range actual {
 		out[i] = doctor.ActualVersion{
-			Version: t.Version, Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged), Gone: errors.Is(t.Err, db.ErrWrongSchema), Err: t.Err,
+			Version: t.Version, Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged),
+			Gone: errors.Is(t.Err, db.ErrWrongSchema), Err: t.Err,
 		}
 		for _, m := range t.Late {
 			out[i].Late = append(out[i].Late, m.Name())

@@ -73,7 +73,8 @@ func (a *App) PlanUp(ctx context.Context, o UpOptions) (*FleetRun, error) {
 	if o.EachApart {
 		plan = plan.EachApart()
 	}
-	r, err := a.newRun(ctx, plan, migrate.Route{Kind: migrate.Up, OutOfOrder: o.OutOfOrder}, o.Selection, o.DryRun, o.DryRun)
+	r, err := a.newRun(ctx, plan, migrate.Route{Kind: migrate.Up, OutOfOrder: o.OutOfOrder}, o.Selection,
+		o.DryRun, o.DryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,8 @@ func (a *App) PlanDown(ctx context.Context, route migrate.Route, s *Selection, d
 }
 
 // newRun opens what a run needs. kept is true where no extension is made for it.
-func (a *App) newRun(ctx context.Context, plan *migrate.Plan, route migrate.Route, s *Selection, dryRun, kept bool) (*FleetRun, error) {
+func (a *App) newRun(ctx context.Context, plan *migrate.Plan, route migrate.Route, s *Selection, dryRun,
+	kept bool) (*FleetRun, error) {
 	conn, err := a.change(ctx, dryRun)
 	if err != nil {
 		return nil, err

@@ -87,7 +87,8 @@ func (a *App) TenantPlan(ctx context.Context, to int64) (*migrate.Plan, error) {
 
 // UseExtensions makes the extensions that the migrations ask for, unless dryRun is set,
 // and returns the plan with their schemas on the path, and the shared ones.
-func (a *App) UseExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, dryRun bool) (*migrate.Plan, error) {
+func (a *App) UseExtensions(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan,
+	dryRun bool) (*migrate.Plan, error) {
 	plan, uses, err := plan.UseExtensions(ctx, conn, migrate.ExtensionOptions{
 		Registry: a.Registry,
 		Schema:   a.Config.ExtensionSchema, DryRun: dryRun, LockTimeout: a.Config.LockTimeout, Shared: a.Config.SharedSchemas,

@@ -108,7 +108,8 @@ func (a *App) ChangePool(ctx context.Context, o PoolOptions) (PoolChange, error)
 
 func (a *App) changePool(ctx context.Context, pool *Pool, o PoolOptions) (PoolChange, error) {
 	ready := pool.Ready()
-	out := PoolChange{Before: len(pool.Schemas), PoolChange: tenant.PoolChange{Ready: ready, Dropped: len(pool.Schemas) - min(ready, o.Count), Made: max(0, o.Count-ready)}}
+	out := PoolChange{Before: len(pool.Schemas), PoolChange: tenant.PoolChange{Ready: ready,
+		Dropped: len(pool.Schemas) - min(ready, o.Count), Made: max(0, o.Count-ready)}}
 	change, template := tenant.FillPool, tenant.Template{Key: pool.key.String()}
 	if o.Drain {
 		change, out.Made, out.Dropped = tenant.DrainPool, 0, max(0, len(pool.Schemas)-o.Count)
@@ -137,12 +138,14 @@ func (a *App) changePool(ctx context.Context, pool *Pool, o PoolOptions) (PoolCh
 		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: o.LockTimeout, Fleet: run, Direct: a.Direct,
 	})
 	end()
-	return PoolChange{PoolChange: done, Before: out.Before, Changed: len(done.Results) > 0 || err == nil, Elapsed: a.Now().Sub(begun)}, err
+	return PoolChange{PoolChange: done, Before: out.Before, Changed: len(done.Results) > 0 || err == nil,
+		Elapsed: a.Now().Sub(begun)}, err
 }
 
 // RefreshPool makes schemas of the pool anew that are not what the plan makes any more.
 // fresh is true where there are none, or where the registry knows no pool.
-func (a *App) RefreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o PoolOptions) (done PoolChange, fresh bool, err error) {
+func (a *App) RefreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o PoolOptions) (done PoolChange,
+	fresh bool, err error) {
 	pool, err := a.readPool(ctx, conn, plan)
 	switch {
 	case errors.Is(err, registry.ErrOldRegistry):

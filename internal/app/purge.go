@@ -38,7 +38,8 @@ func (Swept) notice() {}
 // PurgeTenants destroys tenants that are due, each after it was saved, and looked at
 // again under a lock. What became of each is in the result, in their order. The error
 // says that nothing could be begun.
-func (a *App) PurgeTenants(ctx context.Context, due []registry.Tenant, o PurgeOptions) ([]tenant.Purged, []fleet.Result, error) {
+func (a *App) PurgeTenants(ctx context.Context, due []registry.Tenant, o PurgeOptions) ([]tenant.Purged,
+	[]fleet.Result, error) {
 	before, end, err := a.saveBefore(ctx, o)
 	if err != nil {
 		return nil, nil, err
@@ -52,12 +53,14 @@ func (a *App) PurgeTenants(ctx context.Context, due []registry.Tenant, o PurgeOp
 	defer shown()
 	// One works, one holds the tenant, and one may be taking the backup.
 	run := fleet.Options{Concurrency: o.Concurrency, Connections: 3, Drain: a.Drain(), Observer: observer}
-	purged, results := tenant.PurgeMany(ctx, a.Connect, due, tenant.PurgeOptions{MoveOptions: a.move(o.LockTimeout), Before: before}, run)
+	purged, results := tenant.PurgeMany(ctx, a.Connect, due, tenant.PurgeOptions{MoveOptions: a.move(o.LockTimeout),
+		Before: before}, run)
 	return purged, results, nil
 }
 
 // saveBefore returns what saves a tenant, nil where none is to be saved, and what ends it.
-func (a *App) saveBefore(ctx context.Context, o PurgeOptions) (before func(context.Context, registry.Tenant) error, end func(), err error) {
+func (a *App) saveBefore(ctx context.Context, o PurgeOptions) (before func(context.Context, registry.Tenant) error,
+	end func(), err error) {
 	if o.BackupDir == "" {
 		return nil, func() {}, nil
 	}

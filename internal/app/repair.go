@@ -10,7 +10,8 @@ import (
 
 // RepairTenant records what somebody found out about the file that was cut off in a
 // tenant. It returns what was known of it before; a dry run changes nothing.
-func (a *App) RepairTenant(ctx context.Context, slug string, mark migrate.Mark, lockTimeout time.Duration, dryRun bool) (*migrate.DirtyError, error) {
+func (a *App) RepairTenant(ctx context.Context, slug string, mark migrate.Mark, lockTimeout time.Duration,
+	dryRun bool) (*migrate.DirtyError, error) {
 	plan, err := a.TenantPlan(ctx, 0)
 	if err != nil {
 		return nil, err

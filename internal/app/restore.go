@@ -53,7 +53,8 @@ func (o RestoreOptions) limits() backup.Limits {
 // there, even where the error says that it could not be migrated (*NotMigratedError).
 // The error is backup.ErrOtherKind for a backup of the registry, of which something was
 // read then.
-func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File, o RestoreOptions) (*RestoreResult, error) {
+func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File,
+	o RestoreOptions) (*RestoreResult, error) {
 	begun := a.Now()
 	create, plan, err := a.newTenant(ctx, conn, registry.ActionRestore, o.limits(), o.Role)
 	if err != nil {
@@ -76,13 +77,16 @@ func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File
 }
 
 // RestoreRegistry restores a backup of the registry.
-func (a *App) RestoreRegistry(ctx context.Context, conn *pgx.Conn, in *backup.File, o RestoreOptions) (*backup.Manifest, error) {
-	return backup.RestoreRegistry(ctx, conn, in, backup.RegistryOptions{Registry: a.Registry, Limits: o.limits(), Tables: registry.SavedTables(), Judge: judgeTenant})
+func (a *App) RestoreRegistry(ctx context.Context, conn *pgx.Conn, in *backup.File,
+	o RestoreOptions) (*backup.Manifest, error) {
+	return backup.RestoreRegistry(ctx, conn, in, backup.RegistryOptions{Registry: a.Registry, Limits: o.limits(),
+		Tables: registry.SavedTables(), Judge: judgeTenant})
 }
 
 // TryRestore reads the whole of a backup and looks whether its tenant could be made, for
 // which it changes nothing. setAside is true where a deleted tenant would make room.
-func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, as string) (m *backup.Manifest, setAside bool, err error) {
+func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, as string) (m *backup.Manifest,
+	setAside bool, err error) {
 	if m, err = backup.Verify(backup.UntilDone(ctx, in), nil); err != nil {
 		return nil, false, err
 	}
@@ -107,7 +111,8 @@ func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, a
 // placeFor looks whether the tenant of a backup could be made: there is none of that
 // name, or it is the very tenant, and its schema is gone, or it is deleted, and would be
 // set aside.
-func (a *App) placeFor(ctx context.Context, conn *pgx.Conn, slug string, saved *backup.Tenant) (setAside bool, err error) {
+func (a *App) placeFor(ctx context.Context, conn *pgx.Conn, slug string,
+	saved *backup.Tenant) (setAside bool, err error) {
 	there, err := a.Registry.Get(ctx, conn, slug)
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
@@ -117,7 +122,8 @@ func (a *App) placeFor(ctx context.Context, conn *pgx.Conn, slug string, saved *
 	case there.PurgeStartedAt != nil:
 		return false, &registry.StateError{Slug: slug, State: registry.Purging}
 	}
-	found, err := db.Select(ctx, conn, pgx.RowTo[bool], "select exists (select from pg_namespace where nspname = $1::text::name)", saved.Schema)
+	found, err := db.Select(ctx, conn, pgx.RowTo[bool],
+		"select exists (select from pg_namespace where nspname = $1::text::name)", saved.Schema)
 	switch {
 	case err != nil:
 		return false, err
@@ -131,7 +137,8 @@ func (a *App) placeFor(ctx context.Context, conn *pgx.Conn, slug string, saved *
 
 // migrateMade brings a tenant that was just made to the newest version, and returns
 // the version it has.
-func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, made *backup.Made, lockTimeout time.Duration) (int64, error) {
+func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, made *backup.Made,
+	lockTimeout time.Duration) (int64, error) {
 	schema, err := db.RegisteredSchema(made.Tenant.Schema)
 	if err != nil {
 		return made.Version, err
@@ -143,7 +150,8 @@ func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Pla
 	}
 	report, err := plan.Run(ctx, conn, a.Connect, []registry.Tenant{t}, migrate.RunOptions{
 		Registry: a.Registry,
-		Route:    route, Trusted: a.Config.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()}, Direct: a.Direct, LockTimeout: lockTimeout, Actor: a.Actor,
+		Route:    route, Trusted: a.Config.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()},
+		Direct: a.Direct, LockTimeout: lockTimeout, Actor: a.Actor,
 	})
 	if err != nil {
 		return t.Version, &NotMigratedError{Slug: t.Slug, Err: err}

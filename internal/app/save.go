@@ -39,7 +39,8 @@ func (a *App) createOptions(ctx context.Context, o SaveOptions) backup.CreateOpt
 
 // SaveTenants saves tenants into a directory, a file each, in their order. conn is used
 // up by it.
-func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant, o SaveOptions) ([]backup.Written, []fleet.Result) {
+func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
+	o SaveOptions) ([]backup.Written, []fleet.Result) {
 	create := a.createOptions(ctx, o)
 	names, sources := make([]string, len(tenants)), make([]backup.Source, len(tenants))
 	for i, t := range tenants {
@@ -57,7 +58,8 @@ func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, 
 
 // SaveRegistry saves the registry into a directory. The error is registry.ErrNoRegistry
 // where there is none.
-func (a *App) SaveRegistry(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, o SaveOptions) (backup.Written, error) {
+func (a *App) SaveRegistry(ctx context.Context, conn *pgx.Conn, dir *backup.Dir,
+	o SaveOptions) (backup.Written, error) {
 	version, err := migrate.PublicVersion(ctx, conn, a.Registry)
 	switch {
 	case err != nil:
@@ -70,7 +72,8 @@ func (a *App) SaveRegistry(ctx context.Context, conn *pgx.Conn, dir *backup.Dir,
 
 // PgDump finds a pg_dump for the server, in a directory, "" for a search, and returns
 // what runs it. Its environment is env and what keeps a password from being shown.
-func (a *App) PgDump(ctx context.Context, conn *pgx.Conn, dir string, env []string, lockTimeout time.Duration) (func(context.Context, backup.Source, io.Writer) error, error) {
+func (a *App) PgDump(ctx context.Context, conn *pgx.Conn, dir string, env []string,
+	lockTimeout time.Duration) (func(context.Context, backup.Source, io.Writer) error, error) {
 	major, err := db.Select(ctx, conn, pgx.RowTo[int], "select current_setting('server_version_num')::int / 10000")
 	if err != nil {
 		return nil, err
@@ -84,6 +87,7 @@ func (a *App) PgDump(ctx context.Context, conn *pgx.Conn, dir string, env []stri
 		return nil, err
 	}
 	a.Notify(PgDumpFound{program})
-	d := &backup.PgDump{Program: program, ConnString: db.OnlyKnown(backup.WithoutPassword(string(dsn))), Env: env, LockTimeout: lockTimeout}
+	d := &backup.PgDump{Program: program, ConnString: db.OnlyKnown(backup.WithoutPassword(string(dsn))), Env: env,
+		LockTimeout: lockTimeout}
 	return d.Dump, nil
 }

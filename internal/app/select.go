@@ -103,7 +103,8 @@ func (s *Selection) record(to int64) *registry.Selection {
 // Tenants reads the selected tenants from the registry, those in one of the given states
 // or all, and apart from them the selected rows that are not valid. A name that is not
 // there is an error; a pattern may match none.
-func (a *App) Tenants(ctx context.Context, q db.Querier, s *Selection, statuses ...registry.Status) ([]registry.Tenant, []registry.InvalidRow, error) {
+func (a *App) Tenants(ctx context.Context, q db.Querier, s *Selection, statuses ...registry.Status) ([]registry.Tenant,
+	[]registry.InvalidRow, error) {
 	all, rows, err := a.Registry.ListAll(ctx, q, registry.Filter{Statuses: statuses})
 	if err != nil {
 		return nil, nil, err

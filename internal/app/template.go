@@ -30,7 +30,8 @@ type templateOptions struct {
 // the migrations where they are many, otherwise, and where that cannot be, the
 // migrations themselves. why says so then; its reason is "" where there is nothing to say. conn
 // must not be in a transaction.
-func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template, why ByHistory, err error) {
+func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o templateOptions) (t tenant.Template,
+	why ByHistory, err error) {
 	t.Version = plan.Head()
 	if plan, err = a.UseExtensions(ctx, conn, plan, o.dryRun); err != nil {
 		return t, ByHistory{}, err
@@ -95,7 +96,8 @@ func (a *App) explainNames(ctx context.Context, results []fleet.Result) {
 // inspectFirst looks at what migrations do outside of the tenant's schema before the first
 // tenant of new files is made; a fleet's run has its canaries for that. Histories of several
 // transactions are not looked at: they cannot be taken back.
-func (a *App) inspectFirst(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, script []db.Statement, first bool, lockTimeout time.Duration) error {
+func (a *App) inspectFirst(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, script []db.Statement, first bool,
+	lockTimeout time.Duration) error {
 	if !first || !plan.Opaque() || staging.Several(script) {
 		return nil
 	}
@@ -131,12 +133,14 @@ func useShape(t *tenant.Template, history shape.History, final *shape.Final, rec
 	return ByHistory{Reason: final.Reason, Known: final.Known}
 }
 
-func (a *App) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History, lockTimeout time.Duration) (registry.ShapeKey, *shape.Final, error) {
+func (a *App) knownShape(ctx context.Context, conn *pgx.Conn, history shape.History,
+	lockTimeout time.Duration) (registry.ShapeKey, *shape.Final, error) {
 	key, err := shape.ReadKey(ctx, conn, a.Registry, history)
 	if err != nil {
 		return key, nil, err
 	}
-	final, err := shape.Get(ctx, conn, key, history, catalog.Options{Registry: a.Registry, LockTimeout: lockTimeout, Direct: a.Direct}, false)
+	final, err := shape.Get(ctx, conn, key, history, catalog.Options{Registry: a.Registry, LockTimeout: lockTimeout,
+		Direct: a.Direct}, false)
 	return key, final, err
 }
 
@@ -151,7 +155,8 @@ func (a *App) byHistory(why ByHistory) {
 func (a *App) history(plan *migrate.Plan) (shape.History, error) {
 	script, err := plan.Build()
 	return shape.History{
-		Checksum: plan.Checksum(), Program: a.Build, Version: plan.Head(), Length: len(plan.Migrations), Script: script, Versions: plan.Versions(),
+		Checksum: plan.Checksum(), Program: a.Build, Version: plan.Head(), Length: len(plan.Migrations), Script: script,
+		Versions: plan.Versions(),
 	}, err
 }
 
@@ -164,19 +169,22 @@ func (e *NoPoolError) Error() string {
 
 // poolTemplate returns what the schemas of the pool are built from. The error is a
 // *NoPoolError where the migrations make a schema that has to know what it is for.
-func (a *App) poolTemplate(ctx context.Context, pool *Pool, lockTimeout time.Duration) (t tenant.Template, why ByHistory, err error) {
+func (a *App) poolTemplate(ctx context.Context, pool *Pool, lockTimeout time.Duration) (t tenant.Template,
+	why ByHistory, err error) {
 	record, err := fileRecord(ctx, pool.conn, a.Registry, pool.plan)
 	if err != nil {
 		return t, ByHistory{}, err
 	}
-	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{Registry: a.Registry, LockTimeout: lockTimeout, Direct: a.Direct}, true)
+	final, err := shape.Get(ctx, pool.conn, pool.key, pool.history, catalog.Options{Registry: a.Registry,
+		LockTimeout: lockTimeout, Direct: a.Direct}, true)
 	if err != nil {
 		return t, ByHistory{}, err
 	}
 	if final.Fixed != "" {
 		return t, ByHistory{}, &NoPoolError{final.Fixed}
 	}
-	t = tenant.Template{Script: slices.Concat(pool.history.Script, record), Version: pool.plan.Head(), Key: pool.key.String()}
+	t = tenant.Template{Script: slices.Concat(pool.history.Script, record), Version: pool.plan.Head(),
+		Key: pool.key.String()}
 	why = useShape(&t, pool.history, final, record)
 	return t, why, nil
 }

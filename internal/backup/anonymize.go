@@ -104,7 +104,8 @@ func (d *Anonymizer) rules(s *structure) (map[string][]anonymizeRule, error) {
 func ruleForType(table, typ, class string) (anonymizeRule, bool) {
 	own := table == "contacts" || table == "conversations" || table == "messages"
 	switch {
-	case class == "B", class == "E", typ == "uuid", typ == "smallint", typ == "integer", typ == "bigint", strings.HasPrefix(typ, "timestamp"):
+	case class == "B", class == "E", typ == "uuid", typ == "smallint", typ == "integer", typ == "bigint",
+		strings.HasPrefix(typ, "timestamp"):
 		return nil, true
 	case own && class == "S":
 		return (*Anonymizer).guess, true
@@ -212,7 +213,9 @@ func (d *Anonymizer) words(value []byte) []byte {
 // label keeps what is a word of the program's own, like a status.
 func (d *Anonymizer) label(value []byte) []byte {
 	const longest = 20
-	if len(value) <= longest && bytes.IndexFunc(value, func(r rune) bool { return (r < 'a' || r > 'z') && r != '_' && r != '-' }) < 0 {
+	if len(value) <= longest && bytes.IndexFunc(value, func(r rune) bool {
+		return (r < 'a' || r > 'z') && r != '_' && r != '-'
+	}) < 0 {
 		return value
 	}
 	return d.stream("label", value).word(nil, false)

@@ -27,7 +27,8 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 	in(t, f, src.Schema, `insert into contacts (name) values ('later')`)
 	move := tenant.MoveOptions{Actor: "test", LockTimeout: 5 * time.Second}
 	// Its own code does not run as ours: the path of the statements is not its schema.
-	in(t, f, src.Schema, `create table t (n int)`, `create function unnest(text[]) returns setof text language sql as 'select ''planted'' from t where 1/0 > 0'`)
+	in(t, f, src.Schema, `create table t (n int)`,
+		`create function unnest(text[]) returns setof text language sql as 'select ''planted'' from t where 1/0 > 0'`)
 	if _, err := tenant.Delete(t.Context(), f.Connect(t), src.Slug, time.Hour, move); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,8 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 	if _, err := restore(bad); !errors.Is(err, backup.ErrCorrupt) {
 		t.Fatalf("a damaged file: %v", err)
 	}
-	if after, err := registry.Default().Get(t.Context(), f.Connect(t), src.Slug); err != nil || after.ID != before.ID || after.Schema != before.Schema || after.Role != before.Role {
+	if after, err := registry.Default().Get(t.Context(), f.Connect(t), src.Slug); err != nil || after.ID != before.ID ||
+		after.Schema != before.Schema || after.Role != before.Role {
 		t.Fatalf("a restore that failed has left %+v, %v", after, err)
 	}
 
@@ -57,11 +59,13 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	now, err := registry.Default().Get(t.Context(), f.Connect(t), src.Slug)
-	if err != nil || now.Status != registry.Active || now.ID == before.ID || now.Schema != before.Schema || now.Role != before.Role {
+	if err != nil || now.Status != registry.Active || now.ID == before.ID || now.Schema != before.Schema ||
+		now.Role != before.Role {
 		t.Errorf("the restored tenant is %+v, %v", now, err)
 	}
 	kept, err := registry.Default().Get(t.Context(), f.Connect(t), made.SetAside)
-	if err != nil || kept.ID != before.ID || kept.Status != registry.Deleted || !kept.PurgeAfter.Equal(*before.PurgeAfter) ||
+	if err != nil || kept.ID != before.ID || kept.Status != registry.Deleted ||
+		!kept.PurgeAfter.Equal(*before.PurgeAfter) ||
 		kept.Schema == before.Schema || kept.Role != kept.Schema.String() {
 		t.Errorf("the deleted tenant is %+v, %v", kept, err)
 	}
@@ -77,7 +81,8 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 			t.Errorf("%s in %s: %q, want %q", role, schema, got, want)
 		}
 	}
-	if got := refused(t, f, kept.Role, "select from "+now.Schema.Quoted()+".contacts"); got != db.CodeInsufficientPrivilege {
+	if got := refused(t, f, kept.Role, "select from "+now.Schema.Quoted()+
+		".contacts"); got != db.CodeInsufficientPrivilege {
 		t.Errorf("the role of the deleted tenant in the restored one: %q", got)
 	}
 	if _, err := tenant.Undelete(t.Context(), f.Connect(t), kept.Slug, move); err != nil {
@@ -91,7 +96,8 @@ func TestRestoreOverADeletedTenant(t *testing.T) {
 	if _, err := restore(file); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("over an active one: %v", err)
 	}
-	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now(), purge_started_at = now() where slug = '"+now.Slug+"'")
+	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now(), purge_started_at "+
+		"= now() where slug = '"+now.Slug+"'")
 	if _, err := restore(file); !errors.Is(err, registry.ErrState) {
 		t.Errorf("over one that is being purged: %v", err)
 	}

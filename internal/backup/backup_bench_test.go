@@ -25,7 +25,8 @@ func BenchmarkBackup(b *testing.B) {
 	conn := f.Connect(b)
 	err := db.InTx(b.Context(), conn, db.Locals{Schema: large.Schema}, func(ctx context.Context, q db.Querier) error {
 		_, err := q.Exec(ctx, `insert into contacts (email, name, phone, metadata)
-			select md5(g::text) || '@example.com', 'Person ' || md5(g::text), '+49' || g, jsonb_build_object('city', md5(g::text)) from generate_series(1, 55000) g`)
+			select md5(g::text) || '@example.com', 'Person ' || md5(g::text), '+49' || g, jsonb_build_object('city',
+				md5(g::text)) from generate_series(1, 55000) g`)
 		return err
 	})
 	if err != nil {
@@ -91,7 +92,8 @@ func BenchmarkBackup(b *testing.B) {
 	b.Run("large/restore", func(b *testing.B) {
 		plan := fleettest.TenantPlan(b, 0)
 		for n := 0; b.Loop(); n++ {
-			o := backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: fmt.Sprintf("copy-%d-%d", n, time.Now().UnixNano())}
+			o := backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: fmt.Sprintf("copy-%d-%d", n,
+				time.Now().UnixNano())}
 			if _, err := backup.Restore(b.Context(), conn, bytes.NewReader(file.Bytes()), o); err != nil {
 				b.Fatal(err)
 			}

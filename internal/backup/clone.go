@@ -109,7 +109,8 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 
 // pass copies the rows of one table, a buffer at a time: whoever is slower sets the
 // pace. through may change them on the way.
-func (s *snapshot) pass(ctx context.Context, t *target, table *Table, progress func(int64), through func(io.Writer) io.Writer) error {
+func (s *snapshot) pass(ctx context.Context, t *target, table *Table, progress func(int64),
+	through func(io.Writer) io.Writer) error {
 	const buffer = 256 << 10
 	out, in := io.Pipe()
 	type result struct {

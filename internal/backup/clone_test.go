@@ -16,7 +16,8 @@ import (
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
-func clone(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, src registry.Tenant, o backup.CloneOptions) (db.Schema, error) {
+func clone(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, src registry.Tenant,
+	o backup.CloneOptions) (db.Schema, error) {
 	t.Helper()
 	o.NewTenant = newTenant(plan, "clone")
 	made, err := backup.Clone(t.Context(), f.Connect(t), f.Connect(t), source(src), o)
@@ -45,10 +46,12 @@ func TestCloneIsEqual(t *testing.T) {
 	}
 	wantEqual(t, before, hashes(t, f, schema))
 	wantEqual(t, before, hashes(t, f, src.Schema))
-	if n := f.Int(t, `select count(*) from public.tenants where slug = 'copy' and display_name = 'A copy' and settings = '{"tier": 2}' and schema_version = 4`); n != 1 {
+	if n := f.Int(t, `select count(*) from public.tenants where slug = 'copy' and display_name = 'A copy'
+		and settings = '{"tier": 2}' and schema_version = 4`); n != 1 {
 		t.Error("the registry row is not right")
 	}
-	if n := f.Int(t, `select count(*) from public.tenant_events where slug = 'copy' and action = 'clone' and detail ->> 'from' = 'acme'`); n != 1 {
+	if n := f.Int(t, `select count(*) from public.tenant_events where slug = 'copy' and action = 'clone'
+		and detail ->> 'from' = 'acme'`); n != 1 {
 		t.Errorf("%d audit rows", n)
 	}
 	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "copy"}); !errors.Is(err, registry.ErrExists) {
@@ -62,7 +65,8 @@ func TestCloneIsEqual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := hashes(t, f, empty); !strings.HasPrefix(got["zoo"], "0 ") || !strings.HasPrefix(got["settings"], "2 ") || got["zoo_id_seq"] != "1 false" {
+	if got := hashes(t, f, empty); !strings.HasPrefix(got["zoo"], "0 ") || !strings.HasPrefix(got["settings"], "2 ") ||
+		got["zoo_id_seq"] != "1 false" {
 		t.Errorf("schema only: %v", got)
 	}
 }
@@ -77,23 +81,33 @@ func TestCloneAnonymized(t *testing.T) {
 	in(t, f, src.Schema,
 		`insert into contacts (email, phone, name, company, metadata)
 			select 'person' || g || '@secret.org', '+4930' || 1000000 + g, 'Person Number' || g, 'Secret Works' || g % 10,
-				jsonb_build_object('own_iban', 'DE-iban-' || g || '-end', 'nested', jsonb_build_array('hidden' || g)) from generate_series(1, 300) g`,
+				jsonb_build_object('own_iban', 'DE-iban-' || g || '-end', 'nested', jsonb_build_array('hidden' || g))
+					from generate_series(1, 300) g`,
 		`insert into contacts (name) values (E'Tab\tNew\nLine\\N'), (''), (null)`,
-		`insert into conversations (contact_id, channel, subject) select id, 'email', 'About ' || name from contacts where email is not null`,
+		`insert into conversations (contact_id, channel, subject) select id, 'email', 'About ' || name from contacts
+			where email is not null`,
 		`insert into conversations (contact_id, channel) select id, '+49 30 1234567' from contacts limit 1`,
 		`insert into messages (conversation_id, direction, sender, content)
-			select c.id, 'inbound', p.email, 'My secret number' || p.phone || ' and the address ' || p.email from conversations c join contacts p on p.id = c.contact_id`)
-	originals := texts(t, f, src.Schema, `select email from contacts union select phone from contacts union select name from contacts union select company from contacts
-		union select subject from conversations union select sender from messages union select content from messages union select metadata ->> 'own_iban' from contacts
-		union select 'hidden1' union select 'secret' union select 'Person' union select '+49 30 1234567' union select 'own_iban'`)
-	f.Exec(t, `update public.tenants set settings = '{"owner": "ada@secret.org"}', display_name = 'Secret Inc' where slug = 'acme'`)
+			select c.id, 'inbound', p.email, 'My secret number' || p.phone || ' and the address ' || p.email
+				from conversations c join contacts p on p.id = c.contact_id`)
+	originals := texts(t, f, src.Schema, `select email from contacts union select phone from contacts union select name
+		from contacts union select company from contacts
+		union select subject from conversations union select sender from messages union select content from messages union
+			select metadata ->> 'own_iban' from contacts
+		union select 'hidden1' union select 'secret' union select 'Person' union select '+49 30 1234567' union
+			select 'own_iban'`)
+	f.Exec(t, `update public.tenants set settings = '{"owner": "ada@secret.org"}', display_name = 'Secret Inc'
+		where slug = 'acme'`)
 
-	schema, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "staging", Anonymizer: backup.NewAnonymizer("seed", nil)})
+	schema, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "staging",
+		Anonymizer: backup.NewAnonymizer("seed", nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dump := strings.Join(texts(t, f, schema, `select c::text from contacts c union all select c::text from conversations c union all select m::text from messages m
-		union all select t::text from public.tenants t where slug = 'staging' union all select e::text from public.tenant_events e where slug = 'staging'`), "\n")
+	dump := strings.Join(texts(t, f, schema, `select c::text from contacts c union all select c::text from conversations c
+		union all select m::text from messages m
+		union all select t::text from public.tenants t where slug = 'staging' union all select e::text
+			from public.tenant_events e where slug = 'staging'`), "\n")
 	for _, original := range originals {
 		if strings.TrimSpace(original) != "" && strings.Contains(strings.ToLower(dump), strings.ToLower(original)) {
 			t.Errorf("%q is left", original)
@@ -136,15 +150,19 @@ func TestAnonymizerRefusesUnknownColumns(t *testing.T) {
 create table notes (id bigint, body text, kind text);`,
 	}))
 	src := f.Create(t, plan, "acme")[0]
-	_, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s", []string{"notes.kind"})})
-	if !errors.Is(err, backup.ErrUnknownColumns) || !strings.Contains(err.Error(), "contacts.birthday, notes.body") || strings.Contains(err.Error(), "notes.kind") {
+	_, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s",
+		[]string{"notes.kind"})})
+	if !errors.Is(err, backup.ErrUnknownColumns) || !strings.Contains(err.Error(), "contacts.birthday, notes.body") ||
+		strings.Contains(err.Error(), "notes.kind") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s", []string{"notes.kid"})}); err == nil {
+	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s",
+		[]string{"notes.kid"})}); err == nil {
 		t.Error("a misspelt column to keep is accepted")
 	}
 	all := []string{"notes.kind", "notes.body", "contacts.birthday"}
-	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s", all)}); err != nil {
+	if _, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "a", Anonymizer: backup.NewAnonymizer("s",
+		all)}); err != nil {
 		t.Error(err)
 	}
 	if n := f.Int(t, "select count(*) from public.tenants"); n != 2 {

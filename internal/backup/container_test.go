@@ -19,9 +19,12 @@ import (
 
 func testManifest(tables ...string) *Manifest {
 	m := &Manifest{
-		Kind: KindTenant, SchemaVersion: 4, Versions: []Version{{Version: 4, Applied: true, AppliedAt: "2026-11-24 09:15:00"}},
-		Tenant:  &Tenant{ID: "0192", Slug: "acme", DisplayName: "Acme", Schema: "tenant_acme", Status: "active", Settings: json.RawMessage("{}")},
-		TakenAt: time.Date(2026, 11, 24, 9, 15, 0, 0, time.UTC), Tables: []Table{}, Sequences: []Sequence{{Name: "s", LastValue: 7, IsCalled: true}},
+		Kind: KindTenant, SchemaVersion: 4, Versions: []Version{{Version: 4, Applied: true,
+			AppliedAt: "2026-11-24 09:15:00"}},
+		Tenant: &Tenant{ID: "0192", Slug: "acme", DisplayName: "Acme", Schema: "tenant_acme", Status: "active",
+			Settings: json.RawMessage("{}")},
+		TakenAt: time.Date(2026, 11, 24, 9, 15, 0, 0, time.UTC), Tables: []Table{},
+		Sequences: []Sequence{{Name: "s", LastValue: 7, IsCalled: true}},
 	}
 	for _, name := range tables {
 		m.Tables = append(m.Tables, Table{Name: name, Columns: []Column{{"a", "text"}}})
@@ -155,7 +158,8 @@ func hostile(t testing.TB) map[string][]byte {
 	}
 	good := text(func(*Manifest) {})
 	bomb := encoder.EncodeAll(make([]byte, 64<<20), nil)
-	row := append(append(headOf(good), raw(frameTable, make([]byte, 4))...), raw(frameData, encoder.EncodeAll([]byte("x\n"), nil))...)
+	row := append(append(headOf(good), raw(frameTable, make([]byte, 4))...),
+		raw(frameData, encoder.EncodeAll([]byte("x\n"), nil))...)
 	counted := func(rows, size uint64) []byte {
 		sum := sha256.Sum256([]byte("x\n"))
 		end := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, rows), size)
@@ -163,25 +167,28 @@ func hostile(t testing.TB) map[string][]byte {
 	}
 	long := binary.BigEndian.AppendUint32([]byte{frameHeader}, 1<<30)
 	return map[string][]byte{
-		"a bomb":                append(append(headOf(good), raw(frameTable, make([]byte, 4))...), raw(frameData, bomb)...),
-		"a manifest of 1 GB":    append(binary.BigEndian.AppendUint16([]byte(magic), FormatVersion), long...),
-		"16 MB that never come": append(binary.BigEndian.AppendUint16([]byte(magic), FormatVersion), binary.BigEndian.AppendUint32([]byte{frameHeader}, maxJSON)...),
-		"a path as slug":        headOf(text(func(m *Manifest) { m.Tenant.Slug = "../../etc/passwd" })),
-		"an escape in a slug":   headOf(text(func(m *Manifest) { m.Tenant.Slug = "a\x1b[31m" })),
-		"no tenant":             headOf(text(func(m *Manifest) { m.Tenant = nil })),
-		"another kind":          headOf(text(func(m *Manifest) { m.Kind = "pet" })),
-		"a table twice":         headOf(text(func(m *Manifest) { m.Tables = append(m.Tables, m.Tables[0]) })),
-		"a nameless column":     headOf(text(func(m *Manifest) { m.Tables[0].Columns[0].Name = "" })),
-		"a long table":          headOf(text(func(m *Manifest) { m.Tables[0].Name = strings.Repeat("x", 64) })),
-		"a NUL in a table":      headOf(text(func(m *Manifest) { m.Tables[0].Name = "a\x00b" })),
-		"settings of no kind":   headOf(text(func(m *Manifest) { m.Tenant.Settings = json.RawMessage("[1]") })),
-		"no JSON":               headOf([]byte("{")),
-		"the wrong table":       append(headOf(good), raw(frameTable, []byte{0, 0, 0, 9})...),
-		"data before a table":   append(headOf(good), raw(frameData, []byte("x"))...),
-		"no zstd":               append(append(headOf(good), raw(frameTable, make([]byte, 4))...), raw(frameData, []byte("hello"))...),
-		"a wrong count":         counted(2, 2),
-		"a wrong size":          counted(1, 3),
-		"a short end":           append(append(headOf(good), raw(frameTable, make([]byte, 4))...), raw(frameEnd, []byte("x"))...),
+		"a bomb":             append(append(headOf(good), raw(frameTable, make([]byte, 4))...), raw(frameData, bomb)...),
+		"a manifest of 1 GB": append(binary.BigEndian.AppendUint16([]byte(magic), FormatVersion), long...),
+		"16 MB that never come": append(binary.BigEndian.AppendUint16([]byte(magic), FormatVersion),
+			binary.BigEndian.AppendUint32([]byte{frameHeader}, maxJSON)...),
+		"a path as slug":      headOf(text(func(m *Manifest) { m.Tenant.Slug = "../../etc/passwd" })),
+		"an escape in a slug": headOf(text(func(m *Manifest) { m.Tenant.Slug = "a\x1b[31m" })),
+		"no tenant":           headOf(text(func(m *Manifest) { m.Tenant = nil })),
+		"another kind":        headOf(text(func(m *Manifest) { m.Kind = "pet" })),
+		"a table twice":       headOf(text(func(m *Manifest) { m.Tables = append(m.Tables, m.Tables[0]) })),
+		"a nameless column":   headOf(text(func(m *Manifest) { m.Tables[0].Columns[0].Name = "" })),
+		"a long table":        headOf(text(func(m *Manifest) { m.Tables[0].Name = strings.Repeat("x", 64) })),
+		"a NUL in a table":    headOf(text(func(m *Manifest) { m.Tables[0].Name = "a\x00b" })),
+		"settings of no kind": headOf(text(func(m *Manifest) { m.Tenant.Settings = json.RawMessage("[1]") })),
+		"no JSON":             headOf([]byte("{")),
+		"the wrong table":     append(headOf(good), raw(frameTable, []byte{0, 0, 0, 9})...),
+		"data before a table": append(headOf(good), raw(frameData, []byte("x"))...),
+		"no zstd": append(append(headOf(good), raw(frameTable, make([]byte, 4))...),
+			raw(frameData, []byte("hello"))...),
+		"a wrong count": counted(2, 2),
+		"a wrong size":  counted(1, 3),
+		"a short end": append(append(headOf(good), raw(frameTable, make([]byte, 4))...),
+			raw(frameEnd, []byte("x"))...),
 	}
 }
 
@@ -192,7 +199,8 @@ func TestHostileFiles(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			_, err := Verify(bytes.NewReader(file), nil)
 			runtime.ReadMemStats(&after)
-			if !errors.Is(err, ErrCorrupt) || strings.Contains(err.Error(), "before its end") && !strings.Contains(name, "manifest") && !strings.Contains(name, "never") {
+			if !errors.Is(err, ErrCorrupt) || strings.Contains(err.Error(), "before its end") &&
+				!strings.Contains(name, "manifest") && !strings.Contains(name, "never") {
 				t.Errorf("error %v, want another ErrCorrupt", err)
 			}
 			const most = 32 << 20
@@ -291,7 +299,8 @@ func FuzzReader(f *testing.F) {
 			}
 			return
 		}
-		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNotBackup) && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, ErrEncrypted) {
+		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNotBackup) && !errors.Is(err, ErrNewerFormat) &&
+			!errors.Is(err, ErrEncrypted) {
 			t.Errorf("error %v has no name", err)
 		}
 	})

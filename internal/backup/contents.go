@@ -15,7 +15,8 @@ const left = `
 	with rel as materialized (
 		select c.oid, c.relname::text as name, c.relkind
 		from pg_depend d join pg_class c on c.oid = d.objid
-		where d.refclassid = 'pg_namespace'::regclass and d.refobjid = (select n.oid from pg_namespace n where n.nspname = $1::text)
+		where d.refclassid = 'pg_namespace'::regclass and d.refobjid = (select n.oid from pg_namespace n
+			where n.nspname = $1::text)
 		  and d.classid = 'pg_class'::regclass and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
 	)
 	select 'rows of foreign table ' || r.name from rel r where r.relkind = 'f'
@@ -23,7 +24,8 @@ const left = `
 	select 'publication ' || p.pubname || ' of table ' || r.name
 	from rel r join pg_publication_rel x on x.prrelid = r.oid join pg_publication p on p.oid = x.prpubid
 	union all
-	select distinct 'security labels on ' || r.name from rel r join pg_seclabel l on l.classoid = 'pg_class'::regclass and l.objoid = r.oid
+	select distinct 'security labels on ' || r.name from rel r join pg_seclabel l on l.classoid = 'pg_class'::regclass
+		and l.objoid = r.oid
 	union all
 	select 'extension ' || e.extname || ', which stands in the schema'
 	from pg_extension e where e.extnamespace = (select n.oid from pg_namespace n where n.nspname = $1::text)
@@ -57,7 +59,8 @@ func (e *LargeObjectsError) Error() string {
 	if e.Count == 1 {
 		objects = "large object"
 	}
-	return fmt.Sprintf("column %s refers to %d %s (pg_largeobject), which stand in no schema: they are neither saved nor copied", e.Column, e.Count, objects)
+	return fmt.Sprintf("column %s refers to %d %s (pg_largeobject), which stand in no schema: they are neither saved "+
+		"nor copied", e.Column, e.Count, objects)
 }
 
 // Unwrap makes errors.Is(err, ErrNotRestorable) true.
@@ -85,7 +88,8 @@ func (s *snapshot) refuseLargeObjects(ctx context.Context) error {
 					found = append(found, LargeObjectsError{Column: t.Name + "." + c, Count: n})
 				}
 				return err
-			}, "select pg_catalog.count(distinct m.oid) from "+from+" join pg_catalog.pg_largeobject_metadata m on m.oid operator(pg_catalog.=) "+column)
+			}, "select pg_catalog.count(distinct m.oid) from "+from+
+				" join pg_catalog.pg_largeobject_metadata m on m.oid operator(pg_catalog.=) "+column)
 		}
 	}
 	if err := p.Run(ctx, s.conn); err != nil {

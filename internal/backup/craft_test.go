@@ -88,7 +88,8 @@ func restores(plan *migrate.Plan) NewTenant {
 			return nil
 		},
 		Audit: func(p *db.Pipeline, e registry.Event) error {
-			return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: "restore", Actor: "test", After: e.After, Detail: e.Detail})
+			return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: "restore",
+				Actor: "test", After: e.After, Detail: e.Detail})
 		},
 		Roles: tenant.Roles{},
 	}
@@ -99,8 +100,10 @@ func world(t *testing.T, f *fleettest.Fleet) string {
 	t.Helper()
 	var text string
 	f.Scan(t, []any{&text}, `select pg_catalog.concat_ws(E'\n',
-		(select pg_catalog.string_agg(nspname || ' ' || coalesce(nspacl::text, ''), E'\n' order by nspname) from pg_catalog.pg_namespace where nspname !~ '^pg_temp|^pg_toast_temp'),
-		(select pg_catalog.string_agg(n.nspname || '.' || c.relname || ' ' || c.relowner || coalesce(c.relacl::text, ''), E'\n' order by n.nspname, c.relname)
+		(select pg_catalog.string_agg(nspname || ' ' || coalesce(nspacl::text, ''), E'\n' order by nspname)
+			from pg_catalog.pg_namespace where nspname !~ '^pg_temp|^pg_toast_temp'),
+		(select pg_catalog.string_agg(n.nspname || '.' || c.relname || ' ' || c.relowner || coalesce(c.relacl::text, ''),
+			E'\n' order by n.nspname, c.relname)
 			from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname !~ '^pg_'),
 		(select pg_catalog.string_agg(n.nspname || '.' || p.proname, E'\n' order by n.nspname, p.proname)
 			from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace where n.nspname !~ '^pg_'),
@@ -117,12 +120,15 @@ func TestCraftedManifests(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{
-		"00001_a.sql": "create table items (id int primary key, body text);", "00002_b.sql": "create table more (id bigserial);",
+		"00001_a.sql": "create table items (id int primary key, body text);",
+		"00002_b.sql": "create table more (id bigserial);",
 	}))
 	made := f.Create(t, plan, "acme", "globex")
-	f.Exec(t, "insert into tenant_acme.items values (1, 'x')", "create table public.users (id int)", "insert into public.users values (1)")
+	f.Exec(t, "insert into tenant_acme.items values (1, 'x')", "create table public.users (id int)",
+		"insert into public.users values (1)")
 	var file bytes.Buffer
-	if _, err := Write(t.Context(), f.Connect(t), Source{ID: made[0].ID, Slug: "acme", Schema: made[0].Schema}, &file, WriteOptions{}); err != nil {
+	if _, err := Write(t.Context(), f.Connect(t), Source{ID: made[0].ID, Slug: "acme", Schema: made[0].Schema}, &file,
+		WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f.Exec(t, "drop schema tenant_acme cascade", "delete from public.tenants where slug = 'acme'")
@@ -133,25 +139,49 @@ func TestCraftedManifests(t *testing.T) {
 		want   string
 		change func(m *Manifest, rows map[string]string)
 	}{
-		"schema public":             {"does not hold a tenant", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "public" }},
-		"schema pg_catalog":         {"does not hold a tenant", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "pg_catalog" }},
-		"schema information_schema": {"does not hold a tenant", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "information_schema" }},
-		"schema of the pool":        {"no tenant's", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "crmctl_pool_x" }},
-		"schema with a newline":     {"control characters", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "a\nb" }},
-		"schema of 64 bytes":        {"bytes", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = strings.Repeat("x", 64) }},
-		"schema of another":         {"exists", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "tenant_globex" }},
-		"schema of this role":       {"role with rights", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = me }},
-		"no schema":                 {"empty", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "" }},
-		"slug of another":           {"exists", func(m *Manifest, _ map[string]string) { m.Tenant.Slug = "globex" }},
-		"slug with capitals":        {"no name of a tenant", func(m *Manifest, _ map[string]string) { m.Tenant.Slug = "ACME" }},
-		"slug with a slash":         {"no name of a tenant", func(m *Manifest, _ map[string]string) { m.Tenant.Slug = "a/b" }},
-		"status":                    {"no state", func(m *Manifest, _ map[string]string) { m.Tenant.Status = "root" }},
-		"settings":                  {"settings", func(m *Manifest, _ map[string]string) { m.Tenant.Settings = json.RawMessage("[]") }},
-		"display name":              {"display name", func(m *Manifest, _ map[string]string) { m.Tenant.DisplayName = "a\x00b" }},
-		"an unknown version":        {"missing", func(m *Manifest, _ map[string]string) { m.Versions[1].Version, m.SchemaVersion = 99, 99 }},
-		"a version below zero":      {"no version", func(m *Manifest, _ map[string]string) { m.Versions[1].Version = -1 }},
-		"another newest version":    {"newest", func(m *Manifest, _ map[string]string) { m.SchemaVersion = 1 }},
-		"a year":                    {"year", func(m *Manifest, _ map[string]string) { m.TakenAt = time.Date(12, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		"schema public": {"does not hold a tenant", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Schema = "public"
+		}},
+		"schema pg_catalog": {"does not hold a tenant", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Schema = "pg_catalog"
+		}},
+		"schema information_schema": {"does not hold a tenant", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Schema = "information_schema"
+		}},
+		"schema of the pool": {"no tenant's", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Schema = "crmctl_pool_x"
+		}},
+		"schema with a newline": {"control characters", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Schema = "a\nb"
+		}},
+		"schema of 64 bytes": {"bytes", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Schema = strings.Repeat("x", 64)
+		}},
+		"schema of another":   {"exists", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "tenant_globex" }},
+		"schema of this role": {"role with rights", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = me }},
+		"no schema":           {"empty", func(m *Manifest, _ map[string]string) { m.Tenant.Schema = "" }},
+		"slug of another":     {"exists", func(m *Manifest, _ map[string]string) { m.Tenant.Slug = "globex" }},
+		"slug with capitals": {"no name of a tenant", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Slug = "ACME"
+		}},
+		"slug with a slash": {"no name of a tenant", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Slug = "a/b"
+		}},
+		"status": {"no state", func(m *Manifest, _ map[string]string) { m.Tenant.Status = "root" }},
+		"settings": {"settings", func(m *Manifest, _ map[string]string) {
+			m.Tenant.Settings = json.RawMessage("[]")
+		}},
+		"display name": {"display name", func(m *Manifest, _ map[string]string) {
+			m.Tenant.DisplayName = "a\x00b"
+		}},
+		"an unknown version": {"missing", func(m *Manifest, _ map[string]string) {
+			m.Versions[1].Version, m.SchemaVersion = 99, 99
+		}},
+		"a version below zero":   {"no version", func(m *Manifest, _ map[string]string) { m.Versions[1].Version = -1 }},
+		"another newest version": {"newest", func(m *Manifest, _ map[string]string) { m.SchemaVersion = 1 }},
+		"a year": {"year", func(m *Manifest, _ map[string]string) {
+			m.TakenAt = time.Date(12, 1, 1, 0, 0, 0, 0, time.UTC)
+		}},
 		"other version rows": {"not the versions", func(_ *Manifest, rows map[string]string) {
 			rows[versionTable] = strings.Replace(rows[versionTable], "\t2\tt", "\t77\tt", 1)
 		}},
@@ -161,15 +191,21 @@ func TestCraftedManifests(t *testing.T) {
 		"a quoted table": {"no table", func(m *Manifest, _ map[string]string) {
 			m.Tables[0].Name = `items" from stdin; drop table public.users; --`
 		}},
-		"a column of SQL": {"no column", func(m *Manifest, _ map[string]string) { columnOf(m, "items").Name = `id) from program 'id'; --` }},
+		"a column of SQL": {"no column", func(m *Manifest, _ map[string]string) {
+			columnOf(m, "items").Name = `id) from program 'id'; --`
+		}},
 		"a type of SQL": {"has type", func(m *Manifest, _ map[string]string) {
 			columnOf(m, "items").Type = "int); drop table public.users; --"
 		}},
-		"a sequence of SQL":   {"no sequence", func(m *Manifest, _ map[string]string) { m.Sequences[0].Name = "x'); drop table public.users; --" }},
+		"a sequence of SQL": {"no sequence", func(m *Manifest, _ map[string]string) {
+			m.Sequences[0].Name = "x'); drop table public.users; --"
+		}},
 		"a sequence too far":  {"out of bounds", func(m *Manifest, _ map[string]string) { m.Sequences[0].LastValue = -5 }},
 		"rows of two columns": {"extra data", func(_ *Manifest, rows map[string]string) { rows["items"] = "1\ta\tb\n" }},
-		"rows twice":          {"duplicate key", func(_ *Manifest, rows map[string]string) { rows["items"] = "1\ta\n1\tb\n" }},
-		"an end of data":      {"", func(_ *Manifest, rows map[string]string) { rows["items"] = "\\.\nselect 1\n" }},
+		"rows twice": {"duplicate key", func(_ *Manifest, rows map[string]string) {
+			rows["items"] = "1\ta\n1\tb\n"
+		}},
+		"an end of data": {"", func(_ *Manifest, rows map[string]string) { rows["items"] = "\\.\nselect 1\n" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := craft(t, file.Bytes(), c.change)
@@ -187,7 +223,9 @@ func TestCraftedManifests(t *testing.T) {
 		})
 	}
 	// The file itself is right.
-	if _, err := Restore(t.Context(), f.Connect(t), bytes.NewReader(craft(t, file.Bytes(), func(*Manifest, map[string]string) {})), RestoreOptions{NewTenant: restores(plan)}); err != nil {
+	if _, err := Restore(t.Context(), f.Connect(t),
+		bytes.NewReader(craft(t, file.Bytes(), func(*Manifest, map[string]string) {})),
+		RestoreOptions{NewTenant: restores(plan)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -239,7 +277,8 @@ func TestCraftedRegistries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := craft(t, file.Bytes(), c.change)
-			_, err := RestoreRegistry(context.Background(), other.Connect(t), bytes.NewReader(bad), RegistryOptions{Tables: tables, Judge: restores(&migrate.Plan{}).Judge})
+			_, err := RestoreRegistry(context.Background(), other.Connect(t), bytes.NewReader(bad),
+				RegistryOptions{Tables: tables, Judge: restores(&migrate.Plan{}).Judge})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}

@@ -60,7 +60,8 @@ func Write(ctx context.Context, conn *pgx.Conn, src Source, out io.Writer, o Wri
 }
 
 // WriteRegistry takes a backup of the given tables of public.
-func WriteRegistry(ctx context.Context, conn *pgx.Conn, tables []string, version int64, out io.Writer, o WriteOptions) (*Manifest, error) {
+func WriteRegistry(ctx context.Context, conn *pgx.Conn, tables []string, version int64, out io.Writer,
+	o WriteOptions) (*Manifest, error) {
 	var m *Manifest
 	err := inSnapshot(ctx, conn, o.Registry.Schema(), tables, o.Limits, func(ctx context.Context, s *snapshot) error {
 		m = &s.manifest
@@ -166,7 +167,8 @@ func (d *Dir) create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOp
 }
 
 // CreateRegistry puts a backup of the registry into a directory.
-func (d *Dir) CreateRegistry(ctx context.Context, conn *pgx.Conn, tables []string, version int64, o CreateOptions) (out Written, err error) {
+func (d *Dir) CreateRegistry(ctx context.Context, conn *pgx.Conn, tables []string, version int64,
+	o CreateOptions) (out Written, err error) {
 	name := Name{Version: version, Format: FormatContainer, Encrypted: len(o.Recipients) > 0}
 	out.File, out.Size, err = d.write(&name, o.Recipients, func(w io.Writer) error {
 		m, err := WriteRegistry(ctx, conn, tables, version, w, o.WriteOptions)
@@ -184,8 +186,10 @@ func (d *Dir) CreateRegistry(ctx context.Context, conn *pgx.Conn, tables []strin
 func readVersion(ctx context.Context, conn *pgx.Conn, src Source) (version int64, at time.Time, err error) {
 	err = db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
-		planted.QueueRead(&p, []planted.Table{{Schema: src.Schema.String(), Name: versionTable, Columns: []string{"version_id", "is_applied"}}})
-		p.QueryRow([]any{&version, &at}, "select coalesce(max(version_id), 0), pg_catalog.now() from "+qualified(src.Schema, versionTable)+" where is_applied")
+		planted.QueueRead(&p, []planted.Table{{Schema: src.Schema.String(), Name: versionTable,
+			Columns: []string{"version_id", "is_applied"}}})
+		p.QueryRow([]any{&version, &at}, "select coalesce(max(version_id), 0), pg_catalog.now() from "+
+			qualified(src.Schema, versionTable)+" where is_applied")
 		return p.Run(ctx, q)
 	})
 	if err != nil {
@@ -219,11 +223,13 @@ func (d *Dir) audit(ctx context.Context, conn *pgx.Conn, src Source, out *Writte
 
 // CreateMany takes backups of many tenants over several connections. A result
 // belongs to the source at the same index.
-func (d *Dir) CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), sources []Source, o CreateOptions,
+func (d *Dir) CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), sources []Source,
+	o CreateOptions,
 	run fleet.Options,
 ) ([]Written, []fleet.Result, error) {
 	written := make([]Written, len(sources))
-	results, err := fleet.Run(ctx, connect, len(sources), run, func(ctx context.Context, conn *pgx.Conn, i int) (err error) {
+	results, err := fleet.Run(ctx, connect, len(sources), run, func(ctx context.Context, conn *pgx.Conn,
+		i int) (err error) {
 		if written[i].File != "" {
 			return d.audit(ctx, conn, sources[i], &written[i], o) // only that failed before
 		}

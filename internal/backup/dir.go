@@ -102,7 +102,8 @@ func (d *Dir) entries() ([]fs.DirEntry, error) {
 // owner alone, which takes the name, complete by then, when everything is on the
 // disk. It returns the name and the size. What is there, a symbolic link too, is not
 // replaced.
-func (d *Dir) write(name *Name, recipients []age.Recipient, content func(io.Writer) error) (file string, size int64, err error) {
+func (d *Dir) write(name *Name, recipients []age.Recipient, content func(io.Writer) error) (file string,
+	size int64, err error) {
 	temp, f, err := d.temporary()
 	if err != nil {
 		return "", 0, err
@@ -156,7 +157,8 @@ func (d *Dir) name(temp string, name *Name, sum []byte) error {
 		}
 		name.TakenAt = name.TakenAt.Add(time.Second)
 	}
-	return fmt.Errorf("%s and the names of the %d seconds before it are taken: %w", d.Path(name.String()), tries-1, fs.ErrExist)
+	return fmt.Errorf("%s and the names of the %d seconds before it are taken: %w", d.Path(name.String()),
+		tries-1, fs.ErrExist)
 }
 
 // link moves a file to a name that is not taken. A link, unlike a rename, does not

@@ -78,7 +78,8 @@ func (t *target) compare(m *Manifest) error {
 		}
 	}
 	for _, s := range m.Sequences {
-		if !slices.ContainsFunc(t.there.of("S"), func(r relation) bool { return r.Name == s.Name }) && !strings.HasPrefix(s.Name, versionTable) {
+		if !slices.ContainsFunc(t.there.of("S"), func(r relation) bool { return r.Name == s.Name }) &&
+			!strings.HasPrefix(s.Name, versionTable) {
 			wrong = append(wrong, fmt.Sprintf("no sequence %q", s.Name))
 		}
 	}
@@ -132,7 +133,8 @@ func compareColumns(want *Table, got relation) (wrong []string) {
 		case at < 0:
 			wrong = append(wrong, fmt.Sprintf("no column %q in table %q", c.Name, want.Name))
 		case got.Types[at] != c.Type:
-			wrong = append(wrong, fmt.Sprintf("column %q of table %q has type %q, not %q", c.Name, want.Name, got.Types[at], c.Type))
+			wrong = append(wrong, fmt.Sprintf("column %q of table %q has type %q, not %q", c.Name, want.Name,
+				got.Types[at], c.Type))
 		}
 	}
 	for _, name := range got.Columns {
@@ -223,7 +225,8 @@ func (t *target) complete(ctx context.Context, m *Manifest, o NewTenant) error {
 	var p db.Pipeline
 	for _, s := range m.Sequences {
 		if slices.ContainsFunc(t.there.of("S"), func(r relation) bool { return r.Name == s.Name }) {
-			p.Exec("select pg_catalog.setval($1::pg_catalog.text::pg_catalog.regclass, $2, $3)", qualified(t.schema, s.Name), s.LastValue, s.IsCalled)
+			p.Exec("select pg_catalog.setval($1::pg_catalog.text::pg_catalog.regclass, $2, $3)", qualified(t.schema, s.Name),
+				s.LastValue, s.IsCalled)
 		}
 	}
 	if t.own.sandbox == nil {

@@ -19,14 +19,18 @@ func TestHostilePublic(t *testing.T) {
 	want := hashes(t, f, src.Schema)
 	f.Exec(t, `create table public.trap (name text)`)
 	for _, function := range []string{
-		"now()", "set_config(text, text, boolean)", "pg_try_advisory_xact_lock(bigint)", "current_setting(text)", "current_database()",
-		"pg_is_in_recovery()", "pg_current_wal_lsn()", "format_type(oid, int)", "pg_relation_filenode(regclass)", "pg_relation_filenode(oid)",
+		"now()", "set_config(text, text, boolean)", "pg_try_advisory_xact_lock(bigint)", "current_setting(text)",
+		"current_database()",
+		"pg_is_in_recovery()", "pg_current_wal_lsn()", "format_type(oid, int)", "pg_relation_filenode(regclass)",
+		"pg_relation_filenode(oid)",
 		"setval(regclass, bigint, boolean)", "current_schema()", "md5(text)", "inet_client_addr()", "gen_random_uuid()",
 	} {
-		f.Exec(t, `create function public.`+function+` returns text language plpgsql as $$ begin insert into public.trap values ('`+function+`'); return null; end $$`)
+		f.Exec(t, `create function public.`+function+
+			` returns text language plpgsql as $$ begin insert into public.trap values ('`+function+`'); return null; end $$`)
 	}
 	for _, types := range []string{"text, text", "name, text", "uuid, text"} {
-		f.Exec(t, `create function public.same(`+types+`) returns boolean language plpgsql as $$ begin insert into public.trap values ('= `+types+`'); return true; end $$`)
+		f.Exec(t, `create function public.same(`+types+
+			`) returns boolean language plpgsql as $$ begin insert into public.trap values ('= `+types+`'); return true; end $$`)
 	}
 	f.Exec(t, `create operator public.= (leftarg = text, rightarg = text, function = public.same)`,
 		`create operator public.<> (leftarg = text, rightarg = text, function = public.same)`,
@@ -42,7 +46,8 @@ func TestHostilePublic(t *testing.T) {
 
 	file, _ := write(t, f, source(src))
 	n := newTenant(plan, "restore")
-	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: n, As: "copy"}); err != nil {
+	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+		backup.RestoreOptions{NewTenant: n, As: "copy"}); err != nil {
 		t.Fatal(err)
 	}
 	cloned, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "third"})
@@ -55,14 +60,17 @@ func TestHostilePublic(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = dir.Close() }()
-	if _, err := dir.Create(t.Context(), f.Connect(t), source(src), backup.CreateOptions{Audit: audit("backup")}); err != nil {
+	if _, err := dir.Create(t.Context(), f.Connect(t), source(src),
+		backup.CreateOptions{Audit: audit("backup")}); err != nil {
 		t.Fatal(err)
 	}
 	f.Exec(t, "set search_path = pg_catalog; drop schema tenant_acme cascade")
-	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: n}); err != nil {
+	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+		backup.RestoreOptions{NewTenant: n}); err != nil {
 		t.Fatal(err)
 	}
-	f.Exec(t, "set search_path = pg_catalog; delete from public.tenants; alter table public.tenant_events disable trigger tenant_events_append_only; delete from public.tenant_events")
+	f.Exec(t, "set search_path = pg_catalog; delete from public.tenants; alter table public.tenant_events disable "+
+		"trigger tenant_events_append_only; delete from public.tenant_events")
 	if err := restoreRegistry(t, f, registry); err != nil {
 		t.Fatal(err)
 	}

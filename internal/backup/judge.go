@@ -66,7 +66,8 @@ func (t *target) judgePlace(ctx context.Context) error {
 	}
 	found, err := db.Select(ctx, t.conn, pgx.RowTo[string], `
 		select 'a role with rights of its own' from pg_roles r where r.rolname = $1
-		  and (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls or r.rolname in (current_user, session_user)
+		  and (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls
+		  	or r.rolname in (current_user, session_user)
 			or r.oid = (select d.datdba from pg_database d where d.datname = current_database()))
 		union all
 		select 'a search_path of this database' from pg_db_role_setting s, unnest(s.setconfig) c
@@ -77,7 +78,8 @@ func (t *target) judgePlace(ctx context.Context) error {
 		return fmt.Errorf("look for what is called %s: %w", t.schema, err)
 	}
 	if len(found) > 0 {
-		return fmt.Errorf("schema %s %w: %s has that name; the tenant can be restored under another", t.schema, ErrRefused, found[0])
+		return fmt.Errorf("schema %s %w: %s has that name; the tenant can be restored under another", t.schema,
+			ErrRefused, found[0])
 	}
 	return nil
 }
@@ -87,7 +89,8 @@ func (t *target) judgePlace(ctx context.Context) error {
 func (t *target) checkRecord(ctx context.Context, m *Manifest) error {
 	var got []Version
 	var p db.Pipeline
-	p.Query(collect(&got), "select version_id, is_applied, tstamp::pg_catalog.text from "+qualified(t.schema, versionTable)+" order by id")
+	p.Query(collect(&got), "select version_id, is_applied, tstamp::pg_catalog.text from "+
+		qualified(t.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, t.conn); err != nil {
 		return fmt.Errorf("read the versions of schema %s: %w", t.schema, db.Plain(err))
 	}
@@ -106,15 +109,18 @@ func judgeRegistry(ctx context.Context, q db.Querier, reg registry.Registry, jud
 		Powerful                                    bool
 	}
 	rows, err := db.Select(ctx, q, pgx.RowToStructByName[row], `
-		select t.slug, t.display_name, t.schema_name as schema, t.status, t.settings::text as settings, coalesce(t.role_name, '') as role,
+		select t.slug, t.display_name, t.schema_name as schema, t.status, t.settings::text as settings, coalesce(t.role_name,
+			'') as role,
 			exists (select from pg_roles r where r.rolname = t.role_name
-				and (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls or r.rolname in (current_user, session_user))) as powerful
+				and (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls
+					or r.rolname in (current_user, session_user))) as powerful
 		from `+reg.Tenants()+` t`)
 	if err != nil {
 		return fmt.Errorf("look at the tenants of the registry: %w", err)
 	}
 	for _, r := range rows {
-		t := Tenant{Slug: r.Slug, DisplayName: r.DisplayName, Schema: r.Schema, Status: r.Status, Role: r.Role, Settings: []byte(r.Settings)}
+		t := Tenant{Slug: r.Slug, DisplayName: r.DisplayName, Schema: r.Schema, Status: r.Status, Role: r.Role,
+			Settings: []byte(r.Settings)}
 		if err := t.check(); err != nil {
 			return err
 		}

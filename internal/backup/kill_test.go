@@ -171,7 +171,8 @@ func TestKilledRestoreLeavesNothing(t *testing.T) {
 	f := fleettest.New(t)
 	plan := fleettest.TenantPlan(t, 0)
 	src := f.Create(t, plan, "acme")[0]
-	in(t, f, src.Schema, `insert into contacts (email) select md5(g::text) || '@example.com' from generate_series(1, 30000) g`)
+	in(t, f, src.Schema, `insert into contacts (email) select md5(g::text) || '@example.com'
+		from generate_series(1, 30000) g`)
 	file, _ := write(t, f, source(src))
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
@@ -179,16 +180,19 @@ func TestKilledRestoreLeavesNothing(t *testing.T) {
 	}
 	kill(t, f, "restore", path)
 	deadline := time.Now().Add(30 * time.Second)
-	for f.Int(t, `select count(*) from pg_stat_activity where datname = current_database() and application_name = 'crmctl' and pid <> pg_backend_pid() and state <> 'idle'`) > 0 {
+	for f.Int(t, `select count(*) from pg_stat_activity where datname = current_database() and application_name = 'crmctl'
+		and pid <> pg_backend_pid() and state <> 'idle'`) > 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("the session of the killed process stays")
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if n := f.Int(t, `select (select count(*) from public.tenants) + (select count(*) from pg_namespace where nspname = 'tenant_copy')`); n != 1 {
+	if n := f.Int(t, `select (select count(*) from public.tenants) + (select count(*) from pg_namespace
+		where nspname = 'tenant_copy')`); n != 1 {
 		t.Errorf("%d tenants and schemas, want one", n)
 	}
-	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"}); err != nil {
+	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+		backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"}); err != nil {
 		t.Error(err)
 	}
 }

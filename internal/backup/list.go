@@ -50,7 +50,8 @@ func (d *Dir) List(identities []age.Identity) ([]Entry, error) {
 		out = append(out, e)
 	}
 	slices.SortStableFunc(out, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Name.Slug, b.Name.Slug), b.Name.TakenAt.Compare(a.Name.TakenAt), cmp.Compare(a.File, b.File))
+		return cmp.Or(cmp.Compare(a.Name.Slug, b.Name.Slug), b.Name.TakenAt.Compare(a.Name.TakenAt),
+			cmp.Compare(a.File, b.File))
 	})
 	return out, nil
 }

@@ -196,7 +196,8 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 		version = max(version, v)
 	}
 	// A new tenant's name is its lock: the registry has it once.
-	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsConfigured: true, Follow: !t.trial}
+	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
+		AsConfigured: true, Follow: !t.trial}
 	if t.ghost {
 		locals.Tenant = o.Registry.Row(t.row.ID)
 	}
@@ -239,8 +240,9 @@ func (t *target) run(ctx context.Context, p *db.Pipeline, o NewTenant) error {
 // register adds the registry's row, or fills in that of a tenant whose schema is gone.
 func (t *target) register(p *db.Pipeline, reg registry.Registry, version int64) {
 	row := registry.Tenant{
-		ID: t.row.ID, Slug: t.row.Slug, DisplayName: t.row.DisplayName, Schema: t.schema, Status: registry.Status(t.row.Status),
-		Role: t.row.Role, Version: version, Settings: t.row.Settings,
+		ID: t.row.ID, Slug: t.row.Slug, DisplayName: t.row.DisplayName, Schema: t.schema,
+		Status: registry.Status(t.row.Status),
+		Role:   t.row.Role, Version: version, Settings: t.row.Settings,
 	}
 	if t.ghost {
 		reg.QueueRevive(p, row)
@@ -303,7 +305,8 @@ func (t *target) explain(reg registry.Registry, err error) error {
 // commit writes the audit and ends the transaction.
 func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any) error {
 	var p db.Pipeline
-	if err := o.Audit(&p, registry.Event{TenantID: t.row.ID, Slug: t.row.Slug, After: t.fields(), Detail: detail}); err != nil {
+	if err := o.Audit(&p, registry.Event{TenantID: t.row.ID, Slug: t.row.Slug, After: t.fields(),
+		Detail: detail}); err != nil {
 		return err
 	}
 	if err := p.Run(ctx, t.conn); err != nil {
@@ -321,6 +324,7 @@ func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any)
 // fields returns what the audit keeps of a tenant that begins.
 func (t *target) fields() map[string]any {
 	return registry.InitialFields(registry.Tenant{
-		Slug: t.row.Slug, DisplayName: t.row.DisplayName, Schema: t.schema, Status: registry.Status(t.row.Status), Role: t.row.Role, Settings: t.row.Settings,
+		Slug: t.row.Slug, DisplayName: t.row.DisplayName, Schema: t.schema, Status: registry.Status(t.row.Status),
+		Role: t.row.Role, Settings: t.row.Settings,
 	})
 }

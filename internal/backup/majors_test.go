@@ -52,7 +52,8 @@ func TestRestoreFromPostgreSQL14(t *testing.T) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
+	made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+		backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,17 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 24, 9, 15, 0, 0, time.UTC)
 	for want, n := range map[string]Name{
-		"acme-corp-20261124T091500Z-v4.crmctl":             {Slug: "acme-corp", TakenAt: at, Version: 4, Format: FormatContainer},
-		"acme-20261124T091500Z-v4.crmctl.age":              {Slug: "acme", TakenAt: at, Version: 4, Format: FormatContainer, Encrypted: true},
-		"acme-20261124T091500Z-v20261124091500.dump":       {Slug: "acme", TakenAt: at, Version: 20261124091500, Format: FormatPgDump},
-		"_registry-20261124T091500Z-v6.crmctl":             {TakenAt: at, Version: 6, Format: FormatContainer},
-		"a-20200101T000000Z-v1-20261124T091500Z-v4.crmctl": {Slug: "a-20200101T000000Z-v1", TakenAt: at, Version: 4, Format: FormatContainer},
-		"información-20261124T091500Z-v4.crmctl":           {Slug: "información", TakenAt: at, Version: 4, Format: FormatContainer},
+		"acme-corp-20261124T091500Z-v4.crmctl": {Slug: "acme-corp", TakenAt: at, Version: 4,
+			Format: FormatContainer},
+		"acme-20261124T091500Z-v4.crmctl.age": {Slug: "acme", TakenAt: at, Version: 4, Format: FormatContainer,
+			Encrypted: true},
+		"acme-20261124T091500Z-v20261124091500.dump": {Slug: "acme", TakenAt: at, Version: 20261124091500,
+			Format: FormatPgDump},
+		"_registry-20261124T091500Z-v6.crmctl": {TakenAt: at, Version: 6, Format: FormatContainer},
+		"a-20200101T000000Z-v1-20261124T091500Z-v4.crmctl": {Slug: "a-20200101T000000Z-v1", TakenAt: at, Version: 4,
+			Format: FormatContainer},
+		"información-20261124T091500Z-v4.crmctl": {Slug: "información", TakenAt: at, Version: 4,
+			Format: FormatContainer},
 	} {
 		if n.String() != want {
 			t.Errorf("%+v is %s, want %s", n, n, want)
@@ -29,8 +34,10 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, other := range []string{
-		"", "notes.txt", "acme.crmctl", "acme-20261124-v4.crmctl", "acme-20261324T091500Z-v4.crmctl", "acme-20261124T091500Z-v04.crmctl",
-		"../acme-20261124T091500Z-v4.crmctl", "a/b-20261124T091500Z-v4.crmctl", "-20261124T091500Z-v4.crmctl", "a_b-20261124T091500Z-v4.crmctl",
+		"", "notes.txt", "acme.crmctl", "acme-20261124-v4.crmctl", "acme-20261324T091500Z-v4.crmctl",
+		"acme-20261124T091500Z-v04.crmctl",
+		"../acme-20261124T091500Z-v4.crmctl", "a/b-20261124T091500Z-v4.crmctl", "-20261124T091500Z-v4.crmctl",
+		"a_b-20261124T091500Z-v4.crmctl",
 		".crmctl-abc.tmp", "acme-20261124T091500Z-v99999999999999999999.crmctl",
 	} {
 		if got, ok := ParseName(other); ok {
@@ -74,10 +81,12 @@ func TestPlanPrune(t *testing.T) {
 	add("hooli", "2026-11-24 00", errors.New("cut"))
 	add("hooli", "2018-01-01 00", nil)
 	for keep, want := range map[string][]string{
-		"2d":       {"acme 2026-11-24 12", "acme 2026-11-22 03", "globex 2019-01-01 00", "hooli 2018-01-01 00"},
-		"1w":       {"acme 2026-11-24 12", "globex 2019-01-01 00", "hooli 2018-01-01 00"},
-		"3w":       {"acme 2026-11-24 12", "acme 2026-11-22 03", "acme 2026-11-14 03", "globex 2019-01-01 00", "hooli 2018-01-01 00"},
-		"1d,2m,2y": {"acme 2026-11-24 12", "acme 2026-10-31 03", "acme 2025-01-01 03", "globex 2019-01-01 00", "hooli 2018-01-01 00"},
+		"2d": {"acme 2026-11-24 12", "acme 2026-11-22 03", "globex 2019-01-01 00", "hooli 2018-01-01 00"},
+		"1w": {"acme 2026-11-24 12", "globex 2019-01-01 00", "hooli 2018-01-01 00"},
+		"3w": {"acme 2026-11-24 12", "acme 2026-11-22 03", "acme 2026-11-14 03", "globex 2019-01-01 00",
+			"hooli 2018-01-01 00"},
+		"1d,2m,2y": {"acme 2026-11-24 12", "acme 2026-10-31 03", "acme 2025-01-01 03", "globex 2019-01-01 00",
+			"hooli 2018-01-01 00"},
 	} {
 		k, err := ParseKeep(keep)
 		if err != nil {
@@ -148,7 +157,8 @@ func FuzzAnonymizer(f *testing.F) {
 		if len(got) != 2 || !bytes.Equal(got[0], field) {
 			t.Fatalf("%q becomes %q", row, out.Bytes())
 		}
-		if len(bytes.TrimSpace(value)) > 4 && bytes.Contains(bytes.ToLower(got[1]), bytes.ToLower(bytes.TrimSpace(value))) && !strings.Contains("@example.com", string(bytes.TrimSpace(value))) {
+		if len(bytes.TrimSpace(value)) > 4 && bytes.Contains(bytes.ToLower(got[1]), bytes.ToLower(bytes.TrimSpace(value))) &&
+			!strings.Contains("@example.com", string(bytes.TrimSpace(value))) {
 			t.Errorf("%q becomes %q", value, got[1])
 		}
 	})
@@ -170,7 +180,8 @@ func TestFakesAreUnique(t *testing.T) {
 		t.Errorf("%s and %s for one address", a, b)
 	}
 	for value, want := range map[string]string{
-		"+49 30 1234567": "+999", "(030) 123-456": "+999", "ada@example.com": "@example.com", "Ada Lovelace": "Q", "one two three four five six": ".",
+		"+49 30 1234567": "+999", "(030) 123-456": "+999", "ada@example.com": "@example.com", "Ada Lovelace": "Q",
+		"one two three four five six": ".",
 	} {
 		if fake := string(d.guess([]byte(value))); !strings.Contains(fake, want) || strings.Contains(fake, value) {
 			t.Errorf("%q becomes %q", value, fake)

@@ -58,7 +58,8 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 		if err != nil {
 			return err
 		}
-		if t.own.trusted, err = catalog.Build(ctx, t.conn, script, catalog.Options{Registry: o.Registry, LockTimeout: o.LockTimeout, Direct: o.Direct}); err != nil {
+		if t.own.trusted, err = catalog.Build(ctx, t.conn, script, catalog.Options{Registry: o.Registry,
+			LockTimeout: o.LockTimeout, Direct: o.Direct}); err != nil {
 			return err
 		}
 	}
@@ -138,7 +139,8 @@ func (t *target) completeOwn(ctx context.Context, m *Manifest, o NewTenant) erro
 		return err
 	}
 	if differences := catalog.Diff(t.own.want, made); made.Fingerprint() != t.own.want.Fingerprint() {
-		return fmt.Errorf("%w: the statements read from the catalog make it another way: %s", ErrMismatch, few(catalog.Subjects(differences, len(differences))))
+		return fmt.Errorf("%w: the statements read from the catalog make it another way: %s", ErrMismatch,
+			few(catalog.Subjects(differences, len(differences))))
 	}
 	if t.code, err = catalog.Code(ctx, t.conn, t.schema, made, t.own.trusted); err != nil {
 		return err

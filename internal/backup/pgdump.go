@@ -37,7 +37,8 @@ func FindPgDump(ctx context.Context, major int, dirs ...string) (string, error) 
 			candidates = append(candidates, filepath.Join(dir, "pg_dump"))
 		}
 	}
-	for _, pattern := range []string{"/usr/lib/postgresql/%d/bin", "/usr/pgsql-%d/bin", "/usr/libexec/postgresql%d", "/opt/homebrew/opt/postgresql@%d/bin"} {
+	for _, pattern := range []string{"/usr/lib/postgresql/%d/bin", "/usr/pgsql-%d/bin", "/usr/libexec/postgresql%d",
+		"/opt/homebrew/opt/postgresql@%d/bin"} {
 		candidates = append(candidates, filepath.Join(fmt.Sprintf(pattern, major), "pg_dump"))
 	}
 	if found, err := exec.LookPath("pg_dump"); err == nil {
@@ -55,7 +56,8 @@ func FindPgDump(ctx context.Context, major int, dirs ...string) (string, error) 
 		older = version
 	}
 	if older > 0 {
-		return "", fmt.Errorf("pg_dump %d cannot read a server of version %d: install the client programs of that version", older, major)
+		return "", fmt.Errorf("pg_dump %d cannot read a server of version %d: install the client programs of that version",
+			older, major)
 	}
 	return "", fmt.Errorf("there is no pg_dump for a server of version %d: install the client programs", major)
 }

@@ -25,12 +25,15 @@ func TestReadingRunsNothingPlanted(t *testing.T) {
 	plant := func(table string) {
 		t.Helper()
 		f.Exec(t, "alter table tenant_acme."+table+" owner to "+role, "set role "+role,
-			"create or replace function tenant_acme.f(int) returns int immutable language sql as 'select 1'", "create index on tenant_acme."+table+" (tenant_acme.f(1))",
-			"create or replace function tenant_acme.f(int) returns int immutable language plpgsql as 'begin raise exception ''planted code runs as %'', current_user; end'")
+			"create or replace function tenant_acme.f(int) returns int immutable language sql as 'select 1'",
+			"create index on tenant_acme."+table+" (tenant_acme.f(1))",
+			"create or replace function tenant_acme.f(int) returns int immutable language plpgsql as 'begin raise exception "+
+				"''planted code runs as %'', current_user; end'")
 	}
 	src := backup.Source{ID: made.ID, Slug: made.Slug, Schema: made.Schema}
 	write := func() error {
-		_, err := backup.Write(t.Context(), f.Connect(t), src, &bytes.Buffer{}, backup.WriteOptions{Limits: backup.Limits{LockTimeout: time.Second}})
+		_, err := backup.Write(t.Context(), f.Connect(t), src, &bytes.Buffer{},
+			backup.WriteOptions{Limits: backup.Limits{LockTimeout: time.Second}})
 		return err
 	}
 	plant("contacts")
@@ -38,7 +41,8 @@ func TestReadingRunsNothingPlanted(t *testing.T) {
 		t.Errorf("an index of contacts: %v", err)
 	}
 	plant("goose_db_version")
-	if err := write(); err == nil || strings.Contains(err.Error(), "planted code runs") || !strings.Contains(err.Error(), "goose_db_version is no ordinary table") {
+	if err := write(); err == nil || strings.Contains(err.Error(), "planted code runs") ||
+		!strings.Contains(err.Error(), "goose_db_version is no ordinary table") {
 		t.Errorf("an index of goose_db_version: %v", err)
 	}
 }

@@ -54,10 +54,11 @@ func TestThroughAPooler(t *testing.T) {
 				return
 			default:
 			}
-			err := db.InTx(context.Background(), conn, db.Locals{Schema: busy.Schema}, func(ctx context.Context, q db.Querier) error {
-				_, err := q.Exec(ctx, "insert into zoo (txt) values ('busy')")
-				return err
-			})
+			err := db.InTx(context.Background(), conn, db.Locals{Schema: busy.Schema},
+				func(ctx context.Context, q db.Querier) error {
+					_, err := q.Exec(ctx, "insert into zoo (txt) values ('busy')")
+					return err
+				})
 			if err != nil {
 				t.Error(err)
 				return
@@ -99,7 +100,8 @@ func TestThroughAPooler(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			made[i], err = backup.Restore(t.Context(), conn, bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: tenants[i].Slug + "-copy"})
+			made[i], err = backup.Restore(t.Context(), conn, bytes.NewReader(file),
+				backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: tenants[i].Slug + "-copy"})
 			if err != nil {
 				t.Error(err)
 			}
@@ -132,7 +134,8 @@ func TestThroughAPooler(t *testing.T) {
 	// What a transaction has set does not stay on the server's connections.
 	for range 4 {
 		var settings string
-		pooled.Scan(t, []any{&settings}, "select concat_ws(' ', current_setting('search_path'), current_setting('row_security'), current_setting('extra_float_digits'))")
+		pooled.Scan(t, []any{&settings}, "select concat_ws(' ', current_setting('search_path'), "+
+			"current_setting('row_security'), current_setting('extra_float_digits'))")
 		if settings != `"$user", public on 1` {
 			t.Errorf("left on a connection: %s", settings)
 		}
@@ -157,7 +160,8 @@ func TestServersThatOnlyRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = dir.Close() }()
-		options := backup.CreateOptions{WriteOptions: backup.WriteOptions{Limits: backup.Limits{LockTimeout: time.Second}}, Audit: audit("backup")}
+		options := backup.CreateOptions{WriteOptions: backup.WriteOptions{Limits: backup.Limits{LockTimeout: time.Second}},
+			Audit: audit("backup")}
 		w, err := dir.Create(t.Context(), f.Connect(t), source(src), options)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
@@ -165,7 +169,8 @@ func TestServersThatOnlyRead(t *testing.T) {
 		if !w.Unaudited || w.Manifest.LSN == "" || w.Manifest.LSN == "0/0" {
 			t.Errorf("%s: written %+v, %+v", what, w, w.Manifest)
 		}
-		if _, err := dir.CreateRegistry(t.Context(), f.Connect(t), []string{"tenants", "tenant_events"}, 6, options); err != nil {
+		if _, err := dir.CreateRegistry(t.Context(), f.Connect(t), []string{"tenants", "tenant_events"}, 6,
+			options); err != nil {
 			t.Errorf("%s: the registry: %v", what, err)
 		}
 		file, err := os.ReadFile(dir.Path(w.File))
@@ -173,7 +178,8 @@ func TestServersThatOnlyRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn := f.Connect(t)
-		_, err = backup.Restore(t.Context(), conn, bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
+		_, err = backup.Restore(t.Context(), conn, bytes.NewReader(file),
+			backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
 		if db.SQLState(err) != db.CodeReadOnlyTransaction {
 			t.Errorf("%s: a restore: %v, want 25006", what, err)
 		}
@@ -181,7 +187,8 @@ func TestServersThatOnlyRead(t *testing.T) {
 			t.Errorf("%s: a clone: %v, want 25006", what, err)
 		}
 		other := fleettest.New(t)
-		made, err := backup.Restore(t.Context(), other.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore")})
+		made, err := backup.Restore(t.Context(), other.Connect(t), bytes.NewReader(file),
+			backup.RestoreOptions{NewTenant: newTenant(plan, "restore")})
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}

@@ -18,7 +18,8 @@ func checkPrivate(f *os.File) error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if ok && info.Mode().IsRegular() && int(stat.Uid) == os.Getuid() && info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %04o), so it is not used\nrun: chmod 600 %s", f.Name(), info.Mode().Perm(), f.Name())
+		return fmt.Errorf("%s can be read by others (mode %04o), so it is not used\nrun: chmod 600 %s", f.Name(),
+			info.Mode().Perm(), f.Name())
 	}
 	return nil
 }

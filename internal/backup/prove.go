@@ -167,7 +167,8 @@ type Wanted struct {
 // taken after the given time and not after now, nil where there is none. Only files
 // that could be one are read. passed are those that turned out not to be whole, or of
 // which that cannot be told.
-func (d *Dir) Young(ctx context.Context, wanted []Wanted, after, now time.Time, o ProveOptions) (found []*Entry, passed []Entry, err error) {
+func (d *Dir) Young(ctx context.Context, wanted []Wanted, after, now time.Time, o ProveOptions) (found []*Entry,
+	passed []Entry, err error) {
 	entries, err := d.List(nil)
 	if err != nil {
 		return nil, nil, err

@@ -216,7 +216,8 @@ func (d *Dir) Prune(plan []Pruned) error {
 		whole[p.Name.Slug] = true
 		if now, err := d.root.Lstat(p.File); err != nil || !sameFile(p.seen, now) {
 			moved[p.Name.Slug] = true
-			failed = append(failed, fmt.Errorf("%s was changed after it had been read: nothing that relies on it was removed", d.Path(p.File)))
+			failed = append(failed, fmt.Errorf("%s was changed after it had been read: nothing that relies on it was removed",
+				d.Path(p.File)))
 		}
 	}
 	for i := range plan {

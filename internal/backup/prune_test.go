@@ -333,7 +333,8 @@ func TestPruneOfSwappedFiles(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
 	a, b := s.put(t, kinds[0], "acme", 1, 3), s.put(t, kinds[0], "acme", 2, 3)
-	if err := errors.Join(os.Rename(s.Path(a), s.Path("x")), os.Rename(s.Path(b), s.Path(a)), os.Rename(s.Path("x"), s.Path(b))); err != nil {
+	if err := errors.Join(os.Rename(s.Path(a), s.Path("x")), os.Rename(s.Path(b), s.Path(a)),
+		os.Rename(s.Path("x"), s.Path(b))); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.prune(t, "1d"); len(got) != 2 {
@@ -445,7 +446,8 @@ func TestYoung(t *testing.T) {
 			}
 			young := func(w Wanted, age time.Duration, at time.Time) string {
 				t.Helper()
-				found, _, err := s.Young(t.Context(), []Wanted{{Slug: "globex", Version: 4, Format: k.format}, w}, at.Add(-age), at, ProveOptions{})
+				found, _, err := s.Young(t.Context(), []Wanted{{Slug: "globex", Version: 4, Format: k.format}, w}, at.Add(-age), at,
+					ProveOptions{})
 				if err != nil || found[0] != nil {
 					t.Fatal(found, err)
 				}
@@ -515,7 +517,8 @@ func TestExamineOfEncryptedFiles(t *testing.T) {
 		t.Errorf("with the key: %v", err)
 	}
 	for what, err := range map[string]error{"without a key": inspect(), "with another's key": inspect(other)} {
-		if !errors.Is(err, ErrEncrypted) || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "as it was written") {
+		if !errors.Is(err, ErrEncrypted) || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(),
+			"as it was written") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -307,7 +307,8 @@ func ReadManifest(in io.ReaderAt, size int64) (*Manifest, error) {
 		return nil, readError(err)
 	}
 	footer, length := int64(binary.BigEndian.Uint64(trailer)), int64(binary.BigEndian.Uint64(trailer[8:]))
-	if !bytes.HasSuffix(trailer, []byte(trailerMagic)) || length != size || footer < int64(len(magic)+2) || footer > size-int64(trailerSize) {
+	if !bytes.HasSuffix(trailer, []byte(trailerMagic)) || length != size || footer < int64(len(magic)+2) ||
+		footer > size-int64(trailerSize) {
 		return nil, corrupt("it ends after %d bytes, before its end", size)
 	}
 	section := io.NewSectionReader(in, footer, size-int64(trailerSize)-footer)

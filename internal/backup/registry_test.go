@@ -33,27 +33,32 @@ func TestRestoreRegistry(t *testing.T) {
 	}
 
 	// Not over tenants that are there.
-	if _, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), backup.RegistryOptions{Tables: saved}); !errors.Is(err, registry.ErrExists) {
+	if _, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()),
+		backup.RegistryOptions{Tables: saved}); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("error %v, want ErrExists", err)
 	}
 	// A tenant's backup is none of the registry, nor the other way round.
-	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()), backup.RestoreOptions{}); !errors.Is(err, backup.ErrOtherKind) {
+	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file.Bytes()),
+		backup.RestoreOptions{}); !errors.Is(err, backup.ErrOtherKind) {
 		t.Errorf("error %v, want ErrOtherKind", err)
 	}
 
 	other := fleettest.New(t)
 	// Cut anywhere, it leaves nothing.
-	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()[:file.Len()-5]), backup.RegistryOptions{Tables: saved}); !errors.Is(err, backup.ErrCorrupt) {
+	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()[:file.Len()-5]),
+		backup.RegistryOptions{Tables: saved}); !errors.Is(err, backup.ErrCorrupt) {
 		t.Errorf("error %v, want ErrCorrupt", err)
 	}
 	if n := other.Int(t, "select count(*) from public.tenants"); n != 0 {
 		t.Errorf("%d tenants", n)
 	}
-	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()), backup.RegistryOptions{Tables: saved}); err != nil {
+	if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(file.Bytes()),
+		backup.RegistryOptions{Tables: saved}); err != nil {
 		t.Fatal(err)
 	}
 	for _, table := range tables {
-		sql := "select count(*) || ' ' || coalesce(md5(string_agg(r::text, '|' order by r::text)), '') from public." + table + " r"
+		sql := "select count(*) || ' ' || coalesce(md5(string_agg(r::text, '|' order by r::text)), '') from " +
+			"public." + table + " r"
 		var want, got string
 		f.Scan(t, []any{&want}, sql)
 		other.Scan(t, []any{&got}, sql)
@@ -61,7 +66,8 @@ func TestRestoreRegistry(t *testing.T) {
 			t.Errorf("%s: %s, want %s", table, got, want)
 		}
 	}
-	if n := other.Int(t, `insert into public.migration_runs (actor, target_version) values ('test', 4) returning id`); n != 8 {
+	if n := other.Int(t, `insert into public.migration_runs (actor, target_version)
+		values ('test', 4) returning id`); n != 8 {
 		t.Errorf("the next run has number %d, want 8", n)
 	}
 }
@@ -86,7 +92,8 @@ var saved = []string{"tenants", "tenant_events", "migration_runs", "migration_ru
 func saveRegistry(t *testing.T, f *fleettest.Fleet, version int64) []byte {
 	t.Helper()
 	var file bytes.Buffer
-	if _, err := backup.WriteRegistry(t.Context(), f.Connect(t), saved[:2], version, &file, backup.WriteOptions{}); err != nil {
+	if _, err := backup.WriteRegistry(t.Context(), f.Connect(t), saved[:2], version, &file,
+		backup.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return file.Bytes()
@@ -94,7 +101,8 @@ func saveRegistry(t *testing.T, f *fleettest.Fleet, version int64) []byte {
 
 func restoreRegistry(t *testing.T, f *fleettest.Fleet, file []byte) error {
 	t.Helper()
-	_, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RegistryOptions{Tables: saved})
+	_, err := backup.RestoreRegistry(t.Context(), f.Connect(t), bytes.NewReader(file),
+		backup.RegistryOptions{Tables: saved})
 	return err
 }
 
@@ -104,8 +112,10 @@ func TestRestoreOfAnAppendOnlyAudit(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "acme", "globex")
-	f.Exec(t, `insert into public.tenant_events (tenant_id, slug, action, actor, os_user, host, client_addr, program, before, after)
-		select id, slug, 'set', 'ada@desk', 'ada', 'desk', '10.1.2.3', 'crmctl 1.0', '{"a": 1}', '{"a": 2}' from public.tenants`)
+	f.Exec(t, `insert into public.tenant_events (tenant_id, slug, action, actor, os_user, host, client_addr, program,
+		before, after)
+		select id, slug, 'set', 'ada@desk', 'ada', 'desk', '10.1.2.3', 'crmctl 1.0', '{"a": 1}', '{"a": 2}'
+			from public.tenants`)
 	file := saveRegistry(t, f, 6)
 	events := func(f *fleettest.Fleet) (text string) {
 		f.Scan(t, []any{&text}, "select string_agg(e::text, '|' order by seq) from public.tenant_events e")
@@ -119,10 +129,12 @@ func TestRestoreOfAnAppendOnlyAudit(t *testing.T) {
 	if got := events(other); got != want {
 		t.Errorf("the audit is\n%s\nwant\n%s", got, want)
 	}
-	if n := other.Int(t, "insert into public.tenant_events (tenant_id, slug, action, actor) select id, slug, 'set', 'x' from public.tenants limit 1 returning seq"); n != 5 {
+	if n := other.Int(t, "insert into public.tenant_events (tenant_id, slug, action, actor) select id, slug, 'set', 'x' "+
+		"from public.tenants limit 1 returning seq"); n != 5 {
 		t.Errorf("the next event has number %d, want 5", n)
 	}
-	for _, sql := range []string{"delete from public.tenant_events", "update public.tenant_events set actor = 'eve'", "truncate public.tenant_events"} {
+	for _, sql := range []string{"delete from public.tenant_events", "update public.tenant_events set actor = 'eve'",
+		"truncate public.tenant_events"} {
 		if _, err := other.Connect(t).Exec(t.Context(), sql); db.SQLState(err) != "55000" {
 			t.Errorf("%s: %v", sql, err)
 		}
@@ -131,7 +143,8 @@ func TestRestoreOfAnAppendOnlyAudit(t *testing.T) {
 	// A registry whose tenants were all purged has an audit still.
 	other.Exec(t, "delete from public.tenants")
 	before := events(other)
-	if err := restoreRegistry(t, other, file); !errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "never emptied") {
+	if err := restoreRegistry(t, other, file); !errors.Is(err, registry.ErrExists) ||
+		!strings.Contains(err.Error(), "never emptied") {
 		t.Errorf("over an audit: %v", err)
 	}
 	if n := other.Int(t, "select count(*) from public.tenants"); n != 0 || events(other) != before {
@@ -143,9 +156,12 @@ func TestRestoreOfAnAppendOnlyAudit(t *testing.T) {
 func TestRestoreRegistryAcrossVersions(t *testing.T) {
 	t.Parallel()
 	old := oldRegistry(t)
-	old.Exec(t, `insert into public.tenants (id, slug, display_name, schema_name, status, schema_version) values (gen_random_uuid(), 'acme', 'Acme', 'tenant_acme', 'active', 4)`,
-		`insert into public.tenant_events (tenant_id, slug, action, actor, db_role) select id, slug, 'create', 'ada@desk', 'migrator' from public.tenants`,
-		`insert into public.tenant_events (tenant_id, slug, action, actor, db_role) select id, slug, 'delete', 'bob@desk', 'migrator' from public.tenants`)
+	old.Exec(t, `insert into public.tenants (id, slug, display_name, schema_name, status, schema_version)
+		values (gen_random_uuid(), 'acme', 'Acme', 'tenant_acme', 'active', 4)`,
+		`insert into public.tenant_events (tenant_id, slug, action, actor, db_role)
+			select id, slug, 'create', 'ada@desk', 'migrator' from public.tenants`,
+		`insert into public.tenant_events (tenant_id, slug, action, actor, db_role)
+			select id, slug, 'delete', 'bob@desk', 'migrator' from public.tenants`)
 	file := saveRegistry(t, old, 5)
 	f, here := fleettest.New(t), fleettest.New(t)
 	// Stands for the address that a session over TCP has.
@@ -156,14 +172,17 @@ func TestRestoreRegistryAcrossVersions(t *testing.T) {
 	if err := restoreRegistry(t, here, file); err != nil {
 		t.Fatal(err)
 	}
-	if n := f.Int(t, "select count(*) from public.tenant_events where db_role = 'migrator' and seq = case action when 'create' then 1 else 2 end"); n != 2 {
+	if n := f.Int(t, "select count(*) from public.tenant_events where db_role = 'migrator' and seq = case action when "+
+		"'create' then 1 else 2 end"); n != 2 {
 		t.Errorf("%d events", n)
 	}
 	if n := here.Int(t, "select count(*) from public.tenant_events where client_addr is not null"); n != 0 {
 		t.Errorf("%d old events have the address of whoever restored them", n)
 	}
-	if n := here.Int(t, `select count(*) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-		where a.attrelid = 'public.tenant_events'::regclass and a.attname = 'client_addr' and pg_get_expr(d.adbin, d.adrelid) = 'inet_client_addr()'`); n != 1 {
+	if n := here.Int(t, `select count(*) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid
+		and a.attnum = d.adnum
+		where a.attrelid = 'public.tenant_events'::regclass and a.attname = 'client_addr'
+			and pg_get_expr(d.adbin, d.adrelid) = 'inet_client_addr()'`); n != 1 {
 		t.Error("the default of client_addr is gone")
 	}
 
@@ -171,7 +190,8 @@ func TestRestoreRegistryAcrossVersions(t *testing.T) {
 	if err := restoreRegistry(t, empty, saveRegistry(t, f, 6)); !errors.Is(err, backup.ErrMismatch) {
 		t.Errorf("into an older registry: %v, want ErrMismatch", err)
 	}
-	if n := empty.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_events)"); n != 0 {
+	if n := empty.Int(t, "select (select count(*) from public.tenants) + (select count(*) from "+
+		"public.tenant_events)"); n != 0 {
 		t.Errorf("%d rows in the older registry", n)
 	}
 }
@@ -188,7 +208,8 @@ func TestRestoreOfAGhost(t *testing.T) {
 		files[i], _ = write(t, f, source(src))
 	}
 	want := hashes(t, f, tenants[0].Schema)
-	f.Exec(t, `update public.tenants set settings = '{"newer": true}', status = 'suspended', schema_version = 3 where slug = 'acme'`,
+	f.Exec(t, `update public.tenants set settings = '{"newer": true}', status = 'suspended', schema_version = 3
+		where slug = 'acme'`,
 		`update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() where slug = 'gone'`)
 	savedRegistry := saveRegistry(t, f, 6)
 
@@ -197,14 +218,16 @@ func TestRestoreOfAGhost(t *testing.T) {
 		t.Fatal(err)
 	}
 	restore := func(file []byte) (*backup.Made, error) {
-		return backup.Restore(t.Context(), other.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore")})
+		return backup.Restore(t.Context(), other.Connect(t), bytes.NewReader(file),
+			backup.RestoreOptions{NewTenant: newTenant(plan, "restore")})
 	}
 	made, err := restore(files[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantEqual(t, want, hashes(t, other, tenants[0].Schema))
-	if n := other.Int(t, `select count(*) from public.tenants where id = $1 and slug = 'acme' and status = 'suspended' and settings = '{"newer": true}' and schema_version = 4`, tenants[0].ID); n != 1 ||
+	if n := other.Int(t, `select count(*) from public.tenants where id = $1 and slug = 'acme' and status = 'suspended'
+		and settings = '{"newer": true}' and schema_version = 4`, tenants[0].ID); n != 1 ||
 		made.Tenant.Status != "suspended" {
 		t.Errorf("the registry's row is not what it was: %+v", made.Tenant)
 	}

@@ -35,7 +35,8 @@ type Made struct {
 // Restore makes a tenant out of a backup, in one transaction: the registry row, the
 // schema from the migrations that the backup names, the rows, the sequences and the
 // audit. A row of the very tenant whose schema is gone is kept as the registry has it, and
-// a deleted tenant of that name is set aside where the options say how. The whole file is read and checked before the commit; an error leaves
+// a deleted tenant of that name is set aside where the options say how. The whole file is read and
+// checked before the commit; an error leaves
 // nothing behind.
 //
 // The error wraps registry.ErrExists where the tenant or its schema is there, ErrMismatch
@@ -57,7 +58,8 @@ func Restore(ctx context.Context, conn *pgx.Conn, in io.Reader, o RestoreOptions
 	if err := restore(ctx, t, r, o); err != nil {
 		return nil, errors.Join(err, t.undo(ctx))
 	}
-	return &Made{Tenant: t.row, Version: m.SchemaVersion, Rows: m.Rows(), Bytes: m.Bytes(), Manifest: m, SetAside: t.kept}, nil
+	return &Made{Tenant: t.row, Version: m.SchemaVersion, Rows: m.Rows(), Bytes: m.Bytes(), Manifest: m,
+		SetAside: t.kept}, nil
 }
 
 func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error {
@@ -88,7 +90,8 @@ func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error 
 
 // fillAll hands the tables of a container to fill, one after the other, and reads
 // the container to its end.
-func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(context.Context, *Table, io.Reader) (int64, error)) error {
+func fillAll(ctx context.Context, r *Reader, progress func(int64), fill func(context.Context, *Table, io.Reader) (int64,
+	error)) error {
 	for {
 		table, data, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -146,8 +149,11 @@ func RestoreRegistry(ctx context.Context, conn *pgx.Conn, in io.Reader, o Regist
 			return nil, fmt.Errorf("table %q %w: it is none of those of the registry that are saved", t.Name, ErrRefused)
 		}
 	}
-	locals := db.Locals{Schema: o.Registry.Schema(), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: true}
-	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error { return restoreRegistry(ctx, conn, r, o) })
+	locals := db.Locals{Schema: o.Registry.Schema(), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
+		Follow: true}
+	err = db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error {
+		return restoreRegistry(ctx, conn, r, o)
+	})
 	if pgErr, refused := errors.AsType[*pgconn.PgError](err); refused && pgErr.Code == db.CodeInsufficientPrivilege {
 		// Without the server's code: a grant would not be the whole of it.
 		return m, fmt.Errorf("%w: %s", ErrNotOwner, pgErr.Message)
@@ -171,7 +177,8 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	p.Exec("lock table " + o.Registry.Tenants() + " in share row exclusive mode") // no tenant comes meanwhile
 	p.OwnPath()
 	queueDialect(&p)
-	p.QueryRow([]any{&tenants, &audited}, "select exists (select from "+o.Registry.Tenants()+"), exists (select from "+o.Registry.Events()+")")
+	p.QueryRow([]any{&tenants, &audited}, "select exists (select from "+o.Registry.Tenants()+"), exists (select from "+
+		o.Registry.Events()+")")
 	there.queue(&p, o.Registry.Schema(), names)
 	p.StandIn(o.Registry.Schema(), db.Path{})
 	if err := p.Run(ctx, conn); err != nil {
@@ -181,7 +188,8 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	case tenants:
 		return fmt.Errorf("the registry has tenants: %w; it can only be restored into an empty one", registry.ErrExists)
 	case audited:
-		return fmt.Errorf("the registry has an audit, which is never emptied: %w; it can only be restored into a registry that was just made", registry.ErrExists)
+		return fmt.Errorf("the registry has an audit, which is never emptied: %w; it can only be restored into a registry "+
+			"that was just made", registry.ErrExists)
 	}
 	for _, want := range m.Tables {
 		got, ok := there.table(want.Name)

@@ -75,15 +75,20 @@ create trigger note before insert on settings for each row execute function note
 
 // rows fills a schema of everything.
 var rows = []string{
-	`insert into zoo (txt, json_value, raw, list, numbers, amount, ratio, at, local_at, born, span, period, mood, address, "Odd ""name") values
+	`insert into zoo (txt, json_value, raw, list, numbers, amount, ratio, at, local_at, born, span, period, mood, address,
+		"Odd ""name") values
 		(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null),
 		('', '{}', '', '{}', '{}', 0, 0, 'infinity', '-infinity', 'infinity', '0', 'empty', 'happy', '::1', ''),
-		(E'back\\slash \\N \\. tab\there\nnew line\rreturn', '{"a": "\u0001 é \\n", "n": 12345678901234567890.123}', '\x00ff0a5c', '{NULL,"",a\\b,"c,d","\"q\""}',
-			'{1.10,NaN}', 12345678901.2345, 0.1, '2026-11-24 09:15:00.123456+01', '2026-11-24', '0044-03-15 BC', '1 year -2 days 03:04:05.678',
+		(E'back\\slash \\N \\. tab\there\nnew line\rreturn', '{"a": "\u0001 é \\n", "n": 12345678901234567890.123}',
+			'\x00ff0a5c', '{NULL,"",a\\b,"c,d","\"q\""}',
+			'{1.10,NaN}', 12345678901.2345, 0.1, '2026-11-24 09:15:00.123456+01', '2026-11-24', '0044-03-15 BC',
+				'1 year -2 days 03:04:05.678',
 			'[2026-01-01,2026-02-01)', 'sad', '10.0.0.0/8', 'x'),
-		('日本語 👩‍👩‍👧 \u202e', '[1, "two", null]', '\xdeadbeef', '{{a,b},{c,d}}', '{}', -1, 'NaN', '0001-01-01 00:00:00+00 BC', 'infinity', '9999-12-31',
+		('日本語 👩‍👩‍👧 \u202e', '[1, "two", null]', '\xdeadbeef', '{{a,b},{c,d}}', '{}', -1, 'NaN', '0001-01-01 00:00:00+00 BC',
+			'infinity', '9999-12-31',
 			'-178000000 years', '(,)', null, '2001:db8::/32', null)`,
-	`insert into zoo (txt) select pg_catalog.repeat(pg_catalog.md5(g::text), 5) from pg_catalog.generate_series(1, 3000) g`,
+	`insert into zoo (txt) select pg_catalog.repeat(pg_catalog.md5(g::text), 5)
+		from pg_catalog.generate_series(1, 3000) g`,
 	`delete from zoo where id % 7 = 0`,
 	`insert into b_parent (id) select g from pg_catalog.generate_series(1, 50) g`,
 	`insert into a_child (parent_id) select id from b_parent`,
@@ -124,7 +129,8 @@ func hashes(t *testing.T, f *fleettest.Fleet, schema db.Schema) map[string]strin
 	out := map[string]string{}
 	err := db.InTx(t.Context(), conn, db.Locals{Schema: schema}, func(ctx context.Context, q db.Querier) error {
 		names, err := q.Query(ctx, `select relname::text, relkind::text from pg_class
-			where relnamespace = (select oid from pg_namespace where nspname = $1) and relkind in ('r', 'S', 'm', 'p')`, schema.String())
+			where relnamespace = (select oid from pg_namespace where nspname = $1) and relkind in ('r', 'S', 'm', 'p')`,
+			schema.String())
 		if err != nil {
 			return err
 		}
@@ -134,7 +140,8 @@ func hashes(t *testing.T, f *fleettest.Fleet, schema db.Schema) map[string]strin
 			return err
 		}
 		for name, kind := range kinds {
-			sql := `select count(*) || ' ' || coalesce(md5(string_agg(r::text, '|' order by r::text collate "C")), '') from ` + pgx.Identifier{schema.String(), name}.Sanitize() + ` r`
+			sql := `select count(*) || ' ' || coalesce(md5(string_agg(r::text, '|' order by r::text collate "C")), '') from ` +
+				pgx.Identifier{schema.String(), name}.Sanitize() + ` r`
 			if kind == "S" {
 				sql = `select last_value || ' ' || is_called from ` + pgx.Identifier{schema.String(), name}.Sanitize()
 			}
@@ -170,7 +177,8 @@ func source(m registry.Tenant) backup.Source {
 // audit tells the registry, as the command does.
 func audit(action string) func(p *db.Pipeline, e registry.Event) error {
 	return func(p *db.Pipeline, e registry.Event) error {
-		return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action, Actor: "test", After: e.After, Detail: e.Detail})
+		return registry.Default().QueueEvent(p, registry.Event{TenantID: e.TenantID, Slug: e.Slug, Action: action,
+			Actor: "test", After: e.After, Detail: e.Detail})
 	}
 }
 
@@ -199,7 +207,8 @@ func newTenant(plan *migrate.Plan, action string) backup.NewTenant {
 func write(t *testing.T, f *fleettest.Fleet, src backup.Source) ([]byte, *backup.Manifest) {
 	t.Helper()
 	var file bytes.Buffer
-	m, err := backup.Write(t.Context(), f.Connect(t), src, &file, backup.WriteOptions{Program: "crmctl test", Limits: backup.Limits{LockTimeout: 5 * time.Second}})
+	m, err := backup.Write(t.Context(), f.Connect(t), src, &file, backup.WriteOptions{Program: "crmctl test",
+		Limits: backup.Limits{LockTimeout: 5 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,14 +221,16 @@ func TestRestoreIsEqual(t *testing.T) {
 	plan := fleettest.Plan(t, everything())
 	src := f.Create(t, plan, "acme")[0]
 	in(t, f, src.Schema, rows...)
-	f.Exec(t, `update public.tenants set settings = '{"a": [1, "é"]}', display_name = 'Acme & Co', status = 'suspended' where slug = 'acme'`)
+	f.Exec(t, `update public.tenants set settings = '{"a": [1, "é"]}', display_name = 'Acme & Co', status = 'suspended'
+		where slug = 'acme'`)
 	before := hashes(t, f, src.Schema)
 	file, m := write(t, f, source(src))
 	if got, err := backup.Verify(bytes.NewReader(file), nil); err != nil || got.Rows() != m.Rows() || got.Rows() == 0 {
 		t.Fatalf("verify: %v, %d rows", err, got.Rows())
 	}
 
-	made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
+	made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+		backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +242,8 @@ func TestRestoreIsEqual(t *testing.T) {
 	if made.Tenant.ID == src.ID || made.Tenant.Slug != "copy" {
 		t.Errorf("made %+v", made.Tenant)
 	}
-	if n := f.Int(t, `select count(*) from public.tenants where slug = 'copy' and settings = '{"a": [1, "é"]}' and display_name = 'Acme & Co'
+	if n := f.Int(t, `select count(*) from public.tenants where slug = 'copy' and settings = '{"a": [1, "é"]}'
+		and display_name = 'Acme & Co'
 		and status = 'suspended' and schema_version = 4`); n != 1 {
 		t.Error("the registry row is not that of the backup")
 	}
@@ -248,7 +260,8 @@ func TestRestoreIsEqual(t *testing.T) {
 
 	// The same name again is refused, and nothing changes.
 	for _, as := range []string{"", "copy"} {
-		_, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: as})
+		_, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+			backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: as})
 		if !errors.Is(err, registry.ErrExists) {
 			t.Errorf("restore as %q: %v, want ErrExists", as, err)
 		}
@@ -266,7 +279,8 @@ func TestRestoreAfterPurge(t *testing.T) {
 	before := hashes(t, f, src.Schema)
 	file, _ := write(t, f, source(src))
 	f.Exec(t, "drop schema "+src.Schema.Quoted()+" cascade", "delete from public.tenants")
-	made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore")})
+	made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+		backup.RestoreOptions{NewTenant: newTenant(plan, "restore")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +303,8 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := fleettest.Plan(t, fleettest.Files(map[string]string{
-		"00001_a.sql": "create table contacts (id int);", "00002_b.sql": "create table more ();", "00003_c.sql": "select 1;", "00004_d.sql": "select 1;",
+		"00001_a.sql": "create table contacts (id int);", "00002_b.sql": "create table more ();", "00003_c.sql": "select 1;",
+		"00004_d.sql": "select 1;",
 	}))
 	for name, c := range map[string]struct {
 		file []byte
@@ -304,11 +319,13 @@ func TestRestoreIsAllOrNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := f.Connect(t)
-			_, err := backup.Restore(t.Context(), conn, bytes.NewReader(c.file), backup.RestoreOptions{NewTenant: newTenant(c.plan, "restore"), As: "copy"})
+			_, err := backup.Restore(t.Context(), conn, bytes.NewReader(c.file),
+				backup.RestoreOptions{NewTenant: newTenant(c.plan, "restore"), As: "copy"})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
-			if n := f.Int(t, `select (select count(*) from public.tenants) + (select count(*) from pg_namespace where nspname = 'tenant_copy')`); n != 1 {
+			if n := f.Int(t, `select (select count(*) from public.tenants) + (select count(*) from pg_namespace
+				where nspname = 'tenant_copy')`); n != 1 {
 				t.Errorf("%d tenants and schemas, want one", n)
 			}
 			if err := conn.Ping(t.Context()); err != nil {

@@ -103,19 +103,23 @@ func TestMadeTenantsHaveRoles(t *testing.T) {
 			}
 			schema, role := made.Tenant.Schema, made.Tenant.Role
 			if !c.has {
-				if role != "" || f.Int(t, "select count(*) from public.tenants where slug = $1 and role_name is null", made.Tenant.Slug) != 1 ||
+				if role != "" || f.Int(t, "select count(*) from public.tenants where slug = $1 and role_name is null",
+					made.Tenant.Slug) != 1 ||
 					f.Int(t, "select count(*) from pg_roles where rolname = $1", schema) != 0 {
 					t.Errorf("made with a role: %+v", made.Tenant)
 				}
 				return
 			}
-			if role != schema || f.Int(t, "select count(*) from public.tenants where slug = $1 and role_name = $2", made.Tenant.Slug, schema) != 1 {
+			if role != schema || f.Int(t, "select count(*) from public.tenants where slug = $1 and role_name = $2",
+				made.Tenant.Slug, schema) != 1 {
 				t.Fatalf("made %+v", made.Tenant)
 			}
-			if n := f.Int(t, "select count(*) from pg_roles where rolname = $1 and not rolcanlogin and not rolsuper", role); n != 1 {
+			if n := f.Int(t, "select count(*) from pg_roles where rolname = $1 and not rolcanlogin and not rolsuper",
+				role); n != 1 {
 				t.Error("the role may log in, or is not there")
 			}
-			if n := f.Int(t, "select count(*) from public.tenant_events where slug = $1 and after ->> 'role' = $2", made.Tenant.Slug, role); n != 1 {
+			if n := f.Int(t, "select count(*) from public.tenant_events where slug = $1 and after ->> 'role' = $2",
+				made.Tenant.Slug, role); n != 1 {
 				t.Error("the audit does not tell of the role")
 			}
 			home := pgx.Identifier{schema}.Sanitize()
@@ -142,7 +146,8 @@ func TestMadeTenantsHaveRoles(t *testing.T) {
 			if c.opened {
 				return
 			}
-			if _, err := tenant.Activate(t.Context(), f.Connect(t), made.Tenant.Slug, tenant.MoveOptions{LockTimeout: time.Second}); err != nil {
+			if _, err := tenant.Activate(t.Context(), f.Connect(t), made.Tenant.Slug,
+				tenant.MoveOptions{LockTimeout: time.Second}); err != nil {
 				t.Fatal(err)
 			}
 			if got := refused(t, f, role, "select * from "+home+".zoo"); got != "" {
@@ -163,9 +168,11 @@ func TestRoleThatCannotBeMade(t *testing.T) {
 	poor := src.Schema.String() + "_poor"
 	var database string
 	f.Scan(t, []any{&database}, "select current_database()")
-	f.Exec(t, "create role "+poor+" login nocreaterole", "grant create on database "+database+" to "+poor, "grant usage on schema public to "+poor,
+	f.Exec(t, "create role "+poor+" login nocreaterole", "grant create on database "+database+" to "+poor,
+		"grant usage on schema public to "+poor,
 		"grant select, insert, update, delete on all tables in schema public to "+poor,
-		"grant usage on schema "+src.Schema.Quoted()+" to "+poor, "grant select on all tables in schema "+src.Schema.Quoted()+" to "+poor)
+		"grant usage on schema "+src.Schema.Quoted()+" to "+poor, "grant select on all tables in schema "+
+			src.Schema.Quoted()+" to "+poor)
 	u, err := url.Parse(f.DSN)
 	if err != nil {
 		t.Fatal(err)
@@ -192,11 +199,13 @@ func TestRoleThatCannotBeMade(t *testing.T) {
 	} {
 		for what, do := range map[string]func(n backup.NewTenant) error{
 			"restore": func(n backup.NewTenant) error {
-				_, err := backup.Restore(t.Context(), c.f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: n, As: src.Slug + "-" + c.as})
+				_, err := backup.Restore(t.Context(), c.f.Connect(t), bytes.NewReader(file),
+					backup.RestoreOptions{NewTenant: n, As: src.Slug + "-" + c.as})
 				return err
 			},
 			"clone": func(n backup.NewTenant) error {
-				_, err := backup.Clone(t.Context(), c.f.Connect(t), c.f.Connect(t), of, backup.CloneOptions{NewTenant: n, Slug: src.Slug + "-" + c.as})
+				_, err := backup.Clone(t.Context(), c.f.Connect(t), c.f.Connect(t), of,
+					backup.CloneOptions{NewTenant: n, Slug: src.Slug + "-" + c.as})
 				return err
 			},
 		} {
@@ -204,7 +213,8 @@ func TestRoleThatCannotBeMade(t *testing.T) {
 			if err := do(n); !c.want(err) {
 				t.Errorf("%s %s: %v", what, c.name, err)
 			}
-			if n := f.Int(t, `select (select count(*) from public.tenants) + (select count(*) from public.tenant_events where action <> 'create')
+			if n := f.Int(t, `select (select count(*) from public.tenants) + (select count(*) from public.tenant_events
+				where action <> 'create')
 				+ (select count(*) from pg_namespace where nspname like 'tenant\_r%')`); n != 2 {
 				t.Errorf("%s %s: something is left", what, c.name)
 			}
@@ -216,8 +226,10 @@ func TestRoleThatCannotBeMade(t *testing.T) {
 			if err := do(n); err != nil {
 				t.Errorf("%s without a role: %v", what, err)
 			}
-			f.Exec(t, "delete from public.tenants where slug <> '"+src.Slug+"'", "drop schema "+src.Schema.String()+"_poor2 cascade",
-				"alter table public.tenant_events disable trigger tenant_events_append_only", "delete from public.tenant_events where action <> 'create'",
+			f.Exec(t, "delete from public.tenants where slug <> '"+src.Slug+"'", "drop schema "+src.Schema.String()+
+				"_poor2 cascade",
+				"alter table public.tenant_events disable trigger tenant_events_append_only",
+				"delete from public.tenant_events where action <> 'create'",
 				"alter table public.tenant_events enable always trigger tenant_events_append_only")
 		}
 	}

@@ -44,7 +44,8 @@ func openSandbox(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*sandbo
 		return err
 	}, `select distinct pg_catalog.quote_ident(n.nspname) from pg_catalog.pg_extension e
 		join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) e.extnamespace
-		where n.nspname operator(pg_catalog.<>) 'pg_catalog' and pg_catalog.has_schema_privilege(n.oid, 'usage with grant option')`)
+		where n.nspname operator(pg_catalog.<>) 'pg_catalog'
+			and pg_catalog.has_schema_privilege(n.oid, 'usage with grant option')`)
 	p.Exec("create role " + w.quoted() + " nologin noinherit")
 	if err := p.Run(ctx, conn); err != nil {
 		if db.SQLState(err) == db.CodeInsufficientPrivilege {
@@ -107,11 +108,13 @@ func (w *sandbox) run(ctx context.Context, statements []db.Statement) error {
 // session's own role. A table with trigger events that are still to be fired refuses,
 // so nothing of the file is left to run at the commit.
 const owned = `
-	select pg_catalog.format('alter %s %I.%I owner to current_user', case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
+	select pg_catalog.format('alter %s %I.%I owner to current_user',
+		case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
 			when 'S' then 'sequence' when 'f' then 'foreign table' else 'table' end, n.nspname, c.relname)
 	from pg_class c join pg_namespace n on n.oid = c.relnamespace
 	where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and pg_get_userbyid(c.relowner) = $2
-	  and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') and c.relkind = 'S')
+	  and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+	  	and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') and c.relkind = 'S')
 	union all
 	select pg_catalog.format('alter routine %s owner to current_user', p.oid::regprocedure)
 	from pg_proc p join pg_namespace n on n.oid = p.pronamespace
@@ -156,9 +159,11 @@ func (w *sandbox) close(ctx context.Context) error {
 		}
 		give = homes
 		return nil
-	}, `select 'revoke usage on schema ' operator(pg_catalog.||) pg_catalog.quote_ident(n.nspname) from pg_catalog.pg_namespace n
+	}, `select 'revoke usage on schema ' operator(pg_catalog.||) pg_catalog.quote_ident(n.nspname)
+		from pg_catalog.pg_namespace n
 		where exists (select from pg_catalog.aclexplode(n.nspacl) g
-			where pg_catalog.pg_get_userbyid(g.grantee) operator(pg_catalog.=) $1 and n.nspname operator(pg_catalog.<>) $2)`, w.role, w.schema.String())
+			where pg_catalog.pg_get_userbyid(g.grantee) operator(pg_catalog.=) $1 and n.nspname operator(pg_catalog.<>) $2)`,
+		w.role, w.schema.String())
 	p.Exec("revoke all on schema " + w.schema.Quoted() + " from " + w.quoted())
 	if err := p.Run(ctx, w.conn); err != nil {
 		return fmt.Errorf("take over what the file has made: %w", db.Plain(err))

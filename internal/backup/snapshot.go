@@ -73,8 +73,10 @@ func inSnapshot(ctx context.Context, conn *pgx.Conn, schema db.Schema, names []s
 // queueDialect adds the settings that make COPY text mean the same everywhere.
 // row_security makes a policy that would hide rows an error.
 func queueDialect(p *db.Pipeline) {
-	p.Exec(`select pg_catalog.set_config(name, value, true) from (values ('client_encoding', 'UTF8'), ('datestyle', 'ISO, YMD'),
-		('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('timezone', 'UTC'), ('xmloption', 'content'),
+	p.Exec(`select pg_catalog.set_config(name, value, true)
+		from (values ('client_encoding', 'UTF8'), ('datestyle', 'ISO, YMD'),
+		('intervalstyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('timezone', 'UTC'),
+			('xmloption', 'content'),
 		('array_nulls', 'on'), ('quote_all_identifiers', 'off'),
 		('row_security', 'off')) as setting (name, value)`)
 }
@@ -85,10 +87,13 @@ func (s *snapshot) inspect(ctx context.Context, names []string) error {
 	m, there := &s.manifest, &s.there
 	p.OwnPath() // from here on nothing of the schema is called
 	queueDialect(&p)
-	p.QueryRow([]any{&m.Server.Version, &m.Server.Number, &m.Server.Encoding, &m.Server.Database, &s.role, &s.replica, &m.TakenAt, &m.LSN}, `select
+	p.QueryRow([]any{&m.Server.Version, &m.Server.Number, &m.Server.Encoding, &m.Server.Database, &s.role, &s.replica,
+		&m.TakenAt, &m.LSN}, `select
 		pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int4,
-		pg_catalog.current_setting('server_encoding'), pg_catalog.current_database()::text, current_user::pg_catalog.text, pg_catalog.pg_is_in_recovery(), pg_catalog.now(),
-		case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_lsn() end::text`)
+		pg_catalog.current_setting('server_encoding'), pg_catalog.current_database()::text, current_user::pg_catalog.text,
+			pg_catalog.pg_is_in_recovery(), pg_catalog.now(),
+		case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else
+			pg_catalog.pg_current_wal_lsn() end::text`)
 	there.queue(&p, s.schema, names)
 	if names == nil {
 		s.queueLeft(&p)
@@ -145,13 +150,15 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 				}
 			}
 			return nil
-		}, `select pg_catalog.pg_relation_filenode(oid::oid)::int8 from unnest($1::int8[]) with ordinality as t (oid, n) order by n`, oids)
+		}, `select pg_catalog.pg_relation_filenode(oid::oid)::int8 from unnest($1::int8[]) with ordinality as t (oid, n)
+			order by n`, oids)
 	}
 	// A column that was dropped since the snapshot is an error here, before anything
 	// is written. The server only looks for its name: to plan a query on the table
 	// would run what somebody may have put into its indexes.
 	for _, t := range tables {
-		p.Exec(`select pg_catalog.has_column_privilege($1::pg_catalog.int8::pg_catalog.oid, c, 'select') from pg_catalog.unnest($2::pg_catalog.text[]) c`,
+		p.Exec(`select pg_catalog.has_column_privilege($1::pg_catalog.int8::pg_catalog.oid, c, 'select')
+			from pg_catalog.unnest($2::pg_catalog.text[]) c`,
 			t.OID, t.Columns)
 	}
 	s.manifest.Sequences = make([]Sequence, len(sequences))
@@ -184,11 +191,13 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 		settings string
 	)
 	p.QueryRow([]any{&t.ID, &t.Slug, &t.DisplayName, &t.Schema, &t.Status, &role, &settings, &t.CreatedAt},
-		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from `+reg.Tenants()+` where id = $1`, src.ID)
+		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from `+reg.Tenants()+
+			` where id = $1`, src.ID)
 	p.QueryRow([]any{&s.manifest.Comment}, `select coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), '')
 		from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) $1`, s.schema.String())
 	planted.QueueRead(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}})
-	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+qualified(s.schema, versionTable)+" order by id")
+	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+
+		qualified(s.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, s.conn); err != nil {
 		return fmt.Errorf("read tenant %q: %w", src.Slug, db.Plain(err))
 	}

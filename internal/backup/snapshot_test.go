@@ -23,7 +23,8 @@ import (
 func TestBackupIsOneMoment(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"00001_a.sql": `create table a (id bigint); create table z (id bigint); create table middle (x text);`}))
+	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"00001_a.sql": `create table a (id bigint);
+		create table z (id bigint); create table middle (x text);`}))
 	src := f.Create(t, plan, "acme")[0]
 	in(t, f, src.Schema, `insert into middle select repeat('x', 500) from generate_series(1, 20000)`)
 	ctx, stop := context.WithCancel(t.Context())
@@ -79,7 +80,8 @@ func TestMovedTablesAreReadAgain(t *testing.T) {
 			// The change holds its lock while the backup begins, and commits while that
 			// waits for it.
 			other := f.Connect(t)
-			for _, sql := range append([]string{"begin", "set local search_path = " + src.Schema.Quoted()}, strings.Split(change, "; ")...) {
+			for _, sql := range append([]string{"begin", "set local search_path = " + src.Schema.Quoted()},
+				strings.Split(change, "; ")...) {
 				if _, err := other.Exec(t.Context(), sql); err != nil {
 					t.Fatal(err)
 				}
@@ -119,7 +121,8 @@ func TestLockedTablesAreNotWaitedFor(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	_, err := backup.Write(t.Context(), f.Connect(t), source(src), &out, backup.WriteOptions{Limits: backup.Limits{LockTimeout: 100 * time.Millisecond}})
+	_, err := backup.Write(t.Context(), f.Connect(t), source(src), &out,
+		backup.WriteOptions{Limits: backup.Limits{LockTimeout: 100 * time.Millisecond}})
 	if db.SQLState(err) != db.CodeLockNotAvailable || !db.Retryable(err) {
 		t.Errorf("error %v, want 55P03", err)
 	}
@@ -161,7 +164,8 @@ func TestWithoutSuperuser(t *testing.T) {
 	in(t, mine, src.Schema, rows...)
 	before := hashes(t, mine, src.Schema)
 	file, _ := write(t, mine, source(src))
-	made, err := backup.Restore(t.Context(), mine.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
+	made, err := backup.Restore(t.Context(), mine.Connect(t), bytes.NewReader(file),
+		backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +195,8 @@ func TestHiddenRows(t *testing.T) {
 	f := fleettest.New(t)
 	src := f.Create(t, fleettest.TenantPlan(t, 0), "acme")[0]
 	role := "backup_hidden"
-	f.Exec(t, "drop role if exists "+role, "create role "+role+" login", "grant usage on schema public, "+src.Schema.Quoted()+" to "+role,
+	f.Exec(t, "drop role if exists "+role, "create role "+role+" login", "grant usage on schema public, "+
+		src.Schema.Quoted()+" to "+role,
 		"grant select on all tables in schema public, "+src.Schema.Quoted()+" to "+role,
 		"alter table "+src.Schema.Quoted()+".contacts enable row level security",
 		"create policy a_few on "+src.Schema.Quoted()+".contacts using (email like 'a%')")
@@ -204,7 +209,8 @@ func TestHiddenRows(t *testing.T) {
 	u.User = url.User(role)
 	mine := &fleettest.Fleet{DSN: u.String()}
 	var out bytes.Buffer
-	if _, err := backup.Write(t.Context(), mine.Connect(t), source(src), &out, backup.WriteOptions{}); db.SQLState(err) != db.CodeInsufficientPrivilege {
+	if _, err := backup.Write(t.Context(), mine.Connect(t), source(src), &out,
+		backup.WriteOptions{}); db.SQLState(err) != db.CodeInsufficientPrivilege {
 		t.Errorf("error %v, want 42501", err)
 	}
 }

@@ -15,11 +15,14 @@ func TestStagedHistory(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{
-		"1_a.sql": "create type st as enum ('open');\ncreate table deals (id int primary key, s st not null, up int references deals deferrable initially deferred);",
+		"1_a.sql": "create type st as enum ('open');\ncreate table deals (id int primary key, s st not null, up int " +
+			"references deals deferrable initially deferred);",
 		"2_b.sql": "alter type st add value 'won';",
 		"3_c.sql": "insert into deals values (1, 'won', 1);",
 		"4_d.sql": "alter table deals add column n text;",
-		"5_e.sql": "-- +goose NO TRANSACTION\n-- +goose Up\n-- +goose StatementBegin\ncreate procedure fill() language plpgsql as $$ begin insert into deals (id, s) values (2, 'won'); commit; end $$;\n-- +goose StatementEnd\ncall fill();\ndrop procedure fill;",
+		"5_e.sql": "-- +goose NO TRANSACTION\n-- +goose Up\n-- +goose StatementBegin\ncreate procedure fill() language " +
+			"plpgsql as $$ begin insert into deals (id, s) values (2, 'won'); commit; end $$;\n-- +goose StatementEnd\ncall " +
+			"fill();\ndrop procedure fill;",
 	}))
 	src := f.Create(t, plan, "acme")[0]
 	in(t, f, src.Schema, "insert into deals values (7, 'won', 2, 'x')", "delete from deals where id = 1")
@@ -37,7 +40,8 @@ func TestStagedHistory(t *testing.T) {
 	}
 	f.Exec(t, "drop schema tenant_acme cascade")
 	for _, as := range []string{"", "back"} {
-		made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: as})
+		made, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file),
+			backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: as})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,10 +57,12 @@ func TestStagedHistory(t *testing.T) {
 		t.Errorf("tenants, builds and schemas: %d", n)
 	}
 	// What does not restore leaves nothing.
-	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file[:len(file)-10]), backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "cut"}); err == nil {
+	if _, err := backup.Restore(t.Context(), f.Connect(t), bytes.NewReader(file[:len(file)-10]),
+		backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "cut"}); err == nil {
 		t.Error("a file that is cut off was restored")
 	}
-	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + (select count(*) from pg_catalog.pg_namespace where nspname = 'tenant_cut')`); n != 0 {
+	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + (select count(*) from pg_catalog.pg_namespace
+		where nspname = 'tenant_cut')`); n != 0 {
 		t.Errorf("%d things are left", n)
 	}
 }

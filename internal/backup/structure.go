@@ -75,8 +75,10 @@ const (
 // stand without it, as they would with the schema on the path: data goes from one
 // schema to another.
 const typeName = `case when t.typnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1)
-					and not exists (select from pg_catalog.pg_type o where o.typname = t.typname and o.typnamespace = 'pg_catalog'::pg_catalog.regnamespace)
-					then pg_catalog.substr(pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.length(pg_catalog.quote_ident($1)) + 2)
+					and not exists (select from pg_catalog.pg_type o where o.typname = t.typname
+						and o.typnamespace = 'pg_catalog'::pg_catalog.regnamespace)
+					then pg_catalog.substr(pg_catalog.format_type(a.atttypid, a.atttypmod),
+						pg_catalog.length(pg_catalog.quote_ident($1)) + 2)
 					else pg_catalog.format_type(a.atttypid, a.atttypmod) end`
 
 // queue adds the queries that read the structure of a schema; names, if any, are
@@ -86,12 +88,16 @@ func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
 	if names != nil {
 		from = ofNames
 	}
-	p.Query(collect(&s.relations), from+`select c.oid::int8, c.relname::text, c.relkind::text, nullif(c.relfilenode::int8, 0), c.relispopulated,
+	p.Query(collect(&s.relations), from+`select c.oid::int8, c.relname::text, c.relkind::text, nullif(c.relfilenode::int8,
+		0), c.relispopulated,
 			coalesce(a.names, '{}'), coalesce(a.types, '{}'), coalesce(a.classes, '{}'), coalesce(a.large, '{}'),
 			case when c.relispartition then pg_catalog.pg_get_expr(c.relpartbound, c.oid) end,
-			coalesce((select e.extname::pg_catalog.text from pg_catalog.pg_depend x join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) x.refobjid
-				where x.classid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass and x.objid operator(pg_catalog.=) c.oid
-				  and x.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass and x.deptype operator(pg_catalog.=) 'e'), '')
+			coalesce((select e.extname::pg_catalog.text from pg_catalog.pg_depend x
+				join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) x.refobjid
+				where x.classid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+					and x.objid operator(pg_catalog.=) c.oid
+				  and x.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+				  	and x.deptype operator(pg_catalog.=) 'e'), '')
 		from relation c left join lateral (
 			select array_agg(a.attname::text order by a.attnum) as names,
 				array_agg(`+typeName+` order by a.attnum) as types,
@@ -101,14 +107,17 @@ func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
 			from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
 			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and c.relkind in ('r', 'p')) a on true
 		order by c.relname collate "C"`, schema.String(), names)
-	p.Query(collect(&s.keys), from+`select k.conname::text, k.conrelid::int8, k.confrelid::int8, k.condeferrable, k.conparentid <> 0
-		from relation c join pg_catalog.pg_constraint k on k.conrelid = c.oid where k.contype = 'f' order by k.conname collate "C"`, schema.String(), names)
+	p.Query(collect(&s.keys), from+`select k.conname::text, k.conrelid::int8, k.confrelid::int8, k.condeferrable,
+		k.conparentid <> 0
+		from relation c join pg_catalog.pg_constraint k on k.conrelid = c.oid where k.contype = 'f'
+			order by k.conname collate "C"`, schema.String(), names)
 	p.Query(func(rows pgx.Rows) (err error) {
 		s.parts, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (pair [2]int64, err error) {
 			return pair, row.Scan(&pair[0], &pair[1])
 		})
 		return err
-	}, from+`select i.inhparent::int8, i.inhrelid::int8 from relation c join pg_catalog.pg_inherits i on i.inhrelid = c.oid`, schema.String(), names)
+	}, from+`select i.inhparent::int8, i.inhrelid::int8 from relation c
+		join pg_catalog.pg_inherits i on i.inhrelid = c.oid`, schema.String(), names)
 	p.Query(collect(&s.triggers), from+`select c.relname::text, t.tgname::text, t.tgenabled::text
 		from relation c join pg_catalog.pg_trigger t on t.tgrelid = c.oid
 		where not t.tgisinternal and t.tgenabled <> 'D' order by t.oid`, schema.String(), names)
@@ -248,7 +257,9 @@ func (s *structure) conflicting(order []string, loose map[string]bool) []foreign
 			continue
 		}
 		if loose[s.name(k.From)] || loose[s.name(k.To)] || slices.ContainsFunc(s.leaves(k.From), func(from int64) bool {
-			return slices.ContainsFunc(s.leaves(k.To), func(to int64) bool { return from != to && position[from] < position[to] })
+			return slices.ContainsFunc(s.leaves(k.To), func(to int64) bool {
+				return from != to && position[from] < position[to]
+			})
 		}) {
 			out = append(out, k)
 		}

@@ -107,7 +107,8 @@ func (st *Structures) build(ctx context.Context, script []db.Statement) (*catalo
 		return nil, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return catalog.Build(ctx, conn, script, catalog.Options{Registry: st.Registry, LockTimeout: st.LockTimeout, Direct: st.Direct})
+	return catalog.Build(ctx, conn, script, catalog.Options{Registry: st.Registry, LockTimeout: st.LockTimeout,
+		Direct: st.Direct})
 }
 
 // readStructure says in the manifest what structure the rows need. The error wraps

@@ -44,10 +44,12 @@ func Build(ctx context.Context, conn *pgx.Conn, script []db.Statement, o Options
 	return shape, errors.Join(err, db.Rollback(ctx, conn))
 }
 
-func buildStaged(ctx context.Context, conn *pgx.Conn, schema db.Schema, script []db.Statement, o Options) (*Shape, error) {
+func buildStaged(ctx context.Context, conn *pgx.Conn, schema db.Schema, script []db.Statement,
+	o Options) (*Shape, error) {
 	var shape *Shape
 	var unread error
-	err := staging.Scratch(ctx, conn, script, staging.Options{Registry: o.Registry, Schema: schema, LockTimeout: o.LockWait(), Direct: o.Direct},
+	err := staging.Scratch(ctx, conn, script, staging.Options{Registry: o.Registry, Schema: schema,
+		LockTimeout: o.LockWait(), Direct: o.Direct},
 		func(ctx context.Context) error {
 			shape, unread = Read(ctx, conn, Target{Schema: schema}, o)
 			return nil

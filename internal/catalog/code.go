@@ -20,13 +20,20 @@ var codeSQL string
 func harmless() []string {
 	return []string{
 		"age", "clock_timestamp", "concat", "concat_ws", "current_database", "current_schema", "current_setting", "currval",
-		"date", "date_part", "date_trunc", "extract", "format", "gen_random_bytes", "gen_random_uuid", "jsonb_agg", "json_agg",
-		"json_build_array", "json_build_object", "json_object_agg", "jsonb_build_array", "jsonb_build_object", "jsonb_object_agg",
-		"json_populate_record", "jsonb_populate_record", "lastval", "nextval", "now", "overlaps", "pg_typeof", "quote_literal",
-		"quote_nullable", "random", "row_to_json", "session_user", "statement_timestamp", "string_agg", "text", "time", "timeofday",
-		"timestamp", "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb", "to_number", "to_timestamp",
-		"to_tsquery", "to_tsvector", "phraseto_tsquery", "plainto_tsquery", "websearch_to_tsquery", "transaction_timestamp", "ts_headline",
-		"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "uuidv4", "uuidv7", "array_agg", "array_to_string", "generate_series",
+		"date", "date_part", "date_trunc", "extract", "format", "gen_random_bytes", "gen_random_uuid",
+		"jsonb_agg", "json_agg",
+		"json_build_array", "json_build_object", "json_object_agg", "jsonb_build_array", "jsonb_build_object",
+		"jsonb_object_agg",
+		"json_populate_record", "jsonb_populate_record", "lastval", "nextval", "now", "overlaps", "pg_typeof",
+		"quote_literal",
+		"quote_nullable", "random", "row_to_json", "session_user", "statement_timestamp", "string_agg", "text",
+		"time", "timeofday",
+		"timestamp", "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb", "to_number",
+		"to_timestamp",
+		"to_tsquery", "to_tsvector", "phraseto_tsquery", "plainto_tsquery", "websearch_to_tsquery", "transaction_timestamp",
+		"ts_headline",
+		"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "uuidv4", "uuidv7", "array_agg", "array_to_string",
+		"generate_series",
 		"array_out", "record_eq", "record_ne",
 	}
 }

@@ -20,9 +20,11 @@ import (
 )
 
 // drift compares tenants with a plan.
-func drift(t testing.TB, f *fleettest.Fleet, plan *migrate.Plan, tenants []registry.Tenant, o catalog.Options) catalog.Drift {
+func drift(t testing.TB, f *fleettest.Fleet, plan *migrate.Plan, tenants []registry.Tenant,
+	o catalog.Options) catalog.Drift {
 	t.Helper()
-	d, err := catalog.Compare(t.Context(), listed(tenants), catalog.DriftOptions{Options: o, Dial: f.Dial, Expect: script(plan)})
+	d, err := catalog.Compare(t.Context(), listed(tenants), catalog.DriftOptions{Options: o, Dial: f.Dial,
+		Expect: script(plan)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +76,8 @@ func TestCompareGroupsTenants(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	plan := fleettest.TenantPlan(t, 0)
-	tenants := append(f.Create(t, fleettest.TenantPlan(t, 3), "old", "older"), f.Create(t, plan, "a", "b", "c", "d", "gone", "future")...)
+	tenants := append(f.Create(t, fleettest.TenantPlan(t, 3), "old", "older"),
+		f.Create(t, plan, "a", "b", "c", "d", "gone", "future")...)
 	for i := range tenants {
 		if tenants[i].Slug == "future" {
 			tenants[i].Version = 99
@@ -118,7 +121,8 @@ func TestIgnore(t *testing.T) {
 		strings.Join(texts(d.Groups[0].Differences), "|") != "extra grant on table contacts to public" {
 		t.Errorf("%+v", d.Groups)
 	}
-	if d := drift(t, f, plan, tenants, catalog.Options{Ignore: []catalog.Kind{catalog.KindComment, catalog.KindGrant}}); d.Clean != 1 {
+	if d := drift(t, f, plan, tenants, catalog.Options{Ignore: []catalog.Kind{catalog.KindComment,
+		catalog.KindGrant}}); d.Clean != 1 {
 		t.Errorf("%+v", d.Groups)
 	}
 }
@@ -157,7 +161,8 @@ func TestMigratedMeanwhile(t *testing.T) {
 	list := listed(f.Create(t, plan, "a", "b"))
 	list[1].Version = 3
 	asked := ""
-	o := catalog.DriftOptions{Dial: f.Dial, Expect: script(plan), Versions: func(_ context.Context, slugs []string) (map[string]int64, error) {
+	o := catalog.DriftOptions{Dial: f.Dial, Expect: script(plan), Versions: func(_ context.Context,
+		slugs []string) (map[string]int64, error) {
 		asked = strings.Join(slugs, " ")
 		return map[string]int64{"b": 4}, nil
 	}}
@@ -193,7 +198,8 @@ end $do$;
 		t.Fatal(err)
 	}
 	prints := map[string]catalog.Fingerprint{"": expected.Fingerprint()}
-	names := []string{"tenant_a", "tenant_ab", "select", `Ten"ant. A`, "it's", "tënant", "own schema", "{own schema}", "people", "nick", "double"}
+	names := []string{"tenant_a", "tenant_ab", "select", `Ten"ant. A`, "it's", "tënant", "own schema", "{own schema}",
+		"people", "nick", "double"}
 	for _, name := range names {
 		schema, err := db.RegisteredSchema(name)
 		if err != nil {
@@ -281,7 +287,8 @@ func TestOwnRole(t *testing.T) {
 		t.Errorf("%+v, %v", d.Groups, err)
 	}
 	read := func(i int) catalog.Reading {
-		readings, err := catalog.Fingerprints(t.Context(), f.Connect(t), []catalog.Target{list[i].Target}, catalog.Options{OwnRole: true})
+		readings, err := catalog.Fingerprints(t.Context(), f.Connect(t), []catalog.Target{list[i].Target},
+			catalog.Options{OwnRole: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -348,10 +355,12 @@ func TestNothingStays(t *testing.T) {
 	if _, err := catalog.Build(t.Context(), conn, steps, catalog.Options{}); !errors.Is(err, catalog.ErrReadOnly) {
 		t.Errorf("on a read-only server: %v", err)
 	}
-	if _, err := catalog.Build(t.Context(), conn, []db.Statement{{SQL: "select 1 / 0", File: "x.sql", Line: 3}}, catalog.Options{}); err == nil {
+	if _, err := catalog.Build(t.Context(), conn, []db.Statement{{SQL: "select 1 / 0", File: "x.sql", Line: 3}},
+		catalog.Options{}); err == nil {
 		t.Error("a script that fails makes a shape")
 	}
-	if _, err := catalog.Read(t.Context(), conn, catalog.Target{Schema: mustSchema(t, "nowhere")}, catalog.Options{}); !errors.Is(err, catalog.ErrNoSchema) {
+	if _, err := catalog.Read(t.Context(), conn, catalog.Target{Schema: mustSchema(t, "nowhere")},
+		catalog.Options{}); !errors.Is(err, catalog.ErrNoSchema) {
 		t.Errorf("a schema that is not there: %v", err)
 	}
 }

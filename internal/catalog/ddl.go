@@ -82,7 +82,8 @@ func (b *builder) refuse(o Object) { b.refused = append(b.refused, o) }
 func (b *builder) topLevel() []Object {
 	var left []Object
 	for _, k := range append([]Kind{
-		KindType, KindDomain, KindSequence, KindFunction, KindProcedure, KindAggregate, KindTable, KindView, KindMaterializedView,
+		KindType, KindDomain, KindSequence, KindFunction, KindProcedure, KindAggregate, KindTable, KindView,
+		KindMaterializedView,
 	}, otherKinds...) {
 		for o := range b.shape.of(k) {
 			left = append(left, o)
@@ -263,8 +264,10 @@ func (b *builder) table(o Object) {
 	} else if t.Parents != "" && !attached && ordered {
 		list += " inherits (" + t.Parents + ")"
 	}
-	b.first = append(b.first, words("create", when(t.Unlogged, "unlogged"), "table", db.Quoted(o.Name), list, clause("partition by ", t.Key, ""),
-		clause("using ", quotedOrNone(t.Method), ""), clause("with (", t.Options, ")"), clause("tablespace ", quotedOrNone(t.Tablespace), "")))
+	b.first = append(b.first, words("create", when(t.Unlogged, "unlogged"), "table", db.Quoted(o.Name), list,
+		clause("partition by ", t.Key, ""),
+		clause("using ", quotedOrNone(t.Method), ""), clause("with (", t.Options, ")"),
+		clause("tablespace ", quotedOrNone(t.Tablespace), "")))
 	alter := "alter table " + db.Quoted(o.Name) + " "
 	if !ordered {
 		for parent := range strings.SplitSeq(t.Parents, ", ") {
@@ -274,7 +277,8 @@ func (b *builder) table(o Object) {
 	for _, name := range otherDefault {
 		c, _ := b.shape.find(key{KindColumn, o.Name, name})
 		value := detailOf[columnDetail](c).Expression
-		b.first = append(b.first, "alter table only "+db.Quoted(o.Name)+" alter column "+db.Quoted(name)+cmp.Or(clause(" set default ", value, ""), " drop default"))
+		b.first = append(b.first, "alter table only "+db.Quoted(o.Name)+" alter column "+db.Quoted(name)+
+			cmp.Or(clause(" set default ", value, ""), " drop default"))
 	}
 	if attached {
 		b.first = append(b.first, "alter table "+t.Parents+" attach partition "+db.Quoted(o.Name)+" "+t.Bound)
@@ -372,7 +376,8 @@ func (b *builder) finish(o Object) {
 			b.refuse(o)
 			return
 		}
-		b.last = append(b.last, "create policy "+db.Quoted(o.Name)+" on "+db.Quoted(o.Parent)+" "+strings.Replace(o.Definition, "{owner}", "current_user", 1))
+		b.last = append(b.last, "create policy "+db.Quoted(o.Name)+" on "+db.Quoted(o.Parent)+" "+
+			strings.Replace(o.Definition, "{owner}", "current_user", 1))
 	case KindStatistics:
 		s := detailOf[statisticsDetail](o)
 		b.last = append(b.last, s.Definition)
@@ -380,7 +385,8 @@ func (b *builder) finish(o Object) {
 			b.last = append(b.last, "alter statistics "+db.Quoted(o.Name)+" set statistics "+strconv.Itoa(*s.Target))
 		}
 	case KindComment:
-		b.last = append(b.last, "comment on "+o.commented(db.Quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
+		b.last = append(b.last, "comment on "+o.commented(db.Quoted(o.Parent))+" is "+
+			strings.TrimSpace(db.Literal(o.Definition)))
 	case KindGrant, KindDefaultPrivileges:
 		b.grant(o)
 	default:
@@ -391,7 +397,8 @@ func (b *builder) finish(o Object) {
 func (b *builder) column(o Object) {
 	c := detailOf[columnDetail](o)
 	if _, isView := b.shape.find(key{KindView, "", o.Parent}); isView {
-		b.last = append(b.last, "alter view "+db.Quoted(o.Parent)+" alter column "+db.Quoted(o.Name)+" set default "+c.Expression)
+		b.last = append(b.last, "alter view "+db.Quoted(o.Parent)+" alter column "+db.Quoted(o.Name)+
+			" set default "+c.Expression)
 		return
 	}
 	b.last = append(b.last, c.settings(o.Parent, o.Name)...)
@@ -478,6 +485,7 @@ func (b *builder) grant(o Object) {
 		if g.Column != "" {
 			into, columns = &b.parts, " ("+db.Quoted(g.Column)+")"
 		}
-		*into = append(*into, before+"grant "+strings.ToLower(privilege)+columns+" on "+on+" to "+to+when(option, " with grant option"))
+		*into = append(*into, before+"grant "+strings.ToLower(privilege)+columns+" on "+on+" to "+to+
+			when(option, " with grant option"))
 	}
 }

@@ -173,7 +173,8 @@ func (c columnDetail) settings(table, name string) []string {
 // parameters returns all of a sequence's parameters: what a default would be
 // depends on the others.
 func (s sequenceDetail) parameters() string {
-	return words("increment by "+s.Increment, "minvalue "+s.Min, "maxvalue "+s.Max, "start with "+s.Start, "cache "+s.Cache, when(s.Cycle, "cycle"))
+	return words("increment by "+s.Increment, "minvalue "+s.Min, "maxvalue "+s.Max, "start with "+s.Start, "cache "+
+		s.Cache, when(s.Cycle, "cycle"))
 }
 
 func (s sequenceDetail) sql(name string) string {
@@ -181,7 +182,8 @@ func (s sequenceDetail) sql(name string) string {
 }
 
 func (v viewDetail) sql(kind Kind, name string) string {
-	return words("create", string(kind), db.Quoted(name), clause("using ", quotedOrNone(v.Method), ""), clause("with (", v.Options, ")"),
+	return words("create", string(kind), db.Quoted(name), clause("using ", quotedOrNone(v.Method), ""),
+		clause("with (", v.Options, ")"),
 		clause("tablespace ", quotedOrNone(v.Tablespace), ""), "as", strings.TrimSuffix(strings.TrimSpace(v.Definition), ";"))
 }
 

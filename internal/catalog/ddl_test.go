@@ -17,7 +17,8 @@ import (
 )
 
 // versionTable is what stands in a schema beside the shape's own.
-var versionTable = []db.Statement{{SQL: "create table goose_db_version (id bigint, version_id bigint, is_applied boolean, tstamp timestamp)"}}
+var versionTable = []db.Statement{{SQL: "create table goose_db_version (id bigint, version_id bigint, is_applied " +
+	"boolean, tstamp timestamp)"}}
 
 // built returns the shape of a script.
 func built(t *testing.T, conn *pgx.Conn, steps []db.Statement) *catalog.Shape {
@@ -40,7 +41,8 @@ func sqlOf(steps []db.Statement) string {
 // more are things that rich lacks: names that need quotes, order that matters,
 // rights of all kinds.
 const more = `
-create table "Odd ""Table""" ("Id" integer generated always as identity (start with -5 increment by -1), "select" text default 'it''s \ here',
+create table "Odd ""Table""" ("Id" integer generated always as identity (start with -5 increment by -1),
+	"select" text default 'it''s \ here',
     constraint "Odd key" primary key ("Id") with (fillfactor = 80));
 create index "Odd index" on "Odd ""Table""" ("select" desc nulls last) include ("Id") with (fillfactor = 50);
 comment on column "Odd ""Table"""."select" is E'line\nbreak \\ and ''quote''';
@@ -79,7 +81,8 @@ grant execute on procedure forget(bigint) to public;
 revoke all on type mood from public;
 -- +goose StatementBegin
 do $do$ begin
-	execute format($f$ create function self() returns bigint language sql set search_path = %1$I, pg_temp as $b$select count(*) from %1$I.people$b$ $f$, current_schema());
+	execute format($f$ create function self() returns bigint language sql set search_path = %1$I,
+		pg_temp as $b$select count(*) from %1$I.people$b$ $f$, current_schema());
 	execute format('grant usage on schema %I to public', current_schema());
 	execute format('alter default privileges in schema %I grant select on tables to public', current_schema());
 end $do$;
@@ -184,7 +187,8 @@ func TestDDLNamesWhatItCannotMake(t *testing.T) {
 		"create type span as range (subtype = date)":                        "type span",
 		"create collation german (locale = 'C')":                            "collation german",
 		"create table x (n int); alter table x owner to pg_monitor":         "owner of table x",
-		"create table x (n int, constraint u unique (n)); alter table x add foreign key (n) references x (n); alter table x disable trigger all": "constraint triggers x_n_fkey on x",
+		"create table x (n int, constraint u unique (n)); alter table x add foreign key (n) references x (n); alter table " +
+			"x disable trigger all": "constraint triggers x_n_fkey on x",
 	} {
 		var steps []db.Statement
 		for s := range strings.SplitSeq(sql, ";") {

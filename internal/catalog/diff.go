@@ -57,7 +57,8 @@ func (o Object) commented(parent string) string {
 	switch {
 	case kind == "column":
 		return "column " + parent + "." + name
-	case (kind == "constraint" || kind == "trigger" || kind == "policy" || kind == "rule") && !strings.Contains(o.Name, " on domain "):
+	case (kind == "constraint" || kind == "trigger" || kind == "policy" || kind == "rule") &&
+		!strings.Contains(o.Name, " on domain "):
 		return o.Name + " on " + parent
 	}
 	return o.Name

@@ -93,7 +93,8 @@ func (d Drift) Differing() int {
 // compares each with the shape of its version. Of those that differ in the same
 // way one shape is read.
 func Compare(ctx context.Context, tenants []Tenant, o DriftOptions) (Drift, error) {
-	c := comparison{DriftOptions: o, expected: map[int64]*Shape{}, prints: map[int64]Fingerprint{}, refused: map[int64]error{}}
+	c := comparison{DriftOptions: o, expected: map[int64]*Shape{}, prints: map[int64]Fingerprint{},
+		refused: map[int64]error{}}
 	conn, err := o.Dial(ctx)
 	if err != nil {
 		return Drift{}, err
@@ -151,7 +152,8 @@ func (c *comparison) read(ctx context.Context, tenants []Tenant) ([]Reading, err
 	chunks := (len(tenants) + chunkSize - 1) / chunkSize
 	// A backend keeps what it has looked at; fleet counts in items, which are
 	// chunks here.
-	run := fleet.Options{Concurrency: c.Concurrency, Weight: chunkSize, RecycleAfter: max(1, fleet.DefaultRecycleAfter/chunkSize)}
+	run := fleet.Options{Concurrency: c.Concurrency, Weight: chunkSize, RecycleAfter: max(1,
+		fleet.DefaultRecycleAfter/chunkSize)}
 	results, err := fleet.Run(ctx, c.Dial, chunks, run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		chunk := tenants[i*chunkSize : min((i+1)*chunkSize, len(tenants))]
 		targets := make([]Target, len(chunk))

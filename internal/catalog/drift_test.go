@@ -41,7 +41,8 @@ create aggregate total(integer) (sfunc = int4pl, stype = integer, initcond = '0'
 -- +goose StatementBegin
 create function touch() returns trigger language plpgsql as $$ begin new.nick := lower(new.nick); return new; end $$;
 -- +goose StatementEnd
-create trigger people_touch before insert or update of nick on people for each row when (new.nick is not null) execute function touch();
+create trigger people_touch before insert or update of nick on people for each row when (new.nick is not null)
+	execute function touch();
 create view happy as select id, nick, double(code) as code from people where feeling = 'happy';
 create view happier as select id from happy;
 create materialized view moods as select feeling, count(*) as n from people group by feeling;
@@ -82,7 +83,10 @@ func TestEveryKindOfChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ sql, want string }{
-		{"alter table people drop column nick cascade", "missing column people.nick|missing column people.upper|missing constraint people_nick_key on people|missing index people_lower on people|missing trigger people_touch on people|missing view happier|missing view happy|missing statistics people_stats|missing grant on column people.nick to public"},
+		{"alter table people drop column nick cascade",
+			"missing column people.nick|missing column people.upper|missing constraint people_nick_key on people|missing " +
+				"index people_lower on people|missing trigger people_touch on people|missing view happier|missing view " +
+				"happy|missing statistics people_stats|missing grant on column people.nick to public"},
 		{"alter table people add column extra int", "extra column people.extra"},
 		{"alter table people alter column score type numeric(10,3)", "different column people.score"},
 		{"alter table people alter column score drop default", "different column people.score"},
@@ -96,19 +100,26 @@ func TestEveryKindOfChange(t *testing.T) {
 		{"alter table people alter column nick set storage external", "different column people.nick"},
 		{"alter table people alter column nick set compression pglz", "different column people.nick"},
 		{"alter table people alter column score set (n_distinct = 5)", "different column people.score"},
-		{"alter table cache drop column value; alter table cache add column value2 int; alter table cache add column value jsonb; alter table cache drop column value2", ""},
-		{"alter table cache drop column key; alter table cache add column key text primary key", "different column order of cache"},
+		{"alter table cache drop column value; alter table cache add column value2 int; alter table cache add column value " +
+			"jsonb; alter table cache drop column value2", ""},
+		{"alter table cache drop column key; alter table cache add column key text primary key",
+			"different column order of cache"},
 		{"alter table people drop constraint people_score", "missing constraint people_score on people"},
-		{"alter table people drop constraint people_boss_fkey; alter table people add constraint people_boss_fkey foreign key (boss) references people (id) deferrable not valid", "different constraint people_boss_fkey on people"},
-		{"alter table people alter constraint people_boss_fkey deferrable initially deferred", "different constraint people_boss_fkey on people"},
-		{"alter table people disable trigger all; alter table people enable trigger people_touch", "extra constraint triggers people_boss_fkey on people"},
+		{"alter table people drop constraint people_boss_fkey; alter table people add constraint people_boss_fkey foreign " +
+			"key (boss) references people (id) deferrable not valid", "different constraint people_boss_fkey on people"},
+		{"alter table people alter constraint people_boss_fkey deferrable initially deferred",
+			"different constraint people_boss_fkey on people"},
+		{"alter table people disable trigger all; alter table people enable trigger people_touch",
+			"extra constraint triggers people_boss_fkey on people"},
 		{"alter table people add check (code > 0) not valid", "extra constraint people_code_check on people"},
 		{"drop index people_lower", "missing index people_lower on people"},
 		{"create index another on people (boss)", "extra index another on people"},
-		{"drop index people_feeling; create index people_feeling on people (feeling) where code > 1", "different index people_feeling on people"},
+		{"drop index people_feeling; create index people_feeling on people (feeling) where code > 1",
+			"different index people_feeling on people"},
 		{"alter index people_feeling set (fillfactor = 50)", "different index people_feeling on people"},
 		{"cluster people using people_lower", "different index people_lower on people"},
-		{"update pg_index set indisvalid = false where indexrelid = 'people_feeling'::regclass", "different index people_feeling on people"},
+		{"update pg_index set indisvalid = false where indexrelid = 'people_feeling'::regclass",
+			"different index people_feeling on people"},
 		{"alter table people disable trigger people_touch", "different trigger people_touch on people"},
 		{"drop trigger people_touch on people", "missing trigger people_touch on people"},
 		{"drop policy people_own on people", "missing policy people_own on people"},
@@ -122,7 +133,8 @@ func TestEveryKindOfChange(t *testing.T) {
 		{"alter table cache set (toast.autovacuum_enabled = off)", "different table cache"},
 		{"drop table cache", "missing table cache"},
 		{"create table more (a int primary key)", "extra table more"},
-		{"alter table events detach partition events_old", "different table events_old|extra index events_old_at_idx on events_old"},
+		{"alter table events detach partition events_old",
+			"different table events_old|extra index events_old_at_idx on events_old"},
 		{"alter table child no inherit parent", "different table child"},
 		{"drop rule people_gone on happy", "missing rule people_gone on happy"},
 		{"create or replace view happier as select id, nick from happy", "different view happier"},
@@ -130,7 +142,8 @@ func TestEveryKindOfChange(t *testing.T) {
 		{"drop materialized view moods", "missing materialized view moods"},
 		{"alter sequence tickets increment 7", "different sequence tickets"},
 		{"alter sequence tickets owned by none", "different sequence tickets"},
-		{"create or replace function double(n integer) returns integer language sql immutable as 'select n + n'", "different function double(n integer)"},
+		{"create or replace function double(n integer) returns integer language sql immutable as 'select n + n'",
+			"different function double(n integer)"},
 		{"alter function double(integer) security definer", "different function double(n integer)"},
 		{"drop procedure forget", "missing procedure forget(IN who bigint)"},
 		{"drop aggregate total(integer)", "missing aggregate total(integer)"},
@@ -148,8 +161,10 @@ func TestEveryKindOfChange(t *testing.T) {
 		{"revoke update (nick) on people from public", "missing grant on column people.nick to public"},
 		{"grant execute on function double(integer) to public", "missing grant on function double(n integer) to public"},
 		{"grant usage on schema SCHEMA to public", "extra grant on schema to public"},
-		{"alter default privileges in schema SCHEMA grant select on tables to public", "extra default privileges on tables to public"},
-		{"alter table people owner to pg_monitor", "extra owner of table people|extra owner of sequence people_id_seq|extra owner of sequence tickets"},
+		{"alter default privileges in schema SCHEMA grant select on tables to public",
+			"extra default privileges on tables to public"},
+		{"alter table people owner to pg_monitor", "extra owner of table people|extra owner of sequence " +
+			"people_id_seq|extra owner of sequence tickets"},
 		{"create collation german (locale = 'C')", "extra collation german"},
 		{"drop table goose_db_version", "missing table goose_db_version"},
 		{"alter table goose_db_version drop column tstamp", "different table goose_db_version"},
@@ -157,7 +172,8 @@ func TestEveryKindOfChange(t *testing.T) {
 		t.Run(strings.ReplaceAll(c.sql, " ", "-"), func(t *testing.T) {
 			x := tenants[0]
 			defer func() { _, _ = conn.Exec(t.Context(), "rollback") }()
-			statements := append([]string{"begin", "set local search_path to " + x.Schema.Quoted()}, strings.Split(strings.ReplaceAll(c.sql, "SCHEMA", x.Schema.Quoted()), ";")...)
+			statements := append([]string{"begin", "set local search_path to " + x.Schema.Quoted()},
+				strings.Split(strings.ReplaceAll(c.sql, "SCHEMA", x.Schema.Quoted()), ";")...)
 			for _, s := range statements {
 				if _, err := conn.Exec(t.Context(), s); err != nil {
 					t.Fatalf("%s: %v", s, err)

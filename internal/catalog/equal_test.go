@@ -18,13 +18,16 @@ import (
 var hidden = []string{
 	`create table orders (id integer primary key, open boolean not null, of text)`,
 	`create function near(x anyelement) returns boolean language sql immutable as 'select $1 is null'`,
-	`create view open_orders as with orders as (select * from orders where open) select id, 'orders. "orders.' as text from orders`,
-	`create materialized view twice as with orders as (select id from orders) select a.id from orders a join orders b using (id)`,
+	`create view open_orders as with orders as (select * from orders where open) select id, 'orders. "orders.' as text
+		from orders`,
+	`create materialized view twice as with orders as (select id from orders) select a.id from orders a
+		join orders b using (id)`,
 	`create rule gone as on delete to open_orders do instead (delete from orders where id = old.id;
 		insert into orders with orders as (select * from orders) select id + 1, open, of from orders)`,
 	`create policy seen on orders using (exists (with orders as (select * from orders) select from orders o where o.open))
 		with check (id in (with orders as (select * from orders) select id from orders))`,
-	`create function busy() returns bigint language sql begin atomic with orders as (select * from orders) select count(*) from orders; end`,
+	`create function busy() returns bigint language sql begin atomic with orders as (select * from orders) select count(*)
+		from orders; end`,
 	`create function touch() returns trigger language plpgsql as 'begin return new; end'`,
 	`create trigger told before update on orders for each row when (near(new.id)) execute function touch()`,
 	`alter table orders add near boolean default near(1), add always boolean generated always as (near(id)) stored`,
@@ -45,12 +48,15 @@ var forms = [2][]string{{
 	`create policy p on t using (status in ('new', 'done'))`,
 	`create rule r as on update to t where new.k in ('a', 'b') do also update t set k = 'c'`,
 }, {
-	`create table t (status varchar(20) check (status::text = any (array['new'::varchar::text, 'it''s'::varchar::text, E'a\\b'::varchar::text, 'done'::varchar::text])), k varchar)`,
+	`create table t (status varchar(20) check (status::text = any (array['new'::varchar::text, 'it''s'::varchar::text,
+		E'a\\b'::varchar::text, 'done'::varchar::text])), k varchar)`,
 	`create index t_open on t (k) where status::text <> all (array['new'::varchar::text, 'done'::varchar::text])`,
 	`create view v as select k from t where status::text = any (array['new'::varchar::text, 'done'::varchar::text])`,
-	`alter table t add also boolean generated always as (k::text = any (array['a'::varchar::text, 'b'::varchar::text])) stored`,
+	`alter table t add also boolean generated always as (k::text = any (array['a'::varchar::text,
+		'b'::varchar::text])) stored`,
 	`create policy p on t using (status::text = any (array['new'::varchar::text, 'done'::varchar::text]))`,
-	`create rule r as on update to t where new.k::text = any (array['a'::varchar::text, 'b'::varchar::text]) do also update t set k = 'c'`,
+	`create rule r as on update to t where new.k::text = any (array['a'::varchar::text,
+		'b'::varchar::text]) do also update t set k = 'c'`,
 }}
 
 // inSchema makes a schema of statements and returns its shape.
@@ -60,7 +66,8 @@ func inSchema(t *testing.T, conn *pgx.Conn, name string, statements ...string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sql := range append([]string{"create schema " + schema.Quoted(), "set search_path to " + schema.Quoted() + ", pg_temp"}, statements...) {
+	for _, sql := range append([]string{"create schema " + schema.Quoted(), "set search_path to " + schema.Quoted() +
+		", pg_temp"}, statements...) {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
@@ -152,7 +159,8 @@ func TestListsOfAVarchar(t *testing.T) {
 	f := fleettest.New(t)
 	conn := f.Connect(t)
 	text := func(schema string) string {
-		return query(t, conn, `select pg_get_constraintdef(oid) from pg_constraint where conname = 't_status_check' and connamespace = $1::text::regnamespace`, schema)
+		return query(t, conn, `select pg_get_constraintdef(oid) from pg_constraint where conname = 't_status_check'
+			and connamespace = $1::text::regnamespace`, schema)
 	}
 	want := inSchema(t, conn, "tenant_a", forms[0]...)
 	dumped := inSchema(t, conn, "tenant_b", forms[1]...)
@@ -162,7 +170,8 @@ func TestListsOfAVarchar(t *testing.T) {
 	same(t, "after pg_dump", want, dumped)
 	other := slices.Clone(forms[0])
 	other[0] = strings.Replace(other[0], "'done'", "'gone'", 1)
-	if d := catalog.Diff(want, inSchema(t, conn, "tenant_c", other...)); len(d) != 1 || d[0].Subject() != "constraint t_status_check on t" {
+	if d := catalog.Diff(want, inSchema(t, conn, "tenant_c", other...)); len(d) != 1 ||
+		d[0].Subject() != "constraint t_status_check on t" {
 		t.Errorf("another list: %v", d)
 	}
 	for name, shape := range map[string]*catalog.Shape{"tenant_a": want, "tenant_b": dumped} {

@@ -126,7 +126,8 @@ func (m *mender) add(o Object) bool {
 	case KindColumn:
 		c := detailOf[columnDetail](o)
 		if c.NotNull && c.Expression == "" && c.Identity == "" {
-			f.Notes = append(f.Notes, "column "+o.Parent+"."+o.Name+" is NOT NULL without a default: where the table has rows, adding it fails")
+			f.Notes = append(f.Notes, "column "+o.Parent+"."+o.Name+
+				" is NOT NULL without a default: where the table has rows, adding it fails")
 		}
 		f.before = append(f.before, "alter table "+db.Quoted(o.Parent)+" add column "+c.sql(o.Name))
 		f.before = append(f.before, c.settings(o.Parent, o.Name)...)
@@ -175,7 +176,8 @@ func (m *mender) addConstraint(o Object) bool {
 			m.fix.validate = append(m.fix.validate, "alter table "+db.Quoted(o.Parent)+" validate constraint "+db.Quoted(o.Name))
 		}
 	default:
-		m.fix.Notes = append(m.fix.Notes, "constraint "+o.Name+" builds its index while "+o.Parent+" is locked against writing")
+		m.fix.Notes = append(m.fix.Notes, "constraint "+o.Name+" builds its index while "+o.Parent+
+			" is locked against writing")
 	}
 	// What a foreign key refers to comes before it.
 	if c.Type == "f" {
@@ -219,7 +221,8 @@ func (m *mender) usesOwn(expression string) bool {
 }
 
 func (m *mender) comment(o Object) bool {
-	m.comments = append(m.comments, "comment on "+o.commented(db.Quoted(o.Parent))+" is "+strings.TrimSpace(db.Literal(o.Definition)))
+	m.comments = append(m.comments, "comment on "+o.commented(db.Quoted(o.Parent))+" is "+
+		strings.TrimSpace(db.Literal(o.Definition)))
 	return true
 }
 
@@ -236,7 +239,8 @@ func (m *mender) change(d Difference) bool {
 		if g.Expression = w.Expression; !reflect.DeepEqual(w, g) {
 			return false
 		}
-		m.fix.before = append(m.fix.before, "alter table "+db.Quoted(o.Parent)+" alter column "+db.Quoted(o.Name)+" set default "+w.Expression)
+		m.fix.before = append(m.fix.before, "alter table "+db.Quoted(o.Parent)+" alter column "+db.Quoted(o.Name)+
+			" set default "+w.Expression)
 	case KindConstraint:
 		if d.Got != d.Want+" NOT VALID" {
 			return false
@@ -297,8 +301,11 @@ func (m *mender) misplaced() {
 				will = append(will, c)
 			}
 		}
-		if common := slices.DeleteFunc(slices.Clone(will), func(c string) bool { return !slices.Contains(columnsOf(w), c) }); !slices.Equal(common, columnsOf(w)) {
-			m.fix.Unmended = append(m.fix.Unmended, Difference{Change: Changed, Object: w, Want: w.Definition, Got: strings.Join(will, ", ")})
+		if common := slices.DeleteFunc(slices.Clone(will), func(c string) bool {
+			return !slices.Contains(columnsOf(w), c)
+		}); !slices.Equal(common, columnsOf(w)) {
+			m.fix.Unmended = append(m.fix.Unmended, Difference{Change: Changed, Object: w, Want: w.Definition,
+				Got: strings.Join(will, ", ")})
 		}
 	}
 }

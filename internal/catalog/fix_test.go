@@ -33,12 +33,14 @@ func TestFixMends(t *testing.T) {
 		"alter table people alter column score drop default",
 		"alter table people alter column code drop default; drop sequence tickets",
 		"alter table people drop constraint people_score",
-		"alter table people drop constraint people_boss_fkey; alter table people add constraint people_boss_fkey foreign key (boss) references people (id) deferrable not valid",
+		"alter table people drop constraint people_boss_fkey; alter table people add constraint people_boss_fkey foreign " +
+			"key (boss) references people (id) deferrable not valid",
 		"alter table people drop constraint people_pkey cascade",
 		"alter table people drop constraint people_nick_key",
 		"drop view happy cascade", // happier stands on it, a rule belongs to it
 		"drop materialized view moods",
-		"comment on table people is null; comment on column people.nick is null; comment on function double(integer) is null; comment on constraint people_score on people is null",
+		"comment on table people is null; comment on column people.nick is null; comment on function double(integer) is " +
+			"null; comment on constraint people_score on people is null",
 		"drop procedure forget",
 		"drop trigger people_touch on people; drop function touch",
 		"drop statistics people_stats",

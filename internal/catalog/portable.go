@@ -63,7 +63,9 @@ func (s *Shape) UnmarshalJSON(text []byte) error {
 
 // Without returns the shape without the objects of some kinds.
 func (s *Shape) Without(kinds ...Kind) *Shape {
-	return &Shape{Objects: slices.DeleteFunc(slices.Clone(s.Objects), func(o Object) bool { return slices.Contains(kinds, o.Kind) })}
+	return &Shape{Objects: slices.DeleteFunc(slices.Clone(s.Objects), func(o Object) bool {
+		return slices.Contains(kinds, o.Kind)
+	})}
 }
 
 // aside runs fn within the caller's transaction and takes back what it has set.
@@ -114,7 +116,8 @@ func (s *Shape) SplitOutside(trusted *Shape) (rest *Shape, keys []db.Statement) 
 	for _, o := range s.Objects {
 		if o.Kind == KindConstraint && known[o.Definition] {
 			if c := detailOf[constraintDetail](o); c.Type == "f" && c.outside() {
-				keys = append(keys, db.Statement{SQL: "alter table " + db.Quoted(o.Parent) + " add constraint " + db.Quoted(o.Name) + " " + o.Definition})
+				keys = append(keys, db.Statement{SQL: "alter table " + db.Quoted(o.Parent) + " add constraint " +
+					db.Quoted(o.Name) + " " + o.Definition})
 				continue
 			}
 		}

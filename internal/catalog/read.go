@@ -58,15 +58,18 @@ const (
 	// make the same tree when they are read, and {own schema} where its schema is named
 	// outside of quotes, unless the name stands there as something else too.
 	said = `(select case when strpos(v.text, r.own || '.') > 0 then (
-            select case when bool_or(m.part[1] = r.own) then v.text else string_agg(coalesce(m.part[1], '` + ownSchema + `.'), '' order by m.at) end
+            select case when bool_or(m.part[1] = r.own) then v.text else string_agg(coalesce(m.part[1], '` + ownSchema +
+		`.'), '' order by m.at) end
             from pg_catalog.regexp_matches(v.text, '(E?''(?:[^'']|'''')*''|"(?:[^"]|"")*"|[[:alnum:]_$]+|[^''"[:alnum:]_$])|(?<![.])'
                 || regexp_replace(r.own, '([^[:alnum:]_])', '\\\1', 'g') || '[.]', 'g') with ordinality as m (part, at)) else v.text end
         from (select case when strpos(%[1]s, 'ARRAY[') > 0 and strpos(%[1]s, '::character varying') > 0 then
-            regexp_replace(%[1]s, '((?:ANY|ALL) \()(?:\((ARRAY\[` + text + `(?:, ` + text + `)*\])\)|(ARRAY\[` + text + `(?:, ` + text + `)*\]))::text\[\]', '\1\2\3', 'g')
+            regexp_replace(%[1]s, '((?:ANY|ALL) \()(?:\((ARRAY\[` + text + `(?:, ` + text + `)*\])\)|(ARRAY\[` + text +
+		`(?:, ` + text + `)*\]))::text\[\]', '\1\2\3', 'g')
             else %[1]s end as text offset 0) v)`
 	// same is a definition with such a list in one form, whichever of two trees it has.
 	same = `case when strpos(%[1]s, 'ARRAY[') > 0 and strpos(%[1]s, '::character varying') > 0 then
-            regexp_replace(%[1]s, '(?:\((` + text + `)\)|(` + text + `))::text(?=(?:, (?:\(` + text + `\)|` + text + `)::text)*\]\))', '\1\2', 'g')
+            regexp_replace(%[1]s, '(?:\((` + text + `)\)|(` + text + `))::text(?=(?:, (?:\(` + text + `\)|` + text +
+		`)::text)*\]\))', '\1\2', 'g')
             else %[1]s end`
 )
 
@@ -76,22 +79,27 @@ var macros = map[string]string{
 	// PostgreSQL reads a rule and a view by statements of its own, whose operators it
 	// looks for on the path: its own come first.
 	"here for rules": `(pg_catalog.current_setting('search_path') = r.rulepath or pg_catalog.set_config('search_path', r.rulepath, true) = r.rulepath)`,
-	"sequence text": `concat_ws(' ', case when s.seqtypid <> 'bigint'::regtype then 'as ' || pg_catalog.format_type(s.seqtypid, null) end,
-            case when s.seqincrement <> 1 then 'increment ' || s.seqincrement end, case when s.seqmin <> 1 then 'minvalue ' || s.seqmin end,
-            case when s.seqmax <> case s.seqtypid when 'smallint'::regtype then 32767 when 'integer'::regtype then 2147483647
+	"sequence text": `concat_ws(' ', case when s.seqtypid <> 'bigint'::regtype then 'as ' ||
+		pg_catalog.format_type(s.seqtypid, null) end,
+            case when s.seqincrement <> 1 then 'increment ' || s.seqincrement
+            	end, case when s.seqmin <> 1 then 'minvalue ' || s.seqmin end,
+            case when s.seqmax <> case s.seqtypid when 'smallint'::regtype then 32767 when 'integer'::regtype then
+            	2147483647
                 else 9223372036854775807 end then 'maxvalue ' || s.seqmax end,
-            case when s.seqstart <> s.seqmin then 'start ' || s.seqstart end, case when s.seqcache <> 1 then 'cache ' || s.seqcache end,
+            case when s.seqstart <> s.seqmin then 'start ' || s.seqstart
+            	end, case when s.seqcache <> 1 then 'cache ' || s.seqcache end,
             case when s.seqcycle then 'cycle' end)`,
 	"sequence parameters": `jsonb_build_object('as', pg_catalog.format_type(s.seqtypid, null), 'increment', s.seqincrement::text,
             'minvalue', s.seqmin::text, 'maxvalue', s.seqmax::text, 'start', s.seqstart::text, 'cache', s.seqcache::text, 'cycle', s.seqcycle)`,
 	"relation kind": `case r.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then 'materialized view'
             when 'f' then 'foreign table' else 'table' end`,
 	"privileges": `string_agg(g.privilege_type || case when g.is_grantable then ' with grant option' else '' end, ', ' order by g.privilege_type)`,
-	"grantee":    `case %s when 0 then 'public' when r.nspowner then '{owner}' when r.role then '{role}' else pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(%[1]s)) end`,
-	"enabled":    `case %s when 'D' then 'disabled' when 'R' then 'enabled replica' when 'A' then 'enabled always' end`,
-	"said":       said,
-	"same":       same,
-	"pattern":    `regexp_replace(%s, '([^[:alnum:]_])', '\\\1', 'g')`,
+	"grantee": `case %s when 0 then 'public' when r.nspowner then '{owner}' when r.role then '{role}' else
+		pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(%[1]s)) end`,
+	"enabled": `case %s when 'D' then 'disabled' when 'R' then 'enabled replica' when 'A' then 'enabled always' end`,
+	"said":    said,
+	"same":    same,
+	"pattern": `regexp_replace(%s, '([^[:alnum:]_])', '\\\1', 'g')`,
 }
 
 // expand returns shape.sql with its macros spelled out, and with the details that
@@ -115,7 +123,8 @@ func expand(detailed bool) string {
 // settings fix what the text of a definition depends on. Neither compilation nor
 // a pass over a whole catalog pays for a hundred schemas, but the planner, which
 // knows little about the catalogs, may think so.
-const settings = `select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('statement_timeout', '0', true),
+const settings = `select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+	pg_catalog.set_config('statement_timeout', '0', true),
 	pg_catalog.set_config('lock_timeout', $1, true),
 	pg_catalog.set_config('quote_all_identifiers', 'off', true), pg_catalog.set_config('datestyle', 'ISO, YMD', true),
 	pg_catalog.set_config('intervalstyle', 'postgres', true), pg_catalog.set_config('timezone', 'UTC', true),
@@ -220,7 +229,8 @@ func fingerprintChunk(ctx context.Context, conn *pgx.Conn, chunk []Target, o Opt
 	return readings, nil
 }
 
-const hashSQL = `select w.at, encode(sha256(pg_catalog.convert_to(coalesce(string_agg(l.line, chr(30) order by l.line collate "C"), ''),
+const hashSQL = `select w.at, encode(sha256(pg_catalog.convert_to(coalesce(string_agg(l.line, chr(30)
+	order by l.line collate "C"), ''),
 		case pg_catalog.getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
 	from wanted w
 	left join (
@@ -261,7 +271,8 @@ func hash(ctx context.Context, conn *pgx.Conn, chunk []Target, o Options) ([]Rea
 func passing(err error) bool {
 	const internalError, undefinedObject, undefinedFunction = "XX000", "42704", "42883"
 	switch db.SQLState(err) {
-	case db.CodeLockNotAvailable, db.CodeUndefinedTable, db.CodeInvalidSchemaName, internalError, undefinedObject, undefinedFunction:
+	case db.CodeLockNotAvailable, db.CodeUndefinedTable, db.CodeInvalidSchemaName, internalError, undefinedObject,
+		undefinedFunction:
 		return true
 	}
 	return false

@@ -12,7 +12,8 @@ import (
 func TestStagedReference(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	files := map[string]string{"1_a.sql": "create type st as enum ('a');\ncreate table t (s st);", "2_b.sql": "alter type st add value 'b';", "3_c.sql": "alter table t alter column s set default 'b';"}
+	files := map[string]string{"1_a.sql": "create type st as enum ('a');\ncreate table t (s st);",
+		"2_b.sql": "alter type st add value 'b';", "3_c.sql": "alter table t alter column s set default 'b';"}
 	plan := fleettest.Plan(t, fleettest.Files(files))
 	tenants := f.Create(t, plan, "acme", "other")
 	in(t, f, tenants[1], "create index more on t (s)")
@@ -20,7 +21,8 @@ func TestStagedReference(t *testing.T) {
 	if d.Clean != 1 || d.Differing() != 1 || len(d.Groups) != 1 || len(d.Groups[0].Differences) != 1 {
 		t.Errorf("%+v", d)
 	}
-	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + (select count(*) from pg_catalog.pg_namespace where nspname ~ '^crmctl_')`); n != 0 {
+	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + (select count(*) from pg_catalog.pg_namespace
+		where nspname ~ '^crmctl_')`); n != 0 {
 		t.Errorf("%d things are left", n)
 	}
 }

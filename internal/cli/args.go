@@ -64,7 +64,8 @@ func ExactArgs(names ...string) cobra.PositionalArgs {
 		case len(args) < len(names):
 			return withHelpHint(cmd, Usagef("%q needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and ")))
 		case len(args) > len(names):
-			return withHelpHint(cmd, Usagef("%q takes %s, and nothing more: %q", cmd.CommandPath(), strings.Join(names, " and "), args[len(names)]))
+			return withHelpHint(cmd, Usagef("%q takes %s, and nothing more: %q", cmd.CommandPath(), strings.Join(names, " and "),
+				args[len(names)]))
 		}
 		return nil
 	}

@@ -29,7 +29,8 @@ func (c *Console) ConfirmName(ctx context.Context, q Confirmation) error {
 		return nil
 	}
 	if !c.CanAsk() {
-		return WithHint(Usagef("this has to be confirmed by %s, and there is no terminal to type it", q.What), "add", q.Flag+" "+q.Name)
+		return WithHint(Usagef("this has to be confirmed by %s, and there is no terminal to type it", q.What), "add",
+			q.Flag+" "+q.Name)
 	}
 	if q.Impact != "" {
 		fmt.Fprintln(c.IO.Err, VisibleLines(q.Impact))

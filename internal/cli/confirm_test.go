@@ -19,7 +19,8 @@ func TestConfirmName(t *testing.T) {
 		code     int
 		stderr   string
 	}{
-		{name: "typed", typed: "acme-corp\n", terminal: true, code: ExitOK, stderr: "Type the tenant's name (acme-corp) to go on: "},
+		{name: "typed", typed: "acme-corp\n", terminal: true, code: ExitOK,
+			stderr: "Type the tenant's name (acme-corp) to go on: "},
 		{name: "typed without a line end", typed: "acme-corp", terminal: true, code: ExitOK},
 		{name: "typed on Windows", typed: "acme-corp\r\n", terminal: true, code: ExitOK},
 		{name: "another case", typed: "Acme-Corp\n", terminal: true, code: ExitFailure},
@@ -38,7 +39,8 @@ func TestConfirmName(t *testing.T) {
 			b.In = strings.NewReader(tt.typed)
 			f := b.console(t)
 			b.flags.Yes = true // must not count
-			err := f.ConfirmName(t.Context(), Confirmation{Impact: "9 M contacts", Name: "acme-corp", Given: tt.given, Flag: "--confirm", What: "the tenant's name"})
+			err := f.ConfirmName(t.Context(), Confirmation{Impact: "9 M contacts", Name: "acme-corp", Given: tt.given,
+				Flag: "--confirm", What: "the tenant's name"})
 			if code := codeOfAsked(err); code != tt.code {
 				t.Errorf("exit code %d (%v), want %d", code, err, tt.code)
 			}
@@ -71,7 +73,8 @@ func TestInterruptAtAPrompt(t *testing.T) {
 
 func TestConfirmYes(t *testing.T) {
 	t.Parallel()
-	for typed, want := range map[string]int{"y\n": ExitOK, "YES\n": ExitOK, "n\n": ExitFailure, "\n": ExitFailure, "yeah\n": ExitFailure} {
+	for typed, want := range map[string]int{"y\n": ExitOK, "YES\n": ExitOK, "n\n": ExitFailure, "\n": ExitFailure,
+		"yeah\n": ExitFailure} {
 		b := newDesk().onTerminal()
 		b.In = strings.NewReader(typed)
 		if code := codeOfAsked(b.console(t).ConfirmYes(t.Context(), "Really?")); code != want {

@@ -128,9 +128,11 @@ func (c *Console) answerSignal(drains, again bool) {
 	case again:
 		return
 	case drains:
-		c.Say("crmctl: stopping: what is under way is finished, nothing else begins;\n  a second Ctrl-C (or SIGTERM) undoes what is under way")
+		c.Say("crmctl: stopping: what is under way is finished, nothing else begins;\n  a second Ctrl-C (or SIGTERM) " +
+			"undoes what is under way")
 	case c.Changes.Load():
-		c.Say("crmctl: stopping: what is under way is undone;\n  a second Ctrl-C (or SIGTERM) ends crmctl at once, and leaves that to the server")
+		c.Say("crmctl: stopping: what is under way is undone;\n  a second Ctrl-C (or SIGTERM) ends crmctl at once, and " +
+			"leaves that to the server")
 	case c.Structured():
 		return // the error says it
 	case c.Reads.Load():

@@ -236,7 +236,8 @@ func NewHelpCommand(h *Help) *cobra.Command {
 			h.Show(target, nil)
 			return h.Usage // that help could not be written is no error of usage
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion,
+			cobra.ShellCompDirective) {
 			target := cmd.Root()
 			for _, word := range args {
 				if target = FindChild(target, word); target == nil {

@@ -47,7 +47,8 @@ func (m *Manual) WriteMarkdown(root *cobra.Command, dir string) (pages int, err 
 		var b bytes.Buffer
 		name := strings.ReplaceAll(cmd.CommandPath(), " ", "_") + ".md"
 		if cmd.IsAdditionalHelpTopicCommand() {
-			fmt.Fprintf(&b, "## %s help %s\n\n%s\n\n```\n%s\n```\n", cmd.Root().Name(), cmd.Name(), cmd.Short, strings.Trim(cmd.Long, "\n"))
+			fmt.Fprintf(&b, "## %s help %s\n\n%s\n\n```\n%s\n```\n", cmd.Root().Name(), cmd.Name(), cmd.Short,
+				strings.Trim(cmd.Long, "\n"))
 			return name, b.Bytes(), nil
 		}
 		err := doc.GenMarkdownCustom(cmd, &b, func(link string) string { return link })
@@ -66,7 +67,8 @@ func (m *Manual) WriteMarkdown(root *cobra.Command, dir string) (pages int, err 
 }
 
 // write writes the pages of a command and all below it.
-func (m *Manual) write(cmd *cobra.Command, dir string, page func(*cobra.Command) (string, []byte, error)) (pages int, err error) {
+func (m *Manual) write(cmd *cobra.Command, dir string, page func(*cobra.Command) (string, []byte,
+	error)) (pages int, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // pages are for everybody
 		return 0, err
 	}
@@ -97,5 +99,7 @@ func (m *Manual) write(cmd *cobra.Command, dir string, page func(*cobra.Command)
 // exitsOf returns the exit codes that a command documents.
 func (m *Manual) exitsOf(cmd *cobra.Command) []ExitText {
 	codes := strings.Fields(cmd.Annotations[AnnotationExits])
-	return slices.DeleteFunc(slices.Clone(m.Exits), func(t ExitText) bool { return !slices.Contains(codes, strconv.Itoa(t.Code)) })
+	return slices.DeleteFunc(slices.Clone(m.Exits), func(t ExitText) bool {
+		return !slices.Contains(codes, strconv.Itoa(t.Code))
+	})
 }

@@ -59,9 +59,12 @@ func guestList() List[guest] {
 func guests() []guest {
 	berlin := time.FixedZone("CET", 3600)
 	return []guest{
-		{"acme-corp", "active", 1_204_331_008, 18 * time.Millisecond, time.Date(2026, 3, 1, 0, 30, 0, 0, berlin), "Acme Corp.", ""},
-		{"globex", "suspended", 310_400_000, 200 * time.Second, time.Date(2026, 3, 14, 12, 0, 0, 0, berlin), "東京 \x1b[31mGlobex\u202e", ""},
-		{"old-customer", "deleted", 96_000_000, 0, time.Date(2025, 11, 2, 12, 0, 0, 0, berlin), "=Old\tCustomer", "purged after 2026-12-20"},
+		{"acme-corp", "active", 1_204_331_008, 18 * time.Millisecond, time.Date(2026, 3, 1, 0, 30, 0, 0, berlin),
+			"Acme Corp.", ""},
+		{"globex", "suspended", 310_400_000, 200 * time.Second, time.Date(2026, 3, 14, 12, 0, 0, 0, berlin),
+			"東京 \x1b[31mGlobex\u202e", ""},
+		{"old-customer", "deleted", 96_000_000, 0, time.Date(2025, 11, 2, 12, 0, 0, 0, berlin), "=Old\tCustomer",
+			"purged after 2026-12-20"},
 	}
 }
 
@@ -90,14 +93,16 @@ old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer             purged a
 
 3 tenants
 `},
-		{"wide", "wide", func(p *Printer) { p.Terminal = true }, `TENANT        STATUS       SIZE   TOOK  CREATED     DISPLAY NAME
+		{"wide", "wide", func(p *Printer) { p.Terminal = true },
+			`TENANT        STATUS       SIZE   TOOK  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  18 ms  2026-02-28  Acme Corp.
 globex        suspended  310 MB  3m20s  2026-03-14  東京 \x1b[31mGlobex\u202e
 old-customer  deleted     96 MB    0 s  2025-11-02  =Old\tCustomer             purged after 2026-12-20
 
 3 tenants
 `},
-		{"narrow", "table", func(p *Printer) { p.Terminal, p.Width = true, 76 }, `TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
+		{"narrow", "table", func(p *Printer) { p.Terminal, p.Width = true, 76 },
+			`TENANT        STATUS       SIZE  CREATED     DISPLAY NAME
 acme-corp     active     1.2 GB  2026-02-28  Acme Corp.
 globex        suspended  310 MB  2026-03-14  東京 \x1b[31m…
 old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
@@ -226,7 +231,8 @@ func TestObjectFormats(t *testing.T) {
 	o := Object{
 		Kind: "tenant", Name: "acme-corp",
 		Record: guestRecord{"acme-corp", 5, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), "=Acme"},
-		Fields: []Field{{Name: "tenant", Value: "acme-corp"}, {Name: "display_name", Value: "=Acme"}, {Name: "size_bytes", Value: ByteSize(1500)}, {Name: "role", Value: "r", Wide: true}},
+		Fields: []Field{{Name: "tenant", Value: "acme-corp"}, {Name: "display_name", Value: "=Acme"},
+			{Name: "size_bytes", Value: ByteSize(1500)}, {Name: "role", Value: "r", Wide: true}},
 	}
 	for _, tt := range []struct {
 		format   string
@@ -237,8 +243,10 @@ func TestObjectFormats(t *testing.T) {
 		{"wide", true, "tenant         acme-corp\ndisplay name   =Acme\nsize bytes     1.5 kB\nrole           r\n"},
 		{"table", false, "tenant\tacme-corp\ndisplay_name\t=Acme\nsize_bytes\t1500\n"},
 		{"csv", false, "tenant,display_name,size_bytes,role\nacme-corp,'=Acme,1500,r\n"},
-		{"json", false, "{\n  \"version\": 1,\n  \"tenant\": {\n    \"tenant\": \"acme-corp\",\n    \"size_bytes\": 5,\n    \"created_at\": \"2026-03-01T00:00:00Z\",\n    \"name\": \"=Acme\"\n  }\n}\n"},
-		{"yaml", false, "version: 1\ntenant:\n  tenant: acme-corp\n  size_bytes: 5\n  created_at: \"2026-03-01T00:00:00Z\"\n  name: =Acme\n"},
+		{"json", false, "{\n  \"version\": 1,\n  \"tenant\": {\n    \"tenant\": \"acme-corp\",\n    \"size_bytes\": 5,\n   " +
+			" \"created_at\": \"2026-03-01T00:00:00Z\",\n    \"name\": \"=Acme\"\n  }\n}\n"},
+		{"yaml", false, "version: 1\ntenant:\n  tenant: acme-corp\n  size_bytes: 5\n  created_at: " +
+			"\"2026-03-01T00:00:00Z\"\n  name: =Acme\n"},
 		{"ndjson", false, "{\"tenant\":\"acme-corp\",\"size_bytes\":5,\"created_at\":\"2026-03-01T00:00:00Z\",\"name\":\"=Acme\"}\n"},
 	} {
 		b := &papers{}
@@ -253,12 +261,14 @@ func TestObjectFormats(t *testing.T) {
 
 func TestGuardFormula(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"=1+1", "=cmd|' /C calc'!A0", "+cmd()", "-2+3+cmd()", "@SUM(1)", "\tx", "\r=x", "+49=1", "-", "+", "--1"} {
+	for _, s := range []string{"=1+1", "=cmd|' /C calc'!A0", "+cmd()", "-2+3+cmd()", "@SUM(1)", "\tx", "\r=x", "+49=1",
+		"-", "+", "--1"} {
 		if got := guardFormula(s); got != "'"+s {
 			t.Errorf("%q became %q", s, got)
 		}
 	}
-	for _, s := range []string{"", "acme", "+49 30 901820", "+49-30-901820", "+1 (555) 010-9999", "-5", "-5.25", "+.5", "1=2", " =x", "a@b"} {
+	for _, s := range []string{"", "acme", "+49 30 901820", "+49-30-901820", "+1 (555) 010-9999", "-5", "-5.25", "+.5",
+		"1=2", " =x", "a@b"} {
 		if got := guardFormula(s); got != s {
 			t.Errorf("%q became %q", s, got)
 		}
@@ -285,7 +295,8 @@ func FuzzCSVCell(f *testing.F) {
 }
 
 func FuzzVisible(f *testing.F) {
-	for _, s := range []string{"plain", "\x1b[31m", "a\tb\nc\r", "\u202eabc", "\xff\xfe", "👩‍👩‍👧", "\U000e0001", "\u009b"} {
+	for _, s := range []string{"plain", "\x1b[31m", "a\tb\nc\r", "\u202eabc", "\xff\xfe", "👩‍👩‍👧",
+		"\U000e0001", "\u009b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -306,7 +317,8 @@ func FuzzVisible(f *testing.F) {
 
 // What is printed as JSON or YAML reads back as what it was.
 func FuzzEncode(f *testing.F) {
-	for _, s := range []string{"plain", "no", "0x1", "\x1b[31m", "\u202e\u009b", "- a: b", "'\"", " x ", "\u2028", "\U000e0001", "~", "2026-01-01", "a\nb"} {
+	for _, s := range []string{"plain", "no", "0x1", "\x1b[31m", "\u202e\u009b", "- a: b", "'\"", " x ", "\u2028",
+		"\U000e0001", "~", "2026-01-01", "a\nb"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -89,7 +89,8 @@ func (c *Console) NewProgress(o ProgressOptions) *Progress {
 
 func (c *Console) makeProgress(o ProgressOptions) *Progress {
 	now := c.Now()
-	p := &Progress{o: o, Console: c, w: c.IO.Err, quiet: c.switches.Quiet, start: now, lastLine: now, stop: make(chan struct{})}
+	p := &Progress{o: o, Console: c, w: c.IO.Err, quiet: c.switches.Quiet, start: now, lastLine: now,
+		stop: make(chan struct{})}
 	p.rates.start(now)
 	if c.IO.ErrTerminal && !c.IO.Dumb() && !p.quiet {
 		p.bar = newBar(o.Total, c.IO.Unicode(), c.barWidth())

@@ -25,7 +25,9 @@ func still(t *testing.T, b *desk, o ProgressOptions) (*Progress, *clock) {
 func TestBar(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal()
-	p, c := still(t, b, ProgressOptions{Verb: "migrate", Total: 4812, Status: func() string { return "ok 3,101   retrying 2   failed 1" }})
+	p, c := still(t, b, ProgressOptions{Verb: "migrate", Total: 4812, Status: func() string {
+		return "ok 3,101   retrying 2   failed 1"
+	}})
 	c.pass(time.Second)
 	p.tick()
 	c.pass(4 * time.Second)
@@ -34,7 +36,8 @@ func TestBar(t *testing.T) {
 	frames := strings.Split(b.err.String(), EraseBelow)
 	// The last frame: bar, second line, and the cursor back where it began.
 	last := frames[len(frames)-2]
-	same(t, "bar", last[strings.LastIndex(last, "\r")+1:], "  64% █████████████████████              3,104 / 4,812   620/s   3s left")
+	same(t, "bar", last[strings.LastIndex(last, "\r")+1:],
+		"  64% █████████████████████              3,104 / 4,812   620/s   3s left")
 	same(t, "status", frames[len(frames)-1], "\nok 3,101   retrying 2   failed 1\x1b[1A\r")
 	p.Event("acme-corp failed: %s", "\x1b[31mred")
 	p.Finish()
@@ -50,7 +53,9 @@ func TestBarStaysOnOneLine(t *testing.T) {
 	t.Parallel()
 	b := newDesk().onTerminal()
 	b.Width = func() int { return 40 }
-	p, c := still(t, b, ProgressOptions{Verb: "import", Total: 254e6, Bytes: true, Rate: func() string { return "54,100 rows/s" }})
+	p, c := still(t, b, ProgressOptions{Verb: "import", Total: 254e6, Bytes: true, Rate: func() string {
+		return "54,100 rows/s"
+	}})
 	c.pass(time.Second)
 	p.Set(182e6)
 	p.tick()
@@ -84,7 +89,8 @@ func TestUnknownTotal(t *testing.T) {
 	c.pass(time.Second)
 	p.Add(12e6)
 	p.tick()
-	if got := b.err.String(); !strings.Contains(got, "12 MB") || !strings.Contains(got, "12 MB/s") || strings.Contains(got, "left") {
+	if got := b.err.String(); !strings.Contains(got, "12 MB") || !strings.Contains(got, "12 MB/s") ||
+		strings.Contains(got, "left") {
 		t.Errorf("%q", got)
 	}
 }
@@ -92,7 +98,9 @@ func TestUnknownTotal(t *testing.T) {
 func TestLinesOffATerminal(t *testing.T) {
 	t.Parallel()
 	b := newDesk()
-	p, c := still(t, b, ProgressOptions{Verb: "migrate", tags: "run=42", Total: 1000, Fields: func() string { return "ok=1 failed=0" }})
+	p, c := still(t, b, ProgressOptions{Verb: "migrate", tags: "run=42", Total: 1000, Fields: func() string {
+		return "ok=1 failed=0"
+	}})
 	tick := func(d time.Duration, n int64) {
 		c.pass(d)
 		p.Add(n)
@@ -150,7 +158,8 @@ func TestGitHubAnnotations(t *testing.T) {
 	p.Failure("acme failed\n::set-output name=x::y")
 	p.Finish()
 	end()
-	same(t, "stderr", b.err.String(), "::group::migrate 50%25 of%0Aall\n::error::acme failed%0A::set-output name=x::y\n::endgroup::\n")
+	same(t, "stderr", b.err.String(), "::group::migrate 50%25 of%0Aall\n::error::acme failed%0A::set-output "+
+		"name=x::y\n::endgroup::\n")
 }
 
 // Many goroutines count and report while the bar is drawn.

@@ -38,7 +38,8 @@ type grid struct {
 // since the width of a column is known at the end.
 func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
-	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns)), text: make([]bool, len(columns)), key: make([]bool, len(columns))}
+	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns)),
+		text: make([]bool, len(columns)), key: make([]bool, len(columns))}
 	for i, c := range columns {
 		g.right[i], g.whole[i], g.spare[i], g.text[i] = c.Right, c.Right, c.Spare, c.Text
 		if !l.NoHeader {

@@ -24,7 +24,8 @@ func reasons() List[reasoned] {
 func TestNarrowTable(t *testing.T) {
 	t.Parallel()
 	rows := []reasoned{
-		{"acme-corporation", "Acme Corporation of Springfield", "the lock was not granted in five attempts: a_word_that_is_longer_than_the_column"},
+		{"acme-corporation", "Acme Corporation of Springfield",
+			"the lock was not granted in five attempts: a_word_that_is_longer_than_the_column"},
 		{"globex", "Globex", ""},
 	}
 	d := &papers{}

@@ -8,8 +8,10 @@ import (
 func TestHumanSize(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int64]string{
-		0: "0 B", 999: "999 B", 1000: "1.0 kB", 1500: "1.5 kB", 9_940: "9.9 kB", 9_960: "10 kB", 310_400: "310 kB", 999_499: "999 kB", 999_600: "1.0 MB",
-		96_000_000: "96 MB", 1_204_331_008: "1.2 GB", 12_400_000_000: "12.4 GB", 2_000_000_000_000: "2.0 TB", 1<<63 - 1: "9.2 EB", -1500: "-1.5 kB",
+		0: "0 B", 999: "999 B", 1000: "1.0 kB", 1500: "1.5 kB", 9_940: "9.9 kB", 9_960: "10 kB", 310_400: "310 kB",
+		999_499: "999 kB", 999_600: "1.0 MB",
+		96_000_000: "96 MB", 1_204_331_008: "1.2 GB", 12_400_000_000: "12.4 GB", 2_000_000_000_000: "2.0 TB",
+		1<<63 - 1: "9.2 EB", -1500: "-1.5 kB",
 	} {
 		if got := HumanSize(n); got != want {
 			t.Errorf("humanSize(%d) = %q, want %q", n, got, want)
@@ -19,7 +21,8 @@ func TestHumanSize(t *testing.T) {
 
 func TestHumanCount(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1_204_331: "1,204,331", -4812: "-4,812", -812: "-812"} {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1_204_331: "1,204,331", -4812: "-4,812",
+		-812: "-812"} {
 		if got := HumanCount(n); got != want {
 			t.Errorf("humanCount(%d) = %q, want %q", n, got, want)
 		}
@@ -29,8 +32,10 @@ func TestHumanCount(t *testing.T) {
 func TestHumanDuration(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
-		0: "0 s", time.Microsecond: "<1 ms", 18 * time.Millisecond: "18 ms", 999999 * time.Microsecond: "999 ms", 7940 * time.Millisecond: "7.9 s",
-		59999 * time.Millisecond: "59.9 s", 200 * time.Second: "3m20s", 125 * time.Minute: "2h05m", 76 * time.Hour: "3d4h", -time.Second: "-1.0 s",
+		0: "0 s", time.Microsecond: "<1 ms", 18 * time.Millisecond: "18 ms", 999999 * time.Microsecond: "999 ms",
+		7940 * time.Millisecond:  "7.9 s",
+		59999 * time.Millisecond: "59.9 s", 200 * time.Second: "3m20s", 125 * time.Minute: "2h05m", 76 * time.Hour: "3d4h",
+		-time.Second: "-1.0 s",
 	} {
 		if got := HumanDuration(d); got != want {
 			t.Errorf("humanDuration(%v) = %q, want %q", d, got, want)

@@ -109,7 +109,9 @@ func TestPrecedence(t *testing.T) {
 		{"lock_timeout", "7s", "8s", func(c *config.Config) string { return config.FormatDuration(c.LockTimeout) }},
 		{"output", "json", "yaml", func(c *config.Config) string { return c.Output }},
 		{"utc", "false", "true", func(c *config.Config) string { return fmt.Sprint(c.UTC) }},
-		{"database_url", "postgres://strong/db", "postgres://weak/db", func(c *config.Config) string { return string(c.DatabaseURL) }},
+		{"database_url", "postgres://strong/db", "postgres://weak/db", func(c *config.Config) string {
+			return string(c.DatabaseURL)
+		}},
 	}
 	for _, k := range keys {
 		all := levels()
@@ -151,14 +153,19 @@ func TestDatabasePrecedence(t *testing.T) {
 		{name: "flag over profile by flag", flags: map[string]string{"database-url": "postgres://flag/db", "profile": "prod"},
 			file: profiles, want: "postgres://flag/db", origin: "--database-url"},
 		{name: "profile by flag over CRMCTL_DATABASE_URL", flags: map[string]string{"profile": "prod"},
-			env: []string{"CRMCTL_DATABASE_URL=postgres://env/db"}, file: profiles, want: "postgres://profile/db", origin: "profile prod"},
+			env: []string{"CRMCTL_DATABASE_URL=postgres://env/db"}, file: profiles, want: "postgres://profile/db",
+			origin: "profile prod"},
 		{name: "profile by flag over DATABASE_URL", flags: map[string]string{"profile": "prod"},
-			env: []string{"DATABASE_URL=postgres://env/db"}, file: profiles, want: "postgres://profile/db", origin: "profile prod"},
-		{name: "CRMCTL_DATABASE_URL over profile by CRMCTL_PROFILE", env: []string{"CRMCTL_DATABASE_URL=postgres://env/db", "CRMCTL_PROFILE=prod"},
+			env: []string{"DATABASE_URL=postgres://env/db"}, file: profiles, want: "postgres://profile/db",
+			origin: "profile prod"},
+		{name: "CRMCTL_DATABASE_URL over profile by CRMCTL_PROFILE", env: []string{"CRMCTL_DATABASE_URL=postgres://env/db",
+			"CRMCTL_PROFILE=prod"},
 			file: profiles, want: "postgres://env/db", origin: "CRMCTL_DATABASE_URL"},
-		{name: "CRMCTL_DATABASE_URL over DATABASE_URL", env: []string{"CRMCTL_DATABASE_URL=postgres://ours/db", "DATABASE_URL=postgres://env/db"},
+		{name: "CRMCTL_DATABASE_URL over DATABASE_URL", env: []string{"CRMCTL_DATABASE_URL=postgres://ours/db",
+			"DATABASE_URL=postgres://env/db"},
 			want: "postgres://ours/db", origin: "CRMCTL_DATABASE_URL"},
-		{name: "profile by CRMCTL_PROFILE over DATABASE_URL", env: []string{"CRMCTL_PROFILE=prod", "DATABASE_URL=postgres://env/db"},
+		{name: "profile by CRMCTL_PROFILE over DATABASE_URL", env: []string{"CRMCTL_PROFILE=prod",
+			"DATABASE_URL=postgres://env/db"},
 			file: profiles, want: "postgres://profile/db", origin: "profile prod"},
 		{name: "DATABASE_URL over PGHOST", env: []string{"DATABASE_URL=postgres://env/db", "PGHOST=other"},
 			want: "postgres://env/db", origin: "DATABASE_URL"},
@@ -166,7 +173,8 @@ func TestDatabasePrecedence(t *testing.T) {
 			file: "profile: prod\n" + profiles, want: "postgres://env/db", origin: "DATABASE_URL"},
 		{name: "PGDATABASE over the file", env: []string{"PGDATABASE=crm", "PGSERVICE=x"},
 			file: "database_url: postgres://file/db\n", want: "", origin: "PGDATABASE, PGSERVICE"},
-		{name: "PGHOST over profile by file", env: []string{"PGHOST=h"}, file: "profile: prod\n" + profiles, want: "", origin: "PGHOST"},
+		{name: "PGHOST over profile by file", env: []string{"PGHOST=h"}, file: "profile: prod\n" + profiles, want: "",
+			origin: "PGHOST"},
 		{name: "profile by file over the file's own", file: "profile: prod\ndatabase_url: postgres://file/db\n" + profiles,
 			want: "postgres://profile/db", origin: "profile prod"},
 		{name: "file over PGUSER and PGPORT", env: []string{"PGUSER=u", "PGPORT=5433"},
@@ -210,8 +218,10 @@ func TestNoDatabase(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.write(userFile, "profiles:\n  Prod.EU:\n    protected: true\n    database_url: postgres://eu/db\n    migrations_dir: sql\n")
-	w.write(systemFile, "profiles:\n  prod.eu:\n    database_url: postgres://weaker/db\n    concurrency: 3\n  stage:\n    concurrency: 9\n")
+	w.write(userFile, "profiles:\n  Prod.EU:\n    protected: true\n    database_url: postgres://eu/db\n    "+
+		"migrations_dir: sql\n")
+	w.write(systemFile, "profiles:\n  prod.eu:\n    database_url: postgres://weaker/db\n    concurrency: 3\n  stage:\n  "+
+		"  concurrency: 9\n")
 	w.flags["profile"] = "Prod.EU"
 	c := w.mustLoad()
 	if c.Profile != "prod.eu" || !c.Protected || string(c.DatabaseURL) != "postgres://eu/db" || !c.DatabaseFromProfile() {
@@ -237,7 +247,8 @@ func TestInvalid(t *testing.T) {
 		file  string
 		want  []string // parts of the error
 	}{
-		{name: "number", env: []string{"CRMCTL_CONCURRENCY=abc"}, want: []string{"CRMCTL_CONCURRENCY=abc", "whole number from 1 to"}},
+		{name: "number", env: []string{"CRMCTL_CONCURRENCY=abc"}, want: []string{"CRMCTL_CONCURRENCY=abc",
+			"whole number from 1 to"}},
 		{name: "number out of range", env: []string{"CRMCTL_CONCURRENCY=0"}, want: []string{"CRMCTL_CONCURRENCY=0"}},
 		{name: "bool", env: []string{"CRMCTL_DRY_RUN=yes"}, want: []string{"CRMCTL_DRY_RUN=yes", "true or false"}},
 		{name: "duration", env: []string{"CRMCTL_LOCK_TIMEOUT=5"}, want: []string{"CRMCTL_LOCK_TIMEOUT=5", "30s"}},
@@ -247,8 +258,10 @@ func TestInvalid(t *testing.T) {
 			want: []string{"CRMCTL_CONCURRENCY=abc"}},
 		{name: "in a file", file: "concurrency: many\n", want: []string{projectFile, "concurrency", "many"}},
 		{name: "yaml's yes", file: "utc: yes\n", want: []string{"utc", "yes", "true or false"}},
-		{name: "unknown key", file: "databse_url: postgres://h/db\n", want: []string{projectFile, `unknown key "databse_url"; did you mean "database_url"?`}},
-		{name: "unknown key in a profile", file: "profiles: {prod: {protcted: true}}\n", want: []string{"profiles: prod:", `did you mean "protected"?`}},
+		{name: "unknown key", file: "databse_url: postgres://h/db\n", want: []string{projectFile,
+			`unknown key "databse_url"; did you mean "database_url"?`}},
+		{name: "unknown key in a profile", file: "profiles: {prod: {protcted: true}}\n",
+			want: []string{"profiles: prod:", `did you mean "protected"?`}},
 		{name: "key that belongs to a profile", file: "protected: true\n", want: []string{`unknown key "protected"`}},
 		{name: "profile in a profile", file: "profiles: {a: {profile: b}}\n", want: []string{`unknown key "profile"`}},
 		{name: "list", file: "output: [json, csv]\n", want: []string{"output", "single value"}},
@@ -258,11 +271,16 @@ func TestInvalid(t *testing.T) {
 		{name: "profiles is a list", file: "profiles: [prod]\n", want: []string{"profiles"}},
 		{name: "unknown profile", flags: map[string]string{"profile": "prdo"}, file: "profiles: {prod: {utc: true}}\n",
 			want: []string{`no profile "prdo" (--profile)`, `did you mean "prod"?`}},
-		{name: "no profiles at all", env: []string{"CRMCTL_PROFILE=prod"}, want: []string{`no profile "prod" (CRMCTL_PROFILE)`, "no profile is defined"}},
-		{name: "missing file", flags: map[string]string{"config": "nowhere.yaml"}, want: []string{"nowhere.yaml", "--config"}},
-		{name: "password in a flag", flags: map[string]string{"database-url": "postgres://u:geheim@h/db"}, want: []string{"DATABASE_URL", "PGPASSWORD", ".pgpass"}},
-		{name: "password in a flag, key=value", flags: map[string]string{"database-url": "host=h password=geheim"}, want: []string{"--database-url"}},
-		{name: "password in a flag, query", flags: map[string]string{"database-url": "postgres://u@h/db?password=geheim"}, want: []string{"--database-url"}},
+		{name: "no profiles at all", env: []string{"CRMCTL_PROFILE=prod"},
+			want: []string{`no profile "prod" (CRMCTL_PROFILE)`, "no profile is defined"}},
+		{name: "missing file", flags: map[string]string{"config": "nowhere.yaml"},
+			want: []string{"nowhere.yaml", "--config"}},
+		{name: "password in a flag", flags: map[string]string{"database-url": "postgres://u:geheim@h/db"},
+			want: []string{"DATABASE_URL", "PGPASSWORD", ".pgpass"}},
+		{name: "password in a flag, key=value", flags: map[string]string{"database-url": "host=h password=geheim"},
+			want: []string{"--database-url"}},
+		{name: "password in a flag, query", flags: map[string]string{"database-url": "postgres://u@h/db?password=geheim"},
+			want: []string{"--database-url"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -347,7 +365,8 @@ func TestWarnings(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	c := newWorld(t).mustLoad()
-	if c.Concurrency != 0 || c.Retention != 30*24*time.Hour || c.Output != "table" || c.Color != "auto" || c.DryRun || c.UTC {
+	if c.Concurrency != 0 || c.Retention != 30*24*time.Hour || c.Output != "table" || c.Color != "auto" ||
+		c.DryRun || c.UTC {
 		t.Errorf("unexpected defaults: %+v", c)
 	}
 	for _, s := range c.Settings() {
@@ -358,7 +377,8 @@ func TestDefaults(t *testing.T) {
 }
 
 func FuzzFile(f *testing.F) {
-	for _, seed := range []string{"", "concurrency: 4\n", "profiles: {a: {database_url: x}}", "a: &x [*x]", "- 1", "? {a: b}\n: c", "\xff\xfe"} {
+	for _, seed := range []string{"", "concurrency: 4\n", "profiles: {a: {database_url: x}}", "a: &x [*x]", "- 1",
+		"? {a: b}\n: c", "\xff\xfe"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -385,7 +405,8 @@ func TestTrustedOwners(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "crmctl.yaml"), []byte("trusted_owners: app, my app\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "crmctl.yaml"), []byte("trusted_owners: app, my app\n"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -400,7 +421,8 @@ func TestTrustedOwners(t *testing.T) {
 		t.Errorf("%v, %q", err, c.TrustedOwners)
 	}
 	write(project)
-	if _, err = config.Load(src); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "trusted_owners is not taken from a file in the working directory") {
+	if _, err = config.Load(src); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(),
+		"trusted_owners is not taken from a file in the working directory") {
 		t.Errorf("%v", err)
 	}
 }
@@ -427,13 +449,17 @@ func TestSharedSchemas(t *testing.T) {
 			t.Errorf("%q: %v, %v", yaml, c, err)
 		}
 	}
-	if c, err := load("shared_schemas: [app]\n", "CRMCTL_SHARED_SCHEMAS=public"); err != nil || !slices.Equal(c.SharedSchemas, []string{"public"}) {
+	if c, err := load("shared_schemas: [app]\n", "CRMCTL_SHARED_SCHEMAS=public"); err != nil ||
+		!slices.Equal(c.SharedSchemas, []string{"public"}) {
 		t.Errorf("%v, %v", c, err)
 	}
-	if c, err := load("profiles:\n  prod:\n    shared_schemas: [app]\n", "CRMCTL_PROFILE=prod"); err != nil || !slices.Equal(c.SharedSchemas, []string{"app"}) {
+	if c, err := load("profiles:\n  prod:\n    shared_schemas: [app]\n", "CRMCTL_PROFILE=prod"); err != nil ||
+		!slices.Equal(c.SharedSchemas, []string{"app"}) {
 		t.Errorf("%v, %v", c, err)
 	}
-	for _, yaml := range []string{"shared_schemas: pg_catalog\n", "shared_schemas: [app, app]\n", "shared_schemas: [information_schema]\n", "shared_schemas: [[app]]\n", "shared_schemas: {app: x}\n", "concurrency: [1]\n"} {
+	for _, yaml := range []string{"shared_schemas: pg_catalog\n", "shared_schemas: [app, app]\n",
+		"shared_schemas: [information_schema]\n", "shared_schemas: [[app]]\n", "shared_schemas: {app: x}\n",
+		"concurrency: [1]\n"} {
 		if _, err := load(yaml); !errors.Is(err, config.ErrInvalid) {
 			t.Errorf("%q: %v", yaml, err)
 		}

@@ -83,7 +83,8 @@ var (
 	keyValue = regexp.MustCompile(`^\s*\w+\s*=`)
 	// A password of the key=value form, which lacks its quotes, or has too many, up to
 	// the next parameter.
-	looseKeyPassword = regexp.MustCompile(`(?is)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|.+?)(\s+(?:` + following + `)\s*=|\s*$)`)
+	looseKeyPassword = regexp.MustCompile(`(?is)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|.+?)(\s+(?:` + following +
+		`)\s*=|\s*$)`)
 	// A parameter of a URL whose value may hold an @.
 	paramWithAt = regexp.MustCompile(`[?&](?:` + following + `)=[^&]*`)
 	// A parameter of a URL without a value: the end of a password, more likely.

@@ -39,7 +39,8 @@ func TestDSNHidesPassword(t *testing.T) {
 	for _, tt := range tests {
 		d := config.DSN(tt.dsn)
 		for _, got := range []string{d.String(), fmt.Sprint(d), fmt.Sprintf("%v %[1]s", d), fmt.Sprintf("%#v", d)} {
-			if !strings.Contains(got, tt.shown) || strings.Contains(got, "geheim") || strings.Contains(got, "he") && strings.Contains(got, "im") && tt.dsn != tt.shown {
+			if !strings.Contains(got, tt.shown) || strings.Contains(got, "geheim") || strings.Contains(got, "he") &&
+				strings.Contains(got, "im") && tt.dsn != tt.shown {
 				t.Errorf("%s is shown as %s, want %s", tt.dsn, got, tt.shown)
 			}
 		}
@@ -51,7 +52,8 @@ func TestDSNHidesPassword(t *testing.T) {
 
 func TestHasPasswordOfInnocent(t *testing.T) {
 	t.Parallel()
-	for _, dsn := range []string{"postgres://db1:5432/crm?application_name=a@b", "postgres://u:@h/db", "host=h passfile=/x", "host=h password=''"} {
+	for _, dsn := range []string{"postgres://db1:5432/crm?application_name=a@b", "postgres://u:@h/db",
+		"host=h passfile=/x", "host=h password=''"} {
 		if config.DSN(dsn).HasPassword() {
 			t.Errorf("%s is said to hold a password", dsn)
 		}

@@ -134,7 +134,8 @@ func (f file) checkProject() error {
 	for _, k := range keys() {
 		for _, values := range all {
 			if _, ok := values[k.name]; ok && k.noProject {
-				return invalidf("%s: %s is not taken from a file in the working directory; set it in your own crmctl.yaml or in %s", f.path, k.name, k.env())
+				return invalidf("%s: %s is not taken from a file in the working directory; set it in your own crmctl.yaml or in %s",
+					f.path, k.name, k.env())
 			}
 		}
 	}

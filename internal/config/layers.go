@@ -121,7 +121,8 @@ func (c *Config) findProfile(files []file, name string) *profile {
 			case found == nil:
 				found = &p
 			case found.project && !p.project:
-				c.Warnings = append(c.Warnings, fmt.Sprintf("the profile %s of %s is used, not that of %s", p.name, p.path, found.path))
+				c.Warnings = append(c.Warnings, fmt.Sprintf("the profile %s of %s is used, not that of %s", p.name,
+					p.path, found.path))
 				return &p
 			}
 		}

@@ -32,7 +32,8 @@ func (c *Config) restrict(f *file, env environment) error {
 			if dir := userDir(env); dir != "" {
 				place = dir + "/" + fileName + " or " + place
 			}
-			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: pg_bin is ignored: a file of the working directory may not say which programs run; put it into %s", f.path, place))
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: pg_bin is ignored: a file of the working directory may not say "+
+				"which programs run; put it into %s", f.path, place))
 		}
 		for _, name := range []string{KeyDatabaseURL, KeyDirectURL} {
 			if param := foreignParam(values[name]); param != "" {
@@ -48,10 +49,14 @@ func (c *Config) restrict(f *file, env environment) error {
 // service names an entry of the user's own service file.
 func projectParams() []string {
 	return []string{
-		"host", "hostaddr", "port", "dbname", "database", "user", "password", "service", "application_name", "fallback_application_name",
-		"connect_timeout", "client_encoding", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-		"sslmode", "ssl", "sslnegotiation", "sslsni", "sslrootcert", "sslcompression", "ssl_min_protocol_version", "ssl_max_protocol_version",
-		"channel_binding", "gssencmode", "target_session_attrs", "load_balance_hosts", "min_protocol_version", "max_protocol_version",
+		"host", "hostaddr", "port", "dbname", "database", "user", "password", "service", "application_name",
+		"fallback_application_name",
+		"connect_timeout", "client_encoding", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+		"tcp_user_timeout",
+		"sslmode", "ssl", "sslnegotiation", "sslsni", "sslrootcert", "sslcompression", "ssl_min_protocol_version",
+		"ssl_max_protocol_version",
+		"channel_binding", "gssencmode", "target_session_attrs", "load_balance_hosts", "min_protocol_version",
+		"max_protocol_version",
 		"options", "search_path", "timezone", "statement_timeout", "lock_timeout",
 	}
 }
@@ -73,12 +78,14 @@ func foreignParam(dsn string) string {
 // harmlessOptions reports whether the server's command line only sets what concerns
 // names and time, or routes a connection. session_preload_libraries would load code.
 func harmlessOptions(text string) bool {
-	allowed := []string{"search_path", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone", "datestyle", "role"}
+	allowed := []string{"search_path", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+		"timezone", "datestyle", "role"}
 	words := strings.Fields(text)
 	for i := 0; i < len(words); i++ {
 		word := words[i]
 		switch {
-		case strings.HasPrefix(word, "endpoint=") || strings.HasPrefix(word, "project=") || strings.HasPrefix(word, "reference="):
+		case strings.HasPrefix(word, "endpoint=") || strings.HasPrefix(word, "project=") ||
+			strings.HasPrefix(word, "reference="):
 			continue
 		case word == "-c" && i+1 < len(words):
 			i++

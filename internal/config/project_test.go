@@ -15,7 +15,8 @@ func TestProjectFileNamesNoProgram(t *testing.T) {
 		w := newWorld(t)
 		path := w.write(projectFile, text)
 		c := w.mustLoad()
-		if c.PGBin != "" || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], path) || !strings.Contains(c.Warnings[0], "CRMCTL_PG_BIN") {
+		if c.PGBin != "" || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], path) ||
+			!strings.Contains(c.Warnings[0], "CRMCTL_PG_BIN") {
 			t.Errorf("%q: pg_bin %q, warnings %q", text, c.PGBin, c.Warnings)
 		}
 		w.write(userFile, "pg_bin: /mine\n")
@@ -45,11 +46,16 @@ func TestProjectFileAddresses(t *testing.T) {
 		}
 	}
 	for _, dsn := range []string{
-		"postgres://db/crm?passfile=/home/me/.pgpass", "postgres://db/crm?%70assfile=x", "host=db passfile=x", "host = db PASSFILE = 'x'",
-		"postgres://db/crm?servicefile=x&service=y", "host=db sslkey=engine:evil", "host=db sslcert=x", "host=db sslkeylogfile=x", "host=db gssdelegation=1",
-		"host=db require_auth=password", "host=db krbsrvname=x", "host=db session_preload_libraries=/tmp/x.so", "postgres://db/crm?local_preload_libraries=x",
-		"host=db options='-c session_preload_libraries=/tmp/x'", "host=db options='--session-preload-libraries=x'", "postgres://db/crm?options=-c%20session_preload_libraries%3Dx",
-		"host=db options=-csession_preload_libraries=x", "host=db options='-f x'", "host=db oauth_issuer=x", "nonsense", "host=db 'passfile'",
+		"postgres://db/crm?passfile=/home/me/.pgpass", "postgres://db/crm?%70assfile=x", "host=db passfile=x",
+		"host = db PASSFILE = 'x'",
+		"postgres://db/crm?servicefile=x&service=y", "host=db sslkey=engine:evil", "host=db sslcert=x",
+		"host=db sslkeylogfile=x", "host=db gssdelegation=1",
+		"host=db require_auth=password", "host=db krbsrvname=x", "host=db session_preload_libraries=/tmp/x.so",
+		"postgres://db/crm?local_preload_libraries=x",
+		"host=db options='-c session_preload_libraries=/tmp/x'", "host=db options='--session-preload-libraries=x'",
+		"postgres://db/crm?options=-c%20session_preload_libraries%3Dx",
+		"host=db options=-csession_preload_libraries=x", "host=db options='-f x'", "host=db oauth_issuer=x", "nonsense",
+		"host=db 'passfile'",
 		`host=db\ passfile=x sslkey=y`, "host='a\\' b' sslkey=y",
 	} {
 		for _, text := range []string{"database_url: ", "direct_database_url: ", "profiles:\n  p:\n    database_url: "} {
@@ -70,11 +76,14 @@ func TestProjectFileAddresses(t *testing.T) {
 func TestProjectFileUndoesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.write(userFile, "dry_run: true\nexpect_database: crm\nprofiles: {prod: {database_url: 'postgres://mine/crm', protected: true}}\n")
-	planted := w.write(projectFile, "dry_run: false\nexpect_database: other\nprofiles: {prod: {database_url: 'postgres://planted/crm'}}\n")
+	w.write(userFile, "dry_run: true\nexpect_database: crm\nprofiles: {prod: {database_url: 'postgres://mine/crm', "+
+		"protected: true}}\n")
+	planted := w.write(projectFile, "dry_run: false\nexpect_database: other\nprofiles: {prod: {database_url: "+
+		"'postgres://planted/crm'}}\n")
 	w.env = append(w.env, "CRMCTL_PROFILE=prod")
 	c := w.mustLoad()
-	if !c.DryRun || c.ExpectDatabase != "crm" || !c.Protected || string(c.DatabaseURL) != "postgres://mine/crm" || c.DatabaseFromProject() {
+	if !c.DryRun || c.ExpectDatabase != "crm" || !c.Protected || string(c.DatabaseURL) != "postgres://mine/crm" ||
+		c.DatabaseFromProject() {
 		t.Errorf("dry run %v, expects %q, protected %v, %s", c.DryRun, c.ExpectDatabase, c.Protected, c.DatabaseURL)
 	}
 	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], planted) {
@@ -92,8 +101,10 @@ func TestProjectFileUndoesNothing(t *testing.T) {
 	}
 	// By itself the project's file says what it is there for.
 	w = newWorld(t)
-	w.write(projectFile, "dry_run: true\nexpect_database: crm\nmigrations_dir: db\nprofile: dev\nprofiles: {dev: {database_url: 'postgres://dev/crm'}}\n")
-	if c := w.mustLoad(); !c.DryRun || c.ExpectDatabase != "crm" || string(c.DatabaseURL) != "postgres://dev/crm" || !c.DatabaseFromProject() {
+	w.write(projectFile, "dry_run: true\nexpect_database: crm\nmigrations_dir: db\nprofile: dev\nprofiles: {dev: "+
+		"{database_url: 'postgres://dev/crm'}}\n")
+	if c := w.mustLoad(); !c.DryRun || c.ExpectDatabase != "crm" || string(c.DatabaseURL) != "postgres://dev/crm" ||
+		!c.DatabaseFromProject() {
 		t.Errorf("dry run %v, expects %q, %s", c.DryRun, c.ExpectDatabase, c.DatabaseURL)
 	}
 }

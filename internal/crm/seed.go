@@ -45,12 +45,18 @@ func Seed(ctx context.Context, q db.Querier, o SeedOptions) (SeedResult, error) 
 		rows    func() func() []any
 		count   *int64
 	}{
-		{"contacts", []string{"id", "email", "phone", "name", "company", "metadata", "created_at", "updated_at"}, s.contactRows, &r.Contacts},
-		{"conversations", []string{"id", "contact_id", "channel", "status", "subject", "created_at", "updated_at"}, s.conversationRows, &r.Conversations},
-		{"messages", []string{"id", "conversation_id", "direction", "sender", "content", "created_at", "updated_at"}, s.messageRows, &r.Messages},
+		{"contacts", []string{"id", "email", "phone", "name", "company", "metadata", "created_at", "updated_at"},
+			s.contactRows, &r.Contacts},
+		{"conversations", []string{"id", "contact_id", "channel", "status", "subject", "created_at", "updated_at"},
+			s.conversationRows, &r.Conversations},
+		{"messages", []string{"id", "conversation_id", "direction", "sender", "content", "created_at", "updated_at"},
+			s.messageRows, &r.Messages},
 	} {
 		next := table.rows()
-		n, err := q.CopyFrom(ctx, pgx.Identifier{o.Schema.String(), table.name}, table.columns, pgx.CopyFromFunc(func() ([]any, error) { return next(), nil }))
+		n, err := q.CopyFrom(ctx, pgx.Identifier{o.Schema.String(), table.name}, table.columns,
+			pgx.CopyFromFunc(func() ([]any, error) {
+				return next(), nil
+			}))
 		if err != nil {
 			return SeedResult{}, fmt.Errorf("seed %s: %w", table.name, err)
 		}

@@ -91,13 +91,16 @@ func unreadable(dsn string, err error) error {
 		{"invalid port", "behind a host stands its port, a number"},
 	} {
 		if strings.Contains(text, known.in) {
-			return fmt.Errorf("%w: %s; in a URL the characters @:/?#%% of a password are written %%40 %%3A %%2F %%3F %%23 %%25", ErrConnString, known.say)
+			return fmt.Errorf("%w: %s; in a URL the characters @:/?#%% of a password are written %%40 %%3A %%2F %%3F %%23 %%25",
+				ErrConnString, known.say)
 		}
 	}
 	if strings.Contains(dsn, "://") {
-		return fmt.Errorf("%w: in a URL the characters @:/?#%% of a password are written %%40 %%3A %%2F %%3F %%23 %%25", ErrConnString)
+		return fmt.Errorf("%w: in a URL the characters @:/?#%% of a password are written %%40 %%3A %%2F %%3F %%23 %%25",
+			ErrConnString)
 	}
-	return fmt.Errorf(`%w: it is a URL, or made of key=value; a value with a blank stands in quotes: password='my secret'`, ErrConnString)
+	return fmt.Errorf(`%w: it is a URL, or made of key=value; a value with a blank stands in quotes: password='my secret'`,
+		ErrConnString)
 }
 
 // ParameterError says that a connection string has a parameter that belongs to
@@ -112,7 +115,8 @@ func (e *ParameterError) Unwrap() error { return ErrConnString }
 
 // Error names the parameter, but not its value.
 func (e *ParameterError) Error() string {
-	return fmt.Sprintf("the parameter %q of the connection string is another program's, not PostgreSQL's: %s", e.Name, e.Instead)
+	return fmt.Sprintf("the parameter %q of the connection string is another program's, not PostgreSQL's: %s",
+		e.Name, e.Instead)
 }
 
 // foreign are parameters of other programs which change how to connect, with what to
@@ -139,7 +143,8 @@ func foreign(name, value string) (instead string, known bool) {
 			return "", true
 		}
 		return "leave it out, it cannot be kept to here", true
-	case "socket", "unix_sock", "sslidentity", "requirepeer", "requiressl", "sslcrl", "sslcrldir", "ssl_min_protocol_version", "ssl_max_protocol_version":
+	case "socket", "unix_sock", "sslidentity", "requirepeer", "requiressl", "sslcrl", "sslcrldir",
+		"ssl_min_protocol_version", "ssl_max_protocol_version":
 		return "leave it out, it cannot be kept to here", true
 	}
 	return "", slices.Contains(strings.Fields(elsewhere), name)
@@ -199,7 +204,8 @@ func OnlyKnown(dsn string) string {
 	var kept []string
 	for param := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(param, "=")
-		if decoded, err := url.PathUnescape(name); err == nil && (isLibpqKey(decoded) && decoded != "database" || param == "ssl=true") {
+		if decoded, err := url.PathUnescape(name); err == nil && (isLibpqKey(decoded) && decoded != "database" ||
+			param == "ssl=true") {
 			kept = append(kept, param)
 		}
 	}

@@ -12,9 +12,11 @@ import (
 func TestNoPartOfAPasswordIsShown(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range []string{
-		"postgres://u:pa@geheim@h:1/x", "postgres://u:12/geheim@h/x", "postgres://u:12?geheim@h/x", "postgres://u:ab/geheim@h/x",
+		"postgres://u:pa@geheim@h:1/x", "postgres://u:12/geheim@h/x", "postgres://u:12?geheim@h/x",
+		"postgres://u:ab/geheim@h/x",
 		"postgres://u:a%geheim@h/x", "postgres://u:geheim", "postgres://u:p@w/geheim@h/x", "postgres://u:1?geheim=1@h/x",
-		"postgres://u@h/x?password=a&geheim", "host=h password=my geheim dbname=x", "host=h password='my'geheim dbname=x", "password='geheim",
+		"postgres://u@h/x?password=a&geheim", "host=h password=my geheim dbname=x", "host=h password='my'geheim dbname=x",
+		"password='geheim",
 		"u:geheim@h/x",
 	} {
 		_, err := db.ParseConfig(dsn)
@@ -43,7 +45,8 @@ func TestParametersOfOtherPrograms(t *testing.T) {
 			t.Errorf("%s is sent to the server", name)
 		}
 	}
-	if got, want := db.OnlyKnown(left+"&ssl=true&sslmode=disable"), "postgres://u:p@h/x?keepalives=1&gssencmode=disable&ssl=true&sslmode=disable"; got != want {
+	if got, want := db.OnlyKnown(left+"&ssl=true&sslmode=disable"),
+		"postgres://u:p@h/x?keepalives=1&gssencmode=disable&ssl=true&sslmode=disable"; got != want {
 		t.Errorf("for libpq: %s", got)
 	}
 	for name, dsn := range map[string]string{
@@ -51,11 +54,13 @@ func TestParametersOfOtherPrograms(t *testing.T) {
 		"sslaccept":        "postgres://h/x?sslaccept=strict", "sslcrl": "host=h sslcrl=/x",
 	} {
 		_, err := db.ParseConfig(dsn)
-		if refused, ok := errors.AsType[*db.ParameterError](err); !ok || refused.Name != name || !errors.Is(err, db.ErrConnString) {
+		if refused, ok := errors.AsType[*db.ParameterError](err); !ok || refused.Name != name ||
+			!errors.Is(err, db.ErrConnString) {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}
-	if got, want := db.ForeignParameters(left), "schema currentSchema sslaccept pool_timeout pgbouncer connection_limit prepareThreshold"; strings.Join(got, " ") != want {
+	if got, want := db.ForeignParameters(left), "schema currentSchema sslaccept pool_timeout pgbouncer connection_limit "+
+		"prepareThreshold"; strings.Join(got, " ") != want {
 		t.Errorf("left out: %s", got)
 	}
 	if _, err := db.ParseConfig("postgres://me%40server@h/x?user=me@server"); err != nil {
@@ -69,10 +74,12 @@ func TestSchemesOfOtherPrograms(t *testing.T) {
 	t.Parallel()
 	for dsn, whose := range map[string]string{
 		"jdbc:postgresql://h/x?user=u&password=geheim": "jdbc", "postgresql+asyncpg://u:geheim@h/x": "postgresql+asyncpg://",
-		"JDBC:postgresql://h/x?password=geheim": "jdbc", "geheim://u@h/x": "another program", "mysql://u:geheim@h/x": "mysql://",
+		"JDBC:postgresql://h/x?password=geheim": "jdbc", "geheim://u@h/x": "another program",
+		"mysql://u:geheim@h/x": "mysql://",
 	} {
 		_, err := db.ParseConfig(dsn)
-		if !errors.Is(err, db.ErrConnString) || !strings.Contains(err.Error(), whose) || !strings.Contains(err.Error(), "postgresql://USER@HOST:PORT/DATABASE") || strings.Contains(err.Error(), "geheim") {
+		if !errors.Is(err, db.ErrConnString) || !strings.Contains(err.Error(), whose) ||
+			!strings.Contains(err.Error(), "postgresql://USER@HOST:PORT/DATABASE") || strings.Contains(err.Error(), "geheim") {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}

@@ -83,7 +83,8 @@ func ConnectionLost(err error) bool {
 		return false
 	}
 	switch SQLState(err) {
-	case codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleInTransactionLimit, codeTransactionLimit, codeIdleSessionLimit:
+	case codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleInTransactionLimit, codeTransactionLimit,
+		codeIdleSessionLimit:
 		return true
 	case "":
 	default:

@@ -102,7 +102,8 @@ func askFate(ctx context.Context, cfg *pgx.ConnConfig, id string) (string, error
 		return "", err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	status, err := Select(ctx, conn, pgx.RowTo[string], `select coalesce(pg_catalog.pg_xact_status($1::pg_catalog.text::pg_catalog.xid8), '')`, id)
+	status, err := Select(ctx, conn, pgx.RowTo[string],
+		`select coalesce(pg_catalog.pg_xact_status($1::pg_catalog.text::pg_catalog.xid8), '')`, id)
 	if err != nil {
 		return "", err
 	}

@@ -64,8 +64,10 @@ func TestCommitIsWaitedFor(t *testing.T) {
 	dsn := pgtest.Empty(t)
 	direct := connect(t, dsn)
 	exec(t, direct, "create table public.t (x int)",
-		"create function public.slow() returns trigger language plpgsql as $$ begin perform pg_catalog.pg_sleep(0.5); return null; end $$",
-		"create constraint trigger slow after insert on public.t initially deferred for each row execute function public.slow()")
+		"create function public.slow() returns trigger language plpgsql as $$ begin perform pg_catalog.pg_sleep(0.5); "+
+			"return null; end $$",
+		"create constraint trigger slow after insert on public.t initially deferred for each row execute function "+
+			"public.slow()")
 	conn := connect(t, dsn)
 	ctx, cancel := context.WithCancel(t.Context())
 	err := db.InTx(ctx, conn, db.Locals{Follow: true}, func(ctx context.Context, q db.Querier) error {

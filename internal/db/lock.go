@@ -199,7 +199,8 @@ func (p *Pipeline) tryTenant(t Row, s Schema) {
 			return &BusyError{Tenant: t, Schema: s, Err: rows.Err()}
 		}
 		return rows.Err()
-	}, `select 1 operator(pg_catalog./) pg_catalog.count(*) from (select from `+t.Table+` where id operator(pg_catalog.=) $1::pg_catalog.uuid
+	}, `select 1 operator(pg_catalog./) pg_catalog.count(*) from (select from `+t.Table+
+		` where id operator(pg_catalog.=) $1::pg_catalog.uuid
 		and schema_name operator(pg_catalog.=) $2::pg_catalog.text for no key update skip locked) l`, t.ID, s.name)
 }
 
@@ -240,16 +241,20 @@ func NameBlockers(ctx context.Context, conn *pgx.Conn, s Schema, err error) erro
 
 // there reports whether the registry has the tenant, as far as it tells.
 func there(ctx context.Context, q Querier, e *BusyError) bool {
-	found, err := Select(ctx, q, pgx.RowTo[bool], `select exists (select from `+e.Tenant.Table+` where id = $1::uuid and ($2 = '' or schema_name = $2))`,
+	found, err := Select(ctx, q, pgx.RowTo[bool], `select exists (select from `+e.Tenant.Table+
+		` where id = $1::uuid and ($2 = '' or schema_name = $2))`,
 		e.Tenant.ID, e.Schema.name)
 	return err != nil || found[0]
 }
 
 // blockerColumns describe a session a of pg_stat_activity, or the prepared
 // transaction g of pg_prepared_xacts.
-const blockerColumns = `coalesce(a.pid, 0), coalesce(a.application_name, ''), coalesce(a.usename::text, g.owner::text, ''),
-	case when g.gid is not null then 'prepared as ' || g.gid else coalesce(a.state, case a.backend_type when 'client backend' then '' else a.backend_type end, '') end,
-	coalesce(extract(epoch from clock_timestamp() - coalesce(a.xact_start, g.prepared)), 0)::float8, left(coalesce(a.query, ''), 200),
+const blockerColumns = `coalesce(a.pid, 0), coalesce(a.application_name, ''), coalesce(a.usename::text, g.owner::text,
+	''),
+	case when g.gid is not null then 'prepared as ' || g.gid else coalesce(a.state,
+		case a.backend_type when 'client backend' then '' else a.backend_type end, '') end,
+	coalesce(extract(epoch from clock_timestamp() - coalesce(a.xact_start, g.prepared)), 0)::float8,
+		left(coalesce(a.query, ''), 200),
 	coalesce(a.application_name in ('` + applicationName + `', current_setting('application_name')), false)`
 
 func scanBlocker(rows pgx.CollectableRow, first ...any) (b Blocker, err error) {
@@ -269,7 +274,8 @@ func rowHolders(table string) string {
 	return `
 	locks as materialized (select * from pg_locks where granted),
 	home as (
-		select c.oid, mxid_age(c.relminmxid) as oldest, (select d.oid from pg_database d where d.datname = current_database()) as database
+		select c.oid, mxid_age(c.relminmxid) as oldest, (select d.oid from pg_database d
+			where d.datname = current_database()) as database
 		from pg_class c where c.oid = ` + Literal(table) + `::regclass
 	),
 	asked as (select t.id, t.xmax as xid from ` + table + ` t where t.id = any ($1::uuid[])),
@@ -277,7 +283,8 @@ func rowHolders(table string) string {
 		select id, xid from asked
 		union
 		select asked.id, m.xid from asked cross join home
-		cross join lateral pg_get_multixact_members(case when mxid_age(asked.xid) between 1 and home.oldest then asked.xid end) m
+		cross join lateral pg_get_multixact_members(case when mxid_age(asked.xid) between 1 and home.oldest then asked.xid
+			end) m
 		where m.mode <> 'keysh'
 	),
 	holders as (
@@ -301,7 +308,8 @@ const likelyHolders = `
 		select k.id, k.xid from lockers k cross join next
 		cross join lateral (select k.xid::text::numeric + floor(next.xid / 4294967296) * 4294967296 as xid) now
 		where not exists (select from holders h where h.id = k.id) and now.xid >= 3
-		  and case when age(k.xid) between 1 and 2000000000 then pg_xact_status(now.xid::text::xid8) = 'in progress' else false end
+		  and case when age(k.xid) between 1 and 2000000000 then pg_xact_status(now.xid::text::xid8) = 'in progress' else
+		  	false end
 	),
 	likely as (
 		select r.id, x.pid, x.transactionid from released r cross join home
@@ -331,7 +339,8 @@ func lockers(ctx context.Context, q Querier, s Schema) ([]Blocker, error) {
 		with held as (
 			select distinct l.pid, l.virtualtransaction from pg_locks l
 			join pg_class c on c.oid = l.relation
-			where l.granted and l.locktype = 'relation' and c.relnamespace = (select n.oid from pg_namespace n where n.nspname = $1)
+			where l.granted and l.locktype = 'relation' and c.relnamespace = (select n.oid from pg_namespace n
+				where n.nspname = $1)
 			  and l.database = (select d.oid from pg_database d where d.datname = current_database())
 		)
 		select `+blockerColumns+` from held h
@@ -358,7 +367,8 @@ func Waiting(ctx context.Context, q Querier, table string, ids []string, pids []
 			select h.id, h.pid from holders h where h.pid is not null
 			union select * from unnest($1::uuid[], $2::int4[]) as t (id, pid) where t.pid <> 0
 		)
-		select o.id::text, `+blockerColumns+` from (select distinct o.id, b.pid from ours o cross join lateral unnest(pg_blocking_pids(o.pid)) b (pid)) o
+		select o.id::text, `+blockerColumns+` from (select distinct o.id, b.pid from ours o cross
+			join lateral unnest(pg_blocking_pids(o.pid)) b (pid)) o
 		left join pg_stat_activity a on a.pid = o.pid
 		left join pg_prepared_xacts g on false
 		order by a.xact_start`, ids, pids)

@@ -26,7 +26,8 @@ func twoTenants(t *testing.T) string {
 	t.Helper()
 	dsn := pgtest.Empty(t)
 	exec(t, connect(t, dsn),
-		"create table public.tenants (id uuid primary key, schema_name text not null unique, schema_version bigint not null default 0)",
+		"create table public.tenants (id uuid primary key, schema_name text not null unique, schema_version bigint not "+
+			"null default 0)",
 		"create table public.refers (tenant_id uuid not null references public.tenants)",
 		"insert into public.tenants values ('"+acme+"', 'tenant_acme'), ('"+globex+"', 'tenant_globex')",
 		"create schema tenant_acme", "create table tenant_acme.c (x int)")
@@ -75,19 +76,22 @@ func TestLockTenant(t *testing.T) {
 		}
 		begun := time.Now()
 		err := lock(t, b, acme, s, true, nil)
-		if named(t, err, a.PgConn().PID()); db.SQLState(err) != db.CodeLockNotAvailable || time.Since(begun) < 200*time.Millisecond {
+		if named(t, err, a.PgConn().PID()); db.SQLState(err) != db.CodeLockNotAvailable ||
+			time.Since(begun) < 200*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 		if err := lock(t, b, globex, db.Schema{}, false, nil); err != nil {
 			t.Errorf("another tenant: %v", err)
 		}
 		// Whoever only reads or refers to the tenant never waits.
-		exec(t, b, "set lock_timeout = '1s'", "select * from public.tenants", "insert into public.refers values ('"+acme+"')", "reset lock_timeout")
+		exec(t, b, "set lock_timeout = '1s'", "select * from public.tenants", "insert into public.refers values ('"+acme+"')",
+			"reset lock_timeout")
 		// Nothing behind the lock has run.
 		var p db.Pipeline
 		p.LockTenant(row(acme), s, false)
 		p.Exec("create table public.never (x int)")
-		if err := p.Run(t.Context(), b); !errors.Is(err, db.ErrBusy) || value(t, b, "select count(*)::text from pg_class where relname = 'never'") != "0" {
+		if err := p.Run(t.Context(), b); !errors.Is(err, db.ErrBusy) || value(t, b,
+			"select count(*)::text from pg_class where relname = 'never'") != "0" {
 			t.Errorf("behind a refused lock: %v", err)
 		}
 	})
@@ -120,13 +124,15 @@ func TestLockTenantSeesTheLastHolder(t *testing.T) {
 	t.Parallel()
 	dsn := twoTenants(t)
 	a, b := connect(t, dsn), connect(t, dsn)
-	exec(t, a, "begin", "update public.tenants set schema_version = 7 where id = '"+acme+"'", "insert into tenant_acme.c values (1)")
+	exec(t, a, "begin", "update public.tenants set schema_version = 7 where id = '"+acme+"'",
+		"insert into tenant_acme.c values (1)")
 	done := make(chan error, 1)
 	go func() {
 		var version, rows int
 		var p db.Pipeline
 		p.Begin(db.Locals{Tenant: row(acme), Wait: true, LockTimeout: time.Minute})
-		p.QueryRow([]any{&version, &rows}, "select schema_version, (select count(*) from tenant_acme.c) from public.tenants where id = '"+acme+"'")
+		p.QueryRow([]any{&version, &rows}, "select schema_version, (select count(*) from tenant_acme.c) from "+
+			"public.tenants where id = '"+acme+"'")
 		p.Exec("commit")
 		err := p.Run(t.Context(), b)
 		if err == nil && (version != 7 || rows != 1) {
@@ -149,13 +155,15 @@ func TestLockTenantSeesTheLastHolder(t *testing.T) {
 func TestHolderIsFound(t *testing.T) {
 	t.Parallel()
 	for name, hold := range map[string][]string{
-		"a lock":                 {"select from public.tenants where id = $id for no key update"},
-		"a stronger lock":        {"select from public.tenants where id = $id for update"},
-		"a shared lock":          {"select from public.tenants where id = $id for share"},
-		"a changed row":          {"update public.tenants set schema_version = 1 where id = $id"},
-		"a savepoint":            {"savepoint s", "update public.tenants set schema_version = 1 where id = $id"},
-		"locked, then changed":   {"select from public.tenants where id = $id for no key update", "savepoint s", "update public.tenants set schema_version = 1 where id = $id"},
-		"a released savepoint":   {"savepoint s", "select from public.tenants where id = $id for no key update", "release savepoint s"},
+		"a lock":          {"select from public.tenants where id = $id for no key update"},
+		"a stronger lock": {"select from public.tenants where id = $id for update"},
+		"a shared lock":   {"select from public.tenants where id = $id for share"},
+		"a changed row":   {"update public.tenants set schema_version = 1 where id = $id"},
+		"a savepoint":     {"savepoint s", "update public.tenants set schema_version = 1 where id = $id"},
+		"locked, then changed": {"select from public.tenants where id = $id for no key update", "savepoint s",
+			"update public.tenants set schema_version = 1 where id = $id"},
+		"a released savepoint": {"savepoint s", "select from public.tenants where id = $id for no key update",
+			"release savepoint s"},
 		"the table itself":       {"lock table public.tenants in access exclusive mode"},
 		"the table's writers":    {"lock table public.tenants in exclusive mode"},
 		"a lock and a reference": {"select from public.tenants where id = $id for no key update", "refer"},
@@ -187,7 +195,8 @@ func TestHolderIsFound(t *testing.T) {
 				err = lock(t, b, acme, schema(t, "acme"), false, nil)
 			}
 			busy := named(t, err, a.PgConn().PID())
-			if got := busy.Blockers[0]; got.Application != "report" || got.State != "idle in transaction" || got.Query == "" || busy.Ours() {
+			if got := busy.Blockers[0]; got.Application != "report" || got.State != "idle in transaction" || got.Query == "" ||
+				busy.Ours() {
 				t.Errorf("blocker %+v", got)
 			}
 			exec(t, a, "rollback")
@@ -272,7 +281,8 @@ func TestBlockerOfAnyLock(t *testing.T) {
 		return err
 	})
 	blocked, ok := errors.AsType[*db.BlockedError](err)
-	if !ok || len(blocked.Blockers) != 1 || blocked.Blockers[0].PID != int32(a.PgConn().PID()) || db.SQLState(err) != db.CodeLockNotAvailable {
+	if !ok || len(blocked.Blockers) != 1 || blocked.Blockers[0].PID != int32(a.PgConn().PID()) ||
+		db.SQLState(err) != db.CodeLockNotAvailable {
 		t.Errorf("error %v", err)
 	}
 }

@@ -40,7 +40,8 @@ func passfileProblem(dsn, password string) string {
 	case !info.Mode().IsRegular():
 		return fmt.Sprintf("password file %s is not used: it is no plain file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Sprintf("password file %s is not used: others can read it (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+		return fmt.Sprintf("password file %s is not used: others can read it (mode %04o); run: chmod 600 %s", path,
+			info.Mode().Perm(), path)
 	}
 	return ""
 }

@@ -35,11 +35,13 @@ func TestPassfile(t *testing.T) {
 			t.Fatal(err)
 		}
 		problem := db.PassfileProblem(dsn)
-		if said := strings.Contains(problem, path) && strings.Contains(problem, "chmod 600"); cfg.Password != password || said != (password == "") {
+		if said := strings.Contains(problem, path) && strings.Contains(problem, "chmod 600"); cfg.Password != password ||
+			said != (password == "") {
 			t.Errorf("%s, mode %04o: password %q, %q", dsn, mode, cfg.Password, problem)
 		}
 	}
-	for _, dsn := range []string{"postgres://u@h/d", "postgres://u@h/d?sslmode=disable", "host=h user=u dbname=d", "host=/run user=u dbname=d", ""} {
+	for _, dsn := range []string{"postgres://u@h/d", "postgres://u@h/d?sslmode=disable", "host=h user=u dbname=d",
+		"host=/run user=u dbname=d", ""} {
 		check(dsn, 0o600, usual, "secret")
 		check(dsn, 0o400, usual, "secret")
 		check(dsn, 0o640, usual, "")

@@ -32,6 +32,7 @@ func (p Path) Statement(local bool) Statement {
 	if local {
 		end = "true"
 	}
-	return Statement{SQL: "select pg_catalog.set_config('search_path', pg_catalog.concat(pg_catalog.current_setting('search_path'), " +
+	return Statement{SQL: "select pg_catalog.set_config('search_path', " +
+		"pg_catalog.concat(pg_catalog.current_setting('search_path'), " +
 		Literal(p.list) + "), " + end + ")"}
 }

@@ -115,7 +115,8 @@ func RegisteredSchema(name string) (Schema, error) {
 	case name == "":
 		return Schema{}, fmt.Errorf("%w: empty", ErrInvalidSchema)
 	case len(name) > maxIdentifier:
-		return Schema{}, fmt.Errorf("%w: %q has %d bytes, PostgreSQL keeps %d", ErrInvalidSchema, name, len(name), maxIdentifier)
+		return Schema{}, fmt.Errorf("%w: %q has %d bytes, PostgreSQL keeps %d", ErrInvalidSchema, name, len(name),
+			maxIdentifier)
 	case name == "public", name == "information_schema", strings.HasPrefix(name, "pg_"):
 		return Schema{}, fmt.Errorf("%w: %q does not hold a tenant", ErrInvalidSchema, name)
 	case !utf8.ValidString(name), strings.IndexFunc(name, unicode.IsControl) >= 0:

@@ -64,7 +64,8 @@ func TestRegisteredSchema(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"", "public", "pg_catalog", "pg_x", "information_schema", strings.Repeat("x", 64), "a\x00b", "a\nb", "a\x1b[31m", "\xff",
+		"", "public", "pg_catalog", "pg_x", "information_schema", strings.Repeat("x", 64), "a\x00b", "a\nb",
+		"a\x1b[31m", "\xff",
 	} {
 		if s, err := db.RegisteredSchema(name); !errors.Is(err, db.ErrInvalidSchema) {
 			t.Errorf("RegisteredSchema(%q) = %v, %v, want ErrInvalidSchema", name, s, err)
@@ -87,7 +88,8 @@ func TestQuoted(t *testing.T) {
 // identifier which PostgreSQL neither cuts nor keeps for itself, and that it is
 // one the registry accepts back.
 func FuzzSchemaForSlug(f *testing.F) {
-	for _, s := range []string{"acme-corp", "información", `"; drop schema public; --`, strings.Repeat("é", 90), "\x00", "a\xff"} {
+	for _, s := range []string{"acme-corp", "información", `"; drop schema public; --`, strings.Repeat("é", 90),
+		"\x00", "a\xff"} {
 		f.Add(s)
 	}
 	plain := regexp.MustCompile(`^tenant_[a-z0-9_]{1,56}$`)

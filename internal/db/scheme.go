@@ -23,8 +23,10 @@ func otherScheme(dsn string) string {
 	}
 	scheme := match[1]
 	switch known := []string{
-		"postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+pg8000", "postgres+asyncpg", "postgres+psycopg2",
-		"postgis", "pgsql", "pg", "psql", "pgx", "pgx5", "ecto", "prisma", "prisma+postgres", "cockroachdb", "mysql", "mariadb", "sqlite", "sqlserver", "mongodb",
+		"postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+pg8000", "postgres+asyncpg",
+		"postgres+psycopg2",
+		"postgis", "pgsql", "pg", "psql", "pgx", "pgx5", "ecto", "prisma", "prisma+postgres", "cockroachdb", "mysql",
+		"mariadb", "sqlite", "sqlserver", "mongodb",
 	}; {
 	case scheme == "postgres", scheme == "postgresql":
 		return ""

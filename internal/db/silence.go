@@ -29,7 +29,8 @@ type patience struct {
 }
 
 func usualPatience() patience {
-	return patience{after: time.Minute, every: 10 * time.Second, answer: 5 * time.Second, failures: 3, grace: 30 * time.Second}
+	return patience{after: time.Minute, every: 10 * time.Second, answer: 5 * time.Second, failures: 3,
+		grace: 30 * time.Second}
 }
 
 // silentError says that a server was given up. It is a lost connection.

@@ -98,10 +98,11 @@ func TestStatementLimitHoldsHere(t *testing.T) {
 	} {
 		conn := impatient(t, proxy.DSN)
 		begun := time.Now()
-		err := db.InTx(t.Context(), conn, db.Locals{StatementTimeout: 200 * time.Millisecond}, func(ctx context.Context, q db.Querier) error {
-			proxy.Stall()
-			return statement(ctx, q)
-		})
+		err := db.InTx(t.Context(), conn, db.Locals{StatementTimeout: 200 * time.Millisecond},
+			func(ctx context.Context, q db.Querier) error {
+				proxy.Stall()
+				return statement(ctx, q)
+			})
 		if took := time.Since(begun); !db.ConnectionLost(err) || errors.Is(err, db.ErrUnreachable) || took > 3*time.Second {
 			t.Errorf("%s: got %v after %s", name, err, took)
 		}
@@ -118,7 +119,10 @@ func TestPatienceWithWork(t *testing.T) {
 			return err
 		},
 		"our own query after a transaction with a limit": func(ctx context.Context, conn *pgx.Conn) error {
-			if err := db.InTx(ctx, conn, db.Locals{StatementTimeout: 200 * time.Millisecond}, func(context.Context, db.Querier) error { return nil }); err != nil {
+			if err := db.InTx(ctx, conn, db.Locals{StatementTimeout: 200 * time.Millisecond},
+				func(context.Context, db.Querier) error {
+					return nil
+				}); err != nil {
 				return err
 			}
 			_, err := db.Select(ctx, conn, pgx.RowTo[string], "select pg_catalog.pg_sleep(2)::text")
@@ -134,11 +138,13 @@ func TestPatienceWithWork(t *testing.T) {
 			return p.Run(ctx, conn)
 		},
 		"a file that lifts the limit": func(ctx context.Context, conn *pgx.Conn) error {
-			return db.InTx(ctx, conn, db.Locals{StatementTimeout: 200 * time.Millisecond}, func(ctx context.Context, q db.Querier) error {
-				var p db.Pipeline
-				p.Script([]db.Statement{{SQL: "SET LOCAL Statement_Timeout = 0", File: "1.sql", Line: 1}, {SQL: "select pg_catalog.pg_sleep(2)", File: "1.sql", Line: 2}})
-				return p.Run(ctx, q)
-			})
+			return db.InTx(ctx, conn, db.Locals{StatementTimeout: 200 * time.Millisecond},
+				func(ctx context.Context, q db.Querier) error {
+					var p db.Pipeline
+					p.Script([]db.Statement{{SQL: "SET LOCAL Statement_Timeout = 0", File: "1.sql", Line: 1},
+						{SQL: "select pg_catalog.pg_sleep(2)", File: "1.sql", Line: 2}})
+					return p.Run(ctx, q)
+				})
 		},
 		"nothing at all for a while": func(ctx context.Context, conn *pgx.Conn) error {
 			time.Sleep(2 * time.Second)

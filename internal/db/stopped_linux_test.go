@@ -21,11 +21,12 @@ func TestStoppedProcessHasNotWaited(t *testing.T) {
 	t.Parallel()
 	if dsn := os.Getenv(stopMyself); dsn != "" {
 		conn := impatient(t, dsn)
-		err := db.InTx(t.Context(), conn, db.Locals{StatementTimeout: time.Second}, func(ctx context.Context, q db.Querier) error {
-			time.AfterFunc(100*time.Millisecond, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
-			_, err := q.Exec(ctx, "select pg_catalog.pg_sleep(0.3)")
-			return err
-		})
+		err := db.InTx(t.Context(), conn, db.Locals{StatementTimeout: time.Second},
+			func(ctx context.Context, q db.Querier) error {
+				time.AfterFunc(100*time.Millisecond, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
+				_, err := q.Exec(ctx, "select pg_catalog.pg_sleep(0.3)")
+				return err
+			})
 		if err != nil {
 			t.Error(err)
 		}

@@ -83,7 +83,8 @@ func (pgxTracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQuery
 func (pgxTracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 // TraceCopyFromStart is called by pgx for CopyFrom.
-func (t pgxTracer) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+func (t pgxTracer) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn,
+	data pgx.TraceCopyFromStartData) context.Context {
 	t.Tracer(conn, []Sent{{SQL: "copy " + data.TableName.Sanitize() + " from stdin"}})
 	return ctx
 }

@@ -66,7 +66,8 @@ func TestInTxSetsAndForgets(t *testing.T) {
 	exec(t, conn, "set synchronous_commit = on")
 	before := value(t, conn, "show search_path")
 	locals := db.Locals{
-		Schema: schema(t, "acme"), Role: "crmctl_tx_test", LockTimeout: 1500 * time.Millisecond, StatementTimeout: time.Minute, AsyncCommit: true,
+		Schema: schema(t, "acme"), Role: "crmctl_tx_test", LockTimeout: 1500 * time.Millisecond,
+		StatementTimeout: time.Minute, AsyncCommit: true,
 	}
 	exec(t, conn, "grant usage on schema tenant_acme to crmctl_tx_test", "grant select on tenant_acme.c to crmctl_tx_test")
 	err := db.InTx(t.Context(), conn, locals, func(_ context.Context, q db.Querier) error {
@@ -96,10 +97,11 @@ func TestInTxSetsAndForgets(t *testing.T) {
 func TestInTxRefusesAMissingSchema(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Empty(t))
-	err := db.InTx(t.Context(), conn, db.Locals{Schema: schema(t, "nobody")}, func(ctx context.Context, q db.Querier) error {
-		_, err := q.Exec(ctx, "create table leaked (x int)")
-		return err
-	})
+	err := db.InTx(t.Context(), conn, db.Locals{Schema: schema(t, "nobody")},
+		func(ctx context.Context, q db.Querier) error {
+			_, err := q.Exec(ctx, "create table leaked (x int)")
+			return err
+		})
 	if !errors.Is(err, db.ErrWrongSchema) {
 		t.Errorf("error %v", err)
 	}
@@ -153,7 +155,8 @@ func TestHostilePublicIsNeverCalled(t *testing.T) {
 	conn := connect(t, pgtest.Empty(t))
 	exec(t, conn,
 		"create table public.called (by text)",
-		`create function public.trap(a text, b varchar) returns boolean language plpgsql as $$ begin insert into public.called values ('op'); return true; end $$`,
+		`create function public.trap(a text, b varchar) returns boolean language plpgsql as $$ begin
+			insert into public.called values ('op'); return true; end $$`,
 		// More specific than the text operator, so it would be preferred.
 		`create operator public.= (leftarg = text, rightarg = varchar, function = public.trap)`,
 	)
@@ -215,7 +218,8 @@ func TestRowPoliciesDoNotHideRows(t *testing.T) {
 	defer exec(t, conn, "rollback", "reset role", "drop owned by "+role, "drop role "+role)
 	exec(t, conn, "set role "+role)
 	const query = "select pg_catalog.count(*)::pg_catalog.text from tenant_acme.c"
-	if got, err := db.Select(t.Context(), conn, pgx.RowTo[string], query); db.SQLState(err) != db.CodeInsufficientPrivilege {
+	if got, err := db.Select(t.Context(), conn, pgx.RowTo[string],
+		query); db.SQLState(err) != db.CodeInsufficientPrivilege {
 		t.Errorf("select: %v, %v, want a refusal", got, err)
 	}
 	for _, c := range []struct {
@@ -239,7 +243,8 @@ func TestRowPoliciesDoNotHideRows(t *testing.T) {
 func TestTemporaryTableDoesNotHideTheTenants(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Empty(t))
-	exec(t, conn, "create schema tenant_acme", "create table tenant_acme.c (x int)", "insert into tenant_acme.c values (1)",
+	exec(t, conn, "create schema tenant_acme", "create table tenant_acme.c (x int)",
+		"insert into tenant_acme.c values (1)",
 		"create temporary table c (x int)")
 	err := db.InTx(t.Context(), conn, db.Locals{Schema: schema(t, "acme")}, func(_ context.Context, q db.Querier) error {
 		if got := value(t, q, "select count(*)::text from c"); got != "1" {

@@ -34,7 +34,8 @@ func TestHalfBuilt(t *testing.T) {
 	p.Exec(t, "create table tenant_acme.contacts (n int)")
 	want(t, p.examine(t, only))
 	conn := p.Connect(t)
-	if _, err := staging.Clear(t.Context(), conn, registry.Default(), schema, time.Second); !errors.Is(err, staging.ErrBuilding) {
+	if _, err := staging.Clear(t.Context(), conn, registry.Default(), schema, time.Second); !errors.Is(err,
+		staging.ErrBuilding) {
 		t.Errorf("cleared under its builder: %v", err)
 	}
 	p.Exec(t, `select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity
@@ -53,7 +54,8 @@ func TestHalfBuilt(t *testing.T) {
 	if n := p.Int(t, "select count(*) from pg_catalog.pg_namespace where nspname = 'tenant_acme'"); n != 0 {
 		t.Error("the schema is still there")
 	}
-	if done = doctor.Fix(t.Context(), conn, report.Findings, doctor.FixOptions{LockTimeout: time.Second}); !errors.Is(done[0].Err, doctor.ErrMended) {
+	if done = doctor.Fix(t.Context(), conn, report.Findings,
+		doctor.FixOptions{LockTimeout: time.Second}); !errors.Is(done[0].Err, doctor.ErrMended) {
 		t.Errorf("a second time: %+v", done)
 	}
 	// An older registry has no such table, nor anything to clear.

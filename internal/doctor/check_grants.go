@@ -30,16 +30,19 @@ const (
 
 func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
 	gaps, err := db.Select(ctx, x.conn, pgx.RowToStructByName[grantGap], x.fleet.grantGaps()+`
-		select * from gaps where no_role or no_usage or open or no_tables or no_sequences or cardinality(tables) + cardinality(sequences) > 0 order by slug`)
+		select * from gaps where no_role or no_usage or open or no_tables or no_sequences
+			or cardinality(tables) + cardinality(sequences) > 0 order by slug`)
 	var out []Finding
 	for _, g := range gaps {
 		t := x.tenantNamed(g.Slug)
 		if t.Role == "" {
 			continue // the role is somebody else's
 		}
-		f := Finding{Severity: Error, Subject: g.Slug, Tenant: g.Slug, What: g.text(t), Command: "crmctl doctor --fix " + string(Grants)}
+		f := Finding{Severity: Error, Subject: g.Slug, Tenant: g.Slug, What: g.text(t), Command: "crmctl doctor --fix " +
+			string(Grants)}
 		if g.NoRole {
-			f.Command = "create role " + db.Quoted(t.Role) + " nologin; comment on role " + db.Quoted(t.Role) + " is " + db.Literal(db.RoleMark+t.ID) + ", then crmctl doctor --fix " + string(Grants)
+			f.Command = "create role " + db.Quoted(t.Role) + " nologin; comment on role " + db.Quoted(t.Role) + " is " +
+				db.Literal(db.RoleMark+t.ID) + ", then crmctl doctor --fix " + string(Grants)
 		} else {
 			f.fix = grant(t, x.fleet.grantGaps())
 		}
@@ -48,7 +51,8 @@ func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
 	for _, t := range x.fleet.Tenants {
 		if t.ForeignRole != "" {
 			out = append(out, Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
-				What:    fmt.Sprintf("the registry names role %s, which was not made for this tenant: nothing is done with it", t.ForeignRole),
+				What: fmt.Sprintf("the registry names role %s, which was not made for this tenant: nothing is done with it",
+					t.ForeignRole),
 				Command: "update " + x.fleet.Registry.Tenants() + " set role_name = null where id = " + db.Literal(t.ID)})
 		}
 	}
@@ -65,25 +69,30 @@ func (f Fleet) grantGaps() string {
 	), relations as (
 		select t.oid as schema,
 			array_agg(c.relname::text order by c.relname) filter (where c.relkind <> 'S' and not (
-				has_table_privilege(t.role, c.oid, 'select') and (c.relname = 'goose_db_version' or has_table_privilege(t.role, c.oid, 'insert')
+				has_table_privilege(t.role, c.oid, 'select') and (c.relname = 'goose_db_version'
+					or has_table_privilege(t.role, c.oid, 'insert')
 				and has_table_privilege(t.role, c.oid, 'update') and has_table_privilege(t.role, c.oid, 'delete')))) as tables,
 			array_agg(c.relname::text order by c.relname) filter (where c.relkind = 'S' and not (
-				has_sequence_privilege(t.role, c.oid, 'usage') and has_sequence_privilege(t.role, c.oid, 'select') and has_sequence_privilege(t.role, c.oid, 'update'))) as sequences
+				has_sequence_privilege(t.role, c.oid, 'usage') and has_sequence_privilege(t.role, c.oid, 'select')
+					and has_sequence_privilege(t.role, c.oid, 'update'))) as sequences
 		from owned t join pg_class c on c.relnamespace = t.oid and c.relkind in ('r', 'p', 'S')
 		where t.role is not null and t.status <> 'deleted'
 		group by t.oid
 	), defaults as (
 		select d.defaclnamespace as schema, d.defaclobjtype as kind, a.grantee, array_agg(lower(a.privilege_type)) as rights
-		from pg_default_acl d join owned t on t.oid = d.defaclnamespace and d.defaclrole = t.nspowner, aclexplode(d.defaclacl) a
+		from pg_default_acl d join owned t on t.oid = d.defaclnamespace
+			and d.defaclrole = t.nspowner, aclexplode(d.defaclacl) a
 		group by 1, 2, 3
 	), gaps as (
 		select t.slug, t.role is null as no_role,
 			t.role is not null and t.status = 'active' and not has_schema_privilege(t.role, t.oid, 'usage') as no_usage,
 			t.role is not null and t.status <> 'active' and has_schema_privilege(t.role, t.oid, 'usage') as open,
 			coalesce(l.tables, '{}') as tables, coalesce(l.sequences, '{}') as sequences,
-			t.role is not null and t.status <> 'deleted' and not exists (select from defaults d where d.schema = t.oid and d.grantee = t.role and d.kind = 'r'
+			t.role is not null and t.status <> 'deleted' and not exists (select from defaults d where d.schema = t.oid
+				and d.grantee = t.role and d.kind = 'r'
 				and d.rights @> '{select,insert,update,delete}') as no_tables,
-			t.role is not null and t.status <> 'deleted' and not exists (select from defaults d where d.schema = t.oid and d.grantee = t.role and d.kind = 'S'
+			t.role is not null and t.status <> 'deleted' and not exists (select from defaults d where d.schema = t.oid
+				and d.grantee = t.role and d.kind = 'S'
 				and d.rights @> '{usage,select,update}') as no_sequences,
 			pg_get_userbyid(t.nspowner)::text as owner
 		from owned t left join relations l on l.schema = t.oid

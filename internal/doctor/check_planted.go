@@ -60,7 +60,8 @@ func checkCreators(ctx context.Context, x *examination) ([]Finding, error) {
 		if p.Creates {
 			can = append(can, "may create")
 		}
-		out = append(out, Finding{Severity: Warning, Subject: p.Role, What: strings.Join(can, " and ") + " in " + plural(len(names), "tenant") + ": " + some(names),
+		out = append(out, Finding{Severity: Warning, Subject: p.Role, What: strings.Join(can, " and ") + " in " +
+			plural(len(names), "tenant") + ": " + some(names),
 			Command: "take that from it, or trust its code: CRMCTL_TRUSTED_OWNERS=" + p.Role})
 	}
 	return out, err

@@ -33,9 +33,12 @@ func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
 	case x.fleet.RegistryErr != nil:
 		return out, x.fleet.RegistryErr
 	case is < should:
-		return append(out, Finding{Severity: Error, Subject: "registry", What: fmt.Sprintf("at version %d, older than this crmctl (%d)", is, should), Command: "crmctl migrate public"}), nil
+		return append(out, Finding{Severity: Error, Subject: "registry",
+			What: fmt.Sprintf("at version %d, older than this crmctl (%d)", is, should), Command: "crmctl migrate public"}), nil
 	case is > should:
-		return append(out, Finding{Severity: Warning, Subject: "registry", What: fmt.Sprintf("at version %d, newer than this crmctl (%d)", is, should), Command: "install the crmctl that the others use"}), nil
+		return append(out, Finding{Severity: Warning, Subject: "registry",
+			What:    fmt.Sprintf("at version %d, newer than this crmctl (%d)", is, should),
+			Command: "install the crmctl that the others use"}), nil
 	}
 	return out, nil
 }
@@ -43,8 +46,10 @@ func checkRegistry(_ context.Context, x *examination) ([]Finding, error) {
 func checkInvalidRows(_ context.Context, x *examination) ([]Finding, error) {
 	var out []Finding
 	for _, r := range x.fleet.Invalid {
-		out = append(out, Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: "its row in the registry is not valid: " + r.Why,
-			Command: "look at it, and correct it by hand: select * from " + x.fleet.Registry.Tenants() + " where id = " + db.Literal(r.ID)})
+		out = append(out, Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug,
+			What: "its row in the registry is not valid: " + r.Why,
+			Command: "look at it, and correct it by hand: select * from " + x.fleet.Registry.Tenants() + " where id = " +
+				db.Literal(r.ID)})
 	}
 	return out, nil
 }
@@ -89,12 +94,15 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 	known += " or " + neighbours.Has("$1")
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[orphan], `
 		select n.nspname::text as schema,
-			exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'goose_db_version' and c.relkind in ('r', 'p')) as goose,
+			exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'goose_db_version'
+				and c.relkind in ('r', 'p')) as goose,
 			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p')) as tables,
-			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p') and c.relname = any ($1::name[])) as known
+			(select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind in ('r', 'p')
+				and c.relname = any ($1::name[])) as known
 		from pg_namespace n
 		where not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = n.nspname)
-		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+db.PoolPrefix+`)'
+		  and n.nspname not in ('public', 'information_schema') and n.nspname !~ '^(pg_|`+quarantinePrefix+`|`+
+		db.PoolPrefix+`)'
 		  and not exists (`+building+`) and not `+neighbours.Has("n.nspname::text")+`
 		order by n.nspname`, usual)
 	if err != nil {
@@ -105,7 +113,8 @@ func checkOrphans(ctx context.Context, x *examination) ([]Finding, error) {
 		if !o.isTenants() {
 			continue
 		}
-		f := Finding{Severity: Warning, Subject: o.Schema, What: "no tenant of the registry has this schema with " + plural(o.Tables, "table"), Command: "crmctl doctor --fix " + string(OrphanSchema)}
+		f := Finding{Severity: Warning, Subject: o.Schema, What: "no tenant of the registry has this schema with " +
+			plural(o.Tables, "table"), Command: "crmctl doctor --fix " + string(OrphanSchema)}
 		if o.Goose {
 			f.Command = "crmctl migrate adopt --schema " + o.Schema + ", or crmctl doctor --fix " + string(OrphanSchema)
 		}
@@ -187,7 +196,8 @@ func escapedName(name string) string {
 
 func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 	slugs, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
-		select coalesce(t.slug, '') from `+x.fleet.Registry.Tenants()+` t where not exists (select from pg_namespace n where n.nspname = t.schema_name::name)`)
+		select coalesce(t.slug, '') from `+x.fleet.Registry.Tenants()+
+		` t where not exists (select from pg_namespace n where n.nspname = t.schema_name::name)`)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +207,8 @@ func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 			continue
 		}
 		f := Finding{Severity: Error, Subject: t.Slug, Tenant: t.Slug, What: "its schema " + t.Schema.String() + " is gone",
-			Command: "where there is a backup: crmctl backup restore FILE; otherwise: crmctl doctor --fix " + string(GhostRow), fix: markDeleted(t)}
+			Command: "where there is a backup: crmctl backup restore FILE; otherwise: crmctl doctor --fix " + string(GhostRow),
+			fix:     markDeleted(t)}
 		if t.deleted() {
 			f.Severity, f.Command, f.fix = Info, "crmctl tenant purge "+t.Slug, nil
 		}
@@ -238,16 +249,20 @@ func checkPool(ctx context.Context, x *examination) ([]Finding, error) {
 		There, Listed bool
 	}
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
-		select coalesce(n.nspname::text, p.schema_name) as schema, n.oid is not null as there, p.schema_name is not null as listed
-		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from `+x.fleet.Registry.Tenants()+` t where t.schema_name::name = nspname)
+		select coalesce(n.nspname::text, p.schema_name) as schema, n.oid is not null as there,
+			p.schema_name is not null as listed
+		from (select oid, nspname from pg_namespace where nspname ~ '^`+db.PoolPrefix+`' and not exists (select from `+
+		x.fleet.Registry.Tenants()+` t where t.schema_name::name = nspname)
 			and not `+neighbours.Has("nspname::text")+`) n
 		full join (`+pool+`) p on p.schema_name::name = n.nspname
 		where n.oid is null or p.schema_name is null and not exists (`+building+`) order by 1`)
 	var out []Finding
 	for _, r := range rows {
-		f := Finding{Severity: Error, Subject: r.Schema, What: "the pool lists it, but the schema is gone", Command: "crmctl tenant pool drain, then crmctl tenant pool fill"}
+		f := Finding{Severity: Error, Subject: r.Schema, What: "the pool lists it, but the schema is gone",
+			Command: "crmctl tenant pool drain, then crmctl tenant pool fill"}
 		if r.There {
-			f.Severity, f.What, f.Command = Warning, "a schema of the pool that the pool does not list", "crmctl doctor --fix "+string(Pool)
+			f.Severity, f.What, f.Command = Warning, "a schema of the pool that the pool does not list",
+				"crmctl doctor --fix "+string(Pool)
 			if s, err := db.RegisteredSchema(r.Schema); err == nil {
 				f.fix = quarantine(s, known+built)
 			} else {
@@ -267,14 +282,16 @@ func renameByHand(name string, now time.Time) string {
 func checkQuarantine(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Schema, Comment string }
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
-		select n.nspname::text as schema, coalesce(obj_description(n.oid, 'pg_namespace'), '') as comment from pg_namespace n where n.nspname ~ '^`+quarantinePrefix+`' order by 1`)
+		select n.nspname::text as schema, coalesce(obj_description(n.oid, 'pg_namespace'), '') as comment from pg_namespace n
+			where n.nspname ~ '^`+quarantinePrefix+`' order by 1`)
 	var out []Finding
 	for _, r := range rows {
 		what := "set aside"
 		if r.Comment != "" {
 			what = r.Comment
 		}
-		out = append(out, Finding{Severity: Info, Subject: r.Schema, What: what, Command: "look at it, then: drop schema " + db.Quoted(r.Schema) + " cascade"})
+		out = append(out, Finding{Severity: Info, Subject: r.Schema, What: what, Command: "look at it, then: drop schema " +
+			db.Quoted(r.Schema) + " cascade"})
 	}
 	return out, err
 }
@@ -284,7 +301,8 @@ func checkPurgeStuck(_ context.Context, x *examination) ([]Finding, error) {
 	for _, t := range x.fleet.Tenants {
 		if t.PurgeStartedAt != nil && x.o.now().Sub(*t.PurgeStartedAt) > purgePatience {
 			out = append(out, Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
-				What: "its purge began " + days(x.o.now().Sub(*t.PurgeStartedAt)) + " ago", Command: "crmctl tenant purge " + t.Slug})
+				What:    "its purge began " + days(x.o.now().Sub(*t.PurgeStartedAt)) + " ago",
+				Command: "crmctl tenant purge " + t.Slug})
 		}
 	}
 	return out, nil
@@ -320,7 +338,8 @@ func checkDirty(ctx context.Context, x *examination) ([]Finding, error) {
 		if d.Running && x.o.now().Sub(d.Since) < dirtyPatience {
 			continue
 		}
-		out = append(out, Finding{Severity: Error, Subject: d.Slug, Tenant: d.Slug, What: d.What, Command: "crmctl migrate repair " + d.Slug})
+		out = append(out, Finding{Severity: Error, Subject: d.Slug, Tenant: d.Slug, What: d.What,
+			Command: "crmctl migrate repair " + d.Slug})
 	}
 	return out, err
 }
@@ -332,7 +351,8 @@ func checkRuns(ctx context.Context, x *examination) ([]Finding, error) {
 	ids, err := x.fleet.DeadRuns(ctx)
 	var out []Finding
 	for _, id := range ids {
-		out = append(out, Finding{Severity: Warning, Subject: fmt.Sprintf("run %d", id), What: "killed, and open in the ledger",
+		out = append(out, Finding{Severity: Warning, Subject: fmt.Sprintf("run %d", id),
+			What:    "killed, and open in the ledger",
 			Command: fmt.Sprintf("crmctl migrate runs show %d, then crmctl migrate retry %d", id, id), fix: closeRun(id)})
 	}
 	return out, err
@@ -363,7 +383,8 @@ func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
 		case v.Gone: // ghost-row tells it
 			continue
 		case v.Unmanaged:
-			f.What, f.Command = "its schema "+t.Schema.String()+" has no goose_db_version", "crmctl backup restore FILE, or look at it: crmctl psql "+t.Slug
+			f.What, f.Command = "its schema "+t.Schema.String()+" has no goose_db_version",
+				"crmctl backup restore FILE, or look at it: crmctl psql "+t.Slug
 		case db.SQLState(v.Err) == db.CodeInsufficientPrivilege:
 			refused++
 			continue
@@ -379,7 +400,8 @@ func checkVersions(ctx context.Context, x *examination) ([]Finding, error) {
 			f.Severity, f.What = Warning, fmt.Sprintf("at version %d, newer than the files (%d)", v.Version, x.fleet.Head)
 			f.Command = "use the newer files, or crmctl migrate rollback with them"
 		case len(v.Late) > 0:
-			f.Severity, f.What, f.Command = Warning, "never applied: "+strings.Join(v.Late, ", "), "crmctl migrate all-tenants --verify"
+			f.Severity, f.What, f.Command = Warning, "never applied: "+strings.Join(v.Late, ", "),
+				"crmctl migrate all-tenants --verify"
 		default:
 			continue
 		}
@@ -413,7 +435,9 @@ func checkBehind(ctx context.Context, x *examination) ([]Finding, error) {
 	case 0:
 		return nil, nil
 	case 1:
-		return []Finding{{Severity: Info, Subject: first, Tenant: first, What: "has pending migrations", Command: "crmctl migrate tenant " + first}}, nil
+		return []Finding{{Severity: Info, Subject: first, Tenant: first, What: "has pending migrations",
+			Command: "crmctl migrate tenant " + first}}, nil
 	}
-	return []Finding{{Severity: Info, Subject: "fleet", What: plural(n, "tenant") + " with pending migrations", Command: "crmctl migrate all-tenants"}}, nil
+	return []Finding{{Severity: Info, Subject: "fleet", What: plural(n, "tenant") + " with pending migrations",
+		Command: "crmctl migrate all-tenants"}}, nil
 }

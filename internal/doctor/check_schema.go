@@ -54,12 +54,15 @@ func checkInvalidIndexes(ctx context.Context, x *examination) ([]Finding, error)
 		join pg_class c on c.oid = x.indrelid
 		join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 		where not (x.indisvalid and x.indisready)
-		  and not exists (select from pg_stat_progress_create_index p where p.index_relid = i.oid and p.datname = current_database())
+		  and not exists (select from pg_stat_progress_create_index p where p.index_relid = i.oid
+		  	and p.datname = current_database())
 		order by s.slug, i.relname`)
 	var out []Finding
 	for _, r := range rows {
-		f := Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: fmt.Sprintf("index %s of %s is invalid", r.Index, r.Table),
-			Command: "crmctl doctor --fix " + string(InvalidIndex) + ", then crmctl migrate drift --tenant " + r.Slug, fix: dropInvalid(x.tenantNamed(r.Slug), r.Index)}
+		f := Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: fmt.Sprintf("index %s of %s is invalid",
+			r.Index, r.Table),
+			Command: "crmctl doctor --fix " + string(InvalidIndex) + ", then crmctl migrate drift --tenant " + r.Slug,
+			fix:     dropInvalid(x.tenantNamed(r.Slug), r.Index)}
 		if r.Constraint {
 			f.Command, f.fix = "reindex index concurrently "+db.Quoted(r.Schema, r.Index), nil
 		}
@@ -91,7 +94,8 @@ func checkMissingIndexes(ctx context.Context, x *examination) ([]Finding, error)
 	}
 	var out []Finding
 	for slug, lost := range missing(sets) {
-		out = append(out, Finding{Severity: Warning, Subject: slug, Tenant: slug, What: "lacks " + some(lost) + ", which most tenants of its version have",
+		out = append(out, Finding{Severity: Warning, Subject: slug, Tenant: slug, What: "lacks " + some(lost) +
+			", which most tenants of its version have",
 			Command: "crmctl migrate drift --tenant " + slug + " --fix-sql"})
 	}
 	return out, nil
@@ -139,7 +143,8 @@ func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Slug, Kind, Name, Owner, Should string }
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
 		with objects as (
-			select c.relnamespace as schema, case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'table' end as kind,
+			select c.relnamespace as schema, case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'm' then
+				'materialized view' when 'f' then 'foreign table' else 'table' end as kind,
 				quote_ident(s.nspname) || '.' || quote_ident(c.relname) as name, c.relowner as owner, s.nspowner as should, s.slug
 			from pg_class c join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 			where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and c.relowner <> s.nspowner
@@ -180,12 +185,15 @@ func checkPublicObjects(ctx context.Context, x *examination) ([]Finding, error) 
 	}
 	type row struct{ Schema, Name string }
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
-		select n.nspname::text as schema, c.relname::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where (n.nspname = 'public' or n.nspname = any ($2::name[])) and c.relkind in ('r', 'p') and c.relname = any ($1::name[])
+		select n.nspname::text as schema, c.relname::text as name from pg_class c
+			join pg_namespace n on n.oid = c.relnamespace
+		where (n.nspname = 'public' or n.nspname = any ($2::name[])) and c.relkind in ('r', 'p')
+			and c.relname = any ($1::name[])
 		order by n.nspname <> 'public', 1, 2`, usual, x.o.Shared)
 	var out []Finding
 	for _, r := range rows {
-		out = append(out, Finding{Severity: Warning, Subject: r.Schema + "." + r.Name, What: "a table of the tenants' that stands in " + r.Schema,
+		out = append(out, Finding{Severity: Warning, Subject: r.Schema + "." + r.Name,
+			What:    "a table of the tenants' that stands in " + r.Schema,
 			Command: "look whose rows they are, then: alter table " + db.Quoted(r.Schema, r.Name) + " set schema ..."})
 	}
 	return out, err
@@ -205,12 +213,14 @@ func checkSharedNames(ctx context.Context, x *examination) ([]Finding, error) {
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
 		select s.slug, n.nspname::text as schema, c.relname::text as name
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace, `+x.fleet.tenantSchemas()+` s
-		where n.nspname = any ($2::name[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relname = any ($1::name[]) and s.status <> 'deleted'
+		where n.nspname = any ($2::name[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relname = any ($1::name[])
+			and s.status <> 'deleted'
 		  and not exists (select from pg_class own where own.relnamespace = s.oid and own.relname = c.relname)
 		order by 1, 3, 2`, usual, x.o.Shared)
 	var out []Finding
 	for _, r := range rows {
-		out = append(out, Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug, What: fmt.Sprintf("has no table %s: its statements reach %s.%s, of all tenants", r.Name, r.Schema, r.Name),
+		out = append(out, Finding{Severity: Error, Subject: r.Slug, Tenant: r.Slug,
+			What:    fmt.Sprintf("has no table %s: its statements reach %s.%s, of all tenants", r.Name, r.Schema, r.Name),
 			Command: "crmctl migrate drift --tenant " + r.Slug})
 	}
 	return out, err
@@ -231,7 +241,8 @@ func checkPublicWritable(ctx context.Context, x *examination) ([]Finding, error)
 	if found[0].FromTheStart {
 		severity = Info
 	}
-	return []Finding{{Severity: severity, Subject: "public", What: "everybody may create in schema public", Command: "revoke create on schema public from public"}}, nil
+	return []Finding{{Severity: severity, Subject: "public", What: "everybody may create in schema public",
+		Command: "revoke create on schema public from public"}}, nil
 }
 
 // checkShadowing leaves out what extensions add to PostgreSQL's own functions, unless it
@@ -239,19 +250,25 @@ func checkPublicWritable(ctx context.Context, x *examination) ([]Finding, error)
 func checkShadowing(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Kind, Name string }
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select 'function', 'public.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' from pg_proc p
+		select 'function', 'public.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+			from pg_proc p
 		where p.pronamespace = 'public'::regnamespace
 		  and exists (select from pg_proc b where b.pronamespace = 'pg_catalog'::regnamespace and b.proname = p.proname
-			and (b.proargtypes = p.proargtypes or not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')))
+			and (b.proargtypes = p.proargtypes or not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
+				and d.objid = p.oid and d.deptype = 'e')))
 		union all
-		select 'operator', 'public.' || o.oprname || ' (' || format_type(nullif(o.oprleft, 0), null) || ', ' || format_type(o.oprright, null) || ')' from pg_operator o
+		select 'operator', 'public.' || o.oprname || ' (' || format_type(nullif(o.oprleft, 0),
+			null) || ', ' || format_type(o.oprright, null) || ')' from pg_operator o
 		where o.oprnamespace = 'public'::regnamespace
 		  and exists (select from pg_operator b where b.oprnamespace = 'pg_catalog'::regnamespace and b.oprname = o.oprname
-			and (b.oprleft = o.oprleft and b.oprright = o.oprright or not exists (select from pg_depend d where d.classid = 'pg_operator'::regclass and d.objid = o.oid and d.deptype = 'e')))
+			and (b.oprleft = o.oprleft and b.oprright = o.oprright or not exists (select from pg_depend d
+				where d.classid = 'pg_operator'::regclass and d.objid = o.oid and d.deptype = 'e')))
 		order by 1, 2`)
 	var out []Finding
 	for _, r := range rows {
-		out = append(out, Finding{Severity: Warning, Subject: r.Name, What: map[string]string{"function": "a function", "operator": "an operator"}[r.Kind] + " named as one of PostgreSQL's own", Command: "look who made it, then: drop " + r.Kind + " " + r.Name})
+		out = append(out, Finding{Severity: Warning, Subject: r.Name, What: map[string]string{"function": "a function",
+			"operator": "an operator"}[r.Kind] + " named as one of PostgreSQL's own", Command: "look who made it, then: drop " +
+			r.Kind + " " + r.Name})
 	}
 	return out, err
 }

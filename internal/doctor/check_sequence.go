@@ -33,15 +33,19 @@ func (o owned) read() []planted.Table {
 // keys do: the greatest value of any other would be a scan of its table.
 func checkSequences(ctx context.Context, x *examination) ([]Finding, error) {
 	all, err := db.Select(ctx, x.conn, pgx.RowToStructByName[owned], `
-		select s.slug, s.nspname::text as schema, q.relname::text as sequence, c.relname::text as table, a.attname::text as column
+		select s.slug, s.nspname::text as schema, q.relname::text as sequence, c.relname::text as table,
+			a.attname::text as column
 		from pg_depend d
 		join pg_class q on q.oid = d.objid and q.relkind = 'S'
 		join `+x.fleet.tenantSchemas()+` s on s.oid = q.relnamespace
 		join pg_class c on c.oid = d.refobjid and c.relnamespace = s.oid and c.relkind in ('r', 'p')
-		join pg_attribute a on a.attrelid = c.oid and a.attnum = d.refobjsubid and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+		join pg_attribute a on a.attrelid = c.oid and a.attnum = d.refobjsubid
+			and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 		join pg_sequence p on p.seqrelid = q.oid and p.seqincrement > 0 and not p.seqcycle
-		where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i') and s.status <> 'deleted'
-		  and exists (select from pg_index i where i.indrelid = c.oid and i.indisvalid and i.indpred is null and i.indkey[0] = a.attnum)
+		where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+			and s.status <> 'deleted'
+		  and exists (select from pg_index i where i.indrelid = c.oid and i.indisvalid and i.indpred is null
+		  	and i.indkey[0] = a.attnum)
 		order by s.slug, q.relname`)
 	if err != nil {
 		return nil, err
@@ -72,15 +76,18 @@ func (x *examination) readSequences(ctx context.Context, chunk []owned) (found [
 		if i > 0 {
 			sql.WriteString(" union all ")
 		}
-		sql.WriteString("select " + strconv.Itoa(i) + ", m.most::bigint, case when q.is_called then q.last_value else q.last_value - 1 end from " +
-			db.Quoted(o.Schema, o.Sequence) + " q, (select max(" + db.Quoted(o.Column) + ") as most from " + db.Quoted(o.Schema, o.Table) + ") m")
+		sql.WriteString("select " + strconv.Itoa(i) +
+			", m.most::bigint, case when q.is_called then q.last_value else q.last_value - 1 end from " +
+			db.Quoted(o.Schema, o.Sequence) + " q, (select max(" + db.Quoted(o.Column) + ") as most from " +
+			db.Quoted(o.Schema, o.Table) + ") m")
 	}
 	type row struct {
 		At         int
 		Most, Last *int64
 	}
 	var rows []row
-	err := db.InTx(ctx, x.conn, db.Locals{LockTimeout: x.o.LockTimeout}, func(ctx context.Context, q db.Querier) (err error) {
+	err := db.InTx(ctx, x.conn, db.Locals{LockTimeout: x.o.LockTimeout}, func(ctx context.Context,
+		q db.Querier) (err error) {
 		var plain db.Pipeline
 		planted.QueueRead(&plain, read)
 		if err := plain.Run(ctx, q); err != nil {

@@ -98,11 +98,13 @@ func withFile(t *testing.T, p *patient, name, text string) {
 func (p *patient) migrate(t *testing.T) *migrate.Report {
 	t.Helper()
 	conn := p.Connect(t)
-	tenants, err := registry.Default().List(t.Context(), conn, registry.Filter{Statuses: []registry.Status{registry.Active}})
+	tenants, err := registry.Default().List(t.Context(), conn,
+		registry.Filter{Statuses: []registry.Status{registry.Active}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := p.plan.Run(t.Context(), conn, p.Dial, tenants, migrate.RunOptions{Route: migrate.Route{Kind: migrate.Up}, Direct: p.Dial, LockTimeout: time.Second, Actor: "test"})
+	report, err := p.plan.Run(t.Context(), conn, p.Dial, tenants,
+		migrate.RunOptions{Route: migrate.Route{Kind: migrate.Up}, Direct: p.Dial, LockTimeout: time.Second, Actor: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,37 +117,56 @@ func faults() []fault {
 	registryHead := 8
 	return []fault{
 		{class: doctor.Registry, breaks: registryBack,
-			want: []string{fmt.Sprintf("error registry registry: at version %d, older than this crmctl (%d) | crmctl migrate public", registryHead-1, registryHead)},
+			want: []string{fmt.Sprintf("error registry registry: at version %d, older than this crmctl (%d) | crmctl migrate "+
+				"public", registryHead-1, registryHead)},
 			mend: func(t *testing.T, p *patient) { p.Registry(t) }},
-		{class: doctor.Registry, breaks: sqls("insert into public.crmctl_db_version (version_id, is_applied) values (99, true)"),
-			want: []string{fmt.Sprintf("warning registry registry: at version 99, newer than this crmctl (%d) | install the crmctl that the others use", registryHead)},
+		{class: doctor.Registry, breaks: sqls("insert into public.crmctl_db_version (version_id, is_applied) values (99, " +
+			"true)"),
+			want: []string{fmt.Sprintf("warning registry registry: at version 99, newer than this crmctl (%d) | install the "+
+				"crmctl that the others use", registryHead)},
 			mend: sqls("delete from public.crmctl_db_version where version_id = 99")},
 		{class: doctor.OrphanSchema, breaks: sqls("delete from public.tenants where slug = 't0002'"), // the row was lost
-			want: []string{"warning orphan-schema tenant_t0002: no tenant of the registry has this schema with 4 tables | crmctl migrate adopt --schema tenant_t0002, or crmctl doctor --fix orphan-schema"},
-			left: []string{"info quarantine quarantine_tenant_t0002_<date>: set aside by crmctl doctor on <day>; before: tenant_t0002 | look at it, then: drop schema \"quarantine_tenant_t0002_<date>\" cascade"}},
+			want: []string{"warning orphan-schema tenant_t0002: no tenant of the registry has this schema with 4 tables | " +
+				"crmctl migrate adopt --schema tenant_t0002, or crmctl doctor --fix orphan-schema"},
+			left: []string{"info quarantine quarantine_tenant_t0002_<date>: set aside by crmctl doctor on <day>; before: " +
+				"tenant_t0002 | look at it, then: drop schema \"quarantine_tenant_t0002_<date>\" cascade"}},
 		{class: doctor.OrphanSchema, breaks: sqls("delete from public.tenants where slug = 't0002'"),
-			want: []string{"warning orphan-schema tenant_t0002: no tenant of the registry has this schema with 4 tables | crmctl migrate adopt --schema tenant_t0002, or crmctl doctor --fix orphan-schema"},
+			want: []string{"warning orphan-schema tenant_t0002: no tenant of the registry has this schema with 4 tables | " +
+				"crmctl migrate adopt --schema tenant_t0002, or crmctl doctor --fix orphan-schema"},
 			mend: adoptSchema("tenant_t0002")},
-		{class: doctor.OrphanSchema, breaks: sqls("create schema tenant_half", "create table tenant_half.contacts (n int)"), // nothing says its version
-			want: []string{"warning orphan-schema tenant_half: no tenant of the registry has this schema with 1 table | crmctl doctor --fix orphan-schema"},
-			left: []string{"info quarantine quarantine_tenant_half_<date>: set aside by crmctl doctor on <day>; before: tenant_half | look at it, then: drop schema \"quarantine_tenant_half_<date>\" cascade"}},
+		// nothing says its version
+		{class: doctor.OrphanSchema, breaks: sqls("create schema tenant_half", "create table tenant_half.contacts (n int)"),
+			want: []string{"warning orphan-schema tenant_half: no tenant of the registry has this schema with 1 table | " +
+				"crmctl doctor --fix orphan-schema"},
+			left: []string{"info quarantine quarantine_tenant_half_<date>: set aside by crmctl doctor on <day>; before: " +
+				"tenant_half | look at it, then: drop schema \"quarantine_tenant_half_<date>\" cascade"}},
 		{class: doctor.GhostRow, breaks: sqls("drop schema tenant_t0002 cascade"),
-			want: []string{"error ghost-row t0002: its schema tenant_t0002 is gone | where there is a backup: crmctl backup restore FILE; otherwise: crmctl doctor --fix ghost-row"},
+			want: []string{"error ghost-row t0002: its schema tenant_t0002 is gone | where there is a backup: crmctl backup " +
+				"restore FILE; otherwise: crmctl doctor --fix ghost-row"},
 			left: []string{"info ghost-row t0002: its schema tenant_t0002 is gone | crmctl tenant purge t0002"}},
 		{class: doctor.Pool, breaks: sqls("create schema crmctl_pool_lost"),
-			want: []string{"warning pool crmctl_pool_lost: a schema of the pool that the pool does not list | crmctl doctor --fix pool"},
-			left: []string{"info quarantine quarantine_crmctl_pool_lost_<date>: set aside by crmctl doctor on <day>; before: crmctl_pool_lost | look at it, then: drop schema \"quarantine_crmctl_pool_lost_<date>\" cascade"}},
+			want: []string{"warning pool crmctl_pool_lost: a schema of the pool that the pool does not list | crmctl doctor " +
+				"--fix pool"},
+			left: []string{"info quarantine quarantine_crmctl_pool_lost_<date>: set aside by crmctl doctor on <day>; before: " +
+				"crmctl_pool_lost | look at it, then: drop schema \"quarantine_crmctl_pool_lost_<date>\" cascade"}},
 		{class: doctor.Quarantine, breaks: sqls("create schema quarantine_x"),
-			want: []string{"info quarantine quarantine_x: set aside | look at it, then: drop schema \"quarantine_x\" cascade"}, mend: commanded(doctor.Quarantine)},
+			want: []string{"info quarantine quarantine_x: set aside | look at it, then: drop schema \"quarantine_x\" cascade"},
+			mend: commanded(doctor.Quarantine)},
 		{class: doctor.PurgeOverdue, breaks: deleted("t0002", "30 days"), now: 33 * 24 * time.Hour,
-			want: []string{"warning purge-overdue t0002: due for purge since 3 days | crmctl tenant purge t0002"}, mend: purge("t0002")},
+			want: []string{"warning purge-overdue t0002: due for purge since 3 days | crmctl tenant purge t0002"},
+			mend: purge("t0002")},
 		{class: doctor.PurgeStuck, breaks: func(t *testing.T, p *patient) {
 			deleted("t0002", "0 days")(t, p)
-			p.Exec(t, "update public.tenants set purge_started_at = now() where slug = 't0002'", "drop table tenant_t0002.messages") // as a killed purge leaves it
-		}, now: 3 * time.Hour, want: []string{"warning purge-stuck t0002: its purge began 3 hours ago | crmctl tenant purge t0002"}, mend: purge("t0002")},
+			// as a killed purge leaves it
+			p.Exec(t, "update public.tenants set purge_started_at = now() where slug = 't0002'",
+				"drop table tenant_t0002.messages")
+		}, now: 3 * time.Hour, want: []string{"warning purge-stuck t0002: its purge began 3 hours ago | crmctl tenant " +
+			"purge t0002"}, mend: purge("t0002")},
 		{class: doctor.DirtyTenant, breaks: func(t *testing.T, p *patient) {
-			p.Exec(t, "insert into tenant_t0001.contacts (name) values ('x')", "insert into tenant_t0003.contacts (name) values ('x')")
-			withFile(t, p, "00005_no_tx.sql", "-- +goose NO TRANSACTION\n-- +goose Up\ncreate table made (n int);\nselect 1 / (select count(*) from contacts);\n")
+			p.Exec(t, "insert into tenant_t0001.contacts (name) values ('x')",
+				"insert into tenant_t0003.contacts (name) values ('x')")
+			withFile(t, p, "00005_no_tx.sql", "-- +goose NO TRANSACTION\n-- +goose Up\ncreate table made (n int);\nselect 1 / "+
+				"(select count(*) from contacts);\n")
 		}, want: []string{
 			"error dirty t0002: dirty: in the middle of 00005_no_tx.sql (statement 2 of 2 failed) | crmctl migrate repair t0002",
 			"info behind t0002: has pending migrations | crmctl migrate tenant t0002",
@@ -153,27 +174,38 @@ func faults() []fault {
 			p.Exec(t, "insert into tenant_t0002.contacts (name) values ('x')")
 			migrated(t, p)
 		}},
-		{class: doctor.OpenRun, breaks: sqls("insert into public.migration_runs (actor, target_version, tenants) values ('x', 4, 3)"), // nobody holds its lock
-			want: []string{"warning open-run run 1: killed, and open in the ledger | crmctl migrate runs show 1, then crmctl migrate retry 1"}},
+		// nobody holds its lock
+		{class: doctor.OpenRun, breaks: sqls("insert into public.migration_runs (actor, target_version, tenants) values " +
+			"('x', 4, 3)"),
+			want: []string{"warning open-run run 1: killed, and open in the ledger | crmctl migrate runs show 1, then crmctl " +
+				"migrate retry 1"}},
 		{class: doctor.Version, breaks: sqls("update public.tenants set schema_version = 3 where slug = 't0002'"),
-			want: []string{"error version t0002: its schema is at version 4, the registry says 3 | crmctl doctor --fix version"}},
+			want: []string{"error version t0002: its schema is at version 4, the registry says 3 | crmctl doctor --fix " +
+				"version"}},
 		{class: doctor.Version, breaks: sqls("drop table tenant_t0002.goose_db_version"),
-			want: []string{"error version t0002: its schema tenant_t0002 has no goose_db_version | crmctl backup restore FILE, or look at it: crmctl psql t0002"},
-			mend: sqls("create table tenant_t0002.goose_db_version (like tenant_t0001.goose_db_version including all)", "insert into tenant_t0002.goose_db_version select * from tenant_t0001.goose_db_version")},
-		{class: doctor.Behind, breaks: sqls("delete from tenant_t0002.goose_db_version where version_id = 4", "update public.tenants set schema_version = 3 where slug = 't0002'",
+			want: []string{"error version t0002: its schema tenant_t0002 has no goose_db_version | crmctl backup restore " +
+				"FILE, or look at it: crmctl psql t0002"},
+			mend: sqls("create table tenant_t0002.goose_db_version (like tenant_t0001.goose_db_version including all)",
+				"insert into tenant_t0002.goose_db_version select * from tenant_t0001.goose_db_version")},
+		{class: doctor.Behind, breaks: sqls("delete from tenant_t0002.goose_db_version where version_id = 4",
+			"update public.tenants set schema_version = 3 where slug = 't0002'",
 			"drop index tenant_t0002.idx_contacts_email_pattern", "alter table tenant_t0002.contacts drop column company"),
 			want: []string{"info behind t0002: has pending migrations | crmctl migrate tenant t0002"}, mend: migrated},
 		{class: doctor.InvalidIndex, breaks: func(t *testing.T, p *patient) {
 			p.Exec(t, "insert into tenant_t0002.contacts (name) values ('a'), ('a')")
-			if _, err := p.Connect(t).Exec(t.Context(), "create unique index concurrently idx_twice on tenant_t0002.contacts (name)"); err == nil {
+			if _, err := p.Connect(t).Exec(t.Context(),
+				"create unique index concurrently idx_twice on tenant_t0002.contacts (name)"); err == nil {
 				t.Fatal("the index was built")
 			}
-		}, want: []string{"error invalid-index t0002: index idx_twice of contacts is invalid | crmctl doctor --fix invalid-index, then crmctl migrate drift --tenant t0002"}},
+		}, want: []string{"error invalid-index t0002: index idx_twice of contacts is invalid | crmctl doctor --fix " +
+			"invalid-index, then crmctl migrate drift --tenant t0002"}},
 		// That of a key cannot be dropped: nothing short of the catalog makes one.
-		{class: doctor.InvalidIndex, breaks: sqls("update pg_index set indisvalid = false where indexrelid = 'tenant_t0002.contacts_pkey'::regclass"),
+		{class: doctor.InvalidIndex, breaks: sqls("update pg_index set indisvalid = false where indexrelid = " +
+			"'tenant_t0002.contacts_pkey'::regclass"),
 			want: []string{`error invalid-index t0002: index contacts_pkey of contacts is invalid | reindex index concurrently "tenant_t0002"."contacts_pkey"`}, mend: commanded(doctor.InvalidIndex)},
 		{class: doctor.MissingIndex, breaks: sqls("drop index tenant_t0002.idx_contacts_phone"),
-			want: []string{"warning missing-index t0002: lacks contacts.idx_contacts_phone, which most tenants of its version have | crmctl migrate drift --tenant t0002 --fix-sql"},
+			want: []string{"warning missing-index t0002: lacks contacts.idx_contacts_phone, which most tenants of its version " +
+				"have | crmctl migrate drift --tenant t0002 --fix-sql"},
 			mend: func(t *testing.T, p *patient) {
 				var sql string
 				p.Scan(t, []any{&sql}, "select pg_get_indexdef('tenant_t0001.idx_contacts_phone'::regclass)")
@@ -181,7 +213,8 @@ func faults() []fault {
 			}},
 		{class: doctor.Owner, breaks: func(t *testing.T, p *patient) {
 			role := p.role(t, "stranger")
-			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "create type tenant_t0002.mood as enum ('fine')", "alter type tenant_t0002.mood owner to "+role,
+			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "create type tenant_t0002.mood as enum ('fine')",
+				"alter type tenant_t0002.mood owner to "+role,
 				"revoke create on schema tenant_t0002 from "+role)
 		}, want: []string{`warning owner t0002: type tenant_t0002.mood belongs to stranger_<db>, the schema to <me> | alter type tenant_t0002.mood owner to "<me>"`}, mend: commanded(doctor.Owner)},
 		{class: doctor.Creators, breaks: func(t *testing.T, p *patient) {
@@ -197,23 +230,30 @@ func faults() []fault {
 		}},
 		{class: doctor.Planted, breaks: func(t *testing.T, p *patient) {
 			role := p.role(t, "stranger")
-			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role, "create function tenant_t0002.f(int) returns int language sql as 'select 1'",
+			p.Exec(t, "grant create, usage on schema tenant_t0002 to "+role,
+				"create function tenant_t0002.f(int) returns int language sql as 'select 1'",
 				"alter function tenant_t0002.f(int) owner to "+role, "revoke create on schema tenant_t0002 from "+role)
 		}, want: []string{
 			`error planted t0002: function tenant_t0002.f(integer) of role stranger_<db> | look at it; drop it, give it another owner, or: CRMCTL_TRUSTED_OWNERS=stranger_<db>`,
 			`warning owner t0002: function tenant_t0002.f(integer) belongs to stranger_<db>, the schema to <me> | alter function tenant_t0002.f(integer) owner to "<me>"`,
 		}, mend: commanded(doctor.Owner)},
-		{class: doctor.Sequence, breaks: sqls("create table tenant_t0002.invoices (id bigserial primary key)", "insert into tenant_t0002.invoices values (7)"),
-			want: []string{"error sequence t0002: sequence invoices_id_seq is at 0, but invoices.id has 7 | crmctl doctor --fix sequence"}},
+		{class: doctor.Sequence, breaks: sqls("create table tenant_t0002.invoices (id bigserial primary key)",
+			"insert into tenant_t0002.invoices values (7)"),
+			want: []string{"error sequence t0002: sequence invoices_id_seq is at 0, but invoices.id has 7 | crmctl doctor " +
+				"--fix sequence"}},
 		{class: doctor.PublicObject, breaks: sqls("create table public.contacts (n int)"),
 			want: []string{`warning public-object public.contacts: a table of the tenants' that stands in public | look whose rows they are, then: alter table "public"."contacts" set schema ...`},
 			mend: sqls(`create schema elsewhere`, `alter table "public"."contacts" set schema elsewhere`)},
 		{class: doctor.PublicWritable, breaks: sqls("grant create on schema public to public"),
-			want: []string{"<opened> public-writable public: everybody may create in schema public | revoke create on schema public from public"}, mend: commanded(doctor.PublicWritable)},
+			want: []string{"<opened> public-writable public: everybody may create in schema public | revoke create on schema " +
+				"public from public"}, mend: commanded(doctor.PublicWritable)},
 		{class: doctor.Shadowing, breaks: sqls("create function public.lower(text) returns text language sql as 'select $1'"),
-			want: []string{"warning shadowing public.lower(text): a function named as one of PostgreSQL's own | look who made it, then: drop function public.lower(text)"}, mend: commanded(doctor.Shadowing)},
-		{class: doctor.Shadowing, breaks: sqls("create function public.same(text, int) returns bool language sql as 'select true'", "create operator public.= (leftarg = text, rightarg = int, function = public.same)"),
-			want: []string{"warning shadowing public.= (text, integer): an operator named as one of PostgreSQL's own | look who made it, then: drop operator public.= (text, integer)"}, mend: commanded(doctor.Shadowing)},
+			want: []string{"warning shadowing public.lower(text): a function named as one of PostgreSQL's own | look who made " +
+				"it, then: drop function public.lower(text)"}, mend: commanded(doctor.Shadowing)},
+		{class: doctor.Shadowing, breaks: sqls("create function public.same(text, int) returns bool language sql as "+
+			"'select true'", "create operator public.= (leftarg = text, rightarg = int, function = public.same)"),
+			want: []string{"warning shadowing public.= (text, integer): an operator named as one of PostgreSQL's own | look " +
+				"who made it, then: drop operator public.= (text, integer)"}, mend: commanded(doctor.Shadowing)},
 	}
 }
 
@@ -234,10 +274,12 @@ func (p *patient) roleName(t *testing.T, prefix string) string {
 func deleted(slug, retention string) func(*testing.T, *patient) {
 	return func(t *testing.T, p *patient) {
 		t.Helper()
-		if _, err := tenant.Delete(t.Context(), p.Connect(t), slug, 0, tenant.MoveOptions{Actor: "test", LockTimeout: time.Second}); err != nil {
+		if _, err := tenant.Delete(t.Context(), p.Connect(t), slug, 0, tenant.MoveOptions{Actor: "test",
+			LockTimeout: time.Second}); err != nil {
 			t.Fatal(err)
 		}
-		p.Exec(t, fmt.Sprintf("update public.tenants set purge_after = deleted_at + interval '%s' where slug = '%s'", retention, slug))
+		p.Exec(t, fmt.Sprintf("update public.tenants set purge_after = deleted_at + interval '%s' where slug = '%s'",
+			retention, slug))
 	}
 }
 
@@ -250,7 +292,8 @@ func purge(slug string) func(*testing.T, *patient) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, results := tenant.PurgeMany(t.Context(), p.Dial, []registry.Tenant{found}, tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "test", LockTimeout: time.Second}}, fleet.Options{})
+		_, results := tenant.PurgeMany(t.Context(), p.Dial, []registry.Tenant{found},
+			tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "test", LockTimeout: time.Second}}, fleet.Options{})
 		if results[0].Err != nil {
 			t.Fatal(results[0].Err)
 		}
@@ -261,7 +304,8 @@ func adoptSchema(name string) func(*testing.T, *patient) {
 	return func(t *testing.T, p *patient) {
 		t.Helper()
 		s, err := adopt.Look(t.Context(), p.Connect(t), p.plan, []adopt.Claim{{Schema: name}}, adopt.Options{
-			Slug: func(schema string) (string, error) { return registry.Slug(strings.TrimPrefix(schema, "tenant_")) }, LockTimeout: time.Second})
+			Slug:        func(schema string) (string, error) { return registry.Slug(strings.TrimPrefix(schema, "tenant_")) },
+			LockTimeout: time.Second})
 		if err == nil {
 			err = s.Adopt(t.Context(), p.Dial, fleet.Options{})
 		}
@@ -300,7 +344,8 @@ func (p *patient) exactly(t *testing.T, o doctor.Options, lines []string) {
 		}
 	}
 	for _, line := range lines {
-		wanted = append(wanted, strings.NewReplacer("<opened>", p.opened(t), "<date>", today.Format("20060102"), "<day>", today.Format(time.DateOnly), "<me>", me,
+		wanted = append(wanted, strings.NewReplacer("<opened>", p.opened(t), "<date>", today.Format("20060102"), "<day>",
+			today.Format(time.DateOnly), "<me>", me,
 			"<db>", strings.TrimPrefix(p.database(t), "crmctl_test_")).Replace(line))
 	}
 	if !slices.Equal(got, wanted) {
@@ -316,8 +361,10 @@ func (p *patient) exactly(t *testing.T, o doctor.Options, lines []string) {
 func TestEveryClass(t *testing.T) {
 	t.Parallel()
 	// Those that have tests of their own on a server of their own, or with roles.
-	covered := map[doctor.Class]string{doctor.Grants: "TestGrants", doctor.Connections: "TestServer", doctor.Locks: "TestServer", doctor.Prepared: "TestServer",
-		doctor.InvalidRowClass: "TestInvalidRow", doctor.HalfBuilt: "TestHalfBuilt", doctor.Autovacuum: "TestServer", doctor.Wraparound: "TestWraparound",
+	covered := map[doctor.Class]string{doctor.Grants: "TestGrants", doctor.Connections: "TestServer",
+		doctor.Locks: "TestServer", doctor.Prepared: "TestServer",
+		doctor.InvalidRowClass: "TestInvalidRow", doctor.HalfBuilt: "TestHalfBuilt", doctor.Autovacuum: "TestServer",
+		doctor.Wraparound: "TestWraparound",
 		doctor.SharedName: "TestSharedName"}
 	for i, c := range faults() {
 		covered[c.class] = t.Name()
@@ -350,7 +397,8 @@ func TestInvalidRow(t *testing.T) {
 	t.Parallel()
 	p := healthy(t, 3)
 	o := doctor.Options{Skip: serverWide()}
-	p.Exec(t, "update public.tenants set schema_name = 'pg_catalog' where slug = 't0002'", "update public.tenants set schema_version = 1 where slug = 't0003'")
+	p.Exec(t, "update public.tenants set schema_name = 'pg_catalog' where slug = 't0002'",
+		"update public.tenants set schema_version = 1 where slug = 't0003'")
 	report := p.examine(t, o)
 	classes := map[doctor.Class]string{}
 	for _, f := range report.Findings {
@@ -373,13 +421,15 @@ func TestWraparound(t *testing.T) {
 	for millions, severity := range map[int]string{900: "warning", 1600: "error"} {
 		// As if so many transactions had been since.
 		err := db.InTx(t.Context(), p.Connect(t), db.Locals{}, func(ctx context.Context, q db.Querier) error {
-			_, err := q.Exec(ctx, `update pg_database set datfrozenxid = ((pg_current_xact_id()::text::bigint - $1 + 4294967296) % 4294967296)::text::xid where datname = current_database()`, int64(millions)*1_000_000)
+			_, err := q.Exec(ctx, `update pg_database set datfrozenxid = ((pg_current_xact_id()::text::bigint - $1 + 4294967296)
+				% 4294967296)::text::xid where datname = current_database()`, int64(millions)*1_000_000)
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.exactly(t, o, []string{fmt.Sprintf("%s wraparound server: the oldest transaction id is %d million transactions old | %s", severity, millions, command)})
+		p.exactly(t, o, []string{fmt.Sprintf("%s wraparound server: the oldest transaction id is %d million transactions "+
+			"old | %s", severity, millions, command)})
 	}
 	p.Exec(t, "vacuum (freeze)")
 	p.exactly(t, o, nil)

@@ -188,7 +188,8 @@ func Examine(ctx context.Context, conn *pgx.Conn, fleet Fleet, o Options) (*Repo
 		}
 	}
 	slices.SortStableFunc(x.report.Findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(rank(a.Severity), rank(b.Severity)), cmp.Compare(order[a.Class], order[b.Class]), cmp.Compare(a.Subject, b.Subject))
+		return cmp.Or(cmp.Compare(rank(a.Severity), rank(b.Severity)), cmp.Compare(order[a.Class], order[b.Class]),
+			cmp.Compare(a.Subject, b.Subject))
 	})
 	return x.report, nil
 }
@@ -215,9 +216,11 @@ func (x *examination) open() []Tenant {
 // name any schema: those that can be no tenant's are left out.
 func (f Fleet) tenantSchemas() string {
 	return `(
-	select n.oid, n.nspname, n.nspowner, coalesce(t.slug, '') as slug, coalesce(t.status, '') as status, t.role_name, t.schema_version
+	select n.oid, n.nspname, n.nspowner, coalesce(t.slug, '') as slug, coalesce(t.status, '') as status, t.role_name,
+		t.schema_version
 	from ` + f.Registry.Tenants() + ` t join pg_namespace n on n.nspname = t.schema_name::name
-	where n.nspname !~ '^(pg_|` + db.PoolPrefix + `)' and n.nspname not in ('public', 'information_schema', ` + db.Literal(f.Registry.Schema().String()) + `))`
+	where n.nspname !~ '^(pg_|` + db.PoolPrefix + `)' and n.nspname not in ('public', 'information_schema', ` +
+		db.Literal(f.Registry.Schema().String()) + `))`
 }
 
 // usualTables returns the names of the tables that make a schema one of a tenant: those

@@ -24,7 +24,8 @@ var (
 	ErrChanged = errors.New("the tenant has changed meanwhile; look again")
 	// ErrPooled says that a pooler stands between, where a session of its own is
 	// needed.
-	ErrPooled = errors.New("a pooler stands between, and an index is dropped concurrently on a connection of its own: set direct_database_url")
+	ErrPooled = errors.New("a pooler stands between, and an index is dropped concurrently on a connection of its own: " +
+		"set direct_database_url")
 )
 
 // FixOptions say how to mend.
@@ -82,18 +83,20 @@ func Fix(ctx context.Context, conn *pgx.Conn, findings []Finding, o FixOptions) 
 }
 
 // locked runs fn in a transaction that holds the tenant's lock.
-func locked(ctx context.Context, conn *pgx.Conn, t Tenant, o FixOptions, fn func(ctx context.Context, q db.Querier) error) error {
-	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-		var p db.Pipeline
-		p.LockTenant(o.Registry.Row(t.ID), t.Schema, false)
-		if err := p.Run(ctx, q); err != nil {
-			if errors.Is(err, db.ErrNoTenant) {
-				return ErrChanged
+func locked(ctx context.Context, conn *pgx.Conn, t Tenant, o FixOptions,
+	fn func(ctx context.Context, q db.Querier) error) error {
+	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+		func(ctx context.Context, q db.Querier) error {
+			var p db.Pipeline
+			p.LockTenant(o.Registry.Row(t.ID), t.Schema, false)
+			if err := p.Run(ctx, q); err != nil {
+				if errors.Is(err, db.ErrNoTenant) {
+					return ErrChanged
+				}
+				return db.Plain(err)
 			}
-			return db.Plain(err)
-		}
-		return fn(ctx, q)
-	})
+			return fn(ctx, q)
+		})
 }
 
 // hold locks a tenant's row and makes sure that it is as it was looked at.
@@ -137,29 +140,31 @@ func repaired(t Tenant, c Class, detail map[string]any) registry.Event {
 func quarantine(s db.Schema, known string) fixFunc {
 	return func(ctx context.Context, conn *pgx.Conn, o FixOptions) (done, undo string, err error) {
 		var aside db.Schema
-		err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-			// Nobody may register the schema meanwhile.
-			if _, err := q.Exec(ctx, "lock table "+o.Registry.Tenants()+" in share row exclusive mode"); err != nil {
-				return err
-			}
-			var there, taken bool
-			err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1::text::name), `+known, s.String()).Scan(&there, &taken)
-			switch {
-			case err != nil:
-				return err
-			case !there || taken:
-				return ErrMended
-			}
-			if aside, err = freeName(ctx, q, s, o.now()); err != nil {
-				return err
-			}
-			undo = "alter schema " + aside.Quoted() + " rename to " + s.Quoted()
-			note := fmt.Sprintf("set aside by crmctl doctor on %s; before: %s", o.now().Format(time.DateOnly), s)
-			return run(ctx, q, []string{
-				"alter schema " + s.Quoted() + " rename to " + aside.Quoted(),
-				"comment on schema " + aside.Quoted() + " is " + db.Literal(note),
-			}, FixOptions{}, registry.Event{})
-		})
+		err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+			func(ctx context.Context, q db.Querier) error {
+				// Nobody may register the schema meanwhile.
+				if _, err := q.Exec(ctx, "lock table "+o.Registry.Tenants()+" in share row exclusive mode"); err != nil {
+					return err
+				}
+				var there, taken bool
+				err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1::text::name), `+known,
+					s.String()).Scan(&there, &taken)
+				switch {
+				case err != nil:
+					return err
+				case !there || taken:
+					return ErrMended
+				}
+				if aside, err = freeName(ctx, q, s, o.now()); err != nil {
+					return err
+				}
+				undo = "alter schema " + aside.Quoted() + " rename to " + s.Quoted()
+				note := fmt.Sprintf("set aside by crmctl doctor on %s; before: %s", o.now().Format(time.DateOnly), s)
+				return run(ctx, q, []string{
+					"alter schema " + s.Quoted() + " rename to " + aside.Quoted(),
+					"comment on schema " + aside.Quoted() + " is " + db.Literal(note),
+				}, FixOptions{}, registry.Event{})
+			})
 		return "renamed to " + aside.String(), undo, err
 	}
 }
@@ -170,7 +175,8 @@ func freeName(ctx context.Context, q db.Querier, s db.Schema, now time.Time) (db
 	for n := 1; ; n++ {
 		name := quarantineName(s.String(), now, n)
 		var taken bool
-		if err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1)`, name).Scan(&taken); err != nil {
+		if err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1)`,
+			name).Scan(&taken); err != nil {
 			return db.Schema{}, err
 		}
 		if !taken {
@@ -206,7 +212,8 @@ func markDeleted(t Tenant) fixFunc {
 				return err
 			}
 			var there bool
-			if err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1)`, t.Schema.String()).Scan(&there); err != nil {
+			if err := q.QueryRow(ctx, `select exists (select from pg_namespace where nspname = $1)`,
+				t.Schema.String()).Scan(&there); err != nil {
 				return err
 			}
 			if there {
@@ -216,10 +223,12 @@ func markDeleted(t Tenant) fixFunc {
 				return err
 			}
 			return run(ctx, q, nil, o, registry.Event{TenantID: t.ID, Slug: t.Slug, Action: registry.ActionDelete,
-				Before: map[string]any{"status": string(t.Status)}, After: map[string]any{"status": "deleted", "deleted_at": at, "purge_after": until},
+				Before: map[string]any{"status": string(t.Status)}, After: map[string]any{"status": "deleted", "deleted_at": at,
+					"purge_after": until},
 				Detail: map[string]any{"class": string(GhostRow), "schema": t.Schema.String()}})
 		})
-		return "marked as deleted, may be purged after " + until.Format(time.DateOnly), "crmctl tenant undelete " + t.Slug, err
+		return "marked as deleted, may be purged after " + until.Format(time.DateOnly),
+			"crmctl tenant undelete " + t.Slug, err
 	}
 }
 
@@ -231,12 +240,14 @@ func correctVersion(t Tenant, version int64) fixFunc {
 				return err
 			}
 			var plain db.Pipeline
-			planted.QueueRead(&plain, []planted.Table{{Schema: t.Schema.String(), Name: "goose_db_version", Columns: []string{"version_id", "is_applied"}}})
+			planted.QueueRead(&plain, []planted.Table{{Schema: t.Schema.String(), Name: "goose_db_version",
+				Columns: []string{"version_id", "is_applied"}}})
 			if err := plain.Run(ctx, q); err != nil {
 				return err
 			}
 			var now int64
-			err := q.QueryRow(ctx, `select coalesce(max(version_id), 0) from `+db.Quoted(t.Schema.String(), "goose_db_version")+` where is_applied`).Scan(&now)
+			err := q.QueryRow(ctx, `select coalesce(max(version_id), 0) from `+db.Quoted(t.Schema.String(), "goose_db_version")+
+				` where is_applied`).Scan(&now)
 			switch {
 			case err != nil:
 				return err
@@ -297,7 +308,8 @@ func advance(t Tenant, s owned) fixFunc {
 				return err
 			}
 			sequence := db.Quoted(s.Schema, s.Sequence)
-			err := q.QueryRow(ctx, `select (select setval($1::regclass, m.most) from (select max(`+db.Quoted(s.Column)+`) as most from `+db.Quoted(s.Schema, s.Table)+`) m, `+sequence+` q
+			err := q.QueryRow(ctx, `select (select setval($1::regclass, m.most) from (select max(`+db.Quoted(s.Column)+
+				`) as most from `+db.Quoted(s.Schema, s.Table)+`) m, `+sequence+` q
 				where m.most > q.last_value or m.most = q.last_value and not q.is_called)`, sequence).Scan(&to)
 			switch {
 			case err != nil:
@@ -353,7 +365,8 @@ func dropInvalidOn(ctx context.Context, t Tenant, index string, o FixOptions) (s
 		select pg_catalog.pg_get_indexdef(x.indexrelid) from pg_catalog.pg_index x
 		join pg_catalog.pg_class i on i.oid = x.indexrelid join pg_catalog.pg_namespace n on n.oid = i.relnamespace
 		where n.nspname = $1 and i.relname = $2 and not (x.indisvalid and x.indisready)
-		  and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.oid and p.datname = pg_catalog.current_database()))`,
+		  and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.oid
+		  	and p.datname = pg_catalog.current_database()))`,
 		t.Schema.String(), index)
 	if err := open.Run(ctx, conn); err != nil {
 		return "", err

@@ -47,9 +47,10 @@ func (p *patient) withRole(t testing.TB, prefix string) registry.Tenant {
 		t.Fatal(err)
 	}
 	slug := prefix + "-" + strings.TrimPrefix(p.database(t), "crmctl_test_")
-	created, results, err := tenant.CreateMany(t.Context(), p.Dial, []tenant.Spec{{Slug: slug, Role: true}}, tenant.CreateOptions{
-		Template: tenant.Template{Script: script, Version: p.plan.Head()}, Actor: "test", LockTimeout: 5 * time.Second,
-	}, false, fleet.Options{})
+	created, results, err := tenant.CreateMany(t.Context(), p.Dial, []tenant.Spec{{Slug: slug, Role: true}},
+		tenant.CreateOptions{
+			Template: tenant.Template{Script: script, Version: p.plan.Head()}, Actor: "test", LockTimeout: 5 * time.Second,
+		}, false, fleet.Options{})
 	if err != nil || results[0].Err != nil {
 		t.Fatal(err, results[0].Err)
 	}
@@ -72,8 +73,9 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 	}
 	version, unread := migrate.PublicVersion(t.Context(), conn, registry.Default())
 	f := doctor.Fleet{
-		Head: p.plan.Head(), RegistryHead: fleettest.Plan(t, migrations.Public()).Head(), RegistryVersion: version, RegistryErr: unread,
-		Tables: []string{"contacts", "conversations", "messages"},
+		Head: p.plan.Head(), RegistryHead: fleettest.Plan(t, migrations.Public()).Head(), RegistryVersion: version,
+		RegistryErr: unread,
+		Tables:      []string{"contacts", "conversations", "messages"},
 	}
 	for _, t := range tenants {
 		f.Tenants = append(f.Tenants, doctor.Tenant{Tenant: t})
@@ -87,7 +89,8 @@ func (p *patient) fleet(t testing.TB, conn *pgx.Conn) doctor.Fleet {
 		actual, err := p.plan.Verify(ctx, conn, list, time.Second)
 		out := make([]doctor.ActualVersion, len(actual))
 		for i, t := range actual {
-			out[i] = doctor.ActualVersion{Version: t.Version, Err: t.Err, Gone: errors.Is(t.Err, db.ErrWrongSchema), Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged)}
+			out[i] = doctor.ActualVersion{Version: t.Version, Err: t.Err, Gone: errors.Is(t.Err, db.ErrWrongSchema),
+				Unmanaged: errors.Is(t.Err, migrate.ErrNotManaged)}
 			for _, m := range t.Late {
 				out[i].Late = append(out[i].Late, m.Name())
 			}
@@ -149,8 +152,10 @@ func (p *patient) everything(t testing.TB) []string {
 	conn := p.Connect(t)
 	rows, err := db.Select(t.Context(), conn, pgx.RowTo[string], `
 		select 'schema ' || n.oid from pg_namespace n where n.nspname !~ '^pg_' union all
-		select 'relation ' || c.oid || ' ' || c.relname || ' ' || c.relfilenode || ' ' || pg_relation_size(c.oid) from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'public') and (c.relkind <> 'i' or exists (select from pg_index x where x.indexrelid = c.oid and x.indisvalid))
+		select 'relation ' || c.oid || ' ' || c.relname || ' ' || c.relfilenode || ' ' || pg_relation_size(c.oid)
+			from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'public') and (c.relkind <> 'i'
+			or exists (select from pg_index x where x.indexrelid = c.oid and x.indisvalid))
 		union all select 'tenant ' || id from public.tenants order by 1`)
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +168,8 @@ func (p *patient) fix(t testing.TB, class doctor.Class, fixes int) []doctor.Fixe
 	t.Helper()
 	before := p.everything(t)
 	conn := p.Connect(t)
-	report, err := doctor.Examine(t.Context(), conn, p.fleet(t, conn), doctor.Options{Only: []doctor.Class{class}, LockTimeout: time.Second})
+	report, err := doctor.Examine(t.Context(), conn, p.fleet(t, conn), doctor.Options{Only: []doctor.Class{class},
+		LockTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +189,8 @@ func (p *patient) fix(t testing.TB, class doctor.Class, fixes int) []doctor.Fixe
 	if after := p.everything(t); !slices.Equal(before, after) {
 		t.Errorf("something was lost:\n%s\nis now\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
-	report, err = doctor.Examine(t.Context(), conn, p.fleet(t, conn), doctor.Options{Only: []doctor.Class{class}, LockTimeout: time.Second})
+	report, err = doctor.Examine(t.Context(), conn, p.fleet(t, conn), doctor.Options{Only: []doctor.Class{class},
+		LockTimeout: time.Second})
 	if err != nil || slices.ContainsFunc(report.Findings, doctor.Finding.Fixable) {
 		t.Errorf("after the fix: %v, %+v", err, report.Findings)
 	}
@@ -206,7 +213,8 @@ func done1(done []doctor.Fixed) []doctor.Finding {
 
 func (p *patient) audit(t testing.TB, action string) int64 {
 	t.Helper()
-	return p.Int(t, "select count(*) from public.tenant_events where action = $1 and actor = 'test' and detail ? 'class'", action)
+	return p.Int(t, "select count(*) from public.tenant_events where action = $1 and actor = 'test' and detail ? "+
+		"'class'", action)
 }
 
 // serverWide are the classes that other tests on the same server disturb.

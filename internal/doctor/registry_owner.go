@@ -41,8 +41,10 @@ func (f Fleet) registryOwners() []Finding {
 		}
 		out = append(out, Finding{
 			Severity: Error, Subject: o.Name,
-			What:    fmt.Sprintf("a %s named like the registry's, which belongs to %s: crmctl reads and writes nothing here", o.Kind, o.Owner),
-			Command: fmt.Sprintf("drop %s %s; or, if that role makes the registry: CRMCTL_TRUSTED_OWNERS=%s", o.Kind, o.Name, o.Owner),
+			What: fmt.Sprintf("a %s named like the registry's, which belongs to %s: crmctl reads and writes nothing here",
+				o.Kind, o.Owner),
+			Command: fmt.Sprintf("drop %s %s; or, if that role makes the registry: CRMCTL_TRUSTED_OWNERS=%s", o.Kind,
+				o.Name, o.Owner),
 		})
 	}
 	for _, owner := range owners {
@@ -51,7 +53,8 @@ func (f Fleet) registryOwners() []Finding {
 		if n := len(list) - 1; n > 0 {
 			what = fmt.Sprintf("%s %s and %d more belong to %s, not to this role", list[0].Kind, list[0].Name, n, owner)
 		}
-		out = append(out, Finding{Severity: Info, Subject: "registry", What: what, Command: "nothing, if " + owner + " runs crmctl migrate public"})
+		out = append(out, Finding{Severity: Info, Subject: "registry", What: what, Command: "nothing, if " + owner +
+			" runs crmctl migrate public"})
 	}
 	return out
 }

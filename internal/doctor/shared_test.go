@@ -16,7 +16,8 @@ func TestSharedName(t *testing.T) {
 	p.exactly(t, only, nil)
 	only.Shared = []string{"app"}
 	p.exactly(t, only, []string{
-		"error shared-name t0002: has no table messages: its statements reach app.messages, of all tenants | crmctl migrate drift --tenant t0002",
+		"error shared-name t0002: has no table messages: its statements reach app.messages, of all tenants | crmctl " +
+			"migrate drift --tenant t0002",
 		`warning public-object app.messages: a table of the tenants' that stands in app | look whose rows they are, then: alter table "app"."messages" set schema ...`,
 	})
 	p.Exec(t, "drop table app.messages")

@@ -60,7 +60,8 @@ func (s *Survey) lockBudget() int {
 // InBatches has drop called with what fits into one transaction, which it commits, until
 // one transaction can drop the rest, and the schema. given is what is known of the schema,
 // nil for nothing yet.
-func InBatches(ctx context.Context, conn *pgx.Conn, schema db.Schema, given *Survey, drop func(batch []Object) error) error {
+func InBatches(ctx context.Context, conn *pgx.Conn, schema db.Schema, given *Survey,
+	drop func(batch []Object) error) error {
 	most, lockBudget := 0, 0
 	for s := given; ; s = nil {
 		if s == nil {
@@ -130,15 +131,18 @@ func scanObject(row pgx.CollectableRow) (Object, error) {
 const objectsQuery = `
 	with inside as (
 		select d.classid, d.objid from pg_namespace n
-		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass and d.refobjid = n.oid offset 0) d
+		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass
+			and d.refobjid = n.oid offset 0) d
 		where n.nspname = $1
-		  and not exists (select from pg_depend o where o.classid = d.classid and o.objid = d.objid and o.deptype in ('e', 'i'))
+		  and not exists (select from pg_depend o where o.classid = d.classid and o.objid = d.objid
+		  	and o.deptype in ('e', 'i'))
 	)
 	select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
 			when 'S' then 'sequence' else 'table' end,
 		$1::text, c.relname, '',
 		(4 + case when c.reltoastrelid <> 0 then 3 else 0 end
-			+ (select count(*) from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.deptype in ('a', 'i', 'n'))
+			+ (select count(*) from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid
+				and d.deptype in ('a', 'i', 'n'))
 			+ (select count(*) from pg_constraint k where k.conrelid = c.oid))::int as locks
 	from inside
 	cross join lateral (select * from pg_class c where c.oid = inside.objid offset 0) c
@@ -147,7 +151,8 @@ const objectsQuery = `
 		where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'a'))
 	union all
 	select case p.prokind when 'a' then 'aggregate' when 'p' then 'procedure' else 'function' end,
-		$1::text, p.proname, case when p.prokind = 'a' and p.pronargs = 0 then '(*)' else '(' || pg_get_function_identity_arguments(p.oid) || ')' end, 2
+		$1::text, p.proname, case when p.prokind = 'a'
+			and p.pronargs = 0 then '(*)' else '(' || pg_get_function_identity_arguments(p.oid) || ')' end, 2
 	from inside
 	cross join lateral (select * from pg_proc p where p.oid = inside.objid offset 0) p
 	where inside.classid = 'pg_proc'::regclass

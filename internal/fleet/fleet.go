@@ -245,7 +245,8 @@ func (r *run) dial(ctx context.Context) (*pgx.Conn, error) {
 		if full && r.leave(err, false) {
 			return nil, err
 		}
-		if ctx.Err() != nil || !db.Retryable(err) || attempt >= r.opt.Attempts || !r.queue.sleep(ctx, r.opt.Backoff(attempt+1)) {
+		if ctx.Err() != nil || !db.Retryable(err) || attempt >= r.opt.Attempts ||
+			!r.queue.sleep(ctx, r.opt.Backoff(attempt+1)) {
 			r.leave(err, true)
 			return nil, err
 		}
@@ -359,7 +360,8 @@ func stopped(err error) bool {
 	if errors.Is(err, db.ErrCommitUnknown) {
 		return false
 	}
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || db.SQLState(err) == db.CodeQueryCanceled
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		db.SQLState(err) == db.CodeQueryCanceled
 }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {

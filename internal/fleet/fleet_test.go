@@ -101,7 +101,8 @@ func TestFailureIsNotRetried(t *testing.T) {
 // what others have is not.
 func TestPatience(t *testing.T) {
 	t.Parallel()
-	ours, others := &db.BusyError{Blockers: []db.Blocker{{PID: 1, Ours: true}}}, &db.BusyError{Blockers: []db.Blocker{{PID: 1}}}
+	ours, others := &db.BusyError{Blockers: []db.Blocker{{PID: 1, Ours: true}}},
+		&db.BusyError{Blockers: []db.Blocker{{PID: 1}}}
 	var tries [4]atomic.Int32
 	o := fleet.Options{Attempts: 2, Backoff: soon, Patience: 200 * time.Millisecond}
 	work := func(_ context.Context, _ *pgx.Conn, i int) error {
@@ -135,13 +136,15 @@ func TestPatience(t *testing.T) {
 func TestYield(t *testing.T) {
 	t.Parallel()
 	o := fleet.Options{StopAfter: 1, Backoff: soon, Yield: func(err error) bool { return errors.Is(err, db.ErrBusy) }}
-	results, err := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 3, o, func(_ context.Context, _ *pgx.Conn, i int) error {
-		if i == 0 {
-			return db.ErrBusy
-		}
-		return nil
-	})
-	if err != nil || states(results)[fleet.Done] != 2 || results[0].State != fleet.NotStarted || results[0].Attempts != 1 || !errors.Is(results[0].Err, db.ErrBusy) {
+	results, err := fleet.Run(t.Context(), dialer(pgtest.Empty(t)), 3, o,
+		func(_ context.Context, _ *pgx.Conn, i int) error {
+			if i == 0 {
+				return db.ErrBusy
+			}
+			return nil
+		})
+	if err != nil || states(results)[fleet.Done] != 2 || results[0].State != fleet.NotStarted ||
+		results[0].Attempts != 1 || !errors.Is(results[0].Err, db.ErrBusy) {
 		t.Errorf("%v, %+v", err, results)
 	}
 }
@@ -199,14 +202,16 @@ func TestFewerAtATimeWhereTheLockTableIsFull(t *testing.T) {
 		if item == 7 {
 			n = 100_000
 		}
-		_, err := conn.Exec(ctx, `select count(pg_advisory_xact_lock($1, g)), pg_sleep(0.05) from generate_series(1, $2::int) g`, item, n)
+		_, err := conn.Exec(ctx, `select count(pg_advisory_xact_lock($1, g)), pg_sleep(0.05)
+			from generate_series(1, $2::int) g`, item, n)
 		if db.SQLState(err) == db.CodeOutOfMemory {
 			refused.Add(1)
 		}
 		return err
 	}
 	results, _ := fleet.Run(t.Context(), dialer(server.DSN), 12, fleet.Options{Concurrency: 6, Backoff: soon}, locks)
-	if got := states(results); got[fleet.Done] != 11 || results[7].State != fleet.Failed || db.SQLState(results[7].Err) != db.CodeOutOfMemory {
+	if got := states(results); got[fleet.Done] != 11 || results[7].State != fleet.Failed ||
+		db.SQLState(results[7].Err) != db.CodeOutOfMemory {
 		t.Errorf("states %v, item 7: %+v", got, results[7])
 	}
 	if refused.Load() < 3 {
@@ -216,7 +221,8 @@ func TestFewerAtATimeWhereTheLockTableIsFull(t *testing.T) {
 
 func TestNoServerLeavesAllNotStarted(t *testing.T) {
 	t.Parallel()
-	results, _ := fleet.Run(t.Context(), dialer("postgres://x@127.0.0.1:1/x?connect_timeout=1"), 5, fleet.Options{Attempts: 2, Backoff: soon},
+	results, _ := fleet.Run(t.Context(), dialer("postgres://x@127.0.0.1:1/x?connect_timeout=1"), 5,
+		fleet.Options{Attempts: 2, Backoff: soon},
 		func(context.Context, *pgx.Conn, int) error { return nil })
 	if states(results)[fleet.NotStarted] != 5 || !errors.Is(results[4].Err, db.ErrUnreachable) {
 		t.Errorf("results %+v", results)
@@ -248,7 +254,8 @@ func TestCancelRollsBackWhatIsInFlight(t *testing.T) {
 
 func TestBackoffGrowsWithJitter(t *testing.T) {
 	t.Parallel()
-	for attempt, most := range map[int]time.Duration{2: 100 * time.Millisecond, 3: 200 * time.Millisecond, 7: 3200 * time.Millisecond, 50: 5 * time.Second} {
+	for attempt, most := range map[int]time.Duration{2: 100 * time.Millisecond, 3: 200 * time.Millisecond,
+		7: 3200 * time.Millisecond, 50: 5 * time.Second} {
 		for range 100 {
 			if d := fleet.Backoff(attempt); d < most/2 || d > most {
 				t.Fatalf("attempt %d waits %s, want %s to %s", attempt, d, most/2, most)
@@ -315,7 +322,9 @@ func TestNoConnectionIsLeft(t *testing.T) {
 	}
 	drain := make(chan struct{})
 	close(drain)
-	_, err := fleet.Run(t.Context(), count, 64, fleet.Options{Drain: drain}, func(context.Context, *pgx.Conn, int) error { return nil })
+	_, err := fleet.Run(t.Context(), count, 64, fleet.Options{Drain: drain}, func(context.Context, *pgx.Conn, int) error {
+		return nil
+	})
 	if !errors.Is(err, fleet.ErrDrained) {
 		t.Fatalf("the run ended with %v", err)
 	}

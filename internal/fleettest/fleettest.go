@@ -50,7 +50,8 @@ func New(t testing.TB) *Fleet {
 // their own.
 func (f *Fleet) Registry(t testing.TB) {
 	t.Helper()
-	if _, err := Plan(t, migrations.Public()).ApplyPublic(context.Background(), f.Connect(t), migrate.ApplyOptions{}); err != nil {
+	if _, err := Plan(t, migrations.Public()).ApplyPublic(context.Background(), f.Connect(t),
+		migrate.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -188,7 +189,8 @@ func (f *Fleet) DropRoles(t testing.TB, prefixes ...string) {
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	roles, err := db.Select(ctx, conn, pgx.RowTo[string],
-		"select rolname::text from pg_roles where exists (select from unnest($1::text[]) p where starts_with(rolname::text, p))", prefixes)
+		"select rolname::text from pg_roles where exists (select from unnest($1::text[]) p where "+
+			"starts_with(rolname::text, p))", prefixes)
 	if err != nil {
 		t.Error(err)
 	}

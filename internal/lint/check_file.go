@@ -57,7 +57,8 @@ const maxName = 63
 func (c *checker) names(s *statement) {
 	for t := range s.eachToken() {
 		if name, ok := t.name(); ok && len(name) > maxName {
-			c.at(s, t.start, ruleNameLength, fmt.Sprintf("%q has %d bytes, and PostgreSQL keeps %d", name, len(name), maxName), "")
+			c.at(s, t.start, ruleNameLength, fmt.Sprintf("%q has %d bytes, and PostgreSQL keeps %d", name, len(name),
+				maxName), "")
 		}
 	}
 }

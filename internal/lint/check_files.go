@@ -72,7 +72,8 @@ func addedValue(s *statement) (value, typ string) {
 func (c *checker) enumValue(src *source, added *statement, n int, value, typ string, later []*source) {
 	for _, s := range src.statements[n+1:] {
 		if !s.down && !src.noTransaction && uses(s, value) {
-			c.report(src, s, s.start, ruleEnumValue, fmt.Sprintf("%q was added to %s in this file, and cannot be used before its transaction ends", value, typ),
+			c.report(src, s, s.start, ruleEnumValue, fmt.Sprintf("%q was added to %s in this file, and cannot be used before "+
+				"its transaction ends", value, typ),
 				"Move it to a later file.")
 			return
 		}
@@ -81,7 +82,8 @@ func (c *checker) enumValue(src *source, added *statement, n int, value, typ str
 		for _, s := range other.statements {
 			if !s.down && uses(s, value) {
 				line, _ := src.position(added.start)
-				c.report(other, s, s.start, ruleEnumValue, fmt.Sprintf("%q is added to %s in %s:%d: the run commits in between", value, typ, src.base(), line), "")
+				c.report(other, s, s.start, ruleEnumValue, fmt.Sprintf("%q is added to %s in %s:%d: the run commits in between",
+					value, typ, src.base(), line), "")
 				return
 			}
 		}
@@ -91,7 +93,8 @@ func (c *checker) enumValue(src *source, added *statement, n int, value, typ str
 // uses reports whether a statement has a string constant, in a body of DO too. What makes
 // a function uses nothing yet.
 func uses(s *statement, value string) bool {
-	if s.tree.kind == "CreateFunctionStmt" || s.tree.kind == "AlterEnumStmt" || s.tree.kind == "CreateEnumStmt" || s.tree.kind == "CommentStmt" {
+	if s.tree.kind == "CreateFunctionStmt" || s.tree.kind == "AlterEnumStmt" || s.tree.kind == "CreateEnumStmt" ||
+		s.tree.kind == "CommentStmt" {
 		return false
 	}
 	if !strings.Contains(s.sql, strings.ReplaceAll(value, "'", "''")) && !strings.Contains(s.sql, value) {
@@ -102,8 +105,10 @@ func uses(s *statement, value string) bool {
 
 // quietSettings change how long a statement may take and what it tells, not what it does.
 var quietSettings = []string{
-	"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout", "work_mem", "maintenance_work_mem",
-	"client_min_messages", "log_statement", "log_min_messages", "synchronous_commit", "max_parallel_maintenance_workers", "max_parallel_workers_per_gather",
+	"lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout", "work_mem",
+	"maintenance_work_mem",
+	"client_min_messages", "log_statement", "log_min_messages", "synchronous_commit", "max_parallel_maintenance_workers",
+	"max_parallel_workers_per_gather",
 }
 
 // fileSetting warns of a setting that a later file may expect.

@@ -35,7 +35,8 @@ func (c *checker) anywhere(s *statement) {
 // ofAll reports whether a schema serves every tenant: the server's own, the one that
 // extensions are made in, those of the session, and the shared ones.
 func (c *checker) ofAll(schema string) bool {
-	return slices.Contains(c.opts.Shared, schema) && schema != "public" || schema == "pg_catalog" || schema == "information_schema" || schema == "extensions" || strings.HasPrefix(schema, "pg_temp")
+	return slices.Contains(c.opts.Shared, schema) && schema != "public" || schema == "pg_catalog" ||
+		schema == "information_schema" || schema == "extensions" || strings.HasPrefix(schema, "pg_temp")
 }
 
 // schemas finds names with a schema that a run takes. What is read of public is meant to
@@ -47,12 +48,14 @@ func (c *checker) schemas(s *statement) {
 		case schema != "public":
 			c.on(s, n, ruleSchemaName, fmt.Sprintf("%s.%s is one table for all tenants", schema, name), "")
 		case c.history.tables[name] != nil || c.created[name]:
-			c.on(s, n, ruleSchemaName, fmt.Sprintf("public.%s is one table for all tenants, and the tenants have a %s of their own", name, name), "")
+			c.on(s, n, ruleSchemaName, fmt.Sprintf("public.%s is one table for all tenants, and the tenants have a %s of "+
+				"their own", name, name), "")
 		}
 	}
 	shared := func(n node, words []string, what string) {
 		if len(words) > 1 && !c.ofAll(words[0]) && words[0] != "public" {
-			c.on(s, n, ruleSharedObject, fmt.Sprintf("the %s %s is of the schema %s", what, strings.Join(words, "."), words[0]), "")
+			c.on(s, n, ruleSharedObject, fmt.Sprintf("the %s %s is of the schema %s", what, strings.Join(words, "."),
+				words[0]), "")
 		}
 	}
 	place := node{}
@@ -129,7 +132,8 @@ func (s *statement) mayOnly() bool {
 		return false
 	}
 	return !slices.ContainsFunc(sqltext.Names(s.sql), func(name string) bool {
-		return slices.Contains([]string{"temp", "temporary", "pg_temp", "prepare", "listen", "pg_advisory_lock", "pg_try_advisory_lock"}, name)
+		return slices.Contains([]string{"temp", "temporary", "pg_temp", "prepare", "listen", "pg_advisory_lock",
+			"pg_try_advisory_lock"}, name)
 	})
 }
 
@@ -170,7 +174,8 @@ func (c *checker) owners(s *statement) {
 	n := s.tree
 	switch n.kind {
 	case "AlterOwnerStmt", "ReassignOwnedStmt":
-		c.on(s, n, ruleOwner, "the owner changes to "+n.child("newowner").text("rolename")+n.child("newrole").text("rolename"), "")
+		c.on(s, n, ruleOwner, "the owner changes to "+n.child("newowner").text("rolename")+
+			n.child("newrole").text("rolename"), "")
 	case "AlterTableStmt":
 		for _, cmd := range n.list("cmds") {
 			if cmd.text("subtype") == "AT_ChangeOwner" {

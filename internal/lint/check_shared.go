@@ -41,7 +41,8 @@ func (c *checker) sharedNames(s *statement) {
 	}
 	for _, name := range touched.Changes {
 		if !has[name] && !sqltext.IsNamedAfter(name, has) {
-			c.on(s, s.tree, ruleSharedName, fmt.Sprintf("no file before this makes %s: it would be changed in %s", name, where), "")
+			c.on(s, s.tree, ruleSharedName, fmt.Sprintf("no file before this makes %s: it would be changed in %s",
+				name, where), "")
 		}
 	}
 	if s.down {
@@ -49,11 +50,14 @@ func (c *checker) sharedNames(s *statement) {
 	}
 	s.tree.walk(func(n node) {
 		name := n.text("relname")
-		if n.kind != "RangeVar" && n.kind != "relation" && n.kind != "rel" && n.kind != "pktable" || name == "" || n.text("schemaname") != "" {
+		if n.kind != "RangeVar" && n.kind != "relation" && n.kind != "rel" && n.kind != "pktable" || name == "" ||
+			n.text("schemaname") != "" {
 			return
 		}
-		if !has[name] && c.shared.ever[name] && !slices.Contains(touched.Changes, name) && !slices.Contains(touched.Makes, name) {
-			c.on(s, n, ruleSharedName, fmt.Sprintf("the tenant does not have %s at this point: it is looked for in %s", name, where), "")
+		if !has[name] && c.shared.ever[name] && !slices.Contains(touched.Changes, name) &&
+			!slices.Contains(touched.Makes, name) {
+			c.on(s, n, ruleSharedName, fmt.Sprintf("the tenant does not have %s at this point: it is looked for in %s",
+				name, where), "")
 		}
 	})
 	for _, name := range touched.Drops {

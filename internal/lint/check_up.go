@@ -45,12 +45,15 @@ func (c *checker) alterTable(s *statement) {
 		case "AT_AddConstraint":
 			c.addConstraint(s, name, def, fresh)
 		case "AT_ValidateConstraint":
-			if chk := c.history.table(name).checks[cmd.text("name")]; chk != nil && chk.file == c.src && !fresh && !c.src.noTransaction {
-				c.on(s, relation, ruleValidate, fmt.Sprintf("%s was added in this file, and is validated in the same transaction", cmd.text("name")), "")
+			if chk := c.history.table(name).checks[cmd.text("name")]; chk != nil && chk.file == c.src && !fresh &&
+				!c.src.noTransaction {
+				c.on(s, relation, ruleValidate, fmt.Sprintf("%s was added in this file, and is validated in the same transaction",
+					cmd.text("name")), "")
 			}
 		case "AT_SetNotNull":
 			if !fresh && !c.history.table(name).knownNotNull(cmd.text("name")) {
-				c.on(s, relation, ruleNotNull, fmt.Sprintf("SET NOT NULL reads all of %s, and no validated check says that %s is not null", name, cmd.text("name")), "")
+				c.on(s, relation, ruleNotNull, fmt.Sprintf("SET NOT NULL reads all of %s, and no validated check says that %s is "+
+					"not null", name, cmd.text("name")), "")
 			}
 		case "AT_AlterColumnType":
 			if !fresh {
@@ -110,7 +113,8 @@ func (c *checker) addColumn(s *statement, table string, def node, fresh bool) {
 		}
 	}
 	if notNull.there() && !hasDefault && !fresh {
-		c.on(s, notNull, ruleNotNull, fmt.Sprintf("%s is NOT NULL and has no default: it fails where %s has a row", name, table),
+		c.on(s, notNull, ruleNotNull, fmt.Sprintf("%s is NOT NULL and has no default: it fails where %s has a row",
+			name, table),
 			"Give it a default that does not change from row to row, or make it nullable first.")
 	}
 }
@@ -125,11 +129,13 @@ func (c *checker) addConstraint(s *statement, table string, con node, fresh bool
 	valid := !con.flag("skip_validation")
 	switch contype := con.text("contype"); {
 	case contype == "CONSTR_CHECK" && s.newer && valid && notNullColumn(s, con) != "":
-		c.on(s, con, ruleNotNull, fmt.Sprintf("NOT NULL reads all of %s", table), "Add it NOT VALID, and VALIDATE CONSTRAINT in a later NO TRANSACTION file.")
+		c.on(s, con, ruleNotNull, fmt.Sprintf("NOT NULL reads all of %s", table),
+			"Add it NOT VALID, and VALIDATE CONSTRAINT in a later NO TRANSACTION file.")
 	case (contype == "CONSTR_CHECK" || contype == "CONSTR_FOREIGN") && valid:
 		what := map[string]string{"CONSTR_CHECK": "the check", "CONSTR_FOREIGN": "the foreign key"}[contype]
 		c.on(s, con, ruleNotValid, fmt.Sprintf("%s reads all of %s while writes wait", what, table), "")
-	case (contype == "CONSTR_UNIQUE" || contype == "CONSTR_PRIMARY" || contype == "CONSTR_EXCLUSION") && con.text("indexname") == "":
+	case (contype == "CONSTR_UNIQUE" || contype == "CONSTR_PRIMARY" || contype == "CONSTR_EXCLUSION") &&
+		con.text("indexname") == "":
 		c.on(s, con, ruleIndexBlocks, fmt.Sprintf("the constraint's index is built while writes to %s wait", table), "")
 	}
 }
@@ -174,7 +180,8 @@ func (c *checker) unnamed(s *statement, table, columns string, con node) {
 func (c *checker) derived(s *statement, n node, parts ...string) {
 	name := strings.Join(strings.FieldsFunc(strings.Join(parts, "\x00"), func(r rune) bool { return r == 0 }), "_")
 	if len(name) > maxName {
-		c.on(s, n, ruleDerivedName, fmt.Sprintf("PostgreSQL would call it %s, which has %d bytes, and shortens that", name, len(name)), "")
+		c.on(s, n, ruleDerivedName, fmt.Sprintf("PostgreSQL would call it %s, which has %d bytes, and shortens that", name,
+			len(name)), "")
 	}
 }
 
@@ -220,13 +227,15 @@ func (c *checker) typeChange(s *statement, table, name string, def node) {
 	col := c.history.table(table).columns[name]
 	using := def.child("raw_default")
 	plain := !using.there() || using.kind == "ColumnRef" ||
-		using.kind == "TypeCast" && using.child("arg").column() == name && typeOf(using.child("typeName")).String() == to.String()
+		using.kind == "TypeCast" && using.child("arg").column() == name &&
+			typeOf(using.child("typeName")).String() == to.String()
 	switch {
 	case col == nil:
 		c.on(s, def, ruleTypeChange, fmt.Sprintf("%s.%s becomes %s, and these files do not say what it was", table, name, to),
 			"Where it keeps the rows (varchar grows, varchar becomes text), allow it and say so.")
 	case !plain || def.child("collClause").there() || !keepsRows(col.typ, to):
-		c.on(s, def, ruleTypeChange, fmt.Sprintf("%s.%s becomes %s from %s, and %s is written anew", table, name, to, col.typ, table), "")
+		c.on(s, def, ruleTypeChange, fmt.Sprintf("%s.%s becomes %s from %s, and %s is written anew", table, name, to,
+			col.typ, table), "")
 	}
 }
 

@@ -49,7 +49,8 @@ func TestLintAndARunAgree(t *testing.T) {
 
 // What a run refuses by the names of files, lint refuses in the same words.
 func TestLintAndARunAgreeAboutNames(t *testing.T) {
-	for _, name := range []string{"00001-init.sql", "init.sql", "00000_zero.sql", "-5_x.sql", "9223372036854775808_x.sql", "2_x.SQL", "2_go.go", "001_twice.sql", "+2_x.sql", "2_.sql", "2_x.sql", "2_x_test.go"} {
+	for _, name := range []string{"00001-init.sql", "init.sql", "00000_zero.sql", "-5_x.sql", "9223372036854775808_x.sql",
+		"2_x.SQL", "2_go.go", "001_twice.sql", "+2_x.sql", "2_.sql", "2_x.sql", "2_x_test.go"} {
 		files := fstest.MapFS{"1_a.sql": {Data: []byte(up("select 1;"))}, name: {Data: []byte(up("select 2;"))}}
 		_, err := migrate.Compile(t.Context(), files)
 		message := ""
@@ -72,16 +73,23 @@ func TestLintAndARunAgreeAboutAllow(t *testing.T) {
 	const guard = "insert into t select 1 where exists (select from pg_tables where tablename = 'x');"
 	for text, lifted := range map[string]bool{
 		up(guard): false,
-		up("-- crmctl:allow catalog-guard we count\n" + guard):                                                                   true,
-		up("-- crmctl:allow catalog-guard\n" + guard):                                                                            false,
-		up("-- crmctl:allow truncate we count\n" + guard):                                                                        false,
-		up("select 1;\n-- crmctl:allow catalog-guard we count\n" + guard + "\n" + guard):                                         false,
-		up("select 1;\n-- crmctl:allow catalog-guard we count\n\n-- more\n" + guard):                                             true,
-		up("select 1;\n" + guard + " -- crmctl:allow catalog-guard we count"):                                                    true,
-		up("select 1;\ninsert into t select 1\n-- crmctl:allow catalog-guard we count\nwhere exists (select from pg_tables);"):   true,
-		"-- crmctl:allow catalog-guard all of them count\n" + up("select 1;\n"+guard+"\n"+guard):                                 true,
-		up("select '-- crmctl:allow catalog-guard no comment';\n" + guard):                                                       false,
-		up("select 1;\n-- +goose StatementBegin\n-- crmctl:allow catalog-guard we count\n" + guard + "\n-- +goose StatementEnd"): true,
+		up("-- crmctl:allow catalog-guard we count\n" +
+			guard): true,
+		up("-- crmctl:allow catalog-guard\n" + guard):     false,
+		up("-- crmctl:allow truncate we count\n" + guard): false,
+		up("select 1;\n-- crmctl:allow catalog-guard we count\n" + guard + "\n" +
+			guard): false,
+		up("select 1;\n-- crmctl:allow catalog-guard we count\n\n-- more\n" +
+			guard): true,
+		up("select 1;\n" + guard + " -- crmctl:allow catalog-guard we count"): true,
+		up("select 1;\ninsert into t select 1\n-- crmctl:allow catalog-guard we count\nwhere exists (select from " +
+			"pg_tables);"): true,
+		"-- crmctl:allow catalog-guard all of them count\n" + up("select 1;\n"+guard+"\n"+
+			guard): true,
+		up("select '-- crmctl:allow catalog-guard no comment';\n" +
+			guard): false,
+		up("select 1;\n-- +goose StatementBegin\n-- crmctl:allow catalog-guard we count\n" + guard +
+			"\n-- +goose StatementEnd"): true,
 	} {
 		_, err := migrate.Compile(t.Context(), fstest.MapFS{"1_x.sql": {Data: []byte(text)}})
 		said := rules(check(t, lint.Options{}, file("1_x.sql", text)))

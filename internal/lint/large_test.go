@@ -28,7 +28,8 @@ func TestRowsOfConstants(t *testing.T) {
 	for _, tt := range tests {
 		findings := check(t, lint.Options{}, file("1_x.sql", up(tt.sql)))
 		if got := rules(findings); got != tt.rules || len(findings) > 0 && findings[0].Line != tt.line {
-			t.Errorf("%.40s … %s\n  got  %q %.200v\n  want %q in line %d", tt.sql, tt.sql[max(0, len(tt.sql)-40):], got, findings, tt.rules, tt.line)
+			t.Errorf("%.40s … %s\n  got  %q %.200v\n  want %q in line %d", tt.sql, tt.sql[max(0, len(tt.sql)-40):], got,
+				findings, tt.rules, tt.line)
 		}
 	}
 }

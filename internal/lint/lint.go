@@ -191,14 +191,18 @@ func (c *checker) checkAllow(src *source, a *allow) {
 	rule, known := c.rules[a.Rule]
 	switch {
 	case slices.Contains(retiredRules, a.Rule):
-		c.report(src, nil, a.Offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s silences nothing: there is no such rule any more", a.Rule), "")
+		c.report(src, nil, a.Offset, ruleUnusedAllow,
+			fmt.Sprintf("crmctl:allow %s silences nothing: there is no such rule any more", a.Rule), "")
 	case !known:
-		c.report(src, nil, a.Offset, ruleAllow, fmt.Sprintf("crmctl:allow names no rule: %q", a.Rule), "crmctl migrate lint --rules lists the rules.")
+		c.report(src, nil, a.Offset, ruleAllow, fmt.Sprintf("crmctl:allow names no rule: %q", a.Rule),
+			"crmctl migrate lint --rules lists the rules.")
 	case a.Reason == "":
 		c.report(src, nil, a.Offset, ruleAllow, fmt.Sprintf("crmctl:allow %s gives no reason", a.Rule), "")
 	case rule.Enforced && !rule.liftable():
-		c.report(src, nil, a.Offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s lifts nothing: a run refuses such a statement all the same", a.Rule), "")
-	case !a.used && (rule.Target == "" || rule.Target == c.opts.Target) && (a.Rule != ruleChangedFile || c.opts.Applied != nil):
+		c.report(src, nil, a.Offset, ruleUnusedAllow,
+			fmt.Sprintf("crmctl:allow %s lifts nothing: a run refuses such a statement all the same", a.Rule), "")
+	case !a.used && (rule.Target == "" || rule.Target == c.opts.Target) &&
+		(a.Rule != ruleChangedFile || c.opts.Applied != nil):
 		c.report(src, nil, a.Offset, ruleUnusedAllow, fmt.Sprintf("crmctl:allow %s silences nothing", a.Rule), "")
 	}
 }
@@ -272,7 +276,8 @@ func (c *checker) parse(s *statement) (sound bool, err error) {
 	}
 	switch {
 	case len(short.Text) > parseBytes:
-		c.at(s, s.start, ruleUnchecked, fmt.Sprintf("the statement has %d bytes, more than are read by the grammar (%d)", len(s.sql), parseBytes), "")
+		c.at(s, s.start, ruleUnchecked, fmt.Sprintf("the statement has %d bytes, more than are read by the grammar (%d)",
+			len(s.sql), parseBytes), "")
 		return false, nil
 	case nesting(short.Text) > maxNesting:
 		c.at(s, s.start, ruleUnchecked, "the statement is nested too deeply to be checked", "")
@@ -308,7 +313,8 @@ func (c *checker) duplicates(sources []*source) {
 			if s.file.Context {
 				s, other = other, s
 			}
-			c.report(s, nil, 0, ruleDuplicateVersion, fmt.Sprintf("%q %s", s.base(), sqltext.SameVersion(s.version, other.base())), "")
+			c.report(s, nil, 0, ruleDuplicateVersion, fmt.Sprintf("%q %s", s.base(),
+				sqltext.SameVersion(s.version, other.base())), "")
 			continue
 		}
 		first[s.version] = s

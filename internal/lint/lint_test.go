@@ -124,10 +124,14 @@ func TestRules(t *testing.T) {
 		{"pg-dump", "\\restrict abc'def"},
 		{"pg-dump pg-dump", "copy t (a) from stdin;\n1\tit's\n\\.\n\\unrestrict x"},
 		{"", "select '\\restrict';"},
-		{"schema-guard", "-- +goose StatementBegin\ndo $$ begin if not exists (select from pg_indexes where schemaname = 'public' and indexname = 'i') then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
-		{"catalog-guard", "-- +goose StatementBegin\ndo $$ begin if exists (select from pg_indexes where schemaname = 'public' and indexname = 'i') then drop index i; end if; end $$;\n-- +goose StatementEnd"},
-		{"catalog-guard", "-- +goose StatementBegin\ndo $$ begin if not exists (select from pg_indexes where indexname = 'i') then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
-		{"", "-- +goose StatementBegin\ndo $$ begin if to_regclass('i') is null then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
+		{"schema-guard", "-- +goose StatementBegin\ndo $$ begin if not exists (select from pg_indexes where schemaname = " +
+			"'public' and indexname = 'i') then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
+		{"catalog-guard", "-- +goose StatementBegin\ndo $$ begin if exists (select from pg_indexes where schemaname = " +
+			"'public' and indexname = 'i') then drop index i; end if; end $$;\n-- +goose StatementEnd"},
+		{"catalog-guard", "-- +goose StatementBegin\ndo $$ begin if not exists (select from pg_indexes where indexname = " +
+			"'i') then create index i on t (a); end if; end $$;\n-- +goose StatementEnd"},
+		{"", "-- +goose StatementBegin\ndo $$ begin if to_regclass('i') is null then create index i on t (a); end if; end " +
+			"$$;\n-- +goose StatementEnd"},
 		{"temporary-object", "create temp table x (a int);"},
 		{"temporary-object", "prepare p as select 1;"},
 		{"temporary-object", "select pg_advisory_lock(1);"},
@@ -135,7 +139,8 @@ func TestRules(t *testing.T) {
 		{"", "alter type mood add value 'new'; update t set s = 'old' where a = 1;"},
 		{"", "create type other as enum ('new'); alter type mood add value 'new'; update t set s = 'new' where a = 1;"},
 		{"", "-- +goose StatementBegin\ndo $$ begin execute 'create table x (a int)'; end $$;\n-- +goose StatementEnd"},
-		{"temporary-object", "-- +goose StatementBegin\ndo $$ begin create temp table x (a int); end $$;\n-- +goose StatementEnd"},
+		{"temporary-object", "-- +goose StatementBegin\ndo $$ begin create temp table x (a int); end $$;\n-- +goose " +
+			"StatementEnd"},
 		{"owner", "alter table t owner to x;"},
 		{"owner", "alter function f() owner to x;"},
 		{"transaction", "commit;"},
@@ -174,7 +179,8 @@ func TestRules(t *testing.T) {
 		{"volatile-default", "alter table t add column x uuid default gen_random_uuid();"},
 		{"volatile-default", "alter table t add column x timestamptz default clock_timestamp();"},
 		{"", "alter table t add column x timestamptz default now();"},
-		{"volatile-default", "create function f() returns int language sql as 'select 1'; alter table t add column x int default f();"},
+		{"volatile-default", "create function f() returns int language sql as 'select 1'; alter table t add column x int " +
+			"default f();"},
 		{"", "create function f() returns int language sql immutable as 'select 1'; alter table t add column x int default f();"},
 		{"volatile-default", "alter table t add column x bigserial;"},
 		{"volatile-default", "alter table t add column x int generated always as identity;"},
@@ -209,26 +215,35 @@ func TestRules(t *testing.T) {
 		{"name-length", "alter table t add column \"" + strings.Repeat("é", 32) + "\" int;"},
 		{"", "alter table t add column " + strings.Repeat("x", 63) + " int;"},
 		{"derived-name-length", "create table " + strings.Repeat("x", 60) + " (a int primary key);"},
-		{"derived-name-length", "create table " + strings.Repeat("x", 60) + " (a int); create index on " + strings.Repeat("x", 60) + " (a);"},
+		{"derived-name-length", "create table " + strings.Repeat("x", 60) + " (a int); create index on " +
+			strings.Repeat("x", 60) + " (a);"},
 		{"unnamed-constraint", "create table x (a int check (a > 0));"},
 		{"unnamed-constraint", "create table x (a int, unique (a));"},
 		{"unnamed-constraint", "create table x (a uuid references other);"},
 		{"", "create table x (a int primary key, b int constraint c check (b > 0), constraint u unique (a));"},
 
 		{"goose", "create function f() returns int language plpgsql as $$\nbegin\n  return 1;\nend $$;"},
-		{"", "-- +goose StatementBegin\ncreate function f() returns int language plpgsql as $$\nbegin\n  return 1;\nend $$;\n-- +goose StatementEnd"},
-		{"", "create function f() returns int language plpgsql as\n-- +goose StatementBegin\n$$\nbegin\n  return 1;\nend $$;\n-- +goose StatementEnd"},
-		{"goose", "create function f() returns int language plpgsql as $$ begin\n return 1;\n-- +goose StatementBegin\nend $$;\n-- +goose StatementEnd"},
-		{"", "create rule r as on insert to t do also (insert into other values (new.id); insert into other values (new.id));"},
-		{"", "-- +goose StatementBegin\ncreate rule r as on insert to t do also (\ninsert into other values (new.id);\ninsert into other values (new.id));\ncreate procedure p() begin atomic select 1;\nselect 2; end;\n-- +goose StatementEnd"},
-		{"", "-- +goose StatementBegin\ncreate function f() returns int begin atomic select case when true then 1 end; end;\n-- +goose StatementEnd"},
+		{"", "-- +goose StatementBegin\ncreate function f() returns int language plpgsql as $$\nbegin\n  return 1;\nend " +
+			"$$;\n-- +goose StatementEnd"},
+		{"", "create function f() returns int language plpgsql as\n-- +goose StatementBegin\n$$\nbegin\n  return 1;\nend " +
+			"$$;\n-- +goose StatementEnd"},
+		{"goose", "create function f() returns int language plpgsql as $$ begin\n return 1;\n-- +goose StatementBegin\nend " +
+			"$$;\n-- +goose StatementEnd"},
+		{"", "create rule r as on insert to t do also (insert into other values (new.id); insert into other values " +
+			"(new.id));"},
+		{"", "-- +goose StatementBegin\ncreate rule r as on insert to t do also (\ninsert into other values " +
+			"(new.id);\ninsert into other values (new.id));\ncreate procedure p() begin atomic select 1;\nselect 2; end;\n-- " +
+			"+goose StatementEnd"},
+		{"", "-- +goose StatementBegin\ncreate function f() returns int begin atomic select case when true then 1 end; " +
+			"end;\n-- +goose StatementEnd"},
 		{"goose", "select 1"},
 		{"goose", "select 1; select 2 /* no end */; /* c */"},
 		{"goose", "-- +goose Upp\nselect 1;"},
 		{"goose", "-- +goose StatementBegin\nselect 1;"},
 		{"", "-- +goose ENVSUB ON\nselect ${A}, ${B:-c};"},
 		{"unchecked", "select " + strings.Repeat("1+", 300) + "1;"},
-		{"", "select " + strings.Repeat("1+", 100) + "1, " + strings.Repeat("1+", 100) + "1," + strings.Repeat("1+", 100) + "1;"},
+		{"", "select " + strings.Repeat("1+", 100) + "1, " + strings.Repeat("1+", 100) + "1," +
+			strings.Repeat("1+", 100) + "1;"},
 
 		{"", "create trigger x before update on t execute function f();"},
 	}
@@ -297,15 +312,18 @@ func TestWholeFiles(t *testing.T) {
 		{"00001-init.sql", "file-name", up("select 1;")},
 		{"00002_in_go.go", "file-name", "package migrations"},
 		{"dir/0001_x.SQL", "file-name", up("select 1;")},
-		{"1_x.sql", "one-statement", noTx("analyze;\ncreate index concurrently i on t (a);\ncreate index concurrently j on t (a);\ndrop index concurrently k;")},
-		{"1_x.sql", "", noTx("set lock_timeout = '5s';\nset work_mem = '1GB';\ncreate index concurrently i on t (a);\nreset lock_timeout;")},
+		{"1_x.sql", "one-statement", noTx("analyze;\ncreate index concurrently i on t (a);\ncreate index concurrently j on " +
+			"t (a);\ndrop index concurrently k;")},
+		{"1_x.sql", "", noTx("set lock_timeout = '5s';\nset work_mem = '1GB';\ncreate index concurrently i on t " +
+			"(a);\nreset lock_timeout;")},
 		{"1_x.sql", "", noTx("alter table t add constraint c check (a > 0) not valid;\nalter table t validate constraint c;")},
 		{"1_x.sql", "search-path", noTx("set search_path = x;")},
 		{"1_x.sql", "call-no-transaction", noTx("call fill();")},
 		{"1_x.sql", "", up("call fill();")},
 		{"1_x.sql", "", noTx("create index concurrently i on t (a);")},
 		{"1_x.sql", "index-if-not-exists", noTx("create index concurrently if not exists i on t (a);")},
-		{"1_x.sql", "search-path", "-- +goose Up\ncreate table x (a int);\n-- +goose Down\ndrop table x;\nset search_path = x;\n"},
+		{"1_x.sql", "search-path", "-- +goose Up\ncreate table x (a int);\n-- +goose Down\ndrop table x;\nset search_path " +
+			"= x;\n"},
 		{"1_x.sql", "", "-- +goose Up\r\ncreate table x (a int);\r\n-- +goose Down\r\ndrop table x;\r\n"},
 	}
 	for _, tt := range tests {
@@ -317,7 +335,8 @@ func TestWholeFiles(t *testing.T) {
 
 func TestSeveralFiles(t *testing.T) {
 	one := up("select 1;")
-	got := check(t, lint.Options{}, file("3_c.sql", one), file("0003_b.sql", one), file("x", one), file("1_a.sql", one), file("y", one))
+	got := check(t, lint.Options{}, file("3_c.sql", one), file("0003_b.sql", one), file("x", one), file("1_a.sql", one),
+		file("y", one))
 	if want := "file-name file-name duplicate-version"; rules(got) != want {
 		t.Errorf("got %q, want %q", rules(got), want)
 	}
@@ -340,11 +359,13 @@ func TestSeveralFiles(t *testing.T) {
 	kept := []lint.File{
 		file("1_a.sql", up("set local timezone = 'UTC';\nset local lock_timeout = '5s';\nselect 1;")),
 		file("2_b.sql", up("alter type mood add value 'sad';\nalter type mood add value 'glad';")),
-		file("3_c.sql", up("create function f() returns text language sql as $$ select 'glad' $$;\nupdate t set mood = 'sad' where id = 1;")),
+		file("3_c.sql", up("create function f() returns text language sql as $$ select 'glad' $$;\nupdate t set mood = "+
+			"'sad' where id = 1;")),
 		file("4_d.sql", up("update t set mood = 'sad' where id = 2;")),
 	}
 	got = check(t, lint.Options{}, kept...)
-	if rules(got) != "setting-of-file enum-value" || got[0].File != "1_a.sql" || got[1].File != "3_c.sql" || got[1].Line != 3 {
+	if rules(got) != "setting-of-file enum-value" || got[0].File != "1_a.sql" || got[1].File != "3_c.sql" ||
+		got[1].Line != 3 {
 		t.Errorf("left to later files: %+v", got)
 	}
 	if got := check(t, lint.Options{Since: 2}, kept...); len(got) > 0 {
@@ -381,7 +402,8 @@ func TestAllow(t *testing.T) {
 		{"unused-allow search-path", up("-- crmctl:allow search-path we know\nset search_path = x;")},
 		{"unused-allow", up("-- crmctl:allow extension it is there\ncreate extension citext;")},
 		{"unused-allow", up("-- crmctl:allow drop-schema it is empty\nselect 1;")},
-		{"", up("-- crmctl:allow catalog-guard the tables of all tenants are counted\ninsert into t select 1 where exists (select from pg_tables where tablename = 'x');")},
+		{"", up("-- crmctl:allow catalog-guard the tables of all tenants are counted\ninsert into t select 1 where exists " +
+			"(select from pg_tables where tablename = 'x');")},
 		{"catalog-guard", up("insert into t select 1 where exists (select from pg_tables where tablename = 'x');")},
 		{"", up("-- crmctl:allow truncate one\n-- crmctl:allow delete-all two\ntruncate t;\ndelete from t;")},
 	}
@@ -425,7 +447,8 @@ func TestTableOfRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range seen {
-		if !slices.Contains(elsewhere, name) && !strings.Contains(string(text), `"`+name) && !strings.Contains(string(text), " "+name+`"`) {
+		if !slices.Contains(elsewhere, name) && !strings.Contains(string(text), `"`+name) &&
+			!strings.Contains(string(text), " "+name+`"`) {
 			t.Errorf("no test wants %s", name)
 		}
 	}
@@ -461,9 +484,12 @@ func TestBuiltInMigrations(t *testing.T) {
 // Whatever a file holds, Check comes back, and points into it.
 func FuzzCheck(f *testing.F) {
 	for _, seed := range []string{
-		"", "\x00", "\xff", "-- +goose Up", up("select 1;"), noTx("vacuum;"), up("create table x (a int);\r\n"), "\\restrict x\n" + up("copy t from stdin;\n\\.\n"),
-		up("-- crmctl:allow x\n-- +goose StatementBegin\nselect $$;$$;"), "-- +goose ENVSUB ON\n" + up("select ${é:-x};"), up("alter table t add constraint c not null a not valid;"),
-		up("create function f() begin atomic; case end"), up(strings.Repeat("(", 300)), "\n\n\n", up("select U&\"\\"), up("é"), "-- +goose Down\n\n-- +goose Up ",
+		"", "\x00", "\xff", "-- +goose Up", up("select 1;"), noTx("vacuum;"), up("create table x (a int);\r\n"),
+		"\\restrict x\n" + up("copy t from stdin;\n\\.\n"),
+		up("-- crmctl:allow x\n-- +goose StatementBegin\nselect $$;$$;"), "-- +goose ENVSUB ON\n" + up("select ${é:-x};"),
+		up("alter table t add constraint c not null a not valid;"),
+		up("create function f() begin atomic; case end"), up(strings.Repeat("(", 300)), "\n\n\n", up("select U&\"\\"),
+		up("é"), "-- +goose Down\n\n-- +goose Up ",
 	} {
 		f.Add(seed)
 	}

@@ -18,13 +18,16 @@ const lintLarge = "CRMCTL_TEST_LINT_LARGE"
 // What a file's statements take is given back before the next one is read: the memory for
 // a file of data is that of its text, and what it takes to make the parser.
 func TestMemoryOfALargeFile(t *testing.T) {
-	if info, ok := debug.ReadBuildInfo(); ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-race" && s.Value == "true" }) {
+	if info, ok := debug.ReadBuildInfo(); ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return s.Key == "-race" && s.Value == "true"
+	}) {
 		t.Skip("measured without the race detector")
 	}
 	if os.Getenv(lintLarge) != "" {
 		var text strings.Builder
 		for i := range 40000 {
-			fmt.Fprintf(&text, "insert into contacts (id, name, company) values (%d, 'a name of a contact', 'a company with a long name');\n", i)
+			fmt.Fprintf(&text, "insert into contacts (id, name, company) values (%d, 'a name of a contact', 'a company with a "+
+				"long name');\n", i)
 			fmt.Fprintf(&text, "insert into contacts (id, name, company) values (%d, lower('A name'), 'x');\n", i)
 		}
 		if found := check(t, lint.Options{}, file("1_x.sql", up(text.String()))); len(found) > 0 {

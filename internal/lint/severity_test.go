@@ -35,19 +35,20 @@ func block(sql string) string {
 // refused has a tree for each rule whose findings are errors.
 func refused() map[string]history {
 	return map[string]history{
-		"syntax":               second("alter table t ad column x int;"),
-		"goose":                second("create function f() returns int language plpgsql as $$\nbegin\n  return 1;\nend $$;"),
-		"file-name":            tree(history{"00002-x.sql": up("select 1;")}),
-		"duplicate-version":    tree(history{"2_x.sql": up("select 1;"), "002_y.sql": up("select 2;")}),
-		"changed-file":         {"1_before.sql": up(before + "\nselect 1;"), "2_x.sql": up("select 1;")},
-		"other-schema":         second("create table public.x (id int);"),
-		"cluster-object":       second("create role x;"),
-		"extension":            second("alter extension plpgsql update;"),
-		"search-path":          second("set search_path to x;"),
-		"session-setting":      second("reset all;"),
-		"pg-dump":              second("\\restrict abc"),
-		"transaction":          second("commit;"),
-		"catalog-guard":        second(block("do $$ begin if not exists (select from pg_indexes where indexname = 'i') then create index i on t (a); end if; end $$;")),
+		"syntax":            second("alter table t ad column x int;"),
+		"goose":             second("create function f() returns int language plpgsql as $$\nbegin\n  return 1;\nend $$;"),
+		"file-name":         tree(history{"00002-x.sql": up("select 1;")}),
+		"duplicate-version": tree(history{"2_x.sql": up("select 1;"), "002_y.sql": up("select 2;")}),
+		"changed-file":      {"1_before.sql": up(before + "\nselect 1;"), "2_x.sql": up("select 1;")},
+		"other-schema":      second("create table public.x (id int);"),
+		"cluster-object":    second("create role x;"),
+		"extension":         second("alter extension plpgsql update;"),
+		"search-path":       second("set search_path to x;"),
+		"session-setting":   second("reset all;"),
+		"pg-dump":           second("\\restrict abc"),
+		"transaction":       second("commit;"),
+		"catalog-guard": second(block("do $$ begin if not exists (select from pg_indexes where indexname = 'i') " +
+			"then create index i on t (a); end if; end $$;")),
 		"needs-no-transaction": second("create index concurrently i on t (a);"),
 	}
 }
@@ -56,38 +57,43 @@ func refused() map[string]history {
 func taken() map[string]history {
 	long := strings.Repeat("x", 64)
 	return map[string]history{
-		"empty-file":           tree(history{"2_x.sql": "-- +goose Up\n-- to do\n-- +goose Down\n"}),
-		"missing-down":         tree(history{"2_x.sql": "-- +goose Up\nselect 1;\n"}),
-		"unchecked":            second("select " + strings.Repeat("1+", 300) + "1;"),
-		"allow":                second("-- crmctl:allow nothing\nselect 1;"),
-		"unused-allow":         second("-- crmctl:allow truncate a cache\nselect 1;"),
-		"schema-guard":         second(block("do $$ begin if not exists (select from pg_indexes where schemaname = 'public' and indexname = 'i') then create index i on t (a); end if; end $$;")),
-		"schema-name":          second("select count(*) from crm.y;"),
-		"shared-object":        second("create table x (a crm.money);"),
-		"temporary-object":     second("create temp table x (a int);"),
-		"setting-of-file":      tree(history{"2_x.sql": up("set local datestyle = 'ISO, DMY';"), "3_y.sql": up("select 1;")}),
-		"enum-value":           tree(history{"2_x.sql": up("create type mood as enum ('old');"), "3_y.sql": up("alter type mood add value 'new';"), "4_z.sql": up("select 'new'::mood;")}),
-		"call-no-transaction":  tree(history{"2_x.sql": up("create procedure p() language sql as 'select 1';"), "3_y.sql": noTx("call p();")}),
-		"owner":                second("alter table t owner to current_user;"),
-		"name-length":          second("alter table t add column " + long + " int;"),
-		"derived-name-length":  second("create table " + long[:60] + " (a int primary key);"),
-		"unnamed-constraint":   second("create table x (a int check (a > 0));"),
-		"one-statement":        tree(history{"2_x.sql": noTx("create index concurrently i on t (a);\ncreate index concurrently j on t (a);")}),
+		"empty-file":   tree(history{"2_x.sql": "-- +goose Up\n-- to do\n-- +goose Down\n"}),
+		"missing-down": tree(history{"2_x.sql": "-- +goose Up\nselect 1;\n"}),
+		"unchecked":    second("select " + strings.Repeat("1+", 300) + "1;"),
+		"allow":        second("-- crmctl:allow nothing\nselect 1;"),
+		"unused-allow": second("-- crmctl:allow truncate a cache\nselect 1;"),
+		"schema-guard": second(block("do $$ begin if not exists (select from pg_indexes where schemaname = " +
+			"'public' and indexname = 'i') then create index i on t (a); end if; end $$;")),
+		"schema-name":      second("select count(*) from crm.y;"),
+		"shared-object":    second("create table x (a crm.money);"),
+		"temporary-object": second("create temp table x (a int);"),
+		"setting-of-file":  tree(history{"2_x.sql": up("set local datestyle = 'ISO, DMY';"), "3_y.sql": up("select 1;")}),
+		"enum-value": tree(history{"2_x.sql": up("create type mood as enum ('old');"),
+			"3_y.sql": up("alter type mood add value 'new';"), "4_z.sql": up("select 'new'::mood;")}),
+		"call-no-transaction": tree(history{"2_x.sql": up("create procedure p() language sql as 'select 1';"),
+			"3_y.sql": noTx("call p();")}),
+		"owner":               second("alter table t owner to current_user;"),
+		"name-length":         second("alter table t add column " + long + " int;"),
+		"derived-name-length": second("create table " + long[:60] + " (a int primary key);"),
+		"unnamed-constraint":  second("create table x (a int check (a > 0));"),
+		"one-statement": tree(history{"2_x.sql": noTx("create index concurrently i on t (a);\ncreate index " +
+			"concurrently j on t (a);")}),
 		"index-blocks":         second("create index i on t (a);"),
 		"index-if-not-exists":  tree(history{"2_x.sql": noTx("create index concurrently if not exists i on t (a);")}),
 		"not-null":             second("alter table t alter column a set not null;"),
 		"type-change":          second("alter table t alter column a type bigint;"),
 		"volatile-default":     second("alter table t add column x uuid default gen_random_uuid();"),
 		"constraint-not-valid": second("alter table t add constraint c check (a > 0);"),
-		"validate-same-file":   second("alter table t add constraint c check (a > 0) not valid; alter table t validate constraint c;"),
-		"lock-table":           second("lock table t in share mode;"),
-		"update-all":           second("alter table t add column x int; update t set x = 1;"),
-		"drop-table":           second("drop table t;"),
-		"drop-column":          second("alter table t drop column a;"),
-		"truncate":             second("truncate t;"),
-		"delete-all":           second("delete from t;"),
-		"drop-cascade":         second("drop table t cascade;"),
-		"rename":               second("alter table t rename to u;"),
+		"validate-same-file": second("alter table t add constraint c check (a > 0) not valid; alter table t validate " +
+			"constraint c;"),
+		"lock-table":   second("lock table t in share mode;"),
+		"update-all":   second("alter table t add column x int; update t set x = 1;"),
+		"drop-table":   second("drop table t;"),
+		"drop-column":  second("alter table t drop column a;"),
+		"truncate":     second("truncate t;"),
+		"delete-all":   second("delete from t;"),
+		"drop-cascade": second("drop table t cascade;"),
+		"rename":       second("alter table t rename to u;"),
 	}
 }
 
@@ -116,7 +122,8 @@ func TestErrorsAreWhatARunRefuses(t *testing.T) {
 		}
 		tenants := f.Create(t, start, strings.ReplaceAll("is_"+r.Name, "-", "_"))
 		f.Exec(t, "truncate public.migration_files",
-			"insert into public.migration_files (version, file, checksum) values (1, '1_before.sql', '"+start.Migrations[0].Checksum+"')")
+			"insert into public.migration_files (version, file, checksum) values (1, '1_before.sql', '"+
+				start.Migrations[0].Checksum+"')")
 		if err := run(t, f, tenants, fleettest.Files(files)); (err != nil) != (r.Severity == lint.Error) {
 			t.Errorf("%s %s: a run says %v", r.Severity, r.Name, err)
 		}

@@ -93,7 +93,8 @@ func (sp *splitter) annotation(line string, offset int) {
 		sp.src.noTransaction = true
 	case "envsub on", "envsub off":
 	default:
-		sp.goose(offset, fmt.Sprintf("goose knows no annotation %q", command), "Up, Down, StatementBegin, StatementEnd, NO TRANSACTION, ENVSUB ON and ENVSUB OFF are those it knows.")
+		sp.goose(offset, fmt.Sprintf("goose knows no annotation %q", command),
+			"Up, Down, StatementBegin, StatementEnd, NO TRANSACTION, ENVSUB ON and ENVSUB OFF are those it knows.")
 	}
 }
 
@@ -156,7 +157,8 @@ func (sp *splitter) checkCuts(s *statement) {
 	for n := first; n < last; n++ {
 		if endsWithSemicolon(sp.src.line(n)) {
 			sp.c.at(s, sp.src.lines[n-1]+len(strings.TrimRight(sp.src.line(n), " \t")), ruleGoose,
-				"goose ends the statement at this semicolon, in the middle of it", "Put the statement between -- +goose StatementBegin and -- +goose StatementEnd.")
+				"goose ends the statement at this semicolon, in the middle of it",
+				"Put the statement between -- +goose StatementBegin and -- +goose StatementEnd.")
 			return
 		}
 	}

@@ -45,12 +45,14 @@ func TestNewestFirst(t *testing.T) {
 func TestFindBinaries(t *testing.T) {
 	t.Parallel()
 	dir := newRoot(t)
-	if err := os.WriteFile(filepath.Join(dir, "postgres"), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) 16.3'\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "postgres"), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) 16.3'\n"),
+		0o755); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := FindBinaries(t.Context(), dir)
 	var missing *BinariesError
-	if !errors.Is(err, ErrNoBinaries) || !errors.As(err, &missing) || missing.Install == "" || !strings.Contains(err.Error(), dir) {
+	if !errors.Is(err, ErrNoBinaries) || !errors.As(err, &missing) || missing.Install == "" ||
+		!strings.Contains(err.Error(), dir) {
 		t.Errorf("without initdb: %v, want ErrNoBinaries that names %s and the install line", err, dir)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "initdb"), nil, 0o755); err != nil {
@@ -70,7 +72,8 @@ func TestFindBinariesPrefersTheVersionOfTheData(t *testing.T) {
 		if err := os.Mkdir(bin, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(bin, "postgres"), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) "+version+"'\n"), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(bin, "postgres"), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) "+version+
+			"'\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(bin, "initdb"), nil, 0o755); err != nil {

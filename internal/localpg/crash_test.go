@@ -46,7 +46,8 @@ func TestKilledServer(t *testing.T) {
 	}()
 	defer func() { <-ended }()
 	eventually(t, "the session is busy", func() bool {
-		return query(t, s.DSN, `select count(*)::text from pg_catalog.pg_stat_activity where query like 'do %' and state = 'active'`) == "1"
+		return query(t, s.DSN, `select count(*)::text from pg_catalog.pg_stat_activity where query like 'do %'
+			and state = 'active'`) == "1"
 	})
 	killServer(t, s)
 	if got := wantState(t, o, Crashed); got.PID != 0 {

@@ -127,7 +127,8 @@ func (in *instance) makeTemporaryIn(place string) error {
 	return in.account.own(dir)
 }
 
-// bond ties a server to this process: a shell waits at a pipe, whose other end only this process has. When that closes, by Stop or because
+// bond ties a server to this process: a shell waits at a pipe, whose other end only this process
+// has. When that closes, by Stop or because
 // the process is gone, whatever killed it, the shell stops the server and removes
 // its directory. (A parent-death signal would leave the directory, exists on Linux
 // alone, and comes already when the thread ends that started the child.)

@@ -55,7 +55,8 @@ type VersionError struct {
 }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("%s was made by PostgreSQL %d, and the server in %s is version %d", e.DataDir, e.Data, e.BinDir, e.Server)
+	return fmt.Sprintf("%s was made by PostgreSQL %d, and the server in %s is version %d", e.DataDir, e.Data,
+		e.BinDir, e.Server)
 }
 
 // Is makes errors.Is(err, ErrVersion) hold.

@@ -27,10 +27,12 @@ func TestLifecycle(t *testing.T) {
 	if !s.Created || s.AlreadyRunning {
 		t.Errorf("the first start says created %t, already running %t", s.Created, s.AlreadyRunning)
 	}
-	if s.State != Running || !processExists(s.PID) || s.Bytes == 0 || s.StartedAt.IsZero() || s.BinDir == "" || s.Account == "root" {
+	if s.State != Running || !processExists(s.PID) || s.Bytes == 0 || s.StartedAt.IsZero() || s.BinDir == "" ||
+		s.Account == "root" {
 		t.Errorf("status after the start: %+v", s.Status)
 	}
-	if got := query(t, s.DSN, `select current_user || ' ' || current_database() || ' ' || current_setting('server_version')`); !strings.HasPrefix(got, "crmctl crm "+s.Version) {
+	if got := query(t, s.DSN, `select current_user || ' ' || current_database() || ' ' ||
+		current_setting('server_version')`); !strings.HasPrefix(got, "crmctl crm "+s.Version) {
 		t.Errorf("the connection string leads to %q, status says version %s", got, s.Version)
 	}
 	for setting, want := range map[string]string{"listen_addresses": "", "fsync": "on"} {
@@ -140,7 +142,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 		cmd := exec.Command(binary, "-test.run=^(TestLifecycle|TestEphemeralEndsWithItsProcess|TestDefaultRoot)$", "-test.v")
 		cmd.Dir = home
 		cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME=",
-			"PGHOST=db.example.com", "PGPORT=1", "PGDATABASE=elsewhere", "PGUSER=other", "PGSSLMODE=verify-full", "PGDATA=/nowhere")
+			"PGHOST=db.example.com", "PGPORT=1", "PGDATABASE=elsewhere", "PGUSER=other", "PGSSLMODE=verify-full",
+			"PGDATA=/nowhere")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody.uid, Gid: nobody.gid}}
 		return cmd.CombinedOutput()
 	}

@@ -109,7 +109,8 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r R
 
 // applyGuarded is applyLeading, and looks closely at a schema where its transaction
 // has found something of a role that is not trusted.
-func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route,
+	o ApplyOptions) (Change, error) {
 	change, err := p.applyLeading(ctx, conn, t, r, o)
 	if !planted.Suspect(err) {
 		return change, err
@@ -121,7 +122,8 @@ func (p *Plan) applyGuarded(ctx context.Context, conn *pgx.Conn, t registry.Tena
 }
 
 // applyLeading takes the first steps of a route, those that share a transaction.
-func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) applyLeading(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route,
+	o ApplyOptions) (Change, error) {
 	if change, ok := p.expect(r, t); ok && o.inspection == nil {
 		err := p.applyExpected(ctx, conn, t, change, o)
 		if err == nil {
@@ -187,9 +189,11 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t registry.Ten
 			continue
 		}
 		guarded = true
-		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable), `insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied)
+		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable), `insert into `+tenantVersions.in(t.Schema)+
+			` (version_id, is_applied)
 			select $1::pg_catalog.int8 operator(pg_catalog./) (
-				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text and pg_catalog.count(*) operator(pg_catalog.=) $3::pg_catalog.int8
+				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text
+					and pg_catalog.count(*) operator(pg_catalog.=) $3::pg_catalog.int8
 				and coalesce(pg_catalog.max(v.version_id), 0) operator(pg_catalog.=) $4::pg_catalog.int8)::pg_catalog.int4, true
 			from `+tenantVersions.in(t.Schema)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
 			s.Version, t.Schema.String(), known, t.Version)
@@ -220,7 +224,8 @@ func unexpected(codes ...string) func(pgx.Rows) error {
 }
 
 // applyRead reads what the schema has, and takes the steps that follow from it.
-func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route,
+	o ApplyOptions) (Change, error) {
 	applied, dirty, err := p.open(ctx, conn, t, o)
 	if err != nil {
 		return Change{}, err
@@ -305,14 +310,16 @@ var errLeft = fmt.Errorf("%w at the end of the migration, which must have left i
 
 func (o ApplyOptions) locals(t registry.Tenant) db.Locals {
 	return db.Locals{
-		Schema: t.Schema, Tenant: o.Registry.Row(t.ID), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, AsyncCommit: o.AsyncCommit,
+		Schema: t.Schema, Tenant: o.Registry.Row(t.ID), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
+		AsyncCommit:  o.AsyncCommit,
 		AsConfigured: true,
 	}
 }
 
 // open begins the tenant's transaction, takes its lock and reads, in a statement
 // that begins after the lock is held, which versions it has.
-func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o ApplyOptions) (_ []int64, dirty bool, _ error) {
+func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o ApplyOptions) (_ []int64,
+	dirty bool, _ error) {
 	var (
 		applied []int64
 		current *string
@@ -321,7 +328,8 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Ap
 	)
 	open.Begin(o.locals(t))
 	o.Guard.Queue(&open, t.Schema, string(tenantVersions))
-	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive(o.Registry)+`,
+	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+
+		isAlive(o.Registry)+`,
 		exists (select from `+o.Registry.Dirty()+` where tenant_id operator(pg_catalog.=) $1),
 		array(`+tenantVersions.selectApplied(t.Schema)+`)`, t.ID, t.Schema.String())
 	err := gone(open.Run(ctx, conn))

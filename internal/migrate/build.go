@@ -125,7 +125,8 @@ func (m *Migration) way() (way, error) {
 			commits = true
 		case first[0] == "do":
 			body := strings.ToLower(s.SQL)
-			commits = commits || strings.Contains(body, "commit") || strings.Contains(body, "rollback") || strings.Contains(body, "call")
+			commits = commits || strings.Contains(body, "commit") || strings.Contains(body, "rollback") ||
+				strings.Contains(body, "call")
 		}
 	}
 	switch {

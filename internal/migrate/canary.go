@@ -50,7 +50,8 @@ var ErrCheckFailed = errors.New("the check did not return true")
 // check runs the canary's query in a tenant's schema, in a transaction that can
 // read only.
 func (c Canary) check(ctx context.Context, conn *pgx.Conn, t registry.Tenant, limits ApplyOptions) error {
-	err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema, LockTimeout: limits.LockTimeout, StatementTimeout: limits.StatementTimeout},
+	err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema, LockTimeout: limits.LockTimeout,
+		StatementTimeout: limits.StatementTimeout},
 		func(ctx context.Context, q db.Querier) error {
 			if _, err := q.Exec(ctx, "set transaction read only"); err != nil {
 				return err

@@ -68,7 +68,8 @@ func Compile(ctx context.Context, fsys fs.FS) (*Plan, error) {
 	return plan, nil
 }
 
-func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, fsys fs.FS, source *goose.Source) (*Migration, error) {
+func compileFile(ctx context.Context, provider *goose.Provider, rec *recorder, fsys fs.FS,
+	source *goose.Source) (*Migration, error) {
 	text, err := readText(fsys, source.Path)
 	if err != nil {
 		return nil, err

@@ -27,7 +27,8 @@ func compile(t *testing.T, files map[string]string) (*migrate.Plan, error) {
 func TestCompileLocatesStatements(t *testing.T) {
 	t.Parallel()
 	plan, err := compile(t, map[string]string{
-		"00002_b.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncreate index concurrently i on a (x);\n\n-- +goose Down\ndrop index i;\n",
+		"00002_b.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncreate index concurrently i on a (x);\n\n-- +goose " +
+			"Down\ndrop index i;\n",
 		"00001_a.sql": `-- a comment
 -- +goose Up
 -- about a
@@ -58,7 +59,8 @@ drop table a;
 		{SQL: "create table a (\n    x int -- first; still the same\n);", File: "00001_a.sql", Line: 4},
 		{SQL: "alter table a add y int;", File: "00001_a.sql", Line: 8},
 		{SQL: "alter table a add z text default ';';", File: "00001_a.sql", Line: 8},
-		{SQL: "create function f() returns int language plpgsql as $$\nbegin\n    return 1;\nend $$;", File: "00001_a.sql", Line: 10},
+		{SQL: "create function f() returns int language plpgsql as $$\nbegin\n    return 1;\nend $$;",
+			File: "00001_a.sql", Line: 10},
 	}
 	if diff := cmp.Diff(want, a.Up); diff != "" {
 		t.Error(diff)
@@ -97,11 +99,13 @@ func TestCompileCountsRefused(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"1_a.sql": "-- +goose Up\nselect 1;", "2_b.sql": "-- +goose Up\nset role x;"}
 	for more, want := range []string{
-		"migration 2_b.sql: line 2: ", "migration 2_b.sql: line 2: .* \\(1 more file is refused\\)$", "migration 2_b.sql: line 2: .* \\(2 more files are refused\\)$",
+		"migration 2_b.sql: line 2: ", "migration 2_b.sql: line 2: .* \\(1 more file is refused\\)$",
+		"migration 2_b.sql: line 2: .* \\(2 more files are refused\\)$",
 	} {
 		_, err := compile(t, files)
 		refused, is := errors.AsType[*migrate.RefusedError](err)
-		if !is || refused.File != "2_b.sql" || refused.More != more || !regexp.MustCompile("^"+want).MatchString(err.Error()) || more == 0 && strings.Contains(err.Error(), "more") {
+		if !is || refused.File != "2_b.sql" || refused.More != more || !regexp.MustCompile("^"+
+			want).MatchString(err.Error()) || more == 0 && strings.Contains(err.Error(), "more") {
 			t.Errorf("%d more: %v", more, err)
 		}
 		files[strconv.Itoa(10-more)+"_later.sql"] = []string{"-- +goose Up\ncommit;", "select 1;", ""}[more]
@@ -160,7 +164,8 @@ create function g() returns int begin atomic select 1; select 2; end;
 func TestPending(t *testing.T) {
 	t.Parallel()
 	plan, err := compile(t, map[string]string{
-		"1_a.sql": "-- +goose Up\nselect 1;\n", "3_c.sql": "-- +goose Up\nselect 1;\n", "7_g.sql": "-- +goose Up\nselect 1;\n",
+		"1_a.sql": "-- +goose Up\nselect 1;\n", "3_c.sql": "-- +goose Up\nselect 1;\n",
+		"7_g.sql": "-- +goose Up\nselect 1;\n",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +220,8 @@ func TestShippedMigrationsCompile(t *testing.T) {
 // FuzzCompile asserts that no file makes the compiler panic, and that every
 // statement it returns stands in the file as it is.
 func FuzzCompile(f *testing.F) {
-	for _, s := range []string{"create table a (x int);", "select $$ ; $$;", "select E'\\'';", "select 1; -- x\nselect 2;", "/* /* */ */ select 1;", "select '", "$a$"} {
+	for _, s := range []string{"create table a (x int);", "select $$ ; $$;", "select E'\\'';", "select 1; -- x\nselect 2;",
+		"/* /* */ */ select 1;", "select '", "$a$"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, sql string) {

@@ -39,7 +39,8 @@ const (
 // with that statement. An index that a failed or interrupted build left invalid is
 // dropped first. Where an interrupted statement leaves no trace to tell by, the
 // error is a *DirtyError.
-func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t registry.Tenant, r Route, o ApplyOptions) (Change, error) {
+func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t registry.Tenant, r Route,
+	o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
 	d := &direct{conn: conn, guard: guard, tenant: t, limits: o}
 	change, err := d.apply(ctx, p, r)
@@ -117,7 +118,8 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		current *string
 		alive   bool
 	)
-	p.Begin(db.Locals{Schema: d.tenant.Schema, Tenant: d.limits.Registry.Row(d.tenant.ID), LockTimeout: d.limits.LockTimeout})
+	p.Begin(db.Locals{Schema: d.tenant.Schema, Tenant: d.limits.Registry.Row(d.tenant.ID),
+		LockTimeout: d.limits.LockTimeout})
 	if err := gone(p.Run(ctx, d.guard)); err != nil {
 		return nil, err
 	}
@@ -126,7 +128,8 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		return nil, err
 	}
 	p = db.Pipeline{}
-	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+isAlive(d.limits.Registry)+`,
+	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+
+		isAlive(d.limits.Registry)+`,
 		array(`+tenantVersions.selectApplied(d.tenant.Schema)+`)`, d.tenant.ID, d.tenant.Schema.String())
 	err := p.Run(ctx, d.guard)
 	switch {
@@ -259,7 +262,8 @@ func (d *direct) dropInvalid(ctx context.Context, name string) (valid bool, _ er
 	if err != nil || state != indexInvalid {
 		return state == indexValid, err
 	}
-	_, err = d.conn.Exec(ctx, "drop index concurrently if exists "+d.tenant.Schema.Quoted()+"."+pgx.Identifier{name}.Sanitize())
+	_, err = d.conn.Exec(ctx, "drop index concurrently if exists "+d.tenant.Schema.Quoted()+"."+
+		pgx.Identifier{name}.Sanitize())
 	if err != nil {
 		return false, fmt.Errorf("drop the invalid index %s: %w", name, err)
 	}
@@ -286,7 +290,8 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 		_, err := db.Exec(ctx, d.conn, "delete from "+d.limits.Registry.Dirty()+" where tenant_id = $1", d.tenant.ID)
 		return err
 	}
-	if _, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set running = false where tenant_id = $1", d.tenant.ID); err != nil {
+	if _, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set running = false where tenant_id = $1",
+		d.tenant.ID); err != nil {
 		return err
 	}
 	return d.explain(ctx, cause)
@@ -307,20 +312,23 @@ func (d *direct) cleanUp(ctx context.Context, index string) error {
 
 func (d *direct) explain(ctx context.Context, cause error) error {
 	code, _, message := describe(cause)
-	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
+	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+
+		" set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
 	return err
 }
 
 // mark records that a file is begun.
 func (d *direct) mark(ctx context.Context, s Step, statements int) error {
-	_, err := db.Exec(ctx, d.conn, `insert into `+d.limits.Registry.Dirty()+` (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
+	_, err := db.Exec(ctx, d.conn, `insert into `+d.limits.Registry.Dirty()+
+		` (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
 		d.tenant.ID, s.Version, s.File, s.Checksum, s.Down, statements)
 	return err
 }
 
 // progress records that the first k statements are done.
 func (d *direct) progress(ctx context.Context, k int, running bool) error {
-	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
+	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+
+		" set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
 		d.tenant.ID, k, running)
 	return err
 }

@@ -21,7 +21,8 @@ const noTx = "-- +goose NO TRANSACTION\n-- +goose Up\n"
 // indexes counts the valid indexes of a name in all schemas.
 func indexes(t *testing.T, f *fleettest.Fleet, name string, valid bool) int64 {
 	t.Helper()
-	return f.Int(t, `select count(*) from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1 and i.indisvalid = $2`, name, valid)
+	return f.Int(t, `select count(*) from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $1
+		and i.indisvalid = $2`, name, valid)
 }
 
 func dirty(t *testing.T, f *fleettest.Fleet) []*migrate.DirtyError {
@@ -80,7 +81,8 @@ func TestFilesWithoutTransactionComeInTurns(t *testing.T) {
 func TestInvalidIndexIsRebuilt(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": noTx + "create index concurrently idx_a_x on a (x);"})
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": noTx +
+		"create index concurrently idx_a_x on a (x);"})
 	tenants := f.Create(t, old, "acme", "globex")
 	holder := f.Connect(t)
 	// The build waits for this snapshot, and is cancelled while it does.
@@ -119,7 +121,8 @@ func TestInvalidIndexIsRebuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	report = run(t, f, plan, tenants, migrate.RunOptions{})
-	if report.Count(migrate.Migrated) != 2 || indexes(t, f, "idx_a_x", true) != 2 || indexes(t, f, "idx_a_x", false) != 0 || len(dirty(t, f)) != 0 {
+	if report.Count(migrate.Migrated) != 2 || indexes(t, f, "idx_a_x", true) != 2 ||
+		indexes(t, f, "idx_a_x", false) != 0 || len(dirty(t, f)) != 0 {
 		t.Errorf("%d migrated, %d valid, %d invalid, %d dirty", report.Count(migrate.Migrated),
 			indexes(t, f, "idx_a_x", true), indexes(t, f, "idx_a_x", false), len(dirty(t, f)))
 	}
@@ -160,11 +163,13 @@ func TestFileFailsHalfWay(t *testing.T) {
 		t.Errorf("the other tenant: %+v", report.Outcomes[1])
 	}
 	var half *migrate.HalfDoneError
-	if err := report.Outcomes[0].Err; !errors.As(err, &half) || half.Done != 1 || db.SQLState(err) != db.CodeUniqueViolation ||
+	if err := report.Outcomes[0].Err; !errors.As(err, &half) || half.Done != 1 ||
+		db.SQLState(err) != db.CodeUniqueViolation ||
 		half.Slug != "acme" || !strings.Contains(err.Error(), "2_b.sql:4") {
 		t.Fatalf("error %v", err)
 	}
-	if d := dirty(t, f); len(d) != 1 || d[0].Slug != "acme" || d[0].Done != 1 || d[0].Statements != 3 || d[0].Running || d[0].SQLState != db.CodeUniqueViolation {
+	if d := dirty(t, f); len(d) != 1 || d[0].Slug != "acme" || d[0].Done != 1 || d[0].Statements != 3 || d[0].Running ||
+		d[0].SQLState != db.CodeUniqueViolation {
 		t.Errorf("dirty %+v", d)
 	}
 	if n := f.Int(t, "select schema_version from public.tenants where slug = 'acme'"); n != 1 {
@@ -198,7 +203,8 @@ func TestInterruptedStatementWaitsForRepair(t *testing.T) {
 		t.Run(string(c.mark), func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
-			old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": noTx + "insert into a values (1);\ninsert into a values (2);"})
+			old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": noTx +
+				"insert into a values (1);\ninsert into a values (2);"})
 			tenants := f.Create(t, old, "acme")
 			m := plan.Migrations[1]
 			// As a process that was killed in the first statement leaves it.
@@ -219,7 +225,8 @@ func TestInterruptedStatementWaitsForRepair(t *testing.T) {
 			if n := f.Int(t, "select count(*) from tenant_acme.a"); n != c.rows {
 				t.Errorf("%d rows, want %d", n, c.rows)
 			}
-			if _, err := plan.Repair(t.Context(), f.Connect(t), tenants[0], c.mark, migrate.ApplyOptions{}); !errors.Is(err, migrate.ErrNotDirty) {
+			if _, err := plan.Repair(t.Context(), f.Connect(t), tenants[0], c.mark, migrate.ApplyOptions{}); !errors.Is(err,
+				migrate.ErrNotDirty) {
 				t.Errorf("repair of a clean tenant: %v", err)
 			}
 		})
@@ -241,7 +248,8 @@ func TestChangedFileOfADirtyTenantIsRefused(t *testing.T) {
 		t.Errorf("outcome %+v", o)
 	}
 	// Who repairs has seen the new file: it is taken from then on.
-	if _, err := changed.Repair(t.Context(), f.Connect(t), tenants[0], migrate.MarkNotDone, migrate.ApplyOptions{}); err != nil {
+	if _, err := changed.Repair(t.Context(), f.Connect(t), tenants[0], migrate.MarkNotDone,
+		migrate.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if o := run(t, f, changed, tenants, migrate.RunOptions{}).Outcomes[0]; o.State != migrate.Migrated {
@@ -252,7 +260,8 @@ func TestChangedFileOfADirtyTenantIsRefused(t *testing.T) {
 func TestPoolerIsRefusedForDirectWork(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "alter table a add y int;", "3_c.sql": noTx + "create index concurrently i on a (y);"})
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "alter table a add y int;", "3_c.sql": noTx +
+		"create index concurrently i on a (y);"})
 	tenants := f.Create(t, old, "acme")
 	pooled := &fleettest.Fleet{DSN: pgtest.Pooler(t, f.DSN)}
 	o := migrate.RunOptions{LockTimeout: time.Second}
@@ -264,7 +273,8 @@ func TestPoolerIsRefusedForDirectWork(t *testing.T) {
 		t.Errorf("outcome %+v", out)
 	}
 	o.Direct = f.Dial
-	if report, err = plan.Run(t.Context(), pooled.Connect(t), pooled.Dial, report.Tenants(), o); err != nil || report.Outcomes[0].State != migrate.Migrated {
+	if report, err = plan.Run(t.Context(), pooled.Connect(t), pooled.Dial, report.Tenants(), o); err != nil ||
+		report.Outcomes[0].State != migrate.Migrated {
 		t.Errorf("%v, outcome %+v", err, report.Outcomes[0])
 	}
 }
@@ -275,7 +285,8 @@ func TestIndexBuildsOfTwoRuns(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	old, plan := plans(t, map[string]string{
-		"1_a.sql": first, "2_b.sql": noTx + "create index concurrently idx_a_x on a ((x + 1)) where x > 0;", "3_c.sql": "alter table a add y int;",
+		"1_a.sql": first, "2_b.sql": noTx + "create index concurrently idx_a_x on a ((x + 1)) where x > 0;",
+		"3_c.sql": "alter table a add y int;",
 	})
 	tenants := f.Create(t, old, fleettest.Names(10)...)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -285,7 +296,10 @@ func TestIndexBuildsOfTwoRuns(t *testing.T) {
 		conn := f.Connect(t)
 		wg.Go(func() {
 			report, err := plan.Run(ctx, conn, f.Dial, tenants, migrate.RunOptions{
-				LockTimeout: time.Second, DirectConcurrency: 2, Fleet: fleet.Options{Attempts: 60, Backoff: func(int) time.Duration { return 50 * time.Millisecond }},
+				LockTimeout: time.Second, DirectConcurrency: 2, Fleet: fleet.Options{Attempts: 60,
+					Backoff: func(int) time.Duration {
+						return 50 * time.Millisecond
+					}},
 			})
 			if err != nil {
 				t.Error(err)
@@ -310,7 +324,8 @@ func TestIndexBuildsOfTwoRuns(t *testing.T) {
 func TestStoppedBetweenPhases(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "alter table a add y int;", "3_c.sql": noTx + "create index concurrently i on a (y);"})
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "alter table a add y int;", "3_c.sql": noTx +
+		"create index concurrently i on a (y);"})
 	tenants := f.Create(t, old, fleettest.Names(4)...)
 	drain := make(chan struct{})
 	report := run(t, f, plan, tenants, migrate.RunOptions{

@@ -54,7 +54,8 @@ func (e *HalfDoneError) Unwrap() error { return e.Err }
 
 // Error says what went wrong and how to go on.
 func (e *HalfDoneError) Error() string {
-	return fmt.Sprintf("%v; the tenant is dirty, with %d of %d statements of %s done: mend the cause and migrate again, it goes on with this statement",
+	return fmt.Sprintf("%v; the tenant is dirty, with %d of %d statements of %s done: mend the cause and migrate again, "+
+		"it goes on with this statement",
 		e.Err, e.Done, e.Statements, e.File)
 }
 
@@ -131,7 +132,8 @@ func PlanRepair(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t re
 // Repair records what an operator has found, so that the next run can go on. It
 // changes nothing of the tenant but, for MarkApplied and MarkReverted, its version
 // rows. The error is ErrNotDirty or db.ErrBusy where that is so.
-func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t registry.Tenant, mark Mark, o ApplyOptions) (*DirtyError, error) {
+func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t registry.Tenant, mark Mark,
+	o ApplyOptions) (*DirtyError, error) {
 	var before *DirtyError
 	locals := o.locals(t)
 	locals.Follow = true
@@ -156,7 +158,8 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t registry.Tenant, ma
 			if m := p.Migration(before.Version); m != nil {
 				checksum = m.Checksum
 			}
-			pipe.Exec(`update `+o.Registry.Dirty()+` set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID, done, checksum)
+			pipe.Exec(`update `+o.Registry.Dirty()+` set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID,
+				done, checksum)
 		case MarkApplied, MarkReverted:
 			if err := o.Guard.Check(ctx, q, t.Schema); err != nil {
 				return err
@@ -167,7 +170,8 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t registry.Tenant, ma
 			if inPlace {
 				pipe.Exec(`insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied) values ($1, true)`, before.Version)
 			}
-			pipe.Exec(`update `+o.Registry.Tenants()+` set schema_version = coalesce((select max(version_id) from `+tenantVersions.in(t.Schema)+` where is_applied), 0),
+			pipe.Exec(`update `+o.Registry.Tenants()+` set schema_version = coalesce((select max(version_id) from `+
+				tenantVersions.in(t.Schema)+` where is_applied), 0),
 				updated_at = pg_catalog.now() where id = $1`, t.ID)
 		}
 		return pipe.Run(ctx, q)

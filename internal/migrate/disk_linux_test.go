@@ -41,13 +41,15 @@ func TestRealDiskFull(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(small, syscall.MNT_DETACH) })
 	space := filepath.Join(small, "space")
-	if err := errors.Join(os.Chmod(small, 0o755), os.Mkdir(space, 0o700), os.Chown(space, int(server.Uid), int(server.Gid))); err != nil {
+	if err := errors.Join(os.Chmod(small, 0o755), os.Mkdir(space, 0o700),
+		os.Chown(space, int(server.Uid), int(server.Gid))); err != nil {
 		t.Fatal(err)
 	}
 	name := "crmctl_small_" + filepath.Base(small)[len("crmctl-disk-"):]
 	f.Exec(t, "create tablespace "+name+" location '"+space+"'")
 	t.Cleanup(func() { f.Exec(t, "drop tablespace "+name) })
-	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "create table big tablespace " + name + " as select repeat('x', 1000) from generate_series(1, 5000);"})
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "create table big tablespace " + name +
+		" as select repeat('x', 1000) from generate_series(1, 5000);"})
 	tenants := f.Create(t, old, fleettest.Names(10)...)
 	report := run(t, f, plan, tenants, migrate.RunOptions{Fleet: fleet.Options{Concurrency: 1}})
 	if !errors.Is(report.Stopped, fleet.ErrServer) || db.SQLState(report.Outcomes[0].Err) != db.CodeDiskFull {

@@ -28,13 +28,16 @@ type ElsewhereError struct {
 // Error adds to the server's words where the object stands.
 func (e *ElsewhereError) Error() string {
 	if e.Extension == "" {
-		return fmt.Sprintf("%v; a %s of that name stands in schema %s, which is not on the search_path: write %s.%s", e.Err, e.Kind, e.Schema, e.Schema, e.Object)
+		return fmt.Sprintf("%v; a %s of that name stands in schema %s, which is not on the search_path: write %s.%s", e.Err,
+			e.Kind, e.Schema, e.Schema, e.Object)
 	}
 	if e.Schema == "" {
-		return fmt.Sprintf("%v; extension %s has a %s of that name and is not in this database: begin the file with CREATE EXTENSION IF NOT EXISTS %s, or make it once",
+		return fmt.Sprintf("%v; extension %s has a %s of that name and is not in this database: begin the file with CREATE "+
+			"EXTENSION IF NOT EXISTS %s, or make it once",
 			e.Err, e.Extension, e.Kind, pgx.Identifier{e.Extension}.Sanitize())
 	}
-	return fmt.Sprintf("%v; the %s %s belongs to extension %s in schema %s: write %s.%s, or begin the file with CREATE EXTENSION IF NOT EXISTS %s",
+	return fmt.Sprintf("%v; the %s %s belongs to extension %s in schema %s: write %s.%s, or begin the file with CREATE "+
+		"EXTENSION IF NOT EXISTS %s",
 		e.Err, e.Kind, e.Object, e.Extension, e.Schema, e.Schema, e.Object, e.Extension)
 }
 
@@ -44,8 +47,10 @@ func (e *ElsewhereError) Unwrap() error { return e.Err }
 const extensionObjects = `select e.extname::pg_catalog.text, n.nspname::pg_catalog.text, o.name::pg_catalog.text, o.kind
 	from (
 		select 'pg_catalog.pg_type'::pg_catalog.regclass, y.oid, y.typname, 'type' from pg_catalog.pg_type y
-		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, c.oid, c.opcname, 'operator class' from pg_catalog.pg_opclass c
-		union all select 'pg_catalog.pg_collation'::pg_catalog.regclass, c.oid, c.collname, 'collation' from pg_catalog.pg_collation c
+		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, c.oid, c.opcname, 'operator class'
+			from pg_catalog.pg_opclass c
+		union all select 'pg_catalog.pg_collation'::pg_catalog.regclass, c.oid, c.collname, 'collation'
+			from pg_catalog.pg_collation c
 		union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proname, 'function' from pg_catalog.pg_proc p
 	) o (classid, oid, name, kind)
 	join pg_catalog.pg_depend d on d.classid = o.classid and d.objid = o.oid and d.deptype = 'e'
@@ -63,7 +68,8 @@ func objectsElsewhere(reg registry.Registry) string {
 		union all select c.opcnamespace, c.opcname, 'operator class' from pg_catalog.pg_opclass c
 		union all select c.collnamespace, c.collname, 'collation' from pg_catalog.pg_collation c
 		union all select p.pronamespace, p.proname, 'function' from pg_catalog.pg_proc p
-		union all select c.relnamespace, c.relname, 'relation' from pg_catalog.pg_class c where c.relkind not in ('i', 'I', 't', 'c')
+		union all select c.relnamespace, c.relname, 'relation' from pg_catalog.pg_class c
+			where c.relkind not in ('i', 'I', 't', 'c')
 	) o (nsp, name, kind) join pg_catalog.pg_namespace n on n.oid = o.nsp
 	where o.name = any ($1::pg_catalog.name[]) and o.kind = any ($2::pg_catalog.text[])
 	  and n.nspname !~ '^(pg_|crmctl_)' and n.nspname <> 'information_schema'
@@ -134,13 +140,16 @@ func extensionOf(name string) string {
 	switch name {
 	case "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v3", "uuid_generate_v4", "uuid_generate_v5":
 		return "uuid-ossp"
-	case "crypt", "gen_salt", "digest", "hmac", "gen_random_bytes", "pgp_sym_encrypt", "pgp_sym_decrypt", "pgp_pub_encrypt", "pgp_pub_decrypt":
+	case "crypt", "gen_salt", "digest", "hmac", "gen_random_bytes", "pgp_sym_encrypt", "pgp_sym_decrypt",
+		"pgp_pub_encrypt", "pgp_pub_decrypt":
 		return "pgcrypto"
 	case "gin_trgm_ops", "gist_trgm_ops", "similarity", "word_similarity", "strict_word_similarity", "show_trgm":
 		return "pg_trgm"
-	case "geometry", "geography", "st_makepoint", "st_setsrid", "st_dwithin", "st_distance", "st_contains", "st_intersects", "st_geomfromtext", "st_geogfromtext":
+	case "geometry", "geography", "st_makepoint", "st_setsrid", "st_dwithin", "st_distance", "st_contains",
+		"st_intersects", "st_geomfromtext", "st_geogfromtext":
 		return "postgis"
-	case "halfvec", "sparsevec", "vector_l2_ops", "vector_ip_ops", "vector_cosine_ops", "halfvec_l2_ops", "halfvec_cosine_ops":
+	case "halfvec", "sparsevec", "vector_l2_ops", "vector_ip_ops", "vector_cosine_ops", "halfvec_l2_ops",
+		"halfvec_cosine_ops":
 		return "vector"
 	case "ltxtquery", "lquery":
 		return "ltree"

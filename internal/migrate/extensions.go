@@ -62,7 +62,8 @@ type ExtensionError struct {
 
 // Error names the extension and its file.
 func (e *ExtensionError) Error() string {
-	return fmt.Sprintf("%s:%d: extension %q in schema %q: %v", e.Extension.At.File, e.Extension.At.Line, e.Extension.Name, e.Schema, e.Err)
+	return fmt.Sprintf("%s:%d: extension %q in schema %q: %v", e.Extension.At.File, e.Extension.At.Line, e.Extension.Name,
+		e.Schema, e.Err)
 }
 
 // Unwrap returns the cause.
@@ -79,7 +80,8 @@ type SharedNamesError struct {
 // Error names the objects.
 func (e *SharedNamesError) Error() string {
 	return fmt.Sprintf("extension %q stands in schema %q, where the migrations would also find what is no extension's: %s; "+
-		"name these with their schema, or move the extension into a schema of its own", e.Extension, e.Schema, strings.Join(e.Names, ", "))
+		"name these with their schema, or move the extension into a schema of its own", e.Extension, e.Schema,
+		strings.Join(e.Names, ", "))
 }
 
 // Extensions returns the extensions that the migrations ask for, each once.
@@ -136,7 +138,8 @@ type extensionHome struct {
 }
 
 func readExtensions(ctx context.Context, conn *pgx.Conn, reg registry.Registry) (map[string]extensionHome, error) {
-	rows, err := db.Select(ctx, conn, pgx.RowToStructByName[extensionHome], `select e.extname::pg_catalog.text as name, n.nspname::pg_catalog.text as schema,
+	rows, err := db.Select(ctx, conn, pgx.RowToStructByName[extensionHome],
+		`select e.extname::pg_catalog.text as name, n.nspname::pg_catalog.text as schema,
 			exists (select from `+reg.Tenants()+` t where t.schema_name = n.nspname) as of_tenant
 		from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace`)
 	if err != nil {
@@ -149,7 +152,8 @@ func readExtensions(ctx context.Context, conn *pgx.Conn, reg registry.Registry) 
 	return out, nil
 }
 
-func useExtension(ctx context.Context, conn *pgx.Conn, e Extension, there map[string]extensionHome, o ExtensionOptions) (ExtensionUse, error) {
+func useExtension(ctx context.Context, conn *pgx.Conn, e Extension, there map[string]extensionHome,
+	o ExtensionOptions) (ExtensionUse, error) {
 	if home, is := there[e.Name]; is {
 		if home.OfTenant {
 			return ExtensionUse{}, &ExtensionError{Extension: e, Schema: home.Schema, Err: ErrExtensionInTenant}
@@ -183,22 +187,23 @@ func useExtension(ctx context.Context, conn *pgx.Conn, e Extension, there map[st
 // In that one nobody else may make anything: it stands on the path of every tenant.
 func makeExtension(ctx context.Context, conn *pgx.Conn, e Extension, schema string, o ExtensionOptions) error {
 	quoted := pgx.Identifier{schema}.Sanitize()
-	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-		if schema == o.Schema {
-			if err := ensureExtensionSchema(ctx, q, schema); err != nil {
-				return err
+	return db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+		func(ctx context.Context, q db.Querier) error {
+			if schema == o.Schema {
+				if err := ensureExtensionSchema(ctx, q, schema); err != nil {
+					return err
+				}
 			}
-		}
-		sql := "create extension if not exists " + pgx.Identifier{e.Name}.Sanitize() + " with schema " + quoted
-		if e.Version != "" {
-			sql += " version " + pgx.Identifier{e.Version}.Sanitize()
-		}
-		if e.Cascade {
-			sql += " cascade"
-		}
-		_, err := q.Exec(ctx, sql)
-		return err
-	})
+			sql := "create extension if not exists " + pgx.Identifier{e.Name}.Sanitize() + " with schema " + quoted
+			if e.Version != "" {
+				sql += " version " + pgx.Identifier{e.Version}.Sanitize()
+			}
+			if e.Cascade {
+				sql += " cascade"
+			}
+			_, err := q.Exec(ctx, sql)
+			return err
+		})
 }
 
 // openSchema says of the schema n whether others than the session's role and the schema's

@@ -23,7 +23,8 @@ drop extension if exists citext;
 `,
 }
 
-func useExtensions(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, o migrate.ExtensionOptions) (*migrate.Plan, []migrate.ExtensionUse, error) {
+func useExtensions(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, o migrate.ExtensionOptions) (*migrate.Plan,
+	[]migrate.ExtensionUse, error) {
 	t.Helper()
 	return plan.UseExtensions(t.Context(), f.Connect(t), o)
 }
@@ -32,7 +33,8 @@ func TestExtensionsAreMadeOnce(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	plan := fleettest.Plan(t, fleettest.Files(withExtension))
-	if _, uses, err := useExtensions(t, f, plan, migrate.ExtensionOptions{DryRun: true}); err != nil || len(uses) != 2 || !uses[0].Made {
+	if _, uses, err := useExtensions(t, f, plan, migrate.ExtensionOptions{DryRun: true}); err != nil || len(uses) != 2 ||
+		!uses[0].Made {
 		t.Fatalf("dry run: %+v, %v", uses, err)
 	}
 	if n := f.Int(t, "select count(*) from pg_extension where extname in ('citext', 'pg_trgm')"); n != 0 {
@@ -43,11 +45,13 @@ func TestExtensionsAreMadeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	tenants := f.Create(t, plan, "acme", "globex")
-	if n := f.Int(t, "select count(*) from pg_extension e join pg_namespace n on n.oid = extnamespace where nspname = 'extensions'"); n != 2 {
+	if n := f.Int(t, "select count(*) from pg_extension e join pg_namespace n on n.oid = extnamespace where nspname = "+
+		"'extensions'"); n != 2 {
 		t.Errorf("%d of 2 stand in the schema for extensions", n)
 	}
 	f.Exec(t, "insert into tenant_globex.people values ('Ada', 'Ada@example.org')")
-	if n := f.Int(t, `select count(*) from tenant_globex.people where email operator(extensions.=) 'ada@example.org'::extensions.citext`); n != 1 {
+	if n := f.Int(t, `select count(*) from tenant_globex.people
+		where email operator(extensions.=) 'ada@example.org'::extensions.citext`); n != 1 {
 		t.Error("the column is no citext")
 	}
 	// Going back leaves to the others what they use.
@@ -60,7 +64,8 @@ func TestExtensionsAreMadeOnce(t *testing.T) {
 	}
 	// A fleet that asks for one later.
 	old := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create table t (x int);"}))
-	later := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create table t (x int);", "2_b.sql": "create extension if not exists hstore;\nalter table t add h hstore;"}))
+	later := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create table t (x int);",
+		"2_b.sql": "create extension if not exists hstore;\nalter table t add h hstore;"}))
 	tenants = f.Create(t, old, "hooli", "initech")
 	if later, _, err = useExtensions(t, f, later, migrate.ExtensionOptions{Schema: "ext"}); err != nil {
 		t.Fatal(err)
@@ -75,7 +80,8 @@ func TestExtensionsAreMadeOnce(t *testing.T) {
 func TestExtensionInPublic(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	f.Exec(t, "create extension citext", "create extension pg_trgm", "create table public.people (mine int)", "create table public.other (mine int)")
+	f.Exec(t, "create extension citext", "create extension pg_trgm", "create table public.people (mine int)",
+		"create table public.other (mine int)")
 	plan := fleettest.Plan(t, fleettest.Files(withExtension))
 	used, _, err := useExtensions(t, f, plan, migrate.ExtensionOptions{})
 	if err != nil {
@@ -88,7 +94,8 @@ func TestExtensionInPublic(t *testing.T) {
 	// A function of that name in public would be called in place of PostgreSQL's.
 	f.Exec(t, "create function public.lower(varchar) returns text language sql as 'select null'")
 	careless := fleettest.Plan(t, fleettest.Files(map[string]string{
-		"1_a.sql": "create extension if not exists citext;\ncreate table t (a varchar(5), b citext);\ncreate index t_a on t (lower(a));",
+		"1_a.sql": "create extension if not exists citext;\ncreate table t (a varchar(5), b citext);\ncreate index t_a on " +
+			"t (lower(a));",
 	}))
 	_, _, err = useExtensions(t, f, careless, migrate.ExtensionOptions{})
 	var shared *migrate.SharedNamesError
@@ -96,8 +103,10 @@ func TestExtensionInPublic(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	// A relation that the history does not make is somebody else's.
-	careless = fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create extension if not exists citext;\nalter table other add x citext;"}))
-	if _, _, err = useExtensions(t, f, careless, migrate.ExtensionOptions{}); !errors.As(err, &shared) || strings.Join(shared.Names, " ") != "relation other" {
+	careless = fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create extension if not exists " +
+		"citext;\nalter table other add x citext;"}))
+	if _, _, err = useExtensions(t, f, careless, migrate.ExtensionOptions{}); !errors.As(err, &shared) ||
+		strings.Join(shared.Names, " ") != "relation other" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -122,7 +131,8 @@ func TestMissingExtension(t *testing.T) {
 		"select * from citext;":        "",
 		"select citext from t;":        "",
 	} {
-		plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": first["1_a.sql"], "2_b.sql": strings.TrimSuffix(sql, ";") + ";"}))
+		plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": first["1_a.sql"],
+			"2_b.sql": strings.TrimSuffix(sql, ";") + ";"}))
 		err := run(t, f, plan, tenants, migrate.RunOptions{AllowChanged: true}).Outcomes[0].Err
 		found, _ := errors.AsType[*migrate.ElsewhereError](err)
 		switch {
@@ -138,7 +148,8 @@ func TestMissingExtension(t *testing.T) {
 func TestGrantInBlock(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	if _, err := migrate.Compile(t.Context(), fleettest.Files(map[string]string{"1_a.sql": "grant select on all tables in schema tenant_acme to public;"})); err == nil || !strings.Contains(err.Error(), "current_schema()") {
+	if _, err := migrate.Compile(t.Context(), fleettest.Files(map[string]string{"1_a.sql": "grant select on all tables " +
+		"in schema tenant_acme to public;"})); err == nil || !strings.Contains(err.Error(), "current_schema()") {
 		t.Errorf("got %v", err)
 	}
 	first := map[string]string{"1_a.sql": "create table t (a text);"}
@@ -151,7 +162,8 @@ do $$ begin
 	execute format('alter default privileges in schema %I grant select on tables to public', current_schema());
 end $$;
 -- +goose StatementEnd`
-	for _, out := range run(t, f, fleettest.Plan(t, fleettest.Files(first)), tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1}}).Outcomes {
+	for _, out := range run(t, f, fleettest.Plan(t, fleettest.Files(first)), tenants,
+		migrate.RunOptions{Canary: migrate.Canary{Count: 1}}).Outcomes {
 		if out.State != migrate.Migrated {
 			t.Errorf("%s: %v", out.Tenant.Slug, out.Err)
 		}
@@ -168,7 +180,8 @@ func TestExtensionRefused(t *testing.T) {
 	f.Create(t, plain, "acme")
 	f.Exec(t, "create extension citext schema tenant_acme")
 	plan := fleettest.Plan(t, fleettest.Files(withExtension))
-	if _, _, err := useExtensions(t, f, plan, migrate.ExtensionOptions{}); !errors.Is(err, migrate.ErrExtensionInTenant) || !strings.Contains(err.Error(), "1_a.sql:2") {
+	if _, _, err := useExtensions(t, f, plan, migrate.ExtensionOptions{}); !errors.Is(err, migrate.ErrExtensionInTenant) ||
+		!strings.Contains(err.Error(), "1_a.sql:2") {
 		t.Errorf("in a tenant's schema: %v", err)
 	}
 	f.Exec(t, "drop extension citext", "create schema extensions", "grant create on schema extensions to public")
@@ -177,7 +190,8 @@ func TestExtensionRefused(t *testing.T) {
 	}
 	unknown := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create extension no_such_extension;"}))
 	var extension *migrate.ExtensionError
-	if _, _, err := useExtensions(t, f, unknown, migrate.ExtensionOptions{Schema: "ext"}); !errors.As(err, &extension) || extension.Extension.Name != "no_such_extension" {
+	if _, _, err := useExtensions(t, f, unknown, migrate.ExtensionOptions{Schema: "ext"}); !errors.As(err, &extension) ||
+		extension.Extension.Name != "no_such_extension" {
 		t.Errorf("unknown: %v", err)
 	}
 	if n := f.Int(t, "select count(*) from pg_namespace where nspname = 'ext'"); n != 0 {

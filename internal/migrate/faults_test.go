@@ -35,7 +35,8 @@ func plans(t *testing.T, files map[string]string) (old, all *migrate.Plan) {
 func TestLostAnswerToCommit(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "create table once (x int);\ninsert into once values (1);"})
+	old, plan := plans(t, map[string]string{"1_a.sql": first,
+		"2_b.sql": "create table once (x int);\ninsert into once values (1);"})
 	tenants := f.Create(t, old, fleettest.Names(6)...)
 	proxy := pgtest.NewProxy(t, f.DSN, 0)
 	through := &fleettest.Fleet{DSN: proxy.DSN}
@@ -78,9 +79,10 @@ func TestRollbackIsNotRepeated(t *testing.T) {
 	tenants := f.Create(t, plan, "acme")
 	proxy := pgtest.NewProxy(t, f.DSN, 0)
 	proxy.CutAfter("drop table c", 1)
-	report, err := plan.Run(t.Context(), f.Connect(t), (&fleettest.Fleet{DSN: proxy.DSN}).Dial, tenants, migrate.RunOptions{
-		Route: migrate.Route{Kind: migrate.Down, Steps: 1}, LockTimeout: time.Second, Fleet: fleet.Options{Backoff: soon},
-	})
+	report, err := plan.Run(t.Context(), f.Connect(t), (&fleettest.Fleet{DSN: proxy.DSN}).Dial, tenants,
+		migrate.RunOptions{
+			Route: migrate.Route{Kind: migrate.Down, Steps: 1}, LockTimeout: time.Second, Fleet: fleet.Options{Backoff: soon},
+		})
 	if err != nil || proxy.Cuts() != 0 {
 		t.Fatalf("%v, %d cuts left", err, proxy.Cuts())
 	}
@@ -222,7 +224,8 @@ end $$;
 	if report.Count(migrate.Failed) != 1 || report.Count(migrate.NotStarted) != 9 {
 		t.Errorf("%d failed, %d not started", report.Count(migrate.Failed), report.Count(migrate.NotStarted))
 	}
-	if n := f.Int(t, "select count(*) from public.migration_runs where id = $1 and state = 'stopped' and reason like '%No space left%'", report.RunID); n != 1 {
+	if n := f.Int(t, "select count(*) from public.migration_runs where id = $1 and state = 'stopped' and reason like "+
+		"'%No space left%'", report.RunID); n != 1 {
 		t.Error("the ledger does not say why")
 	}
 }
@@ -261,7 +264,8 @@ func TestBusyTenantDoesNotHurtTheApplication(t *testing.T) {
 			worst = max(worst, time.Since(begun))
 		}
 	}()
-	report := run(t, f, plan, tenants, migrate.RunOptions{LockTimeout: limit, Fleet: fleet.Options{Attempts: 2, Backoff: soon}})
+	report := run(t, f, plan, tenants, migrate.RunOptions{LockTimeout: limit,
+		Fleet: fleet.Options{Attempts: 2, Backoff: soon}})
 	close(stop)
 	worst := <-longest
 	if worst > 2*limit || worst < limit/2 {
@@ -292,7 +296,8 @@ func TestDeleteMeetsMigration(t *testing.T) {
 		conn := f.Connect(t)
 		wg.Go(func() {
 			time.Sleep(300 * time.Millisecond)
-			_, deleteErr = tenant.Delete(context.Background(), conn, "acme", time.Hour, tenant.MoveOptions{Actor: "x", LockTimeout: 100 * time.Millisecond})
+			_, deleteErr = tenant.Delete(context.Background(), conn, "acme", time.Hour,
+				tenant.MoveOptions{Actor: "x", LockTimeout: 100 * time.Millisecond})
 		})
 	}})
 	wg.Wait()
@@ -320,9 +325,10 @@ func TestDelayedNetwork(t *testing.T) {
 	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": text})
 	tenants := f.Create(t, old, fleettest.Names(n)...)
 	proxy := pgtest.NewProxy(t, f.DSN, oneWay)
-	report, err := plan.Run(t.Context(), f.Connect(t), (&fleettest.Fleet{DSN: proxy.DSN}).Dial, tenants, migrate.RunOptions{
-		LockTimeout: 2 * time.Second, Fleet: fleet.Options{Concurrency: 1},
-	})
+	report, err := plan.Run(t.Context(), f.Connect(t), (&fleettest.Fleet{DSN: proxy.DSN}).Dial, tenants,
+		migrate.RunOptions{
+			LockTimeout: 2 * time.Second, Fleet: fleet.Options{Concurrency: 1},
+		})
 	if err != nil || report.Count(migrate.Migrated) != n {
 		t.Fatalf("%v, %d migrated", err, report.Count(migrate.Migrated))
 	}

@@ -36,7 +36,8 @@ type ChangedFilesError struct{ Files []*Migration }
 
 // Error names the files.
 func (e *ChangedFilesError) Error() string {
-	return fmt.Sprintf("changed since it was applied: %s; put it back as it was and write a new file for what is to be different, "+
+	return fmt.Sprintf("changed since it was applied: %s; put it back as it was and write a new file for what is to be "+
+		"different, "+
 		"or accept it as it is", fileNames(e.Files))
 }
 

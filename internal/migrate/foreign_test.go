@@ -17,10 +17,11 @@ import (
 func TestForeignRegistryIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, statement := range map[string]string{
-		"table":    "create table public.tenants (id int)",
-		"view":     "create view public.crmctl_db_version as select 1 as version_id, true as is_applied",
-		"type":     "create type public.migration_runs as enum ('a')",
-		"function": "create function public.tenant_events_append_only() returns trigger language plpgsql as 'begin return null; end'",
+		"table": "create table public.tenants (id int)",
+		"view":  "create view public.crmctl_db_version as select 1 as version_id, true as is_applied",
+		"type":  "create type public.migration_runs as enum ('a')",
+		"function": "create function public.tenant_events_append_only() returns trigger language plpgsql as 'begin return " +
+			"null; end'",
 		"sequence": "create sequence public.tenant_dirty",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -35,7 +36,8 @@ func TestForeignRegistryIsRefused(t *testing.T) {
 			for _, trusted := range [][]string{{"somebody"}, {role}} {
 				err := registry.Default().RefuseForeign(t.Context(), conn, trusted)
 				taken, ok := errors.AsType[*registry.TakenError](err)
-				if !ok || taken.Made || len(taken.Objects) != 1 || taken.Objects[0].Owner != role || !strings.Contains(err.Error(), role) {
+				if !ok || taken.Made || len(taken.Objects) != 1 || taken.Objects[0].Owner != role ||
+					!strings.Contains(err.Error(), role) {
 					t.Errorf("got %v, want a refusal that names the owner", err)
 				}
 			}
@@ -62,7 +64,8 @@ func TestForeignOwnerIsRefused(t *testing.T) {
 	conn := f.Connect(t)
 	err := registry.Default().RefuseForeign(t.Context(), conn, []string{"somebody"})
 	foreign, ok := errors.AsType[*registry.ForeignError](err)
-	if !ok || len(foreign.Objects) != 1 || foreign.Objects[0].Owner != role || foreign.Objects[0].Trusted || !foreign.Objects[0].Ours {
+	if !ok || len(foreign.Objects) != 1 || foreign.Objects[0].Owner != role || foreign.Objects[0].Trusted ||
+		!foreign.Objects[0].Ours {
 		t.Errorf("got %v, want a refusal that names the owner", err)
 	}
 	if err := registry.Default().RefuseForeign(t.Context(), conn, []string{role}); err != nil {
@@ -84,14 +87,16 @@ func TestRegistryIsRecognised(t *testing.T) {
 		t.Errorf("one's own registry: %+v, %v", s, err)
 	}
 	// Whatever else has one of the names, or of the indexes' names, is in the way.
-	f.Exec(t, "drop table public.tenant_pool", "create table public.other (id int)", "create index tenant_pool_pkey on public.other (id)",
+	f.Exec(t, "drop table public.tenant_pool", "create table public.other (id int)",
+		"create index tenant_pool_pkey on public.other (id)",
 		"alter table public.tenant_events rename column action to deed")
 	s, err = registry.Default().LookToMake(t.Context(), conn, nil)
 	var strange []string
 	for _, o := range s.Strange {
 		strange = append(strange, o.Kind+" "+o.Name)
 	}
-	if want := []string{"index public.tenant_pool_pkey", "table public.tenant_events"}; err != nil || !s.Made || !slices.Equal(strange, want) {
+	if want := []string{"index public.tenant_pool_pkey", "table public.tenant_events"}; err != nil || !s.Made ||
+		!slices.Equal(strange, want) {
 		t.Errorf("found %q, %v, want %q", strange, err, want)
 	}
 	if err := s.Refusal(); err != nil {

@@ -120,7 +120,8 @@ func settingsOf(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return db.Select(ctx, conn, pgx.RowTo[string], `select pg_catalog.pg_backend_pid()::text
 		union all (select 'listen ' || c.c from pg_catalog.pg_listening_channels() c (c) order by 1)
 		union all (select s.name || '=' || s.setting from pg_catalog.pg_settings s
-			where s.source = 'session' and s.name not in ('search_path', 'transaction_isolation', 'transaction_read_only', 'transaction_deferrable')
+			where s.source = 'session' and s.name not in ('search_path', 'transaction_isolation', 'transaction_read_only',
+				'transaction_deferrable')
 			order by 1)`)
 }
 

@@ -57,7 +57,8 @@ type ledger struct {
 
 // openLedger records that a run begins, after closing those that were killed, and
 // refuses files that are not what they were.
-func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, report *Report, o RunOptions) (*ledger, error) {
+func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, report *Report,
+	o RunOptions) (*ledger, error) {
 	l := &ledger{conn: conn, connect: connect, plan: p, reg: o.Registry, report: report, replace: o.AllowChanged,
 		stop: make(chan struct{}), done: make(chan struct{}), beat: time.Now()}
 	var (
@@ -65,7 +66,8 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 		files map[int64]registry.File
 	)
 	begun := registry.Run{
-		Kind: string(report.Kind), Actor: o.Actor, Target: report.Target, Tenants: len(report.Outcomes), Selection: o.Selection,
+		Kind: string(report.Kind), Actor: o.Actor, Target: report.Target, Tenants: len(report.Outcomes),
+		Selection: o.Selection,
 	}
 	err := db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
 		var pipe db.Pipeline
@@ -98,7 +100,8 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 // somebody else has taken it, as every login may, the run gives signs of life.
 func (l *ledger) takeLock(ctx context.Context, conn *pgx.Conn) error {
 	var got bool
-	err := conn.QueryRow(ctx, `select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`, l.reg.RunLock(), int32(l.report.RunID)).Scan(&got)
+	err := conn.QueryRow(ctx, `select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`,
+		l.reg.RunLock(), int32(l.report.RunID)).Scan(&got)
 	if l.beats = !got; err != nil || !got {
 		return err
 	}
@@ -258,7 +261,8 @@ func (l *ledger) close(ctx context.Context) error {
 			}
 			l.reg.QueueRunEnd(p, end)
 			if !l.beats {
-				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, l.reg.RunLock(), int32(r.RunID))
+				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, l.reg.RunLock(),
+					int32(r.RunID))
 			}
 		})
 		silent := attemptCtx.Err() != nil // on this connection
@@ -279,7 +283,8 @@ func recordsOf(outcomes []Outcome) []registry.RunTenant {
 	list := make([]registry.RunTenant, len(outcomes))
 	for i, o := range outcomes {
 		list[i] = registry.RunTenant{
-			ID: o.Tenant.ID, Slug: o.Tenant.Slug, State: string(o.State), From: o.From, To: o.To, Attempts: o.Attempts, Duration: o.Duration,
+			ID: o.Tenant.ID, Slug: o.Tenant.Slug, State: string(o.State), From: o.From, To: o.To, Attempts: o.Attempts,
+			Duration: o.Duration,
 		}
 		if o.Err != nil {
 			list[i].SQLState, list[i].Place, list[i].Message = describe(o.Err)

@@ -11,7 +11,8 @@ import (
 func TestNewestOutcomes(t *testing.T) {
 	t.Parallel()
 	outcome := func(id string, state State) Outcome { return Outcome{Tenant: registry.Tenant{ID: id}, State: state} }
-	got := newestOutcomes([]Outcome{outcome("a", Migrated), outcome("b", Failed), outcome("a", Current), outcome("c", Migrated), outcome("b", Migrated)})
+	got := newestOutcomes([]Outcome{outcome("a", Migrated), outcome("b", Failed), outcome("a", Current),
+		outcome("c", Migrated), outcome("b", Migrated)})
 	want := []Outcome{outcome("a", Current), outcome("c", Migrated), outcome("b", Migrated)}
 	if len(got) != len(want) {
 		t.Fatalf("%d outcomes, want %d: %+v", len(got), len(want), got)

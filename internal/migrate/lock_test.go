@@ -62,13 +62,16 @@ func TestEveryCanaryIsBusy(t *testing.T) {
 	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "alter table a add y int;"})
 	tenants := f.Create(t, old, "a", "b", "c")
 	holder := f.Connect(t)
-	for _, sql := range []string{"set application_name = 'report'", "begin", "select from public.tenants for no key update"} {
+	for _, sql := range []string{"set application_name = 'report'", "begin",
+		"select from public.tenants for no key update"} {
 		if _, err := holder.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
-	report := run(t, f, plan, tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1}, Fleet: fleet.Options{Attempts: 2, Backoff: soon}})
-	if !errors.Is(report.Stopped, migrate.ErrCanaryBusy) || errors.Is(report.Stopped, migrate.ErrCanary) || report.Count(migrate.Migrated) != 0 {
+	report := run(t, f, plan, tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1},
+		Fleet: fleet.Options{Attempts: 2, Backoff: soon}})
+	if !errors.Is(report.Stopped, migrate.ErrCanaryBusy) || errors.Is(report.Stopped, migrate.ErrCanary) ||
+		report.Count(migrate.Migrated) != 0 {
 		t.Errorf("stopped %v, %+v", report.Stopped, report.Outcomes)
 	}
 	_, recorded, err := registry.Default().GetRun(t.Context(), f.Connect(t), report.RunID)
@@ -90,8 +93,10 @@ func TestBlockerIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	report := run(t, f, plan, tenants, migrate.RunOptions{LockTimeout: 10 * time.Millisecond, Fleet: fleet.Options{Attempts: 1}})
-	if o := report.Outcomes[0]; len(o.Blockers) != 1 || o.Blockers[0].PID != int32(holder.PgConn().PID()) || db.SQLState(o.Err) != db.CodeLockNotAvailable {
+	report := run(t, f, plan, tenants, migrate.RunOptions{LockTimeout: 10 * time.Millisecond,
+		Fleet: fleet.Options{Attempts: 1}})
+	if o := report.Outcomes[0]; len(o.Blockers) != 1 || o.Blockers[0].PID != int32(holder.PgConn().PID()) ||
+		db.SQLState(o.Err) != db.CodeLockNotAvailable {
 		t.Errorf("%+v", o)
 	}
 	_, recorded, err := registry.Default().GetRun(t.Context(), f.Connect(t), report.RunID)
@@ -147,7 +152,8 @@ func TestRunsShareTheWork(t *testing.T) {
 func TestDirectHoldsTheTenant(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": noTx + "create index concurrently idx_a_x on a (x);\nselect pg_sleep(1);"})
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": noTx +
+		"create index concurrently idx_a_x on a (x);\nselect pg_sleep(1);"})
 	tenants := f.Create(t, old, "acme", "globex")
 	keys := f.Connect(t)
 	for _, what := range []string{"tenant_acme", "tenant_globex", "public", "pool"} {
@@ -170,19 +176,25 @@ func TestDirectHoldsTheTenant(t *testing.T) {
 	}()
 	half := "" // the id of a tenant in the middle of the file
 	for deadline := time.Now().Add(time.Minute); half == ""; time.Sleep(10 * time.Millisecond) {
-		if err := other.QueryRow(t.Context(), "select coalesce(min(tenant_id::text), '') from public.tenant_dirty where done = 1").Scan(&half); err != nil || time.Now().After(deadline) {
+		if err := other.QueryRow(t.Context(), "select coalesce(min(tenant_id::text), '') from public.tenant_dirty where "+
+			"done = 1").Scan(&half); err != nil || time.Now().After(deadline) {
 			t.Fatalf("no tenant is in the middle of the file: %v", err)
 		}
 	}
-	err := db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(half)}, func(context.Context, db.Querier) error { return nil })
+	err := db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(half)},
+		func(context.Context, db.Querier) error {
+			return nil
+		})
 	busy, ok := errors.AsType[*db.BusyError](err)
 	if !ok || len(busy.Blockers) != 1 || busy.Blockers[0].State != "idle in transaction" {
 		t.Errorf("the tenant is not locked: %v", err)
 	}
 	// One that is between two statements may have one for a moment.
 	kept := int64(1)
-	for deadline := time.Now().Add(2 * time.Second); kept != 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		kept = f.Int(t, "select count(*) from pg_stat_activity where state = 'idle in transaction' and datname = current_database() and backend_xmin is not null")
+	for deadline := time.Now().Add(2 * time.Second); kept != 0 &&
+		time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		kept = f.Int(t, "select count(*) from pg_stat_activity where state = 'idle in transaction' and datname = "+
+			"current_database() and backend_xmin is not null")
 	}
 	if kept != 0 {
 		t.Errorf("%d waiting sessions keep a snapshot", kept)

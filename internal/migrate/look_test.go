@@ -47,7 +47,8 @@ func TestCanaryThatLeavesItsSchema(t *testing.T) {
 			if !errors.Is(report.Stopped, migrate.ErrCanary) || !ok || !strings.Contains(err.What, c.want) {
 				t.Errorf("%v, %v, want %s", report.Stopped, report.Outcomes[0].Err, c.want)
 			}
-			if n := f.Int(t, "select count(*) from public.tenants where schema_version > 1") + f.Int(t, "select count(*) from public.elsewhere"); n != 0 {
+			if n := f.Int(t, "select count(*) from public.tenants where schema_version > 1") +
+				f.Int(t, "select count(*) from public.elsewhere"); n != 0 {
 				t.Errorf("%d changes were committed", n)
 			}
 		})
@@ -57,16 +58,21 @@ func TestCanaryThatLeavesItsSchema(t *testing.T) {
 // TestSmallFleetIsLookedAt has every tenant be one of the first.
 func TestSmallFleetIsLookedAt(t *testing.T) {
 	t.Parallel()
-	for name, sql := range map[string]string{"executed": "do $$ begin execute 'create table public.more (n int)'; end $$", "by a trigger": "insert into t values (1)"} {
+	for name, sql := range map[string]string{"executed": "do $$ begin execute 'create table public.more (n int)'; end $$",
+		"by a trigger": "insert into t values (1)"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
-			f.Exec(t, "create function public.spill() returns trigger language plpgsql as $f$ begin create table public.more (n int); return new; end $f$")
-			files := map[string]string{"1_a.sql": "create table t (id int);\ncreate trigger a before insert on t for each row execute function public.spill();"}
+			f.Exec(t, "create function public.spill() returns trigger language plpgsql as $f$ begin create table public.more "+
+				"(n int); return new; end $f$")
+			files := map[string]string{"1_a.sql": "create table t (id int);\ncreate trigger a before insert on t for each row " +
+				"execute function public.spill();"}
 			tenants := f.Create(t, fleettest.Plan(t, fleettest.Files(files)), "acme")
 			files["2_b.sql"] = "-- +goose StatementBegin\n" + sql + ";\n-- +goose StatementEnd"
-			report := run(t, f, fleettest.Plan(t, fleettest.Files(files)), tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1}})
-			if err, ok := errors.AsType[*migrate.OutsideError](report.Outcomes[0].Err); !ok || !strings.Contains(err.What, "public.more") {
+			report := run(t, f, fleettest.Plan(t, fleettest.Files(files)), tenants,
+				migrate.RunOptions{Canary: migrate.Canary{Count: 1}})
+			if err, ok := errors.AsType[*migrate.OutsideError](report.Outcomes[0].Err); !ok ||
+				!strings.Contains(err.What, "public.more") {
 				t.Errorf("%+v", report.Outcomes[0])
 			}
 			if n := f.Int(t, "select count(*) from pg_class where relname = 'more'"); n != 0 {
@@ -81,15 +87,19 @@ func TestSmallFleetIsLookedAt(t *testing.T) {
 func TestCanaryThatLeavesTraces(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{
-		"a table": "create temp table stash (x int)", "a setting": "set timezone to ''Asia/Tokyo''", "a lock": "select pg_catalog.pg_advisory_lock(4711)",
+		"a table": "create temp table stash (x int)", "a setting": "set timezone to ''Asia/Tokyo''",
+		"a lock":      "select pg_catalog.pg_advisory_lock(4711)",
 		"a statement": "prepare kept as select 1", "a channel": "listen news",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
-			f.Exec(t, "create function public.stash() returns trigger language plpgsql as $f$ begin execute '"+sql+"'; return new; end $f$",
-				"create function public.met() returns trigger language plpgsql as $f$ begin "+traces[len("do $$ begin"):len(traces)-len("end $$")]+" return new; end $f$")
-			first := map[string]string{"1_a.sql": "create table t (id int);\ncreate trigger a before insert on t for each row execute function public.met();\n" +
+			f.Exec(t, "create function public.stash() returns trigger language plpgsql as $f$ begin execute '"+sql+
+				"'; return new; end $f$",
+				"create function public.met() returns trigger language plpgsql as $f$ begin "+
+					traces[len("do $$ begin"):len(traces)-len("end $$")]+" return new; end $f$")
+			first := map[string]string{"1_a.sql": "create table t (id int);\ncreate trigger a before insert on t for each row " +
+				"execute function public.met();\n" +
 				"create trigger b before insert on t for each row execute function public.stash();"}
 			tenants := f.Create(t, fleettest.Plan(t, fleettest.Files(first)), fleettest.Names(4)...)
 			first["2_b.sql"] = "insert into t values (1);"
@@ -97,7 +107,8 @@ func TestCanaryThatLeavesTraces(t *testing.T) {
 			if plan.Session() {
 				t.Fatal("it is known without a look")
 			}
-			report := run(t, f, plan, tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1}, Fleet: fleet.Options{Concurrency: 1}})
+			report := run(t, f, plan, tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1},
+				Fleet: fleet.Options{Concurrency: 1}})
 			for _, out := range report.Outcomes {
 				if out.State != migrate.Migrated {
 					t.Errorf("%s: %s: %v", out.Tenant.Slug, out.State, out.Err)

@@ -28,12 +28,16 @@ func (e *OtherToolError) Unwrap() error { return e.Err }
 
 // What makes goose's files of other tools'.
 const (
-	fromPairs  = "goose wants one file VERSION_NAME.sql with -- +goose Up and -- +goose Down in place of each pair of .up.sql and .down.sql"
+	fromPairs = "goose wants one file VERSION_NAME.sql with -- +goose Up and -- +goose Down in place of each pair of " +
+		".up.sql and .down.sql"
 	fromDbmate = "goose wants -- +goose Up in place of -- migrate:up, and -- +goose Down in place of -- migrate:down"
-	fromTern   = "goose wants -- +goose Up as the first line, and -- +goose Down in place of ---- create above / drop below ----"
+	fromTern   = "goose wants -- +goose Up as the first line, and -- +goose Down in place of ---- create above / drop " +
+		"below ----"
 	fromFlyway = "goose wants VERSION_NAME.sql, with -- +goose Up as its first line, in place of V1__name.sql"
-	fromPrisma = "goose wants each migration.sql as a file VERSION_NAME.sql beside the others, with -- +goose Up as its first line"
-	fromCode   = "its migrations are programs; write what they make as SQL, in files VERSION_NAME.sql with -- +goose Up as the first line"
+	fromPrisma = "goose wants each migration.sql as a file VERSION_NAME.sql beside the others, with -- +goose Up as its " +
+		"first line"
+	fromCode = "its migrations are programs; write what they make as SQL, in files VERSION_NAME.sql with -- +goose Up " +
+		"as the first line"
 )
 
 // errNoUp says of a file that nothing in it is for goose.

@@ -34,7 +34,8 @@ type ReachError struct {
 
 // Error names the object and the file.
 func (e *ReachError) Error() string {
-	return fmt.Sprintf("%s:%d: it changes %s, which no migration before it makes: it would be that of the shared schema %q, of all tenants",
+	return fmt.Sprintf("%s:%d: it changes %s, which no migration before it makes: it would be that of the shared schema "+
+		"%q, of all tenants",
 		e.At.File, e.At.Line, e.Kind+" "+e.Name, e.Schema)
 }
 
@@ -44,7 +45,8 @@ func (p *Plan) Path() db.Path { return p.path }
 
 // pathOver returns the path over the schemas of extensions and the shared ones. public
 // comes last where nobody has said otherwise.
-func (p *Plan) pathOver(ctx context.Context, conn *pgx.Conn, reg registry.Registry, uses []ExtensionUse, shared []string) (db.Path, error) {
+func (p *Plan) pathOver(ctx context.Context, conn *pgx.Conn, reg registry.Registry, uses []ExtensionUse,
+	shared []string) (db.Path, error) {
 	schemas := extensionSchemas(uses, shared)
 	if err := p.checkShared(ctx, conn, schemas, uses); err != nil {
 		return db.Path{}, err
@@ -61,7 +63,8 @@ func (p *Plan) pathOver(ctx context.Context, conn *pgx.Conn, reg registry.Regist
 // is nil), those in which others may make something. conn must not be in a transaction.
 //
 // The error is a *SharedSchemaError where that is the reason.
-func (p *Plan) PathFor(ctx context.Context, conn *pgx.Conn, reg registry.Registry, shared []string, script []db.Statement) (path db.Path, leftOut []string, _ error) {
+func (p *Plan) PathFor(ctx context.Context, conn *pgx.Conn, reg registry.Registry, shared []string,
+	script []db.Statement) (path db.Path, leftOut []string, _ error) {
 	wanted := p.Extensions()
 	if len(wanted) == 0 && len(shared) == 0 {
 		return path, nil, nil
@@ -145,9 +148,11 @@ func joinPath(extensions, shared []string) db.Path {
 // kind.
 const sharedNames = `select o.kind, o.name, n.nspname::pg_catalog.text
 	from (
-		select 'relation', c.relnamespace, c.relname::pg_catalog.text from pg_catalog.pg_class c where c.relkind not in ('i', 'I', 't')
+		select 'relation', c.relnamespace, c.relname::pg_catalog.text from pg_catalog.pg_class c
+			where c.relkind not in ('i', 'I', 't')
 		union all select 'function', p.pronamespace, p.proname::pg_catalog.text from pg_catalog.pg_proc p
-		union all select 'type', y.typnamespace, y.typname::pg_catalog.text from pg_catalog.pg_type y where y.typelem = 0 and y.typrelid = 0
+		union all select 'type', y.typnamespace, y.typname::pg_catalog.text from pg_catalog.pg_type y where y.typelem = 0
+			and y.typrelid = 0
 	) o (kind, nsp, name) join pg_catalog.pg_namespace n on n.oid = o.nsp
 	where n.nspname = any ($1::pg_catalog.text[]) and o.name = any ($2::pg_catalog.text[])
 	order by pg_catalog.array_position($1::pg_catalog.text[], n.nspname::pg_catalog.text), 1, 2`
@@ -193,7 +198,8 @@ func CheckShared(ctx context.Context, conn *pgx.Conn, reg registry.Registry, sha
 	}
 	states, err := db.Select(ctx, conn, pgx.RowToStructByName[state], `select s.name, n.oid is not null as there,
 			exists (select from `+reg.Tenants()+` t where t.schema_name = s.name) as ours
-		from pg_catalog.unnest($1::pg_catalog.text[]) s (name) left join pg_catalog.pg_namespace n on n.nspname = s.name`, shared)
+		from pg_catalog.unnest($1::pg_catalog.text[]) s (name) left
+			join pg_catalog.pg_namespace n on n.nspname = s.name`, shared)
 	if err != nil {
 		return fmt.Errorf("look for the shared schemas: %w", err)
 	}
@@ -278,12 +284,16 @@ const sharedObjects = `with extension as (
 	), object (classid, oid, nsp, kind, name) as (
 		select 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relnamespace, 'relation', c.relname::pg_catalog.text
 			from pg_catalog.pg_class c where c.relkind not in ('i', 'I', 't')
-		union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace, 'function', p.proname::pg_catalog.text from pg_catalog.pg_proc p
+		union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace, 'function',
+			p.proname::pg_catalog.text from pg_catalog.pg_proc p
 		union all select 'pg_catalog.pg_type'::pg_catalog.regclass, y.oid, y.typnamespace, 'type', y.typname::pg_catalog.text
 			from pg_catalog.pg_type y where y.typelem = 0 and y.typrelid = 0
-		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, o.oid, o.opcnamespace, 'operator class', o.opcname::pg_catalog.text from pg_catalog.pg_opclass o
-		union all select 'pg_catalog.pg_collation'::pg_catalog.regclass, o.oid, o.collnamespace, 'collation', o.collname::pg_catalog.text from pg_catalog.pg_collation o
-		union all select 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid, o.oprnamespace, 'operator', null from pg_catalog.pg_operator o
+		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, o.oid, o.opcnamespace, 'operator class',
+			o.opcname::pg_catalog.text from pg_catalog.pg_opclass o
+		union all select 'pg_catalog.pg_collation'::pg_catalog.regclass, o.oid, o.collnamespace, 'collation',
+			o.collname::pg_catalog.text from pg_catalog.pg_collation o
+		union all select 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid, o.oprnamespace, 'operator', null
+			from pg_catalog.pg_operator o
 	)
 	select n.nspname::pg_catalog.text, o.kind, coalesce(o.name, o.oid::pg_catalog.regoperator::pg_catalog.text)
 	from object o join pg_catalog.pg_namespace n on n.oid = o.nsp

@@ -14,15 +14,19 @@ import (
 // sharedFiles are those of an application that was written with "tenant, public": it reads
 // a table, calls a function and uses a type of public without saying so.
 var sharedFiles = map[string]string{
-	"1_a.sql": "create table orders (id int primary key, at text references countries, mood mood, n int default next_number());\n-- +goose Down\ndrop table orders;",
-	"2_b.sql": "insert into orders (id, at) select 1, code from countries limit 1;\ncreate view sold as select * from orders join countries on at = code;\n-- +goose Down\ndrop view sold;",
+	"1_a.sql": "create table orders (id int primary key, at text references countries, mood mood, n int default " +
+		"next_number());\n-- +goose Down\ndrop table orders;",
+	"2_b.sql": "insert into orders (id, at) select 1, code from countries limit 1;\ncreate view sold as select * from " +
+		"orders join countries on at = code;\n-- +goose Down\ndrop view sold;",
 }
 
 func sharedFleet(t *testing.T) *fleettest.Fleet {
 	t.Helper()
 	f := fleettest.New(t)
-	f.Exec(t, "create table public.countries (code text primary key)", "insert into public.countries values ('de')", "create type public.mood as enum ('x')",
-		"create function public.next_number() returns int language sql as 'select 7'", "create schema app", "create table app.users (id int)", "create table public.users (id int)")
+	f.Exec(t, "create table public.countries (code text primary key)", "insert into public.countries values ('de')",
+		"create type public.mood as enum ('x')",
+		"create function public.next_number() returns int language sql as 'select 7'", "create schema app",
+		"create table app.users (id int)", "create table public.users (id int)")
 	return f
 }
 
@@ -52,7 +56,8 @@ func TestSharedSchemas(t *testing.T) {
 	if n := f.Int(t, "select count(*) from tenant_hooli.sold where n = 7"); n != 1 {
 		t.Errorf("%d rows", n)
 	}
-	if n := f.Int(t, "select count(*) from pg_class where relname in ('orders', 'sold') and relnamespace in ('public'::regnamespace, 'app'::regnamespace)"); n != 0 {
+	if n := f.Int(t, "select count(*) from pg_class where relname in ('orders', 'sold') and relnamespace in "+
+		"('public'::regnamespace, 'app'::regnamespace)"); n != 0 {
 		t.Errorf("%d objects were made in a shared schema", n)
 	}
 }
@@ -74,10 +79,12 @@ func TestSharedSchemasAreNotChanged(t *testing.T) {
 		"create table users (id int);\ndrop table users;\ndelete from users;": "users",
 		"select 1;\n-- +goose Down\ndrop table users;":                        "users",
 
-		"create table users (id serial);\nalter table users add x int;\nalter sequence users_id_seq restart;\n-- +goose Down\ndrop table users;": "",
-		"create table old (id int);\nalter table old rename to users;\ninsert into users values (1);":                                            "",
-		"create table x as select * from users;": "",
-		"-- +goose StatementBegin\ndo $$ begin create table users (id int); end $$;\n-- +goose StatementEnd\ninsert into users values (1);": "",
+		"create table users (id serial);\nalter table users add x int;\nalter sequence users_id_seq restart;\n-- +goose " +
+			"Down\ndrop table users;": "",
+		"create table old (id int);\nalter table old rename to users;\ninsert into users values (1);": "",
+		"create table x as select * from users;":                                                      "",
+		"-- +goose StatementBegin\ndo $$ begin create table users (id int); end $$;\n-- +goose StatementEnd\ninsert into " +
+			"users values (1);": "",
 	} {
 		plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": sql}))
 		_, _, err := useExtensions(t, f, plan, o)
@@ -85,7 +92,8 @@ func TestSharedSchemasAreNotChanged(t *testing.T) {
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%s: %v", sql, err)
-		case want != "" && (!errors.As(err, &reach) || reach.Name != want || reach.Schema != "public" || reach.At.File != "1_a.sql"):
+		case want != "" && (!errors.As(err, &reach) || reach.Name != want || reach.Schema != "public" ||
+			reach.At.File != "1_a.sql"):
 			t.Errorf("%s: got %v, want %s", sql, err, want)
 		}
 		if _, _, err := useExtensions(t, f, plan, migrate.ExtensionOptions{DryRun: true}); err != nil {
@@ -95,7 +103,9 @@ func TestSharedSchemasAreNotChanged(t *testing.T) {
 	// What no reading sees is looked for on the canary.
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create table t (x int);"}))
 	tenants := f.Create(t, plan, "acme", "globex")
-	plan = fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create table t (x int);", "2_b.sql": "-- +goose StatementBegin\ndo $$ begin execute 'insert into users values (1)'; end $$;\n-- +goose StatementEnd"}))
+	plan = fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create table t (x int);",
+		"2_b.sql": "-- +goose StatementBegin\ndo $$ begin execute 'insert into users values (1)'; end $$;\n-- +goose " +
+			"StatementEnd"}))
 	plan, _, err := useExtensions(t, f, plan, o)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +136,8 @@ func TestPathFor(t *testing.T) {
 	t.Parallel()
 	f := sharedFleet(t)
 	f.Exec(t, "create extension citext", "create schema extensions", "create extension pg_trgm schema extensions")
-	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create extension if not exists citext;\ncreate extension if not exists pg_trgm;\ncreate extension if not exists hstore;"}))
+	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": "create extension if not exists " +
+		"citext;\ncreate extension if not exists pg_trgm;\ncreate extension if not exists hstore;"}))
 	for sql, want := range map[string][]string{
 		"select 'a'::citext":             {"extensions", "public"},
 		"select next_number()":           {"extensions"},
@@ -138,11 +149,13 @@ func TestPathFor(t *testing.T) {
 			t.Errorf("%s: %+v without %q, %v", sql, path, left, err)
 		}
 	}
-	if path, _, err := plan.PathFor(t.Context(), f.Connect(t), registry.Default(), []string{"public"}, []db.Statement{{SQL: "select next_number()"}}); err != nil || path != db.NewPath([]string{"extensions", "public"}) {
+	if path, _, err := plan.PathFor(t.Context(), f.Connect(t), registry.Default(), []string{"public"},
+		[]db.Statement{{SQL: "select next_number()"}}); err != nil || path != db.NewPath([]string{"extensions", "public"}) {
 		t.Errorf("public on request: %+v, %v", path, err)
 	}
 	f.Exec(t, "grant create on schema public to public")
-	if path, left, err := plan.PathFor(t.Context(), f.Connect(t), registry.Default(), nil, nil); err != nil || path != db.NewPath([]string{"extensions"}) || !slices.Equal(left, []string{"public"}) {
+	if path, left, err := plan.PathFor(t.Context(), f.Connect(t), registry.Default(), nil, nil); err != nil ||
+		path != db.NewPath([]string{"extensions"}) || !slices.Equal(left, []string{"public"}) {
 		t.Errorf("unknown statements: %+v without %q, %v", path, left, err)
 	}
 }

@@ -65,7 +65,8 @@ func (r *run) phases(ctx context.Context, name string, todo []int, stopAfter int
 }
 
 // phase runs one turn and returns the tenants that have more to do.
-func (r *run) phase(ctx context.Context, now []int, connect Connect, o fleet.Options, direct bool) (left []int, _ error) {
+func (r *run) phase(ctx context.Context, now []int, connect Connect, o fleet.Options,
+	direct bool) (left []int, _ error) {
 	o.Observer = &observer{run: r, index: now}
 	results, err := fleet.Run(ctx, connect, len(now), o, func(ctx context.Context, conn *pgx.Conn, k int) error {
 		return r.work(ctx, conn, now[k], direct)
@@ -193,7 +194,8 @@ func (o *observer) Finished(k int, res fleet.Result) {
 	i := o.index[k]
 	o.run.lost.note(res.Err)
 	if res.State == fleet.NotStarted && o.run.yield != nil && o.run.yield(res.Err) {
-		o.run.observe(TenantRetrying{Tenant: o.run.report.Outcomes[i].Tenant, Attempt: res.Attempts, Err: res.Err, Blockers: o.run.report.Outcomes[i].Blockers})
+		o.run.observe(TenantRetrying{Tenant: o.run.report.Outcomes[i].Tenant, Attempt: res.Attempts, Err: res.Err,
+			Blockers: o.run.report.Outcomes[i].Blockers})
 		return // it takes its turn later
 	}
 	o.run.take(i, res)

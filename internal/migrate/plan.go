@@ -235,7 +235,8 @@ func (v versionTable) history(in string, versions []int64) []db.Statement {
 		{SQL: fmt.Sprintf(`insert into %s (id, version_id, is_applied)
 select (extract(epoch from pg_catalog.statement_timestamp()) operator(pg_catalog.*) 1000000)::bigint
     operator(pg_catalog.-) %d operator(pg_catalog.+) a.n, a.version, true
-from pg_catalog.unnest(array[%s]::bigint[]) with ordinality a (version, n)`, in+string(v), len(list), strings.Join(list, ", "))},
+from pg_catalog.unnest(array[%s]::bigint[]) with ordinality a (version, n)`, in+string(v), len(list),
+			strings.Join(list, ", "))},
 	}
 }
 

@@ -21,7 +21,8 @@ func hostile(t *testing.T, f *fleettest.Fleet, schema string) (role string, as f
 	var name string
 	f.Scan(t, []any{&name}, "select current_database()::text")
 	role = "mallory_" + strings.TrimPrefix(name, "crmctl_test_")
-	f.Exec(t, "create role "+role, "grant usage, create on schema "+schema+" to "+role, "grant all on all tables in schema "+schema+" to "+role)
+	f.Exec(t, "create role "+role, "grant usage, create on schema "+schema+" to "+role,
+		"grant all on all tables in schema "+schema+" to "+role)
 	t.Cleanup(func() { f.DropRoles(t, role) })
 	return role, func(statements ...string) {
 		t.Helper()
@@ -53,7 +54,8 @@ func TestPlantedTrigger(t *testing.T) {
 	f := fleettest.New(t)
 	tenants := f.Create(t, fleettest.TenantPlan(t, 2), fleettest.Names(3)...)
 	role, as := hostile(t, f, "tenant_t0001")
-	as(witness, "create trigger log before insert or delete on tenant_t0001.goose_db_version for each row execute function tenant_t0001.witness()")
+	as(witness, "create trigger log before insert or delete on tenant_t0001.goose_db_version for each row execute "+
+		"function tenant_t0001.witness()")
 	plan, conn := fleettest.TenantPlan(t, 0), f.Connect(t)
 	report, err := plan.Run(t.Context(), conn, f.Dial, tenants, migrate.RunOptions{Fleet: fleet.Options{}})
 	if err != nil {
@@ -72,8 +74,10 @@ func TestPlantedTrigger(t *testing.T) {
 	refused(t, err, "trigger log")
 	_ = direct.Close(t.Context()) // with the tenant's lock
 	// A role that the user trusts may.
-	report, err = plan.Run(t.Context(), conn, f.Dial, tenants[:1], migrate.RunOptions{Fleet: fleet.Options{}, Trusted: []string{role}})
-	if err != nil || report.Outcomes[0].Err == nil || !strings.Contains(report.Outcomes[0].Err.Error(), "planted code runs as") {
+	report, err = plan.Run(t.Context(), conn, f.Dial, tenants[:1], migrate.RunOptions{Fleet: fleet.Options{},
+		Trusted: []string{role}})
+	if err != nil || report.Outcomes[0].Err == nil || !strings.Contains(report.Outcomes[0].Err.Error(),
+		"planted code runs as") {
 		t.Errorf("%v, %+v", err, report.Outcomes)
 	}
 }
@@ -90,10 +94,12 @@ func TestPlantedDuringRun(t *testing.T) {
 	if err := guard.Prepare(t.Context(), conn, []db.Schema{tenants[0].Schema, tenants[1].Schema}); err != nil {
 		t.Fatal(err)
 	}
-	as(witness, "create trigger log before insert on tenant_t0001.goose_db_version for each row execute function tenant_t0001.witness()")
+	as(witness, "create trigger log before insert on tenant_t0001.goose_db_version for each row execute function "+
+		"tenant_t0001.witness()")
 	_, err := plan.Apply(t.Context(), conn, tenants[0], migrate.Route{}, migrate.ApplyOptions{Guard: guard})
 	refused(t, err, "trigger log")
-	if _, err := plan.Apply(t.Context(), conn, tenants[1], migrate.Route{}, migrate.ApplyOptions{Guard: guard}); err != nil {
+	if _, err := plan.Apply(t.Context(), conn, tenants[1], migrate.Route{},
+		migrate.ApplyOptions{Guard: guard}); err != nil {
 		t.Error(err)
 	}
 }
@@ -123,17 +129,24 @@ func TestForeignOwner(t *testing.T) {
 // indexes, is not run by reading it.
 func TestPlantedVersions(t *testing.T) {
 	t.Parallel()
-	const fails = `create function tenant_t0001.fails(int8) returns int8 immutable language plpgsql as 'begin raise exception ''planted code runs as %'', current_user; return 1; end'`
+	const fails = `create function tenant_t0001.fails(int8) returns int8 immutable language plpgsql as
+		'begin raise exception ''planted code runs as %'', current_user; return 1; end'`
 	for name, plant := range map[string][]string{
-		"view": {"create view tenant_t0001.goose_db_version as select tenant_t0001.fails(1) as id, tenant_t0001.fails(2) as version_id, true as is_applied, now() as tstamp"},
-		"cast": {"create type tenant_t0001.yes as (n int)", `create function tenant_t0001.yes(tenant_t0001.yes) returns bool language plpgsql as 'begin raise exception ''planted code runs as %'', current_user; end'`,
+		"view": {"create view tenant_t0001.goose_db_version as select tenant_t0001.fails(1) as id, tenant_t0001.fails(2) " +
+			"as version_id, true as is_applied, now() as tstamp"},
+		"cast": {"create type tenant_t0001.yes as (n int)",
+			`create function tenant_t0001.yes(tenant_t0001.yes) returns bool language plpgsql as
+				'begin raise exception ''planted code runs as %'', current_user; end'`,
 			"create cast (tenant_t0001.yes as bool) with function tenant_t0001.yes(tenant_t0001.yes) as implicit",
-			"create table tenant_t0001.goose_db_version (id int8, version_id int8, is_applied tenant_t0001.yes, tstamp timestamp default now())",
+			"create table tenant_t0001.goose_db_version (id int8, version_id int8, is_applied tenant_t0001.yes, tstamp " +
+				"timestamp default now())",
 			"insert into tenant_t0001.goose_db_version values (1, 1, row(1))"},
-		"index": {"create table tenant_t0001.goose_db_version (id int8, version_id int8, is_applied bool, tstamp timestamp default now())",
+		"index": {"create table tenant_t0001.goose_db_version (id int8, version_id int8, is_applied bool, tstamp timestamp " +
+			"default now())",
 			"create or replace function tenant_t0001.fails(int8) returns int8 immutable language sql as 'select 1::int8'",
 			"create index on tenant_t0001.goose_db_version (tenant_t0001.fails(1))",
-			`create or replace function tenant_t0001.fails(int8) returns int8 immutable language plpgsql as 'begin raise exception ''planted code runs as %'', current_user; return 1; end'`},
+			`create or replace function tenant_t0001.fails(int8) returns int8 immutable language plpgsql as
+				'begin raise exception ''planted code runs as %'', current_user; return 1; end'`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -147,7 +160,10 @@ func TestPlantedVersions(t *testing.T) {
 			if err != nil || actual[0].Err == nil || actual[1].Err != nil {
 				t.Fatalf("%v, %+v", err, actual)
 			}
-			survey, err := adopt.Look(t.Context(), conn, plan, []adopt.Claim{{Schema: "tenant_t0001"}}, adopt.Options{Slug: func(string) (string, error) { return "t0001", nil }})
+			survey, err := adopt.Look(t.Context(), conn, plan, []adopt.Claim{{Schema: "tenant_t0001"}},
+				adopt.Options{Slug: func(string) (string, error) {
+					return "t0001", nil
+				}})
 			if err != nil || survey.Adoptions[0].Err == nil {
 				t.Fatalf("%v, %+v", err, survey)
 			}

@@ -44,7 +44,8 @@ func TestFailedCanaryStopsTheRun(t *testing.T) {
 	tenants := f.Create(t, old, fleettest.Names(6)...)
 	f.Exec(t, "alter table tenant_t0003.a add y text")
 	var l log
-	report := run(t, f, plan, tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1, Names: []string{"t0003"}}, Observe: l.observe})
+	report := run(t, f, plan, tenants, migrate.RunOptions{Canary: migrate.Canary{Count: 1, Names: []string{"t0003"}},
+		Observe: l.observe})
 	if !errors.Is(report.Stopped, migrate.ErrCanary) || report.Outcomes[2].State != migrate.Failed {
 		t.Errorf("stopped %v, canary %+v", report.Stopped, report.Outcomes[2])
 	}
@@ -62,7 +63,8 @@ func TestCanaryGoesFirstAndIsChecked(t *testing.T) {
 		name, check string
 		want        string // in the error; "" passes
 	}{
-		{"true", "select count(*) = 1 from pg_class where relname = 'idx_a_y' and relnamespace = current_schema()::regnamespace", ""},
+		{"true", "select count(*) = 1 from pg_class where relname = 'idx_a_y' and relnamespace = " +
+			"current_schema()::regnamespace", ""},
 		{"false", "select false", "did not return true"},
 		{"null", "select null::boolean", "did not return true"},
 		{"no row", "select true where false", "want one row"},
@@ -112,7 +114,8 @@ func TestPauseAfterTheCanaryCanBeCutShort(t *testing.T) {
 			}
 		},
 	})
-	if !errors.Is(report.Stopped, fleet.ErrDrained) || report.Count(migrate.Migrated) != 1 || report.Count(migrate.NotStarted) != 2 {
+	if !errors.Is(report.Stopped, fleet.ErrDrained) || report.Count(migrate.Migrated) != 1 ||
+		report.Count(migrate.NotStarted) != 2 {
 		t.Errorf("stopped %v, %d migrated", report.Stopped, report.Count(migrate.Migrated))
 	}
 	report = run(t, f, plan, report.Tenants(), migrate.RunOptions{
@@ -132,8 +135,10 @@ func TestTooManyFailuresStopTheRun(t *testing.T) {
 		f.Exec(t, "alter table tenant_"+slug+".a add y text")
 	}
 	report := run(t, f, plan, tenants, migrate.RunOptions{Fleet: fleet.Options{Concurrency: 1, StopAfter: 3}})
-	if !errors.Is(report.Stopped, fleet.ErrTooManyFailures) || report.Count(migrate.Failed) != 3 || report.Count(migrate.Migrated) != 2 {
-		t.Errorf("stopped %v: %d failed, %d migrated", report.Stopped, report.Count(migrate.Failed), report.Count(migrate.Migrated))
+	if !errors.Is(report.Stopped, fleet.ErrTooManyFailures) || report.Count(migrate.Failed) != 3 ||
+		report.Count(migrate.Migrated) != 2 {
+		t.Errorf("stopped %v: %d failed, %d migrated", report.Stopped, report.Count(migrate.Failed),
+			report.Count(migrate.Migrated))
 	}
 }
 
@@ -184,7 +189,8 @@ func TestRollback(t *testing.T) {
 	f := fleettest.New(t)
 	_, plan := plans(t, map[string]string{
 		"1_a.sql": first, "2_b.sql": "-- +goose Up\ncreate table b (x int);\n-- +goose Down\ndrop table b;",
-		"3_c.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncreate index concurrently i on b (x);\n-- +goose Down\ndrop index concurrently i;",
+		"3_c.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncreate index concurrently i on b (x);\n-- +goose Down\ndrop " +
+			"index concurrently i;",
 		"4_d.sql": "-- +goose Up\ncreate table d (x int);\n-- +goose Down\ndrop table d;",
 	})
 	tenants := f.Create(t, plan, "acme", "globex")
@@ -221,7 +227,8 @@ func TestRollback(t *testing.T) {
 func TestRedo(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	_, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "-- +goose Up\ncreate table b (x int);\n-- +goose Down\ndrop table b;"})
+	_, plan := plans(t, map[string]string{"1_a.sql": first,
+		"2_b.sql": "-- +goose Up\ncreate table b (x int);\n-- +goose Down\ndrop table b;"})
 	tenants := f.Create(t, plan, "acme")
 	f.Exec(t, "insert into tenant_acme.b values (1)")
 	report := run(t, f, plan, tenants, migrate.RunOptions{Route: migrate.Route{Kind: migrate.Redo}})
@@ -251,19 +258,22 @@ func TestChangedAndLateFiles(t *testing.T) {
 	if report := run(t, f, plan, tenants, migrate.RunOptions{}); report.Count(migrate.Migrated) != 2 {
 		t.Fatalf("%+v", report.Outcomes)
 	}
-	changedFiles := map[string]string{"1_a.sql": first, "3_c.sql": "create table c (x bigint);", "4_d.sql": "create table d (x int);"}
+	changedFiles := map[string]string{"1_a.sql": first, "3_c.sql": "create table c (x bigint);",
+		"4_d.sql": "create table d (x int);"}
 	_, err := again(changedFiles, migrate.RunOptions{})
 	var changed *migrate.ChangedFilesError
 	if !errors.As(err, &changed) || len(changed.Files) != 1 || changed.Files[0].File != "3_c.sql" {
 		t.Errorf("a changed file: %v", err)
 	}
-	if report, err := again(changedFiles, migrate.RunOptions{AllowChanged: true}); err != nil || report.Count(migrate.Migrated) != 2 {
+	if report, err := again(changedFiles, migrate.RunOptions{AllowChanged: true}); err != nil ||
+		report.Count(migrate.Migrated) != 2 {
 		t.Errorf("a changed file, allowed: %v", err)
 	}
 	if _, err = again(changedFiles, migrate.RunOptions{}); err != nil {
 		t.Errorf("once allowed: %v", err)
 	}
-	lateFiles := map[string]string{"1_a.sql": first, "2_b.sql": "create table b (x int);", "3_c.sql": changedFiles["3_c.sql"], "4_d.sql": changedFiles["4_d.sql"]}
+	lateFiles := map[string]string{"1_a.sql": first, "2_b.sql": "create table b (x int);",
+		"3_c.sql": changedFiles["3_c.sql"], "4_d.sql": changedFiles["4_d.sql"]}
 	_, err = again(lateFiles, migrate.RunOptions{})
 	var late *migrate.LateFilesError
 	if !errors.As(err, &late) || late.Files[0].File != "2_b.sql" || late.Newest != 4 {
@@ -277,7 +287,8 @@ func TestChangedAndLateFiles(t *testing.T) {
 		t.Errorf("a late file, allowed: %v, %+v", err, report.Outcomes)
 	}
 	// A comment is no change.
-	commented := map[string]string{"1_a.sql": "-- +goose Up\n-- a note\n" + first, "2_b.sql": lateFiles["2_b.sql"], "3_c.sql": lateFiles["3_c.sql"], "4_d.sql": lateFiles["4_d.sql"]}
+	commented := map[string]string{"1_a.sql": "-- +goose Up\n-- a note\n" + first, "2_b.sql": lateFiles["2_b.sql"],
+		"3_c.sql": lateFiles["3_c.sql"], "4_d.sql": lateFiles["4_d.sql"]}
 	if _, err := again(commented, migrate.RunOptions{}); err != nil {
 		t.Errorf("a comment: %v", err)
 	}
@@ -300,7 +311,8 @@ func TestKilledRunIsClosedByTheNext(t *testing.T) {
 	}()
 	go func() {
 		defer close(over)
-		_, _ = plan.Run(ctx, ledger, f.Dial, tenants, migrate.RunOptions{LockTimeout: time.Second, Fleet: fleet.Options{Concurrency: 2}, Observe: l.observe})
+		_, _ = plan.Run(ctx, ledger, f.Dial, tenants, migrate.RunOptions{LockTimeout: time.Second,
+			Fleet: fleet.Options{Concurrency: 2}, Observe: l.observe})
 	}()
 	for f.Int(t, "select count(*) from public.migration_run_tenants") < 2 {
 		time.Sleep(20 * time.Millisecond)
@@ -310,7 +322,8 @@ func TestKilledRunIsClosedByTheNext(t *testing.T) {
 		t.Fatalf("a run that lives: %+v, %v", runs, err)
 	}
 	// As kill -9 does: the sessions end, nobody says goodbye.
-	f.Exec(t, `select pg_terminate_backend(pid, 10000) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()
+	f.Exec(t, `select pg_terminate_backend(pid, 10000) from pg_stat_activity where pid <> pg_backend_pid()
+		and datname = current_database()
 		and pid = `+strconv.Itoa(int(ledger.PgConn().PID())))
 	runs, err = registry.Default().ListRuns(t.Context(), f.Connect(t), 5)
 	if err != nil || runs[0].State != "killed" || runs[0].FinishedAt == nil {

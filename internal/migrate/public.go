@@ -28,7 +28,8 @@ func (p *Plan) ApplyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		}
 		err = errors.Join(err, db.Rollback(ctx, conn))
 		// Another run was making the registry, and this one waited for its end.
-		if made := db.SQLState(err); n == tries || made != db.CodeUniqueViolation && made != codeDuplicateTable && made != codeDuplicateSchema {
+		if made := db.SQLState(err); n == tries || made != db.CodeUniqueViolation && made != codeDuplicateTable &&
+			made != codeDuplicateSchema {
 			return Change{}, err
 		}
 	}
@@ -51,7 +52,8 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 		o.Registry.QueueSchema(&open)
 	}
 	open.CheckSchema(o.Registry.Schema())
-	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`, publicVersions.in(o.Registry.Schema()))
+	open.QueryRow([]any{&table}, `select pg_catalog.to_regclass($1)::pg_catalog.text`,
+		publicVersions.in(o.Registry.Schema()))
 	if err := open.Run(ctx, conn); err != nil {
 		return Change{}, err
 	}
@@ -84,7 +86,8 @@ func (p *Plan) applyPublic(ctx context.Context, conn *pgx.Conn, o ApplyOptions) 
 	}
 	p.queueScripts(&run, change.Applied)
 	// A migration that left public ends here, on the server and before the commit.
-	run.Exec(`select 1 operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=) $1::pg_catalog.text)::integer`, o.Registry.Schema().String())
+	run.Exec(`select 1 operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=)
+		$1::pg_catalog.text)::integer`, o.Registry.Schema().String())
 	for _, s := range change.Applied {
 		publicVersions.queueRow(&run, o.Registry.Schema(), s)
 	}
@@ -113,11 +116,13 @@ func lockSetting(d time.Duration) string {
 // PublicVersion returns the version of the registry, 0 when there is none. RefuseForeign
 // comes before it.
 func PublicVersion(ctx context.Context, q db.Querier, reg registry.Registry) (int64, error) {
-	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass($1) is not null`, publicVersions.in(reg.Schema()))
+	exists, err := db.Select(ctx, q, pgx.RowTo[bool], `select pg_catalog.to_regclass($1) is not null`,
+		publicVersions.in(reg.Schema()))
 	if err != nil || !exists[0] {
 		return 0, err
 	}
-	version, err := db.Select(ctx, q, pgx.RowTo[int64], `select coalesce(max(version_id), 0) from `+publicVersions.in(reg.Schema())+` where is_applied`)
+	version, err := db.Select(ctx, q, pgx.RowTo[int64], `select coalesce(max(version_id), 0) from `+
+		publicVersions.in(reg.Schema())+` where is_applied`)
 	if err != nil {
 		return 0, err
 	}

@@ -51,7 +51,8 @@ type MissingDownError struct{ Migration *Migration }
 
 // Error names the file.
 func (e *MissingDownError) Error() string {
-	return fmt.Sprintf("%s has no Down statements, so it cannot be taken back: the way back ends at version %d", e.Migration.File, e.Migration.Version)
+	return fmt.Sprintf("%s has no Down statements, so it cannot be taken back: the way back ends at version %d",
+		e.Migration.File, e.Migration.Version)
 }
 
 // UnknownVersionError says that a schema has a version that no file has.
@@ -188,8 +189,11 @@ func newestFirst(applied []int64) []int64 {
 // file that adds it.
 func leading(steps []Step) (now, later []Step) {
 	for i, s := range steps {
-		cut := i > 0 && s.Transactional && (s.Apart || steps[i-1].Apart) && s.Version != steps[i-1].Version // a redo is one step
-		cut = cut || s.Transactional && slices.ContainsFunc(steps[:i], func(before Step) bool { return slices.Contains(s.uses, before.Version) })
+		// a redo is one step
+		cut := i > 0 && s.Transactional && (s.Apart || steps[i-1].Apart) && s.Version != steps[i-1].Version
+		cut = cut || s.Transactional && slices.ContainsFunc(steps[:i], func(before Step) bool {
+			return slices.Contains(s.uses, before.Version)
+		})
 		if cut || s.Transactional != steps[0].Transactional {
 			return steps[:i], steps[i:]
 		}

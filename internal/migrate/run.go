@@ -126,7 +126,8 @@ func (r *Report) Tenants() []registry.Tenant {
 // cannot be written); what befell a tenant is in its Outcome.
 //
 // ledger is a connection for the registry, which no worker uses.
-func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenants []registry.Tenant, o RunOptions) (*Report, error) {
+func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenants []registry.Tenant,
+	o RunOptions) (*Report, error) {
 	r := newRun(p, connect, tenants, o)
 	if len(tenants) == 0 {
 		return r.report, nil
@@ -187,7 +188,8 @@ type progress struct {
 func newRun(p *Plan, connect Connect, tenants []registry.Tenant, o RunOptions) *run {
 	r := &run{
 		plan: p, connect: connect, opt: o,
-		limits:  ApplyOptions{Registry: o.Registry, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, BuildTimeout: o.BuildTimeout, AsyncCommit: !o.SyncCommit},
+		limits: ApplyOptions{Registry: o.Registry, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
+			BuildTimeout: o.BuildTimeout, AsyncCommit: !o.SyncCommit},
 		observe: o.Observe,
 		report:  &Report{Kind: o.Route.kind(), Target: p.target(o.Route), Outcomes: make([]Outcome, len(tenants))},
 		tenants: make([]progress, len(tenants)),

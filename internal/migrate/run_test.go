@@ -21,7 +21,8 @@ const (
 	broken = "create table b (x int);\nalter table a\n  add x int;"
 )
 
-func run(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, tenants []registry.Tenant, o migrate.RunOptions) *migrate.Report {
+func run(t *testing.T, f *fleettest.Fleet, plan *migrate.Plan, tenants []registry.Tenant,
+	o migrate.RunOptions) *migrate.Report {
 	t.Helper()
 	if o.LockTimeout == 0 {
 		o.LockTimeout = 2 * time.Second
@@ -89,7 +90,8 @@ func TestBrokenTenantLeavesTheOthersAlone(t *testing.T) {
 	if out.From != 1 || out.To != 1 || out.Attempts != 1 {
 		t.Errorf("outcome %+v", out)
 	}
-	if n := f.Int(t, "select count(*) from public.migration_run_tenants where state = 'failed' and sqlstate = '42701' and place = '2_b.sql:2'"); n != 1 {
+	if n := f.Int(t, "select count(*) from public.migration_run_tenants where state = 'failed' and sqlstate = '42701' "+
+		"and place = '2_b.sql:2'"); n != 1 {
 		t.Error("the ledger does not say why")
 	}
 }
@@ -129,7 +131,8 @@ func TestMissingSchemaNeverBuildsInPublic(t *testing.T) {
 	if !errors.Is(report.Outcomes[0].Err, db.ErrWrongSchema) || report.Outcomes[1].State != migrate.Migrated {
 		t.Errorf("outcomes %+v", report.Outcomes)
 	}
-	if n := f.Int(t, "select count(*) from pg_class where relname = 'c' and relnamespace = 'public'::regnamespace"); n != 0 {
+	if n := f.Int(t, "select count(*) from pg_class where relname = 'c' and relnamespace = "+
+		"'public'::regnamespace"); n != 0 {
 		t.Error("a table landed in public")
 	}
 }
@@ -139,7 +142,8 @@ func TestMigrationThatLeavesTheSchemaFails(t *testing.T) {
 	f := fleettest.New(t)
 	old := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": first}))
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{
-		"1_a.sql": first, "2_b.sql": "do $$ begin perform set_config('search_' || 'path', 'public', true); end $$;\ncreate table escaped (x int);",
+		"1_a.sql": first, "2_b.sql": "do $$ begin perform set_config('search_' || 'path', 'public', true); end $$;\ncreate " +
+			"table escaped (x int);",
 	}))
 	tenants := f.Create(t, old, "acme")
 	report := run(t, f, plan, tenants, migrate.RunOptions{})
@@ -307,7 +311,8 @@ func (d *drainAfter) observe(e migrate.Event) {
 func TestRegistryIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "create table b (x int);", "3_c.sql": "create table if not exists c (x int);"})
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "create table b (x int);",
+		"3_c.sql": "create table if not exists c (x int);"})
 	tenants := f.Create(t, old, "acme")
 	f.Exec(t, "insert into tenant_acme.goose_db_version (version_id, is_applied) values (3, true)",
 		"update public.tenants set schema_version = 2")

@@ -36,14 +36,16 @@ func checkScript(sql string) error {
 		return fmt.Errorf("COPY to or from the client is not possible here")
 	}
 	refusal := sqltext.Judge(sql, true).Refusal
-	if refusal == nil || !slices.Contains(scriptRules, refusal.Rule) || slices.Contains([]string{"select", "with", "values"}, first[0]) {
+	if refusal == nil || !slices.Contains(scriptRules, refusal.Rule) ||
+		slices.Contains([]string{"select", "with", "values"}, first[0]) {
 		return nil // what a function sets is looked for when the script has run
 	}
 	name := strings.ToUpper(first[0])
 	if first[0] == "set" {
 		name += " " + strings.ToUpper(first[1])
 	}
-	return fmt.Errorf("%s is not possible here: a tenant's statements are one transaction, in its schema, on a session that serves other tenants too", name)
+	return fmt.Errorf("%s is not possible here: a tenant's statements are one transaction, in its schema, on a session "+
+		"that serves other tenants too", name)
 }
 
 // scriptRules are what a script may not break: unlike a migration it may reach other

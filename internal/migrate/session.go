@@ -29,7 +29,8 @@ func (d *direct) settings(ctx context.Context, p *Plan) error {
 	var run db.Pipeline
 	run.Exec("reset all")
 	run.Session(db.Locals{
-		Schema: d.tenant.Schema, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout, AsConfigured: true,
+		Schema: d.tenant.Schema, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout,
+		AsConfigured: true,
 	})
 	if !p.path.IsZero() {
 		run.Script([]db.Statement{p.path.Statement(false)})
@@ -42,7 +43,8 @@ func (d *direct) settings(ctx context.Context, p *Plan) error {
 
 // setLockTimeout sets how long statements wait for locks from here on.
 func (d *direct) setLockTimeout(ctx context.Context, wait time.Duration) error {
-	return d.conn.QueryRow(ctx, "select pg_catalog.set_config('lock_timeout', $1, false)", lockSetting(wait)).Scan(&d.lockWait)
+	return d.conn.QueryRow(ctx, "select pg_catalog.set_config('lock_timeout', $1, false)",
+		lockSetting(wait)).Scan(&d.lockWait)
 }
 
 // waitFor is setLockTimeout unless the file has set a limit of its own.
@@ -60,7 +62,8 @@ func (d *direct) exec(ctx context.Context, s db.Statement) error {
 	}
 	var current *string
 	var lockWait string
-	if err := d.conn.QueryRow(ctx, "select pg_catalog.current_schema()::pg_catalog.text, pg_catalog.current_setting('lock_timeout')").Scan(&current, &lockWait); err != nil {
+	if err := d.conn.QueryRow(ctx, "select pg_catalog.current_schema()::pg_catalog.text, "+
+		"pg_catalog.current_setting('lock_timeout')").Scan(&current, &lockWait); err != nil {
 		return err
 	}
 	if current == nil || *current != d.tenant.Schema.String() {
@@ -75,7 +78,8 @@ func (d *direct) limited(ctx context.Context, s db.Statement, lockWait string) e
 	names := sqltext.Settings(s.SQL)
 	back := sqltext.Default(s.SQL)
 	if back && slices.Contains(names, "statement_timeout") {
-		if _, err := d.conn.Exec(ctx, "select pg_catalog.set_config('statement_timeout', $1, false)", lockSetting(d.limits.StatementTimeout)); err != nil {
+		if _, err := d.conn.Exec(ctx, "select pg_catalog.set_config('statement_timeout', $1, false)",
+			lockSetting(d.limits.StatementTimeout)); err != nil {
 			return err
 		}
 	}
@@ -102,7 +106,8 @@ func (e *LostSessionError) Unwrap() error { return e.DirtyError }
 
 // Error names the statement and says what can be done.
 func (e *LostSessionError) Error() string {
-	return fmt.Sprintf("dirty: %s stands after %d of %d statements, and what line %d left in its session for those after it (%s) is gone: "+
+	return fmt.Sprintf("dirty: %s stands after %d of %d statements, and what line %d left in its session for those "+
+		"after it (%s) is gone: "+
 		"do the rest of the file by hand, and mark it as applied", e.File, e.Done, e.Statements, e.Statement.Line, e.Left)
 }
 

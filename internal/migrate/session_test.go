@@ -11,7 +11,8 @@ import (
 )
 
 // seen is a table of what settings a file saw.
-const seen = "create table seen (what text, zone text default current_setting('timezone'), wait text default current_setting('lock_timeout'), " +
+const seen = "create table seen (what text, zone text default current_setting('timezone'), wait text default " +
+	"current_setting('lock_timeout'), " +
 	"run text default current_setting('statement_timeout'));"
 
 // sight has a statement of a file tell what it sees.
@@ -41,12 +42,14 @@ func TestSettingsEndWithTheirFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
-			f.Exec(t, "do $$ begin execute format('alter database %I set timezone to ''Europe/Paris''', current_database()); end $$")
+			f.Exec(t, "do $$ begin execute format('alter database %I set timezone to ''Europe/Paris''', current_database()); "+
+				"end $$")
 			old, plan := plans(t, map[string]string{
 				"1_a.sql": seen, "2_b.sql": noTx + sight("before") + set + sight("within"),
 				"3_c.sql": noTx + sight("after"), "4_d.sql": sight("later"),
 			})
-			want := map[string]string{"before": "Europe/Paris", "within": "Asia/Tokyo", "after": "Europe/Paris", "later": "Europe/Paris"}
+			want := map[string]string{"before": "Europe/Paris", "within": "Asia/Tokyo", "after": "Europe/Paris",
+				"later": "Europe/Paris"}
 			report := run(t, f, plan, f.Create(t, old, "acme"), migrate.RunOptions{})
 			if report.Count(migrate.Migrated) != 1 {
 				t.Fatalf("outcome %+v", report.Outcomes[0])
@@ -64,16 +67,22 @@ func TestFileSetsItsOwnLimits(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	old, plan := plans(t, map[string]string{
-		"1_a.sql": seen, "2_b.sql": noTx + sight("ours") + "set lock_timeout = '7s';\nset statement_timeout = '50min';\n" + sight("own") +
-			"create index concurrently i on seen (what);\n" + sight("still") + "reset lock_timeout;\nset statement_timeout to default;\n" + sight("back"),
-		"3_c.sql": noTx + "select set_config('lock_timeout', '9s', false);\n" + sight("by call"), "4_d.sql": noTx + sight("next"),
+		"1_a.sql": seen, "2_b.sql": noTx + sight("ours") + "set lock_timeout = '7s';\nset statement_timeout = '50min';\n" +
+			sight("own") +
+			"create index concurrently i on seen (what);\n" + sight("still") +
+			"reset lock_timeout;\nset statement_timeout to default;\n" + sight("back"),
+		"3_c.sql": noTx + "select set_config('lock_timeout', '9s', false);\n" + sight("by call"), "4_d.sql": noTx +
+			sight("next"),
 	})
-	report := run(t, f, plan, f.Create(t, old, "acme"), migrate.RunOptions{LockTimeout: 3 * time.Second, StatementTimeout: time.Hour})
+	report := run(t, f, plan, f.Create(t, old, "acme"), migrate.RunOptions{LockTimeout: 3 * time.Second,
+		StatementTimeout: time.Hour})
 	if report.Count(migrate.Migrated) != 1 {
 		t.Fatalf("outcome %+v", report.Outcomes[0])
 	}
-	checkSeen(t, f, "tenant_acme", "wait", map[string]string{"ours": "3s", "own": "7s", "still": "7s", "back": "3s", "by call": "9s", "next": "3s"})
-	checkSeen(t, f, "tenant_acme", "run", map[string]string{"ours": "1h", "own": "50min", "still": "50min", "back": "1h", "next": "1h"})
+	checkSeen(t, f, "tenant_acme", "wait", map[string]string{"ours": "3s", "own": "7s", "still": "7s", "back": "3s",
+		"by call": "9s", "next": "3s"})
+	checkSeen(t, f, "tenant_acme", "run", map[string]string{"ours": "1h", "own": "50min", "still": "50min", "back": "1h",
+		"next": "1h"})
 }
 
 // TestResumedFileHasItsSettings fails in the middle of a file: what the statements
@@ -85,12 +94,16 @@ func TestResumedFileHasItsSettings(t *testing.T) {
 		uses string
 		lost string // what cannot be had again
 	}{
-		"set":              {set: "set timezone = 'Asia/Tokyo';\nset lock_timeout = '7s';"},
-		"prepared":         {set: "set timezone = 'Asia/Tokyo';\nprepare p as select 1;\nset lock_timeout = '7s';", uses: "execute p;"},
-		"call":             {set: "select set_config('timezone', 'Asia/Tokyo', false), set_config('lock_timeout', '7s', false);"},
-		"temporary":        {set: "create temp table s as select 1;", uses: "insert into seen (what) select 's' from s;", lost: "a temporary object"},
+		"set": {set: "set timezone = 'Asia/Tokyo';\nset lock_timeout = '7s';"},
+		"prepared": {set: "set timezone = 'Asia/Tokyo';\nprepare p as select 1;\nset lock_timeout = '7s';",
+			uses: "execute p;"},
+		"call": {set: "select set_config('timezone', 'Asia/Tokyo', false), set_config('lock_timeout', '7s', " +
+			"false);"},
+		"temporary": {set: "create temp table s as select 1;", uses: "insert into seen (what) select 's' from s;",
+			lost: "a temporary object"},
 		"temporary unused": {set: "set timezone = 'Asia/Tokyo';\ncreate temp table s as select 1;\nset lock_timeout = '7s';"},
-		"block":            {set: "-- +goose StatementBegin\ndo $$ begin set timezone = 'Asia/Tokyo'; end $$;\n-- +goose StatementEnd", lost: "a setting"},
+		"block": {set: "-- +goose StatementBegin\ndo $$ begin set timezone = 'Asia/Tokyo'; end $$;\n-- +goose " +
+			"StatementEnd", lost: "a setting"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

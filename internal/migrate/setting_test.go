@@ -47,7 +47,9 @@ func TestPlainSettingsEndWithTheirFile(t *testing.T) {
 	old := fleettest.Plan(t, fleettest.Files(files))
 	tenants := f.Create(t, old, fleettest.Names(6)...)
 	block := func(sql string) string { return "-- +goose StatementBegin\n" + sql + "\n-- +goose StatementEnd\n" }
-	files["2_b.sql"] = block(settingsEnd) + preamble + "insert into t (id, at) values (1, '2024-01-01 09:00');\nreset time zone;\ninsert into t (id, at) values (2, '2024-01-01 00:00');"
+	files["2_b.sql"] = block(settingsEnd) + preamble +
+		"insert into t (id, at) values (1, '2024-01-01 09:00');\nreset time zone;\ninsert into t (id, at) values (2, " +
+		"'2024-01-01 00:00');"
 	files["3_c.sql"] = block(settingsEnd) + "insert into t (id, at) values (3, '2024-01-01 00:00');"
 	plan := fleettest.Plan(t, fleettest.Files(files))
 	if plan.Session() {
@@ -55,7 +57,8 @@ func TestPlainSettingsEndWithTheirFile(t *testing.T) {
 	}
 	pooled := &fleettest.Fleet{DSN: pgtest.Pooler(t, f.DSN)}
 	one := migrate.RunOptions{
-		Fleet: fleet.Options{Concurrency: 1}, LockTimeout: 1234 * time.Millisecond, StatementTimeout: 54321 * time.Millisecond,
+		Fleet: fleet.Options{Concurrency: 1}, LockTimeout: 1234 * time.Millisecond,
+		StatementTimeout: 54321 * time.Millisecond,
 	}
 	outcomes := run(t, f, plan, tenants[:3], one).Outcomes
 	outcomes = append(outcomes, run(t, pooled, plan, tenants[3:], one).Outcomes...)
@@ -76,11 +79,13 @@ func TestPlainSettingsEndWithTheirFile(t *testing.T) {
 func TestSettingsInTheBuildOfATenant(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	const still = "do $$ begin if pg_catalog.current_setting('timezone') = 'Asia/Tokyo' then raise exception 'still set'; end if; end $$;"
+	const still = "do $$ begin if pg_catalog.current_setting('timezone') = 'Asia/Tokyo' then raise exception 'still " +
+		"set'; end if; end $$;"
 	files := map[string]string{
 		"1_a.sql": preamble + "create table t (id int, at timestamptz);",
 		"2_b.sql": "-- +goose StatementBegin\n" + still + "\n-- +goose StatementEnd\n",
-		"3_c.sql": "-- +goose NO TRANSACTION\n-- +goose Up\nset timezone = 'Asia/Tokyo';\ncreate index concurrently t_id on t (id);",
+		"3_c.sql": "-- +goose NO TRANSACTION\n-- +goose Up\nset timezone = 'Asia/Tokyo';\ncreate index concurrently t_id " +
+			"on t (id);",
 		"4_d.sql": "-- +goose StatementBegin\n" + still + "\n-- +goose StatementEnd\n",
 	}
 	plan := fleettest.Plan(t, fleettest.Files(files))

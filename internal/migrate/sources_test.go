@@ -121,7 +121,8 @@ func TestManyFiles(t *testing.T) {
 	}
 	text := files.Error()
 	if !strings.Contains(text, `"001_step.up.sql" has version 1, as "001_step.down.sql" has`) ||
-		!strings.Contains(text, "; and 35 more; these are files for golang-migrate: goose wants one file") || len(text) > 600 {
+		!strings.Contains(text, "; and 35 more; these are files for golang-migrate: goose wants one file") ||
+		len(text) > 600 {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}
 	files.Files = append(files.Files[:1], migrate.FileProblem{File: "2_x.go", Reason: "is Go"})
@@ -139,16 +140,25 @@ func TestOtherTools(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		{"dbmate", map[string]string{"20240101000000_a.sql": "-- migrate:up\ncreate table a ();\n\n-- migrate:down\ndrop table a;\n"}, `"20240101000000_a.sql" is a file for dbmate: goose wants -- +goose Up in place of -- migrate:up`},
-		{"tern", map[string]string{"001_a.sql": "create table a ();\n---- create above / drop below ----\ndrop table a;\n"}, `"001_a.sql" is a file for tern: goose wants -- +goose Up as the first line`},
-		{"half a pair", map[string]string{"1_a.up.sql": "create table a ();"}, `"1_a.up.sql" is a file for golang-migrate: goose wants one file`},
-		{"Flyway", map[string]string{"V1__a.sql": "create table a ();", "V1.2__b.sql": "", "R__views.sql": ""}, "these are files for Flyway: goose wants VERSION_NAME.sql"},
-		{"Prisma", map[string]string{"20240101_init/migration.sql": "create table a ();", "migration_lock.toml": ""}, `"20240101_init/migration.sql" is a file for Prisma`},
-		{"Rails", map[string]string{"20240101000000_create_a.rb": "class CreateA"}, "is a file for Rails: its migrations are programs"},
-		{"Django", map[string]string{"__init__.py": "", "0001_initial.py": ""}, "is a file for Django: its migrations are programs"},
-		{"knex", map[string]string{"20240101000000_a.js": ""}, "is a file for a tool such as knex: its migrations are programs"},
+		{"dbmate", map[string]string{"20240101000000_a.sql": "-- migrate:up\ncreate table a ();\n\n-- migrate:down\ndrop " +
+			"table a;\n"}, `"20240101000000_a.sql" is a file for dbmate: goose wants -- +goose Up in place of -- migrate:up`},
+		{"tern", map[string]string{"001_a.sql": "create table a ();\n---- create above / drop below ----\ndrop table a;\n"},
+			`"001_a.sql" is a file for tern: goose wants -- +goose Up as the first line`},
+		{"half a pair", map[string]string{"1_a.up.sql": "create table a ();"},
+			`"1_a.up.sql" is a file for golang-migrate: goose wants one file`},
+		{"Flyway", map[string]string{"V1__a.sql": "create table a ();", "V1.2__b.sql": "", "R__views.sql": ""},
+			"these are files for Flyway: goose wants VERSION_NAME.sql"},
+		{"Prisma", map[string]string{"20240101_init/migration.sql": "create table a ();", "migration_lock.toml": ""},
+			`"20240101_init/migration.sql" is a file for Prisma`},
+		{"Rails", map[string]string{"20240101000000_create_a.rb": "class CreateA"},
+			"is a file for Rails: its migrations are programs"},
+		{"Django", map[string]string{"__init__.py": "", "0001_initial.py": ""},
+			"is a file for Django: its migrations are programs"},
+		{"knex", map[string]string{"20240101000000_a.js": ""},
+			"is a file for a tool such as knex: its migrations are programs"},
 		{"nobody's", map[string]string{"1_a.sql": "create table a ();"}, "migration 1_a.sql: no line -- +goose Up"},
-		{"nobody's among goose's", map[string]string{"1_a.sql": "-- +goose Up\nselect 1;", "2_b.sql": "select 2;"}, "migration 2_b.sql: no line -- +goose Up"},
+		{"nobody's among goose's", map[string]string{"1_a.sql": "-- +goose Up\nselect 1;", "2_b.sql": "select 2;"},
+			"migration 2_b.sql: no line -- +goose Up"},
 		{"nothing", map[string]string{"README.md": ""}, "no migration files"},
 	} {
 		fsys := fstest.MapFS{}

@@ -21,7 +21,8 @@ func (m *Migration) judge(text string) error {
 		for _, s := range *script {
 			needs := sqltext.Judge(s.SQL, m.Transactional)
 			kept := needs.OfDatabase && script == &m.Down
-			if r := needs.Refusal; r != nil && !kept && !(r.Rule == sqltext.RuleCatalogGuard && lifted(allows, text, s, r.Rule)) {
+			if r := needs.Refusal; r != nil && !kept && !(r.Rule == sqltext.RuleCatalogGuard &&
+				lifted(allows, text, s, r.Rule)) {
 				return fmt.Errorf("line %d: %w", s.Line, r)
 			}
 			m.Apart = m.Apart || needs.Apart || script == &m.Down && len(needs.Values) > 0

@@ -30,7 +30,8 @@ type ActualVersion struct {
 // Verify reads the versions of all given tenants from their own schemas, at most
 // a hundred in a statement. Truths are in the order of the tenants. A schema that
 // somebody has locked is waited for no longer than lockTimeout.
-func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, lockTimeout time.Duration) ([]ActualVersion, error) {
+func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant,
+	lockTimeout time.Duration) ([]ActualVersion, error) {
 	actual := make([]ActualVersion, len(tenants))
 	readable, err := readableSchemas(ctx, conn)
 	if err != nil {
@@ -68,7 +69,8 @@ type readableSchema struct {
 func readableSchemas(ctx context.Context, q db.Querier) (map[string]readableSchema, error) {
 	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[readableSchema], `select n.nspname::text, c.oid is not null,
 			`+planted.Foreign("n.nspowner")+` or c.oid is not null and `+planted.Foreign("c.relowner")+`
-		from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = $1 and c.relkind in ('r', 'p')`, string(tenantVersions))
+		from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = $1 and c.relkind in ('r', 'p')`,
+		string(tenantVersions))
 	if err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
@@ -81,7 +83,8 @@ func readableSchemas(ctx context.Context, q db.Querier) (map[string]readableSche
 
 // verifyChunk reads some tenants in one statement. Where that fails for one of
 // them, it reads each by itself.
-func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, actual []ActualVersion, lockTimeout time.Duration) error {
+func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant,
+	readable map[string]readableSchema, chunk []int, actual []ActualVersion, lockTimeout time.Duration) error {
 	if len(chunk) == 0 {
 		return nil
 	}
@@ -103,7 +106,8 @@ func (p *Plan) verifyChunk(ctx context.Context, conn *pgx.Conn, tenants []regist
 	return nil
 }
 
-func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, readable map[string]readableSchema, chunk []int, actual []ActualVersion, lockTimeout time.Duration) error {
+func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant,
+	readable map[string]readableSchema, chunk []int, actual []ActualVersion, lockTimeout time.Duration) error {
 	var sql strings.Builder
 	var foreign []planted.Table
 	for n, i := range chunk {
@@ -113,7 +117,8 @@ func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []regis
 		if n > 0 {
 			sql.WriteString(" union all ")
 		}
-		fmt.Fprintf(&sql, "select %d, array(select version_id from %s.%s where is_applied)", i, tenants[i].Schema.Quoted(), tenantVersions)
+		fmt.Fprintf(&sql, "select %d, array(select version_id from %s.%s where is_applied)", i, tenants[i].Schema.Quoted(),
+			tenantVersions)
 	}
 	type row struct {
 		At      int

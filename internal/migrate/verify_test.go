@@ -14,7 +14,8 @@ func TestVerify(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": second, "3_c.sql": "create table c (x int);"})
-	tenants := append(f.Create(t, old, fleettest.Names(250)...), f.Create(t, plan, "gone", "bare", "locked", "late", "ahead")...)
+	tenants := append(f.Create(t, old, fleettest.Names(250)...), f.Create(t, plan, "gone", "bare", "locked",
+		"late", "ahead")...)
 	at := func(slug string) int {
 		for i, tn := range tenants {
 			if tn.Slug == slug {
@@ -25,7 +26,8 @@ func TestVerify(t *testing.T) {
 		return 0
 	}
 	f.Exec(t, "drop schema tenant_gone cascade", "drop table tenant_bare.goose_db_version",
-		"delete from tenant_late.goose_db_version where version_id = 2", "insert into tenant_ahead.goose_db_version (version_id, is_applied) values (9, true)")
+		"delete from tenant_late.goose_db_version where version_id = 2",
+		"insert into tenant_ahead.goose_db_version (version_id, is_applied) values (9, true)")
 	holder := f.Connect(t)
 	for _, sql := range []string{"begin", "lock table tenant_locked.goose_db_version"} {
 		if _, err := holder.Exec(t.Context(), sql); err != nil {

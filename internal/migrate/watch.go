@@ -39,7 +39,8 @@ type runningTenant struct {
 }
 
 func newWatcher(reg registry.Registry, connect func(context.Context) (*pgx.Conn, error), observe func(Event)) *watcher {
-	return &watcher{reg: reg, connect: connect, observe: observe, running: map[string]runningTenant{}, blocked: map[string][]Blocker{}}
+	return &watcher{reg: reg, connect: connect, observe: observe, running: map[string]runningTenant{},
+		blocked: map[string][]Blocker{}}
 }
 
 func (w *watcher) begin(t registry.Tenant, pid uint32) {
@@ -122,7 +123,8 @@ func (w *watcher) report(tenants []runningTenant, found map[string][]Blocker, te
 }
 
 // blockers returns the sessions that the work on each tenant waits for.
-func blockers(ctx context.Context, conn *pgx.Conn, reg registry.Registry, tenants []runningTenant) (map[string][]Blocker, error) {
+func blockers(ctx context.Context, conn *pgx.Conn, reg registry.Registry,
+	tenants []runningTenant) (map[string][]Blocker, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	ids, pids := make([]string, len(tenants)), make([]int32, len(tenants))

@@ -43,12 +43,16 @@ func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) 
 			(s.n_tup_ins + s.n_tup_upd + s.n_tup_del)::bigint
 		from pg_catalog.pg_stat_xact_all_tables s
 		where s.schemaname <> $1 and s.schemaname !~ '^pg_(toast|temp)' and s.schemaname <> 'information_schema'
-		  and (s.schemaname <> 'pg_catalog' or s.relname in ('pg_authid', 'pg_auth_members', 'pg_database', 'pg_db_role_setting',
-			'pg_tablespace', 'pg_extension', 'pg_foreign_server', 'pg_foreign_data_wrapper', 'pg_user_mapping', 'pg_event_trigger',
+		  and (s.schemaname <> 'pg_catalog' or s.relname in ('pg_authid', 'pg_auth_members', 'pg_database',
+		  	'pg_db_role_setting',
+			'pg_tablespace', 'pg_extension', 'pg_foreign_server', 'pg_foreign_data_wrapper', 'pg_user_mapping',
+				'pg_event_trigger',
 			'pg_publication', 'pg_publication_rel', 'pg_publication_namespace', 'pg_subscription', 'pg_language', 'pg_cast',
-			'pg_transform', 'pg_am', 'pg_largeobject', 'pg_largeobject_metadata', 'pg_shdescription', 'pg_shseclabel', 'pg_seclabel',
+			'pg_transform', 'pg_am', 'pg_largeobject', 'pg_largeobject_metadata', 'pg_shdescription', 'pg_shseclabel',
+				'pg_seclabel',
 			'pg_parameter_acl'))
-		  and coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) + s.n_tup_ins + s.n_tup_upd + s.n_tup_del > 0`, schema.String())
+		  and coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) + s.n_tup_ins + s.n_tup_upd + s.n_tup_del > 0`,
+		schema.String())
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +77,8 @@ const made = `
 			-- A foreign key only marks the table it refers to.
 			where pg_catalog.age(c.xmin) <= 0 and exists (
 				select from pg_catalog.pg_attribute a where a.attrelid = c.oid and pg_catalog.age(a.xmin) <= 0
-				  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(a.xmin))::text::xid8) = 'in progress')
+				  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint -
+				  	pg_catalog.age(a.xmin))::text::xid8) = 'in progress')
 			union all
 			select 'function', pg_catalog.format('%I.%I', n.nspname, p.proname), n.nspname, p.xmin
 			from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
@@ -88,7 +93,8 @@ const made = `
 			where pg_catalog.age(d.xmin) <= 0
 		) o
 		where o.nspname <> $1 and o.nspname !~ '^pg_(toast|temp)' and pg_catalog.age(o.xmin) <= 0
-		  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(o.xmin))::text::xid8) = 'in progress'
+		  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(o.xmin))::text::xid8)
+		  	= 'in progress'
 		order by 1 limit 1
 	), ''), pg_catalog.current_setting('track_counts')`
 

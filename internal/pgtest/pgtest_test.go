@@ -22,7 +22,8 @@ func TestEmpty(t *testing.T) {
 		conn := connect(t, pgtest.Empty(t))
 		var name string
 		var tables int
-		const query = `select current_database(), (select count(*) from pg_catalog.pg_class where relnamespace = 'public'::regnamespace)`
+		const query = `select current_database(), (select count(*) from pg_catalog.pg_class
+			where relnamespace = 'public'::regnamespace)`
 		if err := conn.QueryRow(t.Context(), query).Scan(&name, &tables); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +98,8 @@ func TestHalfMadeTemplateIsBuiltAgain(t *testing.T) {
 		return err
 	}))
 	var half, whole bool
-	const query = `select pg_catalog.to_regclass('public.half') is not null, pg_catalog.to_regclass('public.whole') is not null`
+	const query = `select pg_catalog.to_regclass('public.half') is not null,
+		pg_catalog.to_regclass('public.whole') is not null`
 	if err := conn.QueryRow(t.Context(), query).Scan(&half, &whole); err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,8 @@ max_client_conn = 100
 		_ = cmd.Process.Signal(syscall.SIGINT)
 		_ = cmd.Wait()
 	})
-	u := url.URL{Scheme: "postgres", User: url.User(cfg.User), Path: "/" + cfg.Database, RawQuery: url.Values{"host": {dir}, "port": {"6432"}}.Encode()}
+	u := url.URL{Scheme: "postgres", User: url.User(cfg.User), Path: "/" + cfg.Database,
+		RawQuery: url.Values{"host": {dir}, "port": {"6432"}}.Encode()}
 	waitFor(t, u.String())
 	return u.String()
 }

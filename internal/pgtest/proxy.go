@@ -60,7 +60,8 @@ func NewProxy(t testing.TB, dsn string, delay time.Duration) *Proxy {
 		}
 	})
 	u := url.URL{
-		Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database,
+		Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" +
+			cfg.Database,
 		RawQuery: "sslmode=disable",
 	}
 	p.DSN = u.String()

@@ -104,7 +104,8 @@ func (p *path) follow(s db.Sent) {
 	case words[0] == "rollback":
 		p.now = p.savepoints[words[len(words)-1]]
 	case strings.EqualFold(words[0], "set"), strings.EqualFold(words[0], "reset"), strings.EqualFold(words[0], "discard"):
-		if !harmless.MatchString(s.SQL) && !strings.EqualFold(strings.Join(words[:min(3, len(words))], " "), "set local check_function_bodies") {
+		if !harmless.MatchString(s.SQL) && !strings.EqualFold(strings.Join(words[:min(3, len(words))], " "),
+			"set local check_function_bodies") {
 			p.now = unknownPath
 		}
 	case strings.Contains(s.SQL, "'search_path'"):
@@ -167,7 +168,8 @@ func sender() string {
 		file, ours := strings.CutPrefix(f.File, root())
 		switch {
 		case !ours:
-		case strings.HasSuffix(file, "_test.go"), strings.HasPrefix(file, "internal/fleettest/"), strings.HasPrefix(file, "internal/crm/crmtest/"):
+		case strings.HasSuffix(file, "_test.go"), strings.HasPrefix(file, "internal/fleettest/"),
+			strings.HasPrefix(file, "internal/crm/crmtest/"):
 			return ""
 		case !strings.HasPrefix(file, "internal/db/") && !strings.HasPrefix(file, "internal/pgtest/"):
 			return fmt.Sprintf("%s:%d", file, f.Line)
@@ -242,7 +244,8 @@ func (c *collector) offences() []string {
 	var out []string
 	for _, sql := range slices.Sorted(maps.Keys(c.sent)) {
 		if what := offence(sql); what != "" {
-			out = append(out, fmt.Sprintf("%s: names found along search_path, which is not %q there: %s\n\t%s", c.sent[sql], db.OwnPath, what, sql))
+			out = append(out, fmt.Sprintf("%s: names found along search_path, which is not %q there: %s\n\t%s", c.sent[sql],
+				db.OwnPath, what, sql))
 		}
 	}
 	return out

@@ -55,7 +55,8 @@ func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) 
 		Schema  string
 		Foreign bool
 	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[exposed], expand(exposedSQL, `%[1]s <> all ($2::oid[])`), names(schemas), g.roles)
+	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[exposed], expand(exposedSQL, `%[1]s <> all ($2::oid[])`),
+		names(schemas), g.roles)
 	if err != nil {
 		return fmt.Errorf("read who may create: %w", err)
 	}
@@ -77,7 +78,8 @@ func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) 
 }
 
 // findAny is Find, but for a database in which nothing at all could be planted.
-func (g *Guard) findAny(ctx context.Context, q db.Querier, schemas []db.Schema, foreign bool) (map[string][]Object, error) {
+func (g *Guard) findAny(ctx context.Context, q db.Querier, schemas []db.Schema,
+	foreign bool) (map[string][]Object, error) {
 	if !foreign {
 		could, err := db.Select(ctx, q, pgx.RowTo[bool], expand(anySQL, `%[1]s <> all ($1::oid[])`), g.roles)
 		if err != nil || !could[0] {
@@ -91,8 +93,10 @@ func (g *Guard) findAny(ctx context.Context, q db.Querier, schemas []db.Schema, 
 // tables below those of others or that refer to any.
 const anySQL = `select exists (select from pg_proc f where {untrusted f.proowner})
 	or exists (select from pg_type t where {untrusted t.typowner} and t.typtype in ('b', 'd', 'r') and t.typelem = 0)
-	or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid where c.relkind <> 'i' and {untrusted c.relowner})
-	or exists (select from pg_class c join pg_constraint k on c.oid in (k.conrelid, k.confrelid) and k.contype = 'f' where {untrusted c.relowner})`
+	or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid where c.relkind <> 'i'
+		and {untrusted c.relowner})
+	or exists (select from pg_class c join pg_constraint k on c.oid in (k.conrelid, k.confrelid) and k.contype = 'f'
+		where {untrusted c.relowner})`
 
 // Refuse returns an *Error where Prepare has found planted code.
 func (g *Guard) Refuse(s db.Schema) error {
@@ -157,12 +161,15 @@ var quickSQL = sync.OnceValue(func() string { //nolint:gochecknoglobals // never
 
 // qualified spells out {untrusted ROLE}, and writes the operators as pg_catalog's.
 func qualified(sql string) string {
-	const member = `(select case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 then 'set' else 'member' end)`
+	const member = `(select case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 then
+		'set' else 'member' end)`
 	const chosen = `(select not exists (select from pg_catalog.pg_db_role_setting s where s.setrole = 0::pg_catalog.oid
 		and exists (select from pg_catalog.unnest(s.setconfig) c where pg_catalog.starts_with(c, 'role='))))`
-	const condition = `not coalesce(pg_catalog.pg_has_role(%[1]s, session_user, ` + member + `) or ` + chosen + ` and pg_catalog.pg_has_role(%[1]s, current_user, ` + member + `)
+	const condition = `not coalesce(pg_catalog.pg_has_role(%[1]s, session_user, ` + member + `) or ` + chosen +
+		` and pg_catalog.pg_has_role(%[1]s, current_user, ` + member + `)
 		or pg_catalog.pg_get_userbyid(%[1]s) = any ($2::pg_catalog.text[]::pg_catalog.name[]), true)`
-	return strings.NewReplacer(" = ", " operator(pg_catalog.=) ", " <> ", " operator(pg_catalog.<>) ", " >= ", " operator(pg_catalog.>=) ", " > ", " operator(pg_catalog.>) ").
+	return strings.NewReplacer(" = ", " operator(pg_catalog.=) ", " <> ", " operator(pg_catalog.<>) ", " >= ",
+		" operator(pg_catalog.>=) ", " > ", " operator(pg_catalog.>) ").
 		Replace(expand(sql, condition))
 }
 
@@ -274,7 +281,8 @@ func QueueRead(p *db.Pipeline, tables []Table) {
 			t.Columns = []string{""}
 		}
 		for _, c := range t.Columns {
-			schemas, names, columns, kinds = append(schemas, t.Schema), append(names, t.Name), append(columns, c), append(kinds, kind)
+			schemas, names, columns, kinds = append(schemas, t.Schema), append(names, t.Name), append(columns, c),
+				append(kinds, kind)
 		}
 	}
 	if len(names) == 0 {
@@ -295,16 +303,22 @@ func QueueRead(p *db.Pipeline, tables []Table) {
 // plain fails unless the tables are as QueueRead wants them.
 var plain = sync.OnceValue(func() string { //nolint:gochecknoglobals // never changed
 	return qualified(`select 1 operator(pg_catalog./) (not exists (
-	select from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]),
+	select from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]),
+		pg_catalog.unnest($4::pg_catalog.text[]),
 		pg_catalog.unnest($5::pg_catalog.text[])) w (schema, name, attribute, kind)
 	where not exists (
-		select from pg_catalog.pg_class c where c.relnamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = w.schema::pg_catalog.name)
-		and c.relname = w.name::pg_catalog.name and case when w.kind = 'S'::pg_catalog.text then c.relkind = 'S'::pg_catalog."char"
+		select from pg_catalog.pg_class c where c.relnamespace = (select n.oid from pg_catalog.pg_namespace n
+			where n.nspname = w.schema::pg_catalog.name)
+		and c.relname = w.name::pg_catalog.name and case when w.kind = 'S'::pg_catalog.text then c.relkind =
+			'S'::pg_catalog."char"
 		else (c.relkind = 'r'::pg_catalog."char" or c.relkind = 'p'::pg_catalog."char")
 		and (not ({untrusted c.relowner}) or c.relkind = 'r'::pg_catalog."char" and not c.relhassubclass
-			and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-				and (w.attribute = ''::pg_catalog.text or a.attname = w.attribute::pg_catalog.name) and a.atttypid >= 16384::pg_catalog.oid)
-			and not exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null))
+			and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0
+				and not a.attisdropped
+				and (w.attribute = ''::pg_catalog.text or a.attname = w.attribute::pg_catalog.name)
+					and a.atttypid >= 16384::pg_catalog.oid)
+			and not exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and (i.indexprs is not null
+				or i.indpred is not null))
 			and not exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)) end
 	)))::pg_catalog.int4`)
 })

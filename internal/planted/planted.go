@@ -83,7 +83,8 @@ const untrusted = `not (pg_has_role(%[1]s, session_user, (select me.how from me)
 // me is how a role can act as another: a membership may exclude SET ROLE since 16.
 const me = `me as materialized (
 	select case when current_setting('server_version_num')::int4 >= 160000 then 'set' else 'member' end as how,
-		not exists (select from pg_db_role_setting s where s.setrole = 0 and exists (select from unnest(s.setconfig) c where starts_with(c, 'role='))) as chosen
+		not exists (select from pg_db_role_setting s where s.setrole = 0 and exists (select from unnest(s.setconfig) c
+			where starts_with(c, 'role='))) as chosen
 )`
 
 // find is made once: fleet runs ask it of every tenant.
@@ -146,7 +147,8 @@ func useCatalogPath(p *db.Pipeline) {
 		if i > 0 {
 			keep.WriteString(", ")
 		}
-		keep.WriteString("pg_catalog.set_config('crmctl.kept_" + name + "', pg_catalog.current_setting('" + name + "'), true)")
+		keep.WriteString("pg_catalog.set_config('crmctl.kept_" + name + "', pg_catalog.current_setting('" +
+			name + "'), true)")
 	}
 	p.Exec("select " + keep.String())
 	p.Exec(catalogOnly)
@@ -159,7 +161,8 @@ func restoreSettings(p *db.Pipeline) {
 	p.Exec(`select pg_catalog.set_config('search_path', pg_catalog.current_setting('crmctl.kept_search_path'), true)`)
 }
 
-const catalogOnly = `select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('jit', 'off', true)`
+const catalogOnly = `select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+	pg_catalog.set_config('jit', 'off', true)`
 
 // queue adds the query.
 func queue(p *db.Pipeline, schemas []db.Schema, trusted []string, objects *[]Object) {

@@ -62,79 +62,147 @@ func (z *zoo) find(t *testing.T, trusted ...string) []string {
 	return out
 }
 
-const evilFunction = `create function evil.f() returns int language plpgsql as 'begin raise exception ''as %'', current_user; end'`
+const evilFunction = `create function evil.f() returns int language plpgsql as
+	'begin raise exception ''as %'', current_user; end'`
 
 // TestFind plants each kind of code and finds it by name.
 func TestFind(t *testing.T) {
 	t.Parallel()
 	const own = "create table tenant_acme.own (id int primary key, note text)"
-	trigger := `create function evil.t() returns trigger language plpgsql as 'begin raise exception ''as %'', current_user; end'`
-	immutable := `create function evil.i(int) returns int immutable language plpgsql as 'begin raise exception ''as %'', current_user; end'`
+	trigger := `create function evil.t() returns trigger language plpgsql as
+		'begin raise exception ''as %'', current_user; end'`
+	immutable := `create function evil.i(int) returns int immutable language plpgsql as
+		'begin raise exception ''as %'', current_user; end'`
 	for name, c := range map[string]struct {
 		admin []string // before, by a superuser
 		plant []string
 		after []string // by a superuser
 		want  []string
 	}{
-		"nothing":       {},
-		"own table":     {plant: []string{own, "create index on tenant_acme.own (lower(note)) where id > 1", "alter table tenant_acme.own alter note set default now()::text, add check (length(note) > 0)"}},
-		"function":      {plant: []string{"create function tenant_acme.lower(varchar) returns text language sql as 'select 1::text'"}, want: []string{"function tenant_acme.lower(character varying) of role mallory"}},
-		"aggregate":     {plant: []string{"create aggregate tenant_acme.max(text) (sfunc = pg_catalog.textcat, stype = text)"}, want: []string{"aggregate tenant_acme.max(text) of role mallory"}},
-		"operator":      {plant: []string{"create function evil.eq(text, text) returns bool language sql as 'select true'", "create operator tenant_acme.= (leftarg = text, rightarg = text, function = evil.eq)"}, want: []string{"operator tenant_acme.=(text,text) calls evil.eq(text,text) of role mallory"}},
-		"trigger":       {plant: []string{trigger, "create trigger log before insert on tenant_acme.contacts for each row execute function evil.t()"}, want: []string{"trigger log of contacts calls evil.t() of role mallory"}},
-		"statement":     {plant: []string{trigger, "create trigger log after truncate on tenant_acme.messages execute function evil.t()"}, want: []string{"trigger log of messages calls evil.t() of role mallory"}},
-		"constraint":    {plant: []string{trigger, "create constraint trigger late after insert on tenant_acme.contacts deferrable initially deferred for each row execute function evil.t()"}, want: []string{"trigger late of contacts calls evil.t() of role mallory"}},
-		"off":           {plant: []string{trigger, "create trigger log before insert on tenant_acme.contacts for each row execute function evil.t()"}, after: []string{"alter table tenant_acme.contacts disable trigger log"}},
-		"version table": {plant: []string{trigger, "create trigger log before insert on tenant_acme.goose_db_version for each row execute function evil.t()"}, want: []string{"trigger log of goose_db_version calls evil.t() of role mallory"}},
-		"default":       {plant: []string{own, evilFunction, "alter table tenant_acme.own alter id set default evil.f()"}, want: []string{"default id of own calls evil.f() of role mallory"}},
-		"default of ours": {plant: []string{evilFunction}, after: []string{"alter table tenant_acme.contacts add n int default 0", "alter table tenant_acme.contacts alter n set default evil.f()"},
+		"nothing": {},
+		"own table": {plant: []string{own, "create index on tenant_acme.own (lower(note)) where id > 1",
+			"alter table tenant_acme.own alter note set default now()::text, add check (length(note) > 0)"}},
+		"function": {plant: []string{"create function tenant_acme.lower(varchar) returns text language sql as 'select " +
+			"1::text'"}, want: []string{"function tenant_acme.lower(character varying) of role mallory"}},
+		"aggregate": {plant: []string{"create aggregate tenant_acme.max(text) (sfunc = pg_catalog.textcat, stype = " +
+			"text)"}, want: []string{"aggregate tenant_acme.max(text) of role mallory"}},
+		"operator": {plant: []string{"create function evil.eq(text, text) returns bool language sql as 'select true'",
+			"create operator tenant_acme.= (leftarg = text, rightarg = text, function = evil.eq)"},
+			want: []string{"operator tenant_acme.=(text,text) calls evil.eq(text,text) of role mallory"}},
+		"trigger": {plant: []string{trigger, "create trigger log before insert on tenant_acme.contacts for each row " +
+			"execute function evil.t()"}, want: []string{"trigger log of contacts calls evil.t() of role mallory"}},
+		"statement": {plant: []string{trigger, "create trigger log after truncate on tenant_acme.messages execute " +
+			"function evil.t()"}, want: []string{"trigger log of messages calls evil.t() of role mallory"}},
+		"constraint": {plant: []string{trigger, "create constraint trigger late after insert on tenant_acme.contacts " +
+			"deferrable initially deferred for each row execute function evil.t()"},
+			want: []string{"trigger late of contacts calls evil.t() of role mallory"}},
+		"off": {plant: []string{trigger, "create trigger log before insert on tenant_acme.contacts for each row " +
+			"execute function evil.t()"}, after: []string{"alter table tenant_acme.contacts disable trigger log"}},
+		"version table": {plant: []string{trigger, "create trigger log before insert on tenant_acme.goose_db_version for " +
+			"each row execute function evil.t()"}, want: []string{"trigger log of goose_db_version calls evil.t() of role " +
+			"mallory"}},
+		"default": {plant: []string{own, evilFunction, "alter table tenant_acme.own alter id set default evil.f()"},
+			want: []string{"default id of own calls evil.f() of role mallory"}},
+		"default of ours": {plant: []string{evilFunction},
+			after: []string{"alter table tenant_acme.contacts add n int default 0",
+				"alter table tenant_acme.contacts alter n set default evil.f()"},
 			want: []string{"default n of contacts calls evil.f() of role mallory"}},
-		"own functions": {plant: []string{own, "alter table tenant_acme.own alter note set default query_to_xml('select 1', true, true, '')::text"}, want: []string{"default note of own calls query_to_xml(text,boolean,boolean,text) of role mallory"}},
-		"setting":       {plant: []string{own, "alter table tenant_acme.own add check (set_config('role', 'postgres', true) is not null)"}, want: []string{"check own_check of own calls set_config(text,text,boolean) of role mallory"}},
-		"check":         {plant: []string{own, evilFunction, "alter table tenant_acme.own add constraint c check (evil.f() = 1)"}, want: []string{"check c of own calls evil.f() of role mallory"}},
-		"generated":     {plant: []string{own, immutable, "alter table tenant_acme.own add g int generated always as (evil.i(id)) stored"}, want: []string{"generated column g of own calls evil.i(integer) of role mallory"}},
-		"index":         {plant: []string{own, immutable, "create index x on tenant_acme.own ((evil.i(id)))"}, want: []string{"index x of own calls evil.i(integer) of role mallory"}},
-		"predicate":     {plant: []string{own, immutable, "create index x on tenant_acme.own (id) where evil.i(id) = 1"}, want: []string{"index x of own calls evil.i(integer) of role mallory"}},
-		"statistics":    {plant: []string{own, immutable, "create statistics tenant_acme.s on (evil.i(id)) from tenant_acme.own"}, want: []string{"statistics s of own calls evil.i(integer) of role mallory"}},
-		"rule":          {plant: []string{own, "create rule r as on insert to tenant_acme.own do also select 1"}, want: []string{"rule r of own of role mallory"}},
-		"policy":        {plant: []string{own, evilFunction, "create policy p on tenant_acme.own using (evil.f() = id)"}, want: []string{"policy p of own calls evil.f() of role mallory"}},
-		"view":          {plant: []string{evilFunction, "create view tenant_acme.v as select evil.f()"}, want: []string{"view v calls evil.f() of role mallory"}},
-		"view of views": {plant: []string{evilFunction, "create view evil.v as select evil.f() as n", "create view tenant_acme.v as select n from evil.v"}, want: []string{"view v of role mallory"}},
-		"harmless view": {plant: []string{own, "create view tenant_acme.v as select count(*), lower(note) from tenant_acme.own group by 2"}},
-		"domain":        {plant: []string{evilFunction, "create domain evil.d as int check (evil.f() = value)", "create table tenant_acme.own (id evil.d)"}, want: []string{"check of type evil.d calls evil.f() of role mallory"}},
-		"cast to domain": {plant: []string{own, evilFunction, "create domain evil.d as text check (evil.f() = 1)", "alter table tenant_acme.own add check ((note::evil.d) is not null)"},
+		"own functions": {plant: []string{own, "alter table tenant_acme.own alter note set default query_to_xml('select " +
+			"1', true, true, '')::text"}, want: []string{"default note of own calls query_to_xml(text,boolean,boolean,text) " +
+			"of role mallory"}},
+		"setting": {plant: []string{own, "alter table tenant_acme.own add check (set_config('role', 'postgres', " +
+			"true) is not null)"}, want: []string{"check own_check of own calls set_config(text,text,boolean) of role mallory"}},
+		"check": {plant: []string{own, evilFunction,
+			"alter table tenant_acme.own add constraint c check (evil.f() = 1)"},
+			want: []string{"check c of own calls evil.f() of role mallory"}},
+		"generated": {plant: []string{own, immutable,
+			"alter table tenant_acme.own add g int generated always as (evil.i(id)) stored"},
+			want: []string{"generated column g of own calls evil.i(integer) of role mallory"}},
+		"index": {plant: []string{own, immutable, "create index x on tenant_acme.own ((evil.i(id)))"},
+			want: []string{"index x of own calls evil.i(integer) of role mallory"}},
+		"predicate": {plant: []string{own, immutable, "create index x on tenant_acme.own (id) where evil.i(id) = 1"},
+			want: []string{"index x of own calls evil.i(integer) of role mallory"}},
+		"statistics": {plant: []string{own, immutable,
+			"create statistics tenant_acme.s on (evil.i(id)) from tenant_acme.own"},
+			want: []string{"statistics s of own calls evil.i(integer) of role mallory"}},
+		"rule": {plant: []string{own, "create rule r as on insert to tenant_acme.own do also select 1"},
+			want: []string{"rule r of own of role mallory"}},
+		"policy": {plant: []string{own, evilFunction, "create policy p on tenant_acme.own using (evil.f() = id)"},
+			want: []string{"policy p of own calls evil.f() of role mallory"}},
+		"view": {plant: []string{evilFunction, "create view tenant_acme.v as select evil.f()"},
+			want: []string{"view v calls evil.f() of role mallory"}},
+		"view of views": {plant: []string{evilFunction, "create view evil.v as select evil.f() as n",
+			"create view tenant_acme.v as select n from evil.v"}, want: []string{"view v of role mallory"}},
+		"harmless view": {plant: []string{own, "create view tenant_acme.v as select count(*), lower(note) from " +
+			"tenant_acme.own group by 2"}},
+		"domain": {plant: []string{evilFunction, "create domain evil.d as int check (evil.f() = value)",
+			"create table tenant_acme.own (id evil.d)"}, want: []string{"check of type evil.d calls evil.f() of role mallory"}},
+		"cast to domain": {plant: []string{own, evilFunction, "create domain evil.d as text check (evil.f() = 1)",
+			"alter table tenant_acme.own add check ((note::evil.d) is not null)"},
 			want: []string{"check of type evil.d calls evil.f() of role mallory"}},
-		"cast within a domain": {plant: []string{evilFunction, "create domain evil.d as text check (evil.f() = 1)", "create domain tenant_acme.d as text check ((value::evil.d) is not null)"},
+		"cast within a domain": {plant: []string{evilFunction, "create domain evil.d as text check (evil.f() = 1)",
+			"create domain tenant_acme.d as text check ((value::evil.d) is not null)"},
 			want: []string{"check of type evil.d calls evil.f() of role mallory"}},
-		"row of domains": {plant: []string{own, evilFunction, "create domain evil.d as text check (evil.f() = 1)", "create type evil.c as (d evil.d)",
-			"create index x on tenant_acme.own ((row(note)::evil.c is null))"}, want: []string{"check of type evil.d calls evil.f() of role mallory"}},
-		"view of domain": {plant: []string{evilFunction, "create domain evil.d as text check (evil.f() = 1)", "create view tenant_acme.v as select count(x.a) from jsonb_to_record('{}') x (a evil.d)"},
+		"row of domains": {plant: []string{own, evilFunction, "create domain evil.d as text check (evil.f() = 1)",
+			"create type evil.c as (d evil.d)",
+			"create index x on tenant_acme.own ((row(note)::evil.c is null))"},
 			want: []string{"check of type evil.d calls evil.f() of role mallory"}},
-		"input of a type": {plant: []string{own, "alter table tenant_acme.own add check (record_in('(x)'::cstring, 12345, -1) is not null)"},
+		"view of domain": {plant: []string{evilFunction, "create domain evil.d as text check (evil.f() = 1)",
+			"create view tenant_acme.v as select count(x.a) from jsonb_to_record('{}') x (a evil.d)"},
+			want: []string{"check of type evil.d calls evil.f() of role mallory"}},
+		"input of a type": {plant: []string{own, "alter table tenant_acme.own add check (record_in('(x)'::cstring, 12345, " +
+			"-1) is not null)"},
 			want: []string{"check own_check of own calls record_in(cstring,oid,integer) of role mallory"}},
 		"trigger's condition": {admin: []string{"grant trigger on tenant_acme.contacts to {role}"}, plant: []string{
-			"create trigger log before update on tenant_acme.contacts for each row when (query_to_xml('select 1', true, true, '') is not null) execute function suppress_redundant_updates_trigger()"},
+			"create trigger log before update on tenant_acme.contacts for each row when (query_to_xml('select 1', true, true, " +
+				"'') is not null) execute function suppress_redundant_updates_trigger()"},
 			want: []string{"trigger log of contacts calls query_to_xml(text,boolean,boolean,text) of role mallory"}},
-		"trigger's domain": {admin: []string{"grant trigger on tenant_acme.contacts to {role}"}, plant: []string{evilFunction, "create domain evil.d as text check (evil.f() = 1)",
-			"create trigger log before update on tenant_acme.contacts for each row when (old.name::evil.d is not null) execute function suppress_redundant_updates_trigger()"},
+		"trigger's domain": {admin: []string{"grant trigger on tenant_acme.contacts to {role}"},
+			plant: []string{evilFunction, "create domain evil.d as text check (evil.f() = 1)",
+				"create trigger log before update on tenant_acme.contacts for each row when (old.name::evil.d is not null) " +
+					"execute function suppress_redundant_updates_trigger()"},
 			want: []string{"check of type evil.d calls evil.f() of role mallory"}},
 		"our trigger": {admin: []string{"create function public.changed(text) returns boolean language sql as 'select true'",
-			"create trigger log before update on tenant_acme.contacts for each row when (public.changed(old.name) and pg_trigger_depth() = 0) execute function suppress_redundant_updates_trigger()"}},
-		"nested domain":  {plant: []string{evilFunction, "create domain evil.d as int check (evil.f() = value)", "create type evil.c as (d evil.d[])", "create table tenant_acme.own (id evil.c)"}, want: []string{"check of type evil.d calls evil.f() of role mallory"}},
-		"domain default": {plant: []string{evilFunction, "create domain evil.d as int default evil.f()", "create table tenant_acme.own (id evil.d)"}, want: []string{"type evil.d calls evil.f() of role mallory"}},
-		"cast": {plant: []string{"create type evil.e as (n int)", "create function evil.c(evil.e) returns boolean language sql as 'select true'", "create cast (evil.e as boolean) with function evil.c(evil.e) as implicit",
-			"create table tenant_acme.own (id evil.e)"}, want: []string{"cast evil.e as boolean calls evil.c(evil.e) of role mallory"}},
-		"enum":      {plant: []string{"create type tenant_acme.mood as enum ('fine')", "create table tenant_acme.own (m tenant_acme.mood default 'fine')"}},
-		"partition": {plant: []string{"create table tenant_acme.own (id int) partition by range (id)", "create table evil.p partition of tenant_acme.own default", evilFunction, "alter table evil.p add constraint c check (evil.f() = 1)"}, want: []string{"check c of evil.p calls evil.f() of role mallory"}},
-		"referrer":  {plant: []string{trigger, "create table evil.r (id uuid references tenant_acme.contacts on delete cascade)", "create constraint trigger late after delete on evil.r deferrable initially deferred for each row execute function evil.t()"}, want: []string{"trigger late of evil.r calls evil.t() of role mallory"}},
-		"referred": {admin: []string{"create table evil.users (id int primary key)", "alter table evil.users owner to {role}", "alter table tenant_acme.contacts add owner_id int references evil.users"},
-			plant: []string{"create function evil.i(int) returns int immutable language sql as 'select 1'", "create index x on evil.users (evil.i(1))"}, want: []string{"index x of evil.users calls evil.i(integer) of role mallory"}},
-		"partition key": {plant: []string{immutable, "create table tenant_acme.own (id int) partition by range (evil.i(id))"}, want: []string{"partition key of own calls evil.i(integer) of role mallory"}},
-		"event trigger": {plant: []string{"create function evil.e() returns event_trigger language plpgsql as 'begin end'"}, after: []string{"create event trigger {role} on ddl_command_end execute function evil.e()"}, want: []string{"event trigger mallory calls evil.e() of role mallory"}},
-		"operator class": {plant: []string{"create function evil.cmp(int, int) returns int immutable language sql as 'select 0'"}, after: []string{
-			"create operator class tenant_acme.ops for type int using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >, function 1 evil.cmp(int, int)",
-			"create index x on tenant_acme.messages (length(content) tenant_acme.ops)"}, want: []string{"index x of messages calls evil.cmp(integer,integer) of role mallory"}},
-		"extension": {admin: []string{"create extension dblink schema public"}, plant: []string{own, "alter table tenant_acme.own alter note set default public.dblink_connect('dbname=x')"}, want: []string{"default note of own calls public.dblink_connect(text) of role mallory"}},
+			"create trigger log before update on tenant_acme.contacts for each row when (public.changed(old.name) and " +
+				"pg_trigger_depth() = 0) execute function suppress_redundant_updates_trigger()"}},
+		"nested domain": {plant: []string{evilFunction, "create domain evil.d as int check (evil.f() = value)",
+			"create type evil.c as (d evil.d[])", "create table tenant_acme.own (id evil.c)"},
+			want: []string{"check of type evil.d calls evil.f() of role mallory"}},
+		"domain default": {plant: []string{evilFunction, "create domain evil.d as int default evil.f()",
+			"create table tenant_acme.own (id evil.d)"}, want: []string{"type evil.d calls evil.f() of role mallory"}},
+		"cast": {plant: []string{"create type evil.e as (n int)",
+			"create function evil.c(evil.e) returns boolean language sql as 'select true'",
+			"create cast (evil.e as boolean) with function evil.c(evil.e) as implicit",
+			"create table tenant_acme.own (id evil.e)"},
+			want: []string{"cast evil.e as boolean calls evil.c(evil.e) of role mallory"}},
+		"enum": {plant: []string{"create type tenant_acme.mood as enum ('fine')",
+			"create table tenant_acme.own (m tenant_acme.mood default 'fine')"}},
+		"partition": {plant: []string{"create table tenant_acme.own (id int) partition by range (id)",
+			"create table evil.p partition of tenant_acme.own default", evilFunction,
+			"alter table evil.p add constraint c check (evil.f() = 1)"},
+			want: []string{"check c of evil.p calls evil.f() of role mallory"}},
+		"referrer": {plant: []string{trigger, "create table evil.r (id uuid references tenant_acme.contacts on delete " +
+			"cascade)", "create constraint trigger late after delete on evil.r deferrable initially deferred for each row " +
+			"execute function evil.t()"}, want: []string{"trigger late of evil.r calls evil.t() of role mallory"}},
+		"referred": {admin: []string{"create table evil.users (id int primary key)", "alter table evil.users owner to {role}",
+			"alter table tenant_acme.contacts add owner_id int references evil.users"},
+			plant: []string{"create function evil.i(int) returns int immutable language sql as 'select 1'",
+				"create index x on evil.users (evil.i(1))"},
+			want: []string{"index x of evil.users calls evil.i(integer) of role mallory"}},
+		"partition key": {plant: []string{immutable, "create table tenant_acme.own (id int) partition by range (evil.i(id))"},
+			want: []string{"partition key of own calls evil.i(integer) of role mallory"}},
+		"event trigger": {plant: []string{"create function evil.e() returns event_trigger language plpgsql as 'begin end'"},
+			after: []string{"create event trigger {role} on ddl_command_end execute function evil.e()"},
+			want:  []string{"event trigger mallory calls evil.e() of role mallory"}},
+		"operator class": {plant: []string{"create function evil.cmp(int, int) returns int immutable language sql as " +
+			"'select 0'"}, after: []string{
+			"create operator class tenant_acme.ops for type int using btree as operator 1 <, operator 2 <=, operator 3 =, " +
+				"operator 4 >=, operator 5 >, function 1 evil.cmp(int, int)",
+			"create index x on tenant_acme.messages (length(content) tenant_acme.ops)"},
+			want: []string{"index x of messages calls evil.cmp(integer,integer) of role mallory"}},
+		"extension": {admin: []string{"create extension dblink schema public"},
+			plant: []string{own, "alter table tenant_acme.own alter note set default public.dblink_connect('dbname=x')"},
+			want:  []string{"default note of own calls public.dblink_connect(text) of role mallory"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -201,7 +269,8 @@ func TestFindTenants(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 	err = planted.Refuse(schemas[1], found["tenant_t0002"])
-	if want := fmt.Sprintf("schema tenant_t0002 would run others' code as the role of this session: function tenant_t0002.f() of role %s", z.role); err == nil || err.Error() != want {
+	if want := fmt.Sprintf("schema tenant_t0002 would run others' code as the role of this session: function "+
+		"tenant_t0002.f() of role %s", z.role); err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}
 }

@@ -29,7 +29,8 @@ const powersSQL = `with ` + me + `, wanted as materialized (
 		select w.nspname::text, a.grantee, 0, true from wanted w cross join aclexplode(w.nspacl) a
 		where a.privilege_type = 'CREATE' and {untrusted a.grantee}
 	)
-	select case role when 0 then 'public' else pg_get_userbyid(role)::text end, sum(tables)::int8, bool_or(creates), array_agg(distinct schema order by schema)
+	select case role when 0 then 'public' else pg_get_userbyid(role)::text
+		end, sum(tables)::int8, bool_or(creates), array_agg(distinct schema order by schema)
 	from power group by role order by 1`
 
 // Powers returns the roles that own tables in schemas, or may create there, and are

@@ -71,7 +71,8 @@ func (r Registry) History(ctx context.Context, conn *pgx.Conn, slug string, limi
 		select * from (
 			select `+entryColumns+` from `+r.Events()+` where tenant_id in (select tenant_id from ids)
 			union all
-			select 0, r.started_at, t.tenant_id::text, t.slug, r.kind, r.actor, '', '', '', '', '', r.id, null as before, null as after,
+			select 0, r.started_at, t.tenant_id::text, t.slug, r.kind, r.actor, '', '', '', '', '', r.id, null as before,
+				null as after,
 				jsonb_strip_nulls(jsonb_build_object('state', t.state, 'from_version', t.from_version, 'to_version', t.to_version,
 					'sqlstate', t.sqlstate, 'place', t.place, 'message', t.message))::text
 			from `+r.RunTenants()+` t join `+r.Runs()+` r on r.id = t.run_id

@@ -9,7 +9,8 @@ import (
 // QueueBuild adds the row of a schema under construction, which must be there.
 func (r Registry) QueueBuild(p *db.Pipeline, id string, schema db.Schema, slug, actor string) {
 	p.Exec(`insert into `+r.Builds()+` (schema_name, id, schema_oid, slug, actor)
-		select nspname::text, $2::uuid, oid, $3, $4 from pg_namespace where nspname = $1::text::name`, schema.String(), id, slug, actor)
+		select nspname::text, $2::uuid, oid, $3, $4 from pg_namespace where nspname = $1::text::name`, schema.String(),
+		id, slug, actor)
 }
 
 // QueueLockBuild locks the row of a schema under construction until the transaction

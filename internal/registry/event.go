@@ -85,7 +85,8 @@ func (r Registry) QueueEvent(p *db.Pipeline, e Event) error {
 	p.Exec(`insert into `+r.Events()+`
 		(tenant_id, slug, action, actor, os_user, host, program, run_id, before, after, detail)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9::pg_catalog.jsonb, $10::pg_catalog.jsonb, $11::pg_catalog.jsonb)`,
-		e.TenantID, e.Slug, e.Action, e.Actor, orNull(user), orNull(host), orNull(e.Program), orNull(e.RunID), before, after, detail)
+		e.TenantID, e.Slug, e.Action, e.Actor, orNull(user), orNull(host), orNull(e.Program), orNull(e.RunID), before,
+		after, detail)
 	return nil
 }
 
@@ -134,7 +135,8 @@ func asJSON(name string, value any) any {
 // Fields returns what of a tenant a move may change, as comparable values.
 func Fields(t Tenant) map[string]any {
 	return map[string]any{
-		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(), "role": orNull(cmp.Or(t.Role, t.ForeignRole)),
+		"slug": t.Slug, "display_name": t.DisplayName, "schema": t.Schema.String(),
+		"role":   orNull(cmp.Or(t.Role, t.ForeignRole)),
 		"status": string(t.Status), "deleted_at": instant(t.DeletedAt), "purge_after": instant(t.PurgeAfter),
 		"purge_started_at": instant(t.PurgeStartedAt), "settings": canonical(t.Settings),
 	}

@@ -61,7 +61,8 @@ func (r Registry) QueueFiles(p *db.Pipeline, list []File, replace bool) {
 		conflict = "do update set file = excluded.file, checksum = excluded.checksum"
 	}
 	p.Exec(`insert into `+r.Files()+` (version, file, checksum)
-		select * from rows from (pg_catalog.unnest($1::pg_catalog.int8[]), pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]))
+		select * from rows from (pg_catalog.unnest($1::pg_catalog.int8[]), pg_catalog.unnest($2::pg_catalog.text[]),
+			pg_catalog.unnest($3::pg_catalog.text[]))
 		on conflict (version) `+conflict, versions, names, checksums)
 }
 

@@ -59,7 +59,8 @@ type ForeignError struct {
 
 // Error names the first few.
 func (e *ForeignError) Error() string {
-	return "somebody else owns what is named like the registry: " + someObjects(e.Objects) + "; nothing was read or changed"
+	return "somebody else owns what is named like the registry: " + someObjects(e.Objects) +
+		"; nothing was read or changed"
 }
 
 func someObjects(objects []ForeignObject) string {

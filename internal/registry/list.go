@@ -33,7 +33,8 @@ func (f Filter) settings(names string) string {
 	some := `'{}'`
 	if len(f.Settings) > 0 {
 		some = `case when settings ?| ` + names + ` then
-			(select jsonb_object_agg(e.key, e.value)::text from jsonb_each(settings) e where e.key = any (` + names + `)) else '{}' end`
+			(select jsonb_object_agg(e.key, e.value)::text from jsonb_each(settings) e where e.key = any (` + names +
+			`)) else '{}' end`
 	}
 	return `case when jsonb_typeof(settings) = 'object' then ` + some + ` when settings is not null then '[]' end`
 }
@@ -130,7 +131,8 @@ func (r Registry) Settings(ctx context.Context, q db.Querier, ids []string) (map
 // Ghosts returns the slugs of the tenants whose schema is not there.
 func (r Registry) Ghosts(ctx context.Context, q db.Querier) ([]string, error) {
 	slugs, err := db.Select(ctx, q, pgx.RowTo[string], `select t.slug from `+r.Tenants()+` t
-		where not exists (select from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) t.schema_name::pg_catalog.name)`)
+		where not exists (select from pg_catalog.pg_namespace n
+			where n.nspname operator(pg_catalog.=) t.schema_name::pg_catalog.name)`)
 	if err != nil {
 		return nil, fmt.Errorf("read the registry: %w", r.explain(err))
 	}
@@ -143,7 +145,8 @@ func (r Registry) Versions(ctx context.Context, q db.Querier) (map[string]int64,
 		ID      string
 		Version int64
 	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByName[row], `select id::text, coalesce(schema_version, -1) as version from `+r.Tenants())
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[row],
+		`select id::text, coalesce(schema_version, -1) as version from `+r.Tenants())
 	if err != nil {
 		return nil, fmt.Errorf("read the registry: %w", r.explain(err))
 	}
@@ -207,7 +210,8 @@ func (r Registry) Lacking(ctx context.Context, q db.Querier) error {
 func (r Registry) notFound(ctx context.Context, q db.Querier, slug string) error {
 	e := &NotFoundError{Slug: slug}
 	// A suggestion is a courtesy: where it cannot be had the answer stands.
-	all, err := db.Select(ctx, q, pgx.RowTo[string], `select slug from `+r.Tenants()+` where slug is not null order by slug limit 20000`)
+	all, err := db.Select(ctx, q, pgx.RowTo[string], `select slug from `+r.Tenants()+
+		` where slug is not null order by slug limit 20000`)
 	if err == nil {
 		e.Similar = suggest.Nearest(slug, all)
 	}
@@ -226,7 +230,8 @@ func nonNil(s []string) []string {
 // ErrNotFound.
 func (r Registry) HoldOpen(ctx context.Context, q db.Querier, t Tenant) error {
 	var status Status
-	err := q.QueryRow(ctx, `select status from `+r.Tenants()+` where id operator(pg_catalog.=) $1 for share`, t.ID).Scan(&status)
+	err := q.QueryRow(ctx, `select status from `+r.Tenants()+` where id operator(pg_catalog.=) $1 for share`,
+		t.ID).Scan(&status)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return &NotFoundError{Slug: t.Slug}

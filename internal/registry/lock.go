@@ -10,8 +10,10 @@ import (
 // may change the registry or become a role that may.
 func (r Registry) MayChange(role string) string {
 	table := db.Literal(r.Tenants())
-	return `(pg_catalog.has_table_privilege(` + role + `, ` + table + `, 'update') or exists (select from pg_catalog.pg_roles o
-		where pg_catalog.pg_has_role(` + role + `, o.oid, 'member') and pg_catalog.has_table_privilege(o.oid, ` + table + `, 'update')))`
+	return `(pg_catalog.has_table_privilege(` + role + `, ` + table +
+		`, 'update') or exists (select from pg_catalog.pg_roles o
+		where pg_catalog.pg_has_role(` + role + `, o.oid, 'member') and pg_catalog.has_table_privilege(o.oid, ` + table +
+		`, 'update')))`
 }
 
 // Key returns the number of the advisory lock for something of this registry that is no

@@ -21,7 +21,8 @@ func TestMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, `create function asks() returns bigint language plpgsql as $$ begin return (select count(*) from public.tenants); end $$`); err != nil {
+	if _, err := conn.Exec(ctx, `create function asks() returns bigint language plpgsql as $$ begin return (select
+		count(*) from public.tenants); end $$`); err != nil {
 		t.Fatal(err)
 	}
 	for sql, want := range map[string]bool{

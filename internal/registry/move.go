@@ -23,7 +23,8 @@ var (
 // ErrRunning while a run over the fleet is going on, and waits for others no longer than
 // lockTimeout. trusted are roles trusted by name. A dry run looks alone. It returns the names
 // of what is moved.
-func (r Registry) Move(ctx context.Context, conn *pgx.Conn, to Registry, trusted []string, lockTimeout time.Duration, dryRun bool) ([]string, error) {
+func (r Registry) Move(ctx context.Context, conn *pgx.Conn, to Registry, trusted []string, lockTimeout time.Duration,
+	dryRun bool) ([]string, error) {
 	if err := r.movable(ctx, conn, to, trusted); err != nil {
 		return nil, err
 	}
@@ -33,39 +34,40 @@ func (r Registry) Move(ctx context.Context, conn *pgx.Conn, to Registry, trusted
 	}
 	var moved []string
 	errDone := errors.New("looked")
-	err = db.InTx(ctx, conn, db.Locals{LockTimeout: lockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-		there, err := r.ownTables(ctx, q)
-		if err != nil {
-			return err
-		}
-		for _, name := range there {
-			if _, err := q.Exec(ctx, "lock table "+r.table(name)+" in access exclusive mode"); err != nil {
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: lockTimeout, Follow: true},
+		func(ctx context.Context, q db.Querier) error {
+			there, err := r.ownTables(ctx, q)
+			if err != nil {
 				return err
 			}
-		}
-		alive, err := r.running(ctx, q)
-		switch {
-		case err != nil:
-			return err
-		case alive > 0:
-			return fmt.Errorf("%w: run %d", ErrRunning, alive)
-		}
-		moved = append(there, functions()...)
-		if dryRun {
-			return errDone
-		}
-		var p db.Pipeline
-		if missing {
-			to.QueueSchema(&p)
-		}
-		for _, name := range there {
-			p.Exec("alter table " + r.table(name) + " set schema " + to.Place())
-		}
-		for _, name := range functions() {
-			p.Exec("alter function " + r.table(name) + "() set schema " + to.Place())
-		}
-		return p.Run(ctx, q)
-	})
+			for _, name := range there {
+				if _, err := q.Exec(ctx, "lock table "+r.table(name)+" in access exclusive mode"); err != nil {
+					return err
+				}
+			}
+			alive, err := r.running(ctx, q)
+			switch {
+			case err != nil:
+				return err
+			case alive > 0:
+				return fmt.Errorf("%w: run %d", ErrRunning, alive)
+			}
+			moved = append(there, functions()...)
+			if dryRun {
+				return errDone
+			}
+			var p db.Pipeline
+			if missing {
+				to.QueueSchema(&p)
+			}
+			for _, name := range there {
+				p.Exec("alter table " + r.table(name) + " set schema " + to.Place())
+			}
+			for _, name := range functions() {
+				p.Exec("alter function " + r.table(name) + "() set schema " + to.Place())
+			}
+			return p.Run(ctx, q)
+		})
 	if dryRun && errors.Is(err, errDone) {
 		err = nil
 	}
@@ -114,7 +116,8 @@ func (r Registry) movable(ctx context.Context, q db.Querier, to Registry, truste
 // lacks some.
 func (r Registry) ownTables(ctx context.Context, q db.Querier) ([]string, error) {
 	rows, err := q.Query(ctx, `select c.relname::pg_catalog.text from pg_catalog.pg_class c
-		where c.relnamespace operator(pg_catalog.=) pg_catalog.to_regnamespace($2) and c.relname operator(pg_catalog.=) any ($1::pg_catalog.text[]::pg_catalog.name[])
+		where c.relnamespace operator(pg_catalog.=) pg_catalog.to_regnamespace($2)
+			and c.relname operator(pg_catalog.=) any ($1::pg_catalog.text[]::pg_catalog.name[])
 		  and c.relkind operator(pg_catalog.=) 'r' and `+markedSQL("c.oid", "c.relname::text", "$3")+` order by 1`,
 		append(Tables(), versionsTable), r.Place(), marksJSON())
 	if err != nil {
@@ -125,6 +128,7 @@ func (r Registry) ownTables(ctx context.Context, q db.Querier) ([]string, error)
 
 // running returns the id of a run that is going on, 0 for none.
 func (r Registry) running(ctx context.Context, q db.Querier) (id int64, err error) {
-	err = q.QueryRow(ctx, `select coalesce((select r.id from `+r.Runs()+` r where r.finished_at is null and `+r.runAlive()+` limit 1), 0)`).Scan(&id)
+	err = q.QueryRow(ctx, `select coalesce((select r.id from `+r.Runs()+` r where r.finished_at is null and `+r.runAlive()+
+		` limit 1), 0)`).Scan(&id)
 	return id, err
 }

@@ -64,7 +64,8 @@ func Slug(name string) (string, error) {
 // not as what it is: controls, formatting, private use, separators of lines, and what is
 // no valid UTF-8.
 func Invisible(r rune) bool {
-	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Co) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Co) || r == '\u2028' || r == '\u2029' ||
+		r == utf8.RuneError
 }
 
 func shorten(s string) string {

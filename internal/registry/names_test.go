@@ -22,11 +22,13 @@ func TestNobodyElseNamesTheTables(t *testing.T) {
 	t.Parallel()
 	const root = "../.."
 	others := slices.DeleteFunc(registry.Tables(), func(name string) bool { return name == "tenants" })
-	named := regexp.MustCompile(`(?i)\b(` + strings.Join(others, "|") + `)\b|\bpublic\.tenants\b|\b(from|join|into|update|table)\s+tenants\b`)
+	named := regexp.MustCompile(`(?i)\b(` + strings.Join(others, "|") +
+		`)\b|\bpublic\.tenants\b|\b(from|join|into|update|table)\s+tenants\b`)
 	read := 0
 	for _, dir := range []string{"cmd", "internal"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".sql") || strings.HasSuffix(path, "_test.go") {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".sql") ||
+				strings.HasSuffix(path, "_test.go") {
 				return err
 			}
 			if filepath.Base(filepath.Dir(path)) == "registry" {
@@ -39,7 +41,8 @@ func TestNobodyElseNamesTheTables(t *testing.T) {
 			read++
 			for _, literal := range literals(path, text) {
 				if found := named.FindString(literal); found != "" {
-					t.Errorf("%s: %q names a table of the registry: its name comes from a registry.Registry", strings.TrimPrefix(path, root+"/"), found)
+					t.Errorf("%s: %q names a table of the registry: its name comes from a registry.Registry",
+						strings.TrimPrefix(path, root+"/"), found)
 				}
 			}
 			return nil

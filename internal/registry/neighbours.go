@@ -37,10 +37,12 @@ func (r Registry) Neighbours(ctx context.Context, q db.Querier) (Neighbours, err
 	if len(candidates) == 0 {
 		return n, nil
 	}
-	n.tables, err = db.Select(ctx, q, pgx.RowTo[string], `select t.name from unnest($1::text[]) t (name) join pg_class c on c.oid = to_regclass(t.name)
+	n.tables, err = db.Select(ctx, q, pgx.RowTo[string],
+		`select t.name from unnest($1::text[]) t (name) join pg_class c on c.oid = to_regclass(t.name)
 		where c.relkind = 'r' and not c.relrowsecurity and has_table_privilege(c.oid, 'select')
 		  and has_schema_privilege(c.relnamespace, 'usage')
-		  and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'schema_name' and a.atttypid = 'text'::regtype and not a.attisdropped)`, candidates)
+		  and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'schema_name'
+		  	and a.atttypid = 'text'::regtype and not a.attisdropped)`, candidates)
 	if err != nil {
 		return n, fmt.Errorf("look at the other registries: %w", err)
 	}
@@ -61,7 +63,8 @@ func (n Neighbours) Has(name string) string {
 func (n Neighbours) lists(name string) string {
 	conditions := []string{"false"}
 	for _, table := range n.tables {
-		conditions = append(conditions, "exists (select from "+table+" e where e.schema_name operator(pg_catalog.=) "+name+")")
+		conditions = append(conditions, "exists (select from "+table+
+			" e where e.schema_name operator(pg_catalog.=) "+name+")")
 	}
 	return "(" + strings.Join(conditions, " or ") + ")"
 }
@@ -87,9 +90,12 @@ func (r Registry) RefuseTenant(ctx context.Context, q db.Querier) error {
 // be read it asks nobody.
 func (n Neighbours) Of(ctx context.Context, q db.Querier, schemas []string) ([]string, error) {
 	if len(n.tables) == 0 {
-		return slices.DeleteFunc(slices.Clone(schemas), func(name string) bool { return !slices.Contains(n.places, name) }), nil
+		return slices.DeleteFunc(slices.Clone(schemas), func(name string) bool {
+			return !slices.Contains(n.places, name)
+		}), nil
 	}
-	found, err := db.Select(ctx, q, pgx.RowTo[string], `select s.name from unnest($1::text[]) s (name) where `+n.Has("s.name"), nonNil(schemas))
+	found, err := db.Select(ctx, q, pgx.RowTo[string], `select s.name from unnest($1::text[]) s (name) where `+
+		n.Has("s.name"), nonNil(schemas))
 	if err != nil {
 		return nil, fmt.Errorf("look at the other registries: %w", err)
 	}

@@ -57,7 +57,8 @@ func (r Registry) QueuePooled(p *db.Pipeline, schema db.Schema, key string, vers
 // somebody else is taking it or has done so; it reports whether that was done.
 func (r Registry) DropPooled(ctx context.Context, q db.Querier, schema db.Schema) (bool, error) {
 	rows, err := db.Select(ctx, q, pgx.RowTo[string], `delete from `+r.Pool()+` where schema_name = (
-		select schema_name from `+r.Pool()+` where schema_name = $1 for update skip locked) returning schema_name`, schema.String())
+		select schema_name from `+r.Pool()+` where schema_name = $1 for update skip locked) returning schema_name`,
+		schema.String())
 	return len(rows) > 0, err
 }
 
@@ -66,7 +67,8 @@ func (r Registry) DropPooled(ctx context.Context, q db.Querier, schema db.Schema
 // reports false where somebody else has it.
 func (r Registry) SpoilPooled(ctx context.Context, q db.Querier, schema db.Schema) (bool, error) {
 	rows, err := db.Select(ctx, q, pgx.RowTo[string], `update `+r.Pool()+` set key = '' where schema_name = (
-		select schema_name from `+r.Pool()+` where schema_name = $1 for update skip locked) returning schema_name`, schema.String())
+		select schema_name from `+r.Pool()+` where schema_name = $1 for update skip locked) returning schema_name`,
+		schema.String())
 	return len(rows) > 0, err
 }
 
@@ -81,7 +83,8 @@ func (r Registry) QueueTakePooled(p *db.Pipeline, key string, name *string) {
 		return err
 	}, `delete from `+r.Pool()+` where schema_name operator(pg_catalog.=) (
 			select schema_name from `+r.Pool()+`
-			where key operator(pg_catalog.=) $1 and exists (select from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) schema_name)
+			where key operator(pg_catalog.=) $1 and exists (select from pg_catalog.pg_namespace
+				where nspname operator(pg_catalog.=) schema_name)
 			order by made_at limit 1 for update skip locked)
 		returning schema_name`, key)
 }

@@ -129,7 +129,8 @@ func (r Registry) Missing(err error) bool {
 // it is not there, or this role may not use it.
 func (r Registry) RefusesPool(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, pool) || r.missing(err, pool)
+	return ok && pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, pool) ||
+		r.missing(err, pool)
 }
 
 // Taken reports whether err says that another tenant has a name, a schema, a role or an
@@ -141,7 +142,8 @@ func (r Registry) TakenPooled(err error) bool { return r.taken(err, pool) }
 
 func (r Registry) taken(err error, table string) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == table && pgErr.SchemaName == r.Schema().String()
+	return ok && pgErr.Code == db.CodeUniqueViolation && pgErr.TableName == table &&
+		pgErr.SchemaName == r.Schema().String()
 }
 
 func (r Registry) missing(err error, table string) bool {

@@ -24,7 +24,8 @@ type InvalidRow struct {
 // columns are what scan reads. Each may hold anything, since the table's checks may
 // be gone. A moment outside of the years 1 to 9999, which neither Go nor JSON can
 // write down, is read as null, and the last column tells.
-const columns = `id::text, slug, display_name, schema_name, status, role_name, ` + roleState + `, schema_version, settings::text,
+const columns = `id::text, slug, display_name, schema_name, status, role_name, ` + roleState +
+	`, schema_version, settings::text,
 	case when created_at ` + inReach + ` then created_at end, case when updated_at ` + inReach + ` then updated_at end,
 	case when deleted_at ` + inReach + ` then deleted_at end, case when purge_after ` + inReach + ` then purge_after end,
 	deleted_from, case when purge_started_at ` + inReach + ` then purge_started_at end,
@@ -42,7 +43,8 @@ const (
 // roleState is an expression over a row of public.tenants: the state of its role, ""
 // where it was made for the tenant, or is not there. Before roles were marked they
 // were named like the schema and had no rights of their own over the server.
-const roleState = `case when role_name is null then '' when octet_length(role_name) > 63 then '` + roleForeign + `' else coalesce((
+const roleState = `case when role_name is null then '' when octet_length(role_name) > 63 then '` + roleForeign +
+	`' else coalesce((
 		select case when d.description = '` + db.RoleMark + `' || tenants.id::text then ''
 			when starts_with(d.description, '` + db.RoleMark + `') then '` + roleForeign + `'
 			when tenants.role_name = tenants.schema_name

@@ -87,7 +87,8 @@ func (r Registry) GetRun(ctx context.Context, q db.Querier, id int64) (Run, []Ru
 func (r Registry) readRuns(ctx context.Context, q db.Querier, rest string, args ...any) ([]Run, error) {
 	found, err := db.Select(ctx, q, func(row pgx.CollectableRow) (run Run, err error) {
 		var detail string
-		err = row.Scan(&run.ID, &run.Kind, &run.State, &run.Reason, &run.Actor, &run.Target, &run.Tenants, &run.Succeeded, &run.Failed, &run.NotStarted,
+		err = row.Scan(&run.ID, &run.Kind, &run.State, &run.Reason, &run.Actor, &run.Target, &run.Tenants, &run.Succeeded,
+			&run.Failed, &run.NotStarted,
 			&run.StartedAt, &run.FinishedAt, &detail)
 		if err != nil {
 			return run, err
@@ -98,7 +99,8 @@ func (r Registry) readRuns(ctx context.Context, q db.Querier, rest string, args 
 		err = json.Unmarshal([]byte(detail), &d)
 		run.Selection = d.Selection
 		return run, err
-	}, `select r.id, r.kind, case when dead.yes then 'killed' else r.state end, case when dead.yes then 'killed' else coalesce(r.reason, '') end,
+	}, `select r.id, r.kind, case when dead.yes then 'killed' else r.state
+		end, case when dead.yes then 'killed' else coalesce(r.reason, '') end,
 			r.actor, r.target_version, r.tenants,
 			case when dead.yes then c.succeeded else r.succeeded end, case when dead.yes then c.failed else r.failed end,
 			case when dead.yes then r.tenants - c.succeeded - c.failed else r.not_started end,
@@ -156,7 +158,8 @@ func (r Registry) closeDead() string {
 
 // CloseRuns closes the runs that were killed, as the next run would.
 func (r Registry) CloseRuns(ctx context.Context, q db.Querier) error {
-	if _, err := db.Select(ctx, q, pgx.RowTo[int64], `with closed as (`+r.closeDead()+` returning 1) select count(*) from closed`); err != nil {
+	if _, err := db.Select(ctx, q, pgx.RowTo[int64], `with closed as (`+r.closeDead()+
+		` returning 1) select count(*) from closed`); err != nil {
 		return fmt.Errorf("close killed runs: %w", err)
 	}
 	return nil
@@ -165,7 +168,8 @@ func (r Registry) CloseRuns(ctx context.Context, q db.Querier) error {
 // DeadRuns returns the numbers of the runs that were killed and are still open in the
 // ledger. It changes nothing; CloseRuns closes them.
 func (r Registry) DeadRuns(ctx context.Context, q db.Querier) ([]int64, error) {
-	ids, err := db.Select(ctx, q, pgx.RowTo[int64], `select r.id from `+r.Runs()+` r where r.finished_at is null and not (`+r.runAlive()+`) order by r.id`)
+	ids, err := db.Select(ctx, q, pgx.RowTo[int64], `select r.id from `+r.Runs()+
+		` r where r.finished_at is null and not (`+r.runAlive()+`) order by r.id`)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}

@@ -47,7 +47,8 @@ func (r Registry) Shape(ctx context.Context, q db.Querier, k ShapeKey) (kept Sha
 		select script, coalesce(fingerprint, '') as fingerprint, coalesce(reason, '') as reason, coalesce(fixed, '') as fixed,
 			script is null and made_at <= pg_catalog.now() - interval '1 day' as stale
 		from `+r.Shapes()+`
-		where plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4`, k.Plan, k.Major, k.Owner, k.Environment)
+		where plan_checksum = $1 and server_major = $2 and owner = $3 and environment = $4`, k.Plan, k.Major, k.Owner,
+		k.Environment)
 	switch {
 	case err != nil:
 		return kept, false, fmt.Errorf("look for the final shape of the migrations: %w", err)

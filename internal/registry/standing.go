@@ -62,9 +62,11 @@ type TakenError struct {
 // Error names the first few.
 func (e *TakenError) Error() string {
 	if e.Made {
-		return "the registry in schema " + e.Registry.Place() + " has no room for what is new: " + someObjects(e.Objects) + "; nothing was changed"
+		return "the registry in schema " + e.Registry.Place() + " has no room for what is new: " + someObjects(e.Objects) +
+			"; nothing was changed"
 	}
-	return "schema " + e.Registry.Place() + " has no registry, and no room for one: " + someObjects(e.Objects) + "; nothing was changed"
+	return "schema " + e.Registry.Place() + " has no registry, and no room for one: " + someObjects(e.Objects) +
+		"; nothing was changed"
 }
 
 // Refusal returns why nothing of the registry may be read or made here, nil where it may:
@@ -98,14 +100,16 @@ func (s Standing) Taken() error {
 // that a parameter has for a name.
 func markedSQL(oid, name, param string) string {
 	param += "::jsonb"
-	return `(` + param + ` ? ` + name + ` and (select count(*) from pg_attribute m where m.attrelid = ` + oid + ` and not m.attisdropped
+	return `(` + param + ` ? ` + name + ` and (select count(*) from pg_attribute m where m.attrelid = ` + oid +
+		` and not m.attisdropped
 		and (` + param + ` -> ` + name + `) ? m.attname::text) = jsonb_array_length(` + param + ` -> ` + name + `))`
 }
 
 // madeSQL is the condition that the registry stands in the schema with the oid of an
 // expression; a parameter has the marks.
 func madeSQL(schema, param string) string {
-	return `(select count(*) from pg_class v where v.relnamespace = ` + schema + ` and v.relname in ('` + versionsTable + `', '` + tenants + `')
+	return `(select count(*) from pg_class v where v.relnamespace = ` + schema + ` and v.relname in ('` + versionsTable +
+		`', '` + tenants + `')
 		and v.relkind = 'r' and ` + markedSQL("v.oid", "v.relname::text", param) + `) = 2`
 }
 
@@ -115,9 +119,12 @@ func madeSQL(schema, param string) string {
 func lookSQL() string {
 	return `
 	select ` + madeSQL("to_regnamespace($2::text)", "$3") + `,
-		exists (select from pg_class c where c.relname = any ($1::text[]::name[]) and c.relnamespace = to_regnamespace($2::text))
-		or exists (select from pg_type t where t.typname = any ($1::text[]::name[]) and t.typnamespace = to_regnamespace($2::text))
-		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[]) and p.pronamespace = to_regnamespace($2::text)),
+		exists (select from pg_class c where c.relname = any ($1::text[]::name[])
+			and c.relnamespace = to_regnamespace($2::text))
+		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
+			and t.typnamespace = to_regnamespace($2::text))
+		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[])
+			and p.pronamespace = to_regnamespace($2::text)),
 		exists (select from pg_class c where c.relname = any ($1::text[]::name[])
 			and c.relnamespace = to_regnamespace($2::text) and pg_get_userbyid(c.relowner) <> current_user)
 		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
@@ -132,11 +139,13 @@ func lookSQL() string {
 func objectsSQL() string {
 	return `
 	select o.kind, pg_catalog.format('%I.%I', n.nspname, o.name), r.rolname::text,
-		r.rolsuper or r.rolname = any ($4::text[]::name[]) or exists (select from pg_database d where d.datname = current_database()
+		r.rolsuper or r.rolname = any ($4::text[]::name[]) or exists (select from pg_database d
+			where d.datname = current_database()
 			and (d.datdba = r.oid or has_database_privilege(r.oid, d.oid, 'create'))), o.ours, r.rolname = current_user
 	from pg_namespace n
 	cross join lateral (
-		select case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
+		select case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then
+			'materialized view'
 				when 'f' then 'foreign table' when 'S' then 'sequence' when 'i' then 'index' else 'relation' end as kind,
 			c.relname as name, c.relowner as owner,
 			case c.relkind when 'r' then ` + markedSQL("c.oid", "c.relname::text", "$3") + `
@@ -148,9 +157,11 @@ func objectsSQL() string {
 				else false end as ours
 		from pg_class c where c.relname = any ($1::text[]::name[]) and c.relnamespace = n.oid
 		union all
-		select 'type', t.typname, t.typowner, false from pg_type t where t.typname = any ($1::text[]::name[]) and t.typrelid = 0 and t.typnamespace = n.oid
+		select 'type', t.typname, t.typowner, false from pg_type t where t.typname = any ($1::text[]::name[])
+			and t.typrelid = 0 and t.typnamespace = n.oid
 		union all
-		select 'function', p.proname, p.proowner, p.prorettype = 'trigger'::regtype and strpos(p.prosrc, 'is append-only: % is refused') > 0
+		select 'function', p.proname, p.proowner, p.prorettype = 'trigger'::regtype
+			and strpos(p.prosrc, 'is append-only: % is refused') > 0
 		from pg_proc p where p.proname = any ($1::text[]::name[]) and p.pronargs = 0 and p.pronamespace = n.oid
 	) o
 	join pg_roles r on r.oid = o.owner
@@ -184,7 +195,8 @@ func (r Registry) LookToMake(ctx context.Context, q db.Querier, trusted []string
 	return r.examine(ctx, q, trusted, s.Made, append(Objects(), indexes()...))
 }
 
-func (r Registry) examine(ctx context.Context, q db.Querier, trusted []string, made bool, names []string) (Standing, error) {
+func (r Registry) examine(ctx context.Context, q db.Querier, trusted []string, made bool,
+	names []string) (Standing, error) {
 	s := Standing{Registry: r, Made: made}
 	found, err := db.Select(ctx, q, func(row pgx.CollectableRow) (o ForeignObject, err error) {
 		err = row.Scan(&o.Kind, &o.Name, &o.Owner, &o.Trusted, &o.Ours, &o.own)
@@ -215,7 +227,8 @@ func marksJSON() string {
 // Registries returns the registries that stand in the database, recognised by their
 // marks, in the order of their schemas' names.
 func Registries(ctx context.Context, q db.Querier) ([]Registry, error) {
-	names, err := db.Select(ctx, q, pgx.RowTo[string], `select n.nspname::text from pg_class v join pg_namespace n on n.oid = v.relnamespace
+	names, err := db.Select(ctx, q, pgx.RowTo[string],
+		`select n.nspname::text from pg_class v join pg_namespace n on n.oid = v.relnamespace
 		where v.relname = '`+versionsTable+`' and `+madeSQL("n.oid", "$1")+`
 		order by n.nspname::text collate "C"`, marksJSON())
 	if err != nil {

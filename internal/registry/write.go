@@ -17,12 +17,14 @@ func (r Registry) QueueInsert(p *db.Pipeline, t Tenant) {
 	p.Claim(`insert into `+r.Tenants()+` (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
 		values ($1, $2, $3, $4, $5, $6, $7, coalesce($8::pg_catalog.jsonb, '{}'), coalesce($9::pg_catalog.timestamptz, pg_catalog.now()),
 			coalesce($9::pg_catalog.timestamptz, pg_catalog.now()))`,
-		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version, orNull(string(t.Settings)), timeOrNil(t.CreatedAt))
+		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version,
+		orNull(string(t.Settings)), timeOrNil(t.CreatedAt))
 }
 
 // QueueUpdate adds the update of a tenant's row to what t says, but for its version.
 func (r Registry) QueueUpdate(p *db.Pipeline, t *Tenant) {
-	p.QueryRow([]any{&t.UpdatedAt}, `update `+r.Tenants()+` set slug = $2, display_name = $3, schema_name = $4, role_name = nullif($5, ''), status = $6,
+	p.QueryRow([]any{&t.UpdatedAt}, `update `+r.Tenants()+
+		` set slug = $2, display_name = $3, schema_name = $4, role_name = nullif($5, ''), status = $6,
 		deleted_at = $7, purge_after = $8, deleted_from = nullif($9, ''), purge_started_at = $10, settings = $11::jsonb, updated_at = now()
 		where id = $1 returning updated_at`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), cmp.Or(t.Role, t.ForeignRole), string(t.Status),
@@ -89,7 +91,8 @@ func (e *busyError) Named() string { return e.slug }
 // before deletedBefore unless their purge has begun, without their settings: those
 // whose purge has begun come first, then those deleted first. No slugs are all of
 // them. It also returns how many tenants the registry has.
-func (r Registry) Due(ctx context.Context, q db.Querier, due, deletedBefore time.Time, slugs []string) (found []Tenant, invalid []InvalidRow, all int, err error) {
+func (r Registry) Due(ctx context.Context, q db.Querier, due, deletedBefore time.Time, slugs []string) (found []Tenant,
+	invalid []InvalidRow, all int, err error) {
 	var bare Filter // without settings: there may be many due
 	rows, err := db.Select(ctx, q, r.scan, `select `+bare.columns("")+`
 		from `+r.Tenants()+`
@@ -111,7 +114,8 @@ func (r Registry) Due(ctx context.Context, q db.Querier, due, deletedBefore time
 
 // FirstFree returns the first of the slugs that no tenant has, "" where all are taken.
 func (r Registry) FirstFree(ctx context.Context, q db.Querier, slugs []string) (string, error) {
-	free, err := db.Select(ctx, q, pgx.RowTo[string], `select n from pg_catalog.unnest($1::pg_catalog.text[]) with ordinality as u (n, i)
+	free, err := db.Select(ctx, q, pgx.RowTo[string],
+		`select n from pg_catalog.unnest($1::pg_catalog.text[]) with ordinality as u (n, i)
 		where not exists (select from `+r.Tenants()+` t where t.slug operator(pg_catalog.=) n) order by i limit 1`, slugs)
 	switch {
 	case err != nil:
@@ -137,13 +141,15 @@ func (r Registry) MadeRole(ctx context.Context, q db.Querier, id, role string) (
 // Hold locks the row of a tenant until the transaction ends, and returns what the
 // registry has of it. The error is pgx.ErrNoRows where it has none.
 func (r Registry) Hold(ctx context.Context, q db.Querier, id string) (schema string, status Status, err error) {
-	err = q.QueryRow(ctx, `select schema_name, status from `+r.Tenants()+` where id = $1 for no key update`, id).Scan(&schema, &status)
+	err = q.QueryRow(ctx, `select schema_name, status from `+r.Tenants()+` where id = $1 for no key update`,
+		id).Scan(&schema, &status)
 	return schema, status, err
 }
 
 // MarkDeleted closes the row of a tenant whose schema is gone.
 func (r Registry) MarkDeleted(ctx context.Context, q db.Querier, id string, at, purgeAfter time.Time) error {
-	_, err := q.Exec(ctx, `update `+r.Tenants()+` set status = 'deleted', deleted_at = $2, purge_after = $3, deleted_from = status, updated_at = now()
+	_, err := q.Exec(ctx, `update `+r.Tenants()+
+		` set status = 'deleted', deleted_at = $2, purge_after = $3, deleted_from = status, updated_at = now()
 		where id = $1`, id, at, purgeAfter)
 	return err
 }
@@ -151,7 +157,8 @@ func (r Registry) MarkDeleted(ctx context.Context, q db.Querier, id string, at, 
 // CorrectVersion writes the version that a tenant's schema has into the registry, where
 // that still has the former one; it reports whether it does.
 func (r Registry) CorrectVersion(ctx context.Context, q db.Querier, id string, from, to int64) (bool, error) {
-	tag, err := q.Exec(ctx, `update `+r.Tenants()+` set schema_version = $2, updated_at = now() where id = $1 and schema_version = $3`, id, to, from)
+	tag, err := q.Exec(ctx, `update `+r.Tenants()+
+		` set schema_version = $2, updated_at = now() where id = $1 and schema_version = $3`, id, to, from)
 	return tag.RowsAffected() > 0, err
 }
 
@@ -160,8 +167,10 @@ type GhostRow struct{ DisplayName, Status, Settings string }
 
 // Ghost returns the row of a tenant whose schema is not there; one that is deleted is
 // found only where deleted is set, and no purge has begun.
-func (r Registry) Ghost(ctx context.Context, q db.Querier, id, slug string, schema db.Schema, deleted bool) (row GhostRow, found bool, err error) {
-	rows, err := db.Select(ctx, q, pgx.RowToStructByName[GhostRow], `select display_name, status, settings::text as settings from `+r.Tenants()+`
+func (r Registry) Ghost(ctx context.Context, q db.Querier, id, slug string, schema db.Schema,
+	deleted bool) (row GhostRow, found bool, err error) {
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[GhostRow],
+		`select display_name, status, settings::text as settings from `+r.Tenants()+`
 		where id = $1 and slug = $2 and schema_name = $3 and (status <> 'deleted' or $4 and purge_started_at is null)
 		  and not exists (select from pg_namespace where nspname = $3::text::name)`, id, slug, schema.String(), deleted)
 	if err != nil || len(rows) == 0 {
@@ -182,13 +191,15 @@ func (r Registry) QueueRevive(p *db.Pipeline, t Tenant) {
 
 // OtherHas reports whether a tenant of another slug has an id.
 func (r Registry) OtherHas(ctx context.Context, q db.Querier, id, slug string) (bool, error) {
-	taken, err := db.Select(ctx, q, pgx.RowTo[bool], `select exists (select from `+r.Tenants()+` where id = $1 and slug <> $2)`, id, slug)
+	taken, err := db.Select(ctx, q, pgx.RowTo[bool], `select exists (select from `+r.Tenants()+
+		` where id = $1 and slug <> $2)`, id, slug)
 	return err == nil && taken[0], err
 }
 
 // DeletedID returns the id of the deleted tenant of a slug, "" where there is none.
 func (r Registry) DeletedID(ctx context.Context, q db.Querier, slug string) (string, error) {
-	ids, err := db.Select(ctx, q, pgx.RowTo[string], `select id::text from `+r.Tenants()+` where slug = $1 and status = 'deleted'`, slug)
+	ids, err := db.Select(ctx, q, pgx.RowTo[string], `select id::text from `+r.Tenants()+
+		` where slug = $1 and status = 'deleted'`, slug)
 	if err != nil || len(ids) == 0 {
 		return "", err
 	}

@@ -15,7 +15,8 @@ import (
 // Elsewhere returns what a script, which is one transaction, does outside of the schema
 // that it builds. It runs in a schema of its own, in a transaction that is rolled back.
 // The error wraps ErrHistory where the script does not run.
-func Elsewhere(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalog.Options) (done outside.Done, err error) {
+func Elsewhere(ctx context.Context, conn *pgx.Conn, script []db.Statement,
+	o catalog.Options) (done outside.Done, err error) {
 	schema, err := db.RegisteredSchema(firstName())
 	if err != nil {
 		return done, err
@@ -38,7 +39,8 @@ func takeBack(ctx context.Context, conn *pgx.Conn, script []db.Statement) error 
 
 // runAway runs a script in a new schema, in a transaction that the caller rolls back, and
 // tells what it did outside.
-func runAway(ctx context.Context, conn *pgx.Conn, schema db.Schema, script []db.Statement, o catalog.Options) (done outside.Done, err error) {
+func runAway(ctx context.Context, conn *pgx.Conn, schema db.Schema, script []db.Statement,
+	o catalog.Options) (done outside.Done, err error) {
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait(), AsConfigured: true})
 	if err := p.Run(ctx, conn); err != nil {

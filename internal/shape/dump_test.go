@@ -16,19 +16,30 @@ import (
 
 // wide is a history with what an application's migrations have beside tables.
 var wide = []string{
-	`create type mood as enum ('sad', 'ok'); alter type mood add value 'glad' after 'ok'; create type place as (street text, city varchar(40))`,
+	`create type mood as enum ('sad', 'ok'); alter type mood add value 'glad' after 'ok';
+		create type place as (street text, city varchar(40))`,
 	`create domain email as text constraint email_at check (value like '%@%')`,
-	`create table people (id bigint generated always as identity primary key, mail email, feeling mood default 'ok', home place, nick text collate "C", first text, during int4range, exclude using gist (during with &&))`,
+	`create table people (id bigint generated always as identity primary key, mail email, feeling mood default 'ok',
+		home place, nick text collate "C", first text, during int4range, exclude using gist (during with &&))`,
 	`insert into people (mail, feeling, home, during) values ('a@b', 'sad', '("Main St",Berlin)', '[1,5)')`,
-	`alter table people rename column first to given; alter table people alter column nick set storage external; alter table people alter column nick set statistics 500`,
-	`create function double(n integer) returns integer language sql immutable as 'select 2 * n'; create procedure forget(who bigint) language sql as 'delete from people where id = who'`,
-	`create view happy as select id, nick, double(1) as two from people where feeling = 'ok' with check option; comment on view happy is 'it''s'; comment on column people.nick is 'short'`,
-	`create index people_nick on people (lower(nick)) where nick <> ''; create unique index people_mail on people (mail) include (given); alter table people add constraint people_mail unique using index people_mail`,
+	`alter table people rename column first to given; alter table people
+		alter column nick set storage external; alter table people alter column nick set statistics 500`,
+	`create function double(n integer) returns integer language sql immutable as 'select 2 * n';
+		create procedure forget(who bigint) language sql as 'delete from people where id = who'`,
+	`create view happy as select id, nick, double(1) as two from people
+		where feeling = 'ok' with check option; comment on view happy is 'it''s'; comment on column people.nick is 'short'`,
+	`create index people_nick on people (lower(nick))
+		where nick <> ''; create unique index people_mail on people (mail) include (given);
+			alter table people add constraint people_mail unique using index people_mail`,
 	`create statistics people_stats (dependencies) on nick, given from people`,
 	`create policy own on people for select using (nick = current_user); alter table people enable row level security`,
-	`grant select (id, nick) on people to pg_monitor; grant usage on type mood to pg_monitor; revoke execute on function double(integer) from public`,
-	`create table child (id integer primary key, person bigint references people on delete cascade deferrable initially deferred, n numeric default 1.5 check (n > 0))`,
-	`create rule quiet as on delete to happy do instead nothing; alter table child replica identity full; alter table child set (fillfactor = 70)`,
+	`grant select (id, nick) on people to pg_monitor; grant usage on type mood to pg_monitor; revoke
+		execute on function double(integer) from public`,
+	`create table child (id integer primary key,
+		person bigint references people on delete cascade deferrable initially deferred,
+			n numeric default 1.5 check (n > 0))`,
+	`create rule quiet as on delete to happy do instead nothing; alter table child replica identity full;
+		alter table child set (fillfactor = 70)`,
 }
 
 var schemaNames = regexp.MustCompile(`\b(one|two)_[a-z]+\b`)
@@ -40,7 +51,8 @@ var serverNotes = regexp.MustCompile(`pg_attver=[0-9]+(, )?`)
 // dump returns what pg_dump writes of a schema, its rows too, without its name.
 func dump(t *testing.T, f *fleettest.Fleet, schema db.Schema) []string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "pg_dump", "--inserts", "-n", schema.String(), "-d", f.DSN).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "pg_dump", "--inserts", "-n", schema.String(), "-d",
+		f.DSN).CombinedOutput()
 	if err != nil {
 		t.Fatalf("pg_dump: %v\n%s", err, out)
 	}
@@ -51,7 +63,8 @@ func dump(t *testing.T, f *fleettest.Fleet, schema db.Schema) []string {
 			continue
 		}
 		// A token that is another each time; times of versions; what a comment says.
-		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) && !strings.Contains(line, "S.goose_db_version VALUES") {
+		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) &&
+			!strings.Contains(line, "S.goose_db_version VALUES") {
 			lines = append(lines, line)
 		}
 	}
@@ -69,7 +82,8 @@ func TestScriptAgainstPgDump(t *testing.T) {
 	if err == nil {
 		_, err = fmt.Sscanf(strings.Fields(string(out))[2], "%d", &major)
 	}
-	if server := f.Int(t, "select current_setting('server_version_num')::int / 10000"); err != nil || int64(major) < server {
+	if server := f.Int(t, "select current_setting('server_version_num')::int / 10000"); err != nil ||
+		int64(major) < server {
 		t.Skipf("pg_dump of PostgreSQL %d or newer is not there (%d, %v)", server, major, err)
 	}
 	for name, h := range map[string]shape.History{
@@ -85,7 +99,8 @@ func TestScriptAgainstPgDump(t *testing.T) {
 		slices.Sort(want)
 		slices.Sort(got)
 		if !slices.Equal(want, got) {
-			t.Errorf("%s: history\n%s\nshape\n%s", name, strings.Join(only(want, got), "\n"), strings.Join(only(got, want), "\n"))
+			t.Errorf("%s: history\n%s\nshape\n%s", name, strings.Join(only(want, got), "\n"),
+				strings.Join(only(got, want), "\n"))
 		}
 		if len(want) < 100 {
 			t.Errorf("%s: a dump of %d lines: nothing was compared", name, len(want))

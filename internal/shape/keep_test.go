@@ -34,7 +34,10 @@ func TestGetKeepsWhatItMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := len(first.Script)
-	if n == 0 || len(second.Script) != n+1 || !slices.EqualFunc(first.Script, second.Script[:n], func(a, b db.Statement) bool { return a.SQL == b.SQL }) {
+	if n == 0 || len(second.Script) != n+1 || !slices.EqualFunc(first.Script, second.Script[:n],
+		func(a, b db.Statement) bool {
+			return a.SQL == b.SQL
+		}) {
 		t.Errorf("%d statements, then %d", n, len(second.Script))
 	}
 	if first.Fingerprint != second.Fingerprint || first.Fingerprint == "" {
@@ -68,7 +71,8 @@ func TestReasonsAreKnown(t *testing.T) {
 		t.Errorf("not known the second time: %+v", final)
 	}
 	f.Exec(t, "update public.tenant_shapes set made_at = made_at - interval '25 hours'")
-	if final := get(); !final.Known || f.Int(t, "select count(*) from public.tenant_shapes where made_at > now() - interval '1 hour'") != 1 {
+	if final := get(); !final.Known || f.Int(t, "select count(*) from public.tenant_shapes where made_at > now() - "+
+		"interval '1 hour'") != 1 {
 		t.Errorf("the next day: %+v", final)
 	}
 	f.Exec(t, "update public.tenant_shapes set made_at = made_at - interval '25 hours', reason = 'another'")
@@ -108,7 +112,8 @@ func TestKeyFollowsTheEnvironment(t *testing.T) {
 	role := "shape_" + strings.ToLower(rand.Text())
 	f.Exec(t, "create type public.mood as enum ('sad')")
 	h := history(t, "create table a (n integer, m public.mood)",
-		"do $$ begin if exists (select from pg_roles where rolname = '"+role+"') then grant select on a to "+role+"; end if; end $$")
+		"do $$ begin if exists (select from pg_roles where rolname = '"+role+"') then grant select on a to "+role+
+			"; end if; end $$")
 	read := func() registry.ShapeKey {
 		t.Helper()
 		key, err := shape.ReadKey(t.Context(), f.Connect(t), registry.Default(), h)

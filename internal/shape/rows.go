@@ -108,7 +108,8 @@ func (a sequences) firstDifference(b sequences) string {
 
 // dialect makes values look the same to whoever reads them, and is read back by
 // itself. It goes into the script too.
-const dialect = `select pg_catalog.set_config('datestyle', 'ISO, YMD', true), pg_catalog.set_config('intervalstyle', 'postgres', true),
+const dialect = `select pg_catalog.set_config('datestyle', 'ISO, YMD', true), pg_catalog.set_config('intervalstyle',
+	'postgres', true),
 	pg_catalog.set_config('timezone', 'UTC', true), pg_catalog.set_config('extra_float_digits', '1', true),
 	pg_catalog.set_config('bytea_output', 'hex', true), pg_catalog.set_config('xmloption', 'content', true)`
 
@@ -124,7 +125,8 @@ func (r *result) inserts() []db.Statement {
 		case len(t.columns) == 0:
 			continue // where it has rows, the comparison finds out
 		}
-		head := "insert into " + db.Quoted(t.name) + " (" + strings.Join(t.columns, ", ") + ") overriding system value values\n"
+		head := "insert into " + db.Quoted(t.name) + " (" + strings.Join(t.columns, ", ") +
+			") overriding system value values\n"
 		for chunk := range slices.Chunk(t.rows, rowsAStatement) {
 			out = append(out, db.Statement{SQL: head + strings.Join(chunk, ",\n")})
 		}
@@ -140,7 +142,8 @@ func (r *result) advances() []db.Statement {
 	var out []db.Statement
 	for _, s := range r.sequences {
 		if !s.Fresh {
-			out = append(out, db.Statement{SQL: fmt.Sprintf("select pg_catalog.setval(%s, %d, %t)", db.Literal(db.Quoted(s.Name)), s.Last, s.Called)})
+			out = append(out, db.Statement{SQL: fmt.Sprintf("select pg_catalog.setval(%s, %d, %t)",
+				db.Literal(db.Quoted(s.Name)), s.Last, s.Called)})
 		}
 	}
 	return out
@@ -212,7 +215,8 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 		p.Query(func(rows pgx.Rows) (err error) {
 			t.rows, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			return err
-		}, fmt.Sprintf(`select pg_catalog.concat('(', pg_catalog.array_to_string(array[%s]::pg_catalog.text[], ', '), ')') from only %s.%s order by ctid limit %d`,
+		}, fmt.Sprintf(`select pg_catalog.concat('(', pg_catalog.array_to_string(array[%s]::pg_catalog.text[], ', '), ')')
+			from only %s.%s order by ctid limit %d`,
 			strings.Join(values, ", "), r.schema.Quoted(), db.Quoted(t.name), maxRows+1))
 	}
 	for _, rel := range relations {

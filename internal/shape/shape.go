@@ -78,7 +78,8 @@ func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*F
 		return nil, err
 	}
 	final := &Final{Fixed: cmp.Or(first.outside, first.named(), byName(first, second), second.fixed)}
-	if final.Reason = cmp.Or(firstDifference(first, second), named, judge(h.Script), first.suspicious()); final.Reason != "" {
+	if final.Reason = cmp.Or(firstDifference(first, second), named, judge(h.Script),
+		first.suspicious()); final.Reason != "" {
 		return final, nil
 	}
 	before, after, err := first.shape.Halves()
@@ -118,7 +119,8 @@ func replayError(err error) error {
 // again: a feature that is not supported, data, a constraint, a name or a right.
 func isOwnError(err error) bool {
 	state := db.SQLState(err)
-	return len(state) == 5 && slices.Contains([]string{"0A", "21", "22", "23", "2B", "42", "44", "P0"}, state[:2]) && !db.Retryable(err)
+	return len(state) == 5 && slices.Contains([]string{"0A", "21", "22", "23", "2B", "42", "44", "P0"}, state[:2]) &&
+		!db.Retryable(err)
 }
 
 // firstDifference says why the result of a history is not worth keeping, from two replays.
@@ -174,7 +176,8 @@ func secondName() string { return "x" + strings.ToLower(rand.Text()[:11]) + "_re
 
 // replay runs a script in a schema of its own and reads what it made. With renamed
 // it also looks whether the schema is the same under another name.
-func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalog.Options, name func() string, renamed bool) (r *result, err error) {
+func replay(ctx context.Context, conn *pgx.Conn, script []db.Statement, o catalog.Options, name func() string,
+	renamed bool) (r *result, err error) {
 	schema, err := db.RegisteredSchema(name())
 	if err != nil {
 		return nil, err

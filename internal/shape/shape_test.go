@@ -43,7 +43,8 @@ func historyOf(t *testing.T, plan *migrate.Plan) shape.History {
 		t.Fatal(err)
 	}
 	return shape.History{
-		Checksum: plan.Checksum(), Version: plan.Head(), Length: len(plan.Migrations), Script: script, Versions: plan.Versions(),
+		Checksum: plan.Checksum(), Version: plan.Head(), Length: len(plan.Migrations), Script: script,
+		Versions: plan.Versions(),
 	}
 }
 
@@ -66,7 +67,8 @@ var grown = []string{
     twice   numeric generated always as (amount * 2) stored
 )`,
 	`insert into kinds (name, parent, odd, at, span, amount, ratio, raw, doc, tags, during) values
-    ('second', 15, E'it''s a \\ backslash', '2020-02-29 23:59:59.999999+02', '1 year 2 mons -3 days 04:05:06.789', 1.5, 0.1, '\x00ff27', '{"a": [1, null, "ü"]}', array['a,b', null, '"', '{}'], '[2020-01-01,)'),
+    ('second', 15, E'it''s a \\ backslash', '2020-02-29 23:59:59.999999+02', '1 year 2 mons -3 days 04:05:06.789', 1.5,
+    	0.1, '\x00ff27', '{"a": [1, null, "ü"]}', array['a,b', null, '"', '{}'], '[2020-01-01,)'),
     ('first', null, E'two\nlines\tand a tab', 'infinity', null, -0.0001, 'NaN', '', 'null', '{}', 'empty')`,
 	`create table going (id integer); insert into going select generate_series(1, 5000); create index on going (id)`,
 	`drop table going`,
@@ -80,13 +82,16 @@ create function shout() returns trigger language plpgsql as $$ begin new.body :=
 -- +goose StatementEnd
 create trigger notes_shout before insert on notes for each row execute function shout();
 alter table notes enable row level security; alter table notes force row level security`,
-	`create sequence numbers start 7; select nextval('numbers'), nextval('numbers'); create sequence untouched start 3; create sequence set_back; select setval('set_back', 20, false)`,
+	`create sequence numbers start 7; select nextval('numbers'), nextval('numbers'); create sequence untouched start 3;
+		create sequence set_back; select setval('set_back', 20, false)`,
 	`create table log (at date not null, text text) partition by range (at);
 create table log_old partition of log for values from (minvalue) to ('2020-01-01');
 create table log_new partition of log default;
 insert into log values ('2019-05-05', 'old'), ('2024-05-05', 'new')`,
-	`alter table kinds add column late text default 'x'; alter table kinds drop column odd; alter table kinds add column odd text`,
-	`create sequence steps; create domain step as bigint default nextval('steps'); alter sequence steps rename to steps_old; create sequence steps`,
+	`alter table kinds add column late text default 'x'; alter table kinds drop column odd;
+		alter table kinds add column odd text`,
+	`create sequence steps; create domain step as bigint default nextval('steps');
+		alter sequence steps rename to steps_old; create sequence steps`,
 	`create view kind_names as select name from kinds; create materialized view totals as select sum(amount) from kinds;
 create table empty_row (); insert into kinds (name) values ('third')`,
 	`delete from kinds where name = 'third'`,
@@ -96,7 +101,8 @@ create table empty_row (); insert into kinds (name) values ('third')`,
 // stand, read without anything of what is tested.
 func contents(t *testing.T, conn *pgx.Conn, schema string) []string {
 	t.Helper()
-	tables := query(t, conn, `select relname from pg_class where relnamespace = $1::text::regnamespace and relkind in ('r', 'm') and relname <> 'goose_db_version' order by 1`, schema)
+	tables := query(t, conn, `select relname from pg_class where relnamespace = $1::text::regnamespace
+		and relkind in ('r', 'm') and relname <> 'goose_db_version' order by 1`, schema)
 	var out []string
 	for _, table := range tables {
 		name := pgx.Identifier{schema, table}.Sanitize()
@@ -104,8 +110,10 @@ func contents(t *testing.T, conn *pgx.Conn, schema string) []string {
 			out = append(out, table+": "+row)
 		}
 	}
-	for _, s := range query(t, conn, `select relname from pg_class where relnamespace = $1::text::regnamespace and relkind = 'S' order by 1`, schema) {
-		out = append(out, s+query(t, conn, "select (last_value, is_called)::text from "+pgx.Identifier{schema, s}.Sanitize())[0])
+	for _, s := range query(t, conn, `select relname from pg_class where relnamespace = $1::text::regnamespace
+		and relkind = 'S' order by 1`, schema) {
+		out = append(out, s+query(t, conn, "select (last_value, is_called)::text from "+
+			pgx.Identifier{schema, s}.Sanitize())[0])
 	}
 	return out
 }
@@ -155,7 +163,8 @@ func TestScriptMakesWhatTheHistoryMakes(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	conn := f.Connect(t)
-	for name, h := range map[string]shape.History{"crm": historyOf(t, fleettest.TenantPlan(t, 0)), "grown": history(t, grown...)} {
+	for name, h := range map[string]shape.History{"crm": historyOf(t, fleettest.TenantPlan(t, 0)),
+		"grown": history(t, grown...)} {
 		final, err := shape.Make(t.Context(), conn, h, catalog.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -183,7 +192,8 @@ func TestScriptMakesWhatTheHistoryMakes(t *testing.T) {
 			t.Errorf("%d rows and sequences were compared, want 14: %q", len(a), a)
 		}
 		versions := `select string_agg(version_id::text || is_applied::text, ' ' order by id) from %s.goose_db_version`
-		if a, b := query(t, conn, fmt.Sprintf(versions, want.Quoted())), query(t, conn, fmt.Sprintf(versions, got.Quoted())); !slices.Equal(a, b) {
+		if a, b := query(t, conn, fmt.Sprintf(versions, want.Quoted())), query(t, conn,
+			fmt.Sprintf(versions, got.Quoted())); !slices.Equal(a, b) {
 			t.Errorf("%s: versions %v, want %v", name, b, a)
 		}
 	}
@@ -198,51 +208,95 @@ func TestWhatCannotBeReproduced(t *testing.T) {
 		reason string
 		fixed  bool // no use for the pool either
 	}{
-		"a clock":             {`create table a (at timestamptz); insert into a values (clock_timestamp())`, "rows of a are different each time", false},
-		"a transaction's now": {`create table a (at timestamptz default now(), n integer); insert into a (n) values (1)`, "rows of a are different each time", false},
-		"a random number":     {`create table a (id uuid); insert into a values (gen_random_uuid())`, "rows of a are different each time", false},
-		"a day":               {`create table a (day date); insert into a values (current_date)`, "go by a clock or by chance: insert into a", false},
-		"a year":              {`create table a (y integer); insert into a select extract(year from now())`, "go by a clock or by chance", false},
-		"this month's part":   {`do $$ begin execute format('create table log_%s ()', to_char(now(), 'YYYY_MM')); end $$`, "go by a clock or by chance: do $$", false},
+		"a clock": {`create table a (at timestamptz); insert into a values (clock_timestamp())`,
+			"rows of a are different each time", false},
+		"a transaction's now": {`create table a (at timestamptz default now(), n integer); insert into a (n) values (1)`,
+			"rows of a are different each time", false},
+		"a random number": {`create table a (id uuid); insert into a values (gen_random_uuid())`,
+			"rows of a are different each time", false},
+		"a day": {`create table a (day date); insert into a values (current_date)`,
+			"go by a clock or by chance: insert into a", false},
+		"a year": {`create table a (y integer); insert into a select extract(year from now())`,
+			"go by a clock or by chance", false},
+		"this month's part": {`do $$ begin execute format('create table log_%s ()', to_char(now(), 'YYYY_MM')); end $$`,
+			"go by a clock or by chance: do $$", false},
 		"a remark before": {`create table a (day date); -- on which day
 /* it began */ insert into a values (current_date)`, "go by a clock or by chance: insert into a", false},
-		"a coin":                {`create table a (n integer); insert into a select 1 where random() < 2`, "go by a clock or by chance", false},
-		"a function's day":      {`create table a (d date); create function today() returns date language sql as 'select current_date'; create function later() returns date language sql as 'select today() + 1'; insert into a select later()`, "the migrations call later, which goes by a clock", false},
-		"a default's day":       {`create table a (n integer, d date default current_date); insert into a (n) values (1)`, "rows of a may go by a clock", false},
-		"days asked for later":  {`create table a (n integer, d date default current_date, at timestamptz default now()); create function due() returns date language sql as 'select current_date'; update a set d = null, at = now() where n = 1`, "", false},
-		"its own name":          {`create table a (name text); insert into a values ('I am ' || current_schema())`, "rows of a hold the name of the schema", true},
-		"a part of its name":    {`create table a (name text); insert into a values (substr(current_schema(), 3))`, "rows of a are different each time", true},
-		"its name's beginning":  {`create table a (name text); insert into a values (left(current_schema(), 3))`, "rows of a are different each time", true},
-		"its name's length":     {`create table a (n integer); insert into a values (length(current_schema()))`, "rows of a are different each time", true},
-		"its name in a default": {`do $$ begin execute format('create table a (name text default %L)', upper(current_schema())); end $$`, "another schema each time", true},
-		"rows elsewhere read":   {`create table a (n bigint); insert into a select count(*) from public.tenants`, "read rows outside the tenant's schema: public.tenants", true},
-		"rows elsewhere made":   {`do $$ begin create table a (n bigint); execute 'insert into public.elsewhere values (1)'; end $$`, "change rows outside the tenant's schema: public.elsewhere", true},
-		"a table elsewhere":     {`do $$ begin execute 'create table public.more (n bigint)'; end $$`, "outside the tenant's schema: ", true},
-		"a function changed":    {`do $$ begin execute 'create or replace function public.helper() returns int language sql as ''select 2'''; end $$`, "outside the tenant's schema: function public.helper", true},
-		"like one elsewhere":    {`create table a (like public.elsewhere)`, "name something outside the tenant's schema: public.elsewhere", false},
-		"a view dropped":        {`do $$ begin execute 'drop view if exists public.legacy'; end $$`, "name something outside the tenant's schema: public.legacy", false},
-		"a comment elsewhere":   {`do $$ begin execute 'comment on table public.elsewhere is ''x'''; end $$`, "outside the tenant's schema: public.elsewhere", false},
-		"another's sequence":    {`create table a (n bigint); insert into a select last_value from public.numbers`, "outside the tenant's schema: public.numbers", false},
-		"a notification":        {`create table a (); notify something`, "do something outside the tenant's schema: notify", false},
-		"a key elsewhere":       {`create table a (n integer references public.elsewhere (n)); create table b (n integer default public.helper())`, "", false},
-		"an aggregate":          {`create aggregate total(integer) (sfunc = int4pl, stype = integer)`, "not to be made from the catalog alone: aggregate", false},
-		"an invalid check":      {`create table a (n bigint); insert into a values (-1); alter table a add check (n > 0) not valid`, "", false},
-		"much data":             {`create table a (n bigint); insert into a select generate_series(1, 5001)`, "more than 5000 rows", false},
-		"long data":             {`create table a (n text); insert into a values (repeat('x', 3000000))`, "or 2 MB", false},
-		"another name a time":   {`do $$ begin execute format('create table a_%s ()', replace(gen_random_uuid()::text, '-', '')); end $$`, "another schema each time", true},
-		"an inheritance":        {`create table a (n integer); create table b (m integer) inherits (a)`, "", false},
-		"renamed partitions":    {`create table log (n integer) partition by list (n); create table log_new partition of log for values in (1); create index log_n on log (n); alter table log_new rename to log_old`, "log_new_n_idx another way", false},
-		"a quiet partition":     {`create table log (n integer) partition by list (n); create table log_1 partition of log for values in (1); create function f() returns trigger language plpgsql as 'begin return new;end'; create trigger t after insert on log for each row execute function f(); alter table log_1 disable trigger t`, "of log_1 another way", false},
-		"a view without data":   {`create materialized view m as select 1 as n with no data`, "make relation m another way", false},
-		"a typed table":         {`create type ct as (n integer); create table a of ct`, "make relation a another way", false},
-		"a schema's comment":    {`do $$ begin execute format('comment on schema %I is ''x''', current_schema()); end $$`, "make schema another way", false},
-		"rights on versions":    {`do $$ begin execute format('grant select on all tables in schema %I to pg_monitor', current_schema()); end $$`, "make relation goose_db_version another way", false},
-		"a renamed sequence":    {`create sequence s; create domain d as bigint default nextval('s'); alter sequence s rename to s_old; create sequence s`, "", false},
+		"a coin": {`create table a (n integer); insert into a select 1 where random() < 2`,
+			"go by a clock or by chance", false},
+		"a function's day": {`create table a (d date);
+			create function today() returns date language sql as 'select current_date';
+				create function later() returns date language sql as 'select today() + 1'; insert into a select later()`,
+			"the migrations call later, which goes by a clock", false},
+		"a default's day": {`create table a (n integer, d date default current_date); insert into a (n) values (1)`,
+			"rows of a may go by a clock", false},
+		"days asked for later": {`create table a (n integer, d date default current_date, at timestamptz default now());
+			create function due() returns date language sql as 'select current_date'; update a set d = null, at = now()
+				where n = 1`, "", false},
+		"its own name": {`create table a (name text); insert into a values ('I am ' || current_schema())`,
+			"rows of a hold the name of the schema", true},
+		"a part of its name": {`create table a (name text); insert into a values (substr(current_schema(), 3))`,
+			"rows of a are different each time", true},
+		"its name's beginning": {`create table a (name text); insert into a values (left(current_schema(), 3))`,
+			"rows of a are different each time", true},
+		"its name's length": {`create table a (n integer); insert into a values (length(current_schema()))`,
+			"rows of a are different each time", true},
+		"its name in a default": {`do $$ begin execute format('create table a (name text default %L)',
+			upper(current_schema())); end $$`, "another schema each time", true},
+		"rows elsewhere read": {`create table a (n bigint); insert into a select count(*) from public.tenants`,
+			"read rows outside the tenant's schema: public.tenants", true},
+		"rows elsewhere made": {`do $$ begin create table a (n bigint); execute 'insert into public.elsewhere values (1)';
+			end $$`, "change rows outside the tenant's schema: public.elsewhere", true},
+		"a table elsewhere": {`do $$ begin execute 'create table public.more (n bigint)'; end $$`,
+			"outside the tenant's schema: ", true},
+		"a function changed": {`do $$ begin execute
+			'create or replace function public.helper() returns int language sql as ''select 2'''; end $$`,
+			"outside the tenant's schema: function public.helper", true},
+		"like one elsewhere": {`create table a (like public.elsewhere)`,
+			"name something outside the tenant's schema: public.elsewhere", false},
+		"a view dropped": {`do $$ begin execute 'drop view if exists public.legacy'; end $$`,
+			"name something outside the tenant's schema: public.legacy", false},
+		"a comment elsewhere": {`do $$ begin execute 'comment on table public.elsewhere is ''x'''; end $$`,
+			"outside the tenant's schema: public.elsewhere", false},
+		"another's sequence": {`create table a (n bigint); insert into a select last_value from public.numbers`,
+			"outside the tenant's schema: public.numbers", false},
+		"a notification": {`create table a (); notify something`,
+			"do something outside the tenant's schema: notify", false},
+		"a key elsewhere": {`create table a (n integer references public.elsewhere (n));
+			create table b (n integer default public.helper())`, "", false},
+		"an aggregate": {`create aggregate total(integer) (sfunc = int4pl, stype = integer)`,
+			"not to be made from the catalog alone: aggregate", false},
+		"an invalid check": {`create table a (n bigint); insert into a
+			values (-1); alter table a add check (n > 0) not valid`, "", false},
+		"much data": {`create table a (n bigint); insert into a select generate_series(1, 5001)`,
+			"more than 5000 rows", false},
+		"long data": {`create table a (n text); insert into a values (repeat('x', 3000000))`, "or 2 MB", false},
+		"another name a time": {`do $$ begin execute format('create table a_%s ()', replace(gen_random_uuid()::text, '-',
+			'')); end $$`, "another schema each time", true},
+		"an inheritance": {`create table a (n integer); create table b (m integer) inherits (a)`, "", false},
+		"renamed partitions": {`create table log (n integer) partition by list (n);
+			create table log_new partition of log for values in (1); create index log_n on log (n);
+				alter table log_new rename to log_old`, "log_new_n_idx another way", false},
+		"a quiet partition": {`create table log (n integer) partition by list (n);
+			create table log_1 partition of log for values in (1);
+				create function f() returns trigger language plpgsql as 'begin return new;end'; create trigger t after
+					insert on log for each row execute function f(); alter table log_1 disable trigger t`,
+			"of log_1 another way", false},
+		"a view without data": {`create materialized view m as select 1 as n with no data`,
+			"make relation m another way", false},
+		"a typed table": {`create type ct as (n integer); create table a of ct`,
+			"make relation a another way", false},
+		"a schema's comment": {`do $$ begin execute format('comment on schema %I is ''x''', current_schema()); end $$`,
+			"make schema another way", false},
+		"rights on versions": {`do $$ begin execute format('grant select on all tables in schema %I to pg_monitor', current_schema()); end $$`, "make relation goose_db_version another way", false},
+		"a renamed sequence": {`create sequence s; create domain d as bigint default nextval('s');
+			alter sequence s rename to s_old; create sequence s`, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
-			f.Exec(t, `create table public.elsewhere (n integer)`, `create function public.helper() returns int language sql as 'select 1'`,
+			f.Exec(t, `create table public.elsewhere (n integer)`,
+				`create function public.helper() returns int language sql as 'select 1'`,
 				`alter table public.elsewhere add primary key (n)`, `create sequence public.numbers`)
 			h := history(t, c.files)
 			final, err := shape.Make(t.Context(), f.Connect(t), h, catalog.Options{})
@@ -341,7 +395,8 @@ func TestForcedRowSecurity(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	role := "owner_" + strings.ToLower(rand.Text())
-	f.Exec(t, "create role "+role, "do $$ begin execute format('grant create on database %I to "+role+"', current_database()); end $$",
+	f.Exec(t, "create role "+role, "do $$ begin execute format('grant create on database %I to "+role+
+		"', current_database()); end $$",
 		"grant select on public.tenants to "+role)
 	t.Cleanup(func() { f.Exec(t, "drop owned by "+role+" cascade", "drop role "+role) })
 	conn := f.Connect(t)
@@ -349,7 +404,8 @@ func TestForcedRowSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := history(t, `create table plans (name text, region text); insert into plans values ('a', 'eu'), ('b', 'us')`,
-		`create policy mine on plans using (region = current_setting('app.region', true)); alter table plans enable row level security; alter table plans force row level security`)
+		`create policy mine on plans using (region = current_setting('app.region', true));
+			alter table plans enable row level security; alter table plans force row level security`)
 	final, err := shape.Make(t.Context(), conn, h, catalog.Options{})
 	if err != nil || final.Reason != "" {
 		t.Fatalf("%+v, %v", final, err)
@@ -359,7 +415,8 @@ func TestForcedRowSecurity(t *testing.T) {
 		t.Errorf("%d of 2 rows: %v", len(got), got)
 	}
 	var forced bool
-	if f.Scan(t, []any{&forced}, `select relrowsecurity and relforcerowsecurity from pg_class where oid = 'by_shape.plans'::regclass`); !forced {
+	if f.Scan(t, []any{&forced}, `select relrowsecurity and relforcerowsecurity from pg_class
+		where oid = 'by_shape.plans'::regclass`); !forced {
 		t.Error("row security is not forced")
 	}
 }
@@ -379,7 +436,8 @@ func TestDefaultLockTimeout(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	_, err = shape.Make(ctx, f.Connect(t), history(t, `create table a (n integer references public.held)`), catalog.Options{})
+	_, err = shape.Make(ctx, f.Connect(t), history(t, `create table a (n integer references public.held)`),
+		catalog.Options{})
 	if db.SQLState(err) != db.CodeLockNotAvailable {
 		t.Errorf("error %v, want a lock timeout", err)
 	}
@@ -392,15 +450,25 @@ func TestCommonHistories(t *testing.T) {
 	conn := f.Connect(t)
 	for name, files := range map[string][]string{
 		"a list of a varchar": {`create table t (status varchar(20) not null check (status in ('new', 'done')))`},
-		"an indexed column renamed": {`create table t (id serial primary key, old_name int unique); create index t_idx on t (old_name, (old_name + 1))`,
+		"an indexed column renamed": {`create table t (id serial primary key, old_name int unique);
+			create index t_idx on t (old_name, (old_name + 1))`,
 			`alter table t rename column old_name to new_name; alter table t rename column id to key`},
-		"all renamed": {`create table t (id bigserial primary key, p int references t (id), n int check (n > 0)); create index t_n on t (n)`,
-			`alter table t rename to u; alter table u rename constraint t_n_check to u_positive; alter index t_n rename to u_n; alter sequence t_id_seq rename to u_ids; alter table u rename constraint t_pkey to u_pkey`},
-		"identities renamed": {`create table t (id int generated always as identity primary key)`, `alter table t rename to u; alter table u rename id to key; alter table u alter key type bigint`},
-		"columns dropped":    {`create table t (a int, b text, c int, primary key (a)); create view v as select a, c from t; create index on t (c)`, `alter table t drop b; alter table t add d varchar(10) default 'x'; create index on t (d)`},
-		"types altered":      {`create table t (a int default 1, b varchar(10), c text); create index on t (a)`, `alter table t alter a type bigint, alter b type text, alter c type int using c::int, alter a drop default`},
-		"an enum grown":      {`create type mood as enum ('a', 'c'); create table t (m mood default 'a')`, `alter type mood add value 'b' before 'c'; alter type mood rename value 'a' to 'aa'; comment on type mood is 'how'`},
-		"a key moved":        {`create table t (a int unique, b int)`, `alter table t add constraint t_b primary key (b); create table u (a int references t (a), b int references t)`, `alter table t drop constraint t_b cascade; alter table t add primary key (a, b)`},
+		"all renamed": {`create table t (id bigserial primary key, p int references t (id), n int check (n > 0));
+			create index t_n on t (n)`,
+			`alter table t rename to u; alter table u rename constraint t_n_check to u_positive; alter index t_n rename to u_n;
+				alter sequence t_id_seq rename to u_ids; alter table u rename constraint t_pkey to u_pkey`},
+		"identities renamed": {`create table t (id int generated always as identity primary key)`,
+			`alter table t rename to u; alter table u rename id to key; alter table u alter key type bigint`},
+		"columns dropped": {`create table t (a int, b text, c int, primary key (a)); create view v as select a, c
+			from t; create index on t (c)`, `alter table t drop b; alter table t add d varchar(10) default 'x';
+				create index on t (d)`},
+		"types altered": {`create table t (a int default 1, b varchar(10), c text); create index on t (a)`,
+			`alter table t alter a type bigint, alter b type text, alter c type int using c::int, alter a drop default`},
+		"an enum grown": {`create type mood as enum ('a', 'c'); create table t (m mood default 'a')`,
+			`alter type mood add value 'b' before 'c'; alter type mood rename value 'a' to 'aa'; comment on type mood is 'how'`},
+		"a key moved": {`create table t (a int unique, b int)`,
+			`alter table t add constraint t_b primary key (b); create table u (a int references t (a), b int references t)`,
+			`alter table t drop constraint t_b cascade; alter table t add primary key (a, b)`},
 	} {
 		final, err := shape.Make(t.Context(), conn, history(t, files...), catalog.Options{})
 		if err != nil || final.Reason != "" || final.Fixed != "" {

@@ -30,7 +30,8 @@ func makeStaged(ctx context.Context, conn *pgx.Conn, h History, o catalog.Option
 }
 
 // replayStaged builds a schema of the history, and drops it when it is read.
-func replayStaged(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options, name func() string) (r *result, _ error) {
+func replayStaged(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options,
+	name func() string) (r *result, _ error) {
 	schema, err := db.RegisteredSchema(name())
 	if err != nil {
 		return nil, err

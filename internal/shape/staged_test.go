@@ -13,10 +13,12 @@ import (
 func TestStaged(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	files := map[string]string{"1_a.sql": "create type st as enum ('a');", "2_b.sql": "alter type st add value 'b';", "3_c.sql": "create table t (s st default 'b');\ninsert into t default values;"}
+	files := map[string]string{"1_a.sql": "create type st as enum ('a');", "2_b.sql": "alter type st add value 'b';",
+		"3_c.sql": "create table t (s st default 'b');\ninsert into t default values;"}
 	for _, fixed := range []bool{false, true} {
 		if fixed {
-			files["4_d.sql"] = "-- +goose StatementBegin\ndo $$ begin execute pg_catalog.format('comment on table t is %L', pg_catalog.current_schema()); end $$;\n-- +goose StatementEnd"
+			files["4_d.sql"] = "-- +goose StatementBegin\ndo $$ begin execute pg_catalog.format('comment on table t is %L', " +
+				"pg_catalog.current_schema()); end $$;\n-- +goose StatementEnd"
 		}
 		script, err := fleettest.Plan(t, fleettest.Files(files)).Build()
 		if err != nil {
@@ -30,7 +32,8 @@ func TestStaged(t *testing.T) {
 			t.Errorf("names itself %t: %+v", fixed, final)
 		}
 	}
-	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + (select count(*) from pg_catalog.pg_namespace where nspname ~ '^crmctl_|_replay$')`); n != 0 {
+	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + (select count(*) from pg_catalog.pg_namespace
+		where nspname ~ '^crmctl_|_replay$')`); n != 0 {
 		t.Errorf("%d things are left", n)
 	}
 }

@@ -111,27 +111,33 @@ func (u *Usage) Uses(label string, types []string, carried bool) bool {
 
 // makesRoutine reports whether the command makes code that runs later.
 func (u *Usage) makesRoutine() bool {
-	return u.has(0, "create") && slices.ContainsFunc([]string{"function", "procedure", "aggregate", "trigger", "policy", "rule"}, u.made)
+	return u.has(0, "create") && slices.ContainsFunc([]string{"function", "procedure", "aggregate", "trigger", "policy",
+		"rule"}, u.made)
 }
 
 // converts reports whether the command may turn a text that does not stand in it into a
 // value of one of the types.
 func (u *Usage) converts(types []string) bool {
 	for name := range u.names {
-		if slices.Contains([]string{"enum_first", "enum_last", "enum_range"}, name) || strings.Contains(name, "populate_record") || strings.Contains(name, "to_record") {
+		if slices.Contains([]string{"enum_first", "enum_last", "enum_range"}, name) ||
+			strings.Contains(name, "populate_record") || strings.Contains(name, "to_record") {
 			return true
 		}
 	}
 	word := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return slices.ContainsFunc(u.tokens, func(t Token) bool { return t.Is(w) }) })
+		return slices.ContainsFunc(words, func(w string) bool {
+			return slices.ContainsFunc(u.tokens, func(t Token) bool { return t.Is(w) })
+		})
 	}
 	switch {
-	case !u.namesOne(types), u.has(0, "alter", "type"), u.has(0, "create", "type"), u.has(0, "create", "domain"), u.has(0, "alter", "function"):
+	case !u.namesOne(types), u.has(0, "alter", "type"), u.has(0, "create", "type"), u.has(0, "create", "domain"),
+		u.has(0, "alter", "function"):
 		return false
 	case u.has(0, "create") && (u.made("table") || u.made("view")) && !u.has(1, "materialized"):
 		return u.made("table") && word("select", "values", "execute")
 	case u.has(0, "alter", "table"):
-		return word("using", "cast", "generated", "check", ":") || len(Follow(u.sql, "set", "data", "type")) > 0 || u.altersType()
+		return word("using", "cast", "generated", "check", ":") || len(Follow(u.sql, "set", "data", "type")) > 0 ||
+			u.altersType()
 	}
 	return true
 }

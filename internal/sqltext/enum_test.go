@@ -61,8 +61,9 @@ func TestUsesOfValues(t *testing.T) {
 		}
 	}
 	for sql, want := range map[string]string{
-		"create domain d as mood": "d", "create type pair as (a mood, b int)": "pair", "alter type mood rename to humour;": "humour",
-		"create domain d as text": "", "create table t (m mood)": "", "alter type mood rename value 'a' to 'b'": "",
+		"create domain d as mood": "d", "create type pair as (a mood, b int)": "pair",
+		"alter type mood rename to humour;": "humour",
+		"create domain d as text":           "", "create table t (m mood)": "", "alter type mood rename value 'a' to 'b'": "",
 	} {
 		if got := sqltext.NewUsage(sql).Alias(types); got != want {
 			t.Errorf("%s: alias %q, want %q", sql, got, want)
@@ -76,7 +77,8 @@ func TestUsesOfValuesInManyRows(t *testing.T) {
 	rows := strings.Repeat("(1, 'a row of constants'), ", 20000)
 	types := []string{"mood"}
 	for row, want := range map[string]bool{
-		"(2, 'glad'), ": true, "(2, '{sad,glad}'), ": true, "(2, 'gladly'), ": false, "(2, 'the mood'), ": false, "(2, e'gl\\x61d'), ": true,
+		"(2, 'glad'), ": true, "(2, '{sad,glad}'), ": true, "(2, 'gladly'), ": false, "(2, 'the mood'), ": false,
+		"(2, e'gl\\x61d'), ": true,
 	} {
 		if got := sqltext.NewUsage("insert into t values "+rows+row+rows+"(3, 'b')").Uses("glad", types, false); got != want {
 			t.Errorf("%s among many: %t", row, got)

@@ -19,7 +19,8 @@ func FileVersion(name string) (version int64, reason string) {
 	case ext == ".sql" && named:
 		return version, ""
 	case ext == ".sql":
-		return 0, "has no name of a migration, VERSION_NAME.sql with a version from 1 to 9223372036854775807: rename it, or move it elsewhere"
+		return 0, "has no name of a migration, VERSION_NAME.sql with a version from 1 to 9223372036854775807: rename it, " +
+			"or move it elsewhere"
 	case strings.EqualFold(ext, ".sql"):
 		return 0, "does not end in .sql in lower case: rename it"
 	}

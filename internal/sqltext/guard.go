@@ -9,21 +9,29 @@ import (
 // guardRelations are catalogs and views in which the objects of every tenant stand side
 // by side, with the right way to ask for one in the current schema.
 var guardRelations = map[string]string{
-	"pg_indexes": "schemaname = current_schema()", "pg_tables": "schemaname = current_schema()", "pg_views": "schemaname = current_schema()",
-	"pg_matviews": "schemaname = current_schema()", "pg_sequences": "schemaname = current_schema()", "pg_policies": "schemaname = current_schema()",
+	"pg_indexes": "schemaname = current_schema()", "pg_tables": "schemaname = current_schema()",
+	"pg_views":    "schemaname = current_schema()",
+	"pg_matviews": "schemaname = current_schema()", "pg_sequences": "schemaname = current_schema()",
+	"pg_policies":         "schemaname = current_schema()",
 	"pg_rules":            "schemaname = current_schema()",
 	"pg_stat_user_tables": "schemaname = current_schema()", "pg_stat_user_indexes": "schemaname = current_schema()",
-	"pg_class": "relnamespace = current_schema()::regnamespace", "pg_type": "typnamespace = current_schema()::regnamespace",
-	"pg_proc": "pronamespace = current_schema()::regnamespace", "pg_constraint": "connamespace = current_schema()::regnamespace",
-	"pg_trigger": "tgrelid = 'the_table'::regclass", "pg_policy": "polrelid = 'the_table'::regclass", "pg_attribute": "attrelid = 'the_table'::regclass",
-	"pg_index": "indexrelid = to_regclass('the_index')", "pg_enum": "enumtypid = 'the_type'::regtype", "pg_rewrite": "ev_class = 'the_table'::regclass",
+	"pg_class":      "relnamespace = current_schema()::regnamespace",
+	"pg_type":       "typnamespace = current_schema()::regnamespace",
+	"pg_proc":       "pronamespace = current_schema()::regnamespace",
+	"pg_constraint": "connamespace = current_schema()::regnamespace",
+	"pg_trigger":    "tgrelid = 'the_table'::regclass", "pg_policy": "polrelid = 'the_table'::regclass",
+	"pg_attribute": "attrelid = 'the_table'::regclass",
+	"pg_index":     "indexrelid = to_regclass('the_index')", "pg_enum": "enumtypid = 'the_type'::regtype",
+	"pg_rewrite": "ev_class = 'the_table'::regclass",
 }
 
 // scoped are words that tie a look at the catalogs to one schema or one object.
 var scoped = []string{
-	"current_schema", "current_schemas", "schemaname", "table_schema", "constraint_schema", "trigger_schema", "event_object_schema", "specific_schema",
+	"current_schema", "current_schemas", "schemaname", "table_schema", "constraint_schema", "trigger_schema",
+	"event_object_schema", "specific_schema",
 	"routine_schema", "sequence_schema", "udt_schema", "domain_schema", "schema_name", "object_schema",
-	"nspname", "relnamespace", "typnamespace", "connamespace", "pronamespace", "collnamespace", "regclass", "regtype", "regprocedure", "regproc", "regnamespace",
+	"nspname", "relnamespace", "typnamespace", "connamespace", "pronamespace", "collnamespace", "regclass", "regtype",
+	"regprocedure", "regproc", "regnamespace",
 	"to_regclass", "to_regtype", "to_regproc", "to_regprocedure", "to_regnamespace",
 	"pg_table_is_visible", "pg_type_is_visible", "pg_function_is_visible", "tg_relid", "tg_table_schema",
 }
@@ -50,7 +58,8 @@ func catalogGuard(sql string) string {
 			return fmt.Sprintf("it looks in %s, where the objects of every tenant stand: add %s", name, right)
 		}
 		if name == "information_schema" && i+2 < len(tokens) && tokens[i+1].Is(".") && tokens[i+2].Name() != "schemata" {
-			return fmt.Sprintf("it looks in information_schema.%s, where the objects of every tenant stand: add table_schema = current_schema()", tokens[i+2].Name())
+			return fmt.Sprintf("it looks in information_schema.%s, where the objects of every tenant stand: add table_schema "+
+				"= current_schema()", tokens[i+2].Name())
 		}
 	}
 	return ""

@@ -9,7 +9,8 @@ import (
 // schemaColumns are the columns of catalogs and views in which the name of a schema
 // stands.
 var schemaColumns = []string{
-	"schemaname", "table_schema", "constraint_schema", "trigger_schema", "event_object_schema", "specific_schema", "routine_schema",
+	"schemaname", "table_schema", "constraint_schema", "trigger_schema", "event_object_schema", "specific_schema",
+	"routine_schema",
 	"sequence_schema", "udt_schema", "domain_schema", "object_schema", "nspname",
 }
 
@@ -25,7 +26,9 @@ type SchemaGuard struct {
 // GuardOfSchema returns a guard of a command that names public, nil for none.
 func GuardOfSchema(sql string) *SchemaGuard {
 	tokens := everyToken(sql)
-	if !decides(tokens) || !looksInside(tokens) || slices.ContainsFunc(tokens, func(t Token) bool { return t.Name() == "current_schema" || t.Name() == "current_schemas" }) {
+	if !decides(tokens) || !looksInside(tokens) || slices.ContainsFunc(tokens, func(t Token) bool {
+		return t.Name() == "current_schema" || t.Name() == "current_schemas"
+	}) {
 		return nil
 	}
 	var found *SchemaGuard

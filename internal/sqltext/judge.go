@@ -161,7 +161,8 @@ func (j *judge) command() {
 
 func (j *judge) transaction(what string) {
 	if !j.transactional {
-		j.refuse(RuleTransaction, "%s: every statement of a NO TRANSACTION file ends by itself; take it out, or put what belongs together into a file with a transaction",
+		j.refuse(RuleTransaction, "%s: every statement of a NO TRANSACTION file ends by itself; take it out, or put what "+
+			"belongs together into a file with a transaction",
 			strings.ToUpper(what))
 		return
 	}
@@ -183,7 +184,8 @@ func (j *judge) set() {
 	}
 	switch name := j.at(i).Name(); {
 	case name == "search_path", name == "schema":
-		j.refuse(RuleSearchPath, "SET %s: a migration runs in the tenant's schema and must stay there; "+leavePath, strings.ToUpper(name))
+		j.refuse(RuleSearchPath, "SET %s: a migration runs in the tenant's schema and must stay there; "+leavePath,
+			strings.ToUpper(name))
 	case name == "role", name == "session" && j.has(i+1, "authorization"):
 		j.refuse(RuleSession, "SET %s: a migration runs as the role the run was started with", strings.ToUpper(name))
 	case local, name == "constraints", name == "transaction":

@@ -19,7 +19,8 @@ func (j *judge) kindAt() (kind string, next int) {
 		i += 2
 	}
 	for slices.Contains([]string{
-		"global", "local", "temporary", "temp", "unlogged", "unique", "materialized", "recursive", "trusted", "procedural", "constraint", "default",
+		"global", "local", "temporary", "temp", "unlogged", "unique", "materialized", "recursive", "trusted", "procedural",
+		"constraint", "default",
 	}, strings.ToLower(j.at(i).Text)) {
 		i++
 	}
@@ -58,10 +59,12 @@ func (j *judge) skipIf(i int) int {
 func (j *judge) cluster(kind string, next int) bool {
 	switch {
 	case kind == "schema":
-		j.refuse(RuleOtherSchema, "%s SCHEMA %s: a migration belongs to the tenant's own schema; make what all tenants share once, outside of their migrations",
+		j.refuse(RuleOtherSchema, "%s SCHEMA %s: a migration belongs to the tenant's own schema; make what all tenants "+
+			"share once, outside of their migrations",
 			strings.ToUpper(j.at(0).Text), j.at(j.skipIf(next)).Name())
 	case slices.Contains(clusterKinds, kind):
-		j.refuse(RuleCluster, "%s %s: it belongs to no tenant's schema, and the second tenant would meet what the first one did; do it once, outside of the tenants' migrations",
+		j.refuse(RuleCluster, "%s %s: it belongs to no tenant's schema, and the second tenant would meet what the first "+
+			"one did; do it once, outside of the tenants' migrations",
 			strings.ToUpper(j.at(0).Text), strings.ToUpper(kind))
 	default:
 		return false
@@ -130,7 +133,8 @@ func (j *judge) alter() {
 	kind, next := j.kindAt()
 	switch {
 	case kind == "extension":
-		j.refuse(RuleExtension, "ALTER EXTENSION: it belongs to the whole database; change it once, outside of the tenants' migrations")
+		j.refuse(RuleExtension, "ALTER EXTENSION: it belongs to the whole database; change it once, outside of the "+
+			"tenants' migrations")
 	case j.cluster(kind, next):
 		return
 	case kind == "type" && len(Follow(j.sql, "add", "value")) > 0:
@@ -194,7 +198,8 @@ func (j *judge) targets(i int, what string) {
 }
 
 // ownSchema says what to do about a command that wants the name of a schema.
-const ownSchema = "names a schema, and every tenant has its own: in a DO block, EXECUTE format('... schema %I ...', current_schema()) takes the tenant's"
+const ownSchema = "names a schema, and every tenant has its own: in a DO block, EXECUTE format('... schema %I ...', " +
+	"current_schema()) takes the tenant's"
 
 func (j *judge) grant() {
 	if len(Follow(j.sql, "in", "schema"))+len(Follow(j.sql, "on", "schema")) > 0 {
@@ -265,6 +270,7 @@ func (j *judge) target(i int, what string) {
 		j.Session = true
 		return
 	}
-	j.refuse(RuleOtherSchema, "it %s %s.%s, and every tenant has a schema of its own: leave %q out, or do it once, outside of the tenants' migrations",
+	j.refuse(RuleOtherSchema, "it %s %s.%s, and every tenant has a schema of its own: leave %q out, or do it once, "+
+		"outside of the tenants' migrations",
 		what, name, object, name+".")
 }

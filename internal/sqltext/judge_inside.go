@@ -35,7 +35,8 @@ func (j *judge) anywhere() {
 	case j.has(0, "truncate"):
 		j.targets(j.skipIf(1), "changes")
 	case j.has(0, "import", "foreign", "schema"):
-		j.refuse(RuleOtherSchema, "IMPORT FOREIGN SCHEMA names the schema it makes tables in, and every tenant has its own: use CREATE FOREIGN TABLE")
+		j.refuse(RuleOtherSchema, "IMPORT FOREIGN SCHEMA names the schema it makes tables in, and every tenant has its "+
+			"own: use CREATE FOREIGN TABLE")
 	case j.has(0, "comment", "on"):
 		j.comment()
 	case j.has(0, "do"):
@@ -57,7 +58,8 @@ func (j *judge) made(kind string) bool {
 
 // into reads what SELECT ... INTO makes.
 func (j *judge) into(i int) {
-	for slices.Contains([]string{"temporary", "temp", "unlogged", "local", "global", "table"}, strings.ToLower(j.at(i).Text)) && !j.has(i+1, ".") {
+	for slices.Contains([]string{"temporary", "temp", "unlogged", "local", "global", "table"},
+		strings.ToLower(j.at(i).Text)) && !j.has(i+1, ".") {
 		j.Session = j.Session || j.has(i, "temp") || j.has(i, "temporary")
 		i++
 	}
@@ -81,8 +83,10 @@ func (j *judge) inBlock() {
 		case inner.Extension.Name != "" && j.Extension.Name == "" && len(Follow(text, "if", "not", "exists")) > 0:
 			j.Extension = inner.Extension // it is there when the block asks
 		case inner.Extension.Name != "":
-			j.refuse(RuleExtension, "CREATE EXTENSION in a DO would make it in the tenant's schema: write it as a statement of its own, and it is made once for the database")
-		case r != nil && r.Rule != RuleTransaction && r.Rule != RuleCatalogGuard && r.Rule != RuleCopy && !(r.Rule == RuleSession && inner.has(0, "reset")):
+			j.refuse(RuleExtension, "CREATE EXTENSION in a DO would make it in the tenant's schema: write it as a statement "+
+				"of its own, and it is made once for the database")
+		case r != nil && r.Rule != RuleTransaction && r.Rule != RuleCatalogGuard && r.Rule != RuleCopy &&
+			!(r.Rule == RuleSession && inner.has(0, "reset")):
 			j.refuse(r.Rule, "%s", r.Reason)
 		}
 	}
@@ -166,8 +170,11 @@ func (j *judge) call(i int) {
 
 // leavingFunctions change the session, or read what an earlier statement left in it.
 var leavingFunctions = map[string]bool{
-	"pg_advisory_lock": true, "pg_advisory_lock_shared": true, "pg_try_advisory_lock": true, "pg_try_advisory_lock_shared": true,
-	"lastval": true, "setseed": true, "set_limit": true, "dblink_connect": true, "dblink_connect_u": true, "dblink_open": true,
+	"pg_advisory_lock": true, "pg_advisory_lock_shared": true, "pg_try_advisory_lock": true,
+	"pg_try_advisory_lock_shared": true,
+	"lastval":                     true, "setseed": true, "set_limit": true, "dblink_connect": true,
+	"dblink_connect_u": true,
+	"dblink_open":      true,
 }
 
 // setval writes to the sequence that it names.
@@ -193,7 +200,8 @@ func (j *judge) setConfig(i int) {
 	}
 	switch name {
 	case "search_path":
-		j.refuse(RuleSearchPath, "set_config('search_path', ...): a migration runs in the tenant's schema and must stay there; "+leavePath)
+		j.refuse(RuleSearchPath, "set_config('search_path', ...): a migration runs in the tenant's schema and must stay "+
+			"there; "+leavePath)
 	case "role", "session_authorization":
 		j.refuse(RuleSession, "set_config('%s', ...): a migration runs as the role the run was started with", name)
 	}
@@ -252,11 +260,13 @@ func leaves(body string) bool {
 		switch name := t.Name(); {
 		case name == "set_config", leavingFunctions[name], name == "pg_temp", strings.HasPrefix(name, "dblink"):
 			return true
-		case t.Is("temp"), t.Is("temporary"), t.Is("prepare"), t.Is("deallocate"), t.Is("listen"), t.Is("unlisten"), t.Is("load"), t.Is("hold"):
+		case t.Is("temp"), t.Is("temporary"), t.Is("prepare"), t.Is("deallocate"), t.Is("listen"), t.Is("unlisten"),
+			t.Is("load"), t.Is("hold"):
 			return true
 		case t.Is("execute") && !before.Is("each") && !before.Is("row") && !before.Is("statement"):
 			return true // what it runs is made at run time
-		case t.Is("set") && (i == 0 || before.Is(";") || before.Is("begin") || before.Is("then") || before.Is("else") || before.Is("loop")):
+		case t.Is("set") && (i == 0 || before.Is(";") || before.Is("begin") || before.Is("then") || before.Is("else") ||
+			before.Is("loop")):
 			return true
 		}
 	}

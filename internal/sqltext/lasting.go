@@ -62,7 +62,9 @@ func (j *judge) lastingCall() Lasting {
 	switch {
 	case !calls:
 		return Lasting{}
-	case other, slices.ContainsFunc(j.tokens, func(t Token) bool { return t.Is("from") || t.Is("insert") || t.Is("update") || t.Is("delete") }):
+	case other, slices.ContainsFunc(j.tokens, func(t Token) bool {
+		return t.Is("from") || t.Is("insert") || t.Is("update") || t.Is("delete")
+	}):
 		return Lasting{Gone: "a setting"}
 	}
 	return Lasting{Again: true}

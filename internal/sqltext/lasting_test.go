@@ -58,7 +58,8 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: %q, want %q", sql, got, want)
 		}
 	}
-	for sql, want := range map[string]bool{"reset x;": true, "set x to default;": true, "set x = 'default'": false, "select 1": false} {
+	for sql, want := range map[string]bool{"reset x;": true, "set x to default;": true, "set x = 'default'": false,
+		"select 1": false} {
 		if got := sqltext.Default(sql); got != want {
 			t.Errorf("%s: %t", sql, got)
 		}

@@ -10,7 +10,8 @@ import (
 func TestFewerRows(t *testing.T) {
 	tests := []struct{ sql, text, head string }{
 		{"insert into t (a) values (1);", "insert into t (a) values (1);", "insert into t (a) values"},
-		{"insert into t values (1, 'a'), (-2, null),\n(3.5, '; (') ;", "insert into t values (1, 'a') ;", "insert into t values"},
+		{"insert into t values (1, 'a'), (-2, null),\n(3.5, '; (') ;", "insert into t values (1, 'a') ;",
+			"insert into t values"},
 		{"insert into t values (1), (2)", "insert into t values (1)", "insert into t values"},
 		{"insert into t values (1), (2) on conflict do nothing;", "insert into t values (1) on conflict do nothing;", ""},
 		{"insert into t values (1), (f(2)), (3);", "insert into t values (1), (f(2)), (3);", ""},
@@ -20,7 +21,8 @@ func TestFewerRows(t *testing.T) {
 		{"insert into t values (1), (E'\\xzz'), ('open", "insert into t values (1), (E'\\xzz'), ('open", ""},
 		{"insert into t values (1), (1a);", "insert into t values (1), (1a);", ""},
 		{"insert into t values (1), (2),;", "insert into t values (1),;", ""},
-		{"insert into t values (1), (2); insert into u values (3);", "insert into t values (1); insert into u values (3);", ""},
+		{"insert into t values (1), (2); insert into u values (3);",
+			"insert into t values (1); insert into u values (3);", ""},
 		{"insert into t (values) values ((1)), (2);", "insert into t (values) values ((1)), (2);", ""},
 		{"insert into t select * from (values (1), (2)) v;", "insert into t select * from (values (1), (2)) v;", ""},
 		{"select 1;", "select 1;", ""},

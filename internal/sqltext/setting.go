@@ -37,11 +37,13 @@ func (j *judge) plainSet(i int) {
 	}
 	switch encoding := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(value)); {
 	case name == "session": // SESSION CHARACTERISTICS
-		j.refuse(RuleSession, "SET SESSION CHARACTERISTICS is about the transactions after this one, which are other tenants'; use SET TRANSACTION")
+		j.refuse(RuleSession, "SET SESSION CHARACTERISTICS is about the transactions after this one, which are other "+
+			"tenants'; use SET TRANSACTION")
 	case strings.HasPrefix(name, "transaction_") && name != "transaction_timeout":
 		j.refuse(RuleSession, "SET %s: use SET TRANSACTION", name)
 	case name == "client_encoding" && encoding != "utf8" && encoding != "unicode" && encoding != "default":
-		j.refuse(RuleSession, "SET client_encoding: the file is sent as it stands, and it is in UTF-8; take it out, or write UTF8")
+		j.refuse(RuleSession, "SET client_encoding: the file is sent as it stands, and it is in UTF-8; take it out, or "+
+			"write UTF8")
 	case name == "track_counts", strings.HasPrefix(name, "crmctl."):
 		j.refuse(RuleSession, "SET %s: what watches over the migrations relies on it", name)
 	case name == "seed":
@@ -77,6 +79,7 @@ func LocalSetting(sql string) string {
 // resettable reports whether RESET of a setting can be part of a migration. All would be
 // the path and the role too.
 func resettable(name string) bool {
-	return name != "" && !slices.Contains([]string{"all", "role", "session", "track_counts"}, name) && !strings.HasPrefix(name, "transaction_") &&
+	return name != "" && !slices.Contains([]string{"all", "role", "session", "track_counts"}, name) &&
+		!strings.HasPrefix(name, "transaction_") &&
 		!strings.HasPrefix(name, "crmctl.")
 }

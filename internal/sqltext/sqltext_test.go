@@ -12,32 +12,38 @@ func TestSplit(t *testing.T) {
 		text string
 		want []string
 	}{
-		"nothing":                     {" ; -- a;\n ;", nil},
-		"two":                         {"select 1; select 2", []string{"select 1;", "select 2"}},
-		"strings":                     {`select ';', 'it''s;', e'\';', "a;""b;"; b`, []string{`select ';', 'it''s;', e'\';', "a;""b;";`, "b"}},
+		"nothing": {" ; -- a;\n ;", nil},
+		"two":     {"select 1; select 2", []string{"select 1;", "select 2"}},
+		"strings": {`select ';', 'it''s;', e'\';', "a;""b;"; b`,
+			[]string{`select ';', 'it''s;', e'\';', "a;""b;";`, "b"}},
 		"backslash in a plain string": {`select '\'; b`, []string{`select '\';`, "b"}},
 		"continued string":            {"select e'a' \n -- c\n '\\';'; b", []string{"select e'a' \n -- c\n '\\';';", "b"}},
 		"no continuation":             {"select e'a' '\\'; b", []string{"select e'a' '\\';", "b"}},
-		"prefixes":                    {`select U&';', u&'\'; n';' x'1', U&"\;"; b`, []string{`select U&';', u&'\';`, `n';' x'1', U&"\;";`, "b"}},
-		"dollar quotes":               {"do $$ a; $$; do $ü1$ ;$$; $ü1$; b", []string{"do $$ a; $$;", "do $ü1$ ;$$; $ü1$;", "b"}},
-		"dollar in a name":            {"select a$b$; select c$b$", []string{"select a$b$;", "select c$b$"}},
-		"dollar after a number":       {"select 1$$;$$; b", []string{"select 1$$;$$;", "b"}},
-		"parameter":                   {"select $1; b", []string{"select $1;", "b"}},
-		"parameter and quote":         {"select $1$$;$$; b", []string{"select $1$$;$$;", "b"}},
-		"comments":                    {"select 1 /* ; /* ; */ ; */; -- x;\nb", []string{"select 1 /* ; /* ; */ ; */;", "b"}},
-		"a comment ends at CR":        {"-- a\rselect 1; b", []string{"select 1;", "b"}},
-		"operator and comment":        {"select 1 +-- ;\n 2; b", []string{"select 1 +-- ;\n 2;", "b"}},
+		"prefixes": {`select U&';', u&'\'; n';' x'1', U&"\;"; b`,
+			[]string{`select U&';', u&'\';`, `n';' x'1', U&"\;";`, "b"}},
+		"dollar quotes": {"do $$ a; $$; do $ü1$ ;$$; $ü1$; b",
+			[]string{"do $$ a; $$;", "do $ü1$ ;$$; $ü1$;", "b"}},
+		"dollar in a name":      {"select a$b$; select c$b$", []string{"select a$b$;", "select c$b$"}},
+		"dollar after a number": {"select 1$$;$$; b", []string{"select 1$$;$$;", "b"}},
+		"parameter":             {"select $1; b", []string{"select $1;", "b"}},
+		"parameter and quote":   {"select $1$$;$$; b", []string{"select $1$$;$$;", "b"}},
+		"comments":              {"select 1 /* ; /* ; */ ; */; -- x;\nb", []string{"select 1 /* ; /* ; */ ; */;", "b"}},
+		"a comment ends at CR":  {"-- a\rselect 1; b", []string{"select 1;", "b"}},
+		"operator and comment":  {"select 1 +-- ;\n 2; b", []string{"select 1 +-- ;\n 2;", "b"}},
 		"rule": {"create rule r as on insert to t do also (insert into a values (1); insert into b values (2)); b", []string{
 			"create rule r as on insert to t do also (insert into a values (1); insert into b values (2));", "b",
 		}},
-		"atomic": {"create or replace function f() returns int begin atomic select case when a then 1 end; select 2; end; create function g() returns int language sql as 'x'; b", []string{
+		"atomic": {"create or replace function f() returns int begin atomic select case when a then 1 end; select 2; end; " +
+			"create function g() returns int language sql as 'x'; b", []string{
 			"create or replace function f() returns int begin atomic select case when a then 1 end; select 2; end;",
 			"create function g() returns int language sql as 'x';", "b",
 		}},
-		"atomic with a bracket": {"create procedure p() begin atomic insert into t values ((case when true then 1 end)); end; b", []string{
+		"atomic with a bracket": {"create procedure p() begin atomic insert into t values ((case when true then 1 end)); " +
+			"end; b", []string{
 			"create procedure p() begin atomic insert into t values ((case when true then 1 end)); end;", "b",
 		}},
-		"columns named as words": {"create table t (begin int, atomic int, case_ int); create function begin() returns int return 1; b", []string{
+		"columns named as words": {"create table t (begin int, atomic int, case_ int); create function begin() returns int " +
+			"return 1; b", []string{
 			"create table t (begin int, atomic int, case_ int);", "create function begin() returns int return 1;", "b",
 		}},
 		"begin alone":      {"begin; atomic; end", []string{"begin;", "atomic;", "end"}},
@@ -82,7 +88,8 @@ func TestTokens(t *testing.T) {
 
 func TestLeading(t *testing.T) {
 	t.Parallel()
-	if got := Leading("/* a */ Create -- b\n UNIQUE index", 4); !slices.Equal(got, []string{"create", "unique", "index", ""}) {
+	if got := Leading("/* a */ Create -- b\n UNIQUE index", 4); !slices.Equal(got,
+		[]string{"create", "unique", "index", ""}) {
 		t.Errorf("got %q", got)
 	}
 }

@@ -25,14 +25,16 @@ func (r row) drops() bool { return r.Same && !r.Tenant }
 
 // Clear drops a schema whose builder is dead, along with its row. It reports false where
 // there is no such row; the error is ErrBuilding where its builder is at work.
-func Clear(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, wait time.Duration) (bool, error) {
+func Clear(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema,
+	wait time.Duration) (bool, error) {
 	return clearID(ctx, conn, reg, schema, "", wait)
 }
 
 // clearID clears the row of an id, any for "". A schema that does not fit into the
 // server's lock table is emptied before, in several transactions, none of which ends the
 // row.
-func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, id string, wait time.Duration) (cleared bool, _ error) {
+func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db.Schema, id string,
+	wait time.Duration) (cleared bool, _ error) {
 	whole := func(p *db.Pipeline, found row) {
 		if found.drops() {
 			p.Exec("drop schema " + schema.Quoted() + " cascade")
@@ -77,8 +79,10 @@ func owned(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db
 		}, `select b.id::text,
 				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid),
 				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name)
-			from `+reg.Builds()+` b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`, schema.String(), id)
-		p.QueryRow([]any{&there}, `select exists (select from `+reg.Builds()+` where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
+			from `+reg.Builds()+` b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`,
+			schema.String(), id)
+		p.QueryRow([]any{&there}, `select exists (select from `+reg.Builds()+
+			` where schema_name = $1 and ($2 = '' or id::text = $2))`, schema.String(), id)
 		if err := p.Run(ctx, q); err != nil {
 			return db.Plain(err)
 		}
@@ -114,7 +118,8 @@ func sweep(ctx context.Context, conn *pgx.Conn, reg registry.Registry, wait time
 // dead returns the schemas of builders that are dead, begun that long ago.
 func dead(ctx context.Context, conn *pgx.Conn, reg registry.Registry, ago time.Duration) (out []db.Schema, _ error) {
 	names, err := db.Select(ctx, conn, pgx.RowTo[string],
-		`select schema_name from `+reg.Builds()+` where started_at < now() - $1 * interval '1 second' for update skip locked`, ago.Seconds())
+		`select schema_name from `+reg.Builds()+` where started_at < now() - $1 * interval '1 second' for update skip locked`,
+		ago.Seconds())
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +145,17 @@ type Left struct {
 // one.
 func List(ctx context.Context, conn *pgx.Conn, reg registry.Registry) ([]Left, error) {
 	type state struct{ There, Able bool }
-	found, err := db.Select(ctx, conn, pgx.RowToStructByName[state], `select c is not null as there, coalesce(pg_catalog.has_table_privilege(c, 'update'), false)
+	found, err := db.Select(ctx, conn, pgx.RowToStructByName[state],
+		`select c is not null as there, coalesce(pg_catalog.has_table_privilege(c, 'update'), false)
 			and not pg_catalog.pg_is_in_recovery() and pg_catalog.current_setting('transaction_read_only') = 'off' as able
 		from (select pg_catalog.to_regclass($1)::oid as c) t`, reg.Builds())
 	if err != nil || !found[0].There {
 		return nil, err
 	}
 	able := found[0].Able
-	list, err := db.Select(ctx, conn, pgx.RowToStructByName[Left], `select schema_name as schema, slug, actor, started_at as started, false as dead, false as unknown from `+reg.Builds()+` order by started_at`)
+	list, err := db.Select(ctx, conn, pgx.RowToStructByName[Left],
+		`select schema_name as schema, slug, actor, started_at as started, false as dead, false as unknown from `+
+			reg.Builds()+` order by started_at`)
 	if err != nil || len(list) == 0 {
 		return list, err
 	}

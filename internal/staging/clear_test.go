@@ -17,7 +17,8 @@ import (
 // it after a kill.
 func TestClearManyTables(t *testing.T) {
 	t.Parallel()
-	server, _ := pgtest.Instance(t, map[string]string{"max_locks_per_transaction": "10", "max_connections": "20", "fsync": "off"})
+	server, _ := pgtest.Instance(t, map[string]string{"max_locks_per_transaction": "10", "max_connections": "20",
+		"fsync": "off"})
 	f := &fleettest.Fleet{DSN: server.DSN}
 	f.Registry(t)
 	schema, err := db.RegisteredSchema("tenant_big")
@@ -26,7 +27,8 @@ func TestClearManyTables(t *testing.T) {
 	}
 	for _, killed := range []bool{false, true} {
 		work, other := f.Connect(t), f.Connect(t)
-		site, err := staging.Open(t.Context(), work, staging.Options{Schema: schema, Slug: "big", Actor: "test", LockTimeout: 5 * time.Second})
+		site, err := staging.Open(t.Context(), work, staging.Options{Schema: schema, Slug: "big", Actor: "test",
+			LockTimeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +40,8 @@ func TestClearManyTables(t *testing.T) {
 			t.Fatalf("the schema can be dropped at once (%v): the test shows nothing", err)
 		}
 		if killed {
-			f.Exec(t, "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'")
+			f.Exec(t, "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and "+
+				"state = 'idle in transaction'")
 			cleared, err := staging.Clear(t.Context(), other, registry.Registry{}, schema, 5*time.Second)
 			if !cleared || err != nil {
 				t.Errorf("after a kill: cleared %t, %v", cleared, err)
@@ -46,7 +49,8 @@ func TestClearManyTables(t *testing.T) {
 		} else if err := site.Clear(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if n := f.Int(t, "select (select count(*) from public.tenant_builds) + (select count(*) from pg_namespace where nspname = 'tenant_big')"); n != 0 {
+		if n := f.Int(t, "select (select count(*) from public.tenant_builds) + (select count(*) from pg_namespace where "+
+			"nspname = 'tenant_big')"); n != 0 {
 			t.Errorf("killed %t: %d things stayed", killed, n)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 
 // Scratch builds a schema of a script, calls fn, and drops the schema. conn must not be
 // in a transaction, and fn leaves it in none.
-func Scratch(ctx context.Context, conn *pgx.Conn, script []db.Statement, o Options, fn func(ctx context.Context) error) (err error) {
+func Scratch(ctx context.Context, conn *pgx.Conn, script []db.Statement, o Options,
+	fn func(ctx context.Context) error) (err error) {
 	s, err := Open(ctx, conn, o)
 	if err != nil {
 		return err

@@ -17,7 +17,8 @@ import (
 var (
 	// ErrPooled says that a statement which cannot run in a transaction met a pooler: it
 	// would run in whatever session the pooler has at hand.
-	ErrPooled = errors.New("a connection pooler stands between, and files marked NO TRANSACTION that commit for themselves need a direct connection")
+	ErrPooled = errors.New("a connection pooler stands between, and files marked NO TRANSACTION that commit for " +
+		"themselves need a direct connection")
 	// ErrBuilding says that another run is at work on a schema of that name.
 	ErrBuilding = fmt.Errorf("it is being created by another run: %w", db.ErrBusy)
 	// errCleared says that somebody took this builder for dead.
@@ -139,7 +140,8 @@ func (s *Site) Run(ctx context.Context, script []db.Statement) error {
 }
 
 func (s *Site) locals() db.Locals {
-	return db.Locals{Schema: s.Schema, LockTimeout: s.LockTimeout, StatementTimeout: s.StatementTimeout, AsConfigured: true}
+	return db.Locals{Schema: s.Schema, LockTimeout: s.LockTimeout, StatementTimeout: s.StatementTimeout,
+		AsConfigured: true}
 }
 
 func (s *Site) transaction(ctx context.Context, script []db.Statement) error {
@@ -249,7 +251,8 @@ func (s *Site) Clear(ctx context.Context) error {
 		s.guard = guard
 	}
 	defer func() { _ = s.guard.Close(ctx) }()
-	if _, clearErr := clearID(ctx, s.guard, s.Registry, s.Schema, s.id, s.LockTimeout); clearErr != nil && db.SQLState(clearErr) != db.CodeUndefinedTable {
+	if _, clearErr := clearID(ctx, s.guard, s.Registry, s.Schema, s.id, s.LockTimeout); clearErr != nil &&
+		db.SQLState(clearErr) != db.CodeUndefinedTable {
 		err = errors.Join(err, left(s.Schema, clearErr))
 	}
 	return err
@@ -262,7 +265,8 @@ func left(schema db.Schema, err error) error {
 // explain says of a registry that it is too old.
 func explain(err error) error {
 	if db.SQLState(err) == db.CodeUndefinedTable {
-		return fmt.Errorf("%w: it has no table of schemas under construction, and these migrations need more than one transaction", registry.ErrOldRegistry)
+		return fmt.Errorf("%w: it has no table of schemas under construction, and these migrations need more than one "+
+			"transaction", registry.ErrOldRegistry)
 	}
 	return err
 }

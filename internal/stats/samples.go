@@ -78,7 +78,8 @@ func Record(ctx context.Context, q db.Querier, reg registry.Registry, r Report) 
 	var samples []registry.Sample
 	for _, t := range r.Tenants {
 		if t.Known {
-			samples = append(samples, registry.Sample{TenantID: t.ID, TableBytes: t.TableBytes, IndexBytes: t.IndexBytes, Contacts: t.Contacts, Exact: t.Exact})
+			samples = append(samples, registry.Sample{TenantID: t.ID, TableBytes: t.TableBytes, IndexBytes: t.IndexBytes,
+				Contacts: t.Contacts, Exact: t.Exact})
 		}
 	}
 	return reg.RecordSizes(ctx, q, r.At, samples)

@@ -27,12 +27,14 @@ func TestRecordAndGrowth(t *testing.T) {
 	}
 	acme := sizes(t, f, stats.SizeOptions{Mode: stats.Exact})["acme"]
 	same := f.Int(t, `select count(*) from public.tenant_size_samples s join public.tenants t on t.id = s.tenant_id
-		where t.slug = 'acme' and s.table_bytes = $1 and s.index_bytes = $2 and s.total_bytes = $3 and s.contacts = 100 and s.exact`,
+		where t.slug = 'acme' and s.table_bytes = $1 and s.index_bytes = $2 and s.total_bytes = $3 and s.contacts = 100
+			and s.exact`,
 		acme.TableBytes, acme.IndexBytes, acme.TotalBytes())
 	if same != 1 {
 		t.Errorf("the sample is not %+v", acme)
 	}
-	if n := f.Int(t, "select count(*) from public.tenant_size_samples s join public.tenants t on t.id = s.tenant_id where t.slug = 'globex' and s.contacts = 0"); n != 1 {
+	if n := f.Int(t, "select count(*) from public.tenant_size_samples s join public.tenants t on t.id = s.tenant_id "+
+		"where t.slug = 'globex' and s.contacts = 0"); n != 1 {
 		t.Error("no sample of globex")
 	}
 
@@ -57,15 +59,18 @@ func TestBaseline(t *testing.T) {
 		{"none", "", stats.Exact, 0, 0},
 		{"too young", "(0.9, 11, true)", stats.Exact, 0, 0},
 		{"too old", "(61, 11, true)", stats.Exact, 0, 0},
-		{"the newest that is 30 days old", "(50, 11, true), (31, 12, true), (29, 13, true), (2, 14, true)", stats.Exact, 12, 31},
-		{"the oldest younger than that", "(70, 11, true), (29, 13, true), (2, 14, true), (0.5, 15, true)", stats.Exact, 13, 29},
+		{"the newest that is 30 days old", "(50, 11, true), (31, 12, true), (29, 13, true), (2, 14, true)",
+			stats.Exact, 12, 31},
+		{"the oldest younger than that", "(70, 11, true), (29, 13, true), (2, 14, true), (0.5, 15, true)",
+			stats.Exact, 13, 29},
 		{"a measure with a measure", "(31, 11, false), (20, 12, true)", stats.Exact, 12, 20},
 		{"an estimate with an estimate", "(31, 11, false), (20, 12, true)", stats.Estimate, 11, 31},
 		{"nothing alike", "(31, 11, false)", stats.Exact, 0, 0},
 	} {
 		f.Exec(t, "delete from public.tenant_size_samples")
 		if c.samples != "" {
-			f.Exec(t, `insert into public.tenant_size_samples (tenant_id, sampled_at, table_bytes, index_bytes, total_bytes, exact)
+			f.Exec(t, `insert into public.tenant_size_samples (tenant_id, sampled_at, table_bytes, index_bytes, total_bytes,
+				exact)
 				select t.id, now() - s.days * interval '1 day', 1, 1, s.bytes, s.exact
 				from public.tenants t, (values `+c.samples+`) s (days, bytes, exact)`)
 		}

@@ -170,7 +170,8 @@ func choose(ctx context.Context, q db.Querier, o SizeOptions) (Mode, error) {
 	if o.Slugs != nil && len(o.Slugs) <= exactUpTo {
 		return Exact, nil
 	}
-	n, err := db.Select(ctx, q, pgx.RowTo[int64], `select count(*) from `+o.Registry.Tenants()+` t where `+selected, o.args()...)
+	n, err := db.Select(ctx, q, pgx.RowTo[int64], `select count(*) from `+o.Registry.Tenants()+` t where `+
+		selected, o.args()...)
 	if err != nil {
 		return Auto, err
 	}

@@ -125,7 +125,8 @@ func TestEstimateIsCloseAfterVacuum(t *testing.T) {
 	f.Exec(t, `insert into tenant_acme.contacts (name) select string_agg(md5(i::text || j), '')
 		from generate_series(1, 5000) i, generate_series(1, 20) j group by j`, "vacuum analyze")
 	maps := func(schema string) int64 {
-		return f.Int(t, `with heaps as (select oid, reltoastrelid from pg_class where relnamespace = $1::regnamespace and relkind = 'r'),
+		return f.Int(t, `with heaps as (select oid, reltoastrelid from pg_class where relnamespace = $1::regnamespace
+			and relkind = 'r'),
 				tables as (select oid from heaps union all select reltoastrelid from heaps where reltoastrelid <> 0),
 				files as (select oid from tables union all select indexrelid from pg_index join tables on oid = indrelid)
 			select sum(pg_relation_size(oid, 'fsm') + pg_relation_size(oid, 'vm'))::bigint from files`, schema)
@@ -139,7 +140,8 @@ func TestEstimateIsCloseAfterVacuum(t *testing.T) {
 			t.Errorf("%s: estimated %d, is %d (%+v)", slug, got, want, estimated[slug])
 		}
 	}
-	if toast := f.Int(t, "select pg_table_size(reltoastrelid) from pg_class where oid = 'tenant_acme.contacts'::regclass"); toast < 1<<20 {
+	if toast := f.Int(t, "select pg_table_size(reltoastrelid) from pg_class where oid = "+
+		"'tenant_acme.contacts'::regclass"); toast < 1<<20 {
 		t.Errorf("only %d bytes out of line: this test tests nothing", toast)
 	}
 	if n := estimated["acme"].Contacts; n == nil || *n != 5020 {
@@ -278,14 +280,16 @@ func TestChunksAndConnections(t *testing.T) {
 	for _, s := range got {
 		sum += s.TotalBytes()
 	}
-	want := f.Int(t, `select sum(pg_total_relation_size(c.oid))::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	want := f.Int(t, `select sum(pg_total_relation_size(c.oid))::bigint from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname like 'tenant\_%' and c.relkind = 'r'`)
 	if sum != want {
 		t.Errorf("sum %d, want %d", sum, want)
 	}
 	left := int64(0)
 	for range 100 { // the server ends a session some time after its client
-		left = f.Int(t, "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+		left = f.Int(t, "select count(*) from pg_stat_activity where datname = current_database() and pid <> "+
+			"pg_backend_pid()")
 		if left <= 1 {
 			break
 		}
@@ -359,7 +363,8 @@ func TestTotalBytes(t *testing.T) {
 
 	// Two hundred more, which have no schema, make the fleet one to be estimated.
 	f.Exec(t, `insert into public.tenants (id, slug, display_name, schema_name)
-		select gen_random_uuid(), 'x' || i, 'x', 'tenant_x' || i from generate_series(1, 200) i`, "vacuum analyze tenant_acme.contacts")
+		select gen_random_uuid(), 'x' || i, 'x', 'tenant_x' || i from generate_series(1, 200) i`,
+		"vacuum analyze tenant_acme.contacts")
 	estimated := sizes(t, f, stats.SizeOptions{Mode: stats.Estimate})
 	check(nil, map[string]int64{"acme": estimated["acme"].TotalBytes(), "globex": estimated["globex"].TotalBytes()})
 	check([]string{"globex"}, map[string]int64{"globex": globex})

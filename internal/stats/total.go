@@ -51,7 +51,8 @@ func TotalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs 
 }
 
 // totalBytes measures up to limit tenants, and estimates more of them.
-func totalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs []string, limit int64) (map[string]int64, error) {
+func totalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs []string,
+	limit int64) (map[string]int64, error) {
 	totals := map[string]int64{}
 	read := func(rows pgx.Rows) error {
 		var slug string

@@ -31,7 +31,8 @@ func TestNearest(t *testing.T) {
 
 func TestDidYouMean(t *testing.T) {
 	t.Parallel()
-	if got, want := suggest.DidYouMean("acme", []string{"globex", "acme-corp"}), `; did you mean "acme-corp"?`; got != want {
+	if got, want := suggest.DidYouMean("acme", []string{"globex", "acme-corp"}),
+		`; did you mean "acme-corp"?`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := suggest.DidYouMean("zzz", []string{"globex"}); got != "" {

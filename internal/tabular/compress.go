@@ -46,7 +46,8 @@ func (f *File) decompress(r io.Reader) (io.Reader, error) {
 		return &unpacker{Reader: g, packed: packed, what: "gzip"}, nil
 	case bytes.HasPrefix(head, []byte("\x28\xB5\x2F\xFD")):
 		f.Format.Compression = "zstd"
-		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
+		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
 		if err != nil {
 			return nil, &Error{Reason: "the zstd file cannot be read: " + err.Error()}
 		}

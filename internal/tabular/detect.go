@@ -40,7 +40,8 @@ func guessEncoding(sample []byte) (name, evidence string, err error) {
 // apart, the more frequent first.
 func legacyEncodings() []string {
 	return []string{
-		windows1252Name, "windows-1250", "windows-1251", "shift_jis", "gb18030", "big5", "euc-jp", "euc-kr", "koi8-r", "ibm850", "macintosh",
+		windows1252Name, "windows-1250", "windows-1251", "shift_jis", "gb18030", "big5", "euc-jp", "euc-kr", "koi8-r",
+		"ibm850", "macintosh",
 		"windows-1254", "windows-1253", "ibm866", "windows-1255", "windows-1256", "ibm852",
 	}
 }
@@ -94,7 +95,8 @@ func guessLegacy(sample []byte) (name, evidence string, err error) {
 // askEncoding returns the error that names the likely encodings, with a piece of
 // the file in each.
 func askEncoding(readings []reading) error {
-	e := &Error{Reason: "the encoding of the file cannot be told from its letters", Ask: AskEncoding, Hint: "say which it is"}
+	e := &Error{Reason: "the encoding of the file cannot be told from its letters", Ask: AskEncoding,
+		Hint: "say which it is"}
 	const most = 4
 	seen := map[string]bool{}
 	for _, r := range readings {
@@ -317,7 +319,8 @@ func usual(name string, lead, trail byte) float64 {
 func alphabets() []string {
 	return []string{
 		"äöüß", "éèêëàâùûüîïôœçÿæ", "áéíóúñü", "àèéìòóùî", "áâãàçéêíóôõúü", "ëïéèöüáóç", "åäöé", "æøåéö", // western
-		"ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîșțşţ", "čćđšž", "äõöüšž", "āčēģīķļņšūž", "ąčęėįšųūž",
+		"ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîșțşţ", "čćđšž", "äõöüšž", "āčēģīķļņšūž",
+		"ąčęėįšųūž",
 		"çğıöşüâîû",
 	}
 }
@@ -342,7 +345,8 @@ func judgeWords(text string) float64 {
 			switch {
 			case letter(i-1) && letter(i+1) && r != '’' && r != '–':
 				// a symbol in the middle of a word
-			case unicode.IsPunct(r), r == '°', r == '€', r == '£', r == '§', r == '\u00A0', r == '®', r == '™', r == '©', r == '½', r == '²', r == 'º', r == 'ª':
+			case unicode.IsPunct(r), r == '°', r == '€', r == '£', r == '§', r == '\u00A0', r == '®', r == '™', r == '©',
+				r == '½', r == '²', r == 'º', r == 'ª':
 				sum += 0.8
 			case letter(i-1) || letter(i+1):
 			default:
@@ -350,7 +354,8 @@ func judgeWords(text string) float64 {
 			}
 		case i > 0 && unicode.IsLower(runes[i-1]) && unicode.IsUpper(r):
 			// a capital after a small letter
-		case script(r) != 0 && (letter(i-1) && script(runes[i-1]) != script(r) || letter(i+1) && script(runes[i+1]) != script(r)):
+		case script(r) != 0 && (letter(i-1) && script(runes[i-1]) != script(r) || letter(i+1) &&
+			script(runes[i+1]) != script(r)):
 			// two scripts in a word
 		case r == 'õ' && (i+1 == len(runes) || runes[i+1] != 'e'):
 			sum += 0.3 // Portuguese has it before an e; it is what the Hungarian ő becomes

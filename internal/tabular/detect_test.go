@@ -13,17 +13,28 @@ var writings = map[string]struct {
 	encodings string
 	lines     []string
 }{
-	"german":    {"windows-1252 ibm850 macintosh", []string{"Jürgen Müller,Köln,Straße 3", "Käthe Groß,Düsseldorf,Österreicher Weg", "Jörg Weiß,Würzburg,Mühlgasse", "Änne Schäfer,Lübeck,Brückenstraße"}},
-	"french":    {"windows-1252 macintosh", []string{"Élodie Lefèvre,Orléans,Société Générale", "François Bérénger,Besançon,Café de la Gare", "Noël Gaëtan,Nîmes,Hôtel à la Forêt"}},
-	"spanish":   {"windows-1252", []string{"José Núñez,Málaga,Compañía Española", "Íñigo Muñoz,León,Tecnología y Diseño", "María Peña,Cádiz,Jamón Ibérico"}},
-	"swedish":   {"windows-1252", []string{"Åsa Sjöström,Malmö,Bäckström Ångfartyg", "Björn Åkesson,Göteborg,Sjöfart", "Östen Hällström,Västerås,Järnväg"}},
-	"danish":    {"windows-1252", []string{"Søren Kjær,Århus,Smørrebrød", "Bjørn Ærø,København,Østergård", "Pål Ødegård,Tromsø,Båt"}},
-	"polish":    {"windows-1250", []string{"Łukasz Żółkiewski,Łódź,Spółka Akcyjna", "Małgorzata Wójcik,Poznań,Przedsiębiorstwo Usługowe", "Paweł Gęś,Gdańsk,Źródło"}},
-	"czech":     {"windows-1250", []string{"Jiří Dvořák,Plzeň,Škoda Auto", "Zdeněk Růžička,České Budějovice,Pražské nádraží", "Tomáš Kučera,Ústí nad Labem,Žižkov", "Věra Šťastná,Olomouc,Dům"}},
-	"hungarian": {"windows-1250", []string{"Szőke Győző,Győr,Vállalkozás", "Tóth Ödön,Fűzfő,Tűzoltóság", "Kovács Zsófia,Székesfehérvár,Üzem"}},
-	"turkish":   {"windows-1254", []string{"Şükrü Yıldız,İzmir,Güneş Ticaret", "Ayşe Çağlar,Diyarbakır,Işık Şirketi", "Gökhan Öğüt,Muğla,Dağcılık"}},
-	"russian":   {"windows-1251 koi8-r ibm866", []string{"Иван Петров,Москва,Общество с ограниченной ответственностью", "Мария Кузнецова,Санкт-Петербург,Завод", "Сергей Щукин,Екатеринбург,Объединение"}},
-	"greek":     {"windows-1253", []string{"Γιώργος Παπαδόπουλος,Αθήνα,Εταιρεία", "Μαρία Νικολάου,Θεσσαλονίκη,Ναυτιλιακή", "Δημήτρης Ιωάννου,Πάτρα,Τράπεζα"}},
+	"german": {"windows-1252 ibm850 macintosh", []string{"Jürgen Müller,Köln,Straße 3",
+		"Käthe Groß,Düsseldorf,Österreicher Weg", "Jörg Weiß,Würzburg,Mühlgasse", "Änne Schäfer,Lübeck,Brückenstraße"}},
+	"french": {"windows-1252 macintosh", []string{"Élodie Lefèvre,Orléans,Société Générale",
+		"François Bérénger,Besançon,Café de la Gare", "Noël Gaëtan,Nîmes,Hôtel à la Forêt"}},
+	"spanish": {"windows-1252", []string{"José Núñez,Málaga,Compañía Española", "Íñigo Muñoz,León,Tecnología y Diseño",
+		"María Peña,Cádiz,Jamón Ibérico"}},
+	"swedish": {"windows-1252", []string{"Åsa Sjöström,Malmö,Bäckström Ångfartyg", "Björn Åkesson,Göteborg,Sjöfart",
+		"Östen Hällström,Västerås,Järnväg"}},
+	"danish": {"windows-1252", []string{"Søren Kjær,Århus,Smørrebrød", "Bjørn Ærø,København,Østergård",
+		"Pål Ødegård,Tromsø,Båt"}},
+	"polish": {"windows-1250", []string{"Łukasz Żółkiewski,Łódź,Spółka Akcyjna",
+		"Małgorzata Wójcik,Poznań,Przedsiębiorstwo Usługowe", "Paweł Gęś,Gdańsk,Źródło"}},
+	"czech": {"windows-1250", []string{"Jiří Dvořák,Plzeň,Škoda Auto",
+		"Zdeněk Růžička,České Budějovice,Pražské nádraží", "Tomáš Kučera,Ústí nad Labem,Žižkov", "Věra Šťastná,Olomouc,Dům"}},
+	"hungarian": {"windows-1250", []string{"Szőke Győző,Győr,Vállalkozás", "Tóth Ödön,Fűzfő,Tűzoltóság",
+		"Kovács Zsófia,Székesfehérvár,Üzem"}},
+	"turkish": {"windows-1254", []string{"Şükrü Yıldız,İzmir,Güneş Ticaret", "Ayşe Çağlar,Diyarbakır,Işık Şirketi",
+		"Gökhan Öğüt,Muğla,Dağcılık"}},
+	"russian": {"windows-1251 koi8-r ibm866", []string{"Иван Петров,Москва,Общество с ограниченной ответственностью",
+		"Мария Кузнецова,Санкт-Петербург,Завод", "Сергей Щукин,Екатеринбург,Объединение"}},
+	"greek": {"windows-1253", []string{"Γιώργος Παπαδόπουλος,Αθήνα,Εταιρεία", "Μαρία Νικολάου,Θεσσαλονίκη,Ναυτιλιακή",
+		"Δημήτρης Ιωάννου,Πάτρα,Τράπεζα"}},
 	"japanese":  {"shift_jis euc-jp", []string{"山田太郎,東京都,東京商事株式会社", "鈴木花子,大阪府,大阪製作所", "佐藤ひろし,横浜市,カメラのさくら"}},
 	"chinese":   {"gb18030", []string{"王小明,北京市,北京科技有限公司", "李芳,上海市,上海贸易集团", "张伟,广州市,广东电子有限公司", "刘洋,深圳市,中国移动"}},
 	"taiwanese": {"big5", []string{"陳大文,台北市,台灣電子股份有限公司", "林美玲,高雄市,國際貿易有限公司", "黃志強,臺中市,科技公司"}},
@@ -62,8 +73,10 @@ func TestLegacyEncodings(t *testing.T) {
 					continue
 				}
 				rows, problems, err := readAll(f)
-				if got := fmt.Sprint(rows); err != nil || problems != nil || got != fmt.Sprint(split(w.lines[:min(n*n, len(w.lines))])) {
-					t.Errorf("%s in %s, %d lines: taken for %s (%s): %s", language, name, n*n, f.Format.Encoding, f.Format.Evidence, got)
+				if got := fmt.Sprint(rows); err != nil || problems != nil ||
+					got != fmt.Sprint(split(w.lines[:min(n*n, len(w.lines))])) {
+					t.Errorf("%s in %s, %d lines: taken for %s (%s): %s", language, name, n*n, f.Format.Encoding,
+						f.Format.Evidence, got)
 				}
 			}
 		}
@@ -83,7 +96,8 @@ func split(lines []string) (rows [][]string) {
 // Bytes that the encoding does not have are rejects, never U+FFFD.
 func TestBytesOfNoLetter(t *testing.T) {
 	t.Parallel()
-	f, err := Open(strings.NewReader("Name,City\nM\x81ller,Rome\nJ\xfcrgen,K\xf6ln\nKäthe,x\n"), Options{Encoding: "windows-1252"})
+	f, err := Open(strings.NewReader("Name,City\nM\x81ller,Rome\nJ\xfcrgen,K\xf6ln\nKäthe,x\n"),
+		Options{Encoding: "windows-1252"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +137,8 @@ func TestUnmarkedUTF16(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows, problems, err := readAll(f)
-		if err != nil || problems != nil || fmt.Sprint(rows) != "[[Иван Петров Москва] [Мария Кузнецова Тверь]]" || f.Format.Encoding != name {
+		if err != nil || problems != nil || fmt.Sprint(rows) != "[[Иван Петров Москва] [Мария Кузнецова Тверь]]" ||
+			f.Format.Encoding != name {
 			t.Errorf("%s: got %q in %s, %v", name, rows, f.Format.Encoding, err)
 		}
 	}
@@ -132,9 +147,12 @@ func TestUnmarkedUTF16(t *testing.T) {
 // What exports put around the rows is no row.
 func TestNotes(t *testing.T) {
 	t.Parallel()
-	f, err := Open(strings.NewReader("Notes:\n\"When exporting your connection data, you may notice that some addresses are missing.\"\n\n"+
-		"First Name,Last Name,Email\nAnn,Lee,a@ex.org\nFirst Name,Last Name,Email\nBob,Ray,b@ex.org\nCopyright Clearance,,\nCy,,\n\n"+
-		"Contacts of May\nCopyright (c) 2000-2026 salesforce.com, inc. All rights reserved.\nConfidential Information - Do Not Distribute\n"),
+	f, err := Open(strings.NewReader("Notes:\n\"When exporting your connection data, you may notice that some addresses "+
+		"are missing.\"\n\n"+
+		"First Name,Last Name,Email\nAnn,Lee,a@ex.org\nFirst Name,Last Name,Email\nBob,Ray,b@ex.org\nCopyright "+
+		"Clearance,,\nCy,,\n\n"+
+		"Contacts of May\nCopyright (c) 2000-2026 salesforce.com, inc. All rights reserved.\nConfidential Information - Do "+
+		"Not Distribute\n"),
 		Options{Known: known("first name", "last name", "email")})
 	if err != nil {
 		t.Fatal(err)

@@ -112,7 +112,8 @@ func encodingOf(name string) (encoding.Encoding, error) {
 }
 
 var dosPages = map[string]encoding.Encoding{
-	"ibm850": charmap.CodePage850, "ibm437": charmap.CodePage437, "ibm852": charmap.CodePage852, "ibm858": charmap.CodePage858,
+	"ibm850": charmap.CodePage850, "ibm437": charmap.CodePage437, "ibm852": charmap.CodePage852,
+	"ibm858": charmap.CodePage858,
 }
 
 func byteOrderMark(sample []byte) (name string, length int) {
@@ -154,7 +155,8 @@ func encodingName(asked, marked string) (string, error) {
 	}
 	enc, err := htmlindex.Get(name)
 	if err != nil {
-		return "", &Error{Reason: fmt.Sprintf("unknown encoding %q", asked), Hint: "try utf-8, utf-16, windows-1252, iso-8859-15 or another name the web uses"}
+		return "", &Error{Reason: fmt.Sprintf("unknown encoding %q", asked),
+			Hint: "try utf-8, utf-16, windows-1252, iso-8859-15 or another name the web uses"}
 	}
 	return htmlindex.Name(enc)
 }
@@ -202,7 +204,10 @@ func guessUTF16(sample []byte) string {
 			continue
 		}
 		decoded, _, err := transform.Bytes(&wideDecoder{width: 2, big: side == 0}, sample)
-		if err == nil && utf8.Valid(decoded) && bytes.ContainsAny(decoded, "\n\r") && !bytes.ContainsFunc(decoded, func(r rune) bool { return !unicode.IsGraphic(r) && !unicode.IsSpace(r) }) {
+		if err == nil && utf8.Valid(decoded) && bytes.ContainsAny(decoded, "\n\r") &&
+			!bytes.ContainsFunc(decoded, func(r rune) bool {
+				return !unicode.IsGraphic(r) && !unicode.IsSpace(r)
+			}) {
 			return name
 		}
 	}

@@ -390,7 +390,9 @@ func (f *File) checkText(rec *Record) {
 	case bytes.IndexByte(rec.Raw, 0) >= 0:
 		rec.Problem, rec.Column = NUL, columnOf(rec.Fields, func(cell []byte) bool { return bytes.IndexByte(cell, 0) >= 0 })
 	case f.text.replaces && bytes.Contains(rec.Raw, []byte("\uFFFD")):
-		rec.Problem, rec.Column = NotUTF8, columnOf(rec.Fields, func(cell []byte) bool { return bytes.Contains(cell, []byte("\uFFFD")) })
+		rec.Problem, rec.Column = NotUTF8, columnOf(rec.Fields, func(cell []byte) bool {
+			return bytes.Contains(cell, []byte("\uFFFD"))
+		})
 	}
 }
 

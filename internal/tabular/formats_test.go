@@ -65,8 +65,9 @@ func TestJSON(t *testing.T) {
 	t.Parallel()
 	want := []string{"name=Ann|email=a@ex.org", "name=Bob|email=b@ex.org"}
 	for name, in := range map[string]string{
-		"lines":                "{\"name\":\"Ann\",\"email\":\"a@ex.org\"}\n{\"name\":\"Bob\",\"email\":\"b@ex.org\"}\n",
-		"array":                " [\n {\"name\":\"Ann\",\"email\":\"a@ex.org\"}, {\"email\":\"b@ex.org\",\"name\":\"Bob\"}\n]\n",
+		"lines": "{\"name\":\"Ann\",\"email\":\"a@ex.org\"}\n{\"name\":\"Bob\",\"email\":\"b@ex.org\"}\n",
+		"array": " [\n {\"name\":\"Ann\",\"email\":\"a@ex.org\"}, " +
+			"{\"email\":\"b@ex.org\",\"name\":\"Bob\"}\n]\n",
 		"wrapped":              `{"total": 2, "next": null, "records": [{"name":"Ann","email":"a@ex.org"},{"name":"Bob","email":"b@ex.org"}], "more": {"a": [1]}}`,
 		"pages":                "[{\"name\":\"Ann\",\"email\":\"a@ex.org\"}]\n[{\"name\":\"Bob\",\"email\":\"b@ex.org\"}]\n",
 		"one behind the other": `{"name":"Ann","email":"a@ex.org"}{"name":"Bob","email":"b@ex.org"}`,
@@ -100,7 +101,8 @@ not json
 		`[{"a":1},{"a":`:       "the file ends in the middle of an object",
 		`[{"a":1}`:             "the file ends before its list does",
 		`{"n":1,"l":[{"a":1}]`: "the file ends in the middle of an object",
-		`{"n":1,"l":[{"a":"` + strings.Repeat("x", 40<<10) + `"}]} {"l":[{"a":2}]}`: "the file goes on after the object with its list",
+		`{"n":1,"l":[{"a":"` + strings.Repeat("x", 40<<10) +
+			`"}]} {"l":[{"a":2}]}`: "the file goes on after the object with its list",
 	} {
 		if err := readOut(strings.NewReader(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", in, err)
@@ -144,19 +146,25 @@ func readOut(r io.Reader) error {
 
 func TestVCard(t *testing.T) {
 	t.Parallel()
-	in := "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ann Lee\r\nN:Lee;Ann;;Dr.;\r\nEMAIL;TYPE=INTERNET;TYPE=HOME:a@ex.org\r\nEMAIL;TYPE=work,pref:w@ex.org\r\n" +
-		"TEL;TYPE=CELL:0171 1\r\nTEL;TYPE=home,fax:030 9\r\nORG:Acme\\, Inc;Sales\r\nNOTE:one\\nt\r\n wo\r\nitem1.TEL:040 1\r\nitem1.X-ABLabel:_$!<Main>!$_\r\n" +
-		"UID:u1\r\nCATEGORIES:a,b\r\nPHOTO;ENCODING=b;TYPE=JPEG:" + strings.Repeat("A", 100) + "\r\n " + strings.Repeat("B", 100) + "\r\nEND:VCARD\r\n" +
+	in := "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ann " +
+		"Lee\r\nN:Lee;Ann;;Dr.;\r\nEMAIL;TYPE=INTERNET;TYPE=HOME:a@ex.org\r\nEMAIL;TYPE=work,pref:w@ex.org\r\n" +
+		"TEL;TYPE=CELL:0171 1\r\nTEL;TYPE=home,fax:030 9\r\nORG:Acme\\, Inc;Sales\r\nNOTE:one\\nt\r\n wo\r\nitem1.TEL:040 " +
+		"1\r\nitem1.X-ABLabel:_$!<Main>!$_\r\n" +
+		"UID:u1\r\nCATEGORIES:a,b\r\nPHOTO;ENCODING=b;TYPE=JPEG:" + strings.Repeat("A", 100) + "\r\n " +
+		strings.Repeat("B", 100) + "\r\nEND:VCARD\r\n" +
 		"BEGIN:VCARD\nVERSION:2.1\nN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:M=C3=BCller;J=C3=B6=\nrg;;;\nTEL;WORK;VOICE:030 1\nTEL;PREF;CELL:0171 2\n" +
 		"PHOTO;ENCODING=BASE64;JPEG:\n  /9j/4AAQ\n  AAAA\n\nADR;WORK:;;Street 1;Town;;12345;Land\nEND:VCARD\n" +
 		"BEGIN:VCARD\nVERSION:4.0\nFN:Cy\nTEL;VALUE=uri;PREF=1;TYPE=\"voice,cell\":tel:+49-171-3\nEMAIL:mailto:c@ex.org\nend:vcard\n" +
 		"BEGIN:VCARD\nFN:Lost\nBEGIN:VCARD\nN;CHARSET=ISO-8859-1:M\xfcller;J\nEND:VCARD\n"
 	f, rows, problems := cells(t, []byte(in), Options{})
 	sameRows(t, rows, []string{
-		"Name=Ann Lee|First Name=Ann|Last Name=Lee|Name Prefix=Dr.|Organization Name=Acme, Inc|Organization Department=Sales|Notes=one\ntwo|Labels=a ::: b|" +
-			"E-mail 1 - Label=home|E-mail 1 - Value=a@ex.org|E-mail 2 - Label=* work|E-mail 2 - Value=w@ex.org|Phone 1 - Label=cell|Phone 1 - Value=0171 1|" +
+		"Name=Ann Lee|First Name=Ann|Last Name=Lee|Name Prefix=Dr.|Organization Name=Acme, Inc|Organization " +
+			"Department=Sales|Notes=one\ntwo|Labels=a ::: b|" +
+			"E-mail 1 - Label=home|E-mail 1 - Value=a@ex.org|E-mail 2 - Label=* work|E-mail 2 - Value=w@ex.org|Phone 1 - " +
+			"Label=cell|Phone 1 - Value=0171 1|" +
 			"Phone 2 - Label=home fax|Phone 2 - Value=030 9|Phone 3 - Label=Main|Phone 3 - Value=040 1|+uid=u1",
-		"Name=Jörg Müller|First Name=Jörg|Last Name=Müller|Phone 1 - Label=work|Phone 1 - Value=030 1|Phone 2 - Label=* cell|Phone 2 - Value=0171 2|" +
+		"Name=Jörg Müller|First Name=Jörg|Last Name=Müller|Phone 1 - Label=work|Phone 1 - Value=030 1|Phone 2 - Label=* " +
+			"cell|Phone 2 - Value=0171 2|" +
 			"Address 1 - Label=work|Address 1 - Formatted=Street 1, Town, 12345, Land",
 		"Name=Cy|E-mail 1 - Value=c@ex.org|Phone 1 - Label=* cell|Phone 1 - Value=+49-171-3",
 		"Name=J Müller|First Name=J|Last Name=Müller",
@@ -164,7 +172,8 @@ func TestVCard(t *testing.T) {
 	if f.Format.Kind != VCard || fmt.Sprint(problems) != fmt.Sprint([]Problem{BadSyntax}) {
 		t.Errorf("taken for %s, problems %v", f.Format.Kind, problems)
 	}
-	if err := readOut(strings.NewReader("BEGIN:VCARD\nFN:Ann\n")); err == nil || !strings.Contains(err.Error(), "middle of a card") {
+	if err := readOut(strings.NewReader("BEGIN:VCARD\nFN:Ann\n")); err == nil ||
+		!strings.Contains(err.Error(), "middle of a card") {
 		t.Errorf("a cut card: %v", err)
 	}
 }
@@ -214,7 +223,8 @@ func TestWorkbook(t *testing.T) {
 		"Name=B<o>b|Since=2024-01-01 12:00:00|Flag=#N/A",
 		"Name=1.5|Email=7|Since=1900-01-01",
 	})
-	if f.Format.Kind != XLSX || f.Format.Sheet != "A & B" || f.Format.Sheets != 3 || f.Format.HeaderRow != 2 || fmt.Sprint(problems) != fmt.Sprint([]Problem{BadSyntax}) {
+	if f.Format.Kind != XLSX || f.Format.Sheet != "A & B" || f.Format.Sheets != 3 || f.Format.HeaderRow != 2 ||
+		fmt.Sprint(problems) != fmt.Sprint([]Problem{BadSyntax}) {
 		t.Errorf("format %+v, problems %v", f.Format, problems)
 	}
 	for cut := 4; cut < len(in); cut += len(in) / 7 {
@@ -353,15 +363,21 @@ func TestBadInputIsBounded(t *testing.T) {
 		return &b
 	}
 	for name, in := range map[string]func() io.Reader{
-		"a line without an end":    func() io.Reader { return &endless{head: "name,email\n", pattern: "abcdefgh", n: size} },
-		"a quote without an end":   func() io.Reader { return &endless{head: "name,email\n\"", pattern: "abc,defgh\n", n: size} },
+		"a line without an end": func() io.Reader { return &endless{head: "name,email\n", pattern: "abcdefgh", n: size} },
+		"a quote without an end": func() io.Reader {
+			return &endless{head: "name,email\n\"", pattern: "abc,defgh\n", n: size}
+		},
 		"a million columns":        func() io.Reader { return &endless{head: "name,email\n", pattern: ",", n: size} },
 		"an object without an end": func() io.Reader { return &endless{head: `{"a":"`, pattern: "abcdefgh", n: size} },
 		"braces without an end":    func() io.Reader { return &endless{head: `{"a":1}`, pattern: "{\"a\":", n: size} },
-		"a card without an end":    func() io.Reader { return &endless{head: "BEGIN:VCARD\nNOTE:", pattern: "abcdefgh", n: size} },
-		"a card of many lines":     func() io.Reader { return &endless{head: "BEGIN:VCARD\n", pattern: "NOTE:abcdefgh\n", n: size} },
-		"a compressed bomb":        bomb,
-		"a workbook bomb":          zipBomb,
+		"a card without an end": func() io.Reader {
+			return &endless{head: "BEGIN:VCARD\nNOTE:", pattern: "abcdefgh", n: size}
+		},
+		"a card of many lines": func() io.Reader {
+			return &endless{head: "BEGIN:VCARD\n", pattern: "NOTE:abcdefgh\n", n: size}
+		},
+		"a compressed bomb": bomb,
+		"a workbook bomb":   zipBomb,
 	} {
 		t.Run(name, func(t *testing.T) {
 			source := in()
@@ -381,8 +397,10 @@ func TestBadInputIsBounded(t *testing.T) {
 func TestWildCards(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
-		"vcard-gmail.vcf":          "Name=Mr. John Richter, James Doe Sr.|First Name=John|Middle Name=Richter, James|Last Name=Doe",
-		"vcard-outlook.vcf":        "Name=Mr. John Richter James Doe Sr.|First Name=John|Middle Name=Richter,James|Last Name=Doe",
+		"vcard-gmail.vcf": "Name=Mr. John Richter, James Doe Sr.|First Name=John|Middle Name=Richter, James|Last " +
+			"Name=Doe",
+		"vcard-outlook.vcf": "Name=Mr. John Richter James Doe Sr.|First Name=John|Middle Name=Richter,James|Last " +
+			"Name=Doe",
 		"vcard21-broken-photo.vcf": "",
 	} {
 		data, err := os.ReadFile(filepath.Join(wild(t), file))
@@ -400,7 +418,8 @@ func TestWildCards(t *testing.T) {
 // file, or in rows whose cells fit the header.
 func fuzzRead(t *testing.T, in []byte) {
 	t.Helper()
-	f, err := Open(bytes.NewReader(in), Options{Known: known("name", "email"), Limits: Limits{Row: 4096, Cell: 512, Columns: 64}})
+	f, err := Open(bytes.NewReader(in), Options{Known: known("name", "email"),
+		Limits: Limits{Row: 4096, Cell: 512, Columns: 64}})
 	if err != nil {
 		if _, ok := errors.AsType[*Error](err); !ok {
 			t.Fatalf("%q: %v", in, err)
@@ -434,14 +453,16 @@ func fuzzRead(t *testing.T, in []byte) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, seed := range []string{`[{"a":1}]`, `{"a":{"b":[1,{"value":"x"}]}}`, `{"r":[{"a":1}`, "{\"a\n\":1}", `[]`, `{}`, `{"a":"\u0000"}`} {
+	for _, seed := range []string{`[{"a":1}]`, `{"a":{"b":[1,{"value":"x"}]}}`, `{"r":[{"a":1}`, "{\"a\n\":1}", `[]`, `{}`,
+		`{"a":"\u0000"}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) { fuzzRead(t, append([]byte(`[`), in...)); fuzzRead(t, in) })
 }
 
 func FuzzVCard(f *testing.F) {
-	for _, seed := range []string{"FN:a\nEND:VCARD\n", "N;ENCODING=QUOTED-PRINTABLE:=C3=\n=BC;;\nEND:VCARD", "PHOTO;BASE64:\n AA\n\nEND:VCARD", "AGENT:\nBEGIN:VCARD\nEND:VCARD\nEND:VCARD", "a.b;c=\"d:e\":f\\"} {
+	for _, seed := range []string{"FN:a\nEND:VCARD\n", "N;ENCODING=QUOTED-PRINTABLE:=C3=\n=BC;;\nEND:VCARD",
+		"PHOTO;BASE64:\n AA\n\nEND:VCARD", "AGENT:\nBEGIN:VCARD\nEND:VCARD\nEND:VCARD", "a.b;c=\"d:e\":f\\"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) { fuzzRead(t, append([]byte("BEGIN:VCARD\n"), in...)) })
@@ -462,9 +483,12 @@ func BenchmarkReaders(b *testing.B) {
 		fmt.Fprintf(&texts, "<si><t>Person Number %d</t></si><si><t>person.%d@example.com</t></si>", i, i)
 		fmt.Fprintf(&sheet, `<row r="%d"><c r="A%d" t="s"><v>%d</v></c><c r="B%d" t="s"><v>%d</v></c><c r="C%d"><v>%d</v></c><c r="D%d" t="str"><v>Company %d</v></c><c r="E%d" s="1"><v>45292</v></c></row>`,
 			i+1, i+1, 2*i, i+1, 2*i+1, i+1, 49171000000+i, i+1, i%1000, i+1)
-		fmt.Fprintf(&cards, "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Person %d\r\nN:%d;Person;;;\r\nEMAIL;TYPE=WORK:person.%d@example.com\r\nTEL;TYPE=CELL:+49171%07d\r\nORG:Company %d\r\nEND:VCARD\r\n", i, i, i, i, i%1000)
+		fmt.Fprintf(&cards, "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Person "+
+			"%d\r\nN:%d;Person;;;\r\nEMAIL;TYPE=WORK:person.%d@example.com\r\nTEL;TYPE=CELL:+49171%07d\r\nORG:Company "+
+			"%d\r\nEND:VCARD\r\n", i, i, i, i, i%1000)
 	}
-	for name, in := range map[string][]byte{"xlsx": makeWorkbook(b, sheet.String(), texts.String()), "vcard": []byte(cards.String())} {
+	for name, in := range map[string][]byte{"xlsx": makeWorkbook(b, sheet.String(), texts.String()),
+		"vcard": []byte(cards.String())} {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
 				if err := readOut(bytes.NewReader(in)); err != nil {

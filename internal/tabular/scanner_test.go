@@ -53,30 +53,40 @@ func TestScanner(t *testing.T) {
 		want    []row
 	}{
 		{name: "plain", in: "a,b\n1,2\n", want: []row{{1, []string{"a", "b"}, None}, {2, []string{"1", "2"}, None}}},
-		{name: "no line end at the end", in: "a,b\n1,", want: []row{{1, []string{"a", "b"}, None}, {2, []string{"1", ""}, None}}},
+		{name: "no line end at the end", in: "a,b\n1,", want: []row{{1, []string{"a", "b"}, None},
+			{2, []string{"1", ""}, None}}},
 		{name: "crlf", in: "a\r\nb\r\n", want: []row{{1, []string{"a"}, None}, {2, []string{"b"}, None}}},
-		{name: "cr alone", in: "a,b\r1,2\r", crEnds: true, want: []row{{1, []string{"a", "b"}, None}, {2, []string{"1", "2"}, None}}},
+		{name: "cr alone", in: "a,b\r1,2\r", crEnds: true, want: []row{{1, []string{"a", "b"}, None},
+			{2, []string{"1", "2"}, None}}},
 		{name: "cr in a cell", in: "a\rb,c\n", want: []row{{1, []string{"a\rb", "c"}, None}}},
 		{name: "cr at the end", in: "a\r", want: []row{{1, []string{"a"}, None}}},
-		{name: "quoted line ends", in: "\"a\r\nb\",c\nd,e\n", want: []row{{1, []string{"a\r\nb", "c"}, None}, {3, []string{"d", "e"}, None}}},
-		{name: "quoted cr", in: "\"a\rb\",c\rd,e\r", crEnds: true, want: []row{{1, []string{"a\rb", "c"}, None}, {3, []string{"d", "e"}, None}}},
+		{name: "quoted line ends", in: "\"a\r\nb\",c\nd,e\n", want: []row{{1, []string{"a\r\nb", "c"}, None},
+			{3, []string{"d", "e"}, None}}},
+		{name: "quoted cr", in: "\"a\rb\",c\rd,e\r", crEnds: true, want: []row{{1, []string{"a\rb", "c"}, None},
+			{3, []string{"d", "e"}, None}}},
 		{name: "escaped quotes", in: `"a ""b"" c","""",""` + "\n", want: []row{{1, []string{`a "b" c`, `"`, ""}, None}}},
 		{name: "bare quotes", in: `37°36'37.8"N,5" pipe` + "\n", want: []row{{1, []string{`37°36'37.8"N`, `5" pipe`}, None}}},
 		{name: "blanks after a quote", in: "\"a\" ,\"b\"\t\n", want: []row{{1, []string{"a", "b"}, None}}},
 		{name: "tab after a quote delimits", in: "\"a\"\t\"b\"\n", comma: '\t', want: []row{{1, []string{"a", "b"}, None}}},
-		{name: "text after a quote", in: "\"Bob\" Smith,1\nc,d\n", want: []row{{1, nil, BadQuotes}, {2, []string{"c", "d"}, None}}},
-		{name: "text after a quote, more quotes follow", in: "\"a\"b,\"c\nd\"\ne,f\n", want: []row{{1, nil, BadQuotes}, {3, []string{"e", "f"}, None}}},
-		{name: "open quote at the end", in: "a,b\n1,\"2\n3,4\n", columns: 2, want: []row{{1, []string{"a", "b"}, None}, {2, nil, OpenQuote}, {3, []string{"3", "4"}, None}}},
-		{name: "open quote takes the rest", in: "a,b\n1,\"2\n3 4\n", columns: 2, want: []row{{1, []string{"a", "b"}, None}, {2, nil, OpenQuote}}},
+		{name: "text after a quote", in: "\"Bob\" Smith,1\nc,d\n", want: []row{{1, nil, BadQuotes},
+			{2, []string{"c", "d"}, None}}},
+		{name: "text after a quote, more quotes follow", in: "\"a\"b,\"c\nd\"\ne,f\n",
+			want: []row{{1, nil, BadQuotes}, {3, []string{"e", "f"}, None}}},
+		{name: "open quote at the end", in: "a,b\n1,\"2\n3,4\n", columns: 2,
+			want: []row{{1, []string{"a", "b"}, None}, {2, nil, OpenQuote}, {3, []string{"3", "4"}, None}}},
+		{name: "open quote takes the rest", in: "a,b\n1,\"2\n3 4\n", columns: 2,
+			want: []row{{1, []string{"a", "b"}, None}, {2, nil, OpenQuote}}},
 		{
 			name: "open quote closed by another cell's", in: "1,\"2\n3,4\n5,\"6\"\n7,8\n", columns: 2,
-			want: []row{{1, nil, OpenQuote}, {2, []string{"3", "4"}, None}, {3, []string{"5", "6"}, None}, {4, []string{"7", "8"}, None}},
+			want: []row{{1, nil, OpenQuote}, {2, []string{"3", "4"}, None}, {3, []string{"5", "6"}, None},
+				{4, []string{"7", "8"}, None}},
 		},
 		{
 			name: "broken cell of several lines", in: "1,\"two\nand a \"half\"\n\",3\n7,8,9\n", columns: 3,
 			want: []row{{1, nil, BadQuotes}, {3, nil, OpenQuote}, {4, []string{"7", "8", "9"}, None}},
 		},
-		{name: "blank lines are records", in: "\na\n\n", want: []row{{1, []string{""}, None}, {2, []string{"a"}, None}, {3, []string{""}, None}}},
+		{name: "blank lines are records", in: "\na\n\n", want: []row{{1, []string{""}, None}, {2, []string{"a"}, None},
+			{3, []string{""}, None}}},
 		{name: "empty", in: "", want: nil},
 	}
 	for _, tt := range tests {
@@ -130,7 +140,8 @@ func TestScannerLimits(t *testing.T) {
 			name: "open quote over prose", in: "a,b\n\"c,d\n" + strings.Repeat("some text\n", 40),
 			want: []row{{1, []string{"a", "b"}, None}}, err: "line 2: a quote opened here is not closed within 64 bytes",
 		},
-		{name: "open quote in a long line", in: "\"" + long + "\nb,c\n", want: []row{{1, nil, LongRow}, {2, []string{"b", "c"}, None}}},
+		{name: "open quote in a long line", in: "\"" + long + "\nb,c\n", want: []row{{1, nil, LongRow},
+			{2, []string{"b", "c"}, None}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -189,9 +200,11 @@ func TestScannerMemory(t *testing.T) {
 		bad Problem
 		err string
 	}{
-		"long line":          {in: &repeating{"x", size}, bad: LongRow},
-		"long cell":          {in: io.MultiReader(strings.NewReader("a,\""), &repeating{"some text without an end ", size}), bad: LongRow},
-		"open quote":         {in: io.MultiReader(strings.NewReader("a,\""), &repeating{"text\n", size}), err: "line 1: a quote opened here is not closed within 4 MiB"},
+		"long line": {in: &repeating{"x", size}, bad: LongRow},
+		"long cell": {in: io.MultiReader(strings.NewReader("a,\""), &repeating{"some text without an end ", size}),
+			bad: LongRow},
+		"open quote": {in: io.MultiReader(strings.NewReader("a,\""), &repeating{"text\n", size}),
+			err: "line 1: a quote opened here is not closed within 4 MiB"},
 		"a million columns":  {in: io.MultiReader(strings.NewReader("a"), &repeating{",", 1_000_000}), bad: ManyColumns},
 		"millions of quotes": {in: &repeating{"\"", size}, bad: LongRow},
 	}
@@ -319,8 +332,10 @@ func toStrings(fields [][]byte) (s []string) {
 func BenchmarkScanner(b *testing.B) {
 	var plain, quoted bytes.Buffer
 	for i := range 20000 {
-		fmt.Fprintf(&plain, "user%d@example.com,Ada Lovelace %d,+44 20 7946 %04d,Analytical Engines,London,GB\n", i, i, i%10000)
-		fmt.Fprintf(&quoted, "\"user%d@example.com\",\"Lovelace, Ada %d\",\"+44 20 7946 %04d\",\"a \"\"quoted\"\" word\",\"London\nGB\"\n", i, i, i%10000)
+		fmt.Fprintf(&plain, "user%d@example.com,Ada Lovelace %d,+44 20 7946 %04d,Analytical Engines,London,GB\n",
+			i, i, i%10000)
+		fmt.Fprintf(&quoted, "\"user%d@example.com\",\"Lovelace, Ada %d\",\"+44 20 7946 %04d\",\"a \"\"quoted\"\" "+
+			"word\",\"London\nGB\"\n", i, i, i%10000)
 	}
 	for name, text := range map[string][]byte{"plain": plain.Bytes(), "quoted": quoted.Bytes()} {
 		b.Run(name, func(b *testing.B) {

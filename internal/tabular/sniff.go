@@ -160,7 +160,8 @@ func foreign(sample []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("\xD0\xCF\x11\xE0")):
 		return "an old Excel workbook"
-	case bytes.HasPrefix(head, []byte("7z\xBC\xAF")), bytes.HasPrefix(head, []byte("Rar!\x1A")), bytes.HasPrefix(head, []byte("\xFD7zXZ")), bytes.HasPrefix(head, []byte("BZh9")):
+	case bytes.HasPrefix(head, []byte("7z\xBC\xAF")), bytes.HasPrefix(head, []byte("Rar!\x1A")),
+		bytes.HasPrefix(head, []byte("\xFD7zXZ")), bytes.HasPrefix(head, []byte("BZh9")):
 		return "an archive"
 	}
 	return ""
@@ -191,7 +192,8 @@ func parseDelimiter(asked string) (byte, error) {
 	if len(asked) == 1 && validDelimiter(asked[0]) {
 		return asked[0], nil
 	}
-	return 0, &Error{Reason: fmt.Sprintf("delimiter %q cannot be used", asked), Hint: `give one character, such as ";", or "tab"`}
+	return 0, &Error{Reason: fmt.Sprintf("delimiter %q cannot be used", asked),
+		Hint: `give one character, such as ";", or "tab"`}
 }
 
 // knownHeader returns the index of the row that is the header by what its cells

@@ -25,8 +25,9 @@ func undivided(rows []sampleRow, known func(string) bool) error {
 	}
 	if c := consistent(lines); c != "" {
 		return &Error{
-			Reason: fmt.Sprintf("the rows have one column, but each holds %q as often as the header: it may be the delimiter", c),
-			Ask:    AskDelimiter, Choices: []Choice{{Name: c, Sample: "if it is the delimiter"}},
+			Reason: fmt.Sprintf("the rows have one column, but each holds %q as often as the header: it may be the "+
+				"delimiter", c),
+			Ask: AskDelimiter, Choices: []Choice{{Name: c, Sample: "if it is the delimiter"}},
 		}
 	}
 	if fixedWidth(lines) {

@@ -211,7 +211,8 @@ func binary(head []byte) bool {
 	case "PHOTO", "LOGO", "SOUND", "KEY":
 		return true
 	}
-	return strings.Contains(params, "BASE64") || strings.Contains(params, "ENCODING=B;") || strings.HasSuffix(params, "ENCODING=B")
+	return strings.Contains(params, "BASE64") || strings.Contains(params, "ENCODING=B;") ||
+		strings.HasSuffix(params, "ENCODING=B")
 }
 
 // take adds a line to the card.

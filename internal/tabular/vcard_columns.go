@@ -27,7 +27,8 @@ func cardHeader() []string {
 	for _, list := range []struct {
 		name, value string
 		n           int
-	}{{"E-mail", "Value", cardEmails}, {"Phone", "Value", cardPhones}, {"Address", "Formatted", cardAddresses}, {"Website", "Value", cardSites}} {
+	}{{"E-mail", "Value", cardEmails}, {"Phone", "Value", cardPhones}, {"Address", "Formatted", cardAddresses},
+		{"Website", "Value", cardSites}} {
 		for i := range list.n {
 			at := list.name + " " + strconv.Itoa(i+1)
 			header = append(header, at+" - Label", at+" - "+list.value)
@@ -67,10 +68,12 @@ func (c *cards) finish() *Record {
 		c.place(fields, p)
 	}
 	r.Fields = fields
-	if len(fields[colName]) == 0 && len(fields[colFirst]) == 0 && len(fields[colLast]) == 0 && len(fields[colNickname]) > 0 {
+	if len(fields[colName]) == 0 && len(fields[colFirst]) == 0 && len(fields[colLast]) == 0 &&
+		len(fields[colNickname]) > 0 {
 		fields[colName] = fields[colNickname]
 	}
-	if len(fields[colFirst]) > 0 && len(fields[colLast]) > 0 && len(fields[colMiddle])+len(fields[colPrefix])+len(fields[colSuffix]) == 0 && len(fields[colName]) == 0 {
+	if len(fields[colFirst]) > 0 && len(fields[colLast]) > 0 && len(fields[colMiddle])+len(fields[colPrefix])+
+		len(fields[colSuffix]) == 0 && len(fields[colName]) == 0 {
 		fields[colName] = []byte(string(fields[colFirst]) + " " + string(fields[colLast]))
 	}
 	if r.Problem != None {
@@ -94,7 +97,8 @@ func (c *cards) text() string {
 // place puts a property into its column.
 func (c *cards) place(fields [][]byte, p property) {
 	switch p.name {
-	case "VERSION", "PRODID", "BEGIN", "REV", "LABEL", "CLASS", "PROFILE", "MAILER", "SOURCE", "KIND", "AGENT", "SORT-STRING":
+	case "VERSION", "PRODID", "BEGIN", "REV", "LABEL", "CLASS", "PROFILE", "MAILER", "SOURCE", "KIND", "AGENT",
+		"SORT-STRING":
 	case "FN":
 		join(fields, colName, plain(p.value), " ")
 	case "N":

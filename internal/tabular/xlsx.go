@@ -267,7 +267,8 @@ func (w *workbook) readWorkbook() error {
 				id = m.attr("id")
 			}
 			state := string(m.attr("state"))
-			s := sheet{name: unescape(m.attr("name")), part: targets[unescape(id)], hidden: state == "hidden" || state == "veryHidden"}
+			s := sheet{name: unescape(m.attr("name")), part: targets[unescape(id)], hidden: state == "hidden" ||
+				state == "veryHidden"}
 			if w.parts[s.part] != nil {
 				w.sheets = append(w.sheets, s)
 			}

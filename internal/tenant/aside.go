@@ -16,7 +16,8 @@ import (
 // stays. It returns the tenant under its new name.
 //
 // The error is a *StateError unless it is deleted, and when a purge has begun.
-func SetAside(ctx context.Context, q db.Querier, slug string, wanted db.Schema, o MoveOptions) (registry.Tenant, error) {
+func SetAside(ctx context.Context, q db.Querier, slug string, wanted db.Schema,
+	o MoveOptions) (registry.Tenant, error) {
 	found, err := o.Registry.Get(ctx, q, slug)
 	if err != nil {
 		return registry.Tenant{}, err
@@ -40,7 +41,8 @@ func SetAside(ctx context.Context, q db.Querier, slug string, wanted db.Schema, 
 	if err != nil {
 		return registry.Tenant{}, err
 	}
-	if err := moveNames(ctx, q, before, &after, to, o, map[string]any{"reason": "restored from a backup"}, true); err != nil {
+	if err := moveNames(ctx, q, before, &after, to, o, map[string]any{"reason": "restored from a backup"},
+		true); err != nil {
 		return registry.Tenant{}, roleError(err, after.Role)
 	}
 	return after, nil

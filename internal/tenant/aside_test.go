@@ -23,7 +23,8 @@ func TestSetAsideOfLongNames(t *testing.T) {
 			values (gen_random_uuid(), '`+long+`', 'x', 'tenant_' || md5(random()::text), 'deleted', '2026-11-24 12:00Z', now())`)
 		err := db.InTx(t.Context(), conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
 			got, err := tenant.SetAside(ctx, q, long, db.Public, tenant.MoveOptions{LockTimeout: time.Second})
-			if err == nil && (!strings.HasSuffix(got.Slug, want) || len(got.Slug) > registry.MaxSlug || !strings.HasPrefix(long, strings.TrimSuffix(got.Slug, want))) {
+			if err == nil && (!strings.HasSuffix(got.Slug, want) || len(got.Slug) > registry.MaxSlug ||
+				!strings.HasPrefix(long, strings.TrimSuffix(got.Slug, want))) {
 				t.Errorf("it is called %q, want the beginning and %q", got.Slug, want)
 			}
 			return err

@@ -32,19 +32,22 @@ func TestAuditTellsWhoAndWhat(t *testing.T) {
 	if _, err := tenant.Suspend(t.Context(), conn, "acme", o); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := tenant.Rename(t.Context(), conn, "acme", tenant.Renaming{Slug: "acme-two", DisplayName: "Acme Two"}, o); err != nil {
+	if _, _, err := tenant.Rename(t.Context(), conn, "acme", tenant.Renaming{Slug: "acme-two", DisplayName: "Acme Two"},
+		o); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tenant.Set(t.Context(), conn, "acme-two", map[string]any{"retention": "90d"}, o); err != nil {
 		t.Fatal(err)
 	}
-	got := collect(t, f, registry.AuditFilter{Actions: []string{registry.ActionSuspend, registry.ActionRename, registry.ActionSet}})
+	got := collect(t, f, registry.AuditFilter{Actions: []string{registry.ActionSuspend, registry.ActionRename,
+		registry.ActionSet}})
 	if len(got) != 3 {
 		t.Fatalf("%d entries", len(got))
 	}
 	want := []struct{ tenant, action, before, after string }{
 		{"acme", "suspend", `{"status": "active"}`, `{"status": "suspended"}`},
-		{"acme-two", "rename", `{"slug": "acme", "display_name": "acme"}`, `{"slug": "acme-two", "display_name": "Acme Two"}`},
+		{"acme-two", "rename", `{"slug": "acme", "display_name": "acme"}`,
+			`{"slug": "acme-two", "display_name": "Acme Two"}`},
 		{"acme-two", "set", `{"settings": {}}`, `{"settings": {"retention": "90d"}}`},
 	}
 	for i, w := range want {
@@ -72,9 +75,12 @@ func TestHistoryFollowsATenant(t *testing.T) {
 	f := fleettest.New(t)
 	conn := f.Connect(t)
 	made := f.Create(t, fleettest.TenantPlan(t, 1), "acme", "globex")
-	f.Exec(t, `insert into public.migration_runs (kind, actor, target_version, started_at) values ('migrate', 'ci@runner', 4, now())`,
-		`insert into public.migration_run_tenants (run_id, tenant_id, slug, from_version, to_version, state) values (1, '`+made[0].ID+`', 'acme', 1, 4, 'migrated')`)
-	if _, _, err := tenant.Rename(t.Context(), conn, "acme", tenant.Renaming{Slug: "acme-two"}, tenant.MoveOptions{}); err != nil {
+	f.Exec(t, `insert into public.migration_runs (kind, actor, target_version, started_at)
+		values ('migrate', 'ci@runner', 4, now())`,
+		`insert into public.migration_run_tenants (run_id, tenant_id, slug, from_version, to_version, state) values (1, '`+
+			made[0].ID+`', 'acme', 1, 4, 'migrated')`)
+	if _, _, err := tenant.Rename(t.Context(), conn, "acme", tenant.Renaming{Slug: "acme-two"},
+		tenant.MoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	purgeNow(t, f, "acme-two")
@@ -108,7 +114,8 @@ func TestAuditIsAppendOnly(t *testing.T) {
 	f.Create(t, fleettest.TenantPlan(t, 1), "acme")
 	conn := f.Connect(t)
 	for _, sql := range []string{
-		"update public.tenant_events set actor = 'nobody'", "delete from public.tenant_events", "truncate public.tenant_events",
+		"update public.tenant_events set actor = 'nobody'", "delete from public.tenant_events",
+		"truncate public.tenant_events",
 		"set session_replication_role = replica; delete from public.tenant_events",
 	} {
 		_, err := conn.PgConn().Exec(t.Context(), sql).ReadAll()
@@ -130,7 +137,8 @@ func TestRename(t *testing.T) {
 	dropAtEnd(t, f, made.Role+"_two")
 	o := tenant.MoveOptions{LockTimeout: time.Second}
 	f.Exec(t, "insert into "+made.Schema.Quoted()+".contacts (name) values ('x')")
-	before, after, err := tenant.PlanRename(t.Context(), conn, made.Slug, tenant.Renaming{Slug: made.Slug + "-two", Schema: true}, o)
+	before, after, err := tenant.PlanRename(t.Context(), conn, made.Slug,
+		tenant.Renaming{Slug: made.Slug + "-two", Schema: true}, o)
 	if err != nil || before.Slug != made.Slug || after.Slug != made.Slug+"-two" {
 		t.Errorf("plan: %v", err)
 	}
@@ -154,18 +162,21 @@ func TestRename(t *testing.T) {
 		t.Error("the old schema is there")
 	}
 	slug := after.Slug
-	if _, same, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: slug, Schema: true}, o); err != nil || same.Slug != slug {
+	if _, same, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: slug, Schema: true}, o); err != nil ||
+		same.Slug != slug {
 		t.Errorf("nothing to change: %v", err)
 	}
 	if n := f.Int(t, "select count(*) from public.tenant_events where action = 'rename'"); n != 1 {
 		t.Errorf("%d renames in the audit", n)
 	}
 	var exists *registry.ExistsError
-	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "globex"}, o); !errors.As(err, &exists) || exists.Status != registry.Active {
+	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "globex"}, o); !errors.As(err, &exists) ||
+		exists.Status != registry.Active {
 		t.Errorf("onto another: %v", err)
 	}
 	f.Exec(t, "create schema tenant_orphan")
-	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "orphan", Schema: true}, o); !errors.As(err, &exists) || exists.Status != "" {
+	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "orphan", Schema: true},
+		o); !errors.As(err, &exists) || exists.Status != "" {
 		t.Errorf("onto a schema that is there: %v", err)
 	}
 	if got, err := registry.Default().Get(t.Context(), conn, slug); err != nil || got.Schema != after.Schema {
@@ -174,7 +185,8 @@ func TestRename(t *testing.T) {
 	if _, err := tenant.Delete(t.Context(), conn, slug, 0, o); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "x"}, o); !errors.Is(err, registry.ErrState) || !strings.Contains(err.Error(), "undelete it first") {
+	if _, _, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: "x"}, o); !errors.Is(err,
+		registry.ErrState) || !strings.Contains(err.Error(), "undelete it first") {
 		t.Errorf("a deleted tenant: %v", err)
 	}
 }

@@ -23,7 +23,8 @@ func TestPurgeOfALockedTenant(t *testing.T) {
 	f.Create(t, fleettest.TenantPlan(t, 0), "acme")
 	f.Exec(t, deleteAll)
 	other := f.Connect(t)
-	for _, sql := range []string{"set application_name = 'report'", "begin", "insert into tenant_acme.contacts (name) values ('Ada')"} {
+	for _, sql := range []string{"set application_name = 'report'", "begin",
+		"insert into tenant_acme.contacts (name) values ('Ada')"} {
 		if _, err := other.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +46,8 @@ func TestPurgeOfALockedTenant(t *testing.T) {
 	if b := blocked.Blockers[0]; b.PID != int32(pid) || b.Application != "report" || b.State != "idle in transaction" {
 		t.Errorf("in the way: %+v, want pid %d", b, pid)
 	}
-	if text := blocked.Error(); !strings.Contains(text, `tenant "acme"`) || !strings.Contains(text, fmt.Sprintf("in the way: pid %d (", pid)) {
+	if text := blocked.Error(); !strings.Contains(text, `tenant "acme"`) ||
+		!strings.Contains(text, fmt.Sprintf("in the way: pid %d (", pid)) {
 		t.Errorf("%s names neither the tenant nor who is in the way", text)
 	}
 	if len(saved) != 1 {

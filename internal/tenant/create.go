@@ -168,7 +168,8 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (
 // can do without.
 func (m *maker) noPool(err error) bool {
 	pgErr, ok := pgError(err)
-	return m.Registry.RefusesPool(err) || ok && (pgErr.Code == db.CodeInvalidSchemaName && strings.Contains(pgErr.Message, db.PoolPrefix))
+	return m.Registry.RefusesPool(err) || ok && (pgErr.Code == db.CodeInvalidSchemaName &&
+		strings.Contains(pgErr.Message, db.PoolPrefix))
 }
 
 // make does everything but the commit.
@@ -254,7 +255,8 @@ func createEvent(t registry.Tenant, built string, o CreateOptions) registry.Even
 		detail["built_from"] = built
 	}
 	return registry.Event{
-		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionCreate, Actor: o.Actor, Program: o.Program, After: registry.InitialFields(t), Detail: detail,
+		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionCreate, Actor: o.Actor, Program: o.Program,
+		After: registry.InitialFields(t), Detail: detail,
 	}
 }
 

@@ -16,13 +16,17 @@ func TestHostilePublic(t *testing.T) {
 	f := fleettest.New(t)
 	f.Exec(t, `create table public.trap (name text)`)
 	for _, function := range []string{
-		"now()", "set_config(text, text, boolean)", "pg_try_advisory_xact_lock(bigint)", "current_setting(text)", "host(inet)",
+		"now()", "set_config(text, text, boolean)", "pg_try_advisory_xact_lock(bigint)", "current_setting(text)",
+		"host(inet)",
 		"jsonb_build_object(text, text, text, text)", "starts_with(text, text)", "pg_describe_object(oid, oid, int)",
-		"current_database()", "current_schema()", "pg_get_function_identity_arguments(oid)", "has_schema_privilege(text, text, text)",
+		"current_database()", "current_schema()", "pg_get_function_identity_arguments(oid)",
+		"has_schema_privilege(text, text, text)",
 	} {
-		f.Exec(t, `create function public.`+function+` returns text language plpgsql as $$ begin insert into public.trap values ('`+function+`'); return null; end $$`)
+		f.Exec(t, `create function public.`+function+
+			` returns text language plpgsql as $$ begin insert into public.trap values ('`+function+`'); return null; end $$`)
 	}
-	f.Exec(t, `create function public.same(text, text) returns boolean language plpgsql as $$ begin insert into public.trap values ('='); return true; end $$`,
+	f.Exec(t, `create function public.same(text, text) returns boolean language plpgsql as $$ begin
+		insert into public.trap values ('='); return true; end $$`,
 		`create operator public.= (leftarg = text, rightarg = text, function = public.same)`,
 		`create operator public.<> (leftarg = text, rightarg = text, function = public.same)`,
 		// What everybody sets first: public before pg_catalog.

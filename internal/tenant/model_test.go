@@ -146,7 +146,8 @@ func (w *world) apply(t *testing.T, conn *pgx.Conn, move, slug, to string) error
 		if found, err = registry.Default().Get(ctx, conn, slug); err != nil {
 			return err
 		}
-		purged, results := tenant.PurgeMany(ctx, w.f.Dial, []registry.Tenant{found}, tenant.PurgeOptions{MoveOptions: o}, fleet.Options{Attempts: 20})
+		purged, results := tenant.PurgeMany(ctx, w.f.Dial, []registry.Tenant{found}, tenant.PurgeOptions{MoveOptions: o},
+			fleet.Options{Attempts: 20})
 		if err = results[0].Err; err == nil && purged[0].Elsewhere {
 			err = &registry.NotFoundError{Slug: slug}
 		}
@@ -158,24 +159,33 @@ func (w *world) apply(t *testing.T, conn *pgx.Conn, move, slug, to string) error
 
 // expected reports whether an error is one that an impossible move may have.
 func expected(err error) bool {
-	return errors.Is(err, registry.ErrState) || errors.Is(err, registry.ErrExists) || errors.Is(err, registry.ErrNotFound) || errors.Is(err, db.ErrBusy)
+	return errors.Is(err, registry.ErrState) || errors.Is(err, registry.ErrExists) ||
+		errors.Is(err, registry.ErrNotFound) || errors.Is(err, db.ErrBusy)
 }
 
 // invariants are what holds after every move, whatever the model says.
 func (w *world) invariants(t *testing.T) {
 	t.Helper()
 	for name, sql := range map[string]string{
-		"a row without its schema":     `select count(*) from public.tenants t where not exists (select from pg_namespace where nspname = t.schema_name)`,
-		"a schema without a row":       `select count(*) from pg_namespace n where nspname like 'tenant\_%' and not exists (select from public.tenants where schema_name = nspname)`,
-		"a schema without tables":      `select count(*) from public.tenants t where (select count(*) from pg_tables where schemaname = t.schema_name) < 2`,
-		"a row without its role":       `select count(*) from public.tenants t where role_name is not null and not exists (select from pg_roles where rolname = role_name)`,
-		"a role beside its schema":     `select count(*) from public.tenants where role_name <> schema_name`,
-		"access that is wrong":         `select count(*) from public.tenants where role_name is not null and has_schema_privilege(role_name, schema_name, 'usage') <> (status = 'active')`,
-		"a tenant that is not audited": `select count(*) from public.tenants t where not exists (select from public.tenant_events where tenant_id = t.id and action = 'create')`,
+		"a row without its schema": `select count(*) from public.tenants t where not exists (select from pg_namespace
+			where nspname = t.schema_name)`,
+		"a schema without a row": `select count(*) from pg_namespace n where nspname like 'tenant\_%'
+			and not exists (select from public.tenants where schema_name = nspname)`,
+		"a schema without tables": `select count(*) from public.tenants t where (select count(*) from pg_tables
+			where schemaname = t.schema_name) < 2`,
+		"a row without its role": `select count(*) from public.tenants t where role_name is not null
+			and not exists (select from pg_roles where rolname = role_name)`,
+		"a role beside its schema": `select count(*) from public.tenants where role_name <> schema_name`,
+		"access that is wrong": `select count(*) from public.tenants where role_name is not null
+			and has_schema_privilege(role_name, schema_name, 'usage') <> (status = 'active')`,
+		"a tenant that is not audited": `select count(*) from public.tenants t where not exists (select
+			from public.tenant_events where tenant_id = t.id and action = 'create')`,
 		"a last word of the audit that is not true": `select count(*) from public.tenants t join lateral
-			(select after ->> 'status' as status from public.tenant_events e where e.tenant_id = t.id and after ? 'status' order by seq desc limit 1) e on true
+			(select after ->> 'status' as status from public.tenant_events e where e.tenant_id = t.id and after ? 'status'
+				order by seq desc limit 1) e on true
 			where e.status <> t.status`,
-		"a tombstone beside a tenant": `select count(*) from public.tenants t where exists (select from public.tenant_events where tenant_id = t.id and action = 'purge')`,
+		"a tombstone beside a tenant": `select count(*) from public.tenants t where exists (select from public.tenant_events
+			where tenant_id = t.id and action = 'purge')`,
 	} {
 		if n := w.count(t, sql); n != 0 {
 			t.Errorf("%d times %s", n, name)
@@ -203,7 +213,8 @@ func (w *world) agree(t *testing.T, m *model, prefix string) {
 	}
 	for _, got := range there {
 		want := m.tenants[got.Slug]
-		if want == nil || got.Status != want.status || got.Schema.String() != "tenant_"+want.schema || (got.Role != "") != want.role {
+		if want == nil || got.Status != want.status || got.Schema.String() != "tenant_"+want.schema ||
+			(got.Role != "") != want.role {
 			t.Errorf("%s: %s %s %q, the model has %+v", got.Slug, got.Status, got.Schema, got.Role, want)
 		}
 	}
@@ -377,7 +388,8 @@ func TestMoveOfATenantRenamedMeanwhile(t *testing.T) {
 					_, err := tenant.Suspend(ctx, conn, "acme", tenant.MoveOptions{LockTimeout: time.Minute})
 					done <- err
 				}()
-				for f.Int(t, "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == 0 {
+				for f.Int(t, "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = "+
+					"current_database()") == 0 {
 					time.Sleep(5 * time.Millisecond)
 				}
 				return nil

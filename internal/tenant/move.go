@@ -61,7 +61,8 @@ func Activate(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions) (
 // Delete closes a tenant. Its data stays until the retention is over and a purge
 // comes by; its role loses the schema now. The error is a *StateError when it is
 // deleted already.
-func Delete(ctx context.Context, conn *pgx.Conn, slug string, retention time.Duration, o MoveOptions) (registry.Tenant, error) {
+func Delete(ctx context.Context, conn *pgx.Conn, slug string, retention time.Duration,
+	o MoveOptions) (registry.Tenant, error) {
 	return move(ctx, conn, slug, o, registry.ActionDelete, func(t *registry.Tenant) error {
 		if t.Status == registry.Deleted {
 			return &registry.StateError{Slug: t.Slug, State: t.State(), Already: t.PurgeStartedAt == nil}
@@ -94,7 +95,8 @@ func Undelete(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions) (
 
 // move changes a tenant under its lock, so that it excludes migrations and other
 // moves: the registry's row, what its role may do, and the audit, in one transaction.
-func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, action string, change func(*registry.Tenant) error) (registry.Tenant, error) {
+func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, action string,
+	change func(*registry.Tenant) error) (registry.Tenant, error) {
 	found, err := o.Registry.Get(ctx, conn, slug)
 	if err != nil {
 		return registry.Tenant{}, err
@@ -103,37 +105,40 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 		err = change(&found)
 		return found, err
 	}
-	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-		before, err := o.Registry.Lock(ctx, q, found, true)
-		if err != nil {
-			return err
-		}
-		after := before
-		if err := change(&after); err != nil {
-			return err
-		}
-		opens, shuts := after.Status == registry.Active && before.Status != registry.Active, after.Status != registry.Active && before.Status == registry.Active
-		if shuts {
-			if shuts, err = roleThere(ctx, q, before); err != nil {
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+		func(ctx context.Context, q db.Querier) error {
+			before, err := o.Registry.Lock(ctx, q, found, true)
+			if err != nil {
 				return err
 			}
-		}
-		var p db.Pipeline
-		o.Registry.QueueUpdate(&p, &after)
-		if shuts || opens && after.Role != "" {
-			queueAccess(&p, after, opens)
-		}
-		if err := queueChange(&p, before, after, action, o, nil); err != nil {
-			return err
-		}
-		found = after
-		return p.Run(ctx, q)
-	})
+			after := before
+			if err := change(&after); err != nil {
+				return err
+			}
+			opens, shuts := after.Status == registry.Active && before.Status != registry.Active,
+				after.Status != registry.Active && before.Status == registry.Active
+			if shuts {
+				if shuts, err = roleThere(ctx, q, before); err != nil {
+					return err
+				}
+			}
+			var p db.Pipeline
+			o.Registry.QueueUpdate(&p, &after)
+			if shuts || opens && after.Role != "" {
+				queueAccess(&p, after, opens)
+			}
+			if err := queueChange(&p, before, after, action, o, nil); err != nil {
+				return err
+			}
+			found = after
+			return p.Run(ctx, q)
+		})
 	return found, explainMissing(err, found)
 }
 
 // queueChange adds the audit row of a change.
-func queueChange(p *db.Pipeline, before, after registry.Tenant, action string, o MoveOptions, detail map[string]any) error {
+func queueChange(p *db.Pipeline, before, after registry.Tenant, action string, o MoveOptions,
+	detail map[string]any) error {
 	from, to := registry.Changes(before, after)
 	return o.Registry.QueueEvent(p, registry.Event{
 		TenantID: after.ID, Slug: after.Slug, Action: action, Actor: o.Actor, Program: o.Program,

@@ -48,11 +48,13 @@ type PoolChange struct {
 }
 
 // FillPool brings the number of ready schemas to count: what is missing is made,
-// and what is out of date or too many dropped, each in a transaction of its own. A negative count keeps the number of schemas that are there,
+// and what is out of date or too many dropped, each in a transaction of its own. A negative count
+// keeps the number of schemas that are there,
 // ready or not. The error is db.ErrBusy where somebody else is at it.
 //
 // A result that failed is no error of FillPool.
-func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), count int, o PoolOptions) (PoolChange, error) {
+func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), count int,
+	o PoolOptions) (PoolChange, error) {
 	var change PoolChange
 	err := holdPool(ctx, o.Registry, connect, func(ctx context.Context, q db.Querier) error {
 		pool, err := o.Registry.ListPool(ctx, q, o.Template.Key)
@@ -80,7 +82,8 @@ func FillPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, err
 
 // DrainPool drops schemas of the pool until no more than keep are left, those that
 // are out of date first.
-func DrainPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), keep int, o PoolOptions) (PoolChange, error) {
+func DrainPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), keep int,
+	o PoolOptions) (PoolChange, error) {
 	var change PoolChange
 	err := holdPool(ctx, o.Registry, connect, func(ctx context.Context, q db.Querier) error {
 		pool, err := o.Registry.ListPool(ctx, q, o.Template.Key)
@@ -106,7 +109,8 @@ func DrainPool(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 
 // holdPool calls fn while it holds the lock of the pool, on a connection that does
 // nothing else.
-func holdPool(ctx context.Context, reg registry.Registry, connect func(context.Context) (*pgx.Conn, error), fn func(ctx context.Context, q db.Querier) error) error {
+func holdPool(ctx context.Context, reg registry.Registry, connect func(context.Context) (*pgx.Conn, error),
+	fn func(ctx context.Context, q db.Querier) error) error {
 	guard, err := connect(ctx)
 	if err != nil {
 		return err
@@ -131,7 +135,8 @@ func randomHex() string {
 	return hex.EncodeToString(b[:])
 }
 
-func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), drop []registry.PoolSchema, missing int, o PoolOptions) (PoolChange, error) {
+func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), drop []registry.PoolSchema,
+	missing int, o PoolOptions) (PoolChange, error) {
 	add := make([]db.Schema, missing)
 	for i := range add {
 		var err error
@@ -141,7 +146,8 @@ func changePool(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 	}
 	var c PoolChange
 	var made, dropped atomic.Int64
-	results, err := fleet.Run(ctx, connect, len(drop)+len(add), o.Fleet, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, err := fleet.Run(ctx, connect, len(drop)+len(add), o.Fleet, func(ctx context.Context, conn *pgx.Conn,
+		i int) error {
 		if i < len(drop) {
 			gone, err := dropPooled(ctx, conn, drop[i], o)
 			if gone {
@@ -216,17 +222,19 @@ func dropPooled(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o Po
 // dropPooledTables drops a schema's tables in several transactions, until one can drop
 // the rest. From the first on no tenant can take the schema. still reports whether it is
 // the pool's.
-func dropPooledTables(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (still bool, err error) {
+func dropPooledTables(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema,
+	o PoolOptions) (still bool, err error) {
 	err = dropping.InBatches(ctx, conn, s.Schema, nil, func(batch []dropping.Object) error {
-		err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-			var err error
-			if still, err = o.Registry.SpoilPooled(ctx, q, s.Schema); err != nil || !still {
-				return err
-			}
-			var p db.Pipeline
-			dropping.Queue(&p, batch)
-			return p.Run(ctx, q)
-		})
+		err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+			func(ctx context.Context, q db.Querier) error {
+				var err error
+				if still, err = o.Registry.SpoilPooled(ctx, q, s.Schema); err != nil || !still {
+					return err
+				}
+				var p db.Pipeline
+				dropping.Queue(&p, batch)
+				return p.Run(ctx, q)
+			})
 		if err == nil && !still {
 			err = errTaken
 		}
@@ -245,17 +253,18 @@ func dropPooledTables(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema
 var errTaken = errors.New("somebody took it")
 
 func dropPooledWhole(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema, o PoolOptions) (gone bool, err error) {
-	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-		if gone, err = o.Registry.DropPooled(ctx, q, s.Schema); err != nil || !gone {
-			return err
-		}
-		var p db.Pipeline
-		p.Exec("drop schema if exists " + s.Schema.Quoted() + " cascade")
-		if err := queuePoolEvent(&p, s.Schema, registry.ActionUnpool, o, map[string]any{"version": s.Version}); err != nil {
-			return err
-		}
-		return p.Run(ctx, q)
-	})
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+		func(ctx context.Context, q db.Querier) error {
+			if gone, err = o.Registry.DropPooled(ctx, q, s.Schema); err != nil || !gone {
+				return err
+			}
+			var p db.Pipeline
+			p.Exec("drop schema if exists " + s.Schema.Quoted() + " cascade")
+			if err := queuePoolEvent(&p, s.Schema, registry.ActionUnpool, o, map[string]any{"version": s.Version}); err != nil {
+				return err
+			}
+			return p.Run(ctx, q)
+		})
 	if err != nil {
 		return false, fmt.Errorf("drop schema %s: %w", s.Schema, err)
 	}
@@ -266,6 +275,7 @@ func dropPooledWhole(ctx context.Context, conn *pgx.Conn, s registry.PoolSchema,
 func queuePoolEvent(p *db.Pipeline, schema db.Schema, action string, o PoolOptions, detail map[string]any) error {
 	detail["schema"] = schema.String()
 	return o.Registry.QueueEvent(p, registry.Event{
-		TenantID: uuid.Nil.String(), Slug: schema.String(), Action: action, Actor: o.Actor, Program: o.Program, Detail: detail,
+		TenantID: uuid.Nil.String(), Slug: schema.String(), Action: action, Actor: o.Actor, Program: o.Program,
+		Detail: detail,
 	})
 }

@@ -60,7 +60,8 @@ func fillPool(t *testing.T, f *fleettest.Fleet, count int, o tenant.PoolOptions)
 // checkPool holds the pool against the schemas that are there.
 func checkPool(t *testing.T, f *fleettest.Fleet) {
 	t.Helper()
-	if n := f.Int(t, `select count(*) from public.tenant_pool p full join (select nspname from pg_namespace where nspname like 'crmctl\_%') n
+	if n := f.Int(t, `select count(*) from public.tenant_pool p full join (select nspname from pg_namespace
+		where nspname like 'crmctl\_%') n
 		on n.nspname = p.schema_name where n.nspname is null or p.schema_name is null`); n != 0 {
 		t.Errorf("%d rows of the pool without a schema, or the other way round", n)
 	}
@@ -76,7 +77,8 @@ func TestPooledTenantIsLikeAnyOther(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	specs := []tenant.Spec{{Slug: unique("pooled"), Role: true}, {Slug: unique("plain"), Role: true}}
-	created, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, fromPool(o), false, fleet.Options{Concurrency: 1})
+	created, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, fromPool(o), false,
+		fleet.Options{Concurrency: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,8 @@ func TestPooledTenantIsLikeAnyOther(t *testing.T) {
 		if created[i].Pooled != (i == 0) {
 			t.Errorf("%s: pooled %t", made.Slug, created[i].Pooled)
 		}
-		shapes[i], err = catalog.Read(t.Context(), f.Connect(t), catalog.Target{Schema: made.Schema, Role: made.Role}, catalog.Options{OwnRole: true})
+		shapes[i], err = catalog.Read(t.Context(), f.Connect(t), catalog.Target{Schema: made.Schema, Role: made.Role},
+			catalog.Options{OwnRole: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +119,8 @@ func TestPooledTenantIsLikeAnyOther(t *testing.T) {
 	if n := f.Int(t, `select count(distinct schema_version) + count(*) from public.tenants`); n != 3 {
 		t.Error("the registry does not have two tenants of one version")
 	}
-	if n := f.Int(t, `select count(*) from public.tenant_events where action = 'create' and detail ->> 'built_from' = 'pool' and slug = $1`, specs[0].Slug); n != 1 {
+	if n := f.Int(t, `select count(*) from public.tenant_events where action = 'create'
+		and detail ->> 'built_from' = 'pool' and slug = $1`, specs[0].Slug); n != 1 {
 		t.Error("the audit does not tell that it came from the pool")
 	}
 	checkPool(t, f)
@@ -138,7 +142,8 @@ func TestPoolIsTakenOnce(t *testing.T) {
 			specs[j].Slug = fmt.Sprintf("p%d-%d", i, j)
 		}
 		go func() {
-			created, outcomes, err := tenant.CreateMany(context.Background(), f.Dial, specs, fromPool(o), false, fleet.Options{Concurrency: 4})
+			created, outcomes, err := tenant.CreateMany(context.Background(), f.Dial, specs, fromPool(o), false,
+				fleet.Options{Concurrency: 4})
 			for _, r := range outcomes {
 				err = errors.Join(err, r.Err)
 			}
@@ -205,7 +210,8 @@ func TestPoolFollowsTheMigrations(t *testing.T) {
 		t.Errorf("drained: %+v, %v", change, err)
 	}
 	checkPool(t, f)
-	made2, dropped := f.Int(t, `select count(*) from public.tenant_events where action = 'pool'`), f.Int(t, `select count(*) from public.tenant_events where action = 'unpool'`)
+	made2, dropped := f.Int(t, `select count(*) from public.tenant_events where action = 'pool'`),
+		f.Int(t, `select count(*) from public.tenant_events where action = 'unpool'`)
 	if made2 != dropped || made2 != 3+3+1+1+2 {
 		t.Errorf("the audit has %d made and %d dropped", made2, dropped)
 	}
@@ -288,7 +294,8 @@ func TestLostSchemaOfThePool(t *testing.T) {
 	}
 	f.Exec(t, "drop schema "+pool[0].Schema.Quoted()+" cascade")
 	specs := []tenant.Spec{{Slug: "a"}, {Slug: "b"}, {Slug: "c"}}
-	created, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, fromPool(o), false, fleet.Options{Concurrency: 1})
+	created, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, fromPool(o), false,
+		fleet.Options{Concurrency: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,15 +304,18 @@ func TestLostSchemaOfThePool(t *testing.T) {
 			t.Errorf("%s: pooled %t, %v", specs[i].Slug, created[i].Pooled, r.Err)
 		}
 	}
-	if pool, err = registry.Default().ListPool(t.Context(), f.Connect(t), o.Template.Key); err != nil || len(pool) != 1 || pool[0].Ready {
+	if pool, err = registry.Default().ListPool(t.Context(), f.Connect(t), o.Template.Key); err != nil || len(pool) != 1 ||
+		pool[0].Ready {
 		t.Errorf("left: %+v, %v", pool, err)
 	}
 	if c := fillPool(t, f, 1, o); c.Dropped != 1 || c.Made != 1 {
 		t.Errorf("filled: %+v", c)
 	}
 	role := unique("creator_")
-	f.Exec(t, "create role "+role, "do $$ begin execute format('grant create on database %I to "+role+"', current_database()); end $$",
-		"grant select, insert on public.tenants, public.tenant_events to "+role, "grant select on public.tenant_pool to "+role)
+	f.Exec(t, "create role "+role, "do $$ begin execute format('grant create on database %I to "+role+
+		"', current_database()); end $$",
+		"grant select, insert on public.tenants, public.tenant_events to "+role,
+		"grant select on public.tenant_pool to "+role)
 	dropAtEnd(t, f, role)
 	conn := f.Connect(t)
 	if _, err := conn.Exec(t.Context(), "set role "+role); err != nil {
@@ -324,7 +334,8 @@ func TestPoolThroughAPooler(t *testing.T) {
 	pooled := &fleettest.Fleet{DSN: pgtest.Pooler(t, f.DSN)}
 	o := poolOptions(t, f, fleettest.TenantPlan(t, 0))
 	fillPool(t, pooled, 2, o)
-	created, results, err := tenant.CreateMany(t.Context(), pooled.Dial, []tenant.Spec{{Slug: "a"}, {Slug: "b"}, {Slug: "c"}}, fromPool(o), false, fleet.Options{Concurrency: 1})
+	created, results, err := tenant.CreateMany(t.Context(), pooled.Dial, []tenant.Spec{{Slug: "a"}, {Slug: "b"},
+		{Slug: "c"}}, fromPool(o), false, fleet.Options{Concurrency: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,19 +37,20 @@ func TestPoolerMixesNoTenants(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, uint64(c)))
 			for range operations {
 				tn := tenants[random.IntN(n)]
-				err := db.InTx(t.Context(), conn, db.Locals{Schema: tn.Schema, LockTimeout: 10 * time.Second}, func(ctx context.Context, q db.Querier) error {
-					if _, err := q.Exec(ctx, "insert into contacts (name) values ($1)", tn.Slug); err != nil {
-						return err
-					}
-					var foreign int
-					if err := q.QueryRow(ctx, "select count(*) from contacts where name <> $1", tn.Slug).Scan(&foreign); err != nil {
-						return err
-					}
-					if foreign > 0 {
-						return fmt.Errorf("%s sees %d rows of others", tn.Slug, foreign)
-					}
-					return nil
-				})
+				err := db.InTx(t.Context(), conn, db.Locals{Schema: tn.Schema, LockTimeout: 10 * time.Second},
+					func(ctx context.Context, q db.Querier) error {
+						if _, err := q.Exec(ctx, "insert into contacts (name) values ($1)", tn.Slug); err != nil {
+							return err
+						}
+						var foreign int
+						if err := q.QueryRow(ctx, "select count(*) from contacts where name <> $1", tn.Slug).Scan(&foreign); err != nil {
+							return err
+						}
+						if foreign > 0 {
+							return fmt.Errorf("%s sees %d rows of others", tn.Slug, foreign)
+						}
+						return nil
+					})
 				if err != nil {
 					t.Error(err)
 					return

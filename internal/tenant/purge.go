@@ -135,7 +135,8 @@ type Purged struct {
 // Each is looked at again under its locks; one that was undeleted meanwhile fails
 // with a *StateError. Two purges never work on the same tenant: the second leaves
 // it to the first.
-func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), due []registry.Tenant, o PurgeOptions, run fleet.Options) ([]Purged, []fleet.Result) {
+func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), due []registry.Tenant,
+	o PurgeOptions, run fleet.Options) ([]Purged, []fleet.Result) {
 	purged := make([]Purged, len(due))
 	for i, t := range due {
 		purged[i].Tenant = t
@@ -234,36 +235,38 @@ func checkDue(t registry.Tenant, o PurgeOptions) error {
 // transaction. The audit row is all that stays.
 func finish(ctx context.Context, conn *pgx.Conn, t registry.Tenant, done *Purged, o PurgeOptions) error {
 	kept := ""
-	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true}, func(ctx context.Context, q db.Querier) error {
-		now, err := o.Registry.Lock(ctx, q, t, false)
-		if err != nil {
-			return err
-		}
-		if err := checkDue(now, o); err != nil {
-			return err
-		}
-		var p db.Pipeline
-		p.Exec("drop schema if exists " + now.Schema.Quoted() + " cascade")
-		o.Registry.QueueDelete(&p, now.ID)
-		if err := p.Run(ctx, q); err != nil {
-			return err
-		}
-		if kept, err = dropRoleOf(ctx, q, now, o.Registry); err != nil {
-			return err
-		}
-		detail := map[string]any{"schema": now.Schema.String(), "version": now.Version, "deleted_at": now.DeletedAt}
-		if kept != "" {
-			detail["role_kept"] = kept
-		}
-		before := registry.Fields(now)
-		var event db.Pipeline
-		if err := o.Registry.QueueEvent(&event, registry.Event{
-			TenantID: now.ID, Slug: now.Slug, Action: registry.ActionPurge, Actor: o.Actor, Program: o.Program, Before: before, Detail: detail,
-		}); err != nil {
-			return err
-		}
-		return event.Run(ctx, q)
-	})
+	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+		func(ctx context.Context, q db.Querier) error {
+			now, err := o.Registry.Lock(ctx, q, t, false)
+			if err != nil {
+				return err
+			}
+			if err := checkDue(now, o); err != nil {
+				return err
+			}
+			var p db.Pipeline
+			p.Exec("drop schema if exists " + now.Schema.Quoted() + " cascade")
+			o.Registry.QueueDelete(&p, now.ID)
+			if err := p.Run(ctx, q); err != nil {
+				return err
+			}
+			if kept, err = dropRoleOf(ctx, q, now, o.Registry); err != nil {
+				return err
+			}
+			detail := map[string]any{"schema": now.Schema.String(), "version": now.Version, "deleted_at": now.DeletedAt}
+			if kept != "" {
+				detail["role_kept"] = kept
+			}
+			before := registry.Fields(now)
+			var event db.Pipeline
+			if err := o.Registry.QueueEvent(&event, registry.Event{
+				TenantID: now.ID, Slug: now.Slug, Action: registry.ActionPurge, Actor: o.Actor, Program: o.Program, Before: before,
+				Detail: detail,
+			}); err != nil {
+				return err
+			}
+			return event.Run(ctx, q)
+		})
 	if err == nil {
 		done.Transactions++
 		done.RoleKept = kept

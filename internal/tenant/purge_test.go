@@ -18,7 +18,8 @@ import (
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-const deleteAll = `update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day', purge_after = now() - interval '1 hour'`
+const deleteAll = `update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day',
+	purge_after = now() - interval '1 hour'`
 
 func due(t *testing.T, f *fleettest.Fleet) []registry.Tenant {
 	t.Helper()
@@ -30,7 +31,8 @@ func due(t *testing.T, f *fleettest.Fleet) []registry.Tenant {
 }
 
 func purgeOptions() tenant.PurgeOptions {
-	return tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "cron@db1", Program: "crmctl test", LockTimeout: 5 * time.Second}}
+	return tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "cron@db1", Program: "crmctl test",
+		LockTimeout: 5 * time.Second}}
 }
 
 // fill adds tables to a tenant's schema, a thousand in a transaction.
@@ -49,7 +51,8 @@ func fill(t *testing.T, f *fleettest.Fleet, schema string, tables int) {
 func TestPurgeOfManyTables(t *testing.T) {
 	t.Parallel()
 	const tables = 5000
-	server, _ := pgtest.Instance(t, map[string]string{"max_locks_per_transaction": "64", "max_connections": "100", "fsync": "off"})
+	server, _ := pgtest.Instance(t, map[string]string{"max_locks_per_transaction": "64", "max_connections": "100",
+		"fsync": "off"})
 	f := &fleettest.Fleet{DSN: server.DSN}
 	f.Registry(t)
 	made := f.Create(t, fleettest.TenantPlan(t, 0), "big", "small")
@@ -64,15 +67,18 @@ func TestPurgeOfManyTables(t *testing.T) {
 		if r.Err != nil {
 			t.Errorf("%s: %v", purged[i].Tenant.Slug, r.Err)
 		}
-		if few := purged[i].Transactions < 4; purged[i].Tenant.ID == made[0].ID && few || purged[i].Tenant.ID == made[1].ID && purged[i].Transactions != 1 {
+		if few := purged[i].Transactions < 4; purged[i].Tenant.ID == made[0].ID && few || purged[i].Tenant.ID == made[1].ID &&
+			purged[i].Transactions != 1 {
 			t.Errorf("%s: %d transactions", purged[i].Tenant.Slug, purged[i].Transactions)
 		}
 		t.Logf("%s: %d transactions in %s", purged[i].Tenant.Slug, purged[i].Transactions, r.Duration)
 	}
-	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from pg_namespace where nspname like 'tenant\\_%')"); n != 0 {
+	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from pg_namespace where nspname "+
+		"like 'tenant\\_%')"); n != 0 {
 		t.Errorf("%d things stayed", n)
 	}
-	if n := f.Int(t, "select count(*) from public.tenant_events where slug = 'big' and action in ('purging', 'purge')"); n != 2 {
+	if n := f.Int(t, "select count(*) from public.tenant_events where slug = 'big' and action in ('purging', "+
+		"'purge')"); n != 2 {
 		t.Errorf("%d rows in the audit", n)
 	}
 }
@@ -81,7 +87,8 @@ func TestPurgeOfManyTables(t *testing.T) {
 // dropped in several transactions too.
 func TestDrainPoolOfManyTables(t *testing.T) {
 	t.Parallel()
-	server, _ := pgtest.Instance(t, map[string]string{"max_locks_per_transaction": "64", "max_connections": "100", "fsync": "off"})
+	server, _ := pgtest.Instance(t, map[string]string{"max_locks_per_transaction": "64", "max_connections": "100",
+		"fsync": "off"})
 	f := &fleettest.Fleet{DSN: server.DSN}
 	f.Registry(t)
 	o := poolOptions(t, f, fleettest.TenantPlan(t, 0))
@@ -118,7 +125,8 @@ func TestPurgeStoppedHalfWay(t *testing.T) {
 		`create function tenant_acme.f(int, text) returns int language sql as 'select $1'`,
 		`create sequence tenant_acme.a_sequence`, `create type tenant_acme.mood as enum ('good')`,
 		`create materialized view tenant_acme.a_matview as select 1 as x`,
-		`create table tenant_acme.parent (x int) partition by list (x)`, `create table tenant_acme.child partition of tenant_acme.parent default`)
+		`create table tenant_acme.parent (x int) partition by list (x)`,
+		`create table tenant_acme.child partition of tenant_acme.parent default`)
 	f.Exec(t, deleteAll+" where slug = 'acme'")
 	// The last table but a few is held, so that the purge stops before the end.
 	holder := f.Connect(t)
@@ -129,7 +137,10 @@ func TestPurgeStoppedHalfWay(t *testing.T) {
 		}
 		o := purgeOptions()
 		o.Locks, o.LockTimeout = 30, 50*time.Millisecond
-		purged, results := tenant.PurgeMany(ctx, f.Dial, due(t, f), o, fleet.Options{Attempts: 2, Backoff: func(int) time.Duration { return 0 }})
+		purged, results := tenant.PurgeMany(ctx, f.Dial, due(t, f), o, fleet.Options{Attempts: 2,
+			Backoff: func(int) time.Duration {
+				return 0
+			}})
 		if db.SQLState(results[0].Err) != db.CodeLockNotAvailable || purged[0].Transactions == 0 {
 			t.Errorf("%d transactions, %v", purged[0].Transactions, results[0].Err)
 		}
@@ -143,14 +154,17 @@ func TestPurgeStoppedHalfWay(t *testing.T) {
 		t.Errorf("half-purged: %s, %v", got.State(), err)
 	}
 	var state *registry.StateError
-	if _, err := tenant.Undelete(t.Context(), conn, "acme", tenant.MoveOptions{}); !errors.As(err, &state) || state.State != registry.Purging {
+	if _, err := tenant.Undelete(t.Context(), conn, "acme", tenant.MoveOptions{}); !errors.As(err, &state) ||
+		state.State != registry.Purging {
 		t.Errorf("undelete: %v", err)
 	}
-	if _, err := tenant.Delete(t.Context(), conn, "acme", 0, tenant.MoveOptions{}); !errors.As(err, &state) || state.State != registry.Purging {
+	if _, err := tenant.Delete(t.Context(), conn, "acme", 0, tenant.MoveOptions{}); !errors.As(err, &state) ||
+		state.State != registry.Purging {
 		t.Errorf("delete: %v", err)
 	}
 	var exists *registry.ExistsError
-	if _, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: "acme"}, options(t)); !errors.As(err, &exists) || exists.Status != registry.Purging {
+	if _, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: "acme"}, options(t)); !errors.As(err, &exists) ||
+		exists.Status != registry.Purging {
 		t.Errorf("create: %v", err)
 	}
 	// However young it is: what has begun goes on. And it is not saved again.
@@ -178,7 +192,8 @@ func TestPurgeSavesFirst(t *testing.T) {
 	full := errors.New("the disk is full")
 	var seen sync.Map
 	o.Before = func(_ context.Context, tn registry.Tenant) error {
-		seen.Store(tn.Slug, f.Int(t, "select count(*) from pg_tables where schemaname = $1 and tablename = 'contacts'", tn.Schema.String()))
+		seen.Store(tn.Slug, f.Int(t, "select count(*) from pg_tables where schemaname = $1 and tablename = 'contacts'",
+			tn.Schema.String()))
 		if tn.Slug == "globex" {
 			return full
 		}
@@ -193,7 +208,8 @@ func TestPurgeSavesFirst(t *testing.T) {
 			t.Errorf("%s: %v", purged[i].Tenant.Slug, r.Err)
 		}
 	}
-	if got, err := registry.Default().Get(t.Context(), f.Connect(t), "globex"); err != nil || got.State() != registry.Deleted {
+	if got, err := registry.Default().Get(t.Context(), f.Connect(t), "globex"); err != nil ||
+		got.State() != registry.Deleted {
 		t.Errorf("globex: %s, %v", got.State(), err)
 	}
 }
@@ -230,7 +246,8 @@ func TestTwoPurgesAtOnce(t *testing.T) {
 	if n := f.Int(t, "select count(*) from public.tenant_events where action = 'purge'"); n != tenants {
 		t.Errorf("%d rows in the audit", n)
 	}
-	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from pg_namespace where nspname like 'tenant\\_%')"); n != 0 {
+	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from pg_namespace where nspname "+
+		"like 'tenant\\_%')"); n != 0 {
 		t.Errorf("%d things stayed", n)
 	}
 }
@@ -242,9 +259,11 @@ func TestPurgeEndsAtTheBorder(t *testing.T) {
 		"foreign key": {`create table public.note (contact uuid references tenant_acme.contacts (id))`},
 		"inheritance": {`create table public.archive () inherits (tenant_acme.contacts)`},
 		"type":        {`create type tenant_acme.mood as enum ('good')`, `create table public.diary (mood tenant_acme.mood)`},
-		"server":      {`create extension postgres_fdw schema tenant_acme`, `create server far foreign data wrapper postgres_fdw`},
+		"server": {`create extension postgres_fdw schema tenant_acme`,
+			`create server far foreign data wrapper postgres_fdw`},
 		"event trigger": {`create function tenant_acme.log() returns event_trigger language plpgsql as 'begin end'`,
-			`create event trigger logs on ddl_command_end execute function tenant_acme.log()`, `alter event trigger logs disable`},
+			`create event trigger logs on ddl_command_end execute function tenant_acme.log()`,
+			`alter event trigger logs disable`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -253,10 +272,12 @@ func TestPurgeEndsAtTheBorder(t *testing.T) {
 			f.Exec(t, append(statements, deleteAll)...)
 			_, results := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), purgeOptions(), fleet.Options{})
 			var outside *tenant.OutsideError
-			if !errors.As(results[0].Err, &outside) || len(outside.Objects) != 1 || !strings.Contains(results[0].Err.Error(), "public") && !strings.ContainsAny(outside.Objects[0], " ") {
+			if !errors.As(results[0].Err, &outside) || len(outside.Objects) != 1 ||
+				!strings.Contains(results[0].Err.Error(), "public") && !strings.ContainsAny(outside.Objects[0], " ") {
 				t.Errorf("got %v", results[0].Err)
 			}
-			if n := f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_acme' and tablename = 'contacts'"); n != 1 {
+			if n := f.Int(t, "select count(*) from pg_tables where schemaname = 'tenant_acme' and tablename = "+
+				"'contacts'"); n != 1 {
 				t.Error("the tenant is gone")
 			}
 		})
@@ -267,10 +288,13 @@ func TestPurgeCaps(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 1), fleettest.Names(12)...)
-	f.Exec(t, `update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day' * right(slug, 2)::int, purge_after = now() - interval '1 hour'
+	f.Exec(t, `update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day' * right(slug, 2)::int,
+		purge_after = now() - interval '1 hour'
 		where slug <= 't0008'`,
-		`update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() + interval '3 days' where slug = 't0009'`,
-		`update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() + interval '30 days' where slug = 't0010'`)
+		`update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() + interval '3 days'
+			where slug = 't0009'`,
+		`update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() + interval '30 days'
+			where slug = 't0010'`)
 	conn := f.Connect(t)
 	const day = 24 * time.Hour
 	for i, c := range []struct {
@@ -295,7 +319,8 @@ func TestPurgeCaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(plan.Due) != c.due || len(plan.Kept) != c.kept || len(plan.Soon) != c.soon || plan.Tenants != 12 {
-			t.Errorf("case %d: %d due, %d kept, %d soon of %d; want %+v", i, len(plan.Due), len(plan.Kept), len(plan.Soon), plan.Tenants, c)
+			t.Errorf("case %d: %d due, %d kept, %d soon of %d; want %+v", i, len(plan.Due), len(plan.Kept), len(plan.Soon),
+				plan.Tenants, c)
 		}
 		if c.due > 1 && plan.Due[0].Slug != "t0008" {
 			t.Errorf("case %d: %s comes first", i, plan.Due[0].Slug)

@@ -38,7 +38,8 @@ type Renaming struct {
 //
 // Where the new slug or schema is taken the error is an *ExistsError; a deleted
 // tenant is not renamed (*StateError).
-func Rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before, after registry.Tenant, err error) {
+func Rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before,
+	after registry.Tenant, err error) {
 	return rename(ctx, conn, slug, to, o, nil)
 }
 
@@ -47,35 +48,38 @@ var errPlanOnly = errors.New("planned, not done")
 
 // PlanRename does what Rename does and takes it back: what it returns is what would
 // happen.
-func PlanRename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before, after registry.Tenant, err error) {
+func PlanRename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions) (before,
+	after registry.Tenant, err error) {
 	return rename(ctx, conn, slug, to, o, errPlanOnly)
 }
 
 // rename ends its transaction with the error end, which is not returned.
-func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions, end error) (before, after registry.Tenant, err error) {
+func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o MoveOptions, end error) (before,
+	after registry.Tenant, err error) {
 	found, err := o.Registry.Get(ctx, conn, slug)
 	if err != nil {
 		return registry.Tenant{}, registry.Tenant{}, err
 	}
-	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: end == nil}, func(ctx context.Context, q db.Querier) error {
-		if before, err = o.Registry.Lock(ctx, q, found, true); err != nil {
-			return err
-		}
-		if before.Status == registry.Deleted {
-			return &registry.StateError{Slug: slug, State: before.State()}
-		}
-		if after, err = renamed(before, to); err != nil {
-			return err
-		}
-		if from, _ := registry.Changes(before, after); len(from) == 0 {
-			return nil
-		}
-		// A number of the audit that is taken cannot be given back.
-		if err := moveNames(ctx, q, before, &after, to, o, nil, end == nil); err != nil {
-			return err
-		}
-		return end
-	})
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: end == nil},
+		func(ctx context.Context, q db.Querier) error {
+			if before, err = o.Registry.Lock(ctx, q, found, true); err != nil {
+				return err
+			}
+			if before.Status == registry.Deleted {
+				return &registry.StateError{Slug: slug, State: before.State()}
+			}
+			if after, err = renamed(before, to); err != nil {
+				return err
+			}
+			if from, _ := registry.Changes(before, after); len(from) == 0 {
+				return nil
+			}
+			// A number of the audit that is taken cannot be given back.
+			if err := moveNames(ctx, q, before, &after, to, o, nil, end == nil); err != nil {
+				return err
+			}
+			return end
+		})
 	if err != nil && !errors.Is(err, errPlanOnly) {
 		return before, before, renameError(ctx, conn, after, o, err)
 	}
@@ -84,7 +88,8 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 
 // moveNames gives a tenant whose row is locked the names of after: the schema, what
 // has to follow it, the role, the registry's row, and, where audited, the audit.
-func moveNames(ctx context.Context, q db.Querier, before registry.Tenant, after *registry.Tenant, to Renaming, o MoveOptions, detail map[string]any, audited bool) error {
+func moveNames(ctx context.Context, q db.Querier, before registry.Tenant, after *registry.Tenant, to Renaming,
+	o MoveOptions, detail map[string]any, audited bool) error {
 	shape := ""
 	if after.Schema != before.Schema && to.Shape != nil {
 		var err error
@@ -129,7 +134,8 @@ func moveNames(ctx context.Context, q db.Querier, before registry.Tenant, after 
 
 // checkFollowed makes sure that nothing is left behind under the old name of a schema,
 // and that the schema is what it was. It returns what is left behind where that may be.
-func checkFollowed(ctx context.Context, q db.Querier, before, after registry.Tenant, to Renaming, shape string) ([]string, error) {
+func checkFollowed(ctx context.Context, q db.Querier, before, after registry.Tenant, to Renaming,
+	shape string) ([]string, error) {
 	left, err := follow(ctx, q, before, after)
 	switch {
 	case err != nil:
@@ -196,7 +202,8 @@ func renameError(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o MoveO
 // Set changes settings of a tenant: a value of nil takes the setting away. It
 // returns the tenant as it is afterwards. A deleted tenant is not changed
 // (*StateError).
-func Set(ctx context.Context, conn *pgx.Conn, slug string, values map[string]any, o MoveOptions) (registry.Tenant, error) {
+func Set(ctx context.Context, conn *pgx.Conn, slug string, values map[string]any,
+	o MoveOptions) (registry.Tenant, error) {
 	return move(ctx, conn, slug, o, registry.ActionSet, func(t *registry.Tenant) error {
 		if t.Status == registry.Deleted {
 			return &registry.StateError{Slug: t.Slug, State: t.State()}

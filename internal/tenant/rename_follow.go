@@ -31,7 +31,8 @@ func (e *MentionsError) Error() string {
 	if more := len(e.Mentions) - len(names); more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
-	return fmt.Sprintf("tenant %q: its schema is called %s in what does not follow a rename, and would write to whoever gets the name next: %s", e.Slug, e.Schema, text)
+	return fmt.Sprintf("tenant %q: its schema is called %s in what does not follow a rename, and would write to whoever "+
+		"gets the name next: %s", e.Slug, e.Schema, text)
 }
 
 // follow has what names a schema that was just renamed follow it, within the caller's
@@ -50,7 +51,8 @@ func follow(ctx context.Context, q db.Querier, before, after registry.Tenant) ([
 func mendPaths(ctx context.Context, q db.Querier, was, is db.Schema) error {
 	type routine struct{ Name, Path string }
 	routines, err := db.Select(ctx, q, pgx.RowToStructByName[routine], `
-		select pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) as name,
+		select pg_catalog.format('%I.%I(%s)', n.nspname, p.proname,
+			pg_catalog.pg_get_function_identity_arguments(p.oid)) as name,
 			pg_catalog.substr(s.setting, 13) as path
 		from pg_catalog.pg_namespace n
 		join pg_catalog.pg_proc p on p.pronamespace = n.oid

@@ -17,7 +17,8 @@ type RoleExistsError struct{ Role string }
 
 // Error names the role and the two ways on.
 func (e *RoleExistsError) Error() string {
-	return fmt.Sprintf("role %q exists already, and roles belong to the whole cluster: drop it, or create the tenant without a role", e.Role)
+	return fmt.Sprintf("role %q exists already, and roles belong to the whole cluster: drop it, or create the tenant "+
+		"without a role", e.Role)
 }
 
 // Is makes errors.Is(err, ErrExists) true.

@@ -72,7 +72,8 @@ func TestRoleFollowsTheTenant(t *testing.T) {
 	if made.Role != made.Schema.String() || !can(t, f, made.Role, use) {
 		t.Errorf("role %q cannot write", made.Role)
 	}
-	if n := f.Int(t, "select count(*) from pg_roles where rolname = $1 and not rolcanlogin and not rolsuper", made.Role); n != 1 {
+	if n := f.Int(t, "select count(*) from pg_roles where rolname = $1 and not rolcanlogin and not rolsuper",
+		made.Role); n != 1 {
 		t.Error("the role may log in")
 	}
 	f.Exec(t, "create table "+home+".later (id int generated always as identity, x int)")
@@ -180,7 +181,8 @@ func TestPurgeLeavesARoleThatIsUsed(t *testing.T) {
 		f := fleettest.New(t)
 		made := roled(t, f)
 		f.Exec(t, "create table public.precious (x int)", "alter table public.precious owner to "+made.Role)
-		if kept := purgeKeeping(t, f, made, o); !strings.Contains(kept, "owns table precious") && !strings.Contains(kept, "owns table public.precious") {
+		if kept := purgeKeeping(t, f, made, o); !strings.Contains(kept, "owns table precious") &&
+			!strings.Contains(kept, "owns table public.precious") {
 			t.Errorf("kept: %q", kept)
 		}
 		if n := f.Int(t, "select count(*) from pg_tables where tablename = 'precious'"); n != 1 {
@@ -229,7 +231,8 @@ func TestMovesOfADamagedTenant(t *testing.T) {
 	if _, err := tenant.Suspend(t.Context(), conn, made.Slug, o); err != nil {
 		t.Error(err)
 	}
-	if _, err := tenant.Activate(t.Context(), conn, made.Slug, o); db.SQLState(err) != db.CodeUndefinedObject || !strings.Contains(err.Error(), made.Slug) {
+	if _, err := tenant.Activate(t.Context(), conn, made.Slug, o); db.SQLState(err) != db.CodeUndefinedObject ||
+		!strings.Contains(err.Error(), made.Slug) {
 		t.Errorf("activate without the role: %v", err)
 	}
 	f.Exec(t, "drop schema "+made.Schema.Quoted()+" cascade")
@@ -299,7 +302,8 @@ func TestPoorRole(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				purged, results := tenant.PurgeMany(t.Context(), login(c.role), []registry.Tenant{deleted}, tenant.PurgeOptions{MoveOptions: o}, fleet.Options{})
+				purged, results := tenant.PurgeMany(t.Context(), login(c.role), []registry.Tenant{deleted},
+					tenant.PurgeOptions{MoveOptions: o}, fleet.Options{})
 				if purged[0].RoleKept != "" {
 					return errors.New(purged[0].RoleKept)
 				}

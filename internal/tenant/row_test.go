@@ -41,20 +41,21 @@ func TestInvalidRowsBlindNobody(t *testing.T) {
 		"garbage status":    {"status = 'garbage'", `status is "garbage"`},
 		"no status":         {"status = null", "status is null"},
 		"deleted, no dates": {"status = 'deleted'", "without the dates"},
-		"odd way back":      {"status = 'deleted', deleted_at = now(), purge_after = now(), deleted_from = 'x'", "deleted_from"},
-		"settings array":    {"settings = '[1]'", "not an object"},
-		"settings null":     {"settings = 'null'", "not an object"},
-		"no settings":       {"settings = null", "settings is null"},
-		"slug with escape":  {"slug = E'b\\x1b[31m'", "not shown"},
-		"slug upper case":   {"slug = 'B'", "not as a tenant's is written"},
-		"slug taken":        {"slug = 'c'", "same name"},
-		"no slug":           {"slug = null", "slug is null"},
-		"version -1":        {"schema_version = -1", "schema_version is -1"},
-		"no version":        {"schema_version = null", "schema_version is null"},
-		"infinite date":     {"created_at = 'infinity'", "dates"},
-		"before Christ":     {"updated_at = '0044-03-15 BC'", "dates"},
-		"far future":        {"purge_after = '20000-01-01'", "dates"},
-		"no date":           {"created_at = null", "dates"},
+		"odd way back": {"status = 'deleted', deleted_at = now(), purge_after = now(), deleted_from = 'x'",
+			"deleted_from"},
+		"settings array":   {"settings = '[1]'", "not an object"},
+		"settings null":    {"settings = 'null'", "not an object"},
+		"no settings":      {"settings = null", "settings is null"},
+		"slug with escape": {"slug = E'b\\x1b[31m'", "not shown"},
+		"slug upper case":  {"slug = 'B'", "not as a tenant's is written"},
+		"slug taken":       {"slug = 'c'", "same name"},
+		"no slug":          {"slug = null", "slug is null"},
+		"version -1":       {"schema_version = -1", "schema_version is -1"},
+		"no version":       {"schema_version = null", "schema_version is null"},
+		"infinite date":    {"created_at = 'infinity'", "dates"},
+		"before Christ":    {"updated_at = '0044-03-15 BC'", "dates"},
+		"far future":       {"purge_after = '20000-01-01'", "dates"},
+		"no date":          {"created_at = null", "dates"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,14 +64,20 @@ func TestInvalidRowsBlindNobody(t *testing.T) {
 			dropChecks(t, f)
 			f.Exec(t, "update public.tenants set "+c.set+" where id = '"+made[1].ID+"'")
 			conn := f.Connect(t)
-			valid, invalid, err := registry.Default().ListAll(t.Context(), conn, registry.Filter{Statuses: []registry.Status{registry.Active}})
+			valid, invalid, err := registry.Default().ListAll(t.Context(), conn,
+				registry.Filter{Statuses: []registry.Status{registry.Active}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.ContainsFunc(valid, func(v registry.Tenant) bool { return v.ID == made[0].ID }) || slices.ContainsFunc(valid, func(v registry.Tenant) bool { return v.ID == made[1].ID }) {
+			if !slices.ContainsFunc(valid, func(v registry.Tenant) bool { return v.ID == made[0].ID }) ||
+				slices.ContainsFunc(valid, func(v registry.Tenant) bool {
+					return v.ID == made[1].ID
+				}) {
 				t.Errorf("valid: %v", valid)
 			}
-			if !slices.ContainsFunc(invalid, func(r registry.InvalidRow) bool { return r.ID == made[1].ID && strings.Contains(r.Why, c.why) }) {
+			if !slices.ContainsFunc(invalid, func(r registry.InvalidRow) bool {
+				return r.ID == made[1].ID && strings.Contains(r.Why, c.why)
+			}) {
 				t.Errorf("invalid: %+v", invalid)
 			}
 			if _, err := registry.Default().Get(t.Context(), conn, "a"); err != nil {
@@ -110,8 +117,10 @@ func foreign(t *testing.T, f *fleettest.Fleet, name, options string) string {
 func TestForeignRoleIsNeverChanged(t *testing.T) {
 	t.Parallel()
 	for name, make := range map[string]func(t *testing.T, f *fleettest.Fleet, slug string) string{
-		"superuser":     func(*testing.T, *fleettest.Fleet, string) string { return "pg_read_all_data" },
-		"application's": func(t *testing.T, f *fleettest.Fleet, _ string) string { return foreign(t, f, unique("app"), "login") },
+		"superuser": func(*testing.T, *fleettest.Fleet, string) string { return "pg_read_all_data" },
+		"application's": func(t *testing.T, f *fleettest.Fleet, _ string) string {
+			return foreign(t, f, unique("app"), "login")
+		},
 		"hostile name": func(t *testing.T, f *fleettest.Fleet, _ string) string {
 			return foreign(t, f, unique(`x"; drop role y; --'\`), "nologin")
 		},
@@ -152,20 +161,24 @@ func TestForeignRoleIsNeverChanged(t *testing.T) {
 				t.Errorf("suspend: %v", err)
 			}
 			f.Exec(t, "revoke usage on schema "+made.Schema.Quoted()+" from "+pgx.Identifier{role}.Sanitize())
-			if _, err := tenant.Activate(t.Context(), conn, slug, o); err != nil || usage() && name != "of a powerful one of that name" && name != "superuser" {
+			if _, err := tenant.Activate(t.Context(), conn, slug, o); err != nil || usage() &&
+				name != "of a powerful one of that name" && name != "superuser" {
 				t.Errorf("activate: %v", err)
 			}
-			if _, after, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: slug + "-two", Schema: true}, o); err != nil || after.ForeignRole != role {
+			if _, after, err := tenant.Rename(t.Context(), conn, slug, tenant.Renaming{Slug: slug + "-two", Schema: true},
+				o); err != nil || after.ForeignRole != role {
 				t.Errorf("rename: %v", err)
 			}
 			made.Slug = slug + "-two"
-			if kept := purgeKeeping(t, f, made, tenant.PurgeOptions{MoveOptions: o}); !strings.Contains(kept, "not made for this tenant") {
+			if kept := purgeKeeping(t, f, made, tenant.PurgeOptions{MoveOptions: o}); !strings.Contains(kept,
+				"not made for this tenant") {
 				t.Errorf("kept: %q", kept)
 			}
 			if n := f.Int(t, "select count(*) from pg_roles where rolname = $1", role); n != 1 {
 				t.Error("the role is gone")
 			}
-			if n := f.Int(t, "select count(*) from public.tenant_events where action = 'purge' and before ->> 'role' = $1 and detail ->> 'role_kept' <> ''", role); n != 1 {
+			if n := f.Int(t, "select count(*) from public.tenant_events where action = 'purge' and before ->> 'role' = $1 and "+
+				"detail ->> 'role_kept' <> ''", role); n != 1 {
 				t.Error("the audit does not tell of the role")
 			}
 		})
@@ -187,7 +200,8 @@ func TestRoleOfAnOlderRelease(t *testing.T) {
 		if can(t, f, made.Role, "select * from "+made.Schema.Quoted()+".contacts") {
 			t.Error("it still gets in")
 		}
-		if kept := purgeKeeping(t, f, made, o); kept != "" || f.Int(t, "select count(*) from pg_roles where rolname = $1", made.Role) != 0 {
+		if kept := purgeKeeping(t, f, made, o); kept != "" || f.Int(t, "select count(*) from pg_roles where rolname = $1",
+			made.Role) != 0 {
 			t.Errorf("kept: %q", kept)
 		}
 	})
@@ -215,15 +229,18 @@ func TestMarkSurvivesARename(t *testing.T) {
 	f := fleettest.New(t)
 	made := roled(t, f)
 	o := tenant.MoveOptions{LockTimeout: time.Second}
-	_, after, err := tenant.Rename(t.Context(), f.Connect(t), made.Slug, tenant.Renaming{Slug: made.Slug + "-two", Schema: true}, o)
+	_, after, err := tenant.Rename(t.Context(), f.Connect(t), made.Slug, tenant.Renaming{Slug: made.Slug + "-two",
+		Schema: true}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dropAtEnd(t, f, after.Role)
-	if n := f.Int(t, "select count(*) from pg_roles where rolname = $1 and shobj_description(oid, 'pg_authid') = $2", after.Role, fmt.Sprintf("crmctl: role of tenant %s", made.ID)); n != 1 {
+	if n := f.Int(t, "select count(*) from pg_roles where rolname = $1 and shobj_description(oid, 'pg_authid') = $2",
+		after.Role, fmt.Sprintf("crmctl: role of tenant %s", made.ID)); n != 1 {
 		t.Error("no mark")
 	}
-	if kept := purgeKeeping(t, f, after, tenant.PurgeOptions{MoveOptions: o}); kept != "" || f.Int(t, "select count(*) from pg_roles where rolname = $1", after.Role) != 0 {
+	if kept := purgeKeeping(t, f, after, tenant.PurgeOptions{MoveOptions: o}); kept != "" ||
+		f.Int(t, "select count(*) from pg_roles where rolname = $1", after.Role) != 0 {
 		t.Errorf("kept: %q", kept)
 	}
 }

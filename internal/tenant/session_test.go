@@ -15,7 +15,8 @@ import (
 func TestCreateLeavesNothingInTheSession(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": `create function pg_temp.twice(n int) returns int language sql as 'select 2 * n';
+	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": `create function pg_temp.twice(n int) returns
+		int language sql as 'select 2 * n';
 create temp table stash (x int);
 prepare put as insert into stash values (1);
 execute put;

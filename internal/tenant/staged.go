@@ -64,7 +64,8 @@ func (m *maker) register(ctx context.Context, conn *pgx.Conn, site *staging.Site
 
 // stagePooled makes a schema of the pool whose template is several transactions.
 func stagePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOptions) error {
-	site, err := staging.Open(ctx, conn, staging.Options{Registry: o.Registry, Schema: schema, Actor: o.Actor, LockTimeout: o.LockTimeout, Direct: o.Direct})
+	site, err := staging.Open(ctx, conn, staging.Options{Registry: o.Registry, Schema: schema, Actor: o.Actor,
+		LockTimeout: o.LockTimeout, Direct: o.Direct})
 	if err != nil {
 		return o.Registry.ExplainPool(err)
 	}

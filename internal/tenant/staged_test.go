@@ -24,18 +24,22 @@ import (
 // deferred key, a setting that ends with its file, and a procedure that commits.
 func staged() map[string]string {
 	return map[string]string{
-		"1_a.sql": "create type st as enum ('open');\ncreate table deals (id int primary key, s st not null, up int references deals deferrable initially deferred, at timestamp default '2024-01-01 00:00');",
+		"1_a.sql": "create type st as enum ('open');\ncreate table deals (id int primary key, s st not null, up int " +
+			"references deals deferrable initially deferred, at timestamp default '2024-01-01 00:00');",
 		"2_b.sql": "alter type st add value 'won';",
 		"3_c.sql": "insert into deals values (1, 'won', 1);",
 		"4_d.sql": "set local timezone = 'Asia/Tokyo';\nalter table deals add column n text;",
 		"5_e.sql": "alter table deals alter column at type timestamptz;",
-		"6_f.sql": "-- +goose NO TRANSACTION\n-- +goose Up\n-- +goose StatementBegin\ncreate procedure fill() language plpgsql as $$ begin insert into deals (id, s) values (2, 'won'); commit; insert into deals (id, s) values (3, 'open'); end $$;\n-- +goose StatementEnd\ncall fill();\ndrop procedure fill;",
+		"6_f.sql": "-- +goose NO TRANSACTION\n-- +goose Up\n-- +goose StatementBegin\ncreate procedure fill() language " +
+			"plpgsql as $$ begin insert into deals (id, s) values (2, 'won'); commit; insert into deals (id, s) values (3, " +
+			"'open'); end $$;\n-- +goose StatementEnd\ncall fill();\ndrop procedure fill;",
 	}
 }
 
 // right counts one for a tenant as the history makes it.
 const right = `select count(*) from (select count(*) as n, count(*) filter (where s = 'won') as won,
-	bool_and(id <> 1 or at = '2024-01-01 00:00'::timestamp at time zone current_setting('timezone')) as at from tenant_acme.deals) d
+	bool_and(id <> 1 or at = '2024-01-01 00:00'::timestamp at time zone current_setting('timezone')) as at
+		from tenant_acme.deals) d
 	where n = 3 and won = 2 and at and (select count(*) from tenant_acme.goose_db_version) = 7`
 
 func stagedOptions(t testing.TB, files map[string]string) tenant.CreateOptions {
@@ -45,14 +49,16 @@ func stagedOptions(t testing.TB, files map[string]string) tenant.CreateOptions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tenant.CreateOptions{Template: tenant.Template{Script: script, Version: plan.Head()}, Actor: "test", Program: "test", LockTimeout: 5 * time.Second}
+	return tenant.CreateOptions{Template: tenant.Template{Script: script, Version: plan.Head()}, Actor: "test",
+		Program: "test", LockTimeout: 5 * time.Second}
 }
 
 // nothing makes sure that a create which failed has left nothing.
 func nothing(t testing.TB, f *fleettest.Fleet) {
 	t.Helper()
 	if n := f.Int(t, `select (select count(*) from public.tenants) + (select count(*) from public.tenant_builds)
-		+ (select count(*) from public.tenant_events) + (select count(*) from pg_catalog.pg_namespace where nspname ~ '^tenant_')`); n != 0 {
+		+ (select count(*) from public.tenant_events) + (select count(*) from pg_catalog.pg_namespace
+			where nspname ~ '^tenant_')`); n != 0 {
 		t.Errorf("%d things are left", n)
 	}
 }
@@ -60,17 +66,20 @@ func nothing(t testing.TB, f *fleettest.Fleet) {
 func TestCreateInStages(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, stagedOptions(t, staged())); err != nil {
+	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"},
+		stagedOptions(t, staged())); err != nil {
 		t.Fatal(err)
 	}
 	if f.Int(t, right) != 1 {
 		t.Error("the tenant is not what its history makes")
 	}
-	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + 10 * (select count(*) from public.tenant_events where action = 'create')
+	if n := f.Int(t, `select (select count(*) from public.tenant_builds) + 10 * (select count(*) from public.tenant_events
+		where action = 'create')
 		+ 100 * (select schema_version from public.tenants)`); n != 610 {
 		t.Errorf("builds, events and version: %d", n)
 	}
-	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, stagedOptions(t, staged())); !errors.Is(err, registry.ErrExists) {
+	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"},
+		stagedOptions(t, staged())); !errors.Is(err, registry.ErrExists) {
 		t.Errorf("a second time: %v", err)
 	}
 	if f.Int(t, right) != 1 {
@@ -82,7 +91,8 @@ func TestCreateInStages(t *testing.T) {
 func TestStagedRole(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	made, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: unique("s"), Role: true}, stagedOptions(t, staged()))
+	made, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: unique("s"), Role: true},
+		stagedOptions(t, staged()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +113,9 @@ func TestStagedRole(t *testing.T) {
 
 func TestStagedFailureLeavesNothing(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]string{"4_d.sql": "select 1 / 0;", "5_e.sql": "create table more (n int);\nselect pg_sleep(600);", "7_g.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncall missing();"} {
+	for name, c := range map[string]string{"4_d.sql": "select 1 / 0;",
+		"5_e.sql": "create table more (n int);\nselect pg_sleep(600);",
+		"7_g.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncall missing();"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
@@ -127,7 +139,8 @@ func TestStagedBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site, err := staging.Open(t.Context(), f.Connect(t), staging.Options{Schema: schema, Slug: "acme", LockTimeout: time.Second})
+	site, err := staging.Open(t.Context(), f.Connect(t), staging.Options{Schema: schema, Slug: "acme",
+		LockTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +152,8 @@ func TestStagedBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	nothing(t, f)
-	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, stagedOptions(t, staged())); err != nil || f.Int(t, right) != 1 {
+	if _, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"},
+		stagedOptions(t, staged())); err != nil || f.Int(t, right) != 1 {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -153,7 +167,8 @@ func TestPlainCreateMeetsABuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site, err := staging.Open(t.Context(), f.Connect(t), staging.Options{Schema: schema, Slug: "acme", LockTimeout: time.Second})
+	site, err := staging.Open(t.Context(), f.Connect(t), staging.Options{Schema: schema, Slug: "acme",
+		LockTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +192,8 @@ func TestStagedManyAtOnce(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	specs := []tenant.Spec{{Slug: "acme"}, {Slug: "b"}, {Slug: "c"}, {Slug: "d"}, {Slug: "e"}, {Slug: "f"}}
-	_, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, stagedOptions(t, staged()), false, fleet.Options{Concurrency: 3})
+	_, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, stagedOptions(t, staged()), false,
+		fleet.Options{Concurrency: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +213,8 @@ func TestStagedKeepsWhatOthersMade(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	f.Exec(t, "create schema tenant_acme", "create table tenant_acme.mine (n int)",
-		"insert into public.tenant_builds (schema_name, id, schema_oid, slug, actor) values ('tenant_acme', gen_random_uuid(), 1, 'acme', 'x')")
+		"insert into public.tenant_builds (schema_name, id, schema_oid, slug, actor) values ('tenant_acme', "+
+			"gen_random_uuid(), 1, 'acme', 'x')")
 	_, err := tenant.Create(t.Context(), f.Connect(t), tenant.Spec{Slug: "acme"}, stagedOptions(t, staged()))
 	if !errors.Is(err, registry.ErrExists) {
 		t.Errorf("%v", err)
@@ -219,12 +236,14 @@ func TestStagedBehindAPooler(t *testing.T) {
 	nothing(t, f)
 	o := stagedOptions(t, staged())
 	o.Direct = f.Dial
-	if _, err := tenant.Create(t.Context(), pooled.Connect(t), tenant.Spec{Slug: "acme"}, o); err != nil || f.Int(t, right) != 1 {
+	if _, err := tenant.Create(t.Context(), pooled.Connect(t), tenant.Spec{Slug: "acme"}, o); err != nil ||
+		f.Int(t, right) != 1 {
 		t.Errorf("with a way past it: %v", err)
 	}
 	files := staged()
 	delete(files, "6_f.sql")
-	if _, err := tenant.Create(t.Context(), pooled.Connect(t), tenant.Spec{Slug: "b"}, stagedOptions(t, files)); err != nil {
+	if _, err := tenant.Create(t.Context(), pooled.Connect(t), tenant.Spec{Slug: "b"},
+		stagedOptions(t, files)); err != nil {
 		t.Errorf("without: %v", err)
 	}
 }
@@ -235,11 +254,13 @@ func TestStagedPool(t *testing.T) {
 	f := fleettest.New(t)
 	o := stagedOptions(t, staged())
 	o.Template.Key, o.Pool = "k", true
-	change, err := tenant.FillPool(t.Context(), f.Dial, 1, tenant.PoolOptions{Template: o.Template, Actor: "test", LockTimeout: time.Second})
+	change, err := tenant.FillPool(t.Context(), f.Dial, 1, tenant.PoolOptions{Template: o.Template, Actor: "test",
+		LockTimeout: time.Second})
 	if err != nil || change.Made != 1 || f.Int(t, "select count(*) from public.tenant_builds") != 0 {
 		t.Fatalf("%+v, %v", change, err)
 	}
-	created, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}, {Slug: "b"}}, o, false, fleet.Options{Concurrency: 1})
+	created, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}, {Slug: "b"}}, o, false,
+		fleet.Options{Concurrency: 1})
 	if err != nil || results[0].Err != nil || results[1].Err != nil {
 		t.Fatal(err, results)
 	}
@@ -282,7 +303,8 @@ func child() int {
 			return err
 		}
 		_, err = tenant.Create(ctx, conn, tenant.Spec{Slug: "acme"}, tenant.CreateOptions{
-			Template: tenant.Template{Script: script, Version: plan.Head()}, Actor: "test", Program: "test", LockTimeout: 5 * time.Second,
+			Template: tenant.Template{Script: script, Version: plan.Head()}, Actor: "test", Program: "test",
+			LockTimeout: 5 * time.Second,
 		})
 		return err
 	}()
@@ -300,7 +322,8 @@ func TestKilledStages(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
 			if file == "the registry" {
-				f.Exec(t, `create function public.wait() returns trigger language plpgsql as $$ begin perform pg_catalog.pg_sleep(600); return new; end $$`,
+				f.Exec(t, `create function public.wait() returns trigger language plpgsql as $$ begin
+					perform pg_catalog.pg_sleep(600); return new; end $$`,
 					`create trigger wait before insert on public.tenants for each row execute function public.wait()`)
 			}
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -309,7 +332,8 @@ func TestKilledStages(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			const asleep = `select count(*) from pg_catalog.pg_stat_activity where datname = pg_catalog.current_database() and wait_event = 'PgSleep'`
+			const asleep = `select count(*) from pg_catalog.pg_stat_activity where datname = pg_catalog.current_database()
+				and wait_event = 'PgSleep'`
 			for end := time.Now().Add(30 * time.Second); f.Int(t, asleep) == 0; time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("the child does not sleep")
@@ -317,13 +341,15 @@ func TestKilledStages(t *testing.T) {
 			}
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
-			if n := f.Int(t, "select (select count(*) from public.tenants) + 10 * (select count(*) from public.tenant_builds)"); n != 10 {
+			if n := f.Int(t, "select (select count(*) from public.tenants) + 10 * (select count(*) from "+
+				"public.tenant_builds)"); n != 10 {
 				t.Errorf("tenants and builds: %d", n)
 			}
 			if file == "the registry" {
 				f.Exec(t, "drop trigger wait on public.tenants")
 			}
-			_, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}}, stagedOptions(t, staged()), false, fleet.Options{Attempts: 40})
+			_, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}}, stagedOptions(t, staged()),
+				false, fleet.Options{Attempts: 40})
 			if err != nil || results[0].Err != nil {
 				t.Fatal(err, results[0].Err)
 			}

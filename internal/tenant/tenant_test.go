@@ -51,16 +51,19 @@ func TestCreateIsWhole(t *testing.T) {
 		"idx_contacts_email", "idx_contacts_phone", "idx_contacts_created_at", "idx_conversations_contact_status",
 		"idx_messages_conversation_created", "idx_contacts_metadata", "idx_messages_content", "idx_contacts_email_pattern",
 	}
-	if n := f.Int(t, "select count(*) from pg_indexes where schemaname = 'tenant_acme_corp' and indexname = any ($1)", indexes); int(n) != len(indexes) {
+	if n := f.Int(t, "select count(*) from pg_indexes where schemaname = 'tenant_acme_corp' and indexname = any ($1)",
+		indexes); int(n) != len(indexes) {
 		t.Errorf("%d of the %d indexes", n, len(indexes))
 	}
 	if n := f.Int(t, "select max(version_id) from tenant_acme_corp.goose_db_version"); n != o.Template.Version {
 		t.Errorf("schema at version %d", n)
 	}
-	if n := f.Int(t, "select count(*) from public.tenant_events where action = 'create' and slug = 'acme-corp' and actor = 'alice@desk' and tenant_id = $1", made.ID); n != 1 {
+	if n := f.Int(t, "select count(*) from public.tenant_events where action = 'create' and slug = 'acme-corp' and "+
+		"actor = 'alice@desk' and tenant_id = $1", made.ID); n != 1 {
 		t.Error("no audit row")
 	}
-	if n := f.Int(t, "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relname in ('contacts', 'messages')"); n != 0 {
+	if n := f.Int(t, "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relname in "+
+		"('contacts', 'messages')"); n != 0 {
 		t.Error("tenant tables in public")
 	}
 }
@@ -70,12 +73,14 @@ func TestCreateFailsWhole(t *testing.T) {
 	f := fleettest.New(t)
 	conn := f.Connect(t)
 	o := options(t)
-	o.Template.Script = append(slices.Clone(o.Template.Script), db.Statement{SQL: "select no_such_function()", File: "9_x.sql", Line: 2})
+	o.Template.Script = append(slices.Clone(o.Template.Script), db.Statement{SQL: "select no_such_function()",
+		File: "9_x.sql", Line: 2})
 	_, err := tenant.Create(t.Context(), conn, tenant.Spec{Slug: "acme"}, o)
 	if err == nil || !strings.Contains(err.Error(), "9_x.sql:2") {
 		t.Errorf("error %v", err)
 	}
-	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_events) + (select count(*) from pg_namespace where nspname like 'tenant\\_%')"); n != 0 {
+	if n := f.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.tenant_events) + "+
+		"(select count(*) from pg_namespace where nspname like 'tenant\\_%')"); n != 0 {
 		t.Errorf("%d things stayed", n)
 	}
 }
@@ -100,10 +105,12 @@ func TestCreateConflicts(t *testing.T) {
 	}
 	empty := pgtest.Empty(t)
 	bare := &fleettest.Fleet{DSN: empty}
-	if _, err := tenant.Create(t.Context(), bare.Connect(t), tenant.Spec{Slug: "x"}, o); !errors.Is(err, registry.ErrNoRegistry) {
+	if _, err := tenant.Create(t.Context(), bare.Connect(t), tenant.Spec{Slug: "x"}, o); !errors.Is(err,
+		registry.ErrNoRegistry) {
 		t.Errorf("without a registry: %v", err)
 	}
-	if _, err := registry.Default().List(t.Context(), bare.Connect(t), registry.Filter{}); !errors.Is(err, registry.ErrNoRegistry) {
+	if _, err := registry.Default().List(t.Context(), bare.Connect(t), registry.Filter{}); !errors.Is(err,
+		registry.ErrNoRegistry) {
 		t.Errorf("without a registry: %v", err)
 	}
 }
@@ -117,7 +124,8 @@ func TestSameTenantCreatedAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range racers {
 		wg.Go(func() {
-			_, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}}, o, false, fleet.Options{Attempts: 10})
+			_, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}}, o, false,
+				fleet.Options{Attempts: 10})
 			if err != nil {
 				t.Error(err)
 				return
@@ -141,7 +149,8 @@ func TestSameTenantCreatedAtOnce(t *testing.T) {
 	if n := f.Int(t, "select count(*) from public.tenants"); n != 1 {
 		t.Errorf("%d rows", n)
 	}
-	_, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}, {Slug: "new"}}, o, true, fleet.Options{})
+	_, results, err := tenant.CreateMany(t.Context(), f.Dial, []tenant.Spec{{Slug: "acme"}, {Slug: "new"}}, o, true,
+		fleet.Options{})
 	if err != nil || results[0].Err != nil || results[1].Err != nil {
 		t.Errorf("if not exists: %v, %v", err, results)
 	}
@@ -156,7 +165,8 @@ func TestHostileNamesChangeNothingElse(t *testing.T) {
 	before := relations(t, f)
 	var slugs []string
 	for _, name := range []string{
-		`"; DROP SCHEMA tenant_bystander CASCADE; --`, "pg_x", "public", "información", same63 + "a", same63 + "b", "tenant_bystander", "日本",
+		`"; DROP SCHEMA tenant_bystander CASCADE; --`, "pg_x", "public", "información", same63 + "a", same63 + "b",
+		"tenant_bystander", "日本",
 	} {
 		slug, err := registry.Slug(name)
 		if err != nil {
@@ -175,7 +185,8 @@ func TestHostileNamesChangeNothingElse(t *testing.T) {
 	if _, err := registry.Default().Get(t.Context(), f.Connect(t), same63+"a"); err != nil {
 		t.Error(err)
 	}
-	if n := f.Int(t, "select count(*) from pg_namespace n join public.tenants t on t.schema_name = n.nspname"); int(n) != len(slugs) {
+	if n := f.Int(t, "select count(*) from pg_namespace n join public.tenants t on t.schema_name = "+
+		"n.nspname"); int(n) != len(slugs) {
 		t.Errorf("%d tenants have their schema, want %d", n, len(slugs))
 	}
 	for _, slug := range slugs {
@@ -211,7 +222,8 @@ func purgeDue(t *testing.T, f *fleettest.Fleet, slug string) {
 	if err != nil || len(plan.Due) != 1 {
 		t.Fatalf("due: %v, %v", plan, err)
 	}
-	_, results := tenant.PurgeMany(t.Context(), f.Dial, plan.Due, tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "bob"}}, fleet.Options{})
+	_, results := tenant.PurgeMany(t.Context(), f.Dial, plan.Due,
+		tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "bob"}}, fleet.Options{})
 	if results[0].Err != nil {
 		t.Fatal(results[0].Err)
 	}
@@ -270,7 +282,8 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	if _, err := tenant.Undelete(t.Context(), conn, "globex", at(39*day)); err != nil {
 		t.Fatal(err)
 	}
-	_, results := tenant.PurgeMany(t.Context(), f.Dial, all, tenant.PurgeOptions{MoveOptions: at(40 * day)}, fleet.Options{})
+	_, results := tenant.PurgeMany(t.Context(), f.Dial, all, tenant.PurgeOptions{MoveOptions: at(40 * day)},
+		fleet.Options{})
 	for i, r := range results {
 		if all[i].Slug == "acme" && r.Err != nil || all[i].Slug == "globex" && !errors.Is(r.Err, registry.ErrState) {
 			t.Errorf("%s: %v", all[i].Slug, r.Err)
@@ -282,11 +295,13 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	if n := f.Int(t, "select count(*) from pg_namespace where nspname = 'tenant_acme'"); n != 0 {
 		t.Error("the purged schema is still there")
 	}
-	if n := f.Int(t, "select count(*) from public.tenant_events where slug = 'acme' and action = 'purge' and actor = 'bob'"); n != 1 {
+	if n := f.Int(t, "select count(*) from public.tenant_events where slug = 'acme' and action = 'purge' and actor = "+
+		"'bob'"); n != 1 {
 		t.Error("the purge left no tombstone")
 	}
 	var similar *registry.NotFoundError
-	if _, err := tenant.Delete(t.Context(), conn, "globx", 0, at(0)); !errors.As(err, &similar) || similar.Similar != "globex" {
+	if _, err := tenant.Delete(t.Context(), conn, "globx", 0, at(0)); !errors.As(err, &similar) ||
+		similar.Similar != "globex" {
 		t.Errorf("a typo: %v", err)
 	}
 }
@@ -295,7 +310,8 @@ func TestMovesExcludeAMigration(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	tenants := f.Create(t, fleettest.TenantPlan(t, 0), "acme")
-	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day', purge_after = now() - interval '1 hour'")
+	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now() - interval '1 day', purge_after = now() "+
+		"- interval '1 hour'")
 	conn := f.Connect(t)
 	plan, err := tenant.PlanPurge(t.Context(), conn, tenant.PurgeFilter{}, time.Now())
 	if err != nil || len(plan.Due) != 1 {
@@ -303,18 +319,23 @@ func TestMovesExcludeAMigration(t *testing.T) {
 	}
 	holder := f.Connect(t)
 	inTheWay := fmt.Sprintf("pid %d (role ", holder.PgConn().PID())
-	err = db.InTx(t.Context(), holder, db.Locals{Schema: tenants[0].Schema, Tenant: registry.Default().Row(tenants[0].ID)}, func(ctx context.Context, q db.Querier) error {
-		begun := time.Now()
-		_, err := tenant.Undelete(ctx, conn, "acme", tenant.MoveOptions{LockTimeout: 300 * time.Millisecond})
-		if !errors.Is(err, db.ErrBusy) || !strings.Contains(err.Error(), inTheWay) || time.Since(begun) < 300*time.Millisecond {
-			t.Errorf("undelete during a migration: %v after %v", err, time.Since(begun))
-		}
-		_, r := tenant.PurgeMany(ctx, f.Dial, plan.Due, tenant.PurgeOptions{}, fleet.Options{Attempts: 2, Backoff: func(int) time.Duration { return 0 }})
-		if !errors.Is(r[0].Err, db.ErrBusy) || !strings.Contains(r[0].Err.Error(), inTheWay) {
-			t.Errorf("purge during a migration: %v", r[0].Err)
-		}
-		return nil
-	})
+	err = db.InTx(t.Context(), holder, db.Locals{Schema: tenants[0].Schema, Tenant: registry.Default().Row(tenants[0].ID)},
+		func(ctx context.Context, q db.Querier) error {
+			begun := time.Now()
+			_, err := tenant.Undelete(ctx, conn, "acme", tenant.MoveOptions{LockTimeout: 300 * time.Millisecond})
+			if !errors.Is(err, db.ErrBusy) || !strings.Contains(err.Error(), inTheWay) ||
+				time.Since(begun) < 300*time.Millisecond {
+				t.Errorf("undelete during a migration: %v after %v", err, time.Since(begun))
+			}
+			_, r := tenant.PurgeMany(ctx, f.Dial, plan.Due, tenant.PurgeOptions{},
+				fleet.Options{Attempts: 2, Backoff: func(int) time.Duration {
+					return 0
+				}})
+			if !errors.Is(r[0].Err, db.ErrBusy) || !strings.Contains(r[0].Err.Error(), inTheWay) {
+				t.Errorf("purge during a migration: %v", r[0].Err)
+			}
+			return nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}

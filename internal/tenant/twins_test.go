@@ -38,7 +38,8 @@ func TestTwins(t *testing.T) {
 	whole := func(after string) {
 		t.Helper()
 		got, err := registry.Default().Get(t.Context(), conn, other.Slug)
-		if err != nil || got.Status != registry.Active || got.Schema != other.Schema || got.Role != other.Role || got.ID != other.ID {
+		if err != nil || got.Status != registry.Active || got.Schema != other.Schema || got.Role != other.Role ||
+			got.ID != other.ID {
 			t.Errorf("after %s: %+v, %v", after, got, err)
 		}
 		if !can(t, f, other.Role, "select * from "+other.Schema.Quoted()+".contacts") {
@@ -73,7 +74,8 @@ func TestTwins(t *testing.T) {
 	}
 	purgeNow(t, f, renamed.Slug)
 	whole("purge")
-	if n := f.Int(t, fmt.Sprintf("select (select count(*) from pg_namespace where nspname = '%[1]s') + (select count(*) from pg_roles where rolname = '%[1]s')", renamed.Schema)); n != 0 {
+	if n := f.Int(t, fmt.Sprintf("select (select count(*) from pg_namespace where nspname = '%[1]s') + (select count(*) "+
+		"from pg_roles where rolname = '%[1]s')", renamed.Schema)); n != 0 {
 		t.Errorf("%d things of the purged twin stayed", n)
 	}
 	events := 0

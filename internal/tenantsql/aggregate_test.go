@@ -14,9 +14,11 @@ import (
 // compute aggregates one column; "null" is null.
 func compute(t testing.TB, function tenantsql.Function, values ...string) string {
 	t.Helper()
-	a := tenantsql.NewAggregate(function, []tenantsql.Column{{Name: "text", OID: pgtype.TextOID}, {Name: "n", OID: pgtype.NumericOID}})
+	a := tenantsql.NewAggregate(function, []tenantsql.Column{{Name: "text", OID: pgtype.TextOID},
+		{Name: "n", OID: pgtype.NumericOID}})
 	for i, v := range values {
-		row := tenantsql.Row{Tenant: registry.Tenant{Slug: string(rune('a' + i/2))}, Values: []tenantsql.Value{{Text: "x"}, {Text: v, Null: v == "null"}}}
+		row := tenantsql.Row{Tenant: registry.Tenant{Slug: string(rune('a' + i/2))},
+			Values: []tenantsql.Value{{Text: "x"}, {Text: v, Null: v == "null"}}}
 		if err := a.Add(row); err != nil {
 			t.Fatal(err)
 		}
@@ -67,14 +69,16 @@ func TestAggregate(t *testing.T) {
 func TestAggregateAgreesWithPostgreSQL(t *testing.T) {
 	t.Parallel()
 	f := schemas(t, 3)
-	f.Exec(t, "create table t0001.x as select round((random() * 1e12 - 5e11)::numeric, (random() * 9)::int) as n from generate_series(1, 500)",
+	f.Exec(t, "create table t0001.x as select round((random() * 1e12 - 5e11)::numeric, (random() * 9)::int) as n from "+
+		"generate_series(1, 500)",
 		"create table t0002.x as select -n * 3 as n from t0001.x", "create table t0003.x (n numeric)")
 	for _, function := range []tenantsql.Function{tenantsql.Sum, tenantsql.Min, tenantsql.Max} {
 		rows, columns, _ := f.run(t, "select n from x", tenantsql.Options{})
 		a := tenantsql.NewAggregate(function, columns)
 		for _, row := range rows {
 			tenant, n, _ := strings.Cut(row, "|")
-			if err := a.Add(tenantsql.Row{Tenant: registry.Tenant{Slug: tenant}, Values: []tenantsql.Value{{Text: n}}}); err != nil {
+			if err := a.Add(tenantsql.Row{Tenant: registry.Tenant{Slug: tenant},
+				Values: []tenantsql.Value{{Text: n}}}); err != nil {
 				t.Fatal(err)
 			}
 		}

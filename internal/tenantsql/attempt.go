@@ -16,7 +16,8 @@ import (
 
 // ErrUnknown says that the connection was lost in the middle of a COMMIT, and that
 // nobody could find out whether it took place.
-var ErrUnknown = errors.New("the answer to COMMIT was lost: nobody knows whether it took place; see the audit of the tenant")
+var ErrUnknown = errors.New("the answer to COMMIT was lost: nobody knows whether it took place; see the audit of the " +
+	"tenant")
 
 // commitTimeout bounds the wait for the answer to a COMMIT, which no cancellation
 // cuts short: its fate would be unknown.
@@ -84,7 +85,8 @@ func (r *run) guarded(ctx context.Context, conn *pgx.Conn, i int) error {
 // statements have found elsewhere is thrown away.
 func (r *run) read(ctx context.Context, conn *pgx.Conn, t registry.Tenant, found *result) error {
 	var p db.Pipeline
-	p.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Snapshot: true})
+	p.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout,
+		StatementTimeout: r.o.StatementTimeout, Snapshot: true})
 	r.guard.Queue(&p, t.Schema, "")
 	p.CheckSchema(t.Schema)
 	p.Mark()
@@ -152,7 +154,8 @@ func affected(tag pgconn.CommandTag) int64 {
 func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 	t := r.tenants[i]
 	var open db.Pipeline
-	open.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout, StatementTimeout: r.o.StatementTimeout, Tenant: r.o.Registry.Row(t.ID)})
+	open.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout,
+		StatementTimeout: r.o.StatementTimeout, Tenant: r.o.Registry.Row(t.ID)})
 	r.guard.Queue(&open, t.Schema, "")
 	open.CheckSchema(t.Schema)
 	if r.o.Hold != nil {

@@ -29,7 +29,8 @@ const (
 // Kind returns what the values of a column are.
 func (c Column) Kind() Kind {
 	switch c.OID {
-	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.Float4OID, pgtype.Float8OID, pgtype.NumericOID, pgtype.OIDOID:
+	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.Float4OID, pgtype.Float8OID, pgtype.NumericOID,
+		pgtype.OIDOID:
 		return Number
 	case pgtype.BoolOID:
 		return Bool

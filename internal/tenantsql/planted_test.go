@@ -18,8 +18,10 @@ func TestPlanted(t *testing.T) {
 	var name string
 	f.Scan(t, []any{&name}, "select current_database()::text")
 	role := "mallory_" + strings.TrimPrefix(name, "crmctl_test_")
-	f.Exec(t, "create role "+role, "grant usage, create on schema t0001 to "+role, "grant all on t0001.things to "+role, "set role "+role,
-		"create function t0001.f() returns trigger language plpgsql as 'begin raise exception ''planted code runs as %'', current_user; end'",
+	f.Exec(t, "create role "+role, "grant usage, create on schema t0001 to "+role, "grant all on t0001.things to "+role,
+		"set role "+role,
+		"create function t0001.f() returns trigger language plpgsql as 'begin raise exception ''planted code runs as %'', "+
+			"current_user; end'",
 		"create trigger log before update on t0001.things for each row execute function t0001.f()")
 	t.Cleanup(func() { f.DropRoles(t, role) })
 	for _, o := range []tenantsql.Options{{}, audited(tenantsql.Options{})} {

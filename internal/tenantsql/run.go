@@ -32,7 +32,8 @@ type Options struct {
 	Fleet            fleet.Options
 	LockTimeout      time.Duration // wait for each lock, 0 = the server's
 	StatementTimeout time.Duration // run of each statement, 0 = the server's
-	// Write commits each tenant's transaction, under its lock. Without it the transactions are read only, and each is one moment.
+	// Write commits each tenant's transaction, under its lock. Without it the transactions are read
+	// only, and each is one moment.
 	Write bool
 	// DryRun, with Write, rolls back at the end instead.
 	DryRun bool
@@ -91,7 +92,8 @@ type Report struct {
 // The tenants before the first that succeeds go one by one: its columns are those
 // that every other must have. One that has others fails with a *ColumnsError and, in
 // a write, is rolled back.
-func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), tenants []registry.Tenant, script []db.Statement, o Options,
+func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), tenants []registry.Tenant,
+	script []db.Statement, o Options,
 	show func([]Column, iter.Seq2[Row, error]) error,
 ) (*Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -159,7 +161,8 @@ func (r *run) all(ctx context.Context, connect func(context.Context) (*pgx.Conn,
 }
 
 // phase runs some tenants and returns those that are left.
-func (r *run) phase(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), items []int, o fleet.Options) []int {
+func (r *run) phase(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), items []int,
+	o fleet.Options) []int {
 	o.Observer = &observer{run: r, items: items, next: r.o.Fleet.Observer}
 	results, err := fleet.Run(ctx, connect, len(items), o, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		return r.attempt(ctx, conn, items[i])

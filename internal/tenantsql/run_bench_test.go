@@ -21,7 +21,8 @@ func BenchmarkRun(b *testing.B) {
 			var most uint64
 			for b.Loop() {
 				n := 0
-				_, err := tenantsql.Run(b.Context(), f.Dial, f.tenants, []db.Statement{{SQL: text}}, tenantsql.Options{Fleet: fleet.Options{Concurrency: 4}},
+				_, err := tenantsql.Run(b.Context(), f.Dial, f.tenants, []db.Statement{{SQL: text}},
+					tenantsql.Options{Fleet: fleet.Options{Concurrency: 4}},
 					func(_ []tenantsql.Column, all iter.Seq2[tenantsql.Row, error]) error {
 						for _, err := range all {
 							if err != nil {

@@ -33,7 +33,8 @@ type fixture struct {
 func schemas(t testing.TB, n int) fixture {
 	t.Helper()
 	f := fixture{Fleet: &fleettest.Fleet{DSN: pgtest.Empty(t)}}
-	f.Exec(t, "create table public.audit (tenant text, token text)", "create table public.tenants (id uuid primary key, schema_name text not null unique)")
+	f.Exec(t, "create table public.audit (tenant text, token text)",
+		"create table public.tenants (id uuid primary key, schema_name text not null unique)")
 	for i, name := range fleettest.Names(n) {
 		schema, err := db.RegisteredSchema(name)
 		if err != nil {
@@ -42,7 +43,8 @@ func schemas(t testing.TB, n int) fixture {
 		id := fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1)
 		f.Exec(t, "insert into public.tenants values ('"+id+"', '"+name+"')")
 		f.tenants = append(f.tenants, registry.Tenant{ID: id, Slug: name, Schema: schema})
-		f.Exec(t, "create schema "+name, "create table "+name+".things (name text, n int)", "insert into "+name+".things values ('"+name+"', 1)")
+		f.Exec(t, "create schema "+name, "create table "+name+".things (name text, n int)", "insert into "+name+
+			".things values ('"+name+"', 1)")
 	}
 	return f
 }
@@ -64,7 +66,8 @@ func audited(o tenantsql.Options) tenantsql.Options {
 		return nil
 	}
 	o.Committed = func(ctx context.Context, q db.Querier, e tenantsql.Event) (there bool, err error) {
-		err = q.QueryRow(ctx, "select exists (select from public.audit where tenant = $1 and token = $2)", e.Tenant.Slug, e.Token).Scan(&there)
+		err = q.QueryRow(ctx, "select exists (select from public.audit where tenant = $1 and token = $2)", e.Tenant.Slug,
+			e.Token).Scan(&there)
 		return there, err
 	}
 	return o
@@ -73,28 +76,30 @@ func audited(o tenantsql.Options) tenantsql.Options {
 func soon(int) time.Duration { return time.Millisecond }
 
 // run returns the rows as "t0001|a|null".
-func (f fixture) run(t testing.TB, text string, o tenantsql.Options) (rows []string, columns []tenantsql.Column, report *tenantsql.Report) {
+func (f fixture) run(t testing.TB, text string, o tenantsql.Options) (rows []string, columns []tenantsql.Column,
+	report *tenantsql.Report) {
 	t.Helper()
 	if o.Fleet.Backoff == nil {
 		o.Fleet.Backoff = soon
 	}
-	report, err := tenantsql.Run(t.Context(), f.Dial, f.tenants, script(t, text), o, func(c []tenantsql.Column, all iter.Seq2[tenantsql.Row, error]) error {
-		columns = c
-		for row, err := range all {
-			if err != nil {
-				return err
-			}
-			cells := []string{row.Tenant.Slug}
-			for _, v := range row.Values {
-				if v.Null {
-					v.Text = "null"
+	report, err := tenantsql.Run(t.Context(), f.Dial, f.tenants, script(t, text), o,
+		func(c []tenantsql.Column, all iter.Seq2[tenantsql.Row, error]) error {
+			columns = c
+			for row, err := range all {
+				if err != nil {
+					return err
 				}
-				cells = append(cells, v.Text)
+				cells := []string{row.Tenant.Slug}
+				for _, v := range row.Values {
+					if v.Null {
+						v.Text = "null"
+					}
+					cells = append(cells, v.Text)
+				}
+				rows = append(rows, strings.Join(cells, "|"))
 			}
-			rows = append(rows, strings.Join(cells, "|"))
-		}
-		return nil
-	})
+			return nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +121,8 @@ func TestRowsComeInTheOrderOfTenants(t *testing.T) {
 	text := `select name, g, null::text, repeat('x', 500) from things, generate_series(1, 300) g,
 		(select pg_catalog.pg_sleep(0.2 / substr(current_schema(), 2)::int)) s order by g`
 	dir := t.TempDir()
-	rows, columns, report := f.run(t, text, tenantsql.Options{Fleet: fleet.Options{Concurrency: 6}, Memory: 100 << 10, TempDir: dir})
+	rows, columns, report := f.run(t, text, tenantsql.Options{Fleet: fleet.Options{Concurrency: 6}, Memory: 100 << 10,
+		TempDir: dir})
 	if states(report)[fleet.Done] != 12 || report.Stopped != nil {
 		t.Fatalf("states %v, stopped %v: %v", states(report), report.Stopped, report.Outcomes[0].Err)
 	}
@@ -141,7 +147,8 @@ func TestRowsComeInTheOrderOfTenants(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	f := schemas(t, 1)
-	f.Exec(t, "create function public.sneak() returns void language plpgsql as $$ begin insert into t0001.things values ('sneaked', 1); end $$")
+	f.Exec(t, "create function public.sneak() returns void language plpgsql as $$ begin insert into t0001.things values "+
+		"('sneaked', 1); end $$")
 	for _, text := range []string{
 		"insert into things values ('x', 1)",
 		"set transaction read write; insert into things values ('x', 1)",
@@ -177,12 +184,15 @@ func TestStatementTimeout(t *testing.T) {
 func TestOtherColumns(t *testing.T) {
 	t.Parallel()
 	f := schemas(t, 4)
-	f.Exec(t, "alter table t0002.things rename n to m", "alter table t0003.things alter n type bigint", "alter table t0004.things add extra text")
+	f.Exec(t, "alter table t0002.things rename n to m", "alter table t0003.things alter n type bigint",
+		"alter table t0004.things add extra text")
 	_, columns, report := f.run(t, "update things set name = 'new' returning *", audited(tenantsql.Options{}))
 	if len(columns) != 2 {
 		t.Fatalf("columns %v", columns)
 	}
-	for i, want := range []string{"", `column "m" where that of t0001 has "n"`, `column "n" of the result has another type`, "the columns name, n, extra, but that of t0001 has the columns name, n"} {
+	for i, want := range []string{"", `column "m" where that of t0001 has "n"`,
+		`column "n" of the result has another type`,
+		"the columns name, n, extra, but that of t0001 has the columns name, n"} {
 		var e *tenantsql.ColumnsError
 		err := report.Outcomes[i].Err
 		if want == "" {
@@ -195,7 +205,8 @@ func TestOtherColumns(t *testing.T) {
 			t.Errorf("tenant %d: %v, want %q", i, err, want)
 		}
 	}
-	if n := f.Int(t, "select count(*) from (table t0002.things union all table t0003.things) t where name = 'new'"); n != 0 {
+	if n := f.Int(t, "select count(*) from (table t0002.things union all table t0003.things) t where name = "+
+		"'new'"); n != 0 {
 		t.Errorf("%d rows were changed", n)
 	}
 	if n := f.Int(t, "select count(*) from public.audit"); n != 1 {
@@ -232,7 +243,8 @@ func TestSchemaGone(t *testing.T) {
 func TestLeavingTheSchema(t *testing.T) {
 	t.Parallel()
 	f := schemas(t, 1)
-	_, _, report := f.run(t, "update things set n = 2; select pg_catalog.set_config('search_path', 'public', true)", audited(tenantsql.Options{}))
+	_, _, report := f.run(t, "update things set n = 2; select pg_catalog.set_config('search_path', 'public', true)",
+		audited(tenantsql.Options{}))
 	if !errors.Is(report.Outcomes[0].Err, db.ErrWrongSchema) {
 		t.Errorf("%v", report.Outcomes[0])
 	}
@@ -244,7 +256,8 @@ func TestLeavingTheSchema(t *testing.T) {
 func TestWriteCommitsWithItsAudit(t *testing.T) {
 	t.Parallel()
 	f := schemas(t, 5)
-	_, columns, report := f.run(t, "insert into things select 'new', g from generate_series(1, 3) g; update things set n = 7 where name = 'new'", audited(tenantsql.Options{}))
+	_, columns, report := f.run(t, "insert into things select 'new', g from generate_series(1, 3) g; update things set "+
+		"n = 7 where name = 'new'", audited(tenantsql.Options{}))
 	if len(columns) > 0 || states(report)[fleet.Done] != 5 || report.Outcomes[4].Affected != 6 {
 		t.Fatalf("columns %v, %+v", columns, report.Outcomes)
 	}
@@ -274,12 +287,13 @@ func TestBusyTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	tries := 0
-	o := tenantsql.Options{LockTimeout: 20 * time.Millisecond, Fleet: fleet.Options{Concurrency: 2, Attempts: 20, Backoff: func(int) time.Duration {
-		if tries++; tries == 2 {
-			_, _ = holder.Exec(context.Background(), "rollback")
-		}
-		return time.Millisecond
-	}}}
+	o := tenantsql.Options{LockTimeout: 20 * time.Millisecond, Fleet: fleet.Options{Concurrency: 2, Attempts: 20,
+		Backoff: func(int) time.Duration {
+			if tries++; tries == 2 {
+				_, _ = holder.Exec(context.Background(), "rollback")
+			}
+			return time.Millisecond
+		}}}
 	rows, _, report := f.run(t, "select name from things", o)
 	if want := []string{"t0001|t0001", "t0002|t0002", "t0003|t0003"}; !slices.Equal(rows, want) {
 		t.Errorf("rows %v", rows)
@@ -294,7 +308,8 @@ func TestMaxFailures(t *testing.T) {
 	f := schemas(t, 9)
 	text := "select 1 / (current_schema() = 't0001')::int"
 	_, _, report := f.run(t, text, tenantsql.Options{Fleet: fleet.Options{Concurrency: 1, StopAfter: 3}})
-	if !errors.Is(report.Stopped, fleet.ErrTooManyFailures) || states(report)[fleet.Failed] != 3 || states(report)[fleet.NotStarted] != 5 {
+	if !errors.Is(report.Stopped, fleet.ErrTooManyFailures) || states(report)[fleet.Failed] != 3 ||
+		states(report)[fleet.NotStarted] != 5 {
 		t.Errorf("stopped %v, states %v", report.Stopped, states(report))
 	}
 	// The same where not even the first succeeds.
@@ -324,12 +339,13 @@ func TestAnswerToCommitLost(t *testing.T) {
 			return db.Connect(ctx, cfg)
 		}
 		var rows int
-		report, err := tenantsql.Run(t.Context(), dial, f.tenants, script(t, "update things set n = n + 1 returning n"), o, func(_ []tenantsql.Column, all iter.Seq2[tenantsql.Row, error]) error {
-			for range all {
-				rows++
-			}
-			return nil
-		})
+		report, err := tenantsql.Run(t.Context(), dial, f.tenants, script(t, "update things set n = n + 1 returning n"), o,
+			func(_ []tenantsql.Column, all iter.Seq2[tenantsql.Row, error]) error {
+				for range all {
+					rows++
+				}
+				return nil
+			})
 		// More than one attempt may meet the lock of the session that was cut.
 		if err != nil || report.Outcomes[0].State != fleet.Done || report.Outcomes[0].Attempts < 2 || rows != 1 {
 			t.Errorf("committed %v: %v, %d rows, %+v", committed, err, rows, report.Outcomes[0])
@@ -344,7 +360,8 @@ func TestReaderGoesAway(t *testing.T) {
 	t.Parallel()
 	f := schemas(t, 6)
 	gone := errors.New("gone")
-	report, err := tenantsql.Run(t.Context(), f.Dial, f.tenants, script(t, "select g from generate_series(1, 1000) g"), tenantsql.Options{Fleet: fleet.Options{Concurrency: 1}},
+	report, err := tenantsql.Run(t.Context(), f.Dial, f.tenants, script(t, "select g from generate_series(1, 1000) g"),
+		tenantsql.Options{Fleet: fleet.Options{Concurrency: 1}},
 		func(_ []tenantsql.Column, rows iter.Seq2[tenantsql.Row, error]) error {
 			for range rows {
 				return gone
@@ -371,7 +388,8 @@ func TestDrain(t *testing.T) {
 		return audit(p, e)
 	}
 	_, _, report := f.run(t, "update things set n = 9", o)
-	if got := states(report); got[fleet.Done] != 3 || got[fleet.NotStarted] != 3 || !errors.Is(report.Stopped, fleet.ErrDrained) {
+	if got := states(report); got[fleet.Done] != 3 || got[fleet.NotStarted] != 3 ||
+		!errors.Is(report.Stopped, fleet.ErrDrained) {
 		t.Errorf("states %v, stopped %v", got, report.Stopped)
 	}
 	if n := f.Int(t, "select count(*) from public.audit"); n != 3 {

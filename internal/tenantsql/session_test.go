@@ -15,11 +15,15 @@ import (
 func TestScriptLeavesNothingInTheSession(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{
-		"prepared":   "prepare kept as select 1; execute kept",
-		"temporary":  "create temp table stash as select * from things; select (select count(*) from pg_temp.stash) from things",
-		"setting":    "select set_config('app.seen', coalesce(current_setting('app.seen', true), '') || 'x', false) from things",
-		"lock":       "select 1 / (1 - count(*)) from pg_catalog.pg_locks where locktype = 'advisory' and objid = 815 and pid = pg_catalog.pg_backend_pid(); select pg_advisory_lock(815)",
-		"in a block": "do $$ begin if pg_catalog.current_setting('app.seen', true) <> '' then raise exception 'seen'; end if; set app.seen = 'x'; end $$",
+		"prepared": "prepare kept as select 1; execute kept",
+		"temporary": "create temp table stash as select * from things; select (select count(*) from pg_temp.stash) from " +
+			"things",
+		"setting": "select set_config('app.seen', coalesce(current_setting('app.seen', true), '') || 'x', false) from " +
+			"things",
+		"lock": "select 1 / (1 - count(*)) from pg_catalog.pg_locks where locktype = 'advisory' and objid = 815 and " +
+			"pid = pg_catalog.pg_backend_pid(); select pg_advisory_lock(815)",
+		"in a block": "do $$ begin if pg_catalog.current_setting('app.seen', true) <> '' then raise exception 'seen'; end " +
+			"if; set app.seen = 'x'; end $$",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -53,7 +53,8 @@ func newRun(tenants []registry.Tenant, script []db.Statement, o Options) *run {
 		tenants: tenants, script: script, o: o, token: rand.Text(),
 		spool: &spool{dir: o.TempDir, unused: o.Memory},
 		led:   make(chan struct{}), drain: make(chan struct{}), over: make(chan struct{}),
-		outcomes: make([]Outcome, len(tenants)), buffers: make([]*buffer, len(tenants)), doubtful: make([]*result, len(tenants)),
+		outcomes: make([]Outcome, len(tenants)), buffers: make([]*buffer, len(tenants)),
+		doubtful: make([]*result, len(tenants)),
 	}
 	r.guard.Trusted = o.Trusted
 	r.changed = sync.NewCond(&r.mu)

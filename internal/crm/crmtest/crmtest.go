@@ -45,19 +45,20 @@ func Tenant(t testing.TB) (*pgx.Conn, db.Schema) {
 	for _, s := range statements {
 		fmt.Fprintln(hash, s.SQL)
 	}
-	dsn := pgtest.FromTemplate(t, "crm-"+hex.EncodeToString(hash.Sum(nil)[:8]), func(ctx context.Context, conn *pgx.Conn) error {
-		if _, err := conn.Exec(ctx, "create schema "+schema.Quoted()); err != nil {
-			return err
-		}
-		return db.InTx(ctx, conn, db.Locals{Schema: schema}, func(ctx context.Context, q db.Querier) error {
-			for _, s := range statements {
-				if _, err := q.Exec(ctx, s.SQL); err != nil {
-					return err
-				}
+	dsn := pgtest.FromTemplate(t, "crm-"+hex.EncodeToString(hash.Sum(nil)[:8]),
+		func(ctx context.Context, conn *pgx.Conn) error {
+			if _, err := conn.Exec(ctx, "create schema "+schema.Quoted()); err != nil {
+				return err
 			}
-			return nil
+			return db.InTx(ctx, conn, db.Locals{Schema: schema}, func(ctx context.Context, q db.Querier) error {
+				for _, s := range statements {
+					if _, err := q.Exec(ctx, s.SQL); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		})
-	})
 	return Connect(t, dsn), schema
 }
 

@@ -99,7 +99,8 @@ func valueClass(v string) Class {
 	switch {
 	case letters == 0 && digits >= 6 && digits <= 8 && strings.Count(v, ".")+strings.Count(v, "/") == 2:
 		return ClassDate
-	case letters == 0 && digits >= 7 && digits <= 17 && phoneMarks(v) && (marks > 0 || strings.Contains(v, " ") || v[0] == '0' || digits >= 10):
+	case letters == 0 && digits >= 7 && digits <= 17 && phoneMarks(v) && (marks > 0 || strings.Contains(v, " ") ||
+		v[0] == '0' || digits >= 10):
 		return ClassPhone
 	case letters == 0 && digits > 0 && marks == 0, isHexID(v):
 		return ClassID
@@ -156,9 +157,12 @@ func isHexID(v string) bool {
 }
 
 var companyWords = map[string]bool{
-	"inc": true, "ltd": true, "llc": true, "llp": true, "gmbh": true, "ag": true, "kg": true, "corp": true, "corporation": true, "company": true,
-	"co": true, "plc": true, "sa": true, "sarl": true, "srl": true, "spa": true, "bv": true, "nv": true, "oy": true, "ab": true, "as": true, "limited": true,
-	"group": true, "holding": true, "university": true, "school": true, "bank": true, "association": true, "foundation": true, "verein": true, "incorporated": true,
+	"inc": true, "ltd": true, "llc": true, "llp": true, "gmbh": true, "ag": true, "kg": true, "corp": true,
+	"corporation": true, "company": true,
+	"co": true, "plc": true, "sa": true, "sarl": true, "srl": true, "spa": true, "bv": true, "nv": true, "oy": true,
+	"ab": true, "as": true, "limited": true,
+	"group": true, "holding": true, "university": true, "school": true, "bank": true, "association": true,
+	"foundation": true, "verein": true, "incorporated": true,
 }
 
 func looksLikeCompany(v string) bool {
@@ -180,7 +184,8 @@ func looksLikeName(v string) bool {
 		switch {
 		case unicode.IsUpper(r):
 			capitals++
-		case unicode.Is(unicode.Han, r), unicode.Is(unicode.Hiragana, r), unicode.Is(unicode.Katakana, r), unicode.Is(unicode.Hangul, r):
+		case unicode.Is(unicode.Han, r), unicode.Is(unicode.Hiragana, r), unicode.Is(unicode.Katakana, r),
+			unicode.Is(unicode.Hangul, r):
 			if utf8.RuneCountInString(v) > 8 {
 				return false
 			}

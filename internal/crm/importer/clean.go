@@ -75,7 +75,8 @@ type ChangeCount struct {
 // list returns the kinds that occurred.
 func (c *changes) list() []ChangeCount {
 	names := [changeKinds]Change{
-		ChangeUnwrapped, ChangeSeveral, ChangeInvisible, ChangeIDN, ChangeFormula, ChangePhone, ChangeNoPhone, ChangeName, ChangeHalfName,
+		ChangeUnwrapped, ChangeSeveral, ChangeInvisible, ChangeIDN, ChangeFormula, ChangePhone, ChangeNoPhone, ChangeName,
+		ChangeHalfName,
 		ChangeMojibake, ChangeTime,
 	}
 	var out []ChangeCount
@@ -91,7 +92,8 @@ func (c *changes) list() []ChangeCount {
 // width spaces and joiners, marks of direction, soft hyphens, byte order marks,
 // variation selectors.
 func invisible(r rune) bool {
-	return unicode.Is(unicode.Cf, r) || r >= 0xFE00 && r <= 0xFE0F || r == 0x034F || r == 0x115F || r == 0x1160 || r == 0x3164
+	return unicode.Is(unicode.Cf, r) || r >= 0xFE00 && r <= 0xFE0F || r == 0x034F || r == 0x115F ||
+		r == 0x1160 || r == 0x3164
 }
 
 // dropInvisible appends b without what cannot be seen, and with the full-width
@@ -238,7 +240,8 @@ func splitAddresses(dst [][]byte, cell []byte) [][]byte {
 		case ch == ';', ch == '\n', ch == '|', ch == '\r':
 			part(i)
 			start = i + 1
-		case (ch == ',' || ch == ' ' || ch == '/') && bytes.IndexByte(cell[start:i], '@') >= 0 && bytes.IndexByte(cell[i:], '@') >= 0 &&
+		case (ch == ',' || ch == ' ' || ch == '/') && bytes.IndexByte(cell[start:i], '@') >= 0 &&
+			bytes.IndexByte(cell[i:], '@') >= 0 &&
 			!openName(cell[i+1:]):
 			part(i)
 			start = i + 1

@@ -65,8 +65,9 @@ func newConverter(m *mapping, o Options) *converter {
 	c := &converter{
 		columns: m.columns,
 		keys:    make([][]byte, len(m.columns)),
-		email:   m.sources[FieldEmail], phone: m.sources[FieldPhone], name: m.sources[FieldName], company: m.sources[FieldCompany],
-		first: m.sources[FieldFirstName], last: m.sources[FieldLastName], created: m.sources[FieldCreatedAt],
+		email:   m.sources[FieldEmail], phone: m.sources[FieldPhone], name: m.sources[FieldName],
+		company: m.sources[FieldCompany],
+		first:   m.sources[FieldFirstName], last: m.sources[FieldLastName], created: m.sources[FieldCreatedAt],
 		rejectShort: o.RejectShortRows,
 		limits:      o.Limits,
 		cells:       make([][]byte, len(m.columns)),
@@ -136,13 +137,15 @@ func (c *converter) contact(rec *tabular.Record) (contact, *rejection) {
 		case !ok && c.lenient:
 			c.chosen[i] = false
 		case !ok:
-			return contact{}, c.reject(RejectBadCreatedAt, i, "%s is not a time like 2026-11-23 or 2026-11-23T20:15:04Z", shorten(c.cells[i]))
+			return contact{}, c.reject(RejectBadCreatedAt, i, "%s is not a time like 2026-11-23 or 2026-11-23T20:15:04Z",
+				shorten(c.cells[i]))
 		default:
 			out.createdAt, out.hasCreatedAt = microseconds(t), true
 		}
 	}
 	if len(out.email) == 0 && len(out.phone) == 0 && len(out.name) == 0 && len(out.company) == 0 {
-		return contact{}, &rejection{code: RejectEmpty, message: "neither an e-mail address nor a phone number, a name or a company"}
+		return contact{}, &rejection{code: RejectEmpty,
+			message: "neither an e-mail address nor a phone number, a name or a company"}
 	}
 	out.metadata = c.metadata(rec.Extra)
 	return out, nil
@@ -154,13 +157,15 @@ func (c *converter) spread(fields [][]byte) *rejection {
 	if n := len(c.columns); len(fields) > n {
 		for _, cell := range fields[n:] {
 			if len(trimAll(cell)) > 0 {
-				return &rejection{code: RejectTooManyColumns, message: fmt.Sprintf("%d columns where the header has %d", len(fields), n)}
+				return &rejection{code: RejectTooManyColumns, message: fmt.Sprintf("%d columns where the header has %d",
+					len(fields), n)}
 			}
 		}
 		fields = fields[:n]
 	}
 	if len(fields) < len(c.columns) && c.rejectShort {
-		return &rejection{code: RejectTooFewColumns, message: fmt.Sprintf("%d columns where the header has %d", len(fields), len(c.columns))}
+		return &rejection{code: RejectTooFewColumns, message: fmt.Sprintf("%d columns where the header has %d", len(fields),
+			len(c.columns))}
 	}
 	n := copy(c.cells, fields)
 	clear(c.cells[n:])

@@ -37,7 +37,8 @@ func (f *feed) next() bool {
 func (f *feed) copyAll(ctx context.Context, conn *pgx.Conn, sql [2]string) error {
 	for f.next() {
 		to := f.current.target
-		if _, err := db.CopyFrom(ctx, conn, &copyReader{feed: f, target: to, rest: []byte(copySignature)}, sql[to]); err != nil {
+		if _, err := db.CopyFrom(ctx, conn, &copyReader{feed: f, target: to, rest: []byte(copySignature)},
+			sql[to]); err != nil {
 			return fmt.Errorf("copy contacts: %w", err)
 		}
 	}

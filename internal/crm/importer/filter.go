@@ -54,7 +54,8 @@ func (f *filter) add(h uint64) bool {
 	block := &f.blocks[high]
 	low := uint32(h)
 	seen := true
-	for i, salt := range [8]uint32{0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31} {
+	for i, salt := range [8]uint32{0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947,
+		0x5c6bfb31} {
 		bit := uint32(1) << (low * salt >> 27)
 		seen = seen && block[i]&bit != 0
 		block[i] |= bit

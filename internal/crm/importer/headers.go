@@ -116,29 +116,46 @@ const (
 // The words that headers put beside "email" or "phone".
 var (
 	ownWords = map[string]bool{
-		"address": true, "addr": true, "id": true, "ids": true, "no": true, "nr": true, "num": true, "number": true, "value": true,
-		"work": true, "home": true, "private": true, "personal": true, "business": true, "office": true, "company": true, "corporate": true,
-		"direct": true, "official": true, "primary": true, "main": true, "default": true, "current": true, "own": true, "my": true,
-		"other": true, "secondary": true, "alternate": true, "alternative": true, "additional": true, "preferred": true, "best": true,
-		"contact": true, "contacts": true, "person": true, "s": true, "mobile": true, "cell": true, "e": true, "the": true, "of": true, "security": true, "full": true,
+		"address": true, "addr": true, "id": true, "ids": true, "no": true, "nr": true, "num": true, "number": true,
+		"value": true,
+		"work":  true, "home": true, "private": true, "personal": true, "business": true, "office": true, "company": true,
+		"corporate": true,
+		"direct":    true, "official": true, "primary": true, "main": true, "default": true, "current": true,
+		"own": true, "my": true,
+		"other": true, "secondary": true, "alternate": true, "alternative": true, "additional": true, "preferred": true,
+		"best":    true,
+		"contact": true, "contacts": true, "person": true, "s": true, "mobile": true, "cell": true, "e": true, "the": true,
+		"of": true, "security": true, "full": true,
 	}
 	subjectWords = map[string]bool{
-		"candidate": true, "applicant": true, "customer": true, "client": true, "member": true, "student": true, "pupil": true, "employee": true,
-		"lead": true, "prospect": true, "attendee": true, "participant": true, "guest": true, "subscriber": true, "patient": true, "donor": true,
-		"volunteer": true, "user": true, "buyer": true, "registrant": true, "delegate": true, "visitor": true, "tenant": true, "resident": true,
+		"candidate": true, "applicant": true, "customer": true, "client": true, "member": true, "student": true,
+		"pupil": true, "employee": true,
+		"lead": true, "prospect": true, "attendee": true, "participant": true, "guest": true, "subscriber": true,
+		"patient": true, "donor": true,
+		"volunteer": true, "user": true, "buyer": true, "registrant": true, "delegate": true, "visitor": true, "tenant": true,
+		"resident": true,
 	}
 	otherWords = map[string]bool{
-		"owner": true, "manager": true, "assistant": true, "created": true, "modified": true, "updated": true, "by": true, "parent": true, "mother": true,
-		"father": true, "guardian": true, "spouse": true, "partner": true, "emergency": true, "referrer": true, "referred": true, "referral": true,
-		"sender": true, "recipient": true, "recruiter": true, "rep": true, "reps": true, "representative": true, "sales": true, "salesperson": true, "agent": true, "broker": true,
-		"supervisor": true, "boss": true, "coach": true, "tutor": true, "teacher": true, "advisor": true, "adviser": true, "billing": true, "invoice": true,
-		"accounting": true, "support": true, "reply": true, "cc": true, "bcc": true, "unsubscribed": true, "subscribed": true, "opt": true,
-		"out": true, "opted": true, "last": true, "first": true, "date": true, "time": true, "bounced": true, "bounce": true, "verified": true, "valid": true,
-		"status": true, "type": true, "count": true, "sent": true, "opened": true, "clicked": true, "fax": true, "pager": true, "telex": true,
-		"domain": true, "label": true, "format": true, "consent": true, "hash": true, "md5": true, "reason": true, "source": true, "display": true, "code": true, "country": true, "extension": true, "ext": true,
+		"owner": true, "manager": true, "assistant": true, "created": true, "modified": true, "updated": true, "by": true,
+		"parent": true, "mother": true,
+		"father": true, "guardian": true, "spouse": true, "partner": true, "emergency": true, "referrer": true,
+		"referred": true, "referral": true,
+		"sender": true, "recipient": true, "recruiter": true, "rep": true, "reps": true, "representative": true,
+		"sales": true, "salesperson": true, "agent": true, "broker": true,
+		"supervisor": true, "boss": true, "coach": true, "tutor": true, "teacher": true, "advisor": true, "adviser": true,
+		"billing": true, "invoice": true,
+		"accounting": true, "support": true, "reply": true, "cc": true, "bcc": true, "unsubscribed": true,
+		"subscribed": true, "opt": true,
+		"out": true, "opted": true, "last": true, "first": true, "date": true, "time": true, "bounced": true, "bounce": true,
+		"verified": true, "valid": true,
+		"status": true, "type": true, "count": true, "sent": true, "opened": true, "clicked": true, "fax": true,
+		"pager": true, "telex": true,
+		"domain": true, "label": true, "format": true, "consent": true, "hash": true, "md5": true, "reason": true,
+		"source": true, "display": true, "code": true, "country": true, "extension": true, "ext": true,
 	}
 	mailWords  = map[string]bool{"email": true, "emails": true, "mail": true, "mails": true, "emailaddress": true}
-	phoneWords = map[string]bool{"phone": true, "phones": true, "telephone": true, "tel": true, "mobile": true, "cell": true, "cellphone": true, "handphone": true, "whatsapp": true}
+	phoneWords = map[string]bool{"phone": true, "phones": true, "telephone": true, "tel": true, "mobile": true,
+		"cell": true, "cellphone": true, "handphone": true, "whatsapp": true}
 )
 
 // headerWords splits a header into lower-case words: at anything but letters and
@@ -153,7 +170,8 @@ func headerWords(header string) []string {
 		b.WriteRune(unicode.ToLower(r))
 		last = r
 	}
-	text := strings.NewReplacer("e-mail", "email", "e_mail", "email", "e mail", "email", "'s ", " ", "’s ", " ").Replace(b.String())
+	text := strings.NewReplacer("e-mail", "email", "e_mail", "email", "e mail", "email", "'s ", " ", "’s ",
+		" ").Replace(b.String())
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) })
 	return words
 }

@@ -82,7 +82,8 @@ func (g *generated) row() {
 		case i%1000 < g.repeats && i > 10_000:
 			j := i - 9973
 			y := uint32(j) * 2654435761
-			email = fmt.Sprintf("%s.%08x@mail%d.example.com", [...]string{"ada", "grace", "alan", "edsger", "barbara", "donald", "ken", "margaret"}[y%8], y, j%977)
+			email = fmt.Sprintf("%s.%08x@mail%d.example.com", [...]string{"ada", "grace", "alan", "edsger", "barbara", "donald",
+				"ken", "margaret"}[y%8], y, j%977)
 		case i%1000 >= 1000-g.bad:
 			email = "bad address"
 		}
@@ -135,10 +136,12 @@ func BenchmarkImport(b *testing.B) {
 	handed := func(b *testing.B, conn *pgx.Conn, schema db.Schema, changed bool) {
 		b.Helper()
 		inTenant(b, conn, schema, func(ctx context.Context, q db.Querier) error {
-			if _, err := q.Exec(ctx, "create temporary table by_hand (email text, phone text, name text, company text, metadata jsonb) on commit drop"); err != nil {
+			if _, err := q.Exec(ctx, "create temporary table by_hand (email text, phone text, name text, company text, "+
+				"metadata jsonb) on commit drop"); err != nil {
 				return err
 			}
-			if err := copyTo(ctx, conn, "copy pg_temp.by_hand from stdin (format csv, header)", &generated{rows: rows, raw: true, changed: changed}); err != nil {
+			if err := copyTo(ctx, conn, "copy pg_temp.by_hand from stdin (format csv, header)",
+				&generated{rows: rows, raw: true, changed: changed}); err != nil {
 				return err
 			}
 			_, err := q.Exec(ctx, "insert into contacts as c ("+columns+") select "+columns+` from pg_temp.by_hand
@@ -187,9 +190,11 @@ func BenchmarkImport(b *testing.B) {
 		{name: "half/import", before: half, run: byImport(Options{}, generated{rows: rows})},
 		{name: "half/import-dirty", before: half, run: byImport(Options{}, dirty)},
 		{name: "again/by-hand", before: byHand, run: byHand},
-		{name: "again/import", before: byImport(Options{}, generated{rows: rows}), run: byImport(Options{}, generated{rows: rows})},
+		{name: "again/import", before: byImport(Options{}, generated{rows: rows}),
+			run: byImport(Options{}, generated{rows: rows})},
 		{name: "changed/by-hand", before: byHand, run: changedByHand},
-		{name: "changed/import", before: byImport(Options{}, generated{rows: rows}), run: byImport(Options{}, generated{rows: rows, changed: true})},
+		{name: "changed/import", before: byImport(Options{}, generated{rows: rows}),
+			run: byImport(Options{}, generated{rows: rows, changed: true})},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			for b.Loop() {

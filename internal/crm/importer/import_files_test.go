@@ -28,26 +28,39 @@ func TestFilesFromTheWild(t *testing.T) {
 		row  string // one contact that must be there
 	}{
 		{
-			file: "dotgov-current-full.csv", o: Options{Null: []string{"(blank)"}, Map: []string{"Security contact email=email", "Organization name=company"}},
+			file: "dotgov-current-full.csv", o: Options{Null: []string{"(blank)"},
+				Map: []string{"Security contact email=email", "Organization name=company"}},
 			want: "read 16539 inserted 14143 updated 0 unchanged 0 rejected 0 repeated 2396",
 			row:  `govdnssecurity@36thdistrictcourt.org|||36th District Court|{"City": "Detroit", "State": "MI", "Domain name": "36thdistrictcourtmi.gov", "Domain type": "City"}`,
 		},
 		{
 			file: "google-shared-contacts-sample1.csv", want: "read 16 inserted 16 updated 0 unchanged 0 rejected 0",
 		},
-		{file: "outlook-style.csv", want: "read 3 inserted 3 updated 0 unchanged 0 rejected 0", row: `danielireland@restty.com|+1 555 3227 8543|Daniel Ireland||{"ID": "241a444f0b330b22", "Action": "delete", "Job Title": "Receptionist"}`},
+		{file: "outlook-style.csv", want: "read 3 inserted 3 updated 0 unchanged 0 rejected 0",
+			row: `danielireland@restty.com|+1 555 3227 8543|Daniel Ireland||{"ID": "241a444f0b330b22", "Action": "delete", "Job Title": "Receptionist"}`},
 		{file: "salesforce-npsp-import-template.csv", want: "read 0 inserted 0 updated 0 unchanged 0 rejected 0"},
 		{file: "messy-latin1-spanish.csv", want: "no column holds an e-mail address"},
-		{file: "messy-latin1-spanish.csv", o: Options{Map: []string{"Descripción=name"}}, want: "read 115 inserted 114 updated 0 unchanged 0 rejected 1"},
+		{file: "messy-latin1-spanish.csv", o: Options{Map: []string{"Descripción=name"}},
+			want: "read 115 inserted 114 updated 0 unchanged 0 rejected 1"},
 		{file: "messy-head-padding.csv", want: "no column holds an e-mail address"},
 		{file: "semicolon-latin1-firstnames.csv", want: "no column holds an e-mail address"},
-		{file: "semicolon-latin1-firstnames.csv", o: Options{Map: []string{"prenoms=first_name"}}, want: "read 10121 inserted 10114 updated 0 unchanged 0 rejected 0 repeated 7", row: `||Abigaël||{"sexe": "F", "annee": "2004", "nombre": "6", "first_name": "Abigaël"}`},
+		{file: "semicolon-latin1-firstnames.csv", o: Options{Map: []string{"prenoms=first_name"}},
+			want: "read 10121 inserted 10114 updated 0 unchanged 0 rejected 0 repeated 7",
+			row:  `||Abigaël||{"sexe": "F", "annee": "2004", "nombre": "6", "first_name": "Abigaël"}`},
 		{file: "mac-newlines.csv", want: "no column holds an e-mail address"},
-		{file: "mac-newlines.csv", o: Options{Map: []string{"a=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: "||Once upon\ra time||" + `{"b": "5", "c": "6"}`},
-		{file: "null-byte.csv", o: Options{Map: []string{"a=name"}}, want: "read 1 inserted 0 updated 0 unchanged 0 rejected 1"},
-		{file: "bom-utf8.csv", o: Options{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
-		{file: "bom-utf16le.csv", o: Options{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
-		{file: "bom-utf32le.csv", o: Options{Map: []string{"column1=name"}}, want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
+		{file: "mac-newlines.csv", o: Options{Map: []string{"a=name"}},
+			want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0", row: "||Once upon\ra time||" + `{"b": "5", "c": "6"}`},
+		{file: "null-byte.csv", o: Options{Map: []string{"a=name"}},
+			want: "read 1 inserted 0 updated 0 unchanged 0 rejected 1"},
+		{file: "bom-utf8.csv", o: Options{Map: []string{"column1=name"}},
+			want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0",
+			row:  `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
+		{file: "bom-utf16le.csv", o: Options{Map: []string{"column1=name"}},
+			want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0",
+			row:  `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
+		{file: "bom-utf32le.csv", o: Options{Map: []string{"column1=name"}},
+			want: "read 2 inserted 2 updated 0 unchanged 0 rejected 0",
+			row:  `||row1-1||{"column2": "row1-2", "column3": "row1-3"}`},
 		{file: "vcard-gmail.vcf", want: "read 1 inserted 1 updated 0 unchanged 0 rejected 0"},
 		{file: "vcard-outlook.vcf", want: "read 1 inserted 1 updated 0 unchanged 0 rejected 0"},
 		{file: "vcard21-broken-photo.vcf", want: "read 1 inserted 0 updated 0 unchanged 0 rejected 1"},
@@ -78,7 +91,8 @@ func TestFilesFromTheWild(t *testing.T) {
 			if tt.row != "" && !slices.Contains(all, tt.row) {
 				t.Errorf("%s is not among the contacts; they begin %q", tt.row, all[:min(len(all), 5)])
 			}
-			if again, err := Import(t.Context(), conn, strings.NewReader(string(data)), tt.o); err != nil || again.Unchanged+again.Repeated+again.Rejected != r.Read {
+			if again, err := Import(t.Context(), conn, strings.NewReader(string(data)), tt.o); err != nil || again.Unchanged+
+				again.Repeated+again.Rejected != r.Read {
 				t.Errorf("the same again: %s, %v", tally(again), err)
 			}
 		})
@@ -142,7 +156,8 @@ func TestSample(t *testing.T) {
 	conn, schema := crmtest.Tenant(t)
 	o := Options{Schema: schema, Null: []string{"(none)"}}
 	r := importText(t, conn, file, o)
-	want := "read 200 inserted 193 updated 0 unchanged 0 rejected 5 repeated 2, 2 blank [{bad_email 2} {bad_quotes 1} {empty_contact 1} {too_many_columns 1}]"
+	want := "read 200 inserted 193 updated 0 unchanged 0 rejected 5 repeated 2, 2 blank [{bad_email 2} {bad_quotes 1} " +
+		"{empty_contact 1} {too_many_columns 1}]"
 	if got := fmt.Sprintf("%s, %d blank %v", tally(r), r.Blank, r.RejectedByCode); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -137,8 +137,9 @@ func (m *model) group(email string, rows []modelRow, policy ConflictPolicy, inFi
 
 func (m *model) tally() string {
 	return tally(Result{
-		Read: m.inserted + m.updated + m.same + m.rejected + m.repeated, Inserted: m.inserted, Updated: m.updated, Unchanged: m.same,
-		Rejected: m.rejected, Repeated: m.repeated,
+		Read: m.inserted + m.updated + m.same + m.rejected + m.repeated, Inserted: m.inserted, Updated: m.updated,
+		Unchanged: m.same,
+		Rejected:  m.rejected, Repeated: m.repeated,
 	})
 }
 
@@ -229,12 +230,14 @@ func agreesWithModel(t *testing.T, conn *pgx.Conn, o Options, seed uint64) {
 		foretold := importText(t, conn, file, dry)
 		got := importText(t, conn, file, o)
 		if tally(got) != m.tally() || tally(foretold) != m.tally() {
-			t.Fatalf("seed %d, file %d:\n%s\n got %s\n dry %s\nwant %s", seed, step, file, tally(got), tally(foretold), m.tally())
+			t.Fatalf("seed %d, file %d:\n%s\n got %s\n dry %s\nwant %s", seed, step, file, tally(got),
+				tally(foretold), m.tally())
 		}
 		if wasEmpty := step == 0; got.FastPath != (o.directFrom == 1 && wasEmpty) && len(m.contacts()) > 0 && wasEmpty {
 			t.Errorf("seed %d: fast path %t", seed, got.FastPath)
 		}
-		crmtest.SameLines(t, fmt.Sprintf("seed %d, file %d\n%s", seed, step, file), sorted(contacts(t, conn, o.Schema)), m.contacts())
+		crmtest.SameLines(t, fmt.Sprintf("seed %d, file %d\n%s", seed, step, file), sorted(contacts(t, conn, o.Schema)),
+			m.contacts())
 		again := importText(t, conn, file, o)
 		m.load(rows, o.OnConflict, o.InFile)
 		if tally(again) != m.tally() || again.Inserted+again.Updated != 0 {

@@ -49,8 +49,10 @@ func TestImport(t *testing.T) {
 		},
 		{
 			name: "hostile cells stay as they came",
-			file: "email,name,company,note\na@example.com,=cmd(),+1+1,\"-1\"\nb@example.com,\"\t@SUM(A1)\",\"\rx\",\"'; drop table contacts; --\"\n" +
-				"c@example.com,\"\x1b[31mred\",\"\\N\",\"{\"\"a\"\": \\u0000}\"\nd@example.com,\u202Eevil,\"line\r\nend\",\"\\.\"\n",
+			file: "email,name,company,note\na@example.com,=cmd(),+1+1,\"-1\"\nb@example.com,\"\t@SUM(A1)\",\"\rx\",\"'; drop " +
+				"table contacts; --\"\n" +
+				"c@example.com,\"\x1b[31mred\",\"\\N\",\"{\"\"a\"\": " +
+				"\\u0000}\"\nd@example.com,\u202Eevil,\"line\r\nend\",\"\\.\"\n",
 			want: "read 4 inserted 4 updated 0 unchanged 0 rejected 0",
 			rows: []string{
 				`a@example.com||=cmd()|+1+1|{"note": "-1"}`,
@@ -62,7 +64,8 @@ func TestImport(t *testing.T) {
 		{
 			name: "names put together, further values kept",
 			file: "First Name,Last Name,E-mail 1 - Value,E-mail 2 - Value,Phone\n" +
-				"Ada,Lovelace,ada@example.com ::: ada@work.example,,1\nGrace,,,grace@example.com,\n,Hopper,h@example.com,h2@example.com,\n",
+				"Ada,Lovelace,ada@example.com ::: " +
+				"ada@work.example,,1\nGrace,,,grace@example.com,\n,Hopper,h@example.com,h2@example.com,\n",
 			want: "read 3 inserted 3 updated 0 unchanged 0 rejected 0",
 			rows: []string{
 				`ada@example.com|1|Ada Lovelace||{"emails": [{"value": "ada@example.com"}, {"value": "ada@work.example"}], "last_name": "Lovelace", "first_name": "Ada"}`,
@@ -87,11 +90,13 @@ func TestImport(t *testing.T) {
 		},
 		{
 			name: "no header", o: Options{HeaderRow: tabular.NoHeader, Map: []string{"column 1=email", "column 2=metadata.who"}},
-			file: "a@example.com,Ann\n", want: "read 1 inserted 1 updated 0 unchanged 0 rejected 0", rows: []string{`a@example.com||||{"who": "Ann"}`},
+			file: "a@example.com,Ann\n", want: "read 1 inserted 1 updated 0 unchanged 0 rejected 0",
+			rows: []string{`a@example.com||||{"who": "Ann"}`},
 		},
 		{name: "header only", file: "email,name\n", want: "read 0 inserted 0 updated 0 unchanged 0 rejected 0"},
 		{
-			name: "no two contacts alike without an address", file: "name,phone,city\n" + strings.Repeat("Ann,1,Rome\n", 2) + "Ann,1,Oslo\nAnn,,Rome\n",
+			name: "no two contacts alike without an address", file: "name,phone,city\n" + strings.Repeat("Ann,1,Rome\n", 2) +
+				"Ann,1,Oslo\nAnn,,Rome\n",
 			want: "read 4 inserted 3 updated 0 unchanged 0 rejected 0 repeated 1",
 			rows: []string{`|1|Ann||{"city": "Oslo"}`, `|1|Ann||{"city": "Rome"}`, `||Ann||{"city": "Rome"}`},
 		},
@@ -126,10 +131,12 @@ func TestCreatedAt(t *testing.T) {
 			conn, schema := crmtest.Tenant(t)
 			file := "email,joined\na@example.com,2020-01-02\nb@example.com,\na@example.com,2021-01-01\nc@example.com,someday\n"
 			r := importText(t, conn, file, Options{Schema: schema, directFrom: directFrom, Map: []string{"joined=created_at"}})
-			if got, want := fmt.Sprint(tally(r), r.RejectedByCode), "read 4 inserted 2 updated 0 unchanged 0 rejected 1 repeated 1[{bad_created_at 1}]"; got != want {
+			if got, want := fmt.Sprint(tally(r), r.RejectedByCode),
+				"read 4 inserted 2 updated 0 unchanged 0 rejected 1 repeated 1[{bad_created_at 1}]"; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
-			got := crmtest.List(t, conn, schema, "select email, created_at at time zone 'utc' = '2020-01-02', created_at between now() - interval '1 hour' and now(), updated_at > now() - interval '1 hour' from contacts order by 1")
+			got := crmtest.List(t, conn, schema, "select email, created_at at time zone 'utc' = '2020-01-02', created_at "+
+				"between now() - interval '1 hour' and now(), updated_at > now() - interval '1 hour' from contacts order by 1")
 			crmtest.SameLines(t, "times", got, []string{"a@example.com|true|false|true", "b@example.com|false|true|true"})
 		})
 	}
@@ -141,10 +148,15 @@ func TestImportRefusesTables(t *testing.T) {
 		sql  []string
 		want string
 	}{
-		"older version": {[]string{"alter table contacts drop column company"}, "table tenant_acme.contacts has no column company; the tenant may be behind in its migrations"},
-		"a type":        {[]string{"alter table contacts alter column company type date using null"}, "table tenant_acme.contacts has column company of type date instead of text; the tenant may be behind in its migrations"},
-		"no key":        {[]string{"drop index idx_contacts_email"}, "table tenant_acme.contacts has no unique index on email; the tenant may be behind in its migrations"},
-		"no table":      {[]string{"drop table contacts cascade"}, "table tenant_acme.contacts is not there; the tenant may be behind in its migrations"},
+		"older version": {[]string{"alter table contacts drop column company"},
+			"table tenant_acme.contacts has no column company; the tenant may be behind in its migrations"},
+		"a type": {[]string{"alter table contacts alter column company type date using null"},
+			"table tenant_acme.contacts has column company of type date instead of text; the tenant may be behind in its " +
+				"migrations"},
+		"no key": {[]string{"drop index idx_contacts_email"},
+			"table tenant_acme.contacts has no unique index on email; the tenant may be behind in its migrations"},
+		"no table": {[]string{"drop table contacts cascade"},
+			"table tenant_acme.contacts is not there; the tenant may be behind in its migrations"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +179,8 @@ func TestAfterLoad(t *testing.T) {
 	var told Result
 	o := Options{Schema: schema, AfterLoad: func(ctx context.Context, q db.Querier, r Result) error {
 		told = r
-		if _, err := q.Exec(ctx, "insert into conversations (contact_id, channel) select id, 'email' from contacts"); err != nil {
+		if _, err := q.Exec(ctx, "insert into conversations (contact_id, channel) select id, 'email' from "+
+			"contacts"); err != nil {
 			return err
 		}
 		return refuse
@@ -223,11 +236,13 @@ func TestObserver(t *testing.T) {
 	t.Parallel()
 	conn, schema := crmtest.Tenant(t)
 	var w watcher
-	r, err := Import(t.Context(), conn, &generated{rows: 30_000, repeats: 10, bad: 5}, Options{Schema: schema, Observer: &w, FileName: "x.csv", directFrom: 1})
+	r, err := Import(t.Context(), conn, &generated{rows: 30_000, repeats: 10, bad: 5},
+		Options{Schema: schema, Observer: &w, FileName: "x.csv", directFrom: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(w.plans) != 1 || w.plans[0].FileName != "x.csv" || len(w.plans[0].Columns) != 8 || w.plans[0].Format.Delimiter != ',' {
+	if len(w.plans) != 1 || w.plans[0].FileName != "x.csv" || len(w.plans[0].Columns) != 8 ||
+		w.plans[0].Format.Delimiter != ',' {
 		t.Errorf("plans: %+v", w.plans)
 	}
 	// What is received before anything is loaded has a measure of its own, and is told of
@@ -270,29 +285,34 @@ func TestImportWaitsForTheTenant(t *testing.T) {
 		}
 	}
 	one := func(wait time.Duration) error {
-		_, err := Import(t.Context(), conn, strings.NewReader("email\na@example.com\n"), Options{Schema: schema, Tenant: registry.Default().Row(id), LockTimeout: wait})
+		_, err := Import(t.Context(), conn, strings.NewReader("email\na@example.com\n"),
+			Options{Schema: schema, Tenant: registry.Default().Row(id), LockTimeout: wait})
 		return err
 	}
 	other := crmtest.Connect(t, connString(conn))
-	err := db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(id)}, func(context.Context, db.Querier) error {
-		if err := one(100 * time.Millisecond); !errors.Is(err, db.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprintf("pid %d (", other.PgConn().PID())) {
-			t.Errorf("a short wait: %v", err)
-		}
-		return nil
-	})
+	err := db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(id)},
+		func(context.Context, db.Querier) error {
+			if err := one(100 * time.Millisecond); !errors.Is(err, db.ErrBusy) ||
+				!strings.Contains(err.Error(), fmt.Sprintf("pid %d (", other.PgConn().PID())) {
+				t.Errorf("a short wait: %v", err)
+			}
+			return nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	err = db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(id)}, func(ctx context.Context, q db.Querier) error {
-		go func() { done <- one(time.Minute) }()
-		for waiting := false; !waiting; time.Sleep(5 * time.Millisecond) {
-			if err := q.QueryRow(ctx, "select exists (select from pg_locks where not granted and pid = $1)", conn.PgConn().PID()).Scan(&waiting); err != nil {
-				return err
+	err = db.InTx(t.Context(), other, db.Locals{Tenant: registry.Default().Row(id)},
+		func(ctx context.Context, q db.Querier) error {
+			go func() { done <- one(time.Minute) }()
+			for waiting := false; !waiting; time.Sleep(5 * time.Millisecond) {
+				if err := q.QueryRow(ctx, "select exists (select from pg_locks where not granted and pid = $1)",
+					conn.PgConn().PID()).Scan(&waiting); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +337,8 @@ func TestImportMemory(t *testing.T) {
 	if testing.Short() {
 		rows = 20_000
 	}
-	r, err := Import(t.Context(), conn, &generated{rows: rows, repeats: 10, bad: 5}, Options{Schema: schema, Observer: observer, RejectPath: filepath.Join(t.TempDir(), "r.csv")})
+	r, err := Import(t.Context(), conn, &generated{rows: rows, repeats: 10, bad: 5},
+		Options{Schema: schema, Observer: observer, RejectPath: filepath.Join(t.TempDir(), "r.csv")})
 	if err != nil || r.Read != int64(rows) {
 		t.Fatalf("%s, %v", tally(r), err)
 	}
@@ -338,9 +359,11 @@ func TestMetadataSurvives(t *testing.T) {
 	t.Parallel()
 	conn, schema := crmtest.Tenant(t)
 	value := "tab\there \"quoted\" back\\slash \x01\x1f\x7f \u2028 é 漢字 \U0001F600 \uFFFD"
-	importText(t, conn, "email,\"odd \"\"key\"\" \\ é\"\na@example.com,\""+strings.ReplaceAll(value, `"`, `""`)+"\"\n", Options{Schema: schema})
+	importText(t, conn, "email,\"odd \"\"key\"\" \\ é\"\na@example.com,\""+strings.ReplaceAll(value, `"`, `""`)+"\"\n",
+		Options{Schema: schema})
 	var got map[string]string
-	if err := json.Unmarshal([]byte(crmtest.List(t, conn, schema, "select metadata::text from contacts")[0]), &got); err != nil {
+	if err := json.Unmarshal([]byte(crmtest.List(t, conn, schema, "select metadata::text from contacts")[0]),
+		&got); err != nil {
 		t.Fatal(err)
 	}
 	if got[`odd "key" \ é`] != value {

@@ -48,7 +48,8 @@ where i.indrelid = $1 and i.indisvalid and i.indisready and i.indislive
   and not exists (select from pg_catalog.pg_description d
                   where d.classoid = 'pg_catalog.pg_class'::regclass and d.objoid = i.indexrelid)
   and not exists (select from pg_catalog.pg_depend d
-                  where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = i.indexrelid and d.deptype in ('e', 'x'))
+                  where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = i.indexrelid
+                  	and d.deptype in ('e', 'x'))
   and not exists (select from pg_catalog.pg_attribute s where s.attrelid = i.indexrelid and s.attstattarget >= 0)
 order by email desc, c.oid`
 
@@ -80,7 +81,8 @@ func lockEmpty(ctx context.Context, q db.Querier, schema db.Schema, lockTimeout 
 		}
 		return true, nil
 	}
-	if code := db.SQLState(err); err != nil && code != db.CodeLockNotAvailable && code != db.CodeInsufficientPrivilege && code != db.CodeDeadlockDetected {
+	if code := db.SQLState(err); err != nil && code != db.CodeLockNotAvailable && code != db.CodeInsufficientPrivilege &&
+		code != db.CodeDeadlockDetected {
 		return false, fmt.Errorf("lock contacts: %w", err)
 	}
 	if _, err := q.Exec(ctx, "rollback to savepoint empty"); err != nil {
@@ -123,7 +125,8 @@ func createIndexes(ctx context.Context, q db.Querier, indexes []index, email boo
 		told(i.Name)
 		var create db.Pipeline
 		create.Exec(`select pg_catalog.set_config('maintenance_work_mem', $1, true)
-			where pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) operator(pg_catalog.<) pg_catalog.pg_size_bytes($1)`, indexMemory)
+			where pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) operator(pg_catalog.<)
+				pg_catalog.pg_size_bytes($1)`, indexMemory)
 		create.Script([]db.Statement{{SQL: i.Definition}})
 		err := create.Run(ctx, q)
 		if statement, ok := errors.AsType[*db.StatementError](err); ok {

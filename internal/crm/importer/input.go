@@ -44,7 +44,8 @@ const inputBlock = 256 << 10
 // newInput starts to read r. close must follow.
 func newInput(ctx context.Context, r io.Reader) *input {
 	const blocks = 2
-	in := &input{ctx: ctx, full: make(chan block, blocks), empty: make(chan []byte, blocks), stop: make(chan struct{}), hash: sha256.New()}
+	in := &input{ctx: ctx, full: make(chan block, blocks), empty: make(chan []byte, blocks), stop: make(chan struct{}),
+		hash: sha256.New()}
 	for range blocks {
 		in.empty <- make([]byte, inputBlock)
 	}

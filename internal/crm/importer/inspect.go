@@ -92,7 +92,8 @@ func Inspect(r io.Reader, o Options) (Inspection, error) {
 
 func inspected(line int, c *contact) InspectedRow {
 	row := InspectedRow{
-		Line: line, Email: string(c.email), Phone: string(c.phone), Name: string(c.name), Company: string(c.company), Metadata: string(c.metadata),
+		Line: line, Email: string(c.email), Phone: string(c.phone), Name: string(c.name), Company: string(c.company),
+		Metadata: string(c.metadata),
 	}
 	if c.hasCreatedAt {
 		row.CreatedAt = time.UnixMicro(c.createdAt + y2k*1_000_000).UTC().Format(time.RFC3339)

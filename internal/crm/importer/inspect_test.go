@@ -38,14 +38,16 @@ func TestInspect(t *testing.T) {
 		}
 		foretold = append(foretold, strings.Join([]string{row.Email, row.Phone, row.Name}, "|"))
 	}
-	crmtest.SameLines(t, "rows", crmtest.List(t, conn, schema, "select email, phone, name from contacts order by email"), foretold)
+	crmtest.SameLines(t, "rows", crmtest.List(t, conn, schema,
+		"select email, phone, name from contacts order by email"), foretold)
 }
 
 // A question leaves the columns to be shown.
 func TestInspectAsks(t *testing.T) {
 	t.Parallel()
 	in, err := Inspect(strings.NewReader("Recruiter Email,Name\nmax@ex.org,Ann\n"), Options{})
-	if _, ok := errors.AsType[*MappingError](err); !ok || len(in.Plan.Columns) != 2 || in.Plan.Columns[0].Class != ClassAddress {
+	if _, ok := errors.AsType[*MappingError](err); !ok || len(in.Plan.Columns) != 2 ||
+		in.Plan.Columns[0].Class != ClassAddress {
 		t.Errorf("%v, %+v", err, in.Plan.Columns)
 	}
 }
@@ -55,7 +57,8 @@ func TestInspectAsks(t *testing.T) {
 func TestSavedMapping(t *testing.T) {
 	t.Parallel()
 	const first = "Who,Kontakt,Chef,Stadt,Weg\nAnn,a@ex.org,boss@ex.org,Rom,x\n"
-	o := Options{Map: []string{"Kontakt=email", "Who=name", "Weg=-", "Stadt=metadata.city=town"}, Null: []string{"(none)"}, Region: "DE"}
+	o := Options{Map: []string{"Kontakt=email", "Who=name", "Weg=-", "Stadt=metadata.city=town"}, Null: []string{"(none)"},
+		Region: "DE"}
 	in, err := Inspect(strings.NewReader(first), o)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +83,8 @@ func TestSavedMapping(t *testing.T) {
 	if next.Region != "DE" {
 		t.Errorf("the region is %q", next.Region)
 	}
-	if _, err := Inspect(strings.NewReader("Who,Chef\nAnn,boss@ex.org\n"), next); err == nil || !strings.Contains(err.Error(), `no column "Kontakt"`) {
+	if _, err := Inspect(strings.NewReader("Who,Chef\nAnn,boss@ex.org\n"), next); err == nil ||
+		!strings.Contains(err.Error(), `no column "Kontakt"`) {
 		t.Errorf("without the e-mail: %v", err)
 	}
 	for _, bad := range []string{"", "{}", `{"version":1,"columns":[{"header":"A","field":"emial"}]}`} {
@@ -94,20 +98,26 @@ func TestSavedMapping(t *testing.T) {
 func TestPresets(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ file, want string }{
-		{"Record ID,First Name,Last Name,Email,Phone Number,Contact owner,Lead Status,Create Date\n1,Ann,Lee,a@ex.org,,Max,New,2024-01-02 03:04\n", "HubSpot 2024-01-02T03:04:00Z"},
+		{"Record ID,First Name,Last Name,Email,Phone Number,Contact owner,Lead Status,Create " +
+			"Date\n1,Ann,Lee,a@ex.org,,Max,New,2024-01-02 03:04\n", "HubSpot 2024-01-02T03:04:00Z"},
 		{"ID,ISDELETED,LASTNAME,FIRSTNAME,EMAIL,CREATEDDATE\n1,0,Lee,Ann,a@ex.org,2024-01-01T10:00:00.000+0000\n\nContacts\n\"Copyright (c) 2000-2026 salesforce.com, inc.\"\n", "Salesforce 2024-01-01T10:00:00Z"},
 		{"Email Address,First Name,Last Name,MEMBER_RATING,OPTIN_TIME,LEID\na@ex.org,Ann,Lee,2,someday,1\n", "Mailchimp "},
-		{"Notes:\n\"When exporting your connection data, you may notice\"\n\nFirst Name,Last Name,URL,Email Address,Company,Position,Connected On\nAnn,Lee,u,a@ex.org,Acme,Boss,12 Mar 2024\n", "LinkedIn "},
-		{"Name,Given Name,Family Name,Group Membership,E-mail 1 - Type,E-mail 1 - Value\nAnn Lee,Ann,Lee,* myContacts,* Work,a@ex.org\n", "Google Contacts "},
-		{"Vorname,Nachname,Firma,E-Mail-Adresse,E-Mail 2: Adresse,Telefon geschäftlich,Mobiltelefon\nAnn,Lee,Acme,a@ex.org,b@ex.org,1,2\n", "Outlook "},
-		{"Person - ID,Person - Name,Person - Email - Work,Person - Email - Home,Person - Person created\n1,Ann Lee,a@ex.org,h@ex.org,2024-01-02 03:04:05\n", "Pipedrive 2024-01-02T03:04:05Z"},
+		{"Notes:\n\"When exporting your connection data, you may notice\"\n\nFirst Name,Last Name,URL,Email " +
+			"Address,Company,Position,Connected On\nAnn,Lee,u,a@ex.org,Acme,Boss,12 Mar 2024\n", "LinkedIn "},
+		{"Name,Given Name,Family Name,Group Membership,E-mail 1 - Type,E-mail 1 - Value\nAnn Lee,Ann,Lee,* myContacts,* " +
+			"Work,a@ex.org\n", "Google Contacts "},
+		{"Vorname,Nachname,Firma,E-Mail-Adresse,E-Mail 2: Adresse,Telefon " +
+			"geschäftlich,Mobiltelefon\nAnn,Lee,Acme,a@ex.org,b@ex.org,1,2\n", "Outlook "},
+		{"Person - ID,Person - Name,Person - Email - Work,Person - Email - Home,Person - Person created\n1,Ann " +
+			"Lee,a@ex.org,h@ex.org,2024-01-02 03:04:05\n", "Pipedrive 2024-01-02T03:04:05Z"},
 	} {
 		in, err := Inspect(strings.NewReader(tt.file), Options{})
 		if err != nil {
 			t.Errorf("%s: %v", tt.want, err)
 			continue
 		}
-		if len(in.Rows) != 1 || in.Rows[0].Email != "a@ex.org" || in.Rows[0].Name != "Ann Lee" || in.Plan.Preset+" "+in.Rows[0].CreatedAt != tt.want || in.Read != 1 {
+		if len(in.Rows) != 1 || in.Rows[0].Email != "a@ex.org" || in.Rows[0].Name != "Ann Lee" || in.Plan.Preset+" "+
+			in.Rows[0].CreatedAt != tt.want || in.Read != 1 {
 			t.Errorf("got %q %+v, want %q", in.Plan.Preset, in.Rows, tt.want)
 		}
 	}

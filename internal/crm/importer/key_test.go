@@ -20,24 +20,32 @@ func TestKeyIsNotGuessed(t *testing.T) {
 		email        string // headers of the columns taken, or
 		asked        string // those asked about
 	}{
-		{name: "recruiter beside candidate", header: "Recruiter Email|Candidate|Candidate E-mail", rows: []string{"max@corp.org|Ann|ann@ex.org"}, email: "Candidate E-mail"},
-		{name: "recruiter alone", header: "Recruiter Email|Candidate", rows: []string{"max@corp.org|Ann"}, asked: "Recruiter Email"},
+		{name: "recruiter beside candidate", header: "Recruiter Email|Candidate|Candidate E-mail",
+			rows: []string{"max@corp.org|Ann|ann@ex.org"}, email: "Candidate E-mail"},
+		{name: "recruiter alone", header: "Recruiter Email|Candidate", rows: []string{"max@corp.org|Ann"},
+			asked: "Recruiter Email"},
 		{name: "sales rep", header: "Name|Sales Rep Email", rows: []string{"Ann|rep@ex.org"}, asked: "Sales Rep Email"},
-		{name: "parent", header: "Student|Parent e-mail|Student e-mail", rows: []string{"Ann|p@ex.org|s@ex.org"}, email: "Student e-mail"},
+		{name: "parent", header: "Student|Parent e-mail|Student e-mail", rows: []string{"Ann|p@ex.org|s@ex.org"},
+			email: "Student e-mail"},
 		{name: "parent alone", header: "Name|Parent e-mail", rows: []string{"Ann|p@ex.org"}, asked: "Parent e-mail"},
 		{name: "a word nobody knows", header: "Name|Buddy Email", rows: []string{"Ann|b@ex.org"}, asked: "Buddy Email"},
-		{name: "two subjects", header: "Client Email|Candidate Email", rows: []string{"c@ex.org|a@ex.org"}, asked: "Client Email|Candidate Email"},
+		{name: "two subjects", header: "Client Email|Candidate Email", rows: []string{"c@ex.org|a@ex.org"},
+			asked: "Client Email|Candidate Email"},
 		{name: "own and owner", header: "Email|Contact owner", rows: []string{"a@ex.org|o@ex.org"}, email: "Email"},
 		{name: "owner alone", header: "Name|Contact owner", rows: []string{"Ann|o@ex.org"}, asked: "Contact owner"},
 		{name: "id", header: "Name|Email ID|Mobile No.", rows: []string{"Ann|a@ex.org|98765"}, email: "Email ID"},
 		{name: "in brackets", header: "Name|Email (work)|X", rows: []string{"Ann|a@ex.org|1"}, email: "Email (work)"},
-		{name: "camel case", header: "ContactName|PrimaryEmailAddress|X", rows: []string{"Ann|a@ex.org|1"}, email: "PrimaryEmailAddress"},
+		{name: "camel case", header: "ContactName|PrimaryEmailAddress|X", rows: []string{"Ann|a@ex.org|1"},
+			email: "PrimaryEmailAddress"},
 		{name: "no header says it", header: "Name|Kontakt", rows: []string{"Ann|a@ex.org"}, asked: "Kontakt"},
 		{name: "a name that is an address", header: "Contact|City", rows: []string{"a@ex.org|Rome"}, asked: "Contact"},
-		{name: "another column has them", header: "Email|Login", rows: []string{"yes|a@ex.org", "no|b@ex.org"}, asked: "Email|Login"},
+		{name: "another column has them", header: "Email|Login", rows: []string{"yes|a@ex.org", "no|b@ex.org"},
+			asked: "Email|Login"},
 		{name: "empty, another has them", header: "Email|Login", rows: []string{"|a@ex.org"}, asked: "Email|Login"},
-		{name: "status of mails", header: "Email|Email status|Last email", rows: []string{"a@ex.org|sent|2026-01-01"}, email: "Email"},
-		{name: "work and home", header: "Personal Email|Work Email", rows: []string{"h@ex.org|w@ex.org"}, email: "Work Email|Personal Email"},
+		{name: "status of mails", header: "Email|Email status|Last email", rows: []string{"a@ex.org|sent|2026-01-01"},
+			email: "Email"},
+		{name: "work and home", header: "Personal Email|Work Email", rows: []string{"h@ex.org|w@ex.org"},
+			email: "Work Email|Personal Email"},
 		{name: "no addresses", header: "Name|Phone", rows: []string{"Ann|1"}},
 		{name: "a few in notes", header: "Name|Notes", rows: []string{"Ann|call her", "Bob|b@ex.org", "Cy|late"}},
 	}
@@ -123,9 +131,11 @@ func TestCleaning(t *testing.T) {
 	}{
 		{
 			name: "addresses as people write them",
-			file: "Name,Email\na,Ann <a@ex.org>\nb,mailto:b@ex.org\nc,\"c@ex.org; d@ex.org\"\ne,e@ex.org.\n,\"\"\"Eve, F.\"\" <F@ex.org>\"\ng,g@ex.org (Gus)\nh,<h@ex.org>\n",
+			file: "Name,Email\na,Ann <a@ex.org>\nb,mailto:b@ex.org\nc,\"c@ex.org; d@ex.org\"\ne,e@ex.org.\n,\"\"\"Eve, F.\"\" " +
+				"<F@ex.org>\"\ng,g@ex.org (Gus)\nh,<h@ex.org>\n",
 			rows: []string{
-				"a@ex.org||a||{}", "b@ex.org||b||{}", `c@ex.org||c||{"emails": [{"value": "c@ex.org"}, {"value": "d@ex.org"}]}`, "e@ex.org||e||{}",
+				"a@ex.org||a||{}", "b@ex.org||b||{}", `c@ex.org||c||{"emails": [{"value": "c@ex.org"}, {"value": "d@ex.org"}]}`,
+				"e@ex.org||e||{}",
 				"f@ex.org||Eve, F.||{}", "g@ex.org||g||{}", "h@ex.org||h||{}",
 			},
 			changed: "[{unwrapped 6} {several_values 1}]",
@@ -141,22 +151,27 @@ func TestCleaning(t *testing.T) {
 			file:   "Name,Email,Phone\n=\"Cy\",=\"cy@ex.org\",=\"0301234567\"\nB,b@ex.org,4.91E+11\nI,i@ex.org,N/A\nJ,j@ex.org,#ERROR!\nK,k@ex.org,030 12\nL,l@ex.org,+49 171 1234567\n",
 			region: "DE",
 			rows: []string{
-				`b@ex.org||B||{"Phone": "4.91E+11"}`, `cy@ex.org|+49301234567|Cy||{"Phone": "0301234567"}`, `i@ex.org||I||{"Phone": "N/A"}`,
-				`j@ex.org||J||{"Phone": "#ERROR!"}`, "k@ex.org|030 12|K||{}", `l@ex.org|+491711234567|L||{"Phone": "+49 171 1234567"}`,
+				`b@ex.org||B||{"Phone": "4.91E+11"}`, `cy@ex.org|+49301234567|Cy||{"Phone": "0301234567"}`,
+				`i@ex.org||I||{"Phone": "N/A"}`,
+				`j@ex.org||J||{"Phone": "#ERROR!"}`, "k@ex.org|030 12|K||{}",
+				`l@ex.org|+491711234567|L||{"Phone": "+49 171 1234567"}`,
 			},
 			changed: "[{formula 1} {phone_e164 2} {not_a_phone 3}]",
 		},
 		{
 			name: "labels",
-			file: "Name,E-mail 1 - Value,Phone 1 - Label,Phone 1 - Value,Phone 2 - Label,Phone 2 - Value,Phone 3 - Label,Phone 3 - Value\n" +
+			file: "Name,E-mail 1 - Value,Phone 1 - Label,Phone 1 - Value,Phone 2 - Label,Phone 2 - Value,Phone 3 - " +
+				"Label,Phone 3 - Value\n" +
 				"Ann,ann@ex.org,Home Fax,030 9,Mobile,0171 1,* Work,0171 2 ::: 0171 3\n",
 			rows:    []string{`ann@ex.org|0171 2|Ann||{"phones": [{"type": "Mobile", "value": "0171 1"}, {"type": "Work", "value": "0171 2"}, {"type": "Work", "value": "0171 3"}], "Phone 1 - Label": "Home Fax", "Phone 1 - Value": "030 9"}`},
 			changed: "[{several_values 1}]",
 		},
 		{
-			name:    "names",
-			file:    "First Name,Last Name,Email\nAnn,Lee,a@ex.org\n太郎,山田,y@ex.org\nMÃ¼ller,X,m@ex.org\n",
-			rows:    []string{`a@ex.org||Ann Lee||{"last_name": "Lee", "first_name": "Ann"}`, `m@ex.org||MÃ¼ller X||{"last_name": "X", "first_name": "MÃ¼ller"}`, `y@ex.org||山田太郎||{"last_name": "山田", "first_name": "太郎"}`},
+			name: "names",
+			file: "First Name,Last Name,Email\nAnn,Lee,a@ex.org\n太郎,山田,y@ex.org\nMÃ¼ller,X,m@ex.org\n",
+			rows: []string{`a@ex.org||Ann Lee||{"last_name": "Lee", "first_name": "Ann"}`,
+				`m@ex.org||MÃ¼ller X||{"last_name": "X", "first_name": "MÃ¼ller"}`,
+				`y@ex.org||山田太郎||{"last_name": "山田", "first_name": "太郎"}`},
 			changed: "[{name_joined 3} {mojibake_noticed 1}]",
 		},
 	}

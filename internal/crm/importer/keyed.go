@@ -53,7 +53,8 @@ func (m *mapping) checkKey(key Key) error {
 	case KeyEmail:
 	}
 	if !has {
-		return &MappingError{Reason: fmt.Sprintf("no column is mapped to the key, %s: %s", key, quoteList(m.headers())), Headers: m.headers()}
+		return &MappingError{Reason: fmt.Sprintf("no column is mapped to the key, %s: %s", key, quoteList(m.headers())),
+			Headers: m.headers()}
 	}
 	return nil
 }
@@ -81,12 +82,14 @@ func (c *converter) keyless(key Key, own bool, row *contact) *rejection {
 			}
 		}
 	}
-	return &rejection{code: RejectNoKey, message: "it has no " + strings.Replace(string(key), ",", " and no ", 1) + ", which is the key"}
+	return &rejection{code: RejectNoKey, message: "it has no " + strings.Replace(string(key), ",", " and no ", 1) +
+		", which is the key"}
 }
 
 // stagedKey is the key of a staged row s; p is as in keysSQL.
 var stagedKey = map[Key]string{
-	KeyEmail: "s.email", KeyPhone: "s.phone", KeyExternalID: "s.metadata ->> 'external_id'", KeyEmailPhone: "coalesce(s.email, p.email, s.phone)",
+	KeyEmail: "s.email", KeyPhone: "s.phone", KeyExternalID: "s.metadata ->> 'external_id'",
+	KeyEmailPhone: "coalesce(s.email, p.email, s.phone)",
 }
 
 // keysSQL makes a table of the staged rows' keys. A row without an address has that of
@@ -130,10 +133,12 @@ window w as (partition by y.k) order by y.k, s.id %s`
 
 // The contacts that a folded row f may be, as k and id; p says which count first.
 var meetSQL = map[Key]string{
-	KeyPhone:      `select f.k, c.id, 1 as p from pg_temp.crmctl_keyed f join CONTACTS c on c.phone = f.k`,
-	KeyExternalID: `select f.k, c.id, 1 as p from pg_temp.crmctl_keyed f join CONTACTS c on c.metadata ->> 'external_id' = f.k`,
+	KeyPhone: `select f.k, c.id, 1 as p from pg_temp.crmctl_keyed f join CONTACTS c on c.phone = f.k`,
+	KeyExternalID: `select f.k, c.id, 1 as p from pg_temp.crmctl_keyed f
+		join CONTACTS c on c.metadata ->> 'external_id' = f.k`,
 	KeyEmailPhone: `select f.k, c.id, 1 as p from pg_temp.crmctl_keyed f join CONTACTS c on c.email = f.email
-    union all select f.k, c.id, 2 from pg_temp.crmctl_keyed f join CONTACTS c on c.phone = f.phone and (c.email is null or f.email is null)`,
+    union all select f.k, c.id, 2 from pg_temp.crmctl_keyed f join CONTACTS c on c.phone = f.phone and (c.email is null
+    	or f.email is null)`,
 }
 
 // verdictSQL makes the table of what becomes of each folded row: the contact it is, null
@@ -143,7 +148,8 @@ var meetSQL = map[Key]string{
 const verdictSQL = `
 create temporary table crmctl_verdict on commit drop as
 with met as (%[1]s), one as (
-    select m.k, (array_agg(m.id order by m.p))[1] as contact, case when min(m.p) = 1 and max(m.p) = 2 then 1 else count(*) end as n
+    select m.k, (array_agg(m.id order by m.p))[1] as contact, case when min(m.p) = 1
+    	and max(m.p) = 2 then 1 else count(*) end as n
     from met m group by m.k
 )
 select f.*, o.contact, case
@@ -163,7 +169,8 @@ func (m *merge) keyed(ctx context.Context) error {
 		writes = "exists (select from " + m.contacts + " c where c.id = o.contact and c.email is null)"
 	}
 	meet := strings.ReplaceAll(meetSQL[m.key], "CONTACTS", m.contacts)
-	if err := m.judge(ctx, "", fmt.Sprintf(verdictSQL, meet, m.contacts, fmt.Sprint(m.policy == ConflictError), writes)); err != nil {
+	if err := m.judge(ctx, "", fmt.Sprintf(verdictSQL, meet, m.contacts, fmt.Sprint(m.policy == ConflictError),
+		writes)); err != nil {
 		return err
 	}
 	return m.carryOut(ctx, m.insertKeyed, m.updateKeyed)
@@ -172,7 +179,8 @@ func (m *merge) keyed(ctx context.Context) error {
 // carryOut does what the verdicts say, counts it, and rejects the rest.
 func (m *merge) carryOut(ctx context.Context, insert, update func(context.Context) (int64, error)) error {
 	var groups, repeats int64
-	err := m.q.QueryRow(ctx, `select pg_catalog.count(*), coalesce(pg_catalog.sum(v.rows operator(pg_catalog.-) 1), 0)::bigint
+	err := m.q.QueryRow(ctx, `select pg_catalog.count(*), coalesce(pg_catalog.sum(v.rows operator(pg_catalog.-) 1),
+		0)::bigint
 from pg_temp.crmctl_verdict v`).Scan(&groups, &repeats)
 	if err != nil {
 		return err
@@ -236,12 +244,15 @@ func (m *merge) updateKeyed(ctx context.Context) (n int64, err error) {
 		return 0, nil
 	}
 	set += strings.NewReplacer("excluded.name", how.name("f", "c"), "excluded.", "f.").Replace(how.set)
-	where := "c.id operator(pg_catalog.=) f.contact and f.verdict is null and (" + email + " or " + how.changes("f", "c") + ")"
+	where := "c.id operator(pg_catalog.=) f.contact and f.verdict is null and (" + email + " or " +
+		how.changes("f", "c") + ")"
 	if m.dryRun {
-		err = m.q.QueryRow(ctx, "select pg_catalog.count(*) from pg_temp.crmctl_verdict f, "+m.contacts+" c where "+where).Scan(&n)
+		err = m.q.QueryRow(ctx, "select pg_catalog.count(*) from pg_temp.crmctl_verdict f, "+m.contacts+" c where "+
+			where).Scan(&n)
 		return n, err
 	}
-	tag, err := m.q.Exec(ctx, "update "+m.contacts+" c set "+set+", updated_at = pg_catalog.now() from pg_temp.crmctl_verdict f where "+where)
+	tag, err := m.q.Exec(ctx, "update "+m.contacts+" c set "+set+
+		", updated_at = pg_catalog.now() from pg_temp.crmctl_verdict f where "+where)
 	return tag.RowsAffected(), err
 }
 
@@ -284,7 +295,8 @@ func (m *merge) keyRejection(verdict, k, email string) *rejection {
 	case string(RejectExists):
 		return &rejection{code: RejectExists, column: m.column, message: "another contact has the e-mail address " + email}
 	case string(RejectDuplicate):
-		return &rejection{code: RejectDuplicate, column: m.column, message: "an earlier row, of another key, has the e-mail address " + email}
+		return &rejection{code: RejectDuplicate, column: m.column,
+			message: "an earlier row, of another key, has the e-mail address " + email}
 	case string(RejectMissing):
 		return &rejection{code: RejectMissing, message: "a column of the table that needs a value would have none"}
 	}

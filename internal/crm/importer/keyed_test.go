@@ -54,26 +54,33 @@ func TestImportByKey(t *testing.T) {
 			rows: []string{`ann@ex.org|1|Ann||{}`, `z@ex.org|5|Z||{}`, `|2|Bob||{"external_id": "B"}`},
 		},
 		{
-			name: "several contacts have the number", before: []string{ann, "insert into contacts (phone, name) values ('1', 'Other')"}, o: Options{Key: KeyPhone},
-			file: "phone,name\n1,Anna\n1,Annie\n", want: "read 2 inserted 0 updated 0 unchanged 0 rejected 2", reject: "[{ambiguous_key 2}]",
-			rows: []string{`ann@ex.org|1|Ann||{}`, `|1|Other||{}`},
+			name: "several contacts have the number", before: []string{ann,
+				"insert into contacts (phone, name) values ('1', 'Other')"}, o: Options{Key: KeyPhone},
+			file: "phone,name\n1,Anna\n1,Annie\n", want: "read 2 inserted 0 updated 0 unchanged 0 rejected 2",
+			reject: "[{ambiguous_key 2}]",
+			rows:   []string{`ann@ex.org|1|Ann||{}`, `|1|Other||{}`},
 		},
 		{
-			name: "another program's identifier", before: []string{ann, bob}, o: Options{Key: KeyExternalID, Map: []string{"ID=external_id"}},
+			name: "another program's identifier", before: []string{ann, bob}, o: Options{Key: KeyExternalID,
+				Map: []string{"ID=external_id"}},
 			file: "ID,email,name\nB,bob@ex.org,Robert\nC,c@ex.org,Cy\nC,c2@ex.org,Cy\n",
 			want: "read 3 inserted 1 updated 1 unchanged 0 rejected 0 repeated 1", reject: "[]",
-			rows: []string{`ann@ex.org|1|Ann||{}`, `bob@ex.org|2|Robert||{"external_id": "B"}`, `c2@ex.org||Cy||{"external_id": "C"}`},
+			rows: []string{`ann@ex.org|1|Ann||{}`, `bob@ex.org|2|Robert||{"external_id": "B"}`,
+				`c2@ex.org||Cy||{"external_id": "C"}`},
 		},
 		{
 			name: "address, else number", before: []string{ann, bob}, o: Options{Key: KeyEmailPhone},
 			file: "email,phone,name\nann@ex.org,9,Ann\nbob@ex.org,2,Bob\nx@ex.org,1,Xaver\n,7,Gil\ngil@ex.org,7,\n",
 			want: "read 5 inserted 2 updated 2 unchanged 0 rejected 0 repeated 1", reject: "[]",
-			rows: []string{`ann@ex.org|9|Ann||{}`, `bob@ex.org|2|Bob||{"external_id": "B"}`, `gil@ex.org|7|Gil||{}`, `x@ex.org|1|Xaver||{}`},
+			rows: []string{`ann@ex.org|9|Ann||{}`, `bob@ex.org|2|Bob||{"external_id": "B"}`, `gil@ex.org|7|Gil||{}`,
+				`x@ex.org|1|Xaver||{}`},
 		},
 		{
-			name: "conflicts and repeats are errors", before: []string{ann}, o: Options{Key: KeyPhone, OnConflict: ConflictError},
-			file: "phone,name\n1,Anna\n2,Bob\n2,Bobby\n", want: "read 3 inserted 1 updated 0 unchanged 0 rejected 2", reject: "[{duplicate_key 1} {key_exists 1}]",
-			rows: []string{`ann@ex.org|1|Ann||{}`, `|2|Bob||{}`},
+			name: "conflicts and repeats are errors", before: []string{ann}, o: Options{Key: KeyPhone,
+				OnConflict: ConflictError},
+			file: "phone,name\n1,Anna\n2,Bob\n2,Bobby\n", want: "read 3 inserted 1 updated 0 unchanged 0 rejected 2",
+			reject: "[{duplicate_key 1} {key_exists 1}]",
+			rows:   []string{`ann@ex.org|1|Ann||{}`, `|2|Bob||{}`},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +109,8 @@ func TestImportByKey(t *testing.T) {
 	t.Run("no such column", func(t *testing.T) {
 		t.Parallel()
 		conn, schema := crmtest.Tenant(t)
-		_, err := Import(t.Context(), conn, strings.NewReader("email,name\na@ex.org,A\n"), Options{Schema: schema, Key: KeyPhone})
+		_, err := Import(t.Context(), conn, strings.NewReader("email,name\na@ex.org,A\n"),
+			Options{Schema: schema, Key: KeyPhone})
 		if _, ok := errors.AsType[*MappingError](err); !ok {
 			t.Errorf("got %v", err)
 		}

@@ -68,7 +68,8 @@ func importForever(dsn string) int {
 	if err != nil {
 		return 1
 	}
-	_, err = Import(ctx, conn, loaded{&endless{rows: &generated{rows: 60_000}, wait: make(chan struct{}), told: os.Stdout}}, Options{Schema: schema})
+	_, err = Import(ctx, conn, loaded{&endless{rows: &generated{rows: 60_000}, wait: make(chan struct{}),
+		told: os.Stdout}}, Options{Schema: schema})
 	fmt.Fprintln(os.Stderr, err)
 	return 1
 }
@@ -110,7 +111,8 @@ func TestKilledImportLeavesNothing(t *testing.T) {
 			// The server may need a moment to see that its client is gone.
 			deadline := time.Now().Add(30 * time.Second)
 			for {
-				others := crmtest.List(t, conn, schema, "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'")
+				others := crmtest.List(t, conn, schema, "select count(*) from pg_stat_activity where datname = "+
+					"current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'")
 				if others[0] == "0" {
 					break
 				}
@@ -135,7 +137,8 @@ func TestKilledImportLeavesNothing(t *testing.T) {
 func connString(conn *pgx.Conn) string {
 	cfg := conn.Config()
 	quote := func(s string) string { return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'" }
-	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s password=%s sslmode=disable", quote(cfg.Host), cfg.Port, quote(cfg.User), quote(cfg.Database), quote(cfg.Password))
+	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s password=%s sslmode=disable", quote(cfg.Host), cfg.Port,
+		quote(cfg.User), quote(cfg.Database), quote(cfg.Password))
 }
 
 // A cancelled import leaves nothing either, even when its input never ends, and
@@ -152,7 +155,8 @@ func TestCancelledImportLeavesNothing(t *testing.T) {
 	}()
 	over := make(chan struct{})
 	defer close(over)
-	_, err := Import(ctx, conn, loaded{&endless{rows: &generated{rows: 60_000}, wait: over, told: told}}, Options{Schema: schema})
+	_, err := Import(ctx, conn, loaded{&endless{rows: &generated{rows: 60_000}, wait: over, told: told}},
+		Options{Schema: schema})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want a cancelled context", err)
 	}
@@ -169,7 +173,8 @@ func TestFailingReaderLeavesNothing(t *testing.T) {
 			t.Parallel()
 			conn, schema := crmtest.Tenant(t)
 			broken := errors.New("disk on fire")
-			_, err := Import(t.Context(), conn, loaded{io.MultiReader(&generated{rows: 60_000}, failing{broken})}, Options{Schema: schema, directFrom: directFrom})
+			_, err := Import(t.Context(), conn, loaded{io.MultiReader(&generated{rows: 60_000}, failing{broken})},
+				Options{Schema: schema, directFrom: directFrom})
 			if !errors.Is(err, broken) {
 				t.Errorf("got %v, want %v", err, broken)
 			}

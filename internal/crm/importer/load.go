@@ -164,7 +164,8 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	}
 	l.producer = &producer{
 		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size), key: o.Key,
-		encode:   &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0, raw: o.OnConflict == ConflictError || o.InFile == RepeatError || o.Key != KeyEmail},
+		encode: &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0,
+			raw: o.OnConflict == ConflictError || o.InFile == RepeatError || o.Key != KeyEmail},
 		observer: o.Observer, started: l.started, now: o.Now,
 		chunks: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
 	}
@@ -242,7 +243,8 @@ func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error)
 // role's to change, and the file large enough for it to pay.
 func (l *load) mayLoadDirectly(table tableInfo) bool {
 	const ordinary = "r"
-	return !l.o.DryRun && !l.o.KeepIndexes && l.own == nil && l.o.Key == KeyEmail && table.Kind == ordinary && table.Owned && !table.RowSecurity &&
+	return !l.o.DryRun && !l.o.KeepIndexes && l.own == nil && l.o.Key == KeyEmail && table.Kind == ordinary &&
+		table.Owned && !table.RowSecurity &&
 		(l.size == 0 || l.size >= l.o.directFrom)
 }
 
@@ -288,7 +290,9 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		p.reportStep(Progress{Phase: PhaseMerge, What: strconv.FormatInt(p.counts.staged, 10)})
 	}
-	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict, inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts, rejects: l.rejects, column: p.convert.emailHeader()}
+	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
+		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
+		rejects: l.rejects, column: p.convert.emailHeader()}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}
@@ -313,7 +317,8 @@ func (l *load) close(ctx context.Context, q db.Querier) error {
 	l.count()
 	r := l.result
 	if sum := r.Inserted + r.Updated + r.Unchanged + r.Repeated + r.Rejected; sum != r.Read {
-		return fmt.Errorf("the rows do not add up: %d were read, but %d inserted, %d updated, %d unchanged, %d repeated and %d rejected; nothing was kept",
+		return fmt.Errorf("the rows do not add up: %d were read, but %d inserted, %d updated, %d unchanged, %d repeated "+
+			"and %d rejected; nothing was kept",
 			r.Read, r.Inserted, r.Updated, r.Unchanged, r.Repeated, r.Rejected)
 	}
 	if err := l.rejects.finish(); err != nil {

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(pgtest.Main(m))
 }
 
-const contactsSQL = "select email, phone, name, company, metadata::text from contacts order by email nulls last, phone, name, company, metadata::text collate \"C\""
+const contactsSQL = "select email, phone, name, company, metadata::text from contacts order by email nulls last, " +
+	"phone, name, company, metadata::text collate \"C\""
 
 // contacts returns every contact, without what differs from run to run.
 func contacts(t testing.TB, conn *pgx.Conn, schema db.Schema) []string {
@@ -47,7 +48,8 @@ func importText(t testing.TB, conn *pgx.Conn, text string, o Options) Result {
 
 // tally is the counts of a result, for comparing.
 func tally(r Result) string {
-	text := fmt.Sprintf("read %d inserted %d updated %d unchanged %d rejected %d", r.Read, r.Inserted, r.Updated, r.Unchanged, r.Rejected)
+	text := fmt.Sprintf("read %d inserted %d updated %d unchanged %d rejected %d", r.Read, r.Inserted, r.Updated,
+		r.Unchanged, r.Rejected)
 	if r.Repeated > 0 {
 		text += fmt.Sprintf(" repeated %d", r.Repeated)
 	}

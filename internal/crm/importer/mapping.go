@@ -31,7 +31,8 @@ func hasRejectColumns(header []string) bool {
 
 // fields that --map can name, for errors.
 var mapFields = []string{
-	string(FieldEmail), string(FieldPhone), string(FieldName), string(FieldFirstName), string(FieldLastName), string(FieldCompany),
+	string(FieldEmail), string(FieldPhone), string(FieldName), string(FieldFirstName), string(FieldLastName),
+	string(FieldCompany),
 	string(FieldCreatedAt), externalID, string(FieldMetadata), "metadata.KEY", string(FieldSkip),
 }
 
@@ -105,7 +106,9 @@ func knownHeader(requests []request) func(string) bool {
 		if _, ok := r.find(header); ok {
 			return true
 		}
-		return slices.ContainsFunc(requests, func(q request) bool { return squeeze(q.header) != "" && squeeze(q.header) == squeeze(header) })
+		return slices.ContainsFunc(requests, func(q request) bool {
+			return squeeze(q.header) != "" && squeeze(q.header) == squeeze(header)
+		})
 	}
 }
 
@@ -226,7 +229,8 @@ func (m *mapping) column(header string) (int, error) {
 			continue
 		}
 		if found >= 0 {
-			return 0, &MappingError{Reason: fmt.Sprintf("%q can mean the columns %q and %q", header, headers[found], h), Headers: headers}
+			return 0, &MappingError{Reason: fmt.Sprintf("%q can mean the columns %q and %q", header, headers[found], h),
+				Headers: headers}
 		}
 		found = i
 	}
@@ -283,7 +287,8 @@ func (m *mapping) check(format tabular.Format) error {
 			continue
 		}
 		if other, taken := keys[c.Key]; taken {
-			return &MappingError{Reason: fmt.Sprintf("columns %q and %q both go to metadata.%s", other, c.Header, c.Key), Headers: m.headers()}
+			return &MappingError{Reason: fmt.Sprintf("columns %q and %q both go to metadata.%s", other, c.Header, c.Key),
+				Headers: m.headers()}
 		}
 		keys[c.Key] = c.Header
 	}
@@ -292,9 +297,11 @@ func (m *mapping) check(format tabular.Format) error {
 			return nil
 		}
 	}
-	reason := "no column holds an e-mail address, a phone number, a name or a company by its header: " + quoteList(m.headers())
+	reason := "no column holds an e-mail address, a phone number, a name or a company by its header: " +
+		quoteList(m.headers())
 	if len(m.columns) == 1 {
-		reason = fmt.Sprintf("the file has only one column, %q, which is none of e-mail address, phone, name and company; is %q its delimiter?", m.columns[0].Header, format.Delimiter)
+		reason = fmt.Sprintf("the file has only one column, %q, which is none of e-mail address, phone, name and company; "+
+			"is %q its delimiter?", m.columns[0].Header, format.Delimiter)
 	}
 	return &MappingError{Reason: reason, Headers: m.headers()}
 }

@@ -17,7 +17,8 @@ import (
 const stageSQL = `
 create temporary table crmctl_import (
     line bigint not null, dup boolean not null, half boolean not null, id pg_catalog.uuid not null,
-    email pg_catalog.text, phone pg_catalog.text, name pg_catalog.text, company pg_catalog.text, metadata pg_catalog.jsonb not null,
+    email pg_catalog.text, phone pg_catalog.text, name pg_catalog.text, company pg_catalog.text,
+    	metadata pg_catalog.jsonb not null,
     created_at timestamp with time zone, raw pg_catalog.text
 ) on commit drop`
 
@@ -110,20 +111,23 @@ func (m *merge) write(ctx context.Context, rows string) (inserted, updated int64
 	if !writes {
 		return m.insertNew(ctx, rows)
 	}
-	statement := fmt.Sprintf(upsertSQL, m.contacts, how.changes("s", "e"), how.changes("excluded", "c"), how.name("s", "e"), how.set)
+	statement := fmt.Sprintf(upsertSQL, m.contacts, how.changes("s", "e"), how.changes("excluded", "c"),
+		how.name("s", "e"), how.set)
 	if m.dryRun {
 		statement = fmt.Sprintf(foreseeSQL, m.contacts, how.changes("s", "e"))
 	}
 	err = m.q.QueryRow(ctx, `
 with src as (`+rows+`), touched as (`+statement+`)
-select pg_catalog.count(*) filter (where t.inserted), pg_catalog.count(*) filter (where not t.inserted) from touched t`).Scan(&inserted, &updated)
+select pg_catalog.count(*) filter (where t.inserted), pg_catalog.count(*) filter (where not t.inserted)
+	from touched t`).Scan(&inserted, &updated)
 	return inserted, updated, err
 }
 
 // insertNew makes contacts of the rows whose address no contact has.
 func (m *merge) insertNew(ctx context.Context, rows string) (inserted, _ int64, err error) {
 	n, err := m.insert(ctx, "from ("+rows+`) s
-where not exists (select from `+m.contacts+" c where c.email operator(pg_catalog.=) s.email) order by s.id", "on conflict (email) do nothing")
+where not exists (select from `+m.contacts+" c where c.email operator(pg_catalog.=) s.email) order by s.id",
+		"on conflict (email) do nothing")
 	return n, 0, err
 }
 

@@ -177,8 +177,10 @@ func parseTime(raw []byte) (time.Time, bool) {
 // presetLayouts are forms of a time that known programs write and that cannot be
 // mistaken either: the month is a word, or the zone has no colon.
 var presetLayouts = [...]string{
-	"2006-01-02T15:04:05.000-0700", "2006-01-02T15:04:05-0700", "2 Jan 2006", "02 Jan 2006", "Jan 2, 2006", "January 2, 2006", "2 January 2006",
-	"2006-01-02 15:04:05 MST", "Mon, 02 Jan 2006 15:04:05 -0700", "Mon, 2 Jan 2006 15:04:05 MST", "20060102T150405Z", "20060102",
+	"2006-01-02T15:04:05.000-0700", "2006-01-02T15:04:05-0700", "2 Jan 2006", "02 Jan 2006", "Jan 2, 2006",
+	"January 2, 2006", "2 January 2006",
+	"2006-01-02 15:04:05 MST", "Mon, 02 Jan 2006 15:04:05 -0700", "Mon, 2 Jan 2006 15:04:05 MST",
+	"20060102T150405Z", "20060102",
 }
 
 // parsePresetTime reads a time as known programs write it.

@@ -58,7 +58,8 @@ func TestAppendEmail(t *testing.T) {
 // What the quick way accepts, net/mail accepts as the very same address; and
 // every accepted address is its own normal form.
 func FuzzAppendEmail(f *testing.F) {
-	for _, seed := range []string{"Ada@Example.com", "a.b@c-d.e", "ü@ü.ü", "a@b..c", "\"a\"@b.c", "a@-b.c", "İ@İ.tr", "ΟΔΟΣ@x.gr"} {
+	for _, seed := range []string{"Ada@Example.com", "a.b@c-d.e", "ü@ü.ü", "a@b..c", "\"a\"@b.c", "a@-b.c", "İ@İ.tr",
+		"ΟΔΟΣ@x.gr"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -75,7 +76,8 @@ func FuzzAppendEmail(f *testing.F) {
 		if again, ok := appendEmail(nil, got); !ok || !bytes.Equal(again, got) {
 			t.Fatalf("%q: %q, and again %q, %t", in, got, again, ok)
 		}
-		if strings.ToLower(string(got)) != string(got) || strings.TrimSpace(string(got)) != string(got) || len(got) > maxEmail || !utf8.Valid(got) {
+		if strings.ToLower(string(got)) != string(got) || strings.TrimSpace(string(got)) != string(got) ||
+			len(got) > maxEmail || !utf8.Valid(got) {
 			t.Fatalf("%q: %q is not normal", in, got)
 		}
 	})
@@ -103,7 +105,8 @@ func TestAppendPhone(t *testing.T) {
 func TestParseTime(t *testing.T) {
 	t.Parallel()
 	want := time.Date(2026, 11, 23, 20, 15, 0, 0, time.UTC)
-	for _, in := range []string{"2026-11-23T20:15:00Z", " 2026-11-23 20:15:00 ", "2026-11-23 20:15", "2026-11-23T21:15:00+01:00", "2026-11-23 21:15:00 +0100", "2026-11-23 20:15:00+00"} {
+	for _, in := range []string{"2026-11-23T20:15:00Z", " 2026-11-23 20:15:00 ", "2026-11-23 20:15",
+		"2026-11-23T21:15:00+01:00", "2026-11-23 21:15:00 +0100", "2026-11-23 20:15:00+00"} {
 		if got, ok := parseTime([]byte(in)); !ok || !got.Equal(want) {
 			t.Errorf("%q: got %v, %t", in, got, ok)
 		}

@@ -33,7 +33,8 @@ type ownColumn struct {
 // behind: ours have had these columns from the beginning.
 func (t tableInfo) isOwn() bool {
 	for _, column := range contactColumns {
-		if i := slices.Index(t.Names, column.name); column.name != "company" && (i < 0 || !slices.Contains(column.types, t.Types[i])) {
+		if i := slices.Index(t.Names, column.name); column.name != "company" &&
+			(i < 0 || !slices.Contains(column.types, t.Types[i])) {
 			return true
 		}
 	}
@@ -43,7 +44,8 @@ func (t tableInfo) isOwn() bool {
 // ownTable matches the table's columns with what the file has.
 func ownTable(t tableInfo, m *mapping, key Key) (*own, error) {
 	problem := func(format string, args ...any) error {
-		return &MappingError{Reason: "the tenant's table contacts, which is an application's own, " + fmt.Sprintf(format, args...), Headers: m.headers()}
+		return &MappingError{Reason: "the tenant's table contacts, which is an application's own, " +
+			fmt.Sprintf(format, args...), Headers: m.headers()}
 	}
 	o := &own{primary: t.PrimaryKey}
 	if o.primary == "" {
@@ -51,7 +53,8 @@ func ownTable(t tableInfo, m *mapping, key Key) (*own, error) {
 	}
 	for name := range strings.SplitSeq(string(key), ",") {
 		if !slices.Contains(t.Names, name) {
-			return nil, problem("has no column %s, by which a contact would be known (it has %s)", name, strings.Join(t.Names, ", "))
+			return nil, problem("has no column %s, by which a contact would be known (it has %s)", name,
+				strings.Join(t.Names, ", "))
 		}
 	}
 	placed := map[int]bool{}
@@ -180,15 +183,18 @@ func (m *merge) ownRows(ctx context.Context) error {
 // ownVerdict returns ownVerdictSQL for the key and the columns.
 func (m *merge) ownVerdict() string {
 	primary := "c." + pgx.Identifier{m.own.primary}.Sanitize()
-	find := "select lower(btrim(c.email::text)) as k, " + primary + " as key from " + m.contacts + " c where c.email is not null"
+	find := "select lower(btrim(c.email::text)) as k, " + primary + " as key from " + m.contacts +
+		" c where c.email is not null"
 	switch m.key {
 	case KeyEmail:
 	case KeyPhone:
 		find = "select c.phone::text as k, " + primary + " as key from " + m.contacts + " c where c.phone is not null"
 	case KeyExternalID:
-		find = "select c.external_id::text as k, " + primary + " as key from " + m.contacts + " c where c.external_id is not null"
+		find = "select c.external_id::text as k, " + primary + " as key from " + m.contacts +
+			" c where c.external_id is not null"
 	case KeyEmailPhone:
-		find += " union all select c.phone::text, " + primary + " from " + m.contacts + " c where c.phone is not null and c.email is null"
+		find += " union all select c.phone::text, " + primary + " from " + m.contacts +
+			" c where c.phone is not null and c.email is null"
 	}
 	missing := []string{"false"}
 	for _, c := range m.own.columns {
@@ -209,7 +215,8 @@ func (m *merge) insertOwn(ctx context.Context) (n int64, err error) {
 	for _, c := range m.own.columns {
 		names, values = append(names, pgx.Identifier{c.name}.Sanitize()), append(values, c.value)
 	}
-	tag, err := m.q.Exec(ctx, "insert into "+m.contacts+" ("+strings.Join(names, ", ")+") select "+strings.Join(values, ", ")+which+" order by f.id", m.ownArgs()...)
+	tag, err := m.q.Exec(ctx, "insert into "+m.contacts+" ("+strings.Join(names, ", ")+") select "+
+		strings.Join(values, ", ")+which+" order by f.id", m.ownArgs()...)
 	return tag.RowsAffected(), err
 }
 
@@ -237,7 +244,8 @@ func (m *merge) updateOwn(ctx context.Context) (n int64, err error) {
 			continue
 		case c.name == "email":
 			// An address in capitals is the same one.
-			value = "case when (pg_catalog.lower(pg_catalog.btrim(c.email::pg_catalog.text)) operator(pg_catalog.=) f.email) is not true then " + value + " end"
+			value = "case when (pg_catalog.lower(pg_catalog.btrim(c.email::pg_catalog.text)) operator(pg_catalog.=) f.email) " +
+				"is not true then " + value + " end"
 		case c.name == "name" && m.policy == ConflictUpdate:
 			value = "case when not f.half or " + there + " is null then " + value + " end"
 		}
@@ -252,25 +260,32 @@ func (m *merge) updateOwn(ctx context.Context) (n int64, err error) {
 			}
 		}
 		set = append(set, pgx.Identifier{c.name}.Sanitize()+" = "+next)
-		differs = append(differs, "("+next+") is not null and ((("+next+")::pg_catalog.text operator(pg_catalog.=) "+there+"::pg_catalog.text) is not true)")
+		differs = append(differs, "("+next+") is not null and ((("+next+")::pg_catalog.text operator(pg_catalog.=) "+there+
+			"::pg_catalog.text) is not true)")
 	}
 	if len(differs) == 0 {
 		return 0, nil
 	}
-	where := " where c." + pgx.Identifier{m.own.primary}.Sanitize() + "::pg_catalog.text operator(pg_catalog.=) f.contact::pg_catalog.text and f.verdict is null and (" + strings.Join(differs, "\n or ") + ")"
+	where := " where c." + pgx.Identifier{m.own.primary}.Sanitize() +
+		"::pg_catalog.text operator(pg_catalog.=) f.contact::pg_catalog.text and f.verdict is null and (" +
+		strings.Join(differs, "\n or ") + ")"
 	if m.dryRun {
-		err = m.q.QueryRow(ctx, "select pg_catalog.count(*) from pg_temp.crmctl_verdict f, "+m.contacts+" c"+where, m.ownArgs()...).Scan(&n)
+		err = m.q.QueryRow(ctx, "select pg_catalog.count(*) from pg_temp.crmctl_verdict f, "+m.contacts+" c"+where,
+			m.ownArgs()...).Scan(&n)
 		return n, err
 	}
-	tag, err := m.q.Exec(ctx, "update "+m.contacts+" c set "+strings.Join(set, ", ")+" from pg_temp.crmctl_verdict f"+where, m.ownArgs()...)
+	tag, err := m.q.Exec(ctx, "update "+m.contacts+" c set "+strings.Join(set, ", ")+" from pg_temp.crmctl_verdict f"+
+		where, m.ownArgs()...)
 	return tag.RowsAffected(), err
 }
 
 // tableColumns returns the columns of a tenant's contacts, none where there is no table.
 func tableColumns(ctx context.Context, conn *pgx.Conn, schema db.Schema) ([]string, error) {
 	return db.Select(ctx, conn, pgx.RowTo[string], `
-select a.attname::text from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-where n.nspname = $1 and c.relname = 'contacts' and a.attnum > 0 and not a.attisdropped order by a.attnum`, schema.String())
+select a.attname::text from pg_attribute a join pg_class c on c.oid = a.attrelid
+	join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = 'contacts' and a.attnum > 0 and not a.attisdropped order by a.attnum`,
+		schema.String())
 }
 
 // namesOther reports whether a pair of Options.Map names what is no field of ours.

@@ -22,7 +22,8 @@ func openFile(r io.Reader, o Options) (_ *planned, err error) {
 		return nil, err
 	}
 	file, err := tabular.Open(r, tabular.Options{
-		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests), Own: hasRejectColumns,
+		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests),
+		Own: hasRejectColumns,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read contacts: %w", err)

@@ -159,12 +159,14 @@ func (m *mapping) chooseEmail(found []recognized, ranks map[int]int) error {
 	elsewhere := slices.ContainsFunc(slices.Concat(own, subjects, doubt), holds)
 	switch {
 	case len(named) > 0 && len(wrong) == len(named) && elsewhere:
-		return m.askForEmail(slices.Concat(named, own, subjects, doubt, other), "the column called e-mail holds no addresses, but another does")
+		return m.askForEmail(slices.Concat(named, own, subjects, doubt, other),
+			"the column called e-mail holds no addresses, but another does")
 	case len(named) > 0:
 		m.takeEmail(named, found, ranks, "its header")
 		return nil
 	case len(doubt) > 0, len(own) > 0 && len(subjects) > 0, len(subject) > 1:
-		return m.askForEmail(slices.Concat(own, subjects, doubt, other), "no column is beyond doubt the contact's own e-mail address")
+		return m.askForEmail(slices.Concat(own, subjects, doubt, other),
+			"no column is beyond doubt the contact's own e-mail address")
 	case len(own)+len(subjects) > 0:
 		m.takeEmail(append(own, subjects...), found, ranks, "its header speaks of an address")
 		return nil

@@ -44,7 +44,8 @@ type rejects struct {
 }
 
 func newRejects(file *tabular.File, o Options) *rejects {
-	r := &rejects{path: o.RejectPath, to: o.RejectTo, limit: o.MaxRejects, count: map[RejectCode]int64{}, format: file.Format}
+	r := &rejects{path: o.RejectPath, to: o.RejectTo, limit: o.MaxRejects, count: map[RejectCode]int64{},
+		format: file.Format}
 	for i, name := range file.Format.Header {
 		if !slices.Contains(rejectColumns(), name) {
 			r.keep = append(r.keep, i)
@@ -178,7 +179,8 @@ func (r *rejects) writeRow(row []byte, line int64, why *rejection) error {
 		}
 	}
 	row = append(row, r.format.Delimiter)
-	row = appendCells(row, [][]byte{strconv.AppendInt(nil, line, 10), []byte(why.column), []byte(why.code), []byte(why.message)}, r.format.Delimiter)
+	row = appendCells(row, [][]byte{strconv.AppendInt(nil, line, 10), []byte(why.column), []byte(why.code),
+		[]byte(why.message)}, r.format.Delimiter)
 	if _, err := r.out.Write(append(row, '\n')); err != nil {
 		return fmt.Errorf("reject file: %w", err)
 	}

@@ -36,7 +36,8 @@ Bob;bob at example;"2;2";4;E-Mail;bad_email;"""bob at example"" is not an e-mail
 Cyd;cyd@example.com;3;4;5;;too_many_columns;4 columns where the header has 3
 Dan;"dan@example.com" x;5;6;E-Mail;bad_quotes;text follows a closing quote
 "Fay;fay@example.com;6;8;Name;unterminated_quote;a quote is never closed
-` + "Ida;i\xE9da@example.com;9;12;E-Mail;not_utf8;it is not valid text in the file's encoding\nJ\x00o;jo@example.com;10;13;Name;nul_byte;it holds a NUL\n" +
+` + "Ida;i\xE9da@example.com;9;12;E-Mail;not_utf8;it is not valid text in the file's " +
+	"encoding\nJ\x00o;jo@example.com;10;13;Name;nul_byte;it holds a NUL\n" +
 	`Kim;kim@nowhere;11;15;E-Mail;bad_email;"""kim@nowhere"" is not an e-mail address"
 `
 
@@ -52,14 +53,17 @@ func TestRejectFile(t *testing.T) {
 			if got, want := tally(r), "read 11 inserted 4 updated 0 unchanged 0 rejected 7"; got != want || r.Blank != 2 {
 				t.Errorf("got %s, %d blank; want %s, 2 blank", got, r.Blank, want)
 			}
-			if got, want := fmt.Sprint(r.RejectedByCode), "[{bad_email 2} {bad_quotes 1} {not_utf8 1} {nul_byte 1} {too_many_columns 1} {unterminated_quote 1}]"; got != want {
+			if got, want := fmt.Sprint(r.RejectedByCode),
+				"[{bad_email 2} {bad_quotes 1} {not_utf8 1} {nul_byte 1} {too_many_columns 1} {unterminated_quote 1}]"; got != want {
 				t.Errorf("by code: got %s, want %s", got, want)
 			}
-			crmtest.SameLines(t, "reject file", strings.Split(readFile(t, r.RejectFile), "\n"), strings.Split(dirtyRejects, "\n"))
+			crmtest.SameLines(t, "reject file", strings.Split(readFile(t, r.RejectFile), "\n"),
+				strings.Split(dirtyRejects, "\n"))
 			if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 				t.Errorf("mode %v, error %v; want 0600", info.Mode(), err)
 			}
-			crmtest.SameLines(t, "contacts", crmtest.List(t, conn, schema, "select email, name, phone from contacts order by name"),
+			crmtest.SameLines(t, "contacts", crmtest.List(t, conn, schema,
+				"select email, name, phone from contacts order by name"),
 				[]string{"ada@example.com|Ada|1", "eve@example.com|Eve|", "gus@example.com|Gus|7", "|Hal|"})
 
 			// As it is, the reject file is rejected again, with its four columns
@@ -71,7 +75,8 @@ func TestRejectFile(t *testing.T) {
 			if want := filepath.Join(filepath.Dir(path), "leads.rejected-2.csv"); again.RejectFile != want {
 				t.Errorf("the second reject file is %s, want %s", again.RejectFile, want)
 			}
-			if head, _, _ := strings.Cut(readFile(t, again.RejectFile), "\n"); head != "\uFEFFName;E-Mail;Phone;_line;_column;_code;_message" {
+			if head, _, _ := strings.Cut(readFile(t, again.RejectFile),
+				"\n"); head != "\uFEFFName;E-Mail;Phone;_line;_column;_code;_message" {
 				t.Errorf("the second reject file begins %q", head)
 			}
 			if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
@@ -86,7 +91,8 @@ func TestRejectFile(t *testing.T) {
 			if got, want := tally(r), "read 7 inserted 7 updated 0 unchanged 0 rejected 0"; got != want || r.RejectFile != "" {
 				t.Errorf("mended: got %s and file %q, want %s and none", got, r.RejectFile, want)
 			}
-			if got := crmtest.List(t, conn, schema, "select count(*), count(*) filter (where metadata <> '{}') from contacts"); got[0] != "11|0" {
+			if got := crmtest.List(t, conn, schema, "select count(*), count(*) filter (where metadata <> '{}') from "+
+				"contacts"); got[0] != "11|0" {
 				t.Errorf("contacts and those with metadata: got %s, want 11|0", got[0])
 			}
 		})
@@ -100,9 +106,11 @@ func TestRejectFileOfLongRows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.csv")
 	o := Options{Schema: schema, RejectPath: path}
 	o.Limits.Cell, o.Limits.Row = 2000, 8000
-	file := "email,name\na@example.com,A\nb@example.com," + strings.Repeat("long ", 10_000) + "\nc@example.com," + strings.Repeat("b", 3000) + "\nd@example.com,D\n"
+	file := "email,name\na@example.com,A\nb@example.com," + strings.Repeat("long ", 10_000) + "\nc@example.com," +
+		strings.Repeat("b", 3000) + "\nd@example.com,D\n"
 	r := importText(t, conn, file, o)
-	if got, want := fmt.Sprint(tally(r), r.RejectedByCode), "read 4 inserted 2 updated 0 unchanged 0 rejected 2[{cell_too_long 1} {row_too_long 1}]"; got != want {
+	if got, want := fmt.Sprint(tally(r), r.RejectedByCode),
+		"read 4 inserted 2 updated 0 unchanged 0 rejected 2[{cell_too_long 1} {row_too_long 1}]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	lines := strings.Split(readFile(t, path), "\n")
@@ -120,9 +128,11 @@ func TestRejectedConflicts(t *testing.T) {
 	conn, schema := crmtest.Tenant(t)
 	crmtest.Exec(t, conn, schema, "insert into contacts (email, name) values ('old@example.com', 'Old')")
 	path := filepath.Join(t.TempDir(), "r.csv")
-	const file = "email,name,city\nnew@example.com,New\nOLD@example.com,\"Old, again\",Rome\nnew@example.com,Newer,Oslo\nold@example.com,,\n"
+	const file = "email,name,city\nnew@example.com,New\nOLD@example.com,\"Old, " +
+		"again\",Rome\nnew@example.com,Newer,Oslo\nold@example.com,,\n"
 	r := importText(t, conn, file, Options{Schema: schema, RejectPath: path, OnConflict: ConflictError})
-	if got, want := fmt.Sprint(tally(r), r.RejectedByCode), "read 4 inserted 1 updated 0 unchanged 0 rejected 3[{duplicate_email 2} {email_exists 1}]"; got != want {
+	if got, want := fmt.Sprint(tally(r), r.RejectedByCode),
+		"read 4 inserted 1 updated 0 unchanged 0 rejected 3[{duplicate_email 2} {email_exists 1}]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	crmtest.SameLines(t, "reject file", strings.Split(readFile(t, path), "\n"), []string{
@@ -132,7 +142,8 @@ func TestRejectedConflicts(t *testing.T) {
 		`old@example.com,,,5,email,duplicate_email,an earlier row has the e-mail address old@example.com`,
 		"",
 	})
-	crmtest.SameLines(t, "contacts", crmtest.List(t, conn, schema, "select email, name from contacts order by 1"), []string{"new@example.com|New", "old@example.com|Old"})
+	crmtest.SameLines(t, "contacts", crmtest.List(t, conn, schema, "select email, name from contacts order by 1"),
+		[]string{"new@example.com|New", "old@example.com|Old"})
 }
 
 func TestMaxRejects(t *testing.T) {
@@ -143,11 +154,13 @@ func TestMaxRejects(t *testing.T) {
 		max    int64
 		policy ConflictPolicy
 		stops  bool
-	}{{0, ConflictError, false}, {NoRejects, ConflictUpdate, true}, {1, ConflictUpdate, true}, {2, ConflictUpdate, false}, {2, ConflictError, true}, {3, ConflictError, false}}
+	}{{0, ConflictError, false}, {NoRejects, ConflictUpdate, true}, {1, ConflictUpdate, true}, {2, ConflictUpdate, false},
+		{2, ConflictError, true}, {3, ConflictError, false}}
 	for _, tt := range tests {
 		crmtest.Exec(t, conn, schema, "delete from contacts")
 		path := filepath.Join(t.TempDir(), "r.csv")
-		_, err := Import(t.Context(), conn, strings.NewReader(file), Options{Schema: schema, OnConflict: tt.policy, MaxRejects: tt.max, RejectPath: path})
+		_, err := Import(t.Context(), conn, strings.NewReader(file), Options{Schema: schema, OnConflict: tt.policy,
+			MaxRejects: tt.max, RejectPath: path})
 		var tooMany *TooManyRejectsError
 		if errors.As(err, &tooMany) != tt.stops || !tt.stops && err != nil {
 			t.Errorf("at most %d with %s: got %v", tt.max, tt.policy, err)
@@ -186,8 +199,10 @@ func TestRejectsAreMendedStepByStep(t *testing.T) {
 		names []string
 	}{
 		"no header": {
-			file: "Ann,ann@ex.org\nBob,bad\nCy,worse\n", o: Options{HeaderRow: tabular.NoHeader, Map: []string{"column 1=name", "column 2=email"}},
-			mend: [][2]string{{"Bob,bad,", "Bob,bob@ex.org,"}, {"Cy,worse,", "Cy,cy@ex.org,"}}, names: []string{"Ann", "Bob", "Cy"},
+			file: "Ann,ann@ex.org\nBob,bad\nCy,worse\n", o: Options{HeaderRow: tabular.NoHeader,
+				Map: []string{"column 1=name", "column 2=email"}},
+			mend:  [][2]string{{"Bob,bad,", "Bob,bob@ex.org,"}, {"Cy,worse,", "Cy,cy@ex.org,"}},
+			names: []string{"Ann", "Bob", "Cy"},
 		},
 		"header in line 3": {
 			file: "Our list\n\nName;Email\nAnn;ann@ex.org\nBob;bad\n", o: Options{HeaderRow: 3, Delimiter: ";"},
@@ -199,7 +214,8 @@ func TestRejectsAreMendedStepByStep(t *testing.T) {
 		},
 		"a column added behind": {
 			file: "Name,Email\nAnn,bad\nBob,worse\n",
-			mend: [][2]string{{"_message", "_message,Checked"}, {"Ann,bad,", "Ann,ann@ex.org,"}, {"Bob,worse,", "Bob,bob@ex.org,"}}, names: []string{"Ann", "Bob"},
+			mend: [][2]string{{"_message", "_message,Checked"}, {"Ann,bad,", "Ann,ann@ex.org,"},
+				{"Bob,worse,", "Bob,bob@ex.org,"}}, names: []string{"Ann", "Bob"},
 		},
 		"quotes": {
 			file: "Name,Email\n\"Ann\" A,ann@ex.org\nBob,bad\n",
@@ -232,7 +248,8 @@ func TestRejectsAreMendedStepByStep(t *testing.T) {
 				text = strings.Replace(text, tt.mend[round][0], tt.mend[round][1], 1)
 			}
 			crmtest.SameLines(t, "names", crmtest.List(t, conn, schema, "select name from contacts order by 1"), tt.names)
-			if keys := crmtest.List(t, conn, schema, "select k from contacts, jsonb_object_keys(metadata) k where k like '\\_%' or k like 'column%'"); len(keys) > 0 {
+			if keys := crmtest.List(t, conn, schema, "select k from contacts, jsonb_object_keys(metadata) k where k like "+
+				"'\\_%' or k like 'column%'"); len(keys) > 0 {
 				t.Errorf("in the metadata: %q", keys)
 			}
 		})
@@ -251,7 +268,8 @@ func TestRejectsToAWriter(t *testing.T) {
 	}
 	out.Reset()
 	refuse := func(context.Context, db.Querier, Result) error { return errors.New("no") }
-	if _, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAnn,bad\n"), Options{Schema: schema, RejectTo: &out, AfterLoad: refuse}); err == nil || out.Len() != 0 {
+	if _, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAnn,bad\n"),
+		Options{Schema: schema, RejectTo: &out, AfterLoad: refuse}); err == nil || out.Len() != 0 {
 		t.Errorf("%v, and %q", err, out.String())
 	}
 }
@@ -266,7 +284,8 @@ func TestRejectsToAWriterWhereTheCommitIsUnknown(t *testing.T) {
 	proxy.CutAfter("\x0bcommit\x00", 1)
 	proxy.RefuseAfterCut()
 	var out bytes.Buffer
-	_, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAnn,bad\nBob,bob@ex.org\n"), Options{Schema: schema, RejectTo: &out})
+	_, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAnn,bad\nBob,bob@ex.org\n"),
+		Options{Schema: schema, RejectTo: &out})
 	if !errors.Is(err, db.ErrCommitUnknown) || len(contacts(t, direct, schema)) != 1 {
 		t.Fatalf("got %v, want %v, and %d contacts, want 1", err, db.ErrCommitUnknown, len(contacts(t, direct, schema)))
 	}

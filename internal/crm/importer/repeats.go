@@ -72,7 +72,8 @@ func (r mergeRule) name(row, contact string) string {
 func updateRule() mergeRule {
 	return mergeRule{
 		half: true,
-		set: `phone = coalesce(excluded.phone, c.phone), name = coalesce(excluded.name, c.name), company = coalesce(excluded.company, c.company),
+		set: `phone = coalesce(excluded.phone, c.phone), name = coalesce(excluded.name, c.name),
+			company = coalesce(excluded.company, c.company),
 	metadata = c.metadata operator(pg_catalog.||) excluded.metadata`,
 		differs: `(
 	ROW.phone is not null and (ROW.phone operator(pg_catalog.=) CONTACT.phone) is not true
@@ -85,7 +86,8 @@ func updateRule() mergeRule {
 // fillRule lets the contact's values win.
 func fillRule() mergeRule {
 	return mergeRule{
-		set: `phone = coalesce(c.phone, excluded.phone), name = coalesce(c.name, excluded.name), company = coalesce(c.company, excluded.company),
+		set: `phone = coalesce(c.phone, excluded.phone), name = coalesce(c.name, excluded.name),
+			company = coalesce(c.company, excluded.company),
 	metadata = excluded.metadata operator(pg_catalog.||) c.metadata`,
 		differs: `(
 	CONTACT.phone is null and ROW.phone is not null

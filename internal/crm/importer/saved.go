@@ -31,7 +31,8 @@ const savedVersion = 1
 
 // Save returns the mapping of a plan with what was asked for beside it.
 func (p Plan) Save(o Options) SavedMapping {
-	s := SavedMapping{Version: savedVersion, Null: o.Null, Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Region: o.Region}
+	s := SavedMapping{Version: savedVersion, Null: o.Null, Encoding: o.Encoding, Delimiter: o.Delimiter,
+		HeaderRow: o.HeaderRow, Region: o.Region}
 	var rest []SavedColumn
 	order := slices.Clone(p.Columns)
 	slices.SortStableFunc(order, func(a, b ColumnPlan) int { return a.Rank - b.Rank })

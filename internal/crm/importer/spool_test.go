@@ -67,7 +67,8 @@ func TestBrokenPipe(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 	t.Setenv("TMPDIR", filepath.Join(temp, "nowhere"))
-	if _, err := Import(t.Context(), conn, &onlyReader{&generated{rows: 60_000}}, Options{Schema: schema}); err == nil || !strings.Contains(err.Error(), "keep the input until it is whole") {
+	if _, err := Import(t.Context(), conn, &onlyReader{&generated{rows: 60_000}}, Options{Schema: schema}); err == nil ||
+		!strings.Contains(err.Error(), "keep the input until it is whole") {
 		t.Errorf("without a place for the copy: %v", err)
 	}
 }

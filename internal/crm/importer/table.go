@@ -60,14 +60,17 @@ select c.oid, c.relkind::text as kind,
              join pg_catalog.pg_type t on t.oid = a.atttypid join pg_catalog.pg_namespace tn on tn.oid = t.typnamespace
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as casts,
        array(select a.attname::text from pg_catalog.pg_attribute a
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull and not a.atthasdef and a.attidentity = '') as required,
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull and not a.atthasdef
+             	and a.attidentity = '') as required,
        array(select a.attname::text from pg_catalog.pg_attribute a
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull) as not_null,
        array(select a.attname::text from pg_catalog.pg_attribute a
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (a.attgenerated <> '' or a.attidentity <> '')) as generated,
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (a.attgenerated <> ''
+             	or a.attidentity <> '')) as generated,
        coalesce((select a.attname::text from pg_catalog.pg_constraint k
                  join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
-                 where k.conrelid = c.oid and k.contype = 'p' and pg_catalog.cardinality(k.conkey) = 1), '') as primary_key
+                 where k.conrelid = c.oid and k.contype = 'p'
+                 	and pg_catalog.cardinality(k.conkey) = 1), '') as primary_key
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = 'contacts' and c.relkind in ('r', 'p', 'f', 'v')`
@@ -103,7 +106,8 @@ func inspectTable(ctx context.Context, q db.Querier, schema db.Schema, path db.P
 		case i < 0:
 			problem.Missing = append(problem.Missing, column.name)
 		case !slices.Contains(column.types, info.Types[i]):
-			problem.Problems = append(problem.Problems, fmt.Sprintf("has column %s of type %s instead of %s", column.name, info.Types[i], column.types[0]))
+			problem.Problems = append(problem.Problems, fmt.Sprintf("has column %s of type %s instead of %s", column.name,
+				info.Types[i], column.types[0]))
 		}
 	}
 	if !info.EmailUnique && !slices.Contains(problem.Missing, "email") {

@@ -76,7 +76,8 @@ func (c *converter) findEmail(out *contact) *rejection {
 	}
 	cell := c.cells[first]
 	start := len(c.scratch)
-	if plain, ok := appendPlainEmail(c.scratch, cell); ok && len(cell) <= maxEmail && !bytes.Contains(plain[start:], []byte("xn--")) {
+	if plain, ok := appendPlainEmail(c.scratch, cell); ok && len(cell) <= maxEmail &&
+		!bytes.Contains(plain[start:], []byte("xn--")) {
 		c.scratch = plain
 		out.email = c.scratch[start:]
 		c.chosen[first] = true
@@ -189,7 +190,9 @@ func (c *converter) nullWords() []string {
 			words = append(words, word)
 		}
 	}
-	slices.SortFunc(words, func(a, b string) int { return cmp.Or(cmp.Compare(c.words[b], c.words[a]), strings.Compare(a, b)) })
+	slices.SortFunc(words, func(a, b string) int {
+		return cmp.Or(cmp.Compare(c.words[b], c.words[a]), strings.Compare(a, b))
+	})
 	return words[:min(len(words), 5)]
 }
 
@@ -312,7 +315,9 @@ func (c *converter) severalPhones(out *contact, best int) *rejection {
 // splitNumbers splits a cell of several numbers.
 func splitNumbers(dst [][]byte, cell []byte) [][]byte {
 	for part := range bytes.SplitSeq(cell, []byte(googleSeparator)) {
-		for p := range bytes.FieldsFuncSeq(part, func(r rune) bool { return r == ';' || r == '\n' || r == '\r' || r == '|' }) {
+		for p := range bytes.FieldsFuncSeq(part, func(r rune) bool {
+			return r == ';' || r == '\n' || r == '\r' || r == '|'
+		}) {
 			if p = bytes.TrimSpace(p); len(p) > 0 {
 				dst = append(dst, p)
 			}
@@ -358,7 +363,8 @@ func roundedNumber(cell []byte) bool {
 		return false
 	}
 	exponent := bytes.TrimLeft(cell[e+1:], "+-")
-	return len(bytes.Trim(cell[:e], "0123456789.,+-")) == 0 && len(exponent) > 0 && len(bytes.Trim(exponent, "0123456789")) == 0
+	return len(bytes.Trim(cell[:e], "0123456789.,+-")) == 0 && len(exponent) > 0 &&
+		len(bytes.Trim(exponent, "0123456789")) == 0
 }
 
 // eastAsian reports whether a name is written in Chinese, Japanese or Korean.

@@ -38,16 +38,19 @@ func makeTable(t *testing.T) string {
 	for _, m := range list {
 		var kinds []string
 		for _, d := range []*phonenumbers.PhoneNumberDesc{
-			m.GetFixedLine(), m.GetMobile(), m.GetTollFree(), m.GetPremiumRate(), m.GetSharedCost(), m.GetVoip(), m.GetPersonalNumber(),
+			m.GetFixedLine(), m.GetMobile(), m.GetTollFree(), m.GetPremiumRate(), m.GetSharedCost(), m.GetVoip(),
+			m.GetPersonalNumber(),
 			m.GetPager(), m.GetUan(), m.GetVoicemail(),
 		} {
-			if p := strings.Join(strings.Fields(d.GetNationalNumberPattern()), ""); p != "" && p != "NA" && !slices.Contains(kinds, p) {
+			if p := strings.Join(strings.Fields(d.GetNationalNumberPattern()), ""); p != "" && p != "NA" &&
+				!slices.Contains(kinds, p) {
 				kinds = append(kinds, p)
 			}
 		}
 		fmt.Fprintln(&b, strings.Join([]string{
 			strconv.Itoa(int(m.GetCountryCode())), m.GetId(), m.GetInternationalPrefix(), m.GetNationalPrefix(),
-			strings.Join(strings.Fields(m.GetNationalPrefixForParsing()), ""), m.GetNationalPrefixTransformRule(), strings.Join(kinds, "|"),
+			strings.Join(strings.Fields(m.GetNationalPrefixForParsing()), ""), m.GetNationalPrefixTransformRule(),
+			strings.Join(kinds, "|"),
 		}, "\t"))
 	}
 	return b.String()
@@ -64,7 +67,8 @@ func TestTableIsCurrent(t *testing.T) {
 		return
 	}
 	if want != table {
-		t.Error("table.tsv is not what the library has; go test ./internal/crm/phone -run TestTableIsCurrent -update writes it")
+		t.Error("table.tsv is not what the library has; go test ./internal/crm/phone -run TestTableIsCurrent -update " +
+			"writes it")
 	}
 }
 
@@ -89,7 +93,8 @@ func TestExamples(t *testing.T) {
 			if n == nil {
 				continue
 			}
-			for _, format := range []phonenumbers.PhoneNumberFormat{phonenumbers.E164, phonenumbers.INTERNATIONAL, phonenumbers.NATIONAL} {
+			for _, format := range []phonenumbers.PhoneNumberFormat{phonenumbers.E164, phonenumbers.INTERNATIONAL,
+				phonenumbers.NATIONAL} {
 				raw := phonenumbers.Format(n, format)
 				got, _ := p.Append(nil, []byte(raw))
 				checked++
@@ -119,7 +124,8 @@ func TestRandomNumbers(t *testing.T) {
 	const n = 6000
 	for range n {
 		c := countries[r.IntN(len(countries))]
-		raw := [...]string{"", "+", "0", "00", "+49", "+1", "+44 ", "+33 ", "+39 ", "+7 "}[r.IntN(10)] + strconv.Itoa(r.IntN(1e9)+1e8)
+		raw := [...]string{"", "+", "0", "00", "+49", "+1", "+44 ", "+33 ", "+39 ", "+7 "}[r.IntN(10)] +
+			strconv.Itoa(r.IntN(1e9)+1e8)
 		if r.IntN(2) == 0 {
 			raw = raw[:3] + " " + raw[3:6] + "-" + raw[6:]
 		}

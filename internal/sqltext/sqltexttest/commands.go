@@ -63,12 +63,15 @@ var Refused = map[string]sqltext.Rule{
 	"create foreign data wrapper w":                                                sqltext.RuleCluster,
 	"drop extension if exists citext":                                              sqltext.RuleExtension,
 	"alter extension citext update":                                                sqltext.RuleExtension,
-	"do $$ begin if not exists (select from pg_indexes where indexname = 'i') then create index i on t (x); end if; end $$":                                             sqltext.RuleCatalogGuard,
-	"do $$ begin if not exists (select 1 from pg_catalog.pg_type where typname = 'x') then create type x as enum (); end if; end $$":                                    sqltext.RuleCatalogGuard,
-	"do 'begin if exists (select from information_schema.columns where column_name = ''x'') then null; end if; end'":                                                    sqltext.RuleCatalogGuard,
-	"do $$ begin if exists (select from information_schema.columns where table_schema = 'public' and column_name = 'x') then alter table t drop x; end if; end $$":      sqltext.RuleCatalogGuard,
-	"do $$ begin if to_regclass('public.t') is not null then drop table t; end if; end $$":                                                                              sqltext.RuleCatalogGuard,
-	"do $$ declare r record; begin for r in select tablename from pg_tables where schemaname in ('public') loop execute 'drop table ' || r.tablename; end loop; end $$": sqltext.RuleCatalogGuard,
+	"do $$ begin if not exists (select from pg_indexes where indexname = 'i') then create index i on t (x); end if; end $$": sqltext.RuleCatalogGuard,
+	"do $$ begin if not exists (select 1 from pg_catalog.pg_type where typname = 'x') then create type x as enum (); " +
+		"end if; end $$": sqltext.RuleCatalogGuard,
+	"do 'begin if exists (select from information_schema.columns where column_name = ''x'') then null; end if; end'": sqltext.RuleCatalogGuard,
+	"do $$ begin if exists (select from information_schema.columns where table_schema = 'public' and column_name = 'x') " +
+		"then alter table t drop x; end if; end $$": sqltext.RuleCatalogGuard,
+	"do $$ begin if to_regclass('public.t') is not null then drop table t; end if; end $$": sqltext.RuleCatalogGuard,
+	"do $$ declare r record; begin for r in select tablename from pg_tables where schemaname in ('public') loop execute " +
+		"'drop table ' || r.tablename; end loop; end $$": sqltext.RuleCatalogGuard,
 	"select * into public.copy from t":                                                                       sqltext.RuleOtherSchema,
 	"with x as (select 1) select * into unlogged public.copy from x":                                         sqltext.RuleOtherSchema,
 	"truncate t, public.u":                                                                                   sqltext.RuleOtherSchema,
@@ -92,10 +95,11 @@ var Refused = map[string]sqltext.Rule{
 	"select set_config(setting_name => 'search_path', new_value => 'x', is_local => false)":                  sqltext.RuleSearchPath,
 	"select set_config(E'search_path', 'x', false)":                                                          sqltext.RuleSearchPath,
 	"reset search_path": sqltext.RuleSearchPath,
-	"set session characteristics as transaction isolation level serializable":                                                                                                        sqltext.RuleSession,
-	"create transform for hstore language plperl (from sql with function f(internal))":                                                                                               sqltext.RuleCluster,
-	"create function ensure() returns void language plpgsql as $$ begin if not exists (select from pg_type where typname = 'mood') then create type mood as enum (); end if; end $$": sqltext.RuleCatalogGuard,
-	"insert into t select 1 where not exists (select from pg_tables where tablename = 'x')":                                                                                          sqltext.RuleCatalogGuard,
+	"set session characteristics as transaction isolation level serializable":          sqltext.RuleSession,
+	"create transform for hstore language plperl (from sql with function f(internal))": sqltext.RuleCluster,
+	"create function ensure() returns void language plpgsql as $$ begin if not exists (select from pg_type where " +
+		"typname = 'mood') then create type mood as enum (); end if; end $$": sqltext.RuleCatalogGuard,
+	"insert into t select 1 where not exists (select from pg_tables where tablename = 'x')": sqltext.RuleCatalogGuard,
 }
 
 // Taken are commands that can be part of one.
@@ -103,7 +107,8 @@ var Taken = []string{
 	"",
 	"rollback to savepoint a",
 	"savepoint a",
-	"create table t (a int default nextval('public.s'), b public.citext, c int references public.countries (id) on delete cascade on update set null)",
+	"create table t (a int default nextval('public.s'), b public.citext, c int references public.countries (id) on " +
+		"delete cascade on update set null)",
 	"create index t_a on t using gin (a public.gin_trgm_ops)",
 	"create trigger x after update on t for each row execute function public.touch()",
 	"create foreign table f (x int) server s",
@@ -121,10 +126,12 @@ var Taken = []string{
 	"drop trigger stamp on t",
 	"drop function f(public.citext, int)",
 	"create rule r as on delete to t do instead nothing",
-	"do $$ begin if not exists (select from pg_indexes where schemaname = current_schema() and indexname = 'i') then create index i on t (x); end if; end $$",
+	"do $$ begin if not exists (select from pg_indexes where schemaname = current_schema() and indexname = 'i') then " +
+		"create index i on t (x); end if; end $$",
 	"do $$ begin if to_regclass('t') is null then create table t (x int); end if; end $$",
 	"do $$ begin create type mood as enum ('a'); exception when duplicate_object then null; end $$",
-	"do $$ declare r record; begin select a, b into r.a, r.b from t; insert into t values (1) returning id into r.id; end $$",
+	"do $$ declare r record; begin select a, b into r.a, r.b from t; insert into t values (1) returning id into r.id; " +
+		"end $$",
 	"do $$ begin execute format('alter table %I add x int', 't'); perform public.touch(); end $$",
 	"do $$ begin if exists (select from pg_roles where rolname = 'app') then grant select on t to app; end if; end $$",
 	"do $$ begin update t set a = p.a from public.p p where p.id = t.id; end $$",
@@ -133,15 +140,23 @@ var Taken = []string{
 	"create function tables() returns bigint language sql as 'select count(*) from pg_tables'",
 	"select count(*) from information_schema.tables",
 	"select count(*) from information_schema.tables where table_schema = 'public'",
-	"do $$ begin if not exists (select from information_schema.columns where table_schema = 'public' and column_name = 'x') then alter table t add x int; end if; end $$",
-	"do $$ begin if exists (select from information_schema.schemata where schema_name = 'public') and exists (select from information_schema.tables where table_schema = 'billing') then null; end if; end $$",
+	"do $$ begin if not exists (select from information_schema.columns where table_schema = 'public' and column_name = " +
+		"'x') then alter table t add x int; end if; end $$",
+	"do $$ begin if exists (select from information_schema.schemata where schema_name = 'public') and exists (select " +
+		"from information_schema.tables where table_schema = 'billing') then null; end if; end $$",
 	"do $$ begin if exists (select from pg_namespace where nspname = 'public') then null; end if; end $$",
-	"do $$ begin if not exists (select from pg_constraint where conname = 'k' and conrelid = 'public.t'::regclass) then alter table t add constraint k unique (x); end if; end $$",
+	"do $$ begin if not exists (select from pg_constraint where conname = 'k' and conrelid = 'public.t'::regclass) then " +
+		"alter table t add constraint k unique (x); end if; end $$",
 	"do $$ begin if to_regclass('public.t') is null then create table t (x int); end if; end $$",
-	"do $$ begin if exists (select from pg_tables where schemaname in ('public', current_schema()) and tablename = 't') then drop table t; end if; end $$",
-	"do $$ begin if exists (select from pg_type where typnamespace = 'pg_catalog'::regnamespace and typname = 'x') then null; end if; end $$",
-	"create function audit() returns trigger language plpgsql as $$ begin insert into public.audit values (1); return new; end $$",
-	"create function rows_of(t text) returns bigint language plpgsql as $$ declare n bigint; begin if not exists (select from pg_tables where tablename = t) then raise 'no %', t; end if; execute format('select count(*) from %I', t) into n; return n; end $$",
+	"do $$ begin if exists (select from pg_tables where schemaname in ('public', current_schema()) and tablename = 't') " +
+		"then drop table t; end if; end $$",
+	"do $$ begin if exists (select from pg_type where typnamespace = 'pg_catalog'::regnamespace and typname = 'x') then " +
+		"null; end if; end $$",
+	"create function audit() returns trigger language plpgsql as $$ begin insert into public.audit values (1); return " +
+		"new; end $$",
+	"create function rows_of(t text) returns bigint language plpgsql as $$ declare n bigint; begin if not exists " +
+		"(select from pg_tables where tablename = t) then raise 'no %', t; end if; execute format('select count(*) from " +
+		"%I', t) into n; return n; end $$",
 	"create procedure p() begin atomic insert into public.audit values (1); update public.x set a = 1; end",
 	"create rule r as on insert to t do also insert into public.audit values (new.id)",
 	"create statistics s on a, b from t",
