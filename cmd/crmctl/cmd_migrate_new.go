@@ -160,8 +160,8 @@ func nextMigration(entries []fs.DirEntry, name string, now time.Time) (base stri
 
 // createFile writes a file that must not be there.
 func createFile(path, text string) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL,
-		0o644) //nolint:gosec // a source file, for everybody who works on the project
+	//nolint:gosec // a source file, for everybody who works on the project
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return cli.Usagef("%s is there already", path)
 	}

@@ -109,8 +109,8 @@ func (c *childProcess) kill(t *testing.T) {
 // and removes it when the test ends.
 func newRoot(t *testing.T) string {
 	t.Helper()
-	root, err := os.MkdirTemp(temporaryPlaces()[0],
-		"localpg-test-") //nolint:usetesting // its directories are closed to other accounts
+	//nolint:usetesting // its directories are closed to other accounts
+	root, err := os.MkdirTemp(temporaryPlaces()[0], "localpg-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
