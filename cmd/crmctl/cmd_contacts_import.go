@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // contactsImportOptions are the options of `crmctl contacts import`.
@@ -113,167 +109,47 @@ gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
 	return cmd
 }
 
-// source is the input of an import.
-type source struct {
-	io.ReadCloser
-
-	name    string   // for people
-	file    *os.File // nil for a pipe, which is read to its end before anything is locked
-	rejects string   // default path of the reject file
-}
-
-// Stat tells of a file; a pipe has nothing to tell.
-func (s *source) Stat() (fs.FileInfo, error) {
-	if s.file == nil {
-		return pipe{}, nil
-	}
-	return s.file.Stat()
-}
-
-// pipe is what is no regular file.
-type pipe struct{ fs.FileInfo }
-
-func (pipe) Mode() fs.FileMode { return fs.ModeNamedPipe }
-
-func (f *factory) openSource(path string) (*source, error) {
-	file, err := f.OpenInput(path)
-	if err != nil {
-		return nil, cli.InputError(err)
-	}
-	if path == "-" {
-		return &source{ReadCloser: file, name: "stdin", rejects: "stdin.rejected.csv"}, nil
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	if info.IsDir() {
-		_ = file.Close()
-		return nil, cli.Usagef("%s is a directory", path)
-	}
-	s := &source{ReadCloser: file, name: filepath.Base(path), rejects: strings.TrimSuffix(path, filepath.Ext(path)) +
-		".rejected.csv"}
-	if regular, ok := file.(*os.File); ok && info.Mode().IsRegular() {
-		s.file = regular
-	}
-	return s, nil
-}
-
 func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOptions) error {
-	slug, err := registry.Slug(opts.tenant)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	asked, err := opts.options()
-	if err != nil {
-		return err
-	}
-	src, err := f.openSource(opts.file)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = src.Close() }()
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	t, err := f.registry().Get(ctx, conn, slug)
-	if err != nil {
-		return err
-	}
-	if t.Status != registry.Active {
-		return &registry.StateError{Slug: slug, State: t.State()}
-	}
-	cfg, err := f.config()
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
 	watch := &importWatch{f: f}
-	o := opts.importOptions(asked, f, t, src, watch)
-	o.Trusted = cfg.TrustedOwners
-	if o.Path, err = f.tenantPath(ctx, conn, nil); err != nil {
-		return err
-	}
-	if o.Region, err = regionOf(o.Region, t); err != nil {
-		return err
-	}
-	var before registry.Imported
-	o.AfterLoad = func(ctx context.Context, q db.Querier, r importer.Result) error {
-		return recordImport(ctx, f, q, t, r, &before)
-	}
-	result, err := importer.Import(ctx, conn, src, o)
+	o := opts.importOptions(f.IO.Out)
+	o.File.Read.Observer = watch
+	result, err := a.ImportContacts(ctx, o)
 	watch.finish()
 	if err != nil {
-		return importError(err, slug, result.RejectFile)
+		return importError(err, result.Tenant.Slug, result.RejectFile)
 	}
-	if o.RejectTo != nil {
+	if o.File.Read.RejectTo != nil {
 		p.Out = f.IO.Err // stdout is for the rows
 	}
-	return printImport(f, p, slug, result, before)
+	return printImport(f, p, result)
 }
 
-// importOptions turns the flags into the library's options.
-func (o *contactsImportOptions) importOptions(out importer.Options, f *factory, t registry.Tenant, src *source,
-	watch *importWatch) importer.Options {
-	rejects := o.rejects
-	var rejectTo io.Writer
+// importOptions turns the flags into the application's options.
+func (o *contactsImportOptions) importOptions(stdout io.Writer) app.ImportOptions {
+	out := app.ImportOptions{Tenant: o.tenant, File: o.source(o.file)}
+	read := &out.File.Read
 	switch {
-	case rejects == "-":
-		rejects, rejectTo = "", f.IO.Out
+	case o.rejects == "-":
+		read.RejectTo = stdout
 	case o.noRejects, o.dryRun && o.rejects == "":
-		rejects = ""
-	case rejects == "":
-		rejects = src.rejects
+	case o.rejects == "":
+		out.KeepRejects = true
+	default:
+		read.RejectPath = o.rejects
 	}
-	out.Schema, out.Tenant, out.FileName = t.Schema, f.registry().Row(t.ID), src.name
-	out.OnConflict, out.InFile, out.Key = importer.ConflictPolicy(o.onConflict), importer.RepeatPolicy(o.inFile),
+	read.OnConflict, read.InFile, read.Key = importer.ConflictPolicy(o.onConflict), importer.RepeatPolicy(o.inFile),
 		importer.Key(o.key)
-	out.MaxRejects, out.RejectPath, out.RejectTo = o.maxRejects, rejects, rejectTo
-	out.DryRun, out.KeepIndexes = o.dryRun, o.keepIndexes
-	out.LockTimeout, out.StatementTimeout, out.Now, out.Observer = o.lockTimeout, o.statementTimeout, f.Now, watch
+	read.MaxRejects, read.DryRun, read.KeepIndexes = o.maxRejects, o.dryRun, o.keepIndexes
+	read.LockTimeout, read.StatementTimeout = o.lockTimeout, o.statementTimeout
 	return out
-}
-
-// recordImport writes the audit row in the import's own transaction, and makes
-// sure that the tenant was not closed while the file was read. before gets when the
-// tenant had the same file last.
-func recordImport(ctx context.Context, f *factory, q db.Querier, t registry.Tenant, r importer.Result,
-	before *registry.Imported) error {
-	if err := f.registry().HoldOpen(ctx, q, t); err != nil {
-		return err
-	}
-	var p db.Pipeline
-	detail := map[string]any{
-		"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated, "unchanged": r.Unchanged,
-		"repeated": r.Repeated, "rejected": r.Rejected, "mapping": mappingOf(r.Plan),
-	}
-	if r.SHA256 != "" {
-		detail[registry.ImportSum] = r.SHA256
-		f.registry().QueueImported(&p, t.ID, r.SHA256, before)
-	}
-	err := f.registry().QueueEvent(&p, registry.Event{
-		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImport, Actor: f.actor(), Program: programName(),
-		Detail: detail,
-	})
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx, q)
-}
-
-// mappingOf returns what became of each column, for the audit.
-func mappingOf(p importer.Plan) map[string]string {
-	fields := make(map[string]string, len(p.Columns))
-	for _, c := range p.Columns {
-		field := string(c.Field)
-		if c.Field == importer.FieldMetadata {
-			field += "." + c.Key
-		}
-		fields[c.Header] = field
-	}
-	return fields
 }
 
 func importError(err error, slug, rejectFile string) error {

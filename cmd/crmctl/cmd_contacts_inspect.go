@@ -1,15 +1,14 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 )
@@ -38,23 +37,10 @@ func (o *contactFileOptions) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.headerRow, "header-row", 0, "`LINE` of the header, when the guess is wrong; -1 for none")
 }
 
-// options turns the flags into the library's options.
-func (o *contactFileOptions) options() (importer.Options, error) {
-	out := importer.Options{Map: o.mapping, Null: o.null, Encoding: o.encoding, Delimiter: o.delimiter,
-		HeaderRow: o.headerRow, Region: o.region}
-	if o.mapFile == "" {
-		return out, nil
-	}
-	data, err := os.ReadFile(o.mapFile)
-	if err != nil {
-		return out, cli.InputError(err)
-	}
-	saved, err := importer.ParseSavedMapping(data)
-	if err != nil {
-		return out, cli.Usagef("%s: %w", o.mapFile, err)
-	}
-	saved.Fill(&out)
-	return out, nil
+// source turns the flags into the application's options for a file.
+func (o *contactFileOptions) source(path string) app.ContactFile {
+	return app.ContactFile{Path: path, MapFile: o.mapFile, Read: importer.Options{Map: o.mapping, Null: o.null,
+		Encoding: o.encoding, Delimiter: o.delimiter, HeaderRow: o.headerRow, Region: o.region}}
 }
 
 // contactsInspectOptions are the options of `crmctl contacts inspect`.
@@ -81,7 +67,7 @@ crmctl contacts import --tenant acme-corp next.xlsx --map-file leads.json`,
 		Args: cli.ExactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file = args[0]
-			return runContactsInspect(cmd.Context(), f, opts)
+			return runContactsInspect(f, opts)
 		},
 	}
 	opts.addFlags(cmd.Flags())
@@ -92,60 +78,35 @@ crmctl contacts import --tenant acme-corp next.xlsx --map-file leads.json`,
 	return cmd
 }
 
-func runContactsInspect(_ context.Context, f *factory, opts *contactsInspectOptions) error {
-	o, err := opts.options()
-	if err != nil {
-		return err
-	}
-	if o.Region != "" {
-		if o.Region, err = parseRegion(o.Region); err != nil {
-			return err
-		}
-	}
-	src, err := f.openSource(opts.file)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = src.Close() }()
+func runContactsInspect(f *factory, opts *contactsInspectOptions) error {
 	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	o.FileName = src.name
-	in, inspectErr := importer.Inspect(src, o)
+	a, err := f.app()
+	if err != nil {
+		return err
+	}
+	in, read, inspectErr := a.InspectContacts(opts.source(opts.file))
 	if in.Plan.Columns == nil {
 		return fileError(inspectErr)
 	}
 	if err := printInspection(f, p, in, inspectErr == nil); err != nil {
 		return err
 	}
-	if inspectErr != nil {
-		return fileError(inspectErr)
-	}
-	cfg, err := f.config()
 	switch {
-	case err != nil:
-		return err
+	case inspectErr != nil:
+		return fileError(inspectErr)
 	case opts.saveMap == "":
 		return nil
-	case cfg.DryRun:
+	case a.Config.DryRun:
 		f.Note("\ndry run: no mapping was saved")
 		return nil
 	}
-	return saveMapping(f, opts.saveMap, in.Plan.Save(o))
-}
-
-// saveMapping writes a mapping to a file that only its owner can read: null words
-// and headers may say something.
-func saveMapping(f *factory, path string, s importer.SavedMapping) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
+	if err := app.SaveMapping(opts.saveMap, in.Plan.Save(read)); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("save the mapping: %w", err)
-	}
-	f.Note("\nsaved     %s", cli.Visible(path))
+	f.Note("\nsaved     %s", cli.Visible(opts.saveMap))
 	return nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// app.SettingRetention says how long a tenant is kept once it is deleted.
 // tenantSetOptions are the options of `crmctl tenant set`.
 type tenantSetOptions struct {
 	name        string
@@ -39,7 +38,7 @@ the country of its phone numbers, such as DE. The others are the application's.`
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion,
 			cobra.ShellCompDirective) {
 			if len(args) > 0 {
-				return []cobra.Completion{app.SettingRetention + "=", settingRegion + "="},
+				return []cobra.Completion{app.SettingRetention + "=", app.SettingRegion + "="},
 					cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 			}
 			return completeOne(f)(cmd, args, prefix)
@@ -70,8 +69,8 @@ func parseSettings(args []string) (map[string]any, error) {
 		case text == "":
 			values[key] = nil
 			continue
-		case key == settingRegion:
-			country, err := parseRegion(text)
+		case key == app.SettingRegion:
+			country, err := app.ParseRegion(text)
 			if err != nil {
 				return nil, err
 			}

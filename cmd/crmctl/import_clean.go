@@ -1,44 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
-	"github.com/crmctl/crmctl/internal/crm/phone"
-	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
-
-// settingRegion is the setting of a tenant that says where its phone numbers are
-// from.
-const settingRegion = "region"
-
-// regionOf returns the country of a tenant's phone numbers: as asked, or as the
-// tenant's settings have it, or "".
-func regionOf(asked string, t registry.Tenant) (string, error) {
-	if asked == "" {
-		var settings struct {
-			Region any `json:"region"`
-		}
-		if json.Unmarshal(t.Settings, &settings) == nil {
-			if text, ok := settings.Region.(string); ok && phone.Known(strings.ToUpper(text)) {
-				return strings.ToUpper(text), nil
-			}
-		}
-		return "", nil
-	}
-	return parseRegion(asked)
-}
-
-func parseRegion(text string) (string, error) {
-	if country := strings.ToUpper(text); phone.Known(country) {
-		return country, nil
-	}
-	return "", cli.Usagef("%q is no country; give its two letters, such as DE", text)
-}
 
 // changeText says what was done to rows.
 func changeText(c importer.Change) string {

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // importWatch shows an import while it goes on: what was found out about the
@@ -157,19 +157,19 @@ type columnRecord struct {
 	Key    string `json:"metadata_key,omitempty"`
 }
 
-func printImport(f *factory, p *cli.Printer, slug string, r importer.Result, before registry.Imported) error {
+func printImport(f *factory, p *cli.Printer, r app.ImportResult) error {
 	if p.Terminal && p.IsTable() {
 		f.Note("%s", "")
 	}
-	if err := cli.PrintObject(p, importObject(r, slug)); err != nil {
+	if err := cli.PrintObject(p, importObject(r.Result, r.Tenant.Slug)); err != nil {
 		return err
 	}
 	noteChanges(f, r.Changed, r.NullWords)
 	if !p.Terminal && r.Rejected > 0 {
-		f.Note("rejected  %s", strings.Trim(rejectText(r), " ()"))
+		f.Note("rejected  %s", strings.Trim(rejectText(r.Result), " ()"))
 	}
-	if !before.At.IsZero() {
-		f.Note("note: the same file was imported %s by %s", p.Show.Minute(before.At), cli.Visible(before.Actor))
+	if !r.Before.At.IsZero() {
+		f.Note("note: the same file was imported %s by %s", p.Show.Minute(r.Before.At), cli.Visible(r.Before.Actor))
 	}
 	if len(r.NoPlace) > 0 {
 		f.Note("left out, since the table has no column for it: %s", cli.Visible(strings.Join(r.NoPlace, ", ")))

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tabular"
@@ -52,7 +53,8 @@ func TestImportedBeforeInTheZoneAskedFor(t *testing.T) {
 	}
 	p.Show.Loc = time.FixedZone("east", 5*3600)
 	before := registry.Imported{At: time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC), Actor: "alice@desk"}
-	if err := printImport(f, p, "acme", importer.Result{Read: 1}, before); err != nil {
+	done := app.ImportResult{Result: importer.Result{Read: 1}, Tenant: registry.Tenant{Slug: "acme"}, Before: before}
+	if err := printImport(f, p, done); err != nil {
 		t.Fatal(err)
 	}
 	if want := "imported 2026-11-24 01:15 by alice@desk"; !strings.Contains(b.err.String(), want) {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"io"
 	"os"
 	"time"
 
@@ -38,6 +39,8 @@ type App struct {
 	Drain func() <-chan struct{}
 	// Notify is told what is worth a word on the way.
 	Notify func(Notice)
+	// Open opens a file to be read, stdin for "-".
+	Open func(path string) (io.ReadCloser, error)
 	// Watch is told that a run over the named items begins. It returns who is told of
 	// each, nil for nobody, and what ends it.
 	Watch func(verb string, names []string) (o fleet.Observer, end func())
@@ -75,7 +78,7 @@ func (OtherFiles) notice()    {}
 func (ByHistory) notice()     {}
 
 // New returns an application with everything that was left out and can be: nothing is
-// watched, confirmed or told, and nothing ends the work early.
+// watched, confirmed or told, nothing ends the work early, and there is no stdin.
 func New(a App) *App {
 	if a.Now == nil {
 		a.Now = time.Now
@@ -91,6 +94,9 @@ func New(a App) *App {
 	}
 	if a.Notify == nil {
 		a.Notify = func(Notice) {}
+	}
+	if a.Open == nil {
+		a.Open = func(path string) (io.ReadCloser, error) { return os.Open(path) }
 	}
 	if a.Watch == nil {
 		a.Watch = func(string, []string) (fleet.Observer, func()) { return nil, func() {} }

@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/crmctl/crmctl/internal/crm/importer"
+	"github.com/crmctl/crmctl/internal/crm/phone"
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
+)
+
+// SettingRegion is the setting of a tenant that says where its phone numbers are from.
+const SettingRegion = "region"
+
+// ParseRegion returns the country of two letters that a text names, in upper case.
+// The error is an *InputError.
+func ParseRegion(text string) (string, error) {
+	if country := strings.ToUpper(text); phone.Known(country) {
+		return country, nil
+	}
+	return "", inputErrorf("%q is no country; give its two letters, such as DE", text)
+}
+
+// regionOf returns the country of a tenant's phone numbers: as asked, or as the
+// tenant's settings have it, or "".
+func regionOf(asked string, t registry.Tenant) (string, error) {
+	if asked != "" {
+		return ParseRegion(asked)
+	}
+	var settings struct {
+		Region any `json:"region"`
+	}
+	if json.Unmarshal(t.Settings, &settings) == nil {
+		if text, ok := settings.Region.(string); ok && phone.Known(strings.ToUpper(text)) {
+			return strings.ToUpper(text), nil
+		}
+	}
+	return "", nil
+}
+
+// ContactFile is a file of contacts and how it is read.
+type ContactFile struct {
+	Path    string // "-" for stdin
+	MapFile string // a mapping that SaveMapping has kept; "" for none
+	// Read says how the file is read; what it says wins over MapFile.
+	Read importer.Options
+}
+
+// options returns what the mapping that was kept and the options say together.
+func (c ContactFile) options() (importer.Options, error) {
+	out := c.Read
+	if c.MapFile == "" {
+		return out, nil
+	}
+	data, err := os.ReadFile(c.MapFile)
+	if err != nil {
+		return out, &InputError{err}
+	}
+	saved, err := importer.ParseSavedMapping(data)
+	if err != nil {
+		return out, inputErrorf("%s: %w", c.MapFile, err)
+	}
+	saved.Fill(&out)
+	return out, nil
+}
+
+// InspectContacts says what an import would make of a file. There is an inspection where
+// its plan has columns, even with an error: it stands on what was read until then.
+// Nothing is connected. Errors are an *InputError or importer's and tabular's.
+func (a *App) InspectContacts(c ContactFile) (importer.Inspection, importer.Options, error) {
+	o, err := c.options()
+	if err != nil {
+		return importer.Inspection{}, o, err
+	}
+	if o.Region != "" {
+		if o.Region, err = ParseRegion(o.Region); err != nil {
+			return importer.Inspection{}, o, err
+		}
+	}
+	in, err := a.openInput(c.Path)
+	if err != nil {
+		return importer.Inspection{}, o, err
+	}
+	defer func() { _ = in.Close() }()
+	o.FileName = in.name
+	found, err := importer.Inspect(in, o)
+	return found, o, err
+}
+
+// SaveMapping writes a mapping to a file that only its owner can read: null words
+// and headers may say something.
+func SaveMapping(path string, s importer.SavedMapping) error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("save the mapping: %w", err)
+	}
+	return nil
+}
+
+// ImportOptions say what is imported into a tenant. Of File.Read ImportContacts itself
+// sets what it knows of the tenant: Schema, Tenant, Path, FileName, Trusted, Now and
+// AfterLoad, and Region where none is asked for.
+type ImportOptions struct {
+	Tenant string // its name
+	File   ContactFile
+	// KeepRejects writes rejected rows beside the file, "leads.rejected.csv", where
+	// File.Read has no place for them.
+	KeepRejects bool
+}
+
+// ImportResult is what became of an import.
+type ImportResult struct {
+	importer.Result
+
+	Tenant registry.Tenant
+	Before registry.Imported // when the tenant had the same file last
+}
+
+// ImportContacts imports a file into a tenant. Where the error is the import's own, the
+// result tells what it had come to.
+func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult, error) {
+	var out ImportResult
+	slug, err := registry.Slug(o.Tenant)
+	if err != nil {
+		return out, err
+	}
+	read, err := o.File.options()
+	if err != nil {
+		return out, err
+	}
+	in, err := a.openInput(o.File.Path)
+	if err != nil {
+		return out, err
+	}
+	defer func() { _ = in.Close() }()
+	if o.KeepRejects && read.RejectTo == nil && read.RejectPath == "" {
+		read.RejectPath = rejectPath(o.File.Path)
+	}
+	conn, err := a.change(ctx, read.DryRun)
+	if err != nil {
+		return out, err
+	}
+	defer closeConn(ctx, conn)
+	t, err := a.Registry.Get(ctx, conn, slug)
+	if err != nil {
+		return out, err
+	}
+	out.Tenant = t
+	if t.Status != registry.Active {
+		return out, &registry.StateError{Slug: slug, State: t.State()}
+	}
+	read.Schema, read.Tenant, read.FileName = t.Schema, a.Registry.Row(t.ID), in.name
+	read.Trusted, read.Now = a.Config.TrustedOwners, a.Now
+	if read.Path, err = a.TenantPath(ctx, conn, nil); err != nil {
+		return out, err
+	}
+	if read.Region, err = regionOf(read.Region, t); err != nil {
+		return out, err
+	}
+	read.AfterLoad = func(ctx context.Context, q db.Querier, r importer.Result) error {
+		return a.recordImport(ctx, q, t, r, &out.Before)
+	}
+	out.Result, err = importer.Import(ctx, conn, in, read)
+	return out, err
+}
+
+// rejectPath returns where the rejected rows of a file are written.
+func rejectPath(path string) string {
+	if path == "-" {
+		return "stdin.rejected.csv"
+	}
+	return strings.TrimSuffix(path, filepath.Ext(path)) + ".rejected.csv"
+}
+
+// recordImport writes the audit row in the import's own transaction, and makes
+// sure that the tenant was not closed while the file was read. before gets when the
+// tenant had the same file last.
+func (a *App) recordImport(ctx context.Context, q db.Querier, t registry.Tenant, r importer.Result,
+	before *registry.Imported) error {
+	if err := a.Registry.HoldOpen(ctx, q, t); err != nil {
+		return err
+	}
+	var p db.Pipeline
+	detail := map[string]any{
+		"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated, "unchanged": r.Unchanged,
+		"repeated": r.Repeated, "rejected": r.Rejected, "mapping": mappingOf(r.Plan),
+	}
+	if r.SHA256 != "" {
+		detail[registry.ImportSum] = r.SHA256
+		a.Registry.QueueImported(&p, t.ID, r.SHA256, before)
+	}
+	err := a.Registry.QueueEvent(&p, registry.Event{
+		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImport, Actor: a.Actor, Program: a.Program, Detail: detail,
+	})
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx, q)
+}
+
+// mappingOf returns what became of each column, for the audit.
+func mappingOf(p importer.Plan) map[string]string {
+	fields := make(map[string]string, len(p.Columns))
+	for _, c := range p.Columns {
+		field := string(c.Field)
+		if c.Field == importer.FieldMetadata {
+			field += "." + c.Key
+		}
+		fields[c.Header] = field
+	}
+	return fields
+}
