@@ -84,6 +84,11 @@ func guessLegacy(sample []byte) (name, evidence string, err error) {
 	slices.SortStableFunc(readings, func(a, b reading) int { return cmp.Compare(b.score, a.score) })
 	if len(readings) > 0 && readings[0].score >= goodScore {
 		best := readings[0]
+		for _, r := range readings {
+			if r.text == best.text && slices.Index(legacyEncodings(), r.name) < slices.Index(legacyEncodings(), best.name) {
+				best.name = r.name // the more usual one that reads the same
+			}
+		}
 		other := slices.IndexFunc(readings, func(r reading) bool { return r.text != best.text })
 		if other < 0 || best.score-readings[other].score >= leadScore {
 			return best.name, fmt.Sprintf("its letters beyond ASCII make sense in it (%.0f %%)", 100*min(best.score, 1)), nil

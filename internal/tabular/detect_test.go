@@ -93,6 +93,15 @@ func split(lines []string) (rows [][]string) {
 	return rows
 }
 
+// Of encodings that read the same the usual one is named.
+func TestUsualNameOfAnEncoding(t *testing.T) {
+	t.Parallel()
+	f, err := Open(strings.NewReader("Name,City\nS\xf6ren T\xe4ve N\xfc\xdflebaum,M\xf6\xdflitz\n"), Options{})
+	if err != nil || f.Format.Encoding != windows1252Name {
+		t.Errorf("got %+v, %v", f, err)
+	}
+}
+
 // Bytes that the encoding does not have are rejects, never U+FFFD.
 func TestBytesOfNoLetter(t *testing.T) {
 	t.Parallel()

@@ -178,6 +178,28 @@ func TestVCard(t *testing.T) {
 	}
 }
 
+// Values of QUOTED-PRINTABLE that name no charset are in the code page of the machine that
+// wrote them: it is told by their letters, unless it is asked for.
+func TestPrintableOfNoCharset(t *testing.T) {
+	t.Parallel()
+	const card = "BEGIN:VCARD\r\nVERSION:2.1\r\nN:Mylka;Antoni\r\nLABEL;ENCODING=QUOTED-PRINTABLE:=FF=FE\r\n%s\r\nEND:VCARD\r\n"
+	adr := fmt.Sprintf(card, "ADR;HOME;ENCODING=QUOTED-PRINTABLE:;;Budryka 2;Krak=F3w;ma=B3o=\r\npolskie;30-072")
+	f, rows, problems := cells(t, []byte(adr), Options{})
+	sameRows(t, rows, []string{"Name=Antoni Mylka|First Name=Antoni|Last Name=Mylka|Address 1 - Label=home|" +
+		"Address 1 - Formatted=Budryka 2, Kraków, małopolskie, 30-072"})
+	if f.Format.Encoding != "windows-1250" || problems != nil {
+		t.Errorf("taken for %s, problems %v", f.Format.Encoding, problems)
+	}
+	named := fmt.Sprintf(card, "FN;ENCODING=QUOTED-PRINTABLE:Iksi=F1ski")
+	_, rows, problems = cells(t, []byte(named), Options{Encoding: "windows-1250"})
+	sameRows(t, rows, []string{"Name=Iksiński|First Name=Antoni|Last Name=Mylka"})
+	_, rows, _ = cells(t, []byte(fmt.Sprintf(card, "NICKNAME:Tony")), Options{})
+	sameRows(t, rows, []string{"Name=Antoni Mylka|First Name=Antoni|Last Name=Mylka|Nickname=Tony"})
+	if problems != nil {
+		t.Errorf("what is passed over: %v", problems)
+	}
+}
+
 // workbook makes an XLSX file. The first sheet has notes, the second is hidden.
 func makeWorkbook(t testing.TB, sheetData, stringsXML string) []byte {
 	t.Helper()

@@ -47,6 +47,7 @@ type cards struct {
 	props    []property
 	size     int
 	bad      Problem
+	passing  bool // the property before says nothing that is kept
 	begun    bool // the BEGIN of the next card is read
 }
 
@@ -65,7 +66,7 @@ func (f *File) openVCard(r io.Reader, o Options) error {
 			return err
 		}
 		if name == "" {
-			if name, evidence, err = guessEncoding(head); err != nil {
+			if name, evidence, err = guessEncoding(withPrintable(head)); err != nil {
 				return err
 			}
 		}
@@ -81,13 +82,39 @@ func (f *File) openVCard(r io.Reader, o Options) error {
 	return nil
 }
 
+// withPrintable returns what the encoding is judged by: the head of a file, and what
+// its QUOTED-PRINTABLE values of no named charset say beyond ASCII.
+func withPrintable(head []byte) []byte {
+	if !bytes.Contains(bytes.ToUpper(head), []byte("QUOTED-PRINTABLE")) {
+		return head
+	}
+	c := &cards{in: bufio.NewReader(bytes.NewReader(head)), limits: Limits{}.withDefaults()}
+	out := bytes.Clone(head)
+	for {
+		line, err := c.logical()
+		if err != nil {
+			return out
+		}
+		name, value, ok := cutProperty(line)
+		if !ok || binary(name) {
+			continue
+		}
+		p, charset, coding := parseHead(string(name))
+		if charset != "" || coding != "QUOTED-PRINTABLE" || passedOver(p.name) {
+			continue
+		}
+		decoded, _ := io.ReadAll(quotedprintable.NewReader(bytes.NewReader(value))) // as far as it goes
+		out = append(append(out, decoded...), '\n')
+	}
+}
+
 // Next implements Reader.
 func (c *cards) Next() (*Record, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	c.record = Record{Line: c.started}
-	c.props, c.size, c.bad = c.props[:0], 0, None
+	c.props, c.size, c.bad, c.passing = c.props[:0], 0, None, false
 	clear(c.labels)
 	for depth := 1; ; {
 		line, err := c.logical()
@@ -223,16 +250,19 @@ func (c *cards) take(line []byte) {
 	head, value, ok := cutProperty(line)
 	if !ok {
 		// What has no name goes on with the line before.
-		if n := len(c.props); n > 0 && c.size+len(line) <= c.limits.Row {
+		if n := len(c.props); n > 0 && !c.passing && c.size+len(line) <= c.limits.Row {
 			c.props[n-1].value += "\n" + c.toUTF8(line, "")
 			c.size += len(c.props[n-1].value) + propertySize
 		}
 		return
 	}
-	if binary(head) {
+	if c.passing = binary(head); c.passing {
 		return
 	}
 	p, charset, coding := parseHead(string(head))
+	if c.passing = passedOver(p.name) && p.name != "AGENT"; c.passing {
+		return
+	}
 	switch coding {
 	case "QUOTED-PRINTABLE":
 		if decoded, err := io.ReadAll(quotedprintable.NewReader(bytes.NewReader(value))); err == nil || len(decoded) > 0 {

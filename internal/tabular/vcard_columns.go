@@ -94,11 +94,20 @@ func (c *cards) text() string {
 	return strings.ToValidUTF8(b.String(), "?")
 }
 
+// passedOver reports whether a property says nothing of a contact that is kept.
+func passedOver(name string) bool {
+	switch name {
+	case "VERSION", "PRODID", "BEGIN", "REV", "LABEL", "CLASS", "PROFILE", "MAILER", "SOURCE", "KIND", "AGENT",
+		"SORT-STRING":
+		return true
+	}
+	return false
+}
+
 // place puts a property into its column.
 func (c *cards) place(fields [][]byte, p property) {
 	switch p.name {
-	case "VERSION", "PRODID", "BEGIN", "REV", "LABEL", "CLASS", "PROFILE", "MAILER", "SOURCE", "KIND", "AGENT",
-		"SORT-STRING":
+	case "AGENT":
 	case "FN":
 		join(fields, colName, plain(p.value), " ")
 	case "N":
