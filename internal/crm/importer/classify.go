@@ -120,9 +120,13 @@ func looksLikeAddress(v string) bool {
 		return false
 	}
 	var c changes
+	google := strings.Contains(v, googleSeparator)
 	for _, raw := range list {
-		if _, _, ok := cleanEmail(nil, raw, &c); !ok {
+		switch _, _, ok := cleanEmail(nil, raw, &c); {
+		case !ok:
 			return false
+		case google:
+			return true // the first counts
 		}
 	}
 	return true

@@ -123,7 +123,12 @@ func (c *converter) contact(rec *tabular.Record) (contact, *rejection) {
 		return contact{}, r
 	}
 	if i := c.choose(c.company); i >= 0 {
-		out.company = c.visible(trimBlanks(c.cells[i]))
+		company, others, _ := bytes.Cut(c.cells[i], []byte(googleSeparator))
+		out.company = c.visible(trimBlanks(company))
+		if len(others) > 0 {
+			c.chosen[i] = false // all of them stay in metadata
+			c.changes.note(changeSeveral)
+		}
 	}
 	out.name, out.half = c.fullName()
 	if i := c.choose(c.created); i >= 0 {

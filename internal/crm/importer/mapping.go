@@ -44,6 +44,7 @@ type mapping struct {
 	labels  map[int]int // the column that says what kind of address or number is in another
 	looks   []look
 	preset  string // the program the file is of, "" for none that is known
+	nothing string // a squeezed header that is no field there, or ""
 	lenient bool   // a time that cannot be read stays in metadata
 }
 
@@ -124,7 +125,7 @@ func newMapping(format tabular.Format, sample [][]string, requests []request, nu
 		return nil, err
 	}
 	m.passOverRejectColumns()
-	m.applyPreset()
+	m.applyPreset(format.Kind)
 	if err := m.recognize(); err != nil {
 		return m, err
 	}

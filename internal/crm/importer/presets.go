@@ -4,6 +4,8 @@ import (
 	_ "embed" // for the table of presets
 	"slices"
 	"strings"
+
+	"github.com/crmctl/crmctl/internal/tabular"
 )
 
 //go:embed presets.tsv
@@ -13,6 +15,7 @@ var presetTable string
 type preset struct {
 	name    string
 	created string // the squeezed header of when a contact was made, or ""
+	nothing string // the squeezed header of what is no field there, or ""
 }
 
 // findPreset returns the program that a header is of, with an empty name when
@@ -24,7 +27,7 @@ func findPreset(headers []string) preset {
 	}
 	for line := range strings.Lines(presetTable) {
 		parts := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if strings.HasPrefix(line, "#") || len(parts) != 3 {
+		if strings.HasPrefix(line, "#") || len(parts) != 4 {
 			continue
 		}
 		all := true
@@ -32,16 +35,20 @@ func findPreset(headers []string) preset {
 			all = all && slices.Contains(squeezed, squeeze(header))
 		}
 		if all {
-			return preset{name: parts[0], created: squeeze(parts[2])}
+			return preset{name: parts[0], created: squeeze(parts[2]), nothing: squeeze(parts[3])}
 		}
 	}
 	return preset{}
 }
 
-// applyPreset maps what only a known program's header can mean.
-func (m *mapping) applyPreset() {
+// applyPreset maps what only a known program's header can mean. Cards have the columns
+// of Google's exports, though Google need not have written them.
+func (m *mapping) applyPreset(kind tabular.Kind) {
+	if kind == tabular.VCard {
+		return
+	}
 	p := findPreset(m.headers())
-	m.preset = p.name
+	m.preset, m.nothing = p.name, p.nothing
 	if p.created == "" || len(m.sources[FieldCreatedAt]) > 0 {
 		return
 	}

@@ -26,6 +26,10 @@ func (m *mapping) recognize() error {
 		if m.looks[i].holdsAddresses() {
 			continue // whatever the header says, these are addresses
 		}
+		if m.nothing != "" && squeeze(c.Header) == m.nothing {
+			c.Why = "no field of a contact in an export of " + m.preset
+			continue
+		}
 		if isName(f.field) && m.looks[i].isNoName() {
 			c.Why = "its header is that of a name, but these are none"
 			continue

@@ -56,6 +56,32 @@ func (c *converter) kind(i int) (kind []byte, labelled, primary bool) {
 	return []byte(c.columns[i].Kind), false, false
 }
 
+// kindOf returns the kind of the n-th of several values in column i: the label has as
+// many parts, or is that of all.
+func (c *converter) kindOf(i, n int) (kind []byte, labelled bool) {
+	kind, labelled, _ = c.kind(i)
+	if !labelled || !bytes.Contains(kind, []byte(googleSeparator)) {
+		return kind, labelled
+	}
+	parts := bytes.Split(kind, []byte(googleSeparator))
+	part := bytes.TrimSpace(parts[min(n, len(parts)-1)])
+	return bytes.TrimSpace(bytes.TrimPrefix(part, []byte("*"))), true
+}
+
+// faxOnly reports whether all that is in column i are machines by their labels.
+func (c *converter) faxOnly(i int) bool {
+	label, labelled, _ := c.kind(i)
+	if !labelled {
+		return false
+	}
+	for part := range bytes.SplitSeq(label, []byte(googleSeparator)) {
+		if !isFax(headerWords(string(part))) {
+			return false
+		}
+	}
+	return true
+}
+
 // findEmail finds the contact's address: that of the most preferred column with a
 // value. The others are kept beside it.
 func (c *converter) findEmail(out *contact) *rejection {
@@ -115,7 +141,7 @@ func (c *converter) cleanEmail(i int, out *contact) *rejection {
 			c.chosen[i] = true
 		}
 		if len(c.parts) > 1 {
-			c.addEmail(i, value)
+			c.addEmail(i, n, value)
 		}
 	}
 	if len(c.parts) == 0 {
@@ -130,7 +156,7 @@ func (c *converter) cleanEmail(i int, out *contact) *rejection {
 // otherEmails keeps the addresses of the other columns, with their kinds.
 func (c *converter) otherEmails(out *contact, first int) {
 	if len(c.emails) == 0 {
-		c.addEmail(first, out.email)
+		c.addEmail(first, 0, out.email)
 	}
 	for _, i := range c.email {
 		if i == first || len(c.cells[i]) == 0 {
@@ -138,7 +164,7 @@ func (c *converter) otherEmails(out *contact, first int) {
 		}
 		c.parts = splitAddresses(c.parts[:0], c.cells[i])
 		whole := len(c.parts) > 0
-		for _, part := range c.parts {
+		for n, part := range c.parts {
 			start := len(c.scratch)
 			dst, _, ok := cleanEmail(c.scratch, part, &c.changes)
 			if !ok {
@@ -146,7 +172,7 @@ func (c *converter) otherEmails(out *contact, first int) {
 				continue
 			}
 			c.scratch = dst
-			c.addEmail(i, c.scratch[start:len(c.scratch):len(c.scratch)])
+			c.addEmail(i, n, c.scratch[start:len(c.scratch):len(c.scratch)])
 		}
 		c.chosen[i] = whole
 	}
@@ -157,12 +183,12 @@ func (c *converter) otherEmails(out *contact, first int) {
 	}
 }
 
-// addEmail adds an address to the list, once.
-func (c *converter) addEmail(i int, value []byte) {
+// addEmail adds an address, the n-th in column i, to the list, once.
+func (c *converter) addEmail(i, n int, value []byte) {
 	if slices.ContainsFunc(c.emails, func(t typed) bool { return bytes.Equal(t.value, value) }) {
 		return
 	}
-	kind, labelled, _ := c.kind(i)
+	kind, labelled := c.kindOf(i, n)
 	if labelled {
 		c.chosen[c.labels[i]] = true
 	}
@@ -204,8 +230,8 @@ func (c *converter) findPhone(out *contact) *rejection {
 		if len(cell) == 0 {
 			continue
 		}
-		kind, has, primary := c.kind(i)
-		if has && isFax(headerWords(string(kind))) {
+		_, has, primary := c.kind(i)
+		if c.faxOnly(i) {
 			continue
 		}
 		if !isPhone(cell) {
@@ -276,8 +302,7 @@ func plainNumber(b []byte) bool {
 func (c *converter) severalPhones(out *contact, best int) *rejection {
 	for _, i := range c.phone {
 		cell := c.cells[i]
-		kind, has, _ := c.kind(i)
-		if len(cell) == 0 || !isPhone(cell) || has && isFax(headerWords(string(kind))) {
+		if len(cell) == 0 || !isPhone(cell) || c.faxOnly(i) {
 			continue
 		}
 		c.parts = splitNumbers(c.parts[:0], cell)
@@ -285,9 +310,13 @@ func (c *converter) severalPhones(out *contact, best int) *rejection {
 			c.changes.note(changeSeveral)
 		}
 		c.chosen[i] = true
-		for _, part := range c.parts {
+		for n, part := range c.parts {
+			kind, has := c.kindOf(i, n)
 			value, raw, ok := c.number(part)
 			switch {
+			case has && isFax(headerWords(string(kind))):
+				c.chosen[i] = false // a machine stays with its cell
+				continue
 			case !ok:
 				return c.reject(RejectLongPhone, i, "a phone number of more than %d bytes", maxPhone)
 			case !isPhone(part):
