@@ -7,8 +7,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
 
@@ -85,26 +83,20 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	if err != nil {
 		return err
 	}
-	if opts.record {
-		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-			return err
-		}
-	}
-	conn, err := f.connect(ctx)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
 	f.Reads.Store(true)
-	o := stats.SizeOptions{Registry: f.registry(), Mode: opts.mode(), Dial: f.connect}
-	if o.Slugs, err = f.selectedSlugs(ctx, conn, m); err != nil {
-		return err
+	measured, end := f.watchMeasuring()
+	found, failed := a.Sizes(ctx, app.SizesOptions{Selection: m, Mode: opts.mode(), Record: opts.record,
+		DryRun: opts.dryRun, Measured: measured})
+	end()
+	f.skipInvalid(found.Invalid)
+	if found.Report == nil {
+		return failed
 	}
-	report, err := f.measureSizes(ctx, conn, o)
-	if err != nil {
-		return err
-	}
-	s := newSizesScreen(p, report, opts.top)
+	s := newSizesScreen(p, *found.Report, opts.top)
 	if err := cli.PrintList(p, s.list(), s.rows()); err != nil {
 		return err
 	}
@@ -114,44 +106,21 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		}
 	}
 	switch {
-	case !opts.record:
-		return nil
+	case failed != nil || !opts.record:
+		return failed
 	case opts.dryRun:
-		f.Note("would record  %s", cli.Plural(len(report.Tenants), "tenant"))
+		f.Note("would record  %s", cli.Plural(len(found.Report.Tenants), "tenant"))
 		return nil
 	}
-	n, err := stats.Record(ctx, conn, f.registry(), report)
-	if err == nil {
-		f.Note("recorded  %s", cli.Plural(int(n), "tenant"))
-	}
-	return err
+	f.Note("recorded  %s", cli.Plural(int(found.Recorded), "tenant"))
+	return nil
 }
 
-// selectedSlugs returns the slugs of the selected tenants, or nil for all.
-func (f *factory) selectedSlugs(ctx context.Context, q db.Querier, s *app.Selection) ([]string, error) {
-	if s.Everything() {
-		// All of them, unless there is one that is not to be looked at.
-		invalid, err := f.registry().Invalid(ctx, q)
-		if err != nil || len(invalid) == 0 {
-			return nil, err
-		}
-	}
-	tenants, err := f.tenants(ctx, q, s)
-	if err != nil {
-		return nil, err
-	}
-	slugs := make([]string, len(tenants))
-	for i, t := range tenants {
-		slugs[i] = t.Slug
-	}
-	return slugs, nil
-}
-
-// measureSizes shows how far it is when there is much to measure.
-func (f *factory) measureSizes(ctx context.Context, q db.Querier, o stats.SizeOptions) (stats.Report, error) {
+// watchMeasuring shows how far it is when there is much to measure.
+func (f *factory) watchMeasuring() (measured func(done, total int), end func()) {
 	const many = 1000
 	var bar *cli.Progress
-	o.Measured = func(done, total int) {
+	measured = func(done, total int) {
 		if bar == nil && total > many {
 			bar = f.NewProgress(cli.ProgressOptions{Verb: "measure", Total: int64(total)})
 		}
@@ -159,12 +128,9 @@ func (f *factory) measureSizes(ctx context.Context, q db.Querier, o stats.SizeOp
 			bar.Set(int64(done))
 		}
 	}
-	report, err := stats.Sizes(ctx, q, o)
-	if bar != nil {
-		bar.Finish()
+	return measured, func() {
+		if bar != nil {
+			bar.Finish()
+		}
 	}
-	if f.registry().Missing(err) {
-		err = registry.ErrNoRegistry
-	}
-	return report, err
 }

@@ -6,25 +6,21 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/internal/stats"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // tenantDeleteOptions are the options of `crmctl tenant delete`.
 type tenantDeleteOptions struct {
-	name        string
-	confirm     string
-	retention   time.Duration
-	given       bool // --retention was, which wins over the tenant's own
-	lockTimeout time.Duration
-	ifExists    bool
-	dryRun      bool
+	tenantMoveOptions
+
+	confirm   string
+	retention time.Duration
+	given     bool // --retention was, which wins over the tenant's own
+	ifExists  bool
 }
 
 func newTenantDeleteCmd(f *factory) *cobra.Command {
@@ -51,111 +47,75 @@ crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
 	fs.StringVar(&opts.confirm, "confirm", "", "the tenant's `NAME`, instead of typing it")
 	fs.BoolVar(&opts.ifExists, "if-exists", false, "no tenant of that name, or a deleted one, is no error")
 	addRetentionFlag(fs, &opts.retention)
-	addLockTimeoutFlag(fs, &opts.lockTimeout)
-	addDryRunFlag(fs, &opts.dryRun)
-	addExpectDatabaseFlag(fs)
+	opts.addFlags(fs)
 	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
 func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions) error {
-	slug, err := registry.Slug(opts.name)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	t, err := f.registry().Get(ctx, conn, slug)
+	done, err := a.DeleteTenant(ctx, app.DeleteOptions{
+		MoveOptions: opts.move(), Retention: opts.retention, Given: opts.given, IfExists: opts.ifExists,
+		Confirm: func(ctx context.Context, c app.Closing) error {
+			impact, err := impactOf(f, c, p.Show)
+			if err != nil {
+				return err
+			}
+			return f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: c.Tenant.Slug, Given: opts.confirm,
+				Flag: "--confirm", What: "the tenant's name"})
+		},
+	})
+	if bad, is := errors.AsType[*app.RetentionError](err); is {
+		return cli.WithHint(err, "mend it", "crmctl tenant set "+bad.Slug+" "+app.SettingRetention+"=30d")
+	}
 	switch {
-	case err != nil && opts.ifExists && errors.Is(err, registry.ErrNotFound):
-		f.Verbose("no tenant %q: nothing to delete", slug)
-		return nil
 	case err != nil:
 		return err
-	case t.Status == registry.Deleted && opts.ifExists:
+	case done.Missing:
+		f.Verbose("no tenant %q: nothing to delete", done.Slug)
 		return nil
-	case t.Status == registry.Deleted:
-		return &registry.StateError{Slug: slug, State: t.State(), Already: t.PurgeStartedAt == nil}
-	}
-	retention, err := retentionOf(t, opts)
-	if err != nil {
-		return err
-	}
-	impact, err := impactOf(ctx, f, conn, t, retention, p.Show)
-	if err != nil {
-		return err
-	}
-	if opts.dryRun {
+	case done.Closing == nil:
+		return nil
+	case opts.dryRun:
+		impact, err := impactOf(f, *done.Closing, p.Show)
+		if err != nil {
+			return err
+		}
 		f.Note("%s", cli.Lines(impact))
-		return cli.PrintObject(p, tenantObject(t, t.Version, nil))
+		return cli.PrintObject(p, tenantObject(done.Tenant, done.Tenant.Version, nil))
 	}
-	if err := f.ConfirmName(ctx, cli.Confirmation{Impact: impact, Name: slug, Given: opts.confirm, Flag: "--confirm",
-		What: "the tenant's name"}); err != nil {
-		return err
-	}
-	t, err = tenant.Delete(ctx, conn, slug, retention, f.moveOptions(opts.lockTimeout))
-	if err != nil {
-		return err
-	}
-	f.warnRole(t)
-	return cli.PrintList(p, movedList("deleted", p.Show), []registry.Tenant{t})
-}
-
-// retentionOf returns how long the tenant is kept: the flag wins over its own
-// setting, and that over the configuration.
-func retentionOf(t registry.Tenant, opts *tenantDeleteOptions) (time.Duration, error) {
-	if opts.given {
-		return opts.retention, nil
-	}
-	d, err := app.Retention(t, opts.retention)
-	return d, cli.WithHint(err, "mend it", "crmctl tenant set "+t.Slug+" "+app.SettingRetention+"=30d")
+	f.warnRole(done.Tenant)
+	return cli.PrintList(p, movedList("deleted", p.Show), []registry.Tenant{done.Tenant})
 }
 
 // impactOf says what a tenant holds before it is closed.
-func impactOf(ctx context.Context, f *factory, conn *pgx.Conn, t registry.Tenant, retention time.Duration,
-	show cli.Presentation) (string, error) {
+func impactOf(f *factory, c app.Closing, show cli.Presentation) (string, error) {
 	target, err := f.target()
 	if err != nil {
 		return "", err
 	}
-	holds, err := holdingsOf(ctx, f.registry(), conn, t.Slug)
-	if err != nil {
-		return "", err
-	}
-	until := f.Now().Add(retention)
+	slug := cli.Visible(c.Tenant.Slug)
 	return fmt.Sprintf("%s on %s holds %s.\nIt will be closed now and may be destroyed after %s (%s).\nUntil then: "+
-		"crmctl tenant undelete %s",
-		cli.Visible(t.Slug), cli.Visible(target.Place()), holds, humanRetention(retention), show.Human(cli.Day(until)),
-		cli.Visible(t.Slug)), nil
+		"crmctl tenant undelete %s", slug, cli.Visible(target.Place()), holdingsText(c.Holds), humanRetention(c.Retention),
+		show.Human(cli.Day(c.Until)), slug), nil
 }
 
-// holdingsOf says how much data tenants hold: "about 200 contacts, 672 kB".
-func holdingsOf(ctx context.Context, reg registry.Registry, conn *pgx.Conn, slugs ...string) (string, error) {
-	report, err := stats.Sizes(ctx, conn, stats.SizeOptions{Registry: reg, Slugs: slugs})
-	if err != nil {
-		return "", err
-	}
-	var bytes, contacts int64
-	counted := true
-	for _, s := range report.Tenants {
-		if !s.Known {
-			return "an unknown amount of data", nil
-		}
-		bytes += s.TotalBytes()
-		if counted = counted && s.Contacts != nil; counted {
-			contacts += *s.Contacts
-		}
-	}
+// holdingsText says how much data tenants hold: "about 200 contacts, 672 kB".
+func holdingsText(h app.Holdings) string {
 	switch {
-	case len(report.Tenants) < len(slugs):
-		return "an unknown amount of data", nil
-	case !counted:
-		return cli.HumanSize(bytes), nil
+	case !h.Known:
+		return "an unknown amount of data"
+	case h.Contacts == nil:
+		return cli.HumanSize(h.Bytes)
 	}
-	return fmt.Sprintf("about %s, %s", cli.Plural(int(contacts), "contact"), cli.HumanSize(bytes)), nil
+	return fmt.Sprintf("about %s, %s", cli.Plural(int(*h.Contacts), "contact"), cli.HumanSize(h.Bytes))
 }
 
 // movedList shows tenants whose state changed.

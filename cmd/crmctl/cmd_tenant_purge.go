@@ -212,11 +212,15 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 		for i, t := range due {
 			names[i] = t.Slug
 		}
-		holds, err := holdingsOf(ctx, f.registry(), conn, names...)
+		a, err := f.app()
 		if err != nil {
 			return err
 		}
-		impact = fmt.Sprintf("%s will be destroyed for good: %s.", firstNames(due), holds)
+		holds, err := a.HoldingsOf(ctx, conn, names)
+		if err != nil {
+			return err
+		}
+		impact = fmt.Sprintf("%s will be destroyed for good: %s.", firstNames(due), holdingsText(holds))
 		if opts.backup.none {
 			impact += "\nThere will be no backup."
 		}

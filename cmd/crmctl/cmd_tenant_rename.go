@@ -3,26 +3,23 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // tenantRenameOptions are the options of `crmctl tenant rename`.
 type tenantRenameOptions struct {
-	name        string
+	tenantMoveOptions
+
 	newName     string
 	displayName string
 	schema      bool
 	leave       bool
-	lockTimeout time.Duration
-	dryRun      bool
 }
 
 func newTenantRenameCmd(f *factory) *cobra.Command {
@@ -66,45 +63,22 @@ crmctl tenant rename globex-corp --schema`,
 	fs.StringVar(&opts.displayName, "display-name", "", "the new `NAME` shown to people")
 	fs.BoolVar(&opts.schema, "schema", false, "name the schema and the role after the tenant too")
 	fs.BoolVar(&opts.leave, "leave-mentions", false, "rename although the old schema's name stands elsewhere")
-	addLockTimeoutFlag(fs, &opts.lockTimeout)
-	addDryRunFlag(fs, &opts.dryRun)
-	addExpectDatabaseFlag(fs)
+	opts.addFlags(fs)
 	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
 func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions) error {
-	slug, err := registry.Slug(opts.name)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	to := tenant.Renaming{
-		DisplayName: opts.displayName, Schema: opts.schema, LeaveMentions: opts.leave,
-		Shape: func(ctx context.Context, q db.Querier, t registry.Tenant) (string, error) {
-			shape, err := catalog.Read(ctx, q, catalog.Target{Schema: t.Schema, Role: t.Role},
-				catalog.Options{Registry: f.registry(), LockTimeout: opts.lockTimeout, OwnRole: true})
-			if err != nil {
-				return "", err
-			}
-			is := shape.Fingerprint()
-			return string(is[:]), nil
-		},
-	}
-	if opts.newName != "" {
-		if to.Slug, err = registry.Slug(opts.newName); err != nil {
-			return err
-		}
-	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	rename, result := tenant.Rename, "renamed"
-	if opts.dryRun {
-		rename, result = tenant.PlanRename, "would rename"
-	}
-	before, after, err := rename(ctx, conn, slug, to, f.moveOptions(opts.lockTimeout))
+	done, err := a.RenameTenant(ctx, app.RenameOptions{MoveOptions: opts.move(), To: opts.newName,
+		DisplayName: opts.displayName, Schema: opts.schema, LeaveMentions: opts.leave})
 	var (
 		exists   *registry.ExistsError
 		mentions *tenant.MentionsError
@@ -119,50 +93,51 @@ func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions)
 		return cli.WithHint(err, "see it", "crmctl tenant show "+exists.Slug)
 	case err != nil:
 		return err
-	case before.Slug == after.Slug && before.DisplayName == after.DisplayName && before.Schema == after.Schema:
-		result = "unchanged"
 	}
-	done := renaming{before, after}
+	result := "renamed"
+	switch {
+	case !done.Changed():
+		result = "unchanged"
+	case opts.dryRun:
+		result = "would rename"
+	}
 	if p.Terminal && p.IsTable() && !p.NamesOnly() {
 		return cli.PrintObject(p, renamedObject(result, done))
 	}
-	return cli.PrintList(p, renamedList(result), []renaming{done})
+	return cli.PrintList(p, renamedList(result), []app.Renamed{done})
 }
-
-// renaming is a tenant before and after.
-type renaming struct{ before, after registry.Tenant }
 
 // renamedObject is for a terminal, where a line has no room for two names of a
 // tenant and two of its schema.
-func renamedObject(result string, r renaming) cli.Object {
+func renamedObject(result string, r app.Renamed) cli.Object {
 	became := func(before, after string) any {
 		if before == after {
 			return after
 		}
 		return before + " -> " + after
 	}
-	return cli.Object{Name: r.after.Slug, Fields: []cli.Field{
-		{Name: result, Value: became(r.before.Slug, r.after.Slug)},
-		{Name: "schema", Value: became(r.before.Schema.String(), r.after.Schema.String())},
-		{Name: "display_name", Value: became(r.before.DisplayName, r.after.DisplayName)},
+	return cli.Object{Name: r.After.Slug, Fields: []cli.Field{
+		{Name: result, Value: became(r.Before.Slug, r.After.Slug)},
+		{Name: "schema", Value: became(r.Before.Schema.String(), r.After.Schema.String())},
+		{Name: "display_name", Value: became(r.Before.DisplayName, r.After.DisplayName)},
 	}}
 }
 
-func renamedList(result string) cli.List[renaming] {
-	return cli.List[renaming]{
+func renamedList(result string) cli.List[app.Renamed] {
+	return cli.List[app.Renamed]{
 		Plural: "tenants",
-		Columns: documented([]cli.Column[renaming]{
-			{Name: "result", Value: func(renaming) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
-			{Name: "tenant", Value: func(r renaming) any { return r.after.Slug }},
-			{Name: "was", Value: func(r renaming) any { return changed("was ", r.before.Slug, r.after.Slug) }},
-			{Name: "schema", Value: func(r renaming) any { return r.after.Schema.String() }},
-			{Name: "schema_was", Value: func(r renaming) any {
-				return changed("was ", r.before.Schema.String(), r.after.Schema.String())
+		Columns: documented([]cli.Column[app.Renamed]{
+			{Name: "result", Value: func(app.Renamed) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
+			{Name: "tenant", Value: func(r app.Renamed) any { return r.After.Slug }},
+			{Name: "was", Value: func(r app.Renamed) any { return changed("was ", r.Before.Slug, r.After.Slug) }},
+			{Name: "schema", Value: func(r app.Renamed) any { return r.After.Schema.String() }},
+			{Name: "schema_was", Value: func(r app.Renamed) any {
+				return changed("was ", r.Before.Schema.String(), r.After.Schema.String())
 			}},
-			{Name: "display_name", Value: func(r renaming) any { return r.after.DisplayName }},
-			{Name: "display_name_was", Document: true, Value: func(r renaming) any { return r.before.DisplayName }},
-		}, func(r renaming) registry.Tenant { return r.after }),
-		Name:     func(r renaming) string { return r.after.Slug },
+			{Name: "display_name", Value: func(r app.Renamed) any { return r.After.DisplayName }},
+			{Name: "display_name_was", Document: true, Value: func(r app.Renamed) any { return r.Before.DisplayName }},
+		}, func(r app.Renamed) registry.Tenant { return r.After }),
+		Name:     func(r app.Renamed) string { return r.After.Slug },
 		NoHeader: true,
 	}
 }

@@ -4,23 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
-	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // tenantSetOptions are the options of `crmctl tenant set`.
 type tenantSetOptions struct {
-	name        string
-	values      map[string]any
-	lockTimeout time.Duration
-	dryRun      bool
+	tenantMoveOptions
+
+	values map[string]any
 }
 
 func newTenantSetCmd(f *factory) *cobra.Command {
@@ -51,9 +47,7 @@ the country of its phone numbers, such as DE. The others are the application's.`
 			return runTenantSet(cmd.Context(), f, opts)
 		},
 	}
-	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
-	addDryRunFlag(cmd.Flags(), &opts.dryRun)
-	addExpectDatabaseFlag(cmd.Flags())
+	opts.addFlags(cmd.Flags())
 	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
@@ -94,18 +88,15 @@ func parseSettings(args []string) (map[string]any, error) {
 }
 
 func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error {
-	slug, err := registry.Slug(opts.name)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	o := f.moveOptions(opts.lockTimeout)
-	o.DryRun = opts.dryRun
-	t, err := tenant.Set(ctx, conn, slug, opts.values, o)
+	t, err := a.SetTenant(ctx, opts.move(), opts.values)
 	if err != nil {
 		return err
 	}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // tenantMoveOptions are the options of the commands that move one tenant from one
@@ -20,14 +20,33 @@ type tenantMoveOptions struct {
 	dryRun      bool
 }
 
+func (o *tenantMoveOptions) addFlags(fs *pflag.FlagSet) {
+	addLockTimeoutFlag(fs, &o.lockTimeout)
+	addDryRunFlag(fs, &o.dryRun)
+	addExpectDatabaseFlag(fs)
+}
+
+// move returns the application's options.
+func (o *tenantMoveOptions) move() app.MoveOptions {
+	return app.MoveOptions{Tenant: o.name, LockTimeout: o.lockTimeout, DryRun: o.dryRun}
+}
+
+// result returns what became of the tenant, or would.
+func (o *tenantMoveOptions) result(done string) string {
+	if o.dryRun {
+		return "would be " + done
+	}
+	return done
+}
+
 // tenantMove is what such a command does.
 type tenantMove struct {
 	result string // "suspended"
-	apply  func(context.Context, *pgx.Conn, string, tenant.MoveOptions) (registry.Tenant, error)
+	apply  func(*app.App, context.Context, app.MoveOptions) (registry.Tenant, error)
 }
 
-func newTenantSuspendCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error) *cobra.Command {
-	return newTenantMoveCmd(f, runF, tenantMove{"suspended", tenant.Suspend}, &cobra.Command{
+func newTenantSuspendCmd(f *factory) *cobra.Command {
+	return newTenantMoveCmd(f, tenantMove{"suspended", (*app.App).SuspendTenant}, &cobra.Command{
 		Use:   "suspend TENANT",
 		Short: "shut a tenant for a while, its data untouched",
 		Long: `Shut a tenant. Its role, where it has one, loses the schema at once, in sessions that are open
@@ -38,8 +57,8 @@ application has to look there.`,
 	})
 }
 
-func newTenantActivateCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error) *cobra.Command {
-	return newTenantMoveCmd(f, runF, tenantMove{"activated", tenant.Activate}, &cobra.Command{
+func newTenantActivateCmd(f *factory) *cobra.Command {
+	return newTenantMoveCmd(f, tenantMove{"activated", (*app.App).ActivateTenant}, &cobra.Command{
 		Use:     "activate TENANT",
 		Short:   "open a suspended tenant again",
 		Long:    "Open a suspended tenant again. Its role, where it has one, gets the schema back.",
@@ -47,45 +66,32 @@ func newTenantActivateCmd(f *factory, runF func(context.Context, *factory, *tena
 	})
 }
 
-func newTenantMoveCmd(f *factory, runF func(context.Context, *factory, *tenantMoveOptions) error, move tenantMove,
-	cmd *cobra.Command) *cobra.Command {
+func newTenantMoveCmd(f *factory, move tenantMove, cmd *cobra.Command) *cobra.Command {
 	opts := &tenantMoveOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, f *factory, opts *tenantMoveOptions) error {
-			return runTenantMove(ctx, f, opts, move)
-		}
-	}
 	cmd.Args = cli.ExactArgs("TENANT")
 	cmd.ValidArgsFunction = completeOne(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		opts.name = args[0]
-		return runF(cmd.Context(), f, opts)
+		return runTenantMove(cmd.Context(), f, opts, move)
 	}
-	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
-	addDryRunFlag(cmd.Flags(), &opts.dryRun)
-	addExpectDatabaseFlag(cmd.Flags())
+	opts.addFlags(cmd.Flags())
 	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
 func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, move tenantMove) error {
-	slug, err := registry.Slug(opts.name)
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	o, result := f.moveOptions(opts.lockTimeout), move.result
-	if opts.dryRun {
-		o.DryRun, result = true, "would be "+move.result
-	}
-	t, err := move.apply(ctx, conn, slug, o)
+	t, err := move.apply(a, ctx, opts.move())
 	if err != nil {
 		return err
 	}
 	f.warnRole(t)
-	return cli.PrintList(p, movedList(result, p.Show), []registry.Tenant{t})
+	return cli.PrintList(p, movedList(opts.result(move.result), p.Show), []registry.Tenant{t})
 }

@@ -2,24 +2,15 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// tenantUndeleteOptions are the options of `crmctl tenant undelete`.
-type tenantUndeleteOptions struct {
-	name        string
-	lockTimeout time.Duration
-	dryRun      bool
-}
-
 func newTenantUndeleteCmd(f *factory) *cobra.Command {
-	opts := &tenantUndeleteOptions{}
+	opts := &tenantMoveOptions{}
 	cmd := &cobra.Command{
 		Use:   "undelete TENANT",
 		Short: "bring a deleted tenant back",
@@ -33,40 +24,35 @@ destroy it.`,
 			return runTenantUndelete(cmd.Context(), f, opts)
 		},
 	}
-	addLockTimeoutFlag(cmd.Flags(), &opts.lockTimeout)
-	addDryRunFlag(cmd.Flags(), &opts.dryRun)
-	addExpectDatabaseFlag(cmd.Flags())
+	opts.addFlags(cmd.Flags())
 	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
-func runTenantUndelete(ctx context.Context, f *factory, opts *tenantUndeleteOptions) error {
-	slug, err := registry.Slug(opts.name)
+func runTenantUndelete(ctx context.Context, f *factory, opts *tenantMoveOptions) error {
+	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	p, conn, err := f.openToChange(ctx, opts.dryRun)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	o := f.moveOptions(opts.lockTimeout)
-	o.DryRun = opts.dryRun
-	t, err := tenant.Undelete(ctx, conn, slug, o)
-	switch {
-	case err != nil:
+	t, newest, err := a.UndeleteTenant(ctx, opts.move())
+	if err != nil {
 		return err
-	case opts.dryRun:
-		return cli.PrintList(p, movedList("would be restored", p.Show), []registry.Tenant{t})
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err == nil && isBehind(t, plan.Head()) {
-		f.Note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, plan.Head(),
+	list := movedList(opts.result("restored"), p.Show)
+	if opts.dryRun {
+		return cli.PrintList(p, list, []registry.Tenant{t})
+	}
+	if isBehind(t, newest) {
+		f.Note("%s is at version %d, the newest is %d: crmctl migrate tenant %s", cli.Visible(t.Slug), t.Version, newest,
 			cli.Visible(t.Slug))
 	}
 	if t.Status == registry.Suspended {
 		f.Note("%s is suspended, as it was: crmctl tenant activate %s", cli.Visible(t.Slug), cli.Visible(t.Slug))
 	}
 	f.warnRole(t)
-	return cli.PrintList(p, movedList("restored", p.Show), []registry.Tenant{t})
+	return cli.PrintList(p, list, []registry.Tenant{t})
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
-	"github.com/crmctl/crmctl/internal/tenant"
 )
 
 // tenantPlan is app.TenantPlan with every file.
@@ -42,12 +41,6 @@ func (f *factory) actor() string {
 		name += "@" + host
 	}
 	return name
-}
-
-// moveOptions returns what every change of a tenant needs.
-func (f *factory) moveOptions(lockTimeout time.Duration) tenant.MoveOptions {
-	return tenant.MoveOptions{Registry: f.registry(), Actor: f.actor(), Program: programName(),
-		LockTimeout: lockTimeout, Now: f.Now}
 }
 
 // warnRole says that a role which the registry names was left as it is.
