@@ -249,39 +249,34 @@ func (o *backupCreateOptions) save(ctx context.Context, f *factory, p *cli.Print
 		name, _ := backup.ParseName(w.File)
 		rows = append(rows, recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest))
 	}
-	written, results := a.SaveTenants(ctx, conn, dir, tenants, save)
-	return reportSaved(f, p, dir, tenants, written, results, rows, f.Now().Sub(begun))
+	written, results, stopped := a.SaveTenants(ctx, conn, dir, tenants, save)
+	f.sayFailures(results, func(i int) string { return tenants[i].Slug }, func(err error) error { return err })
+	rows = append(rows, savedRows(f, dir, written, results)...)
+	return reportSaved(f, p, fleet.Summarize(results, stopped), rows, slices.ContainsFunc(written,
+		func(w backup.Written) bool { return w.Unaudited }), f.Now().Sub(begun))
 }
 
-func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry.Tenant, written []backup.Written,
-	results []fleet.Result,
-	rows []backupRecord, elapsed time.Duration,
-) error {
-	var first error
-	done, failed, notStarted, unaudited := 0, 0, 0, false
+// savedRows returns a row for each tenant that was saved.
+func savedRows(f *factory, dir *backup.Dir, written []backup.Written, results []fleet.Result) []backupRecord {
+	var rows []backupRecord
 	for i, r := range results {
-		switch r.State {
-		case fleet.Done:
-			done++
-			w := written[i]
-			name, _ := backup.ParseName(w.File)
-			row := recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest)
-			row.Seconds = r.Duration.Seconds()
-			noteStructure(f, w.Manifest)
-			rows, unaudited = append(rows, row), unaudited || w.Unaudited
-		case fleet.Failed:
-			failed++
-			first = cmpErr(first, r.Err)
-			if len(results) > 1 && (len(results) <= manyTenants || f.structured()) {
-				f.sayTenant(tenants[i].Slug, r.Err)
-			}
-		default:
-			notStarted++
-			first = cmpErr(first, r.Err)
+		if r.State != fleet.Done {
+			continue
 		}
+		w := written[i]
+		name, _ := backup.ParseName(w.File)
+		row := recordOfBackup("saved", dir.Path(w.File), name, w.Size, w.Manifest)
+		row.Seconds = r.Duration.Seconds()
+		noteStructure(f, w.Manifest)
+		rows = append(rows, row)
 	}
+	return rows
+}
+
+func reportSaved(f *factory, p *cli.Printer, s fleet.Summary, rows []backupRecord, unaudited bool,
+	elapsed time.Duration) error {
 	empty := ""
-	if len(results) == 0 {
+	if s.Items == 0 {
 		empty = "no tenant to save"
 	}
 	if err := cli.PrintList(p, backupList(empty), rows); err != nil {
@@ -290,22 +285,10 @@ func reportSaved(f *factory, p *cli.Printer, dir *backup.Dir, tenants []registry
 	if unaudited {
 		f.Note("crmctl: warning: nothing can be written here (a standby?), so the audit does not tell of these backups")
 	}
-	if len(results) > manyTenants {
-		f.Note("%s", createdLine(done, failed, notStarted, elapsed))
+	if s.Items > manyTenants {
+		f.Note("%s", runLine(s, elapsed))
 	}
-	switch {
-	case f.WasInterrupted() && failed+notStarted > 0:
-		return f.stoppedRun("saved", done, failed, notStarted, "--resume")
-	case first == nil && notStarted > 0:
-		return cli.ExitWith(cli.ExitInterrupted)
-	case first != nil && len(results) == 1:
-		return backupHint(first)
-	case first != nil && slices.ContainsFunc(results, func(r fleet.Result) bool { return r.State == fleet.Done }):
-		return cli.ExitWith(cli.ExitPartial)
-	case failed > 0: // each was named
-		return cli.ExitWith(exitCode(first))
-	}
-	return first
+	return f.end(runEnd{Summary: s, did: "saved", more: []string{"--resume"}, alone: backupHint})
 }
 
 // programEnvironment is programEnv for a program that connects as conn does.

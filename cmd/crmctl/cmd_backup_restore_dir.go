@@ -10,6 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -118,16 +119,20 @@ func (j *restoreJob) leaveAlone(ctx context.Context, tenants map[string][]*backu
 func (j *restoreJob) each(ctx context.Context, dir *backup.Dir, tenants map[string][]*backup.Entry) error {
 	var made []madeRow
 	var dry []backupRecord
-	var first error
-	failed := 0
+	var s fleet.Summary
 	stop := j.f.Drain()
 	slugs := slices.Sorted(maps.Keys(tenants))
-loop:
 	for _, slug := range slugs {
 		select {
 		case <-stop:
-			break loop
+			s.Stopped = fleet.ErrDrained
+		case <-ctx.Done():
+			s.Stopped = context.Cause(ctx)
 		default:
+		}
+		if s.Stopped != nil {
+			s.Add(fleet.NotStarted, nil)
+			continue
 		}
 		row, would, err := j.newest(ctx, dir, slug, tenants[slug])
 		switch {
@@ -136,37 +141,26 @@ loop:
 		case would != nil:
 			dry = append(dry, *would)
 		}
-		if err != nil {
-			failed++
-			first = cmpErr(first, err)
-			if j.f.WasInterrupted() && j.f.cutShort(err) {
-				failed--
-				break loop
-			}
+		switch {
+		case err == nil:
+			s.Add(fleet.Done, nil)
+		case row == nil && ctx.Err() != nil && j.f.cutShort(err):
+			s.Stopped = context.Cause(ctx)
+			s.Add(fleet.NotStarted, s.Stopped) // undone
+		default:
+			s.Add(fleet.Failed, err)
 			if len(slugs) > 1 {
 				j.f.sayTenant(slug, err)
 			}
 		}
 	}
-	if len(slugs) == 1 && len(made)+len(dry) == 0 && !j.f.WasInterrupted() {
-		return first
+	if s.Items == 1 && s.Failed == 1 && len(made) == 0 && !j.f.WasInterrupted() {
+		return s.First()
 	}
 	if err := j.report(made, dry); err != nil {
 		return err
 	}
-	switch left := len(slugs) - len(made) - len(dry) - failed; {
-	case left > 0 && j.f.WasInterrupted():
-		return j.f.stoppedRun("restored", len(made)+len(dry), failed, left)
-	case len(slugs) == 1:
-		return first
-	case left > 0:
-		return cli.ExitWith(cli.ExitInterrupted)
-	case failed == len(slugs) && failed > 0:
-		return cli.ExitWith(cli.ExitFailure)
-	case failed > 0:
-		return cli.ExitWith(cli.ExitPartial)
-	}
-	return nil
+	return j.f.end(runEnd{Summary: s, did: "restored"})
 }
 
 func (j *restoreJob) report(made []madeRow, dry []backupRecord) error {

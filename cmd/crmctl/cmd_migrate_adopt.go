@@ -231,16 +231,11 @@ func runMigrateAdopt(ctx context.Context, f *factory, opts *migrateAdoptOptions)
 	if opts.check {
 		return checkAdoption(ctx, f, p, a, adoption)
 	}
-	done, stopped := a.Adopt(ctx, adoption)
-	if done == nil {
-		return stopped
+	done, err := a.Adopt(ctx, adoption)
+	if err != nil {
+		return err
 	}
-	err = printAdopted(f, p, done.Adoptions, opts.dryRun, done.Elapsed)
-	if f.WasInterrupted() && stopped != nil {
-		return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", done.Pending-done.Left,
-			cli.Plural(done.Pending, "schema"), done.Left))
-	}
-	return cmpErr(stopped, err)
+	return printAdopted(f, p, done, opts.dryRun)
 }
 
 func adoptedList(dryRun bool) cli.List[adopt.Adoption] {
@@ -318,7 +313,8 @@ func adoptWhy(a adopt.Adoption) string {
 
 // printAdopted prints what became of each claim, or would, and returns the error
 // that carries the exit code.
-func printAdopted(f *factory, p *cli.Printer, adoptions []adopt.Adoption, dryRun bool, elapsed time.Duration) error {
+func printAdopted(f *factory, p *cli.Printer, done *app.AdoptResult, dryRun bool) error {
+	adoptions := done.Adoptions
 	if err := cli.PrintList(p, adoptedList(dryRun), adoptions); err != nil {
 		return err
 	}
@@ -327,7 +323,7 @@ func printAdopted(f *factory, p *cli.Printer, adoptions []adopt.Adoption, dryRun
 		count[a.State]++
 	}
 	if len(adoptions) > 1 {
-		f.Note("%s", adoptedLine(count, dryRun, elapsed))
+		f.Note("%s", adoptedLine(count, dryRun, done.Elapsed))
 	}
 	if f.structured() {
 		for _, a := range adoptions {
@@ -336,15 +332,16 @@ func printAdopted(f *factory, p *cli.Printer, adoptions []adopt.Adoption, dryRun
 			}
 		}
 	}
-	told := fmt.Sprintf("%d of %s refused, %d not started", count[adopt.Refused], cli.Plural(len(adoptions), "schema"),
-		count[adopt.NotStarted])
-	switch count[adopt.Refused] + count[adopt.NotStarted] {
-	case 0:
-		return nil
-	case len(adoptions):
-		return cli.ExitTold(cli.ExitFailure, "%s", told)
+	s := done.Summary()
+	end := runEnd{Summary: s, told: s.Stopped == nil, line: fmt.Sprintf("%d of %s refused, %d not started", s.Failed,
+		cli.Plural(s.Items, "schema"), s.NotStarted)}
+	if s.Stopped != nil {
+		end.left = func() error {
+			return f.stopped(fmt.Sprintf("%d of %s adopted or refused, %d not done", done.Pending-done.Left,
+				cli.Plural(done.Pending, "schema"), done.Left))
+		}
 	}
-	return cli.ExitTold(cli.ExitPartial, "%s", told)
+	return f.end(end)
 }
 
 // adoptedLine returns "4,990 adopted, 3 corrected, 2 unchanged, 5 refused in 2.1 s",

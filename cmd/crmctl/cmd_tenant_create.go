@@ -192,62 +192,31 @@ const (
 
 func reportCreated(f *factory, p *cli.Printer, done app.CreateResult) error {
 	var rows, missing []createdRow
-	var first error
-	failed, notStarted := 0, 0
-	results := done.Results
-	for i, r := range results {
+	for i, r := range done.Results {
 		c := done.Created[i]
 		switch {
 		case r.State == fleet.NotStarted:
-			notStarted++
-			first = cmpErr(first, r.Err)
 			missing = append(missing, createdRow{resultNotStarted, c.Tenant, 0, r.Err})
 		case r.State == fleet.Failed:
-			failed++
-			first = cmpErr(first, r.Err)
 			missing = append(missing, createdRow{resultFailed, c.Tenant, 0, r.Err})
-			if len(results) > 1 && (len(results) <= manyTenants || f.structured()) {
-				f.sayTenant(c.Tenant.Slug, createHint(r.Err))
-			}
 		case c.Existed:
 			rows = append(rows, createdRow{"exists", c.Tenant, 0, nil})
 		default:
 			rows = append(rows, createdRow{"created", c.Tenant, r.Duration, nil})
 		}
 	}
-	made := len(rows)
+	f.sayFailures(done.Results, func(i int) string { return done.Created[i].Tenant.Slug }, createHint)
 	if !p.IsTable() {
 		rows = append(rows, missing...)
 	}
 	if err := cli.PrintList(p, createdList(f), rows); err != nil {
 		return err
 	}
-	if len(results) > manyTenants {
-		f.Note("%s", createdLine(made, failed, notStarted, done.Elapsed))
+	s := done.Summary()
+	if s.Items > manyTenants {
+		f.Note("%s", runLine(s, done.Elapsed))
 	}
-	switch {
-	case f.WasInterrupted() && failed+notStarted > 0:
-		return f.stoppedRun("created", made, failed, notStarted, "--if-not-exists")
-	case first == nil && notStarted == 0:
-		return nil
-	case first == nil: // interrupted
-		return cli.ExitWith(cli.ExitInterrupted)
-	case len(results) == 1, errors.Is(first, registry.ErrNoRegistry), errors.Is(first, db.ErrUnreachable):
-		return createHint(first)
-	}
-	return cli.ExitWith(partial(results))
-}
-
-// createdLine returns "50 tenants in 928 ms", and what went wrong if anything did.
-func createdLine(done, failed, notStarted int, elapsed time.Duration) string {
-	text := fmt.Sprintf("%s in %s", cli.Plural(done, "tenant"), cli.HumanDuration(elapsed))
-	if failed > 0 {
-		text += fmt.Sprintf(", %d failed", failed)
-	}
-	if notStarted > 0 {
-		text += fmt.Sprintf(", %d not started", notStarted)
-	}
-	return text
+	return f.end(runEnd{Summary: s, did: "created", more: []string{"--if-not-exists"}, alone: createHint})
 }
 
 func cmpErr(a, b error) error {

@@ -332,7 +332,7 @@ func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer,
 	if err != nil {
 		return err
 	}
-	return out.finish(ctx, report, f.Now().Sub(begun))
+	return out.finish(report, f.Now().Sub(begun))
 }
 
 // execAudit returns what adds the audit row of a change: the statements' SHA-256 and

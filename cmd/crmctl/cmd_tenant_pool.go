@@ -130,33 +130,23 @@ func changePool(ctx context.Context, f *factory, opts *poolChangeOptions, drain 
 		f.Note("pool      %s ready; %d would be made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped)
 		return nil
 	}
-	return reportPool(ctx, f, done, err)
+	return reportPool(f, done, err)
 }
 
 // reportPool says what became of the pool.
-func reportPool(ctx context.Context, f *factory, done app.PoolChange, err error) error {
+func reportPool(f *factory, done app.PoolChange, err error) error {
 	if !done.Changed && err != nil {
 		return err
 	}
 	f.Note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped,
 		cli.HumanDuration(done.Elapsed))
-	var first error
-	for _, r := range done.Results {
-		first = cmpErr(first, r.Err)
-	}
-	switch {
-	case f.WasInterrupted():
-		return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made,
-			done.Dropped))
-	case errors.Is(err, fleet.ErrDrained), ctx.Err() != nil:
-		return cli.ExitWith(cli.ExitInterrupted)
-	case first == nil:
-		return err
-	case done.Made+done.Dropped == 0 || len(done.Results) == 1:
-		return first
-	}
-	f.Say("crmctl: %s", cli.Visible(f.withTarget(first).Error()))
-	return cli.ExitWith(partial(done.Results))
+	return f.end(runEnd{
+		Summary: fleet.Summarize(done.Results, err), unsaid: true,
+		left: func() error {
+			return f.stopped(fmt.Sprintf("%s ready; %d made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made,
+				done.Dropped))
+		},
+	})
 }
 
 func runTenantPoolList(ctx context.Context, f *factory) error {
@@ -211,7 +201,7 @@ func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate
 		if done, fresh, err = a.RefreshPool(ctx, conn, plan, o); fresh {
 			return
 		}
-		err = reportPool(ctx, f, done, err)
+		err = reportPool(f, done, err)
 	}
 	var said *cli.Error
 	if errors.As(err, &said) && said.Err == nil {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -141,58 +140,32 @@ func purgeTenants(ctx context.Context, f *factory, p *cli.Printer, plan tenant.P
 	if err != nil {
 		return err
 	}
-	purged, results, err := a.PurgeTenants(ctx, due, app.PurgeOptions{
+	done, err := a.PurgeTenants(ctx, due, app.PurgeOptions{
 		BackupDir: opts.backup.dir, EncryptTo: recipients, Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout,
 	})
 	if err != nil {
 		return err
 	}
+	f.sayFailures(done.Results, func(i int) string { return due[i].Slug }, backupHint)
 	var rows []purgeRow
-	var first error
-	busy, failed := 0, 0
-	for i, r := range results {
-		switch {
-		case r.State == fleet.Done:
-			row := purgeRow{"purged", purged[i].Tenant, purged[i].RoleKept}
-			if purged[i].Elsewhere {
-				row.result = "purged elsewhere"
-			}
-			rows = append(rows, row)
+	for i, r := range done.Results {
+		if r.State != fleet.Done {
 			continue
-		case r.Err == nil:
-			continue
-		case errors.Is(r.Err, db.ErrBusy):
-			busy++
 		}
-		r.Err = backupHint(r.Err)
-		first = cmpErr(first, r.Err)
-		if r.State == fleet.NotStarted && f.WasInterrupted() {
-			continue // undone, or not begun
+		purged := done.Purged[i]
+		row := purgeRow{"purged", purged.Tenant, purged.RoleKept}
+		if purged.Elsewhere {
+			row.result = "purged elsewhere"
 		}
-		failed++
-		if len(results) > 1 {
-			f.sayTenant(due[i].Slug, r.Err)
-		}
-	}
-	for _, row := range rows {
 		if row.note != "" {
 			f.Note("crmctl: warning: tenant %s: %s", cli.Visible(row.tenant.Slug), cli.Visible(row.note))
 		}
+		rows = append(rows, row)
 	}
 	if err := reportPurge(f, p, plan, rows, opts); err != nil {
 		return err
 	}
-	switch {
-	case f.WasInterrupted() && len(rows) < len(results):
-		return f.stoppedRun("purged", len(rows), failed, len(results)-len(rows)-failed)
-	case len(results) == 1:
-		return first
-	case len(rows) < len(results) && first == nil:
-		return cli.ExitWith(cli.ExitInterrupted)
-	case busy > 0 && busy+len(rows) == len(results):
-		return cli.ExitWith(cli.ExitLocked)
-	}
-	return cli.ExitWith(partial(results))
+	return f.end(runEnd{Summary: done.Summary(), did: "purged", alone: backupHint, exclusive: true})
 }
 
 // confirmPurge says what will be lost and asks: for the name of a single tenant, and

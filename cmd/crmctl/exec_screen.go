@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -179,39 +178,30 @@ func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[t
 const countOID = 20
 
 // finish prints what became of each tenant, where that is the answer, and of the run.
-func (e *execPrinter) finish(ctx context.Context, report *tenantsql.Report, elapsed time.Duration) error {
-	done, failed, notStarted, affected := 0, 0, 0, int64(0)
-	var first error
-	for _, out := range report.Outcomes {
-		switch out.State {
-		case fleet.Done:
-			done++
-			affected += out.Affected
-		case fleet.Failed:
-			failed++
-			first = cmpErr(first, out.Err)
-			e.sayFailure(out, failed, len(report.Outcomes))
-		case fleet.NotStarted:
-			notStarted++
-			first = cmpErr(first, out.Err)
-		}
-	}
+func (e *execPrinter) finish(report *tenantsql.Report, elapsed time.Duration) error {
+	s := report.Summary()
+	e.sayFailures(report.Outcomes)
 	if !e.printed {
 		if err := e.printOutcomes(report.Outcomes); err != nil {
 			return err
 		}
 	}
-	if len(report.Outcomes) > 1 || e.o.write {
-		e.f.Note("%s", e.line(done, failed, notStarted, affected, elapsed))
+	if s.Items > 1 || e.o.write {
+		e.f.Note("%s", e.line(s, report.Affected(), elapsed))
 	}
-	if e.f.WasInterrupted() && e.o.write && failed+notStarted > 0 {
-		return e.interrupted(report, done, failed, notStarted)
+	end := runEnd{Summary: s, threshold: true}
+	switch {
+	case e.o.write:
+		end.left = func() error { return e.interrupted(report, s) }
+	case s.Done == 0 && e.refused(s.First()):
+		// The chain is left out: it would be explained as a read-only replica.
+		return cli.WithHint(errors.New(s.First().Error()), "to change data, add", "--write")
 	}
-	return e.exit(ctx, report, done, failed, notStarted, first)
+	return e.f.end(end)
 }
 
 // interrupted names what is left: the same command would change the others twice.
-func (e *execPrinter) interrupted(report *tenantsql.Report, done, failed, left int) error {
+func (e *execPrinter) interrupted(report *tenantsql.Report, s fleet.Summary) error {
 	var names, changed []string
 	for _, out := range report.Outcomes {
 		if out.State == fleet.Done {
@@ -220,8 +210,8 @@ func (e *execPrinter) interrupted(report *tenantsql.Report, done, failed, left i
 			names = append(names, out.Tenant.Slug)
 		}
 	}
-	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", cli.HumanCount(int64(done)),
-		cli.Plural(done+failed+left, "tenant"), cli.HumanCount(int64(failed)), cli.HumanCount(int64(left)))
+	text := fmt.Sprintf("%s of %s changed, %s failed, %s not done", cli.HumanCount(int64(s.Done)),
+		cli.Plural(s.Items, "tenant"), cli.HumanCount(int64(s.Failed)), cli.HumanCount(int64(s.NotStarted)))
 	return cli.WithHint(cli.WithCode(stoppedError{text}, cli.ExitInterrupted), "next",
 		e.f.commandFor(e.o.names, names, changed))
 }
@@ -230,13 +220,23 @@ func (e *execPrinter) interrupted(report *tenantsql.Report, done, failed, left i
 // when it came.
 const mostFailures = 20
 
-func (e *execPrinter) sayFailure(out tenantsql.Outcome, nth, tenants int) {
-	switch {
-	case tenants == 1, e.bar != nil, e.refused(out.Err):
-	case nth <= mostFailures:
-		e.f.sayTenant(out.Tenant.Slug, out.Err)
-	case nth == mostFailures+1:
-		e.f.Say("crmctl: and more, see -o json")
+func (e *execPrinter) sayFailures(outcomes []tenantsql.Outcome) {
+	if len(outcomes) == 1 || e.bar != nil {
+		return
+	}
+	failed := 0
+	for _, out := range outcomes {
+		if out.State != fleet.Failed {
+			continue
+		}
+		failed++
+		switch {
+		case e.refused(out.Err):
+		case failed <= mostFailures:
+			e.f.sayTenant(out.Tenant.Slug, out.Err)
+		case failed == mostFailures+1:
+			e.f.Say("crmctl: and more, see -o json")
+		}
 	}
 }
 
@@ -246,8 +246,8 @@ func (e *execPrinter) refused(err error) bool {
 }
 
 // line returns "12 rows changed in 3 tenants in 18 ms, 1 failed".
-func (e *execPrinter) line(done, failed, notStarted int, affected int64, elapsed time.Duration) string {
-	text := createdLine(done, failed, notStarted, elapsed)
+func (e *execPrinter) line(s fleet.Summary, affected int64, elapsed time.Duration) string {
+	text := runLine(s, elapsed)
 	if !e.o.write {
 		return text
 	}
@@ -296,27 +296,4 @@ func (e *execPrinter) result(o tenantsql.Outcome) any {
 		return "changed"
 	}
 	return "done"
-}
-
-func (e *execPrinter) exit(ctx context.Context, report *tenantsql.Report, done, failed, notStarted int,
-	first error) error {
-	switch {
-	case failed+notStarted == 0:
-		return nil
-	case done == 0 && e.refused(first):
-		// The chain is left out: it would be explained as a read-only replica.
-		return cli.WithHint(errors.New(first.Error()), "to change data, add", "--write")
-	case errors.Is(report.Stopped, fleet.ErrTooManyFailures), errors.Is(report.Stopped, fleet.ErrServer) &&
-		len(report.Outcomes) > 1:
-		return cli.ExitWith(cli.ExitStopped)
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(report.Stopped, fleet.ErrDrained):
-		return cli.ExitWith(cli.ExitInterrupted)
-	case len(report.Outcomes) == 1, done+failed == 0 && first != nil:
-		return first
-	case done > 0:
-		return cli.ExitWith(cli.ExitPartial)
-	}
-	return cli.ExitWith(cli.ExitFailure)
 }

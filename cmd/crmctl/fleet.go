@@ -117,23 +117,6 @@ func slugs(names []string) ([]string, error) {
 	return out, nil
 }
 
-// partial returns the exit code of a run over several tenants.
-func partial(results []fleet.Result) int {
-	failed := 0
-	for _, r := range results {
-		if r.State != fleet.Done {
-			failed++
-		}
-	}
-	switch failed {
-	case 0:
-		return cli.ExitOK
-	case len(results):
-		return cli.ExitFailure
-	}
-	return cli.ExitPartial
-}
-
 // fleetProgress shows a run over tenants that reports by index.
 type fleetProgress struct {
 	bar  *cli.Progress

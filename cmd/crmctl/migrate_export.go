@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
 
@@ -30,8 +31,8 @@ func reportFormat(file, summary string) (string, error) {
 }
 
 // writeReports writes the files of --report. Each is whole or absent.
-func writeReports(f *factory, files []string, r *migrate.Report, chosen int) error {
-	record := newReportRecord(r, chosen)
+func writeReports(f *factory, files []string, r *migrate.Report, s fleet.Summary) error {
+	record := newReportRecord(r, s)
 	place := "database"
 	if target, err := f.target(); err == nil {
 		place = target.Database

@@ -52,10 +52,10 @@ type outcomeRecord struct {
 	Blockers []migrate.Blocker `json:"blockers,omitempty"`
 }
 
-// printReport prints what became of a run over `chosen` tenants, and returns the
-// error that carries its exit code.
-func printReport(f *factory, p *cli.Printer, r *migrate.Report, chosen int) error {
-	record := newReportRecord(r, chosen)
+// printReport prints what became of a run, which s sums up, and returns the error that
+// carries its exit code.
+func printReport(f *factory, p *cli.Printer, r *migrate.Report, s fleet.Summary) error {
+	record := newReportRecord(r, s)
 	record.Next, _ = f.afterRun(r, record)
 	var err error
 	switch {
@@ -71,7 +71,7 @@ func printReport(f *factory, p *cli.Printer, r *migrate.Report, chosen int) erro
 	if err != nil {
 		return err
 	}
-	return reportError(f, r, record)
+	return reportError(f, r, record, s)
 }
 
 // finishedEvent is the last line of -o ndjson.
@@ -81,11 +81,11 @@ type finishedEvent struct {
 	reportRecord
 }
 
-// newReportRecord returns the record of a run over chosen tenants.
-func newReportRecord(r *migrate.Report, chosen int) reportRecord {
+// newReportRecord returns the record of a run, which s sums up.
+func newReportRecord(r *migrate.Report, s fleet.Summary) reportRecord {
 	record := reportRecord{
-		Run: r.RunID, Kind: string(cmp.Or(r.Kind, migrate.Up)), State: "finished", TargetVersion: r.Target, Tenants: chosen,
-		Migrated: r.Count(migrate.Migrated), Current: r.Count(migrate.Current) + chosen - len(r.Outcomes),
+		Run: r.RunID, Kind: string(cmp.Or(r.Kind, migrate.Up)), State: "finished", TargetVersion: r.Target, Tenants: len(r.Outcomes) + s.Unneeded,
+		Migrated: r.Count(migrate.Migrated), Current: r.Count(migrate.Current) + s.Unneeded,
 		Skipped: r.Count(migrate.Skipped), Failed: r.Count(migrate.Failed), NotStarted: r.Count(migrate.NotStarted),
 		ElapsedSeconds: r.Elapsed.Seconds(), Outcomes: make([]outcomeRecord, len(r.Outcomes)),
 	}
@@ -343,11 +343,11 @@ func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, detail
 }
 
 // reportError turns a run into an exit code, and says which command goes on.
-func reportError(f *factory, r *migrate.Report, record reportRecord) error {
-	if record.Failed+record.NotStarted == 0 && r.Stopped == nil {
+func reportError(f *factory, r *migrate.Report, record reportRecord, s fleet.Summary) error {
+	err := f.end(runEnd{Summary: s, threshold: true, told: true})
+	if err == nil {
 		return nil
 	}
-	err := runError(r, record)
 	next, details := f.afterRun(r, record)
 	switch {
 	case !f.structured():
@@ -394,39 +394,6 @@ func (f *factory) runRecord(r *migrate.Report, record reportRecord, code int, de
 		e.Tenant, e.SQLState = failed[0].Tenant.Slug, db.SQLState(failed[0].Err)
 	}
 	return e
-}
-
-// someMigrated reports whether a run brought some of its tenants to their target, and
-// was not stopped before the others were tried.
-func someMigrated(r *migrate.Report) bool {
-	stopped := errors.Is(r.Stopped, migrate.ErrCanary) || errors.Is(r.Stopped, migrate.ErrCanaryBusy) ||
-		errors.Is(r.Stopped, fleet.ErrTooManyFailures) || errors.Is(r.Stopped, fleet.ErrServer)
-	return !stopped && slices.ContainsFunc(r.Outcomes, func(o migrate.Outcome) bool {
-		return o.State == migrate.Migrated || o.State == migrate.Current
-	})
-}
-
-// runError returns the error that carries the exit code of a run that did not do all.
-func runError(r *migrate.Report, record reportRecord) error {
-	var first error
-	for _, o := range r.Outcomes {
-		if o.State == migrate.NotStarted && o.Err != nil {
-			first = o.Err
-			break
-		}
-	}
-	switch {
-	case errors.Is(r.Stopped, migrate.ErrCanary), errors.Is(r.Stopped, fleet.ErrTooManyFailures),
-		errors.Is(r.Stopped, fleet.ErrServer):
-		return cli.ExitWith(cli.ExitStopped)
-	case errors.Is(r.Stopped, migrate.ErrCanaryBusy):
-		return cli.ExitWith(cli.ExitLocked)
-	case errors.Is(first, db.ErrUnreachable) && record.Migrated == 0 && record.Failed == 0:
-		return first
-	case record.Migrated+record.Current > 0:
-		return cli.ExitWith(cli.ExitPartial)
-	}
-	return cli.ExitWith(cli.ExitFailure)
 }
 
 // sameFlags returns the flags of this command that decide which files and which

@@ -8,7 +8,6 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // fleetRun is a run that a command has decided on, and how it prints it.
@@ -22,13 +21,9 @@ type fleetRun struct {
 	partial bool // set by carry: some tenants are done, the others were tried
 }
 
-// chosen counts the tenants that the run is about: those beyond the newest file are not,
-// rows of the registry that are not valid are tenants that fail.
-func (r *fleetRun) chosen() int { return len(r.Chosen) + len(r.Invalid) - r.Newer }
-
 // carry carries a run out and prints its report.
 func (r *fleetRun) carry(ctx context.Context) error {
-	if r.chosen()+r.Newer == 0 {
+	if r.Tenants()+r.Newer == 0 {
 		r.f.Note("crmctl: warning: no tenant to migrate")
 	}
 	policy, err := r.policy.policy()
@@ -44,7 +39,7 @@ func (r *fleetRun) carry(ctx context.Context) error {
 		return r.finish(report)
 	}
 	r.f.Note("%-9s %s    for %s of %s", r.verb("pending", "taking back"), r.files(), cli.HumanCount(int64(len(r.Pending))),
-		cli.Plural(r.chosen(), "tenant"))
+		cli.Plural(r.Tenants(), "tenant"))
 	watch := newRunWatch(r.f, r.p, len(r.Pending))
 	report, err := r.Carry(ctx, policy, watch.observe)
 	watch.bar.Finish()
@@ -69,14 +64,11 @@ func (r *fleetRun) unrecorded(report *migrate.Report, err error) error {
 }
 
 func (r *fleetRun) finish(report *migrate.Report) error {
-	for _, row := range r.Invalid {
-		report.Outcomes = append(report.Outcomes, migrate.Outcome{
-			Tenant: registry.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
-		})
-	}
-	r.partial = someMigrated(report)
-	written := writeReports(r.f, r.policy.reports, report, r.chosen())
-	return cmpErr(written, printReport(r.f, r.p, report, r.chosen()))
+	s := r.Summary(report)
+	// Some tenants are at their target, and the others had their turn.
+	r.partial = s.Done > 0 && (&runEnd{Summary: s, threshold: true}).code() == cli.ExitPartial
+	written := writeReports(r.f, r.policy.reports, report, s)
+	return cmpErr(written, printReport(r.f, r.p, report, s))
 }
 
 // verb returns the first word for a run up, the second for one down.

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // interrupted ends a run that a signal stopped. A command that drained has said what is
@@ -116,15 +121,119 @@ func (f *factory) withInput(command string) string {
 	return command
 }
 
-// stoppedRun is stopped for a run over many items: done counts those that are made,
-// failed those that were named, left those that were not begun or undone.
-func (f *factory) stoppedRun(what string, done, failed, left int, more ...string) error {
-	text := fmt.Sprintf("%s of %s %s", cli.HumanCount(int64(done)), cli.Plural(done+failed+left, "tenant"), what)
-	if failed > 0 {
-		text += fmt.Sprintf(", %s failed", cli.HumanCount(int64(failed)))
+// runEnd is how a run over tenants ended, and what its command knows to say of it.
+type runEnd struct {
+	fleet.Summary
+
+	did  string       // to the tenants that are done: "created"; "" where nothing is changed
+	more []string     // flags with which the same command goes on after an interruption
+	left func() error // says what an interruption has left, where the counts are not enough
+
+	alone     func(error) error // adds the next step to the error of a single tenant
+	threshold bool              // failures may end the run early
+	exclusive bool              // tenants that others hold are theirs, and none that failed
+	unsaid    bool              // the failures were not named: the first stands for all
+	told      bool              // the answer names every error and why the run ended
+	line      string            // with told, the same for programs
+}
+
+// end turns the end of a run into what its command returns: the exit code, what nobody
+// has said so far, and the command that goes on.
+func (f *factory) end(e runEnd) error {
+	first, code := e.First(), e.code()
+	switch {
+	case e.Whole() && e.Stopped == nil:
+		return nil
+	case f.WasInterrupted() && e.left != nil:
+		return e.left()
+	case f.WasInterrupted() && e.did != "" && (e.Items > 1 || e.NotStarted > 0):
+		return f.stoppedRun(e)
+	case e.Done+e.Failed == 0 && errors.Is(e.Unserved, db.ErrUnreachable):
+		return e.Unserved
+	case e.told:
+		return cli.ExitTold(code, "%s", e.line)
+	case e.Items == 1 && first != nil && e.alone != nil:
+		return e.alone(first)
+	case e.Items == 1 && first != nil, errors.Is(first, registry.ErrNoRegistry):
+		return first
+	case code == cli.ExitStopped:
+		return cli.ExitWith(code)
+	case e.unsaid && first != nil:
+		return cli.WithCode(first, code)
+	case e.Unserved != nil:
+		return cli.WithCode(e.Unserved, code)
+	case errors.Is(e.Stopped, fleet.ErrDrained):
+		return cli.ExitWith(cli.ExitInterrupted)
+	case e.Stopped != nil:
+		return cli.WithCode(e.Stopped, code)
 	}
-	if left > 0 {
-		text += fmt.Sprintf(", %s not done", cli.HumanCount(int64(left)))
+	return cli.ExitWith(code)
+}
+
+// code returns the exit code of a run that did not do all.
+func (e *runEnd) code() int {
+	switch {
+	case errors.Is(e.Stopped, migrate.ErrCanary), errors.Is(e.Stopped, fleet.ErrTooManyFailures),
+		e.threshold && errors.Is(e.Stopped, fleet.ErrServer):
+		return cli.ExitStopped
+	case errors.Is(e.Stopped, migrate.ErrCanaryBusy), e.exclusive && e.Locked():
+		return cli.ExitLocked
+	case e.Done+e.Unneeded > 0:
+		return cli.ExitPartial
+	case e.told:
+		return cli.ExitFailure
 	}
-	return f.stopped(text, more...)
+	return sharedCode(e.Errors)
+}
+
+// sharedCode returns the exit code of errors that are all about the same state of the
+// world, and that of a failure for others.
+func sharedCode(errs []error) int {
+	code := 0
+	for _, err := range errs {
+		c := exitCode(err)
+		world := c == cli.ExitUnreachable || c == cli.ExitLocked || c == exitNoTenant
+		if !world || code != 0 && code != c {
+			return cli.ExitFailure
+		}
+		code = c
+	}
+	return cmp.Or(code, cli.ExitFailure)
+}
+
+// stoppedRun is stopped for a run over tenants.
+func (f *factory) stoppedRun(e runEnd) error {
+	text := fmt.Sprintf("%s of %s %s", cli.HumanCount(int64(e.Done)), cli.Plural(e.Items, "tenant"), e.did)
+	if e.Failed > 0 {
+		text += fmt.Sprintf(", %s failed", cli.HumanCount(int64(e.Failed)))
+	}
+	if e.NotStarted > 0 {
+		text += fmt.Sprintf(", %s not done", cli.HumanCount(int64(e.NotStarted)))
+	}
+	return f.stopped(text, e.more...)
+}
+
+// sayFailures names the tenants that failed, of several. Where a progress line was
+// shown it has done so for people.
+func (f *factory) sayFailures(results []fleet.Result, slug func(i int) string, explain func(error) error) {
+	if len(results) < 2 || len(results) > manyTenants && !f.structured() {
+		return
+	}
+	for i, r := range results {
+		if r.State == fleet.Failed {
+			f.sayTenant(slug(i), explain(r.Err))
+		}
+	}
+}
+
+// runLine returns "50 tenants in 928 ms", and what went wrong if anything did.
+func runLine(s fleet.Summary, elapsed time.Duration) string {
+	text := fmt.Sprintf("%s in %s", cli.Plural(s.Done, "tenant"), cli.HumanDuration(elapsed))
+	if s.Failed > 0 {
+		text += fmt.Sprintf(", %d failed", s.Failed)
+	}
+	if s.NotStarted > 0 {
+		text += fmt.Sprintf(", %d not started", s.NotStarted)
+	}
+	return text
 }

@@ -36,6 +36,24 @@ type AdoptResult struct {
 	Elapsed   time.Duration
 	Pending   int // adoptions that were to be carried out
 	Left      int // of them, those that were not begun
+	// Stopped is why the run ended before its adoptions did, nil when each had its turn.
+	Stopped error
+}
+
+// Summary counts what became of the claims.
+func (r *AdoptResult) Summary() fleet.Summary {
+	s := fleet.Summary{Stopped: r.Stopped}
+	for _, a := range r.Adoptions {
+		switch a.State {
+		case adopt.Refused:
+			s.Add(fleet.Failed, a.Err)
+		case adopt.NotStarted:
+			s.Add(fleet.NotStarted, a.Err)
+		case adopt.Adopted, adopt.Corrected, adopt.Unchanged:
+			s.Add(fleet.Done, nil)
+		}
+	}
+	return s
 }
 
 // Notices of Adopt.
@@ -64,8 +82,8 @@ func (Differ) notice()       {}
 // IsPattern reports whether the name of a tenant or a schema stands for several.
 func IsPattern(name string) bool { return strings.ContainsAny(name, "*?[") }
 
-// Adopt makes tenants of schemas that another program migrated. The result is there also
-// where the error says that the run ended early.
+// Adopt makes tenants of schemas that another program migrated. The error says that the
+// run could not begin.
 func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 	plan, err := a.TenantPlan(ctx, 0)
 	if err != nil {
@@ -88,14 +106,14 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 		return &AdoptResult{Adoptions: survey.Adoptions}, nil
 	}
 	todo := survey.Pending()
-	err = a.carryAdoption(ctx, survey, o.Concurrency)
-	out := &AdoptResult{Adoptions: survey.Adoptions, Elapsed: a.Now().Sub(begun), Pending: len(todo)}
+	stopped := a.carryAdoption(ctx, survey, o.Concurrency)
+	out := &AdoptResult{Adoptions: survey.Adoptions, Elapsed: a.Now().Sub(begun), Pending: len(todo), Stopped: stopped}
 	for _, t := range todo {
 		if t.State == adopt.NotStarted {
 			out.Left++
 		}
 	}
-	return out, err
+	return out, nil
 }
 
 // surveyAdoption finds the schemas and what is to become of each.

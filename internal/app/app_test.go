@@ -121,11 +121,11 @@ func TestLifeOfATenant(t *testing.T) {
 	if err != nil || len(plan.Due) != 1 {
 		t.Fatalf("due: %+v, %v", plan, err)
 	}
-	_, results, err := a.PurgeTenants(ctx, plan.Due, app.PurgeOptions{BackupDir: dir, LockTimeout: limit})
+	purged, err := a.PurgeTenants(ctx, plan.Due, app.PurgeOptions{BackupDir: dir, LockTimeout: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
-	done(t, results)
+	done(t, purged.Results)
 	kept := slices.ContainsFunc(n.all, func(notice app.Notice) bool {
 		s, is := notice.(app.Saved)
 		return is && s.Manifest.Tenant.Slug == "globex"
@@ -157,7 +157,10 @@ func saveAll(t *testing.T, a *app.App, path string, slugs ...string) (file strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	written, results := a.SaveTenants(t.Context(), conn, dir, tenants, app.SaveOptions{LockTimeout: 5 * time.Second})
+	written, results, err := a.SaveTenants(t.Context(), conn, dir, tenants, app.SaveOptions{LockTimeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
 	done(t, results)
 	return written[0].File
 }

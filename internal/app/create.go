@@ -32,8 +32,12 @@ type CreateOptions struct {
 type CreateResult struct {
 	Created []tenant.Created
 	Results []fleet.Result // of a dry run, nil
+	Stopped error          // why the run ended before its tenants did, nil when each had its turn
 	Elapsed time.Duration
 }
+
+// Summary counts what became of the tenants.
+func (r *CreateResult) Summary() fleet.Summary { return fleet.Summarize(r.Results, r.Stopped) }
 
 // CreateTenants provisions tenants, each whole or not at all. The error says that the
 // run could not begin; what became of each tenant is in the result.
@@ -65,20 +69,20 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 		names[i] = s.Slug
 	}
 	observer, end := a.Watch("create", names)
-	created, results, err := tenant.CreateMany(ctx, fleet.Reuse(conn, a.Connect), o.Specs, tenant.CreateOptions{
+	created, results, stopped := tenant.CreateMany(ctx, fleet.Reuse(conn, a.Connect), o.Specs, tenant.CreateOptions{
 		Registry: a.Registry,
 		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: o.LockTimeout, Now: a.Now,
 		Pool: !o.NoPool && !o.FromHistory, Direct: a.Direct,
 	}, o.IfNotExists, fleet.Options{Concurrency: o.Concurrency, Drain: a.Drain(), Observer: observer})
 	end()
-	if err != nil {
-		return CreateResult{}, err
+	if results == nil && stopped != nil {
+		return CreateResult{}, stopped
 	}
 	a.explainNames(ctx, results)
 	if slices.ContainsFunc(created, func(c tenant.Created) bool { return !c.Pooled && !c.Existed }) {
 		a.byHistory(why)
 	}
-	return CreateResult{Created: created, Results: results, Elapsed: a.Now().Sub(begun)}, nil
+	return CreateResult{Created: created, Results: results, Stopped: stopped, Elapsed: a.Now().Sub(begun)}, nil
 }
 
 // EnsureTenant makes a tenant on conn unless there is one of that name. A dry run looks

@@ -146,9 +146,32 @@ func (r *FleetRun) readVersions(ctx context.Context, lockTimeout time.Duration) 
 	return nil
 }
 
+// Tenants counts the tenants that the run is about: those beyond the newest file are not,
+// rows of the registry that are not valid are tenants that fail.
+func (r *FleetRun) Tenants() int { return len(r.Chosen) + len(r.Invalid) - r.Newer }
+
+// Summary counts what became of the tenants that the run was about.
+func (r *FleetRun) Summary(report *migrate.Report) fleet.Summary {
+	s := report.Summary()
+	s.Unneeded = r.Tenants() - len(report.Outcomes)
+	return s
+}
+
 // Carry carries the run out: with nothing pending it only looks at the files. The error
 // wraps migrate.ErrNotRecorded where the report is whole and the ledger does not know it.
 func (r *FleetRun) Carry(ctx context.Context, p Policy, observe func(migrate.Event)) (*migrate.Report, error) {
+	report, err := r.carry(ctx, p, observe)
+	if report != nil {
+		for _, row := range r.Invalid {
+			report.Outcomes = append(report.Outcomes, migrate.Outcome{
+				Tenant: registry.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
+			})
+		}
+	}
+	return report, err
+}
+
+func (r *FleetRun) carry(ctx context.Context, p Policy, observe func(migrate.Event)) (*migrate.Report, error) {
 	if len(r.Pending) == 0 {
 		applied, err := r.app.Registry.AppliedFiles(ctx, r.conn)
 		if err != nil {

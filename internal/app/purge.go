@@ -35,14 +35,22 @@ type Swept struct{ Files []string }
 func (Saved) notice() {}
 func (Swept) notice() {}
 
+// PurgeResult is what became of due tenants, in their order.
+type PurgeResult struct {
+	Purged  []tenant.Purged
+	Results []fleet.Result
+	Stopped error // why the run ended before its tenants did, nil when each had its turn
+}
+
+// Summary counts what became of the tenants.
+func (r *PurgeResult) Summary() fleet.Summary { return fleet.Summarize(r.Results, r.Stopped) }
+
 // PurgeTenants destroys tenants that are due, each after it was saved, and looked at
-// again under a lock. What became of each is in the result, in their order. The error
-// says that nothing could be begun.
-func (a *App) PurgeTenants(ctx context.Context, due []registry.Tenant, o PurgeOptions) ([]tenant.Purged,
-	[]fleet.Result, error) {
+// again under a lock. The error says that nothing could be begun.
+func (a *App) PurgeTenants(ctx context.Context, due []registry.Tenant, o PurgeOptions) (PurgeResult, error) {
 	before, end, err := a.saveBefore(ctx, o)
 	if err != nil {
-		return nil, nil, err
+		return PurgeResult{}, err
 	}
 	defer end()
 	names := make([]string, len(due))
@@ -53,9 +61,9 @@ func (a *App) PurgeTenants(ctx context.Context, due []registry.Tenant, o PurgeOp
 	defer shown()
 	// One works, one holds the tenant, and one may be taking the backup.
 	run := fleet.Options{Concurrency: o.Concurrency, Connections: 3, Drain: a.Drain(), Observer: observer}
-	purged, results := tenant.PurgeMany(ctx, a.Connect, due, tenant.PurgeOptions{MoveOptions: a.move(o.LockTimeout),
+	purged, results, stopped := tenant.PurgeMany(ctx, a.Connect, due, tenant.PurgeOptions{MoveOptions: a.move(o.LockTimeout),
 		Before: before}, run)
-	return purged, results, nil
+	return PurgeResult{purged, results, stopped}, nil
 }
 
 // saveBefore returns what saves a tenant, nil where none is to be saved, and what ends it.

@@ -38,9 +38,9 @@ func (a *App) createOptions(ctx context.Context, o SaveOptions) backup.CreateOpt
 }
 
 // SaveTenants saves tenants into a directory, a file each, in their order. conn is used
-// up by it.
+// up by it. The error says why the run ended before its tenants did.
 func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
-	o SaveOptions) ([]backup.Written, []fleet.Result) {
+	o SaveOptions) ([]backup.Written, []fleet.Result, error) {
 	create := a.createOptions(ctx, o)
 	names, sources := make([]string, len(tenants)), make([]backup.Source, len(tenants))
 	for i, t := range tenants {
@@ -52,8 +52,7 @@ func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, 
 	}
 	defer end()
 	run := fleet.Options{Concurrency: o.Concurrency, Drain: a.Drain(), Observer: observer}
-	written, results, _ := dir.CreateMany(ctx, fleet.Reuse(conn, a.Connect), sources, create, run)
-	return written, results
+	return dir.CreateMany(ctx, fleet.Reuse(conn, a.Connect), sources, create, run)
 }
 
 // SaveRegistry saves the registry into a directory. The error is registry.ErrNoRegistry

@@ -222,7 +222,8 @@ func (d *Dir) audit(ctx context.Context, conn *pgx.Conn, src Source, out *Writte
 }
 
 // CreateMany takes backups of many tenants over several connections. A result
-// belongs to the source at the same index.
+// belongs to the source at the same index. The error says why the run ended before its
+// sources did, as fleet.Run returns it.
 func (d *Dir) CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), sources []Source,
 	o CreateOptions,
 	run fleet.Options,

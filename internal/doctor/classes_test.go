@@ -292,7 +292,7 @@ func purge(slug string) func(*testing.T, *patient) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, results := tenant.PurgeMany(t.Context(), p.Dial, []registry.Tenant{found},
+		_, results, _ := tenant.PurgeMany(t.Context(), p.Dial, []registry.Tenant{found},
 			tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "test", LockTimeout: time.Second}}, fleet.Options{})
 		if results[0].Err != nil {
 			t.Fatal(results[0].Err)

@@ -111,6 +111,24 @@ func (r *Report) Count(s State) int {
 	return n
 }
 
+// Summary counts what became of the tenants. One that was deleted meanwhile is none of
+// them any more.
+func (r *Report) Summary() fleet.Summary {
+	s := fleet.Summary{Stopped: r.Stopped}
+	for i := range r.Outcomes {
+		switch o := &r.Outcomes[i]; o.State {
+		case Migrated, Current:
+			s.Add(fleet.Done, nil)
+		case Failed:
+			s.Add(fleet.Failed, o.Err)
+		case NotStarted:
+			s.Add(fleet.NotStarted, o.Err)
+		case Skipped:
+		}
+	}
+	return s
+}
+
 // Tenants returns the tenants of the run, at the versions they have reached.
 func (r *Report) Tenants() []registry.Tenant {
 	out := make([]registry.Tenant, len(r.Outcomes))

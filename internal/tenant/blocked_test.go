@@ -38,7 +38,7 @@ func TestPurgeOfALockedTenant(t *testing.T) {
 		return nil
 	}
 	run := fleet.Options{Attempts: 4, Backoff: func(int) time.Duration { return 10 * time.Millisecond }}
-	_, results := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), o, run)
+	_, results, _ := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), o, run)
 	blocked, ok := errors.AsType[*db.BlockedError](results[0].Err)
 	if !ok || db.SQLState(blocked) != db.CodeLockNotAvailable {
 		t.Fatalf("%v, want a *BlockedError", results[0].Err)
@@ -66,7 +66,7 @@ func TestPurgeOfALockedTenant(t *testing.T) {
 		}
 		return 10 * time.Millisecond
 	}
-	if _, results := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), o, run); results[0].Err != nil {
+	if _, results, _ := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), o, run); results[0].Err != nil {
 		t.Fatal(results[0].Err)
 	}
 	if len(saved) != 2 || saved[1] != first+1 {

@@ -291,6 +291,9 @@ func (m *maker) explain(ctx context.Context, conn *pgx.Conn, t registry.Tenant, 
 //
 // ifNotExists turns a tenant that is there already, and not deleted, into a
 // result that is Done with Existed set.
+//
+// Without results the error is that of a spec which no tenant can have. With them it says why
+// the run ended before its tenants did, as fleet.Run returns it.
 func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), specs []Spec, o CreateOptions,
 	ifNotExists bool, run fleet.Options,
 ) ([]Created, []fleet.Result, error) {
@@ -303,7 +306,7 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 		created[i].Tenant = t
 	}
 	m := newMaker(o)
-	results, _ := fleet.Run(ctx, connect, len(specs), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, stopped := fleet.Run(ctx, connect, len(specs), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		c := &created[i]
 		if db.Traces(o.Template.Script) {
 			defer db.Retire(ctx, conn)
@@ -328,5 +331,5 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 		}
 		return err
 	})
-	return created, results, nil
+	return created, results, stopped
 }

@@ -146,7 +146,7 @@ func (w *world) apply(t *testing.T, conn *pgx.Conn, move, slug, to string) error
 		if found, err = registry.Default().Get(ctx, conn, slug); err != nil {
 			return err
 		}
-		purged, results := tenant.PurgeMany(ctx, w.f.Dial, []registry.Tenant{found}, tenant.PurgeOptions{MoveOptions: o},
+		purged, results, _ := tenant.PurgeMany(ctx, w.f.Dial, []registry.Tenant{found}, tenant.PurgeOptions{MoveOptions: o},
 			fleet.Options{Attempts: 20})
 		if err = results[0].Err; err == nil && purged[0].Elsewhere {
 			err = &registry.NotFoundError{Slug: slug}

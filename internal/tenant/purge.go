@@ -135,15 +135,17 @@ type Purged struct {
 // Each is looked at again under its locks; one that was undeleted meanwhile fails
 // with a *StateError. Two purges never work on the same tenant: the second leaves
 // it to the first.
+//
+// The error says why the run ended before its tenants did, as fleet.Run returns it.
 func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), due []registry.Tenant,
-	o PurgeOptions, run fleet.Options) ([]Purged, []fleet.Result) {
+	o PurgeOptions, run fleet.Options) ([]Purged, []fleet.Result, error) {
 	purged := make([]Purged, len(due))
 	for i, t := range due {
 		purged[i].Tenant = t
 	}
 	guards := db.Guards{Connect: connect}
 	defer guards.Close(ctx)
-	results, _ := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+	results, stopped := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		err := purge(ctx, conn, &guards, &purged[i], o)
 		if _, missing := errors.AsType[*registry.NotFoundError](err); missing {
 			purged[i].Elsewhere = purged[i].Transactions == 0
@@ -156,7 +158,7 @@ func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 			purged[i].Elsewhere = true
 		}
 	}
-	return purged, results // what was not started says so itself
+	return purged, results, stopped
 }
 
 // errPurging says that another purge holds the tenant. It is worth another try.

@@ -62,7 +62,7 @@ func TestPurgeOfManyTables(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "drop schema tenant_big cascade"); db.SQLState(err) != db.CodeOutOfMemory {
 		t.Fatalf("the schema can be dropped at once (%v): the test shows nothing", err)
 	}
-	purged, results := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), purgeOptions(), fleet.Options{Concurrency: 2})
+	purged, results, _ := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), purgeOptions(), fleet.Options{Concurrency: 2})
 	for i, r := range results {
 		if r.Err != nil {
 			t.Errorf("%s: %v", purged[i].Tenant.Slug, r.Err)
@@ -137,7 +137,7 @@ func TestPurgeStoppedHalfWay(t *testing.T) {
 		}
 		o := purgeOptions()
 		o.Locks, o.LockTimeout = 30, 50*time.Millisecond
-		purged, results := tenant.PurgeMany(ctx, f.Dial, due(t, f), o, fleet.Options{Attempts: 2,
+		purged, results, _ := tenant.PurgeMany(ctx, f.Dial, due(t, f), o, fleet.Options{Attempts: 2,
 			Backoff: func(int) time.Duration {
 				return 0
 			}})
@@ -175,7 +175,7 @@ func TestPurgeStoppedHalfWay(t *testing.T) {
 	o := purgeOptions()
 	o.Locks = 30
 	o.Before = func(context.Context, registry.Tenant) error { return errors.New("half of it would be saved") }
-	if _, results := tenant.PurgeMany(t.Context(), f.Dial, plan.Due, o, fleet.Options{}); results[0].Err != nil {
+	if _, results, _ := tenant.PurgeMany(t.Context(), f.Dial, plan.Due, o, fleet.Options{}); results[0].Err != nil {
 		t.Error(results[0].Err)
 	}
 	if n := f.Int(t, "select count(*) from pg_namespace where nspname like 'tenant\\_%'"); n != 1 {
@@ -199,7 +199,7 @@ func TestPurgeSavesFirst(t *testing.T) {
 		}
 		return nil
 	}
-	purged, results := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), o, fleet.Options{})
+	purged, results, _ := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), o, fleet.Options{})
 	for i, r := range results {
 		if tables, ok := seen.Load(purged[i].Tenant.Slug); !ok || tables != int64(1) {
 			t.Errorf("%s: saved with %v tables", purged[i].Tenant.Slug, tables)
@@ -231,7 +231,7 @@ func TestTwoPurgesAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			_, results := tenant.PurgeMany(t.Context(), f.Dial, all, o, fleet.Options{Concurrency: 2, Attempts: 8})
+			_, results, _ := tenant.PurgeMany(t.Context(), f.Dial, all, o, fleet.Options{Concurrency: 2, Attempts: 8})
 			for i, r := range results {
 				if r.Err != nil {
 					t.Errorf("%s: %v", all[i].Slug, r.Err)
@@ -270,7 +270,7 @@ func TestPurgeEndsAtTheBorder(t *testing.T) {
 			f := fleettest.New(t)
 			f.Create(t, fleettest.TenantPlan(t, 1), "acme")
 			f.Exec(t, append(statements, deleteAll)...)
-			_, results := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), purgeOptions(), fleet.Options{})
+			_, results, _ := tenant.PurgeMany(t.Context(), f.Dial, due(t, f), purgeOptions(), fleet.Options{})
 			var outside *tenant.OutsideError
 			if !errors.As(results[0].Err, &outside) || len(outside.Objects) != 1 ||
 				!strings.Contains(results[0].Err.Error(), "public") && !strings.ContainsAny(outside.Objects[0], " ") {

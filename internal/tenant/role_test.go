@@ -210,7 +210,7 @@ func purgeKeeping(t *testing.T, f *fleettest.Fleet, made registry.Tenant, o tena
 	if err != nil {
 		t.Fatal(err)
 	}
-	purged, results := tenant.PurgeMany(t.Context(), f.Dial, []registry.Tenant{deleted}, o, fleet.Options{})
+	purged, results, _ := tenant.PurgeMany(t.Context(), f.Dial, []registry.Tenant{deleted}, o, fleet.Options{})
 	if results[0].Err != nil {
 		t.Fatal(results[0].Err)
 	}
@@ -302,7 +302,7 @@ func TestPoorRole(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				purged, results := tenant.PurgeMany(t.Context(), login(c.role), []registry.Tenant{deleted},
+				purged, results, _ := tenant.PurgeMany(t.Context(), login(c.role), []registry.Tenant{deleted},
 					tenant.PurgeOptions{MoveOptions: o}, fleet.Options{})
 				if purged[0].RoleKept != "" {
 					return errors.New(purged[0].RoleKept)

@@ -222,7 +222,7 @@ func purgeDue(t *testing.T, f *fleettest.Fleet, slug string) {
 	if err != nil || len(plan.Due) != 1 {
 		t.Fatalf("due: %v, %v", plan, err)
 	}
-	_, results := tenant.PurgeMany(t.Context(), f.Dial, plan.Due,
+	_, results, _ := tenant.PurgeMany(t.Context(), f.Dial, plan.Due,
 		tenant.PurgeOptions{MoveOptions: tenant.MoveOptions{Actor: "bob"}}, fleet.Options{})
 	if results[0].Err != nil {
 		t.Fatal(results[0].Err)
@@ -282,7 +282,7 @@ func TestDeleteUndeletePurge(t *testing.T) {
 	if _, err := tenant.Undelete(t.Context(), conn, "globex", at(39*day)); err != nil {
 		t.Fatal(err)
 	}
-	_, results := tenant.PurgeMany(t.Context(), f.Dial, all, tenant.PurgeOptions{MoveOptions: at(40 * day)},
+	_, results, _ := tenant.PurgeMany(t.Context(), f.Dial, all, tenant.PurgeOptions{MoveOptions: at(40 * day)},
 		fleet.Options{})
 	for i, r := range results {
 		if all[i].Slug == "acme" && r.Err != nil || all[i].Slug == "globex" && !errors.Is(r.Err, registry.ErrState) {
@@ -327,7 +327,7 @@ func TestMovesExcludeAMigration(t *testing.T) {
 				time.Since(begun) < 300*time.Millisecond {
 				t.Errorf("undelete during a migration: %v after %v", err, time.Since(begun))
 			}
-			_, r := tenant.PurgeMany(ctx, f.Dial, plan.Due, tenant.PurgeOptions{},
+			_, r, _ := tenant.PurgeMany(ctx, f.Dial, plan.Due, tenant.PurgeOptions{},
 				fleet.Options{Attempts: 2, Backoff: func(int) time.Duration {
 					return 0
 				}})

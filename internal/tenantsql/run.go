@@ -84,6 +84,26 @@ type Report struct {
 	Stopped error
 }
 
+// Summary counts what became of the tenants.
+func (r *Report) Summary() fleet.Summary {
+	s := fleet.Summary{Stopped: r.Stopped}
+	for i := range r.Outcomes {
+		s.Add(r.Outcomes[i].State, r.Outcomes[i].Err)
+	}
+	return s
+}
+
+// Affected counts the rows that were changed in the tenants that are done.
+func (r *Report) Affected() int64 {
+	n := int64(0)
+	for i := range r.Outcomes {
+		if r.Outcomes[i].State == fleet.Done {
+			n += r.Outcomes[i].Affected
+		}
+	}
+	return n
+}
+
 // Run runs a script over tenants. show is called once, by the goroutine that called
 // Run, with the columns and the rows of the script's last statement while the run goes
 // on; the columns are nil where it returns no rows, or no tenant succeeded. Its error
