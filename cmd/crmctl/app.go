@@ -53,6 +53,10 @@ func (f *factory) notice(n app.Notice) {
 	case app.Saved:
 		f.Verbose("saved %s", cli.Visible(n.Path))
 		noteStructure(f, n.Manifest)
+	case app.LostBackup:
+		f.Note("crmctl: warning: %s is the checksum of a file that is not there", cli.Visible(n.Path))
+	case app.NothingRestored:
+		f.Note("crmctl: warning: nothing is restored: %s", cli.Visible(n.Err.Error()))
 	case app.NoSchemas:
 		f.Note("crmctl: warning: no schema to adopt")
 	case app.ForeignRoles:

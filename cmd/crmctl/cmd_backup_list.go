@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
-	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
 )
 
@@ -31,7 +28,7 @@ out.`,
 			if len(args) > 0 {
 				opts.dir = args[0]
 			}
-			return runBackupList(cmd.Context(), f, opts)
+			return runBackupList(f, opts)
 		},
 	}
 	addIdentityFlag(cmd.Flags(), &opts.identity)
@@ -40,7 +37,7 @@ out.`,
 	return cmd
 }
 
-func runBackupList(_ context.Context, f *factory, opts *backupListOptions) error {
+func runBackupList(f *factory, opts *backupListOptions) error {
 	keys, err := f.identities(opts.identity)
 	if err != nil {
 		return err
@@ -49,20 +46,19 @@ func runBackupList(_ context.Context, f *factory, opts *backupListOptions) error
 	if err != nil {
 		return err
 	}
-	dir, err := backup.OpenDir(opts.dir, false)
-	if err != nil {
-		return cli.WithCode(err, cli.ExitUsage)
-	}
-	defer func() { _ = dir.Close() }()
-	entries, err := dir.List(keys)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	rows := make([]backupRecord, len(entries))
-	for i, e := range entries {
-		rows[i] = recordOfBackup("there", dir.Path(e.File), e.Name, e.Size, e.Manifest)
-		if e.Err != nil {
-			rows[i].Result, rows[i].Reason = badResult(e.Err), e.Err.Error()
+	found, err := a.ListBackups(opts.dir, keys)
+	if err != nil {
+		return err
+	}
+	rows := make([]backupRecord, len(found))
+	for i, b := range found {
+		rows[i] = recordOfBackup("there", b.Path, b.Name, b.Size, b.Manifest)
+		if b.Err != nil {
+			rows[i].Result, rows[i].Reason = badResult(b.Err), b.Err.Error()
 		}
 	}
 	return cli.PrintList(p, backupList("no backups in "+cli.Visible(opts.dir)), rows)

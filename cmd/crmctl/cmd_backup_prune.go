@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
 )
@@ -65,65 +66,40 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	if err != nil {
 		return err
 	}
-	dir, err := backup.OpenDir(opts.dir, false)
-	if err != nil {
-		return cli.WithCode(err, cli.ExitUsage)
-	}
-	defer func() { _ = dir.Close() }()
-	if !opts.dryRun {
-		release, err := dir.LockPrune()
-		if err != nil {
-			return pruneLocked(err)
-		}
-		defer release()
-	}
-	bar := f.NewProgress(cli.ProgressOptions{Verb: "read", Bytes: true})
-	defer bar.Finish()
-	plan, err := dir.PlanPrune(ctx, keep, backup.ProveOptions{Identities: keys, Progress: bar.Add})
-	bar.Finish()
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	going := 0
-	for _, e := range plan {
-		if e.Remove {
-			going++
-		}
+	plan, err := a.PruneBackups(ctx, app.PruneOptions{
+		Path: opts.dir, Keep: keep, Identities: keys, DryRun: opts.dryRun,
+		Confirm: func(ctx context.Context, going int) error {
+			return f.ConfirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", cli.Plural(going, "backup"),
+				cli.Visible(opts.dir)))
+		},
+	})
+	switch {
+	case errors.Is(err, backup.ErrLocked):
+		return cli.WithCode(err, cli.ExitLocked)
+	case plan == nil:
+		return err
 	}
-	result := "would remove"
-	if !opts.dryRun {
-		if going > 0 {
-			if err := f.ConfirmYes(ctx, fmt.Sprintf("Remove %s from %s for good?", cli.Plural(going, "backup"),
-				cli.Visible(opts.dir))); err != nil {
-				return err
-			}
-		}
-		result = "removed"
-		err = dir.Prune(plan)
-	}
-	if printErr := reportPruned(f, p, dir, plan, result); printErr != nil {
+	if printErr := reportPruned(f, p, plan, opts.dryRun); printErr != nil {
 		return printErr
 	}
-	if err != nil {
-		return cli.WithCode(err, cli.ExitPartial)
-	}
-	return nil
-}
-
-func pruneLocked(err error) error {
-	if errors.Is(err, backup.ErrLocked) {
-		return cli.WithCode(err, cli.ExitLocked)
-	}
-	return err
+	return cli.WithCode(err, cli.ExitPartial)
 }
 
 // reportPruned prints what goes, what is damaged, and what is not relied on; with --verbose, and to
 // programs, also what stays and why.
-func reportPruned(f *factory, p *cli.Printer, dir *backup.Dir, plan []backup.Pruned, result string) error {
+func reportPruned(f *factory, p *cli.Printer, plan []app.PrunedBackup, dryRun bool) error {
+	result, space := "removed", "freed"
+	if dryRun {
+		result, space = "would remove", "to be freed"
+	}
 	var rows []backupRecord
 	kept, unproven, freed := 0, 0, int64(0)
 	for _, e := range plan {
-		row := recordOfBackup("kept", dir.Path(e.File), e.Name, e.Size, e.Manifest)
+		row := recordOfBackup("kept", e.Path, e.Name, e.Size, e.Manifest)
 		row.Reason = e.Reason
 		switch {
 		case e.Remove:
@@ -150,7 +126,6 @@ func reportPruned(f *factory, p *cli.Printer, dir *backup.Dir, plan []backup.Pru
 		f.Note("crmctl: warning: %s kept without being relied on        next: add --identity FILE, or crmctl backup create "+
 			"again", cli.Plural(unproven, "backup"))
 	}
-	f.Note("%s kept, %s %s", cli.Plural(kept, "backup"), cli.HumanSize(freed),
-		map[bool]string{true: "to be freed", false: "freed"}[result != "removed"])
+	f.Note("%s kept, %s %s", cli.Plural(kept, "backup"), cli.HumanSize(freed), space)
 	return nil
 }

@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
 )
@@ -59,32 +58,25 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	if err != nil {
 		return err
 	}
-	files, err := backupFiles(f, opts.files)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	bar := f.NewProgress(cli.ProgressOptions{Verb: "verify", Bytes: true})
-	defer bar.Finish()
-	trial, err := newBackupTrial(ctx, f, keys, opts.restore, opts.trust)
+	found, err := a.VerifyBackups(ctx, app.VerifyOptions{Paths: opts.files, Identities: keys, Restore: opts.restore,
+		TrustCode: opts.trust})
 	if err != nil {
 		return err
 	}
-	defer trial.close(ctx)
-	var rows []backupRecord
 	var first error
 	bad := 0
-	for _, path := range files {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		row, err := verifyFile(ctx, path, keys, trial, bar.Add)
-		if err != nil {
+	rows := make([]backupRecord, len(found))
+	for i, b := range found {
+		rows[i] = verifiedRow(b, opts.restore)
+		if b.Err != nil {
 			bad++
-			first = cmpErr(first, err)
+			first = cmpErr(first, b.Err)
 		}
-		rows = append(rows, row)
 	}
-	bar.Finish()
 	if err := cli.PrintList(p, backupList(""), rows); err != nil {
 		return err
 	}
@@ -92,66 +84,31 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	case bad == 0:
 		return nil
 	case len(rows) == 1:
-		return backupHint(fmt.Errorf("%s: %w", files[0], first))
+		return backupHint(fmt.Errorf("%s: %w", rows[0].File, first))
 	case bad == len(rows):
 		return cli.ExitTold(cli.ExitFailure, "none of %s is whole", cli.Plural(bad, "backup"))
 	}
 	return cli.ExitTold(cli.ExitPartial, "%d of %s not whole", bad, cli.Plural(len(rows), "backup"))
 }
 
-// backupFiles returns the files that paths mean: a directory stands for the backups in
-// it, and a checksum for its backup. None twice; no backup at all is an error.
-func backupFiles(f *factory, paths []string) ([]string, error) {
-	var out []string
-	seen := map[string]bool{}
-	add := func(path string) {
-		if path = filepath.Clean(path); !seen[path] {
-			seen[path], out = true, append(out, path)
-		}
-	}
-	for _, path := range paths {
-		if of, ok := backup.ChecksumOf(filepath.Base(path)); ok {
-			path = filepath.Join(filepath.Dir(path), of)
-		}
-		if !isDir(path) {
-			add(path)
-			continue
-		}
-		dir, err := backup.OpenDir(path, false)
-		if err != nil {
-			return nil, cli.WithCode(err, cli.ExitUsage)
-		}
-		files, orphans, err := dir.Files()
-		_ = dir.Close()
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range files {
-			add(dir.Path(file))
-		}
-		for _, file := range orphans {
-			f.Note("crmctl: warning: %s is the checksum of a file that is not there", cli.Visible(dir.Path(file)))
-		}
-		if len(files) == 0 {
-			return nil, fmt.Errorf("no backups in %s", cli.Visible(path))
-		}
-	}
-	return out, nil
-}
-
-// verifyFile reads a file. The row says what is wrong with it, as the error does.
-func verifyFile(ctx context.Context, path string, keys []age.Identity, trial *backupTrial,
-	progress func(int64)) (backupRecord, error) {
-	found, err := backup.Examine(ctx, path, keys, progress)
-	row := recordOfBackup("whole", path, found.Name, found.Size, found.Manifest)
-	row.Encrypted = row.Encrypted || found.Encrypted
+// verifiedRow says what is known of a backup that was read.
+func verifiedRow(b app.VerifiedBackup, wanted bool) backupRecord {
+	row := recordOfBackup("whole", b.Path, b.Name, b.Size, b.Manifest)
+	row.Encrypted = row.Encrypted || b.Encrypted
 	if row.Format == "" {
 		row.Format = string(backup.FormatContainer)
 	}
-	if err != nil {
-		row.Result, row.Reason = badResult(err), err.Error()
-		return row, err
+	switch {
+	case b.Err != nil && b.Whole:
+		row.Result, row.Reason = "does not restore", b.Err.Error()
+	case b.Err != nil:
+		row.Result, row.Reason = badResult(b.Err), b.Err.Error()
+	case b.Restores:
+		row.Result = "restores"
+	case b.Untried != "" && !wanted:
+		row.Reason = "not restored: --restore=false"
+	case b.Untried != "":
+		row.Reason = "not restored: " + b.Untried
 	}
-	err = trial.try(ctx, path, &row, found.Manifest)
-	return row, err
+	return row
 }

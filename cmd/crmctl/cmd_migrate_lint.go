@@ -4,18 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/lint"
-	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/migrations"
 )
 
 // migrateLintOptions are the options of `crmctl migrate lint`.
@@ -87,178 +84,30 @@ func runMigrateLint(ctx context.Context, f *factory, opts *migrateLintOptions) e
 	if opts.since < 0 {
 		return cli.Usagef("--since %d: want a version, such as 5", opts.since)
 	}
-	files, err := f.lintFiles(opts.paths)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	cfg, err := f.config()
-	if err != nil {
-		return err
-	}
-	settings := lint.Options{Since: opts.since, Shared: cfg.SharedSchemas}
+	o := app.LintOptions{Paths: opts.paths, Since: opts.since, Applied: opts.applied}
 	if opts.target != targetPostgres {
-		settings.Target = opts.target
+		o.Target = opts.target
 	}
-	var uncompared error
-	if opts.applied {
-		if settings.Applied, uncompared, err = f.appliedChecksums(ctx, files); err != nil {
-			return err
-		}
-	}
-	findings, err := lint.Check(ctx, files.all(), settings)
+	found, err := a.Lint(ctx, o)
 	if err != nil {
 		return err
 	}
-	line, err := f.printFindings(p, findings, files.count(opts.since))
+	line, err := f.printFindings(p, found.Findings, found.Files)
 	if err != nil {
 		return err
 	}
-	if failed(findings, opts.strict) {
+	if failed(found.Findings, opts.strict) {
 		return cli.ExitTold(cli.ExitPending, "%s", line)
 	}
-	return cli.WithCode(uncompared, cli.ExitUsage)
+	return cli.WithCode(found.Uncompared, cli.ExitUsage)
 }
 
 func failed(findings []lint.Finding, strict bool) bool {
 	return slices.ContainsFunc(findings, func(f lint.Finding) bool { return strict || f.Severity == lint.Error })
-}
-
-// lintSource is a directory of migrations and those of its files that are read.
-type lintSource struct {
-	fsys  fs.FS
-	dir   string // "" for the built-in files
-	files []lint.File
-}
-
-type lintSources []*lintSource
-
-func (s lintSources) all() []lint.File {
-	var files []lint.File
-	for _, source := range s {
-		files = append(files, source.files...)
-	}
-	return files
-}
-
-// count returns how many files were looked at.
-func (s lintSources) count(since int64) int {
-	n := 0
-	for _, file := range s.all() {
-		if v, named := lint.Version(file.Path); !file.Context && (!named || v > since) {
-			n++
-		}
-	}
-	return n
-}
-
-// lintFiles reads what the arguments name, or the tenant's migrations.
-func (f *factory) lintFiles(paths []string) (lintSources, error) {
-	if len(paths) == 0 {
-		cfg, err := f.config()
-		if err != nil {
-			return nil, err
-		}
-		if cfg.MigrationsDir == "" {
-			source := &lintSource{fsys: migrations.Tenant()}
-			return lintSources{source}, source.read(nil)
-		}
-		paths = []string{cfg.MigrationsDir}
-	}
-	var sources lintSources
-	named := map[string][]string{} // directory -> its files that were named, nil for all
-	for _, path := range paths {
-		dir, base := filepath.Split(filepath.Clean(path))
-		if isDir(path) {
-			dir, base = tenantDir(path), ""
-		}
-		dir = filepath.Clean(dir)
-		names, seen := named[dir]
-		if !seen {
-			sources = append(sources, &lintSource{fsys: os.DirFS(dir), dir: dir})
-		}
-		switch {
-		case base == "":
-			named[dir] = nil
-		case !seen || names != nil:
-			named[dir] = append(names, base)
-		}
-	}
-	for _, source := range sources {
-		if err := source.read(named[source.dir]); err != nil {
-			return nil, err
-		}
-	}
-	return sources, nil
-}
-
-// tenantDir returns the directory "tenant" of a directory of migrations, where
-// it has one.
-func tenantDir(dir string) string {
-	if sub := filepath.Join(dir, "tenant"); isDir(sub) {
-		return sub
-	}
-	return dir
-}
-
-// read reads all files of the directory; those that are not named are context.
-func (s *lintSource) read(named []string) error {
-	entries, err := fs.ReadDir(s.fsys, ".")
-	if err != nil {
-		return cli.Usagef("read the migrations: %w", err)
-	}
-	for _, name := range named {
-		if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name && !e.IsDir() }) {
-			return cli.Usagef("no file %s", filepath.Join(s.dir, name))
-		}
-	}
-	for _, e := range entries {
-		wanted := named == nil || slices.Contains(named, e.Name())
-		if !lint.Looks(e.Name()) && (e.IsDir() || named == nil || !wanted) {
-			continue
-		}
-		// A directory or a link to nothing is a finding, as a run refuses it.
-		text, err := fs.ReadFile(s.fsys, e.Name())
-		s.files = append(s.files, lint.File{Path: filepath.Join(s.dir, e.Name()), Text: string(text), Err: err,
-			Context: !wanted})
-	}
-	if len(s.files) == 0 {
-		return cli.Usagef("no migration files (like 00001_create_contacts.sql) in %s", s.dir)
-	}
-	return nil
-}
-
-// appliedChecksums reads what was applied, and gives the files their own
-// checksums. Files that do not compile cannot be compared: uncompared says why.
-func (f *factory) appliedChecksums(ctx context.Context, sources lintSources) (applied map[int64]string,
-	uncompared, err error) {
-	conn, err := f.connect(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer closeConn(ctx, conn)
-	known, err := f.registry().AppliedFiles(ctx, conn)
-	if err != nil {
-		return nil, nil, err
-	}
-	applied = make(map[int64]string, len(known))
-	for version, file := range known {
-		applied[version] = file.Checksum
-	}
-	for _, source := range sources {
-		plan, err := migrate.Compile(ctx, source.fsys)
-		if err != nil {
-			uncompared = fmt.Errorf("not compared with what was applied: %w", err)
-			continue
-		}
-		for i := range source.files {
-			for _, m := range plan.Migrations {
-				if m.File == filepath.Base(source.files[i].Path) {
-					source.files[i].Checksum = m.Checksum
-				}
-			}
-		}
-	}
-	return applied, uncompared, nil
 }
 
 // printFindings prints a listing on a terminal, and rows elsewhere.

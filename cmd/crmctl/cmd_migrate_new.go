@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/lint"
 )
@@ -136,7 +137,7 @@ func (f *factory) newMigrationDir(dir string) (string, error) {
 	if !isDir(dir) {
 		return "", cli.WithHint(cli.Usagef("no directory %s", dir), "make it", "mkdir -p "+dir)
 	}
-	return tenantDir(dir), nil
+	return app.TenantDir(dir), nil
 }
 
 // nextMigration returns the name and version of the file after the newest, in

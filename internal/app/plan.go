@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -57,9 +56,7 @@ func (e *VersionError) Unwrap() error { return e.Err }
 func (a *App) TenantPlan(ctx context.Context, to int64) (*migrate.Plan, error) {
 	source, where := migrations.Tenant(), "built in"
 	if dir := a.Config.MigrationsDir; dir != "" {
-		if sub := filepath.Join(dir, "tenant"); isDir(sub) {
-			dir = sub
-		}
+		dir = TenantDir(dir)
 		source, where = os.DirFS(dir), dir
 	}
 	plan, err := migrate.Compile(ctx, source)

@@ -161,10 +161,3 @@ func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Pla
 	}
 	return report.Outcomes[0].To, nil
 }
-
-// Trial returns what tries whether backups restore, in schemas that are rolled back.
-func (a *App) Trial(ctx context.Context, trustCode bool) backup.NewTenant {
-	n := a.structures(ctx, backup.Limits{}).NewTenant
-	n.TrustCode = trustCode
-	return n
-}
