@@ -64,6 +64,22 @@ func noteDiffering(f *factory, n app.Differ) {
 	}
 }
 
+// noteMoved names tenants that another program has moved since crmctl knew them.
+func noteMoved(f *factory, n app.Moved) {
+	const most = 5
+	by := ""
+	if n.Program != adopt.Goose {
+		by = " by " + n.Program + " or by hand"
+	}
+	for i, a := range n.Adoptions {
+		if i == most {
+			f.Note("moved     %s more", cli.Plural(len(n.Adoptions)-most, "tenant"))
+			break
+		}
+		f.Note("moved     %s%s: version %d, the registry had %d", cli.Visible(a.Slug), by, a.Version, a.Cached)
+	}
+}
+
 // whichSchemas returns "tenant_acme" or "tenant_acme and 11 more schemas".
 func whichSchemas(tenants []catalog.Tenant) string {
 	first := tenants[0].Schema.String()

@@ -61,6 +61,8 @@ func (f *factory) notice(n app.Notice) {
 		f.Note("crmctl: warning: no schema to adopt")
 	case app.ForeignRoles:
 		noteForeignRoles(f, n.Roles)
+	case app.Moved:
+		noteMoved(f, n)
 	case app.Mapped:
 		noteMap(f, n.Plan, n.Map)
 	case app.Differ:

@@ -23,6 +23,7 @@ type migrateOptions struct {
 	outOfOrder  bool
 	transaction string // "tenant" or "file"
 	verify      bool
+	alone       bool // --verify=false
 	dryRun      bool
 	showSQL     bool
 	pool        bool // keep the pool up to date too
@@ -36,7 +37,8 @@ func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 	fs.BoolVar(&o.outOfOrder, "out-of-order", false, "apply files older than the newest applied one too")
 	fs.Var(cli.NewEnum(&o.transaction, "tenant", []string{"tenant", "file"}), "transaction",
 		"commit the pending files of a tenant together where that is possible, or each file: tenant or file")
-	fs.BoolVar(&o.verify, "verify", false, "read the versions from the tenants' own schemas first, not from the registry")
+	fs.BoolVar(&o.verify, "verify", false, "read the versions from the tenants' own schemas first, not from "+
+		"the registry; where tenants were adopted that is done, unless --verify=false")
 	addDryRunFlag(fs, &o.dryRun)
 	fs.BoolVar(&o.showSQL, "show-sql", false, "with --dry-run, print the statements too")
 }
@@ -77,6 +79,7 @@ crmctl migrate all-tenants --max-failures 1% --deadline 45m --report junit.xml
 crmctl migrate all-tenants -o ndjson`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.alone = cmd.Flags().Changed("verify") && !opts.verify
 			if err := opts.validate(); err != nil {
 				return err
 			}
@@ -100,6 +103,7 @@ func newMigrateTenantCmd(f *factory) *cobra.Command {
 		ValidArgsFunction: completeTenants(f),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.tenants = args
+			opts.alone = cmd.Flags().Changed("verify") && !opts.verify
 			if err := opts.validate(); err != nil {
 				return err
 			}
@@ -126,7 +130,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	}
 	run, err := a.PlanUp(ctx, app.UpOptions{
 		Selection: chosen, To: opts.to, OutOfOrder: opts.outOfOrder, EachApart: opts.transaction == "file",
-		Verify: opts.verify, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
+		Verify: opts.verify, Alone: opts.alone, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
 	if err != nil {
 		return err
@@ -134,6 +138,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	defer run.Close(ctx)
 	if opts.dryRun {
 		f.skipInvalid(run.Invalid)
+		f.skipForked(run.Forked)
 		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, opts.showSQL)
 	}
 	done := &fleetRun{FleetRun: run, f: f, p: p, policy: &opts.runPolicy}

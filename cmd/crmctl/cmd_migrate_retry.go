@@ -64,6 +64,9 @@ func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions)
 		return retryHint(err)
 	}
 	defer run.Close(ctx)
+	if opts.dryRun {
+		f.skipForked(run.Forked)
+	}
 	if opts.dryRun && run.Route.Kind == migrate.Up {
 		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, false)
 	}

@@ -95,6 +95,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	defer down.Close(ctx)
 	if opts.dryRun {
 		f.skipInvalid(down.Invalid)
+		f.skipForked(down.Forked)
 		return f.printRollback(p, down.Plan, down.Route, down.Pending)
 	}
 	run := fleetRun{FleetRun: down, f: f, p: p, policy: &opts.runPolicy}

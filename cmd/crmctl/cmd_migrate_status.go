@@ -23,6 +23,7 @@ type migrateStatusOptions struct {
 
 	all         bool
 	verify      bool
+	alone       bool // --verify=false
 	exitCode    bool
 	lockTimeout time.Duration
 }
@@ -33,14 +34,18 @@ func newMigrateStatusCmd(f *factory) *cobra.Command {
 		Use:   "status",
 		Short: "which tenants are behind, and by what",
 		Long: `Show which tenants have pending migrations. The versions are the registry's, which change in
-the same transaction as the tenants' own. --verify asks every tenant's own schema too, and shows
-where the two differ: a schema restored from a backup, migrated by another tool, or gone.`,
+the same transaction as the tenants' own. Where tenants were adopted, whose program may go on, each
+says itself at which version it is (not with --verify=false). --verify asks every tenant's own
+schema, and shows where the two differ: one restored from a backup, migrated by hand, or gone.`,
 		Example: `crmctl migrate status
 crmctl migrate status --all -o json
 crmctl migrate status --verify
 crmctl migrate status --exit-code -q`,
 		Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrateStatus(cmd.Context(), f, opts) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.alone = cmd.Flags().Changed("verify") && !opts.verify
+			return runMigrateStatus(cmd.Context(), f, opts)
+		},
 	}
 	opts.addFlags(f, cmd)
 	cmd.Flags().BoolVar(&opts.all, "all", false, "list every tenant, not only those behind")
@@ -81,7 +86,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	if err != nil {
 		return err
 	}
-	all, err := statusRows(ctx, conn, plan, tenants, opts)
+	all, err := statusRows(ctx, f, conn, plan, tenants, opts)
 	if err != nil {
 		return err
 	}
@@ -100,12 +105,12 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	}
 	// On a terminal the line below says it all when nobody is behind.
 	if len(rows) > 0 || !p.Terminal || !p.IsTable() {
-		if err := cli.PrintList(p, statusList(opts.verify), rows); err != nil {
+		if err := cli.PrintList(p, statusList(opts.verify || wrong > 0), rows); err != nil {
 			return err
 		}
 	}
 	f.Note("%s", statusLine(all, plan.Head(), behind))
-	if wrong > 0 {
+	if wrong > 0 && opts.verify {
 		f.Note("%s not as the registry says        next: crmctl migrate all-tenants --verify", cli.Plural(wrong, "tenant"))
 	}
 	if err := f.refuseNewer(app.NewerThan(plan, tenants), plan); err != nil {
@@ -119,11 +124,24 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 
 // statusRows takes the versions from the registry or, with --verify, from the
 // schemas.
-func statusRows(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant,
+func statusRows(ctx context.Context, f *factory, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant,
 	opts *migrateStatusOptions) ([]versionRow, error) {
+	var wrong map[string]error
+	if !opts.verify && !opts.alone {
+		a, err := f.app()
+		if err == nil {
+			wrong, err = a.Standing(ctx, conn, plan, tenants, opts.lockTimeout)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	rows := make([]versionRow, len(tenants))
 	for i, t := range tenants {
 		rows[i] = versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}
+		if err := wrong[t.ID]; err != nil {
+			rows[i].trouble = err.Error()
+		}
 	}
 	if !opts.verify {
 		return rows, nil

@@ -138,9 +138,13 @@ func printSummary(p *cli.Printer, r *migrate.Report, record reportRecord) error 
 		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Green, fmt.Sprintf("nothing to do: %s at version %d",
 			cli.Plural(record.Tenants, "tenant"), r.Target)))
 	default:
-		fmt.Fprintf(&b, "%s of %s%s in %s     (run %d)\n", p.Painter.Paint(cli.Green, doneWord(r.Kind)+
+		run := ""
+		if r.RunID != 0 { // nobody's turn came
+			run = fmt.Sprintf("     (run %d)", r.RunID)
+		}
+		fmt.Fprintf(&b, "%s of %s%s in %s%s\n", p.Painter.Paint(cli.Green, doneWord(r.Kind)+
 			cli.HumanCount(int64(record.Migrated))),
-			cli.Plural(len(r.Outcomes), "tenant"), toVersion(r), cli.HumanDuration(r.Elapsed), r.RunID)
+			cli.Plural(len(r.Outcomes), "tenant"), toVersion(r), cli.HumanDuration(r.Elapsed), run)
 	}
 	if already := r.Count(migrate.Current); already > 0 {
 		fmt.Fprintf(&b, "current   %s, migrated by another run meanwhile\n", cli.HumanCount(int64(already)))

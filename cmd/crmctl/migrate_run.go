@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -67,8 +68,20 @@ func (r *fleetRun) finish(report *migrate.Report) error {
 	s := r.Summary(report)
 	// Some tenants are at their target, and the others had their turn.
 	r.partial = s.Done > 0 && (&runEnd{Summary: s, threshold: true}).code() == cli.ExitPartial
+	r.noteForked()
 	written := writeReports(r.f, r.policy.reports, report, s)
 	return cmpErr(written, printReport(r.f, r.p, report, s))
+}
+
+// noteForked says how crmctl learns what another program has done, a line a program.
+func (r *fleetRun) noteForked() {
+	told := make(map[string]bool)
+	for _, t := range r.Forked {
+		if errors.Is(t.Err, adopt.ErrHistory) && !told[t.Program] {
+			told[t.Program] = true
+			r.f.Note("next: crmctl migrate adopt --from %s --schema %s --map FILE%s", t.Program, t.Tenant.Schema, r.f.sameFlags())
+		}
+	}
 }
 
 // verb returns the first word for a run up, the second for one down.

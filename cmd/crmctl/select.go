@@ -88,6 +88,19 @@ func (f *factory) skipInvalid(rows []registry.InvalidRow) {
 	}
 }
 
+// skipForked names tenants in which another program has gone on, or is at work.
+func (f *factory) skipForked(tenants []app.Forked) {
+	for _, t := range tenants {
+		f.skippedRows++
+		if f.structured() {
+			left := &cli.Error{Code: cli.ExitPartial, Err: fmt.Errorf("%w; left alone", t.Err), Subject: t.Tenant.Slug}
+			f.printRecord(f.errorRecordOf(left))
+			continue
+		}
+		f.Say("crmctl: tenant %s: %s; left alone", t.Tenant.Slug, cli.Visible(t.Err.Error()))
+	}
+}
+
 // named is a tenant's name with an optional display name.
 type named struct{ name, display string }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,12 @@ type Adoption struct {
 	// History are the versions whose rows are written to a goose_db_version that
 	// the schema does not have yet; nil when it has one.
 	History []int64
-	Err     error // why it was Refused
+	// Taken are versions that the other program has applied since the schema was adopted.
+	Taken []int64
+	// Forked tells that the schema was adopted, and the other program has gone on in a way
+	// that no file is known for, or is at work there.
+	Forked bool
+	Err    error // why it was Refused
 
 	schema db.Schema
 	has    struct{ goose, told, lock bool } // which tables the survey found
@@ -88,6 +94,7 @@ type Survey struct {
 
 	plan *migrate.Plan
 	opt  Options
+	seen []string // of a baseline: what the other program says was done before
 }
 
 // Schemas returns the names of all schemas that could be a tenant's, in order. Those of
@@ -142,6 +149,7 @@ func Look(ctx context.Context, q db.Querier, plan *migrate.Plan, claims []Claim,
 		if s.Map, err = o.Source.mapping(plan, states); err != nil {
 			return nil, err
 		}
+		s.seen = o.Source.before(states)
 	}
 	for i := range s.Adoptions {
 		a, h := &s.Adoptions[i], states[i]
@@ -166,7 +174,7 @@ func (s *Survey) judge(a *Adoption, h history, reg claimed) {
 		a.State, a.ID = Refused, ""
 	case !registered:
 		a.State = Adopted
-	case known.Version != a.Version || a.History != nil:
+	case known.Version != a.Version || a.History != nil || a.Taken != nil:
 		a.State, a.ID, a.Cached = Corrected, known.ID, known.Version
 	default:
 		a.State, a.ID, a.Cached = Unchanged, known.ID, known.Version
@@ -225,8 +233,8 @@ func (s *Survey) weigh(a *Adoption, h history) error {
 }
 
 // weighTold returns the versions of a schema that another program migrated. Where an
-// earlier adoption has made goose's table, that is the truth, and the program must not
-// have gone on.
+// earlier adoption has made goose's table, that is the truth, together with what the
+// program has done since.
 func (s *Survey) weighTold(a *Adoption, h history, applied []int64) ([]int64, error) {
 	from := s.opt.Source
 	switch {
@@ -237,11 +245,13 @@ func (s *Survey) weighTold(a *Adoption, h history, applied []int64) ([]int64, er
 	case from.table() == "" && h.found != nil:
 		return nil, fmt.Errorf("%w: %s of %s keeps versions there", ErrHistory, h.found.table, h.found.title)
 	case h.told.locked:
+		a.Forked = h.goose.exists
 		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)",
 			from.lockTable())
 	}
 	versions, err := from.versions(s.plan, s.Map, h.told)
 	if err != nil {
+		a.Forked = h.goose.exists
 		return nil, err
 	}
 	if !h.goose.exists {
@@ -249,16 +259,12 @@ func (s *Survey) weighTold(a *Adoption, h history, applied []int64) ([]int64, er
 		a.History = append([]int64{}, versions...)
 		return versions, nil
 	}
-	has := make(map[int64]bool, len(applied))
-	for _, v := range applied {
-		has[v] = true
-	}
 	for _, v := range versions {
-		if !has[v] {
-			return nil, fmt.Errorf("%w: %s went on to version %d after the schema was adopted", ErrHistory, from.tool.title, v)
+		if !slices.Contains(applied, v) {
+			a.Taken = append(a.Taken, v)
 		}
 	}
-	return applied, nil
+	return append(applied, a.Taken...), nil
 }
 
 // fits refuses versions that are no beginning of the plan.
@@ -447,6 +453,9 @@ func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 		for _, s := range migrate.History(a.schema, a.History) {
 			p.Exec(s.SQL)
 		}
+	}
+	for _, version := range a.Taken {
+		migrate.QueueApplied(p, a.schema, version)
 	}
 	if s.opt.Audit == nil {
 		return nil

@@ -28,6 +28,8 @@ type Source struct {
 	// Baseline, if not 0, is the version at which every schema stands, whatever the
 	// names of the migrations are.
 	Baseline int64
+	// Exact tells that the program's numbers are no versions of files unless Map says so.
+	Exact bool
 
 	tool tool
 }
@@ -165,6 +167,8 @@ func (k *Source) stands(p *migrate.Plan, version string) (int64, error) {
 	}
 	v, err := strconv.ParseInt(version, 10, 64)
 	switch {
+	case k.Exact:
+		return 0, fmt.Errorf("%w: no file is known for version %s", ErrHistory, version)
 	case err == nil && v > p.Head():
 		return 0, fmt.Errorf("%w: the schema is at version %d, the newest file is %d", ErrHistory, v, p.Head())
 	case err != nil || p.Migration(v) == nil:

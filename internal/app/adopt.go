@@ -106,6 +106,11 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 		return &AdoptResult{Adoptions: survey.Adoptions}, nil
 	}
 	todo := survey.Pending()
+	if source, ok := survey.Program(); ok && len(todo) > 0 {
+		if err := a.Registry.PutSource(ctx, conn, source); err != nil {
+			return nil, err
+		}
+	}
 	stopped := a.carryAdoption(ctx, survey, o.Concurrency)
 	out := &AdoptResult{Adoptions: survey.Adoptions, Elapsed: a.Now().Sub(begun), Pending: len(todo), Stopped: stopped}
 	for _, t := range todo {

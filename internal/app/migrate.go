@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,6 +38,7 @@ type FleetRun struct {
 	Chosen  []registry.Tenant     // with and without something to do
 	Pending []registry.Tenant     // of Chosen, those that have
 	Invalid []registry.InvalidRow // of the registry, that were chosen: tenants that fail
+	Forked  []Forked              // of Chosen, those that another program has taken elsewhere: they fail
 	Newer   int                   // of Chosen, those beyond the newest file
 	Retried *registry.Run         // the run that is taken up again; nil for none
 
@@ -59,6 +61,9 @@ type UpOptions struct {
 	OutOfOrder bool  // files older than the newest applied one too
 	EachApart  bool  // commit each file, not the pending files together
 	Verify     bool  // read the versions from the tenants' schemas, not from the registry
+	// Alone takes the registry's versions for true although other programs may migrate
+	// the tenants.
+	Alone bool
 	// LockTimeout is for Verify.
 	LockTimeout time.Duration
 	DryRun      bool
@@ -66,14 +71,21 @@ type UpOptions struct {
 
 // PlanUp decides on a run that brings tenants to a version.
 func (a *App) PlanUp(ctx context.Context, o UpOptions) (*FleetRun, error) {
-	plan, err := a.TenantPlan(ctx, o.To)
+	all, err := a.TenantPlan(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := upTo(all, o.To)
 	if err != nil {
 		return nil, err
 	}
 	if o.EachApart {
 		plan = plan.EachApart()
 	}
-	r, err := a.newRun(ctx, plan, migrate.Route{Kind: migrate.Up, OutOfOrder: o.OutOfOrder}, o.Selection,
+	if o.Alone {
+		all = nil
+	}
+	r, err := a.newRun(ctx, plan, all, migrate.Route{Kind: migrate.Up, OutOfOrder: o.OutOfOrder}, o.Selection,
 		o.DryRun, o.DryRun)
 	if err != nil {
 		return nil, err
@@ -102,7 +114,7 @@ func (a *App) PlanDown(ctx context.Context, route migrate.Route, s *Selection, d
 	if _, err := plan.To(route.To); err != nil {
 		return nil, &VersionError{Version: route.To, Newest: plan.Head(), Err: err}
 	}
-	r, err := a.newRun(ctx, plan, route, s, dryRun, route.Kind == migrate.Down || dryRun)
+	r, err := a.newRun(ctx, plan, plan, route, s, dryRun, route.Kind == migrate.Down || dryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +122,9 @@ func (a *App) PlanDown(ctx context.Context, route migrate.Route, s *Selection, d
 	return r, nil
 }
 
-// newRun opens what a run needs. kept is true where no extension is made for it.
-func (a *App) newRun(ctx context.Context, plan *migrate.Plan, route migrate.Route, s *Selection, dryRun,
+// newRun opens what a run needs. kept is true where no extension is made for it. all are
+// the files up to the newest, nil where nobody but crmctl migrates the tenants.
+func (a *App) newRun(ctx context.Context, plan, all *migrate.Plan, route migrate.Route, s *Selection, dryRun,
 	kept bool) (*FleetRun, error) {
 	conn, err := a.change(ctx, dryRun)
 	if err != nil {
@@ -121,12 +134,36 @@ func (a *App) newRun(ctx context.Context, plan *migrate.Plan, route migrate.Rout
 	if r.Plan, err = a.UseExtensions(ctx, conn, plan, kept); err == nil {
 		r.Chosen, r.Invalid, err = a.Tenants(ctx, conn, s, registry.Active, registry.Suspended)
 	}
+	if err == nil && all != nil {
+		err = r.follow(ctx, all, dryRun)
+	}
 	if err != nil {
 		closeConn(ctx, conn)
 		return nil, err
 	}
-	r.Pending = Behind(r.Plan, route, r.Chosen)
+	r.setPending()
 	return r, nil
+}
+
+// follow takes in what other programs have done to the tenants.
+func (r *FleetRun) follow(ctx context.Context, all *migrate.Plan, dryRun bool) error {
+	found, err := r.app.follow(ctx, r.conn, all, r.Chosen, followOptions{
+		lockTimeout: r.app.Config.LockTimeout, keep: !dryRun})
+	for _, t := range r.Chosen {
+		if f, ok := found.forked[t.ID]; ok {
+			r.Forked = append(r.Forked, f)
+		}
+	}
+	return err
+}
+
+// setPending finds those that have something to do.
+func (r *FleetRun) setPending() {
+	forked := make(map[string]bool, len(r.Forked))
+	for _, f := range r.Forked {
+		forked[f.Tenant.ID] = true
+	}
+	r.Pending = slices.DeleteFunc(Behind(r.Plan, r.Route, r.Chosen), func(t registry.Tenant) bool { return forked[t.ID] })
 }
 
 // readVersions puts the versions of the schemas in place of the registry's. A schema
@@ -142,7 +179,7 @@ func (r *FleetRun) readVersions(ctx context.Context, lockTimeout time.Duration) 
 			r.Chosen[i].Version = v.Version
 		}
 	}
-	r.Pending = Behind(r.Plan, r.Route, r.Chosen)
+	r.setPending()
 	return nil
 }
 
@@ -166,6 +203,10 @@ func (r *FleetRun) Carry(ctx context.Context, p Policy, observe func(migrate.Eve
 			report.Outcomes = append(report.Outcomes, migrate.Outcome{
 				Tenant: registry.Tenant{ID: row.ID, Slug: row.Slug}, State: migrate.Failed, Err: row.Err(),
 			})
+		}
+		for _, t := range r.Forked {
+			report.Outcomes = append(report.Outcomes, migrate.Outcome{Tenant: t.Tenant, State: migrate.Failed,
+				From: t.Tenant.Version, To: t.Tenant.Version, Err: t.Err})
 		}
 	}
 	return report, err
@@ -244,7 +285,11 @@ func (r *FleetRun) retry(ctx context.Context, id int64, dryRun bool) error {
 	if r.Route.Kind == migrate.Up {
 		r.Route = migrate.Route{Kind: migrate.Up}
 	}
-	plan, err := r.app.TenantPlan(ctx, again.To)
+	all, err := r.app.TenantPlan(ctx, 0)
+	if err != nil {
+		return err
+	}
+	plan, err := upTo(all, again.To)
 	if err != nil {
 		return err
 	}
@@ -261,7 +306,10 @@ func (r *FleetRun) retry(ctx context.Context, id int64, dryRun bool) error {
 		return err
 	}
 	r.Chosen = leftOf(chosen, run, outcomes)
-	r.Pending = Behind(r.Plan, r.Route, r.Chosen)
+	if err := r.follow(ctx, all, dryRun); err != nil {
+		return err
+	}
+	r.setPending()
 	for _, t := range outcomes {
 		if migrate.State(t.State) == migrate.Failed {
 			r.failed = append(r.failed, t.ID)

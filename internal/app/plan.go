@@ -72,6 +72,11 @@ func (a *App) TenantPlan(ctx context.Context, to int64) (*migrate.Plan, error) {
 	if len(plan.Others) > 0 {
 		a.Notify(OtherFiles{Dir: where, Files: plan.Others})
 	}
+	return upTo(plan, to)
+}
+
+// upTo returns a plan up to a version, all of it for 0.
+func upTo(plan *migrate.Plan, to int64) (*migrate.Plan, error) {
 	if to == 0 {
 		return plan, nil
 	}

@@ -198,6 +198,11 @@ func History(s db.Schema, versions []int64) []db.Statement {
 	return tenantVersions.history(s.Quoted()+".", versions)
 }
 
+// QueueApplied adds the row of a version that another program has applied to a schema.
+func QueueApplied(p *db.Pipeline, s db.Schema, version int64) {
+	p.Exec(`insert into `+tenantVersions.in(s)+` (version_id, is_applied) values ($1, true)`, version)
+}
+
 // versionTable is the name of a table of versions in the current schema. It has
 // the columns that goose reads and writes, in goose's meaning, but neither an
 // identity (a distributed engine cannot take it back) nor an index (a table of

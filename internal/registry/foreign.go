@@ -17,6 +17,7 @@ func Objects() []string {
 		"migration_run_tenants",
 		"migration_runs",
 		"migration_runs_id_seq",
+		"migration_sources",
 		"tenant_builds",
 		"tenant_dirty",
 		"tenant_events",

@@ -61,12 +61,13 @@ const (
 	shapes     = "tenant_shapes"
 	pool       = "tenant_pool"
 	builds     = "tenant_builds"
+	sources    = "migration_sources"
 )
 
 // Tables returns the bare names of the tables, in the order in which the migrations make
 // them: one that refers to another comes behind it.
 func Tables() []string {
-	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds}
+	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds, sources}
 }
 
 // SavedTables returns those of Tables that a backup holds. What can be made again at any
@@ -109,6 +110,9 @@ func (r Registry) Pool() string { return r.table(pool) }
 
 // Builds are the schemas under construction.
 func (r Registry) Builds() string { return r.table(builds) }
+
+// Sources are the other programs that migrated tenants before.
+func (r Registry) Sources() string { return r.table(sources) }
 
 // Row returns the row of a tenant, by its id: its lock is the tenant's.
 func (r Registry) Row(id string) db.Row { return db.Row{Table: r.Tenants(), ID: id} }

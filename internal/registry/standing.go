@@ -30,6 +30,7 @@ func marks() map[string][]string {
 		shapes:        {"plan_checksum", "server_major", "environment", "version", "script"},
 		pool:          {"schema_name", "key", "version", "made_at"},
 		builds:        {"schema_name", "schema_oid", "id", "slug", "started_at"},
+		sources:       {"program", "versions_table", "files", "exact"},
 	}
 }
 
@@ -40,6 +41,7 @@ func indexes() []string {
 		"tenants_slug_key", "tenants_schema_name_key", "tenants_role_name_key", "idx_tenants_purge_after",
 		"idx_tenant_events_tenant", "idx_tenant_events_occurred_at", "idx_tenant_events_seq", "idx_tenant_events_slug",
 		"idx_migration_run_tenants_tenant", "tenant_shapes_pkey", "tenant_pool_pkey", "tenant_builds_pkey",
+		"migration_sources_pkey",
 	}
 }
 
