@@ -155,10 +155,11 @@ func (o *contactsImportOptions) importOptions(stdout io.Writer) app.ImportOption
 func importError(err error, slug, rejectFile string) error {
 	var table *importer.TableError
 	var tooMany *importer.TooManyRejectsError
+	var refused *importer.RefusedError
 	switch {
 	case errors.As(err, &tooMany) && rejectFile != "":
 		return cli.WithHint(cli.WithCode(err, cli.ExitStopped), "the rejected rows and why", "less "+cli.Visible(rejectFile))
-	case errors.As(err, &tooMany):
+	case errors.As(err, &tooMany), errors.As(err, &refused):
 		return cli.WithCode(err, cli.ExitStopped)
 	case errors.As(err, &table):
 		return cli.WithHint(err, "bring it up to date", "crmctl migrate tenant "+slug)

@@ -57,6 +57,7 @@ type converter struct {
 
 	cells   [][]byte // of the current row, empty where the value means nothing
 	chosen  []bool   // columns whose value became a field as a whole
+	keep    []bool   // columns that stay in metadata even then
 	scratch []byte
 	json    []byte
 }
@@ -72,6 +73,7 @@ func newConverter(m *mapping, o Options) *converter {
 		limits:      o.Limits,
 		cells:       make([][]byte, len(m.columns)),
 		chosen:      make([]bool, len(m.columns)),
+		keep:        make([]bool, len(m.columns)),
 		labels:      m.labels,
 		lenient:     m.lenient,
 		parser:      phone.NewParser(o.Region),
@@ -97,6 +99,13 @@ func (c *converter) emailHeader() string {
 		return ""
 	}
 	return c.columns[c.email[0]].Header
+}
+
+// keepColumns has the values of columns stored by themselves, whatever they became.
+func (c *converter) keepColumns(columns []int) {
+	for _, i := range columns {
+		c.keep[i] = true
+	}
 }
 
 // convert makes a contact of a row, or says why it cannot.
@@ -273,7 +282,7 @@ func (c *converter) visible(text []byte) []byte {
 func (c *converter) metadata(extra []tabular.Pair) []byte {
 	json := append(c.json[:0], '{')
 	for i, cell := range c.cells {
-		if len(cell) == 0 || c.chosen[i] || c.keys[i] == nil {
+		if len(cell) == 0 || c.keys[i] == nil || c.chosen[i] && !c.keep[i] {
 			continue
 		}
 		if len(json) > 1 {

@@ -31,6 +31,11 @@ const (
 	RejectDuplicateKey   RejectCode = "duplicate_key"   // as duplicate_email, for another key
 	RejectMissing        RejectCode = "missing_value"   // the application's table needs one
 	RejectKeyExists      RejectCode = "key_exists"      // as email_exists, for another key
+
+	// The table is an application's own.
+	RejectBadValue  RejectCode = "bad_value"      // its column holds values of another type
+	RejectLongValue RejectCode = "value_too_long" // its column is shorter
+	RejectRefused   RejectCode = "refused"        // by one of its checks, domains, keys or triggers
 )
 
 // MappingError says that a column cannot be mapped as asked, or that the file has

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -178,23 +179,23 @@ func (m *merge) keyed(ctx context.Context) error {
 
 // carryOut does what the verdicts say, counts it, and rejects the rest.
 func (m *merge) carryOut(ctx context.Context, insert, update func(context.Context) (int64, error)) error {
-	var groups, repeats int64
+	var repeats int64
 	err := m.q.QueryRow(ctx, `select pg_catalog.count(*), coalesce(pg_catalog.sum(v.rows operator(pg_catalog.-) 1),
 		0)::bigint
-from pg_temp.crmctl_verdict v`).Scan(&groups, &repeats)
+from pg_temp.crmctl_verdict v`).Scan(&m.groups, &repeats)
 	if err != nil {
 		return err
 	}
 	inserted, err := insert(ctx)
-	if err != nil {
-		return err
+	var updated int64
+	if err == nil {
+		updated, err = update(ctx)
 	}
-	updated, err := update(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
 	m.inserted, m.updated, m.repeated = inserted, updated, repeats
-	m.unchanged = groups - inserted - updated
+	m.unchanged = m.groups - inserted - updated
 	return m.rejectKeyed(ctx)
 }
 
@@ -287,7 +288,13 @@ where v.verdict is not null or $1 and s.id <> v.first order by s.line, s.id`, m.
 }
 
 func (m *merge) keyRejection(verdict, k, email string) *rejection {
+	if column, ok := strings.CutPrefix(verdict, missingPrefix); ok {
+		return &rejection{code: RejectMissing, message: "the column " + column +
+			" of the table needs a value, and the row has none"}
+	}
 	switch verdict {
+	case "refused":
+		return m.refused[k]
 	case "exists":
 		return &rejection{code: RejectKeyExists, message: fmt.Sprintf("a contact has the %s %q", m.key, k)}
 	case "repeated":
@@ -297,8 +304,6 @@ func (m *merge) keyRejection(verdict, k, email string) *rejection {
 	case string(RejectDuplicate):
 		return &rejection{code: RejectDuplicate, column: m.column,
 			message: "an earlier row, of another key, has the e-mail address " + email}
-	case string(RejectMissing):
-		return &rejection{code: RejectMissing, message: "a column of the table that needs a value would have none"}
 	}
 	return &rejection{code: RejectAmbiguous, message: fmt.Sprintf("the %s %q can mean several contacts", m.key, k)}
 }

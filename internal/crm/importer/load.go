@@ -184,11 +184,9 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 		return err
 	}
 	if table.isOwn() {
-		if l.own, err = ownTable(table, l.mapping, l.o.Key); err != nil {
+		if err := l.prepareOwn(ctx, q, table.OID); err != nil {
 			return err
 		}
-		l.producer.own, l.producer.encode.raw = true, true
-		l.result.NoPlace = l.own.noPlace
 	}
 	var indexes []index
 	if l.mayLoadDirectly(table) {
@@ -208,6 +206,22 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 		return err
 	}
 	return l.close(ctx, q)
+}
+
+// prepareOwn finds out how rows go into a table that is an application's own.
+func (l *load) prepareOwn(ctx context.Context, q db.Querier, table uint32) error {
+	columns, err := readColumns(ctx, q, l.o.Schema, l.o.Path, table)
+	if err != nil {
+		return err
+	}
+	if l.own, err = ownTable(columns, l.mapping, l.o.Key); err != nil {
+		return err
+	}
+	p := l.producer
+	p.own, p.encode.raw, p.checks = true, true, l.own.checks()
+	p.convert.keepColumns(l.own.keep)
+	l.result.NoPlace = l.own.noPlace
+	return nil
 }
 
 // begin takes the locks and makes sure that the table contacts runs nobody else's

@@ -38,6 +38,9 @@ type merge struct {
 	rejects  *rejects
 	column   string // the header addresses came from, for messages
 
+	groups  int64                 // rows, once those with one key are one
+	refused map[string]*rejection // by key: why the server refused the row; nil before the first
+
 	inserted, updated, unchanged, repeated int64
 }
 

@@ -95,7 +95,7 @@ func TestApplicationsTableIsAskedFor(t *testing.T) {
 	}{
 		"a value": {"create table contacts (id bigserial primary key, email text unique, owner_id text not null)",
 			"needs a value for its column owner_id", Options{}},
-		"the key":     {"create table contacts (id bigserial primary key, mail text)", "has no column email", Options{}},
+		"the key":     {"create table contacts (id bigserial primary key, fax text)", "has no column email", Options{}},
 		"primary key": {"create table contacts (email text)", "has no primary key of one column", Options{}},
 		"a column": {"create table contacts (id bigserial primary key, email text)", `there is no field "cyty"`,
 			Options{Map: []string{"City=cyty"}}},

@@ -56,6 +56,7 @@ type producer struct {
 	rejects *rejects
 	key     Key
 	own     bool // the table is an application's own
+	checks  []ownCheck
 	direct  bool // rows that are surely new go straight to contacts
 
 	counts   counts
@@ -118,6 +119,9 @@ func (p *producer) row(ctx context.Context, rec *tabular.Record) error {
 	c, rejected := p.convert.convert(rec)
 	if rejected == nil {
 		rejected = p.convert.keyless(p.key, p.own, &c)
+	}
+	if rejected == nil && p.checks != nil {
+		rejected = p.convert.fits(p.checks, &c)
 	}
 	if rejected != nil {
 		return p.rejects.add(rec, rejected)

@@ -35,13 +35,6 @@ type tableInfo struct {
 	EmailUnique bool     `db:"email_unique"`
 	Names       []string `db:"names"`
 	Types       []string `db:"types"`
-
-	// Of a table that an application has made.
-	Casts      []string `db:"casts"`    // the types, qualified
-	Required   []string `db:"required"` // not null, and without a default
-	NotNull    []string `db:"not_null"`
-	Generated  []string `db:"generated"` // filled by the server alone
-	PrimaryKey string   `db:"primary_key"`
 }
 
 const tableInfoSQL = `
@@ -55,22 +48,7 @@ select c.oid, c.relkind::text as kind,
        array(select a.attname::text from pg_catalog.pg_attribute a
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as names,
        array(select pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute a
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as types,
-       array(select pg_catalog.format('%I.%I', tn.nspname, t.typname) from pg_catalog.pg_attribute a
-             join pg_catalog.pg_type t on t.oid = a.atttypid join pg_catalog.pg_namespace tn on tn.oid = t.typnamespace
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as casts,
-       array(select a.attname::text from pg_catalog.pg_attribute a
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull and not a.atthasdef
-             	and a.attidentity = '') as required,
-       array(select a.attname::text from pg_catalog.pg_attribute a
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull) as not_null,
-       array(select a.attname::text from pg_catalog.pg_attribute a
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and (a.attgenerated <> ''
-             	or a.attidentity <> '')) as generated,
-       coalesce((select a.attname::text from pg_catalog.pg_constraint k
-                 join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
-                 where k.conrelid = c.oid and k.contype = 'p'
-                 	and pg_catalog.cardinality(k.conkey) = 1), '') as primary_key
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as types
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = 'contacts' and c.relkind in ('r', 'p', 'f', 'v')`
