@@ -57,6 +57,15 @@ func (f *factory) notice(n app.Notice) {
 		f.Note("crmctl: warning: %s is the checksum of a file that is not there", cli.Visible(n.Path))
 	case app.NothingRestored:
 		f.Note("crmctl: warning: nothing is restored: %s", cli.Visible(n.Err.Error()))
+	case app.LeftAlone:
+		f.Note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is",
+			false: cli.Plural(len(n.Tenants), "tenant") + " are"}[len(n.Tenants) == 1], firstNames(n.Tenants))
+	case app.PassedBy:
+		why := "pg_restore reads it"
+		if n.Err != nil {
+			why = n.Err.Error()
+		}
+		f.Note("crmctl: warning: %s is passed by: %s", cli.Visible(n.Path), cli.Visible(why))
 	case app.NoSchemas:
 		f.Note("crmctl: warning: no schema to adopt")
 	case app.ForeignRoles:

@@ -102,7 +102,7 @@ func runBackupRestore(ctx context.Context, f *factory, opts *backupRestoreOption
 	}
 	bar := f.NewProgress(cli.ProgressOptions{Verb: "restore", Bytes: true})
 	defer bar.Finish()
-	in, err := openBackup(ctx, opts.file, keys, bar.Add)
+	in, err := app.OpenBackup(ctx, opts.file, keys, bar.Add)
 	if err != nil {
 		return backupHint(err)
 	}
@@ -127,18 +127,6 @@ func (o *backupRestoreOptions) read(f *factory) (as string, keys []age.Identity,
 	return as, keys, err
 }
 
-// openBackup opens a file. One that a key does not open is read whole: its head may
-// have been changed.
-func openBackup(ctx context.Context, path string, keys []age.Identity, progress func(int64)) (*backup.File, error) {
-	in, err := backup.OpenFile(path, keys, progress)
-	if errors.Is(err, backup.ErrEncrypted) && len(keys) > 0 {
-		if _, why := backup.Examine(ctx, path, keys, progress); why != nil {
-			err = why
-		}
-	}
-	return in, err
-}
-
 // restoreJob is a restore that is under way.
 type restoreJob struct {
 	f    *factory
@@ -160,12 +148,12 @@ func (j *restoreJob) options() app.RestoreOptions {
 
 func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *cli.Progress) error {
 	if j.opts.dryRun {
-		row, err := j.dry(ctx, in)
+		would, err := j.app.TryRestore(ctx, j.conn, in, j.as)
 		bar.Finish()
 		if err != nil {
 			return j.explain(err)
 		}
-		return cli.PrintList(j.p, backupList(""), []backupRecord{row})
+		return cli.PrintList(j.p, backupList(""), []backupRecord{wouldRow(j.file, would)})
 	}
 	row, err := j.make(ctx, in)
 	bar.Finish()
@@ -192,11 +180,13 @@ func (j *restoreJob) make(ctx context.Context, in *backup.File) (*madeRow, error
 	case done == nil:
 		return nil, j.explain(err)
 	}
-	row := &madeRow{result: "restored", made: done.Made, version: done.Version, duration: done.Elapsed, head: done.Newest}
-	if err != nil {
-		err = cli.WithHint(err, "then", "crmctl migrate tenant "+done.Made.Tenant.Slug)
-	}
-	return row, err
+	row := restoredRow(done)
+	return &row, j.explain(err)
+}
+
+// restoredRow shows a tenant that was restored.
+func restoredRow(r *app.RestoreResult) madeRow {
+	return madeRow{result: "restored", made: r.Made, version: r.Version, duration: r.Elapsed, head: r.Newest}
 }
 
 // notes says what is left to do for a tenant that was restored.
@@ -218,22 +208,18 @@ func (j *restoreJob) notes(row madeRow) {
 // errRegistry says that a file is a backup of the registry.
 var errRegistry = errors.New("a backup of the registry")
 
-// dry reads the whole file and looks whether its tenant could be made.
-func (j *restoreJob) dry(ctx context.Context, in *backup.File) (backupRecord, error) {
-	m, setAside, err := j.app.TryRestore(ctx, j.conn, in, j.as)
-	if err != nil {
-		return backupRecord{}, err
+// wouldRow says what a dry run has found out about a file.
+func wouldRow(path string, w *app.WouldRestore) backupRecord {
+	name := backup.Name{Version: w.Manifest.SchemaVersion, TakenAt: w.Manifest.TakenAt, Format: backup.FormatContainer,
+		Encrypted: w.Encrypted}
+	if w.Manifest.Kind == backup.KindTenant {
+		name.Slug = w.Manifest.Tenant.Slug
 	}
-	name := backup.Name{Version: m.SchemaVersion, TakenAt: m.TakenAt, Format: backup.FormatContainer,
-		Encrypted: in.Encrypted}
-	if m.Kind == backup.KindTenant {
-		name.Slug = m.Tenant.Slug
-	}
-	row := recordOfBackup("would restore", j.file, name, in.Size, m)
-	if setAside {
+	row := recordOfBackup("would restore", path, name, w.Size, w.Manifest)
+	if w.SetAside {
 		row.Reason = "the deleted tenant is kept under another name"
 	}
-	return row, nil
+	return row
 }
 
 // registry restores a backup of the registry, for which the file is read again.
@@ -257,10 +243,15 @@ func (j *restoreJob) registry(ctx context.Context) error {
 
 // explain adds what to do to what went wrong.
 func (j *restoreJob) explain(err error) error {
-	var exists *registry.ExistsError
+	var (
+		exists *registry.ExistsError
+		half   *app.NotMigratedError
+	)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &half):
+		return cli.WithHint(err, "then", "crmctl migrate tenant "+half.Slug)
 	case errors.As(err, &exists):
 		return cli.WithHint(err, "restore beside it", "crmctl backup restore FILE --as NAME")
 	case errors.Is(err, backup.ErrNotOwner):

@@ -22,8 +22,8 @@ type MoveOptions struct {
 }
 
 // moveTenant does one move of a tenant on a connection of its own.
-func (a *App) moveTenant(ctx context.Context, o MoveOptions, apply func(ctx context.Context, conn *pgx.Conn, slug string,
-	move tenant.MoveOptions) (registry.Tenant, error)) (registry.Tenant, error) {
+func (a *App) moveTenant(ctx context.Context, o MoveOptions, apply func(ctx context.Context, conn *pgx.Conn,
+	slug string, move tenant.MoveOptions) (registry.Tenant, error)) (registry.Tenant, error) {
 	slug, err := registry.Slug(o.Tenant)
 	if err != nil {
 		return registry.Tenant{}, err
@@ -84,7 +84,8 @@ type Renamed struct{ Before, After registry.Tenant }
 
 // Changed reports whether anything has another name.
 func (r Renamed) Changed() bool {
-	return r.Before.Slug != r.After.Slug || r.Before.DisplayName != r.After.DisplayName || r.Before.Schema != r.After.Schema
+	return r.Before.Slug != r.After.Slug || r.Before.DisplayName != r.After.DisplayName ||
+		r.Before.Schema != r.After.Schema
 }
 
 // RenameTenant gives a tenant another name. Errors are those of tenant.Rename.

@@ -84,28 +84,29 @@ func (a *App) RestoreRegistry(ctx context.Context, conn *pgx.Conn, in *backup.Fi
 }
 
 // TryRestore reads the whole of a backup and looks whether its tenant could be made, for
-// which it changes nothing. setAside is true where a deleted tenant would make room.
-func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, as string) (m *backup.Manifest,
-	setAside bool, err error) {
-	if m, err = backup.Verify(backup.UntilDone(ctx, in), nil); err != nil {
-		return nil, false, err
+// which it changes nothing.
+func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, as string) (*WouldRestore, error) {
+	m, err := backup.Verify(backup.UntilDone(ctx, in), nil)
+	if err != nil {
+		return nil, err
 	}
+	would := &WouldRestore{Manifest: m, Encrypted: in.Encrypted, Size: in.Size}
 	if m.Kind != backup.KindTenant {
-		return m, false, nil
+		return would, nil
 	}
 	if as == "" {
 		as = m.Tenant.Slug
 	}
 	plan, err := a.TenantPlan(ctx, 0)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if _, err := planOf(plan, m.Applied()); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	setAside, err = a.placeFor(ctx, conn, as, m.Tenant)
+	would.SetAside, err = a.placeFor(ctx, conn, as, m.Tenant)
 	m.Tenant.Slug = as
-	return m, setAside, err
+	return would, err
 }
 
 // placeFor looks whether the tenant of a backup could be made: there is none of that
