@@ -21,7 +21,8 @@ func (f *factory) app() (*app.App, error) {
 		name = u.Username
 	}
 	return app.New(app.App{
-		Config: cfg, Registry: f.registry(), Connect: f.connect, Direct: f.connectDirect, Now: f.Now,
+		Config: cfg, Registry: f.registry(), Connect: f.connect, Direct: f.connectDirect,
+		Unchecked: f.dialUnchecked, Now: f.Now,
 		Actor: f.actor(), User: name, Program: programName(), Build: buildName(),
 		Changing: f.beforeChange, Drain: f.Drain, Notify: f.notice, Open: f.OpenInput,
 		Watch: f.watch, Bytes: f.watchBytes,

@@ -7,7 +7,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -42,18 +44,10 @@ func (o *localOptions) addBinFlag(fs *pflag.FlagSet) {
 	fs.StringVar(&o.pgBin, "pg-bin", "", "`DIR` of initdb and postgres, instead of a search")
 }
 
-func (o *localOptions) instance() localpg.Options {
-	return localpg.Options{Name: o.name, BinDir: o.pgBin}
-}
-
-// profile returns the name of the profile that leads to the instance.
-func (o *localOptions) profile() string { return localProfile(o.name) }
-
-func localProfile(name string) string {
-	if name == "" || name == localpg.DefaultName {
-		return "local"
-	}
-	return "local-" + name
+// local is the instance that the flags name.
+func (o *localOptions) local(f *factory) app.Local {
+	return app.Local{Name: o.name, BinDir: o.pgBin,
+		Sources: config.Sources{Env: f.IO.Env, Dir: f.IO.Dir, SystemDir: f.IO.SystemDir}}
 }
 
 // localError gives the errors of localpg their exit codes.
@@ -104,7 +98,7 @@ func localObject(s localpg.Status) cli.Object {
 			{Name: "name", Value: s.Name},
 			{Name: "state", Value: cli.Styled{Value: string(s.State), Color: colorOfState(s.State)}},
 			{Name: "version", Value: s.Version},
-			{Name: "profile", Value: localProfile(s.Name)},
+			{Name: "profile", Value: app.LocalProfile(s.Name)},
 			{Name: "url", Value: s.DSN},
 			{Name: "size_bytes", Title: "size", Value: cli.ByteSize(s.Bytes)},
 			{Name: "started_at", Title: "started", Value: s.StartedAt},

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -41,7 +40,7 @@ instance's name has to be typed, or given by --confirm.`,
 }
 
 func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) error {
-	s, err := localpg.Inspect(ctx, opts.instance())
+	s, err := opts.local(f).Inspect(ctx)
 	if err != nil {
 		return localError(err)
 	}
@@ -60,11 +59,8 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 	if err != nil {
 		return err
 	}
-	if err := localpg.Reset(ctx, opts.instance()); err != nil {
+	if err := opts.local(f).Reset(ctx); err != nil {
 		return localError(err)
-	}
-	if err := config.RemoveProfile(f.IO.Env, opts.profile()); err != nil {
-		return err
 	}
 	_, err = fmt.Fprintf(f.IO.Out, "destroyed  %s\n", cli.Visible(s.Name))
 	return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/localpg"
@@ -52,15 +53,11 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	if opts.dryRun {
 		return dryLocalStart(ctx, f, opts)
 	}
-	instance := opts.instance()
-	instance.StartTimeout = opts.wait
-	instance.Observe = func(s localpg.Step) { f.Note("%s ...", string(s)) }
-	server, err := localpg.Start(ctx, instance)
+	local := opts.local(f)
+	server, err := local.Start(ctx, localpg.Options{StartTimeout: opts.wait,
+		Observe: func(s localpg.Step) { f.Note("%s ...", string(s)) }})
 	if err != nil {
 		return localError(err)
-	}
-	if _, err := config.WriteProfile(f.IO.Env, opts.profile(), config.DSN(server.DSN)); err != nil {
-		return err
 	}
 	if err := cli.PrintObject(p, localObject(server.Status)); err != nil {
 		return err
@@ -68,49 +65,31 @@ func runLocalStart(ctx context.Context, f *factory, opts *localStartOptions) err
 	if server.AlreadyRunning {
 		f.Note("\nit was running already")
 	}
-	if origin := f.shadowed(opts.profile(), config.DSN(server.DSN)); origin != "" {
-		f.Note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", opts.profile(),
-			cli.Visible(origin))
+	if server.Shadowed != "" {
+		f.Note("\ncrmctl: warning: the profile %s leads to another database (%s); rename that one", local.Profile(),
+			cli.Visible(server.Shadowed))
 		return nil
 	}
-	f.Note("\nnext: export CRMCTL_PROFILE=%s\n      crmctl migrate public", opts.profile())
+	f.Note("\nnext: export CRMCTL_PROFILE=%s\n      crmctl migrate public", local.Profile())
 	return nil
 }
 
 // dryLocalStart says what would happen: it looks for the instance and the programs.
 func dryLocalStart(ctx context.Context, f *factory, opts *localStartOptions) error {
-	s, err := localpg.Inspect(ctx, opts.instance())
+	local := opts.local(f)
+	s, dir, version, err := local.WouldStart(ctx)
 	if err != nil {
 		return localError(err)
 	}
-	switch s.State {
-	case localpg.Running, localpg.Starting:
-		f.Note("the local PostgreSQL %s is %s already; the profile %s would be written", s.Name, s.State, opts.profile())
+	if app.Runs(s.State) {
+		f.Note("the local PostgreSQL %s is %s already; the profile %s would be written", s.Name, s.State, local.Profile())
 		return nil
-	}
-	dir, version, err := localpg.FindBinaries(ctx, opts.pgBin)
-	if err != nil {
-		return localError(err)
 	}
 	verb := "started"
 	if s.State == localpg.Absent {
 		verb = "created and started"
 	}
 	f.Note("the local PostgreSQL %s would be %s (PostgreSQL %s of %s), and the profile %s written", s.Name, verb, version,
-		cli.Visible(dir), opts.profile())
+		cli.Visible(dir), local.Profile())
 	return nil
-}
-
-// shadowed returns where another profile of that name comes from that wins over the
-// one which was written for a local server, "" when there is none: "crmctl --profile
-// local" would work on somebody's real database.
-func (f *factory) shadowed(profile string, dsn config.DSN) string {
-	cfg, err := config.Load(config.Sources{
-		Env: f.IO.Env, Dir: f.IO.Dir, SystemDir: f.IO.SystemDir,
-		Flag: func(name string) (string, bool) { return profile, name == config.KeyProfile },
-	})
-	if err != nil || cfg.DatabaseURL == dsn {
-		return ""
-	}
-	return cfg.Setting(config.KeyDatabaseURL).Origin
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
@@ -47,7 +48,7 @@ func runLocalStatus(ctx context.Context, f *factory, opts *localStatusOptions) e
 		return err
 	}
 	if opts.one {
-		s, err := localpg.Inspect(ctx, opts.instance())
+		s, err := opts.local(f).Inspect(ctx)
 		if err != nil {
 			return localError(err)
 		}
@@ -84,7 +85,7 @@ func localList() cli.List[localpg.Status] {
 			{Name: "version", Value: func(s status) any { return s.Version }},
 			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(s status) any { return cli.ByteSize(s.Bytes) }},
 			{Name: "started_at", Title: "STARTED", Value: func(s status) any { return s.StartedAt }},
-			{Name: "profile", Value: func(s status) any { return localProfile(s.Name) }},
+			{Name: "profile", Value: func(s status) any { return app.LocalProfile(s.Name) }},
 			{Name: "pid", Right: true, Wide: true, Optional: true, Value: func(s status) any {
 				return cli.Either{Human: cli.ID(s.PID), Machine: s.PID}
 			}},

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/localpg"
 )
 
 // localStopOptions are the options of `crmctl local stop`.
@@ -44,32 +44,13 @@ func runLocalStop(ctx context.Context, f *factory, opts *localStopOptions) error
 	if err != nil {
 		return err
 	}
-	var instances []localpg.Status
-	if opts.all {
-		instances, err = localpg.List(ctx, "")
-	} else {
-		var one localpg.Status
-		one, err = localpg.Inspect(ctx, opts.instance())
-		instances = []localpg.Status{one}
-	}
+	instances, err := opts.local(f).Stop(ctx, opts.all, opts.dryRun)
 	if err != nil {
 		return localError(err)
 	}
-	if opts.dryRun {
-		for _, s := range instances {
-			if s.State == localpg.Running || s.State == localpg.Starting {
-				f.Note("would stop the local PostgreSQL %s", s.Name)
-			}
-		}
-		return cli.PrintList(p, localList(), instances)
-	}
-	for i, s := range instances {
-		o := localpg.Options{Name: s.Name}
-		if err := localpg.Stop(ctx, o); err != nil {
-			return localError(err)
-		}
-		if instances[i], err = localpg.Inspect(ctx, o); err != nil {
-			return localError(err)
+	for _, s := range instances {
+		if opts.dryRun && app.Runs(s.State) {
+			f.Note("would stop the local PostgreSQL %s", s.Name)
 		}
 	}
 	return cli.PrintList(p, localList(), instances)

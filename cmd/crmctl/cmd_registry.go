@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
@@ -78,35 +79,22 @@ func runRegistryMove(ctx context.Context, f *factory, opts *registryMoveOptions)
 	if err != nil {
 		return err
 	}
-	from := f.registry()
-	if to == from {
-		return cli.Usagef("the registry stands in schema %s already", cli.Visible(opts.to))
-	}
 	p, err := f.printer()
 	if err != nil {
 		return err
 	}
-	cfg, err := f.config()
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	// Whatever is in the way of an upgrade where it stands need not keep it there.
-	conn, err := f.dialUnchecked(ctx)
+	moved, err := a.MoveRegistry(ctx, app.RegistryMoveOptions{To: to, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun})
 	if err != nil {
 		return err
-	}
-	defer closeConn(ctx, conn)
-	moved, err := from.Move(ctx, conn, to, cfg.TrustedOwners, opts.lockTimeout, opts.dryRun)
-	if err != nil {
-		return f.withTarget(err)
 	}
 	if !opts.dryRun {
 		f.Note("from now on: registry_schema: %s, or CRMCTL_REGISTRY_SCHEMA=%s", cli.Visible(opts.to), schemaWord(to))
 	}
-	return cli.PrintObject(p, movedObject(movedRegistry{from: from.Schema().String(), to: opts.to, moved: moved,
+	return cli.PrintObject(p, movedObject(movedRegistry{from: a.Registry.Schema().String(), to: opts.to, moved: moved,
 		dryRun: opts.dryRun}))
 }
 

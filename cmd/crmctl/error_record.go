@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
@@ -31,7 +32,7 @@ func (f *factory) errorRecordOf(err error) errorRecord {
 	if errors.Is(err, config.ErrNoDatabase) {
 		r.Message, r.Next, r.Hint = "no database configured", "crmctl local start",
 			"or use your own: export DATABASE_URL=postgres://user@host/db"
-		if f.hasProfile(localProfile("")) {
+		if f.hasProfile(app.LocalProfile("")) {
 			r.Next = "export CRMCTL_PROFILE=local"
 		}
 		return r

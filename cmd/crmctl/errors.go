@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
@@ -49,7 +50,7 @@ func (f *factory) reportCode(err error) {
 // why, then the next step.
 func (f *factory) errorLines(err error) []string {
 	if errors.Is(err, config.ErrNoDatabase) {
-		return noDatabase(f.hasProfile(localProfile("")))
+		return noDatabase(f.hasProfile(app.LocalProfile("")))
 	}
 	var lines []string
 	for line := range strings.Lines("crmctl: " + err.Error()) {

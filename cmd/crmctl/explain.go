@@ -220,7 +220,7 @@ func inRegistry(kind, name string) bool {
 func (f *factory) explainUnreachable() cli.Hint {
 	if cfg, err := f.config(); err == nil && cfg.DatabaseFromProfile() {
 		switch name, named := strings.CutPrefix(cfg.Profile, "local-"); {
-		case cfg.Profile == localProfile(""):
+		case cfg.Profile == app.LocalProfile(""):
 			return cli.Hint{Label: "start it", Command: "crmctl local start"}
 		case named:
 			return cli.Hint{Label: "start it", Command: "crmctl local start --name " + name}

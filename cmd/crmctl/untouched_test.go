@@ -317,20 +317,21 @@ func TestDemoRefusesADatabase(t *testing.T) {
 func TestLocalProfileIsNotSomebodyElses(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	if origin := b.factory(t).shadowed("local", "postgres:///mine"); origin != "" {
+	local := (&localOptions{}).local(b.factory(t))
+	if origin := local.ShadowedBy("postgres:///mine"); origin != "" {
 		t.Errorf("without another profile: %q", origin)
 	}
 	if _, err := config.WriteProfile(b.Env, "local", "postgres:///mine"); err != nil {
 		t.Fatal(err)
 	}
-	if origin := b.factory(t).shadowed("local", "postgres:///mine"); origin != "" {
+	if origin := local.ShadowedBy("postgres:///mine"); origin != "" {
 		t.Errorf("with the written one: %q", origin)
 	}
 	path := filepath.Join(b.dir, "xdg", "crmctl", "crmctl.yaml")
 	if err := os.WriteFile(path, []byte("profiles: {local: {database_url: postgres:///theirs}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if origin := b.factory(t).shadowed("local", "postgres:///mine"); !strings.Contains(origin, path) {
+	if origin := local.ShadowedBy("postgres:///mine"); !strings.Contains(origin, path) {
 		t.Errorf("with another of that name: %q, want %s", origin, path)
 	}
 }

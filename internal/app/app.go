@@ -23,6 +23,8 @@ type App struct {
 	Config  *config.Config
 	Connect Connect
 	Direct  Connect // past a pooler
+	// Unchecked connects before it is known whose the registry is.
+	Unchecked Connect
 	// Registry says where the registry stands.
 	Registry registry.Registry
 	Now      func() time.Time // time.Now outside of tests
@@ -85,6 +87,9 @@ func New(a App) *App {
 	}
 	if a.Direct == nil {
 		a.Direct = a.Connect
+	}
+	if a.Unchecked == nil {
+		a.Unchecked = a.Connect
 	}
 	if a.Changing == nil {
 		a.Changing = func(context.Context, bool) error { return nil }
