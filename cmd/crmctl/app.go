@@ -39,6 +39,8 @@ func (f *factory) notice(n app.Notice) {
 		}
 		f.Note("crmctl: note: made extension %q in schema %q, once for the database", cli.Visible(n.Name),
 			cli.Visible(n.Schema))
+	case app.InvalidRows:
+		f.skipInvalid(n.Rows)
 	case app.OtherFiles:
 		f.Verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
 	case app.NoExtensions:

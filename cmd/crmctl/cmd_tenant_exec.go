@@ -2,22 +2,18 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenantsql"
 )
@@ -41,9 +37,6 @@ type tenantExecOptions struct {
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
 }
-
-// readTimeout is --statement-timeout where nobody has set it and nothing is written.
-const readTimeout = 30 * time.Second
 
 func (o *tenantExecOptions) addOwnFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.all, "all", false, "over every tenant that is not deleted")
@@ -146,34 +139,20 @@ func aggregates() []string {
 	return out
 }
 
-// script reads the SQL; it does not connect.
-func (o *tenantExecOptions) script(f *factory) (text string, script []db.Statement, err error) {
-	text, name := o.command, ""
-	if o.file != "" {
-		if name = o.file; name == "-" {
-			name = "stdin"
-		}
-		read, err := f.ReadInput(o.file)
-		if err != nil {
-			return "", nil, cli.InputError(err)
-		}
-		text = strings.TrimPrefix(string(read), "\ufeff")
+// text returns the SQL, and the name of its file for errors.
+func (o *tenantExecOptions) text(f *factory) (name, text string, err error) {
+	if o.file == "" {
+		return "", o.command, nil
 	}
-	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		return "", nil, cli.Usagef("the SQL is not text in UTF-8")
+	read, err := f.ReadInput(o.file)
+	if name = o.file; name == "-" {
+		name = "stdin"
 	}
-	script, err = migrate.Script(name, text)
-	switch {
-	case err != nil:
-		return "", nil, cli.WithCode(err, cli.ExitUsage)
-	case len(script) == 0:
-		return "", nil, cli.Usagef("there is no SQL statement in it")
-	}
-	return text, script, nil
+	return name, strings.TrimPrefix(string(read), "\ufeff"), cli.InputError(err)
 }
 
 func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) error {
-	text, script, err := opts.script(f)
+	name, text, err := opts.text(f)
 	if err != nil {
 		return err
 	}
@@ -181,7 +160,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	if len(opts.names) > 0 {
 		s.tenants = opts.names
 	}
-	m, err := s.read(f)
+	chosen, err := s.read(f)
 	if err != nil {
 		return err
 	}
@@ -189,87 +168,68 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	if err != nil {
 		return err
 	}
-	if opts.write {
-		if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-			return err
-		}
-	}
-	conn, err := f.connect(ctx)
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
-	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
+	out := execPrinter{f: f, p: p, o: opts}
+	done, err := a.Exec(ctx, app.ExecOptions{
+		Selection: chosen, Name: name, SQL: text, Write: opts.write, Suspended: opts.suspended, DryRun: opts.dryRun,
+		Concurrency: opts.concurrency, Attempts: opts.attempts + 1,
+		StopAfter: func(n int) int {
+			most, _ := opts.stopAfter(n) // validated
+			return most
+		},
+		LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout, Unwatched: out.isProgress(),
+		Confirm: func(plan app.ExecPlan) error { return confirmExec(ctx, f, text, plan) }, Show: out.show,
+	})
 	if err != nil {
-		return err
+		return execHint(err)
 	}
-	if opts.write && !opts.suspended {
-		if err := f.refuseSuspended(tenants); err != nil {
-			return err
-		}
-	}
-	o, err := opts.options(f, text, len(tenants))
-	if err != nil {
-		return err
-	}
-	if o.Path, err = f.tenantPath(ctx, conn, script); err != nil {
-		return err
-	}
-	if opts.write && !opts.dryRun && len(tenants) > 0 {
-		if err := confirmExec(ctx, f, text, script, tenants); err != nil {
-			return err
-		}
-	}
-	return opts.run(ctx, f, p, conn, tenants, script, o)
+	return out.finish(done)
 }
 
-// refuseSuspended is an error where some of the tenants that are to be changed are
-// suspended. Neither to write to them nor to pass them by goes without saying.
-func (f *factory) refuseSuspended(tenants []registry.Tenant) error {
-	var shut []string
-	for _, t := range tenants {
-		if t.Status == registry.Suspended {
-			shut = append(shut, t.Slug)
-		}
-	}
+// execHint adds the ways out where tenants are suspended.
+func execHint(err error) error {
+	e, is := errors.AsType[*app.SuspendedError](err)
 	switch {
-	case len(shut) == 0:
-		return nil
-	case len(tenants) == 1:
+	case !is:
+		return err
+	case e.Tenants == 1:
 		return &cli.Error{
-			Err: &registry.StateError{Slug: shut[0], State: registry.Suspended},
-			Hints: []cli.Hint{{Label: "open it", Command: "crmctl tenant activate " + shut[0]},
+			Err: &registry.StateError{Slug: e.Slugs[0], State: registry.Suspended},
+			Hints: []cli.Hint{{Label: "open it", Command: "crmctl tenant activate " + e.Slugs[0]},
 				{Label: "or write to it as it is", Command: "--suspended"}},
 		}
 	}
-	some := shut[:min(len(shut), 3)]
+	some := e.Slugs[:min(len(e.Slugs), 3)]
 	names, verb := strings.Join(some, ", "), "are"
-	if len(some) < len(shut) {
+	if len(some) < len(e.Slugs) {
 		names += ", ..."
 	}
-	if len(shut) == 1 {
+	if len(e.Slugs) == 1 {
 		verb = "is"
 	}
 	return &cli.Error{
-		Err: fmt.Errorf("%s of %s %s suspended (%s); nothing was run", cli.HumanCount(int64(len(shut))),
-			cli.Plural(len(tenants), "tenant"), verb, names),
+		Err: fmt.Errorf("%s of %s %s suspended (%s); nothing was run", cli.HumanCount(int64(len(e.Slugs))),
+			cli.Plural(e.Tenants, "tenant"), verb, names),
 		Hints: []cli.Hint{{Label: "write to them too", Command: "--suspended"},
 			{Label: "or leave them out", Command: "--exclude " + strings.Join(some, ",")}},
 	}
 }
 
-func confirmExec(ctx context.Context, f *factory, text string, script []db.Statement, tenants []registry.Tenant) error {
+func confirmExec(ctx context.Context, f *factory, text string, plan app.ExecPlan) error {
 	target, err := f.target()
 	if err != nil {
 		return err
 	}
 	what := firstCharacters(oneLine(text), 60)
-	if len(script) > 1 {
-		what = cli.Plural(len(script), "statement")
+	if len(plan.Script) > 1 {
+		what = cli.Plural(len(plan.Script), "statement")
 	}
-	where := cli.Plural(len(tenants), "tenant")
-	if len(tenants) == 1 {
-		where = tenants[0].Slug
+	where := cli.Plural(len(plan.Tenants), "tenant")
+	if len(plan.Tenants) == 1 {
+		where = plan.Tenants[0].Slug
 	}
 	return f.ConfirmYes(ctx, fmt.Sprintf("Run %s in %s of %s, and commit?", cli.Visible(what), cli.Visible(where),
 		cli.Visible(target.Place())))
@@ -281,72 +241,4 @@ func firstCharacters(s string, n int) string {
 		return string(runes[:n])
 	}
 	return s
-}
-
-// options returns what the library takes for a run over n tenants.
-func (o *tenantExecOptions) options(f *factory, text string, n int) (tenantsql.Options, error) {
-	cfg, err := f.config()
-	if err != nil {
-		return tenantsql.Options{}, err
-	}
-	stopAfter, err := o.stopAfter(n)
-	if err != nil {
-		return tenantsql.Options{}, err
-	}
-	out := tenantsql.Options{
-		Trusted:     cfg.TrustedOwners,
-		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, Write: o.write, DryRun: o.dryRun,
-		// One that is suspended meanwhile is written to all the same: what mends a fleet
-		// must not pass it by because of a moment.
-		Registry: f.registry(), Hold: f.registry().QueueHoldUndeleted, Audit: f.execAudit(text),
-		Committed: func(ctx context.Context, q db.Querier, e tenantsql.Event) (bool, error) {
-			return f.registry().Ran(ctx, q, e.Tenant.ID, registry.ActionExec, e.Token)
-		},
-		Fleet: fleet.Options{Concurrency: o.concurrency, Attempts: o.attempts + 1, StopAfter: stopAfter},
-	}
-	if !o.write && cfg.Setting(config.KeyStatementTimeout).Origin == "default" {
-		out.StatementTimeout = readTimeout
-	}
-	if o.write {
-		out.Fleet.Drain = f.Drain()
-	}
-	return out, err
-}
-
-// run carries the statements out and prints what they give.
-func (o *tenantExecOptions) run(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn,
-	tenants []registry.Tenant, script []db.Statement, lib tenantsql.Options) error {
-	begun := f.Now()
-	out := execPrinter{f: f, p: p, o: o}
-	// Rows that come by on a terminal are progress enough.
-	var bar *cli.Progress
-	if len(tenants) > manyTenants && (!p.Terminal || p.IsTable()) {
-		bar = f.NewProgress(cli.ProgressOptions{Verb: "exec", Total: int64(len(tenants))})
-		lib.Fleet.Observer = fleetProgress{bar: bar, name: func(i int) string { return tenants[i].Slug }}
-		out.bar = bar
-	}
-	report, err := tenantsql.Run(ctx, fleet.Reuse(conn, f.connect), tenants, script, lib, out.show)
-	if bar != nil {
-		bar.Finish()
-	}
-	if err != nil {
-		return err
-	}
-	return out.finish(report, f.Now().Sub(begun))
-}
-
-// execAudit returns what adds the audit row of a change: the statements' SHA-256 and
-// how they begin, since they may hold what the audit should not.
-func (f *factory) execAudit(text string) func(*db.Pipeline, tenantsql.Event) error {
-	const beginning = 200
-	sum := sha256.Sum256([]byte(text))
-	return func(p *db.Pipeline, e tenantsql.Event) error {
-		return f.registry().QueueEvent(p, registry.Event{
-			TenantID: e.Tenant.ID, Slug: e.Tenant.Slug, Action: registry.ActionExec, Actor: f.actor(), Program: programName(),
-			Detail: map[string]any{
-				"sha256": hex.EncodeToString(sum[:]), "statement": firstCharacters(text, beginning),
-				"rows": e.Affected, "run": e.Token,
-			},
-		})
-	}
 }

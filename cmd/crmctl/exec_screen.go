@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
@@ -16,13 +17,15 @@ import (
 // execPrinter prints the rows of `crmctl tenant exec` as they come, and what became
 // of the run.
 type execPrinter struct {
-	f   *factory
-	p   *cli.Printer
-	o   *tenantExecOptions
-	bar *cli.Progress // nil for none
+	f *factory
+	p *cli.Printer
+	o *tenantExecOptions
 
 	printed bool // the answer is on stdout
 }
+
+// isProgress reports whether the rows that come by are progress enough.
+func (e *execPrinter) isProgress() bool { return e.p.Terminal && !e.p.IsTable() }
 
 // show prints the rows. Where the statements give none, the answer is what became of
 // each tenant, which finish prints.
@@ -178,21 +181,21 @@ func (e *execPrinter) showAggregate(columns []tenantsql.Column, rows iter.Seq2[t
 const countOID = 20
 
 // finish prints what became of each tenant, where that is the answer, and of the run.
-func (e *execPrinter) finish(report *tenantsql.Report, elapsed time.Duration) error {
-	s := report.Summary()
-	e.sayFailures(report.Outcomes)
+func (e *execPrinter) finish(done *app.ExecResult) error {
+	s := done.Summary()
+	e.sayFailures(done.Outcomes)
 	if !e.printed {
-		if err := e.printOutcomes(report.Outcomes); err != nil {
+		if err := e.printOutcomes(done.Outcomes); err != nil {
 			return err
 		}
 	}
 	if s.Items > 1 || e.o.write {
-		e.f.Note("%s", e.line(s, report.Affected(), elapsed))
+		e.f.Note("%s", e.line(s, done.Affected(), done.Elapsed))
 	}
 	end := runEnd{Summary: s, threshold: true}
 	switch {
 	case e.o.write:
-		end.left = func() error { return e.interrupted(report, s) }
+		end.left = func() error { return e.interrupted(done.Report, s) }
 	case s.Done == 0 && e.refused(s.First()):
 		// The chain is left out: it would be explained as a read-only replica.
 		return cli.WithHint(errors.New(s.First().Error()), "to change data, add", "--write")
@@ -216,12 +219,13 @@ func (e *execPrinter) interrupted(report *tenantsql.Report, s fleet.Summary) err
 		e.f.commandFor(e.o.names, names, changed))
 }
 
-// mostFailures is how many failures are told one by one; with a bar each was told
-// when it came.
+// mostFailures is how many failures are told to people one by one.
 const mostFailures = 20
 
+// sayFailures names the tenants that failed, of several. Where a progress line was shown
+// it has done so for people.
 func (e *execPrinter) sayFailures(outcomes []tenantsql.Outcome) {
-	if len(outcomes) == 1 || e.bar != nil {
+	if len(outcomes) == 1 || len(outcomes) > manyTenants && !e.isProgress() && !e.f.structured() {
 		return
 	}
 	failed := 0
@@ -232,7 +236,7 @@ func (e *execPrinter) sayFailures(outcomes []tenantsql.Outcome) {
 		failed++
 		switch {
 		case e.refused(out.Err):
-		case failed <= mostFailures:
+		case failed <= mostFailures || e.f.structured():
 			e.f.sayTenant(out.Tenant.Slug, out.Err)
 		case failed == mostFailures+1:
 			e.f.Say("crmctl: and more, see -o json")

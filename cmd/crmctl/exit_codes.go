@@ -88,6 +88,9 @@ func appCode(err error) int {
 	if _, is := errors.AsType[*app.InputError](err); is && !cli.IsStop(err) {
 		return cli.ExitUsage
 	}
+	if _, is := errors.AsType[*app.ScriptError](err); is {
+		return cli.ExitUsage
+	}
 	if _, is := errors.AsType[*app.DirError](err); is {
 		return cli.ExitUsage
 	}

@@ -38,6 +38,7 @@ func TestSummarize(t *testing.T) {
 		if got := [4]int{s.Items, s.Done, s.Failed, s.NotStarted}; got != c.counts {
 			t.Errorf("%s: %v, want %v", c.name, got, c.counts)
 		}
+		//nolint:errorlint // the very errors, not ones that wrap them
 		if s.First() != c.first || s.Unserved != c.unserved || s.Locked() != c.locked || s.Stopped != c.stopped {
 			t.Errorf("%s: first %v, unserved %v, locked %t, stopped %v", c.name, s.First(), s.Unserved, s.Locked(), s.Stopped)
 		}

@@ -104,6 +104,9 @@ func (r *Report) Affected() int64 {
 	return n
 }
 
+// Show takes the columns and the rows of a run, as Run gives them.
+type Show func([]Column, iter.Seq2[Row, error]) error
+
 // Run runs a script over tenants. show is called once, by the goroutine that called
 // Run, with the columns and the rows of the script's last statement while the run goes
 // on; the columns are nil where it returns no rows, or no tenant succeeded. Its error
@@ -113,8 +116,7 @@ func (r *Report) Affected() int64 {
 // that every other must have. One that has others fails with a *ColumnsError and, in
 // a write, is rolled back.
 func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), tenants []registry.Tenant,
-	script []db.Statement, o Options,
-	show func([]Column, iter.Seq2[Row, error]) error,
+	script []db.Statement, o Options, show Show,
 ) (*Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
