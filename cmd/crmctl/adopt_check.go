@@ -40,9 +40,9 @@ func adoptFindings() cli.List[app.AdoptFinding] {
 			}},
 			{Name: "check", Value: func(r app.AdoptFinding) any { return string(r.Area) }},
 			{Name: "schemas", Value: func(r app.AdoptFinding) any {
-				return cli.Either{Human: someSchemas(r.Schemas), Machine: r.Schemas}
+				return cli.Either{Human: someSchemas(r.Schemas), Machine: append([]string{}, r.Schemas...)}
 			}},
-			{Name: "finding", Value: func(r app.AdoptFinding) any { return r.Text }},
+			{Name: "message", Title: "FINDING", Value: func(r app.AdoptFinding) any { return r.Text }},
 			{Name: "fix", Value: func(r app.AdoptFinding) any { return r.Do }},
 		},
 		Name: func(r app.AdoptFinding) string { return string(r.Area) },

@@ -288,7 +288,7 @@ func madeList() cli.List[madeRow] {
 			{Name: "id", Document: true, Value: func(r madeRow) any { return r.made.Tenant.ID }},
 			{Name: "status", Document: true, Value: func(r madeRow) any { return r.made.Tenant.Status }},
 			{Name: "role", Document: true, Optional: true, Value: func(r madeRow) any { return r.made.Tenant.Role }},
-			{Name: "from", Document: true, Value: func(r madeRow) any { return r.made.Manifest.Tenant.Slug }},
+			{Name: "from_tenant", Document: true, Value: func(r madeRow) any { return r.made.Manifest.Tenant.Slug }},
 			{Name: "taken_at", Document: true, Value: func(r madeRow) any { return r.made.Manifest.TakenAt }},
 			{Name: "data_bytes", Document: true, Value: func(r madeRow) any { return r.made.Bytes }},
 		},

@@ -99,8 +99,8 @@ func runConfigPath(_ context.Context, f *factory) error {
 		Plural: "files",
 		Columns: []cli.Column[config.File]{
 			{Name: "kind", Value: func(file config.File) any { return file.Kind }},
-			{Name: "read", Value: func(file config.File) any { return file.Read }},
-			{Name: "path", Value: func(file config.File) any { return file.Path }},
+			{Name: "used", Value: func(file config.File) any { return file.Read }},
+			{Name: "file", Value: func(file config.File) any { return file.Path }},
 		},
 		Name: func(file config.File) string { return file.Path },
 	}, cfg.Files())

@@ -110,18 +110,6 @@ func runContactsInspect(f *factory, opts *contactsInspectOptions) error {
 	return nil
 }
 
-// inspectedColumn is a column in JSON and YAML.
-type inspectedColumn struct {
-	Header     string  `json:"header"`
-	Field      string  `json:"field"`
-	Key        string  `json:"metadata_key,omitempty"`
-	Kind       string  `json:"kind,omitempty"`
-	Class      string  `json:"class"`
-	Confidence float64 `json:"confidence"`
-	Sample     string  `json:"sample,omitempty"`
-	Why        string  `json:"why"`
-}
-
 // inspectedRow is a contact as it would be stored.
 type inspectedRow struct {
 	Line      int             `json:"line"`
@@ -136,7 +124,7 @@ type inspectedRow struct {
 // inspectedReject is a row that would be rejected.
 type inspectedReject struct {
 	Line    int    `json:"line"`
-	Column  string `json:"column,omitempty"`
+	Header  string `json:"header,omitempty"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
@@ -189,14 +177,20 @@ func inspectedColumns() cli.List[importer.ColumnPlan] {
 		Name: func(c importer.ColumnPlan) string { return c.Header },
 		Columns: []cli.Column[importer.ColumnPlan]{
 			{Name: "header", Title: "COLUMN", Value: func(c importer.ColumnPlan) any { return c.Header }},
-			{Name: "field", Title: "BECOMES", Value: func(c importer.ColumnPlan) any { return becomes(c) }},
-			{Name: "class", Title: "LOOKS LIKE", Value: func(c importer.ColumnPlan) any {
-				if c.Class == importer.ClassEmpty {
-					return string(c.Class)
-				}
-				return fmt.Sprintf("%s %.0f %%", c.Class, 100*c.Confidence)
+			{Name: "field", Title: "BECOMES", Value: func(c importer.ColumnPlan) any {
+				return cli.Either{Human: becomes(c), Machine: string(c.Field)}
 			}},
-			{Name: "sample", Spare: true, Value: func(c importer.ColumnPlan) any { return c.Sample }},
+			{Name: "metadata_key", Wide: true, Optional: true, Value: func(c importer.ColumnPlan) any { return c.Key }},
+			{Name: "kind", Wide: true, Optional: true, Value: func(c importer.ColumnPlan) any { return c.Kind }},
+			{Name: "class", Title: "LOOKS LIKE", Value: func(c importer.ColumnPlan) any {
+				text := string(c.Class)
+				if c.Class != importer.ClassEmpty {
+					text = fmt.Sprintf("%s %.0f %%", c.Class, 100*c.Confidence)
+				}
+				return cli.Either{Human: text, Machine: string(c.Class)}
+			}},
+			{Name: "confidence", Wide: true, Value: func(c importer.ColumnPlan) any { return c.Confidence }},
+			{Name: "sample", Spare: true, Optional: true, Value: func(c importer.ColumnPlan) any { return c.Sample }},
 			{Name: "why", Text: true, Value: func(c importer.ColumnPlan) any { return c.Why }},
 		},
 	}
@@ -263,13 +257,6 @@ func countsByChange(list []importer.ChangeCount) map[string]int64 {
 }
 
 func inspectionObject(in importer.Inspection) cli.Object {
-	columns := make([]inspectedColumn, len(in.Plan.Columns))
-	for i, c := range in.Plan.Columns {
-		columns[i] = inspectedColumn{
-			Header: c.Header, Field: string(c.Field), Key: c.Key, Kind: c.Kind, Class: string(c.Class), Confidence: c.Confidence,
-			Sample: c.Sample, Why: c.Why,
-		}
-	}
 	rows := make([]inspectedRow, len(in.Rows))
 	for i, r := range in.Rows {
 		rows[i] = inspectedRow{r.Line, r.Email, r.Phone, r.Name, r.Company, r.CreatedAt, json.RawMessage(r.Metadata)}
@@ -298,7 +285,7 @@ func inspectionObject(in importer.Inspection) cli.Object {
 			{Name: "rejected_by_code", Document: true, Value: countsByCode(in.RejectedByCode)},
 			{Name: "cleaned", Document: true, Value: countsByChange(in.Changed)},
 			{Name: "null_words", Document: true, Optional: true, Value: in.NullWords},
-			{Name: "columns", Document: true, Value: columns},
+			{Name: "columns", Document: true, Value: cli.Documents(inspectedColumns().Columns, in.Plan.Columns)},
 			{Name: "rows", Document: true, Value: rows},
 			{Name: "rejects", Document: true, Value: rejects},
 		},

@@ -97,7 +97,7 @@ func localObject(s localpg.Status) cli.Object {
 		Fields: []cli.Field{
 			{Name: "name", Value: s.Name},
 			{Name: "state", Value: cli.Styled{Value: string(s.State), Color: colorOfState(s.State)}},
-			{Name: "version", Value: s.Version},
+			{Name: "server_version", Title: "version", Value: s.Version},
 			{Name: "profile", Value: app.LocalProfile(s.Name)},
 			{Name: "url", Value: s.DSN},
 			{Name: "size_bytes", Title: "size", Value: cli.ByteSize(s.Bytes)},

@@ -40,6 +40,10 @@ instance's name has to be typed, or given by --confirm.`,
 }
 
 func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) error {
+	p, err := f.printer()
+	if err != nil {
+		return err
+	}
 	s, err := opts.local(f).Inspect(ctx)
 	if err != nil {
 		return localError(err)
@@ -62,6 +66,13 @@ func runLocalReset(ctx context.Context, f *factory, opts *localResetOptions) err
 	if err := opts.local(f).Reset(ctx); err != nil {
 		return localError(err)
 	}
-	_, err = fmt.Fprintf(f.IO.Out, "destroyed  %s\n", cli.Visible(s.Name))
-	return err
+	return cli.PrintList(p, cli.List[localpg.Status]{
+		Plural: "instances", NoHeader: true,
+		Name: func(s localpg.Status) string { return s.Name },
+		Columns: []cli.Column[localpg.Status]{
+			{Name: "result", Value: func(localpg.Status) any { return "destroyed" }},
+			{Name: "name", Value: func(s localpg.Status) any { return s.Name }},
+			{Name: "data_dir", Document: true, Value: func(s localpg.Status) any { return s.DataDir }},
+		},
+	}, []localpg.Status{s})
 }

@@ -82,7 +82,7 @@ func localList() cli.List[localpg.Status] {
 			{Name: "state", Value: func(s status) any {
 				return cli.Styled{Value: string(s.State), Color: colorOfState(s.State)}
 			}},
-			{Name: "version", Value: func(s status) any { return s.Version }},
+			{Name: "server_version", Title: "VERSION", Value: func(s status) any { return s.Version }},
 			{Name: "size_bytes", Title: "SIZE", Right: true, Value: func(s status) any { return cli.ByteSize(s.Bytes) }},
 			{Name: "started_at", Title: "STARTED", Value: func(s status) any { return s.StartedAt }},
 			{Name: "profile", Value: func(s status) any { return app.LocalProfile(s.Name) }},

@@ -253,14 +253,18 @@ func adoptedList(dryRun bool) cli.List[adopt.Adoption] {
 				}
 				return cli.Serial(a.Version)
 			}},
-			{Name: "why", Text: true, Value: func(a adopt.Adoption) any { return adoptWhy(a) }},
-			{Name: "registered_version", Document: true, Optional: true, Value: func(a adopt.Adoption) any {
+			{Name: "error", Title: "WHY", Text: true, Optional: true, Value: func(a adopt.Adoption) any {
+				if a.Err == nil {
+					return cli.Either{Human: adoptWhy(a)}
+				}
+				return adoptWhy(a)
+			}},
+			{Name: "registered_version", Title: "REGISTRY", Wide: true, Optional: true, Value: func(a adopt.Adoption) any {
 				if a.State != adopt.Corrected {
 					return nil
 				}
 				return a.Cached
 			}},
-			{Name: "error", Document: true, Optional: true, Value: func(a adopt.Adoption) any { return errorText(a.Err) }},
 		},
 		Name: func(a adopt.Adoption) string { return a.Slug },
 	}

@@ -78,8 +78,6 @@ func foldName(s string) string {
 	return strings.Join(words, "_")
 }
 
-// newMigrationRecord is the result in JSON and YAML.
-
 func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error {
 	if err := opts.validate(); err != nil {
 		return err
@@ -110,7 +108,7 @@ func runMigrateNew(_ context.Context, f *factory, opts *migrateNewOptions) error
 	if err := cli.PrintObject(p, cli.Object{
 		Kind: "migration", Name: path,
 		Fields: []cli.Field{
-			{Name: "path", Title: result, Value: path},
+			{Name: "file", Title: result, Value: path},
 			{Name: "version", Value: version, Document: true},
 			{Name: "dry_run", Value: opts.dryRun, Document: true},
 		},

@@ -85,6 +85,11 @@ func runMigrateRepair(ctx context.Context, f *factory, opts *migrateRepairOption
 	switch {
 	case err != nil:
 		return err
+	case !p.IsTable():
+		return cli.PrintObject(p, cli.Object{Kind: "repair", Name: names[0], Fields: []cli.Field{
+			{Name: "tenant", Value: names[0]}, {Name: "file", Value: before.File}, {Name: "mark", Value: opts.mark},
+			{Name: "dry_run", Value: opts.dryRun},
+		}})
 	case opts.dryRun:
 		f.Note("%s: %s would be marked %s", cli.Visible(names[0]), cli.Visible(before.File), opts.mark)
 		return nil
@@ -126,13 +131,13 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 		Columns: []cli.Column[*migrate.DirtyError]{
 			{Name: "tenant", Value: func(d *migrate.DirtyError) any { return d.Slug }},
 			{Name: "file", Value: func(d *migrate.DirtyError) any { return d.File }},
-			{Name: "done", Value: func(d *migrate.DirtyError) any {
+			{Name: "statements_done", Title: "DONE", Value: func(d *migrate.DirtyError) any {
 				return cli.Either{Human: cli.ID(d.Done) + " of " + cli.ID(d.Statements), Machine: d.Done}
 			}},
 			{Name: "since", Value: func(d *migrate.DirtyError) any { return d.Since }},
-			{Name: "why", Text: true, Value: func(d *migrate.DirtyError) any {
+			{Name: "error", Title: "WHY", Text: true, Value: func(d *migrate.DirtyError) any {
 				if d.Running {
-					return "statement " + cli.ID(d.Done+1) + " was cut off"
+					return cli.Either{Human: "statement " + cli.ID(d.Done+1) + " was cut off", Machine: d.Message}
 				}
 				return d.Message
 			}},
@@ -141,7 +146,6 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 			{Name: "statements", Document: true, Value: func(d *migrate.DirtyError) any { return d.Statements }},
 			{Name: "cut_off", Document: true, Value: func(d *migrate.DirtyError) any { return d.Running }},
 			{Name: "sqlstate", Document: true, Value: func(d *migrate.DirtyError) any { return d.SQLState }},
-			{Name: "message", Document: true, Value: func(d *migrate.DirtyError) any { return d.Message }},
 		},
 		Name:  func(d *migrate.DirtyError) string { return d.Slug },
 		Empty: "no tenant is dirty",

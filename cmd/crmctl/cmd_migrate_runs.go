@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -54,32 +55,36 @@ func runMigrateRuns(ctx context.Context, f *factory, opts *migrateRunsOptions) e
 		return err
 	}
 	return cli.PrintList(p, cli.List[registry.Run]{
-		Plural: "runs",
-		Columns: []cli.Column[registry.Run]{
-			{Name: "run", Right: true, Value: func(r registry.Run) any { return cli.Serial(r.ID) }},
-			{Name: "kind", Value: func(r registry.Run) any { return r.Kind }},
-			{Name: "state", Value: runState},
-			{Name: "target_version", Title: "VERSION", Right: true, Value: func(r registry.Run) any { return runTarget(r) }},
-			{Name: "tenants", Spare: true, Right: true, Value: func(r registry.Run) any { return r.Tenants }},
-			{Name: "succeeded", Title: "OK", Right: true, Value: func(r registry.Run) any { return r.Succeeded }},
-			{Name: "failed", Right: true, Value: func(r registry.Run) any { return styledIf(r.Failed > 0, r.Failed, cli.Red) }},
-			{Name: "not_started", Title: "LEFT", Right: true, Value: func(r registry.Run) any {
-				return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow)
-			}},
-			{Name: "started_at", Title: "STARTED", Value: func(r registry.Run) any {
-				return cli.Either{Human: p.Show.Minute(r.StartedAt), Machine: r.StartedAt}
-			}},
-			{Name: "seconds", Title: "TOOK", Spare: true, Right: true, Value: func(r registry.Run) any {
-				return runDuration(f, r)
-			}},
-			{Name: "actor", Title: "BY", Spare: true, Value: func(r registry.Run) any { return r.Actor }},
-			{Name: "reason", Wide: true, Optional: true, Value: func(r registry.Run) any { return r.Reason }},
-			{Name: "finished_at", Document: true, Value: func(r registry.Run) any { return r.FinishedAt }},
-			{Name: "selection", Document: true, Optional: true, Value: func(r registry.Run) any { return r.Selection }},
-		},
-		Name:  func(r registry.Run) string { return strconv.FormatInt(r.ID, 10) },
-		Empty: "no runs yet",
+		Plural:  "runs",
+		Columns: runColumns(f, p.Show),
+		Name:    func(r registry.Run) string { return strconv.FormatInt(r.ID, 10) },
+		Empty:   "no runs yet",
 	}, runs)
+}
+
+func runColumns(f *factory, show cli.Presentation) []cli.Column[registry.Run] {
+	return []cli.Column[registry.Run]{
+		{Name: "run", Right: true, Value: func(r registry.Run) any { return cli.Serial(r.ID) }},
+		{Name: "kind", Value: func(r registry.Run) any { return r.Kind }},
+		{Name: "state", Value: runState},
+		{Name: "target_version", Title: "VERSION", Right: true, Value: func(r registry.Run) any { return runTarget(r) }},
+		{Name: "tenants", Spare: true, Right: true, Value: func(r registry.Run) any { return r.Tenants }},
+		{Name: "succeeded", Title: "OK", Right: true, Value: func(r registry.Run) any { return r.Succeeded }},
+		{Name: "failed", Right: true, Value: func(r registry.Run) any { return styledIf(r.Failed > 0, r.Failed, cli.Red) }},
+		{Name: "not_started", Title: "LEFT", Right: true, Value: func(r registry.Run) any {
+			return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow)
+		}},
+		{Name: "started_at", Title: "STARTED", Value: func(r registry.Run) any {
+			return cli.Either{Human: show.Minute(r.StartedAt), Machine: r.StartedAt}
+		}},
+		{Name: "seconds", Title: "TOOK", Spare: true, Right: true, Value: func(r registry.Run) any {
+			return runDuration(f, r)
+		}},
+		{Name: "actor", Title: "BY", Spare: true, Value: func(r registry.Run) any { return r.Actor }},
+		{Name: "reason", Wide: true, Optional: true, Value: func(r registry.Run) any { return r.Reason }},
+		{Name: "finished_at", Document: true, Value: func(r registry.Run) any { return r.FinishedAt }},
+		{Name: "selection", Document: true, Optional: true, Value: func(r registry.Run) any { return r.Selection }},
+	}
 }
 
 // runTarget shows the version a run aimed at.
@@ -115,52 +120,6 @@ func runDuration(f *factory, r registry.Run) time.Duration {
 		end = *r.FinishedAt
 	}
 	return max(0, end.Sub(r.StartedAt)).Round(time.Millisecond)
-}
-
-// runRecord is a run in JSON and YAML.
-type runRecord struct {
-	Run        int64               `json:"run"`
-	Kind       string              `json:"kind"`
-	State      string              `json:"state"`
-	Reason     string              `json:"reason,omitempty"`
-	Actor      string              `json:"actor"`
-	Target     int64               `json:"target_version"`
-	Tenants    int                 `json:"tenants"`
-	Succeeded  int                 `json:"succeeded"`
-	Failed     int                 `json:"failed"`
-	NotStarted int                 `json:"not_started"`
-	StartedAt  time.Time           `json:"started_at"`
-	FinishedAt *time.Time          `json:"finished_at"`
-	Seconds    float64             `json:"seconds"`
-	Selection  *registry.Selection `json:"selection,omitempty"`
-	Outcomes   []runTenantRecord   `json:"outcomes,omitempty"`
-}
-
-type runTenantRecord struct {
-	Tenant      string  `json:"tenant"`
-	State       string  `json:"state"`
-	FromVersion int64   `json:"from_version"`
-	ToVersion   int64   `json:"to_version"`
-	Attempts    int     `json:"attempts"`
-	Seconds     float64 `json:"seconds"`
-	SQLState    string  `json:"sqlstate,omitempty"`
-	Place       string  `json:"place,omitempty"`
-	Error       string  `json:"error,omitempty"`
-	Statement   string  `json:"statement,omitempty"`
-}
-
-func runRecordOf(f *factory, r registry.Run) runRecord {
-	rec := runRecord{
-		Run: r.ID, Kind: r.Kind, State: r.State, Reason: r.Reason, Actor: r.Actor, Target: r.Target, Tenants: r.Tenants,
-		Succeeded: r.Succeeded, Failed: r.Failed, NotStarted: r.NotStarted, StartedAt: r.StartedAt.UTC(),
-		Seconds:   runDuration(f, r).Seconds(),
-		Selection: r.Selection,
-	}
-	if r.FinishedAt != nil {
-		at := r.FinishedAt.UTC()
-		rec.FinishedAt = &at
-	}
-	return rec
 }
 
 // migrateRunsShowOptions are the options of `crmctl migrate runs show`.
@@ -207,49 +166,29 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	if err != nil {
 		return err
 	}
-	shown := tenants
-	if !opts.all {
-		shown = nil
-		for _, t := range tenants {
-			if migrate.State(t.State) == migrate.Failed || migrate.State(t.State) == migrate.NotStarted {
-				shown = append(shown, t)
-			}
-		}
+	outcomes := make([]outcomeRow, len(tenants))
+	for i, t := range tenants {
+		outcomes[i] = outcomeRow{RunTenant: t}
 	}
-	record := runRecordOf(f, run)
-	for _, t := range tenants {
-		record.Outcomes = append(record.Outcomes, runTenantRecord{
-			Tenant: t.Slug, State: t.State, FromVersion: t.From, ToVersion: t.To, Attempts: t.Attempts,
-			Seconds: t.Duration.Seconds(), SQLState: t.SQLState, Place: t.Place, Error: t.Message, Statement: t.SQL,
+	if p.IsDocument() {
+		return cli.PrintObject(p, cli.Object{Kind: "run", Fields: append(cli.FieldsOf(runColumns(f, p.Show), run),
+			cli.Field{Name: "outcomes", Value: cli.Documents(outcomeColumns(), outcomes)})})
+	}
+	shown := outcomes
+	if !opts.all {
+		shown = slices.DeleteFunc(outcomes, func(o outcomeRow) bool {
+			return migrate.State(o.State) != migrate.Failed && migrate.State(o.State) != migrate.NotStarted
 		})
 	}
-	if !p.IsTable() && p.Format != "csv" {
-		return cli.PrintObject(p, cli.Object{Kind: "run", Name: strconv.FormatInt(run.ID, 10), Record: record})
-	}
 	if p.IsTable() && !p.NamesOnly() {
-		fields := []cli.Field{
-			{Name: "run", Value: cli.Either{Human: fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind,
-				fmt.Sprint(runTarget(run).Human)), Machine: run.ID}},
-			{Name: "state", Value: runState(run)},
-			{Name: "started", Value: run.StartedAt},
-			{Name: "duration", Value: runDuration(f, run)},
-			{Name: "by", Value: run.Actor},
-			{Name: "tenants", Value: cli.Either{Human: fmt.Sprintf("%s: %s ok, %s failed, %s not done",
-				cli.HumanCount(int64(run.Tenants)),
-				cli.HumanCount(int64(run.Succeeded)), cli.HumanCount(int64(run.Failed)), cli.HumanCount(int64(run.NotStarted))),
-				Machine: run.Tenants}},
-		}
-		if run.Reason != "" {
-			fields = append(fields, cli.Field{Name: "reason", Value: run.Reason})
-		}
-		if err := cli.PrintObject(p, cli.Object{Fields: fields}); err != nil || len(shown) == 0 {
+		if err := cli.PrintObject(p, cli.Object{Fields: runFields(f, p, run)}); err != nil || len(shown) == 0 {
 			return err
 		}
 		if p.Terminal {
 			fmt.Fprintln(p.Out)
 		}
 	}
-	if err := cli.PrintList(p, outcomeList(), shown); err != nil {
+	if err := cli.PrintList(p, cli.List[outcomeRow]{Columns: outcomeColumns(), Name: outcomeRow.name}, shown); err != nil {
 		return err
 	}
 	if run.Failed+run.NotStarted > 0 && run.Target >= 0 && !f.structured() {
@@ -258,44 +197,28 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 	return nil
 }
 
+// runFields shows a run in a few lines on a terminal, and with all its columns in a pipe.
+func runFields(f *factory, p *cli.Printer, run registry.Run) []cli.Field {
+	if !p.Terminal {
+		return cli.FieldsOf(runColumns(f, p.Show), run)
+	}
+	count := func(n int) string { return cli.HumanCount(int64(n)) }
+	return []cli.Field{
+		{Name: "run", Value: fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind, fmt.Sprint(runTarget(run).Human))},
+		{Name: "state", Value: runState(run)},
+		{Name: "started", Value: run.StartedAt},
+		{Name: "duration", Value: runDuration(f, run)},
+		{Name: "by", Value: run.Actor},
+		{Name: "tenants", Value: fmt.Sprintf("%s: %s ok, %s failed, %s not done", count(run.Tenants), count(run.Succeeded),
+			count(run.Failed), count(run.NotStarted))},
+		{Name: "reason", Optional: true, Value: run.Reason},
+	}
+}
+
 func getRun(ctx context.Context, f *factory, conn *pgx.Conn, id int64) (registry.Run, []registry.RunTenant, error) {
 	run, tenants, err := f.registry().GetRun(ctx, conn, id)
 	if errors.Is(err, registry.ErrNoRun) {
 		return run, nil, cli.WithHint(cli.WithCode(err, cli.ExitFailure), "see", "crmctl migrate runs")
 	}
 	return run, tenants, err
-}
-
-func outcomeList() cli.List[registry.RunTenant] {
-	return cli.List[registry.RunTenant]{
-		Plural: "tenants",
-		Columns: []cli.Column[registry.RunTenant]{
-			{Name: "tenant", Value: func(t registry.RunTenant) any { return t.Slug }},
-			{Name: "state", Value: func(t registry.RunTenant) any { return outcomeState(migrate.State(t.State)) }},
-			{Name: "to_version", Title: "VERSION", Right: true, Value: func(t registry.RunTenant) any {
-				return cli.Serial(t.To)
-			}},
-			{Name: "from_version", Title: "FROM", Wide: true, Right: true, Value: func(t registry.RunTenant) any {
-				return cli.Serial(t.From)
-			}},
-			{Name: "attempts", Wide: true, Right: true, Value: func(t registry.RunTenant) any { return t.Attempts }},
-			{Name: "seconds", Title: "TOOK", Wide: true, Right: true, Value: func(t registry.RunTenant) any {
-				return t.Duration
-			}},
-			{Name: "sqlstate", Wide: true, Value: func(t registry.RunTenant) any { return t.SQLState }},
-			{Name: "statement", Wide: true, Value: func(t registry.RunTenant) any { return oneLine(t.SQL) }},
-			{Name: "error", Title: "WHY", Text: true, Value: func(t registry.RunTenant) any { return t.Message }},
-		},
-		Name: func(t registry.RunTenant) string { return t.Slug },
-	}
-}
-
-func outcomeState(s migrate.State) any {
-	switch s {
-	case migrate.Failed:
-		return cli.Styled{Value: string(s), Color: cli.Red}
-	case migrate.NotStarted:
-		return cli.Styled{Value: string(s), Color: cli.Yellow}
-	}
-	return string(s)
 }

@@ -122,24 +122,41 @@ func changePool(ctx context.Context, f *factory, opts *poolChangeOptions, drain 
 	done, err := a.ChangePool(ctx, app.PoolOptions{
 		Drain: drain, Count: opts.count, Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
+	p, printErr := f.printer()
 	switch {
-	case err == nil && opts.dryRun && drain:
+	case printErr != nil:
+		return printErr
+	case err != nil && !done.Changed:
+		return err
+	case !p.IsTable():
+		if printErr := cli.PrintObject(p, poolObject(done, opts.dryRun)); printErr != nil {
+			return printErr
+		}
+	case opts.dryRun && drain:
 		f.Note("pool      %s; %d would be dropped", cli.Plural(done.Before, "schema"), done.Dropped)
-		return nil
-	case err == nil && opts.dryRun:
+	case opts.dryRun:
 		f.Note("pool      %s ready; %d would be made, %d dropped", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped)
-		return nil
+	default:
+		notePool(f, done)
 	}
-	return reportPool(f, done, err)
+	return poolError(f, done, err)
 }
 
-// reportPool says what became of the pool.
-func reportPool(f *factory, done app.PoolChange, err error) error {
-	if !done.Changed && err != nil {
-		return err
-	}
+func notePool(f *factory, done app.PoolChange) {
 	f.Note("pool      %s ready; %d made, %d dropped in %s", cli.Plural(done.Ready, "schema"), done.Made, done.Dropped,
 		cli.HumanDuration(done.Elapsed))
+}
+
+// poolObject is what became of the pool, for programs.
+func poolObject(done app.PoolChange, dryRun bool) cli.Object {
+	return cli.Object{Kind: "pool", Fields: []cli.Field{
+		{Name: "ready", Value: done.Ready}, {Name: "made", Value: done.Made}, {Name: "dropped", Value: done.Dropped},
+		{Name: "seconds", Value: done.Elapsed}, {Name: "dry_run", Value: dryRun},
+	}}
+}
+
+// poolError returns the error of a change of the pool, with its exit code.
+func poolError(f *factory, done app.PoolChange, err error) error {
 	return f.end(runEnd{
 		Summary: fleet.Summarize(done.Results, err), unsaid: true,
 		left: func() error {
@@ -184,7 +201,7 @@ func poolList() cli.List[registry.PoolSchema] {
 			{Name: "state", Value: func(s registry.PoolSchema) any {
 				return cli.Styled{Value: poolState(s), Color: map[bool]cli.Color{true: cli.Green, false: cli.Yellow}[s.Ready]}
 			}},
-			{Name: "made_at", Title: "MADE", Value: func(s registry.PoolSchema) any { return s.MadeAt }},
+			{Name: "created_at", Title: "MADE", Value: func(s registry.PoolSchema) any { return s.MadeAt }},
 		},
 		Name:  func(s registry.PoolSchema) string { return s.Schema.String() },
 		Empty: "the pool is empty; fill it: crmctl tenant pool fill",
@@ -201,7 +218,10 @@ func (f *factory) refreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate
 		if done, fresh, err = a.RefreshPool(ctx, conn, plan, o); fresh {
 			return
 		}
-		err = reportPool(f, done, err)
+		if done.Changed {
+			notePool(f, done)
+			err = poolError(f, done, err)
+		}
 	}
 	var said *cli.Error
 	if errors.As(err, &said) && said.Err == nil {

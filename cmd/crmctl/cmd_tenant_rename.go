@@ -129,7 +129,9 @@ func renamedList(result string) cli.List[app.Renamed] {
 		Columns: documented([]cli.Column[app.Renamed]{
 			{Name: "result", Value: func(app.Renamed) any { return cli.Styled{Value: result, Color: resultColor(result)} }},
 			{Name: "tenant", Value: func(r app.Renamed) any { return r.After.Slug }},
-			{Name: "was", Value: func(r app.Renamed) any { return changed("was ", r.Before.Slug, r.After.Slug) }},
+			{Name: "tenant_was", Title: "WAS", Value: func(r app.Renamed) any {
+				return changed("was ", r.Before.Slug, r.After.Slug)
+			}},
 			{Name: "schema", Value: func(r app.Renamed) any { return r.After.Schema.String() }},
 			{Name: "schema_was", Value: func(r app.Renamed) any {
 				return changed("was ", r.Before.Schema.String(), r.After.Schema.String())

@@ -16,19 +16,19 @@ var version, commit, date string
 
 // versionInfo is what `crmctl version` shows.
 type versionInfo struct {
-	Version    string         `json:"version"`
-	Commit     string         `json:"commit,omitempty"`
-	Date       string         `json:"date,omitempty"`
-	Modified   bool           `json:"modified,omitempty"` // built from a changed working tree
-	Go         string         `json:"go"`
-	Platform   string         `json:"platform"`
-	Migrations migrationHeads `json:"migrations"`
+	Version    string
+	Commit     string
+	Date       string
+	Modified   bool // built from a changed working tree
+	Go         string
+	Platform   string
+	Migrations migrationHeads
 }
 
 // migrationHeads are the newest built-in migrations.
 type migrationHeads struct {
-	Public int64 `json:"public"`
-	Tenant int64 `json:"tenant"`
+	Public int64
+	Tenant int64
 }
 
 func newVersionCmd(f *factory) *cobra.Command {
@@ -62,7 +62,6 @@ func runVersion(_ context.Context, f *factory) error {
 			{Name: "platform", Value: info.Platform},
 			{Name: "migrations_public", Value: cli.Serial(info.Migrations.Public)},
 			{Name: "migrations_tenant", Value: cli.Serial(info.Migrations.Tenant)},
-			{Name: "migrations", Value: info.Migrations, Document: true},
 		},
 	})
 }

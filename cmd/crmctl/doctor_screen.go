@@ -10,25 +10,6 @@ import (
 	"github.com/crmctl/crmctl/internal/doctor"
 )
 
-// doctorRecord is a finding in JSON and YAML.
-type doctorRecord struct {
-	Class    string `json:"class"`
-	Severity string `json:"severity"`
-	Subject  string `json:"subject"`
-	Tenant   string `json:"tenant,omitempty"`
-	What     string `json:"what"`
-	Why      string `json:"why"`
-	Command  string `json:"command"`
-	Fixable  bool   `json:"fixable"`
-}
-
-func recordOfDoctor(d doctor.Finding) doctorRecord {
-	return doctorRecord{
-		Class: string(d.Class), Severity: string(d.Severity), Subject: d.Subject, Tenant: d.Tenant,
-		What: d.What, Why: d.Why, Command: d.Command, Fixable: d.Fixable(),
-	}
-}
-
 // doctorSummary stands beside the findings in JSON and YAML.
 type doctorSummary struct {
 	Tenants    int                `json:"tenants"`
@@ -41,7 +22,7 @@ type doctorSummary struct {
 
 type notCheckedRecord struct {
 	Class string `json:"class"`
-	Why   string `json:"why"`
+	Why   string `json:"reason"`
 }
 
 func severityCell(s doctor.Severity) any {
@@ -55,20 +36,24 @@ func severityCell(s doctor.Severity) any {
 	return cli.Styled{Value: string(s), Color: cli.Dim}
 }
 
+func findingColumns() []cli.Column[doctor.Finding] {
+	return []cli.Column[doctor.Finding]{
+		{Name: "severity", Value: func(d doctor.Finding) any { return severityCell(d.Severity) }},
+		{Name: "class", Value: func(d doctor.Finding) any { return string(d.Class) }},
+		{Name: "subject", Value: func(d doctor.Finding) any { return d.Subject }},
+		{Name: "message", Title: "WHAT", Value: func(d doctor.Finding) any { return d.What }},
+		{Name: "why", Wide: true, Value: func(d doctor.Finding) any { return d.Why }},
+		{Name: "command", Wide: true, Value: func(d doctor.Finding) any { return d.Command }},
+		{Name: "tenant", Document: true, Optional: true, Value: func(d doctor.Finding) any { return d.Tenant }},
+		{Name: "fixable", Document: true, Value: func(d doctor.Finding) any { return d.Fixable() }},
+	}
+}
+
 func doctorList(report *doctor.Report) cli.List[doctor.Finding] {
 	return cli.List[doctor.Finding]{
-		Plural: "findings",
-		Columns: []cli.Column[doctor.Finding]{
-			{Name: "severity", Value: func(d doctor.Finding) any { return severityCell(d.Severity) }},
-			{Name: "class", Value: func(d doctor.Finding) any { return string(d.Class) }},
-			{Name: "subject", Value: func(d doctor.Finding) any { return d.Subject }},
-			{Name: "what", Value: func(d doctor.Finding) any { return d.What }},
-			{Name: "why", Wide: true, Value: func(d doctor.Finding) any { return d.Why }},
-			{Name: "command", Wide: true, Value: func(d doctor.Finding) any { return d.Command }},
-			{Name: "tenant", Document: true, Optional: true, Value: func(d doctor.Finding) any { return d.Tenant }},
-			{Name: "fixable", Document: true, Value: func(d doctor.Finding) any { return d.Fixable() }},
-		},
-		Name: func(d doctor.Finding) string { return d.Subject },
+		Plural:  "findings",
+		Columns: findingColumns(),
+		Name:    func(d doctor.Finding) string { return d.Subject },
 		Summary: func() any {
 			s := doctorSummary{
 				Tenants: report.Tenants, Errors: report.Count(doctor.Error), Warnings: report.Count(doctor.Warning),
@@ -273,7 +258,7 @@ func fixedList(dryRun bool) cli.List[doctor.Fixed] {
 			{Name: "result", Value: result},
 			{Name: "class", Value: func(r doctor.Fixed) any { return string(r.Finding.Class) }},
 			{Name: "subject", Value: func(r doctor.Fixed) any { return r.Finding.Subject }},
-			{Name: "what", Text: true, Value: func(r doctor.Fixed) any {
+			{Name: "message", Title: "WHAT", Text: true, Value: func(r doctor.Fixed) any {
 				if r.Done != "" && r.Err == nil {
 					return r.Done
 				}
@@ -282,7 +267,9 @@ func fixedList(dryRun bool) cli.List[doctor.Fixed] {
 			{Name: "undo", Wide: true, Value: func(r doctor.Fixed) any { return r.Undo }},
 			{Name: "done", Document: true, Value: func(r doctor.Fixed) any { return r.Done }},
 			{Name: "error", Document: true, Optional: true, Value: func(r doctor.Fixed) any { return errorText(r.Err) }},
-			{Name: "finding", Document: true, Value: func(r doctor.Fixed) any { return recordOfDoctor(r.Finding) }},
+			{Name: "finding", Document: true, Value: func(r doctor.Fixed) any {
+				return cli.Documents(findingColumns(), []doctor.Finding{r.Finding})[0]
+			}},
 		},
 		Name:  func(r doctor.Fixed) string { return r.Finding.Subject },
 		Empty: "nothing to mend", NoHeader: true,

@@ -99,51 +99,79 @@ func unreadReason(u catalog.Unread) string {
 
 // driftRow is a difference of a tenant.
 type driftRow struct {
-	tenant, schema, shape        string
-	version                      int64
-	change, object, want, actual string
+	tenant catalog.Tenant
+	shape  string
+	difference
+}
+
+// difference is one between a schema and what the migrations make, or says why nothing
+// was compared.
+type difference struct {
+	change, object string
+	of             catalog.Difference
+}
+
+func differenceOf(d catalog.Difference) difference {
+	return difference{change: string(d.Change), object: d.Subject(), of: d}
 }
 
 func driftRows(d catalog.Drift) []driftRow {
 	var rows []driftRow
-	row := func(t catalog.Tenant) driftRow {
-		return driftRow{tenant: t.Slug, schema: t.Schema.String(), version: t.Version}
-	}
 	for _, g := range d.Groups {
 		for _, t := range g.Tenants {
 			for _, diff := range g.Differences {
-				r := row(t)
-				r.shape, r.change, r.object, r.want, r.actual = g.Fingerprint.String(), string(diff.Change), diff.Subject(),
-					outline(diff, diff.Want), outline(diff, diff.Got)
-				rows = append(rows, r)
+				rows = append(rows, driftRow{tenant: t, shape: g.Fingerprint.String(), difference: differenceOf(diff)})
 			}
 		}
 	}
 	for _, t := range d.Missing {
-		r := row(t)
-		r.change, r.object = string(catalog.Missing), "schema "+t.Schema.String()
-		rows = append(rows, r)
+		rows = append(rows, driftRow{tenant: t, difference: difference{change: string(catalog.Missing),
+			object: "schema " + t.Schema.String()}})
 	}
 	for _, u := range d.Unread {
-		r := row(u.Tenant)
-		r.change, r.object = "not read", unreadReason(u)
-		rows = append(rows, r)
+		rows = append(rows, driftRow{tenant: u.Tenant, difference: difference{change: "not read", object: unreadReason(u)}})
 	}
-	slices.SortStableFunc(rows, func(a, b driftRow) int { return strings.Compare(a.tenant, b.tenant) })
+	slices.SortStableFunc(rows, func(a, b driftRow) int { return strings.Compare(a.tenant.Slug, b.tenant.Slug) })
 	return rows
 }
 
 func driftList() cli.List[driftRow] {
-	return cli.List[driftRow]{
+	l := cli.List[driftRow]{
 		Columns: []cli.Column[driftRow]{
-			{Name: "tenant", Value: func(r driftRow) any { return r.tenant }},
-			{Name: "version", Value: func(r driftRow) any { return r.version }},
+			{Name: "tenant", Value: func(r driftRow) any { return r.tenant.Slug }},
+			{Name: "schema_version", Title: "VERSION", Value: func(r driftRow) any { return r.tenant.Version }},
 			{Name: "shape", Value: func(r driftRow) any { return r.shape }},
-			{Name: "change", Value: func(r driftRow) any { return r.change }},
-			{Name: "object", Value: func(r driftRow) any { return r.object }},
-			{Name: "want", Value: func(r driftRow) any { return r.want }},
-			{Name: "found", Value: func(r driftRow) any { return r.actual }},
 		},
+	}
+	for _, c := range differenceColumns() {
+		l.Columns = append(l.Columns, cli.Column[driftRow]{Name: c.Name, Document: c.Document,
+			Value: func(r driftRow) any { return c.Value(r.difference) }})
+	}
+	return l
+}
+
+// differenceColumns are the columns of a difference, a row of its own in tables and CSV and
+// one of its shape's in documents.
+func differenceColumns() []cli.Column[difference] {
+	// definition is null in documents where there is none; its outline is enough for a row.
+	definition := func(absent catalog.Change, of func(catalog.Difference) string) func(difference) any {
+		return func(d difference) any {
+			whole := any(of(d.of))
+			if d.of.Change == absent {
+				whole = (*string)(nil)
+			}
+			text := outline(d.of, of(d.of))
+			return cli.Either{Human: text, Machine: text, Document: whole}
+		}
+	}
+	return []cli.Column[difference]{
+		{Name: "change", Value: func(d difference) any { return d.change }},
+		{Name: "kind", Document: true, Value: func(d difference) any { return string(d.of.Object.Kind) }},
+		{Name: "parent", Document: true, Optional: true, Value: func(d difference) any { return d.of.Object.Parent }},
+		{Name: "name", Document: true, Value: func(d difference) any { return d.of.Object.Name }},
+		{Name: "object", Value: func(d difference) any { return d.object }},
+		{Name: "want", Value: definition(catalog.Extra, func(d catalog.Difference) string { return d.Want })},
+		{Name: "found", Value: definition(catalog.Missing, func(d catalog.Difference) string { return d.Got })},
 	}
 }
 
@@ -160,23 +188,8 @@ func outline(d catalog.Difference, definition string) string {
 	return head
 }
 
-// The records of JSON and YAML.
+// What JSON and YAML have beside the shapes.
 type (
-	driftGroupRecord struct {
-		Shape       string             `json:"shape"`
-		Version     int64              `json:"schema_version"`
-		Tenants     []string           `json:"tenants"`
-		Differences []differenceRecord `json:"differences"`
-	}
-	differenceRecord struct {
-		Change string  `json:"change"`
-		Kind   string  `json:"kind"`
-		Table  string  `json:"parent,omitempty"`
-		Name   string  `json:"name"`
-		Object string  `json:"object"`
-		Want   *string `json:"want"`
-		Found  *string `json:"found"`
-	}
 	driftSummary struct {
 		Tenants   int              `json:"tenants"`
 		Clean     int              `json:"clean"`
@@ -194,36 +207,26 @@ type (
 func shapeList(d catalog.Drift) cli.List[catalog.Group] {
 	return cli.List[catalog.Group]{
 		Plural: "shapes",
-		Record: func(g catalog.Group) any {
-			r := driftGroupRecord{Shape: g.Fingerprint.String(), Version: g.Version, Differences: []differenceRecord{}}
-			for _, t := range g.Tenants {
-				r.Tenants = append(r.Tenants, t.Slug)
-			}
-			for _, diff := range g.Differences {
-				record := differenceRecord{
-					Change: string(diff.Change), Kind: string(diff.Object.Kind), Table: diff.Object.Parent, Name: diff.Object.Name,
-					Object: diff.Subject(),
+		Columns: []cli.Column[catalog.Group]{
+			{Name: "shape", Value: func(g catalog.Group) any { return g.Fingerprint.String() }},
+			{Name: "schema_version", Value: func(g catalog.Group) any { return g.Version }},
+			{Name: "tenants", Value: func(g catalog.Group) any { return slugsOf(g.Tenants) }},
+			{Name: "differences", Value: func(g catalog.Group) any {
+				rows := make([]difference, len(g.Differences))
+				for i, diff := range g.Differences {
+					rows[i] = differenceOf(diff)
 				}
-				if diff.Change != catalog.Extra {
-					record.Want = &diff.Want
-				}
-				if diff.Change != catalog.Missing {
-					record.Found = &diff.Got
-				}
-				r.Differences = append(r.Differences, record)
-			}
-			return r
+				return cli.Documents(differenceColumns(), rows)
+			}},
 		},
 		Summary: func() any {
 			s := driftSummary{
-				Tenants: d.Tenants, Clean: d.Clean, Differing: d.Differing(), Expected: map[int64]string{}, Missing: []string{},
-				Unread: []unreadRecord{},
+				Tenants: d.Tenants, Clean: d.Clean, Differing: d.Differing(), Expected: map[int64]string{},
+				Missing: slugsOf(d.Missing),
+				Unread:  []unreadRecord{},
 			}
 			for version, shape := range d.Expected {
 				s.Expected[version] = shape.String()
-			}
-			for _, t := range d.Missing {
-				s.Missing = append(s.Missing, t.Slug)
 			}
 			for _, u := range d.Unread {
 				s.Unread = append(s.Unread, unreadRecord{u.Slug, unreadReason(u)})
@@ -231,6 +234,14 @@ func shapeList(d catalog.Drift) cli.List[catalog.Group] {
 			return s
 		},
 	}
+}
+
+func slugsOf(tenants []catalog.Tenant) []string {
+	slugs := make([]string, len(tenants))
+	for i, t := range tenants {
+		slugs[i] = t.Slug
+	}
+	return slugs
 }
 
 // driftScreen shows a comparison on a terminal.

@@ -177,11 +177,17 @@ func TestOneBrokenOfMany(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != cli.ExitPartial {
 		t.Errorf("exit code %d\n%s", code, &errOut)
 	}
-	var doc struct{ Run reportRecord }
+	type outcome struct{ Tenant, State, SQLState, Place string }
+	var doc struct {
+		Run struct {
+			Migrated int
+			Outcomes []outcome
+		}
+	}
 	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
 		t.Fatal(err)
 	}
-	var failed []outcomeRecord
+	var failed []outcome
 	for _, o := range doc.Run.Outcomes {
 		if o.State == "failed" {
 			failed = append(failed, o)

@@ -221,7 +221,7 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "blank_lines", Document: true, Value: r.Blank},
 			{Name: "note_lines", Document: true, Value: r.Notes},
 			{Name: "sha256", Document: true, Optional: true, Value: r.SHA256},
-			{Name: "bytes", Document: true, Value: r.Bytes},
+			{Name: "size_bytes", Document: true, Value: r.Bytes},
 			{Name: "format", Document: true, Value: string(r.Plan.Format.Kind)},
 			{Name: "compression", Document: true, Optional: true, Value: r.Plan.Format.Compression},
 			{Name: "encoding", Document: true, Value: r.Plan.Format.Encoding},

@@ -20,7 +20,7 @@ type eventWriter struct {
 // eventRecord is an event. Fields that do not belong to it are left out.
 type eventRecord struct {
 	Event       string            `json:"event"`
-	Time        time.Time         `json:"time"`
+	At          time.Time         `json:"at"`
 	Run         int64             `json:"run,omitempty"`
 	Kind        string            `json:"kind,omitempty"`
 	Target      int64             `json:"target_version,omitempty"`
@@ -34,11 +34,11 @@ type eventRecord struct {
 	Seconds     float64           `json:"seconds,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	Blockers    []migrate.Blocker `json:"blockers,omitempty"`
-	Outcome     *outcomeRecord    `json:"outcome,omitempty"`
+	Outcome     any               `json:"outcome,omitempty"`
 }
 
 func (w *eventWriter) write(e migrate.Event) {
-	r := eventRecord{Time: w.now().UTC()}
+	r := eventRecord{At: w.now().UTC()}
 	switch e := e.(type) {
 	case migrate.RunStarted:
 		r.Event, r.Run, r.Kind, r.Target, r.Tenants, r.Canaries = "run_started", e.RunID, string(e.Kind), e.Target,
@@ -57,8 +57,8 @@ func (w *eventWriter) write(e migrate.Event) {
 	case migrate.TenantAdvanced:
 		r.Event, r.Tenant, r.ToVersion = "tenant_advanced", e.Tenant.Slug, e.To
 	case migrate.TenantFinished:
-		o := outcomeRecordOf(e.Outcome)
-		r.Event, r.Tenant, r.Outcome = "tenant_finished", e.Outcome.Tenant.Slug, &o
+		r.Event, r.Tenant = "tenant_finished", e.Outcome.Tenant.Slug
+		r.Outcome = cli.Documents(outcomeColumns(), []outcomeRow{outcomeRowOf(e.Outcome)})[0]
 	case migrate.RunFinished:
 		return // printed with the report
 	}

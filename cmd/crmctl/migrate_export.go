@@ -32,7 +32,7 @@ func reportFormat(file, summary string) (string, error) {
 
 // writeReports writes the files of --report. Each is whole or absent.
 func writeReports(f *factory, files []string, r *migrate.Report, s fleet.Summary) error {
-	record := newReportRecord(r, s)
+	record := newRunReport(r, s)
 	place := "database"
 	if target, err := f.target(); err == nil {
 		place = target.Database
@@ -46,7 +46,7 @@ func writeReports(f *factory, files []string, r *migrate.Report, s fleet.Summary
 	return failed
 }
 
-func writeReport(f *factory, file, place string, record reportRecord) error {
+func writeReport(f *factory, file, place string, record runReport) error {
 	summary := f.IO.Getenv("GITHUB_STEP_SUMMARY")
 	format, err := reportFormat(file, summary)
 	if err != nil {
@@ -57,7 +57,7 @@ func writeReport(f *factory, file, place string, record reportRecord) error {
 	case "xml":
 		text, err = junitReport(place, record)
 	case "json":
-		text, err = cli.EncodeJSON(map[string]any{"version": cli.DocumentVersion, "run": record}, "", "  ")
+		text, err = cli.EncodeJSON(map[string]any{"version": cli.DocumentVersion, "run": record.object().Document()}, "", "  ")
 		text = append(text, '\n')
 	case "md":
 		text = markdownReport(place, record)
@@ -129,19 +129,19 @@ type (
 	}
 )
 
-func junitReport(place string, r reportRecord) ([]byte, error) {
+func junitReport(place string, r runReport) ([]byte, error) {
 	suite := junitSuite{
 		Name: fmt.Sprintf("crmctl %s %s run %d", r.Kind, place, r.Run), Tests: len(r.Outcomes),
-		Failures: r.Failed, Skipped: r.NotStarted, Seconds: fmt.Sprintf("%.3f", r.ElapsedSeconds),
+		Failures: r.Failed, Skipped: r.NotStarted, Seconds: fmt.Sprintf("%.3f", r.Elapsed.Seconds()),
 	}
 	for _, o := range r.Outcomes {
-		c := junitCase{Class: "crmctl." + r.Kind, Name: cli.Visible(o.Tenant), Seconds: fmt.Sprintf("%.3f", o.Seconds)}
+		c := junitCase{Class: "crmctl." + r.Kind, Name: cli.Visible(o.Slug), Seconds: fmt.Sprintf("%.3f", o.Duration.Seconds())}
 		switch migrate.State(o.State) {
 		case migrate.Failed:
-			c.Failure = &junitFailure{Message: cli.Visible(o.Error), Type: o.SQLState,
-				Text: cli.Visible(o.Place + " " + o.Error)}
+			c.Failure = &junitFailure{Message: cli.Visible(o.Message), Type: o.SQLState,
+				Text: cli.Visible(o.Place + " " + o.Message)}
 		case migrate.NotStarted:
-			c.Skipped = &junitSkipped{Message: cli.Visible(strings.TrimSpace("not started " + r.Stopped))}
+			c.Skipped = &junitSkipped{Message: cli.Visible(strings.TrimSpace("not started " + r.Reason))}
 		case migrate.Migrated, migrate.Current, migrate.Skipped:
 		}
 		suite.Cases = append(suite.Cases, c)
@@ -158,15 +158,15 @@ func junitReport(place string, r reportRecord) ([]byte, error) {
 }
 
 // markdownReport is a page for people: the sums, then what failed.
-func markdownReport(place string, r reportRecord) []byte {
+func markdownReport(place string, r runReport) []byte {
 	const most = 100
 	var b strings.Builder
 	fmt.Fprintf(&b, "### crmctl %s: %s, run %d\n\n", r.Kind, markdown(place), r.Run)
 	b.WriteString("| migrated | current | skipped | failed | not started | seconds |\n|---:|---:|---:|---:|---:|---:|\n")
 	fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %.1f |\n", r.Migrated, r.Current, r.Skipped, r.Failed, r.NotStarted,
-		r.ElapsedSeconds)
-	if r.Stopped != "" {
-		fmt.Fprintf(&b, "\nStopped: %s\n", markdown(r.Stopped))
+		r.Elapsed.Seconds())
+	if r.Reason != "" {
+		fmt.Fprintf(&b, "\nStopped: %s\n", markdown(r.Reason))
 	}
 	shown := 0
 	for _, o := range r.Outcomes {
@@ -179,8 +179,8 @@ func markdownReport(place string, r reportRecord) []byte {
 		if shown++; shown > most {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", markdown(o.Tenant), o.ToVersion, markdown(o.Place), o.SQLState,
-			markdown(o.Error))
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", markdown(o.Slug), o.To, markdown(o.Place), o.SQLState,
+			markdown(o.Message))
 	}
 	if shown > most {
 		fmt.Fprintf(&b, "\nand %d more\n", shown-most)

@@ -19,54 +19,38 @@ import (
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
-// reportRecord is a run in JSON and YAML.
-type reportRecord struct {
-	Run            int64           `json:"run"`
-	Kind           string          `json:"kind"`
-	State          string          `json:"state"` // finished or stopped
-	Stopped        string          `json:"stopped,omitempty"`
-	TargetVersion  int64           `json:"target_version"`
-	Tenants        int             `json:"tenants"`
-	Migrated       int             `json:"migrated"`
-	Current        int             `json:"current"`
-	Skipped        int             `json:"skipped"`
-	Failed         int             `json:"failed"`
-	NotStarted     int             `json:"not_started"`
-	ElapsedSeconds float64         `json:"elapsed_seconds"`
-	Next           string          `json:"next,omitempty"` // the command that goes on
-	Outcomes       []outcomeRecord `json:"outcomes"`
-}
-
-type outcomeRecord struct {
-	Tenant      string  `json:"tenant"`
-	State       string  `json:"state"`
-	FromVersion int64   `json:"from_version"`
-	ToVersion   int64   `json:"to_version"`
-	Attempts    int     `json:"attempts"`
-	Seconds     float64 `json:"seconds"`
-	Canary      bool    `json:"canary,omitempty"`
-	SQLState    string  `json:"sqlstate,omitempty"`
-	Place       string  `json:"place,omitempty"`
-	Error       string  `json:"error,omitempty"`
-
-	Blockers []migrate.Blocker `json:"blockers,omitempty"`
+// runReport is a run as it is printed.
+type runReport struct {
+	Run           int64
+	Kind          string
+	State         string // finished or stopped
+	Reason        string // why it was stopped
+	TargetVersion int64
+	Tenants       int
+	Migrated      int
+	Current       int
+	Skipped       int
+	Failed        int
+	NotStarted    int
+	Elapsed       time.Duration
+	Next          string // the command that goes on
+	Outcomes      []outcomeRow
 }
 
 // printReport prints what became of a run, which s sums up, and returns the error that
 // carries its exit code.
 func printReport(f *factory, p *cli.Printer, r *migrate.Report, s fleet.Summary) error {
-	record := newReportRecord(r, s)
+	record := newRunReport(r, s)
 	record.Next, _ = f.afterRun(r, record)
 	var err error
 	switch {
 	case p.IsTable():
 		err = printSummary(p, r, record)
 	case p.Format == "ndjson":
-		err = cli.PrintObject(p, cli.Object{Record: finishedEvent{Event: "run_finished", Time: f.Now().UTC(),
-			reportRecord: record}})
+		finished := []cli.Field{{Name: "event", Value: "run_finished"}, {Name: "at", Value: f.Now()}}
+		err = cli.PrintObject(p, cli.Object{Fields: append(finished, record.fields()...)})
 	default:
-		err = cli.PrintObject(p, cli.Object{Kind: "run", Name: fmt.Sprint(r.RunID), Fields: reportFields(record),
-			Record: record})
+		err = cli.PrintObject(p, record.object())
 	}
 	if err != nil {
 		return err
@@ -74,62 +58,49 @@ func printReport(f *factory, p *cli.Printer, r *migrate.Report, s fleet.Summary)
 	return reportError(f, r, record, s)
 }
 
-// finishedEvent is the last line of -o ndjson.
-type finishedEvent struct {
-	Event string    `json:"event"`
-	Time  time.Time `json:"time"`
-	reportRecord
-}
-
-// newReportRecord returns the record of a run, which s sums up.
-func newReportRecord(r *migrate.Report, s fleet.Summary) reportRecord {
-	record := reportRecord{
-		Run: r.RunID, Kind: string(cmp.Or(r.Kind, migrate.Up)), State: "finished", TargetVersion: r.Target, Tenants: len(r.Outcomes) + s.Unneeded,
+// newRunReport returns the report of a run, which s sums up.
+func newRunReport(r *migrate.Report, s fleet.Summary) runReport {
+	report := runReport{
+		Run: r.RunID, Kind: string(cmp.Or(r.Kind, migrate.Up)), State: "finished", TargetVersion: r.Target,
+		Tenants:  len(r.Outcomes) + s.Unneeded,
 		Migrated: r.Count(migrate.Migrated), Current: r.Count(migrate.Current) + s.Unneeded,
 		Skipped: r.Count(migrate.Skipped), Failed: r.Count(migrate.Failed), NotStarted: r.Count(migrate.NotStarted),
-		ElapsedSeconds: r.Elapsed.Seconds(), Outcomes: make([]outcomeRecord, len(r.Outcomes)),
+		Elapsed: r.Elapsed, Outcomes: make([]outcomeRow, len(r.Outcomes)),
 	}
 	if r.Stopped != nil {
-		record.State, record.Stopped = "stopped", r.Stopped.Error()
+		report.State, report.Reason = "stopped", r.Stopped.Error()
 	}
 	for i, o := range r.Outcomes {
-		record.Outcomes[i] = outcomeRecordOf(o)
+		report.Outcomes[i] = outcomeRowOf(o)
 	}
 	for _, i := range r.Canaries {
-		record.Outcomes[i].Canary = true
+		report.Outcomes[i].canary = true
 	}
-	return record
-}
-
-func outcomeRecordOf(o migrate.Outcome) outcomeRecord {
-	rec := outcomeRecord{
-		Tenant: o.Tenant.Slug, State: string(o.State), FromVersion: o.From, ToVersion: o.To,
-		Attempts: o.Attempts, Seconds: o.Duration.Seconds(), Blockers: o.Blockers,
-	}
-	if o.Err != nil {
-		rec.Error, rec.SQLState = why(o), db.SQLState(o.Err)
-		if statement, ok := asStatement(o.Err); ok {
-			rec.Place = statement.Place()
-		}
-	}
-	return rec
+	return report
 }
 
 func asStatement(err error) (*db.StatementError, bool) { return errors.AsType[*db.StatementError](err) }
 
-func reportFields(r reportRecord) []cli.Field {
+func (r runReport) object() cli.Object {
+	return cli.Object{Kind: "run", Name: fmt.Sprint(r.Run), Fields: r.fields()}
+}
+
+func (r runReport) fields() []cli.Field {
 	return []cli.Field{
-		{Name: "run", Value: r.Run}, {Name: "kind", Value: r.Kind}, {Name: "state", Value: r.State},
-		{Name: "target_version", Value: r.TargetVersion}, {Name: "tenants", Value: r.Tenants},
+		{Name: "run", Value: cli.Serial(r.Run)}, {Name: "kind", Value: r.Kind}, {Name: "state", Value: r.State},
+		{Name: "reason", Value: r.Reason, Document: true, Optional: true},
+		{Name: "target_version", Value: cli.Serial(r.TargetVersion)}, {Name: "tenants", Value: r.Tenants},
 		{Name: "migrated", Value: r.Migrated}, {Name: "current", Value: r.Current}, {Name: "skipped", Value: r.Skipped},
 		{Name: "failed", Value: r.Failed}, {Name: "not_started", Value: r.NotStarted},
-		{Name: "elapsed_seconds", Value: r.ElapsedSeconds},
+		{Name: "seconds", Value: r.Elapsed},
+		{Name: "next", Value: r.Next, Document: true, Optional: true},
+		{Name: "outcomes", Value: cli.Documents(outcomeColumns(), r.Outcomes), Document: true},
 	}
 }
 
 // printSummary prints the screen for people: what was done, the slowest, the
 // failed.
-func printSummary(p *cli.Printer, r *migrate.Report, record reportRecord) error {
+func printSummary(p *cli.Printer, r *migrate.Report, record runReport) error {
 	var b strings.Builder
 	switch {
 	case len(r.Outcomes) == 0 && r.Kind != "" && r.Kind != migrate.Up:
@@ -219,16 +190,12 @@ func printFailed(p *cli.Printer, r *migrate.Report) error {
 			failed = append(failed, o)
 		}
 	}
-	err := cli.PrintList(p, cli.List[migrate.Outcome]{
-		Plural: "failed",
-		Columns: []cli.Column[migrate.Outcome]{
-			{Name: "tenant", Value: func(o migrate.Outcome) any { return o.Tenant.Slug }},
-			{Name: "version", Value: func(o migrate.Outcome) any { return cli.Serial(o.To) }},
-			{Name: "attempts", Wide: true, Right: true, Value: func(o migrate.Outcome) any { return o.Attempts }},
-			{Name: "why", Text: true, Value: func(o migrate.Outcome) any { return why(o) }},
-		},
-		Name: func(o migrate.Outcome) string { return o.Tenant.Slug },
-	}, failed)
+	rows := make([]outcomeRow, len(failed))
+	for i, o := range failed {
+		rows[i] = outcomeRowOf(o)
+	}
+	columns := slices.DeleteFunc(outcomeColumns(), func(c cli.Column[outcomeRow]) bool { return c.Name == "state" })
+	err := cli.PrintList(p, cli.List[outcomeRow]{Columns: columns, Name: outcomeRow.name}, rows)
 	if err != nil || !p.Terminal {
 		return err
 	}
@@ -326,7 +293,7 @@ func onlyDirty(outcomes []migrate.Outcome) string {
 
 // afterRun returns the command that goes on after a run, and the one that shows more of
 // it, "" for none.
-func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, details string) {
+func (f *factory) afterRun(r *migrate.Report, record runReport) (next, details string) {
 	left := record.Failed + record.NotStarted
 	if left == 0 && r.Stopped == nil {
 		return "", ""
@@ -347,7 +314,7 @@ func (f *factory) afterRun(r *migrate.Report, record reportRecord) (next, detail
 }
 
 // reportError turns a run into an exit code, and says which command goes on.
-func reportError(f *factory, r *migrate.Report, record reportRecord, s fleet.Summary) error {
+func reportError(f *factory, r *migrate.Report, record runReport, s fleet.Summary) error {
 	err := f.end(runEnd{Summary: s, threshold: true, told: true})
 	if err == nil {
 		return nil
@@ -372,7 +339,7 @@ func reportError(f *factory, r *migrate.Report, record reportRecord, s fleet.Sum
 }
 
 // runRecord is a run that did not do all, as an error for programs.
-func (f *factory) runRecord(r *migrate.Report, record reportRecord, code int, details string) errorRecord {
+func (f *factory) runRecord(r *migrate.Report, record runReport, code int, details string) errorRecord {
 	e := errorRecord{
 		Code: code,
 		Message: fmt.Sprintf("%s of %s failed, %s not started", cli.HumanCount(int64(record.Failed)),

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -91,18 +87,6 @@ func screens(dir string) [][]string {
 	}
 }
 
-// fileName returns what a command's golden file is called: its words and flags.
-func fileName(args []string) string {
-	plain := regexp.MustCompile(`^(--)?[a-z]+(-[a-z]+)*$`)
-	var words []string
-	for _, word := range args {
-		if plain.MatchString(word) && word != "--migrations-dir" && word != "acme-corp" {
-			words = append(words, strings.TrimLeft(word, "-"))
-		}
-	}
-	return strings.Join(words, "-")
-}
-
 // Every table, answer, message and progress line fits the terminal. Commands that are to
 // be pasted are the exception.
 func TestScreensFit(t *testing.T) {
@@ -134,82 +118,4 @@ func lastFrames(text string) string {
 		out = append(out, strings.ReplaceAll(strings.ReplaceAll(line, cli.EraseBelow, ""), cli.LineUp, ""))
 	}
 	return strings.Join(out, "\n")
-}
-
-// The names and types of each command's JSON are an interface: testdata/golden has them.
-func TestGoldenJSON(t *testing.T) {
-	t.Parallel()
-	f, dir := screenFleet(t)
-	const golden = "../../testdata/golden"
-	for _, args := range screens(dir) {
-		b := newBench(t).setenv("DATABASE_URL=" + f.DSN)
-		b.run(append(args, "-o", "json")...)
-		text := b.out.String()
-		name := fileName(args)
-		if text == "" {
-			name += "-error"
-			text = b.err.String()[strings.LastIndex(strings.TrimSpace(b.err.String()), "\n")+1:]
-		}
-		var document any
-		if err := json.Unmarshal([]byte(text), &document); err != nil {
-			t.Errorf("%s: %v\n%s\n%s", strings.Join(args, " "), err, b.out, b.err)
-			continue
-		}
-		names := map[string]string{}
-		shapeOf(names, "", document)
-		var lines []string
-		for _, name := range slices.Sorted(maps.Keys(names)) {
-			lines = append(lines, name+": "+names[name])
-		}
-		got := strings.Join(lines, "\n") + "\n"
-		path := filepath.Join(golden, name+".txt")
-		if os.Getenv("CRMCTL_TEST_UPDATE") != "" {
-			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		equal(t, path, got, string(want))
-	}
-}
-
-// shapeOf collects the names of a document with the types of their values.
-func shapeOf(names map[string]string, path string, v any) {
-	add := func(kind string) {
-		if old := names[path]; old != "" && old != "null" && old != kind {
-			kinds := append(strings.Split(old, " or "), kind)
-			slices.Sort(kinds)
-			kind = strings.Join(slices.Compact(kinds), " or ")
-		}
-		names[path] = kind
-	}
-	switch v := v.(type) {
-	case nil:
-		if names[path] == "" {
-			names[path] = "null"
-		}
-	case string:
-		add("string")
-	case float64:
-		add("number")
-	case bool:
-		add("boolean")
-	case []any:
-		if len(v) == 0 && names[path] == "" {
-			names[path] = "array"
-		}
-		for _, item := range v {
-			delete(names, path)
-			shapeOf(names, path+"[]", item)
-		}
-	case map[string]any:
-		for name, value := range v {
-			shapeOf(names, path+"."+name, value)
-		}
-	}
 }

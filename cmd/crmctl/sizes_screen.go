@@ -59,7 +59,7 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			return r.Slug
 		}},
 		{Name: "status", Wide: true, Value: func(r sizeRow) any { return statusCell(registry.Status(r.Status)) }},
-		{Name: "total_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any {
+		{Name: "size_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any {
 			return sizeCell(known64(r.Known, r.TotalBytes()))
 		}},
 		{Name: "table_bytes", Title: "TABLES", Right: true, Value: ofTenant(func(t stats.TenantSize) any {
@@ -252,7 +252,7 @@ type sizeSummary struct {
 	Tenants     int       `json:"tenants"`
 	Unknown     int       `json:"unknown"`
 	Estimated   int       `json:"estimated"`
-	TotalBytes  int64     `json:"total_bytes"`
+	TotalBytes  int64     `json:"size_bytes"`
 	TableBytes  int64     `json:"table_bytes"`
 	IndexBytes  int64     `json:"index_bytes"`
 	RestTenants int       `json:"rest_tenants"`

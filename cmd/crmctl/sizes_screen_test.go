@@ -164,12 +164,12 @@ func TestSizesForPrograms(t *testing.T) {
 		"table": "TENANT\tTOTAL\tTABLES\tINDEXES\tCONTACTS\t30 DAYS\tSHARE\n" +
 			"acme-corp\t12400000000\t8100000000\t4300000000\t9100000\t1200000000\t0.6659\n" +
 			"globex\t6000000000\t3900000000\t2100000000\t4012345\t-100000000\t0.3222\n",
-		"csv": "tenant,status,total_bytes,table_bytes,index_bytes,contacts_estimate,growth_30d_bytes,share\n" +
+		"csv": "tenant,status,size_bytes,table_bytes,index_bytes,contacts_estimate,growth_30d_bytes,share\n" +
 			"acme-corp,active,12400000000,8100000000,4300000000,9100000,1200000000,0.6659\n" +
 			"globex,active,6000000000,3900000000,2100000000,4012345,-100000000,0.3222\n",
-		"ndjson": `{"tenant":"acme-corp","status":"active","total_bytes":12400000000,"table_bytes":8100000000,"index_bytes":4300000000,` +
+		"ndjson": `{"tenant":"acme-corp","status":"active","size_bytes":12400000000,"table_bytes":8100000000,"index_bytes":4300000000,` +
 			`"contacts_estimate":9100000,"growth_30d_bytes":1200000000,"growth_since":"2026-10-24T00:00:00Z","share":0.6659,"exact":false}` + "\n" +
-			`{"tenant":"globex","status":"active","total_bytes":6000000000,"table_bytes":3900000000,"index_bytes":2100000000,` +
+			`{"tenant":"globex","status":"active","size_bytes":6000000000,"table_bytes":3900000000,"index_bytes":2100000000,` +
 			`"contacts_estimate":4012345,"growth_30d_bytes":-100000000,"growth_since":"2026-10-24T00:00:00Z","share":0.3222,"exact":false}` + "\n",
 	} {
 		var out, errOut bytes.Buffer

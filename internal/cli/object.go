@@ -84,6 +84,9 @@ func writeObject(p *Printer, w *bufio.Writer, o Object) error {
 	return writeFields(p, w, o)
 }
 
+// Document returns the object as documents have it, for a file that is none of stdout's.
+func (o Object) Document() any { return o.encode() }
+
 func (o Object) encode() any {
 	if o.Record != nil {
 		return o.Record

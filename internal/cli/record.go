@@ -105,6 +105,25 @@ func isEmpty(v any) bool {
 	return r.IsZero() || (r.Kind() == reflect.Slice || r.Kind() == reflect.Map) && r.Len() == 0
 }
 
+// Documents returns rows as documents have them, for a list within an object.
+func Documents[T any](columns []Column[T], rows []T) []any {
+	l := List[T]{Columns: columns}
+	out := make([]any, len(rows))
+	for i, row := range rows {
+		out[i] = l.encode(row)
+	}
+	return out
+}
+
+// FieldsOf returns the columns of a list as the fields of one of its rows.
+func FieldsOf[T any](columns []Column[T], row T) []Field {
+	fields := make([]Field, len(columns))
+	for i, c := range columns {
+		fields[i] = Field{Name: c.Name, Value: c.Value(row), Wide: c.Wide, Optional: c.Optional, Document: c.Document}
+	}
+	return fields
+}
+
 // Documented returns columns, followed by those of all that are not among them, for
 // documents alone.
 func Documented[T any](columns, all []Column[T]) []Column[T] {
