@@ -57,7 +57,8 @@ func writeReport(f *factory, file, place string, record runReport) error {
 	case "xml":
 		text, err = junitReport(place, record)
 	case "json":
-		text, err = cli.EncodeJSON(map[string]any{"version": cli.DocumentVersion, "run": record.object().Document()}, "", "  ")
+		document := map[string]any{"version": cli.DocumentVersion, "run": record.object().Document()}
+		text, err = cli.EncodeJSON(document, "", "  ")
 		text = append(text, '\n')
 	case "md":
 		text = markdownReport(place, record)
@@ -135,7 +136,8 @@ func junitReport(place string, r runReport) ([]byte, error) {
 		Failures: r.Failed, Skipped: r.NotStarted, Seconds: fmt.Sprintf("%.3f", r.Elapsed.Seconds()),
 	}
 	for _, o := range r.Outcomes {
-		c := junitCase{Class: "crmctl." + r.Kind, Name: cli.Visible(o.Slug), Seconds: fmt.Sprintf("%.3f", o.Duration.Seconds())}
+		c := junitCase{Class: "crmctl." + r.Kind, Name: cli.Visible(o.Slug),
+			Seconds: fmt.Sprintf("%.3f", o.Duration.Seconds())}
 		switch migrate.State(o.State) {
 		case migrate.Failed:
 			c.Failure = &junitFailure{Message: cli.Visible(o.Message), Type: o.SQLState,
