@@ -1,17 +1,20 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/user"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 )
 
-// app returns the application, as this command line has set it up.
-func (f *factory) app() (*app.App, error) {
+// makeApp returns the application, as this command line has set it up.
+func (f *factory) makeApp() (*app.App, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return nil, err
@@ -21,7 +24,8 @@ func (f *factory) app() (*app.App, error) {
 		name = u.Username
 	}
 	return app.New(app.App{
-		Config: cfg, Registry: f.registry(), Connect: f.connect, Direct: f.connectDirect,
+		Config: cfg, Registry: f.registry(),
+		Connect: func(ctx context.Context) (*pgx.Conn, error) { return f.connect(ctx) }, Direct: f.connectDirect,
 		Unchecked: f.dialUnchecked, Now: f.Now,
 		Actor: f.actor(), User: name, Program: programName(), Build: buildName(),
 		Changing: f.beforeChange, Drain: f.Drain, Notify: f.notice, Open: f.OpenInput,
@@ -79,6 +83,8 @@ func (f *factory) notice(n app.Notice) {
 		noteMap(f, n.Plan, n.Map)
 	case app.Differ:
 		noteDiffering(f, n)
+	case app.TookIn, app.Differing, app.SourceUnread, app.OddWords, app.LeftGone:
+		f.noticeSource(n)
 	case app.PgDumpFound:
 		f.Verbose("pg_dump is %s", n.Program)
 	case app.Swept:

@@ -194,7 +194,11 @@ func (o *backupCreateOptions) chosen(ctx context.Context, f *factory, conn *pgx.
 	if err != nil {
 		return nil, err
 	}
-	return f.tenants(ctx, conn, m, registry.Active, registry.Suspended, registry.Deleted)
+	if err := f.takeIn(ctx, conn, m.Selects, o.dryRun); err != nil {
+		return nil, err
+	}
+	return f.tenants(ctx, conn, m, registry.Active, registry.Suspended, registry.Gone,
+		registry.Deleted)
 }
 
 // leaveOut returns the tenants without a backup that is young enough, and a row for

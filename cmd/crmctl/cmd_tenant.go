@@ -12,6 +12,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 		newTenantCreateCmd(f),
 		newTenantCloneCmd(f),
 		newTenantPoolCmd(f),
+		newTenantSyncCmd(f),
 		newTenantListCmd(f),
 		newTenantShowCmd(f),
 		newTenantHistoryCmd(f),
@@ -75,14 +76,14 @@ func documented[T any](columns []cli.Column[T], of func(T) registry.Tenant) []cl
 
 // isBehind reports whether a tenant lacks migrations it should have.
 func isBehind(t registry.Tenant, head int64) bool {
-	return t.Status != registry.Deleted && t.Version < head
+	return t.Status != registry.Deleted && t.Status != registry.Gone && t.Version < head
 }
 
 func statusCell(s registry.Status) any {
 	switch s {
 	case registry.Suspended:
 		return cli.Styled{Value: string(s), Color: cli.Yellow}
-	case registry.Deleted:
+	case registry.Deleted, registry.Gone:
 		return cli.Styled{Value: string(s), Color: cli.Dim}
 	case registry.Purging, statusInvalid:
 		return cli.Styled{Value: string(s), Color: cli.Red}

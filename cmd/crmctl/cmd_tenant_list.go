@@ -32,9 +32,9 @@ func tenantSorts() []string { return []string{"name", "created", "size", "versio
 func (o *tenantListOptions) validate() error {
 	for _, s := range o.statuses {
 		switch registry.Status(s) {
-		case registry.Active, registry.Suspended, registry.Deleted:
+		case registry.Active, registry.Suspended, registry.Gone, registry.Deleted:
 		default:
-			return cli.Usagef("--status %s: want active, suspended or deleted", s)
+			return cli.Usagef("--status %s: want active, suspended, gone or deleted", s)
 		}
 	}
 	if o.limit < 0 {
@@ -63,11 +63,11 @@ crmctl tenant list --tenant 'acme*' -q`,
 	}
 	opts.addFlags(f, cmd)
 	fs := cmd.Flags()
-	fs.StringSliceVar(&opts.statuses, "status", nil, "only these `STATES`: active, suspended, deleted")
+	fs.StringSliceVar(&opts.statuses, "status", nil, "only these `STATES`: active, suspended, gone, deleted")
 	fs.BoolVar(&opts.behind, "behind", false, "only tenants with pending migrations")
 	fs.Var(cli.NewEnum(&opts.sort, "name", tenantSorts()), "sort", "`ORDER`: "+strings.Join(tenantSorts(), ", "))
 	fs.IntVar(&opts.limit, "limit", 0, "at most `N` tenants; 0 for all")
-	cli.RegisterCompletion(cmd, "status", cli.CompleteWords("active", "suspended", "deleted"))
+	cli.RegisterCompletion(cmd, "status", cli.CompleteWords("active", "suspended", "gone", "deleted"))
 	cli.RegisterCompletion(cmd, "sort", cli.CompleteWords(tenantSorts()...))
 	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)
@@ -157,6 +157,9 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		rows = rows[:opts.limit]
 	}
 	l := tenantList(rows, plan.Head(), p.Show)
+	if a.RefuseSourced("create", registry.Tenant{}) != nil {
+		l.Empty = "no tenants; take in the application's: " + syncCommand
+	}
 	if !p.IsDocument() {
 		return cli.PrintList(p, l, rows)
 	}

@@ -111,6 +111,9 @@ func runTenantPurge(ctx context.Context, f *factory, opts *tenantPurgeOptions) e
 		return err
 	}
 	f.skipInvalid(plan.Invalid)
+	if plan.Due, err = f.keepNamed(ctx, conn, plan.Due); err != nil {
+		return err
+	}
 	for _, slug := range wanted {
 		if err := explainNotDue(ctx, f, conn, slug, plan, opts, p.Show); err != nil {
 			return err

@@ -46,6 +46,11 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 		return err
 	}
 	defer closeConn(ctx, conn)
+	a, err := f.app()
+	if err != nil {
+		return err
+	}
+	a.NoteSource(ctx, conn)
 	t, err := f.registry().Get(ctx, conn, slug)
 	if err != nil {
 		return err

@@ -91,6 +91,7 @@ func dryCases(local string) map[string][]dryCase {
 		"tenant set":        one("acme-corp seats=5 retention=1d"),
 		"tenant show":       one("acme-corp"),
 		"tenant suspend":    one("acme-corp"),
+		"tenant sync":       one("--config sync.yaml --max-gone 100%"),
 		"tenant undelete":   one("gone"),
 		"version":           one(""),
 	}
@@ -144,6 +145,7 @@ func newDryFleet(t *testing.T) *careless {
 	}
 	c.write(t, filepath.Join(c.dir, "migrations", "00001_a.sql"),
 		"-- +goose Up\ncreate table a (id bigint primary key);\n-- +goose Down\ndrop table a;\n")
+	c.write(t, filepath.Join(c.dir, "sync.yaml"), "tenants_query: select 'app-a' as slug, 'app_a' as schema\n")
 	c.write(t, filepath.Join(c.dir, "contacts.csv"), "email,name\nx@example.com,X\nnonsense,Y\n")
 	return c
 }

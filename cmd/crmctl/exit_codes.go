@@ -10,6 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
+	"github.com/crmctl/crmctl/internal/source"
 )
 
 // exitNoTenant is the exit code for a tenant that is not there.
@@ -89,6 +90,15 @@ func appCode(err error) int {
 		return cli.ExitUsage
 	}
 	if _, is := errors.AsType[*app.ScriptError](err); is {
+		return cli.ExitUsage
+	}
+	if _, is := errors.AsType[*app.SourcedError](err); is || errors.Is(err, app.ErrNoSource) {
+		return cli.ExitUsage
+	}
+	if _, is := errors.AsType[*source.LossError](err); is {
+		return cli.ExitStopped
+	}
+	if errors.Is(err, source.ErrQuery) && db.SQLState(err) == "" {
 		return cli.ExitUsage
 	}
 	if _, is := errors.AsType[*app.DirError](err); is {

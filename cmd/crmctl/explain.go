@@ -34,6 +34,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	case errors.Is(err, staging.ErrPooled):
 		return []cli.Hint{{Label: "go past it", Command: "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}
 	}
+	if hints := f.explainSource(err); hints != nil {
+		return hints
+	}
 	if v, is := errors.AsType[*app.VersionError](err); is && v.Data {
 		return []cli.Hint{{Label: "give the files of that version", Command: "--migrations-dir DIR"}}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
@@ -33,6 +34,8 @@ type factory struct {
 	connConfig func() (*pgx.ConnConfig, error)
 	// connect opens one connection; the caller closes it.
 	connect func(ctx context.Context) (*pgx.Conn, error)
+	// app returns the application, the same each time.
+	app func() (*app.App, error)
 	// registry says where the registry stands.
 	registry    func() registry.Registry
 	cmd         *cobra.Command // the command being run or completed
@@ -58,6 +61,7 @@ func newFactory(s *cli.Streams, in *cli.Interrupts) *factory {
 		return cfg.Copy(), nil
 	}
 	f.connect = f.dial
+	f.app = sync.OnceValues(f.makeApp)
 	f.registry = f.configuredRegistry
 	return f
 }

@@ -68,7 +68,8 @@ func (f *factory) withTarget(err error) error {
 			text += fmt.Sprintf("; did you mean %q?", missing.Similar)
 		}
 		return &cli.Error{
-			Code: cmp.Or(cli.CodeIn(err), exitNoTenant), Err: errors.New(text), Hints: cli.HintsOf(err), Subject: missing.Slug,
+			Code: cmp.Or(cli.CodeIn(err), exitNoTenant), Err: errors.New(text),
+			Hints: append(cli.HintsOf(err), f.explainUnknown()...), Subject: missing.Slug,
 		}
 	case errors.As(err, &state):
 		return stateHint(err, state)
@@ -93,6 +94,8 @@ func stateHint(err error, e *registry.StateError) error {
 		hint = cli.Hint{Label: "see it", Command: "crmctl tenant show " + e.Slug}
 	case e.State == registry.Suspended:
 		hint = cli.Hint{Label: "open it", Command: "crmctl tenant activate " + e.Slug}
+	case e.State == registry.Gone:
+		hint = cli.Hint{Label: "see what differs", Command: "crmctl tenant sync --dry-run"}
 	case e.State == registry.Deleted:
 		hint = cli.Hint{Label: "bring it back", Command: "crmctl tenant undelete " + e.Slug}
 	case e.State == registry.Purging:

@@ -100,6 +100,8 @@ func shadowedCommands(dir string) [][]string {
 		{"contacts import", "--tenant", "acme", leads}, {"contacts import", "--tenant", "acme", leads},
 		{"contacts import", "--tenant", "acme", "--on-conflict", "error", leads},
 		{"contacts import", "--tenant", "acme", "--dry-run", leads}, {"seed", "--tenant", "fresh"},
+		{"tenant sync", "--config", filepath.Join(dir, "sync.yaml")}, {"tenant list", "--config",
+			filepath.Join(dir, "sync.yaml")},
 		{"tenant list"}, {"tenant show", "acme"}, {"tenant suspend", "acme"}, {"tenant activate", "acme"},
 		{"tenant set", "acme", "seats=5"},
 		{"tenant exec", "acme", "-c", "values (1)"}, {"tenant exec", "acme", "--write", "--yes", "-c",
@@ -159,6 +161,10 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "leads.csv"),
 		[]byte("Name,E-mail,Phone\nAda,ada@example.com,\nAda,ada@example.com,\nNobody,,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sync.yaml"), []byte("tenants_query: select slug, schema_name as schema, "+
+		"display_name, status from public.tenants union select 'x', 'public', 'X', 'new'\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, _ := outcome(t, f, "tenant", "exec", "acme", "-c",

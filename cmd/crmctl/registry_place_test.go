@@ -109,6 +109,10 @@ func TestRegistryElsewhere(t *testing.T) {
 			"null, is_applied boolean not null, tstamp timestamp not null default now())",
 		"insert into old.goose_db_version (version_id, is_applied) values (0, true), (1, true)")
 	run("migrate", "adopt", "--schema", "old")
+	query := file(t.TempDir(), "crmctl.yaml", "tenants_query: select slug, schema_name, display_name, status from "+
+		`"our ""place".tenants where slug <> 'old' union all select 'older', 'old', 'Older', null`+"\n")
+	run("tenant", "sync", "--config", query)
+	run("migrate", "all-tenants", "--config", query)
 	run("migrate", "all-tenants")
 	run("doctor")
 

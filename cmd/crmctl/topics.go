@@ -122,11 +122,19 @@ extension_schema says where extensions of migrations are made that stand nowhere
 shared_schemas stand behind the tenant's own schema on the search path of every tenant: a list,
 or names with commas between.
 
+tenants_query is for an application that makes its tenants itself: one select that returns slug and
+schema, and display_name and status where there are such. Names need their schema. crmctl takes in
+what is new before it changes the fleet (crmctl tenant sync), and refuses to create, clone, rename
+and delete tenants; with tenants_query_writes: true it does both. tenants_query_from names the
+program that migrates new tenants (default goose), tenants_query_map and tenants_query_baseline
+are --map and --baseline of crmctl migrate adopt.
+
 ./crmctl.yaml is the project's, and others may have put it there. It cannot name programs to
-run: its pg_bin is ignored, with a warning. trusted_owners is refused there. Its addresses take
-no passfile, servicefile, sslkey, sslcert, require_auth or unusual options. A profile of the
-same name in the user's or the machine's file wins over one of its own, and so do their
-dry_run: true and expect_database. A password from ~/.pgpass or PGPASSWORD is proved to a
+run: its pg_bin is ignored, with a warning. trusted_owners is refused there. Its tenants_query
+calls no function but those that make texts of texts (coalesce, lower, replace, ...). Its
+addresses take no passfile, servicefile, sslkey, sslcert, require_auth or unusual options. A
+profile of the same name in the user's or the machine's file wins over one of its own, and so do
+their dry_run: true and expect_database. A password from ~/.pgpass or PGPASSWORD is proved to a
 server that it names (SCRAM), and never shown. It is not used where the directory is somebody
 else's, or open to everybody. A file that --config names is yours, and may say all.
 

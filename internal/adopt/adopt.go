@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type Claim struct {
 	Schema      string // as somebody typed it
 	Slug        string // "" = the registry's, or else what Options.Slug makes of Schema
 	DisplayName string // "" = the slug
+	// Status is that of a new tenant, "" = registry.Active.
+	Status registry.Status
 }
 
 // State is what becomes of a claim.
@@ -444,7 +447,8 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 	if a.State == Adopted {
 		s.opt.Registry.QueueInsert(p, registry.Tenant{
-			ID: a.ID, Slug: a.Slug, DisplayName: a.DisplayName, Schema: a.schema, Status: registry.Active, Version: a.Version,
+			ID: a.ID, Slug: a.Slug, DisplayName: a.DisplayName, Schema: a.schema,
+			Status: cmp.Or(a.Status, registry.Active), Version: a.Version,
 		})
 	} else {
 		s.opt.Registry.QueueVersion(p, a.ID, a.Version)

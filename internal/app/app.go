@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,6 +50,10 @@ type App struct {
 	// Bytes is told that work begins whose length is not known. It returns what counts
 	// its bytes, and what ends it.
 	Bytes func(verb string) (add func(int64), end func())
+
+	// compared is set when it was looked whether the registry has what the application
+	// names: once for all calls.
+	compared *atomic.Bool
 }
 
 // Notice is something worth a word, one of the types below.
@@ -82,6 +87,7 @@ func (ByHistory) notice()     {}
 // New returns an application with everything that was left out and can be: nothing is
 // watched, confirmed or told, nothing ends the work early, and there is no stdin.
 func New(a App) *App {
+	a.compared = new(atomic.Bool)
 	if a.Now == nil {
 		a.Now = time.Now
 	}

@@ -35,6 +35,9 @@ type CloneResult struct {
 // CloneTenant copies a tenant to a new one, which is whole or absent. The error wraps
 // registry.ErrExists where there is one of that name.
 func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult, err error) {
+	if err := a.RefuseSourced("clone", registry.Tenant{}); err != nil {
+		return out, err
+	}
 	from, err := a.change(ctx, o.DryRun)
 	if err != nil {
 		return out, err

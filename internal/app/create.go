@@ -42,6 +42,9 @@ func (r *CreateResult) Summary() fleet.Summary { return fleet.Summarize(r.Result
 // CreateTenants provisions tenants, each whole or not at all. The error says that the
 // run could not begin; what became of each tenant is in the result.
 func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult, error) {
+	if err := a.RefuseSourced("create", registry.Tenant{}); err != nil {
+		return CreateResult{}, err
+	}
 	plan, err := a.TenantPlan(ctx, o.To)
 	if err != nil {
 		return CreateResult{}, err
@@ -88,6 +91,13 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 // EnsureTenant makes a tenant on conn unless there is one of that name. A dry run looks
 // whether it could.
 func (a *App) EnsureTenant(ctx context.Context, conn *pgx.Conn, spec tenant.Spec, dryRun bool) error {
+	if refusal := a.RefuseSourced("create", registry.Tenant{Slug: spec.Slug}); refusal != nil {
+		_, err := a.Registry.Get(ctx, conn, spec.Slug)
+		if errors.Is(err, registry.ErrNotFound) {
+			return refusal
+		}
+		return err
+	}
 	plan, err := a.TenantPlan(ctx, 0)
 	if err != nil {
 		return err

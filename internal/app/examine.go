@@ -44,7 +44,9 @@ func (a *App) Examine(ctx context.Context, conn *pgx.Conn, o ExamineOptions) (*d
 			return nil, err
 		}
 	}
-	fleet.RegistryClosed = standing.Refusal() != nil
+	if fleet.RegistryClosed = standing.Refusal() != nil; !fleet.RegistryClosed {
+		a.NoteSource(ctx, conn)
+	}
 	for _, list := range [][]registry.ForeignObject{standing.Strange, standing.Others} {
 		for _, found := range list {
 			owner := doctor.RegistryOwner{Kind: found.Kind, Name: found.Name, Owner: found.Owner, Trusted: found.Trusted,

@@ -98,6 +98,11 @@ func (a *App) Exec(ctx context.Context, o ExecOptions) (*ExecResult, error) {
 		return nil, err
 	}
 	defer closeConn(ctx, conn)
+	if o.Write {
+		if err := a.TakeIn(ctx, conn, o.Selection.Selects, o.DryRun); err != nil {
+			return nil, err
+		}
+	}
 	tenants, invalid, err := a.Tenants(ctx, conn, o.Selection, registry.Active, registry.Suspended)
 	if err != nil {
 		return nil, err

@@ -131,6 +131,10 @@ func (a *App) newRun(ctx context.Context, plan, all *migrate.Plan, route migrate
 		return nil, err
 	}
 	r := &FleetRun{Route: route, app: a, conn: conn}
+	if err := a.TakeIn(ctx, conn, s.Selects, dryRun); err != nil {
+		closeConn(ctx, conn)
+		return nil, err
+	}
 	if r.Plan, err = a.UseExtensions(ctx, conn, plan, kept); err == nil {
 		r.Chosen, r.Invalid, err = a.Tenants(ctx, conn, s, registry.Active, registry.Suspended)
 	}
@@ -301,6 +305,9 @@ func (r *FleetRun) retry(ctx context.Context, id int64, dryRun bool) error {
 		return err
 	}
 	s.lenient = true // purged since
+	if err := r.app.TakeIn(ctx, r.conn, s.Selects, dryRun); err != nil {
+		return err
+	}
 	chosen, _, err := r.app.Tenants(ctx, r.conn, s, registry.Active, registry.Suspended)
 	if err != nil {
 		return err

@@ -116,6 +116,9 @@ func (a *App) RenameTenant(ctx context.Context, o RenameOptions) (Renamed, error
 		return Renamed{}, err
 	}
 	defer closeConn(ctx, conn)
+	if err := a.refuseRename(ctx, conn, slug); err != nil {
+		return Renamed{}, err
+	}
 	rename := tenant.Rename
 	if o.DryRun {
 		rename = tenant.PlanRename
@@ -177,6 +180,9 @@ func (a *App) DeleteTenant(ctx context.Context, o DeleteOptions) (DeleteResult, 
 		return out, nil
 	case t.Status == registry.Deleted:
 		return out, &registry.StateError{Slug: slug, State: t.State(), Already: t.PurgeStartedAt == nil}
+	}
+	if err := a.RefuseSourced("delete", t); err != nil {
+		return out, err
 	}
 	closing := &Closing{Tenant: t, Retention: o.Retention}
 	if !o.Given {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -105,9 +107,15 @@ func (s *Selection) record(to int64) *registry.Selection {
 // there is an error; a pattern may match none.
 func (a *App) Tenants(ctx context.Context, q db.Querier, s *Selection, statuses ...registry.Status) ([]registry.Tenant,
 	[]registry.InvalidRow, error) {
-	all, rows, err := a.Registry.ListAll(ctx, q, registry.Filter{Statuses: statuses})
+	if conn, ok := q.(*pgx.Conn); ok {
+		a.NoteSource(ctx, conn)
+	}
+	all, rows, err := a.Registry.ListAll(ctx, q, registry.Filter{})
 	if err != nil {
 		return nil, nil, err
+	}
+	if len(statuses) > 0 {
+		all = a.inState(all, s, statuses)
 	}
 	var out []registry.Tenant
 	var invalid []registry.InvalidRow
@@ -137,4 +145,20 @@ func (a *App) Tenants(ctx context.Context, q db.Querier, s *Selection, statuses 
 		return nil, nil, &registry.StateError{Slug: slug, State: t.State()}
 	}
 	return out, invalid, nil
+}
+
+// inState leaves out the tenants that are in another state than one of statuses. Those that
+// the application does not name any more are told, where deleted ones are left out too.
+func (a *App) inState(all []registry.Tenant, s *Selection, statuses []registry.Status) []registry.Tenant {
+	var gone []string
+	out := slices.DeleteFunc(all, func(t registry.Tenant) bool {
+		if t.Status == registry.Gone && s.Selects(t.Slug) && !s.slugs[t.Slug] {
+			gone = append(gone, t.Slug)
+		}
+		return !slices.Contains(statuses, t.Status)
+	})
+	if len(gone) > 0 && slices.Equal(statuses, []registry.Status{registry.Active, registry.Suspended}) {
+		a.Notify(LeftGone{Slugs: gone})
+	}
+	return out
 }

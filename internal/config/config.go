@@ -56,6 +56,12 @@ type Config struct {
 	SharedSchemas    []string // behind the tenant's on the path, for all tenants
 	TrustedOwners    []string // roles whose code may run as the session's role
 
+	TenantsQuery    string // select of the application's tenants, "" where crmctl makes them
+	TenantsWrites   bool   // tenants are made and deleted here too, all the same
+	TenantsFrom     string // program that migrates the application's new tenants
+	TenantsMap      string // file that says what its migrations stand for, or ""
+	TenantsBaseline int64  // version at which they stand, 0 for what the program says
+
 	// Warnings are worth a line each on stderr.
 	Warnings []string
 
@@ -66,6 +72,7 @@ type Config struct {
 	project    bool // the file of the working directory does
 	// directProject: the file of the working directory says how to get past a pooler.
 	directProject bool
+	queryProject  bool     // and the query for the tenants
 	names         []string // words that are no secrets, even when a password is the same
 
 	secretsMu sync.RWMutex // AddSecret and Redact come from any goroutine
@@ -164,7 +171,7 @@ func (c *Config) resolve(stack []layer) error {
 				continue
 			}
 			found = true
-			if k.name == KeyMigrationsDir && l.dir != "" && !filepath.IsAbs(value) {
+			if (k.name == KeyMigrationsDir || k.name == KeyTenantsMap) && l.dir != "" && !filepath.IsAbs(value) {
 				value = filepath.Join(l.dir, value)
 			}
 			if err := k.parse(c, value); err != nil {
@@ -175,6 +182,8 @@ func (c *Config) resolve(stack []layer) error {
 			case KeyDatabaseURL:
 				shown = DSN(value).String()
 				c.configured, c.project = true, l.project
+			case KeyTenantsQuery:
+				c.queryProject = l.project
 			case KeyDirectURL:
 				shown = DSN(value).String()
 				c.directProject = l.project
@@ -228,6 +237,9 @@ func (c *Config) DatabaseFromProject() bool { return c.project }
 
 // DirectFromProject is DatabaseFromProject for DirectURL.
 func (c *Config) DirectFromProject() bool { return c.directProject }
+
+// TenantsQueryFromProject is DatabaseFromProject for TenantsQuery.
+func (c *Config) TenantsQueryFromProject() bool { return c.queryProject }
 
 // unknownProfile is the error for a profile that no file has.
 func (c *Config) unknownProfile(name, origin string) error {

@@ -34,6 +34,11 @@ const (
 	KeyExtensionSchema  = "extension_schema"
 	KeySharedSchemas    = "shared_schemas"
 	KeyRegistrySchema   = "registry_schema"
+	KeyTenantsQuery     = "tenants_query"
+	KeyTenantsWrites    = "tenants_query_writes"
+	KeyTenantsFrom      = "tenants_query_from"
+	KeyTenantsMap       = "tenants_query_map"
+	KeyTenantsBaseline  = "tenants_query_baseline"
 	keyConfig           = "config"
 	keyProfiles         = "profiles"
 	keyProtected        = "protected"
@@ -153,6 +158,29 @@ func keys() []key {
 				case slices.Contains(c.SharedSchemas[:i], name):
 					return fmt.Errorf("%q stands there twice", name)
 				}
+			}
+			return nil
+		}},
+		{name: KeyTenantsQuery, usage: "the select of the application's tenants, where it makes them", parse: func(c *Config, v string) error {
+			c.TenantsQuery = v
+			return nil
+		}},
+		{name: KeyTenantsWrites, fallback: "false", usage: "with tenants_query, crmctl makes and deletes tenants too", parse: func(c *Config, v string) (err error) {
+			c.TenantsWrites, err = parseBool(v)
+			return err
+		}},
+		{name: KeyTenantsFrom, fallback: "goose", usage: "the program that migrates new tenants of tenants_query", parse: func(c *Config, v string) error {
+			c.TenantsFrom = v
+			return nil
+		}},
+		{name: KeyTenantsMap, usage: "which file each migration of that program stands for", parse: func(c *Config, v string) error {
+			c.TenantsMap = v
+			return nil
+		}},
+		{name: KeyTenantsBaseline, fallback: "0", usage: "the version at which new tenants of tenants_query stand", parse: func(c *Config, v string) (err error) {
+			c.TenantsBaseline, err = strconv.ParseInt(v, 10, 64)
+			if err != nil || c.TenantsBaseline < 0 {
+				return errors.New("want a version, 0 for none")
 			}
 			return nil
 		}},

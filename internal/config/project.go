@@ -15,6 +15,8 @@ import (
 //   - it names no program to run (pg_bin is passed by);
 //   - its connection strings hold no parameter that reads or writes a file, loads a
 //     library into the server or hands over credentials (projectParams);
+//   - its query for the application's tenants calls no function but those that make texts
+//     of texts (whoever runs it asks TenantsQueryFromProject);
 //   - a profile of the user or the machine is not replaced by one of its own of the
 //     same name, and a guard that they set (dry_run, expect_database) stays.
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
 
@@ -211,6 +212,10 @@ func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 			fix:     markDeleted(t)}
 		if t.deleted() {
 			f.Severity, f.Command, f.fix = Info, "crmctl tenant purge "+t.Slug, nil
+		}
+		if t.Status == registry.Gone {
+			f.Severity, f.Command, f.fix = Info, "the application does not name it any more; to forget it: crmctl tenant delete "+
+				t.Slug, nil
 		}
 		out = append(out, f)
 	}

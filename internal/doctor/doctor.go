@@ -25,6 +25,10 @@ type Tenant struct {
 
 func (t Tenant) deleted() bool { return t.Status == registry.Deleted }
 
+// left reports whether nothing is to be done for the tenant: it is deleted, or the
+// application does not name it any more.
+func (t Tenant) left() bool { return t.deleted() || t.Status == registry.Gone }
+
 // ActualVersion is what a tenant's own schema says of its version.
 type ActualVersion struct {
 	Version int64
@@ -207,9 +211,9 @@ func (x *examination) isInvalid(slug string) bool {
 	return slug != "" && slices.ContainsFunc(x.fleet.Invalid, func(r registry.InvalidRow) bool { return r.Slug == slug })
 }
 
-// open returns the tenants that are not deleted.
+// open returns the tenants that are neither deleted nor gone.
 func (x *examination) open() []Tenant {
-	return slices.DeleteFunc(slices.Clone(x.fleet.Tenants), Tenant.deleted)
+	return slices.DeleteFunc(slices.Clone(x.fleet.Tenants), Tenant.left)
 }
 
 // tenantSchemas are the schemas of the registry's tenants that are there. A row may

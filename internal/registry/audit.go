@@ -141,3 +141,18 @@ func (r Registry) Ran(ctx context.Context, q db.Querier, tenantID, action, run s
 		tenantID, action, run).Scan(&there)
 	return there, err
 }
+
+// Followed returns which of the tenants with the given ids the audit says an application
+// has named, once at least.
+func (r Registry) Followed(ctx context.Context, q db.Querier, ids []string) (map[string]bool, error) {
+	found, err := db.Select(ctx, q, pgx.RowTo[string], `select distinct tenant_id::text from `+r.Events()+`
+		where tenant_id = any ($1::uuid[]) and action in ('`+ActionAdopt+`', '`+ActionSync+`')`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read the audit: %w", err)
+	}
+	out := make(map[string]bool, len(found))
+	for _, id := range found {
+		out[id] = true
+	}
+	return out, nil
+}

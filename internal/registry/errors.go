@@ -76,6 +76,8 @@ func (e *StateError) Error() string {
 	switch e.State {
 	case Suspended:
 		text += ": activate it first"
+	case Gone:
+		text += ": the application does not name it any more"
 	case Deleted:
 		text += ": undelete it first"
 	case Purging:

@@ -37,6 +37,8 @@ const (
 	ActionUnpool = "unpool"
 	ActionExec   = "exec"   // SQL that may have changed something
 	ActionRepair = "repair" // what doctor has mended
+	// ActionSync is a row that was made to follow what the application says of a tenant.
+	ActionSync = "sync"
 )
 
 // Actions returns every action of the audit.
@@ -45,6 +47,7 @@ func Actions() []string {
 		ActionCreate, ActionAdopt, ActionSuspend, ActionActivate, ActionRename, ActionSet,
 		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionSeed,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
+		ActionSync,
 	}
 }
 

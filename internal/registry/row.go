@@ -143,6 +143,13 @@ func fault(t Tenant, schemaErr error) string {
 		if t.DeletedAt != nil || t.PurgeStartedAt != nil || t.DeletedFrom != "" {
 			return fmt.Sprintf("status is %s, and it has dates of a deletion", t.Status)
 		}
+	case Gone:
+		if t.DeletedAt != nil || t.PurgeStartedAt != nil {
+			return "status is gone, and it has dates of a deletion"
+		}
+		if t.DeletedFrom != "" && t.DeletedFrom != Active && t.DeletedFrom != Suspended {
+			return fmt.Sprintf("deleted_from is %q", t.DeletedFrom)
+		}
 	case Deleted:
 		if t.DeletedAt == nil || t.PurgeAfter == nil {
 			return "status is deleted, without the dates of that"

@@ -14,7 +14,9 @@ type Status string
 const (
 	Active    Status = "active"
 	Suspended Status = "suspended"
-	Deleted   Status = "deleted" // closed, kept until purge_after
+	// Gone is a tenant that the application does not name any more. It is left alone.
+	Gone    Status = "gone"
+	Deleted Status = "deleted" // closed, kept until purge_after
 	// Purging is Deleted with a purge that has begun: there is no way back. The
 	// registry keeps it as deleted with purge_started_at; only State returns it.
 	Purging Status = "purging"
@@ -38,7 +40,8 @@ type Tenant struct {
 	UpdatedAt  time.Time
 	DeletedAt  *time.Time
 	PurgeAfter *time.Time
-	// DeletedFrom is the status that Undelete brings back, "" unless deleted.
+	// DeletedFrom is the status that Undelete brings back, or the application that names
+	// the tenant again; "" unless deleted or gone.
 	DeletedFrom Status
 	// PurgeStartedAt is when a purge began to drop its tables, if one has.
 	PurgeStartedAt *time.Time

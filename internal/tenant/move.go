@@ -69,7 +69,10 @@ func Delete(ctx context.Context, conn *pgx.Conn, slug string, retention time.Dur
 		}
 		at := o.now()
 		until := at.Add(retention)
-		t.DeletedFrom, t.Status, t.DeletedAt, t.PurgeAfter = t.Status, registry.Deleted, &at, &until
+		if t.Status != registry.Gone { // which has kept the status before
+			t.DeletedFrom = t.Status
+		}
+		t.Status, t.DeletedAt, t.PurgeAfter = registry.Deleted, &at, &until
 		return nil
 	})
 }
