@@ -32,6 +32,7 @@ type migrateOptions struct {
 func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	o.runPolicy.addFlags(fs)
+	o.addGroupFlag(fs)
 	o.register(cmd)
 	fs.Int64Var(&o.to, "to", 0, "migrate up to `VERSION` instead of the newest")
 	fs.BoolVar(&o.outOfOrder, "out-of-order", false, "apply files older than the newest applied one too")
@@ -70,7 +71,11 @@ more of them or none, --check-sql asks each a question, --canary-pause gives you
 
 The first Ctrl-C lets the tenants under way finish, the second rolls them back. Either way the
 same command goes on from there. Tenants commit without waiting for the disk each; the run
-waits for it every second and before it reports (--sync-commit waits each time).`,
+waits for it every second and before it reports (--sync-commit waits each time).
+
+Where the canary shows a migration to be short, and it changes no rows, up to ten tenants share
+a transaction. Such a group waits for no lock and is given up after a tenth of a second; its
+tenants then take their turns alone, as with --group 1.`,
 		Example: `crmctl migrate all-tenants
 crmctl migrate all-tenants --dry-run --show-sql
 crmctl migrate all-tenants --canary acme-corp,5% --canary-pause 10m

@@ -44,6 +44,7 @@ again.`,
 		},
 	}
 	opts.addFlags(cmd.Flags())
+	opts.addGroupFlag(cmd.Flags())
 	opts.register(cmd)
 	addDryRunFlag(cmd.Flags(), &opts.dryRun)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitStopped, cli.ExitUnreachable)

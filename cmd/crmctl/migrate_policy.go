@@ -24,6 +24,7 @@ type runPolicy struct {
 
 	concurrency       int
 	concurrencyDirect int
+	group             int
 	attempts          int
 	maxFailures       string
 	failFast          bool
@@ -63,6 +64,12 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.reports, "report", nil,
 		"write a report to `FILE`: .xml (JUnit), .json or .md; may be given more than once")
 	addExpectDatabaseFlag(fs)
+}
+
+// addGroupFlag adds --group, for runs that go up.
+func (o *runPolicy) addGroupFlag(fs *pflag.FlagSet) {
+	fs.Var(&concurrencyValue{&o.group}, "group",
+		"let up to `N` tenants share a transaction where a migration is short; 1 for each its own")
 }
 
 func orderNames() []string {
@@ -181,6 +188,6 @@ func (o *runPolicy) policy() (app.Policy, error) {
 		},
 		Deadline: o.deadline, Rate: o.rate, Order: migrate.Order(o.order),
 		LockTimeout: o.lockTimeout, StatementTimeout: o.statementTimeout, BuildTimeout: o.buildTimeout,
-		SyncCommit: o.syncCommit, AllowChanged: o.allowChanged,
+		SyncCommit: o.syncCommit, Group: o.group, AllowChanged: o.allowChanged,
 	}, nil
 }

@@ -28,6 +28,7 @@ type Policy struct {
 	BuildTimeout      time.Duration // for which an index build waits for older transactions
 	StatementTimeout  time.Duration
 	SyncCommit        bool
+	Group             int  // tenants that may share a transaction; 0 as many as suit, 1 none
 	AllowChanged      bool // files that were changed after they were applied
 }
 
@@ -242,7 +243,7 @@ func (r *FleetRun) carry(ctx context.Context, p Policy, observe func(migrate.Eve
 		Route:    r.Route, Selection: r.selection, Observe: observe, Fleet: run,
 		Direct: a.Direct, DirectConcurrency: p.DirectConcurrency, Canary: p.Canary,
 		LockTimeout: p.LockTimeout, StatementTimeout: p.StatementTimeout, BuildTimeout: p.BuildTimeout,
-		SyncCommit: p.SyncCommit, AllowChanged: p.AllowChanged, Trusted: a.Config.TrustedOwners, Actor: a.Actor,
+		SyncCommit: p.SyncCommit, Group: p.Group, AllowChanged: p.AllowChanged, Trusted: a.Config.TrustedOwners, Actor: a.Actor,
 	})
 }
 

@@ -89,10 +89,15 @@ func (p *Pipeline) Session(l Locals) { p.settings(l, "false") }
 // settings adds l. local reports whether the settings end with the transaction.
 func (p *Pipeline) settings(l Locals, local string) {
 	args := []any{l.searchPath()}
-	sql := "select pg_catalog.set_config('search_path', $1, " + local + ")"
+	p.Exec("select pg_catalog.set_config('search_path', $1, "+local+")"+l.others(&args, local), args...)
+}
+
+// others returns expressions that set everything but the path, and adds their parameters.
+func (l Locals) others(args *[]any, local string) string {
+	var sql string
 	set := func(name, value string) {
-		args = append(args, value)
-		sql += setting(name, "$"+strconv.Itoa(len(args)), local)
+		*args = append(*args, value)
+		sql += setting(name, "$"+strconv.Itoa(len(*args)), local)
 	}
 	set("lock_timeout", milliseconds(l.LockTimeout))
 	set("statement_timeout", milliseconds(l.StatementTimeout))
@@ -103,15 +108,17 @@ func (p *Pipeline) settings(l Locals, local string) {
 	if l.EveryRow || l.Schema.IsZero() {
 		set("row_security", "off")
 	}
+	if l.Schema.IsZero() {
+		sql += plain(local)
+	}
 	if l.AsyncCommit {
 		set("synchronous_commit", "off")
 	}
 	// A client that dies leaves its locks with the server until the statement
 	// ends, unless the server looks for it now and then. Only Linux servers can
 	// since 14; elsewhere anything but 0 may be an error.
-	sql += `, pg_catalog.set_config('client_connection_check_interval',
+	return sql + `, pg_catalog.set_config('client_connection_check_interval',
 		case when pg_catalog.strpos(pg_catalog.version(), 'linux') operator(pg_catalog.>) 0 then '2s' else '0' end, ` + local + `)`
-	p.Exec(sql, args...)
 }
 
 // CheckSchema adds a check that unqualified names are made in s. It fails with
@@ -127,6 +134,22 @@ func (p *Pipeline) CheckSchema(s Schema) {
 		}
 		return nil
 	}, "select pg_catalog.current_schema()::pg_catalog.text")
+}
+
+// Leave adds a check that the transaction still stands in the schema from, and gives it
+// the path and the settings of l, as Begin does. It fails with ErrWrongSchema.
+func (p *Pipeline) Leave(from Schema, l Locals) {
+	args := []any{l.searchPath(), from.name}
+	sql := `select 1 operator(pg_catalog./) coalesce(
+		(pg_catalog.current_schema()::pg_catalog.text operator(pg_catalog.=) $2::pg_catalog.text)::pg_catalog.int4, 0),
+		pg_catalog.set_config('search_path', $1, true)` + l.others(&args, "true")
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		if SQLState(rows.Err()) == CodeDivisionByZero {
+			return fmt.Errorf("%w: %s", ErrWrongSchema, from.name)
+		}
+		return rows.Err()
+	}, sql, args...)
 }
 
 func (l Locals) searchPath() string {
@@ -189,7 +212,9 @@ func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql stri
 
 // OwnPath takes the tenant's schema off the path of the transaction, for statements of
 // ours that do not name everything in full. StandIn puts it back.
-func (p *Pipeline) OwnPath() { p.path(OwnPath) }
+func (p *Pipeline) OwnPath() {
+	p.Exec("select pg_catalog.set_config('search_path', '" + OwnPath + "', true)" + plain("true"))
+}
 
 // StandIn puts s on the path of the transaction, as Begin did, with what is behind it.
 // What the tables of a tenant call when rows are written may look for names there.

@@ -88,8 +88,22 @@ type Options struct {
 	Deadline time.Time
 	// Drain, when closed, lets the items in flight finish and starts no other.
 	Drain <-chan struct{}
+	// Together, if not nil, serves several items at once. It is not used with a Rate.
+	Together *Together
 	// Observer may be nil.
 	Observer Observer
+}
+
+// Together serves several items as one, where that is cheaper than one after another.
+// Each item is offered once. Its functions are called by all workers at once.
+type Together struct {
+	// Size is how many items may be served together now; less than 2 for none.
+	Size func() int
+	// Fits reports whether an item may be served together with others. It must be quick.
+	Fits func(item int) bool
+	// Work serves all the items or none of them: after an error each takes its turn
+	// alone, as if this had not been tried.
+	Work func(ctx context.Context, conn *pgx.Conn, items []int) error
 }
 
 // Run does work for the items 0 to n-1, each on a connection of its worker, and
@@ -110,8 +124,8 @@ func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), 
 	connect, end := o.choose(ctx, connect, n)
 	defer end()
 	r := &run{connect: connect, work: work, opt: o.withDefaults(), results: make([]Result, n), begun: make([]time.Time, n)}
-	r.queue = newQueue(n, r.opt.Drain)
 	workers := min(r.opt.Concurrency, n)
+	r.queue = newQueue(n, workers, r.opt.Drain)
 	r.alive = workers
 	if !r.opt.Deadline.IsZero() {
 		timer := time.AfterFunc(time.Until(r.opt.Deadline), func() { r.queue.stop(ErrDeadline) })
@@ -171,6 +185,9 @@ func (o Options) withDefaults() Options {
 	if o.Backoff == nil {
 		o.Backoff = Backoff
 	}
+	if o.Rate > 0 {
+		o.Together = nil
+	}
 	return o
 }
 
@@ -208,7 +225,7 @@ func (r *run) worker(ctx context.Context) {
 		if !r.queue.pace(ctx, r.opt.Rate) {
 			return
 		}
-		item, ok := r.queue.next(ctx)
+		items, ok := r.queue.next(ctx, r.opt.Together)
 		if !ok {
 			return
 		}
@@ -219,13 +236,17 @@ func (r *run) worker(ctx context.Context) {
 		if conn == nil {
 			var err error
 			if conn, err = r.dial(ctx); err != nil {
-				r.queue.giveBack(item)
+				r.queue.giveBack(items...)
 				return
 			}
 			served = 0
 		}
-		served++
-		if !r.attempt(ctx, conn, item) {
+		served += len(items)
+		if len(items) > 1 {
+			r.together(ctx, conn, items)
+			continue
+		}
+		if !r.attempt(ctx, conn, items[0]) {
 			return
 		}
 	}
@@ -317,6 +338,28 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool)
 		r.opt.Observer.Finished(item, *res)
 	}
 	return true
+}
+
+// together serves items as one, or gives them back to take their turns alone.
+func (r *run) together(ctx context.Context, conn *pgx.Conn, items []int) {
+	if r.opt.Observer != nil {
+		for _, item := range items {
+			r.opt.Observer.Started(item)
+		}
+	}
+	begun := time.Now()
+	if err := r.opt.Together.Work(ctx, conn, items); err != nil {
+		r.queue.giveBack(items...)
+		return
+	}
+	share := time.Since(begun) / time.Duration(len(items))
+	for _, item := range items {
+		r.results[item] = Result{State: Done, Attempts: 1, Duration: share}
+		r.queue.finish()
+		if r.opt.Observer != nil {
+			r.opt.Observer.Finished(item, r.results[item])
+		}
+	}
 }
 
 // fullAttempts is how often the last worker tries an item for which the lock table is

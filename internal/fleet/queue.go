@@ -18,6 +18,7 @@ type queue struct {
 	slot    time.Time // when the next item may be handed out
 	fresh   int       // next item never handed out
 	n       int
+	workers int
 	back    []int     // given back untouched
 	waiting []delayed // requeued, unordered: a handful at a time
 	running int
@@ -29,23 +30,27 @@ type delayed struct {
 	due  time.Time
 }
 
-func newQueue(n int, drain <-chan struct{}) *queue {
-	return &queue{n: n, drain: drain, halt: make(chan struct{}), changed: make(chan struct{})}
+func newQueue(n, workers int, drain <-chan struct{}) *queue {
+	return &queue{n: n, workers: max(1, workers), drain: drain, halt: make(chan struct{}), changed: make(chan struct{})}
 }
 
-// next waits for an item. It returns false when nothing is left to come, when
-// the run drains, or when ctx is done.
-func (q *queue) next(ctx context.Context) (int, bool) {
+// next waits for an item, or several that may be served together. It returns false when
+// nothing is left to come, when the run drains, or when ctx is done.
+func (q *queue) next(ctx context.Context, t *Together) ([]int, bool) {
 	for {
 		if q.draining() || ctx.Err() != nil {
-			return 0, false
+			return nil, false
+		}
+		items := q.takeTogether(t)
+		if len(items) > 0 {
+			return items, true
 		}
 		item, state := q.take()
 		switch {
 		case state.taken:
-			return item, true
+			return []int{item}, true
 		case state.changed == nil:
-			return 0, false
+			return nil, false
 		}
 		timer := time.NewTimer(state.wait)
 		select {
@@ -103,6 +108,32 @@ type takeState struct {
 	changed <-chan struct{}
 }
 
+// takeTogether takes the next fresh items as far as they may be served together, where
+// that is more than one and nothing was given back. Towards the end every worker gets its
+// share.
+func (q *queue) takeTogether(t *Together) []int {
+	if t == nil {
+		return nil
+	}
+	most := t.Size()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	most = min(most, (q.n-q.fresh)/q.workers)
+	if len(q.back) > 0 {
+		return nil
+	}
+	var items []int
+	for next := q.fresh; next < q.n && len(items) < most && t.Fits(next); next++ {
+		items = append(items, next)
+	}
+	if len(items) < 2 {
+		return nil
+	}
+	q.fresh += len(items)
+	q.running += len(items)
+	return items
+}
+
 func (q *queue) take() (item int, _ takeState) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -148,12 +179,13 @@ func (q *queue) requeue(item int, wait time.Duration) bool {
 	return true
 }
 
-// giveBack returns an item that was never begun.
-func (q *queue) giveBack(item int) {
+// giveBack returns items that were never begun, or came to nothing together. Each is
+// handed out alone.
+func (q *queue) giveBack(items ...int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.running--
-	q.back = append(q.back, item)
+	q.running -= len(items)
+	q.back = append(q.back, items...)
 	q.wake()
 }
 

@@ -48,6 +48,9 @@ type ApplyOptions struct {
 
 	// inspection looks at a canary before it commits; nil does not.
 	inspection *inspection
+	// groups is told what a canary's transaction takes and leaves; nil does not want to
+	// know.
+	groups *groups
 }
 
 func (o ApplyOptions) buildTimeout() time.Duration {
@@ -181,11 +184,20 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t registry.Ten
 	var run db.Pipeline
 	run.Begin(o.locals(t))
 	o.Guard.Queue(&run, t.Schema, string(tenantVersions))
+	p.queueExpected(&run, t, c)
+	p.queueScripts(&run, c.Applied)
+	queueCache(&run, o.Registry, t, c.To)
+	queueEnd(&run, c.Applied)
+	return gone(run.Run(ctx, conn))
+}
+
+// queueExpected adds the version rows of a change, of which the first guards what follows.
+func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change) {
 	known := len(p.Migrations) - len(p.After(t.Version))
 	guarded := false
 	for _, s := range c.Applied {
 		if guarded {
-			tenantVersions.queueRow(&run, t.Schema, s)
+			tenantVersions.queueRow(run, t.Schema, s)
 			continue
 		}
 		guarded = true
@@ -198,10 +210,6 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t registry.Ten
 			from `+tenantVersions.in(t.Schema)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
 			s.Version, t.Schema.String(), known, t.Version)
 	}
-	p.queueScripts(&run, c.Applied)
-	queueCache(&run, o.Registry, t, c.To)
-	queueEnd(&run, c.Applied)
-	return gone(run.Run(ctx, conn))
 }
 
 // gone says ErrGone of a tenant that the registry has no more.
@@ -250,7 +258,7 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 		if err := run.Run(ctx, conn); err != nil {
 			return Change{}, err
 		}
-		if err := p.runInspected(ctx, conn, t, change.Applied, o.inspection); err != nil {
+		if err := p.runInspected(ctx, conn, t, change.Applied, o); err != nil {
 			return Change{}, err
 		}
 		run = db.Pipeline{}

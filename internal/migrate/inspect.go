@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -69,10 +70,14 @@ func atSavepoint(ctx context.Context, conn *pgx.Conn, fn func() error) error {
 // runInspected runs the scripts of a canary. Before anything is committed it checks what
 // they did outside of the tenant's schema and what they left in the session. The registry
 // is changed after that.
-func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tenant, steps []Step, l *inspection) error {
+func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tenant, steps []Step,
+	o ApplyOptions) error {
 	var before outside.Counts
+	var had []string
 	err := atSavepoint(ctx, conn, func() (err error) {
-		before, err = outside.Count(ctx, conn, t.Schema)
+		if before, err = outside.Count(ctx, conn, t.Schema); err == nil && o.groups != nil {
+			had, err = settingsOf(ctx, conn)
+		}
 		return err
 	})
 	if err != nil {
@@ -80,9 +85,11 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 	}
 	var run db.Pipeline
 	p.queueScripts(&run, steps)
+	begun := time.Now()
 	if err := run.Run(ctx, conn); err != nil {
 		return err
 	}
+	o.groups.took(time.Since(begun), 1)
 	return atSavepoint(ctx, conn, func() error {
 		done, err := outside.Inspect(ctx, conn, t.Schema, before)
 		if err != nil {
@@ -99,9 +106,9 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 			return err
 		}
 		if left {
-			l.traces.Store(true)
+			o.inspection.traces.Store(true)
 		}
-		return nil
+		return o.groups.look(ctx, conn, had)
 	})
 }
 

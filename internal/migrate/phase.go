@@ -68,6 +68,9 @@ func (r *run) phases(ctx context.Context, name string, todo []int, stopAfter int
 func (r *run) phase(ctx context.Context, now []int, connect Connect, o fleet.Options,
 	direct bool) (left []int, _ error) {
 	o.Observer = &observer{run: r, index: now}
+	if !direct {
+		o.Together = r.together(now)
+	}
 	results, err := fleet.Run(ctx, connect, len(now), o, func(ctx context.Context, conn *pgx.Conn, k int) error {
 		return r.work(ctx, conn, now[k], direct)
 	})
@@ -89,7 +92,11 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 	if err := r.limits.Guard.Refuse(out.Tenant.Schema); err != nil {
 		return err
 	}
+	begun := time.Now()
 	change, err := r.apply(ctx, conn, i, direct)
+	if err == nil && !direct {
+		r.groups.took(time.Since(begun), 1)
+	}
 	var busy *db.BusyError
 	var blocked *db.BlockedError
 	switch {

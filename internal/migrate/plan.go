@@ -39,6 +39,7 @@ type Migration struct {
 	Checksum string
 
 	deferred, writes, leaves bool // see sqltext.Needs
+	sets                     bool // something with plain SET or RESET, which ends with the file
 	values                   []sqltext.Value
 	uses                     []int64 // versions of files whose values of enums it may use
 	undone                   bool    // the file has statements that take it back

@@ -39,6 +39,9 @@ type RunOptions struct {
 	// tenants commit asynchronously, and the synchronous commits of the ledger,
 	// which flush them all, come before Run returns.
 	SyncCommit bool
+	// Group is how many tenants may share a transaction at the most, where their
+	// migrations are short and change no rows; 0 = as many as suit, 1 = none.
+	Group int
 	// AllowChanged goes on although a file is not what it was when it was applied.
 	AllowChanged bool
 	// Trusted are roles whose code may run in tenants' schemas, besides those that
@@ -153,6 +156,10 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	if r.opt.Fleet.Concurrency <= 0 {
 		r.opt.Fleet.Concurrency = fleet.Auto(ctx, ledger, len(tenants), 1)
 	}
+	if o.Route.kind() == Up && o.Group != 1 && o.Fleet.Rate <= 0 {
+		r.groups = &groups{fixed: o.Group, workers: r.opt.Fleet.Concurrency}
+		r.limits.groups = r.groups
+	}
 	begun := time.Now()
 	var err error
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
@@ -189,6 +196,7 @@ type run struct {
 	report  *Report
 	ledger  *ledger
 	watcher *watcher
+	groups  *groups // nil: every tenant alone
 	guards  db.Guards
 	yield   func(error) bool // of the phase under way
 	tenants []progress       // beside report.Outcomes; a slot is the worker's that holds the tenant

@@ -30,6 +30,7 @@ func (m *Migration) judge(text string) error {
 			m.deferred = m.deferred || needs.Deferred
 			m.writes = m.writes || needs.Writes
 			m.leaves = m.leaves || needs.Leaves
+			m.sets = m.sets || needs.Setting != ""
 			if script == &m.Up {
 				m.values = append(m.values, needs.Values...)
 			}

@@ -38,20 +38,31 @@ type Counts map[string]touched
 // tables only those that belong to no schema are counted.
 func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) {
 	list, err := ask(ctx, q, pgx.RowToStructByPos[touched], `
-		select pg_catalog.format('%I.%I', s.schemaname, s.relname),
-			case when s.schemaname = 'pg_catalog' then 0 else coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) end::bigint,
-			(s.n_tup_ins + s.n_tup_upd + s.n_tup_del)::bigint
-		from pg_catalog.pg_stat_xact_all_tables s
-		where s.schemaname <> $1 and s.schemaname !~ '^pg_(toast|temp)' and s.schemaname <> 'information_schema'
-		  and (s.schemaname <> 'pg_catalog' or s.relname in ('pg_authid', 'pg_auth_members', 'pg_database',
-		  	'pg_db_role_setting',
-			'pg_tablespace', 'pg_extension', 'pg_foreign_server', 'pg_foreign_data_wrapper', 'pg_user_mapping',
-				'pg_event_trigger',
-			'pg_publication', 'pg_publication_rel', 'pg_publication_namespace', 'pg_subscription', 'pg_language', 'pg_cast',
-			'pg_transform', 'pg_am', 'pg_largeobject', 'pg_largeobject_metadata', 'pg_shdescription', 'pg_shseclabel',
-				'pg_seclabel',
+		with used as materialized (
+			select coalesce((select i.indrelid from pg_catalog.pg_index i where i.indexrelid = c.oid), c.oid) as oid,
+				pg_catalog.pg_stat_get_xact_numscans(c.oid) as scans, case when c.relkind = 'i' then 0 else
+					pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
+					+ pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) end as changed
+			from pg_catalog.pg_class c
+			where c.relkind in ('r', 'p', 't', 'm', 'i') and (pg_catalog.pg_stat_get_xact_numscans(c.oid) > 0
+				or pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) > 0
+				or pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0
+				or pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0)
+		)
+		select pg_catalog.format('%I.%I', n.nspname, c.relname),
+			case when n.nspname = 'pg_catalog' then 0 else pg_catalog.sum(u.scans) end::bigint,
+			pg_catalog.sum(u.changed)::bigint
+		from used u join pg_catalog.pg_class c on c.oid = u.oid
+		join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+		where n.nspname <> $1 and n.nspname !~ '^pg_(toast|temp)' and n.nspname <> 'information_schema'
+		  and (n.nspname <> 'pg_catalog' or c.relname in (
+			'pg_authid', 'pg_auth_members', 'pg_database', 'pg_db_role_setting', 'pg_tablespace',
+			'pg_extension', 'pg_foreign_server', 'pg_foreign_data_wrapper', 'pg_user_mapping',
+			'pg_event_trigger', 'pg_publication', 'pg_publication_rel', 'pg_publication_namespace',
+			'pg_subscription', 'pg_language', 'pg_cast', 'pg_transform', 'pg_am', 'pg_largeobject',
+			'pg_largeobject_metadata', 'pg_shdescription', 'pg_shseclabel', 'pg_seclabel',
 			'pg_parameter_acl'))
-		  and coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) + s.n_tup_ins + s.n_tup_upd + s.n_tup_del > 0`,
+		group by n.nspname, c.relname`,
 		schema.String())
 	if err != nil {
 		return nil, err

@@ -191,6 +191,10 @@ func (g *Guard) Queue(p *db.Pipeline, s db.Schema, table string) {
 	}
 }
 
+// Idle reports whether Queue asks nothing about a schema, and Prepare has found nothing
+// there.
+func (g *Guard) Idle(s db.Schema) bool { return g.levelOf(s) == none && g.Refuse(s) == nil }
+
 func (g *Guard) levelOf(s db.Schema) level {
 	if g == nil {
 		return deep

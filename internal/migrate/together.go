@@ -1,0 +1,237 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
+)
+
+// Small steps travel together: where one tenant's transaction is short, a few tenants
+// share one. That spares a commit and an update of the registry for each. Such a group
+// waits for no lock and takes no long time: it is given up then, as it is after any
+// error, and its tenants take their turns alone. So what becomes of a tenant, and what is
+// said of it, does not depend on the others.
+
+const (
+	// groupMost is how many tenants share a transaction at the most, unless the caller
+	// says otherwise. More are no faster.
+	groupMost = 10
+	// groupAim is how long a group is meant to take: all its locks are held that long.
+	groupAim = 30 * time.Millisecond
+	// groupLimit is when a group is given up, whatever it waits for.
+	groupLimit = 100 * time.Millisecond
+	// groupLockTimeout is how long it waits for one lock.
+	groupLockTimeout = 20 * time.Millisecond
+	// groupShare is the part of the server's free lock table, one in so many, that all
+	// groups under way may fill.
+	groupShare = 4
+)
+
+// groups decides how many tenants share a transaction. It is safe for concurrent use.
+type groups struct {
+	workers int
+	fixed   int // what the caller wants; 0 = as many as suit
+
+	mu            sync.Mutex
+	most          int // 0 until a canary has shown how many locks a tenant takes
+	each          time.Duration
+	tried, failed int
+}
+
+// size returns how many tenants to take now.
+func (g *groups) size() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.most < 2 || g.each <= 0:
+		return 1
+	case g.fixed > 0:
+		return g.most
+	}
+	return min(g.most, int(groupAim/g.each))
+}
+
+// locked takes in how many locks a tenant's transaction has held, and how many the server
+// has left.
+func (g *groups) locked(locks, free int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.most > 0 {
+		return
+	}
+	most := groupMost
+	if g.fixed > 0 {
+		most = g.fixed
+	}
+	g.most = max(1, min(most, free/groupShare/max(1, g.workers)/max(1, locks)))
+}
+
+// took takes in how long n tenants have taken.
+func (g *groups) took(d time.Duration, n int) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	share := d / time.Duration(n)
+	if g.each > 0 {
+		share = (3*g.each + share) / 4 // the latest counts for a quarter
+	}
+	g.each = max(share, time.Microsecond)
+	if n > 1 {
+		g.tried++
+	}
+}
+
+// leaks takes in that migrations change settings of their transaction, which others must
+// not meet.
+func (g *groups) leaks() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.most = 1
+}
+
+// gaveUp takes in that a group has come to nothing: one that took too long was too large,
+// and where many fail there is no use in them.
+func (g *groups) gaveUp(err error, late bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tried++
+	g.failed++
+	const some = 8 // failures that say nothing yet
+	switch {
+	case db.SQLState(err) == db.CodeOutOfMemory, groupShare*(g.failed-some) > g.tried:
+		g.most = 1
+	case late:
+		g.most = max(1, g.most/2)
+	}
+}
+
+// together returns how the fleet serves several of the tenants now at once, nil where it
+// does not.
+func (r *run) together(now []int) *fleet.Together {
+	if r.groups == nil || r.yield != nil {
+		return nil
+	}
+	fit := map[int64]bool{}
+	for _, i := range now {
+		t := r.report.Outcomes[i].Tenant
+		if _, seen := fit[t.Version]; !seen {
+			change, ok := r.plan.expect(r.tenants[i].route, t)
+			fit[t.Version] = ok && change.shareable()
+		}
+	}
+	return &fleet.Together{
+		Size: r.groups.size,
+		Fits: func(k int) bool {
+			t := &r.report.Outcomes[now[k]].Tenant
+			return fit[t.Version] && r.limits.Guard.Idle(t.Schema)
+		},
+		Work: func(ctx context.Context, conn *pgx.Conn, items []int) error {
+			members := make([]int, len(items))
+			for k, item := range items {
+				members[k] = now[item]
+			}
+			return r.workTogether(ctx, conn, members)
+		},
+	}
+}
+
+// shareable reports whether other tenants may share the transaction of a change: nothing
+// in it changes rows, of which a tenant may have many, or leaves anything in the
+// transaction or the session.
+func (c Change) shareable() bool {
+	return (c.Next == nil || !c.Next.Transactional) && !slices.ContainsFunc(c.Applied, func(s Step) bool {
+		return s.writes || s.Apart || s.Session || s.sets
+	})
+}
+
+// workTogether takes tenants along their routes in one transaction.
+func (r *run) workTogether(ctx context.Context, conn *pgx.Conn, members []int) error {
+	tenants, changes := make([]registry.Tenant, len(members)), make([]Change, len(members))
+	for k, i := range members {
+		tenants[k] = r.report.Outcomes[i].Tenant
+		changes[k], _ = r.plan.expect(r.tenants[i].route, tenants[k])
+	}
+	begun := time.Now()
+	limited, cancel := context.WithTimeout(ctx, groupLimit)
+	defer cancel()
+	if err := r.plan.applyTogether(limited, conn, tenants, changes, r.limits); err != nil {
+		r.lost.note(err)
+		r.groups.gaveUp(err, limited.Err() != nil)
+		return errors.Join(err, db.Rollback(ctx, conn))
+	}
+	r.groups.took(time.Since(begun), len(members))
+	for k, i := range members {
+		out := &r.report.Outcomes[i]
+		if out.State == NotStarted {
+			out.From = changes[k].From
+		}
+		out.State, out.To, out.Tenant.Version = Migrated, changes[k].To, changes[k].To
+		r.tenants[i].next = changes[k].Next
+	}
+	return nil
+}
+
+// applyTogether sends what applyExpected sends for one tenant, for several in one
+// transaction. After an error nothing of any of them has changed, unless the connection
+// was lost during the commit.
+func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, changes []Change,
+	o ApplyOptions) error {
+	var run db.Pipeline
+	locals := o.locals(tenants[0])
+	locals.Tenant, locals.LockTimeout = db.Row{}, groupLockTimeout
+	run.Begin(locals)
+	rows := make([]registry.Version, len(tenants))
+	for i, t := range tenants {
+		rows[i] = registry.Version{ID: t.ID, Schema: t.Schema, Version: changes[i].To}
+	}
+	o.Registry.QueueLocks(&run, rows)
+	for i, t := range tenants {
+		if i > 0 {
+			locals.Schema = t.Schema
+			run.Leave(tenants[i-1].Schema, locals)
+		}
+		p.queueExpected(&run, t, changes[i])
+		p.queueScripts(&run, changes[i].Applied)
+	}
+	locals.Schema = db.Schema{}
+	run.Leave(tenants[len(tenants)-1].Schema, locals)
+	o.Registry.QueueVersions(&run, rows)
+	run.Exec("commit")
+	return run.Run(ctx, conn)
+}
+
+// look takes in what a canary's transaction has come to hold, within that transaction.
+// had are its settings before.
+func (g *groups) look(ctx context.Context, conn *pgx.Conn, had []string) error {
+	if g == nil {
+		return nil
+	}
+	has, err := settingsOf(ctx, conn)
+	switch {
+	case err != nil:
+		return err
+	case !sameSettings(had, has):
+		g.leaks()
+		return nil
+	}
+	type count struct{ Locks, Free int }
+	found, err := db.Select(ctx, conn, pgx.RowToStructByName[count], `
+		select count(*) filter (where l.pid = pg_backend_pid()) as locks,
+			current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int
+				+ current_setting('max_prepared_transactions')::int) - count(*) filter (where not l.fastpath) as free
+		from pg_locks l`)
+	if err == nil {
+		g.locked(found[0].Locks, found[0].Free)
+	}
+	return err
+}

@@ -1,0 +1,54 @@
+package registry
+
+import (
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// Version is a tenant in its schema, and the version that it is to have.
+type Version struct {
+	ID      string
+	Schema  db.Schema
+	Version int64
+}
+
+// arrays returns the ids, schemas and versions apart, as statements take them.
+func arrays(list []Version) (ids, schemas []string, versions []int64) {
+	for _, v := range list {
+		ids, schemas, versions = append(ids, v.ID), append(schemas, v.Schema.String()), append(versions, v.Version)
+	}
+	return ids, schemas, versions
+}
+
+// QueueLocks adds the locks of several tenants, as db.Pipeline.LockTenant takes one
+// without waiting. The error is db.ErrBusy where not all can be had at once, because
+// another has one, or one is not in its schema any more. Which one it is stays open.
+func (r Registry) QueueLocks(p *db.Pipeline, list []Version) {
+	ids, schemas, _ := arrays(list)
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		switch db.SQLState(rows.Err()) {
+		case db.CodeDivisionByZero, db.CodeLockNotAvailable:
+			return &db.BusyError{Err: rows.Err()}
+		}
+		return rows.Err()
+	}, `select 1 operator(pg_catalog./) (pg_catalog.count(*) operator(pg_catalog.=) $3::pg_catalog.int8)::pg_catalog.int4
+		from (select from `+r.Tenants()+` t
+			join rows from (pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.text[]))
+				as a (id, schema_name)
+			on t.id operator(pg_catalog.=) a.id and t.schema_name operator(pg_catalog.=) a.schema_name
+			for no key update of t skip locked) l`, ids, schemas, len(list))
+}
+
+// QueueVersions adds the versions of several tenants, whose locks the transaction holds.
+// A tenant that is deleted ends the transaction with an error.
+func (r Registry) QueueVersions(p *db.Pipeline, list []Version) {
+	ids, _, versions := arrays(list)
+	p.Exec(`update `+r.Tenants()+` t
+		set schema_version = a.version operator(pg_catalog./) (t.status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
+			updated_at = pg_catalog.now()
+		from rows from (pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.int8[]))
+			as a (id, version)
+		where t.id operator(pg_catalog.=) a.id`, ids, versions)
+}
