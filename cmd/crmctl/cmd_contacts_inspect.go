@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -49,6 +50,8 @@ type contactsInspectOptions struct {
 
 	file    string
 	saveMap string
+	tenant  string
+	key     string
 }
 
 func newContactsInspectCmd(f *factory) *cobra.Command {
@@ -60,25 +63,34 @@ func newContactsInspectCmd(f *factory) *cobra.Command {
 anything: format, encoding and how they were told, what each column looks like and becomes and
 why, the first rows as they would be stored, what would be rejected and cleaned.
 
+With --tenant the file is looked at for that tenant's table, which may be an application's own:
+what fills each of its columns, what it needs and has not, which values it does not take.
+
 --save-map keeps the mapping for the next file of the same kind, which takes it by --map-file.`,
 		Example: `crmctl contacts inspect leads.csv
 crmctl contacts inspect leads.xlsx --map Mail=email --save-map leads.json
+crmctl contacts inspect leads.csv --tenant acme-corp
 crmctl contacts import --tenant acme-corp next.xlsx --map-file leads.json`,
 		Args: cli.ExactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.file = args[0]
-			return runContactsInspect(f, opts)
+			return runContactsInspect(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&opts.region, "region", "", "`COUNTRY` of phone numbers without a country code, such as DE")
 	cmd.Flags().StringVar(&opts.saveMap, "save-map", "", "keep the mapping in `FILE`, as JSON")
+	cmd.Flags().StringVar(&opts.tenant, "tenant", "", "look at the file for the table of this `TENANT`")
+	cmd.Flags().Var(cli.NewEnum(&opts.key, string(importer.KeyEmail), importKeys()), "key",
+		"by `WHAT` a row is known to be a contact of the tenant: email, phone, external_id, email,phone")
+	cli.RegisterCompletion(cmd, "tenant", completeOne(f))
+	cli.RegisterCompletion(cmd, "key", cli.CompleteWords(importKeys()...))
 	readOnly(cmd)
-	cli.DocumentExits(cmd)
+	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
 
-func runContactsInspect(f *factory, opts *contactsInspectOptions) error {
+func runContactsInspect(ctx context.Context, f *factory, opts *contactsInspectOptions) error {
 	p, err := f.printer()
 	if err != nil {
 		return err
@@ -87,7 +99,9 @@ func runContactsInspect(f *factory, opts *contactsInspectOptions) error {
 	if err != nil {
 		return err
 	}
-	in, read, inspectErr := a.InspectContacts(opts.source(opts.file))
+	file := opts.source(opts.file)
+	file.Read.Key = importer.Key(opts.key)
+	in, read, inspectErr := a.InspectContacts(ctx, file, opts.tenant)
 	if in.Plan.Columns == nil {
 		return fileError(inspectErr)
 	}
@@ -145,7 +159,10 @@ func printInspection(f *factory, p *cli.Printer, in importer.Inspection, whole b
 		f.Note("          %s", line)
 	}
 	f.Note("%s", "")
-	if err := cli.PrintList(p, inspectedColumns(), in.Plan.Columns); err != nil || !whole {
+	if err := cli.PrintList(p, inspectedColumns(), in.Plan.Columns); err != nil {
+		return err
+	}
+	if err := printTable(f, p, in); err != nil || !whole {
 		return err
 	}
 	if len(in.Rows) > 0 {
@@ -286,6 +303,8 @@ func inspectionObject(in importer.Inspection) cli.Object {
 			{Name: "cleaned", Document: true, Value: countsByChange(in.Changed)},
 			{Name: "null_words", Document: true, Optional: true, Value: in.NullWords},
 			{Name: "columns", Document: true, Value: cli.Documents(inspectedColumns().Columns, in.Plan.Columns)},
+			{Name: "table_columns", Document: true, Optional: true, Value: tableColumns(in.Table)},
+			{Name: "no_place", Document: true, Optional: true, Value: in.NoPlace},
 			{Name: "rows", Document: true, Value: rows},
 			{Name: "rejects", Document: true, Value: rejects},
 		},

@@ -70,7 +70,7 @@ func TestPlantedRegistryRunsNothing(t *testing.T) {
 	}
 }
 
-// offline are the commands that read no database.
+// offline are the commands that read no database; contacts inspect does for a tenant.
 func offline(path string) bool {
 	return slices.Contains([]string{"backup list", "backup prune", "completion", "contacts inspect", "config path",
 		"config show", "demo", "migrate lint", "migrate new", "version"}, path) ||
@@ -94,10 +94,10 @@ func eachOnline(t *testing.T, backup string, try func(path string, args []string
 	tried := 0
 	walk(tree(t), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "crmctl ")
-		if offline(path) {
-			return
-		}
 		for _, c := range cases[path] {
+			if offline(path) && (path != "contacts inspect" || !strings.Contains(c.args, "--tenant")) {
+				continue
+			}
 			args := strings.Fields(path + " " + c.args)
 			for i, a := range args {
 				if word, ok := words[a]; ok {

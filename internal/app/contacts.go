@@ -71,8 +71,10 @@ func (c ContactFile) options() (importer.Options, error) {
 
 // InspectContacts says what an import would make of a file. There is an inspection where
 // its plan has columns, even with an error: it stands on what was read until then.
-// Nothing is connected. Errors are an *InputError or importer's and tabular's.
-func (a *App) InspectContacts(c ContactFile) (importer.Inspection, importer.Options, error) {
+// With the name of a tenant the file is looked at for its table; without one nothing is
+// connected. Errors about the file are an *InputError or importer's and tabular's.
+func (a *App) InspectContacts(ctx context.Context, c ContactFile, tenant string) (importer.Inspection, importer.Options,
+	error) {
 	o, err := c.options()
 	if err != nil {
 		return importer.Inspection{}, o, err
@@ -87,9 +89,36 @@ func (a *App) InspectContacts(c ContactFile) (importer.Inspection, importer.Opti
 		return importer.Inspection{}, o, err
 	}
 	defer func() { _ = in.Close() }()
+	if tenant != "" {
+		if err := a.useTable(ctx, tenant, &o); err != nil {
+			return importer.Inspection{}, o, err
+		}
+	}
 	o.FileName = in.name
 	found, err := importer.Inspect(in, o)
 	return found, o, err
+}
+
+// useTable has an inspection know a tenant's table contacts and its region.
+func (a *App) useTable(ctx context.Context, name string, o *importer.Options) error {
+	slug, err := registry.Slug(name)
+	if err != nil {
+		return err
+	}
+	conn, err := a.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	t, err := a.Registry.Get(ctx, conn, slug)
+	if err != nil {
+		return err
+	}
+	if o.Region, err = regionOf(o.Region, t); err != nil {
+		return err
+	}
+	o.Table, err = importer.ReadTable(ctx, conn, t.Schema)
+	return err
 }
 
 // SaveMapping writes a mapping to a file that only its owner can read: null words

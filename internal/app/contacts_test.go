@@ -37,7 +37,7 @@ func TestContacts(t *testing.T) {
 	path := writeFile(t, "leads.csv", "Post,Tel\nann@example.com,030 901820\nbad,\n")
 	file := app.ContactFile{Path: path, Read: importer.Options{Map: []string{"Post=email", "Tel=phone"}, Region: "de"}}
 
-	in, read, err := a.InspectContacts(file)
+	in, read, err := a.InspectContacts(t.Context(), file, "")
 	if err != nil || in.Read != 2 || in.Rejected != 1 || read.Region != "DE" {
 		t.Fatalf("inspect: %+v, %v", in, err)
 	}
@@ -78,7 +78,7 @@ func TestContactsOfNoFile(t *testing.T) {
 		"no mapping":       {Path: "-", MapFile: writeFile(t, "map.json", "[")},
 		"no mapping there": {Path: "-", MapFile: filepath.Join(t.TempDir(), "none.json")},
 	} {
-		if _, _, err := a.InspectContacts(file); !errors.As(err, &wrong) {
+		if _, _, err := a.InspectContacts(t.Context(), file, ""); !errors.As(err, &wrong) {
 			t.Errorf("inspect %s: %v", name, err)
 		}
 		if _, err := a.ImportContacts(t.Context(), app.ImportOptions{Tenant: "acme", File: file}); !errors.As(err, &wrong) {
@@ -87,7 +87,7 @@ func TestContactsOfNoFile(t *testing.T) {
 	}
 	path := writeFile(t, "leads.csv", "email\nann@example.com\n")
 	file := app.ContactFile{Path: path, Read: importer.Options{Region: "nowhere"}}
-	if _, _, err := a.InspectContacts(file); !errors.As(err, &wrong) {
+	if _, _, err := a.InspectContacts(t.Context(), file, ""); !errors.As(err, &wrong) {
 		t.Errorf("no country: %v", err)
 	}
 	if _, err := a.ImportContacts(t.Context(), app.ImportOptions{Tenant: "acme", File: file}); !errors.Is(err,

@@ -60,6 +60,7 @@ type Options struct {
 
 	OnConflict ConflictPolicy // "" is ConflictUpdate
 	Key        Key            // "" is KeyEmail
+	Table      *Table         // for which an inspection looks at the file; nil for none
 	InFile     RepeatPolicy   // "" is what ParseRepeatPolicy takes for OnConflict
 	// DryRun reads and checks everything, conflicts with the tenant's contacts
 	// included, and writes nothing to the tenant's tables.

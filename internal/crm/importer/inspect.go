@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,11 @@ type Inspection struct {
 	RejectedByCode []RejectCount
 	Changed        []ChangeCount
 	NullWords      []string
+
+	// Of a tenant's table that is an application's own: its columns, what fills each, and
+	// the columns of the file for which it has none.
+	Table   []TableColumn
+	NoPlace []string
 }
 
 // InspectedRow is a contact as it would be stored; "" is null.
@@ -44,7 +50,13 @@ type InspectedReject struct {
 
 // Inspect reads a file to its end and touches nothing. Where the columns leave a
 // question, the error asks it, as Import's does, and the plan is there still.
+//
+// With Options.Table the file is looked at for that table: what its columns need, and the
+// values they do not take. What only its checks, keys and triggers refuse is not foretold.
 func Inspect(r io.Reader, o Options) (Inspection, error) {
+	if o.Table != nil {
+		o.columns = o.Table.names()
+	}
 	p, err := openFile(r, o)
 	if p == nil {
 		return Inspection{}, fmt.Errorf("inspect contacts: %w", err)
@@ -55,6 +67,15 @@ func Inspect(r io.Reader, o Options) (Inspection, error) {
 		return in, fmt.Errorf("inspect contacts: %w", err)
 	}
 	c := newConverter(p.mapping, o)
+	own, err := o.Table.use(p, o, &in)
+	if err != nil {
+		return in, fmt.Errorf("inspect contacts: %w", err)
+	}
+	var checks []ownCheck
+	if own != nil {
+		checks = own.checks()
+		c.keepColumns(own.keep)
+	}
 	counts := &rejects{count: map[RejectCode]int64{}}
 	for {
 		rec, err := p.file.Next()
@@ -74,6 +95,11 @@ func Inspect(r io.Reader, o Options) (Inspection, error) {
 		}
 		in.Read++
 		contact, why := c.convert(rec)
+		if why == nil && own != nil {
+			if why = c.keyless(cmp.Or(o.Key, KeyEmail), true, &contact); why == nil {
+				why = c.fits(checks, &contact)
+			}
+		}
 		if why != nil {
 			_ = counts.tally(why.code) // there is no limit
 			if len(in.Rejects) < inspectRows {

@@ -75,7 +75,8 @@ func (c *TableColumn) refuses(value []byte) (RejectCode, string) {
 		}
 		return RejectBadValue, "is none of " + labelList(c.Labels)
 	}
-	ok, what := true, ""
+	var ok bool
+	var what string
 	switch c.Base {
 	case "int2", "int4", "int8":
 		ok, what = c.holdsInteger(text)

@@ -2,7 +2,9 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -93,4 +95,61 @@ func readColumns(ctx context.Context, q db.Querier, schema db.Schema, path db.Pa
 		return nil, fmt.Errorf("read the columns of contacts: %w", err)
 	}
 	return columns, nil
+}
+
+// Table is a tenant's table contacts, for an inspection.
+type Table struct {
+	Columns []TableColumn // those of an application's own; none where the table is ours
+}
+
+// ReadTable reads what an inspection has to know of a tenant's table contacts. It runs
+// nothing that belongs to the tenant.
+func ReadTable(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*Table, error) {
+	t := &Table{}
+	err := db.InTx(ctx, conn, db.Locals{Snapshot: true}, func(ctx context.Context, q db.Querier) error {
+		rows, err := q.Query(ctx, tableInfoSQL, schema.String())
+		if err != nil {
+			return err
+		}
+		info, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[tableInfo])
+		if errors.Is(err, pgx.ErrNoRows) {
+			return &TableError{Schema: schema.String(), Table: "contacts", Problems: []string{"is not there"}}
+		}
+		if err != nil || !info.isOwn() {
+			return err
+		}
+		rows, err = q.Query(ctx, tableColumnsSQL, info.OID)
+		if err != nil {
+			return err
+		}
+		t.Columns, err = pgx.CollectRows(rows, pgx.RowToStructByName[TableColumn])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read table contacts: %w", err)
+	}
+	return t, nil
+}
+
+// use has an inspection look at a file as an import into the table does.
+func (t *Table) use(p *planned, o Options, in *Inspection) (*own, error) {
+	if t == nil || len(t.Columns) == 0 {
+		return nil, nil
+	}
+	key, err := ParseKey(string(o.Key))
+	if err != nil {
+		return nil, err
+	}
+	w, err := ownTable(slices.Clone(t.Columns), p.mapping, key)
+	in.Table, in.NoPlace = w.table, w.noPlace
+	return w, err
+}
+
+// names returns the columns' names.
+func (t *Table) names() []string {
+	var names []string
+	for _, c := range t.Columns {
+		names = append(names, c.Name)
+	}
+	return names
 }
