@@ -92,6 +92,9 @@ func (u *unpacker) Read(p []byte) (int, error) {
 	case err == nil || errors.Is(err, io.EOF):
 	case u.packed.err != nil:
 		err = u.packed.err
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		err = &Error{Reason: fmt.Sprintf("the zstd file wants more than %d MB of memory to be unpacked; compress it with "+
+			"a smaller window", maxWindow>>20)}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = &Error{Reason: "the " + u.what + " file ends too early"}
 	default:

@@ -399,7 +399,20 @@ func TestBadInputIsBounded(t *testing.T) {
 			return &endless{head: "BEGIN:VCARD\n", pattern: "NOTE:abcdefgh\n", n: size}
 		},
 		"a compressed bomb": bomb,
-		"a workbook bomb":   zipBomb,
+		"zeros in many members": func() io.Reader {
+			var b bytes.Buffer
+			z := gzip.NewWriter(&b)
+			_, _ = z.Write(make([]byte, 1<<20))
+			_ = z.Close()
+			return bytes.NewReader(bytes.Repeat(b.Bytes(), 400))
+		},
+		"an object with a million keys": func() io.Reader {
+			return &endless{head: `[{"email":"a"`, pattern: `,"k":1`, n: size}
+		},
+		"a card that is folded on and on": func() io.Reader {
+			return &endless{head: "BEGIN:VCARD\nNOTE:a\n", pattern: " abcdefgh\n", n: size}
+		},
+		"a workbook bomb": zipBomb,
 	} {
 		t.Run(name, func(t *testing.T) {
 			source := in()
@@ -413,6 +426,24 @@ func TestBadInputIsBounded(t *testing.T) {
 			}
 			t.Logf("%v", err)
 		})
+	}
+}
+
+// What is over a limit from the beginning on is an error that names it.
+func TestLimitsAreNamed(t *testing.T) {
+	t.Parallel()
+	const deep = 20_000
+	for name, tt := range map[string]struct{ in, want string }{
+		"braces":    {"[" + strings.Repeat(`{"a":`, deep) + "1" + strings.Repeat("}", deep) + "]", "exceeded max depth"},
+		"lists":     {`{"email":"a@ex.org","x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + "}", "exceeded max depth"},
+		"an object": {`{"a":"` + strings.Repeat("a", 5<<20) + `"}`, "longer than"},
+		"no object": {`{"a" 1}`, "invalid character '1' after object key"},
+		"a window":  {"\x28\xB5\x2F\xFD\x00\xA8\x01\x00\x00", "more than 32 MB of memory"},
+	} {
+		err := readOut(strings.NewReader(tt.in))
+		if _, ok := errors.AsType[*Error](err); !ok || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
 	}
 }
 

@@ -44,7 +44,8 @@ type objects struct {
 	buf     []byte
 	columns map[string]int
 	names   []string
-	ready   bool // the columns are known
+	ready   bool  // the columns are known
+	syntax  error // of the first object that is none
 	record  Record
 	pairs   []Pair
 }
@@ -79,6 +80,13 @@ func (f *File) openJSON(r io.Reader, o Options) error {
 		}
 		f.ahead = append(f.ahead, rec.clone())
 	}
+	if n := len(f.ahead); n > 0 && len(j.names) == 0 && f.ahead[0].Problem != None {
+		why := f.ahead[0].Problem.Describe(o.Limits)
+		if j.syntax != nil {
+			why = strings.TrimPrefix(j.syntax.Error(), "json: ")
+		}
+		return &Error{Line: f.ahead[0].Line, Reason: fmt.Sprintf("none of the first %d objects can be read; the first: %s", n, why)}
+	}
 	j.ready = true
 	for i := range f.ahead {
 		j.lay(&f.ahead[i])
@@ -109,7 +117,10 @@ func (j *objects) Next() (*Record, error) {
 	j.pairs = j.pairs[:0]
 	if err := j.flatten(); err != nil {
 		j.record.Problem = BadSyntax
-		return &j.record, nil //nolint:nilerr // the row is handed on with its problem
+		if j.syntax == nil {
+			j.syntax = err
+		}
+		return &j.record, nil // the row is handed on with its problem
 	}
 	j.record.Extra = j.pairs
 	j.lay(&j.record)
@@ -244,7 +255,10 @@ func (j *objects) lay(rec *Record) {
 // flatten reads the object in j.buf into j.pairs.
 func (j *objects) flatten() error {
 	if !json.Valid(j.buf) {
-		return errors.New("not valid JSON")
+		var whole json.RawMessage
+		if err := json.Unmarshal(j.buf, &whole); err != nil { // which says what is wrong
+			return err
+		}
 	}
 	d := json.NewDecoder(bytes.NewReader(j.buf))
 	d.UseNumber()
