@@ -45,6 +45,11 @@ func (f *factory) notice(n app.Notice) {
 			cli.Visible(n.Schema))
 	case app.InvalidRows:
 		f.skipInvalid(n.Rows)
+	case app.SameFile:
+		f.Note("note: %s", sameFileText(f.show(), n.Import))
+	case app.GoesOn:
+		f.Note("note: going on with import %d of %s, behind %s", n.Import.ID, f.show().Minute(n.Import.StartedAt),
+			cli.Plural(int(n.Import.Done), "record"))
 	case app.OtherFiles:
 		f.Verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
 	case app.NoExtensions:
@@ -92,6 +97,15 @@ func (f *factory) notice(n app.Notice) {
 			f.Verbose("removed %s, which a run that was killed had left", cli.Visible(name))
 		}
 	}
+}
+
+// show returns how values are presented.
+func (f *factory) show() cli.Presentation {
+	p, err := f.printer()
+	if err != nil {
+		return cli.Presentation{}
+	}
+	return p.Show
 }
 
 // watch shows the progress of a run over many items; a few need none.

@@ -9,6 +9,7 @@ import (
 func newContactsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("contacts", "the contacts of a tenant",
 		newContactsImportCmd(f),
+		newContactsImportsCmd(f),
 		newContactsInspectCmd(f),
 	)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // contactsImportOptions are the options of `crmctl contacts import`.
@@ -27,6 +29,9 @@ type contactsImportOptions struct {
 	rejects          string
 	noRejects        bool
 	keepIndexes      bool
+	batch            int64
+	restart          bool
+	undo             int64
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
 	dryRun           bool
@@ -52,6 +57,9 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs.BoolVar(&o.noRejects, "no-rejects", false, "write no file of rejected rows")
 	fs.BoolVar(&o.keepIndexes, "keep-indexes", false,
 		"keep the indexes of an empty tenant while loading: slower, but readers need not wait")
+	fs.Int64Var(&o.batch, "batch", 0, "commit after every `N` rows; an import that was stopped goes on with the same command")
+	fs.BoolVar(&o.restart, "restart", false, "with --batch: begin at the first row, although an earlier import has stopped")
+	fs.Int64Var(&o.undo, "undo", 0, "take back the import `ID` (see \"contacts imports\"), where nothing has changed since")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
 	addDryRunFlag(fs, &o.dryRun)
@@ -94,13 +102,32 @@ e-mail address is the key. What only you can know, such as whose address is mean
 The import is one transaction. Every row ends as inserted, updated, unchanged, repeated (it shares
 the key of an earlier row) or rejected; the rejected ones are written to a file with the reason
 beside each, to be mended and given to the same command, again and again. Importing a file
-twice changes nothing the second time. A pipe is read to its end before anything is locked.`,
+twice changes nothing the second time. A pipe is read to its end before anything is locked.
+
+With --batch N every N rows are committed. One that was stopped goes on with the same command, where
+it was, and refuses another file. Rows that share a key are looked for in a batch; what an earlier
+batch has made is a contact, to which --on-conflict applies.
+
+--undo ID takes an import back: contacts that it has made go, those that it has changed are as they
+were. What was changed since, or is referred to by another table, stays and is listed: exit 3.`,
 		Example: `crmctl contacts import --tenant acme-corp leads.csv
 crmctl contacts import --tenant acme-corp leads.csv --map Mail=email --dry-run
-gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -`,
-		Args: cli.ExactArgs("FILE"),
+gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -
+crmctl contacts import --tenant acme-corp --undo 12 --dry-run`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("undo") {
+				return cli.NoArgs(cmd, args)
+			}
+			return cli.ExactArgs("FILE")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("undo") {
+				return runContactsUndo(cmd.Context(), f, opts)
+			}
 			opts.file = args[0]
+			if opts.batch < 0 {
+				return cli.Usagef("--batch %d: want 0 (one transaction) or more", opts.batch)
+			}
 			return runContactsImport(cmd.Context(), f, opts)
 		},
 	}
@@ -124,6 +151,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	result, err := a.ImportContacts(ctx, o)
 	watch.finish()
 	if err != nil {
+		noteBatches(f, result)
 		return importError(err, result.Tenant.Slug, result.RejectFile)
 	}
 	if o.File.Read.RejectTo != nil {
@@ -134,7 +162,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 
 // importOptions turns the flags into the application's options.
 func (o *contactsImportOptions) importOptions(stdout io.Writer) app.ImportOptions {
-	out := app.ImportOptions{Tenant: o.tenant, File: o.source(o.file)}
+	out := app.ImportOptions{Tenant: o.tenant, File: o.source(o.file), Restart: o.restart}
 	read := &out.File.Read
 	switch {
 	case o.rejects == "-":
@@ -148,7 +176,7 @@ func (o *contactsImportOptions) importOptions(stdout io.Writer) app.ImportOption
 	read.OnConflict, read.InFile, read.Key = importer.ConflictPolicy(o.onConflict), importer.RepeatPolicy(o.inFile),
 		importer.Key(o.key)
 	read.MaxRejects, read.DryRun, read.KeepIndexes = o.maxRejects, o.dryRun, o.keepIndexes
-	read.LockTimeout, read.StatementTimeout = o.lockTimeout, o.statementTimeout
+	read.LockTimeout, read.StatementTimeout, read.Batch = o.lockTimeout, o.statementTimeout, o.batch
 	return out
 }
 
@@ -156,7 +184,14 @@ func importError(err error, slug, rejectFile string) error {
 	var table *importer.TableError
 	var tooMany *importer.TooManyRejectsError
 	var refused *importer.RefusedError
+	var unfinished *app.UnfinishedError
 	switch {
+	case errors.As(err, &unfinished):
+		return cli.WithHint(cli.WithHint(cli.WithCode(err, cli.ExitUsage), "take back what it has done",
+			fmt.Sprintf("crmctl contacts import --tenant %s --undo %d", slug, unfinished.Import.ID)),
+			"begin at the first row", "add --restart")
+	case errors.Is(err, registry.ErrImportMoved):
+		return cli.WithCode(err, cli.ExitLocked)
 	case errors.As(err, &tooMany) && rejectFile != "":
 		return cli.WithHint(cli.WithCode(err, cli.ExitStopped), "the rejected rows and why", "less "+cli.Visible(rejectFile))
 	case errors.As(err, &tooMany), errors.As(err, &refused):

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // migrateStatusOptions are the options of `crmctl migrate status`.
@@ -56,92 +58,141 @@ crmctl migrate status --exit-code -q`,
 	return cmd
 }
 
+// versionRow is a tenant's version.
+type versionRow struct {
+	registry.Tenant
+
+	pending []*migrate.Migration
+	head    int64
+	trouble string // of --verify
+}
+
 func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOptions) error {
-	chosen, err := opts.read(f)
+	m, err := opts.read(f)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
+	plan, err := f.tenantPlan(ctx)
 	if err != nil {
 		return err
 	}
-	a, err := f.app()
+	p, conn, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
+	defer closeConn(ctx, conn)
 	f.Reads.Store(true)
-	s, err := a.Status(ctx, app.StatusOptions{Selection: chosen, Verify: opts.verify, Alone: opts.alone,
-		LockTimeout: opts.lockTimeout})
+	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
-	head := s.Plan.Head()
-	var rows []app.TenantVersion
-	for _, row := range s.Tenants {
-		if opts.all || len(row.Pending) > 0 || row.Wrong() || row.Version > head {
+	all, err := statusRows(ctx, f, conn, plan, tenants, opts)
+	if err != nil {
+		return err
+	}
+	behind, wrong := 0, 0
+	var rows []versionRow
+	for _, row := range all {
+		if len(row.pending) > 0 {
+			behind++
+		}
+		if row.trouble != "" {
+			wrong++
+		}
+		if opts.all || len(row.pending) > 0 || row.trouble != "" || row.Version > plan.Head() {
 			rows = append(rows, row)
 		}
 	}
 	// On a terminal the line below says it all when nobody is behind.
 	if len(rows) > 0 || !p.Terminal || !p.IsTable() {
-		if err := cli.PrintList(p, statusList(head, opts.verify || s.Wrong > 0), rows); err != nil {
+		if err := cli.PrintList(p, statusList(opts.verify || wrong > 0), rows); err != nil {
 			return err
 		}
 	}
-	f.Note("%s", statusLine(s))
-	if s.Wrong > 0 && opts.verify {
-		f.Note("%s not as the registry says        next: crmctl migrate all-tenants --verify",
-			cli.Plural(s.Wrong, "tenant"))
+	f.Note("%s", statusLine(all, plan.Head(), behind))
+	if wrong > 0 && opts.verify {
+		f.Note("%s not as the registry says        next: crmctl migrate all-tenants --verify", cli.Plural(wrong, "tenant"))
 	}
-	if err := f.refuseNewer(s.Newer, s.Plan); err != nil {
+	if err := f.refuseNewer(app.NewerThan(plan, tenants), plan); err != nil {
 		return err
 	}
-	if s.Behind+s.Wrong > 0 && opts.exitCode {
-		return cli.ExitTold(cli.ExitPending, "%s", statusLine(s))
+	if behind+wrong > 0 && opts.exitCode {
+		return cli.ExitTold(cli.ExitPending, "%s", statusLine(all, plan.Head(), behind))
 	}
 	return nil
 }
 
-// trouble says in what a tenant is not what the registry says.
-func trouble(v app.TenantVersion) string {
-	switch {
-	case v.Err != nil:
-		return v.Err.Error()
-	case len(v.Late) > 0:
-		return "never applied: " + names(v.Late)
-	case v.Version != v.Registered:
-		return fmt.Sprintf("the registry says %d", v.Registered)
+// statusRows takes the versions from the registry or, with --verify, from the
+// schemas.
+func statusRows(ctx context.Context, f *factory, conn *pgx.Conn, plan *migrate.Plan, tenants []registry.Tenant,
+	opts *migrateStatusOptions) ([]versionRow, error) {
+	var wrong map[string]error
+	if !opts.verify && !opts.alone {
+		a, err := f.app()
+		if err == nil {
+			wrong, err = a.Standing(ctx, conn, plan, tenants, opts.lockTimeout)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return ""
+	rows := make([]versionRow, len(tenants))
+	for i, t := range tenants {
+		rows[i] = versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}
+		if err := wrong[t.ID]; err != nil {
+			rows[i].trouble = err.Error()
+		}
+	}
+	if !opts.verify {
+		return rows, nil
+	}
+	actual, err := plan.Verify(ctx, conn, tenants, opts.lockTimeout)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range actual {
+		row := &rows[i]
+		switch {
+		case v.Err != nil:
+			row.trouble, row.pending = v.Err.Error(), nil
+			continue
+		case len(v.Late) > 0:
+			row.trouble = "never applied: " + names(v.Late)
+		case v.Version != row.Version:
+			row.trouble = fmt.Sprintf("the registry says %d", row.Version)
+		}
+		row.Version, row.pending = v.Version, plan.After(v.Version)
+	}
+	return rows, nil
 }
 
-func statusList(head int64, verified bool) cli.List[app.TenantVersion] {
-	l := cli.List[app.TenantVersion]{
+func statusList(verified bool) cli.List[versionRow] {
+	l := cli.List[versionRow]{
 		Plural: "tenants",
-		Columns: []cli.Column[app.TenantVersion]{
-			{Name: "tenant", Value: func(r app.TenantVersion) any { return r.Slug }},
-			{Name: "status", Value: func(r app.TenantVersion) any { return statusCell(r.Status) }},
-			{Name: "schema_version", Title: "VERSION", Value: func(r app.TenantVersion) any { return cli.Serial(r.Version) }},
-			{Name: "behind", Right: true, Value: func(r app.TenantVersion) any {
-				if len(r.Pending) == 0 {
+		Columns: []cli.Column[versionRow]{
+			{Name: "tenant", Value: func(r versionRow) any { return r.Slug }},
+			{Name: "status", Value: func(r versionRow) any { return statusCell(r.Status) }},
+			{Name: "schema_version", Title: "VERSION", Value: func(r versionRow) any { return cli.Serial(r.Version) }},
+			{Name: "behind", Right: true, Value: func(r versionRow) any {
+				if len(r.pending) == 0 {
 					return cli.Either{Human: "", Machine: 0}
 				}
-				return cli.Styled{Value: len(r.Pending), Color: cli.Yellow}
+				return cli.Styled{Value: len(r.pending), Color: cli.Yellow}
 			}},
-			{Name: "pending", Text: true, Value: func(r app.TenantVersion) any {
-				files := fileNames(r.Pending)
-				if r.Version > head {
-					return cli.Either{Human: fmt.Sprintf("newer than these files (%d)", head), Machine: files}
+			{Name: "pending", Text: true, Value: func(r versionRow) any {
+				files := fileNames(r.pending)
+				if r.Version > r.head {
+					return cli.Either{Human: fmt.Sprintf("newer than these files (%d)", r.head), Machine: files}
 				}
-				return cli.Either{Human: names(r.Pending), Machine: files}
+				return cli.Either{Human: names(r.pending), Machine: files}
 			}},
-			{Name: "schema", Document: true, Value: func(r app.TenantVersion) any { return r.Schema.String() }},
-			{Name: "newest_version", Document: true, Value: func(r app.TenantVersion) any { return head }},
-			{Name: "trouble", Text: true, Document: !verified, Value: func(r app.TenantVersion) any {
-				return cli.Styled{Value: trouble(r), Color: cli.Red}
+			{Name: "schema", Document: true, Value: func(r versionRow) any { return r.Schema.String() }},
+			{Name: "newest_version", Document: true, Value: func(r versionRow) any { return r.head }},
+			{Name: "trouble", Text: true, Document: !verified, Value: func(r versionRow) any {
+				return cli.Styled{Value: r.trouble, Color: cli.Red}
 			}},
 		},
-		Name: func(r app.TenantVersion) string { return r.Slug },
+		Name: func(r versionRow) string { return r.Slug },
 	}
 	return l
 }
@@ -157,8 +208,7 @@ func fileNames(ms []*migrate.Migration) []string {
 
 // statusLine returns "5,000 tenants: 4,812 at version 4, 188 at version 6; 4,812
 // behind version 6".
-func statusLine(s *app.Status) string {
-	tenants := s.Tenants
+func statusLine(tenants []versionRow, head int64, behind int) string {
 	if len(tenants) == 0 {
 		return "no tenants"
 	}
@@ -171,7 +221,7 @@ func statusLine(s *app.Status) string {
 		versions = append(versions, v)
 	}
 	slices.SortFunc(versions, func(a, b int64) int { return cmp.Compare(b, a) })
-	if len(versions) == 1 && s.Behind == 0 {
+	if len(versions) == 1 && behind == 0 {
 		return fmt.Sprintf("%s at version %d", cli.Plural(len(tenants), "tenant"), versions[0])
 	}
 	var parts []string
@@ -179,5 +229,5 @@ func statusLine(s *app.Status) string {
 		parts = append(parts, fmt.Sprintf("%s at version %d", cli.HumanCount(int64(counts[v])), v))
 	}
 	return fmt.Sprintf("%s: %s; %s behind version %d", cli.Plural(len(tenants), "tenant"), strings.Join(parts, ", "),
-		cli.HumanCount(int64(s.Behind)), s.Plan.Head())
+		cli.HumanCount(int64(behind)), head)
 }

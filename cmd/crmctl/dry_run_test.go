@@ -48,6 +48,7 @@ func dryCases(local string) map[string][]dryCase {
 		"config path":      one(""),
 		"config show":      one("--origin"),
 		"contacts import":  {{"--tenant whole contacts.csv", []int{cli.ExitPartial}}},
+		"contacts imports": one("", "--tenant whole"),
 		"contacts inspect": one("contacts.csv", "contacts.csv --tenant whole --save-map kept.json"),
 		"demo":             one("--tenants 3"),
 		"doctor": {{"", []int{0, 4}}, {"--fix version,grants,open-run,pool,sequence,ghost-row,invalid-index " +

@@ -58,6 +58,8 @@ func lifeSteps() []lifeStep {
 		{args: "tenant create acme globex initech hooli"},
 		{args: "contacts inspect CSV"},
 		{args: "contacts import --tenant acme CSV --rejects REJECTS", code: cli.ExitPartial},
+		{args: "contacts imports"},
+		{name: "contacts-import-undo", args: "contacts import --tenant acme --undo 1 --dry-run"},
 		{args: "tenant set acme seats=5"},
 		{args: "tenant suspend globex"},
 		{args: "tenant activate globex"},

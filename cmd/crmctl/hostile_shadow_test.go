@@ -89,7 +89,7 @@ end $shadow$`
 // shadowedCommands says how each command that talks to the database is run, in the
 // order given.
 func shadowedCommands(dir string) [][]string {
-	leads := filepath.Join(dir, "leads.csv")
+	leads, changed := filepath.Join(dir, "leads.csv"), filepath.Join(dir, "changed.csv")
 	return [][]string{
 		{"migrate public"}, {"migrate plan"}, {"migrate status", "--verify"}, {"migrate lint"}, {"migrate drift"},
 		{"tenant create", "fresh"}, {"migrate all-tenants"}, {"migrate tenant", "acme"}, {"migrate retry"}, {"migrate runs"},
@@ -100,7 +100,9 @@ func shadowedCommands(dir string) [][]string {
 		{"contacts import", "--tenant", "acme", leads}, {"contacts import", "--tenant", "acme", leads},
 		{"contacts import", "--tenant", "acme", "--on-conflict", "error", leads},
 		{"contacts inspect", leads, "--tenant", "acme"},
-		{"contacts import", "--tenant", "acme", "--dry-run", leads}, {"seed", "--tenant", "fresh"},
+		{"contacts import", "--tenant", "acme", "--dry-run", leads}, {"contacts imports"},
+		{"contacts import", "--tenant", "acme", "--batch", "1", changed}, {"contacts import", "--tenant", "acme", "--undo", "3", "--yes"},
+		{"seed", "--tenant", "fresh"},
 		{"tenant sync", "--config", filepath.Join(dir, "sync.yaml")}, {"tenant list", "--config",
 			filepath.Join(dir, "sync.yaml")},
 		{"tenant list"}, {"tenant show", "acme"}, {"tenant suspend", "acme"}, {"tenant activate", "acme"},
@@ -162,6 +164,10 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "leads.csv"),
 		[]byte("Name,E-mail,Phone\nAda,ada@example.com,\nAda,ada@example.com,\nNobody,,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "changed.csv"),
+		[]byte("Name,E-mail,Phone\nAda L,ada@example.com,\nEve,eve@example.com,\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "sync.yaml"), []byte("tenants_query: select slug, schema_name as schema, "+

@@ -10,6 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // importWatch shows an import while it goes on: what was found out about the
@@ -150,6 +151,11 @@ func mappingLines(p importer.Plan) []string {
 	return lines
 }
 
+// sameFileText says when a file was imported before.
+func sameFileText(show cli.Presentation, i registry.Import) string {
+	return fmt.Sprintf("the same file was imported %s by %s", show.Minute(i.StartedAt), cli.Visible(i.Actor))
+}
+
 // columnRecord is what became of a column of the file.
 type columnRecord struct {
 	Header string `json:"header"`
@@ -161,15 +167,12 @@ func printImport(f *factory, p *cli.Printer, r app.ImportResult) error {
 	if p.Terminal && p.IsTable() {
 		f.Note("%s", "")
 	}
-	if err := cli.PrintObject(p, importObject(r.Result, r.Tenant.Slug)); err != nil {
+	if err := cli.PrintObject(p, importObject(r)); err != nil {
 		return err
 	}
 	noteChanges(f, r.Changed, r.NullWords)
 	if !p.Terminal && r.Rejected > 0 {
 		f.Note("rejected  %s", strings.Trim(rejectText(r.Result), " ()"))
-	}
-	if !r.Before.At.IsZero() {
-		f.Note("note: the same file was imported %s by %s", p.Show.Minute(r.Before.At), cli.Visible(r.Before.Actor))
 	}
 	if len(r.NoPlace) > 0 {
 		f.Note("left out, since the table has no column for it: %s", cli.Visible(strings.Join(r.NoPlace, ", ")))
@@ -189,14 +192,15 @@ func printImport(f *factory, p *cli.Printer, r app.ImportResult) error {
 	return cli.ExitTold(cli.ExitPartial, "%s rejected", cli.Plural(int(r.Rejected), "row"))
 }
 
-func importObject(r importer.Result, slug string) cli.Object {
+func importObject(r app.ImportResult) cli.Object {
+	slug := r.Tenant.Slug
 	columns := make([]columnRecord, len(r.Plan.Columns))
 	for i, c := range r.Plan.Columns {
 		columns[i] = columnRecord{Header: c.Header, Field: string(c.Field), Key: c.Key}
 	}
 	rejected := any(r.Rejected)
 	if r.Rejected > 0 {
-		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r), Machine: r.Rejected},
+		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r.Result), Machine: r.Rejected},
 			Color: cli.Yellow}
 	}
 	took := cli.Either{Human: cli.HumanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration),
@@ -208,10 +212,12 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "inserted", Value: r.Inserted},
 			{Name: "updated", Value: r.Updated},
 			{Name: "unchanged", Value: r.Unchanged},
-			{Name: "repeated", Value: repeatedValue(r)},
+			{Name: "repeated", Value: repeatedValue(r.Result)},
 			{Name: "rejected", Value: rejected},
 			{Name: "seconds", Title: "duration", Value: took},
 			{Name: "tenant", Document: true, Value: slug},
+			{Name: "import", Document: true, Optional: true, Value: importID(r)},
+			{Name: "undoable", Document: true, Value: r.Undo},
 			{Name: "file", Document: true, Value: r.Plan.FileName},
 			{Name: "dry_run", Document: true, Value: r.DryRun},
 			{Name: "rejected_by_code", Document: true, Value: countsByCode(r.RejectedByCode)},
@@ -230,6 +236,14 @@ func importObject(r importer.Result, slug string) cli.Object {
 			{Name: "columns", Document: true, Value: columns},
 		},
 	}
+}
+
+// importID returns the number of the import, nil where it has none.
+func importID(r app.ImportResult) any {
+	if r.ID == 0 {
+		return nil
+	}
+	return r.ID
 }
 
 // repeatedValue says what became of rows that share a key.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crmctl/crmctl/internal/app"
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tabular"
@@ -45,19 +45,9 @@ func TestImportPhasesAreNamed(t *testing.T) {
 // When a file was imported before is told in the time zone that was asked for.
 func TestImportedBeforeInTheZoneAskedFor(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	f := b.factory(t)
-	p, err := f.printer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Show.Loc = time.FixedZone("east", 5*3600)
-	before := registry.Imported{At: time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC), Actor: "alice@desk"}
-	done := app.ImportResult{Result: importer.Result{Read: 1}, Tenant: registry.Tenant{Slug: "acme"}, Before: before}
-	if err := printImport(f, p, done); err != nil {
-		t.Fatal(err)
-	}
-	if want := "imported 2026-11-24 01:15 by alice@desk"; !strings.Contains(b.err.String(), want) {
-		t.Errorf("want %q:\n%s", want, b.err)
+	before := registry.Import{StartedAt: time.Date(2026, 11, 23, 20, 15, 4, 0, time.UTC), Actor: "alice@desk"}
+	got := sameFileText(cli.Presentation{Loc: time.FixedZone("east", 5*3600)}, before)
+	if want := "imported 2026-11-24 01:15 by alice@desk"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/crm/phone"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -143,6 +142,9 @@ type ImportOptions struct {
 	// KeepRejects writes rejected rows beside the file, "leads.rejected.csv", where
 	// File.Read has no place for them.
 	KeepRejects bool
+	// Restart begins an import in batches at the first row although an earlier one of the
+	// same file has stopped in the middle.
+	Restart bool
 }
 
 // ImportResult is what became of an import.
@@ -150,7 +152,9 @@ type ImportResult struct {
 	importer.Result
 
 	Tenant registry.Tenant
-	Before registry.Imported // when the tenant had the same file last
+	Before *registry.Import // of the same file, nil where the tenant never had it
+	ID     int64            // of the import in the registry's list; 0 for none
+	Undo   bool             // it can be taken back
 }
 
 // ImportContacts imports a file into a tenant. Where the error is the import's own, the
@@ -170,6 +174,9 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 		return out, err
 	}
 	defer func() { _ = in.Close() }()
+	if err := fitsBatches(read); err != nil {
+		return out, err
+	}
 	if o.KeepRejects && read.RejectTo == nil && read.RejectPath == "" {
 		read.RejectPath = rejectPath(o.File.Path)
 	}
@@ -194,10 +201,12 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 	if read.Region, err = regionOf(read.Region, t); err != nil {
 		return out, err
 	}
-	read.AfterLoad = func(ctx context.Context, q db.Querier, r importer.Result) error {
-		return a.recordImport(ctx, q, t, r, &out.Before)
+	run := &importRun{app: a, conn: conn, tenant: t, read: &read, fresh: o.Restart}
+	if err := run.prepare(ctx, a.Config.ImportUndoKeep); err != nil {
+		return out, err
 	}
 	out.Result, err = importer.Import(ctx, conn, in, read)
+	out.Before, out.ID, out.Undo = run.before, run.row.ID, run.row.ID != 0 && run.row.UndoUntil != nil
 	return out, err
 }
 
@@ -207,32 +216,6 @@ func rejectPath(path string) string {
 		return "stdin.rejected.csv"
 	}
 	return strings.TrimSuffix(path, filepath.Ext(path)) + ".rejected.csv"
-}
-
-// recordImport writes the audit row in the import's own transaction, and makes
-// sure that the tenant was not closed while the file was read. before gets when the
-// tenant had the same file last.
-func (a *App) recordImport(ctx context.Context, q db.Querier, t registry.Tenant, r importer.Result,
-	before *registry.Imported) error {
-	if err := a.Registry.HoldOpen(ctx, q, t); err != nil {
-		return err
-	}
-	var p db.Pipeline
-	detail := map[string]any{
-		"file": r.Plan.FileName, "read": r.Read, "inserted": r.Inserted, "updated": r.Updated, "unchanged": r.Unchanged,
-		"repeated": r.Repeated, "rejected": r.Rejected, "mapping": mappingOf(r.Plan),
-	}
-	if r.SHA256 != "" {
-		detail[registry.ImportSum] = r.SHA256
-		a.Registry.QueueImported(&p, t.ID, r.SHA256, before)
-	}
-	err := a.Registry.QueueEvent(&p, registry.Event{
-		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImport, Actor: a.Actor, Program: a.Program, Detail: detail,
-	})
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx, q)
 }
 
 // mappingOf returns what became of each column, for the audit.

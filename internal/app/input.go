@@ -34,6 +34,14 @@ func (in *input) Stat() (os.FileInfo, error) {
 	return in.file.Stat()
 }
 
+// ReadAt reads of a file; of a pipe nothing can be read twice.
+func (in *input) ReadAt(p []byte, off int64) (int, error) {
+	if in.file == nil {
+		return 0, os.ErrInvalid
+	}
+	return in.file.ReadAt(p, off)
+}
+
 // pipe is what is no regular file.
 type pipe struct{ os.FileInfo }
 

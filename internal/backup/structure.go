@@ -57,7 +57,7 @@ const (
 		select c.* from pg_catalog.pg_depend d join pg_catalog.pg_class c on c.oid = d.objid
 		where d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 		  and d.refobjid = (select oid from pg_catalog.pg_namespace where nspname = $1)
-		  and c.relkind in ('r', 'p', 'S', 'm') and $2::pg_catalog.text[] is null) `
+		  and c.relkind in ('r', 'p', 'S', 'm') and c.relname <> '` + db.UndoTable + `' and $2::pg_catalog.text[] is null) `
 	ofNames = `with relation as materialized (
 		select c.* from pg_catalog.pg_class c
 		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relname = any ($2::pg_catalog.text[])

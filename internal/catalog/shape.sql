@@ -48,6 +48,8 @@ class as materialized (
     from member r
     join pg_catalog.pg_class c on c.oid = r.objid
     where r.classid = 'pg_catalog.pg_class'::regclass
+      -- what imports keep is no part of the application
+      and not (c.relname = 'crmctl_import_undo' and c.relkind = 'r')
 ),
 relation as materialized (
     select r.*

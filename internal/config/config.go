@@ -45,6 +45,7 @@ type Config struct {
 	StatementTimeout time.Duration // 0 for no limit
 	Timeout          time.Duration // of the whole command, 0 for no limit
 	Retention        time.Duration // of a deleted tenant
+	ImportUndoKeep   time.Duration // what imports replace, 0 for not at all
 	TenantRoles      bool          // a new tenant gets a role of its own
 	Output           string        // one of Outputs
 	Color            string        // one of Colors

@@ -24,6 +24,7 @@ const (
 	KeyStatementTimeout = "statement_timeout"
 	KeyTimeout          = "timeout"
 	KeyRetention        = "retention"
+	KeyImportUndoKeep   = "import_undo_keep"
 	KeyTenantRoles      = "tenant_roles"
 	KeyOutput           = "output"
 	KeyColor            = "color"
@@ -118,6 +119,8 @@ func keys() []key {
 		{name: KeyStatementTimeout, fallback: "0", usage: "how long a statement may run, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.StatementTimeout })},
 		{name: KeyTimeout, fallback: "0", usage: "how long the whole command may take, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.Timeout })},
 		{name: KeyRetention, fallback: "30d", usage: "how long a deleted tenant is kept before it may be purged", parse: durationInto(func(c *Config) *time.Duration { return &c.Retention })},
+		{name: KeyImportUndoKeep, fallback: "30d", usage: "how long an import can be taken back, 0 for never",
+			parse: durationInto(func(c *Config) *time.Duration { return &c.ImportUndoKeep })},
 		{name: KeyTenantRoles, fallback: "false", usage: "give each new tenant a database role of its own", parse: func(c *Config, v string) (err error) {
 			c.TenantRoles, err = parseBool(v)
 			return err

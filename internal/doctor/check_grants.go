@@ -76,6 +76,7 @@ func (f Fleet) grantGaps() string {
 				has_sequence_privilege(t.role, c.oid, 'usage') and has_sequence_privilege(t.role, c.oid, 'select')
 					and has_sequence_privilege(t.role, c.oid, 'update'))) as sequences
 		from owned t join pg_class c on c.relnamespace = t.oid and c.relkind in ('r', 'p', 'S')
+			and c.relname <> '` + db.UndoTable + `'
 		where t.role is not null and t.status <> 'deleted'
 		group by t.oid
 	), defaults as (

@@ -235,7 +235,7 @@ func (x *examination) usualTables(ctx context.Context) ([]string, error) {
 	}
 	names, err := db.Select(ctx, x.conn, pgx.RowTo[string], `
 		select c.relname::text from pg_class c join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
-		where c.relkind in ('r', 'p') and c.relname <> 'goose_db_version'
+		where c.relkind in ('r', 'p') and c.relname not in ('goose_db_version', '`+db.UndoTable+`')
 		group by c.relname having count(*) * 2 > (select count(*) from `+x.fleet.Registry.Tenants()+`)`)
 	if err != nil {
 		return nil, err

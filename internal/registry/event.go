@@ -25,8 +25,10 @@ const (
 	ActionPurging = "purging"
 	ActionPurge   = "purge"
 	ActionImport  = "import"
-	ActionSeed    = "seed"
-	ActionBackup  = "backup"
+	// ActionImportUndo says that an import was taken back, or some of it.
+	ActionImportUndo = "import_undo"
+	ActionSeed       = "seed"
+	ActionBackup     = "backup"
 	// ActionRestore and ActionClone are how a tenant begins that is made out of the
 	// data of another, in the place of ActionCreate.
 	ActionRestore = "restore"
@@ -45,7 +47,7 @@ const (
 func Actions() []string {
 	return []string{
 		ActionCreate, ActionAdopt, ActionSuspend, ActionActivate, ActionRename, ActionSet,
-		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionSeed,
+		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionImportUndo, ActionSeed,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
 	}

@@ -51,23 +51,26 @@ func (r Registry) table(name string) string { return r.Place() + "." + name }
 
 // The names of the tables.
 const (
-	tenants    = "tenants"
-	events     = "tenant_events"
-	runs       = "migration_runs"
-	runTenants = "migration_run_tenants"
-	files      = "migration_files"
-	dirty      = "tenant_dirty"
-	samples    = "tenant_size_samples"
-	shapes     = "tenant_shapes"
-	pool       = "tenant_pool"
-	builds     = "tenant_builds"
-	sources    = "migration_sources"
+	tenants     = "tenants"
+	events      = "tenant_events"
+	runs        = "migration_runs"
+	runTenants  = "migration_run_tenants"
+	files       = "migration_files"
+	dirty       = "tenant_dirty"
+	samples     = "tenant_size_samples"
+	shapes      = "tenant_shapes"
+	pool        = "tenant_pool"
+	builds      = "tenant_builds"
+	imports     = "tenant_imports"
+	sources     = "migration_sources"
+	importParts = "tenant_import_parts"
 )
 
 // Tables returns the bare names of the tables, in the order in which the migrations make
 // them: one that refers to another comes behind it.
 func Tables() []string {
-	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds, sources}
+	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds, sources, imports,
+		importParts}
 }
 
 // SavedTables returns those of Tables that a backup holds. What can be made again at any
@@ -113,6 +116,12 @@ func (r Registry) Builds() string { return r.table(builds) }
 
 // Sources are the other programs that migrated tenants before.
 func (r Registry) Sources() string { return r.table(sources) }
+
+// Imports are the files that were imported, ImportParts the transactions of each.
+func (r Registry) Imports() string { return r.table(imports) }
+
+// ImportParts is described at Imports.
+func (r Registry) ImportParts() string { return r.table(importParts) }
 
 // Row returns the row of a tenant, by its id: its lock is the tenant's.
 func (r Registry) Row(id string) db.Row { return db.Row{Table: r.Tenants(), ID: id} }

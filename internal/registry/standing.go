@@ -31,6 +31,8 @@ func marks() map[string][]string {
 		pool:          {"schema_name", "key", "version", "made_at"},
 		builds:        {"schema_name", "schema_oid", "id", "slug", "started_at"},
 		sources:       {"program", "versions_table", "files", "exact"},
+		imports:       {"id", "tenant_id", "key", "file", "bytes", "sha256", "options", "counts", "state", "done"},
+		importParts:   {"import_id", "part", "first_id", "last_id", "xid", "loaded_at"},
 	}
 }
 
@@ -42,6 +44,7 @@ func indexes() []string {
 		"idx_tenant_events_tenant", "idx_tenant_events_occurred_at", "idx_tenant_events_seq", "idx_tenant_events_slug",
 		"idx_migration_run_tenants_tenant", "tenant_shapes_pkey", "tenant_pool_pkey", "tenant_builds_pkey",
 		"migration_sources_pkey",
+		"tenant_imports_pkey", "idx_tenant_imports_tenant", "tenant_import_parts_pkey",
 	}
 }
 

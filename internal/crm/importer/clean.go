@@ -72,13 +72,25 @@ type ChangeCount struct {
 	Rows   int64
 }
 
-// list returns the kinds that occurred.
-func (c *changes) list() []ChangeCount {
-	names := [changeKinds]Change{
+// changeNames returns the names of the kinds.
+func changeNames() [changeKinds]Change {
+	return [changeKinds]Change{
 		ChangeUnwrapped, ChangeSeveral, ChangeInvisible, ChangeIDN, ChangeFormula, ChangePhone, ChangeNoPhone, ChangeName,
 		ChangeHalfName,
 		ChangeMojibake, ChangeTime,
 	}
+}
+
+// addAll adds what was counted before.
+func (c *changes) addAll(before map[Change]int64) {
+	for k, name := range changeNames() {
+		c.count[k] += before[name]
+	}
+}
+
+// list returns the kinds that occurred.
+func (c *changes) list() []ChangeCount {
+	names := changeNames()
 	var out []ChangeCount
 	for k, n := range c.count {
 		if n > 0 {

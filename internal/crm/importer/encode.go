@@ -143,13 +143,23 @@ func newIDSource(now time.Time) (*idSource, error) {
 	return &idSource{millis: uint64(now.UnixMilli()), random: mathrand.NewChaCha8(seed)}, nil
 }
 
+const randomBits = 42
+
 func (s *idSource) append(dst []byte) []byte {
-	const (
-		version7, variant = 7 << 12, 0b10 << 62
-		randomBits        = 42
-	)
-	millis, count := s.millis+s.counter>>32, s.counter&0xFFFF_FFFF
 	s.counter++
+	return s.at(dst, s.counter-1, s.random.Uint64()>>(64-randomBits))
+}
+
+// at appends the UUID of a counter with its random bits.
+func (s *idSource) at(dst []byte, counter, random uint64) []byte {
+	const version7, variant = 7 << 12, 0b10 << 62
+	millis, count := s.millis+counter>>32, counter&0xFFFF_FFFF
 	dst = binary.BigEndian.AppendUint64(dst, millis<<16|version7|count>>20)
-	return binary.BigEndian.AppendUint64(dst, variant|(count&0xF_FFFF)<<randomBits|s.random.Uint64()>>(64-randomBits))
+	return binary.BigEndian.AppendUint64(dst, variant|(count&0xF_FFFF)<<randomBits|random)
+}
+
+// bounds returns the least and the greatest UUID that can have been made since the
+// counter was from.
+func (s *idSource) bounds(from uint64) (first, last string) {
+	return uuidText(s.at(nil, from, 0)), uuidText(s.at(nil, max(s.counter, from+1)-1, 1<<randomBits-1))
 }

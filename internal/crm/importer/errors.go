@@ -90,15 +90,21 @@ func (e *TableError) Error() string {
 }
 
 // TooManyRejectsError says that an import was stopped because more rows were
-// rejected than allowed. Nothing was kept.
+// rejected than allowed. Nothing was kept, or nothing of the batch.
 type TooManyRejectsError struct {
 	Limit int64 // rows that were allowed
+	// Kept says that an import in batches has kept those before.
+	Kept bool
 }
 
 // Error states the limit.
 func (e *TooManyRejectsError) Error() string {
-	if e.Limit == 0 {
-		return "a row was rejected; nothing was imported"
+	kept := "nothing was imported"
+	if e.Kept {
+		kept = "the batch was not imported"
 	}
-	return fmt.Sprintf("more than %d rows were rejected; nothing was imported", e.Limit)
+	if e.Limit == 0 {
+		return "a row was rejected; " + kept
+	}
+	return fmt.Sprintf("more than %d rows were rejected; %s", e.Limit, kept)
 }

@@ -87,6 +87,15 @@ type Options struct {
 	// RejectTo, if not nil, gets them in place of a file, once the import is done.
 	RejectTo io.Writer
 
+	// Batch commits after so many rows, and goes on; 0 is one transaction for all. From,
+	// if not nil, is where an import that has stopped is to go on. Rows that share a key
+	// are looked for within a batch; what an earlier batch has made is a contact.
+	Batch int64
+	From  *Checkpoint
+	// Opened, if not nil, is called before anything is loaded. What it returns, if not
+	// nil, takes the place of From.
+	Opened func(ctx context.Context, s Source) (*Checkpoint, error)
+
 	LockTimeout      time.Duration // bounds the wait for each lock; 0 is 5 s
 	StatementTimeout time.Duration // bounds each statement; 0 leaves the server's setting
 	// KeepIndexes forgoes the fast path of an empty tenant, which locks the
@@ -98,9 +107,14 @@ type Options struct {
 	// Trusted are roles whose code may run in the tenant's schema, besides those
 	// that could act as the session's role.
 	Trusted []string
+	// Keep, if not "", is a UUID by which the import can be taken back: contacts that it
+	// changes are kept as they were, under this id. Kept are the ids of the tenant's
+	// other imports that may be taken back still; what is kept of any other goes.
+	Keep string
+	Kept []string
 	// AfterLoad, if not nil, runs in the import's transaction before it commits,
 	// for a caller's audit row. Its error rolls everything back. A dry run does
-	// not call it.
+	// not call it. With Batch it runs in each transaction, with what was done so far.
 	AfterLoad func(ctx context.Context, q db.Querier, r Result) error
 
 	// directFrom is the size in bytes from which an empty tenant is loaded by the
@@ -108,6 +122,15 @@ type Options struct {
 	directFrom int64
 	columns    []string // of the table contacts, where Map names some that are no field
 	size       int64    // of the input in bytes; 0 when it is not known
+}
+
+// Source is a file that is about to be imported.
+type Source struct {
+	Plan Plan
+	Size int64
+	// Sum returns the SHA-256 of the file in hexadecimal, which takes another reading of
+	// it; "" where it can be read but once.
+	Sum func() (string, error)
 }
 
 // ParseConflictPolicy reads "update", "merge", "skip" or "error".
@@ -147,9 +170,19 @@ type Result struct {
 	// was to be, such as "(blank)": they may mean nothing.
 	NullWords []string
 
+	// Checkpoint is how far an import in batches has come, without its counts, and
+	// Unfinished that the file goes on.
+	Checkpoint Checkpoint
+	Unfinished bool
+
 	InFile   RepeatPolicy // as it was taken
 	DryRun   bool
 	FastPath bool // the tenant was empty: indexes were built after the load
+	// Part says what was written, for Undo, nil where nothing was. Undoable is false where
+	// nobody asked, the table is an application's own, or this role cannot keep what is
+	// replaced.
+	Part     *Part
+	Undoable bool
 	Bytes    int64
 	SHA256   string // of the input, in hexadecimal; "" when it was not read to its end
 	Duration time.Duration

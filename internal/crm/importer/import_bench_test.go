@@ -195,6 +195,10 @@ func BenchmarkImport(b *testing.B) {
 		{name: "changed/by-hand", before: byHand, run: changedByHand},
 		{name: "changed/import", before: byImport(Options{}, generated{rows: rows}),
 			run: byImport(Options{}, generated{rows: rows, changed: true})},
+		{name: "empty/import-kept", run: byImport(Options{Keep: keepID(1)}, generated{rows: rows})},
+		{name: "half/import-kept", before: half, run: byImport(Options{Keep: keepID(1)}, generated{rows: rows})},
+		{name: "changed/import-kept", before: byImport(Options{}, generated{rows: rows}),
+			run: byImport(Options{Keep: keepID(1)}, generated{rows: rows, changed: true})},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			for b.Loop() {

@@ -210,6 +210,9 @@ func TestImportAgreesWithModel(t *testing.T) {
 					o := Options{Schema: schema, OnConflict: policy, InFile: inFile, directFrom: directFrom}
 					for seed := range uint64(2) {
 						crmtest.Exec(t, conn, schema, "delete from contacts")
+						if seed > 0 { // what is replaced is kept
+							o.Keep = keepID(0)
+						}
 						agreesWithModel(t, conn, o, seed)
 					}
 				})

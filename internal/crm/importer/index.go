@@ -85,7 +85,11 @@ func lockEmpty(ctx context.Context, q db.Querier, schema db.Schema, lockTimeout 
 		code != db.CodeDeadlockDetected {
 		return false, fmt.Errorf("lock contacts: %w", err)
 	}
-	if _, err := q.Exec(ctx, "rollback to savepoint empty"); err != nil {
+	// What came behind in the savepoint would have an xmin of its own.
+	var unlock db.Pipeline
+	unlock.Exec("rollback to savepoint empty")
+	unlock.Exec("release savepoint empty")
+	if err := unlock.Run(ctx, q); err != nil {
 		return false, fmt.Errorf("unlock contacts: %w", err)
 	}
 	return false, nil

@@ -240,9 +240,18 @@ func (m *merge) updateKeyed(ctx context.Context) (n int64, err error) {
 	switch m.policy {
 	case ConflictUpdate:
 	case ConflictMerge:
-		how, email, set = fillRule(), "f.email is not null and c.email is null", "email = coalesce(c.email, f.email), "
+		how = fillRule()
+		if m.unites() {
+			how = uniteRule()
+		}
+		email, set = "f.email is not null and c.email is null", "email = coalesce(c.email, f.email), "
 	case ConflictSkip, ConflictError:
 		return 0, nil
+	}
+	if m.keeps() {
+		on := strings.ReplaceAll(strings.ReplaceAll("e.id operator(pg_catalog.=) s.contact and s.verdict is null and ("+email+" or "+
+			how.changes("f", "c")+")", "f.", "s."), "c.", "e.")
+		return m.updateKept(ctx, "select * from pg_temp.crmctl_verdict", on, strings.ReplaceAll(set, "f.", "m."), how)
 	}
 	set += strings.NewReplacer("excluded.name", how.name("f", "c"), "excluded.", "f.").Replace(how.set)
 	where := "c.id operator(pg_catalog.=) f.contact and f.verdict is null and (" + email + " or " +

@@ -63,9 +63,23 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	if o.Observer != nil {
 		o.Observer.Planned(l.result.Plan)
 	}
+	if o.Opened != nil {
+		from, err := o.Opened(ctx, Source{Plan: l.result.Plan, Size: source.size, Sum: func() (string, error) {
+			return source.sum(ctx)
+		}})
+		if err != nil {
+			return l.result, fmt.Errorf("import contacts: %w", err)
+		}
+		if from != nil {
+			l.o.From = from
+		}
+	}
 	locals := db.Locals{
 		Schema: o.Schema, Path: o.Path, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
 		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: !o.DryRun,
+	}
+	if o.Batch > 0 && !o.DryRun {
+		return l.inBatches(ctx, conn, locals)
 	}
 	err = db.InTx(ctx, conn, locals, l.run)
 	if errors.Is(err, errDryRun) {
@@ -80,6 +94,23 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 		err = errors.Join(err, l.rejects.deliver())
 	}
 	l.count()
+	if err != nil {
+		return l.result, fmt.Errorf("import contacts: %w", err)
+	}
+	return l.result, nil
+}
+
+// inBatches imports in batches, and settles the files.
+func (l *load) inBatches(ctx context.Context, conn *pgx.Conn, locals db.Locals) (Result, error) {
+	err := l.batches(ctx, conn, locals)
+	err = errors.Join(err, l.rejects.deliver(), l.rejects.close())
+	if l.stopped != nil {
+		l.result, l.stopped.Duration = *l.stopped, l.o.Now().Sub(l.started)
+		l.result = *l.stopped
+	} else {
+		l.count()
+	}
+	l.result.RejectFile = l.rejects.done
 	if err != nil {
 		return l.result, fmt.Errorf("import contacts: %w", err)
 	}
@@ -111,7 +142,12 @@ type load struct {
 	producer *producer
 	rejects  *rejects
 	merge    merge
+	table    tableInfo
+	firstID  uint64 // where the ids of this transaction begin
 	result   Result
+
+	sum     sums    // of the batches that are committed
+	stopped *Result // what was committed when a batch failed
 }
 
 // newLoad reads the head of the file and plans the import.
@@ -157,6 +193,7 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	l.result.Plan = p.plan(o)
 	l.result.DryRun, l.result.InFile = o.DryRun, o.InFile
 	l.rejects = newRejects(p.file, o)
+	l.rejects.asItGoes = o.Batch > 0 && !o.DryRun
 	ids, err := newIDSource(l.started)
 	if err != nil {
 		_ = p.file.Close()
@@ -183,11 +220,13 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 	if err != nil {
 		return err
 	}
+	l.table = table
 	if table.isOwn() {
 		if err := l.prepareOwn(ctx, q, table.OID); err != nil {
 			return err
 		}
 	}
+	l.result.Undoable = l.undoable()
 	var indexes []index
 	if l.mayLoadDirectly(table) {
 		if l.producer.direct, err = lockEmpty(ctx, q, l.o.Schema, l.o.LockTimeout); err != nil {
@@ -253,11 +292,16 @@ func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error)
 	return now, planted.Refuse(l.o.Schema, objects)
 }
 
+// undoable reports whether the import can be taken back.
+func (l *load) undoable() bool {
+	return l.o.Keep != "" && l.own == nil && (l.table.Undo == undoOurs || l.table.Undo == undoNone && l.table.MayCreate)
+}
+
 // mayLoadDirectly tells whether the fast path is worth a try: the table is this
 // role's to change, and the file large enough for it to pay.
 func (l *load) mayLoadDirectly(table tableInfo) bool {
 	const ordinary = "r"
-	return !l.o.DryRun && !l.o.KeepIndexes && l.own == nil && l.o.Key == KeyEmail && table.Kind == ordinary &&
+	return !l.o.DryRun && !l.o.KeepIndexes && l.o.Batch == 0 && l.own == nil && l.o.Key == KeyEmail && table.Kind == ordinary &&
 		table.Owned && !table.RowSecurity &&
 		(l.size == 0 || l.size >= l.o.directFrom)
 }
@@ -306,7 +350,10 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	}
 	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
 		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
-		rejects: l.rejects, column: p.convert.emailHeader()}
+		rejects: l.rejects, column: p.convert.emailHeader(), undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo, kept: l.o.Kept}
+	if l.undoable() {
+		l.merge.keep = l.o.Keep
+	}
 	if err := l.merge.run(ctx); err != nil {
 		return err
 	}
@@ -342,6 +389,13 @@ func (l *load) close(ctx context.Context, q db.Querier) error {
 	if l.o.DryRun {
 		return errDryRun
 	}
+	if l.undoable() {
+		part, err := l.part(ctx, q)
+		if err != nil {
+			return err
+		}
+		l.result.Part = part
+	}
 	if l.o.AfterLoad != nil {
 		return l.o.AfterLoad(ctx, q, l.result)
 	}
@@ -353,8 +407,11 @@ func (l *load) count() {
 	p := l.producer
 	r := &l.result
 	r.Read, r.Blank, r.Notes, r.Bytes = p.counts.read, p.counts.blank, p.counts.notes, p.input.read
-	r.Inserted = p.counts.direct + l.merge.inserted
-	r.Updated, r.Unchanged, r.Repeated = l.merge.updated, l.merge.unchanged, l.merge.repeated
+	r.Inserted = l.sum.inserted + p.counts.direct + l.merge.inserted
+	r.Updated, r.Unchanged = l.sum.updated+l.merge.updated, l.sum.unchanged+l.merge.unchanged
+	r.Repeated = l.sum.repeated + l.merge.repeated
+	r.Checkpoint = Checkpoint{Records: p.records, RejectPath: l.rejects.done, RejectBytes: l.rejects.written}
+	r.Unfinished = !p.ended
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done
 	r.FastPath, r.SHA256 = p.direct, p.input.sum()
 	r.Changed, r.NullWords = p.convert.changes.list(), p.convert.nullWords()

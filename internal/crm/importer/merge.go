@@ -24,19 +24,23 @@ create temporary table crmctl_import (
 
 // merge carries the staged rows over to contacts and counts what became of them.
 type merge struct {
-	q        db.Querier
-	schema   db.Schema
-	path     db.Path // behind it
-	contacts string  // the table, in full
-	policy   ConflictPolicy
-	inFile   RepeatPolicy
-	key      Key
-	own      *own // nil for a table of ours
-	dryRun   bool
-	direct   bool // the contacts are this file's own rows
-	counts   counts
-	rejects  *rejects
-	column   string // the header addresses came from, for messages
+	q         db.Querier
+	schema    db.Schema
+	path      db.Path // behind it
+	contacts  string  // the table, in full
+	policy    ConflictPolicy
+	inFile    RepeatPolicy
+	key       Key
+	own       *own // nil for a table of ours
+	dryRun    bool
+	direct    bool // the contacts are this file's own rows
+	counts    counts
+	rejects   *rejects
+	keep      string // what this import is called in undoTable, "" to keep nothing
+	kept      []string
+	undo      string // whose undoTable is there
+	undoTable string
+	column    string // the header addresses came from, for messages
 
 	groups  int64                 // rows, once those with one key are one
 	refused map[string]*rejection // by key: why the server refused the row; nil before the first
@@ -51,6 +55,11 @@ func (m *merge) run(ctx context.Context) error {
 	}
 	if _, err := m.q.Exec(ctx, "analyze pg_temp.crmctl_import"); err != nil {
 		return fmt.Errorf("merge contacts: %w", err)
+	}
+	if m.keeps() && (m.policy == ConflictUpdate || m.policy == ConflictMerge) {
+		if err := m.openUndo(ctx); err != nil {
+			return err
+		}
 	}
 	if m.own != nil {
 		if err := m.ownRows(ctx); err != nil {
@@ -114,6 +123,23 @@ func (m *merge) write(ctx context.Context, rows string) (inserted, updated int64
 	if !writes {
 		return m.insertNew(ctx, rows)
 	}
+	if m.unites() {
+		how = uniteRule()
+	}
+	if m.keeps() || m.unites() && !m.dryRun {
+		return m.writeKept(ctx, rows, how)
+	}
+	return m.upsert(ctx, rows, how)
+}
+
+// unites reports whether lists in the metadata are united: there are some, and the
+// contacts are not spread over servers, where a statement cannot do it.
+func (m *merge) unites() bool {
+	return m.policy == ConflictMerge && !m.direct && m.counts.lists > 0 && m.undo != undoSpread
+}
+
+// upsert makes contacts of rows, or changes those that are there, in one statement.
+func (m *merge) upsert(ctx context.Context, rows string, how mergeRule) (inserted, updated int64, err error) {
 	statement := fmt.Sprintf(upsertSQL, m.contacts, how.changes("s", "e"), how.changes("excluded", "c"),
 		how.name("s", "e"), how.set)
 	if m.dryRun {

@@ -43,6 +43,7 @@ type counts struct {
 	stagedNoEmail  int64
 	repeats        int64 // staged rows with an address the file had before, perhaps
 	repeatsNoEmail int64
+	lists          int64 // rows with several addresses or numbers
 }
 
 // producer reads the file and turns it into chunks of rows. It runs beside the
@@ -58,6 +59,10 @@ type producer struct {
 	own     bool // the table is an application's own
 	checks  []ownCheck
 	direct  bool // rows that are surely new go straight to contacts
+
+	limit   int64 // rows of a run, 0 for all of the file
+	records int64 // taken from the file, in all runs
+	ended   bool  // the file has
 
 	counts   counts
 	observer Observer
@@ -82,7 +87,8 @@ func (p *producer) run(ctx context.Context) {
 
 func (p *producer) rows(ctx context.Context) error {
 	reported := p.started
-	for n := 1; ; n++ {
+	last := p.counts.read + p.limit
+	for n := 1; p.limit == 0 || p.counts.read < last; n++ {
 		if n%rowsBetweenLooks == 0 {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
@@ -94,11 +100,13 @@ func (p *producer) rows(ctx context.Context) error {
 		}
 		rec, err := p.file.Next()
 		if errors.Is(err, io.EOF) {
+			p.ended = true
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("read contacts: %w", err)
 		}
+		p.records++
 		if rec.Note {
 			p.counts.notes++
 			continue
@@ -112,6 +120,7 @@ func (p *producer) rows(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // row takes one row to its buffer, or rejects it.
@@ -139,6 +148,9 @@ func (p *producer) row(ctx context.Context, rec *tabular.Record) error {
 		p.buffer[to] = p.encode.appendDirect(p.buffer[to], &c)
 	} else {
 		p.counts.countStaged(&c, repeat)
+		if len(p.convert.emails)+len(p.convert.phones) > 0 {
+			p.counts.lists++
+		}
 		if p.encode.raw {
 			p.raw = p.rejects.text(p.raw[:0], rec)
 		}

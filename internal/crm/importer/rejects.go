@@ -41,6 +41,12 @@ type rejects struct {
 	temp *os.File
 	out  *bufio.Writer
 	done string // where the finished file is
+
+	// asItGoes writes to the file itself rather than to one that is renamed when all is
+	// done: of a batch that is committed the rejected rows are there too.
+	asItGoes bool
+	written  int64 // bytes, as of the last finish
+	settled  int64 // of those, what belongs to what is committed
 }
 
 func newRejects(file *tabular.File, o Options) *rejects {
@@ -79,7 +85,7 @@ func (r *rejects) tally(code RejectCode) error {
 	r.total++
 	r.count[code]++
 	if allowed := max(r.limit, 0); r.limit != 0 && r.total > allowed {
-		return &TooManyRejectsError{Limit: allowed}
+		return &TooManyRejectsError{Limit: allowed, Kept: r.asItGoes}
 	}
 	return nil
 }
@@ -194,7 +200,13 @@ func (r *rejects) create() error {
 	if r.to != nil {
 		dir, pattern = "", "crmctl-rejects-*"
 	}
-	temp, err := os.CreateTemp(dir, pattern)
+	var temp *os.File
+	var err error
+	if r.asItGoes && r.to == nil {
+		temp, err = r.createHere()
+	} else {
+		temp, err = os.CreateTemp(dir, pattern)
+	}
 	if err != nil {
 		return err
 	}
@@ -211,6 +223,9 @@ func (r *rejects) create() error {
 func (r *rejects) finish() error {
 	if r.temp == nil {
 		return nil
+	}
+	if r.asItGoes {
+		return r.finishBatch()
 	}
 	if r.to != nil {
 		if err := r.out.Flush(); err != nil {
@@ -235,7 +250,7 @@ func (r *rejects) finish() error {
 				continue
 			}
 		} else {
-			err = os.Remove(name)
+			err = os.Remove(name) //nolint:gosec // a name that os.CreateTemp made
 		}
 		if err != nil {
 			return fmt.Errorf("reject file: %w", err)
@@ -262,11 +277,11 @@ func (r *rejects) deliver() error {
 
 // moveToFree renames where the file system has no links.
 func moveToFree(from, to string) error {
-	reserved, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	reserved, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // where the user wants it
 	if err != nil {
 		return err
 	}
-	return errors.Join(reserved.Close(), os.Rename(from, to))
+	return errors.Join(reserved.Close(), os.Rename(from, to)) //nolint:gosec // as above
 }
 
 // discard removes what was written, when nothing came of the import.

@@ -97,6 +97,30 @@ func fillRule() mergeRule {
 	}
 }
 
+// unitedSQL is the metadata of ROW and CONTACT together: the contact's values win, and of
+// two lists its own comes first, then what the row has more. Elements with one "value",
+// as addresses and numbers have, are the same.
+const unitedSQL = `(ROW.metadata operator(pg_catalog.||) CONTACT.metadata operator(pg_catalog.||) coalesce((
+	select pg_catalog.jsonb_object_agg(k.key, (CONTACT.metadata operator(pg_catalog.->) k.key) operator(pg_catalog.||) (
+		select coalesce(pg_catalog.jsonb_agg(x.e order by x.n), '[]')
+		from pg_catalog.jsonb_array_elements(k.value) with ordinality as x (e, n)
+		where not exists (select 1 from pg_catalog.jsonb_array_elements(CONTACT.metadata operator(pg_catalog.->) k.key) as y (e)
+			where y.e operator(pg_catalog.=) x.e
+				or (y.e operator(pg_catalog.->>) 'value') operator(pg_catalog.=) (x.e operator(pg_catalog.->>) 'value'))))
+	from pg_catalog.jsonb_each(ROW.metadata) as k (key, value)
+	where pg_catalog.jsonb_typeof(k.value) operator(pg_catalog.=) 'array'
+		and pg_catalog.jsonb_typeof(CONTACT.metadata operator(pg_catalog.->) k.key) operator(pg_catalog.=) 'array'), '{}'))`
+
+// uniteRule is fillRule for rows that have lists: those are united.
+func uniteRule() mergeRule {
+	rule := fillRule()
+	const row, contact = "excluded.metadata operator(pg_catalog.||) c.metadata",
+		"(ROW.metadata operator(pg_catalog.||) CONTACT.metadata)"
+	rule.set = strings.Replace(rule.set, row, strings.NewReplacer("ROW", "excluded", "CONTACT", "c").Replace(unitedSQL), 1)
+	rule.differs = strings.Replace(rule.differs, contact, unitedSQL, 1)
+	return rule
+}
+
 // replaceRule leaves nothing of the contact but its id.
 func replaceRule() mergeRule {
 	return mergeRule{

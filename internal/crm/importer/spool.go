@@ -3,6 +3,8 @@ package importer
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +21,7 @@ const (
 
 // ErrSourceChanged says that a file was changed, or cut off, while it was read. What was
 // read of it is no state that it ever had, so nothing is kept.
-var ErrSourceChanged = errors.New("the file was changed while it was read; nothing was kept")
+var ErrSourceChanged = errors.New("the file was changed while it was read; nothing of what was read was kept")
 
 // steady is a source that is whole before the import's transaction begins: nobody who
 // waits for the import's locks waits for a program that writes into a pipe.
@@ -137,6 +139,29 @@ func (s *steady) check(read int64, ended bool) error {
 		return ErrSourceChanged
 	}
 	return nil
+}
+
+// sum returns the SHA-256 of the source in hexadecimal, "" where it can be read but once.
+func (s *steady) sum(ctx context.Context) (string, error) {
+	in, ok := s.Reader.(io.ReaderAt)
+	if !ok {
+		return "", nil
+	}
+	hash := sha256.New()
+	block := make([]byte, spoolBlock)
+	for at := int64(0); ; {
+		n, err := in.ReadAt(block, at)
+		_, _ = hash.Write(block[:n]) // never fails
+		at += int64(n)
+		switch {
+		case errors.Is(err, io.EOF):
+			return hex.EncodeToString(hash.Sum(nil)), nil
+		case err != nil:
+			return "", fmt.Errorf("read contacts: %w", err)
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		}
+	}
 }
 
 // Close removes the copy; the source itself stays open.

@@ -35,7 +35,19 @@ type tableInfo struct {
 	EmailUnique bool     `db:"email_unique"`
 	Names       []string `db:"names"`
 	Types       []string `db:"types"`
+
+	Undo      string `db:"undo"` // whose UndoTable is there
+	MayCreate bool   `db:"may_create"`
 }
+
+// Whose UndoTable a schema has.
+const (
+	undoNone  = "none"
+	undoOurs  = "ours"  // or that of a role whose rights this one has
+	undoOther = "other" // or it is no such table
+	// undoSpread says that schemas are spread over servers: nothing is kept there.
+	undoSpread = "spread"
+)
 
 const tableInfoSQL = `
 select c.oid, c.relkind::text as kind,
@@ -48,7 +60,14 @@ select c.oid, c.relkind::text as kind,
        array(select a.attname::text from pg_catalog.pg_attribute a
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as names,
        array(select pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute a
-             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as types
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as types,
+       case when exists (select from pg_catalog.pg_class d where d.relname = 'pg_dist_partition') then '` + undoSpread + `'
+            else coalesce((select case when u.relkind = 'r' and pg_catalog.pg_has_role(u.relowner, 'usage')
+                and (select pg_catalog.count(*) from pg_catalog.pg_attribute a where a.attrelid = u.oid and a.attnum > 0
+                     and a.attname in ('import_id', 'contact_id', 'xid', 'put_back_xid')) = 4 then '` + undoOurs + `'
+                else '` + undoOther + `' end
+            from pg_catalog.pg_class u where u.relnamespace = n.oid and u.relname = '` + UndoTable + `'), '` + undoNone + `') end as undo,
+       pg_catalog.has_schema_privilege(n.oid, 'create') as may_create
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = 'contacts' and c.relkind in ('r', 'p', 'f', 'v')`
