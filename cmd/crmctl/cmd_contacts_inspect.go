@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -169,7 +170,7 @@ func printInspection(f *factory, p *cli.Printer, in importer.Inspection, whole b
 		f.Note("\nthe first rows as they would be stored:")
 	}
 	for _, r := range in.Rows {
-		noteFolded(f, rowText(r))
+		noteFolded(f, rowText(p, r))
 	}
 	f.Note("\nrows      %s, %s would be rejected%s", cli.HumanCount(in.Read), cli.HumanCount(in.Rejected),
 		codesText(in.RejectedByCode))
@@ -226,8 +227,8 @@ func becomes(c importer.ColumnPlan) string {
 	return string(c.Field)
 }
 
-// rowText shows a contact in one line.
-func rowText(r importer.InspectedRow) string {
+// rowText shows a contact in one line, whose words fit a line of the terminal.
+func rowText(p *cli.Printer, r importer.InspectedRow) string {
 	parts := []string{fmt.Sprintf("line %d:", r.Line)}
 	for _, field := range []struct{ name, value string }{
 		{"email", r.Email}, {"phone", r.Phone}, {"name", r.Name}, {"company", r.Company}, {"created_at", r.CreatedAt},
@@ -238,9 +239,23 @@ func rowText(r importer.InspectedRow) string {
 	}
 	text := strings.TrimSuffix(strings.Join(parts, " "), ",")
 	if r.Metadata != "{}" {
-		text += ", metadata " + r.Metadata
+		text += ", metadata " + spacedJSON(r.Metadata)
 	}
-	return text
+	const longest = 70
+	words := strings.Split(text, " ")
+	for i, word := range words {
+		words[i] = p.Cut(word, longest)
+	}
+	return strings.Join(words, " ")
+}
+
+// spacedJSON returns JSON with blanks behind its commas and colons, where lines may break.
+func spacedJSON(text string) string {
+	var b bytes.Buffer
+	if json.Indent(&b, []byte(text), "", "") != nil {
+		return text
+	}
+	return strings.NewReplacer("{\n", "{", "\n}", "}", "[\n", "[", "\n]", "]", "\n", " ").Replace(b.String())
 }
 
 // codesText returns " (98 bad email, 41 too many columns)", "" where nothing was rejected.

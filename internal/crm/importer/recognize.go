@@ -227,6 +227,7 @@ func (m *mapping) findLabels() {
 			for _, name := range []string{base + "label", base + "type"} {
 				if j, ok := at[name]; ok && m.columns[j].Field == FieldMetadata && !m.columns[j].Asked {
 					m.labels[i] = j
+					m.columns[j].Why = "says the kind of " + m.columns[i].Header
 				}
 			}
 		}
