@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
@@ -36,6 +37,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	}
 	if hints := f.explainSource(err); hints != nil {
 		return hints
+	}
+	if _, is := errors.AsType[*config.FilesError](err); is {
+		return []cli.Hint{{Label: "where the files are", Command: "crmctl config path"}}
 	}
 	if v, is := errors.AsType[*app.VersionError](err); is && v.Data {
 		return []cli.Hint{{Label: "give the files of that version", Command: "--migrations-dir DIR"}}
@@ -210,12 +214,7 @@ func (f *factory) explainRight(err error) cli.Hint {
 
 // inRegistry reports whether a table or a sequence of that name is crmctl's own.
 func inRegistry(kind, name string) bool {
-	return slices.ContainsFunc(append(registry.Tables(), "crmctl_db_version"), func(table string) bool {
-		if kind == "sequence" {
-			return strings.HasPrefix(name, table+"_") && strings.HasSuffix(name, "_seq")
-		}
-		return kind == "table" && name == table
-	})
+	return (kind == "table" || kind == "sequence") && slices.Contains(registry.Objects(), name)
 }
 
 // explainUnreachable knows the private PostgreSQL, which is most often just not

@@ -27,7 +27,12 @@ func newRootCmd(f *factory) *cobra.Command {
 	root.SetErr(f.IO.Err)
 	root.SetFlagErrorFunc(cli.FlagError)
 	root.SetHelpFunc(f.help.Show)
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return f.prepare(cmd) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.prepare(cmd); err != nil {
+			return err
+		}
+		return cli.RequiredFlags(cmd)
+	}
 	f.flags.addFlags(root.PersistentFlags())
 	registerGlobalCompletions(f, root)
 

@@ -61,7 +61,7 @@ func usageOf(cmd *cobra.Command, err error) error {
 	if code := exitCode(err); code != cli.ExitFailure {
 		return err
 	}
-	return cli.WithCode(cli.RequiredFlags(cmd, err), cli.ExitUsage)
+	return cli.WithCode(err, cli.ExitUsage)
 }
 
 // markStart lets execute tell errors of usage from errors of the work.

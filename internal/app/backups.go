@@ -231,7 +231,7 @@ func (a *App) newTrial(ctx context.Context, o VerifyOptions) (*trial, error) {
 		return nil, err
 	case err != nil:
 		a.Notify(NothingRestored{err})
-		return &trial{not: "the database cannot be reached"}, nil
+		return &trial{not: "the database cannot be reached"}, nil //nolint:nilerr // the notice has it
 	}
 	anew := a.structures(ctx, backup.Limits{}).NewTenant
 	anew.TrustCode = o.TrustCode

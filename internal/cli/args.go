@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -132,17 +133,22 @@ func wanted(invalid *pflag.InvalidValueError) string {
 	return fmt.Sprint(invalid.Unwrap())
 }
 
-// RequiredFlags puts cobra's error about required flags into our words.
-func RequiredFlags(cmd *cobra.Command, err error) error {
-	text, ok := strings.CutPrefix(err.Error(), "required flag(s) ")
-	if !ok {
-		return err
+// RequiredFlags fails where a flag that the command needs was not given. It comes before
+// cobra's own check, whose error has no type.
+func RequiredFlags(cmd *cobra.Command) error {
+	if cmd.DisableFlagParsing {
+		return nil
 	}
-	names := strings.Split(strings.TrimSuffix(text, " not set"), ", ")
-	for i, name := range names {
-		names[i] = "--" + strings.Trim(name, `"`)
+	var missing []string
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if slices.Contains(flag.Annotations[cobra.BashCompOneRequiredFlag], "true") && !flag.Changed {
+			missing = append(missing, "--"+flag.Name)
+		}
+	})
+	if len(missing) == 0 {
+		return nil
 	}
-	return withHelpHint(cmd, Usagef("%q needs %s", cmd.CommandPath(), strings.Join(names, " and ")))
+	return withHelpHint(cmd, Usagef("%q needs %s", cmd.CommandPath(), strings.Join(missing, " and ")))
 }
 
 // AnnotationNoConfig marks what NoConfig was called with.

@@ -32,6 +32,14 @@ func invalidf(format string, args ...any) error {
 	return &invalidError{RedactText(fmt.Sprintf(format, args...))}
 }
 
+// FilesError is an error that whoever knows where the files are can mend.
+type FilesError struct{ Err error }
+
+func (e *FilesError) Error() string { return e.Err.Error() }
+func (e *FilesError) Unwrap() error { return e.Err }
+
+func atFiles(err error) error { return &FilesError{err} }
+
 // Config is what the program was told, with defaults filled in.
 type Config struct {
 	DatabaseURL      DSN           // "" leaves everything to libpq's environment
@@ -248,7 +256,7 @@ func (c *Config) unknownProfile(name, origin string) error {
 	switch {
 	case hint != "":
 	case len(c.profiles) == 0:
-		hint = "; no profile is defined (crmctl config path shows where)"
+		return atFiles(invalidf("no profile %q (%s); no profile is defined", name, origin))
 	default:
 		hint = "; there is " + strings.Join(c.profiles, ", ")
 	}

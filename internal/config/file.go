@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/crmctl/crmctl/internal/suggest"
 )
@@ -229,7 +230,10 @@ func readYAML(path string, r io.Reader) (map[string]any, error) {
 		if parse, ok := errors.AsType[viper.ConfigParseError](err); ok {
 			err = errors.Unwrap(parse)
 		}
-		return nil, invalidf("%s: %s", path, strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
+		if wrong, ok := errors.AsType[*yaml.TypeError](err); ok {
+			return nil, invalidf("%s: %s", path, strings.Join(wrong.Errors, "; "))
+		}
+		return nil, invalidf("%s: %v", path, err)
 	}
 	top := map[string]any{}
 	for _, k := range v.AllKeys() {

@@ -39,8 +39,8 @@ func (c *Config) restrict(f *file, env environment) error {
 		}
 		for _, name := range []string{KeyDatabaseURL, KeyDirectURL} {
 			if param := foreignParam(values[name]); param != "" {
-				return invalidf("%s: %s: the parameter %q is not taken from a file of the working directory\n"+
-					"put the address into DATABASE_URL or the user's own file (crmctl config path)", f.path, name, param)
+				return atFiles(invalidf("%s: %s: the parameter %q is not taken from a file of the working directory\n"+
+					"put the address into DATABASE_URL or the user's own file", f.path, name, param))
 			}
 		}
 	}

@@ -92,7 +92,7 @@ func ConnectionLost(err error) bool {
 	}
 	var netErr net.Error
 	return errors.Is(err, ErrUnreachable) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.As(err, &netErr) || strings.Contains(err.Error(), "conn closed")
+		errors.Is(err, net.ErrClosed) || errors.As(err, &netErr) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // Statement is one SQL statement and the place it was written.

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/db"
@@ -11,26 +12,9 @@ import (
 // Objects returns the names of the tables, sequences and functions that the registry's
 // migrations make, of all versions, and of the table that says which were applied.
 func Objects() []string {
-	return []string{
-		"crmctl_db_version",
-		"migration_files",
-		"migration_run_tenants",
-		"migration_runs",
-		"migration_runs_id_seq",
-		"migration_sources",
-		"tenant_builds",
-		"tenant_dirty",
-		"tenant_events",
-		"tenant_events_append_only",
-		"tenant_events_seq_seq",
-		"tenant_import_parts",
-		"tenant_imports",
-		"tenant_imports_id_seq",
-		"tenant_pool",
-		"tenant_shapes",
-		"tenant_size_samples",
-		"tenants",
-	}
+	names := append(Tables(), versionsTable, runs+"_id_seq", imports+"_id_seq", events+"_seq_seq", events+"_append_only")
+	slices.Sort(names)
+	return names
 }
 
 // ForeignObject is something in the registry's schema that has a name of the registry's

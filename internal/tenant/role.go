@@ -231,7 +231,9 @@ func roleError(err error, role string) error {
 	case pgErr.Code == db.CodeDuplicateObject,
 		pgErr.Code == db.CodeUniqueViolation && strings.HasPrefix(pgErr.ConstraintName, "pg_authid"):
 		return &RoleExistsError{Role: role}
-	case pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(pgErr.Message, "role"):
+	// The text is translated; the name of the server's function (AlterRole, GrantRole,
+	// check_can_set_role) is not.
+	case pgErr.Code == db.CodeInsufficientPrivilege && strings.Contains(strings.ToLower(pgErr.Routine), "role"):
 		return errors.Join(ErrRoleRight, err)
 	}
 	return err
