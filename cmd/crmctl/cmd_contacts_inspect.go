@@ -166,7 +166,10 @@ func printInspection(f *factory, p *cli.Printer, in importer.Inspection, whole b
 	if err := printTable(f, p, in); err != nil || !whole {
 		return err
 	}
-	if len(in.Rows) > 0 {
+	switch {
+	case len(in.Rows) > 0 && len(in.Table) > 0:
+		f.Note("\nthe first rows, of which the table takes what it has columns for:")
+	case len(in.Rows) > 0:
 		f.Note("\nthe first rows as they would be stored:")
 	}
 	for _, r := range in.Rows {

@@ -45,7 +45,8 @@ func printTable(f *factory, p *cli.Printer, in importer.Inspection) error {
 		return err
 	}
 	if len(in.NoPlace) > 0 {
-		noteFolded(f, "\nno place  "+strings.Join(in.NoPlace, ", "))
+		f.Note("%s", "")
+		noteFolded(f, "no place  "+strings.Join(in.NoPlace, ", "))
 	}
 	f.Note("\nwhat its checks, keys and triggers refuse is told by the import, or its dry run")
 	return nil
