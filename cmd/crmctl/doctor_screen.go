@@ -125,14 +125,8 @@ const mostOfClass = 10
 //	       next: crmctl doctor --fix ghost-row
 func writeFindings(p *cli.Printer, findings []doctor.Finding) error {
 	var b strings.Builder
-	for start := 0; start < len(findings); {
-		end := start + 1
-		for end < len(findings) && findings[end].Class == findings[start].Class &&
-			findings[end].Severity == findings[start].Severity {
-			end++
-		}
-		writeClass(p, &b, findings[start:end])
-		start = end
+	for _, ofClass := range doctor.ByClass(findings) {
+		writeClass(p, &b, ofClass)
 	}
 	if _, err := p.Out.Write([]byte(b.String())); err != nil {
 		return fmt.Errorf("write the answer: %w", err)
@@ -151,7 +145,7 @@ func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 	fmt.Fprintf(b, "%s%s%-*s  %s\n", p.Painter.Paint(cli.ColorOf(severity), string(first.Severity)), pad, label,
 		first.Class, p.Painter.Paint(cli.Dim, why))
 	line := func(text string) { b.WriteString(cli.Fold(margin+text, p.Width, about) + "\n") }
-	groups := groupFindings(findings)
+	groups := doctor.GroupAlike(findings)
 	commands := map[string]bool{}
 	for i, g := range groups {
 		if i == mostOfClass {
@@ -159,49 +153,23 @@ func writeClass(p *cli.Printer, b *strings.Builder, findings []doctor.Finding) {
 			line("next: crmctl doctor --check " + string(first.Class) + " -o wide")
 			break
 		}
-		if len(g.findings) == 1 {
-			line(fmt.Sprintf("%-*s  %s", label, cli.Visible(g.findings[0].Subject), cli.Visible(g.findings[0].What)))
+		if len(g.Findings) == 1 {
+			line(fmt.Sprintf("%-*s  %s", label, cli.Visible(g.Findings[0].Subject), cli.Visible(g.Findings[0].What)))
 		} else {
-			line(fmt.Sprintf("%-*s  %s: %s", label, cli.HumanCount(int64(len(g.findings)))+" alike", cli.Visible(g.what),
-				cli.Visible(subjects(g.findings))))
+			line(fmt.Sprintf("%-*s  %s: %s", label, cli.HumanCount(int64(len(g.Findings)))+" alike", cli.Visible(g.What),
+				cli.Visible(subjects(g.Findings))))
 		}
-		if command := g.findings[0].Command; len(commands) == 0 || len(findings) <= 3 {
+		if command := g.Findings[0].Command; len(commands) == 0 || len(findings) <= 3 {
 			commands[command] = true
 		}
 	}
 	for _, g := range groups[:min(len(groups), mostOfClass)] {
-		if command := g.findings[0].Command; commands[command] {
+		if command := g.Findings[0].Command; commands[command] {
 			delete(commands, command)
 			fmt.Fprintf(b, "%s%s\n", margin, "next: "+cli.Visible(command)) // a command that is cut is of no use
 		}
 	}
 	b.WriteString("\n")
-}
-
-// findingGroup is findings that say the same of different subjects.
-type findingGroup struct {
-	what     string // with * for the subject
-	findings []doctor.Finding
-}
-
-// groupFindings puts findings of a class together that differ in nothing but their subject.
-func groupFindings(findings []doctor.Finding) []findingGroup {
-	var groups []findingGroup
-	at := map[string]int{}
-	for _, d := range findings {
-		what := strings.ReplaceAll(strings.ReplaceAll(d.What, strings.ReplaceAll(d.Subject, "-", "_"), "*"), d.Subject, "*")
-		if d.Tenant != "" && d.Tenant != d.Subject {
-			what = strings.ReplaceAll(what, d.Tenant, "*")
-		}
-		i, known := at[what]
-		if !known {
-			i = len(groups)
-			at[what] = i
-			groups = append(groups, findingGroup{what: what})
-		}
-		groups[i].findings = append(groups[i].findings, d)
-	}
-	return groups
 }
 
 // subjects names the first subjects of findings.
@@ -219,10 +187,10 @@ func subjects(findings []doctor.Finding) string {
 }
 
 // left counts the findings of groups.
-func left(groups []findingGroup) int {
+func left(groups []doctor.Group) int {
 	n := 0
 	for _, g := range groups {
-		n += len(g.findings)
+		n += len(g.Findings)
 	}
 	return n
 }

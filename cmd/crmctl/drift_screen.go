@@ -316,7 +316,7 @@ func (s driftScreen) difference(d catalog.Difference) {
 		catalog.Changed: cli.Yellow}
 	change := fmt.Sprintf("%-9s", d.Change)
 	s.line("  %s  %s", s.p.Painter.Paint(colors[d.Change], change), cli.Visible(d.Subject()))
-	want, found := differingLines(d.Want, d.Got)
+	want, found := d.Differing()
 	if d.Change != catalog.Extra {
 		s.definition("want ", want)
 	}
@@ -346,36 +346,6 @@ func (s driftScreen) ellipsis() string {
 		return "…"
 	}
 	return "~"
-}
-
-// differingLines leaves out of two long definitions the lines that they have in common, and
-// of two long lines how they begin.
-func differingLines(want, found string) (string, string) {
-	if want == "" || found == "" {
-		return want, found
-	}
-	a, b := strings.Split(want, "\n"), strings.Split(found, "\n")
-	if len(a) > 1 || len(b) > 1 {
-		head := 0
-		for head < min(len(a), len(b))-1 && a[head] == b[head] {
-			head++
-		}
-		tail := 0
-		for tail < min(len(a), len(b))-1-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
-			tail++
-		}
-		return strings.Join(a[head:len(a)-tail], "\n"), strings.Join(b[head:len(b)-tail], "\n")
-	}
-	const long, kept = 60, 20
-	x, y := []rune(want), []rune(found)
-	same := 0
-	for same < min(len(x), len(y)) && x[same] == y[same] {
-		same++
-	}
-	if same < long || max(len(x), len(y)) < long {
-		return want, found
-	}
-	return "... " + string(x[same-kept:]), "... " + string(y[same-kept:])
 }
 
 // printFix prints the SQL that mends, shape by shape and tenant by tenant.
