@@ -50,6 +50,9 @@ func (f *factory) notice(n app.Notice) {
 	case app.GoesOn:
 		f.Note("note: going on with import %d of %s, behind %s", n.Import.ID, f.show().Minute(n.Import.StartedAt),
 			cli.Plural(int(n.Import.Done), "record"))
+	case app.OtherRegistry:
+		f.Note("crmctl: note: another registry stands in schema %s, with tenants of its own",
+			cli.Visible(n.Registry.Schema().String()))
 	case app.OtherFiles:
 		f.Verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
 	case app.NoExtensions:

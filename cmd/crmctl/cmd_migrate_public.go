@@ -7,9 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/migrations"
 )
 
 // migratePublicOptions are the options of `crmctl migrate public`.
@@ -53,29 +52,13 @@ func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOption
 	if err != nil {
 		return err
 	}
-	if err := f.beforeChange(ctx, opts.dryRun); err != nil {
-		return err
-	}
-	plan, err := migrate.Compile(ctx, migrations.Public())
+	a, err := f.app()
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(ctx)
+	change, err := a.UpgradeRegistry(ctx, app.UpgradeOptions{LockTimeout: opts.lockTimeout, DryRun: opts.dryRun})
 	if err != nil {
 		return err
-	}
-	defer closeConn(ctx, conn)
-	if err := f.roomForRegistry(ctx, conn); err != nil {
-		return err
-	}
-	var change migrate.Change
-	if opts.dryRun {
-		change, err = plan.PlanPublic(ctx, conn, f.registry())
-	} else {
-		change, err = plan.ApplyPublic(ctx, conn, migrate.ApplyOptions{Registry: f.registry(), LockTimeout: opts.lockTimeout})
-	}
-	if err != nil {
-		return fmt.Errorf("migrate the registry: %w", err)
 	}
 	record := publicResult{From: change.From, To: change.To, Applied: []string{}, DryRun: opts.dryRun}
 	for _, m := range change.Applied {

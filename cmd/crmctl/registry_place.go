@@ -12,32 +12,6 @@ import (
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
-// roomForRegistry fails with a *registry.TakenError where something else has a name that
-// the registry needs, and where it would be made in a tenant's schema. It notes what other
-// registries there are.
-func (f *factory) roomForRegistry(ctx context.Context, conn *pgx.Conn) error {
-	cfg, err := f.config()
-	if err != nil {
-		return err
-	}
-	standing, err := f.registry().LookToMake(ctx, conn, cfg.TrustedOwners)
-	if err == nil {
-		err = standing.Taken()
-	}
-	if err != nil || standing.Made {
-		return err
-	}
-	if err := f.registry().RefuseTenant(ctx, conn); err != nil {
-		return err
-	}
-	others, err := registry.Registries(ctx, conn)
-	for _, other := range others {
-		f.Note("crmctl: note: another registry stands in schema %s, with tenants of its own",
-			cli.Visible(other.Schema().String()))
-	}
-	return err
-}
-
 // yetOrWhere ends "there is no registry": with the schema where it was looked for, unless
 // that is the usual one.
 func (f *factory) yetOrWhere() string {
