@@ -1,24 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/cli"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 )
-
-// tenantPath is app.TenantPath.
-func (f *factory) tenantPath(ctx context.Context, conn *pgx.Conn, script []db.Statement) (db.Path, error) {
-	a, err := f.app()
-	if err != nil {
-		return db.Path{}, err
-	}
-	return a.TenantPath(ctx, conn, script)
-}
 
 // explainPath says what to do about a name, or a schema, on the search_path.
 func explainPath(err error) []cli.Hint {
