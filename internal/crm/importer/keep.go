@@ -69,8 +69,12 @@ func (m *merge) openUndo(ctx context.Context) error {
 		p.Exec("comment on table " + m.undoTable +
 			" is 'What imports of contacts have replaced. crmctl keeps it to take an import back.'")
 	} else {
+		kept := append([]string{}, m.kept...)
+		if m.keep != "" {
+			kept = append(kept, m.keep)
+		}
 		p.Exec("delete from "+m.undoTable+` u where u.import_id operator(pg_catalog.<>) all ($1::pg_catalog.text[]::pg_catalog.uuid[])`,
-			append([]string{m.keep}, m.kept...))
+			kept)
 	}
 	if err := p.Run(ctx, m.q); err != nil {
 		return fmt.Errorf("keep what is replaced: %w", err)

@@ -56,7 +56,8 @@ func (m *merge) run(ctx context.Context) error {
 	if _, err := m.q.Exec(ctx, "analyze pg_temp.crmctl_import"); err != nil {
 		return fmt.Errorf("merge contacts: %w", err)
 	}
-	if m.keeps() && (m.policy == ConflictUpdate || m.policy == ConflictMerge) {
+	writes := m.policy == ConflictUpdate || m.policy == ConflictMerge
+	if m.keeps() && writes || m.undo == undoOurs && !m.dryRun {
 		if err := m.openUndo(ctx); err != nil {
 			return err
 		}

@@ -172,6 +172,9 @@ func TestKeptNoLongerThanAsked(t *testing.T) {
 	if r := importText(t, conn, file("E"), Options{Schema: schema}); r.Part != nil {
 		t.Errorf("an import that is not kept: %+v", r.Part)
 	}
+	if n := crmtest.List(t, conn, schema, "select count(*) from "+UndoTable); n[0] != "0" {
+		t.Errorf("%s are kept, want none", n[0])
+	}
 }
 
 // A contact that others change while the import reads it is kept as it is replaced.
