@@ -79,7 +79,8 @@ func (r *fleetRun) noteForked() {
 	for _, t := range r.Forked {
 		if errors.Is(t.Err, adopt.ErrHistory) && !told[t.Program] {
 			told[t.Program] = true
-			r.f.Note("next: crmctl migrate adopt --from %s --schema %s --map FILE%s", t.Program, t.Tenant.Schema, r.f.sameFlags())
+			r.f.Note("next: crmctl migrate adopt --from %s --schema %s --map FILE%s", t.Program, t.Tenant.Schema,
+				r.f.sameFlags())
 		}
 	}
 }

@@ -61,8 +61,8 @@ func (a *App) PurgeTenants(ctx context.Context, due []registry.Tenant, o PurgeOp
 	defer shown()
 	// One works, one holds the tenant, and one may be taking the backup.
 	run := fleet.Options{Concurrency: o.Concurrency, Connections: 3, Drain: a.Drain(), Observer: observer}
-	purged, results, stopped := tenant.PurgeMany(ctx, a.Connect, due, tenant.PurgeOptions{MoveOptions: a.move(o.LockTimeout),
-		Before: before}, run)
+	purged, results, stopped := tenant.PurgeMany(ctx, a.Connect, due, tenant.PurgeOptions{
+		MoveOptions: a.move(o.LockTimeout), Before: before}, run)
 	return PurgeResult{purged, results, stopped}, nil
 }
 

@@ -164,7 +164,8 @@ func (a *App) history(plan *migrate.Plan) (shape.History, error) {
 type NoPoolError struct{ Reason string }
 
 func (e *NoPoolError) Error() string {
-	return fmt.Sprintf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s", e.Reason)
+	return fmt.Sprintf("these migrations cannot make schemas for the pool, which are renamed when a tenant takes them: %s",
+		e.Reason)
 }
 
 // poolTemplate returns what the schemas of the pool are built from. The error is a

@@ -87,8 +87,10 @@ func (w *sandbox) run(ctx context.Context, statements []db.Statement) error {
 	name := qualified(w.schema, "crmctl_run_"+strings.ToLower(rand.Text()))
 	var p db.Pipeline
 	w.setRole(&p, w.role)
-	p.Exec("create function " + name + `(statements pg_catalog.text[]) returns pg_catalog.void language plpgsql security definer as
-		$run$ declare statement pg_catalog.text; begin foreach statement in array statements loop execute statement; end loop; end $run$`)
+	p.Exec("create function " + name + `(statements pg_catalog.text[]) returns pg_catalog.void
+		language plpgsql security definer as
+		$run$ declare statement pg_catalog.text; begin
+			foreach statement in array statements loop execute statement; end loop; end $run$`)
 	w.setRole(&p, w.self)
 	p.Exec("select "+name+"($1::pg_catalog.text[])", texts)
 	// A function that is gone, or somebody else's by now, is an error here.

@@ -55,19 +55,22 @@ type structure struct {
 const (
 	ofSchema = `with relation as materialized (
 		select c.* from pg_catalog.pg_depend d join pg_catalog.pg_class c on c.oid = d.objid
-		where d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+		where d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+			and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 		  and d.refobjid = (select oid from pg_catalog.pg_namespace where nspname = $1)
 		  and c.relkind in ('r', 'p', 'S', 'm') and c.relname <> '` + db.UndoTable + `' and $2::pg_catalog.text[] is null) `
 	ofNames = `with relation as materialized (
 		select c.* from pg_catalog.pg_class c
-		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relname = any ($2::pg_catalog.text[])
+		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1)
+			and c.relname = any ($2::pg_catalog.text[])
 		  and c.relkind = 'r'
 		union all
 		select s.* from pg_catalog.pg_class c
 		join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = c.oid
 			and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i')
 		join pg_catalog.pg_class s on s.oid = d.objid and s.relkind = 'S'
-		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relname = any ($2::pg_catalog.text[])
+		where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1)
+			and c.relname = any ($2::pg_catalog.text[])
 		  and c.relkind = 'r') `
 )
 
@@ -102,10 +105,12 @@ func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
 			select array_agg(a.attname::text order by a.attnum) as names,
 				array_agg(`+typeName+` order by a.attnum) as types,
 				array_agg(t.typcategory::text order by a.attnum) as classes,
-				array_agg(case 'pg_catalog.oid'::pg_catalog.regtype when t.oid then 'O' when t.typbasetype then 'O' when t.typelem then 'A' else '' end
+				array_agg(case 'pg_catalog.oid'::pg_catalog.regtype when t.oid then 'O' when t.typbasetype then 'O'
+					when t.typelem then 'A' else '' end
 					order by a.attnum) as large
 			from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and c.relkind in ('r', 'p')) a on true
+			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+				and c.relkind in ('r', 'p')) a on true
 		order by c.relname collate "C"`, schema.String(), names)
 	p.Query(collect(&s.keys), from+`select k.conname::text, k.conrelid::int8, k.confrelid::int8, k.condeferrable,
 		k.conparentid <> 0

@@ -98,7 +98,7 @@ func ToldIn(err error) string {
 	return ""
 }
 
-// EndedItself tells whether err is a command's ExitWith or ExitTold.
+// EndedItself reports whether err is a command's ExitWith or ExitTold.
 func EndedItself(err error) bool {
 	ce, ok := errors.AsType[*Error](err)
 	return ok && ce.Err == nil

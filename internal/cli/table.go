@@ -187,7 +187,7 @@ func (p *Printer) fit(g *grid) {
 		return
 	}
 	widths, total := p.shrink(g)
-	for (total > p.Width || g.cramped(widths)) && slices.Contains(g.spare, true) {
+	for (total > p.Width || g.tooNarrow(widths)) && slices.Contains(g.spare, true) {
 		g.drop(slices.Index(g.spare, true))
 		widths, total = p.shrink(g)
 	}
@@ -213,7 +213,7 @@ func (g *grid) breakTexts(widths []int) {
 		for i, cell := range row {
 			part := []string{cell}
 			if g.text[i] && twwidth.Width(cell) > widths[i] {
-				part = chop(Wrap(cell, widths[i]), widths[i])
+				part = breakWords(Wrap(cell, widths[i]), widths[i])
 			}
 			parts, height = append(parts, part), max(height, len(part))
 		}
@@ -230,9 +230,9 @@ func (g *grid) breakTexts(widths []int) {
 	g.cells, g.colors = cells, colors
 }
 
-// cramped reports whether names of rows would be cut, which say what row it is, or a
+// tooNarrow reports whether names of rows would be cut, which say what row it is, or a
 // text broken into so many lines that nobody reads them.
-func (g *grid) cramped(widths []int) bool {
+func (g *grid) tooNarrow(widths []int) bool {
 	return slices.ContainsFunc(g.cells, func(row []string) bool {
 		for i, cell := range row {
 			if twwidth.Width(cell) > widths[i] && (g.key[i] || g.text[i] && widths[i] < readable) {
@@ -317,8 +317,8 @@ func keyColumn(cells [][]string, names []string) int {
 	return -1
 }
 
-// chop breaks words that are wider than their column.
-func chop(parts []string, width int) []string {
+// breakWords breaks words that are wider than their column.
+func breakWords(parts []string, width int) []string {
 	var out []string
 	for _, part := range parts {
 		for twwidth.Width(part) > width {

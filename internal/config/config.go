@@ -234,7 +234,7 @@ func (c *Config) Files() []File { return c.files }
 // Profiles returns the names of all profiles, sorted.
 func (c *Config) Profiles() []string { return c.profiles }
 
-// DatabaseFromProfile tells whether the profile in force says which database
+// DatabaseFromProfile reports whether the profile in force says which database
 // to use.
 func (c *Config) DatabaseFromProfile() bool {
 	return c.Profile != "" && strings.HasPrefix(c.Setting(KeyDatabaseURL).Origin, profileOrigin(c.Profile))

@@ -76,7 +76,8 @@ func (d DSN) GoString() string { return d.String() }
 func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // following are the parameters that may follow a password.
-const following = `user|password|host|hostaddr|port|dbname|passfile|connect_timeout|options|application_name|service|target_session_attrs|ssl\w+`
+const following = `user|password|host|hostaddr|port|dbname|passfile|connect_timeout|options|application_name|service|` +
+	`target_session_attrs|ssl\w+`
 
 var (
 	// What the key=value form begins with.
@@ -144,7 +145,7 @@ func spellings(s string) []string {
 	return all
 }
 
-// HasPassword tells whether the connection string itself holds a password.
+// HasPassword reports whether the connection string itself holds a password.
 func (d DSN) HasPassword() bool {
 	return slices.ContainsFunc(d.passwords(), func(p string) bool { return p != "" })
 }

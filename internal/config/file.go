@@ -189,7 +189,8 @@ func (c *Config) readFile(path string, parse func(path string, r io.Reader) (fil
 		return file{}, err
 	}
 	if parsed.holdsPassword() && othersMayRead(info) {
-		c.Warnings = append(c.Warnings, fmt.Sprintf("%s holds a password and others can read it; run: chmod 600 %s", path, path))
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s holds a password and others can read it; run: chmod 600 %s",
+			path, path))
 	}
 	return parsed, nil
 }

@@ -98,103 +98,97 @@ func keys() []key {
 			c.DatabaseURL = DSN(v)
 			return nil
 		}},
-		{name: KeyDirectURL, usage: "the same database past a pooler, for files marked NO TRANSACTION", parse: func(c *Config, v string) error {
-			c.DirectURL = DSN(v)
-			return nil
-		}},
-		{name: KeyProfile, usage: "the profile of the configuration file to use", parse: func(*Config, string) error { return nil }},
+		{name: KeyDirectURL, usage: "the same database past a pooler, for files marked NO TRANSACTION",
+			parse: func(c *Config, v string) error {
+				c.DirectURL = DSN(v)
+				return nil
+			}},
+		{name: KeyProfile, usage: "the profile of the configuration file to use",
+			parse: func(*Config, string) error { return nil }},
 		{name: KeyExpectDatabase, usage: "stop unless the database has this name", parse: func(c *Config, v string) error {
 			c.ExpectDatabase = v
 			return nil
 		}},
-		{name: KeyMigrationsDir, usage: "directory of migrations to use instead of the built-in ones", parse: func(c *Config, v string) error {
-			c.MigrationsDir = v
-			return nil
-		}},
-		{name: KeyConcurrency, fallback: "auto", usage: "tenants worked on at once, one connection each", parse: func(c *Config, v string) (err error) {
-			c.Concurrency, err = ParseConcurrency(v)
-			return err
-		}},
-		{name: KeyLockTimeout, fallback: "2s", usage: "how long a statement may wait for a lock", parse: durationInto(func(c *Config) *time.Duration { return &c.LockTimeout })},
-		{name: KeyStatementTimeout, fallback: "0", usage: "how long a statement may run, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.StatementTimeout })},
-		{name: KeyTimeout, fallback: "0", usage: "how long the whole command may take, 0 for no limit", parse: durationInto(func(c *Config) *time.Duration { return &c.Timeout })},
-		{name: KeyRetention, fallback: "30d", usage: "how long a deleted tenant is kept before it may be purged", parse: durationInto(func(c *Config) *time.Duration { return &c.Retention })},
+		{name: KeyMigrationsDir, usage: "directory of migrations to use instead of the built-in ones",
+			parse: func(c *Config, v string) error {
+				c.MigrationsDir = v
+				return nil
+			}},
+		{name: KeyConcurrency, fallback: "auto", usage: "tenants worked on at once, one connection each",
+			parse: func(c *Config, v string) (err error) {
+				c.Concurrency, err = ParseConcurrency(v)
+				return err
+			}},
+		{name: KeyLockTimeout, fallback: "2s", usage: "how long a statement may wait for a lock",
+			parse: durationInto(func(c *Config) *time.Duration { return &c.LockTimeout })},
+		{name: KeyStatementTimeout, fallback: "0", usage: "how long a statement may run, 0 for no limit",
+			parse: durationInto(func(c *Config) *time.Duration { return &c.StatementTimeout })},
+		{name: KeyTimeout, fallback: "0", usage: "how long the whole command may take, 0 for no limit",
+			parse: durationInto(func(c *Config) *time.Duration { return &c.Timeout })},
+		{name: KeyRetention, fallback: "30d", usage: "how long a deleted tenant is kept before it may be purged",
+			parse: durationInto(func(c *Config) *time.Duration { return &c.Retention })},
 		{name: KeyImportUndoKeep, fallback: "30d", usage: "how long an import can be taken back, 0 for never",
 			parse: durationInto(func(c *Config) *time.Duration { return &c.ImportUndoKeep })},
-		{name: KeyTenantRoles, fallback: "false", usage: "give each new tenant a database role of its own", parse: func(c *Config, v string) (err error) {
-			c.TenantRoles, err = parseBool(v)
-			return err
-		}},
-		{name: KeyOutput, fallback: "table", usage: "output format: " + strings.Join(Outputs(), ", "), parse: func(c *Config, v string) error {
-			c.Output = v
-			return oneOf(v, Outputs())
-		}},
-		{name: KeyColor, fallback: "auto", usage: "colour: " + strings.Join(Colors(), ", "), parse: func(c *Config, v string) error {
-			c.Color = v
-			return oneOf(v, Colors())
-		}},
+		{name: KeyTenantRoles, fallback: "false", usage: "give each new tenant a database role of its own",
+			parse: func(c *Config, v string) (err error) {
+				c.TenantRoles, err = parseBool(v)
+				return err
+			}},
+		{name: KeyOutput, fallback: "table", usage: "output format: " + strings.Join(Outputs(), ", "),
+			parse: func(c *Config, v string) error {
+				c.Output = v
+				return oneOf(v, Outputs())
+			}},
+		{name: KeyColor, fallback: "auto", usage: "colour: " + strings.Join(Colors(), ", "),
+			parse: func(c *Config, v string) error {
+				c.Color = v
+				return oneOf(v, Colors())
+			}},
 		{name: KeyUTC, fallback: "false", usage: "show times in UTC", parse: func(c *Config, v string) (err error) {
 			c.UTC, err = parseBool(v)
 			return err
 		}},
-		{name: KeyDryRun, fallback: "false", usage: "change nothing, say what would happen", parse: func(c *Config, v string) (err error) {
-			c.DryRun, err = parseBool(v)
-			return err
-		}},
-		{name: KeyRegistrySchema, fallback: "public", usage: "the schema of crmctl's own tables", parse: func(c *Config, v string) error {
-			c.RegistrySchema = v
-			return RegistrySchema(v)
-		}},
-		{name: KeyExtensionSchema, fallback: "extensions", usage: "where extensions of migrations are made", parse: func(c *Config, v string) error {
-			if !isSchema(v) {
-				return errors.New("want the name of a schema")
-			}
-			c.ExtensionSchema = v
-			return nil
-		}},
-		{name: KeySharedSchemas, list: true, usage: "schemas on the path behind the tenant's", parse: func(c *Config, v string) error {
-			c.SharedSchemas = names(v)
-			for i, name := range c.SharedSchemas {
-				switch {
-				case !isSchema(name), name == "information_schema":
-					return fmt.Errorf("%q: want names of schemas, with commas between", name)
-				case slices.Contains(c.SharedSchemas[:i], name):
-					return fmt.Errorf("%q stands there twice", name)
+		{name: KeyDryRun, fallback: "false", usage: "change nothing, say what would happen",
+			parse: func(c *Config, v string) (err error) {
+				c.DryRun, err = parseBool(v)
+				return err
+			}},
+		{name: KeyRegistrySchema, fallback: "public", usage: "the schema of crmctl's own tables",
+			parse: func(c *Config, v string) error {
+				c.RegistrySchema = v
+				return RegistrySchema(v)
+			}},
+		{name: KeyExtensionSchema, fallback: "extensions", usage: "where extensions of migrations are made",
+			parse: func(c *Config, v string) error {
+				if !isSchema(v) {
+					return errors.New("want the name of a schema")
 				}
-			}
-			return nil
-		}},
-		{name: KeyTenantsQuery, usage: "the select of the application's tenants, where it makes them", parse: func(c *Config, v string) error {
-			c.TenantsQuery = v
-			return nil
-		}},
-		{name: KeyTenantsWrites, fallback: "false", usage: "with tenants_query, crmctl makes and deletes tenants too", parse: func(c *Config, v string) (err error) {
-			c.TenantsWrites, err = parseBool(v)
-			return err
-		}},
-		{name: KeyTenantsFrom, fallback: "goose", usage: "the program that migrates new tenants of tenants_query", parse: func(c *Config, v string) error {
-			c.TenantsFrom = v
-			return nil
-		}},
-		{name: KeyTenantsMap, usage: "which file each migration of that program stands for", parse: func(c *Config, v string) error {
-			c.TenantsMap = v
-			return nil
-		}},
-		{name: KeyTenantsBaseline, fallback: "0", usage: "the version at which new tenants of tenants_query stand", parse: func(c *Config, v string) (err error) {
-			c.TenantsBaseline, err = strconv.ParseInt(v, 10, 64)
-			if err != nil || c.TenantsBaseline < 0 {
-				return errors.New("want a version, 0 for none")
-			}
-			return nil
-		}},
-		{name: KeyTrustedOwners, list: true, noProject: true, usage: "roles whose code in tenants crmctl may run", parse: func(c *Config, v string) error {
-			c.TrustedOwners = names(v)
-			return nil
-		}},
-		{name: KeyPGBin, usage: "directory of the PostgreSQL server programs for crmctl local", parse: func(c *Config, v string) error {
-			c.PGBin = v
-			return nil
-		}},
+				c.ExtensionSchema = v
+				return nil
+			}},
+		{name: KeySharedSchemas, list: true, usage: "schemas on the path behind the tenant's",
+			parse: func(c *Config, v string) error {
+				c.SharedSchemas = names(v)
+				for i, name := range c.SharedSchemas {
+					switch {
+					case !isSchema(name), name == "information_schema":
+						return fmt.Errorf("%q: want names of schemas, with commas between", name)
+					case slices.Contains(c.SharedSchemas[:i], name):
+						return fmt.Errorf("%q stands there twice", name)
+					}
+				}
+				return nil
+			}},
+		{name: KeyTrustedOwners, list: true, noProject: true, usage: "roles whose code in tenants crmctl may run",
+			parse: func(c *Config, v string) error {
+				c.TrustedOwners = names(v)
+				return nil
+			}},
+		{name: KeyPGBin, usage: "directory of the PostgreSQL server programs for crmctl local",
+			parse: func(c *Config, v string) error {
+				c.PGBin = v
+				return nil
+			}},
 	}
 }
 

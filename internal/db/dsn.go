@@ -15,11 +15,15 @@ var ErrConnString = errors.New("the connection string cannot be read")
 
 // libpqKeys are the parameters of a connection string that libpq knows, and database,
 // which pgx takes for dbname.
-const libpqKeys = `user password host hostaddr port dbname database passfile channel_binding connect_timeout client_encoding options
-	application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout
-	replication gssencmode sslmode requiressl sslnegotiation sslcompression sslcert sslkey sslpassword sslcertmode sslrootcert
+const libpqKeys = `user password host hostaddr port dbname database passfile channel_binding connect_timeout
+	client_encoding options
+	application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
+	tcp_user_timeout
+	replication gssencmode sslmode requiressl sslnegotiation sslcompression sslcert sslkey sslpassword sslcertmode
+	sslrootcert
 	sslcrl sslcrldir sslsni requirepeer require_auth ssl_min_protocol_version ssl_max_protocol_version min_protocol_version
-	max_protocol_version krbsrvname krbspn gsslib gssdelegation service servicefile target_session_attrs load_balance_hosts`
+	max_protocol_version krbsrvname krbspn gsslib gssdelegation service servicefile target_session_attrs
+	load_balance_hosts`
 
 func isLibpqKey(name string) bool { return slices.Contains(strings.Fields(libpqKeys), name) }
 
@@ -154,12 +158,15 @@ func foreign(name, value string) (instead string, known bool) {
 // Prisma, JDBC, SQLAlchemy, asyncpg, Rails, Node, Go and .NET, and those of libpq that
 // only tune what this program does in its own way.
 const elsewhere = `pgbouncer connection_limit pool_timeout socket_timeout statement_cache_size single_use_connections
-	preparethreshold preparedstatementcachequeries preparedstatementcachesizemib applicationname logintimeout sockettimeout connecttimeout
+	preparethreshold preparedstatementcachequeries preparedstatementcachesizemib applicationname logintimeout
+	sockettimeout connecttimeout
 	tcpkeepalive stringtype rewritebatchedinserts binarytransfer loglevel loggerlevel defaultrowfetchsize autosave
-	prepared_statement_cache_size prepared_statement_name_func async_fallback command_timeout max_inactive_connection_lifetime
+	prepared_statement_cache_size prepared_statement_name_func async_fallback command_timeout
+	max_inactive_connection_lifetime
 	pool checkout_timeout reaping_frequency prepared_statements encoding adapter min_messages idle_timeout
 	uselibpqcompat max min pool_min pool_max pool_size max_overflow pool_recycle pool_pre_ping
-	pool_max_conns pool_min_conns pool_min_idle_conns pool_max_conn_lifetime pool_max_conn_idle_time pool_max_conn_lifetime_jitter
+	pool_max_conns pool_min_conns pool_min_idle_conns pool_max_conn_lifetime pool_max_conn_idle_time
+	pool_max_conn_lifetime_jitter
 	pool_health_check_period pool_ping_timeout
 	default_query_exec_mode statement_cache_capacity statement_cache_mode description_cache_capacity
 	pooling minimum_pool_size maximum_pool_size supa workaround timezone_in_session

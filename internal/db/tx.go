@@ -118,7 +118,8 @@ func (l Locals) others(args *[]any, local string) string {
 	// ends, unless the server looks for it now and then. Only Linux servers can
 	// since 14; elsewhere anything but 0 may be an error.
 	return sql + `, pg_catalog.set_config('client_connection_check_interval',
-		case when pg_catalog.strpos(pg_catalog.version(), 'linux') operator(pg_catalog.>) 0 then '2s' else '0' end, ` + local + `)`
+		case when pg_catalog.strpos(pg_catalog.version(), 'linux') operator(pg_catalog.>) 0
+			then '2s' else '0' end, ` + local + `)`
 }
 
 // CheckSchema adds a check that unqualified names are made in s. It fails with

@@ -149,15 +149,19 @@ func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
 			from pg_class c join `+x.fleet.tenantSchemas()+` s on s.oid = c.relnamespace
 			where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and c.relowner <> s.nspowner
 			union all
-			select p.pronamespace, case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end, p.oid::regprocedure::text, p.proowner, s.nspowner, s.slug
+			select p.pronamespace, case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end,
+				p.oid::regprocedure::text, p.proowner, s.nspowner, s.slug
 			from pg_proc p join `+x.fleet.tenantSchemas()+` s on s.oid = p.pronamespace
-			where p.proowner <> s.nspowner and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+			where p.proowner <> s.nspowner and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
+				and d.objid = p.oid and d.deptype = 'e')
 			union all
 			select y.typnamespace, 'type', y.oid::regtype::text, y.typowner, s.nspowner, s.slug
 			from pg_type y join `+x.fleet.tenantSchemas()+` s on s.oid = y.typnamespace
 			where y.typowner <> s.nspowner and y.typtype in ('e', 'd', 'r')
-			  and not exists (select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = y.oid and d.deptype = 'e'))
-		select slug, kind, name, pg_get_userbyid(owner)::text as owner, pg_get_userbyid(should)::text as should from objects order by slug, kind, name`)
+			  and not exists (select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = y.oid
+			    and d.deptype = 'e'))
+		select slug, kind, name, pg_get_userbyid(owner)::text as owner, pg_get_userbyid(should)::text as should
+			from objects order by slug, kind, name`)
 	if err != nil {
 		return nil, err
 	}

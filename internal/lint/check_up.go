@@ -28,7 +28,7 @@ func (c *checker) upOnly(s *statement) {
 	c.citus(s)
 }
 
-// isNew tells whether a table was made in this file, so that it is empty and
+// isNew reports whether a table was made in this file, so that it is empty and
 // nobody waits for it.
 func (c *checker) isNew(name string) bool { return c.created[name] }
 

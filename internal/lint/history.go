@@ -177,7 +177,7 @@ func notNullColumn(s *statement, constraint node) string {
 	return ""
 }
 
-// knownNotNull tells whether a column is known to hold no null, so that SET NOT
+// knownNotNull reports whether a column is known to hold no null, so that SET NOT
 // NULL need not look.
 func (t *table) knownNotNull(name string) bool {
 	if col := t.columns[name]; col != nil && col.notNull {
@@ -218,7 +218,7 @@ func (c *checker) volatileCall(expr node) string {
 	return found
 }
 
-// keepsRows tells whether a column can change from one type to another without
+// keepsRows reports whether a column can change from one type to another without
 // its table being written anew: the binary-compatible changes of
 // ALTER TABLE … ALTER COLUMN … TYPE.
 func keepsRows(from, to dataType) bool {

@@ -152,7 +152,8 @@ func schemaRules() []Rule {
 			"like; IF EXISTS with table_schema = 'public' and the like",
 			"They show the objects of every tenant: the first tenant gets what the guard protects, the others do without. " +
 				"public is no tenant's schema: what is done where it has something is done for none.",
-			"Add the schema to the question (the message shows how), write CREATE … IF NOT EXISTS, or allow it and say why it " +
+			"Add the schema to the question (the message shows how), write CREATE … IF NOT EXISTS, or allow it and " +
+				"say why it " +
 				"is right.", true},
 		{ruleSchemaGuard, Warning, "", "IF NOT EXISTS with table_schema = 'public' and the like",
 			"It asks about another schema than the tenant's: what it protects is done for every tenant, the second time too, " +

@@ -91,7 +91,7 @@ func (src *source) line(n int) string {
 	return strings.TrimSuffix(text, "\r")
 }
 
-// allowed tells whether a finding is silenced, and notes who did it.
+// allowed reports whether a finding is silenced, and notes who did it.
 func (src *source) allowed(f found) bool {
 	silenced := false
 	for _, a := range src.allows {
@@ -112,7 +112,7 @@ func (s *statement) excerpt() string {
 	return text
 }
 
-// begins tells whether the statement's first word is word.
+// begins reports whether the statement's first word is word.
 func (s *statement) begins(word string) bool {
 	for t := range s.eachToken() {
 		return t.is(word)
@@ -168,7 +168,7 @@ func nesting(text string) int {
 	return deepest
 }
 
-// nests tells whether a token may put one node into another: operators, and the
+// nests reports whether a token may put one node into another: operators, and the
 // words that work like one.
 func nests(t token) bool {
 	switch strings.ToLower(t.text) {

@@ -57,7 +57,8 @@ func newAccount(euid uint32) (account, error) {
 		a.switched = true
 		return a, nil
 	}
-	return account{}, fmt.Errorf("PostgreSQL refuses to run as root, and there is none of the accounts %v to run it as", names)
+	return account{}, fmt.Errorf("PostgreSQL refuses to run as root, and there is none of the accounts %v to run it as",
+		names)
 }
 
 // lookupID returns the account with that id, with what is known of it: a container

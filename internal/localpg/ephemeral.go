@@ -36,7 +36,7 @@ func startEphemeral(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, Created: true}
-	if s.bond, err = in.bindToThisProcess(); err != nil {
+	if s.keeper, err = in.startKeeper(); err != nil {
 		_ = os.RemoveAll(in.dir)
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func startEphemeral(ctx context.Context, o Options) (*Server, error) {
 		s.Status, err = in.status(ctx)
 	}
 	if err != nil {
-		_ = s.bond.release(context.WithoutCancel(ctx))
+		_ = s.keeper.release(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	return s, nil
@@ -127,18 +127,18 @@ func (in *instance) makeTemporaryIn(place string) error {
 	return in.account.own(dir)
 }
 
-// bond ties a server to this process: a shell waits at a pipe, whose other end only this process
-// has. When that closes, by Stop or because
-// the process is gone, whatever killed it, the shell stops the server and removes
-// its directory. (A parent-death signal would leave the directory, exists on Linux
-// alone, and comes already when the thread ends that started the child.)
-type bond struct {
-	leash *os.File
-	dir   string
-	done  chan struct{} // closed when the shell has ended
+// keeper is a shell that ends a server with this process. It reads from a pipe whose other
+// end only this process has. When that end closes, by Stop or because the process is gone,
+// the shell stops the server and removes its directory. A parent-death signal is no
+// substitute: it leaves the directory, exists on Linux alone, and comes when the thread
+// ends that started the child.
+type keeper struct {
+	pipe *os.File
+	dir  string
+	done chan struct{} // closed when the shell has ended
 }
 
-const keeper = `
+const keeperScript = `
 read -r _
 if read -r pid <"$1/data/postmaster.pid"; then
 	kill -QUIT "$pid"
@@ -149,37 +149,37 @@ n=0
 until rm -rf -- "$1"; [ -z "$(ls -A -- "$1")" ] || [ "$n" -ge 200 ]; do sleep 0.05; n=$((n + 1)); done
 `
 
-func (in *instance) bindToThisProcess() (*bond, error) {
+func (in *instance) startKeeper() (*keeper, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = read.Close() }()
-	cmd := in.account.command("/", "/bin/sh", "-c", keeper, "crmctl-pg-keeper", in.dir)
+	cmd := in.account.command("/", "/bin/sh", "-c", keeperScript, "crmctl-pg-keeper", in.dir)
 	cmd.Stdin = read
 	if err := cmd.Start(); err != nil {
 		_ = write.Close()
 		return nil, fmt.Errorf("start the keeper of a temporary server: %w", err)
 	}
-	b := &bond{leash: write, dir: in.dir, done: make(chan struct{})}
+	k := &keeper{pipe: write, dir: in.dir, done: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait()
-		close(b.done)
+		close(k.done)
 		// Named here so that the pipe stays open even when the caller forgets the
 		// server: os.File closes itself when it becomes garbage.
-		_ = b.leash.Close()
+		_ = k.pipe.Close()
 	}()
-	return b, nil
+	return k, nil
 }
 
 // release stops the server and returns when it and its directory are gone.
-func (b *bond) release(ctx context.Context) error {
-	_ = b.leash.Close() // closed already: released before
+func (k *keeper) release(ctx context.Context) error {
+	_ = k.pipe.Close() // closed already: released before
 	select {
-	case <-b.done:
+	case <-k.done:
 	case <-ctx.Done():
-		return fmt.Errorf("stop the temporary server in %s: %w", b.dir, ctx.Err())
+		return fmt.Errorf("stop the temporary server in %s: %w", k.dir, ctx.Err())
 	}
 	// The account cannot remove a directory out of one that is root's alone.
-	return os.RemoveAll(b.dir)
+	return os.RemoveAll(k.dir)
 }

@@ -111,8 +111,8 @@ type Server struct {
 	// Created says that Start made the data directory.
 	Created bool
 
-	bond *bond // what ties an ephemeral server to this process; nil for the others
-	opts Options
+	keeper *keeper // what ties an ephemeral server to this process; nil for the others
+	opts   Options
 }
 
 // ConnConfig says how to connect to Database, and holds nothing that libpq's
@@ -136,8 +136,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 // Stop ends the server: an ephemeral one at once and with its directory, any
 // other as the function Stop does.
 func (s *Server) Stop(ctx context.Context) error {
-	if s.bond != nil {
-		return s.bond.release(ctx)
+	if s.keeper != nil {
+		return s.keeper.release(ctx)
 	}
 	return Stop(ctx, s.opts)
 }

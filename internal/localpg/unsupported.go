@@ -10,9 +10,9 @@ import (
 
 // The unix build documents these; here nothing can be started, so nothing exists.
 
-type bond struct{}
+type keeper struct{}
 
-func (*bond) release(context.Context) error { return ErrUnsupported }
+func (*keeper) release(context.Context) error { return ErrUnsupported }
 
 func start(context.Context, Options) (*Server, error)  { return nil, ErrUnsupported }
 func stop(context.Context, Options) error              { return ErrUnsupported }

@@ -308,7 +308,8 @@ func queueCache(p *db.Pipeline, reg registry.Registry, t registry.Tenant, versio
 		}
 		return rows.Err()
 	}, `update `+reg.Tenants()+` set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
-			pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
+			pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text
+				and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
 			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String())
 }
 

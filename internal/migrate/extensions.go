@@ -79,7 +79,8 @@ type SharedNamesError struct {
 
 // Error names the objects.
 func (e *SharedNamesError) Error() string {
-	return fmt.Sprintf("extension %q stands in schema %q, where the migrations would also find what is no extension's: %s; "+
+	return fmt.Sprintf("extension %q stands in schema %q, where the migrations would also find what is "+
+		"no extension's: %s; "+
 		"name these with their schema, or move the extension into a schema of its own", e.Extension, e.Schema,
 		strings.Join(e.Names, ", "))
 }
@@ -209,7 +210,8 @@ func makeExtension(ctx context.Context, conn *pgx.Conn, e Extension, schema stri
 // openSchema says of the schema n whether others than the session's role and the schema's
 // owner may make objects there.
 const openSchema = `(not pg_catalog.pg_has_role(current_user, n.nspowner, 'usage')
-			or exists (select from pg_catalog.aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' and a.grantee <> n.nspowner))`
+			or exists (select from pg_catalog.aclexplode(n.nspacl) a where a.privilege_type = 'CREATE'
+				and a.grantee <> n.nspowner))`
 
 func ensureExtensionSchema(ctx context.Context, q db.Querier, schema string) error {
 	var there, open bool

@@ -232,7 +232,8 @@ func (v versionTable) history(in string, versions []int64) []db.Statement {
 	}
 	return []db.Statement{
 		{SQL: `create table ` + in + string(v) + ` (
-    id         bigint    not null default (extract(epoch from pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000000)::bigint,
+    id         bigint    not null
+        default (extract(epoch from pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000000)::bigint,
     version_id bigint    not null,
     is_applied boolean   not null,
     tstamp     timestamp not null default pg_catalog.now()

@@ -60,7 +60,8 @@ type UnknownVersionError struct{ Version int64 }
 
 // Error names the version.
 func (e *UnknownVersionError) Error() string {
-	return fmt.Sprintf("version %d is applied, but no file has it: these are not the files the schema was migrated with", e.Version)
+	return fmt.Sprintf("version %d is applied, but no file has it: these are not the files the schema was migrated with",
+		e.Version)
 }
 
 // ErrNothingApplied says that Redo found no version to take back.

@@ -32,7 +32,8 @@ func Pooler(t testing.TB, dsn string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("/tmp", "crmctl-pooler-") //nolint:usetesting // the account of PgBouncer cannot enter t.TempDir()
+	// The account of PgBouncer cannot enter t.TempDir().
+	dir, err := os.MkdirTemp("/tmp", "crmctl-pooler-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,8 @@ const exposedSQL = `
 	with wanted as materialized (
 		select n.* from pg_namespace n where n.nspname = any ($1::text[]::name[])
 	), foreign_relation as materialized (
-		select c.relnamespace as nsp from pg_class c where {untrusted c.relowner} and c.relnamespace in (select oid from wanted)
+		select c.relnamespace as nsp from pg_class c where {untrusted c.relowner}
+			and c.relnamespace in (select oid from wanted)
 		union
 		select x.nsp from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_class p on p.oid = k.confrelid
 		cross join lateral (select c.relnamespace as nsp union all select p.relnamespace) x
@@ -129,9 +130,11 @@ const exposedSQL = `
 		union all select t.typnamespace from pg_type t where {untrusted t.typowner}
 		union all select c.relnamespace from pg_class c cross join aclexplode(c.relacl) a
 			where c.relacl is not null and a.privilege_type in ('TRIGGER', 'REFERENCES') and {untrusted a.grantee}
-		union all select c.relnamespace from pg_attribute t join pg_class c on c.oid = t.attrelid cross join aclexplode(t.attacl) a
+		union all select c.relnamespace from pg_attribute t join pg_class c on c.oid = t.attrelid
+			cross join aclexplode(t.attacl) a
 			where t.attacl is not null and a.privilege_type = 'REFERENCES' and {untrusted a.grantee})
-	  or exists (select from pg_default_acl d cross join aclexplode(d.defaclacl) a where d.defaclobjtype = 'r' and d.defaclnamespace in (0, w.oid)
+	  or exists (select from pg_default_acl d cross join aclexplode(d.defaclacl) a where d.defaclobjtype = 'r'
+	    and d.defaclnamespace in (0, w.oid)
 			and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> d.defaclrole and {untrusted a.grantee})
 	  or exists (select from aclexplode(w.nspacl) a where a.privilege_type = 'CREATE' and {untrusted a.grantee})`
 

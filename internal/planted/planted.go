@@ -77,7 +77,8 @@ var ErrSuspect = errors.New("the schema has something of a role that is not trus
 // untrusted is the condition that a role could not act as the session's. The role
 // of the session may differ from the one that logged in, unless the database says so:
 // its owner is not to choose who is trusted.
-const untrusted = `not (pg_has_role(%[1]s, session_user, (select me.how from me)) or (select me.chosen from me) and pg_has_role(%[1]s, current_user, (select me.how from me))
+const untrusted = `not (pg_has_role(%[1]s, session_user, (select me.how from me)) or (select me.chosen from me)
+	and pg_has_role(%[1]s, current_user, (select me.how from me))
 	or pg_get_userbyid(%[1]s) = any ($2::text[]::name[]))`
 
 // me is how a role can act as another: a membership may exclude SET ROLE since 16.

@@ -41,7 +41,8 @@ type AuditFilter struct {
 	Limit   int       // the newest so many; 0 = all
 }
 
-const entryColumns = `seq, occurred_at, tenant_id::text, slug, action, actor, coalesce(os_user, ''), coalesce(host, ''), db_role,
+const entryColumns = `seq, occurred_at, tenant_id::text, slug, action, actor, coalesce(os_user, ''),
+	coalesce(host, ''), db_role,
 	coalesce(host(client_addr), ''), coalesce(program, ''), coalesce(run_id, 0), before::text, after::text, detail::text`
 
 // Audit returns the entries of the audit, the newest last, as they come from the

@@ -48,7 +48,8 @@ const roleState = `case when role_name is null then '' when octet_length(role_na
 		select case when d.description = '` + db.RoleMark + `' || tenants.id::text then ''
 			when starts_with(d.description, '` + db.RoleMark + `') then '` + roleForeign + `'
 			when tenants.role_name = tenants.schema_name
-				and not (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls) then '` + roleUnmarked + `'
+				and not (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.rolbypassrls)
+					then '` + roleUnmarked + `'
 			else '` + roleForeign + `' end
 		from pg_catalog.pg_roles r
 		left join pg_catalog.pg_shdescription d on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_authid'::regclass

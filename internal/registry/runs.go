@@ -223,11 +223,13 @@ func (r Registry) QueueRunTenants(p *db.Pipeline, run int64, list []RunTenant) {
 		codes[i], places[i], messages[i], statements[i] = t.SQLState, t.Place, t.Message, t.SQL
 	}
 	p.Exec(`insert into `+r.RunTenants()+`
-			(run_id, tenant_id, slug, state, from_version, to_version, attempts, duration_ms, sqlstate, place, message, statement)
+			(run_id, tenant_id, slug, state, from_version, to_version, attempts, duration_ms, sqlstate, place, message,
+				statement)
 		select $1, u.id, u.slug, u.state, u.from_version, u.to_version, u.attempts, u.duration,
 			nullif(u.code, ''), nullif(u.place, ''), nullif(u.message, ''), nullif(u.statement, '')
 		from unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[],
-			$9::text[], $10::text[], $11::text[], $12::text[]) u (id, slug, state, from_version, to_version, attempts, duration, code, place, message, statement)
+			$9::text[], $10::text[], $11::text[], $12::text[]) u (id, slug, state, from_version, to_version, attempts,
+				duration, code, place, message, statement)
 		on conflict (run_id, tenant_id) do update set state = excluded.state, to_version = excluded.to_version,
 			attempts = excluded.attempts, duration_ms = excluded.duration_ms,
 			sqlstate = excluded.sqlstate, place = excluded.place, message = excluded.message, statement = excluded.statement`,

@@ -67,7 +67,8 @@ func (r Registry) KeepShape(ctx context.Context, conn *pgx.Conn, k ShapeKey, ver
 				(plan_checksum, server_major, owner, environment, version, script, fingerprint, reason, fixed)
 			values ($1, $2, $3, $4, $5, $6, nullif($7, ''), nullif($8, ''), nullif($9, ''))
 			on conflict (plan_checksum, server_major, owner, environment) do update
-			set script = excluded.script, fingerprint = excluded.fingerprint, reason = excluded.reason, fixed = excluded.fixed, made_at = pg_catalog.now()`,
+			set script = excluded.script, fingerprint = excluded.fingerprint, reason = excluded.reason,
+				fixed = excluded.fixed, made_at = pg_catalog.now()`,
 			k.Plan, k.Major, k.Owner, k.Environment, version, s.Script, s.Fingerprint, s.Reason, s.Fixed)
 		p.Exec(`delete from `+r.Shapes()+` where (plan_checksum, server_major, owner, environment) in (
 				select plan_checksum, server_major, owner, environment from `+r.Shapes()+`

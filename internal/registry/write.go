@@ -14,8 +14,10 @@ import (
 
 // QueueInsert adds the row of a new tenant, made now where t does not say when.
 func (r Registry) QueueInsert(p *db.Pipeline, t Tenant) {
-	p.Claim(`insert into `+r.Tenants()+` (id, slug, display_name, schema_name, status, role_name, schema_version, settings, created_at, updated_at)
-		values ($1, $2, $3, $4, $5, $6, $7, coalesce($8::pg_catalog.jsonb, '{}'), coalesce($9::pg_catalog.timestamptz, pg_catalog.now()),
+	p.Claim(`insert into `+r.Tenants()+` (id, slug, display_name, schema_name, status, role_name, schema_version,
+		settings, created_at, updated_at)
+		values ($1, $2, $3, $4, $5, $6, $7, coalesce($8::pg_catalog.jsonb, '{}'),
+			coalesce($9::pg_catalog.timestamptz, pg_catalog.now()),
 			coalesce($9::pg_catalog.timestamptz, pg_catalog.now()))`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), string(t.Status), orNull(t.Role), t.Version,
 		orNull(string(t.Settings)), timeOrNil(t.CreatedAt))
@@ -25,7 +27,8 @@ func (r Registry) QueueInsert(p *db.Pipeline, t Tenant) {
 func (r Registry) QueueUpdate(p *db.Pipeline, t *Tenant) {
 	p.QueryRow([]any{&t.UpdatedAt}, `update `+r.Tenants()+
 		` set slug = $2, display_name = $3, schema_name = $4, role_name = nullif($5, ''), status = $6,
-		deleted_at = $7, purge_after = $8, deleted_from = nullif($9, ''), purge_started_at = $10, settings = $11::jsonb, updated_at = now()
+		deleted_at = $7, purge_after = $8, deleted_from = nullif($9, ''), purge_started_at = $10, settings = $11::jsonb,
+			updated_at = now()
 		where id = $1 returning updated_at`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), cmp.Or(t.Role, t.ForeignRole), string(t.Status),
 		t.DeletedAt, t.PurgeAfter, string(t.DeletedFrom), t.PurgeStartedAt, string(t.Settings))

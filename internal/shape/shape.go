@@ -44,7 +44,7 @@ type Final struct {
 	Fingerprint string
 	// Reason says why only the history makes it.
 	Reason string
-	// Known tells that Reason was found out before, and whoever asked then was told.
+	// Known says that Reason was found out before, and whoever asked then was told.
 	Known bool
 	// Fixed says why such a schema, however it was made, cannot be made before it is
 	// known what it is for, and renamed then; "" where it can.

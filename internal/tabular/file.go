@@ -18,10 +18,10 @@ type Options struct {
 	Delimiter string // one character, or "tab"
 	HeaderRow int    // its line, 1-based; 0 finds it, NoHeader says there is none
 	Limits    Limits
-	// Known tells whether a header is one the caller knows, which helps to find
+	// Known reports whether a header is one the caller knows, which helps to find
 	// the header; nil knows none.
 	Known func(header string) bool
-	// Own tells whether a file's first row is a header that the caller has written
+	// Own reports whether a file's first row is a header that the caller has written
 	// itself, which it then is whatever HeaderRow says; nil knows none.
 	Own func(header []string) bool
 }

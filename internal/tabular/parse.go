@@ -205,7 +205,7 @@ func (s *Scanner) lineStop(data []byte, end int) int {
 	return end - 1
 }
 
-// blank tells whether no cell holds anything but white space.
+// blank reports whether no cell holds anything but white space.
 func blank(fields [][]byte) bool {
 	for _, cell := range fields {
 		for _, c := range cell {

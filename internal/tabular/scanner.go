@@ -112,11 +112,11 @@ func (s *Scanner) Next() (*Record, error) {
 	}
 }
 
-// atEnd tells whether the source has ended well.
+// atEnd reports whether the source has ended well.
 func (s *Scanner) atEnd() bool { return errors.Is(s.srcErr, io.EOF) }
 
 // fill reads until the buffer is full or the source ends, growing the buffer
-// when the record in it fills it. It tells whether there is data.
+// when the record in it fills it. It reports whether there is data.
 func (s *Scanner) fill() bool {
 	if s.start > 0 {
 		copy(s.buf, s.buf[s.start:s.end])
@@ -201,7 +201,7 @@ func (s *Scanner) recoverQuote(data []byte, at int) (*Record, error) {
 	return &s.record, nil
 }
 
-// looksLikeRow tells whether data begins with a row of the expected number of
+// looksLikeRow reports whether data begins with a row of the expected number of
 // columns whose quotes are in order.
 func (s *Scanner) looksLikeRow(data []byte) bool {
 	if len(data) == 0 {

@@ -37,7 +37,7 @@ func (r sampleRow) filled() (n int) {
 	return n
 }
 
-// sniffLineEnds tells whether CR alone ends rows: whether, outside quotes, it is
+// sniffLineEnds reports whether CR alone ends rows: whether, outside quotes, it is
 // more frequent than LF.
 func sniffLineEnds(sample []byte) bool {
 	lf, cr := 0, 0
@@ -266,7 +266,7 @@ func (r sampleRow) holdsData() bool {
 	})
 }
 
-// isSecondHeader tells whether row repeats the header, in the same words or in
+// isSecondHeader reports whether row repeats the header, in the same words or in
 // the names a program has for them ("NPSP__FIRSTNAME__C"), as export templates
 // do that give labels in one row and field names in the next.
 func isSecondHeader(header, row []string) bool {

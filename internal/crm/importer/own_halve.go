@@ -44,7 +44,8 @@ func refusal(err error) (*pgconn.PgError, bool) {
 // halved does something with all judged rows, which returns the number of those it
 // counts. Where the server refuses a row, it is found by halves and gets a verdict, and
 // the others go on.
-func (m *merge) halved(ctx context.Context, do func(ctx context.Context, from, to int64) (int64, error)) (n int64, err error) {
+func (m *merge) halved(ctx context.Context, do func(ctx context.Context, from, to int64) (int64, error)) (n int64,
+	err error) {
 	type span struct{ from, to int64 }
 	for spans := []span{{1, m.groups}}; len(spans) > 0; {
 		s := spans[len(spans)-1]

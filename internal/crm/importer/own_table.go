@@ -66,7 +66,8 @@ select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as type, a.
                and i.indnkeyatts = 1 and i.indpred is null and i.indkey[0] = a.attnum) as is_unique,
        array(select e.enumlabel::text from pg_enum e where e.enumtypid = b.type order by e.enumsortorder) as labels,
        array(select pg_get_constraintdef(k.oid) from pg_constraint k
-             where k.conrelid = a.attrelid and k.contype = 'c' and a.attnum = any (k.conkey) order by k.conname) as checks,
+             where k.conrelid = a.attrelid and k.contype = 'c' and a.attnum = any (k.conkey)
+             order by k.conname) as checks,
        array(select k.conname::text from pg_constraint k where k.conrelid = a.attrelid and a.attnum = any (k.conkey)
              union select ic.relname::text from pg_index i join pg_class ic on ic.oid = i.indexrelid
              where i.indrelid = a.attrelid and i.indisunique and a.attnum = any (i.indkey::int2[])) as constraints,
@@ -82,7 +83,8 @@ where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 order by a.attnum`
 
 // readColumns returns the columns of a table that is an application's own.
-func readColumns(ctx context.Context, q db.Querier, schema db.Schema, path db.Path, table uint32) ([]TableColumn, error) {
+func readColumns(ctx context.Context, q db.Querier, schema db.Schema, path db.Path,
+	table uint32) ([]TableColumn, error) {
 	var columns []TableColumn
 	var p db.Pipeline
 	p.OwnPath()

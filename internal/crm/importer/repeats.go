@@ -124,7 +124,8 @@ func uniteRule() mergeRule {
 // replaceRule leaves nothing of the contact but its id.
 func replaceRule() mergeRule {
 	return mergeRule{
-		set:     `phone = excluded.phone, name = excluded.name, company = excluded.company, metadata = excluded.metadata, created_at = excluded.created_at`,
+		set: `phone = excluded.phone, name = excluded.name, company = excluded.company,
+			metadata = excluded.metadata, created_at = excluded.created_at`,
 		differs: "true",
 	}
 }
