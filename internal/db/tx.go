@@ -20,6 +20,9 @@ type Locals struct {
 	Schema Schema
 	// Path follows Schema, where that is not zero.
 	Path Path
+	// Named puts the name of Schema into the setting crmctl.schema, for statements whose
+	// text is the same for all tenants.
+	Named bool
 	// EveryRow is for our own reads of a tenant's tables: where a row policy would
 	// hide rows, the statement fails instead. It is always so without a Schema.
 	EveryRow bool
@@ -113,6 +116,9 @@ func (l Locals) others(args *[]any, local string) string {
 	}
 	if l.AsyncCommit {
 		set("synchronous_commit", "off")
+	}
+	if l.Named {
+		set("crmctl.schema", l.Schema.name)
 	}
 	// A client that dies leaves its locks with the server until the statement
 	// ends, unless the server looks for it now and then. Only Linux servers can

@@ -51,6 +51,8 @@ type ApplyOptions struct {
 	// groups is told what a canary's transaction takes and leaves; nil does not want to
 	// know.
 	groups *groups
+	// blocks tells that DO blocks can be run.
+	blocks bool
 }
 
 func (o ApplyOptions) buildTimeout() time.Duration {
@@ -184,7 +186,7 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t registry.Ten
 	var run db.Pipeline
 	run.Begin(o.locals(t))
 	o.Guard.Queue(&run, t.Schema, string(tenantVersions))
-	p.queueExpected(&run, t, c)
+	p.queueExpected(&run, t, c, o)
 	p.queueScripts(&run, c.Applied)
 	queueCache(&run, o.Registry, t, c.To)
 	queueEnd(&run, c.Applied)
@@ -192,8 +194,13 @@ func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t registry.Ten
 }
 
 // queueExpected adds the version rows of a change, of which the first guards what follows.
-func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change) {
+func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change, o ApplyOptions) {
 	known := len(p.Migrations) - len(p.After(t.Version))
+	if o.blocks {
+		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable),
+			tenantVersions.expectBlock(known, t.Version, c.Applied))
+		return
+	}
 	guarded := false
 	for _, s := range c.Applied {
 		if guarded {
@@ -250,6 +257,10 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 	}
 	var run db.Pipeline
 	for _, s := range change.Applied {
+		if o.blocks {
+			run.Exec(tenantVersions.stepBlock(s))
+			continue
+		}
 		tenantVersions.queueRow(&run, t.Schema, s)
 	}
 	if o.inspection == nil {
@@ -322,6 +333,7 @@ func (o ApplyOptions) locals(t registry.Tenant) db.Locals {
 		Schema: t.Schema, Tenant: o.Registry.Row(t.ID), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
 		AsyncCommit:  o.AsyncCommit,
 		AsConfigured: true,
+		Named:        o.blocks,
 	}
 }
 
@@ -337,10 +349,15 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Ap
 	)
 	open.Begin(o.locals(t))
 	o.Guard.Queue(&open, t.Schema, string(tenantVersions))
+	versions := `array(` + tenantVersions.selectApplied(t.Schema) + `)`
+	if o.blocks {
+		open.Exec(tenantVersions.readBlock())
+		versions = `pg_catalog.current_setting('crmctl.applied')::pg_catalog.int8[]`
+	}
 	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+
 		isAlive(o.Registry)+`,
 		exists (select from `+o.Registry.Dirty()+` where tenant_id operator(pg_catalog.=) $1),
-		array(`+tenantVersions.selectApplied(t.Schema)+`)`, t.ID, t.Schema.String())
+		`+versions, t.ID, t.Schema.String())
 	err := gone(open.Run(ctx, conn))
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:

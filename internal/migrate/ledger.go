@@ -42,6 +42,7 @@ type ledger struct {
 	replace bool // the recorded files
 	own     bool // conn was opened here
 	pooled  bool
+	blocks  bool // DO blocks can be run here
 	beats   bool // a sign of life now and then stands in for the lock
 
 	stop chan struct{}
@@ -73,6 +74,8 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 		var pipe db.Pipeline
 		l.reg.QueueAppliedFiles(&pipe, &files)
 		err := l.reg.QueueRun(&pipe, &begun, &pid)
+		pipe.QueryRow([]any{&l.blocks}, `select coalesce((select pg_catalog.has_language_privilege(l.oid, 'usage')
+			from pg_catalog.pg_language l where l.lanname operator(pg_catalog.=) 'plpgsql'), false)`)
 		if err == nil {
 			err = pipe.Run(ctx, q)
 		}

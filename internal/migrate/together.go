@@ -200,7 +200,7 @@ func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []regi
 			locals.Schema = t.Schema
 			run.Leave(tenants[i-1].Schema, locals)
 		}
-		p.queueExpected(&run, t, changes[i])
+		p.queueExpected(&run, t, changes[i], o)
 		p.queueScripts(&run, changes[i].Applied)
 	}
 	locals.Schema = db.Schema{}

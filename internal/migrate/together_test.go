@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -284,5 +285,51 @@ func TestCancelledGroup(t *testing.T) {
 			want = 2
 		}
 		wantAt(t, f, []registry.Tenant{out.Tenant}, want)
+	}
+}
+
+// TestRunsLeaveFewEntries: pg_stat_statements, which keeps 5,000 entries unless told
+// otherwise, is not filled with one for each tenant.
+func TestRunsLeaveFewEntries(t *testing.T) {
+	t.Parallel()
+	if n := fleettest.New(t).Int(t, "select count(*) from pg_available_extensions where name = 'pg_stat_statements'"); n == 0 {
+		t.Skip("the server has no pg_stat_statements")
+	}
+	server, _ := pgtest.Instance(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "fsync": "off"})
+	f := &fleettest.Fleet{DSN: server.DSN}
+	f.Registry(t)
+	f.Exec(t, "create extension pg_stat_statements")
+	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": second, "3_c.sql": "update a set x = 2;\n" +
+		"-- +goose Down\nselect 1;"})
+	tenants := f.Create(t, old, fleettest.Names(60)...)
+	to2, err := plan.To(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name  string
+		plan  *migrate.Plan
+		route migrate.Route
+	}{
+		{"together", to2, migrate.Route{}},
+		{"alone", plan, migrate.Route{}},
+		{"back", plan, migrate.Route{Kind: migrate.Down, To: 2}},
+	} {
+		f.Exec(t, "select pg_stat_statements_reset()")
+		o := migrate.RunOptions{Route: step.route}
+		o.Canary.Count = 1
+		report := run(t, f, step.plan, tenants, o)
+		if n := report.Count(migrate.Migrated); n != 60 {
+			t.Fatalf("%s: %d migrated: %v", step.name, n, report.Outcomes[1].Err)
+		}
+		tenants = report.Tenants()
+		// One relation of the tenant's own is named by the file that changes rows.
+		if n := f.Int(t, `select count(*) from pg_stat_statements
+			where query !~ '^update a set'`); n > 60 {
+			t.Errorf("%s: %d entries after a run over 60 tenants", step.name, n)
+		}
+		if n := f.Int(t, `select count(*) from pg_stat_statements where query ~ 'goose_db_version'`); n > 10 {
+			t.Errorf("%s: %d entries about the tables of versions", step.name, n)
+		}
 	}
 }

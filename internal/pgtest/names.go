@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -28,33 +29,81 @@ func unqualified(sql string) ([]string, error) {
 	if err := json.Unmarshal([]byte(answer), &tree); err != nil {
 		return nil, err
 	}
-	n := names{ctes: map[string]bool{}, found: map[string]bool{}}
+	n := &names{ctes: map[string]bool{}, found: map[string]bool{}}
 	visit(tree, "", func(kind string, fields map[string]any) {
 		if kind == "CommonTableExpr" {
 			n.ctes[text(fields, "ctename")] = true
 		}
 	})
 	visit(tree, "", n.look)
+	if n.block {
+		if err := n.body(sql); err != nil {
+			return nil, err
+		}
+	}
 	return slices.Sorted(maps.Keys(n.found)), nil
 }
+
+// body looks at what stands in the body of a DO block: at its expressions and statements,
+// and at the texts that it runs, in which %1$I is the name of a schema.
+func (n *names) body(sql string) error {
+	parserMutex.Lock()
+	answer, err := parser.ParsePlPgSqlToJSON(sql)
+	parserMutex.Unlock()
+	if err != nil {
+		return err
+	}
+	var tree any
+	if err := json.Unmarshal([]byte(answer), &tree); err != nil {
+		return err
+	}
+	var inside []string
+	visit(tree, "", func(kind string, fields map[string]any) {
+		if kind == "PLpgSQL_expr" {
+			inside = append(inside, text(fields, "query"))
+		}
+	})
+	for len(inside) > 0 {
+		piece := inside[0]
+		inside = inside[1:]
+		found, err := unqualified(piece)
+		if err != nil {
+			piece = "select " + piece
+			if found, err = unqualified(piece); err != nil {
+				return err
+			}
+		}
+		for _, name := range found {
+			n.found[name] = true
+		}
+		for _, run := range dynamic.FindAllStringSubmatch(piece, -1) {
+			inside = append(inside, strings.NewReplacer("''", "'", "%1$I", "a_schema").Replace(run[1]))
+		}
+	}
+	return nil
+}
+
+// dynamic finds the texts that a block hands to EXECUTE.
+var dynamic = regexp.MustCompile(`(?is)'((?:select|insert|update|delete)\s(?:[^']|\'\')*)'`)
 
 var parserMutex sync.Mutex //nolint:gochecknoglobals // guards the parser, of which a process has one
 
 type names struct {
 	ctes  map[string]bool
 	found map[string]bool
+	block bool // DO
 }
 
-func (n names) add(what, name string) { n.found[what+" "+name] = true }
+func (n *names) add(what, name string) { n.found[what+" "+name] = true }
 
 // single adds a list of names that has one item only.
-func (n names) single(what string, fields map[string]any, field string) {
+func (n *names) single(what string, fields map[string]any, field string) {
 	if words := list(fields, field); len(words) == 1 {
 		n.add(what, words[0])
 	}
 }
 
-func (n names) look(kind string, fields map[string]any) {
+func (n *names) look(kind string, fields map[string]any) {
 	switch kind {
 	case "FuncCall":
 		n.single("function", fields, "funcname")
@@ -95,13 +144,13 @@ func (n names) look(kind string, fields map[string]any) {
 	case "CreateFunctionStmt", "CreateTrigStmt":
 		n.single("function", fields, "funcname")
 	case "DoStmt":
-		n.add("statement", "DO, whose body nobody has read")
+		n.block = true
 	case "DropStmt":
 		n.dropped(fields)
 	}
 }
 
-func (n names) relation(fields map[string]any) {
+func (n *names) relation(fields map[string]any) {
 	name := text(fields, "relname")
 	temporary := text(fields, "relpersistence") == "t"
 	if name != "" && text(fields, "schemaname") == "" && !n.ctes[name] && !temporary {
@@ -109,7 +158,7 @@ func (n names) relation(fields map[string]any) {
 	}
 }
 
-func (n names) dropped(fields map[string]any) {
+func (n *names) dropped(fields map[string]any) {
 	objects, _ := fields["objects"].([]any)
 	for _, o := range objects {
 		object, _ := o.(map[string]any)
@@ -120,7 +169,7 @@ func (n names) dropped(fields map[string]any) {
 }
 
 // constant looks at a text that the server reads as a name: 'contacts'::regclass.
-func (n names) constant(to string, args any) {
+func (n *names) constant(to string, args any) {
 	to = strings.TrimPrefix(to, "to_")
 	if !strings.HasPrefix(to, "reg") || strings.HasPrefix(to, "regexp") || to == "regrole" || to == "regnamespace" {
 		return
