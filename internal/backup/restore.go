@@ -174,7 +174,7 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	for i, t := range m.Tables {
 		names[i] = t.Name
 	}
-	p.Exec("lock table " + o.Registry.Tenants() + " in share row exclusive mode") // no tenant comes meanwhile
+	o.Registry.QueueLockTenants(&p) // no tenant comes meanwhile
 	p.OwnPath()
 	queueDialect(&p)
 	p.QueryRow([]any{&tenants, &audited}, "select exists (select from "+o.Registry.Tenants()+"), exists (select from "+

@@ -53,7 +53,7 @@ func checkGrants(ctx context.Context, x *examination) ([]Finding, error) {
 			out = append(out, Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
 				What: fmt.Sprintf("the registry names role %s, which was not made for this tenant: nothing is done with it",
 					t.ForeignRole),
-				Command: "update " + x.fleet.Registry.Tenants() + " set role_name = null where id = " + db.Literal(t.ID)})
+				Command: x.fleet.Registry.WithoutRole(t.ID)})
 		}
 	}
 	return out, err

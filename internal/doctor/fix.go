@@ -143,7 +143,7 @@ func quarantine(s db.Schema, known string) fixFunc {
 		err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
 			func(ctx context.Context, q db.Querier) error {
 				// Nobody may register the schema meanwhile.
-				if _, err := q.Exec(ctx, "lock table "+o.Registry.Tenants()+" in share row exclusive mode"); err != nil {
+				if err := o.Registry.LockTenants(ctx, q); err != nil {
 					return err
 				}
 				var there, taken bool

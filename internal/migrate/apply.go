@@ -309,7 +309,7 @@ func leavesTraces(steps []Step) bool {
 // the tenant is not deleted: dividing by zero is the shortest way to an error in
 // plain SQL.
 func queueCache(p *db.Pipeline, reg registry.Registry, t registry.Tenant, version int64) {
-	p.Query(func(rows pgx.Rows) error {
+	reg.QueueReached(p, t, version, func(rows pgx.Rows) error {
 		rows.Close()
 		switch {
 		case db.SQLState(rows.Err()) == db.CodeDivisionByZero:
@@ -318,10 +318,7 @@ func queueCache(p *db.Pipeline, reg registry.Registry, t registry.Tenant, versio
 			return ErrGone
 		}
 		return rows.Err()
-	}, `update `+reg.Tenants()+` set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
-			pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text
-				and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
-			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String())
+	})
 }
 
 // errLeft says that a migration stands in another schema at its end, or that the

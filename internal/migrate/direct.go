@@ -287,11 +287,9 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 		return d.explain(ctx, cause)
 	}
 	if k == 0 && clean {
-		_, err := db.Exec(ctx, d.conn, "delete from "+d.limits.Registry.Dirty()+" where tenant_id = $1", d.tenant.ID)
-		return err
+		return d.limits.Registry.ClearDirty(ctx, d.conn, d.tenant.ID)
 	}
-	if _, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+" set running = false where tenant_id = $1",
-		d.tenant.ID); err != nil {
+	if err := d.limits.Registry.DirtyStopped(ctx, d.conn, d.tenant.ID); err != nil {
 		return err
 	}
 	return d.explain(ctx, cause)
@@ -312,25 +310,18 @@ func (d *direct) cleanUp(ctx context.Context, index string) error {
 
 func (d *direct) explain(ctx context.Context, cause error) error {
 	code, _, message := describe(cause)
-	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+
-		" set sqlstate = $2, message = $3 where tenant_id = $1", d.tenant.ID, code, message)
-	return err
+	return d.limits.Registry.ExplainDirty(ctx, d.conn, d.tenant.ID, code, message)
 }
 
 // mark records that a file is begun.
 func (d *direct) mark(ctx context.Context, s Step, statements int) error {
-	_, err := db.Exec(ctx, d.conn, `insert into `+d.limits.Registry.Dirty()+
-		` (tenant_id, version, file, checksum, down, statements) values ($1, $2, $3, $4, $5, $6)`,
-		d.tenant.ID, s.Version, s.File, s.Checksum, s.Down, statements)
-	return err
+	return d.limits.Registry.MarkDirty(ctx, d.conn, d.tenant.ID, registry.DirtyMark{Version: s.Version, File: s.File,
+		Checksum: s.Checksum, Down: s.Down, Statements: statements})
 }
 
 // progress records that the first k statements are done.
 func (d *direct) progress(ctx context.Context, k int, running bool) error {
-	_, err := db.Exec(ctx, d.conn, "update "+d.limits.Registry.Dirty()+
-		" set done = $2, running = $3, sqlstate = null, message = null where tenant_id = $1",
-		d.tenant.ID, k, running)
-	return err
+	return d.limits.Registry.DirtyProgress(ctx, d.conn, d.tenant.ID, k, running)
 }
 
 // done writes the version and takes the mark away, in the transaction that has the
@@ -339,7 +330,7 @@ func (d *direct) done(ctx context.Context, s Step, version int64) error {
 	var p db.Pipeline
 	tenantVersions.queueRow(&p, d.tenant.Schema, s)
 	queueCache(&p, d.limits.Registry, d.tenant, version)
-	p.Exec("delete from "+d.limits.Registry.Dirty()+" where tenant_id operator(pg_catalog.=) $1", d.tenant.ID)
+	d.limits.Registry.QueueClearDirty(&p, d.tenant.ID)
 	p.Exec("commit")
 	return p.Run(ctx, d.guard)
 }

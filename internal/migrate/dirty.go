@@ -158,21 +158,18 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t registry.Tenant, ma
 			if m := p.Migration(before.Version); m != nil {
 				checksum = m.Checksum
 			}
-			pipe.Exec(`update `+o.Registry.Dirty()+` set done = $2, running = false, checksum = $3 where tenant_id = $1`, t.ID,
-				done, checksum)
+			o.Registry.QueueRepairDirty(&pipe, t.ID, done, checksum)
 		case MarkApplied, MarkReverted:
 			if err := o.Guard.Check(ctx, q, t.Schema); err != nil {
 				return err
 			}
 			inPlace := mark == MarkApplied
-			pipe.Exec(`delete from `+o.Registry.Dirty()+` where tenant_id = $1`, t.ID)
+			o.Registry.QueueClearDirty(&pipe, t.ID)
 			pipe.Exec(`delete from `+tenantVersions.in(t.Schema)+` where version_id = $1`, before.Version)
 			if inPlace {
 				pipe.Exec(`insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied) values ($1, true)`, before.Version)
 			}
-			pipe.Exec(`update `+o.Registry.Tenants()+` set schema_version = coalesce((select max(version_id) from `+
-				tenantVersions.in(t.Schema)+` where is_applied), 0),
-				updated_at = pg_catalog.now() where id = $1`, t.ID)
+			o.Registry.QueueVersionOf(&pipe, t.ID, tenantVersions.in(t.Schema))
 		}
 		return pipe.Run(ctx, q)
 	})

@@ -56,6 +56,35 @@ func TestNobodyElseNamesTheTables(t *testing.T) {
 	}
 }
 
+// Nobody but this package writes the tables, or locks them: what joins them with a catalog
+// or with a tenant's own statements reads.
+func TestNobodyElseWritesTheTables(t *testing.T) {
+	t.Parallel()
+	const root = "../.."
+	value := regexp.MustCompile(`(?i)\b(insert into|update|delete from|truncate|lock table|alter table|merge into)\s*["` + "`" +
+		`]\s*\+\s*[\w.]*reg(istry)?\.[A-Z]\w*\(\)`)
+	if sample := "p.Exec(`delete from `+o.Registry.Dirty()+` where true`)"; !value.MatchString(sample) {
+		t.Fatalf("%s is not found: the test shows nothing", sample)
+	}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			filepath.Base(filepath.Dir(path)) == "registry" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, found := range value.FindAllString(string(text), -1) {
+			t.Errorf("%s: %s: only the registry writes its tables", strings.TrimPrefix(path, root+"/"), found)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // literals returns the strings of a Go file, and the whole of any other.
 func literals(path string, text []byte) []string {
 	if !strings.HasSuffix(path, ".go") {

@@ -39,7 +39,7 @@ func clearID(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema 
 		if found.drops() {
 			p.Exec("drop schema " + schema.Quoted() + " cascade")
 		}
-		p.Exec(`delete from `+reg.Builds()+` where id = $1::uuid`, found.ID)
+		reg.QueueClearBuild(p, found.ID)
 	}
 	cleared, err := owned(ctx, conn, reg, schema, id, wait, whole)
 	if db.SQLState(err) != db.CodeOutOfMemory {
