@@ -42,8 +42,8 @@ func adoptFindings() cli.List[app.AdoptFinding] {
 			{Name: "schemas", Value: func(r app.AdoptFinding) any {
 				return cli.Either{Human: someSchemas(r.Schemas), Machine: append([]string{}, r.Schemas...)}
 			}},
-			{Name: "message", Title: "FINDING", Value: func(r app.AdoptFinding) any { return r.Text }},
-			{Name: "fix", Value: func(r app.AdoptFinding) any { return r.Do }},
+			{Name: "message", Title: "FINDING", Text: true, Value: func(r app.AdoptFinding) any { return r.Text }},
+			{Name: "fix", Text: true, Value: func(r app.AdoptFinding) any { return r.Do }},
 		},
 		Name: func(r app.AdoptFinding) string { return string(r.Area) },
 	}

@@ -203,8 +203,12 @@ func runFields(f *factory, p *cli.Printer, run registry.Run) []cli.Field {
 		return cli.FieldsOf(runColumns(f, p.Show), run)
 	}
 	count := func(n int) string { return cli.HumanCount(int64(n)) }
+	what := fmt.Sprintf("%d, %s", run.ID, run.Kind)
+	if run.Target >= 0 {
+		what += fmt.Sprintf(" to version %d", run.Target)
+	}
 	return []cli.Field{
-		{Name: "run", Value: fmt.Sprintf("%d, %s to version %s", run.ID, run.Kind, fmt.Sprint(runTarget(run).Human))},
+		{Name: "run", Value: what},
 		{Name: "state", Value: runState(run)},
 		{Name: "started", Value: run.StartedAt},
 		{Name: "duration", Value: runDuration(f, run)},
