@@ -94,10 +94,11 @@ func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
 // keys returns all settings in the order they are shown.
 func keys() []key {
 	return []key{
-		{name: KeyDatabaseURL, usage: "the database, as a URL or key=value pairs", parse: func(c *Config, v string) error {
-			c.DatabaseURL = DSN(v)
-			return nil
-		}},
+		{name: KeyDatabaseURL, usage: "the database, as a URL or key=value pairs",
+			parse: func(c *Config, v string) error {
+				c.DatabaseURL = DSN(v)
+				return nil
+			}},
 		{name: KeyDirectURL, usage: "the same database past a pooler, for files marked NO TRANSACTION",
 			parse: func(c *Config, v string) error {
 				c.DirectURL = DSN(v)
@@ -105,10 +106,11 @@ func keys() []key {
 			}},
 		{name: KeyProfile, usage: "the profile of the configuration file to use",
 			parse: func(*Config, string) error { return nil }},
-		{name: KeyExpectDatabase, usage: "stop unless the database has this name", parse: func(c *Config, v string) error {
-			c.ExpectDatabase = v
-			return nil
-		}},
+		{name: KeyExpectDatabase, usage: "stop unless the database has this name",
+			parse: func(c *Config, v string) error {
+				c.ExpectDatabase = v
+				return nil
+			}},
 		{name: KeyMigrationsDir, usage: "directory of migrations to use instead of the built-in ones",
 			parse: func(c *Config, v string) error {
 				c.MigrationsDir = v
@@ -176,6 +178,34 @@ func keys() []key {
 					case slices.Contains(c.SharedSchemas[:i], name):
 						return fmt.Errorf("%q stands there twice", name)
 					}
+				}
+				return nil
+			}},
+		{name: KeyTenantsQuery, usage: "the select of the application's tenants, where it makes them",
+			parse: func(c *Config, v string) error {
+				c.TenantsQuery = v
+				return nil
+			}},
+		{name: KeyTenantsWrites, fallback: "false", usage: "with tenants_query, crmctl makes and deletes tenants too",
+			parse: func(c *Config, v string) (err error) {
+				c.TenantsWrites, err = parseBool(v)
+				return err
+			}},
+		{name: KeyTenantsFrom, fallback: "goose", usage: "the program that migrates new tenants of tenants_query",
+			parse: func(c *Config, v string) error {
+				c.TenantsFrom = v
+				return nil
+			}},
+		{name: KeyTenantsMap, usage: "which file each migration of that program stands for",
+			parse: func(c *Config, v string) error {
+				c.TenantsMap = v
+				return nil
+			}},
+		{name: KeyTenantsBaseline, fallback: "0", usage: "the version at which new tenants of tenants_query stand",
+			parse: func(c *Config, v string) (err error) {
+				c.TenantsBaseline, err = strconv.ParseInt(v, 10, 64)
+				if err != nil || c.TenantsBaseline < 0 {
+					return errors.New("want a version, 0 for none")
 				}
 				return nil
 			}},
