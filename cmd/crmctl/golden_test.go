@@ -95,6 +95,11 @@ func lifeSteps() []lifeStep {
 		{name: "tenant-delete-now", args: "tenant delete hooli --confirm hooli --retention 0s"},
 		{args: "tenant purge --no-backup"},
 		{args: "registry move --to-schema moved --dry-run"},
+		{args: "sql create schema app_a"},
+		{args: "sql create table app_a.goose_db_version as select * from old.goose_db_version"},
+		{args: "sql update app_a.goose_db_version set version_id = 4, id = 2 where version_id = 9"},
+		{args: "sql insert into app_a.goose_db_version select n + 2, n, true, now() from generate_series(1, 3) n"},
+		{args: "tenant sync --config SYNC --max-gone 100%"},
 		{args: "local start --name LOCAL"},
 		{args: "local status --name LOCAL"},
 		{name: "local-status-all", args: "local status"},
@@ -119,7 +124,7 @@ func newGoldenLife(t *testing.T) *goldenLife {
 	}, env: append(os.Environ(), "DATABASE_URL="+f.DSN, "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
 		"XDG_DATA_HOME="+filepath.Join(dir, "data"))}
 	for word, name := range map[string]string{"FILES": "new", "GOOD": "good", "BAD": "bad", "BACKUPS": "backups",
-		"CSV": "contacts.csv", "REJECTS": "rejects.csv"} {
+		"CSV": "contacts.csv", "SYNC": "sync.yaml", "REJECTS": "rejects.csv"} {
 		l.words[word] = filepath.Join(dir, name)
 	}
 	write := func(path, text string) {
@@ -138,6 +143,7 @@ func newGoldenLife(t *testing.T) *goldenLife {
 	}
 	write(filepath.Join(l.words["BAD"], "00006_bad.sql"), "-- +goose NO TRANSACTION\n-- +goose Up\n"+
 		"alter table contacts add one int;\nalter table contacts add one int;\n-- +goose Down\nselect 1;\n")
+	write(l.words["SYNC"], "tenants_query: select 'app-a' as slug, 'app_a' as schema\n")
 	write(l.words["CSV"], "First Name,Last Name,E-mail,Phone,Company,Shoe size\n"+
 		"Ann,Archer,Ann <ann@example.com>,+49 30 1234567,Acme,40\nBob,Barker,nonsense,,,41\n"+
 		"Cid,Cook,cid@example.com,none,Acme,\n")
