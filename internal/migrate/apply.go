@@ -99,7 +99,7 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r R
 			total = change
 		}
 	}
-	err = gone(db.NameBlockers(ctx, conn, t.Schema, err))
+	err = p.overtaken(ctx, conn, t, gone(db.NameBlockers(ctx, conn, t.Schema, err)))
 	if o.inspection != nil && err == nil && !leavesTraces(total.Applied) {
 		after, err := settingsOf(ctx, conn)
 		if err != nil || !sameSettings(before, after) {
@@ -208,7 +208,7 @@ func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change, o Ap
 			continue
 		}
 		guarded = true
-		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable), `insert into `+tenantVersions.in(t.Schema)+
+		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable, db.CodeUniqueViolation), `insert into `+tenantVersions.in(t.Schema)+
 			` (version_id, is_applied)
 			select $1::pg_catalog.int8 operator(pg_catalog./) (
 				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text
