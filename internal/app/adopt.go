@@ -95,7 +95,7 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 	}
 	defer closeConn(ctx, conn)
 	begun := a.Now()
-	survey, err := a.surveyAdoption(ctx, conn, plan, o)
+	survey, err := a.surveyAdoption(ctx, conn, plan, o, true)
 	if err != nil {
 		return nil, err
 	}
@@ -121,9 +121,10 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 	return out, nil
 }
 
-// surveyAdoption finds the schemas and what is to become of each.
-func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan,
-	o AdoptOptions) (*adopt.Survey, error) {
+// surveyAdoption finds the schemas and what is to become of each. With prove it compares
+// those that are taken for a baseline with the files.
+func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o AdoptOptions,
+	prove bool) (*adopt.Survey, error) {
 	// Says what is wrong where there is no registry.
 	if _, err := a.Registry.List(ctx, conn, registry.Filter{Slugs: []string{""}}); err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.
 		},
 		Audit: a.adoptAudit(o.Source), Source: o.Source, LockTimeout: o.LockTimeout,
 	})
-	if err == nil && o.Source != nil && o.Source.Baseline != 0 {
+	if err == nil && prove && o.Source != nil && o.Source.Baseline != 0 {
 		err = a.proveBaseline(ctx, conn, plan, survey, o)
 	}
 	if err != nil {

@@ -78,15 +78,15 @@ func (a *App) CheckAdoption(ctx context.Context, o AdoptOptions) (*AdoptCheck, e
 		return nil, err
 	}
 	defer closeConn(ctx, conn)
-	survey, err := a.surveyAdoption(ctx, conn, plan, o)
+	// The comparison below proves a baseline, where the files make anything.
+	survey, err := a.surveyAdoption(ctx, conn, plan, o, false)
 	if err != nil {
 		return nil, err
 	}
 	c := &AdoptCheck{Schemas: len(survey.Adoptions)}
-	c.schemas(survey)
 	made := a.checkNew(ctx, conn, plan, c)
 	for _, step := range []func() error{
-		func() error { return a.checkDrift(ctx, conn, plan, survey, made, c, o.Concurrency) },
+		func() error { return a.checkDrift(ctx, conn, plan, survey, made, c, o) },
 		func() error { return checkOwners(ctx, conn, survey, c) },
 		func() error { return checkPublic(ctx, conn, survey, c) },
 	} {
@@ -95,6 +95,10 @@ func (a *App) CheckAdoption(ctx context.Context, o AdoptOptions) (*AdoptCheck, e
 		}
 	}
 	checkNames(plan, survey, c)
+	others := c.Findings
+	c.Findings = nil
+	c.schemas(survey)
+	c.Findings = append(c.Findings, others...)
 	return c, nil
 }
 
@@ -157,8 +161,8 @@ func (a *App) checkNew(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 
 // checkDrift compares the schemas with what the files up to their versions make.
 func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, survey *adopt.Survey, made bool,
-	c *AdoptCheck, concurrency int) error {
-	if !made || c.Adoptable == 0 {
+	c *AdoptCheck, o AdoptOptions) error {
+	if schemas := claimedSchemas(survey); !made || len(schemas) == 0 {
 		if !made {
 			c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Text: "not compared: the files make no tenant"})
 		}
@@ -170,7 +174,7 @@ func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan
 			at[claim.Schema] = i
 		}
 	}
-	drift, err := a.compareClaims(ctx, conn, plan, survey, at, concurrency)
+	drift, err := a.compareClaims(ctx, conn, plan, survey, at, o.Concurrency)
 	if err != nil {
 		return err
 	}
@@ -182,6 +186,9 @@ func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan
 			f.Schemas = append(f.Schemas, t.Schema.String())
 		}
 		c.add(f)
+		if o.Source != nil && o.Source.Baseline != 0 && !o.Trust {
+			refuseGroup(survey, at, g)
+		}
 	}
 	for _, u := range drift.Unread {
 		c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Schemas: []string{u.Schema.String()}, Text: "not compared: " +

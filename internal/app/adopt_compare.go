@@ -40,12 +40,17 @@ func (a *App) proveBaseline(ctx context.Context, conn *pgx.Conn, plan *migrate.P
 		return nil
 	}
 	for _, g := range drift.Groups {
-		for _, t := range g.Tenants {
-			survey.Refuse(at[t.Schema.String()], fmt.Errorf("%w: it is not what the files up to version %d make: %s",
-				adopt.ErrHistory, g.Version, strings.Join(catalog.Subjects(g.Differences, mostNamed), ", ")))
-		}
+		refuseGroup(survey, at, g)
 	}
 	return nil
+}
+
+// refuseGroup refuses schemas that are not what the files make.
+func refuseGroup(survey *adopt.Survey, at map[string]int, g catalog.Group) {
+	for _, t := range g.Tenants {
+		survey.Refuse(at[t.Schema.String()], fmt.Errorf("%w: it is not what the files up to version %d make: %s",
+			adopt.ErrHistory, g.Version, strings.Join(catalog.Subjects(g.Differences, mostNamed), ", ")))
+	}
 }
 
 // compareClaims compares schemas with what the files up to their version make, what is

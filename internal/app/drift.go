@@ -50,12 +50,18 @@ func (a *App) Drift(ctx context.Context, o DriftOptions) (catalog.Drift, []regis
 	if err != nil {
 		return catalog.Drift{}, nil, err
 	}
+	if _, err := a.Standing(ctx, conn, plan, tenants, a.Config.LockTimeout); err != nil {
+		return catalog.Drift{}, nil, err
+	}
 	c := catalog.DriftOptions{
 		Options: catalog.Options{Registry: a.Registry, Ignore: o.Ignore, Direct: a.Direct}, Dial: a.Connect,
 		Concurrency: o.Concurrency, Others: adopt.Tables(),
 		Expect: expected(plan),
 		Versions: func(ctx context.Context, slugs []string) (map[string]int64, error) {
 			now, err := a.Registry.List(ctx, conn, registry.Filter{Slugs: slugs})
+			if err == nil {
+				_, err = a.Standing(ctx, conn, plan, now, a.Config.LockTimeout)
+			}
 			versions := make(map[string]int64, len(now))
 			for _, t := range now {
 				versions[t.Slug] = t.Version

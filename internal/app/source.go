@@ -290,7 +290,7 @@ func (a *App) takeNew(ctx context.Context, conn *pgx.Conn, out *SyncResult, o Sy
 		return err
 	}
 	survey, err := a.surveyAdoption(ctx, conn, plan, AdoptOptions{Claims: claims, Source: from,
-		Concurrency: o.Concurrency, LockTimeout: o.LockTimeout, DryRun: o.DryRun})
+		Concurrency: o.Concurrency, LockTimeout: o.LockTimeout, DryRun: o.DryRun}, true)
 	if err != nil {
 		return err
 	}
