@@ -86,7 +86,7 @@ func TestPoolerCarriesAFleetRun(t *testing.T) {
 			}
 			defer func() { _ = conn.Close(context.Background()) }()
 			report, err := plan.Run(t.Context(), conn, pooled.Dial, tenants, migrate.RunOptions{
-				LockTimeout: 2 * time.Second, Fleet: fleet.Options{Attempts: 20},
+				LockTimeout: 2 * time.Second, Fleet: fleet.Options{Attempts: 20}, Canary: migrate.Canary{Count: 1}, Group: 3,
 			})
 			if err != nil {
 				t.Error(err)
