@@ -133,7 +133,7 @@ func sameLines(name, got, want string) bool {
 		return got == want
 	}
 	left := strings.Split(got, "\n")
-	for _, line := range strings.Split(want, "\n") {
+	for line := range strings.SplitSeq(want, "\n") {
 		found := false
 		for i := range left {
 			if left[i] == line {
