@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -45,6 +46,8 @@ type ApplyOptions struct {
 	// Guard keeps the work from a schema in which others have planted code; nil
 	// trusts nobody.
 	Guard *planted.Guard
+	// Owners say as which role the work in a schema is done.
+	Owners owner.Roles
 
 	// inspection looks at a canary before it commits; nil does not.
 	inspection *inspection
@@ -185,12 +188,28 @@ func newChange(from int64, applied []int64, steps []Step) Change {
 func (p *Plan) applyExpected(ctx context.Context, conn *pgx.Conn, t registry.Tenant, c Change, o ApplyOptions) error {
 	var run db.Pipeline
 	run.Begin(o.locals(t))
-	o.Guard.Queue(&run, t.Schema, string(tenantVersions))
-	p.queueExpected(&run, t, c, o)
-	p.queueScripts(&run, c.Applied)
-	queueCache(&run, o.Registry, t, c.To)
+	o.queueGuard(&run, t.Schema)
+	p.queueWork(&run, t, c, o)
 	queueEnd(&run, c.Applied)
 	return gone(run.Run(ctx, conn))
+}
+
+// queueWork adds the version rows of a change, its scripts and the registry's copy of the
+// version, each as the role that it is for.
+func (p *Plan) queueWork(run *db.Pipeline, t registry.Tenant, c Change, o ApplyOptions) {
+	p.queueOwn(run, t, c, o)
+	queueCache(run, o.Registry, t, c.To, o.Owners.Of(t.Schema).Work != "")
+}
+
+// queueOwn adds what is done in the tenant's schema, as its owner.
+func (p *Plan) queueOwn(run *db.Pipeline, t registry.Tenant, c Change, o ApplyOptions) {
+	as := o.Owners.Of(t.Schema)
+	run.Become(as.Versions)
+	p.queueExpected(run, t, c, o)
+	if as.Work != as.Versions {
+		run.Become(as.Work)
+	}
+	p.queueScripts(run, c.Applied)
 }
 
 // queueExpected adds the version rows of a change, of which the first guards what follows.
@@ -217,6 +236,19 @@ func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change, o Ap
 			from `+tenantVersions.in(t.Schema)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
 			s.Version, t.Schema.String(), known, t.Version)
 	}
+}
+
+// queueGuard adds the guard of a transaction, which belongs to the session's own role.
+func (o ApplyOptions) queueGuard(p *db.Pipeline, s db.Schema) {
+	table := string(tenantVersions)
+	if as := o.Owners.Of(s); as.Versions != "" {
+		// The session's role need not have rights of its own on the table.
+		p.Become(as.Versions)
+		p.Exec("lock table " + tenantVersions.in(s) + " in row exclusive mode")
+		p.Return()
+		table = ""
+	}
+	o.Guard.Queue(p, s, table)
 }
 
 // gone says ErrGone of a tenant that the registry has no more.
@@ -256,12 +288,17 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 		return change, db.Rollback(ctx, conn)
 	}
 	var run db.Pipeline
+	as := o.Owners.Of(t.Schema)
+	run.Become(as.Versions)
 	for _, s := range change.Applied {
 		if o.blocks {
 			run.Exec(tenantVersions.stepBlock(s))
 			continue
 		}
 		tenantVersions.queueRow(&run, t.Schema, s)
+	}
+	if as.Work != as.Versions {
+		run.Become(as.Work)
 	}
 	if o.inspection == nil {
 		p.queueScripts(&run, change.Applied)
@@ -274,7 +311,7 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 		}
 		run = db.Pipeline{}
 	}
-	queueCache(&run, o.Registry, t, change.To)
+	queueCache(&run, o.Registry, t, change.To, as.Work != "")
 	if o.inspection != nil && o.inspection.traces.Load() && !leavesTraces(change.Applied) {
 		run.Cleanse()
 	}
@@ -307,9 +344,14 @@ func leavesTraces(steps []Step) bool {
 // queueCache adds the registry's copy of a tenant's version. It asserts, on the
 // server and before the commit, that no statement has left the schema and that
 // the tenant is not deleted: dividing by zero is the shortest way to an error in
-// plain SQL.
-func queueCache(p *db.Pipeline, reg registry.Registry, t registry.Tenant, version int64) {
-	reg.QueueReached(p, t, version, func(rows pgx.Rows) error {
+// plain SQL. owned tells that the work was done as the owner, who sees where it stands
+// and need not know the registry; the session's own role need not see the schema.
+func queueCache(p *db.Pipeline, reg registry.Registry, t registry.Tenant, version int64, owned bool) {
+	if owned {
+		p.StillIn(t.Schema, errLeft)
+		p.Return()
+	}
+	reg.QueueReached(p, t, version, owned, func(rows pgx.Rows) error {
 		rows.Close()
 		switch {
 		case db.SQLState(rows.Err()) == db.CodeDivisionByZero:
@@ -345,16 +387,10 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Ap
 		open    db.Pipeline
 	)
 	open.Begin(o.locals(t))
-	o.Guard.Queue(&open, t.Schema, string(tenantVersions))
-	versions := `array(` + tenantVersions.selectApplied(t.Schema) + `)`
-	if o.blocks {
-		open.Exec(tenantVersions.readBlock())
-		versions = `pg_catalog.current_setting('crmctl.applied')::pg_catalog.int8[]`
-	}
-	open.QueryRow([]any{&current, &alive, &dirty, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+
-		isAlive(o.Registry)+`,
-		exists (select from `+o.Registry.Dirty()+` where tenant_id operator(pg_catalog.=) $1),
-		`+versions, t.ID, t.Schema.String())
+	o.queueGuard(&open, t.Schema)
+	open.QueryRow([]any{&alive, &dirty}, `select `+isAlive(o.Registry)+`,
+		exists (select from `+o.Registry.Dirty()+` where tenant_id operator(pg_catalog.=) $1)`, t.ID, t.Schema.String())
+	queueApplied(&open, t.Schema, o.Owners, &current, &applied)
 	err := gone(open.Run(ctx, conn))
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
@@ -367,6 +403,18 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Ap
 		return nil, false, fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
 	}
 	return applied, dirty, nil
+}
+
+// queueApplied adds a look at the schema that the transaction stands in, and at the
+// versions that a tenant's schema has.
+func queueApplied(p *db.Pipeline, s db.Schema, owners owner.Roles, current **string, applied *[]int64) {
+	as := owners.Of(s).Versions
+	p.Become(as)
+	p.QueryRow([]any{current, applied}, `select pg_catalog.current_schema()::pg_catalog.text,
+		array(`+tenantVersions.selectApplied(s)+`)`)
+	if as != "" {
+		p.Return()
+	}
 }
 
 // explainMissing says why there was no version table to read: the tenant is

@@ -51,7 +51,7 @@ var ErrCheckFailed = errors.New("the check did not return true")
 // read only.
 func (c Canary) check(ctx context.Context, conn *pgx.Conn, t registry.Tenant, limits ApplyOptions) error {
 	err := db.InTx(ctx, conn, db.Locals{Schema: t.Schema, LockTimeout: limits.LockTimeout,
-		StatementTimeout: limits.StatementTimeout},
+		StatementTimeout: limits.StatementTimeout, Role: limits.Owners.Of(t.Schema).Work},
 		func(ctx context.Context, q db.Querier) error {
 			if _, err := q.Exec(ctx, "set transaction read only"); err != nil {
 				return err

@@ -128,9 +128,8 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		return nil, err
 	}
 	p = db.Pipeline{}
-	p.QueryRow([]any{&current, &alive, &applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+
-		isAlive(d.limits.Registry)+`,
-		array(`+tenantVersions.selectApplied(d.tenant.Schema)+`)`, d.tenant.ID, d.tenant.Schema.String())
+	p.QueryRow([]any{&alive}, `select `+isAlive(d.limits.Registry), d.tenant.ID, d.tenant.Schema.String())
+	queueApplied(&p, d.tenant.Schema, d.limits.Owners, &current, &applied)
 	err := p.Run(ctx, d.guard)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
@@ -287,9 +286,11 @@ func (d *direct) failed(ctx context.Context, k int, s db.Statement, cause error)
 		return d.explain(ctx, cause)
 	}
 	if k == 0 && clean {
-		return d.limits.Registry.ClearDirty(ctx, d.conn, d.tenant.ID)
+		return d.record(ctx, func() error { return d.limits.Registry.ClearDirty(ctx, d.conn, d.tenant.ID) })
 	}
-	if err := d.limits.Registry.DirtyStopped(ctx, d.conn, d.tenant.ID); err != nil {
+	if err := d.record(ctx, func() error {
+		return d.limits.Registry.DirtyStopped(ctx, d.conn, d.tenant.ID)
+	}); err != nil {
 		return err
 	}
 	return d.explain(ctx, cause)
@@ -310,26 +311,50 @@ func (d *direct) cleanUp(ctx context.Context, index string) error {
 
 func (d *direct) explain(ctx context.Context, cause error) error {
 	code, _, message := describe(cause)
-	return d.limits.Registry.ExplainDirty(ctx, d.conn, d.tenant.ID, code, message)
+	return d.record(ctx, func() error {
+		return d.limits.Registry.ExplainDirty(ctx, d.conn, d.tenant.ID, code, message)
+	})
 }
 
 // mark records that a file is begun.
 func (d *direct) mark(ctx context.Context, s Step, statements int) error {
-	return d.limits.Registry.MarkDirty(ctx, d.conn, d.tenant.ID, registry.DirtyMark{Version: s.Version, File: s.File,
-		Checksum: s.Checksum, Down: s.Down, Statements: statements})
+	return d.record(ctx, func() error {
+		return d.limits.Registry.MarkDirty(ctx, d.conn, d.tenant.ID, registry.DirtyMark{Version: s.Version, File: s.File,
+			Checksum: s.Checksum, Down: s.Down, Statements: statements})
+	})
 }
 
 // progress records that the first k statements are done.
 func (d *direct) progress(ctx context.Context, k int, running bool) error {
-	return d.limits.Registry.DirtyProgress(ctx, d.conn, d.tenant.ID, k, running)
+	return d.record(ctx, func() error {
+		return d.limits.Registry.DirtyProgress(ctx, d.conn, d.tenant.ID, k, running)
+	})
+}
+
+// record writes to the registry as the session's own role, between statements of a file
+// that run as the owner of the schema.
+func (d *direct) record(ctx context.Context, write func() error) error {
+	as := d.limits.Owners.Of(d.tenant.Schema).Work
+	if as != "" {
+		if _, err := d.conn.Exec(ctx, "reset role"); err != nil {
+			return err
+		}
+	}
+	if err := write(); err != nil || as == "" {
+		return err
+	}
+	_, err := d.conn.Exec(ctx, "select pg_catalog.set_config('role', $1, false)", as)
+	return err
 }
 
 // done writes the version and takes the mark away, in the transaction that has the
 // tenant's lock.
 func (d *direct) done(ctx context.Context, s Step, version int64) error {
 	var p db.Pipeline
+	as := d.limits.Owners.Of(d.tenant.Schema).Versions
+	p.Become(as)
 	tenantVersions.queueRow(&p, d.tenant.Schema, s)
-	queueCache(&p, d.limits.Registry, d.tenant, version)
+	queueCache(&p, d.limits.Registry, d.tenant, version, as != "")
 	d.limits.Registry.QueueClearDirty(&p, d.tenant.ID)
 	p.Exec("commit")
 	return p.Run(ctx, d.guard)

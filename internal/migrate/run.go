@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -47,6 +48,8 @@ type RunOptions struct {
 	// Trusted are roles whose code may run in tenants' schemas, besides those that
 	// could act as the session's role.
 	Trusted []string
+	// OwnRole does all work as the session's role, whoever owns the schemas.
+	OwnRole bool
 	Actor   string
 	// Selection is kept in the ledger, for whoever repeats the run; nil for all tenants,
 	// up to the newest version.
@@ -253,14 +256,19 @@ func (p *Plan) ahead(r Route, tenants []registry.Tenant) *Plan {
 	return &Plan{Migrations: p.After(oldest.Version)}
 }
 
-// guard looks for planted code in all tenants of the run.
+// guard looks for planted code in all tenants of the run, and who owns them.
 func (r *run) guard(ctx context.Context, q db.Querier) error {
 	schemas := make([]db.Schema, len(r.report.Outcomes))
 	for i := range r.report.Outcomes {
 		schemas[i] = r.report.Outcomes[i].Tenant.Schema
 	}
 	r.limits.Guard = &planted.Guard{Trusted: r.opt.Trusted}
-	return r.limits.Guard.Prepare(ctx, q, schemas)
+	if err := r.limits.Guard.Prepare(ctx, q, schemas); err != nil || r.opt.OwnRole {
+		return err
+	}
+	var err error
+	r.limits.Owners, err = owner.Read(ctx, q, schemas)
+	return err
 }
 
 // target returns the version a route aims at, -1 where each tenant has its own.

@@ -32,6 +32,9 @@ func (d *direct) settings(ctx context.Context, p *Plan) error {
 		Schema: d.tenant.Schema, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout,
 		AsConfigured: true,
 	})
+	if as := d.limits.Owners.Of(d.tenant.Schema).Work; as != "" {
+		run.Exec("select pg_catalog.set_config('role', $1, false)", as)
+	}
 	if !p.path.IsZero() {
 		run.Script([]db.Statement{p.path.Statement(false)})
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -198,16 +199,23 @@ func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []regi
 	for i, t := range tenants {
 		if i > 0 {
 			locals.Schema = t.Schema
-			run.Leave(tenants[i-1].Schema, locals)
+			o.queueLeave(&run, tenants[i-1].Schema, locals)
 		}
-		p.queueExpected(&run, t, changes[i], o)
-		p.queueScripts(&run, changes[i].Applied)
+		p.queueOwn(&run, t, changes[i], o)
 	}
 	locals.Schema = db.Schema{}
-	run.Leave(tenants[len(tenants)-1].Schema, locals)
+	o.queueLeave(&run, tenants[len(tenants)-1].Schema, locals)
 	o.Registry.QueueVersions(&run, rows)
 	run.Exec("commit")
 	return run.Run(ctx, conn)
+}
+
+// queueLeave adds the step out of a tenant's schema, and out of the role of its owner.
+func (o ApplyOptions) queueLeave(p *db.Pipeline, s db.Schema, next db.Locals) {
+	p.Leave(s, next)
+	if o.Owners.Of(s) != (owner.Role{}) {
+		p.Return()
+	}
 }
 
 // look takes in what a canary's transaction has come to hold, within that transaction.

@@ -86,11 +86,12 @@ func (r Registry) lockTenants() string {
 // QueueReached writes the version that a tenant has reached. The statement divides by
 // zero where the transaction stands in another schema than the tenant's, or the tenant is
 // deleted: the shortest way to an error in plain SQL. read gets the answer.
-func (r Registry) QueueReached(p *db.Pipeline, t Tenant, version int64, read func(pgx.Rows) error) {
+func (r Registry) QueueReached(p *db.Pipeline, t Tenant, version int64, checked bool,
+	read func(pgx.Rows) error) {
 	p.Query(read, `update `+r.Tenants()+` set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
-			pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text
+			($4 or pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text)
 			and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
-			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String())
+			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String(), checked)
 }
 
 // QueueVersionOf writes the newest version that a tenant's own version table has, which
