@@ -129,6 +129,9 @@ and delete tenants; with tenants_query_writes: true it does both. tenants_query_
 program that migrates new tenants (default goose), tenants_query_map and tenants_query_baseline
 are --map and --baseline of crmctl migrate adopt.
 
+tenant_owner is the role that new tenants belong to; without it they belong to whom the others
+do. With "none" crmctl works as its own role everywhere, whoever owns a tenant's schema.
+
 ./crmctl.yaml is the project's, and others may have put it there. It cannot name programs to
 run: its pg_bin is ignored, with a warning. trusted_owners is refused there. Its tenants_query
 calls no function but those that make texts of texts (coalesce, lower, replace, ...). Its

@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
@@ -211,18 +212,22 @@ func claimedSchemas(survey *adopt.Survey) []string {
 }
 
 func checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {
-	owners, err := adopt.Owners(ctx, conn, claimedSchemas(survey))
-	for _, o := range owners {
-		f := AdoptFinding{Area: AreaOwners, Result: Warns, Do: "log in as " + o.Role +
-			", or trust it (trusted_owners) where it has code",
-			Text: fmt.Sprintf("role %s owns tables in %s; new tables will be another role's", o.Role, schemasOf(o.Schemas))}
-		if !o.Ours {
-			f.Result, f.Do = Fails, "grant "+o.Role+" to the role that migrates, or log in as "+o.Role
+	others, me, version, err := owner.Others(ctx, conn, claimedSchemas(survey))
+	for _, o := range others {
+		f := AdoptFinding{Area: AreaOwners, Result: Fine, Text: fmt.Sprintf("role %s owns tables in %s; the work there is "+
+			"done as it", o.Role, schemasOf(o.Schemas))}
+		switch {
+		case o.Takes:
+		case o.Uses:
+			f.Result, f.Do = Warns, o.Grant(me, version)
+			f.Text = fmt.Sprintf("role %s owns tables in %s; new tables will be another role's", o.Role, schemasOf(o.Schemas))
+		default:
+			f.Result, f.Do = Fails, o.Grant(me, version)+", or log in as "+o.Role
 			f.Text = fmt.Sprintf("role %s owns tables in %s, and this role may not change them", o.Role, schemasOf(o.Schemas))
 		}
 		c.add(f)
 	}
-	if err == nil && len(owners) == 0 {
+	if err == nil && len(others) == 0 {
 		c.add(AdoptFinding{Area: AreaOwners, Result: Fine, Text: "this role owns all"})
 	}
 	return err

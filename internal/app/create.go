@@ -66,6 +66,10 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 		created, err := a.wouldCreate(ctx, conn, o.Specs, template)
 		return CreateResult{Created: created}, err
 	}
+	belongs, err := a.newOwner(ctx, conn)
+	if err != nil {
+		return CreateResult{}, err
+	}
 	begun := a.Now()
 	names := make([]string, len(o.Specs))
 	for i, s := range o.Specs {
@@ -75,7 +79,7 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 	created, results, stopped := tenant.CreateMany(ctx, fleet.Reuse(conn, a.Connect), o.Specs, tenant.CreateOptions{
 		Registry: a.Registry,
 		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: o.LockTimeout, Now: a.Now,
-		Pool: !o.NoPool && !o.FromHistory, Direct: a.Direct,
+		Owner: belongs, Pool: !o.NoPool && !o.FromHistory, Direct: a.Direct,
 	}, o.IfNotExists, fleet.Options{Concurrency: o.Concurrency, Drain: a.Drain(), Observer: observer})
 	end()
 	if results == nil && stopped != nil {
@@ -106,8 +110,12 @@ func (a *App) EnsureTenant(ctx context.Context, conn *pgx.Conn, spec tenant.Spec
 	if err != nil || dryRun {
 		return err
 	}
+	belongs, err := a.newOwner(ctx, conn)
+	if err != nil {
+		return err
+	}
 	_, err = tenant.Create(ctx, conn, spec, tenant.CreateOptions{
-		Registry: a.Registry,
+		Registry: a.Registry, Owner: belongs,
 		Template: template, Actor: a.Actor, Program: a.Program, LockTimeout: a.Config.LockTimeout, Now: a.Now, Pool: true,
 		Direct: a.Direct,
 	})

@@ -182,6 +182,7 @@ func refuseSuspended(tenants []registry.Tenant) error {
 func (a *App) execOptions(o ExecOptions, n int) tenantsql.Options {
 	out := tenantsql.Options{
 		Trusted:     a.Config.TrustedOwners,
+		OwnRole:     a.ownRole(),
 		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Write: o.Write, DryRun: o.DryRun,
 		// One that is suspended meanwhile is written to all the same: what mends a fleet
 		// must not pass it by because of a moment.

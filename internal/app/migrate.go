@@ -243,7 +243,8 @@ func (r *FleetRun) carry(ctx context.Context, p Policy, observe func(migrate.Eve
 		Route:    r.Route, Selection: r.selection, Observe: observe, Fleet: run,
 		Direct: a.Direct, DirectConcurrency: p.DirectConcurrency, Canary: p.Canary,
 		LockTimeout: p.LockTimeout, StatementTimeout: p.StatementTimeout, BuildTimeout: p.BuildTimeout,
-		SyncCommit: p.SyncCommit, Group: p.Group, AllowChanged: p.AllowChanged, Trusted: a.Config.TrustedOwners, Actor: a.Actor,
+		SyncCommit: p.SyncCommit, Group: p.Group, AllowChanged: p.AllowChanged, Trusted: a.Config.TrustedOwners,
+		OwnRole: a.ownRole(), Actor: a.Actor,
 	})
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 )
 
@@ -28,7 +30,14 @@ func (a *App) RepairTenant(ctx context.Context, slug string, mark migrate.Mark, 
 	if dryRun {
 		return migrate.PlanRepair(ctx, conn, a.Registry, t)
 	}
+	var roles owner.Roles
+	if !a.ownRole() {
+		if roles, err = owner.Read(ctx, conn, []db.Schema{t.Schema}); err != nil {
+			return nil, err
+		}
+	}
 	return plan.Repair(ctx, conn, t, mark, migrate.ApplyOptions{
 		Registry: a.Registry, LockTimeout: lockTimeout, Guard: &planted.Guard{Trusted: a.Config.TrustedOwners},
+		Owners: roles,
 	})
 }

@@ -60,6 +60,9 @@ func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File
 	if err != nil {
 		return nil, err
 	}
+	if create.Owner, err = a.newOwner(ctx, conn); err != nil {
+		return nil, err
+	}
 	create.SetAside = func(ctx context.Context, q db.Querier, slug string, schema db.Schema) (string, error) {
 		t, err := tenant.SetAside(ctx, q, slug, schema, a.move(o.LockTimeout))
 		return t.Slug, err
@@ -151,7 +154,7 @@ func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Pla
 	}
 	report, err := plan.Run(ctx, conn, a.Connect, []registry.Tenant{t}, migrate.RunOptions{
 		Registry: a.Registry,
-		Route:    route, Trusted: a.Config.TrustedOwners, Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()},
+		Route:    route, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(), Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()},
 		Direct: a.Direct, LockTimeout: lockTimeout, Actor: a.Actor,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
@@ -68,6 +69,9 @@ type NewTenant struct {
 	// with RoleNever only.
 	Role  RoleChoice
 	Roles Roles
+	// Owner is the role that the schema and all in it belong to, "" for the session's, which
+	// must be able to take it.
+	Owner string
 	// Progress is told how many bytes of COPY text were loaded; may be nil.
 	Progress func(n int64)
 	// SetAside, if not nil, makes room where a deleted tenant has the name.
@@ -309,6 +313,7 @@ func (t *target) commit(ctx context.Context, o NewTenant, detail map[string]any)
 		Detail: detail}); err != nil {
 		return err
 	}
+	owner.QueueGive(&p, t.schema, o.Owner)
 	if err := p.Run(ctx, t.conn); err != nil {
 		return db.Plain(err)
 	}

@@ -40,6 +40,10 @@ func (e *FilesError) Unwrap() error { return e.Err }
 
 func atFiles(err error) error { return &FilesError{err} }
 
+// NoOwner as the owner of tenants leaves all work to the session's role. No role can have
+// that name.
+const NoOwner = "none"
+
 // Config is what the program was told, with defaults filled in.
 type Config struct {
 	DatabaseURL      DSN           // "" leaves everything to libpq's environment
@@ -63,6 +67,7 @@ type Config struct {
 	RegistrySchema   string   // where crmctl's own tables stand
 	ExtensionSchema  string   // where extensions are made that stand nowhere yet
 	SharedSchemas    []string // behind the tenant's on the path, for all tenants
+	TenantOwner      string   // whom new tenants belong to, "none" for the session's role in all work, "" = as the others
 	TrustedOwners    []string // roles whose code may run as the session's role
 
 	TenantsQuery    string // select of the application's tenants, "" where crmctl makes them

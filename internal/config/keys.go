@@ -31,6 +31,7 @@ const (
 	KeyUTC              = "utc"
 	KeyDryRun           = "dry_run"
 	KeyPGBin            = "pg_bin"
+	KeyTenantOwner      = "tenant_owner"
 	KeyTrustedOwners    = "trusted_owners"
 	KeyExtensionSchema  = "extension_schema"
 	KeySharedSchemas    = "shared_schemas"
@@ -212,6 +213,14 @@ func keys() []key {
 		{name: KeyTrustedOwners, list: true, noProject: true, usage: "roles whose code in tenants crmctl may run",
 			parse: func(c *Config, v string) error {
 				c.TrustedOwners = names(v)
+				return nil
+			}},
+		{name: KeyTenantOwner, usage: "role that new tenants belong to, or none to work as nobody else",
+			parse: func(c *Config, v string) error {
+				if strings.ContainsFunc(v, unicode.IsControl) || len(v) > 63 {
+					return errors.New("want the name of a role, or none")
+				}
+				c.TenantOwner = v
 				return nil
 			}},
 		{name: KeyPGBin, usage: "directory of the PostgreSQL server programs for crmctl local",

@@ -26,3 +26,10 @@ func (p *Pipeline) StillIn(s Schema, left error) {
 	}, `select 1 operator(pg_catalog./) (coalesce(pg_catalog.current_schema(), '')
 		operator(pg_catalog.=) $1::pg_catalog.text)::pg_catalog.int4`, s.String())
 }
+
+// Block adds a statement of ours that errors name by what it does: its text is long, and says
+// nothing to whoever reads them.
+func (p *Pipeline) Block(does, sql string) {
+	p.batch.Queue(sql)
+	p.steps = append(p.steps, step{statement: Statement{SQL: does}})
+}

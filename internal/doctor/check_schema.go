@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 )
 
 // some names the first few of many.
@@ -139,7 +140,35 @@ func missing(sets []indexSet) map[string][]string {
 	return out
 }
 
+// checkRoles tells of the owners as which the work cannot be done, once each.
+func checkRoles(ctx context.Context, x *examination) ([]Finding, error) {
+	schemas, _ := x.living()
+	names := make([]string, len(schemas))
+	for i, s := range schemas {
+		names[i] = s.String()
+	}
+	others, me, version, err := owner.Others(ctx, x.conn, names)
+	var out []Finding
+	for _, o := range others {
+		f := Finding{Severity: Error, Subject: o.Role, Command: o.Grant(me, version), What: fmt.Sprintf(
+			"owns %s of %s, and %s may not change them", plural(int(o.Tables), "table"), plural(int(o.Schemas), "tenant"), me)}
+		switch {
+		case o.Takes:
+			continue
+		case o.Uses:
+			f.Severity, f.What = Warning, fmt.Sprintf("owns %s of %s, and %s may not take the role: what it makes there "+
+				"is its own", plural(int(o.Tables), "table"), plural(int(o.Schemas), "tenant"), me)
+		}
+		out = append(out, f)
+	}
+	return out, err
+}
+
 func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
+	out, err := checkRoles(ctx, x)
+	if err != nil {
+		return nil, err
+	}
 	type row struct{ Slug, Kind, Name, Owner, Should string }
 	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
 		with objects as (
@@ -169,7 +198,6 @@ func checkOwners(ctx context.Context, x *examination) ([]Finding, error) {
 	for _, r := range rows {
 		byTenant[r.Slug] = append(byTenant[r.Slug], r)
 	}
-	var out []Finding
 	for _, slug := range slices.Sorted(maps.Keys(byTenant)) {
 		first, more := byTenant[slug][0], len(byTenant[slug])-1
 		what := fmt.Sprintf("%s %s belongs to %s, the schema to %s", first.Kind, first.Name, first.Owner, first.Should)

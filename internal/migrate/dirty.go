@@ -165,13 +165,32 @@ func (p *Plan) Repair(ctx context.Context, conn *pgx.Conn, t registry.Tenant, ma
 			}
 			inPlace := mark == MarkApplied
 			o.Registry.QueueClearDirty(&pipe, t.ID)
-			pipe.Exec(`delete from `+tenantVersions.in(t.Schema)+` where version_id = $1`, before.Version)
-			if inPlace {
-				pipe.Exec(`insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied) values ($1, true)`, before.Version)
+			version, err := markVersion(ctx, q, t, before.Version, inPlace, o)
+			if err != nil {
+				return err
 			}
-			o.Registry.QueueVersionOf(&pipe, t.ID, tenantVersions.in(t.Schema))
+			o.Registry.QueueVersion(&pipe, t.ID, version)
 		}
 		return pipe.Run(ctx, q)
 	})
 	return before, gone(err)
+}
+
+// markVersion writes or takes away the version row of a file, and returns the version that
+// the schema is at then.
+func markVersion(ctx context.Context, q db.Querier, t registry.Tenant, version int64, inPlace bool,
+	o ApplyOptions) (now int64, _ error) {
+	as := o.Owners.Of(t.Schema).Versions
+	var p db.Pipeline
+	p.OwnSettings()
+	p.Become(as)
+	p.Exec(`delete from `+tenantVersions.in(t.Schema)+` where version_id = $1`, version)
+	if inPlace {
+		p.Exec(`insert into `+tenantVersions.in(t.Schema)+` (version_id, is_applied) values ($1, true)`, version)
+	}
+	p.QueryRow([]any{&now}, `select coalesce(max(version_id), 0) from `+tenantVersions.in(t.Schema)+` where is_applied`)
+	if as != "" {
+		p.Return()
+	}
+	return now, p.Run(ctx, q)
 }

@@ -37,13 +37,15 @@ const memberSQL = `(case when current_setting('server_version_num')::int4 >= 160
 // the schema. Where that could not change what others own there, and the session's role
 // can, the work stays with the session's.
 const rolesSQL = `
-	with wanted as materialized (
+	with me as materialized (
+		select r.oid from pg_roles r where r.rolname = current_user
+	), wanted as materialized (
 		select n.oid, n.nspname, n.nspowner from pg_namespace n where n.nspname = any ($1::text[]::name[])
 	), foreign_one as materialized (
-		select w.* from wanted w where w.nspowner <> current_user::regrole or exists (
+		select w.* from wanted w where w.nspowner <> (select m.oid from me m) or exists (
 			select from pg_depend d join pg_class c on c.oid = d.objid
 			where d.refclassid = 'pg_namespace'::regclass and d.refobjid = w.oid and d.classid = 'pg_class'::regclass
-				and c.relowner <> current_user::regrole)
+				and c.relowner <> (select m.oid from me m))
 	), object as materialized (
 		select f.oid as nsp, c.relowner as owner, c.relkind in ('r', 'p') as is_table from foreign_one f
 		join pg_depend d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = f.oid and d.classid = 'pg_class'::regclass
@@ -67,7 +69,7 @@ const rolesSQL = `
 				or not has_table_privilege(v.oid, 'delete')) from pg_class v
 			where v.relnamespace = c.oid and v.relname = 'goose_db_version'), true)
 	from choice c
-	where c.role <> current_user::regrole and pg_has_role(session_user, c.role, ` + memberSQL + `)
+	where c.role <> (select m.oid from me m) and pg_has_role(session_user, c.role, ` + memberSQL + `)
 		and not (pg_has_role(c.role, 'usage') and exists (
 			select from object o where o.nsp = c.oid and not pg_has_role(c.role, o.owner, 'usage')))`
 
@@ -95,4 +97,35 @@ func Read(ctx context.Context, q db.Querier, schemas []db.Schema) (Roles, error)
 		out[r.Schema] = role
 	}
 	return out, nil
+}
+
+// Standing is how the session stands to a role.
+type Standing struct {
+	Me     string // the session's own role
+	Exists bool   // there is such a role
+	Takes  bool   // the session may take it
+}
+
+// Stand returns how the session stands to a role.
+func Stand(ctx context.Context, q db.Querier, role string) (Standing, error) {
+	found, err := db.Select(ctx, q, pgx.RowToStructByPos[Standing], `select current_user::text,
+		exists (select from pg_roles r where r.rolname = $1::text::name),
+		coalesce((select pg_has_role(session_user, r.oid, `+memberSQL+`) from pg_roles r
+			where r.rolname = $1::text::name), false)`, role)
+	if err != nil {
+		return Standing{}, fmt.Errorf("look at role %q: %w", role, err)
+	}
+	return found[0], nil
+}
+
+// QueueRights adds to a transaction that what follows, until Return, is done as the owner of
+// a schema, where the session's role has not the rights of that role, and may take it: a
+// membership need not bring them along. Elsewhere it adds nothing but the question.
+func QueueRights(p *db.Pipeline, s db.Schema) {
+	p.Exec(`select pg_catalog.set_config('role', r.rolname::pg_catalog.text, true)
+		from pg_catalog.pg_namespace n join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) n.nspowner
+		where n.nspname operator(pg_catalog.=) $1::pg_catalog.text::pg_catalog.name
+			and not pg_catalog.pg_has_role(n.nspowner, 'usage') and pg_catalog.pg_has_role(session_user, n.nspowner,
+				case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4 operator(pg_catalog.>=) 160000
+				then 'set' else 'member' end)`, s.String())
 }

@@ -85,20 +85,14 @@ func (r Registry) lockTenants() string {
 
 // QueueReached writes the version that a tenant has reached. The statement divides by
 // zero where the transaction stands in another schema than the tenant's, or the tenant is
-// deleted: the shortest way to an error in plain SQL. read gets the answer.
+// deleted: the shortest way to an error in plain SQL. checked tells that where it stands was
+// looked at before. read gets the answer.
 func (r Registry) QueueReached(p *db.Pipeline, t Tenant, version int64, checked bool,
 	read func(pgx.Rows) error) {
 	p.Query(read, `update `+r.Tenants()+` set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
 			($4 or pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text)
 			and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
 			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String(), checked)
-}
-
-// QueueVersionOf writes the newest version that a tenant's own version table has, which
-// is qualified and quoted.
-func (r Registry) QueueVersionOf(p *db.Pipeline, tenantID, versions string) {
-	p.Exec(`update `+r.Tenants()+` set schema_version = coalesce((select max(version_id) from `+versions+
-		` where is_applied), 0), updated_at = pg_catalog.now() where id = $1`, tenantID)
 }
 
 // WithoutRole returns the statement that takes the role out of a tenant's row, for people

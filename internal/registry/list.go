@@ -171,6 +171,22 @@ func (r Registry) Slugs(ctx context.Context, q db.Querier, prefix string, limit 
 	}), nil
 }
 
+// Recent returns the schemas of the tenants that were registered last, at most so many.
+func (r Registry) Recent(ctx context.Context, q db.Querier, limit int) ([]db.Schema, error) {
+	names, err := db.Select(ctx, q, pgx.RowTo[string], `select t.schema_name from `+r.Tenants()+` t
+		where t.status <> 'deleted' order by t.id desc limit $1`, limit)
+	if err != nil {
+		return nil, r.explain(err)
+	}
+	var out []db.Schema
+	for _, name := range names {
+		if s, err := db.RegisteredSchema(name); err == nil { // what is not valid is told elsewhere
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
 // explain turns "relation public.tenants does not exist" into ErrNoRegistry, and a missing column into ErrOldRegistry.
 func (r Registry) explain(err error) error {
 	switch {

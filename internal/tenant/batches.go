@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/dropping"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -73,7 +74,9 @@ func dropBatch(ctx context.Context, conn *pgx.Conn, t registry.Tenant, batch []d
 					return err
 				}
 			}
+			owner.QueueRights(&p, now.Schema)
 			dropping.Queue(&p, batch)
+			p.Return()
 			return p.Run(ctx, q)
 		})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
@@ -54,6 +55,9 @@ type CreateOptions struct {
 	Program     string // for the audit, "crmctl 1.2.3"
 	LockTimeout time.Duration
 	Now         func() time.Time // nil = time.Now
+	// Owner is the role that the schemas and all in them belong to, "" for the session's,
+	// which must be able to take it.
+	Owner string
 	// Pool takes schemas from the pool as long as it has some. A version chosen by
 	// hand, or a registry without a pool, goes without.
 	Pool bool
@@ -216,6 +220,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (po
 		return false, err
 	}
 	p.CheckSchema(t.Schema)
+	owner.QueueGive(&p, t.Schema, m.Owner)
 	m.Template.queueEnd(&p)
 	return ready != "", p.Run(ctx, conn)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -128,7 +129,9 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 			var p db.Pipeline
 			o.Registry.QueueUpdate(&p, &after)
 			if shuts || opens && after.Role != "" {
+				owner.QueueRights(&p, after.Schema)
 				queueAccess(&p, after, opens)
+				p.Return()
 			}
 			if err := queueChange(&p, before, after, action, o, nil); err != nil {
 				return err

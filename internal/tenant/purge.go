@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -247,7 +248,9 @@ func finish(ctx context.Context, conn *pgx.Conn, t registry.Tenant, done *Purged
 				return err
 			}
 			var p db.Pipeline
+			owner.QueueRights(&p, now.Schema)
 			p.Exec("drop schema if exists " + now.Schema.Quoted() + " cascade")
+			p.Return()
 			o.Registry.QueueDelete(&p, now.ID)
 			if err := p.Run(ctx, q); err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -100,7 +101,9 @@ func moveNames(ctx context.Context, q db.Querier, before registry.Tenant, after 
 	var p db.Pipeline
 	o.Registry.QueueUpdate(&p, after) // first, as a new tenant does: the names are locked by it
 	if after.Schema != before.Schema {
+		owner.QueueRights(&p, before.Schema)
 		p.Exec("alter schema " + before.Schema.Quoted() + " rename to " + after.Schema.Quoted())
+		p.Return()
 	}
 	if after.Role != before.Role {
 		if err := queueRoleRename(ctx, q, &p, before.Role, after.Role); err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
 )
@@ -53,6 +54,7 @@ func (m *maker) register(ctx context.Context, conn *pgx.Conn, site *staging.Site
 		return err
 	}
 	p.CheckSchema(t.Schema)
+	owner.QueueGive(&p, t.Schema, m.Owner)
 	if err := p.Run(ctx, conn); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -45,7 +46,7 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, i int) error {
 	return r.guarded(ctx, conn, i)
 }
 
-// prepare looks for planted code in all tenants, once.
+// prepare looks for planted code in all tenants, and who owns them, once.
 func (r *run) prepare(ctx context.Context, conn *pgx.Conn) error {
 	r.preparing.Lock()
 	defer r.preparing.Unlock()
@@ -58,6 +59,12 @@ func (r *run) prepare(ctx context.Context, conn *pgx.Conn) error {
 	}
 	if err := r.guard.Prepare(ctx, conn, schemas); err != nil {
 		return err
+	}
+	if r.o.Write && !r.o.OwnRole {
+		var err error
+		if r.owners, err = owner.Read(ctx, conn, schemas); err != nil {
+			return err
+		}
 	}
 	r.prepared = true
 	return nil
@@ -157,7 +164,12 @@ func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 	open.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout,
 		StatementTimeout: r.o.StatementTimeout, Tenant: r.o.Registry.Row(t.ID)})
 	r.guard.Queue(&open, t.Schema, "")
+	as := r.owners.Of(t.Schema).Work
+	open.Become(as) // the session's own role need not see the schema
 	open.CheckSchema(t.Schema)
+	if as != "" {
+		open.Return()
+	}
 	if r.o.Hold != nil {
 		r.o.Hold(&open, t)
 	}
@@ -188,9 +200,14 @@ func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 // audit row.
 func (r *run) change(ctx context.Context, conn *pgx.Conn, t registry.Tenant, found *result) error {
 	var script, end db.Pipeline
+	as := r.owners.Of(t.Schema).Work
+	script.Become(as)
 	script.Mark()
 	r.queue(&script, found)
 	script.CheckSchema(t.Schema)
+	if as != "" {
+		script.Return()
+	}
 	if err := script.Run(ctx, conn); err != nil {
 		return err
 	}

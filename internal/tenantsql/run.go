@@ -50,6 +50,9 @@ type Options struct {
 	// could act as the session's role. A tenant with code of others fails with a
 	// *planted.Error, and the script does not run there.
 	Trusted []string
+	// OwnRole writes as the session's role, whoever owns a tenant's schema. Statements that
+	// only read always do.
+	OwnRole bool
 	// Path follows each tenant's schema on the search_path of the script.
 	Path db.Path
 	// Memory is the budget for rows that wait for their turn, in bytes; 0 =

@@ -6,6 +6,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -19,6 +20,7 @@ type run struct {
 	spool   *spool
 	stopped error
 	guard   planted.Guard
+	owners  owner.Roles
 
 	preparing sync.Mutex
 	prepared  bool // the guard
