@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,32 @@ type migrateDriftOptions struct {
 	concurrency int
 	ignore      []string
 	fixSQL      bool
+	accept      bool
+	accepted    bool
+	unaccept    bool
+	reason      string
+	lockTimeout time.Duration
+	dryRun      bool
+}
+
+// check refuses flags that do not go together.
+func (o *migrateDriftOptions) check() error {
+	ways := 0
+	for _, way := range []bool{o.accept, o.accepted, o.unaccept, o.fixSQL} {
+		if way {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return cli.Usagef("--accept, --accepted, --unaccept and --fix-sql do not go together")
+	case o.accept && strings.TrimSpace(o.reason) == "":
+		return cli.Usagef("--accept wants --reason TEXT: whoever meets the difference later reads it")
+	case !o.accept && o.reason != "":
+		return cli.Usagef("--reason goes with --accept")
+	}
+	_, err := o.kinds()
+	return err
 }
 
 // kinds reads --ignore, where a hyphen may stand for a space.
@@ -60,14 +87,20 @@ The rights of a tenant's own role are left out, and so is the form of goose_db_v
 that somebody holds locked is not waited for: its tenant counts as not read.
 
 --fix-sql prints the statements that add what is missing, tenant by tenant. They never drop or
-replace anything; what they do not mend is named in comments.`,
+replace anything; what they do not mend is named in comments.
+
+--accept keeps what tenants differ in as wanted, with a reason: object by object with its
+definition, so that a further change is drift again. Such a tenant counts apart and is no reason
+for exit code 4; a clone of it takes that over. --accepted lists what is kept, --unaccept takes it
+back.`,
 		Example: `crmctl migrate drift
+crmctl migrate drift --accept --tenant acme-corp --reason 'their own report'
 crmctl migrate drift --tenant 'acme*' -o json
 crmctl migrate drift --ignore column-order,comment -q
 crmctl migrate drift --fix-sql > fix.sql`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := opts.kinds(); err != nil {
+			if err := opts.check(); err != nil {
 				return err
 			}
 			return runF(cmd.Context(), f, opts)
@@ -79,7 +112,14 @@ crmctl migrate drift --fix-sql > fix.sql`,
 		"leave out these `KINDS` of objects, such as comment or column-order")
 	cmd.Flags().BoolVar(&opts.fixSQL, "fix-sql", false,
 		"print the SQL that mends what can be mended, whatever --output says")
-	readOnly(cmd)
+	fs := cmd.Flags()
+	fs.BoolVar(&opts.accept, "accept", false, "keep what tenants differ in as wanted")
+	fs.StringVar(&opts.reason, "reason", "", "why, as `TEXT` for whoever asks later")
+	fs.BoolVar(&opts.accepted, "accepted", false, "list what is kept as wanted")
+	fs.BoolVar(&opts.unaccept, "unaccept", false, "keep nothing of these tenants as wanted any more")
+	addLockTimeoutFlag(fs, &opts.lockTimeout)
+	addDryRunFlag(fs, &opts.dryRun)
+	addExpectDatabaseFlag(fs)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitPending, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
@@ -101,7 +141,24 @@ func runMigrateDrift(ctx context.Context, f *factory, opts *migrateDriftOptions)
 	if err != nil {
 		return err
 	}
+	switch {
+	case opts.accept:
+		return f.acceptDrift(ctx, a, m, ignore, opts)
+	case opts.unaccept:
+		list, err := a.UnacceptDrift(ctx, m, opts.lockTimeout, opts.dryRun)
+		if err != nil {
+			return err
+		}
+		return f.printUnaccepted(list, opts.dryRun)
+	}
 	f.Reads.Store(true)
+	if opts.accepted {
+		list, err := a.ListAccepted(ctx, m)
+		if err != nil {
+			return err
+		}
+		return cli.PrintList(p, acceptedList(), list)
+	}
 	drift, invalid, err := a.Drift(ctx, app.DriftOptions{Selection: m, Ignore: ignore, Concurrency: opts.concurrency,
 		Begin: f.watchDrift})
 	if err != nil {

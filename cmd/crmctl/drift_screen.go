@@ -70,6 +70,9 @@ func driftLine(d catalog.Drift) string {
 		return "no tenants"
 	}
 	parts := []string{cli.HumanCount(int64(d.Clean)) + " as the migrations make them"}
+	if d.Wanted > 0 {
+		parts = append(parts, cli.HumanCount(int64(d.Wanted))+" as accepted")
+	}
 	if n := d.Differing(); n > 0 {
 		verb := "differ"
 		if n == 1 {
@@ -193,6 +196,7 @@ type (
 	driftSummary struct {
 		Tenants   int              `json:"tenants"`
 		Clean     int              `json:"clean"`
+		Accepted  []string         `json:"accepted"` // that differ in what is accepted alone
 		Differing int              `json:"differing"`
 		Expected  map[int64]string `json:"expected"` // version -> shape
 		Missing   []string         `json:"missing_schemas"`
@@ -223,7 +227,7 @@ func shapeList(d catalog.Drift) cli.List[catalog.Group] {
 			s := driftSummary{
 				Tenants: d.Tenants, Clean: d.Clean, Differing: d.Differing(), Expected: map[int64]string{},
 				Missing: slugsOf(d.Missing),
-				Unread:  []unreadRecord{},
+				Unread:  []unreadRecord{}, Accepted: d.Whole(),
 			}
 			for version, shape := range d.Expected {
 				s.Expected[version] = shape.String()

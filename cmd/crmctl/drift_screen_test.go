@@ -35,6 +35,7 @@ func TestMigrateDriftOptions(t *testing.T) {
 		if !strings.Contains(args, "--concurrency") {
 			got.concurrency = 0
 		}
+		got.lockTimeout = 0
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", args, got, want)
 		}

@@ -59,6 +59,9 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if err != nil {
 		return out, err
 	}
+	if create.Owner, err = a.ownerOf(ctx, to, out.Source.Schema); err != nil {
+		return out, err
+	}
 	begun := a.Now()
 	var end func()
 	create.Progress, end = a.Bytes("clone")
@@ -70,9 +73,19 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 		}
 		clone.Anonymizer = backup.NewAnonymizer(o.Seed, o.KeepColumns)
 	}
+	accepted, err := a.Registry.ListAccepted(ctx, to, []string{out.Source.ID})
+	if err != nil {
+		return out, err
+	}
+	if len(accepted) > 0 { // its own is wanted, in the copy too
+		clone.Structures = a.structures(ctx, limits)
+	}
 	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug,
 		Schema: out.Source.Schema}, clone)
 	out.Elapsed = a.Now().Sub(begun)
+	if err == nil && len(accepted) > 0 {
+		err = a.Registry.CopyAccepted(ctx, to, out.Source.ID, out.Made.Tenant.ID)
+	}
 	return out, err
 }
 

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
@@ -43,19 +45,31 @@ func (a *App) Drift(ctx context.Context, o DriftOptions) (catalog.Drift, []regis
 		return catalog.Drift{}, nil, err
 	}
 	defer closeConn(ctx, conn)
-	if plan, err = a.UseExtensions(ctx, conn, plan, true); err != nil {
-		return catalog.Drift{}, nil, err
+	drift, _, invalid, err := a.drift(ctx, conn, plan, o)
+	return drift, invalid, err
+}
+
+// drift is Drift on a connection. It returns the tenants that were selected too.
+func (a *App) drift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o DriftOptions) (catalog.Drift,
+	[]registry.Tenant, []registry.InvalidRow, error) {
+	plan, err := a.UseExtensions(ctx, conn, plan, true)
+	if err != nil {
+		return catalog.Drift{}, nil, nil, err
 	}
 	tenants, invalid, err := a.Tenants(ctx, conn, o.Selection, registry.Active, registry.Suspended)
 	if err != nil {
-		return catalog.Drift{}, nil, err
+		return catalog.Drift{}, nil, nil, err
+	}
+	accepted, err := a.Registry.ListAccepted(ctx, conn, nil)
+	if err != nil {
+		return catalog.Drift{}, nil, nil, err
 	}
 	if _, err := a.Standing(ctx, conn, plan, tenants, a.Config.LockTimeout); err != nil {
-		return catalog.Drift{}, nil, err
+		return catalog.Drift{}, nil, nil, err
 	}
 	c := catalog.DriftOptions{
 		Options: catalog.Options{Registry: a.Registry, Ignore: o.Ignore, Direct: a.Direct}, Dial: a.Connect,
-		Concurrency: o.Concurrency, Others: adopt.Tables(),
+		Concurrency: o.Concurrency, Others: adopt.Tables(), Accepted: bySlug(accepted),
 		Expect: expected(plan),
 		Versions: func(ctx context.Context, slugs []string) (map[string]int64, error) {
 			now, err := a.Registry.List(ctx, conn, registry.Filter{Slugs: slugs})
@@ -79,5 +93,5 @@ func (a *App) Drift(ctx context.Context, o DriftOptions) (catalog.Drift, []regis
 		list[i] = catalog.Tenant{Slug: t.Slug, Target: catalog.Target{Schema: t.Schema, Role: t.Role}, Version: t.Version}
 	}
 	drift, err := catalog.Compare(ctx, list, c)
-	return drift, invalid, err
+	return drift, tenants, invalid, err
 }

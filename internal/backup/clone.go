@@ -22,6 +22,9 @@ type CloneOptions struct {
 	// Anonymizer, if not nil, replaces what is personal. The settings, which may hold
 	// anything, are left out then.
 	Anonymizer *Anonymizer
+	// Structures, if not nil, lets the copy have what the source has beside its migrations,
+	// as a backup has it. With nil such a source is refused.
+	Structures *Structures
 }
 
 // errStopped ends the reading of a table whose rows nobody takes any more.
@@ -37,6 +40,9 @@ func Clone(ctx context.Context, from, to *pgx.Conn, src Source, o CloneOptions) 
 	var made *Made
 	err := inSnapshot(ctx, from, src.Schema, nil, o.Limits, func(ctx context.Context, s *snapshot) (err error) {
 		if err := s.readTenant(ctx, o.Registry, src); err != nil {
+			return err
+		}
+		if err := s.readStructure(ctx, o.Structures); err != nil {
 			return err
 		}
 		made, err = s.clone(ctx, to, o)

@@ -67,8 +67,10 @@ func (o Object) commented(parent string) string {
 // Diff returns what is different in got, in the order of the objects. What
 // belongs to a table, a view or a function that is missing or extra as a whole is
 // not listed beside it, nor is the comment on a column or an index that is.
-func Diff(want, got *Shape) []Difference {
-	all := compare(want, got)
+func Diff(want, got *Shape) []Difference { return outer(compare(want, got)) }
+
+// outer leaves out what belongs to something that is missing or extra as a whole.
+func outer(all []Difference) []Difference {
 	whole := map[key]Change{}
 	for _, d := range all {
 		if d.Change != Changed {

@@ -39,6 +39,8 @@ type DriftOptions struct {
 	// Others are tables of other programs: a schema that has one and is otherwise as
 	// expected is clean.
 	Others []string
+	// Accepted has, by slug, the differences that are wanted.
+	Accepted map[string][]Acceptance
 	// Versions, if not nil, returns the versions that tenants are at now. A tenant
 	// that differs is looked up once more: it may have been migrated meanwhile.
 	Versions func(ctx context.Context, slugs []string) (map[string]int64, error)
@@ -54,6 +56,8 @@ type Group struct {
 	Fingerprint Fingerprint
 	Tenants     []Tenant
 	Differences []Difference
+	// All has what belongs to a table that is missing or extra as a whole too.
+	All []Difference
 
 	want, got *Shape
 }
@@ -73,10 +77,12 @@ type Unread struct {
 type Drift struct {
 	Tenants int // all that were to be compared
 	Clean   int // those as they should be
+	Wanted  int // those that differ in what is accepted alone
 	// Expected has the fingerprint of each version that occurred.
 	Expected map[int64]Fingerprint
-	Groups   []Group  // the largest first
-	Missing  []Tenant // their schemas are not there
+	Groups   []Group          // the largest first
+	Accepted []AcceptedTenant // those that differ in something that is accepted
+	Missing  []Tenant         // their schemas are not there
 	Unread   []Unread
 }
 
@@ -269,16 +275,9 @@ func (c *comparison) explain(ctx context.Context, drift *Drift, groups map[shape
 		case err != nil:
 			return err
 		}
-		want := c.expected[k.version]
-		differences := c.ours(Diff(want, got))
-		if len(differences) == 0 {
-			drift.Clean += len(tenants)
-			continue
-		}
-		drift.Groups = append(drift.Groups, Group{
-			Version: k.version, Fingerprint: k.fingerprint, Tenants: tenants, Differences: differences, want: want, got: got,
-		})
+		c.split(drift, k, tenants, c.expected[k.version], got)
 	}
+	slices.SortFunc(drift.Accepted, func(a, b AcceptedTenant) int { return cmp.Compare(a.Slug, b.Slug) })
 	slices.SortFunc(drift.Groups, func(a, b Group) int {
 		return cmp.Or(cmp.Compare(len(b.Tenants), len(a.Tenants)), cmp.Compare(a.Tenants[0].Slug, b.Tenants[0].Slug))
 	})

@@ -41,6 +41,10 @@ const (
 	ActionRepair = "repair" // what doctor has mended
 	// ActionSync is a row that was made to follow what the application says of a tenant.
 	ActionSync = "sync"
+	// ActionAccept and ActionUnaccept tell of differences from the migrations that are
+	// wanted from then on, or not any more.
+	ActionAccept   = "accept"
+	ActionUnaccept = "unaccept"
 )
 
 // Actions returns every action of the audit.
@@ -50,6 +54,7 @@ func Actions() []string {
 		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionImportUndo, ActionSeed,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
+		ActionAccept, ActionUnaccept,
 	}
 }
 

@@ -64,20 +64,21 @@ const (
 	imports     = "tenant_imports"
 	sources     = "migration_sources"
 	importParts = "tenant_import_parts"
+	accepted    = "tenant_accepted"
 )
 
 // Tables returns the bare names of the tables, in the order in which the migrations make
 // them: one that refers to another comes behind it.
 func Tables() []string {
 	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds, sources, imports,
-		importParts}
+		importParts, accepted}
 }
 
 // SavedTables returns those of Tables that a backup holds. What can be made again at any
 // time, and the schemas of the pool, or under construction, that only this database has,
 // stay out: a final shape is SQL, which no file may bring.
 func SavedTables() []string {
-	return []string{tenants, events, runs, runTenants, samples, files, dirty}
+	return []string{tenants, events, runs, runTenants, samples, files, dirty, accepted}
 }
 
 // EventsTable is the bare name of the audit's table.
@@ -122,6 +123,9 @@ func (r Registry) Imports() string { return r.table(imports) }
 
 // ImportParts is described at Imports.
 func (r Registry) ImportParts() string { return r.table(importParts) }
+
+// Accepted are differences of tenants from their migrations that are wanted.
+func (r Registry) Accepted() string { return r.table(accepted) }
 
 // Row returns the row of a tenant, by its id: its lock is the tenant's.
 func (r Registry) Row(id string) db.Row { return db.Row{Table: r.Tenants(), ID: id} }

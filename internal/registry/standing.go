@@ -33,6 +33,7 @@ func marks() map[string][]string {
 		sources:       {"program", "versions_table", "files", "exact"},
 		imports:       {"id", "tenant_id", "key", "file", "bytes", "sha256", "options", "counts", "state", "done"},
 		importParts:   {"import_id", "part", "first_id", "last_id", "xid", "loaded_at"},
+		accepted:      {"tenant_id", "change", "kind", "name", "found", "reason", "accepted_at"},
 	}
 }
 
@@ -45,6 +46,7 @@ func indexes() []string {
 		"idx_migration_run_tenants_tenant", "tenant_shapes_pkey", "tenant_pool_pkey", "tenant_builds_pkey",
 		"migration_sources_pkey",
 		"tenant_imports_pkey", "idx_tenant_imports_tenant", "tenant_import_parts_pkey",
+		"tenant_accepted_pkey",
 	}
 }
 
