@@ -15,6 +15,11 @@ import (
 // printDrift shows what differs: to people shape by shape, to programs a line for
 // each difference of each tenant or a record for each shape.
 func (f *factory) printDrift(p *cli.Printer, d catalog.Drift) error {
+	for _, t := range d.Accepted {
+		for _, diff := range t.Differences {
+			f.Verbose("%s: accepted: %s %s", cli.Visible(t.Slug), diff.Change, cli.Visible(diff.Subject()))
+		}
+	}
 	switch {
 	case p.NamesOnly():
 		return cli.PrintList(p, cli.List[string]{Name: func(s string) string { return s }}, driftedNames(d))

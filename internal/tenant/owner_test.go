@@ -74,7 +74,7 @@ func TestLifeOfAnothersTenant(t *testing.T) {
 			if err != nil || len(plan.Due) != 1 {
 				t.Fatalf("%v, %v", plan.Due, err)
 			}
-			_, results := tenant.PurgeMany(t.Context(), func(ctx context.Context) (*pgx.Conn, error) {
+			_, results, _ := tenant.PurgeMany(t.Context(), func(ctx context.Context) (*pgx.Conn, error) {
 				return db.Connect(ctx, cfg)
 			}, plan.Due, tenant.PurgeOptions{MoveOptions: o}, fleet.Options{})
 			if results[0].Err != nil {
