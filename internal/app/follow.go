@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -144,3 +147,20 @@ func (a *App) followOne(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan,
 
 // errNotTaken says that a tenant's own table of versions could not be brought up to date.
 var errNotTaken = errors.New("what another program has applied could not be written down")
+
+// judgeSource refuses a program, out of a file, that no run could follow.
+func judgeSource(s registry.Source) error {
+	const longest = 63 // of a table's name
+	switch {
+	case s.Program != adopt.Goose && adopt.From(s.Program) == nil:
+		return errors.New("it is none that is known")
+	case s.Table == "" || len(s.Table) > longest || strings.ContainsFunc(s.Table, registry.Invisible):
+		return fmt.Errorf("%q is no name of a table of versions", s.Table)
+	}
+	for name, versions := range s.Files {
+		if slices.ContainsFunc(versions, func(v int64) bool { return v <= 0 }) {
+			return fmt.Errorf("%q stands for a version that no file has", name)
+		}
+	}
+	return nil
+}

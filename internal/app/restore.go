@@ -83,7 +83,7 @@ func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File
 func (a *App) RestoreRegistry(ctx context.Context, conn *pgx.Conn, in *backup.File,
 	o RestoreOptions) (*backup.Manifest, error) {
 	return backup.RestoreRegistry(ctx, conn, in, backup.RegistryOptions{Registry: a.Registry, Limits: o.limits(),
-		Tables: registry.SavedTables(), Judge: judgeTenant})
+		Tables: registry.SavedTables(), Judge: judgeTenant, JudgeSource: judgeSource})
 }
 
 // TryRestore reads the whole of a backup and looks whether its tenant could be made, for

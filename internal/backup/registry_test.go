@@ -3,6 +3,7 @@ package backup_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,6 +85,70 @@ func oldRegistry(t *testing.T) *fleettest.Fleet {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// A registry that comes back knows which programs migrated its tenants, also out of a file
+// of before there was a list of them; what no run could follow is refused.
+func TestRestoreOfSources(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Create(t, fleettest.TenantPlan(t, 0), "acme")
+	f.Exec(t, `insert into public.migration_sources (program, versions_table, files, exact)
+		values ('knex', 'changes', '{"init": [1, 2], "seed": []}', true)`,
+		`insert into public.tenant_events (tenant_id, slug, action, actor, detail)
+			select id, slug, 'adopt', 'test', '{"from": "goose"}' from public.tenants`)
+	take := func(tables []string) []byte {
+		t.Helper()
+		var file bytes.Buffer
+		if _, err := backup.WriteRegistry(t.Context(), f.Connect(t), tables, 9, &file, backup.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return file.Bytes()
+	}
+	older := slices.DeleteFunc(registry.SavedTables(), func(name string) bool { return name == "migration_sources" })
+	for name, tt := range map[string]struct {
+		tables []string
+		want   string
+	}{
+		"a file with them":   {registry.SavedTables(), `(knex,changes,"{""init"": [1, 2], ""seed"": []}",t)`},
+		"a file of before":   {older, "(goose,goose_db_version,{},f)"},
+		"and into one of it": {older, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			other := fleettest.New(t)
+			if tt.want == "" {
+				other.Exec(t, "drop table public.migration_sources")
+			}
+			if _, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(take(tt.tables)),
+				backup.RegistryOptions{Tables: registry.SavedTables()}); err != nil {
+				t.Fatal(err)
+			}
+			if tt.want == "" {
+				return
+			}
+			var got string
+			other.Scan(t, []any{&got}, "select string_agg(s::text, '|') from public.migration_sources s")
+			if got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+	no := errors.New("no")
+	other := fleettest.New(t)
+	_, err := backup.RestoreRegistry(t.Context(), other.Connect(t), bytes.NewReader(take(registry.SavedTables())),
+		backup.RegistryOptions{Tables: registry.SavedTables(), JudgeSource: func(s registry.Source) error {
+			if s.Program == "knex" && s.Table == "changes" && s.Exact && len(s.Files) == 2 {
+				return no
+			}
+			return nil
+		}})
+	if !errors.Is(err, no) || !errors.Is(err, backup.ErrRefused) {
+		t.Errorf("error %v, want the judge's", err)
+	}
+	if n := other.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.migration_sources)"); n != 0 {
+		t.Errorf("%d rows are there", n)
+	}
 }
 
 // saved are the registry's tables that these tests save.

@@ -124,6 +124,8 @@ type RegistryOptions struct {
 	Tables []string
 	// Judge refuses a tenant, as NewTenant.Judge does.
 	Judge func(t Tenant) error
+	// JudgeSource refuses a program that migrated tenants before; nil refuses none.
+	JudgeSource func(s registry.Source) error
 	// Progress is told how many bytes of COPY text were loaded; may be nil.
 	Progress func(n int64)
 }
@@ -234,7 +236,32 @@ func restoreRegistry(ctx context.Context, conn *pgx.Conn, r *Reader, o RegistryO
 	if err := t.complete(ctx, m, NewTenant{}); err != nil {
 		return err
 	}
-	return judgeRegistry(ctx, conn, o.Registry, o.Judge)
+	if err := judgeRegistry(ctx, conn, o.Registry, o.Judge); err != nil {
+		return err
+	}
+	return restoreSources(ctx, conn, names, o)
+}
+
+// restoreSources looks at the programs that the file says have migrated tenants, as at the
+// tenants: each run looks whether they have gone on. A file of before there was such a list
+// has them in the audit.
+func restoreSources(ctx context.Context, q db.Querier, tables []string, o RegistryOptions) error {
+	if !registry.SavesSources(tables) {
+		return o.Registry.SourcesOfAudit(ctx, q)
+	}
+	found, err := o.Registry.ListSources(ctx, q)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	for _, s := range found {
+		if o.JudgeSource == nil {
+			break
+		}
+		if err := o.JudgeSource(s); err != nil {
+			return fmt.Errorf("program %q that migrated tenants %w: %w", s.Program, ErrRefused, err)
+		}
+	}
+	return nil
 }
 
 // keepAddressOut keeps the audit of an older registry, which did not record from

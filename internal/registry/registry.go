@@ -75,10 +75,11 @@ func Tables() []string {
 }
 
 // SavedTables returns those of Tables that a backup holds. What can be made again at any
-// time, and the schemas of the pool, or under construction, that only this database has,
-// stay out: a final shape is SQL, which no file may bring.
+// time, the schemas of the pool, or under construction, that only this database has, and
+// what imports keep in the tenants' schemas, stay out: a final shape is SQL, which no file
+// may bring.
 func SavedTables() []string {
-	return []string{tenants, events, runs, runTenants, samples, files, dirty, accepted}
+	return []string{tenants, events, runs, runTenants, samples, files, dirty, sources, accepted}
 }
 
 // EventsTable is the bare name of the audit's table.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -65,3 +66,25 @@ func (r Registry) PutSource(ctx context.Context, q db.Querier, s Source) error {
 	}
 	return nil
 }
+
+// SourcesOfAudit keeps goose as a program that migrated tenants, where the audit says that
+// some were adopted from it: a registry of before there was such a list knows no more.
+func (r Registry) SourcesOfAudit(ctx context.Context, q db.Querier) error {
+	there, err := db.Select(ctx, q, pgx.RowTo[bool], `select to_regclass($1) is not null`, r.Sources())
+	if err == nil && there[0] {
+		var p db.Pipeline
+		p.Exec(`insert into ` + r.Sources() + ` (program, versions_table)
+			select 'goose', 'goose_db_version' where exists (select from ` + r.Events() + `
+				where action operator(pg_catalog.=) 'adopt'
+					and detail operator(pg_catalog.->>) 'from' operator(pg_catalog.=) 'goose') on conflict do nothing`)
+		err = p.Run(ctx, q)
+	}
+	if err != nil {
+		return fmt.Errorf("keep that goose migrated tenants: %w", err)
+	}
+	return nil
+}
+
+// SavesSources reports whether a backup of the registry with these tables has the programs
+// that migrated tenants before.
+func SavesSources(tables []string) bool { return slices.Contains(tables, sources) }
