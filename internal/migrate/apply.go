@@ -215,9 +215,9 @@ func (p *Plan) queueOwn(run *db.Pipeline, t registry.Tenant, c Change, o ApplyOp
 // queueExpected adds the version rows of a change, of which the first guards what follows.
 func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change, o ApplyOptions) {
 	known := len(p.Migrations) - len(p.After(t.Version))
+	read := unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable, db.CodeUniqueViolation)
 	if o.blocks {
-		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable),
-			tenantVersions.expectBlock(known, t.Version, c.Applied))
+		run.Query(read, tenantVersions.expectBlock(known, t.Version, c.Applied))
 		return
 	}
 	guarded := false
@@ -227,7 +227,7 @@ func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change, o Ap
 			continue
 		}
 		guarded = true
-		run.Query(unexpected(db.CodeDivisionByZero, db.CodeUndefinedTable, db.CodeUniqueViolation), `insert into `+tenantVersions.in(t.Schema)+
+		run.Query(read, `insert into `+tenantVersions.in(t.Schema)+
 			` (version_id, is_applied)
 			select $1::pg_catalog.int8 operator(pg_catalog./) (
 				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text
@@ -390,7 +390,7 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Ap
 	o.queueGuard(&open, t.Schema)
 	open.QueryRow([]any{&alive, &dirty}, `select `+isAlive(o.Registry)+`,
 		exists (select from `+o.Registry.Dirty()+` where tenant_id operator(pg_catalog.=) $1)`, t.ID, t.Schema.String())
-	queueApplied(&open, t.Schema, o.Owners, &current, &applied)
+	queueApplied(&open, t.Schema, o, &current, &applied)
 	err := gone(open.Run(ctx, conn))
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
@@ -407,11 +407,15 @@ func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Ap
 
 // queueApplied adds a look at the schema that the transaction stands in, and at the
 // versions that a tenant's schema has.
-func queueApplied(p *db.Pipeline, s db.Schema, owners owner.Roles, current **string, applied *[]int64) {
-	as := owners.Of(s).Versions
+func queueApplied(p *db.Pipeline, s db.Schema, o ApplyOptions, current **string, applied *[]int64) {
+	as := o.Owners.Of(s).Versions
 	p.Become(as)
-	p.QueryRow([]any{current, applied}, `select pg_catalog.current_schema()::pg_catalog.text,
-		array(`+tenantVersions.selectApplied(s)+`)`)
+	versions := `array(` + tenantVersions.selectApplied(s) + `)`
+	if o.blocks {
+		p.Exec(tenantVersions.readBlock())
+		versions = `pg_catalog.current_setting('crmctl.applied')::pg_catalog.int8[]`
+	}
+	p.QueryRow([]any{current, applied}, `select pg_catalog.current_schema()::pg_catalog.text, `+versions)
 	if as != "" {
 		p.Return()
 	}

@@ -119,7 +119,7 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		alive   bool
 	)
 	p.Begin(db.Locals{Schema: d.tenant.Schema, Tenant: d.limits.Registry.Row(d.tenant.ID),
-		LockTimeout: d.limits.LockTimeout})
+		LockTimeout: d.limits.LockTimeout, Named: d.limits.blocks})
 	if err := gone(p.Run(ctx, d.guard)); err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 	}
 	p = db.Pipeline{}
 	p.QueryRow([]any{&alive}, `select `+isAlive(d.limits.Registry), d.tenant.ID, d.tenant.Schema.String())
-	queueApplied(&p, d.tenant.Schema, d.limits.Owners, &current, &applied)
+	queueApplied(&p, d.tenant.Schema, d.limits, &current, &applied)
 	err := p.Run(ctx, d.guard)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
