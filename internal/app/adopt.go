@@ -106,10 +106,8 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 		return &AdoptResult{Adoptions: survey.Adoptions}, nil
 	}
 	todo := survey.Pending()
-	if source, ok := survey.Program(); ok && len(todo) > 0 {
-		if err := a.Registry.PutSource(ctx, conn, source); err != nil {
-			return nil, err
-		}
+	if err := a.keepProgram(ctx, conn, survey); err != nil {
+		return nil, err
 	}
 	stopped := a.carryAdoption(ctx, survey, o.Concurrency)
 	out := &AdoptResult{Adoptions: survey.Adoptions, Elapsed: a.Now().Sub(begun), Pending: len(todo), Stopped: stopped}
@@ -201,6 +199,17 @@ func adoptable(survey *adopt.Survey) []db.Schema {
 		}
 	}
 	return schemas
+}
+
+// keepProgram keeps which program migrated the schemas, and what its migrations stand for,
+// so that every run looks whether it has gone on. What is said of tenants that are adopted
+// already counts too.
+func (a *App) keepProgram(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey) error {
+	source, ok := survey.Program()
+	if !ok || !slices.ContainsFunc(survey.Adoptions, func(t adopt.Adoption) bool { return t.State != adopt.Refused }) {
+		return nil
+	}
+	return a.Registry.PutSource(ctx, conn, source)
 }
 
 func (a *App) carryAdoption(ctx context.Context, survey *adopt.Survey, concurrency int) error {

@@ -295,7 +295,9 @@ func (a *App) takeNew(ctx context.Context, conn *pgx.Conn, out *SyncResult, o Sy
 		return err
 	}
 	if !o.DryRun {
-		err = a.carryAdoption(ctx, survey, o.Concurrency)
+		if err = a.keepProgram(ctx, conn, survey); err == nil {
+			err = a.carryAdoption(ctx, survey, o.Concurrency)
+		}
 	}
 	for _, done := range survey.Adoptions {
 		t := &out.Tenants[at[done.Schema]]
