@@ -9,5 +9,6 @@ import (
 func newStatsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("stats", "what the fleet takes and does",
 		newStatsSizesCmd(f, nil),
+		newStatsLoadCmd(f),
 	)
 }

@@ -88,6 +88,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("tenant", "exec", "--all", "-c", "select count(*) from b")
 	run("tenant", "exec", "--all", "--write", "-c", "insert into b values (1)")
 	run("stats", "sizes", "--record")
+	run("stats", "load", "--interval", "1s")
 	run("tenant", "list", "-o", "wide")
 	run("tenant", "show", "acme")
 	run("tenant", "history", "acme")

@@ -42,6 +42,7 @@ func lifeOfATenant(dir string) [][]string {
 		{"tenant", "exec", "acme-corp", "--write", "--yes", "-c", "update contacts set phone = null"},
 		{"tenant", "list"},
 		{"stats", "sizes"},
+		{"stats", "load", "--interval", "1s"},
 		{"backup", "create", "acme-corp", "--registry", "--dir", dir},
 		{"tenant", "clone", "acme-corp", "acme-test"},
 		{"tenant", "delete", "acme-corp", "--confirm", "acme-corp", "--retention", "0s"},

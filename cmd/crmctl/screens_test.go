@@ -72,6 +72,7 @@ func screens(dir string) [][]string {
 		{"doctor"},
 		{"doctor", "--list"},
 		{"stats", "sizes"},
+		{"stats", "load", "--interval", "1s"},
 		{"tenant", "exec", "--all", "-c", "select count(*) from contacts"},
 		{"tenant", "rename", "acme-corp", "acme-corporation-of-springfield", "--dry-run"},
 		{"tenant", "suspend", "acme-corp", "--dry-run"},

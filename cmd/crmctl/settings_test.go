@@ -55,7 +55,7 @@ func everyKind(backups string) [][]string {
 		{"tenant", "set", "glob", "seats=5"},
 		{"tenant", "delete", "umbra", "--confirm", "umbra", "--retention", "0s"},
 		{"tenant", "purge", "--backup-dir", backups, "--yes"},
-		{"stats", "sizes"}, {"stats", "sizes", "--exact"},
+		{"stats", "sizes"}, {"stats", "sizes", "--exact"}, {"stats", "load", "--interval", "1s"},
 		{"tenant", "history", "umbra"}, {"audit", "list"}, {"tenant", "show", "acme"}, {"tenant", "list", "-o", "json"},
 		{"doctor"},
 	}
