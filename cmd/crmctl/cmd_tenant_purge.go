@@ -75,7 +75,9 @@ and succeeds.
 A tenant whose tables do not fit into the server's lock table is dropped in several
 transactions. After the first of these it is "purging" and cannot be undeleted; if the purge
 is killed, the next one finishes it. Two purges can run at once: each skips the tenants that
-the other works on. A tenant is not purged while other schemas depend on its tables.`,
+the other works on. A tenant is not purged while other schemas depend on its tables. Without
+a backup, small tenants that have no role share transactions; whatever stands in the way of
+one of them, the others go.`,
 		Example: `crmctl tenant purge --dry-run --warn 7d
 crmctl tenant purge --max 20 --yes --expect-database crm --backup-dir backups
 crmctl tenant purge globex --no-backup --confirm globex`,

@@ -24,7 +24,7 @@ type Object struct {
 	Locks int    // about how many locks its drop takes
 }
 
-// Survey is what has to be known of a schema.
+// Survey is what has to be known of a schema, or of several.
 type Survey struct {
 	Objects []Object // what can be dropped by itself, the heaviest last
 	Most    int      // locks that one transaction may take, 0 = half of those that are free
@@ -33,15 +33,27 @@ type Survey struct {
 }
 
 // Queue adds the questions that answer it.
-func (s *Survey) Queue(p *db.Pipeline, schema db.Schema) {
+func (s *Survey) Queue(p *db.Pipeline, schemas ...db.Schema) {
+	names := make([]string, len(schemas))
+	for i, schema := range schemas {
+		names[i] = schema.String()
+	}
 	p.Query(func(rows pgx.Rows) (err error) {
 		s.Objects, err = pgx.CollectRows(rows, scanObject)
 		return err
-	}, objectsQuery, schema.String())
+	}, objectsQuery, names)
 	p.QueryRow([]any{&s.free}, `
 		select current_setting('max_locks_per_transaction')::int
 			* (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
 			- (select count(*)::int from pg_locks where not fastpath)`)
+}
+
+// Locks returns about how many locks the drop of everything takes, and how many are free.
+func (s *Survey) Locks() (all, free int) {
+	for _, o := range s.Objects {
+		all += o.Locks
+	}
+	return all, s.free
 }
 
 // First returns what the first transaction drops.
@@ -130,16 +142,16 @@ func scanObject(row pgx.CollectableRow) (Object, error) {
 // planner, which may know little of them yet, from reading them whole.
 const objectsQuery = `
 	with inside as (
-		select d.classid, d.objid from pg_namespace n
+		select d.classid, d.objid, n.nspname::text as home from pg_namespace n
 		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass
 			and d.refobjid = n.oid offset 0) d
-		where n.nspname = $1
+		where n.nspname = any ($1::text[]::name[])
 		  and not exists (select from pg_depend o where o.classid = d.classid and o.objid = d.objid
 		  	and o.deptype in ('e', 'i'))
 	)
 	select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table'
 			when 'S' then 'sequence' else 'table' end,
-		$1::text, c.relname, '',
+		inside.home, c.relname, '',
 		(4 + case when c.reltoastrelid <> 0 then 3 else 0 end
 			+ (select count(*) from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid
 				and d.deptype in ('a', 'i', 'n'))
@@ -151,7 +163,7 @@ const objectsQuery = `
 		where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'a'))
 	union all
 	select case p.prokind when 'a' then 'aggregate' when 'p' then 'procedure' else 'function' end,
-		$1::text, p.proname, case when p.prokind = 'a'
+		inside.home, p.proname, case when p.prokind = 'a'
 			and p.pronargs = 0 then '(*)' else '(' || pg_get_function_identity_arguments(p.oid) || ')' end, 2
 	from inside
 	cross join lateral (select * from pg_proc p where p.oid = inside.objid offset 0) p

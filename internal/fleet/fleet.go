@@ -97,6 +97,8 @@ type Options struct {
 // Together serves several items as one, where that is cheaper than one after another.
 // Each item is offered once. Its functions are called by all workers at once.
 type Together struct {
+	// Begin, if not nil, is told first how many workers there are.
+	Begin func(workers int)
 	// Size is how many items may be served together now; less than 2 for none.
 	Size func() int
 	// Fits reports whether an item may be served together with others. It must be quick.
@@ -127,6 +129,9 @@ func Run(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), 
 	workers := min(r.opt.Concurrency, n)
 	r.queue = newQueue(n, workers, r.opt.Drain)
 	r.alive = workers
+	if t := r.opt.Together; t != nil && t.Begin != nil {
+		t.Begin(workers)
+	}
 	if !r.opt.Deadline.IsZero() {
 		timer := time.AfterFunc(time.Until(r.opt.Deadline), func() { r.queue.stop(ErrDeadline) })
 		defer timer.Stop()

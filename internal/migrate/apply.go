@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -53,7 +54,7 @@ type ApplyOptions struct {
 	inspection *inspection
 	// groups is told what a canary's transaction takes and leaves; nil does not want to
 	// know.
-	groups *groups
+	groups *fleet.Sizer
 	// blocks tells that DO blocks can be run.
 	blocks bool
 }

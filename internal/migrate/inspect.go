@@ -89,7 +89,7 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 	if err := run.Run(ctx, conn); err != nil {
 		return err
 	}
-	o.groups.took(time.Since(begun), 1)
+	o.groups.Took(time.Since(begun), 1)
 	return atSavepoint(ctx, conn, func() error {
 		done, err := outside.Inspect(ctx, conn, t.Schema, before)
 		if err != nil {
@@ -108,7 +108,7 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 		if left {
 			o.inspection.traces.Store(true)
 		}
-		return o.groups.look(ctx, conn, had)
+		return look(ctx, conn, had, o.groups)
 	})
 }
 

@@ -95,7 +95,7 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 	begun := time.Now()
 	change, err := r.apply(ctx, conn, i, direct)
 	if err == nil && !direct {
-		r.groups.took(time.Since(begun), 1)
+		r.groups.Took(time.Since(begun), 1)
 	}
 	var busy *db.BusyError
 	var blocked *db.BlockedError

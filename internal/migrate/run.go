@@ -160,7 +160,7 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 		r.opt.Fleet.Concurrency = fleet.Auto(ctx, ledger, len(tenants), 1)
 	}
 	if o.Route.kind() == Up && o.Group != 1 && o.Fleet.Rate <= 0 {
-		r.groups = &groups{fixed: o.Group, workers: r.opt.Fleet.Concurrency}
+		r.groups = newGroups(o.Group, r.opt.Fleet.Concurrency)
 		r.limits.groups = r.groups
 	}
 	begun := time.Now()
@@ -200,7 +200,7 @@ type run struct {
 	report  *Report
 	ledger  *ledger
 	watcher *watcher
-	groups  *groups // nil: every tenant alone
+	groups  *fleet.Sizer // nil: every tenant alone
 	guards  db.Guards
 	yield   func(error) bool // of the phase under way
 	tenants []progress       // beside report.Outcomes; a slot is the worker's that holds the tenant

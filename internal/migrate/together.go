@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,84 +35,14 @@ const (
 	groupShare = 4
 )
 
-// groups decides how many tenants share a transaction. It is safe for concurrent use.
-type groups struct {
-	workers int
-	fixed   int // what the caller wants; 0 = as many as suit
-
-	mu            sync.Mutex
-	most          int // 0 until a canary has shown how many locks a tenant takes
-	each          time.Duration
-	tried, failed int
-}
-
-// size returns how many tenants to take now.
-func (g *groups) size() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.most < 2 || g.each <= 0:
-		return 1
-	case g.fixed > 0:
-		return g.most
+// newGroups returns what decides how many tenants share a transaction: wanted of them, or
+// as many as suit where that is 0.
+func newGroups(wanted, workers int) *fleet.Sizer {
+	s := &fleet.Sizer{Workers: workers, Most: groupMost, Aim: groupAim, Share: groupShare}
+	if wanted > 0 {
+		s.Most, s.Aim = wanted, 0
 	}
-	return min(g.most, int(groupAim/g.each))
-}
-
-// locked takes in how many locks a tenant's transaction has held, and how many the server
-// has left.
-func (g *groups) locked(locks, free int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.most > 0 {
-		return
-	}
-	most := groupMost
-	if g.fixed > 0 {
-		most = g.fixed
-	}
-	g.most = max(1, min(most, free/groupShare/max(1, g.workers)/max(1, locks)))
-}
-
-// took takes in how long n tenants have taken.
-func (g *groups) took(d time.Duration, n int) {
-	if g == nil {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	share := d / time.Duration(n)
-	if g.each > 0 {
-		share = (3*g.each + share) / 4 // the latest counts for a quarter
-	}
-	g.each = max(share, time.Microsecond)
-	if n > 1 {
-		g.tried++
-	}
-}
-
-// leaks takes in that migrations change settings of their transaction, which others must
-// not meet.
-func (g *groups) leaks() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.most = 1
-}
-
-// gaveUp takes in that a group has come to nothing: one that took too long was too large,
-// and where many fail there is no use in them.
-func (g *groups) gaveUp(err error, late bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.tried++
-	g.failed++
-	const some = 8 // failures that say nothing yet
-	switch {
-	case db.SQLState(err) == db.CodeOutOfMemory, groupShare*(g.failed-some) > g.tried:
-		g.most = 1
-	case late:
-		g.most = max(1, g.most/2)
-	}
+	return s
 }
 
 // together returns how the fleet serves several of the tenants now at once, nil where it
@@ -131,7 +60,7 @@ func (r *run) together(now []int) *fleet.Together {
 		}
 	}
 	return &fleet.Together{
-		Size: r.groups.size,
+		Size: r.groups.Size,
 		Fits: func(k int) bool {
 			t := &r.report.Outcomes[now[k]].Tenant
 			return fit[t.Version] && r.limits.Guard.Idle(t.Schema)
@@ -167,10 +96,13 @@ func (r *run) workTogether(ctx context.Context, conn *pgx.Conn, members []int) e
 	defer cancel()
 	if err := r.plan.applyTogether(limited, conn, tenants, changes, r.limits); err != nil {
 		r.lost.note(err)
-		r.groups.gaveUp(err, limited.Err() != nil)
+		if db.SQLState(err) == db.CodeOutOfMemory {
+			r.groups.Stop()
+		}
+		r.groups.GaveUp(limited.Err() != nil)
 		return errors.Join(err, db.Rollback(ctx, conn))
 	}
-	r.groups.took(time.Since(begun), len(members))
+	r.groups.Took(time.Since(begun), len(members))
 	for k, i := range members {
 		out := &r.report.Outcomes[i]
 		if out.State == NotStarted {
@@ -220,7 +152,7 @@ func (o ApplyOptions) queueLeave(p *db.Pipeline, s db.Schema, next db.Locals) {
 
 // look takes in what a canary's transaction has come to hold, within that transaction.
 // had are its settings before.
-func (g *groups) look(ctx context.Context, conn *pgx.Conn, had []string) error {
+func look(ctx context.Context, conn *pgx.Conn, had []string, g *fleet.Sizer) error {
 	if g == nil {
 		return nil
 	}
@@ -229,7 +161,7 @@ func (g *groups) look(ctx context.Context, conn *pgx.Conn, had []string) error {
 	case err != nil:
 		return err
 	case !sameSettings(had, has):
-		g.leaks()
+		g.Stop() // others must not meet them
 		return nil
 	}
 	type count struct{ Locks, Free int }
@@ -239,7 +171,7 @@ func (g *groups) look(ctx context.Context, conn *pgx.Conn, had []string) error {
 				+ current_setting('max_prepared_transactions')::int) - count(*) filter (where not l.fastpath) as free
 		from pg_locks l`)
 	if err == nil {
-		g.locked(found[0].Locks, found[0].Free)
+		g.Locked(found[0].Locks, found[0].Free)
 	}
 	return err
 }

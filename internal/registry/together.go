@@ -52,3 +52,36 @@ func (r Registry) QueueVersions(p *db.Pipeline, list []Version) {
 			as a (id, version)
 		where t.id operator(pg_catalog.=) a.id`, ids, versions)
 }
+
+// QueueKeys adds the advisory locks of several things that are no tenants, for the length
+// of the transaction. The error is db.ErrBusy where not all can be had at once.
+func (r Registry) QueueKeys(p *db.Pipeline, names []string) {
+	keys := make([]int64, len(names))
+	for i, name := range names {
+		keys[i] = r.Key(name)
+	}
+	p.Query(func(rows pgx.Rows) error {
+		rows.Close()
+		if db.SQLState(rows.Err()) == db.CodeDivisionByZero {
+			return &db.BusyError{Err: rows.Err()}
+		}
+		return rows.Err()
+	}, `select 1 operator(pg_catalog./) (pg_catalog.pg_try_advisory_xact_lock(k))::pg_catalog.int4
+		from pg_catalog.unnest($1::pg_catalog.int8[]) k`, keys)
+}
+
+// QueueRows adds what the registry has of several tenants, in their order, without those
+// that are not there or not valid.
+func (r Registry) QueueRows(p *db.Pipeline, list []Version, found *[]Tenant) {
+	ids, _, _ := arrays(list)
+	p.Query(func(from pgx.Rows) error {
+		rows, err := pgx.CollectRows(from, r.scan)
+		*found, _ = split(rows)
+		return err
+	}, `select `+columns+` from `+r.Tenants()+` where id = any ($1::uuid[]) order by array_position($1::uuid[], id)`, ids)
+}
+
+// QueueDeletes adds the end of the rows of several tenants.
+func (r Registry) QueueDeletes(p *db.Pipeline, ids []string) {
+	p.Exec("delete from "+r.Tenants()+" where id = any ($1::pg_catalog.uuid[])", ids)
+}

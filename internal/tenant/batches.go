@@ -20,6 +20,14 @@ type survey struct {
 	outside []string // what depends on it elsewhere, a few
 }
 
+// QueueOutside adds the question what depends on schemas elsewhere.
+func (s *survey) QueueOutside(p *db.Pipeline, schemas []string) {
+	p.Query(func(rows pgx.Rows) (err error) {
+		s.outside, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	}, outsideQuery, schemas)
+}
+
 // inspect reads it all in one round trip.
 func inspect(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o PurgeOptions) (survey, error) {
 	var (
@@ -27,10 +35,7 @@ func inspect(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o PurgeOpti
 		p db.Pipeline
 	)
 	p.OwnTransaction()
-	p.Query(func(rows pgx.Rows) (err error) {
-		s.outside, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	}, outsideQuery, t.Schema.String())
+	s.QueueOutside(&p, []string{t.Schema.String()})
 	s.Queue(&p, t.Schema)
 	if err := p.Run(ctx, conn); err != nil {
 		return s, fmt.Errorf("look at the schema of tenant %q: %w", t.Slug, err)
@@ -95,18 +100,18 @@ func (e *OutsideError) Error() string {
 		e.Slug, strings.Join(e.Objects, ", "))
 }
 
-// outsideQuery describes what depends on a schema's relations, types and functions
-// and belongs to another one: columns, keys, views, defaults, functions, partitions.
+// outsideQuery describes what depends on relations, types and functions of some schemas
+// and belongs to another one than what it depends on: columns, keys, views, defaults, functions, partitions.
 // It goes by the index of what is depended on alone.
 const outsideQuery = `
-	with home as (select oid from pg_namespace where nspname = $1),
+	with home as (select oid from pg_namespace where nspname = any ($1::text[]::name[])),
 	inside as (
-		select d.classid, d.objid from home
+		select d.classid, d.objid, home.oid as home from home
 		cross join lateral (select * from pg_depend d where d.refclassid = 'pg_namespace'::regclass
 			and d.refobjid = home.oid offset 0) d
 	),
 	types as (
-		select y.oid, y.typarray from inside cross join lateral (
+		select y.oid, y.typarray, inside.home from inside cross join lateral (
 			select y.oid, y.typarray from pg_type y where inside.classid = 'pg_type'::regclass and y.oid = inside.objid
 			union all
 			select y.oid, y.typarray from pg_class c join pg_type y on y.oid = c.reltype
@@ -114,12 +119,12 @@ const outsideQuery = `
 			offset 0) y
 	),
 	all_inside as (
-		select classid, objid from inside
-		union select 'pg_type'::regclass, oid from types
-		union select 'pg_type'::regclass, typarray from types where typarray <> 0
+		select classid, objid, home from inside
+		union select 'pg_type'::regclass, oid, home from types
+		union select 'pg_type'::regclass, typarray, home from types where typarray <> 0
 		-- What an extension has stands in no schema, or in another: wrappers, languages.
-		union select d.classid, d.objid from inside i join pg_depend d on d.refclassid = i.classid and d.refobjid = i.objid
-			and d.deptype = 'e'
+		union select d.classid, d.objid, i.home from inside i join pg_depend d on d.refclassid = i.classid
+			and d.refobjid = i.objid and d.deptype = 'e'
 			where i.classid = 'pg_extension'::regclass
 	),
 	dependent as (
@@ -138,12 +143,12 @@ const outsideQuery = `
 			when 'pg_type'::regclass then (select y.typnamespace from pg_type y where y.oid = d.objid)
 			when 'pg_foreign_server'::regclass then 0 -- in no schema, and everybody's
 			when 'pg_event_trigger'::regclass then 0
-			end as nsp
+			end as nsp, i.home
 		from all_inside i
 		cross join lateral (select * from pg_depend d where d.refclassid = i.classid and d.refobjid = i.objid offset 0) d
 	)
 	select distinct pg_describe_object(d.classid, d.objid, d.objsubid)
 	from dependent d
-	where d.nsp <> (select oid from home) and d.nsp <> 'pg_toast'::regnamespace
+	where d.nsp <> d.home and d.nsp <> 'pg_toast'::regnamespace
 	order by 1
 	limit 5`

@@ -111,6 +111,8 @@ type PurgeOptions struct {
 	// Locks is how many locks one transaction may take; 0 measures the room in
 	// the server's lock table and takes half of what is free.
 	Locks int
+
+	sizer *fleet.Sizer // of what goes together; nil: every tenant alone
 }
 
 // Purged is what a purge did with a tenant.
@@ -144,10 +146,16 @@ func PurgeMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, er
 	for i, t := range due {
 		purged[i].Tenant = t
 	}
+	o.sizer = &fleet.Sizer{Most: purgeMost, Aim: purgeAim, Share: purgeShare}
+	run.Together = together(purged, o)
 	guards := db.Guards{Connect: connect}
 	defer guards.Close(ctx)
 	results, stopped := fleet.Run(ctx, connect, len(due), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
+		begun := time.Now()
 		err := purge(ctx, conn, &guards, &purged[i], o)
+		if err == nil {
+			o.sizer.Took(time.Since(begun), 1)
+		}
 		if _, missing := errors.AsType[*registry.NotFoundError](err); missing {
 			purged[i].Elsewhere = purged[i].Transactions == 0
 			return nil
@@ -177,7 +185,7 @@ func purge(ctx context.Context, conn *pgx.Conn, guards *db.Guards, p *Purged, o 
 	}
 	defer guards.Give(guard)
 	return db.InTx(ctx, guard, db.Locals{}, func(ctx context.Context, q db.Querier) error {
-		err := o.Registry.HoldKey(ctx, q, "purge:"+p.Tenant.ID)
+		err := o.Registry.HoldKey(ctx, q, purgeKey(p.Tenant))
 		switch {
 		case errors.Is(err, db.ErrBusy):
 			return fmt.Errorf("tenant %q: %w: %w", p.Tenant.Slug, errPurging, err)
@@ -187,6 +195,9 @@ func purge(ctx context.Context, conn *pgx.Conn, guards *db.Guards, p *Purged, o 
 		return db.NameBlockers(ctx, conn, p.Tenant.Schema, purgeLocked(ctx, conn, p, o))
 	})
 }
+
+// purgeKey names what two purges of a tenant must not both hold.
+func purgeKey(t registry.Tenant) string { return "purge:" + t.ID }
 
 func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions) error {
 	now, err := o.Registry.Get(ctx, conn, p.Tenant.Slug)
@@ -207,6 +218,7 @@ func purgeLocked(ctx context.Context, conn *pgx.Conn, p *Purged, o PurgeOptions)
 	if len(s.outside) > 0 {
 		return &OutsideError{Slug: now.Slug, Objects: s.outside}
 	}
+	o.sizer.Locked(s.Locks())
 	if o.Before != nil && now.PurgeStartedAt == nil {
 		if p.prepared {
 			if err := tryTables(ctx, conn, now, s, o); err != nil {
@@ -252,29 +264,36 @@ func finish(ctx context.Context, conn *pgx.Conn, t registry.Tenant, done *Purged
 			p.Exec("drop schema if exists " + now.Schema.Quoted() + " cascade")
 			p.Return()
 			o.Registry.QueueDelete(&p, now.ID)
-			if err := p.Run(ctx, q); err != nil {
+			if now.Role != "" || now.ForeignRole != "" { // which goes when its schema is gone
+				if err := p.Run(ctx, q); err != nil {
+					return err
+				}
+				if kept, err = dropRoleOf(ctx, q, now, o.Registry); err != nil {
+					return err
+				}
+				p = db.Pipeline{}
+			}
+			if err := queuePurged(&p, now, kept, o); err != nil {
 				return err
 			}
-			if kept, err = dropRoleOf(ctx, q, now, o.Registry); err != nil {
-				return err
-			}
-			detail := map[string]any{"schema": now.Schema.String(), "version": now.Version, "deleted_at": now.DeletedAt}
-			if kept != "" {
-				detail["role_kept"] = kept
-			}
-			before := registry.Fields(now)
-			var event db.Pipeline
-			if err := o.Registry.QueueEvent(&event, registry.Event{
-				TenantID: now.ID, Slug: now.Slug, Action: registry.ActionPurge, Actor: o.Actor, Program: o.Program, Before: before,
-				Detail: detail,
-			}); err != nil {
-				return err
-			}
-			return event.Run(ctx, q)
+			return p.Run(ctx, q)
 		})
 	if err == nil {
 		done.Transactions++
 		done.RoleKept = kept
 	}
 	return err
+}
+
+// queuePurged adds the row of the audit that stays of a tenant. kept is why its role was
+// not dropped.
+func queuePurged(p *db.Pipeline, t registry.Tenant, kept string, o PurgeOptions) error {
+	detail := map[string]any{"schema": t.Schema.String(), "version": t.Version, "deleted_at": t.DeletedAt}
+	if kept != "" {
+		detail["role_kept"] = kept
+	}
+	return o.Registry.QueueEvent(p, registry.Event{
+		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionPurge, Actor: o.Actor, Program: o.Program,
+		Before: registry.Fields(t), Detail: detail,
+	})
 }
