@@ -253,12 +253,8 @@ func adoptedList(dryRun bool) cli.List[adopt.Adoption] {
 				}
 				return cli.Serial(a.Version)
 			}},
-			{Name: "error", Title: "WHY", Text: true, Optional: true, Value: func(a adopt.Adoption) any {
-				if a.Err == nil {
-					return cli.Either{Human: adoptWhy(a)}
-				}
-				return adoptWhy(a)
-			}},
+			{Name: "why", Text: true, Optional: true, Value: func(a adopt.Adoption) any { return adoptWhy(a) }},
+			{Name: "error", Document: true, Optional: true, Value: func(a adopt.Adoption) any { return errorText(a.Err) }},
 			{Name: "registered_version", Title: "REGISTRY", Wide: true, Optional: true, Value: func(a adopt.Adoption) any {
 				if a.State != adopt.Corrected {
 					return nil

@@ -34,7 +34,7 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		err = f.help.Usage
 	}
 	if err != nil && !f.started {
-		err = usageOf(cmd, err)
+		err = usageOf(err)
 	}
 	if err == nil {
 		err = f.help.Failed
@@ -57,7 +57,7 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 
 // usageOf makes an error that came up before a command started one of usage,
 // unless it says otherwise itself.
-func usageOf(cmd *cobra.Command, err error) error {
+func usageOf(err error) error {
 	if code := exitCode(err); code != cli.ExitFailure {
 		return err
 	}

@@ -89,7 +89,9 @@ func (a *App) findPsql(ctx context.Context) (string, error) {
 // psqlTarget returns the connection string for psql, and the password apart from it, after
 // a trial: a pooler drops the start-up parameters, or gives the session to others. Past it
 // leads direct_database_url.
-func (a *App) psqlTarget(ctx context.Context, s psqlSession, conn *pgx.ConnConfig) (address, password string, err error) {
+func (a *App) psqlTarget(
+	ctx context.Context, s psqlSession, conn *pgx.ConnConfig,
+) (address, password string, err error) {
 	dsn, err := a.Config.Database()
 	if err != nil {
 		return "", "", err

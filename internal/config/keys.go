@@ -93,7 +93,7 @@ func envName(name string) string { return envPrefix + strings.ToUpper(name) }
 func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
 
 // keys returns all settings in the order they are shown.
-func keys() []key {
+func keys() []key { //nolint:funlen // a table
 	return []key{
 		{name: KeyDatabaseURL, usage: "the database, as a URL or key=value pairs",
 			parse: func(c *Config, v string) error {

@@ -214,8 +214,8 @@ func checkGhosts(ctx context.Context, x *examination) ([]Finding, error) {
 			f.Severity, f.Command, f.fix = Info, "crmctl tenant purge "+t.Slug, nil
 		}
 		if t.Status == registry.Gone {
-			f.Severity, f.Command, f.fix = Info, "the application does not name it any more; to forget it: crmctl tenant delete "+
-				t.Slug, nil
+			f.Severity, f.fix = Info, nil
+			f.Command = "the application does not name it any more; to forget it: crmctl tenant delete " + t.Slug
 		}
 		out = append(out, f)
 	}

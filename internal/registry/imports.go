@@ -68,9 +68,11 @@ var (
 // ImportSum is the name in an import's Detail of the SHA-256 of its file, in hexadecimal.
 const ImportSum = "sha256"
 
-const importColumns = `i.id, i.tenant_id::text, t.slug, i.key::text, i.file, i.bytes, coalesce(i.sha256, ''), i.options, i.counts,
-	i.state, i.done, coalesce(i.reject_file, ''), coalesce(i.reject_bytes, 0), i.actor, coalesce(i.program, ''), i.started_at,
-	i.finished_at, i.undo_until, i.undone_at, coalesce(i.undone_by, '')`
+const importColumns = `i.id, i.tenant_id::text, t.slug, i.key::text, i.file, i.bytes,
+	coalesce(i.sha256, '') as sha256, i.options, i.counts, i.state, i.done,
+	coalesce(i.reject_file, '') as reject_file, coalesce(i.reject_bytes, 0) as reject_bytes, i.actor,
+	coalesce(i.program, '') as program, i.started_at, i.finished_at, i.undo_until, i.undone_at,
+	coalesce(i.undone_by, '') as undone_by`
 
 // HasImports reports whether the registry keeps imports: one of an older program does
 // not, until it is migrated.
@@ -103,7 +105,9 @@ func (r Registry) LikeImports(ctx context.Context, q db.Querier, tenantID string
 }
 
 // FindImport returns an import of a tenant and its parts.
-func (r Registry) FindImport(ctx context.Context, q db.Querier, tenantID string, id int64) (Import, []ImportPart, error) {
+func (r Registry) FindImport(
+	ctx context.Context, q db.Querier, tenantID string, id int64,
+) (Import, []ImportPart, error) {
 	list, err := r.selectImports(ctx, q, "where i.tenant_id = $1 and i.id = $2", tenantID, id)
 	switch {
 	case err != nil && r.Missing(err):
@@ -144,8 +148,8 @@ func (r Registry) UndoableImports(ctx context.Context, q db.Querier, tenantID st
 func (r Registry) QueueImport(p *db.Pipeline, i Import, id *int64) {
 	p.QueryRow([]any{id}, `insert into `+r.Imports()+` (tenant_id, key, file, bytes, sha256, options, counts, state, done,
 			reject_file, reject_bytes, actor, program, started_at, finished_at, undo_until)
-		values ($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3, $4, $5, $6::pg_catalog.jsonb, $7::pg_catalog.jsonb, $8, $9, $10, $11, $12,
-			$13, $14, $15, $16) returning id`,
+		values ($1::pg_catalog.uuid, $2::pg_catalog.uuid, $3, $4, $5, $6::pg_catalog.jsonb, $7::pg_catalog.jsonb, $8, $9,
+			$10, $11, $12, $13, $14, $15, $16) returning id`,
 		i.TenantID, i.Key, i.File, i.Bytes, orNull(i.SHA256), object(i.Options), object(i.Counts), string(i.State), i.Done,
 		orNull(i.RejectFile), i.RejectBytes, i.Actor, orNull(i.Program), i.StartedAt, i.FinishedAt, i.UndoUntil)
 }

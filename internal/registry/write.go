@@ -152,7 +152,8 @@ func (r Registry) Hold(ctx context.Context, q db.Querier, id string) (schema str
 // MarkDeleted closes the row of a tenant whose schema is gone.
 func (r Registry) MarkDeleted(ctx context.Context, q db.Querier, id string, at, purgeAfter time.Time) error {
 	_, err := q.Exec(ctx, `update `+r.Tenants()+
-		` set status = 'deleted', deleted_at = $2, purge_after = $3, deleted_from = case when status = 'gone' then deleted_from else status end, updated_at = now()
+		` set status = 'deleted', deleted_at = $2, purge_after = $3, updated_at = now(),
+			deleted_from = case when status = 'gone' then deleted_from else status end
 		where id = $1`, id, at, purgeAfter)
 	return err
 }

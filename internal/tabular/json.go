@@ -85,7 +85,8 @@ func (f *File) openJSON(r io.Reader, o Options) error {
 		if j.syntax != nil {
 			why = strings.TrimPrefix(j.syntax.Error(), "json: ")
 		}
-		return &Error{Line: f.ahead[0].Line, Reason: fmt.Sprintf("none of the first %d objects can be read; the first: %s", n, why)}
+		return &Error{Line: f.ahead[0].Line,
+			Reason: fmt.Sprintf("none of the first %d objects can be read; the first: %s", n, why)}
 	}
 	j.ready = true
 	for i := range f.ahead {

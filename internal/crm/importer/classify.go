@@ -66,7 +66,7 @@ func classify(values []string, isNull func(string) bool) look {
 	return l
 }
 
-// holdsAddresses tells whether the column is one of e-mail addresses by its values.
+// holdsAddresses reports whether the column is one of e-mail addresses by its values.
 func (l look) holdsAddresses() bool { return l.filled > 0 && l.address >= 0.5 }
 
 // isNoName reports whether the values are numbers or dates, whatever the header says.

@@ -36,7 +36,7 @@ func newFilter(size int64) *filter {
 	return f
 }
 
-// addEmail notes an address and tells whether it may have been there before.
+// addEmail notes an address and reports whether it may have been there before.
 func (f *filter) addEmail(email []byte) bool { return f.add(maphash.Bytes(f.seed, email)) }
 
 // addContact does so for a contact without an address, by everything it has.

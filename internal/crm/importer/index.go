@@ -54,7 +54,7 @@ where i.indrelid = $1 and i.indisvalid and i.indisready and i.indislive
 order by email desc, c.oid`
 
 // lockEmpty locks the contacts against everybody when there are none and that is
-// possible at once, and tells whether it did. A refusal does not fail the
+// possible at once, and reports whether it did. A refusal does not fail the
 // transaction.
 func lockEmpty(ctx context.Context, q db.Querier, schema db.Schema, lockTimeout time.Duration) (bool, error) {
 	empty := false

@@ -73,8 +73,8 @@ func (m *merge) openUndo(ctx context.Context) error {
 		if m.keep != "" {
 			kept = append(kept, m.keep)
 		}
-		p.Exec("delete from "+m.undoTable+` u where u.import_id operator(pg_catalog.<>) all ($1::pg_catalog.text[]::pg_catalog.uuid[])`,
-			kept)
+		p.Exec("delete from "+m.undoTable+` u
+			where u.import_id operator(pg_catalog.<>) all ($1::pg_catalog.text[]::pg_catalog.uuid[])`, kept)
 	}
 	if err := p.Run(ctx, m.q); err != nil {
 		return fmt.Errorf("keep what is replaced: %w", err)

@@ -42,7 +42,7 @@ func TestHeadersInTheirLanguages(t *testing.T) {
 		},
 		"nl": {"Voornaam=first_name|Achternaam=last_name|Bedrijf=company|Telefoon op werk=phone|Mobiele telefoon=phone|" +
 			"E-mailadres=email"},
-		"pl": {"Imię=first_name|Nazwisko=last_name|Firma=company|Adres e-mail=email|Telefon służbowy=phone|" +
+		"pl": {"Imię=first_name|Nazwisko=last_name|Firma=company|Adres e-mail=email|Telefon służbowy=phone|" + //nolint:misspell // Polish
 			"Telefon komórkowy=phone|Telefon domowy=phone|Telefon główny=phone"},
 		"ru": {"Имя=first_name|Фамилия=last_name|Отображаемое имя=name|Организация=company|" +
 			"Адрес электронной почты=email|Рабочий телефон=phone|Номер сотового телефона=phone"},

@@ -297,12 +297,12 @@ func (l *load) undoable() bool {
 	return l.o.Keep != "" && l.own == nil && (l.table.Undo == undoOurs || l.table.Undo == undoNone && l.table.MayCreate)
 }
 
-// mayLoadDirectly tells whether the fast path is worth a try: the table is this
+// mayLoadDirectly reports whether the fast path is worth a try: the table is this
 // role's to change, and the file large enough for it to pay.
 func (l *load) mayLoadDirectly(table tableInfo) bool {
 	const ordinary = "r"
-	return !l.o.DryRun && !l.o.KeepIndexes && l.o.Batch == 0 && l.own == nil && l.o.Key == KeyEmail && table.Kind == ordinary &&
-		table.Owned && !table.RowSecurity &&
+	return !l.o.DryRun && !l.o.KeepIndexes && l.o.Batch == 0 && l.own == nil && l.o.Key == KeyEmail &&
+		table.Kind == ordinary && table.Owned && !table.RowSecurity &&
 		(l.size == 0 || l.size >= l.o.directFrom)
 }
 
@@ -350,7 +350,8 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	}
 	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
 		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
-		rejects: l.rejects, column: p.convert.emailHeader(), undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo, kept: l.o.Kept}
+		rejects: l.rejects, column: p.convert.emailHeader(), undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo,
+		kept: l.o.Kept}
 	if l.undoable() {
 		l.merge.keep = l.o.Keep
 	}

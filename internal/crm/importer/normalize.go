@@ -37,7 +37,7 @@ var emailBytes = func() (t [256]emailByte) {
 }()
 
 // appendEmail appends the normal form of an e-mail address, trimmed and in lower
-// case, and tells whether it is one: what net/mail takes as a bare address, with
+// case, and reports whether it is one: what net/mail takes as a bare address, with
 // a dot in the domain, at most 254 bytes.
 func appendEmail(dst, raw []byte) ([]byte, bool) {
 	addr := trimAll(raw)
@@ -122,7 +122,7 @@ func trimBlanks(b []byte) []byte {
 
 // appendPhone appends a phone number as it came, but for white space, which is
 // trimmed and folded to single blanks, and marks that cannot be seen, which
-// address books put around numbers. It tells whether the length is acceptable.
+// address books put around numbers. It reports whether the length is acceptable.
 func appendPhone(dst, raw []byte) ([]byte, bool) {
 	start := len(dst)
 	blank := false

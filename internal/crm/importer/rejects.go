@@ -288,11 +288,11 @@ func moveToFree(from, to string) error {
 func (r *rejects) discard() {
 	if r.temp != nil {
 		_ = r.temp.Close()
-		_ = os.Remove(r.temp.Name())
+		_ = os.Remove(r.temp.Name()) //nolint:gosec // a file of ours
 		r.temp = nil
 	}
 	if r.done != "" {
-		_ = os.Remove(r.done)
+		_ = os.Remove(r.done) //nolint:gosec // as above
 		r.done = ""
 	}
 }

@@ -66,7 +66,8 @@ select c.oid, c.relkind::text as kind,
                 and (select pg_catalog.count(*) from pg_catalog.pg_attribute a where a.attrelid = u.oid and a.attnum > 0
                      and a.attname in ('import_id', 'contact_id', 'xid', 'put_back_xid')) = 4 then '` + undoOurs + `'
                 else '` + undoOther + `' end
-            from pg_catalog.pg_class u where u.relnamespace = n.oid and u.relname = '` + UndoTable + `'), '` + undoNone + `') end as undo,
+            from pg_catalog.pg_class u
+            where u.relnamespace = n.oid and u.relname = '` + UndoTable + `'), '` + undoNone + `') end as undo,
        pg_catalog.has_schema_privilege(n.oid, 'create') as may_create
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace

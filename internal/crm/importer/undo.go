@@ -157,10 +157,10 @@ func (u *undoing) look(ctx context.Context, q db.Querier) error {
 		return err
 	}, `
 select format('%I.%I', n.nspname, c.relname),
-    array(select a.attname::text from unnest(k.conkey) with ordinality x(at, i) join pg_attribute a on a.attrelid = k.conrelid
-        and a.attnum = x.at order by x.i),
-    array(select a.attname::text from unnest(k.confkey) with ordinality x(at, i) join pg_attribute a on a.attrelid = k.confrelid
-        and a.attnum = x.at order by x.i)
+    array(select a.attname::text from unnest(k.conkey) with ordinality x(at, i)
+        join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.at order by x.i) as columns,
+    array(select a.attname::text from unnest(k.confkey) with ordinality x(at, i)
+        join pg_attribute a on a.attrelid = k.confrelid and a.attnum = x.at order by x.i) as refers_to
 from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
 where k.confrelid = $1::text::regclass and k.contype = 'f' and k.conparentid = 0 order by 1`, u.contacts)
 	p.Query(func(rows pgx.Rows) (err error) {
@@ -238,8 +238,8 @@ func (u *undoing) putBack(ctx context.Context, q db.Querier) error {
 	}
 	return q.QueryRow(ctx, `
 with put as (
-    update `+u.contacts+` c set email = k.email, phone = k.phone, name = k.name, company = k.company, metadata = k.metadata,
-        updated_at = k.updated_at
+    update `+u.contacts+` c set email = k.email, phone = k.phone, name = k.name, company = k.company,
+        metadata = k.metadata, updated_at = k.updated_at
     from `+u.table+` k
     where k.import_id operator(pg_catalog.=) $4::pg_catalog.uuid and k.xid is not null and k.put_back_xid is null
       and c.id operator(pg_catalog.=) k.contact_id and not `+madeSQL+` and `+u.unchanged()+` and not `+u.taken()+`
