@@ -152,7 +152,7 @@ func Look(ctx context.Context, q db.Querier, plan *migrate.Plan, claims []Claim,
 		if s.Map, err = o.Source.mapping(plan, states); err != nil {
 			return nil, err
 		}
-		s.seen = o.Source.before(states)
+		s.seen = o.Source.done(states)
 	}
 	for i := range s.Adoptions {
 		a, h := &s.Adoptions[i], states[i]
@@ -252,7 +252,11 @@ func (s *Survey) weighTold(a *Adoption, h history, applied []int64) ([]int64, er
 		return nil, fmt.Errorf("%s is locked: a run of knex is under way, or was killed (knex migrate:unlock)",
 			from.lockTable())
 	}
-	versions, err := from.versions(s.plan, s.Map, h.told)
+	m := s.Map
+	if h.goose.exists {
+		from, m = from.remember(s.plan, m)
+	}
+	versions, err := from.versions(s.plan, m, h.told)
 	if err != nil {
 		a.Forked = h.goose.exists
 		return nil, err

@@ -12,9 +12,9 @@ import (
 // Goose is the name of the program whose table of versions is crmctl's own, too.
 const Goose = "goose"
 
-// before returns what the program says was done to schemas that are taken for a baseline,
+// done returns what the program says was done to schemas that are taken for a baseline,
 // which stands for all of it.
-func (k *Source) before(states []history) []string {
+func (k *Source) done(states []history) []string {
 	if k.Baseline == 0 {
 		return nil
 	}
@@ -60,6 +60,9 @@ func (s *Survey) Program() (registry.Source, bool) {
 	}
 	return out, true
 }
+
+// Keeps reports whether a program that was kept is this one.
+func (k *Source) Keeps(s registry.Source) bool { return s.Program == k.Name() && s.Table == k.table() }
 
 // Following returns the source that a kept program is, nil for goose. Versions that the
 // plan does not have are left out: old files are often squashed into one. The error is

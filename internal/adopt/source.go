@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Source is a program other than goose that migrated schemas, and how its migrations
@@ -30,6 +31,9 @@ type Source struct {
 	Baseline int64
 	// Exact tells that the program's numbers are no versions of files unless Map says so.
 	Exact bool
+	// Kept, if not nil, is what was said of the program when schemas were adopted from it
+	// before. It counts where nothing else is said now.
+	Kept *registry.Source
 
 	tool tool
 }
@@ -94,6 +98,12 @@ func (k *Source) mapping(p *migrate.Plan, states []history) (Map, error) {
 			}
 		}
 	}
+	before := k.before(p)
+	for name, versions := range before {
+		if len(versions) > 0 { // one that stands for nothing may have done so in some schemas alone
+			m[name] = versions
+		}
+	}
 	if k.UpTo != 0 {
 		ordered, err := k.byOrder(p, states)
 		if err != nil {
@@ -103,6 +113,33 @@ func (k *Source) mapping(p *migrate.Plan, states []history) (Map, error) {
 	}
 	maps.Copy(m, k.Map)
 	return m, m.check(p)
+}
+
+// before returns what was said of the program's migrations before.
+func (k *Source) before(p *migrate.Plan) Map {
+	if k.Kept == nil {
+		return nil
+	}
+	known, err := Following(*k.Kept, p)
+	if err != nil || known == nil {
+		return nil
+	}
+	return known.Map
+}
+
+// remember returns the source and the mapping for a schema that was adopted before: what
+// stood for nothing then does so still.
+func (k *Source) remember(p *migrate.Plan, m Map) (*Source, Map) {
+	before := k.before(p)
+	if len(before) == 0 {
+		return k, m
+	}
+	now, all := *k, maps.Clone(before)
+	maps.Copy(all, k.Map)
+	now.Map, now.Exact = all, k.Exact || k.Kept.Exact
+	all = maps.Clone(before)
+	maps.Copy(all, m)
+	return &now, all
 }
 
 // byOrder pairs the most frequent list of the right length with the plan.

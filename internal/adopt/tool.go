@@ -2,12 +2,17 @@ package adopt
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // A tool is a program that keeps in a table of each schema what it did there.
@@ -95,6 +100,35 @@ func Tables() []string {
 		}
 	}
 	return out
+}
+
+// TablesOf returns Tables, and those of programs that keep what they did elsewhere.
+func TablesOf(kept []registry.Source) []string {
+	out := Tables()
+	for _, s := range kept {
+		if s.Program == Goose || slices.Contains(out, s.Table) {
+			continue
+		}
+		out = append(out, s.Table)
+		if k := From(s.Program); k != nil && k.tool.lock {
+			out = append(out, s.Table+"_lock")
+		}
+	}
+	return out
+}
+
+// Holds reports whether a schema has one of some tables.
+func Holds(ctx context.Context, q db.Querier, schema db.Schema, tables []string) (bool, error) {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = schema.Quoted() + "." + quotedTable(t)
+	}
+	there, err := db.Select(ctx, q, pgx.RowTo[bool],
+		`select exists (select from unnest($1::text[]) as t (name) where to_regclass(t.name) is not null)`, names)
+	if err != nil {
+		return false, fmt.Errorf("look for the tables of other programs in schema %s: %w", schema, err)
+	}
+	return there[0], nil
 }
 
 // keeper returns the program that has made a table, nil for none that is known.

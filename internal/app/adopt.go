@@ -134,6 +134,17 @@ func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.
 	if len(claims) == 0 {
 		a.Notify(NoSchemas{})
 	}
+	if o.Source != nil {
+		kept, err := a.Registry.ListSources(ctx, conn)
+		if err != nil {
+			return nil, err
+		}
+		source := *o.Source
+		if at := slices.IndexFunc(kept, source.Keeps); at >= 0 {
+			source.Kept = &kept[at]
+		}
+		o.Source = &source
+	}
 	survey, err := adopt.Look(ctx, conn, plan, claims, adopt.Options{
 		Registry: a.Registry,
 		Slug: func(schema string) (string, error) {

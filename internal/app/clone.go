@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -77,7 +78,11 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if err != nil {
 		return out, err
 	}
-	if len(accepted) > 0 { // its own is wanted, in the copy too
+	others, err := a.holdsOthers(ctx, to, out.Source)
+	if err != nil {
+		return out, err
+	}
+	if len(accepted) > 0 || others { // its own is wanted, in the copy too
 		clone.Structures = a.structures(ctx, limits)
 	}
 	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug,
@@ -87,6 +92,16 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 		err = a.Registry.CopyAccepted(ctx, to, out.Source.ID, out.Made.Tenant.ID)
 	}
 	return out, err
+}
+
+// holdsOthers reports whether a tenant's schema has tables in which other programs keep what
+// they did, which no migration makes.
+func (a *App) holdsOthers(ctx context.Context, q db.Querier, t registry.Tenant) (bool, error) {
+	kept, err := a.Registry.ListSources(ctx, q)
+	if err != nil {
+		return false, err
+	}
+	return adopt.Holds(ctx, q, t.Schema, adopt.TablesOf(kept))
 }
 
 // refuseTwin returns registry.ErrExists where there is a tenant of a name.

@@ -67,9 +67,13 @@ func (a *App) drift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o D
 	if _, err := a.Standing(ctx, conn, plan, tenants, a.Config.LockTimeout); err != nil {
 		return catalog.Drift{}, nil, nil, err
 	}
+	kept, err := a.Registry.ListSources(ctx, conn)
+	if err != nil {
+		return catalog.Drift{}, nil, nil, err
+	}
 	c := catalog.DriftOptions{
 		Options: catalog.Options{Registry: a.Registry, Ignore: o.Ignore, Direct: a.Direct}, Dial: a.Connect,
-		Concurrency: o.Concurrency, Others: adopt.Tables(), Accepted: bySlug(accepted),
+		Concurrency: o.Concurrency, Others: adopt.TablesOf(kept), Accepted: bySlug(accepted),
 		Expect: expected(plan),
 		Versions: func(ctx context.Context, slugs []string) (map[string]int64, error) {
 			now, err := a.Registry.List(ctx, conn, registry.Filter{Slugs: slugs})
