@@ -142,24 +142,27 @@ func (f *factory) explainUnknown() []cli.Hint {
 
 // explainSource says what leads on where the application names the tenants.
 func (f *factory) explainSource(err error) []cli.Hint {
+	_, sourced := errors.AsType[*app.SourcedError](err)
+	loss, lost := errors.AsType[*source.LossError](err)
+	if !sourced && !lost && !errors.Is(err, app.ErrNoSource) && !errors.Is(err, source.ErrQuery) {
+		return nil
+	}
 	cfg, cfgErr := f.config()
 	if cfgErr != nil {
 		return nil
 	}
 	origin := cfg.Setting(config.KeyTenantsQuery).Origin
-	if _, is := errors.AsType[*app.SourcedError](err); is {
+	switch {
+	case sourced:
 		return []cli.Hint{
 			{Label: "do it in the application, then", Command: syncCommand},
 			{Label: "for both to do it", Command: config.KeyTenantsWrites + ": true, beside tenants_query (" + origin + ")"},
 		}
-	}
-	if loss, is := errors.AsType[*source.LossError](err); is {
+	case lost:
 		return []cli.Hint{
 			{Label: "look at them", Command: syncCommand + " --dry-run --max-gone 100%"},
 			{Label: "if that is right", Command: fmt.Sprintf("%s --max-gone %d", syncCommand, loss.Gone)},
 		}
-	}
-	switch {
 	case errors.Is(err, app.ErrNoSource):
 		return []cli.Hint{{Label: "write it", Command: "tenants_query in crmctl.yaml (crmctl help configuration)"}}
 	case errors.Is(err, source.ErrQuery):

@@ -9,11 +9,16 @@ import (
 	"os"
 )
 
-// createHere makes the file under its own name, or the next that is free.
+// createHere makes the file under its own name, or the next that is free. An empty file
+// is what an import has left that was killed before its first batch.
 func (r *rejects) createHere() (*os.File, error) {
 	for n := 1; ; n++ {
 		path := numbered(r.path, n)
-		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		flags := os.O_RDWR | os.O_CREATE | os.O_EXCL
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			flags = os.O_RDWR
+		}
+		file, err := os.OpenFile(path, flags, 0o600)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
