@@ -282,7 +282,7 @@ func (r *importRun) queueEvent(p *db.Pipeline, done importer.Result, unfinished 
 	}
 	return r.app.Registry.QueueEvent(p, registry.Event{
 		TenantID: r.tenant.ID, Slug: r.tenant.Slug, Action: registry.ActionImport, Actor: r.app.Actor, Program: r.app.Program,
-		Detail: detail,
+		Detail: detail, Role: done.Role,
 	})
 }
 
@@ -360,7 +360,8 @@ func (a *App) UndoImport(ctx context.Context, o UndoOptions) (UndoResult, error)
 		return out, importer.ErrNothingKept
 	}
 	undo := importer.UndoOptions{Schema: t.Schema, Tenant: a.Registry.Row(t.ID), Import: i.Key, DryRun: true,
-		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Trusted: a.Config.TrustedOwners}
+		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Trusted: a.Config.TrustedOwners,
+		OwnRole: a.ownRole()}
 	for _, part := range parts {
 		undo.Parts = append(undo.Parts, importer.Part(part))
 	}
@@ -396,7 +397,7 @@ func (a *App) recordUndo(ctx context.Context, q db.Querier, t registry.Tenant, i
 	var p db.Pipeline
 	a.Registry.QueueImportUndone(&p, i.ID, state, a.Now(), a.Actor)
 	err := a.Registry.QueueEvent(&p, registry.Event{
-		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImportUndo, Actor: a.Actor, Program: a.Program,
+		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImportUndo, Actor: a.Actor, Program: a.Program, Role: r.Role,
 		Detail: map[string]any{"import": i.ID, "file": i.File, "removed": r.Removed, "put_back": r.PutBack,
 			"left": r.Left, "left_by_reason": r.LeftBy},
 	})

@@ -82,3 +82,13 @@ func (a *App) ownerOf(ctx context.Context, conn *pgx.Conn, s db.Schema) (string,
 	roles, err := owner.Read(ctx, conn, []db.Schema{s})
 	return roles.Of(s).Work, err
 }
+
+// entering returns what to do before a transaction looks whether it stands in a tenant's
+// schema: it finds as which role the work there is done. nil where that is the session's
+// everywhere.
+func (a *App) entering(s db.Schema, role *string) func(*db.Pipeline) {
+	if a.ownRole() {
+		return nil
+	}
+	return owner.Entering(s, role)
+}

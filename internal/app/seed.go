@@ -73,19 +73,24 @@ func (a *App) wouldSeed(ctx context.Context, conn *pgx.Conn, t registry.Tenant) 
 	if t.Status != registry.Active {
 		return &registry.StateError{Slug: t.Slug, State: t.State()}
 	}
-	return db.InTx(ctx, conn, db.Locals{Schema: t.Schema}, func(ctx context.Context, q db.Querier) error {
-		return a.refuseFilled(ctx, q, t)
+	role := ""
+	locals := db.Locals{Schema: t.Schema, Enter: a.entering(t.Schema, &role)}
+	return db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
+		return a.refuseFilled(ctx, q, t, role)
 	})
 }
 
 // refuseFilled fails with ErrHasContacts where a tenant has some. Code of others in its
-// schema is looked for first.
-func (a *App) refuseFilled(ctx context.Context, q db.Querier, t registry.Tenant) error {
+// schema is looked for first; what follows is done as the role.
+func (a *App) refuseFilled(ctx context.Context, q db.Querier, t registry.Tenant, role string) error {
 	if err := (&planted.Guard{Trusted: a.Config.TrustedOwners}).Check(ctx, q, t.Schema); err != nil {
 		return err
 	}
 	filled := false
-	err := q.QueryRow(ctx, `select exists (select from `+t.Schema.Quoted()+`.contacts)`).Scan(&filled)
+	var p db.Pipeline
+	p.Become(role)
+	p.QueryRow([]any{&filled}, `select exists (select from `+t.Schema.Quoted()+`.contacts)`)
+	err := p.Run(ctx, q)
 	if err == nil && filled {
 		err = ErrHasContacts
 	}
@@ -98,19 +103,25 @@ func (a *App) seed(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o See
 		return crm.SeedResult{}, err
 	}
 	var result crm.SeedResult
+	role := ""
 	locals := db.Locals{Schema: t.Schema, Path: path, EveryRow: true, Tenant: a.Registry.Row(t.ID), Wait: true,
-		LockTimeout: a.Config.LockTimeout, StatementTimeout: a.Config.StatementTimeout, Follow: true}
+		LockTimeout: a.Config.LockTimeout, StatementTimeout: a.Config.StatementTimeout, Follow: true,
+		Enter: a.entering(t.Schema, &role)}
 	err = db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := a.Registry.HoldOpen(ctx, q, t); err != nil {
 			return err
 		}
 		var lock db.Pipeline
 		in := t.Schema.Quoted() + "."
+		lock.Become(role)
 		lock.Exec("lock table " + in + "contacts, " + in + "conversations, " + in + "messages in row exclusive mode")
+		if role != "" {
+			lock.Return()
+		}
 		if err := lock.Run(ctx, q); err != nil {
 			return err
 		}
-		if err := a.refuseFilled(ctx, q, t); err != nil {
+		if err := a.refuseFilled(ctx, q, t, role); err != nil {
 			return err
 		}
 		var err error
@@ -121,9 +132,12 @@ func (a *App) seed(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o See
 		var p db.Pipeline
 		// What asks the statistics next, the sizes say, shall not see nothing.
 		p.Exec("analyze " + t.Schema.Quoted() + ".contacts")
+		if role != "" {
+			p.Return()
+		}
 		if err := a.Registry.QueueEvent(&p, registry.Event{
 			TenantID: t.ID, Slug: t.Slug, Action: registry.ActionSeed, Actor: a.Actor, Program: a.Program,
-			Detail: map[string]any{"contacts": result.Contacts, "seed": o.RandSeed},
+			Detail: map[string]any{"contacts": result.Contacts, "seed": o.RandSeed}, Role: role,
 		}); err != nil {
 			return err
 		}

@@ -82,6 +82,7 @@ func (s *snapshot) refuseLargeObjects(ctx context.Context) error {
 				from += " cross join lateral pg_catalog.unnest(" + column + ") v (oid)"
 				column = "v.oid"
 			}
+			p.Become(t.Role)
 			p.Query(func(rows pgx.Rows) error {
 				n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
 				if n > 0 {
@@ -90,6 +91,9 @@ func (s *snapshot) refuseLargeObjects(ctx context.Context) error {
 				return err
 			}, "select pg_catalog.count(distinct m.oid) from "+from+
 				" join pg_catalog.pg_largeobject_metadata m on m.oid operator(pg_catalog.=) "+column)
+			if t.Role != "" {
+				p.Return()
+			}
 		}
 	}
 	if err := p.Run(ctx, s.conn); err != nil {

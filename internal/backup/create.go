@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -149,6 +150,11 @@ func (d *Dir) create(ctx context.Context, conn *pgx.Conn, src Source, o CreateOp
 	}
 	out.File, out.Size, err = d.write(&name, o.Recipients, func(w io.Writer) error {
 		if o.Dump != nil {
+			roles, err := owner.Read(ctx, conn, []db.Schema{src.Schema})
+			if err != nil {
+				return err
+			}
+			src.role = roles.Of(src.Schema).Reads()
 			version, at, err := readVersion(ctx, conn, src)
 			if err != nil {
 				return err
@@ -186,8 +192,9 @@ func (d *Dir) CreateRegistry(ctx context.Context, conn *pgx.Conn, tables []strin
 func readVersion(ctx context.Context, conn *pgx.Conn, src Source) (version int64, at time.Time, err error) {
 	err = db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
-		planted.QueueRead(&p, []planted.Table{{Schema: src.Schema.String(), Name: versionTable,
-			Columns: []string{"version_id", "is_applied"}}})
+		planted.QueueReadAs(&p, []planted.Table{{Schema: src.Schema.String(), Name: versionTable,
+			Columns: []string{"version_id", "is_applied"}}}, src.role)
+		p.Become(src.role)
 		p.QueryRow([]any{&version, &at}, "select coalesce(max(version_id), 0), pg_catalog.now() from "+
 			qualified(src.Schema, versionTable)+" where is_applied")
 		return p.Run(ctx, q)

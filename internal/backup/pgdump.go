@@ -81,6 +81,9 @@ func (d *PgDump) Dump(ctx context.Context, src Source, out io.Writer) error {
 	if d.LockTimeout > 0 {
 		args = append(args, fmt.Sprintf("--lock-wait-timeout=%d", d.LockTimeout.Milliseconds()))
 	}
+	if src.role != "" {
+		args = append(args, "--role="+src.role)
+	}
 	cmd := exec.CommandContext(ctx, d.Program, append(args, "--dbname="+d.ConnString)...)
 	cmd.Env = d.Env
 	cmd.Stdout = out

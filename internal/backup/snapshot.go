@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -21,6 +23,8 @@ type Source struct {
 	ID     string
 	Slug   string
 	Schema db.Schema
+
+	role string // as which its tables are read, "" for the session's; only for pg_dump
 }
 
 // Limits bound what is done on the server.
@@ -56,7 +60,8 @@ func inSnapshot(ctx context.Context, conn *pgx.Conn, schema db.Schema, names []s
 	read func(ctx context.Context, s *snapshot) error,
 ) error {
 	for attempt := 1; ; attempt++ {
-		locals := db.Locals{Schema: schema, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout, Snapshot: true}
+		locals := db.Locals{Schema: schema, LockTimeout: l.LockTimeout, StatementTimeout: l.StatementTimeout, Snapshot: true,
+			Enter: func(p *db.Pipeline) { owner.QueueSight(p, []string{schema.String()}) }}
 		err := db.InTx(ctx, conn, locals, func(ctx context.Context, _ db.Querier) error {
 			s := &snapshot{conn: conn, schema: schema}
 			if err := s.inspect(ctx, names); err != nil {
@@ -132,13 +137,17 @@ func (s *snapshot) inspect(ctx context.Context, names []string) error {
 func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error {
 	var p db.Pipeline
 	if len(tables) > 0 {
-		var list []string
+		list := map[string][]string{}
 		var oids []int64
 		for _, t := range tables {
-			list = append(list, "only "+qualified(s.schema, t.Name))
+			list[t.Role] = append(list[t.Role], "only "+qualified(s.schema, t.Name))
 			oids = append(oids, t.OID)
 		}
-		p.Exec("lock table " + strings.Join(list, ", ") + " in access share mode")
+		for _, role := range slices.Sorted(maps.Keys(list)) {
+			as(&p, role, func() {
+				p.Exec("lock table " + strings.Join(list[role], ", ") + " in access share mode")
+			})
+		}
 		p.Query(func(rows pgx.Rows) error {
 			now, err := pgx.CollectRows(rows, pgx.RowTo[*int64])
 			if err != nil {
@@ -165,7 +174,9 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 	for i, q := range sequences {
 		at := &s.manifest.Sequences[i]
 		at.Name = q.Name
-		p.QueryRow([]any{&at.LastValue, &at.IsCalled}, "select last_value, is_called from "+qualified(s.schema, q.Name))
+		as(&p, q.Role, func() {
+			p.QueryRow([]any{&at.LastValue, &at.IsCalled}, "select last_value, is_called from "+qualified(s.schema, q.Name))
+		})
 	}
 	err := p.Run(ctx, s.conn)
 	switch db.SQLState(err) {
@@ -195,9 +206,12 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 			` where id = $1`, src.ID)
 	p.QueryRow([]any{&s.manifest.Comment}, `select coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), '')
 		from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) $1`, s.schema.String())
-	planted.QueueRead(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}})
-	p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+
-		qualified(s.schema, versionTable)+" order by id")
+	reader := s.reader(versionTable)
+	planted.QueueReadAs(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}}, reader)
+	as(&p, reader, func() {
+		p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+
+			qualified(s.schema, versionTable)+" order by id")
+	})
 	if err := p.Run(ctx, s.conn); err != nil {
 		return fmt.Errorf("read tenant %q: %w", src.Slug, db.Plain(err))
 	}
@@ -217,11 +231,39 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 
 // copyOut writes the rows of a table as COPY text and returns how many they are.
 func (s *snapshot) copyOut(ctx context.Context, t *Table, w io.Writer) (int64, error) {
+	reader := s.reader(t.Name)
+	if reader != "" {
+		var p db.Pipeline
+		p.Become(reader)
+		if err := p.Run(ctx, s.conn); err != nil {
+			return 0, err
+		}
+	}
 	tag, err := db.CopyTo(ctx, s.conn, w, "copy "+copyTarget(s.schema, t)+" to stdout")
+	if err == nil && reader != "" {
+		var p db.Pipeline
+		p.Return()
+		err = p.Run(ctx, s.conn)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read table %s.%s: %w", s.schema, t.Name, err)
 	}
 	return tag.RowsAffected(), nil
+}
+
+// reader returns the role as which a table is read, "" for the session's own.
+func (s *snapshot) reader(table string) string {
+	r, _ := s.there.table(table)
+	return r.Role
+}
+
+// as adds something that is done as a role, "" for the session's own.
+func as(p *db.Pipeline, role string, add func()) {
+	p.Become(role)
+	add()
+	if role != "" {
+		p.Return()
+	}
 }
 
 // copyTarget returns a table and its columns, as COPY names them.

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 )
 
 // versionTable is where a schema keeps which migrations were applied to it.
@@ -24,6 +25,7 @@ type relation struct {
 	Large     []string // which may refer to large objects: O, A for an array, or ""
 	Bound     *string  // of a partition
 	Member    string   // of the extension of this name, "" for none
+	Role      string   // as which it is read, "" for the session's own
 }
 
 // foreignKey is a foreign key between two tables.
@@ -100,7 +102,8 @@ func (s *structure) queue(p *db.Pipeline, schema db.Schema, names []string) {
 				where x.classid operator(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
 					and x.objid operator(pg_catalog.=) c.oid
 				  and x.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-				  	and x.deptype operator(pg_catalog.=) 'e'), '')
+				  	and x.deptype operator(pg_catalog.=) 'e'), ''),
+			`+owner.Reader("c.oid", "c.relowner", "c.relnamespace")+`
 		from relation c left join lateral (
 			select array_agg(a.attname::text order by a.attnum) as names,
 				array_agg(`+typeName+` order by a.attnum) as types,

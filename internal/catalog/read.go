@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -140,8 +141,10 @@ func query(p *db.Pipeline, detailed bool, targets []Target, o Options, read func
 	for _, k := range o.Ignore {
 		ignore = append(ignore, string(k))
 	}
+	owner.QueueSight(p, names)
 	p.Exec(settings, strconv.FormatInt(o.LockWait().Milliseconds(), 10))
 	p.Query(read, expand(detailed)+sql, names, roles, o.OwnRole, ignore)
+	owner.QueueBack(p)
 	p.OwnPath() // where the query has put a schema onto it, in front of pg_catalog
 }
 
@@ -208,7 +211,8 @@ func Fingerprints(ctx context.Context, conn *pgx.Conn, targets []Target, o Optio
 // schema by schema, so that only those who are concerned are left out.
 func fingerprintChunk(ctx context.Context, conn *pgx.Conn, chunk []Target, o Options) ([]Reading, error) {
 	readings, err := hash(ctx, conn, chunk, o)
-	if err == nil || !passing(err) {
+	several := len(chunk) > 1 && db.SQLState(err) == db.CodeDivisionByZero // roles
+	if err == nil || !passing(err) && !several {
 		return readings, err
 	}
 	if len(chunk) == 1 {

@@ -26,6 +26,9 @@ type Locals struct {
 	// EveryRow is for our own reads of a tenant's tables: where a row policy would
 	// hide rows, the statement fails instead. It is always so without a Schema.
 	EveryRow bool
+	// Enter, if not nil, adds to InTx's transaction what has to come before it looks whether
+	// it stands in Schema: taking a role that sees it. That is given back behind the look.
+	Enter func(p *Pipeline)
 	// Role, if not empty, is what SET LOCAL ROLE takes.
 	Role string
 	// LockTimeout bounds the wait for each lock, StatementTimeout the run of
@@ -181,8 +184,14 @@ func milliseconds(d time.Duration) string {
 func InTx(ctx context.Context, conn *pgx.Conn, l Locals, fn func(ctx context.Context, q Querier) error) error {
 	var open Pipeline
 	open.Begin(l)
+	if l.Enter != nil {
+		l.Enter(&open)
+	}
 	if !l.Schema.IsZero() {
 		open.CheckSchema(l.Schema)
+	}
+	if l.Enter != nil {
+		open.Return()
 	}
 	if err := open.Run(ctx, conn); err != nil {
 		return undo(ctx, conn, l, Plain(err))

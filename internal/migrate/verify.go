@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -38,6 +39,10 @@ func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Te
 		return nil, err
 	}
 	var chunk []int
+	read := func() error {
+		defer func() { chunk = chunk[:0] }()
+		return p.verifyChunk(ctx, conn, tenants, readable, chunk, actual, lockTimeout)
+	}
 	for i, t := range tenants {
 		found, exists := readable[t.Schema.String()]
 		switch {
@@ -46,13 +51,17 @@ func (p *Plan) Verify(ctx context.Context, conn *pgx.Conn, tenants []registry.Te
 		case !found.Managed:
 			actual[i].Err = fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 		default:
+			if len(chunk) > 0 && readable[tenants[chunk[0]].Schema.String()].Role != found.Role {
+				if err := read(); err != nil { // a statement is one role's
+					return nil, err
+				}
+			}
 			chunk = append(chunk, i)
 		}
 		if len(chunk) == historyChunk || i == len(tenants)-1 {
-			if err := p.verifyChunk(ctx, conn, tenants, readable, chunk, actual, lockTimeout); err != nil {
+			if err := read(); err != nil {
 				return nil, err
 			}
-			chunk = chunk[:0]
 		}
 	}
 	return actual, nil
@@ -63,12 +72,16 @@ type readableSchema struct {
 	Schema  string
 	Managed bool // it has a version table
 	Foreign bool // somebody who is not trusted could put something else in its place
+	// Role is as whom it is read, "" for the session's role, which may, or for which no
+	// other can.
+	Role string
 }
 
 // readableSchemas returns every schema.
 func readableSchemas(ctx context.Context, q db.Querier) (map[string]readableSchema, error) {
 	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[readableSchema], `select n.nspname::text, c.oid is not null,
-			`+planted.Foreign("n.nspowner")+` or c.oid is not null and `+planted.Foreign("c.relowner")+`
+			`+planted.Foreign("n.nspowner")+` or c.oid is not null and `+planted.Foreign("c.relowner")+`,
+			`+owner.Reader("c.oid", "c.relowner", "n.oid")+`
 		from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relname = $1 and c.relkind in ('r', 'p')`,
 		string(tenantVersions))
 	if err != nil {
@@ -110,6 +123,7 @@ func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []regis
 	readable map[string]readableSchema, chunk []int, actual []ActualVersion, lockTimeout time.Duration) error {
 	var sql strings.Builder
 	var foreign []planted.Table
+	role := readable[tenants[chunk[0]].Schema.String()].Role
 	for n, i := range chunk {
 		if schema := tenants[i].Schema.String(); readable[schema].Foreign {
 			foreign = append(foreign, planted.Table{Schema: schema, Name: string(tenantVersions)})
@@ -127,7 +141,8 @@ func (p *Plan) readVersions(ctx context.Context, conn *pgx.Conn, tenants []regis
 	var rows []row
 	err := db.InTx(ctx, conn, db.Locals{LockTimeout: lockTimeout}, func(ctx context.Context, q db.Querier) error {
 		var pipe db.Pipeline
-		planted.QueueRead(&pipe, foreign)
+		planted.QueueReadAs(&pipe, foreign, role)
+		pipe.Become(role)
 		pipe.Query(func(r pgx.Rows) (err error) {
 			rows, err = pgx.CollectRows(r, pgx.RowToStructByPos[row])
 			return err

@@ -40,10 +40,19 @@ begin
 					and d.classid = 'pg_class'::regclass and exists (
 						select from pg_class c where c.oid = d.objid and c.relkind = 'S')))
 			and not exists (select from pg_type t where d.classid = 'pg_type'::regclass and t.oid = d.objid and t.typtype = 'm')
-			and exists (select from pg_shdepend s where s.dbid = (select b.oid from pg_database b
-					where b.datname = current_database())
-				and s.classid = d.classid and s.objid = d.objid and s.deptype = 'o'
-				and s.refobjid = me)
+			and me = case d.classid -- pg_shdepend does not know what the first superuser owns
+				when 'pg_class'::regclass then (select x.relowner from pg_class x where x.oid = d.objid)
+				when 'pg_proc'::regclass then (select x.proowner from pg_proc x where x.oid = d.objid)
+				when 'pg_type'::regclass then (select x.typowner from pg_type x where x.oid = d.objid)
+				when 'pg_collation'::regclass then (select x.collowner from pg_collation x where x.oid = d.objid)
+				when 'pg_conversion'::regclass then (select x.conowner from pg_conversion x where x.oid = d.objid)
+				when 'pg_operator'::regclass then (select x.oprowner from pg_operator x where x.oid = d.objid)
+				when 'pg_opclass'::regclass then (select x.opcowner from pg_opclass x where x.oid = d.objid)
+				when 'pg_opfamily'::regclass then (select x.opfowner from pg_opfamily x where x.oid = d.objid)
+				when 'pg_statistic_ext'::regclass then (select x.stxowner from pg_statistic_ext x where x.oid = d.objid)
+				when 'pg_ts_config'::regclass then (select x.cfgowner from pg_ts_config x where x.oid = d.objid)
+				when 'pg_ts_dict'::regclass then (select x.dictowner from pg_ts_dict x where x.oid = d.objid)
+			end
 		order by i.identity
 	loop
 		execute format('alter %s %s owner to %I', o.kind, o.identity, new_owner);

@@ -20,6 +20,17 @@ import (
 type Role struct {
 	Work     string // "" for the session's own role
 	Versions string // for goose_db_version, which may be another's
+	// Inherits tells that the session's own role may do what Work may.
+	Inherits bool
+}
+
+// Reads returns as whom the tables are read, "" for the session's own role: that is left
+// where it has not the rights.
+func (r Role) Reads() string {
+	if r.Inherits {
+		return ""
+	}
+	return r.Work
 }
 
 // Roles are those of many schemas, by name. The zero Roles are the session's own
@@ -67,7 +78,8 @@ const rolesSQL = `
 	select c.nspname::text, pg_get_userbyid(c.role)::text, coalesce((
 			select has_table_privilege(c.role, v.oid, 'insert') and (has_table_privilege(c.role, v.oid, 'delete')
 				or not has_table_privilege(v.oid, 'delete')) from pg_class v
-			where v.relnamespace = c.oid and v.relname = 'goose_db_version'), true)
+			where v.relnamespace = c.oid and v.relname = 'goose_db_version'), true),
+		pg_has_role(c.role, 'usage')
 	from choice c
 	where c.role <> (select m.oid from me m) and pg_has_role(session_user, c.role, ` + memberSQL + `)
 		and not (pg_has_role(c.role, 'usage') and exists (
@@ -81,8 +93,8 @@ func Read(ctx context.Context, q db.Querier, schemas []db.Schema) (Roles, error)
 		names[i] = s.String()
 	}
 	type row struct {
-		Schema, Role string
-		Versions     bool
+		Schema, Role       string
+		Versions, Inherits bool
 	}
 	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], rolesSQL, names)
 	if err != nil {
@@ -90,7 +102,7 @@ func Read(ctx context.Context, q db.Querier, schemas []db.Schema) (Roles, error)
 	}
 	out := make(Roles, len(rows))
 	for _, r := range rows {
-		role := Role{Work: r.Role}
+		role := Role{Work: r.Role, Inherits: r.Inherits}
 		if r.Versions {
 			role.Versions = r.Role
 		}
@@ -126,6 +138,5 @@ func QueueRights(p *db.Pipeline, s db.Schema) {
 		from pg_catalog.pg_namespace n join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) n.nspowner
 		where n.nspname operator(pg_catalog.=) $1::pg_catalog.text::pg_catalog.name
 			and not pg_catalog.pg_has_role(n.nspowner, 'usage') and pg_catalog.pg_has_role(session_user, n.nspowner,
-				case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4 operator(pg_catalog.>=) 160000
-				then 'set' else 'member' end)`, s.String())
+				`+memberQualifiedSQL+`)`, s.String())
 }

@@ -276,7 +276,11 @@ type Table struct {
 // table or, where it belongs to a role that could not act as the session's, one
 // whose columns are of PostgreSQL's own types, without children and without indexes
 // or statistics on expressions: the planner would evaluate these.
-func QueueRead(p *db.Pipeline, tables []Table) {
+func QueueRead(p *db.Pipeline, tables []Table) { QueueReadAs(p, tables, "") }
+
+// QueueReadAs is QueueRead for tables that the session's role may not read: they are
+// locked as another role. What is looked at is looked at as the session's.
+func QueueReadAs(p *db.Pipeline, tables []Table, role string) {
 	var locks, schemas, names, columns, kinds []string
 	for _, t := range tables {
 		kind := "S"
@@ -296,7 +300,11 @@ func QueueRead(p *db.Pipeline, tables []Table) {
 		return
 	}
 	if len(locks) > 0 {
+		p.Become(role)
 		p.Exec("lock table " + strings.Join(locks, ", ") + " in access share mode")
+		if role != "" {
+			p.Return()
+		}
 	}
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()

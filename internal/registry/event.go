@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -70,11 +71,21 @@ type Event struct {
 	// Before and After hold the fields of the registry that changed.
 	Before, After map[string]any
 	Detail        map[string]any // becomes a JSON object
+	// Role is the role as which the tenant's schema was worked on, "" for the session's; the
+	// detail has it as "role".
+	Role string
 }
 
 // QueueEvent adds the event to a pipeline, within whose transaction it stands or
 // falls with what it tells of.
 func (r Registry) QueueEvent(p *db.Pipeline, e Event) error {
+	if e.Role != "" {
+		e.Detail = maps.Clone(e.Detail)
+		if e.Detail == nil {
+			e.Detail = map[string]any{}
+		}
+		e.Detail["role"] = e.Role
+	}
 	detail, err := jsonObject(e.Detail)
 	if err != nil {
 		return fmt.Errorf("audit of %s: %w", e.Slug, err)

@@ -60,7 +60,7 @@ func (r *run) prepare(ctx context.Context, conn *pgx.Conn) error {
 	if err := r.guard.Prepare(ctx, conn, schemas); err != nil {
 		return err
 	}
-	if r.o.Write && !r.o.OwnRole {
+	if !r.o.OwnRole {
 		var err error
 		if r.owners, err = owner.Read(ctx, conn, schemas); err != nil {
 			return err
@@ -95,9 +95,14 @@ func (r *run) read(ctx context.Context, conn *pgx.Conn, t registry.Tenant, found
 	p.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout,
 		StatementTimeout: r.o.StatementTimeout, Snapshot: true})
 	r.guard.Queue(&p, t.Schema, "")
+	as := r.owners.Of(t.Schema).Reads()
+	p.Become(as)
 	p.CheckSchema(t.Schema)
 	p.Mark()
 	r.queue(&p, found)
+	if as != "" {
+		p.Return()
+	}
 	p.Cleanse()
 	p.Exec("rollback")
 	return p.Run(ctx, conn)

@@ -103,11 +103,11 @@ func cutNumber(name string) (base string, number int) {
 	return name[:i] + name[j:], number
 }
 
-// owner tells whose address or number a header speaks of.
-type owner int
+// whose tells whose address or number a header speaks of.
+type whose int
 
 const (
-	ownerUnknown owner = iota // the header has a word that nothing is known of
+	ownerUnknown whose = iota // the header has a word that nothing is known of
 	ownerContact              // the contact's own: "Email (work)", "PrimaryEmailAddress"
 	ownerSubject              // of somebody the rows may be about: "Candidate e-mail"
 	ownerOther                // of somebody else, or no address: "Recruiter email", "Email status"
@@ -178,7 +178,7 @@ func headerWords(header string) []string {
 
 // speaks returns whether a header that no synonym fits speaks of an e-mail address
 // or a phone number, and of whose.
-func speaks(header string) (Field, owner, string) {
+func speaks(header string) (Field, whose, string) {
 	if strings.ContainsAny(header, ",;\t|^~") {
 		return "", ownerUnknown, "" // a whole line, split with the wrong delimiter
 	}

@@ -39,7 +39,9 @@ type Options struct {
 	// Tenant is its row in the registry. Its lock is waited for, as long as
 	// LockTimeout says, and held to the end; the zero Row takes none.
 	Tenant db.Row
-	Role   string // what SET LOCAL ROLE takes, if not empty
+	Role   string // as which the work is done, "" for the owner of what is there
+	// OwnRole does all work as the session's role, whoever owns the schema.
+	OwnRole bool
 
 	FileName string // for messages only
 
@@ -183,6 +185,7 @@ type Result struct {
 	// replaced.
 	Part     *Part
 	Undoable bool
+	Role     string // as which it was done, where that is not the session's
 	Bytes    int64
 	SHA256   string // of the input, in hexadecimal; "" when it was not read to its end
 	Duration time.Duration

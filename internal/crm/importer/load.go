@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
@@ -78,6 +79,9 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 		Schema: o.Schema, Path: o.Path, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
 		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: !o.DryRun,
 	}
+	if l.role = o.Role; l.role == "" && !o.OwnRole {
+		locals.Enter = owner.Entering(o.Schema, &l.role)
+	}
 	if o.Batch > 0 && !o.DryRun {
 		return l.inBatches(ctx, conn, locals)
 	}
@@ -143,6 +147,7 @@ type load struct {
 	rejects  *rejects
 	merge    merge
 	table    tableInfo
+	role     string // as which the work is done, "" for the session's
 	firstID  uint64 // where the ids of this transaction begin
 	result   Result
 
@@ -274,14 +279,13 @@ func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error)
 		lock = "lock table " + contactsOf(l.o.Schema) + " in access share mode"
 	}
 	var objects []planted.Object
-	if l.o.Role == "" {
-		begin.Exec(lock)
+	begin.Become(l.role) // the session's own role need have no rights there
+	begin.Exec(lock)
+	if l.role != "" {
+		begin.Return()
 	}
-	planted.Queue(&begin, l.o.Schema, l.o.Trusted, &objects)
-	if l.o.Role != "" {
-		begin.Exec(`select pg_catalog.set_config('role', $1, true)`, l.o.Role)
-		begin.Exec(lock)
-	}
+	planted.Queue(&begin, l.o.Schema, l.o.Trusted, &objects) // by whom the owner could become again
+	begin.Become(l.role)
 	err := begin.Run(ctx, q)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
@@ -397,6 +401,13 @@ func (l *load) close(ctx context.Context, q db.Querier) error {
 		}
 		l.result.Part = part
 	}
+	if l.role != "" { // whose the registry need not be
+		var p db.Pipeline
+		p.Return()
+		if err := p.Run(ctx, q); err != nil {
+			return err
+		}
+	}
 	if l.o.AfterLoad != nil {
 		return l.o.AfterLoad(ctx, q, l.result)
 	}
@@ -414,6 +425,7 @@ func (l *load) count() {
 	r.Checkpoint = Checkpoint{Records: p.records, RejectPath: l.rejects.done, RejectBytes: l.rejects.written}
 	r.Unfinished = !p.ended
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done
+	r.Role = l.role
 	r.FastPath, r.SHA256 = p.direct, p.input.sum()
 	r.Changed, r.NullWords = p.convert.changes.list(), p.convert.nullWords()
 	r.Duration = l.o.Now().Sub(l.started)

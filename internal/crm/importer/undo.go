@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 )
 
@@ -26,6 +27,7 @@ type UndoOptions struct {
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
 	Trusted          []string // as in Options
+	OwnRole          bool     // as in Options
 	// AfterUndo, if not nil, runs in the transaction before it commits. Its error rolls
 	// everything back. A dry run does not call it.
 	AfterUndo func(ctx context.Context, q db.Querier, r UndoResult) error
@@ -57,6 +59,7 @@ type UndoResult struct {
 	LeftBy  map[KeptReason]int64
 	Kept    []KeptContact // the first of them
 	DryRun  bool
+	Role    string // as which it was done, where that is not the session's
 }
 
 // maxKept is how many contacts UndoResult.Kept names.
@@ -76,10 +79,14 @@ func Undo(ctx context.Context, conn *pgx.Conn, o UndoOptions) (UndoResult, error
 	if o.LockTimeout <= 0 {
 		o.LockTimeout = defaultLockTimeout
 	}
-	err := db.InTx(ctx, conn, db.Locals{
+	locals := db.Locals{
 		Schema: o.Schema, Path: o.Path, EveryRow: true, Tenant: o.Tenant, Wait: true,
 		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: !o.DryRun,
-	}, u.run)
+	}
+	if !o.OwnRole {
+		locals.Enter = owner.Entering(o.Schema, &u.result.Role)
+	}
+	err := db.InTx(ctx, conn, locals, u.run)
 	if errors.Is(err, errDryRun) {
 		err = nil
 	}
@@ -120,9 +127,22 @@ func (u *undoing) run(ctx context.Context, q db.Querier) error {
 	case u.o.DryRun:
 		return errDryRun
 	case u.o.AfterUndo != nil:
+		if err := u.goBack(ctx, q); err != nil {
+			return err
+		}
 		return u.o.AfterUndo(ctx, q, u.result)
 	}
 	return nil
+}
+
+// goBack ends that things are done as the owner, whose the registry need not be.
+func (u *undoing) goBack(ctx context.Context, q db.Querier) error {
+	if u.result.Role == "" {
+		return nil
+	}
+	var p db.Pipeline
+	p.Return()
+	return p.Run(ctx, q)
 }
 
 // begin locks the contacts against everybody who writes, and makes sure that their
@@ -130,8 +150,13 @@ func (u *undoing) run(ctx context.Context, q db.Querier) error {
 func (u *undoing) begin(ctx context.Context, q db.Querier) error {
 	var p db.Pipeline
 	var objects []planted.Object
+	p.Become(u.result.Role)
 	p.Exec("lock table " + u.contacts + " in exclusive mode")
+	if u.result.Role != "" {
+		p.Return()
+	}
 	planted.Queue(&p, u.o.Schema, u.o.Trusted, &objects)
+	p.Become(u.result.Role)
 	err := p.Run(ctx, q)
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
