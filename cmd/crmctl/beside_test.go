@@ -21,6 +21,7 @@ type besideFleet struct {
 	t               *testing.T
 	goose, dsn, dir string
 	conn            *pgx.Conn
+	env             []string // for the programs, beside what all have
 }
 
 func (b *besideFleet) exec(sql string) {
@@ -54,6 +55,7 @@ func (b *besideFleet) run(program, name string, args ...string) (string, error) 
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Args[0] = name
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+b.dsn, "HOME="+b.dir, "CRMCTL_LOCK_TIMEOUT=10s")
+	cmd.Env = append(cmd.Env, b.env...)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		b.t.Errorf("%s %v waits without an end: %s", name, args, out)
