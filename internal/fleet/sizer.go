@@ -18,6 +18,7 @@ type Sizer struct {
 	mu            sync.Mutex
 	most          int // 0 until it is known how many locks an item takes
 	each          time.Duration
+	trip          time.Duration // to the server and back
 	tried, failed int
 }
 
@@ -51,14 +52,35 @@ func (s *Sizer) Locked(locks, free int) {
 // Budget returns how many locks the items of one worker may hold, of those that are free.
 func (s *Sizer) Budget(free int) int { return free / max(1, s.Share) / max(1, s.Workers) }
 
-// Took takes in how long n items have taken.
+// Trip takes in how long a question took that the server answers at once. The quickest
+// answer counts: that is the network, over which an item holds nothing, and which Took
+// leaves out.
+func (s *Sizer) Trip(d time.Duration) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trip == 0 || d < s.trip {
+		s.trip = d
+	}
+}
+
+// Patience returns a limit for what is served together, the network included.
+func (s *Sizer) Patience(limit time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return limit + s.trip
+}
+
+// Took takes in how long n items have taken, in one message to the server.
 func (s *Sizer) Took(d time.Duration, n int) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	share := d / time.Duration(n)
+	share := max(0, d-s.trip) / time.Duration(n)
 	if s.each > 0 {
 		share = (3*s.each + share) / 4 // the latest counts for a quarter
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/outside"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -51,7 +52,8 @@ type inspection struct {
 }
 
 // atSavepoint runs fn within the transaction, with the system's catalog as the whole path.
-func atSavepoint(ctx context.Context, conn *pgx.Conn, fn func() error) error {
+// g is told how long it takes to be answered.
+func atSavepoint(ctx context.Context, conn *pgx.Conn, g *fleet.Sizer, fn func() error) error {
 	var p db.Pipeline
 	p.Exec("savepoint crmctl_look")
 	p.OwnPath()
@@ -64,7 +66,12 @@ func atSavepoint(ctx context.Context, conn *pgx.Conn, fn func() error) error {
 	p = db.Pipeline{}
 	p.Exec("rollback to savepoint crmctl_look")
 	p.Exec("release savepoint crmctl_look")
-	return p.Run(ctx, conn)
+	begun := time.Now()
+	err := p.Run(ctx, conn)
+	if err == nil {
+		g.Trip(time.Since(begun))
+	}
+	return err
 }
 
 // runInspected runs the scripts of a canary. Before anything is committed it checks what
@@ -74,7 +81,7 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 	o ApplyOptions) error {
 	var before outside.Counts
 	var had []string
-	err := atSavepoint(ctx, conn, func() (err error) {
+	err := atSavepoint(ctx, conn, o.groups, func() (err error) {
 		if before, err = outside.Count(ctx, conn, t.Schema); err == nil && o.groups != nil {
 			had, err = settingsOf(ctx, conn)
 		}
@@ -90,7 +97,7 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 		return err
 	}
 	o.groups.Took(time.Since(begun), 1)
-	return atSavepoint(ctx, conn, func() error {
+	return atSavepoint(ctx, conn, o.groups, func() error {
 		done, err := outside.Inspect(ctx, conn, t.Schema, before)
 		if err != nil {
 			return err

@@ -92,7 +92,7 @@ func (r *run) workTogether(ctx context.Context, conn *pgx.Conn, members []int) e
 		changes[k], _ = r.plan.expect(r.tenants[i].route, tenants[k])
 	}
 	begun := time.Now()
-	limited, cancel := context.WithTimeout(ctx, groupLimit)
+	limited, cancel := context.WithTimeout(ctx, r.groups.Patience(groupLimit))
 	defer cancel()
 	if err := r.plan.applyTogether(limited, conn, tenants, changes, r.limits); err != nil {
 		r.lost.note(err)

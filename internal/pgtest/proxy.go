@@ -31,6 +31,7 @@ type Proxy struct {
 	before   bool   // the message does not reach the server
 	refuse   bool
 	swallow  bool
+	turns    int
 	stalled  int // connections, of conns, that answer nothing any more
 	conns    []net.Conn
 }
@@ -136,6 +137,24 @@ func (p *Proxy) disappears(number int) bool {
 	return p.swallow || number < p.stalled
 }
 
+// Trips returns how often a client has sent something after the server's last word: the
+// round trips that its clients have waited for, those of connecting included.
+func (p *Proxy) Trips() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.turns
+}
+
+// speaks counts a turn where the client speaks, and did not do so last.
+func (p *Proxy) speaks(client bool, last *bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if client && !*last {
+		p.turns++
+	}
+	*last = client
+}
+
 func (p *Proxy) serve(client net.Conn) {
 	if p.refuses() {
 		_ = client.Close()
@@ -152,8 +171,10 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Unlock()
 	cut := make(chan struct{})
 	var once sync.Once
+	clientLast := false
 	go func() {
 		p.pass(number, client, server, func(data []byte) bool {
+			p.speaks(true, &clientLast)
 			took, before := p.takeCut(data)
 			if took && before {
 				_ = client.Close()
@@ -167,6 +188,7 @@ func (p *Proxy) serve(client net.Conn) {
 		_ = server.Close()
 	}()
 	p.pass(number, server, client, func([]byte) bool {
+		p.speaks(false, &clientLast)
 		select {
 		case <-cut:
 			return false // the answer is here: what was asked for is done
