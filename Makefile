@@ -89,6 +89,11 @@ bench-import: ## imports against COPY and merges by hand, ROWS of them; compare 
 bench-peers: setup-demo ## 200 tenants against goose, golang-migrate, tern and knex (needs npm) on one server
 	$(GO) run ./bench -only peers -tenants 200 $(BENCHFLAGS)
 
+.PHONY: bench-scale
+SIZES ?= 1000,2000,5000,10000
+bench-scale: setup-demo ## fleets of SIZES tenants, and writes docs/performance.md and its plot
+	$(GO) run ./bench -only scale -sizes $(SIZES) -write docs $(BENCHFLAGS)
+
 ##: To release
 
 .PHONY: release-check

@@ -11,6 +11,11 @@
 //
 //	go run ./bench -only peers -tenants 200
 //
+// With -only scale it does the same to fleets of several sizes, and -write puts the
+// figures, a page and a plot into a directory.
+//
+//	go run ./bench -only scale -sizes 1000,2000 -write docs
+//
 // Databases are renamed away between runs, never dropped: dropping thousands of
 // small files makes some file systems slow for minutes afterwards.
 package main

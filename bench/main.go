@@ -35,6 +35,8 @@ type bench struct {
 	tenants, rounds, workers, rows int
 
 	against string // names of peers, "" = all
+	root    string // directory for servers
+	machine machine
 
 	crmctl string // path of the program under test
 	self   string
@@ -46,15 +48,17 @@ type bench struct {
 
 func benchMain(ctx context.Context) error {
 	var b bench
-	var only, root string
+	var only, sizes, into string
 	flag.IntVar(&b.tenants, "tenants", 1000, "tenants of the fleet")
 	flag.IntVar(&b.rounds, "rounds", 3, "times each pair is measured")
 	flag.IntVar(&b.workers, "workers", 4, "connections of both sides")
 	flag.IntVar(&b.rows, "rows", 1_000_000, "contacts to import")
 	flag.StringVar(&only, "only", "start,fleet,shape,purge,import",
-		"what to measure: start, fleet, shape, purge, import, and peers, which prints a table of its own")
+		"what to measure: start, fleet, shape, purge, import, and peers and scale, which have tables of their own")
 	flag.StringVar(&b.against, "against", "", "with -only peers, only these: provider, goose, migrate, tern, knex")
-	flag.StringVar(&root, "root", "/var/tmp", "directory on a real disk for the server")
+	flag.StringVar(&sizes, "sizes", "1000,2000,5000,10000", "with -only scale, the numbers of tenants")
+	flag.StringVar(&into, "write", "", "with -only scale or peers, also write the page of figures into this directory")
+	flag.StringVar(&b.root, "root", "/var/tmp", "directory on a real disk for the server")
 	flag.Parse()
 
 	var err error
@@ -69,17 +73,41 @@ func benchMain(ctx context.Context) error {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.crmctl, "./cmd/crmctl").CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)
 	}
-	fmt.Fprintln(os.Stderr, "starting a server in", root)
-	b.server, err = localpg.Start(ctx, localpg.Options{Ephemeral: true, Root: root, BinDir: os.Getenv("CRMCTL_PG_BIN"),
-		Settings: map[string]string{
-			"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "1GB",
-			"max_connections": "200", "max_wal_size": "8GB", "wal_level": "replica",
-		}})
-	if err != nil {
+	b.machine = b.thisMachine(ctx)
+	if only == "scale" {
+		return b.measureScale(ctx, sizes, into)
+	}
+	if b.server, err = startServer(ctx, b.root); err != nil {
 		return err
 	}
 	defer func() { _ = b.server.Stop(context.WithoutCancel(ctx)) }()
 	b.admin = b.server.DSN
+	if b.machine.PostgreSQL, err = serverVersion(ctx, b.admin); err != nil {
+		return err
+	}
+	if err := b.measure(ctx, only, into); err != nil {
+		return err
+	}
+	if len(b.log) > 0 {
+		b.print()
+	}
+	return nil
+}
+
+// serverSettings are those of every server: that of a production server, in small.
+var serverSettings = map[string]string{
+	"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "1GB",
+	"max_connections": "200", "max_wal_size": "8GB", "wal_level": "replica",
+}
+
+func startServer(ctx context.Context, root string) (*localpg.Server, error) {
+	fmt.Fprintln(os.Stderr, "starting a server in", root)
+	return localpg.Start(ctx, localpg.Options{Ephemeral: true, Root: root, BinDir: os.Getenv("CRMCTL_PG_BIN"),
+		Settings: serverSettings})
+}
+
+// measure does what was asked for, on one server.
+func (b *bench) measure(ctx context.Context, only, into string) (err error) {
 	for what := range strings.SplitSeq(only, ",") {
 		switch what {
 		case "start":
@@ -93,16 +121,13 @@ func benchMain(ctx context.Context) error {
 		case "import":
 			err = b.measureImport(ctx)
 		case "peers":
-			err = b.measurePeers(ctx)
+			err = b.measurePeers(ctx, into)
 		default:
-			err = fmt.Errorf("-only %s: want start, fleet, shape, purge, import or peers", what)
+			err = fmt.Errorf("-only %s: want start, fleet, shape, purge, import or peers, or scale alone", what)
 		}
 		if err != nil {
 			return err
 		}
-	}
-	if len(b.log) > 0 {
-		b.print()
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func goal(phase int, k peerKind) float64 {
 // measurePeers lets crmctl and its peers do the same to as many schemas, each on a
 // fresh database of the same server, in an order that moves on with each round.
 // The peers find their schemas made; crmctl makes them in its time.
-func (b *bench) measurePeers(ctx context.Context) error {
+func (b *bench) measurePeers(ctx context.Context, into string) error {
 	programs, err := b.peerPrograms(ctx)
 	if err != nil {
 		return err
@@ -98,8 +98,8 @@ func (b *bench) measurePeers(ctx context.Context) error {
 			}
 		}
 	}
-	b.printPeers(peers, took)
-	return nil
+	table := b.printPeers(peers, took)
+	return b.keep(into, func(r *record) { r.addPeers(table) })
 }
 
 // peerPrograms returns the paths of the programs that are there.
@@ -262,7 +262,8 @@ func with(dsn, name, value string) string {
 
 // printPeers prints a line a peer: how many tenants a second, and how many times
 // as fast crmctl was in the same round.
-func (b *bench) printPeers(peers []peer, took [][len(phases)][]sample) {
+func (b *bench) printPeers(peers []peer, took [][len(phases)][]sample) peerTable {
+	table := peerTable{Tenants: b.tenants, Rounds: b.rounds}
 	fmt.Printf("%d tenants, %d at once, %d rounds; tenants a second, and in brackets how many times as fast crmctl is\n\n",
 		b.tenants, b.workers, b.rounds)
 	fmt.Printf("%-30s", "")
@@ -274,16 +275,19 @@ func (b *bench) printPeers(peers []peer, took [][len(phases)][]sample) {
 	for i, p := range peers {
 		fmt.Printf("%-30s", p.name)
 		var all []sample
+		row := peerRow{Name: p.name}
 		for j, phase := range phases {
 			samples := took[i][j]
 			all = append(all, samples...)
 			text := rate(b.tenants, samples)
+			row.Rates[j] = perSecond(b.tenants, samples)
 			if p.kind != ours {
 				var ratios []float64
 				for round := range samples {
 					ratios = append(ratios, samples[round].wall.Seconds()/took[0][j][round].wall.Seconds())
 				}
 				ratio := median(ratios)
+				row.Ratios[j] = ratio
 				text += fmt.Sprintf(" (%.1fx", ratio)
 				if want := goal(j, p.kind); want > 0 {
 					text += fmt.Sprintf(", goal %.1fx", want)
@@ -296,16 +300,22 @@ func (b *bench) printPeers(peers []peer, took [][len(phases)][]sample) {
 			fmt.Printf("%28s", text)
 		}
 		fmt.Printf("%12s\n", memory(all))
+		row.Memory = memory(all)
+		table.Rows = append(table.Rows, row)
 	}
 	fmt.Println()
 	fmt.Println(cmp.Or(strings.Join(missed, "\n"), "every goal is reached"))
 	fmt.Println()
+	return table
 }
 
-func rate(n int, samples []sample) string {
+func rate(n int, samples []sample) string { return fmt.Sprintf("%.0f/s", perSecond(n, samples)) }
+
+// perSecond returns how many of n were done a second, by the median of samples.
+func perSecond(n int, samples []sample) float64 {
 	var seconds []float64
 	for _, s := range samples {
 		seconds = append(seconds, s.wall.Seconds())
 	}
-	return fmt.Sprintf("%.0f/s", float64(n)/median(seconds))
+	return float64(n) / median(seconds)
 }

@@ -42,7 +42,7 @@ func (b *bench) measurePurgeAgainst(ctx context.Context, sessions int, want stri
 				return err
 			}
 		}
-		if err := overdue(ctx, ours); err != nil {
+		if err := overdue(ctx, ours, ""); err != nil {
 			return err
 		}
 		steps := []struct {
@@ -69,14 +69,14 @@ func (b *bench) measurePurgeAgainst(ctx context.Context, sessions int, want stri
 	return nil
 }
 
-// overdue deletes every tenant as if that were long ago.
-func overdue(ctx context.Context, dsn string) error {
+// overdue deletes tenants, those of a condition, as if that were long ago.
+func overdue(ctx context.Context, dsn, where string) error {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	_, err = conn.Exec(ctx, `update public.tenants set status = 'deleted', deleted_from = 'active',
-		deleted_at = now() - interval '40 days', purge_after = now() - interval '10 days'`)
+		deleted_at = now() - interval '40 days', purge_after = now() - interval '10 days' `+where)
 	return err
 }
