@@ -114,14 +114,14 @@ type redrawn struct {
 	lines   int // of the answer that stands there
 }
 
-func (r *redrawn) show(print func(*cli.Printer) error) error {
+func (r *redrawn) show(answer func(*cli.Printer) error) error {
 	if !r.redraws {
-		return print(r.p)
+		return answer(r.p)
 	}
 	var text bytes.Buffer
 	buffered := *r.p
 	buffered.Out, buffered.ErrOut = &text, &text
-	if err := print(&buffered); err != nil {
+	if err := answer(&buffered); err != nil {
 		return err
 	}
 	again := ""
