@@ -363,7 +363,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 		return err
 	}
 	if !p.direct {
-		return nil
+		return l.analyzeMerged(ctx, q)
 	}
 	if err := createIndexes(ctx, q, indexes, false, building); err != nil {
 		return err

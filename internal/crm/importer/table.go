@@ -38,6 +38,8 @@ type tableInfo struct {
 
 	Undo      string `db:"undo"` // whose UndoTable is there
 	MayCreate bool   `db:"may_create"`
+
+	Tuples float64 `db:"tuples"` // rows as of the last analysis; -1 for never
 }
 
 // Whose UndoTable a schema has.
@@ -68,7 +70,8 @@ select c.oid, c.relkind::text as kind,
                 else '` + undoOther + `' end
             from pg_catalog.pg_class u
             where u.relnamespace = n.oid and u.relname = '` + UndoTable + `'), '` + undoNone + `') end as undo,
-       pg_catalog.has_schema_privilege(n.oid, 'create') as may_create
+       pg_catalog.has_schema_privilege(n.oid, 'create') as may_create,
+       c.reltuples::float8 as tuples
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = 'contacts' and c.relkind in ('r', 'p', 'f', 'v')`
