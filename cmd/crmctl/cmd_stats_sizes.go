@@ -19,13 +19,23 @@ type statsSizesOptions struct {
 	estimate bool
 	record   bool
 	dryRun   bool
+	by       string
+	history  bool
+	capacity string
 }
 
 func (o *statsSizesOptions) validate() error {
 	if o.top < 0 {
 		return cli.Usagef("--top %d: want 0 (all) or more", o.top)
 	}
-	return nil
+	switch {
+	case o.by != "" && o.by != "tenant" && o.by != "table":
+		return cli.Usagef("--by %s: want tenant or table", o.by)
+	case o.by == "table" && (o.record || o.history || o.capacity != ""):
+		return cli.Usagef("--by table is without --record, --history and --capacity")
+	}
+	_, err := parseSize(o.capacity)
+	return err
 }
 
 func (o *statsSizesOptions) mode() stats.Mode {
@@ -50,8 +60,18 @@ func newStatsSizesCmd(f *factory, runF func(context.Context, *factory, *statsSiz
 fleet is measured, a large one estimated from what the server noted when it last vacuumed,
 analyzed or indexed each table. The number of contacts is always an estimate. A ? is unknown.
 
-With --record the sizes are kept, so that later runs show the growth over 30 days.`,
+With --record the sizes are kept, so that later runs show the growth over 30 days, with
+--history a small curve of the last samples, and with --capacity the days until all tenants
+together take so much, if they go on growing like that; a tenant without a sample is new.
+
+--by table adds up the tables of one name over the tenants. DEAD is the room that dead rows
+take, estimated from the server's counts of dead and live rows; a vacuum frees it.
+
+What it costs: one query of the catalogs for estimates; measuring opens every table for a
+moment, about a millisecond a tenant, and waits for no lock longer than half a second.`,
 		Example: `crmctl stats sizes --top 10
+crmctl stats sizes --by table
+crmctl stats sizes --history --capacity 500GB
 crmctl stats sizes --exact --tenant 'acme*'
 crmctl stats sizes --record -q`,
 		Args: cli.NoArgs,
@@ -68,7 +88,12 @@ crmctl stats sizes --record -q`,
 	fs.BoolVar(&opts.exact, "exact", false, "measure, whatever the number of tenants")
 	fs.BoolVar(&opts.estimate, "estimate", false, "estimate, whatever the number of tenants")
 	fs.BoolVar(&opts.record, "record", false, "keep the sizes, to compare with later")
+	fs.StringVar(&opts.by, "by", "", "a line for each `WHAT`: tenant or table")
+	fs.BoolVar(&opts.history, "history", false, "a curve of the last recorded sizes")
+	fs.StringVar(&opts.capacity, "capacity", "", "say when the tenants will take `SIZE`, such as 500GB")
 	addDryRunFlag(fs, &opts.dryRun)
+	cli.RegisterCompletion(cmd, "by", cobra.FixedCompletions([]string{"tenant", "table"},
+		cobra.ShellCompDirectiveNoFileComp))
 	cmd.MarkFlagsMutuallyExclusive("exact", "estimate")
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
 	return cmd
@@ -88,15 +113,20 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		return err
 	}
 	f.Reads.Store(true)
+	if opts.by == "table" {
+		return runTableSizes(ctx, f, p, opts, m)
+	}
 	measured, end := f.watchMeasuring()
 	found, failed := a.Sizes(ctx, app.SizesOptions{Selection: m, Mode: opts.mode(), Record: opts.record,
-		DryRun: opts.dryRun, Measured: measured})
+		DryRun: opts.dryRun, Measured: measured, History: opts.history, Top: opts.top})
 	end()
 	f.skipInvalid(found.Invalid)
 	if found.Report == nil {
 		return failed
 	}
 	s := newSizesScreen(p, *found.Report, opts.top)
+	s.history = found.History
+	s.capacity, _ = parseSize(opts.capacity)
 	if err := cli.PrintList(p, s.list(), s.rows()); err != nil {
 		return err
 	}

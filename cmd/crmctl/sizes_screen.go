@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ type sizesScreen struct {
 	top    []stats.TenantSize
 	rest   stats.Totals
 	all    stats.Totals
+
+	history  map[string][]stats.Past // nil unless it is wanted
+	capacity int64                   // bytes, 0 unless it is wanted
 }
 
 func newSizesScreen(p *cli.Printer, r stats.Report, top int) *sizesScreen {
@@ -84,6 +88,7 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			}
 			return t.Growth.Since
 		})},
+		s.historyColumn(),
 		cli.Column[sizeRow]{
 			Name: "share", Title: s.shareTitle(), Right: true,
 			Value: ofTenant(func(t stats.TenantSize) any { return cli.Either{Human: s.shareBar(t), Machine: s.share(t)} }),
@@ -98,7 +103,9 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 		Name:    func(r sizeRow) string { return r.Slug },
 		Summary: func() any { return s.summary() },
 		Empty:   "no tenants",
-		Footer:  func() string { return strings.Join(append([]string{s.total()}, s.gaps()...), "\n") },
+		Footer: func() string {
+			return strings.Join(slices.Concat([]string{s.total()}, s.forecast(), s.gaps()), "\n")
+		},
 	}
 }
 
@@ -179,6 +186,8 @@ const percentWidth = len("100 %")
 // barWidth leaves the numbers their room on a narrow terminal.
 func (s *sizesScreen) barWidth() int {
 	switch {
+	case s.history != nil && s.p.Width < 100:
+		return 0
 	case s.p.Width >= 80:
 		return 16
 	case s.p.Width >= 70:
@@ -258,12 +267,28 @@ type sizeSummary struct {
 	RestTenants int       `json:"rest_tenants"`
 	RestBytes   int64     `json:"rest_bytes"`
 	MeasuredAt  time.Time `json:"measured_at"`
+
+	GrowthPerDay *int64   `json:"growth_per_day_bytes"` // null when unknown; so are the others
+	Capacity     *int64   `json:"capacity_bytes"`
+	Days         *float64 `json:"days_until_capacity"`
 }
 
 func (s *sizesScreen) summary() sizeSummary {
-	return sizeSummary{
+	out := sizeSummary{
 		Tenants: s.all.Tenants, Unknown: s.all.Unknown, Estimated: s.all.Estimated,
 		TotalBytes: s.all.TotalBytes(), TableBytes: s.all.TableBytes, IndexBytes: s.all.IndexBytes,
 		RestTenants: s.rest.Tenants, RestBytes: s.rest.TotalBytes(), MeasuredAt: s.report.At.UTC(),
 	}
+	if perDay, known := s.report.PerDay(); known {
+		n := int64(perDay)
+		out.GrowthPerDay = &n
+	}
+	if s.capacity > 0 {
+		out.Capacity = &s.capacity
+		if days, known := s.report.DaysUntil(s.capacity); known {
+			days = math.Round(days*10) / 10
+			out.Days = &days
+		}
+	}
+	return out
 }

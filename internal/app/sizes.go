@@ -14,16 +14,19 @@ import (
 type SizesOptions struct {
 	Selection *Selection
 	Mode      stats.Mode
-	Record    bool                  // keep them, to compare with later
-	DryRun    bool                  // of Record
+	Record    bool // keep them, to compare with later
+	DryRun    bool // of Record
+	History   bool // of the Top largest, of all where that is 0
+	Top       int
 	Measured  func(done, total int) // is told how far it is; nil for nobody
 }
 
 // SizesResult is what was found.
 type SizesResult struct {
-	Report   *stats.Report         // nil where an error came before it; otherwise the error is one of recording it
-	Invalid  []registry.InvalidRow // selected rows that are not valid, and left alone
-	Recorded int64                 // tenants
+	Report   *stats.Report           // nil where an error came before it; otherwise the error is one of recording it
+	Invalid  []registry.InvalidRow   // selected rows that are not valid, and left alone
+	Recorded int64                   // tenants
+	History  map[string][]stats.Past // by the tenant's id; nil unless it is wanted
 }
 
 // Sizes finds what tenants take. The error is registry.ErrNoRegistry where there is none.
@@ -53,6 +56,12 @@ func (a *App) Sizes(ctx context.Context, o SizesOptions) (SizesResult, error) {
 	if err != nil {
 		return out, err
 	}
+	if o.History {
+		top, _ := report.Top(o.Top)
+		if out.History, err = stats.History(ctx, conn, a.Registry, report.Mode, top); err != nil {
+			return out, err
+		}
+	}
 	out.Report = &report
 	if o.Record && !o.DryRun {
 		out.Recorded, err = stats.Record(ctx, conn, a.Registry, report)
@@ -79,4 +88,16 @@ func (a *App) slugsOf(ctx context.Context, q db.Querier, s *Selection) ([]string
 		slugs[i] = t.Slug
 	}
 	return slugs, invalid, nil
+}
+
+// TableSizes finds what the tables of each name take over the selected tenants.
+func (a *App) TableSizes(ctx context.Context, o SizesOptions) (t stats.Tables, invalid []registry.InvalidRow,
+	err error) {
+	conn, selected, err := a.looking(ctx, o.Selection, func(rows []registry.InvalidRow) { invalid = rows })
+	if err != nil {
+		return t, invalid, err
+	}
+	defer closeConn(ctx, conn)
+	t, err = stats.TablesByName(ctx, conn, selected, o.Mode)
+	return t, invalid, a.noRegistry(err)
 }

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/app"
+	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/stats"
+)
+
+// runTableSizes is `crmctl stats sizes --by table`.
+func runTableSizes(ctx context.Context, f *factory, p *cli.Printer, opts *statsSizesOptions, m *app.Selection) error {
+	a, err := f.app()
+	if err != nil {
+		return err
+	}
+	found, invalid, err := a.TableSizes(ctx, app.SizesOptions{Selection: m, Mode: opts.mode()})
+	f.skipInvalid(invalid)
+	if err != nil {
+		return err
+	}
+	rows := found.Tables
+	if opts.top > 0 && opts.top < len(rows) {
+		rows = rows[:opts.top]
+	}
+	return cli.PrintList(p, tableSizesList(found), rows)
+}
+
+// tableSizesList says how the sizes of tables are shown in every format.
+func tableSizesList(found stats.Tables) cli.List[stats.TableSize] {
+	size := func(name, title string, of func(stats.TableSize) int64) cli.Column[stats.TableSize] {
+		return cli.Column[stats.TableSize]{Name: name, Title: title, Right: true,
+			Value: func(t stats.TableSize) any { return cli.ByteSize(of(t)) }}
+	}
+	var total int64
+	for _, t := range found.Tables {
+		total += t.TotalBytes()
+	}
+	return cli.List[stats.TableSize]{
+		Plural: "tables",
+		Columns: []cli.Column[stats.TableSize]{
+			{Name: "table", Value: func(t stats.TableSize) any { return t.Name }},
+			{Name: "tenants", Right: true, Value: func(t stats.TableSize) any { return t.Tenants }},
+			size("size_bytes", "TOTAL", stats.TableSize.TotalBytes),
+			size("heap_bytes", "HEAP", func(t stats.TableSize) int64 { return t.HeapBytes }),
+			size("toast_bytes", "TOAST", func(t stats.TableSize) int64 { return t.ToastBytes }),
+			size("index_bytes", "INDEXES", func(t stats.TableSize) int64 { return t.IndexBytes }),
+			size("dead_bytes_estimate", "DEAD", func(t stats.TableSize) int64 { return t.DeadBytes }),
+			{Name: "rows_estimate", Title: "ROWS", Right: true, Value: func(t stats.TableSize) any {
+				if t.Rows == nil {
+					return cli.Either{Human: "?", Machine: nil}
+				}
+				return cli.Either{Human: humanEstimate(*t.Rows), Machine: *t.Rows}
+			}},
+			{Name: "largest_tenant", Title: "LARGEST", Value: func(t stats.TableSize) any { return t.Largest }},
+			{Name: "largest_bytes", Document: true, Value: func(t stats.TableSize) any { return t.LargestBytes }},
+		},
+		Name: func(t stats.TableSize) string { return t.Name },
+		Summary: func() any {
+			return struct {
+				Tables     int       `json:"tables"`
+				Bytes      int64     `json:"size_bytes"`
+				Exact      bool      `json:"exact"`
+				MeasuredAt time.Time `json:"measured_at"`
+			}{len(found.Tables), total, found.Mode == stats.Exact, found.At.UTC()}
+		},
+		Empty: "no tables",
+		Footer: func() string {
+			how := "measured"
+			if found.Mode == stats.Estimate {
+				how = "estimated from pg_class; --exact measures"
+			}
+			return fmt.Sprintf("total %s in the tables of all tenants (%s)", cli.HumanSize(total), how)
+		},
+	}
+}

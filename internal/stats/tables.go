@@ -1,0 +1,119 @@
+package stats
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
+)
+
+// TableSize is what the tables of one name take in all tenants.
+type TableSize struct {
+	Name       string
+	Tenants    int   // that have such a table
+	HeapBytes  int64 // the rows themselves
+	ToastBytes int64 // values stored out of line, with their index
+	IndexBytes int64
+	Rows       *int64 // estimated; nil where no tenant's table was ever analyzed
+	// DeadBytes estimates the part of HeapBytes that dead rows take: their share of all
+	// rows, as the server counts both. Room that a vacuum has made free already is not in it.
+	DeadBytes    int64
+	Largest      string // slug of the tenant whose table is the largest
+	LargestBytes int64
+}
+
+// TotalBytes is the sum of all parts.
+func (t TableSize) TotalBytes() int64 { return t.HeapBytes + t.ToastBytes + t.IndexBytes }
+
+// Tables are the sizes of a fleet's tables.
+type Tables struct {
+	At     time.Time
+	Mode   Mode        // Exact or Estimate
+	Tables []TableSize // the largest first
+}
+
+// tablesOf is a query for the tables of the selected tenants, by name. exact asks for the
+// sizes of the files, which opens one relation after another; otherwise the pages that
+// pg_class has noted are added up.
+func tablesOf(reg registry.Registry, exact bool) string {
+	heap, toast, indexes := `c.relpages * b.bytes`,
+		`case when c.reltoastrelid <> 0 then coalesce(x.relpages + x.relpages / 91 + 2, 1) * b.bytes else 0 end`,
+		`coalesce(i.pages, 0) * b.bytes`
+	if exact {
+		heap = `pg_catalog.pg_table_size(c.oid) - case when c.reltoastrelid <> 0
+			then pg_catalog.pg_total_relation_size(c.reltoastrelid) else 0 end`
+		toast = `case when c.reltoastrelid <> 0 then pg_catalog.pg_total_relation_size(c.reltoastrelid) else 0 end`
+		indexes = `pg_catalog.pg_indexes_size(c.oid)`
+	}
+	return `
+	select s.name::text, pg_catalog.count(*), sum(s.heap)::bigint, sum(s.toast)::bigint, sum(s.indexes)::bigint,
+		(sum(s.tuples) filter (where s.tuples >= 0))::bigint,
+		sum(case when s.dead > 0 then s.heap * (s.dead / (s.live + s.dead)) else 0 end)::bigint,
+		(array_agg(s.slug order by s.heap + s.toast + s.indexes desc))[1],
+		max(s.heap + s.toast + s.indexes)::bigint
+	from (
+		select t.slug, c.relname as name, c.reltuples as tuples,
+			coalesce(` + heap + `, 0) as heap, coalesce(` + toast + `, 0) as toast, coalesce(` + indexes + `, 0) as indexes,
+			pg_catalog.pg_stat_get_live_tuples(c.oid)::float8 as live,
+			pg_catalog.pg_stat_get_dead_tuples(c.oid)::float8 as dead
+		from ` + reg.Tenants() + ` t
+		join pg_catalog.pg_namespace n on n.nspname = t.schema_name
+		join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'm')
+		cross join (select pg_catalog.current_setting('block_size')::bigint as bytes) b
+		left join pg_catalog.pg_class x on x.oid = c.reltoastrelid and x.relpages > 0
+		left join (
+			select i.indrelid, sum(ic.relpages) as pages
+			from pg_catalog.pg_index i
+			join pg_catalog.pg_class ic on ic.oid = i.indexrelid
+			group by i.indrelid
+		) i on i.indrelid = c.oid
+		where ` + selected + `
+	) s
+	group by s.name`
+}
+
+// TablesByName returns what the tables of each name take over the selected tenants. Up to
+// exactUpTo tenants are measured, unless a table of theirs is locked, and more are
+// estimated; mode Exact or Estimate says it in advance. q must not be in a transaction.
+func TablesByName(ctx context.Context, q db.Querier, o Selected, mode Mode) (Tables, error) {
+	r := Tables{Mode: mode}
+	var err error
+	if mode == Auto {
+		if r.Mode, err = choose(ctx, q, SizeOptions{Registry: o.Registry, Slugs: o.Slugs}); err != nil {
+			return r, fmt.Errorf("count the tenants: %w", err)
+		}
+	}
+	err = r.read(ctx, q, o)
+	if r.Mode == Exact && db.SQLState(err) == db.CodeLockNotAvailable {
+		r.Mode = Estimate
+		err = r.read(ctx, q, o)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read the sizes of tables: %w", err)
+	}
+	slices.SortFunc(r.Tables, func(a, b TableSize) int {
+		return cmp.Or(cmp.Compare(b.TotalBytes(), a.TotalBytes()), cmp.Compare(a.Name, b.Name))
+	})
+	return r, nil
+}
+
+func (r *Tables) read(ctx context.Context, q db.Querier, o Selected) error {
+	var p db.Pipeline
+	begin(&p)
+	p.QueryRow([]any{&r.At}, "select pg_catalog.now()")
+	p.Query(func(rows pgx.Rows) (err error) {
+		r.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableSize, err error) {
+			err = row.Scan(&t.Name, &t.Tenants, &t.HeapBytes, &t.ToastBytes, &t.IndexBytes, &t.Rows, &t.DeadBytes, &t.Largest,
+				&t.LargestBytes)
+			return t, err
+		})
+		return err
+	}, tablesOf(o.Registry, r.Mode == Exact), o.args()...)
+	return db.Plain(p.Run(ctx, q))
+}
