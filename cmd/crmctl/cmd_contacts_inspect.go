@@ -180,7 +180,7 @@ func printInspection(f *factory, p *cli.Printer, in importer.Inspection, whole b
 	for _, r := range in.Rejects {
 		noteFolded(f, fmt.Sprintf("line %d: %s", r.Line, r.Message))
 	}
-	noteChanges(f, in.Changed, in.NullWords)
+	noteChanges(f, in.Changed, in.NullWords, len(in.NoPlace) > 0)
 	return nil
 }
 

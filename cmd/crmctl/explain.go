@@ -84,7 +84,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	case "57P01", "57P02", "57P03":
 		return []cli.Hint{{Label: "the server ended the session",
 			Command: "an administrator or a restart, see its log; then again"}}
-	case "28P01", "28000":
+	case "28000": // no such role, or pg_hba.conf: no password helps
+		return []cli.Hint{{Label: "where the role comes from", Command: "crmctl config show --origin"}}
+	case "28P01":
 		return []cli.Hint{{Label: "set the password by", Command: "PGPASSWORD, ~/.pgpass or DATABASE_URL"}}
 	case "3D000":
 		return []cli.Hint{{Label: "create it", Command: "createdb NAME"}}
@@ -95,7 +97,10 @@ func (f *factory) explain(err error) []cli.Hint {
 // explainFiles says what leads past a file that cannot be applied, or past one that was
 // cut off.
 func explainFiles(err error) (cli.Hint, bool) {
-	if _, is := errors.AsType[*migrate.ChangedFilesError](err); is {
+	if changed, is := errors.AsType[*migrate.ChangedFilesError](err); is {
+		if changed.Other != "" {
+			return cli.Hint{Label: "say where the others are", Command: "--migrations-dir DIR"}, true
+		}
 		return cli.Hint{Label: "accept it", Command: "--allow-changed"}, true
 	}
 	_, late := errors.AsType[*migrate.LateFilesError](err)

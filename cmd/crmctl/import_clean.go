@@ -9,6 +9,21 @@ import (
 	"github.com/crmctl/crmctl/internal/tabular"
 )
 
+// narrowText says what was done to rows on their way into a table that has no place for
+// what a field does not take, "" where that is what changeText says.
+func narrowText(c importer.Change) string {
+	switch c {
+	case importer.ChangeSeveral:
+		return "cells of several values: the first counts, the others are left out"
+	case importer.ChangePhone:
+		return "phone numbers brought to E.164"
+	case importer.ChangeNoPhone:
+		return "values that are no phone number left out"
+	default:
+		return ""
+	}
+}
+
 // changeText says what was done to rows.
 func changeText(c importer.Change) string {
 	switch c {
@@ -39,7 +54,7 @@ func changeText(c importer.Change) string {
 }
 
 // noteChanges says what was done to the values, and what words may mean nothing.
-func noteChanges(f *factory, changed []importer.ChangeCount, nullWords []string) {
+func noteChanges(f *factory, changed []importer.ChangeCount, nullWords []string, narrow bool) {
 	width := 0
 	for _, c := range changed {
 		width = max(width, len(cli.HumanCount(c.Rows)))
@@ -49,7 +64,11 @@ func noteChanges(f *factory, changed []importer.ChangeCount, nullWords []string)
 		if i > 0 {
 			label = ""
 		}
-		f.Note("%-8s  %*s  %s", label, width, cli.HumanCount(c.Rows), changeText(c.Change))
+		text := changeText(c.Change)
+		if own := narrowText(c.Change); narrow && own != "" {
+			text = own
+		}
+		f.Note("%-8s  %*s  %s", label, width, cli.HumanCount(c.Rows), text)
 	}
 	for _, word := range nullWords {
 		f.Note("next: where it means nothing, add --null %s", shellWord(word))

@@ -170,13 +170,11 @@ func printImport(f *factory, p *cli.Printer, r app.ImportResult) error {
 	if err := cli.PrintObject(p, importObject(r)); err != nil {
 		return err
 	}
-	noteChanges(f, r.Changed, r.NullWords)
+	noteChanges(f, r.Changed, r.NullWords, r.Narrow)
 	if !p.Terminal && r.Rejected > 0 {
-		f.Note("rejected  %s", strings.Trim(rejectText(r.Result), " ()"))
+		f.Note("rejected  %s", rejectNote(r.Result))
 	}
-	if len(r.NoPlace) > 0 {
-		f.Note("left out, since the table has no column for it: %s", cli.Visible(strings.Join(r.NoPlace, ", ")))
-	}
+	noteOwnTable(f, r)
 	if r.Read == 0 {
 		f.Note("warning: %s has no contacts: there is nothing below its header", cli.Visible(r.Plan.FileName))
 	}
@@ -190,6 +188,28 @@ func printImport(f *factory, p *cli.Printer, r app.ImportResult) error {
 		f.Note("\nnext: mend %s and import it again", cli.Visible(r.RejectFile))
 	}
 	return cli.ExitTold(cli.ExitPartial, "%s rejected", cli.Plural(int(r.Rejected), "row"))
+}
+
+// rejectNote is rejectText in a line of its own.
+func rejectNote(r importer.Result) string {
+	text := strings.TrimSpace(rejectText(r))
+	if strings.HasPrefix(text, "(") {
+		return strings.Trim(text, "()")
+	}
+	return text
+}
+
+// noteOwnTable says what an application's own table did not take.
+func noteOwnTable(f *factory, r app.ImportResult) {
+	if len(r.NoPlace) > 0 {
+		f.Note("left out, since the table has no column for it: %s", cli.Visible(strings.Join(r.NoPlace, ", ")))
+	}
+	if len(r.Spare) > 0 {
+		f.Note("left out where a row has a value before it: %s", cli.Visible(strings.Join(r.Spare, ", ")))
+	}
+	if r.Own && !r.DryRun && r.Inserted+r.Updated > 0 {
+		f.Note("the table is an application's own: this import cannot be taken back")
+	}
 }
 
 func importObject(r app.ImportResult) cli.Object {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -109,7 +110,7 @@ func (a *App) Adopt(ctx context.Context, o AdoptOptions) (*AdoptResult, error) {
 	if err := a.keepProgram(ctx, conn, survey); err != nil {
 		return nil, err
 	}
-	stopped := a.carryAdoption(ctx, survey, o.Concurrency)
+	stopped := a.carryAdoption(ctx, conn, survey, o.Concurrency)
 	out := &AdoptResult{Adoptions: survey.Adoptions, Elapsed: a.Now().Sub(begun), Pending: len(todo), Stopped: stopped}
 	for _, t := range todo {
 		if t.State == adopt.NotStarted {
@@ -223,7 +224,8 @@ func (a *App) keepProgram(ctx context.Context, conn *pgx.Conn, survey *adopt.Sur
 	return a.Registry.PutSource(ctx, conn, source)
 }
 
-func (a *App) carryAdoption(ctx context.Context, survey *adopt.Survey, concurrency int) error {
+// carryAdoption adopts what the survey found, and remembers the files that they are at.
+func (a *App) carryAdoption(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, concurrency int) error {
 	todo := survey.Pending()
 	names := make([]string, len(todo))
 	for i, t := range todo {
@@ -231,7 +233,9 @@ func (a *App) carryAdoption(ctx context.Context, survey *adopt.Survey, concurren
 	}
 	observer, end := a.Watch("adopt", names)
 	defer end()
-	return survey.Adopt(ctx, a.Connect, fleet.Options{Concurrency: concurrency, Drain: a.Drain(), Observer: observer})
+	stopped := survey.Adopt(ctx, a.Connect, fleet.Options{Concurrency: concurrency, Drain: a.Drain(), Observer: observer})
+	// What was adopted before an interruption is adopted.
+	return errors.Join(stopped, survey.RecordFiles(context.WithoutCancel(ctx), conn))
 }
 
 // adoptAudit returns what adds the audit row of an adoption.

@@ -11,8 +11,10 @@ import (
 
 	"github.com/crmctl/crmctl/internal/adopt"
 	"github.com/crmctl/crmctl/internal/catalog"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/owner"
+	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/sqltext"
 )
 
@@ -88,7 +90,7 @@ func (a *App) CheckAdoption(ctx context.Context, o AdoptOptions) (*AdoptCheck, e
 	made := a.checkNew(ctx, conn, plan, c)
 	for _, step := range []func() error{
 		func() error { return a.checkDrift(ctx, conn, plan, survey, made, c, o) },
-		func() error { return checkOwners(ctx, conn, survey, c) },
+		func() error { return a.checkOwners(ctx, conn, survey, c) },
 		func() error { return checkPublic(ctx, conn, survey, c) },
 	} {
 		if err := step(); err != nil {
@@ -211,7 +213,40 @@ func claimedSchemas(survey *adopt.Survey) []string {
 	return out
 }
 
-func checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {
+// mostLookedAt is how many schemas a check looks into for code of others: they have been
+// made from the same files.
+const mostLookedAt = 20
+
+// checkPlanted looks for code of others, where crmctl would refuse to write. It reports
+// whether there is any.
+func (a *App) checkPlanted(ctx context.Context, conn *pgx.Conn, schemas []db.Schema, c *AdoptCheck) (bool, error) {
+	found, err := planted.Find(ctx, conn, schemas, a.Config.TrustedOwners)
+	if err != nil || len(found) == 0 {
+		return false, err
+	}
+	f := AdoptFinding{Area: AreaOwners, Result: Fails,
+		Do: "make the code's owner a role of crmctl's, log in as the owner, or trust it (trusted_owners)"}
+	var roles []string
+	for _, s := range schemas {
+		for i, o := range found[s.String()] {
+			if i == 0 {
+				f.Schemas = append(f.Schemas, s.String())
+			}
+			if f.Text == "" {
+				f.Text = "what writes there is refused, since others' code would run: " + o.String()
+			}
+			if !slices.Contains(roles, o.Owner) {
+				roles = append(roles, o.Owner)
+			}
+		}
+	}
+	slices.Sort(roles)
+	f.Text += "; all of it is code of " + strings.Join(roles, ", ")
+	c.add(f)
+	return true, nil
+}
+
+func (a *App) checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *AdoptCheck) error {
 	others, me, version, err := owner.Others(ctx, conn, claimedSchemas(survey))
 	for _, o := range others {
 		f := AdoptFinding{Area: AreaOwners, Result: Fine, Text: fmt.Sprintf("role %s owns tables in %s; the work there is "+
@@ -227,7 +262,12 @@ func checkOwners(ctx context.Context, conn *pgx.Conn, survey *adopt.Survey, c *A
 		}
 		c.add(f)
 	}
-	if err == nil && len(others) == 0 {
+	schemas := adoptable(survey)
+	if err != nil || len(schemas) == 0 {
+		return err
+	}
+	code, err := a.checkPlanted(ctx, conn, schemas[:min(mostLookedAt, len(schemas))], c)
+	if err == nil && !code && len(others) == 0 {
 		c.add(AdoptFinding{Area: AreaOwners, Result: Fine, Text: "this role owns all"})
 	}
 	return err

@@ -296,7 +296,7 @@ func (a *App) takeNew(ctx context.Context, conn *pgx.Conn, out *SyncResult, o Sy
 	}
 	if !o.DryRun {
 		if err = a.keepProgram(ctx, conn, survey); err == nil {
-			err = a.carryAdoption(ctx, survey, o.Concurrency)
+			err = a.carryAdoption(ctx, conn, survey, o.Concurrency)
 		}
 	}
 	for _, done := range survey.Adoptions {

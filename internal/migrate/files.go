@@ -32,10 +32,19 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 
 // ChangedFilesError says that files are not what they were when they were
 // applied.
-type ChangedFilesError struct{ Files []*Migration }
+type ChangedFilesError struct {
+	Files []*Migration
+	// Other is the name of the first as it was applied, where none of the files has the name
+	// or the contents of one that was: they are another program's.
+	Other string
+}
 
 // Error names the files.
 func (e *ChangedFilesError) Error() string {
+	if e.Other != "" {
+		return fmt.Sprintf("these are other files than those that made the tenants: version %d is %s here, and was %s",
+			e.Files[0].Version, e.Files[0].File, e.Other)
+	}
 	return fmt.Sprintf("changed since it was applied: %s; put it back as it was and write a new file for what is to be "+
 		"different, "+
 		"or accept it as it is", fileNames(e.Files))
@@ -63,8 +72,16 @@ func (p *Plan) CheckFiles(applied map[int64]registry.File, r Route, allowChanged
 		newest = max(newest, v)
 	}
 	var changed, late []*Migration
-	for _, m := range p.Migrations {
+	other := "" // what the first was called, while no file is one that was applied
+	for i, m := range p.Migrations {
 		before, was := applied[m.Version]
+		switch {
+		case !was:
+		case i == 0 && before.File != m.File && before.Checksum != m.Checksum:
+			other = before.File
+		case before.File == m.File || before.Checksum == m.Checksum:
+			other = ""
+		}
 		switch {
 		case was && before.Checksum != m.Checksum:
 			changed = append(changed, m)
@@ -74,7 +91,7 @@ func (p *Plan) CheckFiles(applied map[int64]registry.File, r Route, allowChanged
 	}
 	switch {
 	case len(changed) > 0 && !allowChanged:
-		return &ChangedFilesError{Files: changed}
+		return &ChangedFilesError{Files: changed, Other: other}
 	case len(late) > 0 && r.kind() == Up && !r.OutOfOrder:
 		return &LateFilesError{Files: late, Newest: newest}
 	}

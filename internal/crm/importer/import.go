@@ -163,6 +163,12 @@ type Result struct {
 	// NoPlace are the columns of the file that an application's own table has no column
 	// for, and which were left out.
 	NoPlace []string
+	// Own is true where the table is an application's own. Narrow is true where that has no
+	// column metadata besides: of several values for one field the first is stored, and no
+	// other, nor what a value was before it was cleaned. Spare are the columns whose values
+	// are so left out where a row has one before them.
+	Own, Narrow bool
+	Spare       []string
 
 	RejectedByCode []RejectCount // most frequent first
 	RejectFile     string        // where they were written, "" for nowhere

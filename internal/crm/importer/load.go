@@ -264,7 +264,8 @@ func (l *load) prepareOwn(ctx context.Context, q db.Querier, table uint32) error
 	p := l.producer
 	p.own, p.encode.raw, p.checks = true, true, l.own.checks()
 	p.convert.keepColumns(l.own.keep)
-	l.result.NoPlace = l.own.noPlace
+	l.result.Own, l.result.NoPlace, l.result.Spare = true, l.own.noPlace, l.own.spare
+	l.result.Narrow = !l.own.keepsRest()
 	return nil
 }
 

@@ -19,6 +19,7 @@ type own struct {
 	columns []ownColumn
 	used    []string // keys of metadata that have a column of their own
 	noPlace []string // headers of the file that no column of the table takes
+	spare   []string // headers whose values are left out where a row has one of their field before
 	keep    []int    // columns of the file that are stored by themselves, whatever they became
 }
 
@@ -84,6 +85,13 @@ func ownTable(table []TableColumn, m *mapping, key Key) (*own, error) {
 		for i, column := range m.columns {
 			if column.Field != FieldSkip && !placed[i] {
 				o.noPlace = append(o.noPlace, column.Header)
+			}
+		}
+		for _, field := range []Field{FieldEmail, FieldPhone, FieldCompany} {
+			for n, i := range m.sources[field] {
+				if n > 0 && placed[i] {
+					o.spare = append(o.spare, m.columns[i].Header)
+				}
 			}
 		}
 	}

@@ -28,6 +28,7 @@ func TestImportIntoAnApplicationsTable(t *testing.T) {
 		left   string
 		sql    string
 		rows   []string
+		narrow bool // the table has no column metadata
 	}{
 		{
 			name: "insert and update",
@@ -37,13 +38,13 @@ func TestImportIntoAnApplicationsTable(t *testing.T) {
 				"size\n77,Anna,Lee,ann@ex.org,,30,9\n78,Bob,May,bob@ex.org,Oslo,,8\n79,Bob,Mayer,BOB@ex.org,Oslo,,8\n80,Cy,No,,,,\n",
 			o:    Options{Map: []string{"Town=city"}},
 			want: "read 4 inserted 1 updated 1 unchanged 0 rejected 1 repeated 1", reject: "[{no_key 1}]",
-			left: "ID, Shoe size",
+			left: "ID, Shoe size", narrow: true,
 			sql: "select email, first_name, last_name, city, age, state, id < 10, created_at > '2026-01-01' from contacts " +
 				"order by lower(email)",
 			rows: []string{"Ann@ex.org|Anna|Lee|Rome|30|new|true|false", "bob@ex.org|Bob|Mayer|Oslo||new|true|true"},
 		},
 		{
-			name: "only filled", o: Options{OnConflict: ConflictMerge},
+			name: "only filled", narrow: true, o: Options{OnConflict: ConflictMerge},
 			before: []string{rails, "insert into contacts (email, first_name, created_at, updated_at) values ('ann@ex.org', " +
 				"'Ann', '2020-01-01', '2020-01-01')"},
 			file: "First Name,Email,City\nAnna,ann@ex.org,Rome\n", want: "read 1 inserted 0 updated 1 unchanged 0 rejected 0",
@@ -74,7 +75,7 @@ func TestImportIntoAnApplicationsTable(t *testing.T) {
 			foretold := importText(t, conn, tt.file, dry)
 			r := importText(t, conn, tt.file, o)
 			if tally(r) != tt.want || fmt.Sprint(r.RejectedByCode) != tt.reject || tally(foretold) != tt.want ||
-				strings.Join(r.NoPlace, ", ") != tt.left {
+				strings.Join(r.NoPlace, ", ") != tt.left || !r.Own || r.Narrow != tt.narrow {
 				t.Errorf("got %s %v, foretold %s, left out %q; want %s %s %q", tally(r), r.RejectedByCode, tally(foretold),
 					r.NoPlace, tt.want, tt.reject, tt.left)
 			}
@@ -84,6 +85,21 @@ func TestImportIntoAnApplicationsTable(t *testing.T) {
 			}
 			crmtest.SameLines(t, "contacts after the same again", crmtest.List(t, conn, schema, tt.sql), tt.rows)
 		})
+	}
+}
+
+// TestWhatANarrowTableLeavesOut: of several columns for one field it is said which are left
+// out where a row has a value before them, and that the import cannot be taken back.
+func TestWhatANarrowTableLeavesOut(t *testing.T) {
+	t.Parallel()
+	conn, schema := crmtest.Tenant(t)
+	crmtest.Exec(t, conn, schema, "drop table contacts cascade",
+		"create table contacts (id bigserial primary key, name text, email text unique, phone text)")
+	r := importText(t, conn, "Name,Email,Second Email,Phone,Mobile\nAnn,ann@ex.org,a2@ex.org,1,2\n",
+		Options{Schema: schema, Keep: "5f3a4c0e-3a53-4b9e-9d3f-111111111111"})
+	if spare := strings.Join(r.Spare, ", "); len(r.Spare) != 2 || !strings.Contains(spare, "Second Email") ||
+		!r.Own || !r.Narrow || r.Undoable {
+		t.Errorf("left out %q, own %t, narrow %t, undoable %t", spare, r.Own, r.Narrow, r.Undoable)
 	}
 }
 
