@@ -111,7 +111,8 @@ it was, and refuses another file. Rows that share a key are looked for in a batc
 batch has made is a contact, to which --on-conflict applies.
 
 --undo ID takes an import back: contacts that it has made go, those that it has changed are as they
-were. What was changed since, or is referred to by another table, stays and is listed: exit 3.`,
+were. What was changed since, or is referred to by another table, stays and is listed: exit 3. With
+--dry-run it is done and rolled back: until then who writes to the contacts waits.`,
 		Example: `crmctl contacts import --tenant acme-corp leads.csv
 crmctl contacts import --tenant acme-corp leads.csv --map Mail=email --dry-run
 gunzip -c leads.csv.gz | crmctl contacts import --tenant acme-corp -

@@ -50,13 +50,13 @@ func (w *importWatch) Progressed(p importer.Progress) {
 	w.mu.Unlock()
 	if !same {
 		o := cli.ProgressOptions{Bytes: true}
-		if p.Phase == importer.PhaseIndex {
+		if p.Steps > 0 {
 			o = cli.ProgressOptions{Total: int64(p.Steps)}
 		}
 		w.show(p, o)
 	}
 	count := p.Bytes
-	if p.Phase == importer.PhaseIndex {
+	if p.Steps > 0 {
 		count = int64(p.Step)
 	}
 	w.bar.Set(count)

@@ -23,7 +23,8 @@ func TestImportPhasesAreNamed(t *testing.T) {
 	}{
 		{importer.Progress{Phase: importer.PhaseLoad, Read: 3000, Rejected: 2, Elapsed: 2 * time.Second},
 			"read 3,000   rejected 2", "1,500 rows/s"},
-		{importer.Progress{Phase: importer.PhaseMerge, Read: 3000, Elapsed: 3 * time.Second, What: "2998"},
+		{importer.Progress{Phase: importer.PhaseMerge, Read: 3000, Elapsed: 3 * time.Second, Step: 1499, Steps: 2998,
+			What: "2998"},
 			"merging 2998 rows for ", "1,000 rows/s"},
 		{importer.Progress{Phase: importer.PhaseIndex, Read: 3000, Elapsed: 4 * time.Second, Step: 1, Steps: 4,
 			What: "idx_contacts_phone"}, "building index 2 of 4, idx_contacts_phone, for ", "750 rows/s"},

@@ -528,27 +528,3 @@ func FuzzWorkbook(f *testing.F) {
 	f.Add(`<row><c s="-1"><v>-5</v></c><!-- > --><![CDATA[>]]></row>`, `<si/><si>`)
 	f.Fuzz(func(t *testing.T, sheet, texts string) { fuzzRead(t, makeWorkbook(t, sheet, texts)) })
 }
-
-func BenchmarkReaders(b *testing.B) {
-	const rows = 20_000
-	var sheet, texts, cards strings.Builder
-	for i := range rows {
-		fmt.Fprintf(&texts, "<si><t>Person Number %d</t></si><si><t>person.%d@example.com</t></si>", i, i)
-		fmt.Fprintf(&sheet, `<row r="%d"><c r="A%d" t="s"><v>%d</v></c><c r="B%d" t="s"><v>%d</v></c><c r="C%d"><v>%d</v></c><c r="D%d" t="str"><v>Company %d</v></c><c r="E%d" s="1"><v>45292</v></c></row>`,
-			i+1, i+1, 2*i, i+1, 2*i+1, i+1, 49171000000+i, i+1, i%1000, i+1)
-		fmt.Fprintf(&cards, "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Person "+
-			"%d\r\nN:%d;Person;;;\r\nEMAIL;TYPE=WORK:person.%d@example.com\r\nTEL;TYPE=CELL:+49171%07d\r\nORG:Company "+
-			"%d\r\nEND:VCARD\r\n", i, i, i, i, i%1000)
-	}
-	for name, in := range map[string][]byte{"xlsx": makeWorkbook(b, sheet.String(), texts.String()),
-		"vcard": []byte(cards.String())} {
-		b.Run(name, func(b *testing.B) {
-			for range b.N {
-				if err := readOut(bytes.NewReader(in)); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
-		})
-	}
-}

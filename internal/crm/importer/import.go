@@ -122,6 +122,7 @@ type Options struct {
 	// directFrom is the size in bytes from which an empty tenant is loaded by the
 	// fast path; 0 is defaultDirectFrom. Tests set it.
 	directFrom int64
+	sliceFrom  int64    // staged rows from which on they are merged in slices; 0 is defaultSliceFrom
 	columns    []string // of the table contacts, where Map names some that are no field
 	size       int64    // of the input in bytes; 0 when it is not known
 }
@@ -248,7 +249,7 @@ type Progress struct {
 	Elapsed  time.Duration
 
 	// Of the indexes that are built, how many are done, and the one at hand; of a merge
-	// the number of rows.
+	// the number of rows, how many of them are merged, and that number again.
 	Step, Steps int
 	What        string
 }

@@ -133,6 +133,8 @@ func BenchmarkImport(b *testing.B) {
 			b.Log(tally(r), r.FastPath, r.Duration)
 		}
 	}
+	// Phone numbers and names become others in an import: only what was imported is there again.
+	halfImported := byImport(Options{}, generated{rows: rows / 2})
 	handed := func(b *testing.B, conn *pgx.Conn, schema db.Schema, changed bool) {
 		b.Helper()
 		inTenant(b, conn, schema, func(ctx context.Context, q db.Querier) error {
@@ -187,8 +189,8 @@ func BenchmarkImport(b *testing.B) {
 		{name: "empty/import", run: byImport(Options{}, generated{rows: rows})},
 		{name: "empty/import-dirty", run: byImport(Options{}, dirty)},
 		{name: "half/by-hand", before: half, run: byHand},
-		{name: "half/import", before: half, run: byImport(Options{}, generated{rows: rows})},
-		{name: "half/import-dirty", before: half, run: byImport(Options{}, dirty)},
+		{name: "half/import", before: halfImported, run: byImport(Options{}, generated{rows: rows})},
+		{name: "half/import-dirty", before: halfImported, run: byImport(Options{}, dirty)},
 		{name: "again/by-hand", before: byHand, run: byHand},
 		{name: "again/import", before: byImport(Options{}, generated{rows: rows}),
 			run: byImport(Options{}, generated{rows: rows})},
@@ -196,7 +198,7 @@ func BenchmarkImport(b *testing.B) {
 		{name: "changed/import", before: byImport(Options{}, generated{rows: rows}),
 			run: byImport(Options{}, generated{rows: rows, changed: true})},
 		{name: "empty/import-kept", run: byImport(Options{Keep: keepID(1)}, generated{rows: rows})},
-		{name: "half/import-kept", before: half, run: byImport(Options{Keep: keepID(1)}, generated{rows: rows})},
+		{name: "half/import-kept", before: halfImported, run: byImport(Options{Keep: keepID(1)}, generated{rows: rows})},
 		{name: "changed/import-kept", before: byImport(Options{}, generated{rows: rows}),
 			run: byImport(Options{Keep: keepID(1)}, generated{rows: rows, changed: true})},
 	} {

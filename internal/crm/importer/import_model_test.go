@@ -208,10 +208,13 @@ func TestImportAgreesWithModel(t *testing.T) {
 					t.Parallel()
 					conn, schema := crmtest.Tenant(t)
 					o := Options{Schema: schema, OnConflict: policy, InFile: inFile, directFrom: directFrom}
-					for seed := range uint64(2) {
+					for seed := range uint64(4) {
 						crmtest.Exec(t, conn, schema, "delete from contacts")
-						if seed > 0 { // what is replaced is kept
+						if o.Keep = ""; seed%2 > 0 { // what is replaced is kept
 							o.Keep = keepID(0)
+						}
+						if seed >= 2 {
+							o.sliceFrom = 1
 						}
 						agreesWithModel(t, conn, o, seed)
 					}

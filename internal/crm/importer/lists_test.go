@@ -13,10 +13,12 @@ import (
 func TestMergeUnitesLists(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]Options{
-		"email":      {OnConflict: ConflictMerge},
-		"email kept": {OnConflict: ConflictMerge, Keep: keepID(0)},
-		"phone":      {OnConflict: ConflictMerge, Key: KeyPhone},
-		"phone kept": {OnConflict: ConflictMerge, Key: KeyPhone, Keep: keepID(0)},
+		"email":       {OnConflict: ConflictMerge},
+		"email kept":  {OnConflict: ConflictMerge, Keep: keepID(0)},
+		"slices":      {OnConflict: ConflictMerge, sliceFrom: 1},
+		"slices kept": {OnConflict: ConflictMerge, sliceFrom: 1, Keep: keepID(0)},
+		"phone":       {OnConflict: ConflictMerge, Key: KeyPhone},
+		"phone kept":  {OnConflict: ConflictMerge, Key: KeyPhone, Keep: keepID(0)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

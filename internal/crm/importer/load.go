@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -163,6 +162,9 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	if o.directFrom == 0 {
 		o.directFrom = defaultDirectFrom
 	}
+	if o.sliceFrom == 0 {
+		o.sliceFrom = defaultSliceFrom
+	}
 	if o.Schema.IsZero() {
 		return nil, fmt.Errorf("%w: none given", db.ErrInvalidSchema)
 	}
@@ -305,9 +307,8 @@ func (l *load) undoable() bool {
 // mayLoadDirectly reports whether the fast path is worth a try: the table is this
 // role's to change, and the file large enough for it to pay.
 func (l *load) mayLoadDirectly(table tableInfo) bool {
-	const ordinary = "r"
 	return !l.o.DryRun && !l.o.KeepIndexes && l.o.Batch == 0 && l.own == nil && l.o.Key == KeyEmail &&
-		table.Kind == ordinary && table.Owned && !table.RowSecurity &&
+		table.Kind == ordinaryTable && table.Owned && !table.RowSecurity &&
 		(l.size == 0 || l.size >= l.o.directFrom)
 }
 
@@ -351,12 +352,12 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 		}
 	}
 	if p.counts.staged > 0 {
-		p.reportStep(Progress{Phase: PhaseMerge, What: strconv.FormatInt(p.counts.staged, 10)})
+		l.mergedRows(0)
 	}
 	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
 		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
 		rejects: l.rejects, column: p.convert.emailHeader(), undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo,
-		kept: l.o.Kept}
+		kept: l.o.Kept, placed: l.table.placed(), sliceFrom: l.o.sliceFrom, told: l.mergedRows}
 	if l.undoable() {
 		l.merge.keep = l.o.Keep
 	}

@@ -42,6 +42,10 @@ type merge struct {
 	undoTable string
 	column    string // the header addresses came from, for messages
 
+	placed    bool             // a contact is known by its place in the one table
+	sliceFrom int64            // staged rows from which on they are merged in slices
+	told      func(rows int64) // is told how many staged rows are merged; nil for nobody
+
 	groups  int64                 // rows, once those with one key are one
 	refused map[string]*rejection // by key: why the server refused the row; nil before the first
 
@@ -127,6 +131,14 @@ func (m *merge) write(ctx context.Context, rows string) (inserted, updated int64
 	if m.unites() {
 		how = uniteRule()
 	}
+	if m.inSlices() {
+		return m.writeSlices(ctx, rows, how)
+	}
+	return m.writeAtOnce(ctx, rows, how)
+}
+
+// writeAtOnce writes all rows by one statement, or two.
+func (m *merge) writeAtOnce(ctx context.Context, rows string, how mergeRule) (inserted, updated int64, err error) {
 	if m.keeps() || m.unites() && !m.dryRun {
 		return m.writeKept(ctx, rows, how)
 	}
@@ -156,7 +168,8 @@ select pg_catalog.count(*) filter (where t.inserted), pg_catalog.count(*) filter
 // insertNew makes contacts of the rows whose address no contact has.
 func (m *merge) insertNew(ctx context.Context, rows string) (inserted, _ int64, err error) {
 	n, err := m.insert(ctx, "from ("+rows+`) s
-where not exists (select from `+m.contacts+" c where c.email operator(pg_catalog.=) s.email) order by s.id",
+where not exists (select from `+m.contacts+` c where c.email operator(pg_catalog.=) s.email)
+order by s.email collate pg_catalog."C"`,
 		"on conflict (email) do nothing")
 	return n, 0, err
 }

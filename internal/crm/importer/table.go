@@ -32,6 +32,7 @@ type tableInfo struct {
 	Kind        string   `db:"kind"` // relkind
 	Owned       bool     `db:"owned"`
 	RowSecurity bool     `db:"row_security"`
+	HasChildren bool     `db:"has_children"` // or has had, by inheritance
 	EmailUnique bool     `db:"email_unique"`
 	Names       []string `db:"names"`
 	Types       []string `db:"types"`
@@ -40,6 +41,14 @@ type tableInfo struct {
 	MayCreate bool   `db:"may_create"`
 
 	Tuples float64 `db:"tuples"` // rows as of the last analysis; -1 for never
+}
+
+// ordinaryTable is the relkind of a table that is neither partitioned nor foreign.
+const ordinaryTable = "r"
+
+// placed reports whether a contact's ctid is its place, and can be asked for.
+func (t tableInfo) placed() bool {
+	return t.Kind == ordinaryTable && !t.HasChildren && !t.RowSecurity
 }
 
 // Whose UndoTable a schema has.
@@ -54,7 +63,7 @@ const (
 const tableInfoSQL = `
 select c.oid, c.relkind::text as kind,
        pg_catalog.pg_has_role(c.relowner, 'usage') as owned,
-       pg_catalog.row_security_active(c.oid) as row_security,
+       pg_catalog.row_security_active(c.oid) as row_security, c.relhassubclass as has_children,
        exists (select from pg_catalog.pg_index i
                join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
                where i.indrelid = c.oid and a.attname = 'email' and i.indisunique and i.indisvalid and i.indimmediate
