@@ -311,6 +311,17 @@ func adoptWhy(a adopt.Adoption) string {
 	return ""
 }
 
+// unknownProgram counts the schemas in which no program that is known has a table.
+func unknownProgram(adoptions []adopt.Adoption) int {
+	n := 0
+	for _, a := range adoptions {
+		if missing, ok := errors.AsType[*adopt.UnmanagedError](a.Err); ok && missing.Tool == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // printAdopted prints what became of each claim, or would, and returns the error
 // that carries the exit code.
 func printAdopted(f *factory, p *cli.Printer, done *app.AdoptResult, dryRun bool) error {
@@ -324,6 +335,9 @@ func printAdopted(f *factory, p *cli.Printer, done *app.AdoptResult, dryRun bool
 	}
 	if len(adoptions) > 1 {
 		f.Note("%s", adoptedLine(count, dryRun, done.Elapsed))
+	}
+	if n := unknownProgram(adoptions); n > 0 {
+		f.Note("%d without a table of versions that is known: --from none --baseline VERSION says where it stands", n)
 	}
 	if f.structured() {
 		for _, a := range adoptions {
