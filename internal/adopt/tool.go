@@ -119,12 +119,10 @@ func TablesOf(kept []registry.Source) []string {
 
 // Holds reports whether a schema has one of some tables.
 func Holds(ctx context.Context, q db.Querier, schema db.Schema, tables []string) (bool, error) {
-	names := make([]string, len(tables))
-	for i, t := range tables {
-		names[i] = schema.Quoted() + "." + quotedTable(t)
-	}
-	there, err := db.Select(ctx, q, pgx.RowTo[bool],
-		`select exists (select from unnest($1::text[]) as t (name) where to_regclass(t.name) is not null)`, names)
+	// By the catalog: the session's own role need not see the schema.
+	there, err := db.Select(ctx, q, pgx.RowTo[bool], `select exists (select from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1::text::name and c.relname = any ($2::text[]::name[]))`, schema.String(), tables)
 	if err != nil {
 		return false, fmt.Errorf("look for the tables of other programs in schema %s: %w", schema, err)
 	}
