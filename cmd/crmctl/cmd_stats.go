@@ -10,5 +10,8 @@ func newStatsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("stats", "what the fleet takes and does",
 		newStatsSizesCmd(f, nil),
 		newStatsLoadCmd(f),
+		newStatsConnectionsCmd(f),
+		newStatsActivityCmd(f),
+		newStatsLocksCmd(f),
 	)
 }

@@ -30,6 +30,7 @@ func screenFleet(t *testing.T) (f *fleettest.Fleet, dir string) {
 		f.Exec(t, fmt.Sprintf("drop table tenant_globex_branch_office_%02d.messages", i))
 	}
 	f.Exec(t, "create table tenant_acme_corp.a_table_that_somebody_made_by_hand_and_with_a_long_name (id int)")
+	openSessions(t, f, "acme-corp")
 	dir = t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("../../migrations/tenant")); err != nil {
 		t.Fatal(err)
@@ -73,6 +74,10 @@ func screens(dir string) [][]string {
 		{"doctor", "--list"},
 		{"stats", "sizes"},
 		{"stats", "load", "--interval", "1s"},
+		{"stats", "connections"},
+		{"stats", "activity"},
+		{"stats", "locks"},
+		{"connections", "clean", "--in-transaction", "1ms", "--superusers", "--dry-run"},
 		{"tenant", "exec", "--all", "-c", "select count(*) from contacts"},
 		{"tenant", "rename", "acme-corp", "acme-corporation-of-springfield", "--dry-run"},
 		{"tenant", "suspend", "acme-corp", "--dry-run"},

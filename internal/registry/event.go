@@ -46,6 +46,9 @@ const (
 	// wanted from then on, or not any more.
 	ActionAccept   = "accept"
 	ActionUnaccept = "unaccept"
+	// ActionDisconnect says that sessions were ended: those of a tenant, or under the
+	// name "-" those that are no single tenant's.
+	ActionDisconnect = "disconnect"
 )
 
 // Actions returns every action of the audit.
@@ -55,7 +58,7 @@ func Actions() []string {
 		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionImportUndo, ActionSeed,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
-		ActionAccept, ActionUnaccept,
+		ActionAccept, ActionUnaccept, ActionDisconnect,
 	}
 }
 

@@ -118,9 +118,9 @@ const (
 	maxQuery   = 400
 	maxWaiting = 500 // each asks the server once who is in its way
 	maxSchemas = 50  // of which a session has locked something; with more it is of several tenants
-	// lookTimeout bounds each statement of a look.
-	lookTimeout = 5 * time.Second
-	lookLocks   = 200 * time.Millisecond
+	// sessionsTimeout bounds each statement of ReadSessions.
+	sessionsTimeout = 5 * time.Second
+	sessionsLocks   = 200 * time.Millisecond
 )
 
 // errRegistryLocked ends a look at the registry that is locked away.
@@ -132,7 +132,7 @@ var errRegistryLocked = errors.New("the registry is locked")
 // manager for each session that waits: nothing grows with the number of tenants.
 func ReadSessions(ctx context.Context, conn *pgx.Conn, reg registry.Registry) (Sessions, error) {
 	var out Sessions
-	locals := db.Locals{Snapshot: true, LockTimeout: lookLocks, StatementTimeout: lookTimeout}
+	locals := db.Locals{Snapshot: true, LockTimeout: sessionsLocks, StatementTimeout: sessionsTimeout}
 	err := db.InTx(ctx, conn, locals, func(ctx context.Context, q db.Querier) error {
 		if err := out.read(ctx, q); err != nil {
 			return fmt.Errorf("read sessions: %w", err)
