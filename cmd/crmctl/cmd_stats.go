@@ -13,5 +13,6 @@ func newStatsCmd(f *factory) *cobra.Command {
 		newStatsConnectionsCmd(f),
 		newStatsActivityCmd(f),
 		newStatsLocksCmd(f),
+		newStatsDiagnoseCmd(f),
 	)
 }

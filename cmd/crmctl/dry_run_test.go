@@ -80,6 +80,7 @@ func dryCases(local string) map[string][]dryCase {
 		"seed":              one("", "--tenant acme-corp"),
 		"stats activity":    one(""),
 		"stats connections": one(""),
+		"stats diagnose":    {{"", []int{0, 4}}},
 		"stats locks":       one(""),
 		"stats sizes":       one("--record", "--exact --record"),
 		"tenant activate":   one("keep"),

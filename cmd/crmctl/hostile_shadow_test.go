@@ -117,7 +117,7 @@ func shadowedCommands(dir string) [][]string {
 		{"backup list", filepath.Join(dir, "backups")}, {"backup verify", filepath.Join(dir, "backups")},
 		{"backup restore", filepath.Join(dir, "backups"), "--tenant", "acme", "--as", "restored"},
 		{"backup prune", filepath.Join(dir, "backups"), "--keep", "7d"},
-		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats connections"}, {"stats activity"}, {"stats locks"},
+		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats connections"}, {"stats activity"}, {"stats locks"}, {"stats diagnose"},
 		{"connections clean", "--idle", "1d", "--in-transaction", "1d", "--yes"}, {"doctor"}, {"doctor", "--fix", "grants", "--yes"}, {"audit list"},
 		{"tenant history", "acme"},
 		{"tenant delete", "acme", "--confirm", "acme", "--retention", "0s"}, {"tenant undelete", "acme"},

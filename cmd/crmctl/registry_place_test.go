@@ -92,6 +92,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("stats", "connections")
 	run("stats", "activity")
 	run("stats", "locks")
+	run("stats", "diagnose", "--help")
 	run("connections", "clean", "--idle", "1d")
 	run("tenant", "list", "-o", "wide")
 	run("tenant", "show", "acme")

@@ -77,6 +77,7 @@ func screens(dir string) [][]string {
 		{"stats", "connections"},
 		{"stats", "activity"},
 		{"stats", "locks"},
+		{"stats", "diagnose"},
 		{"connections", "clean", "--in-transaction", "1ms", "--superusers", "--dry-run"},
 		{"tenant", "exec", "--all", "-c", "select count(*) from contacts"},
 		{"tenant", "rename", "acme-corp", "acme-corporation-of-springfield", "--dry-run"},

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -48,4 +50,54 @@ func openSessions(t *testing.T, f *fleettest.Fleet, tenant string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatal("nobody waits")
+}
+
+// Who blocks is ended by the command that the tree names, and the audit says so; nothing
+// that is no single tenant's is ended with --tenant.
+func TestConnectionsClean(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Create(t, fleettest.TenantPlan(t, 0), "acme", "globex")
+	openSessions(t, f, "acme")
+	run := func(want int, args ...string) string {
+		t.Helper()
+		b := newBench(t).setenv("DATABASE_URL=" + f.DSN)
+		if code := b.run(args...); code != want {
+			t.Errorf("%v: exit code %d, want %d\n%s%s", args, code, want, b.out, b.err)
+		}
+		return b.out.String() + b.err.String()
+	}
+	for _, args := range [][]string{{}, {"--kill", "12", "--idle", "5m"}, {"--kill", "12", "--tenant", "acme"}, {"--idle", "x"}} {
+		run(cli.ExitUsage, append([]string{"connections", "clean"}, args...)...)
+	}
+	run(cli.ExitUsage, "connections", "clean", "--in-transaction", "1ms", "--superusers") // there is nobody to ask
+	if text := run(cli.ExitPending, "stats", "diagnose"); !strings.Contains(text, "crmctl stats locks") {
+		t.Error(text)
+	}
+	text := run(cli.ExitOK, "stats", "locks")
+	_, command, found := strings.Cut(text, "next: crmctl ")
+	if !found {
+		t.Fatal(text)
+	}
+	command, _, _ = strings.Cut(command, "        ")
+	run(exitNoTenant, "connections", "clean", "--in-transaction", "1ms", "--tenant", "acm", "--yes")
+	run(cli.ExitOK, "connections", "clean", "--in-transaction", "1ms", "--superusers", "--tenant", "globex", "--yes")
+	run(cli.ExitOK, "connections", "clean", "--in-transaction", "1ms", "--superusers", "--dry-run")
+	if n := f.Int(t, "select count(*) from public.tenant_events where action = 'disconnect'"); n != 0 {
+		t.Errorf("%d entries of the audit, and nothing was ended", n)
+	}
+	if text := run(cli.ExitOK, append(strings.Fields(command), "--yes")...); !strings.Contains(text, "ended") {
+		t.Error(text)
+	}
+	if text := run(cli.ExitOK, "stats", "locks"); !strings.Contains(text, "nobody waits for a lock") {
+		t.Error(text)
+	}
+	if n := f.Int(t, "select count(*) from public.tenant_events e join public.tenants t on t.id = e.tenant_id where e.action = "+
+		"'disconnect' and t.slug = 'acme' and e.detail->>'sessions' = '1'"); n != 1 {
+		t.Errorf("%d entries of the audit, want one", n)
+	}
+	run(cli.ExitOK, "connections", "clean", "--idle", "1ms", "--superusers", "--yes")
+	if n := f.Int(t, "select count(*) from public.tenant_events where action = 'disconnect' and slug = '-'"); n != 1 {
+		t.Errorf("%d entries of the audit for sessions of nobody, want one", n)
+	}
 }
