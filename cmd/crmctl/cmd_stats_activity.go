@@ -66,7 +66,9 @@ func activityList(found stats.Sessions) cli.List[stats.Session] {
 	columns := []cli.Column[stats.Session]{
 		{Name: "pid", Value: pidCell},
 		{Name: "tenant", Value: func(s stats.Session) any { return tenantCell(s.Tenant, s.Whose) }},
-		{Name: "duration_seconds", Title: "FOR", Right: true, Value: func(s stats.Session) any { return secondsCell(s.For()) }},
+		{Name: "duration_seconds", Title: "FOR", Right: true, Value: func(s stats.Session) any {
+			return secondsCell(s.For())
+		}},
 		{Name: "state", Value: stateCell},
 		{Name: "wait", Title: "WAITS", Value: waitCell},
 		{Name: "query", Title: "STATEMENT", Value: func(s stats.Session) any { return s.Query }},

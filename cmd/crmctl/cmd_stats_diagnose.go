@@ -55,8 +55,8 @@ func runStatsDiagnose(ctx context.Context, f *factory) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.Diagnose(ctx, conn, app.ExamineOptions{LockTimeout: a.Config.LockTimeout, Newest: builtInHeads().Public,
-		Retention: retention})
+	found, err := a.Diagnose(ctx, conn, app.ExamineOptions{LockTimeout: a.Config.LockTimeout,
+		Newest: builtInHeads().Public, Retention: retention})
 	if err != nil {
 		return err
 	}

@@ -112,25 +112,37 @@ func branch(n stats.LockNode, unicode bool) string {
 
 // locksSummary stands beside the tree in JSON and YAML.
 type locksSummary struct {
-	Waiting     int  `json:"waiting"`
-	Hidden      int  `json:"hidden"`
-	NotLookedUp int  `json:"not_looked_up"`
-	Unknown     bool `json:"registry_locked"`
+	Waiting        int  `json:"waiting"`
+	Hidden         int  `json:"hidden"`
+	NotLookedUp    int  `json:"not_looked_up"`
+	RegistryLocked bool `json:"registry_locked"`
+}
+
+// blockerIDs returns the processes in the way, and the names of prepared transactions.
+func blockerIDs(list []stats.Blocker) []any {
+	out := []any{}
+	for _, b := range list {
+		if b.PID == 0 {
+			out = append(out, b.GID)
+			continue
+		}
+		out = append(out, b.PID)
+	}
+	return out
+}
+
+func summarizeLocks(found stats.Sessions) locksSummary {
+	out := locksSummary{Hidden: found.Hidden, NotLookedUp: found.NotLookedUp, RegistryLocked: found.RegistryLocked}
+	for _, s := range found.Sessions {
+		if s.Waits {
+			out.Waiting++
+		}
+	}
+	return out
 }
 
 func locksList(p *cli.Printer, found stats.Sessions) cli.List[stats.LockNode] {
 	type row = stats.LockNode
-	ids := func(list []stats.Blocker) []any {
-		out := []any{}
-		for _, b := range list {
-			if b.PID == 0 {
-				out = append(out, b.GID)
-				continue
-			}
-			out = append(out, b.PID)
-		}
-		return out
-	}
 	columns := []cli.Column[row]{
 		{Name: "pid", Value: func(n row) any {
 			name := cli.ID(int(n.PID))
@@ -162,7 +174,7 @@ func locksList(p *cli.Printer, found stats.Sessions) cli.List[stats.LockNode] {
 		{Name: "state", Document: true, Value: func(n row) any { return stateCell(n.Session) }},
 		{Name: "prepared", Document: true, Optional: true, Value: func(n row) any { return n.GID }},
 		{Name: "depth", Document: true, Value: func(n row) any { return n.Depth }},
-		{Name: "blocked_by", Document: true, Value: func(n row) any { return ids(n.Blockers) }},
+		{Name: "blocked_by", Document: true, Value: func(n row) any { return blockerIDs(n.Blockers) }},
 		{Name: "command", Document: true, Value: func(n row) any {
 			if n.Behind == 0 {
 				return nil
@@ -174,17 +186,9 @@ func locksList(p *cli.Printer, found stats.Sessions) cli.List[stats.LockNode] {
 		Plural:  "locks",
 		Columns: append(columns, sessionColumns(func(n row) stats.Session { return n.Session })...),
 		Name:    func(n row) string { return cli.ID(int(n.PID)) },
-		Summary: func() any {
-			waiting := 0
-			for _, s := range found.Sessions {
-				if s.Waits {
-					waiting++
-				}
-			}
-			return locksSummary{waiting, found.Hidden, found.NotLookedUp, found.RegistryLocked}
-		},
-		Empty:  "nobody waits for a lock",
-		Footer: gapFooter(found),
+		Summary: func() any { return summarizeLocks(found) },
+		Empty:   "nobody waits for a lock",
+		Footer:  gapFooter(found),
 	}
 }
 

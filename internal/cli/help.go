@@ -70,7 +70,7 @@ func (h *Help) Show(cmd *cobra.Command, _ []string) {
 // to read on.
 func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 	fmt.Fprintf(w, "%s.\n%s\n", root.Short, h.Examples)
-	const title, name = 8, 9 // columns
+	const title, name = 8, 11 // columns
 	line := func(group, command, text string) {
 		head := fmt.Sprintf("%-*s  %-*s  ", title, group, name, command)
 		for i, part := range Wrap(text, helpWidth-len(head)) {
