@@ -193,11 +193,11 @@ func readCatalog(ctx context.Context, q db.Querier, byName map[string][]int, sta
 			states[i].exists = true
 		}
 	}
-	tables, err := db.Select(ctx, q, pgx.RowToStructByPos[table], `
-		select n.nspname::text, c.relname::text,
-		       has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select'),
+	tables, err := db.Select(ctx, q, pgx.RowToStructByName[table], `
+		select n.nspname::text as schema, c.relname::text as name,
+		       has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as open,
 		       array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0
-		       	and not a.attisdropped)
+		       	and not a.attisdropped) as columns
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where c.relname = any ($1::name[]) and n.nspname::text = any ($2::text[]) and c.relkind in ('r', 'p')`,
 		names, schemas)

@@ -81,7 +81,7 @@ func Code(ctx context.Context, conn *pgx.Conn, schema db.Schema, made, trusted *
 		var p db.Pipeline
 		p.Exec("select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
 		p.Query(func(rows pgx.Rows) (err error) {
-			uses, err = pgx.CollectRows(rows, pgx.RowToStructByPos[use])
+			uses, err = pgx.CollectRows(rows, pgx.RowToStructByName[use])
 			return err
 		}, codeSQL, schema.String(), harmless())
 		return p.Run(ctx, conn)

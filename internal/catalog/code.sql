@@ -78,7 +78,7 @@ typed as (
     from expression e cross join lateral regexp_matches(e.tree, ':\w*coltypes \(o ([0-9 ]+)\)', 'g') as m (found)
     cross join lateral unnest(string_to_array(m.found[1], ' ')) as o (oid)
 )
-select c.kind, c.parent, c.name, 'calls ' || c.proname
+select c.kind, c.parent, c.name, 'calls ' || c.proname as uses
 from called c
 where not ((c.provolatile = 'i' or c.proname = any ($2::text[]))
     and (c.pronamespace = 'pg_catalog'::regnamespace

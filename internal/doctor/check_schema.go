@@ -287,8 +287,9 @@ func checkPublicWritable(ctx context.Context, x *examination) ([]Finding, error)
 // is the very same signature.
 func checkShadowing(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Kind, Name string }
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select 'function', 'public.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select 'function' as kind,
+			'public.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name
 			from pg_proc p
 		where p.pronamespace = 'public'::regnamespace
 		  and exists (select from pg_proc b where b.pronamespace = 'pg_catalog'::regnamespace and b.proname = p.proname

@@ -77,7 +77,7 @@ func (x *examination) readSequences(ctx context.Context, chunk []owned) (found [
 			sql.WriteString(" union all ")
 		}
 		sql.WriteString("select " + strconv.Itoa(i) +
-			", m.most::bigint, case when q.is_called then q.last_value else q.last_value - 1 end from " +
+			" as at, m.most::bigint, case when q.is_called then q.last_value else q.last_value - 1 end as last from " +
 			db.Quoted(o.Schema, o.Sequence) + " q, (select max(" + db.Quoted(o.Column) + ") as most from " +
 			db.Quoted(o.Schema, o.Table) + ") m")
 	}
@@ -97,7 +97,7 @@ func (x *examination) readSequences(ctx context.Context, chunk []owned) (found [
 		if err != nil {
 			return err
 		}
-		rows, err = pgx.CollectRows(r, pgx.RowToStructByPos[row])
+		rows, err = pgx.CollectRows(r, pgx.RowToStructByName[row])
 		return err
 	})
 	switch {

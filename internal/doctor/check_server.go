@@ -23,10 +23,10 @@ const server = "server"
 
 func checkConnections(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Used, Most int }
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select (select coalesce(sum(numbackends), 0)::int from pg_stat_database),
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select (select coalesce(sum(numbackends), 0)::int from pg_stat_database) as used,
 			current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int -
-				coalesce(current_setting('reserved_connections', true)::int, 0)`)
+				coalesce(current_setting('reserved_connections', true)::int, 0) as most`)
 	if err != nil {
 		return nil, err
 	}
@@ -48,10 +48,10 @@ func connectionsFinding(used, most int) []Finding {
 
 func checkLocks(ctx context.Context, x *examination) ([]Finding, error) {
 	type row struct{ Used, Most int }
-	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByPos[row], `
-		select (select count(*)::int from pg_locks where not fastpath),
+	rows, err := db.Select(ctx, x.conn, pgx.RowToStructByName[row], `
+		select (select count(*)::int from pg_locks where not fastpath) as used,
 			current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int +
-				current_setting('max_prepared_transactions')::int)`)
+				current_setting('max_prepared_transactions')::int) as most`)
 	if err != nil {
 		return nil, err
 	}

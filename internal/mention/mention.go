@@ -28,7 +28,7 @@ const most = 50
 // within a transaction that has renamed it. It finds too much rather than too little:
 // a word in a comment of a function's body counts.
 func Find(ctx context.Context, q db.Querier, name string, schema db.Schema) ([]Mention, error) {
-	found, err := db.Select(ctx, q, pgx.RowToStructByPos[Mention], findQuery(),
+	found, err := db.Select(ctx, q, pgx.RowToStructByName[Mention], findQuery(),
 		inText(name), longestWord(name), inTree(name), schema.String(), most, bytesOf(name))
 	if err != nil {
 		return nil, fmt.Errorf("look for what mentions %s: %w", name, err)

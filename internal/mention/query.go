@@ -68,7 +68,8 @@ func findQuery() string {
 	}
 	return "with found as (\n\t\t" + strings.Join(parts, "\n\t\tunion\n\t\t") + `
 	)
-	select coalesce(object, 'something that was dropped just now'), place from found order by 1, 2 limit $5`
+	select coalesce(object, 'something that was dropped just now') as object, place as where
+	from found order by 1, 2 limit $5`
 }
 
 // settings finds what is set for roles and databases, as far as it counts here.

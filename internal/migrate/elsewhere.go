@@ -44,7 +44,8 @@ func (e *ElsewhereError) Error() string {
 // Unwrap returns what the server said.
 func (e *ElsewhereError) Unwrap() error { return e.Err }
 
-const extensionObjects = `select e.extname::pg_catalog.text, n.nspname::pg_catalog.text, o.name::pg_catalog.text, o.kind
+const extensionObjects = `select e.extname::pg_catalog.text as extension, n.nspname::pg_catalog.text as schema,
+		o.name::pg_catalog.text as name, o.kind
 	from (
 		select 'pg_catalog.pg_type'::pg_catalog.regclass, y.oid, y.typname, 'type' from pg_catalog.pg_type y
 		union all select 'pg_catalog.pg_opclass'::pg_catalog.regclass, c.oid, c.opcname, 'operator class'
@@ -62,7 +63,7 @@ const extensionObjects = `select e.extname::pg_catalog.text, n.nspname::pg_catal
 // objectsElsewhere lists what stands under some names in schemas that are no tenant's, of
 // the kinds that an error can be about.
 func objectsElsewhere(reg registry.Registry) string {
-	return `select '', n.nspname::pg_catalog.text, o.name::pg_catalog.text, o.kind
+	return `select '' as extension, n.nspname::pg_catalog.text as schema, o.name::pg_catalog.text as name, o.kind
 	from (
 		select y.typnamespace, y.typname, 'type' from pg_catalog.pg_type y where y.typelem = 0 and y.typrelid = 0
 		union all select c.opcnamespace, c.opcname, 'operator class' from pg_catalog.pg_opclass c
@@ -97,13 +98,13 @@ func ExplainNames(ctx context.Context, q db.Querier, reg registry.Registry, err 
 	kinds := undefined[said.Code]
 	out, names := &ElsewhereError{Err: err}, unqualified(statement.Statement.SQL)
 	type object struct{ Extension, Schema, Name, Kind string }
-	found, readErr := db.Select(ctx, q, pgx.RowToStructByPos[object], extensionObjects, names)
+	found, readErr := db.Select(ctx, q, pgx.RowToStructByName[object], extensionObjects, names)
 	if readErr == nil && len(found) == 0 {
-		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], objectsElsewhere(reg), names, kinds, said.Message)
+		found, readErr = db.Select(ctx, q, pgx.RowToStructByName[object], objectsElsewhere(reg), names, kinds, said.Message)
 	}
 	if readErr == nil && len(found) == 0 {
 		known, extensions := missing(names, kinds, said.Message)
-		found, readErr = db.Select(ctx, q, pgx.RowToStructByPos[object], missingExtension, known, extensions, kinds[0])
+		found, readErr = db.Select(ctx, q, pgx.RowToStructByName[object], missingExtension, known, extensions, kinds[0])
 	}
 	if readErr != nil || len(found) == 0 {
 		return err // the statement's own says more
@@ -114,7 +115,7 @@ func ExplainNames(ctx context.Context, q db.Querier, reg registry.Registry, err 
 
 // missingExtension tells which of some extensions is to be had on the server and not in the
 // database.
-const missingExtension = `select a.name::pg_catalog.text, '', o.name, $3::pg_catalog.text
+const missingExtension = `select a.name::pg_catalog.text as extension, '' as schema, o.name, $3::pg_catalog.text as kind
 	from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) o (name, extension)
 	join pg_catalog.pg_available_extensions a on a.name = o.extension
 	where a.installed_version is null order by pg_catalog.length(o.name) desc limit 1`

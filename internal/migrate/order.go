@@ -61,8 +61,8 @@ func pagesOf(ctx context.Context, q db.Querier) (map[string]int64, error) {
 		Schema string
 		Pages  int64
 	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `
-		select n.nspname::text, c.pages
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[row], `
+		select n.nspname::text as schema, c.pages
 		from (select relnamespace, sum(relpages)::bigint as pages from pg_class
 			where relpages > $1 and relkind in ('r', 'm', 't') group by relnamespace) c
 		join pg_namespace n on n.oid = c.relnamespace`, smallPages)

@@ -146,7 +146,7 @@ func joinPath(extensions, shared []string) db.Path {
 
 // sharedNames returns which of some names stand in which of some schemas, and of which
 // kind.
-const sharedNames = `select o.kind, o.name, n.nspname::pg_catalog.text
+const sharedNames = `select o.kind, o.name, n.nspname::pg_catalog.text as schema
 	from (
 		select 'relation', c.relnamespace, c.relname::pg_catalog.text from pg_catalog.pg_class c
 			where c.relkind not in ('i', 'I', 't')
@@ -172,7 +172,7 @@ func (p *Plan) checkSharedSchemas(ctx context.Context, conn *pgx.Conn, reg regis
 		names[i] = r.name
 	}
 	type object struct{ Kind, Name, Schema string }
-	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[object], sharedNames, shared, names)
+	found, err := db.Select(ctx, conn, pgx.RowToStructByName[object], sharedNames, shared, names)
 	if err != nil {
 		return fmt.Errorf("look for what the shared schemas have: %w", err)
 	}
@@ -270,7 +270,7 @@ func (p *Plan) reaches() []reach {
 type besideExtension struct{ Schema, Kind, Name string }
 
 func besideExtensions(ctx context.Context, conn *pgx.Conn, schemas, names []string) ([]besideExtension, error) {
-	found, err := db.Select(ctx, conn, pgx.RowToStructByPos[besideExtension], sharedObjects, schemas, names)
+	found, err := db.Select(ctx, conn, pgx.RowToStructByName[besideExtension], sharedObjects, schemas, names)
 	if err != nil {
 		return nil, fmt.Errorf("look for what stands beside extensions: %w", err)
 	}
@@ -295,7 +295,8 @@ const sharedObjects = `with extension as (
 		union all select 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid, o.oprnamespace, 'operator', null
 			from pg_catalog.pg_operator o
 	)
-	select n.nspname::pg_catalog.text, o.kind, coalesce(o.name, o.oid::pg_catalog.regoperator::pg_catalog.text)
+	select n.nspname::pg_catalog.text as schema, o.kind,
+		coalesce(o.name, o.oid::pg_catalog.regoperator::pg_catalog.text) as name
 	from object o join pg_catalog.pg_namespace n on n.oid = o.nsp
 	where n.nspname = any ($1::pg_catalog.text[]) and (o.name = any ($2::pg_catalog.text[]) or o.name is null)
 	  and not exists (select from extension e where e.classid = o.classid and e.objid = o.oid)

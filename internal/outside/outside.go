@@ -37,7 +37,7 @@ type Counts map[string]touched
 // within a transaction, so two counts in one transaction tell what happened between them. Of the system's
 // tables only those that belong to no schema are counted.
 func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) {
-	list, err := ask(ctx, q, pgx.RowToStructByPos[touched], `
+	list, err := ask(ctx, q, pgx.RowToStructByName[touched], `
 		with used as materialized (
 			select coalesce((select i.indrelid from pg_catalog.pg_index i where i.indexrelid = c.oid), c.oid) as oid,
 				pg_catalog.pg_stat_get_xact_numscans(c.oid) as scans, case when c.relkind = 'i' then 0 else
@@ -49,9 +49,9 @@ func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) 
 				or pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0
 				or pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0)
 		)
-		select pg_catalog.format('%I.%I', n.nspname, c.relname),
-			case when n.nspname = 'pg_catalog' then 0 else pg_catalog.sum(u.scans) end::bigint,
-			pg_catalog.sum(u.changed)::bigint
+		select pg_catalog.format('%I.%I', n.nspname, c.relname) as name,
+			case when n.nspname = 'pg_catalog' then 0 else pg_catalog.sum(u.scans) end::bigint as read,
+			pg_catalog.sum(u.changed)::bigint as changed
 		from used u join pg_catalog.pg_class c on c.oid = u.oid
 		join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 		where n.nspname <> $1 and n.nspname !~ '^pg_(toast|temp)' and n.nspname <> 'information_schema'
@@ -107,7 +107,7 @@ const made = `
 		  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(o.xmin))::text::xid8)
 		  	= 'in progress'
 		order by 1 limit 1
-	), ''), pg_catalog.current_setting('track_counts')`
+	), '') as object, pg_catalog.current_setting('track_counts') as counts`
 
 // Done is what a transaction has done outside a schema.
 type Done struct {
@@ -122,7 +122,7 @@ type Done struct {
 func Inspect(ctx context.Context, q db.Querier, schema db.Schema, before Counts) (Done, error) {
 	var done Done
 	type answer struct{ Object, Counts string }
-	found, err := ask(ctx, q, pgx.RowToStructByPos[answer], made, schema.String())
+	found, err := ask(ctx, q, pgx.RowToStructByName[answer], made, schema.String())
 	if err != nil {
 		return done, err
 	}

@@ -177,7 +177,7 @@ with recursive {me}, wanted as materialized (
     from wanted w cross join pg_event_trigger e join pg_proc f on f.oid = e.evtfoid
     where e.evtenabled <> 'D' and {untrusted f.proowner}
 )
-select distinct w.schema, p.kind, coalesce(case c.relnamespace when p.nsp then c.relname::text else p.rel::regclass::text end, '') as relation,
+select distinct w.schema, p.kind, coalesce(case c.relnamespace when p.nsp then c.relname::text else p.rel::regclass::text end, '') as "table",
     coalesce(case
         when p.kind = 'type' then p.objid::regtype::text
         when p.kind = 'check of type' then (select k.contypid::regtype::text from pg_constraint k where k.oid = p.objid)

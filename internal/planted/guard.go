@@ -55,7 +55,7 @@ func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) 
 		Schema  string
 		Foreign bool
 	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[exposed], expand(exposedSQL, `%[1]s <> all ($2::oid[])`),
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[exposed], expand(exposedSQL, `%[1]s <> all ($2::oid[])`),
 		names(schemas), g.roles)
 	if err != nil {
 		return fmt.Errorf("read who may create: %w", err)
@@ -122,7 +122,7 @@ const exposedSQL = `
 		select p.relnamespace from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
 		where c.relkind in ('r', 'p', 'f') and {untrusted c.relowner}
 	)
-	select w.nspname::text, exists (select from foreign_relation f where f.nsp = w.oid) from wanted w
+	select w.nspname::text as schema, exists (select from foreign_relation f where f.nsp = w.oid) as foreign from wanted w
 	where {untrusted w.nspowner} or w.oid in (
 		select f.nsp from foreign_relation f
 		union all select f.pronamespace from pg_proc f where {untrusted f.proowner}

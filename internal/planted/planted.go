@@ -172,7 +172,7 @@ func queue(p *db.Pipeline, schemas []db.Schema, trusted []string, objects *[]Obj
 	}
 	p.Exec(catalogOnly)
 	p.Query(func(rows pgx.Rows) (err error) {
-		*objects, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Object])
+		*objects, err = pgx.CollectRows(rows, pgx.RowToStructByName[Object])
 		return err
 	}, find(), names(schemas), trusted)
 }

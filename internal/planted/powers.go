@@ -29,8 +29,8 @@ const powersSQL = `with ` + me + `, wanted as materialized (
 		select w.nspname::text, a.grantee, 0, true from wanted w cross join aclexplode(w.nspacl) a
 		where a.privilege_type = 'CREATE' and {untrusted a.grantee}
 	)
-	select case role when 0 then 'public' else pg_get_userbyid(role)::text
-		end, sum(tables)::int8, bool_or(creates), array_agg(distinct schema order by schema)
+	select case role when 0 then 'public' else pg_get_userbyid(role)::text end as role, sum(tables)::int8 as tables,
+		bool_or(creates) as creates, array_agg(distinct schema order by schema) as schemas
 	from power group by role order by 1`
 
 // Powers returns the roles that own tables in schemas, or may create there, and are
@@ -39,7 +39,7 @@ func Powers(ctx context.Context, q db.Querier, schemas []db.Schema, trusted []st
 	if trusted == nil {
 		trusted = []string{}
 	}
-	powers, err := db.Select(ctx, q, pgx.RowToStructByPos[Power], expand(powersSQL, untrusted), names(schemas), trusted)
+	powers, err := db.Select(ctx, q, pgx.RowToStructByName[Power], expand(powersSQL, untrusted), names(schemas), trusted)
 	if err != nil {
 		return nil, fmt.Errorf("read who may create in the schemas: %w", err)
 	}

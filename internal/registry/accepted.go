@@ -27,8 +27,8 @@ type Accepted struct {
 // all for nil, in the order of tenants and objects. A registry that has no table for it has
 // none.
 func (r Registry) ListAccepted(ctx context.Context, q db.Querier, ids []string) ([]Accepted, error) {
-	found, err := db.Select(ctx, q, pgx.RowToStructByPos[Accepted], `select a.tenant_id::text, t.slug, a.change, a.kind,
-			a.parent, a.name, a.found, a.reason, a.actor, a.accepted_at
+	found, err := db.Select(ctx, q, pgx.RowToStructByName[Accepted], `select a.tenant_id::text, t.slug, a.change, a.kind,
+			a.parent, a.name, a.found, a.reason, a.actor, a.accepted_at as at
 		from `+r.Accepted()+` a join `+r.Tenants()+` t on t.id = a.tenant_id
 		where t.status <> 'deleted' and ($1::text[] is null or a.tenant_id = any ($1::text[]::uuid[]))
 		order by t.slug collate "C", a.kind collate "C", a.parent collate "C", a.name collate "C"`, ids)

@@ -68,7 +68,7 @@ var (
 // ImportSum is the name in an import's Detail of the SHA-256 of its file, in hexadecimal.
 const ImportSum = "sha256"
 
-const importColumns = `i.id, i.tenant_id::text, t.slug, i.key::text, i.file, i.bytes,
+const importColumns = `i.id, i.tenant_id::text, t.slug as tenant, i.key::text, i.file, i.bytes,
 	coalesce(i.sha256, '') as sha256, i.options, i.counts, i.state, i.done,
 	coalesce(i.reject_file, '') as reject_file, coalesce(i.reject_bytes, 0) as reject_bytes, i.actor,
 	coalesce(i.program, '') as program, i.started_at, i.finished_at, i.undo_until, i.undone_at,
@@ -117,7 +117,7 @@ func (r Registry) FindImport(
 	case len(list) == 0:
 		return Import{}, nil, fmt.Errorf("%w: %d", ErrNoImport, id)
 	}
-	parts, err := db.Select(ctx, q, pgx.RowToStructByPos[ImportPart], `
+	parts, err := db.Select(ctx, q, pgx.RowToStructByName[ImportPart], `
 		select first_id::text, last_id::text, xid, loaded_at from `+r.ImportParts()+` where import_id = $1 order by part`, id)
 	if err != nil {
 		return Import{}, nil, fmt.Errorf("read import %d: %w", id, err)
@@ -126,7 +126,7 @@ func (r Registry) FindImport(
 }
 
 func (r Registry) selectImports(ctx context.Context, q db.Querier, where string, args ...any) ([]Import, error) {
-	list, err := db.Select(ctx, q, pgx.RowToStructByPos[Import],
+	list, err := db.Select(ctx, q, pgx.RowToStructByName[Import],
 		"select "+importColumns+" from "+r.Imports()+" i join "+r.Tenants()+" t on t.id = i.tenant_id "+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read the list of imports: %w", err)

@@ -28,7 +28,7 @@ func (r Registry) ListSources(ctx context.Context, q db.Querier) ([]Source, erro
 		Program, Table, Files string
 		Exact                 bool
 	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `select program, versions_table, files::text, exact
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[row], `select program, versions_table as table, files::text, exact
 		from `+r.Sources()+` order by program collate "C", versions_table collate "C"`)
 	switch {
 	case r.missing(err, sources):

@@ -125,19 +125,19 @@ func madeSQL(schema, param string) string {
 // planned each time.
 func lookSQL() string {
 	return `
-	select ` + madeSQL("to_regnamespace($2::text)", "$3") + `,
+	select ` + madeSQL("to_regnamespace($2::text)", "$3") + ` as made,
 		exists (select from pg_class c where c.relname = any ($1::text[]::name[])
 			and c.relnamespace = to_regnamespace($2::text))
 		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
 			and t.typnamespace = to_regnamespace($2::text))
 		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[])
-			and p.pronamespace = to_regnamespace($2::text)),
+			and p.pronamespace = to_regnamespace($2::text)) as any,
 		exists (select from pg_class c where c.relname = any ($1::text[]::name[])
 			and c.relnamespace = to_regnamespace($2::text) and pg_get_userbyid(c.relowner) <> current_user)
 		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
 			and t.typnamespace = to_regnamespace($2::text) and pg_get_userbyid(t.typowner) <> current_user)
 		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[])
-			and p.pronamespace = to_regnamespace($2::text) and pg_get_userbyid(p.proowner) <> current_user)`
+			and p.pronamespace = to_regnamespace($2::text) and pg_get_userbyid(p.proowner) <> current_user) as others`
 }
 
 // objectsSQL finds the objects in the schema $2 of the names $1, those of roles that are not trusted
@@ -181,7 +181,7 @@ func objectsSQL() string {
 // where nothing is there: it does not look for what is in the way of an upgrade then.
 func (r Registry) Look(ctx context.Context, q db.Querier, trusted []string) (Standing, error) {
 	type answer struct{ Made, Any, Others bool }
-	found, err := db.Select(ctx, q, pgx.RowToStructByPos[answer], lookSQL(), Objects(), r.Place(), marksJSON())
+	found, err := db.Select(ctx, q, pgx.RowToStructByName[answer], lookSQL(), Objects(), r.Place(), marksJSON())
 	if err != nil {
 		return Standing{}, fmt.Errorf("look for the registry: %w", err)
 	}
@@ -275,13 +275,13 @@ func FreePlace(ctx context.Context, q db.Querier) (Free, error) {
 			return Free{}, err
 		}
 		type answer struct{ There, Any, May bool }
-		found, err := db.Select(ctx, q, pgx.RowToStructByPos[answer], `
-			select n.oid is not null,
+		found, err := db.Select(ctx, q, pgx.RowToStructByName[answer], `
+			select n.oid is not null as there,
 				exists (select from pg_class c where c.relname = any ($2::text[]::name[]) and c.relnamespace = n.oid)
 				or exists (select from pg_type t where t.typname = any ($2::text[]::name[]) and t.typnamespace = n.oid)
-				or exists (select from pg_proc p where p.proname = any ($2::text[]::name[]) and p.pronamespace = n.oid),
+				or exists (select from pg_proc p where p.proname = any ($2::text[]::name[]) and p.pronamespace = n.oid) as any,
 				case when n.oid is null then has_database_privilege(current_database(), 'create')
-					else has_schema_privilege(n.oid, 'create') and has_schema_privilege(n.oid, 'usage') end
+					else has_schema_privilege(n.oid, 'create') and has_schema_privilege(n.oid, 'usage') end as may
 			from (select) one left join pg_namespace n on n.nspname = $1::text::name`, name, append(Objects(), indexes()...))
 		if err != nil {
 			return Free{}, fmt.Errorf("look for a place for the registry: %w", err)

@@ -178,15 +178,16 @@ func (r *result) readTables(ctx context.Context, conn *pgx.Conn) error {
 		Code    string
 		Columns []string
 	}
-	relations, err := db.Select(ctx, conn, pgx.RowToStructByPos[relation], `
-		select c.relname::text, c.relkind = 'm', c.relforcerowsecurity,
+	relations, err := db.Select(ctx, conn, pgx.RowToStructByName[relation], `
+		select c.relname::text as name, c.relkind = 'm' as view, c.relforcerowsecurity as secret,
 			pg_catalog.concat_ws(E'\n',
 				(select string_agg(pg_catalog.pg_get_expr(e.adbin, e.adrelid), E'\n') from pg_attrdef e where e.adrelid = c.oid),
 				(select string_agg(f.prosrc, E'\n') from pg_trigger g join pg_proc f on f.oid = g.tgfoid
-				where g.tgrelid = c.oid and not g.tgisinternal)),
+				where g.tgrelid = c.oid and not g.tgisinternal)) as code,
 			array(
 			select pg_catalog.quote_ident(a.attname) from pg_attribute a
-			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' order by a.attnum)
+			where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+			order by a.attnum) as columns
 		from pg_depend d
 		join pg_class c on c.oid = d.objid
 		where d.refclassid = 'pg_namespace'::regclass and d.refobjid = (select oid from pg_namespace where nspname = $1)
@@ -245,8 +246,8 @@ func (r *result) readSequences(ctx context.Context, conn *pgx.Conn) error {
 		Name  string
 		Start int64
 	}
-	starts, err := db.Select(ctx, conn, pgx.RowToStructByPos[start], `
-		select c.relname::text, s.seqstart
+	starts, err := db.Select(ctx, conn, pgx.RowToStructByName[start], `
+		select c.relname::text as name, s.seqstart as start
 		from pg_class c join pg_sequence s on s.seqrelid = c.oid
 		where c.relnamespace = (select oid from pg_namespace where nspname = $1) order by c.relname`, r.schema.String())
 	if err != nil || len(starts) == 0 {

@@ -232,7 +232,7 @@ func (q Query) Read(ctx context.Context, conn *pgx.Conn, l Limits) (Rows, error)
 		out.HasStatus = s.column[colStatus] != ""
 		rows, err := conn.Query(ctx, q.with(s)+`select slug, schema, display_name, status from named`)
 		if err == nil {
-			out.All, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Row])
+			out.All, err = pgx.CollectRows(rows, pgx.RowToStructByName[Row])
 		}
 		return err
 	})

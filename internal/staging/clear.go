@@ -74,11 +74,11 @@ func owned(ctx context.Context, conn *pgx.Conn, reg registry.Registry, schema db
 		there := false
 		var p db.Pipeline
 		p.Query(func(found pgx.Rows) (err error) {
-			rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[row])
+			rows, err = pgx.CollectRows(found, pgx.RowToStructByName[row])
 			return err
 		}, `select b.id::text,
-				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid),
-				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name)
+				exists (select from pg_namespace n where n.nspname = b.schema_name::name and n.oid = b.schema_oid) as same,
+				exists (select from `+reg.Tenants()+` t where t.schema_name = b.schema_name) as tenant
 			from `+reg.Builds()+` b where b.schema_name = $1 and ($2 = '' or b.id::text = $2) for update of b skip locked`,
 			schema.String(), id)
 		p.QueryRow([]any{&there}, `select exists (select from `+reg.Builds()+

@@ -170,18 +170,18 @@ func (u *undoing) begin(ctx context.Context, q db.Querier) error {
 // look finds out who refers to contacts and whether anything is kept.
 func (u *undoing) look(ctx context.Context, q db.Querier) error {
 	type reference struct {
-		Table    string
-		From, To []string
+		Name              string // of the table, quoted
+		Columns, RefersTo []string
 	}
 	var p db.Pipeline
 	var references []reference
 	var info tableInfo
 	p.OwnPath()
 	p.Query(func(rows pgx.Rows) (err error) {
-		references, err = pgx.CollectRows(rows, pgx.RowToStructByPos[reference])
+		references, err = pgx.CollectRows(rows, pgx.RowToStructByName[reference])
 		return err
 	}, `
-select format('%I.%I', n.nspname, c.relname),
+select format('%I.%I', n.nspname, c.relname) as name,
     array(select a.attname::text from unnest(k.conkey) with ordinality x(at, i)
         join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.at order by x.i) as columns,
     array(select a.attname::text from unnest(k.confkey) with ordinality x(at, i)
@@ -203,11 +203,11 @@ where k.confrelid = $1::text::regclass and k.contype = 'f' and k.conparentid = 0
 	u.refers = "false"
 	for _, r := range references {
 		var same []string
-		for i := range r.From {
-			same = append(same, "r."+pgx.Identifier{r.From[i]}.Sanitize()+" operator(pg_catalog.=) c."+
-				pgx.Identifier{r.To[i]}.Sanitize())
+		for i := range r.Columns {
+			same = append(same, "r."+pgx.Identifier{r.Columns[i]}.Sanitize()+" operator(pg_catalog.=) c."+
+				pgx.Identifier{r.RefersTo[i]}.Sanitize())
 		}
-		u.refers += " or exists (select 1 from " + r.Table + " r where " + strings.Join(same, " and ") + ")"
+		u.refers += " or exists (select 1 from " + r.Name + " r where " + strings.Join(same, " and ") + ")"
 	}
 	return nil
 }
