@@ -42,11 +42,7 @@ func runBackupList(f *factory, opts *backupListOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

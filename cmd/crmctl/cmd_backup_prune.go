@@ -62,11 +62,7 @@ func runBackupPrune(ctx context.Context, f *factory, opts *backupPruneOptions) e
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -54,11 +54,7 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

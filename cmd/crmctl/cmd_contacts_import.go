@@ -140,11 +140,7 @@ crmctl contacts import --tenant acme-corp --undo 12 --dry-run`,
 }
 
 func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -43,11 +43,7 @@ can be taken back (the setting import_undo_keep). An unfinished one goes on with
 }
 
 func runContactsImports(ctx context.Context, f *factory, opts *contactsImportsOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -92,11 +92,7 @@ crmctl contacts import --tenant acme-corp next.xlsx --map-file leads.json`,
 }
 
 func runContactsInspect(ctx context.Context, f *factory, opts *contactsInspectOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

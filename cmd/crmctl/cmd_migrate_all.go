@@ -125,11 +125,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -48,11 +48,7 @@ type publicResult struct {
 }
 
 func runMigratePublic(ctx context.Context, f *factory, opts *migratePublicOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -52,11 +52,7 @@ again.`,
 }
 
 func runMigrateRetry(ctx context.Context, f *factory, opts *migrateRetryOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -80,11 +80,7 @@ func runMigrateRollback(ctx context.Context, f *factory, opts *migrateRollbackOp
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}
@@ -196,11 +192,7 @@ func runMigrateRedo(ctx context.Context, f *factory, opts *migrateRedoOptions) e
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -72,11 +72,7 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return err
-	}
-	p, conn, err := f.open(ctx)
+	plan, p, conn, err := f.openWithPlan(ctx)
 	if err != nil {
 		return err
 	}

@@ -79,11 +79,7 @@ func runRegistryMove(ctx context.Context, f *factory, opts *registryMoveOptions)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

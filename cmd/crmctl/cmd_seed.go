@@ -51,11 +51,7 @@ contacts.`,
 }
 
 func runSeed(ctx context.Context, f *factory, opts *seedOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

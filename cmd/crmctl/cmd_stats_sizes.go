@@ -104,11 +104,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

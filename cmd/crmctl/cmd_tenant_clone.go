@@ -85,11 +85,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

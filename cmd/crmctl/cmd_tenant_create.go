@@ -112,11 +112,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 			return fmt.Errorf("--template: %w", err)
 		}
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -53,11 +53,7 @@ crmctl tenant delete acme-corp --retention 90d --confirm acme-corp`,
 }
 
 func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

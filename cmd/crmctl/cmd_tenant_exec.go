@@ -164,11 +164,7 @@ func runTenantExec(ctx context.Context, f *factory, opts *tenantExecOptions) err
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -100,11 +100,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return err
-	}
-	p, conn, err := f.open(ctx)
+	plan, p, conn, err := f.openWithPlan(ctx)
 	if err != nil {
 		return err
 	}

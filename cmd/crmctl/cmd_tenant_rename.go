@@ -69,11 +69,7 @@ crmctl tenant rename globex-corp --schema`,
 }
 
 func runTenantRename(ctx context.Context, f *factory, opts *tenantRenameOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -88,11 +88,7 @@ func parseSettings(args []string) (map[string]any, error) {
 }
 
 func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if err != nil {
 		return err
 	}
-	plan, err := f.tenantPlan(ctx)
-	if err != nil {
-		return err
-	}
-	p, conn, err := f.open(ctx)
+	plan, p, conn, err := f.openWithPlan(ctx)
 	if err != nil {
 		return err
 	}

@@ -80,11 +80,7 @@ func newTenantMoveCmd(f *factory, move tenantMove, cmd *cobra.Command) *cobra.Co
 }
 
 func runTenantMove(ctx context.Context, f *factory, opts *tenantMoveOptions, move tenantMove) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

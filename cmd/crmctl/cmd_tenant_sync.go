@@ -80,11 +80,7 @@ func runTenantSync(ctx context.Context, f *factory, opts *tenantSyncOptions) err
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

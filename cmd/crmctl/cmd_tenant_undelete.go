@@ -30,11 +30,7 @@ destroy it.`,
 }
 
 func runTenantUndelete(ctx context.Context, f *factory, opts *tenantMoveOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -226,6 +227,17 @@ func (f *factory) open(ctx context.Context) (*cli.Printer, *pgx.Conn, error) {
 	}
 	conn, err := f.connect(ctx)
 	return p, conn, err
+}
+
+// openWithPlan is open for a command that compares tenants with the migrations, which are
+// compiled first.
+func (f *factory) openWithPlan(ctx context.Context) (*migrate.Plan, *cli.Printer, *pgx.Conn, error) {
+	plan, err := f.tenantPlan(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p, conn, err := f.open(ctx)
+	return plan, p, conn, err
 }
 
 // openToChange is open for a command that changes something, unless dryRun is set:

@@ -13,11 +13,7 @@ import (
 
 // runContactsUndo takes an import back.
 func runContactsUndo(ctx context.Context, f *factory, opts *contactsImportOptions) error {
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

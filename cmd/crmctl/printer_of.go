@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 )
@@ -28,6 +29,16 @@ func (f *factory) printer() (*cli.Printer, error) {
 		Painter:  f.outPainter(),
 		Show:     cli.Presentation{Loc: loc, Now: f.Now()},
 	}, nil
+}
+
+// begin returns what nearly every command needs: the printer and the application.
+func (f *factory) begin() (*cli.Printer, *app.App, error) {
+	p, err := f.printer()
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := f.app()
+	return p, a, err
 }
 
 // painterFor decides for one stream. NO_COLOR and CLICOLOR_FORCE have already
