@@ -83,6 +83,7 @@ func dryCases(local string) map[string][]dryCase {
 		"stats diagnose":    {{"", []int{0, 4}}},
 		"stats locks":       one(""),
 		"stats sizes":       one("--record", "--exact --record"),
+		"stats load":        one("--interval 1s"),
 		"tenant activate":   one("keep"),
 		"tenant clone":      one("acme-corp twin", "acme-corp twin --anonymize"),
 		"tenant create":     one("new-one", "many-%d --count 3 --role"),

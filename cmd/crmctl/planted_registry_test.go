@@ -86,10 +86,15 @@ func eachOnline(t *testing.T, backup string, try func(path string, args []string
 	if err := os.WriteFile(leads, []byte("email,name\nx@example.com,X\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	sync := filepath.Join(dir, "sync.yaml")
+	if err := os.WriteFile(sync, []byte("tenants_query: select 'a'::pg_catalog.text as slug, 'b'::pg_catalog.text as "+
+		"schema\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cases := dryCases("none")
 	cases["psql"] = []dryCase{{args: "acme-corp -- -c select"}}
 	cases["migrate all-tenants"] = []dryCase{{}, {args: "--verify"}}
-	words := map[string]string{"BACKUP": backup, "SELECT": "select 1", "TRUNCATE": "select 1", "contacts.csv": leads,
+	words := map[string]string{"BACKUP": backup, "SELECT": "select 1", "TRUNCATE": "select 1", "contacts.csv": leads, "sync.yaml": sync,
 		"new": filepath.Join(dir, "new"), "backups": filepath.Join(dir, "backups")}
 	tried := 0
 	walk(tree(t), func(cmd *cobra.Command) {

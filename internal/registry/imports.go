@@ -90,10 +90,7 @@ func (r Registry) HasImports(ctx context.Context, q db.Querier) (bool, error) {
 func (r Registry) ListImports(ctx context.Context, q db.Querier, tenantID string, limit int) ([]Import, error) {
 	list, err := r.selectImports(ctx, q, `where $1::uuid is null or i.tenant_id = $1::uuid order by i.id desc limit $2`,
 		orNull(tenantID), orNull(limit))
-	if err != nil && r.Missing(err) {
-		return nil, ErrOldRegistry
-	}
-	return list, err
+	return list, r.ExplainTable(ctx, q, "read the imports", err)
 }
 
 // LikeImports returns the imports of a tenant that may be of the same file, those of the
