@@ -103,7 +103,7 @@ func TestDoctorWithoutRights(t *testing.T) {
 		{"tenant", "list"}, {"tenant", "show", "acme"}, {"tenant", "history", "acme"}, {"audit", "list"}, {"migrate", "runs"},
 		{"migrate", "status"}, {"migrate", "plan"},
 		{"tenant", "pool", "list"}, {"doctor", "--skip", "connections,locks,autovacuum"}, {"stats", "sizes"},
-		{"stats", "load", "--interval", "1s"},
+		{"stats", "load", "--interval", "1s"}, {"stats", "indexes"},
 	} {
 		if code, out := crmctl(t, poor, args...); code != cli.ExitOK && code != cli.ExitPending ||
 			strings.Contains(out, "permission denied") {

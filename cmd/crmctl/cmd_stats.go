@@ -14,5 +14,6 @@ func newStatsCmd(f *factory) *cobra.Command {
 		newStatsActivityCmd(f),
 		newStatsLocksCmd(f),
 		newStatsDiagnoseCmd(f),
+		newStatsIndexesCmd(f),
 	)
 }

@@ -89,7 +89,7 @@ func lifeSteps() []lifeStep {
 		{name: "migrate-events", args: "migrate all-tenants --migrations-dir BAD", code: cli.ExitStopped},
 		{args: "migrate adopt --schema old --check", code: cli.ExitPending, name: "migrate-adopt-check"},
 		{args: "migrate adopt --schema old", code: cli.ExitFailure},
-		{args: "stats load --interval 1s"},
+		{args: "stats load --interval 1s --tenant nobody*"}, // else whatever autovacuum does
 		{name: "stats-sizes-exact", args: "stats sizes --exact --record"},
 		{args: "tenant delete hooli --confirm hooli"},
 		{args: "tenant undelete hooli"},

@@ -94,6 +94,8 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("stats", "locks")
 	run("stats", "diagnose", "--help")
 	run("connections", "clean", "--idle", "1d")
+	run("stats", "indexes")
+	run("stats", "sizes", "--by", "table")
 	run("tenant", "list", "-o", "wide")
 	run("tenant", "show", "acme")
 	run("tenant", "history", "acme")

@@ -43,6 +43,8 @@ func lifeOfATenant(dir string) [][]string {
 		{"tenant", "list"},
 		{"stats", "sizes"},
 		{"stats", "load", "--interval", "1s"},
+		{"stats", "indexes"},
+		{"stats", "sizes", "--by", "table"},
 		{"backup", "create", "acme-corp", "--registry", "--dir", dir},
 		{"tenant", "clone", "acme-corp", "acme-test"},
 		{"tenant", "delete", "acme-corp", "--confirm", "acme-corp", "--retention", "0s"},

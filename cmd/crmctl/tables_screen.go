@@ -54,7 +54,7 @@ func tableSizesList(found stats.Tables) cli.List[stats.TableSize] {
 				}
 				return cli.Either{Human: humanEstimate(*t.Rows), Machine: *t.Rows}
 			}},
-			{Name: "largest_tenant", Title: "LARGEST", Value: func(t stats.TableSize) any { return t.Largest }},
+			{Name: "largest_tenant", Title: "LARGEST", Spare: true, Value: func(t stats.TableSize) any { return t.Largest }},
 			{Name: "largest_bytes", Document: true, Value: func(t stats.TableSize) any { return t.LargestBytes }},
 		},
 		Name: func(t stats.TableSize) string { return t.Name },
