@@ -60,6 +60,7 @@ crmctl stats load --watch -o ndjson`,
 	fs.DurationVar(&opts.interval, "interval", 10*time.Second, "`TIME` between two samples")
 	fs.BoolVar(&opts.watch, "watch", false, "go on, interval after interval, until Ctrl-C")
 	fs.IntVar(&opts.top, "top", 20, "only the `N` busiest; 0 for all that did anything")
+	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }
