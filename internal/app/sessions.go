@@ -26,7 +26,8 @@ func (a *App) Sessions(ctx context.Context, s *Selection) (stats.Sessions, func(
 	return a.readSessions(ctx, conn, s)
 }
 
-func (a *App) readSessions(ctx context.Context, conn *pgx.Conn, s *Selection) (stats.Sessions, func(string) bool, error) {
+func (a *App) readSessions(ctx context.Context, conn *pgx.Conn, s *Selection) (stats.Sessions, func(string) bool,
+	error) {
 	var chosen func(string) bool
 	if s != nil && !s.Everything() {
 		if _, _, err := a.Tenants(ctx, conn, s); err != nil { // one that is not there

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -44,7 +45,7 @@ func (s Sessions) Pick(o PickOptions) (picked []Session, left []NotPicked) {
 			picked = append(picked, one)
 		}
 	}
-	slices.SortStableFunc(picked, func(a, b Session) int { return int(b.InState/time.Millisecond - a.InState/time.Millisecond) })
+	slices.SortStableFunc(picked, func(a, b Session) int { return cmp.Compare(b.InState, a.InState) })
 	return picked, nil
 }
 
