@@ -57,9 +57,24 @@ func squeeze(s string) string {
 	}, s)
 }
 
+// withoutNote cuts off what a template says of how a column is to be filled in: "Phone
+// number (recommended)".
+func withoutNote(header string) string {
+	text := strings.TrimSpace(header)
+	at := strings.LastIndexByte(text, '(')
+	if at <= 0 || !strings.HasSuffix(text, ")") {
+		return header
+	}
+	switch squeeze(text[at:]) {
+	case "recommended", "optional", "required", "mandatory":
+		return text[:at]
+	}
+	return header
+}
+
 // find returns the field of a header by its name alone.
 func (r recognizer) find(header string) (recognized, bool) {
-	name := squeeze(header)
+	name := squeeze(withoutNote(header))
 	if strings.Contains(header, "__") {
 		// Salesforce's own names: NPSP__CONTACT1_FIRSTNAME__C.
 		name = strings.TrimSuffix(strings.TrimPrefix(name, "npsp"), "c")

@@ -48,7 +48,9 @@ func TestHeadersInTheirLanguages(t *testing.T) {
 			"Адрес электронной почты=email|Рабочий телефон=phone|Номер сотового телефона=phone"},
 		"zh": {"姓名=name|电子邮件=email|手机=phone|公司=company"},
 		"ja": {"名=first_name|姓=last_name|会社名=company|電子メール アドレス=email|携帯電話=phone"},
+		"no": {"Navn=name|E-post=email|Mobil=phone", "Fornavn=first_name|Etternavn=last_name|Telefon=phone"},
 		"others": {
+			"Email (required)=email|Phone number (recommended)=phone|Full name (optional)=name|Notes (optional)=-",
 			"First Name=first_name|Last Name=last_name|Labels=-|E-mail 1 - Label=-|E-mail 1 - Value=email|Phone 1 - Label=-|" +
 				"Phone 1 - Value=phone|Organization Name=company|Organization Title=-|Birthday=-|Notes=-",
 			"First Name=first_name|Last Name=last_name|E-mail Address=email|E-mail 2 Address=email|Home Phone=phone|" +
