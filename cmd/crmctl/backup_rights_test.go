@@ -56,6 +56,15 @@ func TestRightsOfARestore(t *testing.T) {
 		t.Errorf("%d things are left", n)
 	}
 
+	// So does a structure of its own, which a role that is made for it makes.
+	f.Exec(t, "alter table tenant_acme.contacts add vip int")
+	ok(t, f, "backup", "create", "acme", "--dir", filepath.Join(dir, "own"))
+	own := one(t, filepath.Join(dir, "own", "acme-*.crmctl"))
+	code, out = crmctl(t, poor, "backup", "restore", own, "--as", "fourth")
+	if code != cli.ExitFailure || !strings.Contains(out, `alter role "`+name+`" createrole`) || strings.Contains(out, "RIGHT") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+
 	// The sequences of the registry are its owner's.
 	other := &fleettest.Fleet{DSN: pgtest.Empty(t)}
 	ok(t, other, "migrate", "public")

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/crmctl/crmctl/internal/app"
+	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
@@ -70,6 +71,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	}
 	if errors.Is(err, tenant.ErrRoleRight) {
 		return []cli.Hint{{Label: "as a superuser", Command: "alter role ROLE createrole; or add --role=false"}}
+	}
+	if errors.Is(err, backup.ErrNoRole) {
+		return []cli.Hint{{Label: "as a superuser", Command: "alter role " + f.ownRole() + " createrole"}}
 	}
 	switch db.SQLState(err) {
 	case db.CodeInsufficientPrivilege:
@@ -188,10 +192,7 @@ func (f *factory) explainReadOnly() []cli.Hint {
 // It offers none on the tables of a tenant: these belong to the role that migrates
 // them, and a grant would only hide that they do not.
 func (f *factory) explainRight(err error) cli.Hint {
-	role := "ROLE"
-	if target, err := f.target(); err == nil && target.User != "" {
-		role = cli.Visible(pgx.Identifier{target.User}.Sanitize())
-	}
+	role := f.ownRole()
 	message := ""
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		message = pgErr.Message
@@ -215,6 +216,14 @@ func (f *factory) explainRight(err error) cli.Hint {
 		return cli.Hint{Label: "whose it is", Command: "crmctl doctor --check owner,grants"}
 	}
 	return cli.Hint{Label: "as its owner", Command: "grant RIGHT on OBJECT to " + role}
+}
+
+// ownRole returns the role that crmctl logs in as, quoted for SQL.
+func (f *factory) ownRole() string {
+	if target, err := f.target(); err == nil && target.User != "" {
+		return cli.Visible(pgx.Identifier{target.User}.Sanitize())
+	}
+	return "ROLE"
 }
 
 // inRegistry reports whether a table or a sequence of that name is crmctl's own.
