@@ -13,10 +13,8 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/doctor"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // runReport is a run as it is printed.
@@ -246,73 +244,6 @@ func slowest(outcomes []migrate.Outcome, width int) string {
 	return strings.Join(out, ", ")
 }
 
-// invalidRows counts the outcomes that are rows of the registry nobody acts on.
-func invalidRows(outcomes []migrate.Outcome) int {
-	n := 0
-	for _, o := range outcomes {
-		if errors.Is(o.Err, registry.ErrInvalidRow) {
-			n++
-		}
-	}
-	return n
-}
-
-// onlyMissingDown reports whether tenants failed only because files have no Down statements.
-func onlyMissingDown(outcomes []migrate.Outcome) bool {
-	some := false
-	for _, o := range outcomes {
-		if o.Err == nil || o.State == migrate.NotStarted {
-			continue
-		}
-		if _, some = errors.AsType[*migrate.MissingDownError](o.Err); !some {
-			return false
-		}
-	}
-	return some
-}
-
-// onlyDirty returns the command that shows what a run left to be settled by hand, where
-// tenants failed for that alone, and "" otherwise.
-func onlyDirty(outcomes []migrate.Outcome) string {
-	command, tenants := "", 0
-	for _, o := range outcomes {
-		if o.Err == nil || o.State == migrate.NotStarted {
-			continue
-		}
-		dirty, is := errors.AsType[*migrate.DirtyError](o.Err)
-		if !is {
-			return ""
-		}
-		command = "crmctl migrate repair"
-		if tenants++; tenants == 1 {
-			command += " " + cli.Visible(dirty.Slug)
-		}
-	}
-	return command
-}
-
-// afterRun returns the command that goes on after a run, and the one that shows more of
-// it, "" for none.
-func (f *factory) afterRun(r *migrate.Report, record runReport) (next, details string) {
-	left := record.Failed + record.NotStarted
-	if left == 0 && r.Stopped == nil {
-		return "", ""
-	}
-	switch invalid := invalidRows(r.Outcomes); {
-	case invalid > 0 && invalid == left:
-		return "", "crmctl doctor --check " + string(doctor.InvalidRowClass)
-	case r.RunID == 0:
-		return "", "" // the error that follows says so
-	case onlyMissingDown(r.Outcomes):
-		// To try again is no use.
-	case onlyDirty(r.Outcomes) != "":
-		next = onlyDirty(r.Outcomes) + f.sameTarget()
-	case r.Target >= 0:
-		next = fmt.Sprintf("crmctl migrate retry %d%s", r.RunID, f.sameFlags())
-	}
-	return next, fmt.Sprintf("crmctl migrate runs show %d", r.RunID)
-}
-
 // reportError turns a run into an exit code, and says which command goes on.
 func reportError(f *factory, r *migrate.Report, record runReport, s fleet.Summary) error {
 	err := f.end(runEnd{Summary: s, threshold: true, told: true})
@@ -324,6 +255,7 @@ func reportError(f *factory, r *migrate.Report, record runReport, s fleet.Summar
 	case !f.structured():
 		if next != "" {
 			f.Note("\nnext: %s", next)
+			f.noteTrust(r)
 			f.Note("details: %s", details)
 		} else if details != "" {
 			f.Note("\ndetails: %s", details)
