@@ -96,6 +96,12 @@ func noteVerdict(f *factory, c *app.AdoptCheck) {
 	if c.Worst(app.AreaDrift) == app.Warns {
 		f.Note("uncertain:     migrations of schemas that are not what the files make")
 	}
+	if c.Program != "" {
+		f.Note("next: where %s migrated them, --from %s", c.Program, c.Program)
+	}
+	if c.NoProgram {
+		f.Note("next: where no table tells the version, --from none --baseline VERSION says where they stand")
+	}
 	switch {
 	case c.Adoptable > 0 && len(fails) == 0:
 		f.Note("next: the same command without --check")

@@ -55,6 +55,10 @@ type AdoptCheck struct {
 	Findings  []AdoptFinding
 	Schemas   int // that were looked at
 	Adoptable int
+	// Program is one whose table a schema has instead of that of the program that was named,
+	// "" for none; NoProgram tells that a schema has no table of versions that is known.
+	Program   string
+	NoProgram bool
 }
 
 // Worst returns the worst result in an area.
@@ -107,6 +111,21 @@ func (a *App) CheckAdoption(ctx context.Context, o AdoptOptions) (*AdoptCheck, e
 
 func (c *AdoptCheck) add(f AdoptFinding) { c.Findings = append(c.Findings, f) }
 
+// untold notes what is known of a schema that lacks the table of versions of the program
+// that is said to have migrated it, and reports whether it is one.
+func (c *AdoptCheck) untold(err error) bool {
+	missing, is := errors.AsType[*adopt.UnmanagedError](err)
+	switch {
+	case !is:
+		return false
+	case missing.Tool == "":
+		c.NoProgram = true
+	default:
+		c.Program = missing.Tool
+	}
+	return true
+}
+
 // schemas groups those that are refused by their reasons.
 func (c *AdoptCheck) schemas(survey *adopt.Survey) {
 	byReason := make(map[string]int)
@@ -121,8 +140,11 @@ func (c *AdoptCheck) schemas(survey *adopt.Survey) {
 		if !seen {
 			at = len(c.Findings)
 			byReason[reason] = at
-			c.add(AdoptFinding{Area: AreaSchemas, Result: Fails, Text: claim.Err.Error(),
-				Do: "leave them out, or mend what is said"})
+			do := "leave them out, or mend what is said"
+			if c.untold(claim.Err) {
+				do = "say which program migrated them, or at which version they stand; or leave them out"
+			}
+			c.add(AdoptFinding{Area: AreaSchemas, Result: Fails, Text: claim.Err.Error(), Do: do})
 		}
 		c.Findings[at].Schemas = append(c.Findings[at].Schemas, claim.Schema)
 	}
