@@ -33,7 +33,8 @@ func (r *record) plot() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+
 		"\n<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n", plotWidth, plotHeight)
-	fmt.Fprintf(&s, "<text x=\"%d\" y=\"22\" font-size=\"14\">milliseconds for each tenant, by the size of the fleet</text>\n",
+	fmt.Fprintf(&s, "<text x=\"%d\" y=\"22\" font-size=\"14\">milliseconds for each tenant, by the size of the "+
+		"fleet</text>\n",
 		plotLeft)
 	if len(r.Scale) > 0 {
 		r.plotLines(&s)

@@ -66,7 +66,8 @@ func TestBrownfield(t *testing.T) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 		cmd.Dir = filepath.Dir(b.dir)
-		cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LANG=C.UTF-8",
+		cmd.Env = []string{"GORACE=" + noSleep, "PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
+			"LANG=C.UTF-8",
 			pgtest.EnvStatements + "=" + os.Getenv(pgtest.EnvStatements), "CRMCTL_PG_BIN=" + os.Getenv("CRMCTL_PG_BIN"),
 			"DATABASE_URL=" + b.dsn, "TENANT_ACME=" + tenant("tenant_acme")}
 		if out, err := cmd.CombinedOutput(); err != nil {

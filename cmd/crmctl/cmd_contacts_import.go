@@ -57,7 +57,8 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs.BoolVar(&o.noRejects, "no-rejects", false, "write no file of rejected rows")
 	fs.BoolVar(&o.keepIndexes, "keep-indexes", false,
 		"keep the indexes of an empty tenant while loading: slower, but readers need not wait")
-	fs.Int64Var(&o.batch, "batch", 0, "commit after every `N` rows; an import that was stopped goes on with the same command")
+	fs.Int64Var(&o.batch, "batch", 0, "commit after every `N` rows; an import that was stopped goes on with the same "+
+		"command")
 	fs.BoolVar(&o.restart, "restart", false,
 		"with --batch: begin at the first row, although an earlier import has stopped")
 	fs.Int64Var(&o.undo, "undo", 0,

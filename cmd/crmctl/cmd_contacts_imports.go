@@ -90,7 +90,9 @@ func importColumns(p *cli.Printer, several bool) cli.List[registry.Import] {
 		cli.Column[registry.Import]{Name: "undone_by", Document: true, Optional: true, Value: func(i registry.Import) any {
 			return i.UndoneBy
 		}},
-		cli.Column[registry.Import]{Name: "size_bytes", Document: true, Value: func(i registry.Import) any { return i.Bytes }},
+		cli.Column[registry.Import]{Name: "size_bytes", Document: true, Value: func(i registry.Import) any {
+			return i.Bytes
+		}},
 		cli.Column[registry.Import]{Name: "sha256", Document: true, Optional: true, Value: func(i registry.Import) any {
 			return i.SHA256
 		}},

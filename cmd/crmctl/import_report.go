@@ -220,7 +220,8 @@ func importObject(r app.ImportResult) cli.Object {
 	}
 	rejected := any(r.Rejected)
 	if r.Rejected > 0 {
-		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r.Result), Machine: r.Rejected},
+		rejected = cli.Styled{Value: cli.Either{Human: cli.HumanCount(r.Rejected) + rejectText(r.Result),
+			Machine: r.Rejected},
 			Color: cli.Yellow}
 	}
 	took := cli.Either{Human: cli.HumanDuration(r.Duration) + ", " + rowsPerSecond(r.Read, r.Duration),

@@ -20,7 +20,8 @@ func TestInspectScreens(t *testing.T) {
 		"xl/workbook.xml":            `<workbook><sheets><sheet name="Leads" id="r"/></sheets></workbook>`,
 		"xl/_rels/workbook.xml.rels": `<Relationships><Relationship Id="r" Target="s.xml"/></Relationships>`,
 		"xl/s.xml": `<worksheet><sheetData><row><c t="str"><v>Name</v></c><c t="str"><v>E-Mail</v></c><c t="str"><v>Website</v></c></row>` +
-			`<row><c t="str"><v>Ann Lee</v></c><c t="str"><v>ann@example.com</v></c><c t="str"><v>` + long + `</v></c></row></sheetData></worksheet>`,
+			`<row><c t="str"><v>Ann Lee</v></c><c t="str"><v>ann@example.com</v></c><c t="str"><v>` + long +
+			`</v></c></row></sheetData></worksheet>`,
 	} {
 		w, err := z.Create(name)
 		if err != nil {

@@ -18,7 +18,8 @@ func TestKilledGroups(t *testing.T) {
 	const tenants, versions, kills = 60, 4, 8
 	files := map[string]string{"00001_a.sql": "create table a1 (x int);\ncreate table b1 (x int);"}
 	for v := 2; v <= versions; v++ {
-		files[fmt.Sprintf("%05d_x.sql", v)] = fmt.Sprintf("create table a%d (x int);\ncreate table b%[1]d (x int);\ncreate index on a%[1]d (x);", v)
+		files[fmt.Sprintf("%05d_x.sql", v)] = fmt.Sprintf("create table a%d (x int);\ncreate table b%[1]d (x int);\ncreate "+
+			"index on a%[1]d (x);", v)
 	}
 	dir := writeFiles(t, files)
 	f := fleetOf(t, tenants, dir)
@@ -39,7 +40,8 @@ func TestKilledGroups(t *testing.T) {
 		settle(t, f)
 		checkVersions(t, f, tenants, versions)
 	}
-	if out, err := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--group", "6").CombinedOutput(); err != nil {
+	if out, err := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--group",
+		"6").CombinedOutput(); err != nil {
 		t.Errorf("the last run: %v\n%s", err, out)
 	}
 	if done := checkVersions(t, f, tenants, versions); done != tenants {

@@ -35,7 +35,8 @@ func manyLeads(t *testing.T, n int) string {
 	return path
 }
 
-const contactsDigest = `select md5(string_agg(concat(email, '|', name, '|', phone), chr(10) order by email, name)) from tenant_%s.contacts`
+const contactsDigest = `select md5(string_agg(concat(email, '|', name, '|', phone), chr(10) order by email, name))
+	from tenant_%s.contacts`
 
 // kill -9 at any moment of an import in batches, also behind a pooler: the same command
 // goes on, no row is there twice, the sums and the rejected rows are those of all runs,
@@ -48,7 +49,8 @@ func TestKilledBatchesGoOn(t *testing.T) {
 	}
 	file := manyLeads(t, 6000)
 	whole, rejects := file+".whole", file+".killed"
-	if out, code := outcome(t, f, "contacts", "import", "--tenant", "whole", file, "--rejects", whole); code != cli.ExitPartial {
+	if out, code := outcome(t, f, "contacts", "import", "--tenant", "whole", file, "--rejects",
+		whole); code != cli.ExitPartial {
 		t.Fatal(out)
 	}
 	pooled := &fleettest.Fleet{DSN: pgtest.Pooler(t, f.DSN)}
@@ -59,7 +61,8 @@ func TestKilledBatchesGoOn(t *testing.T) {
 			killed++
 		}
 	}
-	done := f.Int(t, "select coalesce(sum(done), 0) from public.tenant_imports i join public.tenants t on t.id = i.tenant_id "+
+	done := f.Int(t, "select coalesce(sum(done), 0) from public.tenant_imports i join public.tenants t on t.id = "+
+		"i.tenant_id "+
 		"where t.slug = 'acme'")
 	t.Logf("killed %d times, %d records were committed by then", killed, done)
 	if out, code := outcome(t, pooled, args...); code != cli.ExitPartial {
@@ -102,7 +105,8 @@ func TestTwoImportsInBatchesAtOnce(t *testing.T) {
 		t.Fatal(out)
 	}
 	file := manyLeads(t, 3000)
-	args := []string{"contacts", "import", "--tenant", "acme", file, "--batch", "50", "--no-rejects", "--lock-timeout", "1m"}
+	args := []string{"contacts", "import", "--tenant", "acme", file, "--batch", "50", "--no-rejects",
+		"--lock-timeout", "1m"}
 	_ = killAfter(t, program(t, f, args...), 400*time.Millisecond) // both find one that has stopped
 	first, second := program(t, f, args...), program(t, f, args...)
 	if err := first.Start(); err != nil {
@@ -121,7 +125,8 @@ func TestTwoImportsInBatchesAtOnce(t *testing.T) {
 	if n := f.Int(t, "select count(*) from tenant_acme.contacts"); n != 2940 {
 		t.Errorf("%d contacts, want 2940", n)
 	}
-	if n := f.Int(t, `select count(*) from public.tenant_imports where (counts ->> 'read')::bigint <> (counts ->> 'inserted')::bigint
+	if n := f.Int(t, `select count(*) from public.tenant_imports
+		where (counts ->> 'read')::bigint <> (counts ->> 'inserted')::bigint
 		+ (counts ->> 'updated')::bigint + (counts ->> 'unchanged')::bigint + (counts ->> 'repeated')::bigint
 		+ (counts ->> 'rejected')::bigint or (state = 'done') <> (done = 3000)`); n != 0 {
 		t.Errorf("the sums of %d imports are not true", n)

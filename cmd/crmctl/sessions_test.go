@@ -72,7 +72,8 @@ func TestConnectionsClean(t *testing.T) {
 		run(cli.ExitUsage, append([]string{"connections", "clean"}, args...)...)
 	}
 	run(cli.ExitUsage, "connections", "clean", "--in-transaction", "1ms", "--superusers") // there is nobody to ask
-	time.Sleep(1100 * time.Millisecond)                                                   // who waits shorter than a second is not worth a word
+	// who waits shorter than a second is not worth a word
+	time.Sleep(1100 * time.Millisecond)
 	if text := run(cli.ExitPending, "stats", "diagnose"); !strings.Contains(text, "crmctl stats locks") {
 		t.Error(text)
 	}

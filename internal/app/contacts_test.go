@@ -60,7 +60,8 @@ func TestContacts(t *testing.T) {
 	}
 	o.KeepRejects = false
 	again, err := a.ImportContacts(ctx, o)
-	if err != nil || again.Unchanged != 1 || again.Before == nil || again.Before.Actor != "test" || again.RejectFile != "" {
+	if err != nil || again.Unchanged != 1 || again.Before == nil || again.Before.Actor != "test" ||
+		again.RejectFile != "" {
 		t.Errorf("the same file again: %+v, %v", again, err)
 	}
 }

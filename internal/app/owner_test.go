@@ -52,7 +52,8 @@ func owned(t *testing.T, m membership, n int) (f *fleettest.Fleet, a *app.App, r
 	role, me := name+"_app", name+"_mig"
 	t.Cleanup(func() { f.DropRoles(t, name) })
 	f.Exec(t, "create role "+role, "create role "+me+" login", "grant usage on schema public to "+me,
-		"do $$ begin execute format('grant create, temporary on database %I to "+me+", "+role+"', current_database()); end $$",
+		"do $$ begin execute format('grant create, temporary on database %I to "+me+", "+role+
+			"', current_database()); end $$",
 		"grant select, insert, update, delete on all tables in schema public to "+me,
 		"grant usage on all sequences in schema public to "+me)
 	first, _ := open(t, f, "")

@@ -154,7 +154,8 @@ func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Pla
 	}
 	report, err := plan.Run(ctx, conn, a.Connect, []registry.Tenant{t}, migrate.RunOptions{
 		Registry: a.Registry,
-		Route:    route, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(), Fleet: fleet.Options{Concurrency: 1, Drain: a.Drain()},
+		Route:    route, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(),
+		Fleet:  fleet.Options{Concurrency: 1, Drain: a.Drain()},
 		Direct: a.Direct, LockTimeout: lockTimeout, Actor: a.Actor,
 	})
 	if err != nil {

@@ -15,7 +15,8 @@ func TestSyncAtOnce(t *testing.T) {
 	t.Parallel()
 	const n = 20
 	f := fleettest.New(t)
-	f.Exec(t, "create schema app", "create table app.t (slug text, schema text)", fmt.Sprintf(`do $$ begin for i in 1..%d loop
+	f.Exec(t, "create schema app", "create table app.t (slug text, schema text)",
+		fmt.Sprintf(`do $$ begin for i in 1..%d loop
 		execute format('create schema s%%s', i);
 		execute format('create table s%%s.goose_db_version (id int, version_id bigint, is_applied boolean)', i);
 		execute format('insert into s%%s.goose_db_version values (1, 1, true)', i);

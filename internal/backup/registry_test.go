@@ -146,7 +146,8 @@ func TestRestoreOfSources(t *testing.T) {
 	if !errors.Is(err, no) || !errors.Is(err, backup.ErrRefused) {
 		t.Errorf("error %v, want the judge's", err)
 	}
-	if n := other.Int(t, "select (select count(*) from public.tenants) + (select count(*) from public.migration_sources)"); n != 0 {
+	if n := other.Int(t, "select (select count(*) from public.tenants) + (select count(*) from "+
+		"public.migration_sources)"); n != 0 {
 		t.Errorf("%d rows are there", n)
 	}
 }

@@ -53,7 +53,8 @@ func (c *comparison) split(drift *Drift, k shapeKey, tenants []Tenant, want, got
 		rest := all
 		if len(known) > 0 {
 			rest = slices.DeleteFunc(slices.Clone(all), isAccepted)
-			if wanted := slices.DeleteFunc(slices.Clone(all), func(d Difference) bool { return !isAccepted(d) }); len(wanted) > 0 {
+			if wanted := slices.DeleteFunc(slices.Clone(all),
+				func(d Difference) bool { return !isAccepted(d) }); len(wanted) > 0 {
 				drift.Accepted = append(drift.Accepted, AcceptedTenant{t, outer(wanted), len(rest) == 0})
 			}
 		}

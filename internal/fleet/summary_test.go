@@ -30,7 +30,8 @@ func TestSummarize(t *testing.T) {
 			gone, false},
 		{"cut short before its next turn", []fleet.Result{{Err: busy}, {State: fleet.Failed, Err: broken}}, fleet.ErrServer,
 			[4]int{2, 0, 1, 1}, busy, nil, false},
-		{"held", []fleet.Result{{State: fleet.Failed, Err: busy}, {State: fleet.Done}}, nil, [4]int{2, 1, 1, 0}, busy, nil, true},
+		{"held", []fleet.Result{{State: fleet.Failed, Err: busy}, {State: fleet.Done}}, nil, [4]int{2, 1, 1, 0},
+			busy, nil, true},
 		{"held, and one never begun", []fleet.Result{{State: fleet.Failed, Err: busy}, {}}, fleet.ErrDrained,
 			[4]int{2, 0, 1, 1}, busy, nil, false},
 	} {

@@ -23,7 +23,8 @@ func histories() map[string]func() fs.FS {
 			return files
 		},
 		"50MB": func() fs.FS {
-			files := fstest.MapFS{"00001_words.sql": &fstest.MapFile{Data: []byte("-- +goose Up\ncreate table words (w text);\n")}}
+			files := fstest.MapFS{"00001_words.sql": &fstest.MapFile{Data: []byte("-- +goose Up\ncreate table words (w " +
+				"text);\n")}}
 			row := "insert into words values ('" + strings.Repeat("x", 1000) + "');\n"
 			text := []byte("-- +goose Up\n" + strings.Repeat(row, 1000000/len(row)))
 			for i := 2; i <= 51; i++ {

@@ -119,7 +119,8 @@ func TestMigrationsMakeWhatTheOwnerOwns(t *testing.T) {
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{
 		"1_a.sql": "create table c (id int);",
 		"2_b.sql": "alter table c add column name text; create table d (id int); create type mood as enum ('good');",
-		"3_c.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncreate index concurrently d_id on d (id);\ncreate table e (id int);",
+		"3_c.sql": "-- +goose NO TRANSACTION\n-- +goose Up\ncreate index concurrently d_id on d (id);\ncreate table e (id " +
+			"int);",
 		"4_d.sql": "create table g (id serial);",
 	}))
 	for n, s := range services() {

@@ -90,7 +90,8 @@ func TestTenantsShareATransaction(t *testing.T) {
 		t.Errorf("%d rows in the ledger", n)
 	}
 	wantAt(t, f, tenants, 2)
-	if n := f.Int(t, "select count(*) from pg_class where relname = 'idx_a_y' and relnamespace <> 'public'::regnamespace"); n != 31 {
+	if n := f.Int(t, "select count(*) from pg_class where relname = 'idx_a_y' and relnamespace <> "+
+		"'public'::regnamespace"); n != 31 {
 		t.Errorf("%d indexes", n)
 	}
 }
@@ -180,7 +181,9 @@ func TestAGroupFallsApart(t *testing.T) {
 			}
 			tt.spoil(t, f, victim)
 			report := grouped(t, f, plan, tenants, migrate.RunOptions{LockTimeout: 200 * time.Millisecond,
-				Fleet: fleet.Options{Attempts: 2, Patience: time.Millisecond, Backoff: func(int) time.Duration { return time.Millisecond }}})
+				Fleet: fleet.Options{Attempts: 2, Patience: time.Millisecond, Backoff: func(int) time.Duration {
+					return time.Millisecond
+				}}})
 			for i, o := range report.Outcomes {
 				if i != 8 && (o.State != migrate.Migrated || o.To != 2) {
 					t.Errorf("another: %+v", o)
@@ -292,7 +295,8 @@ func TestCancelledGroup(t *testing.T) {
 // otherwise, is not filled with one for each tenant.
 func TestRunsLeaveFewEntries(t *testing.T) {
 	t.Parallel()
-	if n := fleettest.New(t).Int(t, "select count(*) from pg_available_extensions where name = 'pg_stat_statements'"); n == 0 {
+	if n := fleettest.New(t).Int(t, "select count(*) from pg_available_extensions where name = "+
+		"'pg_stat_statements'"); n == 0 {
 		t.Skip("the server has no pg_stat_statements")
 	}
 	server, _ := pgtest.Instance(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "fsync": "off"})

@@ -27,7 +27,8 @@ begin
 		execute format('alter schema %I owner to %I', schema_name, new_owner);
 	end if;
 	for o in
-		select case i.type when 'statistics object' then 'statistics' when 'composite type' then 'type' else i.type end as kind,
+		select case i.type when 'statistics object' then 'statistics' when 'composite type' then 'type'
+			else i.type end as kind,
 			i.identity
 		from pg_depend d cross join lateral pg_identify_object(d.classid, d.objid, 0) i
 		where d.refclassid = 'pg_namespace'::regclass and d.refobjid = schema_oid and d.classid in (

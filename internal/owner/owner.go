@@ -59,7 +59,8 @@ const rolesSQL = `
 				and c.relowner <> (select m.oid from me m))
 	), object as materialized (
 		select f.oid as nsp, c.relowner as owner, c.relkind in ('r', 'p') as is_table from foreign_one f
-		join pg_depend d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = f.oid and d.classid = 'pg_class'::regclass
+		join pg_depend d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = f.oid
+			and d.classid = 'pg_class'::regclass
 		join pg_class c on c.oid = d.objid and c.relname not in ('goose_db_version', 'goose_db_version_id_seq')
 			and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
 		union all

@@ -169,7 +169,8 @@ func (r Registry) QueueImportDone(p *db.Pipeline, i Import, from int64) {
 			return ErrImportMoved
 		}
 		return rows.Err()
-	}, `update `+r.Imports()+` set counts = $3::pg_catalog.jsonb, state = $4, done = $5, reject_file = $6, reject_bytes = $7,
+	}, `update `+r.Imports()+` set counts = $3::pg_catalog.jsonb, state = $4, done = $5, reject_file = $6,
+			reject_bytes = $7,
 			finished_at = $8, undo_until = $9
 		where id operator(pg_catalog.=) $1 and done operator(pg_catalog.=) $2 and state operator(pg_catalog.=) 'unfinished'`,
 		i.ID, from, object(i.Counts), string(i.State), i.Done, orNull(i.RejectFile), i.RejectBytes, i.FinishedAt, i.UndoUntil)
@@ -178,7 +179,8 @@ func (r Registry) QueueImportDone(p *db.Pipeline, i Import, from int64) {
 // QueueImportAbandoned adds that the unfinished imports of a file of a tenant do not go on.
 func (r Registry) QueueImportAbandoned(p *db.Pipeline, tenantID, file, sum string) {
 	p.Exec(`update `+r.Imports()+` set state = 'abandoned' where tenant_id operator(pg_catalog.=) $1::pg_catalog.uuid
-		and state operator(pg_catalog.=) 'unfinished' and (file operator(pg_catalog.=) $2 or sha256 operator(pg_catalog.=) $3)`,
+		and state operator(pg_catalog.=) 'unfinished' and (file operator(pg_catalog.=) $2
+			or sha256 operator(pg_catalog.=) $3)`,
 		tenantID, file, sum)
 }
 

@@ -61,7 +61,8 @@ func TestNobodyElseNamesTheTables(t *testing.T) {
 func TestNobodyElseWritesTheTables(t *testing.T) {
 	t.Parallel()
 	const root = "../.."
-	value := regexp.MustCompile(`(?i)\b(insert into|update|delete from|truncate|lock table|alter table|merge into)\s*["` + "`" +
+	value := regexp.MustCompile(`(?i)\b(insert into|update|delete from|truncate|lock table|alter table|merge
+		into)\s*["` + "`" +
 		`]\s*\+\s*[\w.]*reg(istry)?\.[A-Z]\w*\(\)`)
 	if sample := "p.Exec(`delete from `+o.Registry.Dirty()+` where true`)"; !value.MatchString(sample) {
 		t.Fatalf("%s is not found: the test shows nothing", sample)

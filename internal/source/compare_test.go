@@ -70,8 +70,9 @@ func TestCompare(t *testing.T) {
 		rows     []string
 		want     []string
 	}{
-		"the same":            {[]string{"a sa active", "b sb suspended"}, nil, []string{"a sa", "B sb"}, nil},
-		"new":                 {nil, nil, []string{"A_b sa", "b sb frozen", "c sc deleted"}, []string{"new a-b sa active", "new b sb suspended"}},
+		"the same": {[]string{"a sa active", "b sb suspended"}, nil, []string{"a sa", "B sb"}, nil},
+		"new": {nil, nil, []string{"A_b sa", "b sb frozen", "c sc deleted"},
+			[]string{"new a-b sa active", "new b sb suspended"}},
 		"not there yet":       {nil, []string{"sa"}, []string{"a sa"}, []string{"waiting a sa active"}},
 		"gone":                {[]string{"a sa active", "b sb suspended"}, nil, []string{"a sa"}, []string{"gone b sb gone"}},
 		"gone by its word":    {[]string{"a sa active"}, nil, []string{"a sa Deleted"}, []string{"gone a sa gone"}},
@@ -153,7 +154,8 @@ func TestCheckLoss(t *testing.T) {
 	for _, c := range []struct {
 		living, lost int
 		stops        bool
-	}{{10, 1, false}, {10, 2, true}, {100, 5, false}, {100, 6, true}, {1, 1, true}, {2, 1, false}, {3, 3, true}, {0, 0, false}} {
+	}{{10, 1, false}, {10, 2, true}, {100, 5, false}, {100, 6, true}, {1, 1, true}, {2, 1, false}, {3, 3, true},
+		{0, 0, false}} {
 		var known, named []string
 		for i := range c.living {
 			known = append(known, fmt.Sprintf("t%d s%d active", i, i))
@@ -161,7 +163,9 @@ func TestCheckLoss(t *testing.T) {
 				named = append(named, fmt.Sprintf("t%d s%d", i, i))
 			}
 		}
-		found := source.Compare(rows(named...), source.Known{Tenants: tenants(t, known...), Exists: func(string) bool { return true }})
+		found := source.Compare(rows(named...), source.Known{Tenants: tenants(t, known...), Exists: func(string) bool {
+			return true
+		}})
 		err := found.CheckLoss(source.MayLose(found.Living))
 		if _, stops := errors.AsType[*source.LossError](err); stops != c.stops {
 			t.Errorf("%d of %d: %v", c.lost, c.living, err)

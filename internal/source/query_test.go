@@ -29,10 +29,12 @@ func differs(t *testing.T, conn *pgx.Conn, query string) (bool, error) {
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	f.Exec(t, "create schema app", "create type app.state as enum ('active', 'suspended')", "create domain app.label as text",
+	f.Exec(t, "create schema app", "create type app.state as enum ('active', 'suspended')",
+		"create domain app.label as text",
 		"create table app.t (id int, slug text, schema varchar(63), name app.label, state app.state, up boolean)",
 		"insert into app.t values (1, 'a', 'sa', 'A', 'active', true)",
-		"create function app.writes() returns text language plpgsql as $$ begin insert into app.t default values; return 'x'; end $$",
+		"create function app.writes() returns text language plpgsql as $$ begin insert into app.t default values; return "+
+			"'x'; end $$",
 		"create function app.opens() returns text language plpgsql as $$ begin set transaction read write; return 'x'; end $$",
 		"create table app.hidden (slug text, schema text)", "alter table app.hidden enable row level security")
 	conn := f.Connect(t)
@@ -85,7 +87,8 @@ func TestQueries(t *testing.T) {
 			t.Fatalf("%s leaves a transaction behind", query)
 		}
 	}
-	if n := f.Int(t, "select count(*) from app.t") + f.Int(t, "select count(*) from pg_locks where locktype = 'advisory'"); n != 1 {
+	if n := f.Int(t, "select count(*) from app.t") + f.Int(t,
+		"select count(*) from pg_locks where locktype = 'advisory'"); n != 1 {
 		t.Errorf("%d rows and locks, want 1", n)
 	}
 }
@@ -104,7 +107,8 @@ func TestQueryWaits(t *testing.T) {
 	}
 	begun := time.Now()
 	_, err = differs(t, f.Connect(t), "select slug, schema from app.t")
-	if err == nil || time.Since(begun) > 10*time.Second || !(errors.Is(err, db.ErrBusy) || errors.Is(err, source.ErrQuery)) {
+	if err == nil || time.Since(begun) > 10*time.Second || !(errors.Is(err, db.ErrBusy) ||
+		errors.Is(err, source.ErrQuery)) {
 		t.Errorf("%v after %s", err, time.Since(begun))
 	}
 	if err := holder.Rollback(t.Context()); err != nil {
@@ -159,7 +163,9 @@ func TestDiffersMissesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := source.Compare(rows, source.Known{Tenants: known, Invalid: invalid, Exists: func(string) bool { return true }})
+		found := source.Compare(rows, source.Known{Tenants: known, Invalid: invalid, Exists: func(string) bool {
+			return true
+		}})
 		if !differs {
 			same++
 			if len(found.Changes) > 0 {

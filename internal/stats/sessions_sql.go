@@ -77,8 +77,8 @@ const sessionsQuery = `
 	where (a.datid = me.oid or exists (select from waits b where a.pid = any (b.blockers)))
 		and a.pid <> pg_catalog.pg_backend_pid()
 	union all
-	select 0, g.gid, g.owner::text, '', '', '', '', false,
-		false as hidden, 'prepared', '', 0::float8, 0::float8,
+	select 0, g.gid, g.owner::text, '', '', '', '', false as internal, false as
+		hidden, 'prepared', '', 0::float8, 0::float8,
 		coalesce(extract(epoch from pg_catalog.clock_timestamp() - g.prepared), 0)::float8, 0::float8, '', '', false, '',
 		0::float8, null, '', coalesce(t.schemas, '{}')
 	from pg_catalog.pg_prepared_xacts g

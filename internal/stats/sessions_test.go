@@ -113,7 +113,8 @@ func TestWhoseSession(t *testing.T) {
 	f.Exec(t, "update public.tenants set role_name = '"+own+"' where slug = 'globex'",
 		"update public.tenants set role_name = '"+foreign+"' where slug = 'web'",
 		"create schema shared", "create table shared.t (i int)")
-	f.Exec(t, fmt.Sprintf("do $$ begin execute format('comment on role %s is %%L', '%s' || (select id from public.tenants "+
+	f.Exec(t, fmt.Sprintf("do $$ begin execute format('comment on role %s is %%L', '%s' || (select id from "+
+		"public.tenants "+
 		"where slug = 'globex')); end $$", own, db.RoleMark))
 	cases := []struct {
 		name, application, role, sql string
@@ -122,9 +123,11 @@ func TestWhoseSession(t *testing.T) {
 	}{
 		{"nothing tells", "psql", "", "", "", stats.Unknown},
 		{"it reads a table", "psql", "", "begin; select from tenant_acme.contacts", "acme", stats.ByLocks},
-		{"a shared schema is nobody's", "psql", "", "begin; select from tenant_acme.contacts, shared.t", "acme", stats.ByLocks},
+		{"a shared schema is nobody's", "psql", "", "begin; select from tenant_acme.contacts, shared.t", "acme",
+			stats.ByLocks},
 		{"locks win over names", "crmctl:globex", "", "begin; select from tenant_acme.contacts", "acme", stats.ByLocks},
-		{"tables of two", "crmctl:acme", "", "begin; select from tenant_acme.contacts, tenant_globex.contacts", "", stats.Several},
+		{"tables of two", "crmctl:acme", "", "begin; select from tenant_acme.contacts, tenant_globex.contacts", "",
+			stats.Several},
 		{"a transaction that is over", "psql", "", "begin; select from tenant_acme.contacts; commit", "", stats.Unknown},
 		{"crmctl's own name", "crmctl:acme", "", "", "acme", stats.ByApplication},
 		{"a name of the schema", "tenant_acme", "", "", "acme", stats.ByApplication},
@@ -198,7 +201,8 @@ func TestConnectionsByTenant(t *testing.T) {
 		t.Fatalf("%+v", rows)
 	}
 	a := rows[0]
-	if a.Connections != 4 || a.Idle != 1 || a.InTransaction != 2 || a.Active != 1 || a.Waiting != 1 || a.Whose != stats.ByLocks {
+	if a.Connections != 4 || a.Idle != 1 || a.InTransaction != 2 || a.Active != 1 || a.Waiting != 1 ||
+		a.Whose != stats.ByLocks {
 		t.Errorf("acme: %+v", a)
 	}
 	if a.Oldest <= 0 || a.LongestTransaction <= 0 || a.LongestTransaction > time.Minute {
@@ -242,7 +246,8 @@ func TestSessionsOfOthersAreHidden(t *testing.T) {
 	if !h.Hidden || !w.Hidden || found.Hidden < 2 || h.Tenant != "acme" || w.Tenant != "acme" || w.Query != "" {
 		t.Errorf("%d hidden\n%+v\n%+v", found.Hidden, h, w)
 	}
-	if !w.Waits || len(w.Blockers) != 1 || w.Blockers[0].PID != holds.pid || !strings.Contains(w.Wants, "tenant_acme.contacts") {
+	if !w.Waits || len(w.Blockers) != 1 || w.Blockers[0].PID != holds.pid ||
+		!strings.Contains(w.Wants, "tenant_acme.contacts") {
 		t.Errorf("%+v", w)
 	}
 	if rows := found.ByTenant(); rows[0].Tenant != "acme" || rows[0].Hidden != 2 || rows[0].Waiting != 1 {
@@ -256,7 +261,8 @@ func TestSessionsOfOthersAreHidden(t *testing.T) {
 	if len(picked) != 1 {
 		t.Fatalf("%+v", picked)
 	}
-	if fate, err := stats.End(t.Context(), conn, picked[0], stats.PickOptions{PIDs: []int32{holds.pid}, Superusers: true}); err != nil ||
+	if fate, err := stats.End(t.Context(), conn, picked[0], stats.PickOptions{PIDs: []int32{holds.pid},
+		Superusers: true}); err != nil ||
 		fate != stats.Refused {
 		t.Errorf("%s, %v", fate, err)
 	}
@@ -369,7 +375,8 @@ func TestLockTreeOfManyBlockers(t *testing.T) {
 		{[]stats.Session{one(1, 2), one(2, 1), one(3, 2)}, "a 2\n  b 1\n    c 0\n"},
 	} {
 		got := tree(stats.Sessions{Sessions: c.sessions}, names)
-		if c.want != got && !strings.Contains(c.want, "a 2\n  b 1\n    c 0\n") || len(strings.Split(got, "\n")) != len(strings.Split(c.want, "\n")) {
+		if c.want != got && !strings.Contains(c.want, "a 2\n  b 1\n    c 0\n") ||
+			len(strings.Split(got, "\n")) != len(strings.Split(c.want, "\n")) {
 			t.Errorf("got\n%s\nwant\n%s", got, c.want)
 		}
 	}
@@ -436,7 +443,8 @@ func TestPickAndEnd(t *testing.T) {
 	other.run("select 1")
 	end := func(c *client, want stats.Fate) {
 		t.Helper()
-		if fate, err := stats.End(t.Context(), conn, byPID(t, found, c.pid), stats.PickOptions{Idle: time.Second}); err != nil ||
+		if fate, err := stats.End(t.Context(), conn, byPID(t, found, c.pid),
+			stats.PickOptions{Idle: time.Second}); err != nil ||
 			fate != stats.Changed {
 			t.Errorf("not idle long enough: %s, %v", fate, err)
 		}
@@ -477,7 +485,8 @@ func TestSessionsBehindAPooler(t *testing.T) {
 	if _, err := through.Exec(t.Context(), "select 1", pgx.QueryExecModeSimpleProtocol); err == nil {
 		t.Error("it goes on")
 	}
-	if path, err := db.Select(t.Context(), conn, pgx.RowTo[string], "select current_setting('statement_timeout')"); err != nil ||
+	if path, err := db.Select(t.Context(), conn, pgx.RowTo[string],
+		"select current_setting('statement_timeout')"); err != nil ||
 		path[0] != "0" {
 		t.Errorf("left behind: %q, %v", path, err)
 	}

@@ -434,8 +434,9 @@ func TestLimitsAreNamed(t *testing.T) {
 	t.Parallel()
 	const deep = 20_000
 	for name, tt := range map[string]struct{ in, want string }{
-		"braces":    {"[" + strings.Repeat(`{"a":`, deep) + "1" + strings.Repeat("}", deep) + "]", "exceeded max depth"},
-		"lists":     {`{"email":"a@ex.org","x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + "}", "exceeded max depth"},
+		"braces": {"[" + strings.Repeat(`{"a":`, deep) + "1" + strings.Repeat("}", deep) + "]", "exceeded max depth"},
+		"lists": {`{"email":"a@ex.org","x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + "}",
+			"exceeded max depth"},
 		"an object": {`{"a":"` + strings.Repeat("a", 5<<20) + `"}`, "longer than"},
 		"no object": {`{"a" 1}`, "invalid character '1' after object key"},
 		"a window":  {"\x28\xB5\x2F\xFD\x00\xA8\x01\x00\x00", "more than 32 MB of memory"},

@@ -101,7 +101,8 @@ func benchJSON(_ testing.TB, rows int) []byte {
 func benchVCard(_ testing.TB, rows int) []byte {
 	var out bytes.Buffer
 	for i := range rows {
-		fmt.Fprintf(&out, "BEGIN:VCARD\r\nVERSION:3.0\r\nN:Lovelace;Ada %d;;;\r\nFN:Ada %d Lovelace\r\nEMAIL;TYPE=INTERNET:ada.%d@example.com\r\n"+
+		fmt.Fprintf(&out, "BEGIN:VCARD\r\nVERSION:3.0\r\nN:Lovelace;Ada %d;;;\r\nFN:Ada %d "+
+			"Lovelace\r\nEMAIL;TYPE=INTERNET:ada.%d@example.com\r\n"+
 			"TEL;TYPE=CELL:+49 30 %07d\r\nORG:Sons %d Inc\r\nEND:VCARD\r\n", i, i, i, i, i%5000)
 	}
 	return out.Bytes()

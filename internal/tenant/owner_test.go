@@ -17,7 +17,8 @@ import (
 // itself, and lives to its end as another does.
 func TestLifeOfAnothersTenant(t *testing.T) {
 	t.Parallel()
-	for name, login := range map[string]string{"with the owner's rights": "login createrole", "noinherit": "login createrole noinherit"} {
+	for name, login := range map[string]string{"with the owner's rights": "login createrole",
+		"noinherit": "login createrole noinherit"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := fleettest.New(t)
@@ -49,11 +50,13 @@ func TestLifeOfAnothersTenant(t *testing.T) {
 			if n := f.Int(t, `select count(*) from (
 				select c.relowner from pg_class c where c.relnamespace = 'tenant_`+slug+`'::regnamespace
 				union all select n.nspowner from pg_namespace n where n.nspname = 'tenant_`+slug+`'
-				union all select d.defaclrole from pg_default_acl d where d.defaclnamespace = 'tenant_`+slug+`'::regnamespace) o (owner)
+				union all select d.defaclrole from pg_default_acl d where d.defaclnamespace = 'tenant_`+slug+
+				`'::regnamespace) o (owner)
 				where pg_get_userbyid(o.owner) <> `+db.Literal(app)); n != 0 {
 				t.Errorf("%d objects are not the owner's", n)
 			}
-			if n := f.Int(t, "select count(*) from pg_default_acl d where d.defaclnamespace = 'tenant_"+slug+"'::regnamespace"); n != 2 {
+			if n := f.Int(t, "select count(*) from pg_default_acl d where d.defaclnamespace = 'tenant_"+slug+
+				"'::regnamespace"); n != 2 {
 				t.Errorf("%d default privileges, want those on tables and on sequences", n)
 			}
 			o := tenant.MoveOptions{LockTimeout: time.Second}

@@ -106,7 +106,8 @@ func batchesGoOn(t *testing.T, policy ConflictPolicy, key Key, seed uint64) {
 	if undone.Left != 0 {
 		t.Errorf("seed %d: %+v", seed, undone)
 	}
-	crmtest.SameLines(t, fmt.Sprintf("seed %d: taken back", seed), crmtest.List(t, stopped, o2.Schema, everySQL), untouched)
+	crmtest.SameLines(t, fmt.Sprintf("seed %d: taken back", seed), crmtest.List(t, stopped, o2.Schema,
+		everySQL), untouched)
 }
 
 // rejectText returns what is in a result's reject file, "" where there is none.

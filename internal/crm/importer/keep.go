@@ -27,7 +27,8 @@ func undoTableOf(schema db.Schema) string { return schema.Quoted() + "." + UndoT
 const undoTableSQL = `
 create table %[1]s (
     import_id pg_catalog.uuid not null, contact_id pg_catalog.uuid not null, xid pg_catalog.xid,
-    email pg_catalog.text, phone pg_catalog.text, name pg_catalog.text, company pg_catalog.text, metadata pg_catalog.jsonb,
+    email pg_catalog.text, phone pg_catalog.text, name pg_catalog.text, company pg_catalog.text,
+        metadata pg_catalog.jsonb,
     updated_at timestamp with time zone, put_back_xid pg_catalog.xid,
     constraint ` + UndoTable + `_pkey primary key (import_id, contact_id)
 )`
@@ -98,14 +99,16 @@ with src as (%[1]s), m as materialized (
         e.company as met_company, e.metadata as met_metadata, e.updated_at as met_updated_at, s.*
     from src s join %[2]s e on %[3]s for no key update of e
 )%[4]s, touched as (
-    update %[2]s c set %[5]s, updated_at = pg_catalog.now() from m where c.id operator(pg_catalog.=) m.met_id returning 1
+    update %[2]s c set %[5]s, updated_at = pg_catalog.now() from m
+    where c.id operator(pg_catalog.=) m.met_id returning 1
 )
 select pg_catalog.count(*) from touched`
 
 // keptSQL keeps the contacts of updateKeptSQL in the table %s.
 const keptSQL = `, kept as (
     insert into %s (import_id, contact_id, xid, ` + undoColumns + `)
-    select $1::pg_catalog.uuid, m.met_id, m.met_xid, m.met_email, m.met_phone, m.met_name, m.met_company, m.met_metadata,
+    select $1::pg_catalog.uuid, m.met_id, m.met_xid, m.met_email, m.met_phone, m.met_name, m.met_company,
+        m.met_metadata,
         m.met_updated_at
     from m on conflict (import_id, contact_id) do nothing
 )`
@@ -150,7 +153,8 @@ func (m *merge) writeKept(ctx context.Context, rows string, how mergeRule) (inse
 	}
 	how = plain
 	var met int64
-	err = m.q.QueryRow(ctx, fmt.Sprintf(insertKeptSQL, rows, m.contacts, how.set, how.changes("excluded", "c"), m.undoTable),
+	err = m.q.QueryRow(ctx, fmt.Sprintf(insertKeptSQL, rows, m.contacts, how.set, how.changes("excluded", "c"),
+		m.undoTable),
 		m.keep).Scan(&inserted, &met)
 	return inserted, updated + met, err
 }

@@ -249,7 +249,8 @@ func (m *merge) updateKeyed(ctx context.Context) (n int64, err error) {
 		return 0, nil
 	}
 	if m.keeps() {
-		on := "e.id operator(pg_catalog.=) s.contact and s.verdict is null and (" + email + " or " + how.changes("f", "c") + ")"
+		on := "e.id operator(pg_catalog.=) s.contact and s.verdict is null and (" + email + " or " +
+			how.changes("f", "c") + ")"
 		on = strings.ReplaceAll(strings.ReplaceAll(on, "f.", "s."), "c.", "e.")
 		return m.updateKept(ctx, "select * from pg_temp.crmctl_verdict", on, strings.ReplaceAll(set, "f.", "m."), how)
 	}

@@ -54,14 +54,16 @@ func TestHeadersInTheirLanguages(t *testing.T) {
 			"First Name=first_name|Last Name=last_name|Labels=-|E-mail 1 - Label=-|E-mail 1 - Value=email|Phone 1 - Label=-|" +
 				"Phone 1 - Value=phone|Organization Name=company|Organization Title=-|Birthday=-|Notes=-",
 			"First Name=first_name|Last Name=last_name|E-mail Address=email|E-mail 2 Address=email|Home Phone=phone|" +
-				"Business Phone=phone|Mobile Phone=phone|Pager=-|Business Fax=-|Home Fax=-|Company Main Phone=phone|Company=company",
+				"Business Phone=phone|Mobile Phone=phone|Pager=-|Business Fax=-|Home Fax=-|Company Main " +
+				"Phone=phone|Company=company",
 			"First Name=first_name|Last Name=last_name|Display Name=name|Primary Email=email|Secondary Email=email|" +
 				"Work Phone=phone|Home Phone=phone|Fax Number=-|Pager Number=-|Mobile Number=phone|Organisation=company",
 			"First Name=first_name|Last Name=last_name|URL=-|Email Address=email|Company=company|Position=-",
 			"Email Address=email|First Name=first_name|Last Name=last_name|Phone Number=phone|OPTIN_IP=-|NOTES=-|TAGS=-",
 			"Record ID=-|First Name=first_name|Email=email|Phone Number=phone|Contact owner=-|Associated Company=company",
 			"Person - ID=-|Person - Name=name|Person - Organization=company|Person - Email - Work=email|" +
-				"Person - Email - Home=email|Person - Email - Other=email|Person - Phone - Work=phone|Person - Phone - Mobile=phone",
+				"Person - Email - Home=email|Person - Email - Other=email|Person - Phone - Work=phone|Person - Phone - " +
+				"Mobile=phone",
 			"ID=-|ACCOUNTID=-|LASTNAME=last_name|FIRSTNAME=first_name|SALUTATION=-|NAME=name|PHONE=phone|FAX=-|" +
 				"MOBILEPHONE=phone|EMAIL=email|TITLE=-",
 			"Name / First Name=first_name|Name / Last Name=last_name|Emails / Primary Email=email|" +

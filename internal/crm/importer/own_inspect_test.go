@@ -51,7 +51,8 @@ func TestInspectForATable(t *testing.T) {
 		"[{bad_value 2} {no_key 1}] [City] [CHECK ((age > 0))]" {
 		t.Errorf("got %s", codes)
 	}
-	if in, err = Inspect(strings.NewReader(file), Options{Table: table, Key: KeyPhone, Map: []string{"Customer=account_id"}}); err != nil ||
+	if in, err = Inspect(strings.NewReader(file), Options{Table: table, Key: KeyPhone,
+		Map: []string{"Customer=account_id"}}); err != nil ||
 		fmt.Sprint(in.RejectedByCode) != "[{no_key 3}]" {
 		t.Errorf("by phone: %v, %v", in.RejectedByCode, err)
 	}

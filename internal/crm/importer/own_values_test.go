@@ -31,7 +31,8 @@ func TestValuesThatATableRefuses(t *testing.T) {
 			table: []string{
 				"create type mood as enum ('new', 'vip', 'it''s over')",
 				"create domain plz as text check (value ~ '^[0-9]{5}$')",
-				`create table contacts (id serial primary key, name varchar(10), email varchar(255) unique, phone_number varchar(20),
+				`create table contacts (id serial primary key, name varchar(10), email varchar(255) unique,
+					phone_number varchar(20),
 					age smallint check (age > 0), score numeric(5,2), blocked boolean default false not null, birthday date, zip plz,
 					mood mood not null default 'new', ref uuid, extra jsonb, tags text[], constraint polite check (name <> 'Bad'))`,
 			},
@@ -67,7 +68,8 @@ func TestValuesThatATableRefuses(t *testing.T) {
 4|Age|refused|the table refuses it: new row for relation "contacts" violates check constraint "contacts_age_check" (SQLSTATE 23514)
 8|Zip|refused|the table refuses it: value for domain plz violates check constraint "plz_check" (SQLSTATE 23514)
 13|Name|refused|the table refuses it: new row for relation "contacts" violates check constraint "polite" (SQLSTATE 23514)`,
-			sql: "select name, phone_number, age, score::text, blocked, birthday::text, zip::text, mood::text, extra::text, tags::text from contacts " +
+			sql: "select name, phone_number, age, score::text, blocked, birthday::text, zip::text, mood::text, extra::text, " +
+				"tags::text from contacts " +
 				"order by 1",
 			rows: []string{`Ann|0171 1|30|1.50|true|1990-02-03|12345|vip|{"a": 1}|{a,b}`, "Pat||||false|||it's over||"},
 		},
@@ -81,7 +83,8 @@ func TestValuesThatATableRefuses(t *testing.T) {
 				`create function nobody() returns trigger language plpgsql as $$ begin
 					if new."FirstName" = 'Nobody' then raise 'nobody is nobody'; end if; return new; end $$`,
 				"create trigger nobody before insert or update on contacts for each row execute function nobody()",
-				`insert into contacts ("Email", "FirstName", "Code", "CreatedAt", "UpdatedAt") values ('z@ex.org', 'Zoe', 'Z', '2020-01-01', '2020-01-01')`,
+				`insert into contacts ("Email", "FirstName", "Code", "CreatedAt", "UpdatedAt")
+					values ('z@ex.org', 'Zoe', 'Z', '2020-01-01', '2020-01-01')`,
 			},
 			file: "First name,E-mail,Code,Firm ID\nAnn,a@ex.org,A,1\nBob,b@ex.org,A,\nCy,c@ex.org,,2\nNobody,d@ex.org,,\n" +
 				"Nobody,z@ex.org,,\nEve,e@ex.org,Z,\nFay,f@ex.org,F,\n",

@@ -104,7 +104,8 @@ const unitedSQL = `(ROW.metadata operator(pg_catalog.||) CONTACT.metadata operat
 	select pg_catalog.jsonb_object_agg(k.key, (CONTACT.metadata operator(pg_catalog.->) k.key) operator(pg_catalog.||) (
 		select coalesce(pg_catalog.jsonb_agg(x.e order by x.n), '[]')
 		from pg_catalog.jsonb_array_elements(k.value) with ordinality as x (e, n)
-		where not exists (select 1 from pg_catalog.jsonb_array_elements(CONTACT.metadata operator(pg_catalog.->) k.key) as y (e)
+		where not exists (select 1
+			from pg_catalog.jsonb_array_elements(CONTACT.metadata operator(pg_catalog.->) k.key) as y (e)
 			where y.e operator(pg_catalog.=) x.e
 				or (y.e operator(pg_catalog.->>) 'value') operator(pg_catalog.=) (x.e operator(pg_catalog.->>) 'value'))))
 	from pg_catalog.jsonb_each(ROW.metadata) as k (key, value)

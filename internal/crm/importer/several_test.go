@@ -53,7 +53,8 @@ func TestPresetsThatAreNone(t *testing.T) {
 	if err != nil || in.Plan.Preset != "" {
 		t.Errorf("cards: %q, %v", in.Plan.Preset, err)
 	}
-	in, err = Inspect(strings.NewReader("First Name,Last Name,E-mail Address,E-mail 2 Address,Account\nAnn,Lee,a@ex.org,,K1\n"),
+	in, err = Inspect(strings.NewReader("First Name,Last Name,E-mail Address,E-mail 2 "+
+		"Address,Account\nAnn,Lee,a@ex.org,,K1\n"),
 		Options{})
 	if err != nil || in.Rows[0].Company != "" || !strings.Contains(in.Rows[0].Metadata, `"Account":"K1"`) {
 		t.Errorf("Outlook: %+v, %v", in.Rows, err)

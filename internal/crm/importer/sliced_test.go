@@ -38,13 +38,16 @@ func TestMergeInSlicesBesideOthers(t *testing.T) {
 			other := crmtest.Connect(t, conn.Config().ConnString())
 			const rows = 40_000
 			crmtest.Exec(t, conn, schema, fmt.Sprintf(`insert into contacts (id, email, company, name)
-				select ('00000000-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid, 'c' || lpad(i::text, 6, '0') || '@example.com', 'old', 'Old'
+				select ('00000000-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid, 'c' || lpad(i::text, 6,
+					'0') || '@example.com', 'old', 'Old'
 				from generate_series(0, %d) i`, rows/2-1))
 			w := &meanwhile{do: func() {
 				last, gone, taken := rows/2-1, rows/2-2, rows-1
-				crmtest.Exec(t, other, schema, fmt.Sprintf(`update contacts set name = 'Changed', metadata = '{"by": "other"}' where email = 'c%06d@example.com'`, last))
+				crmtest.Exec(t, other, schema, fmt.Sprintf(`update contacts set name = 'Changed', metadata = '{"by": "other"}'
+					where email = 'c%06d@example.com'`, last))
 				crmtest.Exec(t, other, schema, fmt.Sprintf(`delete from contacts where email = 'c%06d@example.com'`, gone))
-				crmtest.Exec(t, other, schema, fmt.Sprintf(`insert into contacts (email, name, company) values ('c%06d@example.com', 'Made', 'x')`, taken))
+				crmtest.Exec(t, other, schema, fmt.Sprintf(`insert into contacts (email, name, company)
+					values ('c%06d@example.com', 'Made', 'x')`, taken))
 			}}
 			var file strings.Builder
 			file.WriteString("email,company\n")
@@ -67,7 +70,8 @@ func TestMergeInSlicesBesideOthers(t *testing.T) {
 				return
 			}
 			// What was there when it was replaced is kept, in the state of the other session.
-			crmtest.SameLines(t, "kept", crmtest.List(t, conn, schema, `select name, company, metadata::text, (xid is null)::text, count(*)::text
+			crmtest.SameLines(t, "kept", crmtest.List(t, conn, schema,
+				`select name, company, metadata::text, (xid is null)::text, count(*)::text
 				from `+UndoTable+` group by 1, 2, 3, 4 order by 5, 1`), []string{
 				`Changed|old|{"by": "other"}|false|1`, `|||true|1`, `Old|old|{}|false|19998`,
 			})
@@ -81,7 +85,8 @@ func TestMergeWithoutPlaces(t *testing.T) {
 	t.Parallel()
 	conn, schema := crmtest.Tenant(t)
 	crmtest.Exec(t, conn, schema, "create table former () inherits (contacts)")
-	crmtest.Exec(t, conn, schema, "insert into contacts (email, name) values ('a@example.com', 'Old'), ('b@example.com', 'B')")
+	crmtest.Exec(t, conn, schema, "insert into contacts (email, name) values ('a@example.com', 'Old'), "+
+		"('b@example.com', 'B')")
 	w := &meanwhile{}
 	r := importText(t, conn, "email,name\na@example.com,A\nb@example.com,B\nc@example.com,C\n",
 		Options{Schema: schema, sliceFrom: 1, Observer: w, Keep: keepID(0)})

@@ -72,7 +72,8 @@ select c.oid, c.relkind::text as kind,
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as names,
        array(select pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute a
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as types,
-       case when exists (select from pg_catalog.pg_class d where d.relname = 'pg_dist_partition') then '` + undoSpread + `'
+       case when exists (select from pg_catalog.pg_class d where d.relname = 'pg_dist_partition')
+            then '` + undoSpread + `'
             else coalesce((select case when u.relkind = 'r' and pg_catalog.pg_has_role(u.relowner, 'usage')
                 and (select pg_catalog.count(*) from pg_catalog.pg_attribute a where a.attrelid = u.oid and a.attnum > 0
                      and a.attname in ('import_id', 'contact_id', 'xid', 'put_back_xid')) = 4 then '` + undoOurs + `'

@@ -13,7 +13,8 @@ import (
 )
 
 // everySQL is all of the contacts that an import could change, with their ids and times.
-const everySQL = "select id::text, email, phone, name, company, metadata::text, created_at, updated_at from contacts order by id"
+const everySQL = "select id::text, email, phone, name, company, metadata::text, created_at, updated_at from contacts " +
+	"order by id"
 
 // keepID is the n-th id under which an import of a test is kept.
 func keepID(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
@@ -120,13 +121,15 @@ func TestUndoLeavesWhatChanged(t *testing.T) {
 			crmtest.Exec(t, conn, schema,
 				"update contacts set name = 'changed' where email = 'a@example.com'", // and not updated_at
 				"delete from contacts where email = 'b@example.com'",
-				"insert into conversations (contact_id, channel) select id, 'email' from contacts where email in ('n@example.com', 'd@example.com')")
+				"insert into conversations (contact_id, channel) select id, 'email' from contacts where email in "+
+					"('n@example.com', 'd@example.com')")
 			got := undoOf(t, conn, schema, two, false)
 			if got.Removed != 0 || got.PutBack != 1 || fmt.Sprint(got.LeftBy) != "map[changed:1 gone:1 referenced:1]" ||
 				got.Left != 3 || len(got.Kept) != 3 || got.Kept[0].Email != "a@example.com" {
 				t.Errorf("the second: %+v", got)
 			}
-			crmtest.Exec(t, conn, schema, "delete from conversations where contact_id = (select id from contacts where email = 'n@example.com')")
+			crmtest.Exec(t, conn, schema, "delete from conversations where contact_id = (select id from contacts where email "+
+				"= 'n@example.com')")
 			if again := undoOf(t, conn, schema, two, false); again.Removed != 1 || again.PutBack != 0 || again.Left != 2 {
 				t.Errorf("the second again: %+v", again)
 			}
@@ -134,7 +137,8 @@ func TestUndoLeavesWhatChanged(t *testing.T) {
 			if got.Removed != 1 || fmt.Sprint(got.LeftBy) != "map[changed:1 referenced:1]" {
 				t.Errorf("the first: %+v", got)
 			}
-			crmtest.SameLines(t, "contacts", contacts(t, conn, schema), []string{"a@example.com|1|changed||{}", "d@example.com||D||{}"})
+			crmtest.SameLines(t, "contacts", contacts(t, conn, schema), []string{"a@example.com|1|changed||{}",
+				"d@example.com||D||{}"})
 			if n := crmtest.List(t, conn, schema, "select count(*) from conversations"); n[0] != "1" {
 				t.Errorf("%s conversations, want 1", n[0])
 			}
@@ -153,7 +157,8 @@ func TestUndoAddressTaken(t *testing.T) {
 	if got.PutBack != 0 || fmt.Sprint(got.LeftBy) != "map[email_taken:1]" {
 		t.Errorf("got %+v", got)
 	}
-	crmtest.SameLines(t, "contacts", contacts(t, conn, schema), []string{"new@example.com|+491|||{}", "old@example.com||||{}"})
+	crmtest.SameLines(t, "contacts", contacts(t, conn, schema), []string{"new@example.com|+491|||{}",
+		"old@example.com||||{}"})
 }
 
 // What is kept goes when its import cannot be taken back any more, a role without the
@@ -170,7 +175,8 @@ func TestKeptNoLongerThanAsked(t *testing.T) {
 		t.Errorf("%s are kept, want 2", n[0])
 	}
 	importText(t, conn, file("D"), Options{Schema: schema, Keep: keepID(3), Kept: []string{keepID(2)}})
-	crmtest.SameLines(t, "kept", crmtest.List(t, conn, schema, "select import_id::text, name from "+UndoTable+" order by 1"),
+	crmtest.SameLines(t, "kept", crmtest.List(t, conn, schema, "select import_id::text, name from "+UndoTable+
+		" order by 1"),
 		[]string{keepID(2) + "|B", keepID(3) + "|C"})
 	if r := importText(t, conn, file("E"), Options{Schema: schema}); r.Part != nil {
 		t.Errorf("an import that is not kept: %+v", r.Part)
@@ -194,7 +200,8 @@ func TestKeptIsWhatWasReplaced(t *testing.T) {
 	}
 	done := make(chan taken)
 	go func() {
-		_, k := importKept(t, conn, "email,name\na@example.com,B\n", Options{Schema: schema, LockTimeout: 30 * time.Second}, 1)
+		_, k := importKept(t, conn, "email,name\na@example.com,B\n", Options{Schema: schema,
+			LockTimeout: 30 * time.Second}, 1)
 		done <- k
 	}()
 	time.Sleep(500 * time.Millisecond) // it waits for the row by now; otherwise the test shows less
