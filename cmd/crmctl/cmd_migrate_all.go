@@ -132,6 +132,7 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 	run, err := a.PlanUp(ctx, app.UpOptions{
 		Selection: chosen, To: opts.to, OutOfOrder: opts.outOfOrder, EachApart: opts.transaction == "file",
 		Verify: opts.verify, Alone: opts.alone, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
+		AllowChanged: opts.allowChanged,
 	})
 	if err != nil {
 		return err

@@ -56,11 +56,23 @@ func runMigratePlan(ctx context.Context, f *factory, opts *migratePlanOptions) e
 		return err
 	}
 	defer closeConn(ctx, conn)
+	if err := f.checkOthers(ctx, conn, plan); err != nil {
+		return err
+	}
 	chosen, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return err
 	}
 	return printPlan(ctx, f, p, conn, plan, app.Behind(plan, migrate.Route{}, chosen), opts.showSQL)
+}
+
+// checkOthers refuses the files that a run would refuse as those of another program.
+func (f *factory) checkOthers(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan) error {
+	a, err := f.app()
+	if err != nil {
+		return err
+	}
+	return a.CheckOthers(ctx, conn, plan)
 }
 
 // planRow is a tenant of a dry run.

@@ -78,6 +78,9 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	}
 	defer closeConn(ctx, conn)
 	f.Reads.Store(true)
+	if err := f.checkOthers(ctx, conn, plan); err != nil {
+		return err
+	}
 	tenants, err := f.tenants(ctx, conn, m, registry.Active, registry.Suspended)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -68,6 +69,22 @@ type UpOptions struct {
 	// LockTimeout is for Verify.
 	LockTimeout time.Duration
 	DryRun      bool
+	// AllowChanged lets a dry run pass that is made with other files.
+	AllowChanged bool
+}
+
+// CheckOthers refuses, as a run does, files of another program than those that made the
+// tenants: a *migrate.ChangedFilesError.
+func (a *App) CheckOthers(ctx context.Context, q db.Querier, plan *migrate.Plan) error {
+	applied, err := a.Registry.AppliedFiles(ctx, q)
+	if err != nil {
+		return err
+	}
+	err = plan.CheckFiles(applied, migrate.Route{OutOfOrder: true}, false)
+	if changed, is := errors.AsType[*migrate.ChangedFilesError](err); is && changed.Other != "" {
+		return err
+	}
+	return nil
 }
 
 // PlanUp decides on a run that brings tenants to a version.
@@ -90,6 +107,12 @@ func (a *App) PlanUp(ctx context.Context, o UpOptions) (*FleetRun, error) {
 		o.DryRun, o.DryRun)
 	if err != nil {
 		return nil, err
+	}
+	if o.DryRun && !o.AllowChanged {
+		if err := a.CheckOthers(ctx, r.conn, r.Plan); err != nil {
+			r.Close(ctx)
+			return nil, err
+		}
 	}
 	if o.Verify {
 		if err := r.readVersions(ctx, o.LockTimeout); err != nil {
