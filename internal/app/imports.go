@@ -80,7 +80,7 @@ func (r *importRun) prepare(ctx context.Context, keep time.Duration) (err error)
 			return err
 		}
 		r.row.Key = key
-		if r.read.Kept, err = r.app.Registry.UndoableImports(ctx, r.conn, r.tenant.ID, r.app.Now()); err != nil {
+		if r.read.Expired, err = r.app.Registry.ExpiredImports(ctx, r.conn, r.tenant.ID, r.app.Now()); err != nil {
 			return err
 		}
 		if keep > 0 {
@@ -306,103 +306,4 @@ func (a *App) Imports(ctx context.Context, tenant string, limit int) ([]registry
 		id = t.ID
 	}
 	return a.Registry.ListImports(ctx, conn, id, limit)
-}
-
-// UndoOptions say which import is taken back.
-type UndoOptions struct {
-	Tenant           string
-	ID               int64
-	DryRun           bool
-	LockTimeout      time.Duration
-	StatementTimeout time.Duration
-	// Confirm, if not nil, is asked before anything is changed, with what would become of
-	// the contacts.
-	Confirm func(registry.Import, importer.UndoResult) error
-}
-
-// UndoResult is what became of the contacts of an import.
-type UndoResult struct {
-	importer.UndoResult
-
-	Import registry.Import // as it was before
-}
-
-// ErrTakenBack says that all of an import was taken back already.
-var ErrTakenBack = errors.New("the import was taken back already")
-
-// UndoImport takes an import back, where nothing has changed since.
-func (a *App) UndoImport(ctx context.Context, o UndoOptions) (UndoResult, error) {
-	var out UndoResult
-	slug, err := registry.Slug(o.Tenant)
-	if err != nil {
-		return out, err
-	}
-	conn, err := a.change(ctx, o.DryRun)
-	if err != nil {
-		return out, err
-	}
-	defer closeConn(ctx, conn)
-	t, err := a.Registry.Get(ctx, conn, slug)
-	if err != nil {
-		return out, err
-	}
-	if t.Status != registry.Active {
-		return out, &registry.StateError{Slug: slug, State: t.State()}
-	}
-	i, parts, err := a.Registry.FindImport(ctx, conn, t.ID, o.ID)
-	out.Import = i
-	switch {
-	case err != nil:
-		return out, err
-	case i.State == registry.ImportUndone:
-		return out, ErrTakenBack
-	case i.UndoUntil == nil || !a.Now().Before(*i.UndoUntil):
-		return out, importer.ErrNothingKept
-	}
-	undo := importer.UndoOptions{Schema: t.Schema, Tenant: a.Registry.Row(t.ID), Import: i.Key, DryRun: true,
-		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Trusted: a.Config.TrustedOwners,
-		OwnRole: a.ownRole()}
-	for _, part := range parts {
-		undo.Parts = append(undo.Parts, importer.Part(part))
-	}
-	if undo.Path, err = a.TenantPath(ctx, conn, nil); err != nil {
-		return out, err
-	}
-	if o.DryRun || o.Confirm != nil {
-		if out.UndoResult, err = importer.Undo(ctx, conn, undo); err != nil || o.DryRun {
-			return out, err
-		}
-		if err := o.Confirm(i, out.UndoResult); err != nil {
-			return out, err
-		}
-	}
-	undo.DryRun = false
-	undo.AfterUndo = func(ctx context.Context, q db.Querier, r importer.UndoResult) error {
-		return a.recordUndo(ctx, q, t, i, r)
-	}
-	out.UndoResult, err = importer.Undo(ctx, conn, undo)
-	return out, err
-}
-
-// recordUndo writes what was taken back into the registry.
-func (a *App) recordUndo(ctx context.Context, q db.Querier, t registry.Tenant, i registry.Import,
-	r importer.UndoResult) error {
-	if err := a.Registry.HoldOpen(ctx, q, t); err != nil {
-		return err
-	}
-	state := registry.ImportUndone
-	if r.Left > 0 {
-		state = registry.ImportPartlyUndone
-	}
-	var p db.Pipeline
-	a.Registry.QueueImportUndone(&p, i.ID, state, a.Now(), a.Actor)
-	err := a.Registry.QueueEvent(&p, registry.Event{
-		TenantID: t.ID, Slug: t.Slug, Action: registry.ActionImportUndo, Actor: a.Actor, Program: a.Program, Role: r.Role,
-		Detail: map[string]any{"import": i.ID, "file": i.File, "removed": r.Removed, "put_back": r.PutBack,
-			"left": r.Left, "left_by_reason": r.LeftBy},
-	})
-	if err != nil {
-		return err
-	}
-	return p.Run(ctx, q)
 }

@@ -61,8 +61,8 @@ type ImportPart struct {
 var (
 	// ErrNoImport says that a tenant has no import of that number.
 	ErrNoImport = errors.New("no such import")
-	// ErrImportMoved says that somebody else has gone on with an unfinished import.
-	ErrImportMoved = errors.New("somebody else goes on with this import")
+	// ErrImportMoved says that somebody else has gone on with an import, or taken it back.
+	ErrImportMoved = errors.New("somebody else goes on with this import, or has taken it back")
 )
 
 // ImportSum is the name in an import's Detail of the SHA-256 of its file, in hexadecimal.
@@ -131,10 +131,11 @@ func (r Registry) selectImports(ctx context.Context, q db.Querier, where string,
 	return list, nil
 }
 
-// UndoableImports returns the keys of a tenant's imports that may be taken back still.
-func (r Registry) UndoableImports(ctx context.Context, q db.Querier, tenantID string, now time.Time) ([]string, error) {
+// ExpiredImports returns the keys of a tenant's imports that could be taken back once, and
+// cannot any more.
+func (r Registry) ExpiredImports(ctx context.Context, q db.Querier, tenantID string, now time.Time) ([]string, error) {
 	keys, err := db.Select(ctx, q, pgx.RowTo[string], `select key::text from `+r.Imports()+`
-		where tenant_id = $1 and undo_until > $2`, tenantID, now)
+		where tenant_id = $1 and undo_until <= $2`, tenantID, now)
 	if err != nil {
 		return nil, fmt.Errorf("read the list of imports: %w", err)
 	}
@@ -163,15 +164,8 @@ func (r Registry) QueueImportPart(p *db.Pipeline, id int64, part ImportPart) {
 // QueueImportDone adds how far an unfinished import has come since it had done from
 // records. The error is ErrImportMoved where that is not so any more.
 func (r Registry) QueueImportDone(p *db.Pipeline, i Import, from int64) {
-	p.Query(func(rows pgx.Rows) error {
-		rows.Close()
-		if rows.Err() == nil && rows.CommandTag().RowsAffected() != 1 {
-			return ErrImportMoved
-		}
-		return rows.Err()
-	}, `update `+r.Imports()+` set counts = $3::pg_catalog.jsonb, state = $4, done = $5, reject_file = $6,
-			reject_bytes = $7,
-			finished_at = $8, undo_until = $9
+	p.Query(oneImport, `update `+r.Imports()+` set counts = $3::pg_catalog.jsonb, state = $4, done = $5,
+			reject_file = $6, reject_bytes = $7, finished_at = $8, undo_until = $9
 		where id operator(pg_catalog.=) $1 and done operator(pg_catalog.=) $2 and state operator(pg_catalog.=) 'unfinished'`,
 		i.ID, from, object(i.Counts), string(i.State), i.Done, orNull(i.RejectFile), i.RejectBytes, i.FinishedAt, i.UndoUntil)
 }
@@ -184,10 +178,21 @@ func (r Registry) QueueImportAbandoned(p *db.Pipeline, tenantID, file, sum strin
 		tenantID, file, sum)
 }
 
-// QueueImportUndone adds that an import was taken back, or some of it.
-func (r Registry) QueueImportUndone(p *db.Pipeline, id int64, state ImportState, at time.Time, actor string) {
-	p.Exec(`update `+r.Imports()+` set state = $2, undone_at = $3, undone_by = $4 where id operator(pg_catalog.=) $1`,
-		id, string(state), at, actor)
+// QueueImportUndone adds that an import, as it was read, was taken back, or some of it. The
+// error is ErrImportMoved where it has gone on since, or was taken back by somebody else.
+func (r Registry) QueueImportUndone(p *db.Pipeline, i Import, state ImportState, at time.Time, actor string) {
+	p.Query(oneImport, `update `+r.Imports()+` set state = $2, undone_at = $3, undone_by = $4
+		where id operator(pg_catalog.=) $1 and done operator(pg_catalog.=) $5 and state operator(pg_catalog.=) $6`,
+		i.ID, string(state), at, actor, i.Done, string(i.State))
+}
+
+// oneImport returns ErrImportMoved unless a statement has changed the row of an import.
+func oneImport(rows pgx.Rows) error {
+	rows.Close()
+	if rows.Err() == nil && rows.CommandTag().RowsAffected() != 1 {
+		return ErrImportMoved
+	}
+	return rows.Err()
 }
 
 func object(text json.RawMessage) string {

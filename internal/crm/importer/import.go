@@ -110,10 +110,11 @@ type Options struct {
 	// that could act as the session's role.
 	Trusted []string
 	// Keep, if not "", is a UUID by which the import can be taken back: contacts that it
-	// changes are kept as they were, under this id. Kept are the ids of the tenant's
-	// other imports that may be taken back still; what is kept of any other goes.
-	Keep string
-	Kept []string
+	// changes are kept as they were, under this id. Expired are the ids of the tenant's
+	// imports that cannot be taken back any more: what is kept of them goes. What another
+	// import keeps while this one reads its file stays.
+	Keep    string
+	Expired []string
 	// AfterLoad, if not nil, runs in the import's transaction before it commits,
 	// for a caller's audit row. Its error rolls everything back. A dry run does
 	// not call it. With Batch it runs in each transaction, with what was done so far.

@@ -65,17 +65,16 @@ func (l *load) part(ctx context.Context, q db.Querier) (*Part, error) {
 // it what is kept no longer.
 func (m *merge) openUndo(ctx context.Context) error {
 	var p db.Pipeline
-	if m.undo == undoNone {
+	switch {
+	case m.undo == undoNone:
 		p.Exec(fmt.Sprintf(undoTableSQL, m.undoTable))
 		p.Exec("comment on table " + m.undoTable +
 			" is 'What imports of contacts have replaced. crmctl keeps it to take an import back.'")
-	} else {
-		kept := append([]string{}, m.kept...)
-		if m.keep != "" {
-			kept = append(kept, m.keep)
-		}
+	case len(m.expired) > 0:
 		p.Exec("delete from "+m.undoTable+` u
-			where u.import_id operator(pg_catalog.<>) all ($1::pg_catalog.text[]::pg_catalog.uuid[])`, kept)
+			where u.import_id operator(pg_catalog.=) any ($1::pg_catalog.text[]::pg_catalog.uuid[])`, m.expired)
+	default:
+		return nil
 	}
 	if err := p.Run(ctx, m.q); err != nil {
 		return fmt.Errorf("keep what is replaced: %w", err)
@@ -136,6 +135,7 @@ with src as (%[1]s), touched as (
     returning c.id, c.xmax operator(pg_catalog.=) 0 as inserted
 ), kept as (
     insert into %[5]s (import_id, contact_id) select $1::pg_catalog.uuid, t.id from touched t where not t.inserted
+    on conflict (import_id, contact_id) do nothing
 )
 select pg_catalog.count(*) filter (where t.inserted), pg_catalog.count(*) filter (where not t.inserted) from touched t`
 

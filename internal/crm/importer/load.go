@@ -357,7 +357,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
 		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
 		rejects: l.rejects, column: p.convert.emailHeader(), undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo,
-		kept: l.o.Kept, placed: l.table.placed(), sliceFrom: l.o.sliceFrom, told: l.mergedRows}
+		expired: l.o.Expired, placed: l.table.placed(), sliceFrom: l.o.sliceFrom, told: l.mergedRows}
 	if l.undoable() {
 		l.merge.keep = l.o.Keep
 	}

@@ -37,7 +37,7 @@ type merge struct {
 	counts    counts
 	rejects   *rejects
 	keep      string // what this import is called in undoTable, "" to keep nothing
-	kept      []string
+	expired   []string
 	undo      string // whose undoTable is there
 	undoTable string
 	column    string // the header addresses came from, for messages

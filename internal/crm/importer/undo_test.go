@@ -28,9 +28,6 @@ type taken struct {
 func importKept(t *testing.T, conn *pgx.Conn, text string, o Options, n int) (Result, taken) {
 	t.Helper()
 	o.Keep = keepID(n)
-	for i := range n {
-		o.Kept = append(o.Kept, keepID(i))
-	}
 	r := importText(t, conn, text, o)
 	k := taken{key: o.Keep}
 	if r.Part != nil {
@@ -174,11 +171,12 @@ func TestKeptNoLongerThanAsked(t *testing.T) {
 	if n := crmtest.List(t, conn, schema, "select count(*) from "+UndoTable); n[0] != "2" {
 		t.Errorf("%s are kept, want 2", n[0])
 	}
-	importText(t, conn, file("D"), Options{Schema: schema, Keep: keepID(3), Kept: []string{keepID(2)}})
+	importText(t, conn, file("D"), Options{Schema: schema, Keep: keepID(3), Expired: []string{keepID(1)}})
 	crmtest.SameLines(t, "kept", crmtest.List(t, conn, schema, "select import_id::text, name from "+UndoTable+
 		" order by 1"),
 		[]string{keepID(2) + "|B", keepID(3) + "|C"})
-	if r := importText(t, conn, file("E"), Options{Schema: schema}); r.Part != nil {
+	all := Options{Schema: schema, Expired: []string{keepID(2), keepID(3)}}
+	if r := importText(t, conn, file("E"), all); r.Part != nil {
 		t.Errorf("an import that is not kept: %+v", r.Part)
 	}
 	if n := crmtest.List(t, conn, schema, "select count(*) from "+UndoTable); n[0] != "0" {
