@@ -98,6 +98,10 @@ func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, 
 	for i, t := range tenants {
 		rows[i] = planRow{t, plan.After(t.Version)}
 	}
+	empty := "nothing pending"
+	if f.skippedRows > 0 {
+		empty = "nothing pending for the tenants that are not left alone"
+	}
 	err = cli.PrintList(p, cli.List[planRow]{
 		Plural: "tenants",
 		Columns: []cli.Column[planRow]{
@@ -116,7 +120,7 @@ func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, 
 			}},
 		},
 		Name:  func(r planRow) string { return r.tenant.Slug },
-		Empty: "nothing pending",
+		Empty: empty,
 		Footer: func() string {
 			return cli.Plural(len(rows), "tenant") + " would be migrated" + estimate
 		},

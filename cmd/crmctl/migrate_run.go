@@ -76,12 +76,20 @@ func (r *fleetRun) finish(report *migrate.Report) error {
 // noteForked says how crmctl learns what another program has done, a line a program.
 func (r *fleetRun) noteForked() {
 	told := make(map[string]bool)
+	newer := false
 	for _, t := range r.Forked {
+		if _, is := errors.AsType[*adopt.NewerError](t.Err); is {
+			newer = true
+			continue
+		}
 		if errors.Is(t.Err, adopt.ErrHistory) && !told[t.Program] {
 			told[t.Program] = true
 			r.f.Note("next: crmctl migrate adopt --from %s --schema %s --map FILE%s", t.Program, t.Tenant.Schema,
 				r.f.sameFlags())
 		}
+	}
+	if newer {
+		r.f.Note("next: give the files up to that version, --migrations-dir DIR (an older copy, or the wrong directory?)")
 	}
 }
 

@@ -281,7 +281,7 @@ func fits(p *migrate.Plan, applied []int64) error {
 		current = max(current, v)
 	}
 	if current > p.Head() {
-		return fmt.Errorf("%w: the schema is at version %d, the newest file is %d", ErrHistory, current, p.Head())
+		return &NewerError{Version: current, Newest: p.Head()}
 	}
 	for _, v := range applied {
 		if v > p.Migrations[0].Version && p.Migration(v) == nil {

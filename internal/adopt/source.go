@@ -207,7 +207,7 @@ func (k *Source) stands(p *migrate.Plan, version string) (int64, error) {
 	case k.Exact:
 		return 0, fmt.Errorf("%w: no file is known for version %s", ErrHistory, version)
 	case err == nil && v > p.Head():
-		return 0, fmt.Errorf("%w: the schema is at version %d, the newest file is %d", ErrHistory, v, p.Head())
+		return 0, &NewerError{Version: v, Newest: p.Head()}
 	case err != nil || p.Migration(v) == nil:
 		return 0, fmt.Errorf("%w: no file is known for version %s", ErrHistory, version)
 	}
