@@ -43,6 +43,7 @@ crmctl stats indexes --tenant 'acme*' -o json`,
 	}
 	opts.addFlags(f, cmd)
 	cmd.Flags().IntVar(&opts.top, "top", 0, "only the `N` largest; 0 for all")
+	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
 	return cmd
 }

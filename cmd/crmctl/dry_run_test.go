@@ -82,6 +82,7 @@ func dryCases(local string) map[string][]dryCase {
 		"stats connections": one(""),
 		"stats diagnose":    {{"", []int{0, 4}}},
 		"stats load":        one("--interval 1s"),
+		"stats indexes":     one(""),
 		"stats locks":       one(""),
 		"stats sizes":       one("--record", "--exact --record"),
 		"tenant activate":   one("keep"),

@@ -147,7 +147,7 @@ func TestMovesDuringAMigration(t *testing.T) {
 	if _, err := gate.Exec(t.Context(), "select pg_advisory_lock(4711)"); err != nil {
 		t.Fatal(err)
 	}
-	run := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir)
+	run := program(t, f, "migrate", "all-tenants", "--migrations-dir", dir, "--lock-timeout", "5m")
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
