@@ -13,8 +13,7 @@ import (
 // newHelp returns what the help says of crmctl as a whole.
 func newHelp() *cli.Help {
 	return &cli.Help{
-		Examples: `
-  crmctl local start                                   a PostgreSQL to try it on
+		Examples: `  crmctl local start                                   a PostgreSQL to try it on
   crmctl tenant create acme-corp "Tech Startup"        new, migrated and ready
   crmctl migrate all-tenants                           all at the newest version
   crmctl contacts import --tenant acme-corp leads.csv  contacts from a file
