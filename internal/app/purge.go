@@ -87,7 +87,11 @@ func (a *App) saveBefore(ctx context.Context, o PurgeOptions) (before func(conte
 			return err
 		}
 		defer closeConn(ctx, conn)
-		written, err := dir.Create(ctx, conn, backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}, create)
+		sources, err := a.sources(ctx, conn, []registry.Tenant{t})
+		if err != nil {
+			return err
+		}
+		written, err := dir.Create(ctx, conn, sources[0], create)
 		if err != nil {
 			return err
 		}

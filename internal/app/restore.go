@@ -73,6 +73,9 @@ func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File
 		return nil, err
 	}
 	out := &RestoreResult{Made: made, Version: made.Version, Newest: plan.Head(), Elapsed: a.Now().Sub(begun)}
+	if err := a.acceptSaved(ctx, conn, made); err != nil {
+		return out, err
+	}
 	if o.Migrate {
 		out.Version, err = a.migrateMade(ctx, conn, plan, made, o.LockTimeout)
 	}

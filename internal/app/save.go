@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -42,9 +43,13 @@ func (a *App) createOptions(ctx context.Context, o SaveOptions) backup.CreateOpt
 func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, tenants []registry.Tenant,
 	o SaveOptions) ([]backup.Written, []fleet.Result, error) {
 	create := a.createOptions(ctx, o)
-	names, sources := make([]string, len(tenants)), make([]backup.Source, len(tenants))
+	names := make([]string, len(tenants))
 	for i, t := range tenants {
-		names[i], sources[i] = t.Slug, backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema}
+		names[i] = t.Slug
+	}
+	sources, err := a.sources(ctx, conn, tenants)
+	if err != nil {
+		return nil, nil, err
 	}
 	observer, end := a.Watch("backup", names)
 	if observer == nil && len(tenants) > 0 {
@@ -53,6 +58,46 @@ func (a *App) SaveTenants(ctx context.Context, conn *pgx.Conn, dir *backup.Dir, 
 	defer end()
 	run := fleet.Options{Concurrency: o.Concurrency, Drain: a.Drain(), Observer: observer}
 	return dir.CreateMany(ctx, fleet.Reuse(conn, a.Connect), sources, create, run)
+}
+
+// sources returns what of the registry goes into the files of tenants.
+func (a *App) sources(ctx context.Context, q db.Querier, tenants []registry.Tenant) ([]backup.Source, error) {
+	list, err := a.Registry.ListAccepted(ctx, q, idsOf(tenants))
+	if err != nil {
+		return nil, err
+	}
+	accepted := map[string][]backup.Accepted{}
+	for _, x := range list {
+		accepted[x.TenantID] = append(accepted[x.TenantID], backup.Accepted{Change: x.Change, Kind: x.Kind,
+			Parent: x.Parent, Name: x.Name, Found: x.Found, Reason: x.Reason, Actor: x.Actor, At: x.At})
+	}
+	out := make([]backup.Source, len(tenants))
+	for i, t := range tenants {
+		out[i] = backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Accepted: accepted[t.ID]}
+	}
+	return out, nil
+}
+
+// acceptSaved gives a restored tenant what was accepted of the one that was saved. A registry
+// that has no table for it keeps nothing.
+func (a *App) acceptSaved(ctx context.Context, conn *pgx.Conn, made *backup.Made) error {
+	if len(made.Manifest.Accepted) == 0 {
+		return nil
+	}
+	list := make([]registry.Accepted, len(made.Manifest.Accepted))
+	for i, x := range made.Manifest.Accepted {
+		list[i] = registry.Accepted{TenantID: made.Tenant.ID, Change: x.Change, Kind: x.Kind, Parent: x.Parent,
+			Name: x.Name, Found: x.Found, Reason: x.Reason, Actor: x.Actor}
+	}
+	err := db.InTx(ctx, conn, db.Locals{Follow: true}, func(ctx context.Context, q db.Querier) error {
+		var p db.Pipeline
+		a.Registry.QueueAccept(&p, list)
+		return p.Run(ctx, q)
+	})
+	if err != nil && !a.Registry.Missing(err) {
+		return fmt.Errorf("keep the accepted differences of %s: %w", made.Tenant.Slug, err)
+	}
+	return nil
 }
 
 // SaveRegistry saves the registry into a directory. The error is registry.ErrNoRegistry

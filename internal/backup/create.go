@@ -52,6 +52,7 @@ func Write(ctx context.Context, conn *pgx.Conn, src Source, out io.Writer, o Wri
 			return err
 		}
 		m = &s.manifest
+		m.Accepted = src.Accepted
 		if o.Prove {
 			return s.prove(ctx, out, o)
 		}

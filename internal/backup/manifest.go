@@ -48,6 +48,8 @@ type Manifest struct {
 	Unfilled []string `json:"unfilled,omitempty"`
 	// Comment is what somebody has said of the schema, which no migration makes.
 	Comment string `json:"schema_comment,omitempty"`
+	// Accepted is in what the tenant is not what its migrations make, on purpose.
+	Accepted []Accepted `json:"accepted,omitempty"`
 	// LeftOut is what belongs to the tenant and is not in the file.
 	LeftOut []string `json:"left_out,omitempty"`
 }
@@ -62,6 +64,19 @@ type Tenant struct {
 	Role        string          `json:"role,omitempty"`
 	Settings    json.RawMessage `json:"settings"`
 	CreatedAt   time.Time       `json:"created_at"`
+}
+
+// Accepted is an object in which a tenant differs from its migrations, with the definition
+// that is wanted, as the registry keeps it.
+type Accepted struct {
+	Change string    `json:"change"` // missing, extra or different
+	Kind   string    `json:"kind"`
+	Parent string    `json:"parent,omitempty"`
+	Name   string    `json:"name"`
+	Found  string    `json:"found,omitempty"`
+	Reason string    `json:"reason"`
+	Actor  string    `json:"actor"`
+	At     time.Time `json:"accepted_at"`
 }
 
 // Version is a row of goose_db_version.

@@ -23,6 +23,8 @@ type Source struct {
 	ID     string
 	Slug   string
 	Schema db.Schema
+	// Accepted goes into the file as it is.
+	Accepted []Accepted
 
 	role string // as which its tables are read, "" for the session's; only for pg_dump
 }

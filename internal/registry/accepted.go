@@ -23,14 +23,14 @@ type Accepted struct {
 	At       time.Time
 }
 
-// ListAccepted returns what was accepted of tenants that are not deleted, by their ids or of
-// all for nil, in the order of tenants and objects. A registry that has no table for it has
+// ListAccepted returns what was accepted of the tenants with the ids, or for nil of all that
+// are not deleted, in the order of tenants and objects. A registry that has no table for it has
 // none.
 func (r Registry) ListAccepted(ctx context.Context, q db.Querier, ids []string) ([]Accepted, error) {
 	found, err := db.Select(ctx, q, pgx.RowToStructByName[Accepted], `select a.tenant_id::text, t.slug, a.change, a.kind,
 			a.parent, a.name, a.found, a.reason, a.actor, a.accepted_at as at
 		from `+r.Accepted()+` a join `+r.Tenants()+` t on t.id = a.tenant_id
-		where t.status <> 'deleted' and ($1::text[] is null or a.tenant_id = any ($1::text[]::uuid[]))
+		where case when $1::text[] is null then t.status <> 'deleted' else a.tenant_id = any ($1::text[]::uuid[]) end
 		order by t.slug collate "C", a.kind collate "C", a.parent collate "C", a.name collate "C"`, ids)
 	if r.missing(err, accepted) {
 		return nil, nil
