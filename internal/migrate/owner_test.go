@@ -3,6 +3,7 @@ package migrate_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -195,5 +197,43 @@ func TestOwnersCodeIsRefusedUnlessTrusted(t *testing.T) {
 		if out := report.Outcomes[0]; (out.State == migrate.Migrated) != (trusted != nil) {
 			t.Errorf("trusted %v: %s, %v", trusted, out.State, out.Err)
 		}
+	}
+}
+
+// TestOwnersBehindAPooler: a role that a transaction takes ends with it, so that nobody who
+// gets the pooler's session next works as the owner.
+func TestOwnersBehindAPooler(t *testing.T) {
+	t.Parallel()
+	a := serve(t, service{roles: []string{"grant %[1]s to %[2]s"}}, 99)
+	address, err := url.Parse(a.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = url.User(a.mig)
+	pooled := &fleettest.Fleet{DSN: pgtest.Pooler(t, address.String())}
+	files := map[string]string{"1_a.sql": "create table c (id int);"}
+	for v := int64(2); v <= 4; v++ {
+		files[fmt.Sprintf("%d_x.sql", v)] = fmt.Sprintf("create table t%d (id int);", v)
+		plan := fleettest.Plan(t, fleettest.Files(files))
+		conn, err := pooled.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := plan.Run(t.Context(), conn, pooled.Dial, []registry.Tenant{a.tenant}, migrate.RunOptions{
+			Registry: registry.Default(), LockTimeout: time.Second, Actor: "test",
+		})
+		if err != nil || report.Count(migrate.Migrated) != 1 {
+			t.Fatalf("%v: %+v", err, report.Outcomes)
+		}
+		a.tenant = report.Outcomes[0].Tenant
+		var who string
+		if err := conn.QueryRow(t.Context(), "select current_user::text").Scan(&who); err != nil || who != a.mig {
+			t.Errorf("the session's role is %q afterwards, want %q: %v", who, a.mig, err)
+		}
+		_ = conn.Close(t.Context())
+	}
+	if n := a.Int(t, `select count(*) from pg_class c join pg_roles r on r.oid = c.relowner
+		where c.relnamespace = 'tenant_a'::regnamespace and c.relname ~ '^t[234]$' and r.rolname = '`+a.app+`'`); n != 3 {
+		t.Errorf("%d of 3 tables belong to the application's role", n)
 	}
 }
