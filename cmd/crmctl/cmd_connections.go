@@ -82,11 +82,7 @@ func runConnectionsClean(ctx context.Context, f *factory, opts *connectionsClean
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

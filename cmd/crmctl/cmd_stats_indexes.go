@@ -56,11 +56,7 @@ func runStatsIndexes(ctx context.Context, f *factory, opts *statsIndexesOptions)
 	if err != nil {
 		return err
 	}
-	p, err := f.printer()
-	if err != nil {
-		return err
-	}
-	a, err := f.app()
+	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}

@@ -123,11 +123,11 @@ func (f *factory) keepNamed(ctx context.Context, conn *pgx.Conn, due []registry.
 		return nil, err
 	}
 	return slices.DeleteFunc(due, func(t registry.Tenant) bool {
-		if named[t.Schema.String()] {
+		if named(t) {
 			f.skippedRows++
 			f.sayTenant(t.Slug, errors.New("the application still names it: it is not purged"))
 		}
-		return named[t.Schema.String()]
+		return named(t)
 	}), nil
 }
 

@@ -45,11 +45,12 @@ func (a *App) refuseRename(ctx context.Context, conn *pgx.Conn, slug string) err
 	return a.RefuseSourced("rename", t)
 }
 
-// StillNamed returns the schemas that the application names as tenants which are not
-// gone, nil where it names none by itself.
-func (a *App) StillNamed(ctx context.Context, conn *pgx.Conn) (map[string]bool, error) {
+// StillNamed returns what reports whether the application names a tenant which is not gone:
+// by its schema, or by its slug in a row that has no schema. Where the application names
+// none by itself that is none of them.
+func (a *App) StillNamed(ctx context.Context, conn *pgx.Conn) (func(registry.Tenant) bool, error) {
 	if !a.Sourced() {
-		return nil, nil //nolint:nilnil // nil is nothing
+		return func(registry.Tenant) bool { return false }, nil
 	}
 	q, err := a.sourceQuery()
 	if err != nil {
@@ -59,11 +60,17 @@ func (a *App) StillNamed(ctx context.Context, conn *pgx.Conn) (map[string]bool, 
 	if err != nil {
 		return nil, err
 	}
-	named := make(map[string]bool, len(rows.All))
+	schemas, slugs := make(map[string]bool, len(rows.All)), map[string]bool{}
 	for _, r := range rows.All {
-		if status, _ := source.StatusOf(r.Status); r.Schema != nil && status != registry.Gone {
-			named[*r.Schema] = true
+		switch status, _ := source.StatusOf(r.Status); {
+		case status == registry.Gone:
+		case r.Schema != nil:
+			schemas[*r.Schema] = true
+		case r.Slug != nil:
+			if slug, err := registry.Slug(*r.Slug); err == nil {
+				slugs[slug] = true
+			}
 		}
 	}
-	return named, nil
+	return func(t registry.Tenant) bool { return schemas[t.Schema.String()] || slugs[t.Slug] }, nil
 }

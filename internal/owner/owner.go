@@ -40,9 +40,6 @@ type Roles map[string]Role
 // Of returns the role for a schema.
 func (r Roles) Of(s db.Schema) Role { return r[s.String()] }
 
-// memberSQL is how a session can take a role: a membership may exclude it since 16.
-const memberSQL = `(case when current_setting('server_version_num')::int4 >= 160000 then 'set' else 'member' end)`
-
 // rolesSQL returns the schemas of $1 in which the work is another role's: that of all
 // relations there, if they have one owner and it may create in the schema, else that of
 // the schema. Where that could not change what others own there, and the session's role
@@ -139,5 +136,5 @@ func QueueRights(p *db.Pipeline, s db.Schema) {
 		from pg_catalog.pg_namespace n join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) n.nspowner
 		where n.nspname operator(pg_catalog.=) $1::pg_catalog.text::pg_catalog.name
 			and not pg_catalog.pg_has_role(n.nspowner, 'usage') and pg_catalog.pg_has_role(session_user, n.nspowner,
-				`+memberQualifiedSQL+`)`, s.String())
+				`+memberSQL+`)`, s.String())
 }

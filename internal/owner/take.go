@@ -40,18 +40,19 @@ func Entering(s db.Schema, role *string) func(p *db.Pipeline) {
 	}
 }
 
-// Reader returns an expression: the role as which a table is read, ” for the session's own,
+// Reader returns an expression: the role as which a table is read, "" for the session's own,
 // where that may read it or may not take its owner's. table, tableOwner and schema are
 // expressions of the catalog's, of which table may be null.
 func Reader(table, tableOwner, schema string) string {
 	return `case when ` + table + ` is null or pg_catalog.has_schema_privilege(` + schema + `, 'usage')
 			and pg_catalog.has_table_privilege(` + table + `, 'select')
-			or not pg_catalog.pg_has_role(session_user, ` + tableOwner + `, ` + memberQualifiedSQL + `)
+			or not pg_catalog.pg_has_role(session_user, ` + tableOwner + `, ` + memberSQL + `)
 		then '' else pg_catalog.pg_get_userbyid(` + tableOwner + `)::pg_catalog.text end`
 }
 
-// memberQualifiedSQL is memberSQL for any path.
-const memberQualifiedSQL = `(case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4
+// memberSQL is how a session can take a role, for any path: a membership may exclude it
+// since 16.
+const memberSQL = `(case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4
 	operator(pg_catalog.>=) 160000 then 'set' else 'member' end)`
 
 // QueueSight adds that what follows is done as a role that sees the schemas of these names,
