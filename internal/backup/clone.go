@@ -98,7 +98,7 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 			if rules[table.Name] == nil {
 				return w
 			}
-			return &anonymizingWriter{out: w, d: o.Anonymizer, rules: rules[table.Name]}
+			return &anonymizingWriter{out: w, d: o.Anonymizer.values, rules: rules[table.Name]}
 		})
 		if err != nil {
 			return err
