@@ -1,4 +1,8 @@
 -- $1 are the names of schemas, $2 those of the roles that are trusted besides.
+--
+-- "offset 0" has something looked up for each row. The planner takes what recursion finds
+-- for billions of rows, and would put these into a hash table, in a hundred thousand
+-- files, or read catalogs whole, which grow with the fleet.
 with recursive {me}, wanted as materialized (
     select n.oid as nsp, n.nspname::text as schema from pg_namespace n where n.nspname = any ($1::text[]::name[])
 ), member as materialized (
@@ -35,7 +39,7 @@ with recursive {me}, wanted as materialized (
     union all
     select r.nsp, r.oid, 'check', k.conname::text, r.owner, r.foreign_owner,
         'pg_constraint'::regclass::oid, k.oid, case when r.foreign_owner then k.conbin::text end
-    from rel r join pg_constraint k on k.conrelid = r.oid where k.contype = 'c'
+    from rel r cross join lateral (select * from pg_constraint k where k.conrelid = r.oid and k.contype = 'c' offset 0) k
     union all
     select r.nsp, r.oid, 'index', c.relname::text, r.owner, r.foreign_owner, 'pg_class'::regclass::oid, i.indexrelid,
         case when r.foreign_owner then concat(i.indexprs::text, i.indpred::text) end
@@ -87,9 +91,7 @@ with recursive {me}, wanted as materialized (
         union all select a.atttypid from pg_attribute a where a.attrelid = y.typrelid and a.attnum > 0 and not a.attisdropped
         union all select d.refobjid from pg_depend d
             where d.classid = 'pg_type'::regclass and d.objid = y.oid and d.refclassid = 'pg_type'::regclass
-        -- Checks are those of domains alone. "offset 0" has the dependencies of each looked
-        -- up: the planner, who takes every type to have many checks, would read those of
-        -- the whole database on types, for each type.
+        -- Checks are those of domains alone.
         union all select e.refobjid from pg_constraint k cross join lateral (
                 select d.refobjid from pg_depend d where d.classid = 'pg_constraint'::regclass and d.objid = k.oid
                     and d.refclassid = 'pg_type'::regclass offset 0) e
@@ -102,26 +104,32 @@ with recursive {me}, wanted as materialized (
 ), part (nsp, rel, kind, name, owner, foreign_owner, classid, objid, tree) as materialized (
     select * from written
     union all
-    select t.nsp, null, 'type', null, y.typowner, {untrusted y.typowner}, 'pg_type'::regclass::oid, y.oid,
+    select t.nsp, null, 'type', null, y.typowner, {untrusted y.typowner}, 'pg_type'::regclass::oid, t.oid,
         case when {untrusted y.typowner} then y.typdefaultbin::text end
-    from typ t join pg_type y on y.oid = t.oid
+    from typ t cross join lateral (select * from pg_type y where y.oid = t.oid offset 0) y
     union all
-    select t.nsp, null, 'check of type', k.conname::text, y.typowner, {untrusted y.typowner}, 'pg_constraint'::regclass::oid, k.oid,
-        case when {untrusted y.typowner} then k.conbin::text end
-    from typ t join pg_type y on y.oid = t.oid join pg_constraint k on k.contypid = y.oid
+    select t.nsp, null, 'check of type', k.conname::text, k.typowner, {untrusted k.typowner}, 'pg_constraint'::regclass::oid, k.oid,
+        case when {untrusted k.typowner} then k.conbin::text end
+    from typ t cross join lateral (
+        select k.*, y.typowner from pg_type y join pg_constraint k on k.contypid = y.oid where y.oid = t.oid offset 0) k
 ), called (nsp, rel, kind, name, function, owner, objid, classid) as (
     -- What calls a function of a role that is not trusted. PostgreSQL keeps no
     -- dependency on its own functions, and those are nobody else's.
     select p.nsp, p.rel, p.kind, p.name, f.oid, f.proowner, p.objid, p.classid
-    from part p join pg_depend d on d.classid = p.classid and d.objid = p.objid
-    join pg_proc f on f.oid = case d.refclassid
+    from part p
+    cross join lateral (select d.refclassid, d.refobjid from pg_depend d where d.classid = p.classid and d.objid = p.objid
+        and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass) offset 0) d
+    cross join lateral (select f.oid, f.proowner from pg_proc f where f.oid = case d.refclassid
         when 'pg_proc'::regclass then d.refobjid
-        when 'pg_operator'::regclass then (select o.oprcode from pg_operator o where o.oid = d.refobjid) end
-    where d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass) and {untrusted f.proowner}
+        else (select o.oprcode::oid from pg_operator o where o.oid = d.refobjid) end offset 0) f
+    where {untrusted f.proowner}
     union all
     select p.nsp, p.rel, p.kind, p.name, f.oid, f.proowner, p.objid, p.classid
-    from part p join pg_depend d on d.classid = p.classid and d.objid = p.objid and d.refclassid = 'pg_opclass'::regclass
-    join pg_opclass o on o.oid = d.refobjid join pg_amproc a on a.amprocfamily = o.opcfamily join pg_proc f on f.oid = a.amproc::oid
+    from part p
+    cross join lateral (select d.refobjid from pg_depend d where d.classid = p.classid and d.objid = p.objid
+        and d.refclassid = 'pg_opclass'::regclass offset 0) d
+    cross join lateral (select f.oid, f.proowner from pg_opclass o join pg_amproc a on a.amprocfamily = o.opcfamily
+        join pg_proc f on f.oid = a.amproc::oid where o.oid = d.refobjid offset 0) f
     where {untrusted f.proowner}
 ), used as (
     -- The functions in expressions that a role wrote who is not trusted.
@@ -133,7 +141,7 @@ with recursive {me}, wanted as materialized (
     select c.nsp, c.kind, c.rel, c.name, c.function, c.owner, c.objid, c.classid from called c
     union all
     select u.nsp, u.kind, u.rel, u.name, u.function, u.owner, u.objid, u.classid
-    from used u join pg_proc f on f.oid = u.function
+    from used u cross join lateral (select * from pg_proc f where f.oid = u.function offset 0) f
     where not (case
         when f.oid < 16384 then f.provolatile = 'i'
             -- Those that are not immutable and still do nothing but return a value.
@@ -145,7 +153,7 @@ with recursive {me}, wanted as materialized (
         when {untrusted f.proowner} then true -- called has it
         when f.pronamespace = u.nsp then true -- the migrations made it
         -- on a table of ours a function of ours may be called, but not one of dblink's, say
-        when not exists (select from rel r where r.nsp = u.nsp and r.oid = u.rel and r.foreign_owner)
+        when (u.nsp, u.rel) not in (select r.nsp, r.oid from rel r where r.foreign_owner)
             and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = f.oid and e.deptype = 'e') and u.rel is not null then true
         else exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = f.oid and e.deptype = 'e')
             and (f.provolatile = 'i' or f.proname ~ '^uuid_generate_v|^unaccent$|^gen_random_uuid$') end)
@@ -155,10 +163,12 @@ with recursive {me}, wanted as materialized (
     union all
     -- What such a view reads is judged only in the schema.
     select p.nsp, p.kind, p.rel, p.name, null, p.owner, p.objid, p.classid
-    from part p join pg_depend d on d.classid = p.classid and d.objid = p.objid and d.refclassid = 'pg_class'::regclass
-    join pg_class c on c.oid = d.refobjid and c.relkind in ('v', 'm', 'f')
+    from part p
+    cross join lateral (select c.oid, c.relowner from pg_depend d join pg_class c on c.oid = d.refobjid
+        where d.classid = p.classid and d.objid = p.objid and d.refclassid = 'pg_class'::regclass
+        and c.relkind in ('v', 'm', 'f') offset 0) c
     where p.foreign_owner and p.kind in ('view', 'policy') and {untrusted c.relowner}
-      and not exists (select from relation r where r.nsp = p.nsp and r.oid = c.oid)
+      and (p.nsp, c.oid) not in (select r.nsp, r.oid from relation r)
     union all
     select m.nsp, case f.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end, null, f.oid::regprocedure::text,
         null, f.proowner, f.oid, 'pg_proc'::regclass
@@ -183,5 +193,6 @@ select distinct w.schema, p.kind, coalesce(case c.relnamespace when p.nsp then c
         when p.kind = 'check of type' then (select k.contypid::regtype::text from pg_constraint k where k.oid = p.objid)
         when p.kind not in ('view', 'materialized view') then p.name end, '') as name,
     coalesce(p.function::regprocedure::text, '') as function, pg_get_userbyid(p.owner)::text as owner
-from planted p join wanted w on w.nsp = p.nsp left join pg_class c on c.oid = p.rel
+from planted p join wanted w on w.nsp = p.nsp
+left join lateral (select c.relname, c.relnamespace from pg_class c where c.oid = p.rel offset 0) c on true
 order by 1, 2, 3, 4, 5
