@@ -19,6 +19,10 @@ const (
 	// indexMemory is what sorting for an index may take, unless the server grants
 	// more anyway.
 	indexMemory = "256MB"
+	// ginMemory is what a GIN index is built with. It collects entries in a tree, and with
+	// more memory the tree outgrows the processor's caches: 256MB took a quarter longer for
+	// 300,000 and for a million contacts.
+	ginMemory = "8MB"
 )
 
 // contactsOf returns the name of a tenant's contacts.
@@ -29,6 +33,7 @@ type index struct {
 	Name       string `db:"name"`
 	Definition string `db:"definition"`
 	Email      bool   `db:"email"` // the unique one on email, which merging needs
+	GIN        bool   `db:"gin"`
 }
 
 // droppableSQL finds the indexes that their definition restores in full. What
@@ -37,9 +42,11 @@ type index struct {
 // that belongs to an extension.
 const droppableSQL = `
 select c.relname::text as name, pg_catalog.pg_get_indexdef(i.indexrelid) as definition,
-       i.indisunique and i.indnkeyatts = 1 and i.indpred is null and coalesce(a.attname = 'email', false) as email
+       i.indisunique and i.indnkeyatts = 1 and i.indpred is null and coalesce(a.attname = 'email', false) as email,
+       m.amname = 'gin' as gin
 from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indexrelid
+join pg_catalog.pg_am m on m.oid = c.relam
 left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
 where i.indrelid = $1 and i.indisvalid and i.indisready and i.indislive
   and not i.indisprimary and not i.indisexclusion and not i.indisreplident and not i.indisclustered
@@ -128,9 +135,13 @@ func createIndexes(ctx context.Context, q db.Querier, indexes []index, email boo
 		}
 		told(i.Name)
 		var create db.Pipeline
+		memory := indexMemory
+		if i.GIN {
+			memory = ginMemory
+		}
 		create.Exec(`select pg_catalog.set_config('maintenance_work_mem', $1, true)
-			where pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) operator(pg_catalog.<)
-				pg_catalog.pg_size_bytes($1)`, indexMemory)
+			where $2 or pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')) operator(pg_catalog.<)
+				pg_catalog.pg_size_bytes($1)`, memory, i.GIN)
 		create.Script([]db.Statement{{SQL: i.Definition}})
 		err := create.Run(ctx, q)
 		if statement, ok := errors.AsType[*db.StatementError](err); ok {
