@@ -146,6 +146,10 @@ func (m *merge) writeKept(ctx context.Context, rows string, how mergeRule) (inse
 		return 0, 0, err
 	}
 	plain, _ := m.rule()
+	if m.direct { // which nobody else can write to
+		inserted, _, err = m.insertNew(ctx, rows)
+		return inserted, updated, err
+	}
 	if !m.keeps() {
 		var met int64
 		inserted, met, err = m.upsert(ctx, rows, plain)

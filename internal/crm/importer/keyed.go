@@ -60,6 +60,17 @@ func (m *mapping) checkKey(key Key) error {
 	return nil
 }
 
+// rest returns how many columns are no field and have no place of their own.
+func (m *mapping) rest(placed map[int]bool) int {
+	n := 0
+	for i, c := range m.columns {
+		if c.Field == FieldMetadata && !placed[i] {
+			n++
+		}
+	}
+	return n
+}
+
 // keyless rejects a row that has no key. In our own table a row without an address is
 // known by everything that it has.
 func (c *converter) keyless(key Key, own bool, row *contact) *rejection {
@@ -103,34 +114,8 @@ left join (
     where e.email is not null and e.phone is not null group by e.phone
 ) p on s.email is null and p.phone = s.phone`
 
-// The staged rows with one key as one row each, as foldMergeSQL and foldOneSQL make them
-// of those with one address. first is the id of the first.
-const (
-	keyedMergeSQL = `
-with hot as materialized (
-    select s.*, y.k from pg_temp.crmctl_import s join pg_temp.crmctl_keys y using (id)
-), merged as (
-    select h.k, jsonb_object_agg(e.key, e.value order by h.id) as metadata
-    from hot h cross join lateral jsonb_each(h.metadata) e group by h.k
-), folded as (
-    select h.k, count(*) as rows, (array_agg(h.id order by h.id))[1] as first,
-           (array_agg(h.id order by h.id))[1] as id,
-           (array_agg(h.email order by h.id desc) filter (where h.email is not null))[1] as email,
-           (array_agg(h.phone order by h.id desc) filter (where h.phone is not null))[1] as phone,
-           coalesce((array_agg(h.name order by h.id desc) filter (where h.name is not null and not h.half))[1],
-                    (array_agg(h.name order by h.id desc) filter (where h.name is not null))[1]) as name,
-           coalesce(bool_and(h.half) filter (where h.name is not null), false) as half,
-           (array_agg(h.company order by h.id desc) filter (where h.company is not null))[1] as company,
-           (array_agg(h.created_at order by h.id))[1] as created_at
-    from hot h group by h.k
-)
-select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merged m using (k)`
-	keyedOneSQL = `
-select distinct on (y.k) y.k, count(*) over w as rows, first_value(s.id) over (partition by y.k order by s.id) as first,
-       s.id, s.email, s.phone, s.name, s.half, s.company, s.created_at, s.metadata
-from pg_temp.crmctl_import s join pg_temp.crmctl_keys y using (id)
-window w as (partition by y.k) order by y.k, s.id %s`
-)
+// keyedSQL are the staged rows and their keys.
+const keyedSQL = "select s.*, y.k from pg_temp.crmctl_import s join pg_temp.crmctl_keys y using (id)"
 
 // The contacts that a folded row f may be, as k and id; p says which count first.
 var meetSQL = map[Key]string{
@@ -199,18 +184,6 @@ from pg_temp.crmctl_verdict v`).Scan(&m.groups, &repeats)
 	return m.rejectKeyed(ctx)
 }
 
-// keyedRows returns the query that makes one row of those with one key.
-func (m *merge) keyedRows() string {
-	switch m.inFile {
-	case RepeatMerge:
-	case RepeatLast:
-		return fmt.Sprintf(keyedOneSQL, "desc")
-	case RepeatFirst, RepeatError:
-		return fmt.Sprintf(keyedOneSQL, "asc")
-	}
-	return keyedMergeSQL
-}
-
 // judge finds out which contact each key is, by the statement verdict. lock is a
 // statement that comes first, "" for none.
 func (m *merge) judge(ctx context.Context, lock, verdict string) error {
@@ -221,7 +194,7 @@ func (m *merge) judge(ctx context.Context, lock, verdict string) error {
 	}
 	p.Exec(fmt.Sprintf(keysSQL, stagedKey[m.key]))
 	p.Exec("analyze pg_temp.crmctl_keys")
-	p.Exec("create temporary table crmctl_keyed on commit drop as " + m.keyedRows())
+	p.Exec("create temporary table crmctl_keyed on commit drop as " + m.foldSQL(keyedSQL))
 	p.Exec("analyze pg_temp.crmctl_keyed")
 	p.Exec(verdict)
 	p.Exec("analyze pg_temp.crmctl_verdict")
@@ -242,7 +215,7 @@ func (m *merge) updateKeyed(ctx context.Context) (n int64, err error) {
 	case ConflictMerge:
 		how = fillRule()
 		if m.unites() {
-			how = uniteRule()
+			how = how.unite()
 		}
 		email, set = "f.email is not null and c.email is null", "email = coalesce(c.email, f.email), "
 	case ConflictSkip, ConflictError:

@@ -53,3 +53,36 @@ func TestMergeUnitesLists(t *testing.T) {
 		})
 	}
 }
+
+// Rows of one file with the same key keep all that their lists have, each once and in the
+// order of the file, whether the first of them is a contact already or waits with the others.
+func TestRepeatsUniteLists(t *testing.T) {
+	t.Parallel()
+	const file = "email,phone,name,Other Email,Third Email,City\n" +
+		"a@example.com,+4915112345671,A,a2@example.com,,Rome\n" +
+		"b@example.com,+4915112345672,B,,,\n" +
+		"a@example.com,+4915112345671,,a3@example.com,a2@example.com,Oslo\n" +
+		"a@example.com,+4915112345671,,,,\n"
+	for name, o := range map[string]Options{
+		"staged": {KeepIndexes: true},
+		"direct": {directFrom: 1},
+		"phone":  {Key: KeyPhone},
+		"merge":  {OnConflict: ConflictMerge},
+		"kept":   {directFrom: 1, Keep: keepID(0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, schema := crmtest.Tenant(t)
+			o.Schema, o.Map = schema, []string{"email=email", "Other Email=email", "Third Email=email"}
+			got := importText(t, conn, file, o)
+			if want := "read 4 inserted 2 updated 0 unchanged 0 rejected 0 repeated 2"; tally(got) != want {
+				t.Errorf("got %s, want %s", tally(got), want)
+			}
+			crmtest.SameLines(t, "contacts", crmtest.List(t, conn, schema,
+				"select email, name, metadata ->> 'City', x ->> 'value' from contacts "+
+					"left join jsonb_array_elements(metadata -> 'emails') with ordinality e (x, n) on true order by email, n"),
+				[]string{"a@example.com|A|Oslo|a@example.com", "a@example.com|A|Oslo|a2@example.com",
+					"a@example.com|A|Oslo|a3@example.com", "b@example.com|B||"})
+		})
+	}
+}

@@ -129,7 +129,7 @@ func (m *merge) write(ctx context.Context, rows string) (inserted, updated int64
 		return m.insertNew(ctx, rows)
 	}
 	if m.unites() {
-		how = uniteRule()
+		how = how.unite()
 	}
 	if m.inSlices() {
 		return m.writeSlices(ctx, rows, how)
@@ -145,10 +145,12 @@ func (m *merge) writeAtOnce(ctx context.Context, rows string, how mergeRule) (in
 	return m.upsert(ctx, rows, how)
 }
 
-// unites reports whether lists in the metadata are united: there are some, and the
-// contacts are not spread over servers, where a statement cannot do it.
+// unites reports whether lists in the metadata of contacts are united with those of rows:
+// there are some, and the contacts are not spread over servers, where a statement cannot do
+// it.
 func (m *merge) unites() bool {
-	return m.policy == ConflictMerge && !m.direct && m.counts.lists > 0 && m.undo != undoSpread
+	merges := m.policy == ConflictMerge && !m.direct || m.direct && m.inFile == RepeatMerge
+	return merges && m.counts.lists > 0 && m.undo != undoSpread
 }
 
 // upsert makes contacts of rows, or changes those that are there, in one statement.

@@ -97,10 +97,10 @@ func fillRule() mergeRule {
 	}
 }
 
-// unitedSQL is the metadata of ROW and CONTACT together: the contact's values win, and of
-// two lists its own comes first, then what the row has more. Elements with one "value",
-// as addresses and numbers have, are the same.
-const unitedSQL = `(ROW.metadata operator(pg_catalog.||) CONTACT.metadata operator(pg_catalog.||) coalesce((
+// unitedListsSQL are the lists that both ROW and CONTACT have: the contact's own come first,
+// then what the row has more. Elements with one "value", as addresses and numbers have, are
+// the same.
+const unitedListsSQL = `coalesce((
 	select pg_catalog.jsonb_object_agg(k.key, (CONTACT.metadata operator(pg_catalog.->) k.key) operator(pg_catalog.||) (
 		select coalesce(pg_catalog.jsonb_agg(x.e order by x.n), '[]')
 		from pg_catalog.jsonb_array_elements(k.value) with ordinality as x (e, n)
@@ -110,16 +110,15 @@ const unitedSQL = `(ROW.metadata operator(pg_catalog.||) CONTACT.metadata operat
 				or (y.e operator(pg_catalog.->>) 'value') operator(pg_catalog.=) (x.e operator(pg_catalog.->>) 'value'))))
 	from pg_catalog.jsonb_each(ROW.metadata) as k (key, value)
 	where pg_catalog.jsonb_typeof(k.value) operator(pg_catalog.=) 'array'
-		and pg_catalog.jsonb_typeof(CONTACT.metadata operator(pg_catalog.->) k.key) operator(pg_catalog.=) 'array'), '{}'))`
+		and pg_catalog.jsonb_typeof(CONTACT.metadata operator(pg_catalog.->) k.key) operator(pg_catalog.=) 'array'), '{}')`
 
-// uniteRule is fillRule for rows that have lists: those are united.
-func uniteRule() mergeRule {
-	rule := fillRule()
-	const row, contact = "excluded.metadata operator(pg_catalog.||) c.metadata",
-		"(ROW.metadata operator(pg_catalog.||) CONTACT.metadata)"
-	rule.set = strings.Replace(rule.set, row, strings.NewReplacer("ROW", "excluded", "CONTACT", "c").Replace(unitedSQL), 1)
-	rule.differs = strings.Replace(rule.differs, contact, unitedSQL, 1)
-	return rule
+// unite makes a rule for rows that have lists: those are united.
+func (r mergeRule) unite() mergeRule {
+	const contact = ") operator(pg_catalog.<>) CONTACT.metadata"
+	united := strings.NewReplacer("ROW", "excluded", "CONTACT", "c").Replace(unitedListsSQL)
+	r.set = strings.TrimSpace(r.set) + " operator(pg_catalog.||) " + united
+	r.differs = strings.Replace(r.differs, contact, " operator(pg_catalog.||) "+unitedListsSQL+contact, 1)
+	return r
 }
 
 // replaceRule leaves nothing of the contact but its id.
@@ -131,51 +130,76 @@ func replaceRule() mergeRule {
 	}
 }
 
-// hotSQL are the staged rows whose address the file may have more than once.
+// hotSQL are the staged rows whose address the file may have more than once; the address
+// is their key.
 const hotSQL = `
-    select s.* from pg_temp.crmctl_import s
+    select s.*, s.email as k from pg_temp.crmctl_import s
     where s.email in (select d.email from pg_temp.crmctl_import d where d.dup)`
 
-// foldMergeSQL makes one row of all staged rows with one address, for the addresses
-// that may occur more than once: of each column the last value that is not null, the
-// metadata merged key by key, the first row's id and created_at.
+// foldMergeSQL makes one row of all rows %[1]s with one key k: of each column the last
+// value that is not null, the metadata as %[2]s says, the first row's id and created_at.
+// first is the id of the first.
 const foldMergeSQL = `
-with hot as materialized (` + hotSQL + `), merged as (
-    select h.email, jsonb_object_agg(e.key, e.value order by h.id) as metadata
-    from hot h cross join lateral jsonb_each(h.metadata) e group by h.email
-), folded as (
-    select h.email, count(*) as rows,
+with hot as materialized (%[1]s), merged as (%[2]s), folded as (
+    select h.k, count(*) as rows, (array_agg(h.id order by h.id))[1] as first,
            (array_agg(h.id order by h.id))[1] as id,
+           (array_agg(h.email order by h.id desc) filter (where h.email is not null))[1] as email,
            (array_agg(h.phone order by h.id desc) filter (where h.phone is not null))[1] as phone,
            coalesce((array_agg(h.name order by h.id desc) filter (where h.name is not null and not h.half))[1],
                     (array_agg(h.name order by h.id desc) filter (where h.name is not null))[1]) as name,
            coalesce(bool_and(h.half) filter (where h.name is not null), false) as half,
            (array_agg(h.company order by h.id desc) filter (where h.company is not null))[1] as company,
            (array_agg(h.created_at order by h.id))[1] as created_at
-    from hot h group by h.email
+    from hot h group by h.k
 )
-select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merged m using (email)`
+select f.*, coalesce(m.metadata, '{}') as metadata from folded f left join merged m using (k)`
 
-// foldOneSQL takes the first or the last row of each address, by the order of %s.
+// How the metadata of rows with one key becomes one: by the last value of each key, and,
+// where rows have lists, of lists what any of them has, once, as unitedListsSQL has it.
+const (
+	lastMetadataSQL = `
+    select h.k, jsonb_object_agg(e.key, e.value order by h.id) as metadata
+    from hot h cross join lateral jsonb_each(h.metadata) e group by h.k`
+	unitedMetadataSQL = `
+    select v.k, jsonb_object_agg(v.key, coalesce(v.united, v.last)) as metadata from (
+        select h.k, e.key, (array_agg(e.value order by h.id desc))[1] as last,
+            case when count(*) > 1 and bool_and(jsonb_typeof(e.value) = 'array') then (
+                select jsonb_agg(x.e order by x.i, x.j) from (
+                    select distinct on (coalesce(y.e ->> 'value', y.e::text)) y.e, l.i, y.j
+                    from unnest(array_agg(e.value order by h.id)) with ordinality as l (list, i)
+                    cross join lateral jsonb_array_elements(l.list) with ordinality as y (e, j)
+                    order by coalesce(y.e ->> 'value', y.e::text), l.i, y.j) x) end as united
+        from hot h cross join lateral jsonb_each(h.metadata) e group by h.k, e.key) v group by v.k`
+)
+
+// foldOneSQL takes the first or the last of the rows %[1]s with one key, by the order of
+// %[2]s.
 const foldOneSQL = `
-select distinct on (h.email) h.id, h.email, h.phone, h.name, h.half, h.company, h.metadata, h.created_at,
-       count(*) over (partition by h.email) as rows
-from (` + hotSQL + `) h order by h.email, h.id %s`
+select distinct on (h.k) h.k, count(*) over w as rows, first_value(h.id) over (partition by h.k order by h.id) as first,
+       h.id, h.email, h.phone, h.name, h.half, h.company, h.metadata, h.created_at
+from (%[1]s) h window w as (partition by h.k) order by h.k, h.id %[2]s`
+
+// foldSQL returns the query that makes one row of those with one key.
+func (m *merge) foldSQL(rows string) string {
+	switch m.inFile {
+	case RepeatMerge:
+	case RepeatLast:
+		return fmt.Sprintf(foldOneSQL, rows, "desc")
+	case RepeatFirst, RepeatError:
+		return fmt.Sprintf(foldOneSQL, rows, "asc")
+	}
+	if m.counts.lists > 0 {
+		return fmt.Sprintf(foldMergeSQL, rows, unitedMetadataSQL)
+	}
+	return fmt.Sprintf(foldMergeSQL, rows, lastMetadataSQL)
+}
 
 // fold makes the table crmctl_fold, and returns how many rows less it has than were
 // staged.
 func (m *merge) fold(ctx context.Context) (repeats int64, err error) {
-	rows := foldMergeSQL
-	switch m.inFile {
-	case RepeatMerge:
-	case RepeatLast:
-		rows = fmt.Sprintf(foldOneSQL, "desc")
-	case RepeatFirst, RepeatError:
-		rows = fmt.Sprintf(foldOneSQL, "asc")
-	}
 	var fold db.Pipeline
 	fold.OwnPath()
-	fold.Exec("create temporary table crmctl_fold on commit drop as " + rows)
+	fold.Exec("create temporary table crmctl_fold on commit drop as " + m.foldSQL(hotSQL))
 	fold.Exec("analyze pg_temp.crmctl_fold")
 	fold.QueryRow([]any{&repeats}, "select coalesce(sum(rows - 1), 0)::bigint from pg_temp.crmctl_fold")
 	fold.StandIn(m.schema, m.path)
