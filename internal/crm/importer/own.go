@@ -150,8 +150,7 @@ func (m *merge) updateOwn(ctx context.Context) (int64, error) {
 	if len(differs) == 0 {
 		return 0, nil
 	}
-	where := " where c." + db.Quoted(m.own.primary) +
-		"::pg_catalog.text operator(pg_catalog.=) f.contact::pg_catalog.text and f.verdict is null and (" +
+	where := " where " + m.own.isContact("f.contact") + " and f.verdict is null and (" +
 		strings.Join(differs, "\n or ") + ")"
 	return m.halved(ctx, func(ctx context.Context, from, to int64) (n int64, err error) {
 		if m.dryRun {
@@ -163,6 +162,20 @@ func (m *merge) updateOwn(ctx context.Context) (int64, error) {
 			where+between(from, to), m.ownArgs()...)
 		return tag.RowsAffected(), err
 	})
+}
+
+// indexable are the types whose operator = is PostgreSQL's own: by it an index finds a key.
+var indexable = []string{"uuid", "int2", "int4", "int8", "numeric", "text", "varchar", "bpchar", "name", "date",
+	"timestamp", "timestamptz"}
+
+// isContact is the condition that the key of a contact c is the value, of the same type.
+func (o *own) isContact(value string) string {
+	key, cast := "c."+db.Quoted(o.primary), "::pg_catalog.text"
+	if i := slices.IndexFunc(o.table, func(c TableColumn) bool { return c.Name == o.primary }); i >= 0 &&
+		slices.Contains(indexable, o.table[i].Base) {
+		cast = ""
+	}
+	return key + cast + " operator(pg_catalog.=) " + value + cast
 }
 
 // ownChanges returns what an update sets in a contact c, and by which it differs from the
