@@ -157,7 +157,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	if o.File.Read.RejectTo != nil {
 		p.Out = f.IO.Err // stdout is for the rows
 	}
-	return printImport(f, p, result)
+	return printImport(f, p, result, o.File.Read.Key)
 }
 
 // importOptions turns the flags into the application's options.

@@ -22,6 +22,10 @@ type importWatch struct {
 	bar   *cli.Progress
 	last  importer.Progress
 	since time.Time // the phase began
+	size  int64     // of the file
+	left  int       // columns that are left out
+	told  bool      // where the other columns go
+	label string    // of the next line about the mapping
 }
 
 // Planned says what the file is taken for, before anything is loaded.
@@ -30,14 +34,32 @@ func (w *importWatch) Planned(p importer.Plan) {
 	for _, line := range formatNotes(p.Format) {
 		w.f.Note("          %s", line)
 	}
-	for i, line := range mappingLines(p) {
-		label := "mapping "
-		if i > 0 {
-			label = "        "
-		}
-		w.f.Note("%s  %s", label, cli.Visible(line))
+	w.label = "mapping "
+	for _, line := range mappingLines(p) {
+		w.f.Note("%s  %s", w.label, cli.Visible(line))
+		w.label = "        "
 	}
-	w.show(importer.Progress{Phase: importer.PhaseLoad}, cli.ProgressOptions{Total: p.Size, Bytes: true})
+	w.size = p.Size
+	for _, c := range p.Columns {
+		if c.Field == importer.FieldSkip {
+			w.left++
+		}
+	}
+}
+
+// others says where the columns go that are no field, once the tenant's table is known.
+func (w *importWatch) others(rest int) {
+	if w.told {
+		return
+	}
+	w.told = true
+	if rest > 0 {
+		w.f.Note("%s  %s -> metadata", w.label, cli.Plural(rest, "other column"))
+		w.label = "        "
+	}
+	if w.left > 0 {
+		w.f.Note("%s  %s left out", w.label, cli.Plural(w.left, "column"))
+	}
 }
 
 // Progressed moves the bar. Each phase has one of its own.
@@ -50,7 +72,11 @@ func (w *importWatch) Progressed(p importer.Progress) {
 	w.mu.Unlock()
 	if !same {
 		o := cli.ProgressOptions{Bytes: true}
-		if p.Steps > 0 {
+		switch {
+		case p.Phase == importer.PhaseLoad:
+			w.others(p.Rest)
+			o.Total = w.size
+		case p.Steps > 0:
 			o = cli.ProgressOptions{Total: int64(p.Steps)}
 		}
 		w.show(p, o)
@@ -120,17 +146,12 @@ func (w *importWatch) fields() string {
 	return fmt.Sprintf("phase=%s read=%d rejected=%d", w.last.Phase, w.last.Read, w.last.Rejected)
 }
 
-// mappingLines says which column becomes what; those that go to metadata are
-// counted.
+// mappingLines says which column becomes which field.
 func mappingLines(p importer.Plan) []string {
 	var mapped []string
-	others, left := 0, 0
 	for _, c := range p.Columns {
 		switch c.Field {
-		case importer.FieldMetadata:
-			others++
-		case importer.FieldSkip:
-			left++
+		case importer.FieldMetadata, importer.FieldSkip:
 		default:
 			mapped = append(mapped, fmt.Sprintf("%q -> %s", c.Header, c.Field))
 		}
@@ -141,12 +162,6 @@ func mappingLines(p importer.Plan) []string {
 		n := min(perLine, len(mapped))
 		lines = append(lines, strings.Join(mapped[:n], "   "))
 		mapped = mapped[n:]
-	}
-	if others > 0 {
-		lines = append(lines, cli.Plural(others, "other column")+" -> metadata")
-	}
-	if left > 0 {
-		lines = append(lines, cli.Plural(left, "column")+" left out")
 	}
 	return lines
 }
@@ -163,7 +178,17 @@ type columnRecord struct {
 	Key    string `json:"metadata_key,omitempty"`
 }
 
-func printImport(f *factory, p *cli.Printer, r app.ImportResult) error {
+// keyHint says by what rows could be known of which most have no e-mail address, "" where
+// there is nothing to say. key is by what they were.
+func keyHint(r importer.Result, key importer.Key) string {
+	if key != importer.KeyEmail || r.NoAddress*2 <= r.Read || r.ByPhone*2 <= r.NoAddress {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s rows have no e-mail address: --key phone knows them by their number",
+		cli.HumanCount(r.NoAddress), cli.HumanCount(r.Read))
+}
+
+func printImport(f *factory, p *cli.Printer, r app.ImportResult, key importer.Key) error {
 	if p.Terminal && p.IsTable() {
 		f.Note("%s", "")
 	}
@@ -175,6 +200,9 @@ func printImport(f *factory, p *cli.Printer, r app.ImportResult) error {
 		f.Note("rejected  %s", rejectNote(r.Result))
 	}
 	noteOwnTable(f, r)
+	if text := keyHint(r.Result, key); text != "" {
+		f.Note("%s", text)
+	}
 	if r.Read == 0 {
 		f.Note("warning: %s has no contacts: there is nothing below its header", cli.Visible(r.Plan.FileName))
 	}

@@ -52,3 +52,23 @@ func TestImportedBeforeInTheZoneAskedFor(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// Where most rows have no address but a number, it is said by which key they could be known.
+func TestAnotherKeyIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		r    importer.Result
+		key  importer.Key
+		want bool
+	}{
+		{importer.Result{Read: 10, NoAddress: 8, ByPhone: 7}, importer.KeyEmail, true},
+		{importer.Result{Read: 10, NoAddress: 8, ByPhone: 7}, importer.KeyPhone, false},
+		{importer.Result{Read: 10, NoAddress: 5, ByPhone: 5}, importer.KeyEmail, false},
+		{importer.Result{Read: 10, NoAddress: 8, ByPhone: 4}, importer.KeyEmail, false},
+		{importer.Result{}, importer.KeyEmail, false},
+	} {
+		if got := keyHint(tt.r, tt.key); (got != "") != tt.want || len(got) > 80 {
+			t.Errorf("%+v by %s: %q", tt.r, tt.key, got)
+		}
+	}
+}

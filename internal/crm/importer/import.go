@@ -162,6 +162,10 @@ type Result struct {
 	Blank     int64 // lines without a value, passed over
 	Notes     int64 // the export's own lines, passed over: its header again, a footer
 
+	// NoAddress are rows that could be read and have no e-mail address, ByPhone those of them
+	// with a phone number.
+	NoAddress, ByPhone int64
+
 	// NoPlace are the columns of the file that an application's own table has no column
 	// for, and which were left out.
 	NoPlace []string
@@ -253,6 +257,10 @@ type Progress struct {
 	// the number of rows, how many of them are merged, and that number again.
 	Step, Steps int
 	What        string
+
+	// Rest is how many columns of the file that are no field go to metadata, as far as the
+	// tenant's table has that.
+	Rest int
 }
 
 // Observer is told how an import goes. Its methods are called from more

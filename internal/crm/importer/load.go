@@ -210,7 +210,7 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size), key: o.Key,
 		encode: &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0,
 			raw: o.OnConflict == ConflictError || o.InFile == RepeatError || o.Key != KeyEmail},
-		observer: o.Observer, started: l.started, now: o.Now,
+		observer: o.Observer, started: l.started, now: o.Now, rest: p.mapping.rest(nil),
 		chunks: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
 	}
 	return l, nil
@@ -264,7 +264,7 @@ func (l *load) prepareOwn(ctx context.Context, q db.Querier, table uint32) error
 		return err
 	}
 	p := l.producer
-	p.own, p.encode.raw, p.checks = true, true, l.own.checks()
+	p.own, p.encode.raw, p.checks, p.rest = true, true, l.own.checks(), l.own.rest
 	p.convert.keepColumns(l.own.keep)
 	l.result.Own, l.result.NoPlace, l.result.Spare = true, l.own.noPlace, l.own.spare
 	l.result.Narrow = !l.own.keepsRest()
@@ -308,7 +308,7 @@ func (l *load) undoable() bool {
 // role's to change, and the file large enough for it to pay.
 func (l *load) mayLoadDirectly(table tableInfo) bool {
 	return !l.o.DryRun && !l.o.KeepIndexes && l.o.Batch == 0 && l.own == nil && l.o.Key == KeyEmail &&
-		table.Kind == ordinaryTable && table.Owned && !table.RowSecurity &&
+		table.Kind == ordinaryTable && table.Owned && table.MayCreate && !table.RowSecurity &&
 		(l.size == 0 || l.size >= l.o.directFrom)
 }
 
@@ -426,6 +426,7 @@ func (l *load) count() {
 	r.Repeated = l.sum.repeated + l.merge.repeated
 	r.Checkpoint = Checkpoint{Records: p.records, RejectPath: l.rejects.done, RejectBytes: l.rejects.written}
 	r.Unfinished = !p.ended
+	r.NoAddress, r.ByPhone = p.noAddress, p.byPhone
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done
 	r.Role = l.role
 	r.FastPath, r.SHA256 = p.direct, p.input.sum()

@@ -18,6 +18,7 @@ type own struct {
 	at      map[Field]string // the table's columns for the address and so on
 	columns []ownColumn
 	used    []string // keys of metadata that have a column of their own
+	rest    int      // columns of the file that go to metadata, for want of one of their own
 	noPlace []string // headers of the file that no column of the table takes
 	spare   []string // headers whose values are left out where a row has one of their field before
 	keep    []int    // columns of the file that are stored by themselves, whatever they became
@@ -81,7 +82,9 @@ func ownTable(table []TableColumn, m *mapping, key Key) (*own, error) {
 			asked = askForColumn(c, m)
 		}
 	}
-	if !o.keepsRest() {
+	if o.keepsRest() {
+		o.rest = m.rest(placed)
+	} else {
 		for i, column := range m.columns {
 			if column.Field != FieldSkip && !placed[i] {
 				o.noPlace = append(o.noPlace, column.Header)

@@ -57,12 +57,15 @@ type producer struct {
 	rejects *rejects
 	key     Key
 	own     bool // the table is an application's own
+	rest    int  // as Progress.Rest
 	checks  []ownCheck
 	direct  bool // rows that are surely new go straight to contacts
 
 	limit   int64 // rows of a run, 0 for all of the file
 	records int64 // taken from the file, in all runs
 	ended   bool  // the file has
+
+	noAddress, byPhone int64 // as Result.NoAddress and ByPhone
 
 	counts   counts
 	observer Observer
@@ -127,6 +130,12 @@ func (p *producer) rows(ctx context.Context) error {
 func (p *producer) row(ctx context.Context, rec *tabular.Record) error {
 	c, rejected := p.convert.convert(rec)
 	if rejected == nil {
+		if len(c.email) == 0 {
+			p.noAddress++
+			if len(c.phone) > 0 {
+				p.byPhone++
+			}
+		}
 		rejected = p.convert.keyless(p.key, p.own, &c)
 	}
 	if rejected == nil && p.checks != nil {
@@ -203,5 +212,6 @@ func (p *producer) reportStep(at Progress) {
 		return
 	}
 	at.Bytes, at.Read, at.Rejected, at.Elapsed = p.input.read, p.counts.read, p.rejects.total, p.now().Sub(p.started)
+	at.Rest = p.rest
 	p.observer.Progressed(at)
 }
