@@ -333,19 +333,23 @@ func Holders(ctx context.Context, q Querier, t Row) ([]Blocker, error) {
 }
 
 // lockers returns the sessions that hold a lock on anything in a schema, the oldest
-// first.
+// first. A prepared transaction has no process: its locks are known by the virtual
+// transaction that they share with the lock on its id, which is -1 and the id only after a
+// restart.
 func lockers(ctx context.Context, q Querier, s Schema) ([]Blocker, error) {
 	return Select(ctx, q, func(r pgx.CollectableRow) (Blocker, error) { return scanBlocker(r) }, `
-		with held as (
-			select distinct l.pid, l.virtualtransaction from pg_locks l
+		with locks as materialized (select * from pg_locks where granted),
+		held as (
+			select distinct l.pid, l.virtualtransaction from locks l
 			join pg_class c on c.oid = l.relation
-			where l.granted and l.locktype = 'relation' and c.relnamespace = (select n.oid from pg_namespace n
-				where n.nspname = $1)
+			where l.locktype = 'relation' and c.relnamespace = (select n.oid from pg_namespace n where n.nspname = $1)
 			  and l.database = (select d.oid from pg_database d where d.datname = current_database())
 		)
 		select `+blockerColumns+` from held h
 		left join pg_stat_activity a on a.pid = h.pid
-		left join pg_prepared_xacts g on h.pid is null and h.virtualtransaction = '-1/' || g.transaction::text
+		left join locks x on h.pid is null and x.pid is null and x.locktype = 'transactionid'
+			and x.virtualtransaction = h.virtualtransaction
+		left join pg_prepared_xacts g on g.transaction = x.transactionid
 		where h.pid is distinct from pg_backend_pid()
 		order by coalesce(a.xact_start, g.prepared)`, s.name)
 }

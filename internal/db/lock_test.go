@@ -287,6 +287,31 @@ func TestBlockerOfAnyLock(t *testing.T) {
 	}
 }
 
+// A prepared transaction is named too, before the server has been restarted and after it.
+func TestPreparedBlocker(t *testing.T) {
+	t.Parallel()
+	server, o := pgtest.Instance(t, map[string]string{"max_prepared_transactions": "2"})
+	exec(t, connect(t, server.DSN), "create schema tenant_acme", "create table tenant_acme.c (x int)",
+		"begin", "lock table tenant_acme.c", "prepare transaction 'left behind'")
+	blocker := func() {
+		t.Helper()
+		conn := connect(t, server.DSN)
+		locals := db.Locals{Schema: schema(t, "acme"), LockTimeout: 50 * time.Millisecond}
+		err := db.InTx(t.Context(), conn, locals, func(ctx context.Context, q db.Querier) error {
+			_, err := q.Exec(ctx, "select from c")
+			return err
+		})
+		blocked, ok := errors.AsType[*db.BlockedError](err)
+		if !ok || len(blocked.Blockers) != 1 || blocked.Blockers[0].State != "prepared as left behind" ||
+			blocked.Blockers[0].User == "" {
+			t.Errorf("error %v", err)
+		}
+	}
+	blocker()
+	pgtest.Restart(t, server, o)
+	blocker()
+}
+
 // as returns the connection string for another role.
 func as(t *testing.T, dsn, role string) string {
 	t.Helper()
