@@ -17,7 +17,8 @@ import (
 type statsIndexesOptions struct {
 	selection
 
-	top int
+	top     int
+	suggest bool
 }
 
 func newStatsIndexesCmd(f *factory) *cobra.Command {
@@ -34,15 +35,22 @@ the same definition). Those that hold a constraint, as -o wide says, are needed,
 Scans are counted since the statistics were last reset, on this server alone: an index that
 only a replica uses, or a report once a year, looks unused. Sizes are estimates.
 
+--suggest shows what is lacking instead, those of the most rows first: foreign keys whose
+columns no index begins with, so that deleting a row that they point to reads the whole table,
+with the statement for a migration; and tables of 10,000 rows and more that are read from end
+to end, which backups do too. "stats queries" finds the statements.
+
 What it costs: one query of the catalogs, which takes no lock on any tenant's table.`,
 		Example: `crmctl stats indexes
 crmctl stats indexes --top 10 -o wide
+crmctl stats indexes --suggest
 crmctl stats indexes --tenant 'acme*' -o json`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runStatsIndexes(cmd.Context(), f, opts) },
 	}
 	opts.addFlags(f, cmd)
 	cmd.Flags().IntVar(&opts.top, "top", 0, "only the `N` largest; 0 for all")
+	cmd.Flags().BoolVar(&opts.suggest, "suggest", false, "show the indexes that are lacking instead")
 	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
 	return cmd
@@ -61,6 +69,9 @@ func runStatsIndexes(ctx context.Context, f *factory, opts *statsIndexesOptions)
 		return err
 	}
 	f.Reads.Store(true)
+	if opts.suggest {
+		return printWanted(ctx, p, a, app.LookOptions{Selection: m, Skip: f.skipInvalid}, opts.top)
+	}
 	found, err := a.Indexes(ctx, app.LookOptions{Selection: m, Skip: f.skipInvalid})
 	if err != nil {
 		return err
@@ -113,11 +124,7 @@ func indexesList(p *cli.Printer, found stats.Indexes) cli.List[stats.IndexUse] {
 		},
 		Empty: "no indexes",
 		Footer: func() string {
-			since := "the database was made"
-			if found.Since != nil {
-				since = p.Show.Human(*found.Since)
-			}
-			return fmt.Sprintf("scans since %s, on this server; sizes are estimates", since)
+			return fmt.Sprintf("scans since %s, on this server; sizes are estimates", sinceText(p, found.Since))
 		},
 	}
 }

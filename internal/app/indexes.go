@@ -24,3 +24,14 @@ func (a *App) Indexes(ctx context.Context, o LookOptions) (stats.Indexes, error)
 	found, err := stats.IndexesByName(ctx, conn, selected)
 	return found, a.noRegistry(err)
 }
+
+// WantedIndexes finds the indexes that the tenants lack.
+func (a *App) WantedIndexes(ctx context.Context, o LookOptions) (stats.WantedIndexes, error) {
+	conn, selected, err := a.looking(ctx, o.Selection, o.Skip)
+	if err != nil {
+		return stats.WantedIndexes{}, err
+	}
+	defer closeConn(ctx, conn)
+	found, err := stats.FindWanted(ctx, conn, selected)
+	return found, a.noRegistry(err)
+}

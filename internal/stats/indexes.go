@@ -83,8 +83,7 @@ func IndexesByName(ctx context.Context, q db.Querier, o Selected) (Indexes, erro
 	var r Indexes
 	var p db.Pipeline
 	look(&p)
-	p.QueryRow([]any{&r.At, &r.Since}, `select pg_catalog.now(), pg_catalog.pg_stat_get_db_stat_reset_time(d.oid)
-		from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()`)
+	counterTime(&p, &r.At, &r.Since)
 	p.Query(func(rows pgx.Rows) (err error) {
 		r.Indexes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[IndexUse])
 		return err

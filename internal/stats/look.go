@@ -29,3 +29,10 @@ func look(p *db.Pipeline) {
 	p.Begin(db.Locals{Snapshot: true, LockTimeout: waitForLock, StatementTimeout: lookTimeout})
 	p.Exec("select pg_catalog.set_config('max_parallel_workers_per_gather', '0', true)")
 }
+
+// counterTime adds a query for the time, and for when the counters of the database were
+// last reset.
+func counterTime(p *db.Pipeline, at *time.Time, since **time.Time) {
+	p.QueryRow([]any{at, since}, `select pg_catalog.now(), pg_catalog.pg_stat_get_db_stat_reset_time(d.oid)
+		from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()`)
+}
