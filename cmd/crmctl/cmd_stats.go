@@ -15,5 +15,6 @@ func newStatsCmd(f *factory) *cobra.Command {
 		newStatsLocksCmd(f),
 		newStatsDiagnoseCmd(f),
 		newStatsIndexesCmd(f),
+		newStatsQueriesCmd(f),
 	)
 }

@@ -82,8 +82,9 @@ func dryCases(local string) map[string][]dryCase {
 		"stats connections": one(""),
 		"stats diagnose":    {{"", []int{0, 4}}},
 		"stats load":        one("--interval 1s"),
-		"stats indexes":     one(""),
+		"stats indexes":     one("", "--suggest"),
 		"stats locks":       one(""),
+		"stats queries":     {{"", []int{cli.ExitFailure}}}, // the server does not count
 		"stats sizes":       one("--record", "--exact --record"),
 		"tenant activate":   one("keep"),
 		"tenant clone":      one("acme-corp twin", "acme-corp twin --anonymize"),

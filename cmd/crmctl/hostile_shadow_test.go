@@ -119,6 +119,7 @@ func shadowedCommands(dir string) [][]string {
 		{"backup restore", filepath.Join(dir, "backups"), "--tenant", "acme", "--as", "restored"},
 		{"backup prune", filepath.Join(dir, "backups"), "--keep", "7d"},
 		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats indexes"},
+		{"stats indexes", "--suggest"}, {"stats queries"},
 		{"stats sizes", "--by", "table"}, {"stats connections"}, {"stats activity"}, {"stats locks"}, {"stats diagnose"},
 		{"connections clean", "--idle", "1d", "--in-transaction", "1d", "--yes"}, {"doctor"},
 		{"doctor", "--fix", "grants", "--yes"}, {"audit list"},

@@ -95,6 +95,8 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("stats", "diagnose", "--help")
 	run("connections", "clean", "--idle", "1d")
 	run("stats", "indexes")
+	run("stats", "indexes", "--suggest")
+	run("stats", "queries", "--help")
 	run("stats", "sizes", "--by", "table")
 	run("tenant", "list", "-o", "wide")
 	run("tenant", "show", "acme")

@@ -29,7 +29,8 @@ func screenFleet(t *testing.T) (f *fleettest.Fleet, dir string) {
 	for i := range 12 {
 		f.Exec(t, fmt.Sprintf("drop table tenant_globex_branch_office_%02d.messages", i))
 	}
-	f.Exec(t, "create table tenant_acme_corp.a_table_that_somebody_made_by_hand_and_with_a_long_name (id int)")
+	f.Exec(t, "create table tenant_acme_corp.a_table_that_somebody_made_by_hand_and_with_a_long_name (id "+
+		"uuid references tenant_acme_corp.contacts)")
 	openSessions(t, f, "acme-corp")
 	dir = t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("../../migrations/tenant")); err != nil {
@@ -80,6 +81,8 @@ func screens(dir string) [][]string {
 		{"connections", "clean", "--in-transaction", "1ms", "--superusers", "--dry-run"},
 		{"stats", "load", "--interval", "1s", "--tenant", "nobody*"},
 		{"stats", "indexes"},
+		{"stats", "indexes", "--suggest"},
+		{"stats", "queries"},
 		{"stats", "sizes", "--by", "table"},
 		{"tenant", "exec", "--all", "-c", "select count(*) from contacts"},
 		{"tenant", "rename", "acme-corp", "acme-corporation-of-springfield", "--dry-run"},
