@@ -55,8 +55,8 @@ type ApplyOptions struct {
 	// groups is told what a canary's transaction takes and leaves; nil does not want to
 	// know.
 	groups *fleet.Sizer
-	// blocks tells that DO blocks can be run.
-	blocks bool
+	// blocks tells that DO blocks can be run, nested that migrations may run in them.
+	blocks, nested bool
 }
 
 func (o ApplyOptions) buildTimeout() time.Duration {

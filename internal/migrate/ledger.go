@@ -43,6 +43,7 @@ type ledger struct {
 	own     bool // conn was opened here
 	pooled  bool
 	blocks  bool // DO blocks can be run here
+	nested  bool // and migrations in them
 	beats   bool // a sign of life now and then stands in for the lock
 
 	stop chan struct{}
@@ -76,6 +77,7 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 		err := l.reg.QueueRun(&pipe, &begun, &pid)
 		pipe.QueryRow([]any{&l.blocks}, `select coalesce((select pg_catalog.has_language_privilege(l.oid, 'usage')
 			from pg_catalog.pg_language l where l.lanname operator(pg_catalog.=) 'plpgsql'), false)`)
+		queueNested(&pipe, &l.nested)
 		if err == nil {
 			err = pipe.Run(ctx, q)
 		}

@@ -83,7 +83,7 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
 		return r.report, err
 	}
-	r.limits.blocks = r.ledger.blocks
+	r.limits.blocks, r.limits.nested = r.ledger.blocks, r.ledger.blocks && r.ledger.nested
 	if err := r.guard(ctx, ledger); err != nil {
 		return r.report, err
 	}

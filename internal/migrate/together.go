@@ -128,18 +128,29 @@ func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []regi
 		rows[i] = registry.Version{ID: t.ID, Schema: t.Schema, Version: changes[i].To}
 	}
 	o.Registry.QueueLocks(&run, rows)
-	for i, t := range tenants {
-		if i > 0 {
-			locals.Schema = t.Schema
-			o.queueLeave(&run, tenants[i-1].Schema, locals)
-		}
-		p.queueOwn(&run, t, changes[i], o)
+	if o.nested && sameVersion(tenants) {
+		p.queueBlock(&run, tenants, changes[0], o)
+	} else {
+		p.queueEach(&run, tenants, changes, locals, o)
 	}
-	locals.Schema = db.Schema{}
-	o.queueLeave(&run, tenants[len(tenants)-1].Schema, locals)
 	o.Registry.QueueVersions(&run, rows)
 	run.Exec("commit")
 	return run.Run(ctx, conn)
+}
+
+// queueEach adds what takes each of the tenants along its change. The transaction stands in
+// the schema of the first, and in no tenant's after it.
+func (p *Plan) queueEach(run *db.Pipeline, tenants []registry.Tenant, changes []Change, locals db.Locals,
+	o ApplyOptions) {
+	for i, t := range tenants {
+		if i > 0 {
+			locals.Schema = t.Schema
+			o.queueLeave(run, tenants[i-1].Schema, locals)
+		}
+		p.queueOwn(run, t, changes[i], o)
+	}
+	locals.Schema = db.Schema{}
+	o.queueLeave(run, tenants[len(tenants)-1].Schema, locals)
 }
 
 // queueLeave adds the step out of a tenant's schema, and out of the role of its owner.

@@ -68,7 +68,11 @@ func (n *names) body(sql string) error {
 		inside = inside[1:]
 		found, err := unqualified(piece)
 		if err != nil {
-			piece = "select " + piece
+			_, value, assigned := strings.Cut(piece, ":=")
+			if !assigned {
+				value = piece
+			}
+			piece = "select " + value
 			if found, err = unqualified(piece); err != nil {
 				return err
 			}
