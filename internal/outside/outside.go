@@ -32,19 +32,46 @@ func ask[T any](ctx context.Context, q db.Querier, to pgx.RowToFunc[T], sql stri
 // Counts are tables outside a schema by name.
 type Counts map[string]touched
 
-// Count returns the tables outside a schema that this session has read or
-// changed, as counted since the counters were last sent off. That does not happen
-// within a transaction, so two counts in one transaction tell what happened between them. Of the system's
-// tables only those that belong to no schema are counted.
+// ofNoSchema returns the system's tables about what belongs to no schema.
+func ofNoSchema() []string {
+	return []string{
+		"pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", "pg_tablespace",
+		"pg_extension", "pg_foreign_server", "pg_foreign_data_wrapper", "pg_user_mapping",
+		"pg_event_trigger", "pg_publication", "pg_publication_rel", "pg_publication_namespace",
+		"pg_subscription", "pg_language", "pg_cast", "pg_transform", "pg_am", "pg_largeobject",
+		"pg_largeobject_metadata", "pg_shdescription", "pg_shseclabel", "pg_seclabel",
+		"pg_parameter_acl",
+	}
+}
+
+// Count returns the tables outside a schema that this transaction has locked and this
+// session has read or changed, as counted since the counters were last sent off. That does
+// not happen within a transaction, so two counts in one transaction tell what happened
+// between them, and at the worst too much: of a table that is locked in between, what the
+// session did a moment before. Of the system's tables only those that belong to no schema
+// are counted.
 func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) {
 	list, err := ask(ctx, q, pgx.RowToStructByName[touched], `
-		with used as materialized (
+		with locked as materialized (
+			-- Who reads or changes a table keeps a lock on it to the end of the transaction, but
+			-- for the system's own, and the C code of extensions at theirs.
+			select l.relation as oid from pg_catalog.pg_locks l
+			where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
+			union
+			select c.oid from pg_catalog.pg_class c
+			where c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace and c.relname = any ($2::pg_catalog.text[]::pg_catalog.name[])
+			union
+			select d.objid from pg_catalog.pg_depend d where d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+				and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype = 'e'
+		), used as materialized (
 			select coalesce((select i.indrelid from pg_catalog.pg_index i where i.indexrelid = c.oid), c.oid) as oid,
 				pg_catalog.pg_stat_get_xact_numscans(c.oid) as scans, case when c.relkind = 'i' then 0 else
 					pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
 					+ pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) end as changed
 			from pg_catalog.pg_class c
-			where c.relkind in ('r', 'p', 't', 'm', 'i') and (pg_catalog.pg_stat_get_xact_numscans(c.oid) > 0
+			where c.oid in (select oid from locked union
+					select i.indexrelid from pg_catalog.pg_index i join locked on locked.oid = i.indrelid)
+				and c.relkind in ('r', 'p', 't', 'm', 'i') and (pg_catalog.pg_stat_get_xact_numscans(c.oid) > 0
 				or pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) > 0
 				or pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0
 				or pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0)
@@ -55,15 +82,9 @@ func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) 
 		from used u join pg_catalog.pg_class c on c.oid = u.oid
 		join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 		where n.nspname <> $1 and n.nspname !~ '^pg_(toast|temp)' and n.nspname <> 'information_schema'
-		  and (n.nspname <> 'pg_catalog' or c.relname in (
-			'pg_authid', 'pg_auth_members', 'pg_database', 'pg_db_role_setting', 'pg_tablespace',
-			'pg_extension', 'pg_foreign_server', 'pg_foreign_data_wrapper', 'pg_user_mapping',
-			'pg_event_trigger', 'pg_publication', 'pg_publication_rel', 'pg_publication_namespace',
-			'pg_subscription', 'pg_language', 'pg_cast', 'pg_transform', 'pg_am', 'pg_largeobject',
-			'pg_largeobject_metadata', 'pg_shdescription', 'pg_shseclabel', 'pg_seclabel',
-			'pg_parameter_acl'))
+		  and (n.nspname <> 'pg_catalog' or c.relname = any ($2::pg_catalog.text[]::pg_catalog.name[]))
 		group by n.nspname, c.relname`,
-		schema.String())
+		schema.String(), ofNoSchema())
 	if err != nil {
 		return nil, err
 	}
