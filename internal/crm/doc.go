@@ -1,5 +1,12 @@
-// Package crm is the data of one tenant: contacts, conversations, messages. It
-// makes sample data; package importer below it loads files of contacts.
+// Package crm is the data of one tenant: contacts, conversations, messages. Open returns a
+// tenant, and all that is read or written goes through a transaction of it, Read or Write:
+// there is no query without a tenant. Package importer below it loads files of contacts,
+// package dedupe finds and merges those that are there twice; Seed makes sample data.
 //
-// The package stands on db and knows nothing of the registry. It never prints.
+// Lists come in pages, by a key of an index and not by an offset: what comes after a page
+// costs as much as the first one. Every query of a tenant at the newest version uses an
+// index. A tenant of another program is read as far as its tables have what is needed; an
+// *importer.TableError names the column that is missing.
+//
+// The package never prints.
 package crm

@@ -222,3 +222,17 @@ func appendJSONString(dst, s []byte) []byte {
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
 }
+
+// NormalEmail returns the form in which an address is stored, and reports whether the text
+// is one.
+func NormalEmail(text string) (string, bool) {
+	out, ok := appendEmail(nil, []byte(text))
+	return string(out), ok
+}
+
+// TidyPhone returns a number that is not brought to E.164 as it is stored, and reports
+// whether it is not too long for one.
+func TidyPhone(text string) (string, bool) {
+	out, ok := appendPhone(nil, []byte(text))
+	return string(out), ok
+}

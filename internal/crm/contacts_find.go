@@ -1,0 +1,165 @@
+package crm
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/crmctl/crmctl/internal/crm/importer"
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// ContactQuery says which contacts are searched for: those that all of it is true of.
+type ContactQuery struct {
+	Page
+
+	EmailPrefix string          // how the address begins
+	Phone       string          // as somebody types it
+	Metadata    json.RawMessage // an object that the metadata contains
+}
+
+// FindContacts returns a page of the contacts that a query is true of, and its end: by
+// their addresses where the query has the beginning of one, else by their ids.
+func (r *Reader) FindContacts(ctx context.Context, o ContactQuery) ([]Contact, string, error) {
+	t, err := r.contacts()
+	if err != nil {
+		return nil, "", err
+	}
+	var where []string
+	var args []any
+	parameter := func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
+	}
+	if o.EmailPrefix != "" {
+		if t, err = r.contacts("email"); err != nil {
+			return nil, "", err
+		}
+		where = append(where, t.emailBegins(o.EmailPrefix, parameter))
+	}
+	if o.Phone != "" {
+		if t, err = r.contacts("phone"); err != nil {
+			return nil, "", err
+		}
+		where = append(where, "c.phone operator(pg_catalog.=) any ("+parameter(r.t.phoneForms(o.Phone))+
+			"::pg_catalog.text[])")
+	}
+	if len(o.Metadata) > 0 {
+		if t, err = r.contacts("metadata"); err != nil {
+			return nil, "", err
+		}
+		if !isObject(o.Metadata) {
+			return nil, "", &InvalidError{Field: "metadata", Value: string(o.Metadata), Reason: "not a JSON object"}
+		}
+		where = append(where, "c.metadata operator(pg_catalog.@>) "+parameter(string(o.Metadata))+"::pg_catalog.jsonb")
+	}
+	if len(where) == 0 {
+		return nil, "", &InvalidError{Field: "query", Reason: "nothing to search for"}
+	}
+	return r.page(ctx, t, where, args, o)
+}
+
+// emailBegins is the condition that an address begins with a text. Addresses are stored in
+// lower case, but for those of other programs.
+func (t table) emailBegins(prefix string, parameter func(any) string) string {
+	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(prefix)
+	begins := func(text string) string {
+		return "c.email operator(pg_catalog.~~) " + parameter(text+"%") + "::pg_catalog.text"
+	}
+	lower := strings.ToLower(escaped)
+	if lower == escaped || t.has("metadata") && t.has("company") {
+		return begins(lower)
+	}
+	return "(" + begins(lower) + " or " + begins(escaped) + ")"
+}
+
+// fewContacts is how many contacts are found at once before they are put in order.
+const fewContacts = 1_000
+
+// page reads a page of the contacts for which the conditions are true. The server guesses how
+// many those are, and with the metadata mostly wrong; so they are asked for first, in no
+// order, and no more than a few: where that is all, it is cheap to put them in order. Where
+// there are more, so many contacts are among them that a page is soon full by reading in the
+// order of the page.
+func (r *Reader) page(ctx context.Context, t table, where []string, args []any,
+	o ContactQuery) ([]Contact, string, error) {
+	if len(o.Metadata) == 0 {
+		return r.ordered(ctx, t, where, args, o)
+	}
+	var few []string
+	var p db.Pipeline
+	p.Exec("select pg_catalog.set_config('enable_seqscan', 'off', true)")
+	p.Query(func(rows pgx.Rows) (err error) {
+		few, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	}, "select c.id::pg_catalog.text from "+t.name+" c where "+strings.Join(where, " and ")+" limit "+
+		strconv.Itoa(fewContacts), args...)
+	p.Exec("select pg_catalog.set_config('enable_seqscan', 'on', true)")
+	if err := p.Run(ctx, r.q); err != nil {
+		return nil, "", db.Plain(err)
+	}
+	if len(few) < fewContacts {
+		where, args = []string{t.isAny("c", "id", "$1")}, []any{few}
+	}
+	return r.ordered(ctx, t, where, args, o)
+}
+
+// ordered pages by the index for beginnings of addresses, in its order, where the query has
+// one, else by the ids.
+func (r *Reader) ordered(ctx context.Context, t table, where []string, args []any,
+	o ContactQuery) ([]Contact, string, error) {
+	if o.EmailPrefix == "" {
+		return r.contactsWhere(ctx, t, where, args, o.Page)
+	}
+	key, err := o.key(1)
+	if err != nil {
+		return nil, "", err
+	}
+	if key != nil {
+		args = append(args, key[0])
+		where = append(where, "c.email operator(pg_catalog.~>~) $"+strconv.Itoa(len(args))+"::pg_catalog.text")
+	}
+	order := "c.email using operator(pg_catalog.~<~)"
+	return r.contactRows(ctx, t, where, args, o.Page, order, func(c Contact) string { return c.Email })
+}
+
+// contactsWhere pages by the ids.
+func (r *Reader) contactsWhere(ctx context.Context, t table, where []string, args []any,
+	page Page) ([]Contact, string, error) {
+	key, err := page.key(1)
+	if err != nil || key != nil && !t.fits("id", key[0]) {
+		return nil, "", orInvalid(err, page)
+	}
+	if key != nil {
+		args = append(args, key[0])
+		where = append(where, t.is("c", "id", ">", "$"+strconv.Itoa(len(args))))
+	}
+	if len(where) == 0 {
+		where = []string{"true"}
+	}
+	return r.contactRows(ctx, t, where, args, page, "c.id", func(c Contact) string { return c.ID })
+}
+
+// contactRows reads a page whose key is one value.
+func (r *Reader) contactRows(ctx context.Context, t table, where []string, args []any, page Page, order string,
+	key func(Contact) string) ([]Contact, string, error) {
+	n := page.limit()
+	rows, err := collect(ctx, r.q, scanContact, "select "+contactColumns(t)+" from "+t.name+" c where "+
+		strings.Join(where, " and ")+" order by "+order+" limit "+strconv.Itoa(n+1), args...)
+	if err != nil || len(rows) <= n {
+		return rows, "", err
+	}
+	return rows[:n], endOf(key(rows[n-1])), nil
+}
+
+// phoneForms returns how a number may be stored: in E.164, and as it was typed.
+func (t *Tenant) phoneForms(text string) []string {
+	typed, _ := importer.TidyPhone(text)
+	if number, ok := t.phones.Append(nil, []byte(text)); ok && string(number) != typed {
+		return []string{string(number), typed}
+	}
+	return []string{typed}
+}
