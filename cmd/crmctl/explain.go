@@ -36,6 +36,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	case errors.Is(err, staging.ErrPooled):
 		return []cli.Hint{{Label: "go past it", Command: "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}
 	}
+	if worker, is := errors.AsType[*db.WorkerError](err); is && worker.Coordinator != "" {
+		return []cli.Hint{{Label: "connect to the coordinator", Command: worker.Coordinator}}
+	}
 	if hints := f.explainSource(err); hints != nil {
 		return hints
 	}

@@ -194,6 +194,11 @@ func (f *factory) connectDirect(ctx context.Context) (*pgx.Conn, error) {
 		return nil, cli.Usagef("%s is the database %q, but the command works on %q", config.KeyDirectURL, name,
 			target.Database)
 	}
+	main, err := f.connConfig()
+	if err != nil {
+		return nil, err
+	}
+	db.ShareEngine(conn, main)
 	direct, err := db.Connect(ctx, conn)
 	if err != nil {
 		return nil, err

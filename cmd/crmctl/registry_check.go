@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -28,6 +30,9 @@ func (f *factory) checked(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error
 	cfg, err := f.config()
 	if err == nil {
 		err = f.registry().RefuseForeign(ctx, conn, cfg.TrustedOwners)
+	}
+	if _, is := errors.AsType[*db.WorkerError](err); is {
+		err = cli.WithCode(err, cli.ExitUsage)
 	}
 	if err != nil {
 		closeConn(ctx, conn)

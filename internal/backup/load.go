@@ -217,7 +217,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 	}
 	switch {
 	case t.site == nil:
-		p.Exec("create schema " + t.schema.Quoted())
+		p.CreateSchema(t.schema.String())
 	case t.site.Schema != t.schema:
 		p.Exec("alter schema " + t.site.Schema.Quoted() + " rename to " + t.schema.Quoted())
 	}

@@ -34,7 +34,7 @@ func Build(ctx context.Context, conn *pgx.Conn, script []db.Statement, o Options
 	}
 	var p db.Pipeline
 	p.Begin(db.Locals{Schema: schema, LockTimeout: o.LockWait(), AsConfigured: true})
-	p.Exec("create schema " + schema.Quoted())
+	p.CreateScratch(schema.String())
 	p.Script(script)
 	p.CheckSchema(schema)
 	if err := p.Run(ctx, conn); err != nil {

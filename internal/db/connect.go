@@ -73,7 +73,7 @@ func Prepare(cfg *pgx.ConnConfig) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
 	}
-	cfg.DialFunc = usualPatience().dial
+	cfg.DialFunc = dialer{usualPatience(), &engineCell{}}.dial
 	if tracer.Tracer != nil {
 		cfg.Tracer = tracer
 	}
@@ -85,13 +85,20 @@ func Prepare(cfg *pgx.ConnConfig) {
 	}
 }
 
-func (p patience) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// dialer is what the connections of one configuration share.
+type dialer struct {
+	patience
+
+	cell *engineCell
+}
+
+func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	redial := func(ctx context.Context) (net.Conn, error) { return dial(ctx, network, address) }
 	conn, err := redial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &wire{Conn: conn, patience: p, redial: redial}, nil
+	return &wire{Conn: conn, patience: d.patience, cell: d.cell, redial: redial}, nil
 }
 
 func dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -8,6 +8,6 @@ import (
 
 // Impatient makes connections give a silent server up within seconds.
 func Impatient(cfg *pgx.ConnConfig) {
-	cfg.DialFunc = patience{after: 300 * time.Millisecond, every: 100 * time.Millisecond, answer: 300 * time.Millisecond,
-		failures: 3, grace: 500 * time.Millisecond}.dial
+	cfg.DialFunc = dialer{patience: patience{after: 300 * time.Millisecond, every: 100 * time.Millisecond,
+		answer: 300 * time.Millisecond, failures: 3, grace: 500 * time.Millisecond}}.dial
 }

@@ -1,7 +1,9 @@
 package db
 
 import (
+	"cmp"
 	"context"
+	"iter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +28,6 @@ type Querier interface {
 // Each statement is a message of its own, never glued to others in one string:
 // an error keeps its statement, and a distributed engine refuses glued ones.
 type Pipeline struct {
-	batch pgx.Batch
 	steps []step
 
 	begins      bool   // a transaction
@@ -36,9 +37,12 @@ type Pipeline struct {
 }
 
 type step struct {
-	statement Statement
-	foreign   bool // stands in a file or came from a user
-	read      func(pgx.Rows) error
+	statement   Statement
+	sent        string // "" = the statement's text
+	args        []any
+	foreign     bool // stands in a file or came from a user
+	distributed bool // is for an engine with several nodes alone
+	read        func(pgx.Rows) error
 }
 
 // Exec adds a statement whose result does not matter.
@@ -84,8 +88,19 @@ func (p *Pipeline) QueryRow(dest []any, sql string, args ...any) {
 func (p *Pipeline) Len() int { return len(p.steps) }
 
 func (p *Pipeline) add(s step, args []any) {
-	p.batch.Queue(s.statement.SQL, args...)
+	s.args = args
 	p.steps = append(p.steps, s)
+}
+
+// to returns the steps that an engine is sent.
+func (p *Pipeline) to(e Engine) iter.Seq[step] {
+	return func(yield func(step) bool) {
+		for _, s := range p.steps {
+			if (!s.distributed || e.Distributed()) && !yield(s) {
+				return
+			}
+		}
+	}
 }
 
 // Run sends the pipeline and reads every result. The error is a
@@ -95,11 +110,16 @@ func (p *Pipeline) Run(ctx context.Context, q Querier) error {
 	if len(p.steps) == 0 {
 		return nil
 	}
+	engine := EngineOf(q)
+	batch := &pgx.Batch{QueuedQueries: make([]*pgx.QueuedQuery, 0, len(p.steps))}
+	for s := range p.to(engine) {
+		batch.Queue(cmp.Or(s.sent, s.statement.SQL), s.args...)
+	}
 	w := wireOf(q)
 	w.pipeline(p)
-	results := q.SendBatch(p.traced(ctx), &p.batch)
+	results := q.SendBatch(p.traced(ctx, engine), batch)
 	var failed error
-	for _, s := range p.steps {
+	for s := range p.to(engine) {
 		if err := s.readFrom(results); err != nil {
 			failed = &StatementError{Statement: s.statement, Err: err}
 			break

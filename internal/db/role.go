@@ -30,6 +30,5 @@ func (p *Pipeline) StillIn(s Schema, left error) {
 // Block adds a statement of ours that errors name by what it does: its text is long, and says
 // nothing to whoever reads them.
 func (p *Pipeline) Block(does, sql string) {
-	p.batch.Queue(sql)
-	p.steps = append(p.steps, step{statement: Statement{SQL: does}})
+	p.add(step{statement: Statement{SQL: does}, sent: sql}, nil)
 }

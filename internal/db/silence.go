@@ -63,6 +63,7 @@ func (e *silentError) Is(target error) bool { return e.nobody && target == ErrUn
 type wire struct {
 	net.Conn
 	patience
+	cell   *engineCell
 	redial func(ctx context.Context) (net.Conn, error)
 
 	mu          sync.Mutex

@@ -41,13 +41,13 @@ func AsWritten(ctx context.Context) context.Context {
 }
 
 // traced marks which statements of the pipeline are not ours.
-func (p *Pipeline) traced(ctx context.Context) context.Context {
+func (p *Pipeline) traced(ctx context.Context, e Engine) context.Context {
 	if tracer.Tracer == nil {
 		return ctx
 	}
-	foreign := make([]bool, len(p.steps))
-	for i, s := range p.steps {
-		foreign[i] = s.foreign
+	foreign := make([]bool, 0, len(p.steps))
+	for s := range p.to(e) {
+		foreign = append(foreign, s.foreign)
 	}
 	return context.WithValue(ctx, foreignKey{}, foreign)
 }

@@ -72,6 +72,9 @@ func (p *Pipeline) Begin(l Locals) {
 	p.begins, p.limits, p.limit = true, true, l.StatementTimeout
 	p.Exec("begin isolation level " + isolation)
 	p.settings(l, "true")
+	// What set_config sets stays on this node.
+	p.distributed("set local citus.propagate_set_commands = 'local'")
+	p.distributed("set local lock_timeout = " + milliseconds(l.LockTimeout))
 	switch {
 	case l.Tenant == (Row{}):
 	case l.Wait || l.Schema.IsZero():

@@ -137,7 +137,8 @@ func lookSQL() string {
 		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
 			and t.typnamespace = to_regnamespace($2::text) and pg_get_userbyid(t.typowner) <> current_user)
 		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[])
-			and p.pronamespace = to_regnamespace($2::text) and pg_get_userbyid(p.proowner) <> current_user) as others`
+			and p.pronamespace = to_regnamespace($2::text) and pg_get_userbyid(p.proowner) <> current_user) as others,
+		` + db.EngineSQL + ` as engine`
 }
 
 // objectsSQL finds the objects in the schema $2 of the names $1, those of roles that are not trusted
@@ -177,13 +178,19 @@ func objectsSQL() string {
 }
 
 // Look says what stands in the registry's schema. It reads nothing but PostgreSQL's own
-// catalog, in one round trip where the registry is there and everything is the role's own, or
+// catalog, and which engine this is, in one round trip where the registry is there and everything is the role's own, or
 // where nothing is there: it does not look for what is in the way of an upgrade then.
 func (r Registry) Look(ctx context.Context, q db.Querier, trusted []string) (Standing, error) {
-	type answer struct{ Made, Any, Others bool }
+	type answer struct {
+		Made, Any, Others bool
+		Engine            string
+	}
 	found, err := db.Select(ctx, q, pgx.RowToStructByName[answer], lookSQL(), Objects(), r.Place(), marksJSON())
 	if err != nil {
 		return Standing{}, fmt.Errorf("look for the registry: %w", err)
+	}
+	if err := db.Recognize(ctx, q, found[0].Engine); err != nil {
+		return Standing{}, err
 	}
 	s := Standing{Registry: r, Made: found[0].Made}
 	if !found[0].Any || s.Made && !found[0].Others {

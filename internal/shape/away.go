@@ -52,7 +52,7 @@ func runAway(ctx context.Context, conn *pgx.Conn, schema db.Schema, script []db.
 	}
 	p = db.Pipeline{}
 	p.StandIn(schema, db.Path{})
-	p.Exec("create schema " + schema.Quoted())
+	p.CreateScratch(schema.String())
 	if db.Traces(script) {
 		p.Mark()
 	}

@@ -101,7 +101,7 @@ func (s *Site) open(ctx context.Context) error {
 func (s *Site) found(ctx context.Context) error {
 	return db.InTx(ctx, s.guard, db.Locals{LockTimeout: s.LockTimeout}, func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
-		p.Exec("create schema " + s.Schema.Quoted())
+		p.CreateSchema(s.Schema.String())
 		s.Registry.QueueBuild(&p, s.id, s.Schema, s.Slug, s.Actor)
 		return db.Plain(p.Run(ctx, q))
 	})

@@ -207,7 +207,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (po
 			queueRoleTables(&p, t)
 		}
 	} else {
-		p.Exec("create schema " + t.Schema.Quoted())
+		p.CreateSchema(t.Schema.String())
 		if t.Role != "" {
 			queueRole(&p, t)
 		}

@@ -185,7 +185,7 @@ func makePooled(ctx context.Context, conn *pgx.Conn, schema db.Schema, o PoolOpt
 	if err := queuePooled(&p, schema, o); err != nil {
 		return err
 	}
-	p.Exec("create schema " + schema.Quoted())
+	p.CreateSchema(schema.String())
 	o.Template.queue(&p)
 	p.CheckSchema(schema)
 	o.Template.queueEnd(&p)

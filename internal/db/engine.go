@@ -1,0 +1,147 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Engine is what a server does with the schemas of tenants: PostgreSQL, the zero Engine,
+// keeps them, and Citus spreads them over the nodes of a cluster. All that differs for it
+// is asked of an Engine, or is a statement of a Pipeline that PostgreSQL is not sent.
+type Engine struct {
+	// Citus is the version of the extension, "13.2-1"; "" is PostgreSQL.
+	Citus string
+}
+
+// EngineSQL is an expression for whoever reads the catalog before anything else is done: its
+// text is for Recognize. So it takes no round trip to find out.
+const EngineSQL = `coalesce((select e.extversion from pg_catalog.pg_extension e
+	where e.extname operator(pg_catalog.=) 'citus'), '')`
+
+// Distributed reports whether schemas stand on several nodes.
+func (e Engine) Distributed() bool { return e.Citus != "" }
+
+// String returns "PostgreSQL" or "Citus 13.2-1".
+func (e Engine) String() string {
+	if e.Citus == "" {
+		return "PostgreSQL"
+	}
+	return "Citus " + e.Citus
+}
+
+// WorkerError says that a connection leads to a node that holds tenants, and not to the
+// coordinator. Locks are the node's own, so nothing may be done there.
+type WorkerError struct {
+	Coordinator string // "host:port", "" where the node does not know
+}
+
+// Error says which node is wanted.
+func (e *WorkerError) Error() string {
+	return "this is a worker of a Citus cluster, and its coordinator is wanted"
+}
+
+// NodeError says that a node of the cluster is not reached from another. Every DDL fails
+// until it is back, on tenants of other nodes too.
+type NodeError struct {
+	Node string // "host:port"
+	From string // which node looked
+}
+
+// Error names both.
+func (e *NodeError) Error() string {
+	return fmt.Sprintf("node %s of the cluster is not reached from %s: until it is, no tenant's schema can be changed",
+		e.Node, e.From)
+}
+
+// engineCell is shared by all connections that are made from one configuration.
+type engineCell struct{ engine atomic.Pointer[Engine] }
+
+// EngineOf returns the engine behind a connection, as Recognize found it.
+func EngineOf(q Querier) Engine {
+	if w := wireOf(q); w != nil && w.cell != nil {
+		if e := w.cell.engine.Load(); e != nil {
+			return *e
+		}
+	}
+	return Engine{}
+}
+
+// ShareEngine makes what is found out about connections of one configuration count for
+// those of another, which leads to the same server another way.
+func ShareEngine(to, from *pgx.ConnConfig) { to.DialFunc = from.DialFunc }
+
+// Recognize keeps what EngineSQL answered, for conn and every connection made from a copy
+// of its configuration. On PostgreSQL it asks nothing more. The error is a *WorkerError on a
+// node that must not be worked on.
+func Recognize(ctx context.Context, conn Querier, answer string) error {
+	if answer == "" {
+		return nil
+	}
+	if w := wireOf(conn); w != nil && w.cell != nil {
+		w.cell.engine.Store(&Engine{Citus: answer})
+	}
+	type place struct {
+		Coordinator bool
+		Host        *string
+		Port        *int32
+	}
+	found, err := Select(ctx, conn, pgx.RowToStructByName[place], `
+		select citus_is_coordinator() as coordinator, n.nodename::text as host, n.nodeport as port
+		from (select) one left join pg_dist_node n on n.groupid = 0 and n.noderole = 'primary'`)
+	if err != nil {
+		return fmt.Errorf("look which node of the cluster this is: %w", err)
+	}
+	if found[0].Coordinator {
+		return nil
+	}
+	worker := &WorkerError{}
+	if n := found[0]; n.Host != nil && n.Port != nil {
+		worker.Coordinator = net.JoinHostPort(*n.Host, strconv.Itoa(int(*n.Port)))
+	}
+	return worker
+}
+
+// Healthy fails with a *NodeError where a node of the cluster is not reached by another:
+// it is asked before a run that changes schemas, once and not for every tenant. On PostgreSQL
+// it asks nothing.
+func Healthy(ctx context.Context, q Querier) error {
+	if !EngineOf(q).Distributed() {
+		return nil
+	}
+	type link struct{ From, To string }
+	found, err := Select(ctx, q, pgx.RowToStructByName[link], `
+		select concat(h.from_nodename, ':', h.from_nodeport) as "from", concat(h.to_nodename, ':', h.to_nodeport) as "to"
+		from citus_check_cluster_node_health() h where h.result is not true
+		order by 2, 1 limit 1`)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the nodes of the cluster: %w", err)
+	case len(found) > 0:
+		return &NodeError{Node: found[0].To, From: found[0].From}
+	}
+	return nil
+}
+
+// distributed adds a statement that only an engine with several nodes is sent.
+func (p *Pipeline) distributed(sql string) {
+	p.add(step{statement: Statement{SQL: sql}, distributed: true}, nil)
+}
+
+// CreateSchema adds the making of a schema that is to hold a tenant, on one of the nodes
+// where there are several. Whether they spread schemas is a setting, which is off in a new database.
+func (p *Pipeline) CreateSchema(name string) {
+	p.distributed("set local citus.enable_schema_based_sharding = on")
+	p.Exec("create schema " + Quoted(name))
+}
+
+// CreateScratch adds the making of a schema that is taken back by the end of the
+// transaction: it stays on the node where the transaction is.
+func (p *Pipeline) CreateScratch(name string) {
+	p.distributed("set local citus.enable_ddl_propagation = off")
+	p.Exec("create schema " + Quoted(name))
+}
