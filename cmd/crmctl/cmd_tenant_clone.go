@@ -10,6 +10,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -99,7 +100,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 		return cloneHint(err, names[1])
 	case opts.dryRun:
 		f.Note("would clone %s to %s at version %d", cli.Visible(names[0]), cli.Visible(names[1]), done.Source.Version)
-		return cli.PrintObject(p, tenantObject(done.Source, done.Source.Version, nil))
+		return cli.PrintObject(p, tenantObject(done.Source, done.Source.Version, nil, cluster.Place{}))
 	}
 	return cli.PrintList(p, madeList(), []madeRow{{result: "cloned", made: done.Made, version: done.Made.Version,
 		duration: done.Elapsed}})

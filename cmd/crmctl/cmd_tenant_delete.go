@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -85,7 +86,7 @@ func runTenantDelete(ctx context.Context, f *factory, opts *tenantDeleteOptions)
 			return err
 		}
 		f.Note("%s", cli.Lines(impact))
-		return cli.PrintObject(p, tenantObject(done.Tenant, done.Tenant.Version, nil))
+		return cli.PrintObject(p, tenantObject(done.Tenant, done.Tenant.Version, nil, cluster.Place{}))
 	}
 	f.warnRole(done.Tenant)
 	return cli.PrintList(p, movedList("deleted", p.Show), []registry.Tenant{done.Tenant})

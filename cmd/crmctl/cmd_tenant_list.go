@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
@@ -78,8 +79,9 @@ crmctl tenant list --tenant 'acme*' -q`,
 type listedTenant struct {
 	registry.Tenant
 
-	size *int64 // nil when unknown
-	head int64
+	size  *int64 // nil when unknown
+	place cluster.Place
+	head  int64
 	// invalid is why the row of the registry is not valid, "" where it is.
 	invalid string
 	schema  string // as the registry has it
@@ -147,6 +149,13 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 				rows[i].size = &n
 			}
 		}
+	}
+	places, err := cluster.FindPlaces(ctx, conn)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		rows[i].place = places.Of(rows[i].schema)
 	}
 	sortTenants(rows, opts.sort)
 	if opts.limit > 0 && len(rows) > opts.limit {
@@ -238,6 +247,8 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 				return cli.Day(t.CreatedAt)
 			}},
 			{Name: "schema", Wide: true, Value: func(t listedTenant) any { return t.schema }},
+			{Name: "kind", Wide: true, Optional: true, Value: func(t listedTenant) any { return string(t.place.Kind) }},
+			{Name: "node", Wide: true, Optional: true, Value: func(t listedTenant) any { return t.place.Node }},
 			{Name: "role", Wide: true, Optional: true, Value: func(t listedTenant) any { return t.Role }},
 			{Name: "id", Wide: true, Value: func(t listedTenant) any { return t.ID }},
 			{Name: "display_name", Spare: true, Value: func(t listedTenant) any { return t.DisplayName }},

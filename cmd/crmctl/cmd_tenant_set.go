@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/config"
 )
 
@@ -99,7 +100,7 @@ func runTenantSet(ctx context.Context, f *factory, opts *tenantSetOptions) error
 	if opts.dryRun {
 		f.Note("would set, nothing was changed:")
 	}
-	shown := tenantObject(t, 0, nil)
+	shown := tenantObject(t, 0, nil, cluster.Place{})
 	for i := range shown.Fields {
 		name := shown.Fields[i].Name
 		shown.Fields[i].Document = name != "tenant" && name != "settings"

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
@@ -59,10 +60,14 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if n, ok := sizes[slug]; ok {
 		size = &n
 	}
-	return cli.PrintObject(p, tenantObject(t, plan.Head(), size))
+	places, err := cluster.FindPlaces(ctx, conn)
+	if err != nil {
+		return err
+	}
+	return cli.PrintObject(p, tenantObject(t, plan.Head(), size, places.Of(t.Schema.String())))
 }
 
-func tenantObject(t registry.Tenant, head int64, size *int64) cli.Object {
+func tenantObject(t registry.Tenant, head int64, size *int64, place cluster.Place) cli.Object {
 	version := any(cli.Serial(t.Version))
 	if isBehind(t, head) {
 		version = cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d, the newest is %d", t.Version, head),
@@ -78,6 +83,8 @@ func tenantObject(t registry.Tenant, head int64, size *int64) cli.Object {
 			{Name: "schema", Value: t.Schema.String()},
 			{Name: "schema_version", Title: "version", Value: version},
 			{Name: "size_bytes", Title: "size", Value: sizeCell(size)},
+			{Name: "kind", Value: string(place.Kind), Optional: true},
+			{Name: "node", Value: place.Node, Optional: true},
 			{Name: "role", Value: t.Role, Optional: true},
 			{Name: "id", Value: t.ID},
 			{Name: "behind", Document: true, Value: isBehind(t, head)},

@@ -63,6 +63,7 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			return r.Slug
 		}},
 		{Name: "status", Wide: true, Value: func(r sizeRow) any { return statusCell(registry.Status(r.Status)) }},
+		{Name: "node", Wide: true, Optional: true, Value: func(r sizeRow) any { return r.Node }},
 		{Name: "size_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any {
 			return sizeCell(known64(r.Known, r.TotalBytes()))
 		}},
@@ -235,14 +236,27 @@ func (s *sizesScreen) total() string {
 	return fmt.Sprintf("total %s in %s (%s)", cli.HumanSize(s.all.TotalBytes()), cli.Plural(s.all.Tenants, "tenant"), how)
 }
 
+func notCounted(n int, one, several string) string {
+	if n == 1 {
+		return "1 tenant is not counted: " + one
+	}
+	return cli.HumanCount(int64(n)) + " tenants are not counted: " + several
+}
+
 // gaps says what the sums lack.
 func (s *sizesScreen) gaps() []string {
 	var lines []string
-	switch n := s.all.Unknown; {
-	case n == 1:
-		lines = append(lines, "1 tenant is not counted: its schema is gone")
-	case n > 1:
-		lines = append(lines, cli.HumanCount(int64(n))+" tenants are not counted: their schemas are gone")
+	silent := 0 // whose node does not answer
+	for _, t := range s.report.Tenants {
+		if !t.Known && t.Node != "" {
+			silent++
+		}
+	}
+	if silent > 0 {
+		lines = append(lines, notCounted(silent, "its node does not answer", "their nodes do not answer"))
+	}
+	if gone := s.all.Unknown - silent; gone > 0 {
+		lines = append(lines, notCounted(gone, "its schema is gone", "their schemas are gone"))
 	}
 	if s.report.Mode == stats.Exact {
 		switch n := s.all.Estimated; {

@@ -45,19 +45,6 @@ func (e *WorkerError) Error() string {
 	return "this is a worker of a Citus cluster, and its coordinator is wanted"
 }
 
-// NodeError says that a node of the cluster is not reached from another. Every DDL fails
-// until it is back, on tenants of other nodes too.
-type NodeError struct {
-	Node string // "host:port"
-	From string // which node looked
-}
-
-// Error names both.
-func (e *NodeError) Error() string {
-	return fmt.Sprintf("node %s of the cluster is not reached from %s: until it is, no tenant's schema can be changed",
-		e.Node, e.From)
-}
-
 // engineCell is shared by all connections that are made from one configuration.
 type engineCell struct{ engine atomic.Pointer[Engine] }
 
@@ -104,27 +91,6 @@ func Recognize(ctx context.Context, conn Querier, answer string) error {
 		worker.Coordinator = net.JoinHostPort(*n.Host, strconv.Itoa(int(*n.Port)))
 	}
 	return worker
-}
-
-// Healthy fails with a *NodeError where a node of the cluster is not reached by another:
-// it is asked before a run that changes schemas, once and not for every tenant. On PostgreSQL
-// it asks nothing.
-func Healthy(ctx context.Context, q Querier) error {
-	if !EngineOf(q).Distributed() {
-		return nil
-	}
-	type link struct{ From, To string }
-	found, err := Select(ctx, q, pgx.RowToStructByName[link], `
-		select concat(h.from_nodename, ':', h.from_nodeport) as "from", concat(h.to_nodename, ':', h.to_nodeport) as "to"
-		from citus_check_cluster_node_health() h where h.result is not true
-		order by 2, 1 limit 1`)
-	switch {
-	case err != nil:
-		return fmt.Errorf("look at the nodes of the cluster: %w", err)
-	case len(found) > 0:
-		return &NodeError{Node: found[0].To, From: found[0].From}
-	}
-	return nil
 }
 
 // distributed adds a statement that only an engine with several nodes is sent.

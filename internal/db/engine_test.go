@@ -17,9 +17,6 @@ func TestPostgreSQLIsSentNothingOfACluster(t *testing.T) {
 	if err := db.Recognize(t.Context(), conn, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Healthy(t.Context(), conn); err != nil {
-		t.Fatal(err)
-	}
 	var p db.Pipeline
 	p.Begin(db.Locals{})
 	p.CreateSchema("engine_test")

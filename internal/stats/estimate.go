@@ -22,7 +22,7 @@ import (
 // has no pages of its own (but -1 of them).
 func estimated(reg registry.Registry) string {
 	return `
-	select t.id::text, t.slug, t.status, n.oid is not null as known,
+	select t.id::text, t.slug, t.status, t.schema_name, n.oid is not null as known,
 		(coalesce(s.table_pages, 0) * b.bytes)::bigint as table_bytes,
 		(coalesce(s.index_pages, 0) * b.bytes)::bigint as index_bytes, s.contacts
 	from ` + reg.Tenants() + ` t
@@ -73,7 +73,7 @@ func begin(p *db.Pipeline) {
 func scanEstimate(row pgx.CollectableRow) (TenantSize, error) {
 	var s TenantSize
 	var contacts *int64
-	err := row.Scan(&s.ID, &s.Slug, &s.Status, &s.Known, &s.TableBytes, &s.IndexBytes, &contacts)
+	err := row.Scan(&s.ID, &s.Slug, &s.Status, &s.schema, &s.Known, &s.TableBytes, &s.IndexBytes, &contacts)
 	s.Contacts = countOrNil(contacts)
 	return s, err
 }

@@ -28,7 +28,7 @@ const (
 // through pg_class once a tenant, which has no index for that.
 func relations(reg registry.Registry) string {
 	return `
-	select t.id::text, t.slug, t.status, n.oid is not null,
+	select t.id::text, t.slug, t.status, t.schema_name, n.oid is not null,
 		coalesce(s.tables, '{}'), s.contacts, coalesce(s.plain, false), s.tuples, s.pages
 	from ` + reg.Tenants() + ` t
 	left join pg_catalog.pg_namespace n on n.nspname = t.schema_name
@@ -70,7 +70,7 @@ type subject struct {
 
 func scanSubject(row pgx.CollectableRow) (*subject, error) {
 	s := &subject{}
-	err := row.Scan(&s.ID, &s.Slug, &s.Status, &s.Known, &s.tables, &s.contacts, &s.plain, &s.tuples, &s.pages)
+	err := row.Scan(&s.ID, &s.Slug, &s.Status, &s.schema, &s.Known, &s.tables, &s.contacts, &s.plain, &s.tuples, &s.pages)
 	s.Exact = true
 	return s, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -52,8 +53,11 @@ type TenantSize struct {
 	ID     string // uuid
 	Slug   string
 	Status string
-	Known  bool // false when the schema is gone; the sizes mean nothing then
-	Exact  bool // measured; false for an estimate
+	Known  bool   // false when the schema is gone; the sizes mean nothing then
+	Exact  bool   // measured; false for an estimate
+	Node   string // "host:port" where a cluster keeps it, "" here
+
+	schema string
 
 	TableBytes int64 // with TOAST, the index of TOAST, and the maps of free and visible pages
 	IndexBytes int64
@@ -138,6 +142,9 @@ func Sizes(ctx context.Context, q db.Querier, o SizeOptions) (Report, error) {
 	} else {
 		r.At, r.Tenants, err = estimate(ctx, q, o)
 	}
+	if err == nil {
+		err = r.addNodes(ctx, q)
+	}
 	if err != nil {
 		return Report{}, err
 	}
@@ -155,6 +162,31 @@ func Sizes(ctx context.Context, q db.Querier, o SizeOptions) (Report, error) {
 		return cmp.Or(cmp.Compare(b.TotalBytes(), a.TotalBytes()), cmp.Compare(a.Slug, b.Slug))
 	})
 	return r, nil
+}
+
+// addNodes replaces the sizes of tenants that stand on nodes of a cluster by what they
+// take there. Where a node does not answer they are unknown.
+func (r *Report) addNodes(ctx context.Context, q db.Querier) error {
+	places, err := cluster.FindPlaces(ctx, q)
+	if err != nil || len(places) == 0 {
+		return err
+	}
+	sizes, err := cluster.Sizes(ctx, q)
+	for i := range r.Tenants {
+		t := &r.Tenants[i]
+		place := places.Of(t.schema)
+		if place.Kind != cluster.Distributed || !t.Known {
+			continue
+		}
+		size, told := sizes[t.schema]
+		t.Known, t.Exact, t.Node = told || place.Node == "", true, place.Node
+		t.TableBytes, t.IndexBytes, t.Contacts = size.TableBytes, size.IndexBytes, nil
+		if size.Contacts != nil {
+			rows := int64(*size.Contacts)
+			t.Contacts = countOrNil(&rows)
+		}
+	}
+	return err
 }
 
 // selected is the condition that the options put on a tenant t; its

@@ -40,6 +40,9 @@ func estimatedTotals(reg registry.Registry) string {
 // for a small fleet, estimated for a larger one. Nil slugs mean every tenant. A
 // tenant whose schema is gone is not in the map. q must not be in a transaction.
 func TotalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs []string) (map[string]int64, error) {
+	if db.EngineOf(q).Distributed() {
+		return totalsOnNodes(ctx, q, reg, slugs)
+	}
 	totals, err := totalBytes(ctx, q, reg, slugs, measureTotalsUpTo)
 	if db.SQLState(err) == db.CodeLockNotAvailable {
 		totals, err = totalBytes(ctx, q, reg, slugs, -1)
@@ -48,6 +51,19 @@ func TotalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs 
 		return nil, fmt.Errorf("read sizes: %w", err)
 	}
 	return totals, nil
+}
+
+// totalsOnNodes is TotalBytes where the tenants stand on nodes of a cluster. One whose node
+// does not answer is not in the map.
+func totalsOnNodes(ctx context.Context, q db.Querier, reg registry.Registry, slugs []string) (map[string]int64, error) {
+	r, err := Sizes(ctx, q, SizeOptions{Registry: reg, Slugs: slugs})
+	totals := make(map[string]int64, len(r.Tenants))
+	for _, t := range r.Tenants {
+		if t.Known {
+			totals[t.Slug] = t.TotalBytes()
+		}
+	}
+	return totals, err
 }
 
 // totalBytes measures up to limit tenants, and estimates more of them.
