@@ -16,5 +16,7 @@ func newStatsCmd(f *factory) *cobra.Command {
 		newStatsDiagnoseCmd(f),
 		newStatsIndexesCmd(f),
 		newStatsQueriesCmd(f),
+		newStatsMetricsCmd(f),
+		newStatsServeCmd(f),
 	)
 }

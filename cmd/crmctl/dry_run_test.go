@@ -85,6 +85,8 @@ func dryCases(local string) map[string][]dryCase {
 		"stats indexes":     one("", "--suggest"),
 		"stats locks":       one(""),
 		"stats queries":     {{"", []int{cli.ExitFailure}}}, // the server does not count
+		"stats metrics":     one("", "--format prometheus", "--textfile new.prom", "--drift"),
+		"stats serve":       one("--listen 127.0.0.1:0 --timeout 1s"),
 		"stats sizes":       one("--record", "--exact --record"),
 		"tenant activate":   one("keep"),
 		"tenant clone":      one("acme-corp twin", "acme-corp twin --anonymize"),

@@ -27,10 +27,11 @@ const goldenDir = "../../testdata/golden"
 
 // withoutJSON are the commands whose answer is no list and no object, and why.
 var withoutJSON = map[string]string{
-	"completion": "a script for the shell",
-	"demo":       "a text to be read: each step is a command with its own answer",
-	"man":        "files; it prints nothing",
-	"psql":       "psql answers",
+	"completion":  "a script for the shell",
+	"demo":        "a text to be read: each step is a command with its own answer",
+	"man":         "files; it prints nothing",
+	"psql":        "psql answers",
+	"stats serve": "it answers scrapes",
 }
 
 // lifeStep is a command in the life of a fleet, and its exit code.
@@ -90,6 +91,7 @@ func lifeSteps() []lifeStep {
 		{args: "migrate adopt --schema old --check", code: cli.ExitPending, name: "migrate-adopt-check"},
 		{args: "migrate adopt --schema old", code: cli.ExitFailure},
 		{args: "stats load --interval 1s --tenant nobody*"}, // else whatever autovacuum does
+		{args: "stats metrics --tenant acme --top 0"},
 		{name: "stats-sizes-exact", args: "stats sizes --exact --record"},
 		{args: "tenant delete hooli --confirm hooli"},
 		{args: "tenant undelete hooli"},

@@ -120,6 +120,7 @@ func shadowedCommands(dir string) [][]string {
 		{"backup prune", filepath.Join(dir, "backups"), "--keep", "7d"},
 		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats indexes"},
 		{"stats indexes", "--suggest"}, {"stats queries"},
+		{"stats metrics", "--drift"}, {"stats serve", "--listen", "127.0.0.1:0", "--timeout", "1s"},
 		{"stats sizes", "--by", "table"}, {"stats connections"}, {"stats activity"}, {"stats locks"}, {"stats diagnose"},
 		{"connections clean", "--idle", "1d", "--in-transaction", "1d", "--yes"}, {"doctor"},
 		{"doctor", "--fix", "grants", "--yes"}, {"audit list"},

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +72,7 @@ func writeReport(f *factory, file, place string, record runReport) error {
 		// Others write to a job's summary too.
 		return appendFile(file, text)
 	}
-	return replaceFile(file, text)
+	return replaceFile(file, text, 0o600)
 }
 
 func appendFile(path string, text []byte) error {
@@ -84,13 +85,13 @@ func appendFile(path string, text []byte) error {
 }
 
 // replaceFile writes beside the file and renames, so that nobody reads half of it.
-func replaceFile(path string, text []byte) error {
+func replaceFile(path string, text []byte, mode fs.FileMode) error {
 	out, err := os.CreateTemp(filepath.Dir(path), ".crmctl-*")
 	if err != nil {
 		return err
 	}
 	_, err = out.Write(text)
-	if err = errors.Join(err, out.Close()); err == nil {
+	if err = errors.Join(err, out.Chmod(mode), out.Close()); err == nil {
 		err = os.Rename(out.Name(), path)
 	}
 	if err != nil {

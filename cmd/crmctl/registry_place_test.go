@@ -97,6 +97,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("stats", "indexes")
 	run("stats", "indexes", "--suggest")
 	run("stats", "queries", "--help")
+	run("stats", "metrics", "--drift")
 	run("stats", "sizes", "--by", "table")
 	run("tenant", "list", "-o", "wide")
 	run("tenant", "show", "acme")

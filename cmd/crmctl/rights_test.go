@@ -44,6 +44,7 @@ func lifeOfATenant(dir string) [][]string {
 		{"stats", "sizes"},
 		{"stats", "load", "--interval", "1s"},
 		{"stats", "indexes"},
+		{"stats", "metrics"},
 		{"stats", "sizes", "--by", "table"},
 		{"backup", "create", "acme-corp", "--registry", "--dir", dir},
 		{"tenant", "clone", "acme-corp", "acme-test"},

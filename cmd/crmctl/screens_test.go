@@ -84,6 +84,7 @@ func screens(dir string) [][]string {
 		{"stats", "indexes", "--suggest"},
 		{"stats", "queries"},
 		{"stats", "sizes", "--by", "table"},
+		{"stats", "metrics", "--top", "1"},
 		{"tenant", "exec", "--all", "-c", "select count(*) from contacts"},
 		{"tenant", "rename", "acme-corp", "acme-corporation-of-springfield", "--dry-run"},
 		{"tenant", "suspend", "acme-corp", "--dry-run"},

@@ -39,6 +39,9 @@ type SizeOptions struct {
 	Slugs    []string // nil = every tenant; empty but not nil = none
 	Statuses []string // none = every status
 
+	// NoGrowth leaves out the comparison with samples.
+	NoGrowth bool
+
 	// Dial, if not nil, opens further connections to measure on. A server process
 	// keeps in memory what it has looked at, 80 kB a tenant, so one connection is
 	// used for a few hundred tenants only. Without Dial all is done on one.
@@ -148,8 +151,10 @@ func Sizes(ctx context.Context, q db.Querier, o SizeOptions) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	if err := r.addGrowth(ctx, q, o); err != nil {
-		return Report{}, err
+	if !o.NoGrowth {
+		if err := r.addGrowth(ctx, q, o); err != nil {
+			return Report{}, err
+		}
 	}
 	r.Missing = missing(o.Slugs, r.Tenants)
 	slices.SortFunc(r.Tenants, func(a, b TenantSize) int {
