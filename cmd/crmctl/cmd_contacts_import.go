@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,7 @@ type contactsImportOptions struct {
 	maxRejects       int64
 	rejects          string
 	noRejects        bool
+	accepted         string
 	keepIndexes      bool
 	batch            int64
 	restart          bool
@@ -55,6 +57,8 @@ func (o *contactsImportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	fs.StringVar(&o.rejects, "rejects", "", "write rejected rows to `FILE`, - for stdout (default FILE.rejected.csv "+
 		"beside the input)")
 	fs.BoolVar(&o.noRejects, "no-rejects", false, "write no file of rejected rows")
+	fs.StringVar(&o.accepted, "accepted", "", "write the other rows to `FILE`, - for stdout, each with its contact and "+
+		"what became of it")
 	fs.BoolVar(&o.keepIndexes, "keep-indexes", false,
 		"keep the indexes of an empty tenant while loading: slower, but readers need not wait")
 	fs.Int64Var(&o.batch, "batch", 0, "commit after every `N` rows; an import that was stopped goes on with the same "+
@@ -104,7 +108,8 @@ e-mail address is the key. What only you can know, such as whose address is mean
 
 The import is one transaction. Every row ends as inserted, updated, unchanged, repeated (it shares
 the key of an earlier row) or rejected; the rejected ones are written to a file with the reason
-beside each, to be mended and given to the same command, again and again. Importing a file
+beside each, to be mended and given to the same command, again and again. --accepted FILE gets the
+others: with _line, the _id of the contact and _result, what became of the row. Importing a file
 twice changes nothing the second time. A pipe is read to its end before anything is locked.
 
 With --batch N every N rows are committed. One that was stopped goes on with the same command, where
@@ -132,12 +137,29 @@ crmctl contacts import --tenant acme-corp --undo 12 --dry-run`,
 			if opts.batch < 0 {
 				return cli.Usagef("--batch %d: want 0 (one transaction) or more", opts.batch)
 			}
+			if err := opts.checkAccepted(); err != nil {
+				return err
+			}
 			return runContactsImport(cmd.Context(), f, opts)
 		},
 	}
 	opts.addFlags(f, cmd)
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitStopped, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
+}
+
+// checkAccepted refuses what the accepted rows do not go with.
+func (o *contactsImportOptions) checkAccepted() error {
+	switch {
+	case o.accepted == "":
+	case o.dryRun:
+		return cli.Usagef("--accepted lists what is stored, and --dry-run stores nothing")
+	case o.accepted == "-" && o.rejects == "-":
+		return cli.Usagef("--accepted and --rejects cannot both go to stdout; give one of them a file")
+	case filepath.Clean(o.accepted) == filepath.Clean(o.rejects) && o.rejects != "":
+		return cli.Usagef("--accepted and --rejects name the same file, %s", cli.Visible(o.rejects))
+	}
+	return nil
 }
 
 func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOptions) error {
@@ -154,7 +176,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 		noteBatches(f, result)
 		return importError(err, result.Tenant.Slug, result.RejectFile)
 	}
-	if o.File.Read.RejectTo != nil {
+	if o.File.Read.RejectTo != nil || o.File.Read.AcceptTo != nil {
 		p.Out = f.IO.Err // stdout is for the rows
 	}
 	return printImport(f, p, result, o.File.Read.Key)
@@ -172,6 +194,11 @@ func (o *contactsImportOptions) importOptions(stdout io.Writer) app.ImportOption
 		out.KeepRejects = true
 	default:
 		read.RejectPath = o.rejects
+	}
+	if o.accepted == "-" {
+		read.AcceptTo = stdout
+	} else {
+		read.AcceptPath = o.accepted
 	}
 	read.OnConflict, read.InFile, read.Key = importer.ConflictPolicy(o.onConflict), importer.RepeatPolicy(o.inFile),
 		importer.Key(o.key)

@@ -199,6 +199,9 @@ func printImport(f *factory, p *cli.Printer, r app.ImportResult, key importer.Ke
 	if !p.Terminal && r.Rejected > 0 {
 		f.Note("rejected  %s", rejectNote(r.Result))
 	}
+	if r.AcceptFile != "" {
+		f.Note("accepted  %s -> %s", cli.Plural(int(r.Read-r.Rejected), "row"), cli.Visible(filepath.Base(r.AcceptFile)))
+	}
 	noteOwnTable(f, r)
 	if text := keyHint(r.Result, key); text != "" {
 		f.Note("%s", text)
@@ -271,6 +274,7 @@ func importObject(r app.ImportResult) cli.Object {
 			{Name: "dry_run", Document: true, Value: r.DryRun},
 			{Name: "rejected_by_code", Document: true, Value: countsByCode(r.RejectedByCode)},
 			{Name: "reject_file", Document: true, Optional: true, Value: r.RejectFile},
+			{Name: "accept_file", Document: true, Optional: true, Value: r.AcceptFile},
 			{Name: "cleaned", Document: true, Value: countsByChange(r.Changed)},
 			{Name: "null_words", Document: true, Optional: true, Value: r.NullWords},
 			{Name: "blank_lines", Document: true, Value: r.Blank},

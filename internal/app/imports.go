@@ -175,16 +175,27 @@ func (r *importRun) goOn(like []registry.Import) (*importer.Checkpoint, error) {
 
 // take goes on with an import that has stopped.
 func (r *importRun) take(old registry.Import) (*importer.Checkpoint, error) {
-	from := &importer.Checkpoint{Records: old.Done, RejectPath: old.RejectFile, RejectBytes: old.RejectBytes}
-	if err := json.Unmarshal(old.Counts, &from.Counts); err != nil {
+	var kept keptCounts
+	if err := json.Unmarshal(old.Counts, &kept); err != nil {
 		return nil, fmt.Errorf("read import %d: %w", old.ID, err)
 	}
+	from := &importer.Checkpoint{Records: old.Done, Counts: kept.Counts, RejectPath: old.RejectFile,
+		RejectBytes: old.RejectBytes, AcceptPath: kept.AcceptFile, AcceptBytes: kept.AcceptBytes}
 	r.row, r.going, r.from = old, true, old.Done
 	if r.read.Keep != "" {
 		r.read.Keep = old.Key
 	}
 	r.app.Notify(GoesOn{old})
 	return from, nil
+}
+
+// keptCounts is what the registry keeps as the counts of an import: with them how much of the
+// file of accepted rows is of the rows that are committed.
+type keptCounts struct {
+	importer.Counts
+
+	AcceptFile  string `json:"accept_file,omitempty"`
+	AcceptBytes int64  `json:"accept_bytes,omitempty"`
 }
 
 // sameJSON reports whether two texts are the same value.
@@ -245,7 +256,7 @@ func (r *importRun) record(ctx context.Context, q db.Querier, done importer.Resu
 // progress returns the row as it is after what was done.
 func (r *importRun) progress(done importer.Result, unfinished bool) (registry.Import, error) {
 	row := r.row
-	counts, err := json.Marshal(done.Counts())
+	counts, err := json.Marshal(keptCounts{done.Counts(), done.AcceptFile, done.Checkpoint.AcceptBytes})
 	if err != nil {
 		return row, err
 	}

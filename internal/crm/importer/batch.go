@@ -21,6 +21,9 @@ type Checkpoint struct {
 	// records.
 	RejectPath  string
 	RejectBytes int64
+	// AcceptPath and AcceptBytes are so of the file of the others.
+	AcceptPath  string
+	AcceptBytes int64
 }
 
 // Counts are those of a Result that add up over the parts of an import.
@@ -79,15 +82,16 @@ func (l *load) batches(ctx context.Context, conn *pgx.Conn, locals db.Locals) er
 		err := db.InTx(ctx, conn, locals, l.run)
 		switch _, tooMany := errors.AsType[*TooManyRejectsError](err); {
 		case tooMany: // the rows are worth a look
-			err = errors.Join(err, l.rejects.finish())
+			err = errors.Join(err, l.rejects.finish(), l.accepted.rollBack())
 		case err != nil && !errors.Is(err, db.ErrCommitUnknown):
-			err = errors.Join(err, l.rejects.rollBack())
+			err = errors.Join(err, l.rejects.rollBack(), l.accepted.rollBack())
 		}
 		if err != nil {
 			l.merge, l.stopped = merge{}, &committed
 			return err
 		}
 		l.rejects.settle()
+		l.accepted.settle()
 		l.sum.add(&l.merge)
 		l.merge = merge{}
 		if p.ended {
@@ -110,7 +114,8 @@ func (l *load) goOn(ctx context.Context, from Checkpoint) error {
 	l.rejects.total = c.Rejected
 	maps.Copy(l.rejects.count, c.ByCode)
 	p.convert.changes.addAll(c.Changed)
-	return l.rejects.goOn(from.RejectPath, from.RejectBytes)
+	return errors.Join(l.rejects.goOn(from.RejectPath, from.RejectBytes),
+		l.accepted.goOn(from.AcceptPath, from.AcceptBytes))
 }
 
 // sums are the counts of the batches before the current one.

@@ -133,6 +133,7 @@ type idSource struct {
 	millis  uint64
 	counter uint64
 	random  *mathrand.ChaCha8
+	last    [16]byte // as appended
 }
 
 func newIDSource(now time.Time) (*idSource, error) {
@@ -147,7 +148,9 @@ const randomBits = 42
 
 func (s *idSource) append(dst []byte) []byte {
 	s.counter++
-	return s.at(dst, s.counter-1, s.random.Uint64()>>(64-randomBits))
+	dst = s.at(dst, s.counter-1, s.random.Uint64()>>(64-randomBits))
+	copy(s.last[:], dst[len(dst)-len(s.last):])
+	return dst
 }
 
 // at appends the UUID of a counter with its random bits.

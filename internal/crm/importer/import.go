@@ -89,6 +89,11 @@ type Options struct {
 	// RejectTo, if not nil, gets them in place of a file, once the import is done.
 	RejectTo io.Writer
 
+	// AcceptPath and AcceptTo are for the rows that were not rejected, as RejectPath and
+	// RejectTo are for those that were. A dry run, which stores nothing, has none.
+	AcceptPath string
+	AcceptTo   io.Writer
+
 	// Batch commits after so many rows, and goes on; 0 is one transaction for all. From,
 	// if not nil, is where an import that has stopped is to go on. Rows that share a key
 	// are looked for within a batch; what an earlier batch has made is a contact.
@@ -178,6 +183,7 @@ type Result struct {
 
 	RejectedByCode []RejectCount // most frequent first
 	RejectFile     string        // where they were written, "" for nowhere
+	AcceptFile     string        // where those that were not rejected were written
 
 	Changed []ChangeCount // how many rows were cleaned, by kind
 	// NullWords are words that stand again and again where an address or a number

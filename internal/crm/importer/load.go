@@ -91,10 +91,12 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	switch _, tooMany := errors.AsType[*TooManyRejectsError](err); {
 	case tooMany:
 		err = errors.Join(err, l.rejects.finish(), l.rejects.deliver())
+		l.accepted.discard()
 	case err != nil && !errors.Is(err, db.ErrCommitUnknown):
 		l.rejects.discard()
+		l.accepted.discard()
 	default:
-		err = errors.Join(err, l.rejects.deliver())
+		err = errors.Join(err, l.rejects.deliver(), l.accepted.deliver())
 	}
 	l.count()
 	if err != nil {
@@ -106,14 +108,14 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 // inBatches imports in batches, and settles the files.
 func (l *load) inBatches(ctx context.Context, conn *pgx.Conn, locals db.Locals) (Result, error) {
 	err := l.batches(ctx, conn, locals)
-	err = errors.Join(err, l.rejects.deliver(), l.rejects.close())
+	err = errors.Join(err, l.rejects.deliver(), l.rejects.close(), l.accepted.deliver(), l.accepted.close())
 	if l.stopped != nil {
 		l.result, l.stopped.Duration = *l.stopped, l.o.Now().Sub(l.started)
 		l.result = *l.stopped
 	} else {
 		l.count()
 	}
-	l.result.RejectFile = l.rejects.done
+	l.result.RejectFile, l.result.AcceptFile = l.rejects.done, l.accepted.done
 	if err != nil {
 		return l.result, fmt.Errorf("import contacts: %w", err)
 	}
@@ -144,6 +146,7 @@ type load struct {
 	own      *own // nil for a table of ours
 	producer *producer
 	rejects  *rejects
+	accepted *accepted
 	merge    merge
 	table    tableInfo
 	role     string // as which the work is done, "" for the session's
@@ -200,7 +203,9 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	l.result.Plan = p.plan(o)
 	l.result.DryRun, l.result.InFile = o.DryRun, o.InFile
 	l.rejects = newRejects(p.file, o)
+	l.accepted = newAccepted(p.file, o)
 	l.rejects.asItGoes = o.Batch > 0 && !o.DryRun
+	l.accepted.asItGoes = l.rejects.asItGoes
 	ids, err := newIDSource(l.started)
 	if err != nil {
 		_ = p.file.Close()
@@ -209,9 +214,13 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	l.producer = &producer{
 		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size), key: o.Key,
 		encode: &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0,
-			raw: o.OnConflict == ConflictError || o.InFile == RepeatError || o.Key != KeyEmail},
+			raw: o.OnConflict == ConflictError || o.InFile == RepeatError || o.Key != KeyEmail ||
+				l.accepted.writes()},
 		observer: o.Observer, started: l.started, now: o.Now, rest: p.mapping.rest(nil),
 		chunks: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead),
+	}
+	if l.accepted.writes() && !o.DryRun {
+		l.producer.accepts = l.accepted
 	}
 	return l, nil
 }
@@ -356,7 +365,8 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	}
 	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
 		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
-		rejects: l.rejects, column: p.convert.emailHeader(), undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo,
+		rejects: l.rejects, accepted: p.accepts, column: p.convert.emailHeader(),
+		undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo,
 		expired: l.o.Expired, placed: l.table.placed(), sliceFrom: l.o.sliceFrom, told: l.mergedRows}
 	if l.undoable() {
 		l.merge.keep = l.o.Keep
@@ -389,7 +399,7 @@ func (l *load) close(ctx context.Context, q db.Querier) error {
 			"and %d rejected; nothing was kept",
 			r.Read, r.Inserted, r.Updated, r.Unchanged, r.Repeated, r.Rejected)
 	}
-	if err := l.rejects.finish(); err != nil {
+	if err := errors.Join(l.rejects.finish(), l.accepted.finish()); err != nil {
 		return err
 	}
 	l.count()
@@ -424,7 +434,9 @@ func (l *load) count() {
 	r.Inserted = l.sum.inserted + p.counts.direct + l.merge.inserted
 	r.Updated, r.Unchanged = l.sum.updated+l.merge.updated, l.sum.unchanged+l.merge.unchanged
 	r.Repeated = l.sum.repeated + l.merge.repeated
-	r.Checkpoint = Checkpoint{Records: p.records, RejectPath: l.rejects.done, RejectBytes: l.rejects.written}
+	r.Checkpoint = Checkpoint{Records: p.records, RejectPath: l.rejects.done, RejectBytes: l.rejects.written,
+		AcceptPath: l.accepted.done, AcceptBytes: l.accepted.written}
+	r.AcceptFile = l.accepted.done
 	r.Unfinished = !p.ended
 	r.NoAddress, r.ByPhone = p.noAddress, p.byPhone
 	r.Rejected, r.RejectedByCode, r.RejectFile = l.rejects.total, l.rejects.byCode(), l.rejects.done

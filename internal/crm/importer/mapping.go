@@ -23,11 +23,23 @@ func rejectColumns() []string {
 	return []string{rejectLineColumn, rejectColumnColumn, rejectCodeColumn, rejectMessageColumn}
 }
 
-// hasRejectColumns reports whether a header has the columns of a reject file, wherever
-// they stand by now.
-func hasRejectColumns(header []string) bool {
-	return !slices.ContainsFunc(rejectColumns(), func(name string) bool { return !slices.Contains(header, name) })
+// acceptColumns are what a file of accepted rows adds, in the order they are written.
+func acceptColumns() []string { return []string{rejectLineColumn, "_id", "_result"} }
+
+// ownColumns returns the columns of a header that a file of ours has added: those of a
+// reject file, of accepted rows, or none, wherever they stand by now.
+func ownColumns(header []string) []string {
+	var ours []string
+	for _, added := range [][]string{rejectColumns(), acceptColumns()} {
+		if !slices.ContainsFunc(added, func(name string) bool { return !slices.Contains(header, name) }) {
+			ours = append(ours, added...)
+		}
+	}
+	return ours
 }
+
+// hasOwnColumns reports whether a file of ours has added columns to a header.
+func hasOwnColumns(header []string) bool { return len(ownColumns(header)) > 0 }
 
 // fields that --map can name, for errors.
 var mapFields = []string{
@@ -124,7 +136,7 @@ func newMapping(format tabular.Format, sample [][]string, requests []request, nu
 	if err := m.apply(requests); err != nil {
 		return nil, err
 	}
-	m.passOverRejectColumns()
+	m.passOverOwnColumns()
 	m.applyPreset(format.Kind)
 	if err := m.recognize(); err != nil {
 		return m, err
@@ -165,16 +177,12 @@ func (m *mapping) look(sample [][]string, nulls []string) {
 	}
 }
 
-// passOverRejectColumns leaves out the columns that a reject file adds, wherever
-// they stand.
-func (m *mapping) passOverRejectColumns() {
-	own := rejectColumns()
-	if !hasRejectColumns(m.headers()) {
-		return
-	}
+// passOverOwnColumns leaves out the columns that a file of ours adds, wherever they stand.
+func (m *mapping) passOverOwnColumns() {
+	own := ownColumns(m.headers())
 	for i := range m.columns {
 		if c := &m.columns[i]; slices.Contains(own, c.Header) && !c.Asked {
-			c.Field, c.Why = FieldSkip, "added by a reject file"
+			c.Field, c.Why = FieldSkip, "added by an import"
 		}
 	}
 }

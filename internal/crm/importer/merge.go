@@ -36,7 +36,8 @@ type merge struct {
 	direct    bool // the contacts are this file's own rows
 	counts    counts
 	rejects   *rejects
-	keep      string // what this import is called in undoTable, "" to keep nothing
+	accepted  *accepted // nil where nobody asks
+	keep      string    // what this import is called in undoTable, "" to keep nothing
 	expired   []string
 	undo      string // whose undoTable is there
 	undoTable string
@@ -66,6 +67,14 @@ func (m *merge) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := m.rows(ctx); err != nil {
+		return err
+	}
+	return m.accept(ctx)
+}
+
+// rows merges the staged rows by their key.
+func (m *merge) rows(ctx context.Context) error {
 	if m.own != nil {
 		if err := m.ownRows(ctx); err != nil {
 			return fmt.Errorf("merge contacts into the application's table: %w", err)

@@ -31,7 +31,7 @@ with one as (
     select f.k, (array_agg(c.key))[1] as contact, count(c.key) as n
     from pg_temp.crmctl_keyed f left join (%[1]s) c on c.k = f.k group by f.k
 )
-select f.*, o.contact, row_number() over (order by f.first) as n, case
+select f.*, o.contact, false as changed, row_number() over (order by f.first) as n, case
     when o.n > 1 then 'ambiguous_key'
     when o.contact is not null and %[2]s then 'exists'
     %[3]s
@@ -54,27 +54,29 @@ func (m *merge) ownRows(ctx context.Context) error {
 	return m.carryOut(ctx, m.insertOwn, m.updateOwn)
 }
 
-// ownVerdict returns ownVerdictSQL for the key and the columns.
-func (m *merge) ownVerdict() string {
+// ownContacts returns the query of the contacts that have a key k.
+func (m *merge) ownContacts() string {
 	column := func(field Field) string { return "c." + db.Quoted(m.own.at[field]) }
-	primary := "c." + db.Quoted(m.own.primary)
 	find := func(k string, field Field) string {
-		return "select " + k + " as k, " + primary + " as key from " + m.contacts + " c where " + column(field) +
-			" is not null"
+		return "select " + k + " as k, c." + db.Quoted(m.own.primary) + " as key from " + m.contacts + " c where " +
+			column(field) + " is not null"
 	}
-	email := "lower(btrim(" + column(FieldEmail) + "::text))"
-	var contacts string
+	email := "pg_catalog.lower(pg_catalog.btrim(" + column(FieldEmail) + "::pg_catalog.text))"
+	phone := column(FieldPhone) + "::pg_catalog.text"
 	switch m.key {
 	case KeyEmail:
-		contacts = find(email, FieldEmail)
 	case KeyPhone:
-		contacts = find(column(FieldPhone)+"::text", FieldPhone)
+		return find(phone, FieldPhone)
 	case KeyExternalID:
-		contacts = find(column(Field(externalID))+"::text", Field(externalID))
+		return find(column(Field(externalID))+"::pg_catalog.text", Field(externalID))
 	case KeyEmailPhone:
-		contacts = find(email, FieldEmail) + " union all " + find(column(FieldPhone)+"::text", FieldPhone) + " and " +
-			column(FieldEmail) + " is null"
+		return find(email, FieldEmail) + " union all " + find(phone, FieldPhone) + " and " + column(FieldEmail) + " is null"
 	}
+	return find(email, FieldEmail)
+}
+
+// ownVerdict returns ownVerdictSQL for the key and the columns.
+func (m *merge) ownVerdict() string {
 	var missing strings.Builder
 	for _, c := range m.own.columns {
 		if c.NotNull && c.bare != "" && c.fallback == "" {
@@ -82,7 +84,7 @@ func (m *merge) ownVerdict() string {
 				db.Literal(missingPrefix+c.Name))
 		}
 	}
-	return fmt.Sprintf(ownVerdictSQL, contacts, fmt.Sprint(m.policy == ConflictError), missing.String())
+	return fmt.Sprintf(ownVerdictSQL, m.ownContacts(), fmt.Sprint(m.policy == ConflictError), missing.String())
 }
 
 // missingPrefix begins the verdict on a row that lacks a value; the column follows.
@@ -158,11 +160,23 @@ func (m *merge) updateOwn(ctx context.Context) (int64, error) {
 				between(from, to), m.ownArgs()...).Scan(&n)
 			return n, err
 		}
-		tag, err := m.q.Exec(ctx, "update "+m.contacts+" c set "+strings.Join(set, ", ")+" from pg_temp.crmctl_verdict f"+
-			where+between(from, to), m.ownArgs()...)
+		update := "update " + m.contacts + " c set " + strings.Join(set, ", ") + " from pg_temp.crmctl_verdict f" +
+			where + between(from, to)
+		if m.accepted != nil {
+			err = m.q.QueryRow(ctx, fmt.Sprintf(notedSQL, update), m.ownArgs()...).Scan(&n)
+			return n, err
+		}
+		tag, err := m.q.Exec(ctx, update, m.ownArgs()...)
 		return tag.RowsAffected(), err
 	})
 }
+
+// notedSQL does an update and notes in its rows that they have changed a contact.
+const notedSQL = `
+with touched as (%s returning f.n), noted as (
+    update pg_temp.crmctl_verdict v set changed = true from touched t where v.n operator(pg_catalog.=) t.n returning 1
+)
+select pg_catalog.count(*) from touched`
 
 // indexable are the types whose operator = is PostgreSQL's own: by it an index finds a key.
 var indexable = []string{"uuid", "int2", "int4", "int8", "numeric", "text", "varchar", "bpchar", "name", "date",

@@ -23,7 +23,7 @@ func openFile(r io.Reader, o Options) (_ *planned, err error) {
 	}
 	file, err := tabular.Open(r, tabular.Options{
 		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests),
-		Own: hasRejectColumns,
+		Own: hasOwnColumns,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read contacts: %w", err)

@@ -55,6 +55,7 @@ type producer struct {
 	encode  *rowEncoder
 	seen    *filter
 	rejects *rejects
+	accepts *accepted // nil where nobody asks
 	key     Key
 	own     bool // the table is an application's own
 	rest    int  // as Progress.Rest
@@ -155,6 +156,11 @@ func (p *producer) row(ctx context.Context, rec *tabular.Record) error {
 		to = toContacts
 		p.counts.direct++
 		p.buffer[to] = p.encode.appendDirect(p.buffer[to], &c)
+		if p.accepts != nil {
+			if err := p.accepts.made(rec, p.encode.ids.last[:]); err != nil {
+				return err
+			}
+		}
 	} else {
 		p.counts.countStaged(&c, repeat)
 		if len(p.convert.emails)+len(p.convert.phones) > 0 {

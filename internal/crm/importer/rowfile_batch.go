@@ -11,7 +11,7 @@ import (
 
 // createHere makes the file under its own name, or the next that is free. An empty file
 // is what an import has left that was killed before its first batch.
-func (r *rejects) createHere() (*os.File, error) {
+func (r *rowFile) createHere() (*os.File, error) {
 	for n := 1; ; n++ {
 		path := numbered(r.path, n)
 		flags := os.O_RDWR | os.O_CREATE | os.O_EXCL
@@ -31,7 +31,7 @@ func (r *rejects) createHere() (*os.File, error) {
 
 // goOn opens the file of an import that has stopped, without what is not of its first
 // bytes. Where it is not there any more another one is begun.
-func (r *rejects) goOn(path string, bytes int64) error {
+func (r *rowFile) goOn(path string, bytes int64) error {
 	if path == "" || r.path == "" || r.to != nil {
 		return nil
 	}
@@ -40,17 +40,17 @@ func (r *rejects) goOn(path string, bytes int64) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("reject file: %w", err)
+		return fmt.Errorf("%s: %w", r.what, err)
 	}
 	r.temp, r.out, r.done, r.written, r.settled = file, bufio.NewWriter(file), path, bytes, bytes
 	if info, err := file.Stat(); err != nil || info.Size() < bytes {
-		return errors.Join(fmt.Errorf("reject file: %s is shorter than it was", path), err, r.close())
+		return errors.Join(fmt.Errorf("%s: %s is shorter than it was", r.what, path), err, r.close())
 	}
 	return r.rollBack()
 }
 
 // finishBatch brings what was written to the disk before the batch is committed.
-func (r *rejects) finishBatch() error {
+func (r *rowFile) finishBatch() error {
 	err := r.out.Flush()
 	if err == nil && r.to == nil {
 		err = r.temp.Sync()
@@ -59,16 +59,16 @@ func (r *rejects) finishBatch() error {
 		r.written, err = r.temp.Seek(0, io.SeekCurrent)
 	}
 	if err != nil {
-		return fmt.Errorf("reject file: %w", err)
+		return fmt.Errorf("%s: %w", r.what, err)
 	}
 	return nil
 }
 
 // settle notes that what was written is of a batch that is committed.
-func (r *rejects) settle() { r.settled = r.written }
+func (r *rowFile) settle() { r.settled = r.written }
 
 // rollBack takes out of the file what was written for a batch that is not committed.
-func (r *rejects) rollBack() error {
+func (r *rowFile) rollBack() error {
 	if r.temp == nil {
 		return nil
 	}
@@ -79,23 +79,23 @@ func (r *rejects) rollBack() error {
 		return nil
 	}
 	if err := r.temp.Truncate(r.settled); err != nil {
-		return fmt.Errorf("reject file: %w", err)
+		return fmt.Errorf("%s: %w", r.what, err)
 	}
 	if _, err := r.temp.Seek(0, io.SeekEnd); err != nil {
-		return fmt.Errorf("reject file: %w", err)
+		return fmt.Errorf("%s: %w", r.what, err)
 	}
 	return nil
 }
 
 // close closes the file of an import in batches, where it is open.
-func (r *rejects) close() error {
+func (r *rowFile) close() error {
 	if r.temp == nil {
 		return nil
 	}
 	err := r.temp.Close()
 	r.temp = nil
 	if err != nil {
-		return fmt.Errorf("reject file: %w", err)
+		return fmt.Errorf("%s: %w", r.what, err)
 	}
 	return nil
 }
