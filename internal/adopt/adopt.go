@@ -87,6 +87,8 @@ type Options struct {
 	// have goose's own table of versions.
 	Source      *Source
 	LockTimeout time.Duration // wait for each lock
+	// Connect, if not nil, opens other connections for Look to read many schemas over.
+	Connect func(context.Context) (*pgx.Conn, error)
 }
 
 // Survey is what is known about a number of claims.

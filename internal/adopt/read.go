@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
 )
@@ -150,12 +151,45 @@ func readHistories(ctx context.Context, q db.Querier, claims []Adoption, o Optio
 	if o.Source != nil {
 		size /= 2 // up to three tables each
 	}
-	for chunk := range slices.Chunk(readable, size) {
-		if err := readChunk(ctx, q, claims, chunk, states, o); err != nil {
-			return nil, err
+	chunks := slices.Collect(slices.Chunk(readable, size))
+	if err := o.each(ctx, q, len(chunks), func(ctx context.Context, q db.Querier, n int) error {
+		for _, i := range chunks[n] {
+			states[i].err = nil // of an attempt that was cut short
 		}
+		return readChunk(ctx, q, claims, chunks[n], states, o)
+	}); err != nil {
+		return nil, err
 	}
 	return states, nil
+}
+
+const (
+	// chunksToShare is how many are worth other connections.
+	chunksToShare = 8
+	// chunksAConnection keeps a server process from growing with what it has read.
+	chunksAConnection = 20
+)
+
+// each does work for the chunks 0 to n-1, over several connections where there are many: it
+// is the server that is busy, with the plans of statements that nobody sends again.
+func (o Options) each(ctx context.Context, q db.Querier, n int,
+	work func(ctx context.Context, q db.Querier, chunk int) error) error {
+	if o.Connect == nil || n < chunksToShare {
+		for chunk := range n {
+			if err := work(ctx, q, chunk); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	results, stopped := fleet.Run(ctx, o.Connect, n, fleet.Options{RecycleAfter: chunksAConnection},
+		func(ctx context.Context, conn *pgx.Conn, chunk int) error { return work(ctx, conn, chunk) })
+	for _, r := range results {
+		if r.Err != nil {
+			return r.Err
+		}
+	}
+	return stopped
 }
 
 // table is what the catalog says of one.

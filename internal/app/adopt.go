@@ -151,7 +151,7 @@ func (a *App) surveyAdoption(ctx context.Context, conn *pgx.Conn, plan *migrate.
 		Slug: func(schema string) (string, error) {
 			return registry.Slug(strings.TrimPrefix(schema, o.StripPrefix))
 		},
-		Audit: a.adoptAudit(o.Source), Source: o.Source, LockTimeout: o.LockTimeout,
+		Audit: a.adoptAudit(o.Source), Source: o.Source, LockTimeout: o.LockTimeout, Connect: a.Connect,
 	})
 	if err == nil && prove && o.Source != nil && o.Source.Baseline != 0 {
 		err = a.proveBaseline(ctx, conn, plan, survey, o)

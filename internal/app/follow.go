@@ -105,7 +105,8 @@ func (a *App) followOne(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan,
 	}
 	survey, err := adopt.Look(ctx, conn, plan, claims, adopt.Options{
 		Registry: a.Registry, Audit: a.adoptAudit(source), Source: source, LockTimeout: o.lockTimeout,
-		Slug: func(string) (string, error) { return "", errNotRegistered },
+		Slug:    func(string) (string, error) { return "", errNotRegistered },
+		Connect: a.Connect,
 	})
 	if err != nil {
 		return err
