@@ -139,10 +139,13 @@ func (a *App) syncWith(ctx context.Context, conn *pgx.Conn, o SyncOptions) (*Syn
 	}
 	limits := source.Limits{Lock: o.LockTimeout, Statement: a.Config.StatementTimeout}
 	differs, err := q.Differs(ctx, conn, a.Registry, limits)
-	if err != nil || !differs {
+	if err != nil || !differs.Any {
 		return &SyncResult{}, err
 	}
-	found, err := a.compare(ctx, conn, q, limits)
+	found, only, err := a.onlyWaiting(ctx, conn, differs.Waiting)
+	if err == nil && !only {
+		found, err = a.compare(ctx, conn, q, limits)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +170,21 @@ func (a *App) syncWith(ctx context.Context, conn *pgx.Conn, o SyncOptions) (*Syn
 	}
 	out.Elapsed = a.Now().Sub(begun)
 	return out, err
+}
+
+// onlyWaiting compares rows of tenants that wait for their schemas, without a look at the
+// rest of the fleet. It is false where something else is to be said of one, or there is none.
+func (a *App) onlyWaiting(ctx context.Context, conn *pgx.Conn, rows source.Rows) (source.Comparison, bool, error) {
+	found, only := source.OnlyWaiting(rows, a.Registry.Schema())
+	if !only || len(found.Changes) == 0 {
+		return found, false, nil
+	}
+	var slugs []string
+	for _, ch := range found.Changes {
+		slugs = append(slugs, ch.To.Slug)
+	}
+	tenants, invalid, err := a.Registry.ListAll(ctx, conn, registry.Filter{Slugs: slugs})
+	return found, len(tenants)+len(invalid) == 0, err
 }
 
 // sourceQuery returns the configured query.

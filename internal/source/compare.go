@@ -71,7 +71,8 @@ var (
 // by way of a name that is the tenant's id.
 func Compare(rows Rows, known Known) Comparison {
 	c := comparing{known: known, hasStatus: rows.HasStatus, schemas: map[string]bool{}, odd: map[string]bool{},
-		bySchema: map[string]registry.Tenant{}, bySlug: map[string]registry.Tenant{}, invalid: map[string]string{}}
+		bySchema: map[string]registry.Tenant{}, bySlug: map[string]registry.Tenant{}, invalid: map[string]string{},
+		moved: map[string]bool{}}
 	for _, t := range known.Tenants {
 		c.bySchema[t.Schema.String()], c.bySlug[t.Slug] = t, t
 		if t.Status == registry.Active || t.Status == registry.Suspended {
@@ -86,9 +87,17 @@ func Compare(rows Rows, known Known) Comparison {
 		c.follow(t)
 	}
 	c.lost()
-	c.order()
+	c.out.Changes = inOrder(c.out.Changes, known.Tenants)
 	c.out.Odd = slices.Sorted(maps.Keys(c.odd))
 	return c.out
+}
+
+// OnlyWaiting compares the rows that Differs has found to wait for their schemas. It is
+// false where there is more to say of one of them. That no tenant of the registry has one
+// of the names is for the caller to look at.
+func OnlyWaiting(rows Rows, own db.Schema) (Comparison, bool) {
+	c := Compare(rows, Known{Own: own, Exists: func(string) bool { return false }})
+	return c, !slices.ContainsFunc(c.Changes, func(ch Change) bool { return ch.Kind != Waiting })
 }
 
 type comparing struct {
@@ -97,7 +106,7 @@ type comparing struct {
 	bySchema, bySlug map[string]registry.Tenant
 	invalid          map[string]string // why, by schema and by slug
 	schemas          map[string]bool   // that the application names, whatever became of the row
-	moved            []string          // schemas that tenants have left
+	moved            map[string]bool   // schemas that tenants have left
 	odd              map[string]bool
 	out              Comparison
 }
@@ -261,7 +270,7 @@ func (c *comparing) take(t registry.Tenant) {
 		} else if c.hasStatus {
 			to.Status = t.Status
 		}
-		c.moved = append(c.moved, holder.Schema.String())
+		c.moved[holder.Schema.String()] = true
 		c.change(kind, holder, to)
 	}
 }
@@ -280,78 +289,13 @@ func (c *comparing) change(kind Kind, from, to registry.Tenant) {
 func (c *comparing) lost() {
 	for _, t := range c.known.Tenants {
 		if t.Status != registry.Active && t.Status != registry.Suspended || c.schemas[t.Schema.String()] ||
-			slices.Contains(c.moved, t.Schema.String()) {
+			c.moved[t.Schema.String()] {
 			continue
 		}
 		to := t
 		to.Status, to.DeletedFrom = registry.Gone, t.Status
 		c.out.Changes = append(c.out.Changes, Change{Kind: Lost, To: to, From: t})
 	}
-}
-
-// order puts the changes into an order in which each name is free when it is taken, and
-// refuses those whose name stays another's.
-func (c *comparing) order() {
-	holds := map[string]string{} // slug -> schema
-	for _, t := range c.known.Tenants {
-		holds[t.Slug] = t.Schema.String()
-	}
-	var ordered, waiting []Change
-	for _, ch := range c.out.Changes {
-		if ch.takesName() {
-			waiting = append(waiting, ch)
-		} else {
-			ordered = append(ordered, ch)
-		}
-	}
-	for len(waiting) > 0 {
-		rest := slices.DeleteFunc(slices.Clone(waiting), func(ch Change) bool {
-			if _, taken := holds[ch.To.Slug]; taken {
-				return false
-			}
-			delete(holds, ch.From.Slug)
-			holds[ch.To.Slug] = ch.To.Schema.String()
-			ordered = append(ordered, ch)
-			return true
-		})
-		if len(rest) == len(waiting) {
-			rest = c.untie(rest, holds, &ordered)
-		}
-		waiting = rest
-	}
-	c.out.Changes = ordered
-}
-
-// takesName reports whether the change gives a tenant a slug.
-func (ch Change) takesName() bool {
-	return ch.Kind == New || (ch.Kind == Changed || ch.Kind == Back) && ch.From.Slug != ch.To.Slug
-}
-
-// untie makes progress where every name that is wanted is held: it refuses a change whose
-// name is kept by its holder, or opens a circle.
-func (c *comparing) untie(waiting []Change, holds map[string]string, ordered *[]Change) []Change {
-	gives := map[string]bool{} // slugs that somebody waiting gives away
-	for _, ch := range waiting {
-		if ch.From.Slug != "" {
-			gives[ch.From.Slug] = true
-		}
-	}
-	for i, ch := range waiting {
-		if gives[ch.To.Slug] {
-			continue
-		}
-		*ordered = append(*ordered, Change{Kind: Refused, To: ch.To, From: ch.From,
-			Err: fmt.Errorf("%w: slug %q is that of schema %s", ErrTaken, ch.To.Slug, holds[ch.To.Slug])})
-		return slices.Delete(waiting, i, i+1)
-	}
-	i := slices.IndexFunc(waiting, func(ch Change) bool { return ch.From.Slug != "" })
-	aside := waiting[i]
-	aside.To = aside.From
-	aside.To.Slug = aside.From.ID
-	*ordered = append(*ordered, aside)
-	delete(holds, waiting[i].From.Slug)
-	waiting[i].From.Slug = aside.To.Slug
-	return waiting
 }
 
 // MayLose is how many tenants may be gone at once: one, or one in twenty.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -185,5 +186,45 @@ func TestStatusOf(t *testing.T) {
 	}
 	if status, known := source.StatusOf(nil); status != registry.Active || !known {
 		t.Errorf("null is %s", status)
+	}
+}
+
+// Slugs that are passed on, in the order that is the worst, and a circle of as many.
+func TestCompareManyNames(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	var known, chain, circle []string
+	for i := range n {
+		known = append(known, fmt.Sprintf("t%05d s%d active", i, i))
+		chain = append(chain, fmt.Sprintf("t%05d s%d", i+1, i))
+		circle = append(circle, fmt.Sprintf("t%05d s%d", (i+1)%n, i))
+	}
+	all := tenants(t, known...)
+	exists := func(string) bool { return true }
+	for name, c := range map[string]struct {
+		rows  []string
+		steps int
+	}{
+		"a chain": {chain, n}, "a circle": {circle, n + 1},
+	} {
+		begun := time.Now()
+		found := source.Compare(rows(c.rows...), source.Known{Tenants: all, Exists: exists})
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("%s took %s", name, took)
+		}
+		if len(found.Changes) != c.steps {
+			t.Errorf("%s: %d changes, want %d", name, len(found.Changes), c.steps)
+		}
+		held := map[string]string{}
+		for _, known := range all {
+			held[known.Slug] = known.Schema.String()
+		}
+		for _, ch := range found.Changes {
+			if holder, taken := held[ch.To.Slug]; taken || ch.Kind != source.Changed {
+				t.Fatalf("%s: %s of %s is %s's still: %v", name, ch.To.Slug, ch.To.Schema, holder, ch.Err)
+			}
+			delete(held, ch.From.Slug)
+			held[ch.To.Slug] = ch.To.Schema.String()
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -183,14 +184,20 @@ func (q Query) with(s shape) string {
 	`
 }
 
-// differsSQL asks whether the registry may have anything to change. It may say so where
-// it has not, since names are written more freely there than here; never the other way.
+// mostWaiting is how many rows differsSQL returns at the most.
+const mostWaiting = 100
+
+// differsSQL returns rows in which the registry may have something to change, those first
+// that do not only wait for their schema. It may return some where it has not, since names
+// are written more freely there than here; never the other way.
 func differsSQL(reg registry.Registry, s shape) string {
 	status := "t.status = 'gone'" // which comes back
 	if s.column[colStatus] != "" {
 		status = "w.word <> t.status"
 	}
-	return `select exists (select from (select n.*, case when lower(btrim(n.status)) = any ($2::text[]) then 'gone'
+	return `select coalesce(t.id is null and not exists (select from pg_namespace n where n.nspname = w.schema::name),
+			false) as waits, w.slug, w.schema, w.display_name, w.status
+		from (select n.*, case when lower(btrim(n.status)) = any ($2::text[]) then 'gone'
 			when lower(btrim(n.status)) = any ($1::text[]) then 'suspended' else 'active' end as word from named n) w
 		full join ` + reg.Tenants() + ` t on t.schema_name = w.schema
 		where t.id is null and (w.schema is null or w.word <> 'gone')
@@ -199,7 +206,8 @@ func differsSQL(reg registry.Registry, s shape) string {
 			when t.status = 'deleted' then w.word <> 'gone'
 			else w.word = 'gone' and t.status <> 'gone'
 				or w.slug is null or lower(replace(w.slug, '_', '-')) is distinct from t.slug
-				or nullif(btrim(w.display_name), '') <> t.display_name or ` + status + ` end)`
+				or nullif(btrim(w.display_name), '') <> t.display_name or ` + status + ` end
+		order by 1 limit ` + strconv.Itoa(mostWaiting)
 }
 
 // Rows is what a query returned, as far as it matters.
@@ -211,17 +219,41 @@ type Rows struct {
 // Row is a tenant as the application names it. Nil is null.
 type Row struct{ Slug, Schema, DisplayName, Status *string }
 
+// Difference is in what the registry and the application may differ.
+type Difference struct {
+	// Any reports whether there is anything at all.
+	Any bool
+	// Waiting are the rows, if it is nothing but tenants that the registry does not know and
+	// whose schemas are not there yet, and not many: OnlyWaiting looks closer.
+	Waiting Rows
+}
+
 // Differs asks the server whether the registry has to change anything to follow the
 // application: one statement compares both there. Where it does not, nothing else has to
 // be read.
-func (q Query) Differs(ctx context.Context, conn *pgx.Conn, reg registry.Registry, l Limits) (differs bool, err error) {
+func (q Query) Differs(ctx context.Context, conn *pgx.Conn, reg registry.Registry, l Limits) (d Difference, err error) {
 	err = q.in(ctx, conn, l, func(ctx context.Context, s shape) error {
-		return conn.QueryRow(ctx, q.with(s)+differsSQL(reg, s), suspendedWords(), goneWords()).Scan(&differs)
+		rows, err := conn.Query(ctx, q.with(s)+differsSQL(reg, s), suspendedWords(), goneWords())
+		if err != nil {
+			return err
+		}
+		type row struct {
+			Waits bool
+			Row
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByName[row])
+		d.Any, d.Waiting.HasStatus = len(found) > 0, s.column[colStatus] != ""
+		if len(found) < mostWaiting && d.Any && found[0].Waits { // the others come first
+			for _, r := range found {
+				d.Waiting.All = append(d.Waiting.All, r.Row)
+			}
+		}
+		return err
 	})
 	if reg.Missing(err) {
-		return false, registry.ErrNoRegistry
+		return d, registry.ErrNoRegistry
 	}
-	return differs, err
+	return d, err
 }
 
 // Read returns what the application names. A registry that it is compared with must have
