@@ -70,17 +70,12 @@ func (a *App) follow(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, te
 	if err != nil || len(sources) == 0 || len(tenants) == 0 {
 		return out, err
 	}
-	// Every other program's look covers goose's table too.
-	if len(sources) > 1 {
-		rest := sources[:0]
-		for _, s := range sources {
-			if s.Program != adopt.Goose {
-				rest = append(rest, s)
-			}
-		}
-		sources = rest
+	// Every other program's look covers goose's table too, and that is one whatever is kept.
+	others := slices.DeleteFunc(slices.Clone(sources), func(s registry.Source) bool { return s.Program == adopt.Goose })
+	if len(others) == 0 {
+		others = sources[:1]
 	}
-	for _, s := range sources {
+	for _, s := range others {
 		if err := a.followOne(ctx, conn, plan, s, tenants, out, o); err != nil {
 			return out, err
 		}

@@ -103,7 +103,7 @@ func (p *Plan) Apply(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r R
 			total = change
 		}
 	}
-	err = p.overtaken(ctx, conn, t, gone(db.NameBlockers(ctx, conn, t.Schema, err)))
+	err = p.overtaken(ctx, conn, t, gone(db.NameBlockers(ctx, conn, t.Schema, err)), o.LockTimeout)
 	if o.inspection != nil && err == nil && !leavesTraces(total.Applied) {
 		after, err := settingsOf(ctx, conn)
 		if err != nil || !sameSettings(before, after) {
