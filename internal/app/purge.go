@@ -10,6 +10,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -81,12 +82,14 @@ func (a *App) saveBefore(ctx context.Context, o PurgeOptions) (before func(conte
 		return nil, nil, err
 	}
 	var made sync.Map // the file of each tenant that was saved, by its id
+	// A new connection for each would know nothing of the catalog: that is half of the work.
+	kept := db.Guards{Connect: a.Connect, RecycleAfter: fleet.DefaultRecycleAfter}
 	before = func(ctx context.Context, t registry.Tenant) error {
-		conn, err := a.Connect(ctx)
+		conn, err := kept.Take(ctx)
 		if err != nil {
 			return err
 		}
-		defer closeConn(ctx, conn)
+		defer kept.Give(conn)
 		sources, err := a.sources(ctx, conn, []registry.Tenant{t})
 		if err != nil {
 			return err
@@ -102,7 +105,10 @@ func (a *App) saveBefore(ctx context.Context, o PurgeOptions) (before func(conte
 		}
 		return nil
 	}
-	return before, func() { _ = dir.Close() }, nil
+	return before, func() {
+		kept.Close(ctx)
+		_ = dir.Close()
+	}, nil
 }
 
 // DirError says that a directory of backups cannot be used.
