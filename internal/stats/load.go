@@ -144,10 +144,7 @@ func SampleLoad(ctx context.Context, q db.Querier, o Selected) (LoadSample, erro
 	s := LoadSample{tenants: map[string]counted{}}
 	var p db.Pipeline
 	look(&p)
-	// Each counter is read once: a copy of them all in the session would be of no use. The
-	// setting is there since PostgreSQL 15.
-	p.Exec(`select case when pg_catalog.current_setting('stats_fetch_consistency', true) is not null
-		then pg_catalog.set_config('stats_fetch_consistency', 'none', true) end`)
+	p.Exec(eachCounterOnce)
 	p.QueryRow([]any{&s.At, &s.BlockSize},
 		"select pg_catalog.clock_timestamp(), pg_catalog.current_setting('block_size')::bigint")
 	p.Query(func(rows pgx.Rows) error {

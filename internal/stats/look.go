@@ -36,3 +36,8 @@ func counterTime(p *db.Pipeline, at *time.Time, since **time.Time) {
 	p.QueryRow([]any{at, since}, `select pg_catalog.now(), pg_catalog.pg_stat_get_db_stat_reset_time(d.oid)
 		from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()`)
 }
+
+// eachCounterOnce keeps the session from copying the counters that it reads, which would be
+// of no use. The setting is there since PostgreSQL 15.
+const eachCounterOnce = `select case when pg_catalog.current_setting('stats_fetch_consistency', true) is not null
+	then pg_catalog.set_config('stats_fetch_consistency', 'none', true) end`
