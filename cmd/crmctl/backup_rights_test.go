@@ -113,7 +113,7 @@ func TestDoctorWithoutRights(t *testing.T) {
 		{"migrate", "status"}, {"migrate", "plan"},
 		{"tenant", "pool", "list"}, {"doctor", "--skip", "connections,locks,autovacuum"}, {"stats", "sizes"},
 		{"stats", "load", "--interval", "1s"}, {"stats", "indexes"},
-		{"stats", "metrics"},
+		{"stats", "metrics"}, {"stats", "catalog"},
 	} {
 		if code, out := crmctl(t, poor, args...); code != cli.ExitOK && code != cli.ExitPending ||
 			strings.Contains(out, "permission denied") {

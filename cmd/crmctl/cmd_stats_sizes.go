@@ -34,7 +34,7 @@ func (o *statsSizesOptions) validate() error {
 	case o.by == "table" && (o.record || o.history || o.capacity != ""):
 		return cli.Usagef("--by table is without --record, --history and --capacity")
 	}
-	_, err := parseSize(o.capacity)
+	_, err := parseSize("--capacity", o.capacity)
 	return err
 }
 
@@ -122,7 +122,7 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 	}
 	s := newSizesScreen(p, *found.Report, opts.top)
 	s.history = found.History
-	s.capacity, _ = parseSize(opts.capacity)
+	s.capacity, _ = parseSize("--capacity", opts.capacity)
 	if err := cli.PrintList(p, s.list(), s.rows()); err != nil {
 		return err
 	}

@@ -79,6 +79,7 @@ func dryCases(local string) map[string][]dryCase {
 			{"acme-corp -- -c select", []int{cli.ExitUsage}}},
 		"seed":              one("", "--tenant acme-corp"),
 		"stats activity":    one(""),
+		"stats catalog":     one("--record", "--by tenant"),
 		"stats connections": one(""),
 		"stats diagnose":    {{"", []int{0, 4}}},
 		"stats load":        one("--interval 1s"),

@@ -118,6 +118,7 @@ func shadowedCommands(dir string) [][]string {
 		{"backup list", filepath.Join(dir, "backups")}, {"backup verify", filepath.Join(dir, "backups")},
 		{"backup restore", filepath.Join(dir, "backups"), "--tenant", "acme", "--as", "restored"},
 		{"backup prune", filepath.Join(dir, "backups"), "--keep", "7d"},
+		{"stats catalog", "--record"}, {"stats catalog", "--by", "tenant"},
 		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats indexes"},
 		{"stats indexes", "--suggest"}, {"stats queries"},
 		{"stats metrics", "--drift"}, {"stats serve", "--listen", "127.0.0.1:0", "--timeout", "1s"},

@@ -89,6 +89,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("tenant", "exec", "--all", "--write", "-c", "insert into b values (1)")
 	run("stats", "sizes", "--record")
 	run("stats", "load", "--interval", "1s")
+	run("stats", "catalog", "--record")
 	run("stats", "connections")
 	run("stats", "activity")
 	run("stats", "locks")

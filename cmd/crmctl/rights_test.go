@@ -42,6 +42,7 @@ func lifeOfATenant(dir string) [][]string {
 		{"tenant", "exec", "acme-corp", "--write", "--yes", "-c", "update contacts set phone = null"},
 		{"tenant", "list"},
 		{"stats", "sizes"},
+		{"stats", "catalog"},
 		{"stats", "load", "--interval", "1s"},
 		{"stats", "indexes"},
 		{"stats", "metrics"},

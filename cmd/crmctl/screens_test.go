@@ -74,6 +74,7 @@ func screens(dir string) [][]string {
 		{"doctor"},
 		{"doctor", "--list"},
 		{"stats", "sizes"},
+		{"stats", "catalog"},
 		{"stats", "connections"},
 		{"stats", "activity"},
 		{"stats", "locks"},

@@ -13,7 +13,7 @@ import (
 )
 
 // parseSize reads "500GB", "1.5 TiB" or a number of bytes; "" is 0.
-func parseSize(text string) (int64, error) {
+func parseSize(flag, text string) (int64, error) {
 	if text == "" {
 		return 0, nil
 	}
@@ -26,7 +26,7 @@ func parseSize(text string) (int64, error) {
 			return int64(n * unit), nil
 		}
 	}
-	return 0, cli.Usagef("--capacity %s: want a size such as 500GB or 2TiB", text)
+	return 0, cli.Usagef("%s %s: want a size such as 500GB or 2TiB", flag, text)
 }
 
 // historyColumn has the sizes that were recorded and the present one, as a curve.

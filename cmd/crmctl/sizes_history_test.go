@@ -12,12 +12,12 @@ import (
 func TestParseSize(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{"": 0, "5": 5, "50GB": 50e9, "1.5 TiB": 3 << 39, "2kb": 2000} {
-		if n, err := parseSize(text); err != nil || n != want {
+		if n, err := parseSize("--capacity", text); err != nil || n != want {
 			t.Errorf("%q: %d, %v; want %d", text, n, err, want)
 		}
 	}
 	for _, text := range []string{"GB", "-1GB", "0", "5 apples", "1e9", "99999999TB"} {
-		if n, err := parseSize(text); err == nil {
+		if n, err := parseSize("--capacity", text); err == nil {
 			t.Errorf("%q: %d, and no error", text, n)
 		}
 	}

@@ -65,19 +65,20 @@ const (
 	sources     = "migration_sources"
 	importParts = "tenant_import_parts"
 	accepted    = "tenant_accepted"
+	catalogs    = "tenant_catalog_samples"
 )
 
 // Tables returns the bare names of the tables, in the order in which the migrations make
 // them: one that refers to another comes behind it.
 func Tables() []string {
 	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds, sources, imports,
-		importParts, accepted}
+		importParts, accepted, catalogs}
 }
 
 // SavedTables returns those of Tables that a backup holds. What can be made again at any
-// time, the schemas of the pool, or under construction, that only this database has, and
-// what imports keep in the tenants' schemas, stay out: a final shape is SQL, which no file
-// may bring.
+// time, the schemas of the pool, or under construction, that only this database has, the
+// size of its catalogs, and what imports keep in the tenants' schemas, stay out: a final
+// shape is SQL, which no file may bring.
 func SavedTables() []string {
 	return []string{tenants, events, runs, runTenants, samples, files, dirty, sources, accepted}
 }
@@ -127,6 +128,9 @@ func (r Registry) ImportParts() string { return r.table(importParts) }
 
 // Accepted are differences of tenants from their migrations that are wanted.
 func (r Registry) Accepted() string { return r.table(accepted) }
+
+// CatalogSamples are what the tenants took of the system catalogs over time.
+func (r Registry) CatalogSamples() string { return r.table(catalogs) }
 
 // Row returns the row of a tenant, by its id: its lock is the tenant's.
 func (r Registry) Row(id string) db.Row { return db.Row{Table: r.Tenants(), ID: id} }
