@@ -143,7 +143,7 @@ func (s *catalogScreen) upkeep() string {
 	c := s.found.Catalog
 	text := "no table is past a threshold"
 	if n := len(c.Due); n > 0 {
-		text = fmt.Sprintf("tables past a threshold, of %s", cli.Plural(len(byTenant(c.Due)), "tenant"))
+		text = fmt.Sprintf("tables past a threshold, of %s", cli.Plural(len(laggingOf(c.Due)), "tenant"))
 	}
 	if c.AutovacuumOff {
 		text += "; autovacuum is off"
@@ -248,8 +248,8 @@ type lagging struct {
 	off        int
 }
 
-// byTenant groups tables by their tenant, the one with the most dead rows first.
-func byTenant(due []stats.Upkeep) []lagging {
+// laggingOf groups tables by their tenant, the one with the most dead rows first.
+func laggingOf(due []stats.Upkeep) []lagging {
 	var out []lagging
 	for _, u := range due {
 		if len(out) == 0 || out[len(out)-1].slug != u.Slug {

@@ -162,7 +162,7 @@ func runStatsCatalog(ctx context.Context, f *factory, opts *statsCatalogOptions)
 	case "table":
 		err = cli.PrintList(p, systemTablesList(), firstOf(found.Tables, opts.top))
 	case "tenant":
-		err = cli.PrintList(p, laggingList(), firstOf(byTenant(found.Due), opts.top))
+		err = cli.PrintList(p, laggingList(), firstOf(laggingOf(found.Due), opts.top))
 	default:
 		err = cli.PrintList(p, s.list(), s.measures)
 	}
