@@ -8,6 +8,7 @@ import (
 
 func newContactsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("contacts", "the contacts of a tenant",
+		newContactsExportCmd(f),
 		newContactsImportCmd(f),
 		newContactsImportsCmd(f),
 		newContactsInspectCmd(f),

@@ -60,6 +60,10 @@ func lifeSteps() []lifeStep {
 		{args: "contacts inspect CSV"},
 		{args: "contacts import --tenant acme CSV --rejects REJECTS", code: cli.ExitPartial},
 		{args: "contacts imports"},
+		{args: "contacts export --tenant acme --to EXPORT --anonymize"},
+		{name: "contacts-export-dry-run", args: "contacts export --all-tenants --dry-run"},
+		{args: "conversations export --tenant sample --to EXPORT"},
+		{args: "messages export --tenant sample --to EXPORT"},
 		{name: "contacts-import-undo", args: "contacts import --tenant acme --undo 1 --dry-run"},
 		{args: "tenant set acme seats=5"},
 		{args: "tenant suspend globex"},
@@ -127,7 +131,7 @@ func newGoldenLife(t *testing.T) *goldenLife {
 	}, env: append(os.Environ(), "DATABASE_URL="+f.DSN, "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
 		"XDG_DATA_HOME="+filepath.Join(dir, "data"))}
 	for word, name := range map[string]string{"FILES": "new", "GOOD": "good", "BAD": "bad", "BACKUPS": "backups",
-		"CSV": "contacts.csv", "SYNC": "sync.yaml", "REJECTS": "rejects.csv"} {
+		"CSV": "contacts.csv", "SYNC": "sync.yaml", "REJECTS": "rejects.csv", "EXPORT": "export.csv"} {
 		l.words[word] = filepath.Join(dir, name)
 	}
 	write := func(path, text string) {

@@ -319,6 +319,7 @@ func TestTenantWithoutASchema(t *testing.T) {
 		{"tenant", "exec", "ghost", "--write", "--yes", "-c", "create table lost (x int)"},
 		{"migrate", "tenant", "ghost"},
 		{"contacts", "import", "--tenant", "ghost", leads},
+		{"contacts", "export", "--tenant", "ghost"},
 		{"seed", "--tenant", "ghost"},
 		{"backup", "create", "ghost", "--dir", dir},
 		{"tenant", "clone", "ghost", "copy"},

@@ -51,7 +51,7 @@ func newRootCmd(f *factory) *cobra.Command {
 	add(groupStart, newLocalCmd(f), newDemoCmd(f), newSeedCmd(f))
 	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newRegistryCmd(f), newPsqlCmd(f),
 		newDoctorCmd(f))
-	add(groupData, newContactsCmd(f), newStatsCmd(f), newConnectionsCmd(f))
+	add(groupData, newContactsCmd(f), newConversationsCmd(f), newMessagesCmd(f), newStatsCmd(f), newConnectionsCmd(f))
 	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)

@@ -69,6 +69,11 @@ func parseSelection(names []string, exclude bool) (*Selection, error) {
 // All reports whether every tenant is meant, but for those left out.
 func (s *Selection) All() bool { return s.all }
 
+// One reports whether no more than one tenant can be meant, which was named.
+func (s *Selection) One() bool {
+	return !s.all && s.without == nil && len(s.patterns) == 0 && len(s.slugs) == 1
+}
+
 // Everything reports whether every tenant is meant and none is left out.
 func (s *Selection) Everything() bool { return s.all && s.without == nil }
 

@@ -33,38 +33,18 @@ func NewAnonymizer(seed string, keep []string) *Anonymizer {
 	return &Anonymizer{values: anonymize.New(seed), keep: keep}
 }
 
-// anonymizeRule returns the replacement of a value.
-type anonymizeRule func(d *anonymize.Values, value []byte) []byte
-
-// knownColumns says what stands in the columns of a CRM.
-func knownColumns() map[string]anonymizeRule {
-	return map[string]anonymizeRule{
-		"contacts.email":        (*anonymize.Values).Email,
-		"contacts.phone":        (*anonymize.Values).Phone,
-		"contacts.name":         (*anonymize.Values).Name,
-		"contacts.company":      (*anonymize.Values).Company,
-		"conversations.channel": (*anonymize.Values).Label,
-		"conversations.status":  (*anonymize.Values).Label,
-		"conversations.subject": (*anonymize.Values).Words,
-		"messages.direction":    (*anonymize.Values).Label,
-		"messages.sender":       (*anonymize.Values).Guess,
-		"messages.content":      (*anonymize.Values).Words,
-	}
-}
-
 // rules returns for each table what is done to its columns, nil for a column that
 // stays and no entry for a table that stays as a whole. Columns of other tables
 // that could hold anything about a person are an error.
-func (d *Anonymizer) rules(s *structure) (map[string][]anonymizeRule, error) {
-	known := knownColumns()
-	out := map[string][]anonymizeRule{}
+func (d *Anonymizer) rules(s *structure) (map[string][]anonymize.Rule, error) {
+	out := map[string][]anonymize.Rule{}
 	var unknown []string
 	kept := map[string]bool{}
 	for _, t := range s.of("r") {
 		if t.Name == versionTable {
 			continue
 		}
-		list := make([]anonymizeRule, len(t.Columns))
+		list := make([]anonymize.Rule, len(t.Columns))
 		changes := false
 		for i, column := range t.Columns {
 			name := t.Name + "." + column
@@ -72,10 +52,7 @@ func (d *Anonymizer) rules(s *structure) (map[string][]anonymizeRule, error) {
 				kept[name] = true
 				continue
 			}
-			rule, ok := known[name]
-			if !ok {
-				rule, ok = ruleForType(t.Name, t.Types[i], t.Classes[i])
-			}
+			rule, ok := anonymize.RuleOf(t.Name, column, t.Types[i], t.Classes[i])
 			if !ok {
 				unknown = append(unknown, name)
 			}
@@ -96,28 +73,11 @@ func (d *Anonymizer) rules(s *structure) (map[string][]anonymizeRule, error) {
 	return out, nil
 }
 
-// ruleForType says what becomes of a column that is not known by name: what cannot
-// tell anything about a person stays, text and JSON of a CRM's own tables is
-// replaced, and of everything else nobody knows.
-func ruleForType(table, typ, class string) (anonymizeRule, bool) {
-	own := table == "contacts" || table == "conversations" || table == "messages"
-	switch {
-	case class == "B", class == "E", typ == "uuid", typ == "smallint", typ == "integer", typ == "bigint",
-		strings.HasPrefix(typ, "timestamp"):
-		return nil, true
-	case own && class == "S":
-		return (*anonymize.Values).Guess, true
-	case own && (typ == "jsonb" || typ == "json"):
-		return (*anonymize.Values).Emptied, true
-	}
-	return nil, false
-}
-
 // anonymizingWriter replaces the values in COPY text and passes it on.
 type anonymizingWriter struct {
 	out   io.Writer
 	d     *anonymize.Values
-	rules []anonymizeRule
+	rules []anonymize.Rule
 	line  []byte // begun
 	made  []byte
 	value []byte

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/anonymize"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -77,7 +78,7 @@ func (s *snapshot) clone(ctx context.Context, to *pgx.Conn, o CloneOptions) (*Ma
 func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) error {
 	m := &s.manifest
 	m.Comment = "" // it is about the other tenant
-	var rules map[string][]anonymizeRule
+	var rules map[string][]anonymize.Rule
 	if o.Anonymizer != nil && !o.SchemaOnly {
 		var err error
 		if rules, err = o.Anonymizer.rules(&s.there); err != nil {

@@ -146,7 +146,7 @@ func FuzzAnonymizer(f *testing.F) {
 		}
 		row := append(append(append(bytes.Clone(field), '\t'), field...), '\n')
 		var out bytes.Buffer
-		d := &anonymizingWriter{out: &out, d: anonymize.New("seed"), rules: []anonymizeRule{nil,
+		d := &anonymizingWriter{out: &out, d: anonymize.New("seed"), rules: []anonymize.Rule{nil,
 			(*anonymize.Values).Guess}}
 		for rest := row; len(rest) > 0; {
 			n := min(len(rest), int(cut)+1)

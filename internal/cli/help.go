@@ -82,12 +82,14 @@ func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 	}
 	for _, group := range root.Groups() {
 		label := group.Title
-		var brief []string
+		var brief []string // commands that share a line
 		for _, cmd := range root.Commands() {
-			switch {
+			switch only := onlyCommand(cmd); {
 			case cmd.GroupID != group.ID || !cmd.IsAvailableCommand():
 			case h.Brief == group.ID:
 				brief = append(brief, cmd.Name())
+			case only != "":
+				brief = append(brief, cmd.Name()+" "+only)
 			default:
 				line(label, cmd.Name(), contents(cmd))
 				label = ""
@@ -98,6 +100,21 @@ func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 		}
 	}
 	fmt.Fprint(w, h.More)
+}
+
+// onlyCommand returns the name of the one command of a group, "" where there are more, or
+// none.
+func onlyCommand(cmd *cobra.Command) string {
+	only := ""
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			if only != "" {
+				return ""
+			}
+			only = sub.Name()
+		}
+	}
+	return only
 }
 
 // contents names the commands of a group, or says what a command does.

@@ -24,6 +24,8 @@ type Options struct {
 	// Own reports whether a file's first row is a header that the caller has written
 	// itself, which it then is whatever HeaderRow says; nil knows none.
 	Own func(header []string) bool
+	// Exact says which files the caller has written to be read again; nil knows none.
+	Exact *Exact
 }
 
 // File is a table with a header, read from its first row on.
@@ -145,6 +147,8 @@ func (r csvRows) Next() (*Record, error) {
 func (f *File) setDelimiter(sample []byte, crEnds, whole bool, o Options) (err error) {
 	excel := excelDelimiter(sample)
 	switch {
+	case o.Delimiter == "" && o.Exact.ownHeader(sample):
+		f.Format.Delimiter, f.scanner.limits = ',', o.Exact.Limits.withDefaults()
 	case o.Delimiter != "":
 		if f.Format.Delimiter, err = parseDelimiter(o.Delimiter); err != nil {
 			return err

@@ -44,8 +44,9 @@ type objects struct {
 	buf     []byte
 	columns map[string]int
 	names   []string
-	ready   bool  // the columns are known
-	syntax  error // of the first object that is none
+	ready   bool     // the columns are known
+	syntax  error    // of the first object that is none
+	whole   []string // columns whose values come as they stand
 	record  Record
 	pairs   []Pair
 }
@@ -56,6 +57,9 @@ func (f *File) openJSON(r io.Reader, o Options) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	j := &objects{in: in, limits: o.Limits, line: 1, columns: map[string]int{}}
 	f.rows = j
+	if err := j.keepsJSON(o.Exact); err != nil {
+		return err
+	}
 	if err := j.unwrap(o.Known); err != nil {
 		return err
 	}
@@ -280,7 +284,14 @@ func (j *objects) members(d *json.Decoder, prefix string, depth int) error {
 			return err
 		}
 		name, _ := key.(string)
-		if err := j.value(d, prefix+name, depth); err != nil {
+		whole, err := false, error(nil)
+		if prefix == "" {
+			whole, err = j.wholeValue(d, name)
+		}
+		if err == nil && !whole {
+			err = j.value(d, prefix+name, depth)
+		}
+		if err != nil {
 			return err
 		}
 		if len(j.pairs) > j.limits.Columns {

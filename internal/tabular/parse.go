@@ -37,7 +37,9 @@ func (s *Scanner) parse(data []byte, atEOF bool) (n int, st state) {
 			if i, st = s.unquoted(data, i, atEOF); st != complete {
 				return 0, st
 			}
-			cell = data[start:i]
+			if cell = data[start:i]; start == i {
+				cell = nil // unlike a pair of quotes
+			}
 		}
 		columns++
 		if columns <= s.limits.Columns {

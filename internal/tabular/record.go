@@ -58,6 +58,10 @@ type Record struct {
 	Blank  bool     // holds nothing but white space in any cell
 	Note   bool     // the export's own: its header again, or a line below the rows
 	Extra  []Pair   // what has no column, in formats whose rows name their values
+	// Own are the properties of a vCard that are the caller's, and Lines the text of all
+	// others, where the caller has written it.
+	Own   []Pair
+	Lines []byte
 
 	Problem Problem
 	Column  int // 1-based column of the problem, 0 when it is the row's

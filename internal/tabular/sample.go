@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 )
 
 // sampleBytes bounds what is held for a sample.
@@ -55,5 +56,7 @@ func (r *Record) clone() Record {
 	for i, p := range r.Extra {
 		c.Extra[i] = Pair{bytes.Clone(p.Key), bytes.Clone(p.Value)}
 	}
+	c.Lines = bytes.Clone(r.Lines)
+	c.Own = slices.Clone(r.Own) // each has its own memory
 	return c
 }

@@ -29,6 +29,7 @@ type property struct {
 	types       []string
 	value       string
 	primary     bool
+	derived     bool // it was made of others
 }
 
 // cards reads vCards 2.1 to 4.0.
@@ -47,8 +48,9 @@ type cards struct {
 	props    []property
 	size     int
 	bad      Problem
-	passing  bool // the property before says nothing that is kept
-	begun    bool // the BEGIN of the next card is read
+	passing  bool   // the property before says nothing that is kept
+	begun    bool   // the BEGIN of the next card is read
+	own      string // begins properties of the caller's, "" where there are none
 }
 
 // openVCard reads a file of cards. r is decoded where it was UTF-16 or the like.
@@ -56,11 +58,15 @@ func (f *File) openVCard(r io.Reader, o Options) error {
 	f.Format.Kind, f.Format.Delimiter = VCard, ','
 	in := bufio.NewReaderSize(r, 256<<10)
 	c := &cards{in: in, limits: o.Limits, labels: map[string]string{}}
+	head, err := in.Peek(256 << 10)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+		return err
+	}
+	if o.Exact.ownCards(head) {
+		c.own, c.limits = o.Exact.Card, o.Exact.Limits.withDefaults()
+		c.limits.Cell = c.limits.Row // a whole contact is one value
+	}
 	if f.Format.Encoding == "" {
-		head, err := in.Peek(256 << 10)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
-			return err
-		}
 		name, evidence := "", "it was asked for"
 		if name, err = encodingName(o.Encoding, ""); err != nil {
 			return err
@@ -244,7 +250,7 @@ func binary(head []byte) bool {
 
 // take adds a line to the card.
 func (c *cards) take(line []byte) {
-	if len(bytes.TrimSpace(line)) == 0 {
+	if len(bytes.TrimSpace(line)) == 0 || c.keepOwn(line) {
 		return
 	}
 	head, value, ok := cutProperty(line)
@@ -260,7 +266,7 @@ func (c *cards) take(line []byte) {
 		return
 	}
 	p, charset, coding := parseHead(string(head))
-	if c.passing = passedOver(p.name) && p.name != "AGENT"; c.passing {
+	if c.passing = passedOver(p.name) && p.name != "AGENT" || p.derived; c.passing {
 		return
 	}
 	switch coding {
@@ -357,6 +363,8 @@ func parseHead(head string) (p property, charset, coding string) {
 			for t := range strings.SplitSeq(value, ",") {
 				p.addType(strings.ToUpper(t))
 			}
+		case name == "DERIVED": // RFC 9554
+			p.derived = strings.EqualFold(value, "true")
 		case name == "PREF":
 			p.primary = value == "1"
 		}

@@ -143,6 +143,7 @@ func sampleOf(rec *Record) sampleRow {
 // gridHeader finds the header among the first rows of a format that has cells.
 func (f *File) gridHeader(o Options) error {
 	var rows []sampleRow
+	exact, held := false, 0
 	for len(f.ahead) < sniffRows {
 		rec, err := f.rows.Next()
 		if err != nil {
@@ -151,12 +152,23 @@ func (f *File) gridHeader(o Options) error {
 		}
 		f.ahead = append(f.ahead, rec.clone())
 		rows = append(rows, sampleOf(rec))
+		sheet, ok := f.rows.(*sheetRows)
+		if ok && len(rows) == 1 && o.Exact != nil && o.Exact.Is(rows[0].fields) {
+			exact, sheet.w.limits = true, o.Exact.Limits.withDefaults()
+		}
+		for _, cell := range rec.Fields {
+			held += len(cell)
+		}
+		if held > sampleBytes {
+			break
+		}
 	}
 	if f.err != nil && !errors.Is(f.err, io.EOF) {
 		return f.err
 	}
 	at := 0
 	switch {
+	case exact:
 	case o.HeaderRow == NoHeader:
 		return f.withoutHeader(rows)
 	case o.HeaderRow > 0:

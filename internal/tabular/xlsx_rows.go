@@ -84,7 +84,14 @@ func (s *sheetRows) readRow() (*Record, error) {
 	}
 	fields := s.record.Fields[:0]
 	for _, span := range s.spans {
-		fields = append(fields, s.data[span[0]:span[1]:span[1]])
+		switch span {
+		case [2]int{}:
+			fields = append(fields, nil)
+		case emptyText:
+			fields = append(fields, []byte{})
+		default:
+			fields = append(fields, s.data[span[0]:span[1]:span[1]])
+		}
 	}
 	s.record.Fields = fields
 	return &s.record, nil
@@ -133,9 +140,13 @@ func (s *sheetRows) readCell(column int) error {
 			if s.value, long, err = s.m.richText(s.value, "is"); err != nil {
 				return err
 			}
-			found = true
+			found, kind = true, 'i'
 		case s.m.is("c") && s.m.close:
-			if !found || len(s.value) == 0 {
+			if !found {
+				return nil
+			}
+			if len(s.value) == 0 {
+				s.place(column, emptyText)
 				return nil
 			}
 			return s.store(column, kind, style, long)
@@ -178,6 +189,8 @@ func (s *sheetRows) store(column int, kind byte, style int, long bool) error {
 		}
 	case 'b':
 		s.data = append(s.data, map[bool]string{true: "TRUE", false: "FALSE"}[s.value[0] == '1']...)
+	case 'i': // whose escapes are taken out
+		s.data = append(s.data, s.value...)
 	case 't':
 		s.data = appendEscapes(s.data, s.value)
 	default:
@@ -195,14 +208,25 @@ func (s *sheetRows) store(column int, kind byte, style int, long bool) error {
 	if bytes.IndexByte(s.data[start:], 0) >= 0 {
 		s.problem(NUL, column+1)
 	}
-	for len(s.spans) <= column {
-		s.spans = append(s.spans, [2]int{})
-	}
-	s.spans[column] = [2]int{start, len(s.data)}
+	s.place(column, [2]int{start, len(s.data)})
 	if s.record.Blank && len(bytes.TrimSpace(s.data[start:])) > 0 {
 		s.record.Blank = false
 	}
 	return nil
+}
+
+// emptyText is where the text of a cell is that has one without a character.
+var emptyText = [2]int{-1, -1} //nolint:gochecknoglobals // never changed
+
+// place notes where the text of a cell is.
+func (s *sheetRows) place(column int, span [2]int) {
+	if column >= s.w.limits.Columns {
+		return
+	}
+	for len(s.spans) <= column {
+		s.spans = append(s.spans, [2]int{})
+	}
+	s.spans[column] = span
 }
 
 func (s *sheetRows) problem(p Problem, column int) {

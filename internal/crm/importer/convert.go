@@ -18,6 +18,7 @@ type contact struct {
 	createdAt                   int64  // microseconds since 2000, if hasCreatedAt
 	hasCreatedAt                bool
 	half                        bool // name is a part of one, and replaces no whole name
+	exact                       bool // an empty value is no null
 }
 
 // rejection says why a row was not taken.
@@ -42,8 +43,10 @@ type converter struct {
 	rejectShort bool
 	limits      tabular.Limits
 
-	labels    map[int]int // as in mapping
-	lenient   bool        // as in mapping
+	labels    map[int]int   // as in mapping
+	lenient   bool          // as in mapping
+	exact     *exactColumns // as in mapping
+	guarded   bool          // cells have an apostrophe before what a spreadsheet would compute
 	parser    *phone.Parser
 	emailsKey []byte
 	phonesKey []byte
@@ -76,6 +79,8 @@ func newConverter(m *mapping, o Options) *converter {
 		keep:        make([]bool, len(m.columns)),
 		labels:      m.labels,
 		lenient:     m.lenient,
+		exact:       m.exact,
+		guarded:     m.exact != nil && m.guarded,
 		parser:      phone.NewParser(o.Region),
 		words:       map[string]int64{},
 	}
@@ -119,11 +124,19 @@ func (c *converter) contact(rec *tabular.Record) (contact, *rejection) {
 	if rec.Problem != tabular.None {
 		return contact{}, c.unreadable(rec)
 	}
+	clear(c.chosen)
+	c.scratch, c.emails, c.phones, c.shownName = c.scratch[:0], c.emails[:0], c.phones[:0], nil
+	if c.exact != nil {
+		return c.exactRow(rec)
+	}
+	if len(rec.Own) > 0 {
+		if out, ok := c.exactCard(rec); ok {
+			return out, nil
+		}
+	}
 	if r := c.spread(rec.Fields); r != nil {
 		return contact{}, r
 	}
-	clear(c.chosen)
-	c.scratch, c.emails, c.phones, c.shownName = c.scratch[:0], c.emails[:0], c.phones[:0], nil
 	var out contact
 	if r := c.findEmail(&out); r != nil {
 		return contact{}, r

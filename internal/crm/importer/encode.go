@@ -94,9 +94,13 @@ func (e *rowEncoder) appendContact(dst []byte, c *contact) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, 16)
 	dst = e.ids.append(dst)
 	dst = appendText(dst, c.email)
-	dst = appendText(dst, c.phone)
-	dst = appendText(dst, c.name)
-	dst = appendText(dst, c.company)
+	for _, text := range [...][]byte{c.phone, c.name, c.company} {
+		if c.exact && text != nil && len(text) == 0 {
+			dst = binary.BigEndian.AppendUint32(dst, 0)
+			continue
+		}
+		dst = appendText(dst, text)
+	}
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(c.metadata)+1))
 	dst = append(dst, jsonbVersion)
 	return append(dst, c.metadata...)

@@ -213,7 +213,8 @@ func newLoad(conn *pgx.Conn, in *input, o Options) (*load, error) {
 	}
 	l.producer = &producer{
 		file: p.file, input: in, convert: newConverter(p.mapping, o), rejects: l.rejects, seen: newFilter(l.size), key: o.Key,
-		encode: &rowEncoder{ids: ids, createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0,
+		encode: &rowEncoder{ids: ids,
+			createdAt: len(p.mapping.sources[FieldCreatedAt]) > 0 || p.file.Format.Kind == tabular.VCard,
 			raw: o.OnConflict == ConflictError || o.InFile == RepeatError || o.Key != KeyEmail ||
 				l.accepted.writes()},
 		observer: o.Observer, started: l.started, now: o.Now, rest: p.mapping.rest(nil),

@@ -55,9 +55,11 @@ type mapping struct {
 	sources map[Field][]int
 	labels  map[int]int // the column that says what kind of address or number is in another
 	looks   []look
-	preset  string // the program the file is of, "" for none that is known
-	nothing string // a squeezed header that is no field there, or ""
-	lenient bool   // a time that cannot be read stays in metadata
+	preset  string        // the program the file is of, "" for none that is known
+	nothing string        // a squeezed header that is no field there, or ""
+	lenient bool          // a time that cannot be read stays in metadata
+	exact   *exactColumns // of a file that this program has written, nil for others
+	guarded bool          // and it is CSV
 }
 
 // request is one "Header=field" of the options.
@@ -137,6 +139,11 @@ func newMapping(format tabular.Format, sample [][]string, requests []request, nu
 		return nil, err
 	}
 	m.passOverOwnColumns()
+	if m.mapExact(format.Kind) {
+		m.guarded = format.Kind == tabular.CSV
+		m.setKeys()
+		return m, nil
+	}
 	m.applyPreset(format.Kind)
 	if err := m.recognize(); err != nil {
 		return m, err

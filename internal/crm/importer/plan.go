@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/crmctl/crmctl/internal/crm/contactfile"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
 
@@ -23,7 +24,8 @@ func openFile(r io.Reader, o Options) (_ *planned, err error) {
 	}
 	file, err := tabular.Open(r, tabular.Options{
 		Encoding: o.Encoding, Delimiter: o.Delimiter, HeaderRow: o.HeaderRow, Limits: o.Limits, Known: knownHeader(requests),
-		Own: hasOwnColumns,
+		Own:   func(header []string) bool { return hasOwnColumns(header) || contactfile.IsOwn(header) },
+		Exact: exactFiles(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read contacts: %w", err)

@@ -1,0 +1,41 @@
+package app
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// WriteFile makes a file that only its owner can read, or replaces one. It has its name once
+// it is whole, so that nobody reads half of it; after an error there is nothing, or what was
+// there before. What is no regular file, such as a pipe, is written to as it is.
+func WriteFile(path string, write func(io.Writer) error) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		if info.IsDir() {
+			return inputErrorf("%s is a directory", path)
+		}
+		out, err := os.OpenFile(path, os.O_WRONLY, 0) //nolint:gosec // where the user wants it
+		if err != nil {
+			return &InputError{err}
+		}
+		return errors.Join(write(out), out.Close())
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // the file that a link names is replaced, not the link
+	}
+	out, err := os.CreateTemp(filepath.Dir(path), ".crmctl-*") // with mode 0600
+	if err != nil {
+		return &InputError{err}
+	}
+	if err = write(out); err == nil {
+		err = out.Sync()
+	}
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(out.Name())
+	}
+	return err
+}
