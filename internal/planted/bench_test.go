@@ -50,6 +50,14 @@ func BenchmarkFind(b *testing.B) {
 			}
 		}
 	})
+	b.Run("prepare", func(b *testing.B) {
+		for b.Loop() {
+			var g planted.Guard
+			if err := g.Prepare(ctx, conn, schemas); err != nil || !g.Idle(schemas[0]) {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("nothing", func(b *testing.B) {
 		for b.Loop() {
 			var p db.Pipeline

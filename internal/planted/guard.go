@@ -52,7 +52,7 @@ func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) 
 	}
 	g.roles = roles
 	type exposed struct {
-		Schema  string
+		Schema  *string // nil for the database
 		Foreign bool
 	}
 	rows, err := db.Select(ctx, q, pgx.RowToStructByName[exposed], expand(exposedSQL, `%[1]s <> all ($2::oid[])`),
@@ -60,43 +60,27 @@ func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) 
 	if err != nil {
 		return fmt.Errorf("read who may create: %w", err)
 	}
-	found, err := g.findAny(ctx, q, schemas, slices.ContainsFunc(rows, func(r exposed) bool { return r.Foreign }))
-	if err != nil {
-		return err
+	var found map[string][]Object
+	if slices.ContainsFunc(rows, func(r exposed) bool { return r.Foreign }) {
+		if found, err = Find(ctx, q, schemas, g.Trusted); err != nil {
+			return err
+		}
 	}
 	g.found, g.level = found, make(map[string]level, len(schemas))
 	for _, s := range schemas {
 		g.level[s.String()] = none
 	}
 	for _, r := range rows {
-		g.level[r.Schema] = quick
-		if r.Foreign {
-			g.level[r.Schema] = deep
+		switch {
+		case r.Schema == nil:
+		case r.Foreign:
+			g.level[*r.Schema] = deep
+		default:
+			g.level[*r.Schema] = quick
 		}
 	}
 	return nil
 }
-
-// findAny is Find, but for a database in which nothing at all could be planted.
-func (g *Guard) findAny(ctx context.Context, q db.Querier, schemas []db.Schema,
-	foreign bool) (map[string][]Object, error) {
-	if !foreign {
-		could, err := db.Select(ctx, q, pgx.RowTo[bool], expand(anySQL, `%[1]s <> all ($1::oid[])`), g.roles)
-		if err != nil || !could[0] {
-			return nil, err
-		}
-	}
-	return Find(ctx, q, schemas, g.Trusted)
-}
-
-// anySQL asks whether roles other than $1 have functions, types that have any, or
-// tables below those of others or that refer to any.
-const anySQL = `select exists (select from pg_proc f where {untrusted f.proowner})
-	or exists (select from pg_type t where {untrusted t.typowner} and t.typtype in ('b', 'd', 'r') and t.typelem = 0)
-	or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid where c.relkind <> 'i'
-		and {untrusted c.relowner})
-	or exists (select from pg_class c join pg_constraint k on c.oid in (k.conrelid, k.confrelid) and k.contype = 'f'
-		where {untrusted c.relowner})`
 
 // Refuse returns an *Error where Prepare has found planted code.
 func (g *Guard) Refuse(s db.Schema) error {
@@ -107,32 +91,49 @@ func (g *Guard) Refuse(s db.Schema) error {
 }
 
 // exposedSQL returns the schemas of $1 in which roles other than $2 own something, or
-// may create, or make triggers and foreign keys, and whether they own a relation.
+// may create, or make triggers and foreign keys, and whether they own a relation. A row
+// without a schema tells whether such roles have anything at all in the database that could
+// be planted: functions, types that have any, tables below those of others, foreign keys.
+// Each catalog is read once.
 const exposedSQL = `
 	with wanted as materialized (
 		select n.* from pg_namespace n where n.nspname = any ($1::text[]::name[])
+	), relation as materialized (
+		select c.oid, c.relnamespace as nsp, c.relkind from pg_class c where {untrusted c.relowner}
+	), code as materialized (
+		select f.pronamespace as nsp from pg_proc f where {untrusted f.proowner}
+	), type as materialized (
+		select t.typnamespace as nsp, t.typtype in ('b', 'd', 'r') and t.typelem = 0 as base from pg_type t
+		where {untrusted t.typowner}
+	), key as materialized (
+		select k.conrelid, k.confrelid from pg_constraint k join relation r on r.oid = k.conrelid where k.contype = 'f'
+		union
+		select k.conrelid, k.confrelid from pg_constraint k join relation r on r.oid = k.confrelid where k.contype = 'f'
+	), child as materialized (
+		select p.relnamespace as nsp, r.relkind from pg_inherits i join relation r on r.oid = i.inhrelid
+		join pg_class p on p.oid = i.inhparent
 	), foreign_relation as materialized (
-		select c.relnamespace as nsp from pg_class c where {untrusted c.relowner}
-			and c.relnamespace in (select oid from wanted)
+		select r.nsp from relation r where r.nsp in (select oid from wanted)
 		union
-		select x.nsp from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_class p on p.oid = k.confrelid
-		cross join lateral (select c.relnamespace as nsp union all select p.relnamespace) x
-		where k.contype = 'f' and ({untrusted c.relowner} or {untrusted p.relowner})
+		select c.relnamespace from key k cross join lateral (values (k.conrelid), (k.confrelid)) x (oid)
+			join pg_class c on c.oid = x.oid
 		union
-		select p.relnamespace from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
-		where c.relkind in ('r', 'p', 'f') and {untrusted c.relowner}
+		select c.nsp from child c where c.relkind in ('r', 'p', 'f')
 	)
-	select w.nspname::text as schema, exists (select from foreign_relation f where f.nsp = w.oid) as foreign from wanted w
+	select null as schema, exists (select from code) or exists (select from type t where t.base)
+		or exists (select from key) or exists (select from child c where c.relkind <> 'i') as foreign
+	union all
+	select w.nspname::text, exists (select from foreign_relation f where f.nsp = w.oid) from wanted w
 	where {untrusted w.nspowner} or w.oid in (
 		select f.nsp from foreign_relation f
-		union all select f.pronamespace from pg_proc f where {untrusted f.proowner}
+		union all select f.nsp from code f
 		union all select o.oprnamespace from pg_operator o where {untrusted o.oprowner}
-		union all select t.typnamespace from pg_type t where {untrusted t.typowner}
+		union all select t.nsp from type t
 		union all select c.relnamespace from pg_class c cross join aclexplode(c.relacl) a
 			where c.relacl is not null and a.privilege_type in ('TRIGGER', 'REFERENCES') and {untrusted a.grantee}
 		union all select c.relnamespace from pg_attribute t join pg_class c on c.oid = t.attrelid
 			cross join aclexplode(t.attacl) a
-			where t.attacl is not null and a.privilege_type = 'REFERENCES' and {untrusted a.grantee})
+			where t.attnum > 0 and t.attacl is not null and a.privilege_type = 'REFERENCES' and {untrusted a.grantee})
 	  or exists (select from pg_default_acl d cross join aclexplode(d.defaclacl) a where d.defaclobjtype = 'r'
 	    and d.defaclnamespace in (0, w.oid)
 			and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> d.defaclrole and {untrusted a.grantee})
