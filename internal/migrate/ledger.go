@@ -84,18 +84,21 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 		if err != nil {
 			return fmt.Errorf("record the run: %w", err)
 		}
-		return p.CheckFiles(files, o.Route, o.AllowChanged)
+		if err := p.CheckFiles(files, o.Route, o.AllowChanged); err != nil {
+			return err
+		}
+		report.RunID = begun.ID
+		l.pooled = pid != conn.PgConn().PID()
+		l.beats = l.pooled
+		if !l.pooled {
+			if err := l.takeLock(ctx, q); err != nil {
+				return fmt.Errorf("record the run: %w", err)
+			}
+		}
+		return nil
 	})
-	report.RunID = begun.ID
 	if err != nil {
 		return nil, err
-	}
-	l.pooled = pid != conn.PgConn().PID()
-	l.beats = l.pooled
-	if !l.pooled {
-		if err := l.takeLock(ctx, conn); err != nil {
-			return nil, fmt.Errorf("record the run: %w", err)
-		}
 	}
 	go l.run(context.WithoutCancel(ctx)) // what was done is recorded, whatever ends the run
 	return l, nil
@@ -103,14 +106,10 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 
 // takeLock shows others that the run lives: the lock goes with the session. Where
 // somebody else has taken it, as every login may, the run gives signs of life.
-func (l *ledger) takeLock(ctx context.Context, conn *pgx.Conn) error {
-	var got bool
-	err := conn.QueryRow(ctx, `select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4)`,
-		l.reg.RunLock(), int32(l.report.RunID)).Scan(&got)
-	if l.beats = !got; err != nil || !got {
-		return err
-	}
-	return l.reg.LockedRun(ctx, conn, l.report.RunID)
+func (l *ledger) takeLock(ctx context.Context, q db.Querier) error {
+	got, err := l.reg.LockRun(ctx, q, l.report.RunID)
+	l.beats = !got
+	return err
 }
 
 // add takes an outcome for the next batch. It never waits for the server.

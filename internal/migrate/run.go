@@ -12,8 +12,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/owner"
-	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -79,12 +77,14 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 		r.limits.groups = r.groups
 	}
 	begun := time.Now()
+	guarded := r.guardBeside(ctx)
+	defer guarded.close(ctx)
 	var err error
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
 		return r.report, err
 	}
 	r.limits.blocks, r.limits.nested = r.ledger.blocks, r.ledger.blocks && r.ledger.nested
-	if err := r.guard(ctx, ledger); err != nil {
+	if err := r.useGuard(ctx, ledger, guarded); err != nil {
 		return r.report, err
 	}
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
@@ -169,21 +169,6 @@ func (p *Plan) ahead(r Route, tenants []registry.Tenant) *Plan {
 	}
 	oldest := slices.MinFunc(tenants, func(a, b registry.Tenant) int { return cmp.Compare(a.Version, b.Version) })
 	return &Plan{Migrations: p.After(oldest.Version)}
-}
-
-// guard looks for planted code in all tenants of the run, and who owns them.
-func (r *run) guard(ctx context.Context, q db.Querier) error {
-	schemas := make([]db.Schema, len(r.report.Outcomes))
-	for i := range r.report.Outcomes {
-		schemas[i] = r.report.Outcomes[i].Tenant.Schema
-	}
-	r.limits.Guard = &planted.Guard{Trusted: r.opt.Trusted}
-	if err := r.limits.Guard.Prepare(ctx, q, schemas); err != nil || r.opt.OwnRole {
-		return err
-	}
-	var err error
-	r.limits.Owners, err = owner.Read(ctx, q, schemas)
-	return err
 }
 
 // target returns the version a route aims at, -1 where each tenant has its own.

@@ -190,10 +190,14 @@ func (r Registry) QueueRun(p *db.Pipeline, run *Run, pid *uint32) error {
 	return nil
 }
 
-// LockedRun says that the run's session holds its lock, which tells that it lives.
-func (r Registry) LockedRun(ctx context.Context, q db.Querier, id int64) error {
-	_, err := q.Exec(ctx, `update `+r.Runs()+` set heartbeat_at = null where id operator(pg_catalog.=) $1`, id)
-	return err
+// LockRun has the session take the lock of a run, which tells that it lives, and says so in
+// the ledger. It reports whether nobody else has it.
+func (r Registry) LockRun(ctx context.Context, q db.Querier, id int64) (got bool, err error) {
+	err = q.QueryRow(ctx, `update `+r.Runs()+` set heartbeat_at = case
+			when pg_catalog.pg_try_advisory_lock($2::pg_catalog.int4, $3::pg_catalog.int4) then null
+			else pg_catalog.clock_timestamp() end
+		where id operator(pg_catalog.=) $1 returning heartbeat_at is null`, id, r.RunLock(), int32(id)).Scan(&got)
+	return got, err
 }
 
 // QueueHeartbeat adds a sign of life of a run that cannot hold its lock.
