@@ -228,15 +228,23 @@ func (p *Plan) queueExpected(run *db.Pipeline, t registry.Tenant, c Change, o Ap
 			continue
 		}
 		guarded = true
-		run.Query(read, `insert into `+tenantVersions.in(t.Schema)+
-			` (version_id, is_applied)
-			select $1::pg_catalog.int8 operator(pg_catalog./) (
-				pg_catalog.current_schema() operator(pg_catalog.=) $2::pg_catalog.text
-					and pg_catalog.count(*) operator(pg_catalog.=) $3::pg_catalog.int8
-				and coalesce(pg_catalog.max(v.version_id), 0) operator(pg_catalog.=) $4::pg_catalog.int8)::pg_catalog.int4, true
-			from `+tenantVersions.in(t.Schema)+` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`,
+		run.Query(read, tenantVersions.guarded(t.Schema, "$1", "$2", "$3", "$4"),
 			s.Version, t.Schema.String(), known, t.Version)
 	}
+}
+
+// guarded returns the statement that adds the row of a version. It fails with
+// division_by_zero, or because it adds no number, unless the transaction stands in the
+// schema called home, and that has so many versions of which one is the newest. The four are
+// expressions.
+func (v versionTable) guarded(in db.Schema, version, home, known, newest string) string {
+	return `insert into ` + v.in(in) + ` (version_id, is_applied)
+		select ` + version + `::pg_catalog.int8 operator(pg_catalog./) (
+			pg_catalog.current_schema() operator(pg_catalog.=) ` + home + `::pg_catalog.text
+			and pg_catalog.count(*) operator(pg_catalog.=) ` + known + `::pg_catalog.int8
+			and coalesce(pg_catalog.max(v.version_id), 0) operator(pg_catalog.=) ` + newest + `::pg_catalog.int8
+			)::pg_catalog.int4, true
+		from ` + v.in(in) + ` v where v.is_applied and v.version_id operator(pg_catalog.>) 0`
 }
 
 // queueGuard adds the guard of a transaction, which belongs to the session's own role.

@@ -128,9 +128,7 @@ func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []regi
 		rows[i] = registry.Version{ID: t.ID, Schema: t.Schema, Version: changes[i].To}
 	}
 	o.Registry.QueueLocks(&run, rows)
-	if o.nested && sameVersion(tenants) {
-		p.queueBlock(&run, tenants, changes[0], o)
-	} else {
+	if !o.nested || !p.queueBlock(&run, tenants, changes, o) {
 		p.queueEach(&run, tenants, changes, locals, o)
 	}
 	o.Registry.QueueVersions(&run, rows)

@@ -68,11 +68,7 @@ func (n *names) body(sql string) error {
 		inside = inside[1:]
 		found, err := unqualified(piece)
 		if err != nil {
-			_, value, assigned := strings.Cut(piece, ":=")
-			if !assigned {
-				value = piece
-			}
-			piece = "select " + value
+			piece = "select " + piece
 			if found, err = unqualified(piece); err != nil {
 				return err
 			}
