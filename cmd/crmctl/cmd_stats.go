@@ -17,6 +17,7 @@ func newStatsCmd(f *factory) *cobra.Command {
 		newStatsDiagnoseCmd(f),
 		newStatsIndexesCmd(f),
 		newStatsQueriesCmd(f),
+		newStatsExplainCmd(f),
 		newStatsMetricsCmd(f),
 		newStatsServeCmd(f),
 	)

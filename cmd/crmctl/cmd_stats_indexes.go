@@ -38,7 +38,7 @@ only a replica uses, or a report once a year, looks unused. Sizes are estimates.
 --suggest shows what is lacking instead, those of the most rows first: foreign keys whose
 columns no index begins with, so that deleting a row that they point to reads the whole table,
 with the statement for a migration; and tables of 10,000 rows and more that are read from end
-to end, which backups do too. "stats queries" finds the statements.
+to end, which backups do too. "stats queries" finds the statements, "stats explain" what helps.
 
 What it costs: one query of the catalogs, which takes no lock on any tenant's table.`,
 		Example: `crmctl stats indexes

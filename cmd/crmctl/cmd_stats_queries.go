@@ -94,7 +94,7 @@ func runStatsQueries(ctx context.Context, f *factory, opts *statsQueriesOptions)
 		return queriesHint(err)
 	}
 	found.Sort(stats.Order(opts.sort))
-	s := queriesScreen{p: p, found: found, some: !m.Everything()}
+	s := queriesScreen{p: p, found: found, some: !m.Everything(), whose: opts.by == byTenant}
 	if opts.by == byTenant {
 		rows := s.tenants()
 		err = cli.PrintList(p, s.tenantList(), rows[:limited(len(rows), opts.limit)])

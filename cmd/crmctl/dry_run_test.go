@@ -86,6 +86,7 @@ func dryCases(local string) map[string][]dryCase {
 		"stats connections": one(""),
 		"stats diagnose":    {{"", []int{0, 4}}},
 		"stats load":        one("--interval 1s"),
+		"stats explain":     one("acme-corp SELECT"),
 		"stats indexes":     one("", "--suggest"),
 		"stats locks":       one(""),
 		"stats queries":     {{"", []int{cli.ExitFailure}}}, // the server does not count

@@ -124,6 +124,7 @@ func shadowedCommands(dir string) [][]string {
 		{"stats catalog", "--record"}, {"stats catalog", "--by", "tenant"},
 		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats indexes"},
 		{"stats indexes", "--suggest"}, {"stats queries"},
+		{"stats explain", "acme", "values (1)"}, {"stats explain", "--all-tenants", "values ($1::pg_catalog.int4)"},
 		{"stats metrics", "--drift"}, {"stats serve", "--listen", "127.0.0.1:0", "--timeout", "1s"},
 		{"stats sizes", "--by", "table"}, {"stats connections"}, {"stats activity"}, {"stats locks"}, {"stats diagnose"},
 		{"connections clean", "--idle", "1d", "--in-transaction", "1d", "--yes"}, {"doctor"},

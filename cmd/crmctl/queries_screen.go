@@ -15,6 +15,7 @@ type queriesScreen struct {
 	p     *cli.Printer
 	found stats.Queries
 	some  bool // only some tenants are selected
+	whose bool // it is asked whose statements are
 }
 
 // shortCell shows a time that may be well below a millisecond.
@@ -132,7 +133,7 @@ func (s queriesScreen) gaps() []string {
 		lines = append(lines, fmt.Sprintf("%s of the time is of other roles and hidden; grant pg_read_all_stats to this role",
 			s.p.Show.Human(ratioCell(s.share(s.found.Hidden)))))
 	}
-	if s.some && s.found.Unknown.Calls > 0 {
+	if (s.some || s.whose) && s.found.Unknown.Calls > 0 {
 		why := "name no schema"
 		if s.found.ByName {
 			why = "are counted for all tenants together"

@@ -98,6 +98,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("stats", "indexes")
 	run("stats", "indexes", "--suggest")
 	run("stats", "queries", "--help")
+	run("stats", "explain", "acme", "select * from b")
 	run("stats", "metrics", "--drift")
 	run("stats", "sizes", "--by", "table")
 	run("tenant", "list", "-o", "wide")

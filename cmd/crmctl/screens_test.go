@@ -84,6 +84,8 @@ func screens(dir string) [][]string {
 		{"stats", "indexes"},
 		{"stats", "indexes", "--suggest"},
 		{"stats", "queries"},
+		{"stats", "explain", "acme-corp", "select * from contacts where email like '%@example.com' order by name limit 5"},
+		{"stats", "explain", "--all-tenants", "select * from messages join conversations c on c.id = conversation_id"},
 		{"stats", "sizes", "--by", "table"},
 		{"stats", "metrics", "--top", "1"},
 		{"tenant", "exec", "--all", "-c", "select count(*) from contacts"},

@@ -97,8 +97,10 @@ func gapLines(s stats.Sessions) []string {
 }
 
 // gapFooter is what stands below a table on a terminal.
-func gapFooter(s stats.Sessions) func() string {
-	lines := gapLines(s)
+func gapFooter(s stats.Sessions) func() string { return footerOf(gapLines(s)) }
+
+// footerOf returns lines as what stands below a table, nil where there are none.
+func footerOf(lines []string) func() string {
 	if len(lines) == 0 {
 		return nil
 	}

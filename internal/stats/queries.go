@@ -288,10 +288,9 @@ func (r *reader) take(e entry) {
 	slug, whose := r.known.roles[e.role], ByRole
 	if e.hidden {
 		r.out.Hidden.add(e.Work)
-		if r.o.Tenant == nil && slug == "" {
+		if slug == "" {
 			r.out.Unknown.add(e.Work)
-		}
-		if slug != "" {
+		} else {
 			r.sum(slug, whose, -1, e.Work)
 		}
 		return
