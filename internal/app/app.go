@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -130,6 +131,20 @@ func (a *App) change(ctx context.Context, dryRun bool) (*pgx.Conn, error) {
 		return nil, err
 	}
 	return a.Connect(ctx)
+}
+
+// changeSchemas is change for what alters the schemas of tenants: in a cluster that takes
+// every node, so that one message comes before anything is done.
+func (a *App) changeSchemas(ctx context.Context, dryRun bool) (*pgx.Conn, error) {
+	conn, err := a.change(ctx, dryRun)
+	if err != nil || dryRun {
+		return conn, err
+	}
+	if err := cluster.Healthy(ctx, conn); err != nil {
+		closeConn(ctx, conn)
+		return nil, err
+	}
+	return conn, nil
 }
 
 // closeConn closes a connection, also after the context is gone. There is nobody to

@@ -39,7 +39,7 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if err := a.RefuseSourced("clone", registry.Tenant{}); err != nil {
 		return out, err
 	}
-	from, err := a.change(ctx, o.DryRun)
+	from, err := a.changeSchemas(ctx, o.DryRun)
 	if err != nil {
 		return out, err
 	}

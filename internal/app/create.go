@@ -49,7 +49,7 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 	if err != nil {
 		return CreateResult{}, err
 	}
-	conn, err := a.change(ctx, o.DryRun)
+	conn, err := a.changeSchemas(ctx, o.DryRun)
 	if err != nil {
 		return CreateResult{}, err
 	}

@@ -150,7 +150,7 @@ func (a *App) PlanDown(ctx context.Context, route migrate.Route, s *Selection, d
 // the files up to the newest, nil where nobody but crmctl migrates the tenants.
 func (a *App) newRun(ctx context.Context, plan, all *migrate.Plan, route migrate.Route, s *Selection, dryRun,
 	kept bool) (*FleetRun, error) {
-	conn, err := a.change(ctx, dryRun)
+	conn, err := a.changeSchemas(ctx, dryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +289,7 @@ func (e *OwnTargetsError) Error() string {
 // PlanRetry decides on a run over the tenants that failed or were not started in an
 // earlier one, of the latest that has any for 0. What each needs is planned afresh.
 func (a *App) PlanRetry(ctx context.Context, id int64, dryRun bool) (*FleetRun, error) {
-	conn, err := a.change(ctx, dryRun)
+	conn, err := a.changeSchemas(ctx, dryRun)
 	if err != nil {
 		return nil, err
 	}

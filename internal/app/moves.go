@@ -111,7 +111,7 @@ func (a *App) RenameTenant(ctx context.Context, o RenameOptions) (Renamed, error
 			return Renamed{}, err
 		}
 	}
-	conn, err := a.change(ctx, o.DryRun)
+	conn, err := a.changeSchemas(ctx, o.DryRun)
 	if err != nil {
 		return Renamed{}, err
 	}

@@ -91,7 +91,7 @@ func (a *App) ChangePool(ctx context.Context, o PoolOptions) (PoolChange, error)
 	if err != nil {
 		return PoolChange{}, err
 	}
-	conn, err := a.change(ctx, o.DryRun)
+	conn, err := a.changeSchemas(ctx, o.DryRun)
 	if err != nil {
 		return PoolChange{}, err
 	}

@@ -18,7 +18,7 @@ func (a *App) RepairTenant(ctx context.Context, slug string, mark migrate.Mark, 
 	if err != nil {
 		return nil, err
 	}
-	conn, err := a.change(ctx, dryRun)
+	conn, err := a.changeSchemas(ctx, dryRun)
 	if err != nil {
 		return nil, err
 	}

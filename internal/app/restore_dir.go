@@ -116,7 +116,7 @@ func (a *App) RestoreDir(ctx context.Context, o RestoreDirOptions) (RestoreDirRe
 	if err := r.choose(all); err != nil {
 		return RestoreDirResult{}, err
 	}
-	if r.conn, err = a.change(ctx, o.DryRun); err != nil {
+	if r.conn, err = a.changeSchemas(ctx, o.DryRun); err != nil {
 		return RestoreDirResult{}, err
 	}
 	defer closeConn(ctx, r.conn)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -43,6 +44,8 @@ const (
 	codeTransactionLimit       = "25P04"
 	codeIdleSessionLimit       = "57P05"
 	codeOutOfRange             = "22003"
+	codeNodeLost               = "08006"
+	codeInternal               = "XX000"
 )
 
 // SQLState returns the SQLSTATE of a server's error, or "".
@@ -55,14 +58,33 @@ func SQLState(err error) string {
 
 // Retryable reports whether the same transaction may well succeed when it is
 // tried again later: a lock not granted in time, a deadlock, a serialization
-// failure, a lost connection, no connection slot, or ErrBusy. One that may have been
+// failure, a lost connection, no connection slot, a node of a cluster that the server does
+// not reach, or ErrBusy. One that may have been
 // committed (ErrCommitUnknown) is not tried again.
 func Retryable(err error) bool {
 	switch SQLState(err) {
 	case CodeLockNotAvailable, CodeDeadlockDetected, CodeSerializationFailure, CodeTooManyConnections:
 		return true
 	}
-	return errors.Is(err, ErrBusy) || ConnectionLost(err) && !errors.Is(err, ErrCommitUnknown)
+	return NodeLost(err) || errors.Is(err, ErrBusy) || ConnectionLost(err) && !errors.Is(err, ErrCommitUnknown)
+}
+
+// NodeLost reports whether the server says that it does not reach a node of its cluster,
+// which may be starting up, or that a schema is on its way to another: the session lives
+// on. What the client library of the server met has no SQLSTATE of its own.
+func NodeLost(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case !ok:
+		return false
+	case pgErr.Code == codeNodeLost:
+		return true
+	}
+	return pgErr.Code == codeInternal && slices.ContainsFunc([]string{
+		"failure on connection marked as essential", "server closed the connection unexpectedly",
+		"SSL SYSCALL error", "could not receive data from server", "could not send data to server",
+		"could not acquire the lock required to colocate",
+	}, func(text string) bool { return strings.Contains(pgErr.Message, text) })
 }
 
 // ServerWide reports whether any other transaction would fail the same way: the

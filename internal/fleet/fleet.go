@@ -379,12 +379,14 @@ func (r *run) rejoin() {
 }
 
 // patient reports whether an item is held by work of ours, which comes to an end, or
-// by somebody who has gone already, and has not been waited for too long.
+// by somebody who has gone already, or stands on a node of a cluster that is not there just
+// now, and has not been waited for too long.
 func (r *run) patient(item int, err error) bool {
 	busy, ok := errors.AsType[*db.BusyError](err)
 	const gone = 4 // times as many attempts, where nobody is found: who has the lock may not be to be seen
-	unseen := ok && len(busy.Blockers) == 0 && r.results[item].Attempts < gone*r.opt.Attempts
-	return ok && (busy.Ours() || unseen) && time.Since(r.begun[item]) < r.opt.Patience
+	few := r.results[item].Attempts < gone*r.opt.Attempts
+	unseen := ok && len(busy.Blockers) == 0 && few
+	return (ok && (busy.Ours() || unseen) || few && db.NodeLost(err)) && time.Since(r.begun[item]) < r.opt.Patience
 }
 
 // countFailure ends the run where a failure is one too many, or one that every
