@@ -89,6 +89,10 @@ bench-import: ## imports against COPY and merges by hand, ROWS of them; compare 
 bench-peers: setup-demo ## 200 tenants against goose, golang-migrate, tern and knex (needs npm) on one server
 	$(GO) run ./bench -only peers -tenants 200 $(BENCHFLAGS)
 
+.PHONY: bench-network
+bench-network: setup-demo ## a fleet behind slower and slower networks, and its table in docs/performance.md
+	$(GO) run ./bench -only network -write docs $(BENCHFLAGS)
+
 .PHONY: bench-scale
 SIZES ?= 1000,2000,5000,10000
 bench-scale: setup-demo ## fleets of SIZES tenants, and writes docs/performance.md and its plot

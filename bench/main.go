@@ -54,10 +54,10 @@ func benchMain(ctx context.Context) error {
 	flag.IntVar(&b.workers, "workers", 4, "connections of both sides")
 	flag.IntVar(&b.rows, "rows", 1_000_000, "contacts to import")
 	flag.StringVar(&only, "only", "start,fleet,shape,purge,import",
-		"what to measure: start, fleet, shape, purge, import, and peers and scale, which have tables of their own")
+		"what to measure: start, fleet, shape, purge, import, and network, peers and scale, which have tables of their own")
 	flag.StringVar(&b.against, "against", "", "with -only peers, only these: provider, goose, migrate, tern, knex")
 	flag.StringVar(&sizes, "sizes", "1000,2000,5000,10000", "with -only scale, the numbers of tenants")
-	flag.StringVar(&into, "write", "", "with -only scale or peers, also write the page of figures into this directory")
+	flag.StringVar(&into, "write", "", "with -only scale, network or peers, also write the page of figures into this directory")
 	flag.StringVar(&b.root, "root", "/var/tmp", "directory on a real disk for the server")
 	flag.Parse()
 
@@ -120,10 +120,12 @@ func (b *bench) measure(ctx context.Context, only, into string) (err error) {
 			err = b.measurePurge(ctx)
 		case "import":
 			err = b.measureImport(ctx)
+		case "network":
+			err = b.measureNetwork(ctx, into)
 		case "peers":
 			err = b.measurePeers(ctx, into)
 		default:
-			err = fmt.Errorf("-only %s: want start, fleet, shape, purge, import or peers, or scale alone", what)
+			err = fmt.Errorf("-only %s: want start, fleet, shape, purge, import, network or peers, or scale alone", what)
 		}
 		if err != nil {
 			return err

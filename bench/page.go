@@ -10,8 +10,8 @@ import (
 const (
 	pageHead = `# How fast it is, and how it grows
 
-This page, its table and its plot are written by ` + "`make bench-scale`" + ` and ` + "`make bench-peers`" + `; none of
-it is edited by hand. Compare figures of one run with each other: the speed of a machine drifts by up to
+This page, its table and its plot are written by ` + "`make bench-scale`" + `, ` + "`make bench-network`" + ` and
+` + "`make bench-peers`" + `; none of it is edited by hand. Compare figures of one run with each other: the speed of a machine drifts by up to
 two times within an hour. What is promised is the shape: what crmctl does to a whole fleet costs about as
 much for each tenant in a large fleet as in a small one, and what it does to one tenant costs the same
 whatever stands beside it.
@@ -22,6 +22,7 @@ whatever stands beside it.
 
     make bench-scale                       # 1,000, 2,000, 5,000 and 10,000 tenants
     make bench-scale SIZES=1000,2000       # smaller
+    make bench-network                     # behind round trips of 0, 1, 5 and 20 ms
     make bench-peers BENCHFLAGS='-write docs'   # the programs beside crmctl; needs npm
 
 It needs Go and the server programs of PostgreSQL (CRMCTL_PG_BIN names their directory), and makes a
@@ -49,6 +50,7 @@ func (r *record) page() string {
 	}
 	s.WriteString(".\n")
 	r.scalePart(&s)
+	r.networkPart(&s)
 	r.peerPart(&s)
 	s.WriteString(pageRepeat)
 	return s.String()

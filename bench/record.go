@@ -21,9 +21,10 @@ import (
 // record is what the page of figures is made of. It is kept beside the page, so that sizes
 // and peers can be measured one after another.
 type record struct {
-	Machine machine     `json:"machine"`
-	Scale   []scaleSize `json:"scale"`
-	Peers   []peerTable `json:"peers"`
+	Machine machine       `json:"machine"`
+	Scale   []scaleSize   `json:"scale"`
+	Network *networkTable `json:"network,omitempty"`
+	Peers   []peerTable   `json:"peers"`
 }
 
 // machine is what the figures depend on.
