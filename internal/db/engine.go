@@ -98,13 +98,6 @@ func (p *Pipeline) distributed(sql string) {
 	p.add(step{statement: Statement{SQL: sql}, distributed: true}, nil)
 }
 
-// CreateSchema adds the making of a schema that is to hold a tenant, on one of the nodes
-// where there are several. Whether they spread schemas is a setting, which is off in a new database.
-func (p *Pipeline) CreateSchema(name string) {
-	p.distributed("set local citus.enable_schema_based_sharding = on")
-	p.Exec("create schema " + Quoted(name))
-}
-
 // CreateScratch adds the making of a schema that is taken back by the end of the
 // transaction: it stays on the node where the transaction is.
 func (p *Pipeline) CreateScratch(name string) {

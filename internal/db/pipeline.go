@@ -42,6 +42,7 @@ type step struct {
 	args        []any
 	foreign     bool // stands in a file or came from a user
 	distributed bool // is for an engine with several nodes alone
+	single      bool // is for one with a single node alone
 	read        func(pgx.Rows) error
 }
 
@@ -96,7 +97,10 @@ func (p *Pipeline) add(s step, args []any) {
 func (p *Pipeline) to(e Engine) iter.Seq[step] {
 	return func(yield func(step) bool) {
 		for _, s := range p.steps {
-			if (!s.distributed || e.Distributed()) && !yield(s) {
+			if many := e.Distributed(); s.distributed && !many || s.single && many {
+				continue
+			}
+			if !yield(s) {
 				return
 			}
 		}

@@ -261,7 +261,7 @@ func finish(ctx context.Context, conn *pgx.Conn, t registry.Tenant, done *Purged
 			}
 			var p db.Pipeline
 			owner.QueueRights(&p, now.Schema)
-			p.Exec("drop schema if exists " + now.Schema.Quoted() + " cascade")
+			p.DropSchemas(now.Schema)
 			p.Return()
 			o.Registry.QueueDelete(&p, now.ID)
 			if now.Role != "" || now.ForeignRole != "" { // which goes when its schema is gone

@@ -88,10 +88,11 @@ func purgeTogether(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenan
 			}
 			var p db.Pipeline
 			ids := make([]string, len(now))
+			schemas := make([]db.Schema, len(now))
 			for i, t := range now {
-				ids[i] = t.ID
-				p.Exec("drop schema if exists " + t.Schema.Quoted() + " cascade")
+				ids[i], schemas[i] = t.ID, t.Schema
 			}
+			p.DropSchemas(schemas...)
 			o.Registry.QueueDeletes(&p, ids)
 			for _, t := range now {
 				if err := queuePurged(&p, t, "", o); err != nil {
