@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -27,6 +26,7 @@ type networkRow struct {
 
 // networkTable is a fleet behind networks of several speeds.
 type networkTable struct {
+	Machine machine      `json:"machine"`
 	Tenants int          `json:"tenants"`
 	Delays  []int        `json:"delays_ms"` // of a round trip
 	Rows    []networkRow `json:"rows"`
@@ -40,7 +40,7 @@ func networkDelays() []int { return []int{0, 1, 5, 20} }
 // measureNetwork does the same to a small fleet behind networks that answer after several
 // times.
 func (b *bench) measureNetwork(ctx context.Context, into string) error {
-	table := networkTable{Tenants: networkTenants, Delays: networkDelays()}
+	table := networkTable{Machine: b.machine, Tenants: networkTenants, Delays: networkDelays()}
 	file := filepath.Join(b.dir, "network.csv")
 	const contacts = 1000
 	if err := writeContacts(file, contacts); err != nil {
@@ -192,28 +192,29 @@ func (f *far) pass(from, to net.Conn, spoke func()) {
 	}
 	_ = to.Close()
 	_ = from.Close()
-	for range packets { //nolint:revive // the reader must come to its end
+	for range packets { // the reader comes to its end
 	}
 }
 
 // networkPart writes the table of networks.
-func (r *record) networkPart(s io.StringWriter) {
+func (r *record) networkPart(s *strings.Builder) {
 	if r.Network == nil {
 		return
 	}
-	text := fmt.Sprintf("\n## A slow network: %s tenants\n\nSeconds where a round trip to the server takes so long, through a "+
+	m := r.Network.Machine
+	fmt.Fprintf(s, "\n## A slow network: %s tenants\n\nSeconds where a round trip to the server takes so long, through a "+
 		"proxy on the same machine, and how\nmany round trips there are for each tenant (of one import and of nothing to do: "+
-		"in all), connections\nincluded.\n\n|", thousands(r.Network.Tenants))
+		"in all), connections\nincluded. Measured on %s with crmctl %s, PostgreSQL %s, %d connections; the load was %s when it "+
+		"began.\n\n|", thousands(r.Network.Tenants), m.Date, m.Crmctl, m.PostgreSQL, m.Workers, m.Load)
 	for _, ms := range r.Network.Delays {
-		text += fmt.Sprintf(" | %d ms", ms)
+		fmt.Fprintf(s, " | %d ms", ms)
 	}
-	text += " | round trips |\n|---|" + strings.Repeat("---:|", len(r.Network.Delays)+1) + "\n"
+	s.WriteString(" | round trips |\n|---|" + strings.Repeat("---:|", len(r.Network.Delays)+1) + "\n")
 	for _, row := range r.Network.Rows {
-		text += "| " + row.Step
+		s.WriteString("| " + row.Step)
 		for _, seconds := range row.Seconds {
-			text += " | " + secondsText(seconds)
+			s.WriteString(" | " + secondsText(seconds))
 		}
-		text += fmt.Sprintf(" | %.1f |\n", row.Trips)
+		fmt.Fprintf(s, " | %.1f |\n", row.Trips)
 	}
-	_, _ = s.WriteString(text) // a strings.Builder takes everything
 }

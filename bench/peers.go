@@ -99,7 +99,10 @@ func (b *bench) measurePeers(ctx context.Context, into string) error {
 		}
 	}
 	table := b.printPeers(peers, took)
-	return b.keep(into, func(r *record) { r.addPeers(table) })
+	return b.keep(into, func(r *record) {
+		r.addPeers(table)
+		r.Machine = b.machine
+	})
 }
 
 // peerPrograms returns the paths of the programs that are there.

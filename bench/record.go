@@ -89,7 +89,9 @@ func (b *bench) keep(dir string, change func(*record)) error {
 		}
 	}
 	change(&r)
-	r.Machine = b.machine
+	if r.Machine == (machine{}) {
+		r.Machine = b.machine
+	}
 	return r.write(dir)
 }
 

@@ -58,7 +58,10 @@ func (b *bench) measureScale(ctx context.Context, sizes, into string) error {
 		if err != nil {
 			return fmt.Errorf("%d tenants: %w", n, err)
 		}
-		if err := b.keep(into, func(r *record) { r.add(size) }); err != nil {
+		if err := b.keep(into, func(r *record) {
+			r.add(size)
+			r.Machine = b.machine
+		}); err != nil {
 			return err
 		}
 	}
