@@ -96,7 +96,7 @@ func eachOnline(t *testing.T, backup string, try func(path string, args []string
 	cases["migrate all-tenants"] = []dryCase{{}, {args: "--verify"}}
 	words := map[string]string{"BACKUP": backup, "SELECT": "select 1", "TRUNCATE": "select 1", "contacts.csv": leads,
 		"sync.yaml": sync,
-		"new":       filepath.Join(dir, "new"), "backups": filepath.Join(dir, "backups")}
+		"new":       filepath.Join(dir, "new"), "new.prom": filepath.Join(dir, "new.prom"), "backups": filepath.Join(dir, "backups")}
 	tried := 0
 	walk(tree(t), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "crmctl ")
