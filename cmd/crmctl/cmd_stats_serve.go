@@ -98,7 +98,7 @@ func runStatsServe(ctx context.Context, f *factory, opts *statsServeOptions) err
 	if err != nil {
 		return err
 	}
-	f.Reads.Store(true)
+	f.Serves.Store(true)
 	f.Note("serving the metrics of %s at http://%s/metrics", target.String(), l.Addr())
 	if address, is := l.Addr().(*net.TCPAddr); is && !address.IP.IsLoopback() {
 		f.Note("crmctl: warning: whoever reaches %s can read them, with tenants' names", l.Addr())

@@ -40,7 +40,7 @@ func (f *factory) execute(ctx context.Context, root *cobra.Command, args []strin
 		err = f.help.Failed
 	}
 	err = f.withTarget(err)
-	if f.Interrupts.Seen.Load() {
+	if f.Interrupts.Seen.Load() && (err != nil || !f.Serves.Load()) {
 		return f.interrupted(err)
 	}
 	// Whatever was cut short by --timeout, that is the reason.

@@ -29,6 +29,7 @@ type Console struct {
 
 	Changes  atomic.Bool // the command is past the point from which it changes something
 	Reads    atomic.Bool // the command reads for a while, and has something to say when it is stopped
+	Serves   atomic.Bool // the command goes on until a signal comes: that is its end, and no interruption
 	Answered atomic.Bool // a signal was answered on stderr
 	progress atomic.Pointer[Progress]
 	ends     <-chan struct{} // closed when the time is over; nil without
@@ -127,6 +128,8 @@ func (c *Console) answerSignal(drains, again bool) {
 		return
 	case again:
 		return
+	case c.Serves.Load():
+		c.Say("crmctl: stopping")
 	case drains:
 		c.Say("crmctl: stopping: what is under way is finished, nothing else begins;\n  a second Ctrl-C (or SIGTERM) " +
 			"undoes what is under way")
