@@ -73,7 +73,7 @@ The first Ctrl-C lets the tenants under way finish, the second rolls them back. 
 same command goes on from there. Tenants commit without waiting for the disk each; the run
 waits for it every second and before it reports (--sync-commit waits each time).
 
-Where the canary shows a migration to be short, and it changes no rows, up to ten tenants share
+Where the canary shows a migration to be short, and it changes no rows, up to twenty tenants share
 a transaction. Such a group waits for no lock and is given up after a tenth of a second; its
 tenants then take their turns alone, as with --group 1.`,
 		Example: `crmctl migrate all-tenants

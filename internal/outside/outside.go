@@ -59,7 +59,8 @@ func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) 
 			where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
 			union
 			select c.oid from pg_catalog.pg_class c
-			where c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace and c.relname = any ($2::pg_catalog.text[]::pg_catalog.name[])
+			where c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace
+				and c.relname = any ($2::pg_catalog.text[]::pg_catalog.name[])
 			union
 			select d.objid from pg_catalog.pg_depend d where d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
 				and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype = 'e'
