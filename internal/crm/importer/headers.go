@@ -185,7 +185,8 @@ func headerWords(header string) []string {
 		b.WriteRune(unicode.ToLower(r))
 		last = r
 	}
-	text := strings.NewReplacer("e-mail", "email", "e_mail", "email", "e mail", "email", "'s ", " ", "’s ",
+	text := strings.NewReplacer("e-mail", "email", "e_mail", "email", "e mail", "email", "whats app", "whatsapp",
+		"'s ", " ", "’s ",
 		" ").Replace(b.String())
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) })
 	return words
@@ -226,6 +227,30 @@ func speaks(header string) (Field, whose, string) {
 		of = ownerUnknown
 	}
 	return field, of, subject
+}
+
+// speaksOfName returns which name of whom a header speaks of that is no synonym, "" for none.
+func speaksOfName(header string) (field Field, who string) {
+	for _, word := range headerWords(header) {
+		switch {
+		case subjectWords[word]:
+			who += word
+		case word == "name" || word == "full":
+			if field == "" {
+				field = FieldName
+			}
+		case word == "first" || word == "given" || word == "firstname":
+			field = FieldFirstName
+		case word == "last" || word == "family" || word == "surname" || word == "lastname":
+			field = FieldLastName
+		case word != "s" && word != "the" && word != "of":
+			return "", ""
+		}
+	}
+	if who == "" {
+		return "", ""
+	}
+	return field, who
 }
 
 // isFax reports whether a header or a label speaks of a machine.

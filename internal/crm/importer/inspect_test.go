@@ -133,3 +133,31 @@ func TestNullWordsHaveAnOrder(t *testing.T) {
 		}
 	}
 }
+
+// A header of which no word is a synonym is one all the same where it speaks of addresses and
+// numbers, also above a row that says "Mobile"; and several columns with a number of the
+// contact's own count, those that are called so first.
+func TestHeadersThatSpeak(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, file, want string }{
+		{"a header beside a word that is one", "GCLID,Lead Email,Lead Phone,Device\n" +
+			"Cjw,alex@example.com,+44 20 7946 0123,Mobile\nCjx,sophie@example.com,+33 1 99 00 12 34,Tablet\n",
+			"email alex@example.com phone +442079460123; email sophie@example.com phone +33199001234"},
+		{"numbers in several columns", "Name,Mob No.,WhatsApp,Primary Mobile\n" +
+			"Ann,,+49 30 901820,+49 30 901821\nBob,+49 30 901822,,\nCy,,,+49 30 901823\n",
+			"email  phone +4930901820; email  phone +4930901822; email  phone +4930901823"},
+	} {
+		found, err := Inspect(strings.NewReader(tt.file), Options{})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		var rows []string
+		for _, r := range found.Rows {
+			rows = append(rows, "email "+r.Email+" phone "+r.Phone)
+		}
+		if got := strings.Join(rows, "; "); got != tt.want {
+			t.Errorf("%s:\n%s, want\n%s", tt.name, got, tt.want)
+		}
+	}
+}

@@ -35,6 +35,12 @@ func TestHeadersInTheirLanguages(t *testing.T) {
 				"Telefono Mobile=phone",
 			"Nome visualizzato=name|Organizzazione=company|Email principale=email|Numero cellulare=phone",
 		},
+		"ar": {"الاسم الأول=first_name|اسم العائلة=last_name|البريد الإلكتروني=email|رقم الهاتف=phone|الجوال=phone|الشركة=company",
+			"الاسم=name|البريد=email|الهاتف=phone"},
+		"hi": {"नाम=name|ईमेल=email|फ़ोन=phone|मोबाइल नंबर=phone|कंपनी=company"},
+		"he": {"שם פרטי=first_name|שם משפחה=last_name|דוא\"ל=email|טלפון נייד=phone|חברה=company"},
+		"vi": {"Họ và tên=name|Email=email|Số điện thoại=phone|Công ty=company"},
+		"id": {"Nama Lengkap=name|Alamat Email=email|No HP=phone|Perusahaan=company"},
 		"pt-BR": {
 			"Primeiro nome=first_name|Último nome=last_name|Empresa=company|Endereço de E-mail=email|Fone comercial=phone|" +
 				"Celular=phone|Fone Primario=phone",

@@ -121,6 +121,9 @@ func knownHeader(requests []request) func(string) bool {
 		if _, ok := r.find(header); ok {
 			return true
 		}
+		if field, of, _ := speaks(header); field != "" && (of == ownerContact || of == ownerSubject) {
+			return true
+		}
 		return slices.ContainsFunc(requests, func(q request) bool {
 			return squeeze(q.header) != "" && squeeze(q.header) == squeeze(header)
 		})

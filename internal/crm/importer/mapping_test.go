@@ -33,6 +33,12 @@ func TestMapping(t *testing.T) {
 	}{
 		{name: "plain", header: "email|phone|name|company|city",
 			want: "email -> email, phone -> phone, name -> name, company -> company, city -> metadata.city"},
+		{name: "those whom the rows are about", header: "Subscriber Name|User Email|Lead Phone|Lead Owner",
+			want: "Subscriber Name -> name, User Email -> email, Lead Phone -> phone, Lead Owner -> metadata.Lead Owner"},
+		{name: "names of several people", header: "Student Name|Tenant Name|Email",
+			want: "Student Name -> metadata.Student Name, Tenant Name -> metadata.Tenant Name, Email -> email"},
+		{name: "parts of a name", header: "Attendee First Name|Attendee Last Name|Attendee Email",
+			want: "Attendee First Name -> first_name, Attendee Last Name -> last_name, Attendee Email -> email"},
 		{name: "spelling", header: "E-Mail|PHONE NUMBER|full_name|Company Name",
 			want: "E-Mail -> email, PHONE NUMBER -> phone, full_name -> name, Company Name -> company"},
 		{

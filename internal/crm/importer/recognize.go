@@ -38,7 +38,8 @@ func (m *mapping) recognize() error {
 		ranks[i] = f.rank
 		m.assign(i, f.field)
 	}
-	m.guessPhones(found, asked)
+	m.guessNames(asked)
+	m.guessPhones(found, asked, ranks)
 	if !asked[FieldEmail] {
 		if err := m.chooseEmail(found, ranks); err != nil {
 			return err
@@ -98,19 +99,54 @@ func (m *mapping) resolveNames(found []recognized) {
 	}
 }
 
-// guessPhones takes the columns whose headers speak of the contact's own number in
-// words no synonym has, when there is no other.
-func (m *mapping) guessPhones(found []recognized, asked map[Field]bool) {
-	if asked[FieldPhone] || len(m.sources[FieldPhone]) > 0 {
+// guessNames takes the columns whose headers speak of the name of those whom the rows may be
+// about, "Subscriber Name" or "Attendee First Name", when there is no other name and they are
+// one kind of people.
+func (m *mapping) guessNames(asked map[Field]bool) {
+	names := []Field{FieldName, FieldFirstName, FieldLastName}
+	if slices.ContainsFunc(names, func(f Field) bool { return asked[f] || len(m.sources[f]) > 0 }) {
 		return
 	}
+	found, people := map[int]Field{}, map[string]bool{}
+	for i := range m.columns {
+		c := &m.columns[i]
+		field, who := speaksOfName(c.Header)
+		if field == "" || c.Asked || c.Field != FieldMetadata || m.looks[i].isNoName() || m.looks[i].holdsAddresses() {
+			continue
+		}
+		found[i], people[who] = field, true
+	}
+	if len(people) != 1 {
+		return
+	}
+	for i := range m.columns {
+		if field, ok := found[i]; ok {
+			m.columns[i].Why = "its header speaks of a name"
+			m.assign(i, field)
+		}
+	}
+}
+
+// guessedRank is that of a column that was found by the words of its header, beside others
+// that are synonyms.
+const guessedRank = 1 << 30
+
+// guessPhones takes the columns whose headers speak of the contact's own number in words no
+// synonym has: any where there is no other, and besides others those that hold numbers.
+func (m *mapping) guessPhones(found []recognized, asked map[Field]bool, ranks map[int]int) {
+	if asked[FieldPhone] {
+		return
+	}
+	others := len(m.sources[FieldPhone]) > 0
 	for i := range m.columns {
 		c := &m.columns[i]
 		if c.Asked || c.Field != FieldMetadata || found[i].field != "" || m.looks[i].holdsAddresses() {
 			continue
 		}
-		if field, of, _ := speaks(c.Header); field == FieldPhone && (of == ownerContact || of == ownerSubject) {
-			c.Why = "its header speaks of a number"
+		field, of, _ := speaks(c.Header)
+		if field == FieldPhone && (of == ownerContact || of == ownerSubject && !others) &&
+			(!others || m.looks[i].class == ClassPhone) {
+			c.Why, ranks[i] = "its header speaks of a number", guessedRank
 			m.assign(i, FieldPhone)
 		}
 	}
