@@ -27,7 +27,7 @@ func acceptedRows(t *testing.T, path string) map[string][2]string {
 		t.Fatal(err)
 	}
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte(byteOrderMark))))
-	r.LazyQuotes = true
+	r.LazyQuotes, r.TrimLeadingSpace = true, true
 	all, err := r.ReadAll()
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, data)
