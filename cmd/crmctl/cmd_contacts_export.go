@@ -8,7 +8,7 @@ import (
 )
 
 func newContactsExportCmd(f *factory) *cobra.Command {
-	return newExportCmd(f, exporter.Contacts, `Write the contacts of a tenant, or of several, as CSV, JSON lines, vCard 4.0 or XLSX, as they are
+	const long = `Write the contacts of a tenant, or of several, as CSV, JSON lines, vCard 4.0 or XLSX, as they are
 at one moment. In each format "contacts import" reads the file again without a change: into the same
 tenant nothing is new, into an empty one come the same contacts, with ids of their own. A contact
 without an e-mail address is known there by all its other fields.
@@ -23,7 +23,8 @@ Suspended tenants are read too. Where a tenant has columns that others have not,
 tenants by fakes, the same one for the same value, and leaves metadata empty but for --keep-metadata.
 Times stay. With the same --seed the files of contacts, conversations and messages go together.
 
-A file has its name once it is whole, is read by its owner alone, and replaces one of that name.`,
+A file has its name once it is whole, is read by its owner alone, and replaces one of that name.`
+	return newExportCmd(f, exporter.Contacts, long,
 		`crmctl contacts export --tenant acme-corp --to contacts.csv
 crmctl contacts export --tenant acme-corp --format vcard > contacts.vcf
 crmctl contacts export --all-tenants --since 7d --to changed.jsonl.zst

@@ -9,7 +9,8 @@ import (
 
 func newConversationsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("conversations", "the conversations of a tenant",
-		newExportCmd(f, exporter.Conversations, exportTalk+`contact_id is the id of the contact, as "contacts export" has it.`,
+		newExportCmd(f, exporter.Conversations, exportTalk+
+			`contact_id is the id of the contact, as "contacts export" has it.`,
 			`crmctl conversations export --tenant acme-corp --status open --to open.csv
 crmctl conversations export --all-tenants --to conversations.jsonl.gz`),
 	)
@@ -17,7 +18,8 @@ crmctl conversations export --all-tenants --to conversations.jsonl.gz`),
 
 func newMessagesCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("messages", "the messages of a tenant",
-		newExportCmd(f, exporter.Messages, exportTalk+`conversation_id is the id of the conversation, as "conversations export" has it.`,
+		newExportCmd(f, exporter.Messages, exportTalk+
+			`conversation_id is the id of the conversation, as "conversations export" has it.`,
 			`crmctl messages export --tenant acme-corp --contact ada@example.com
 crmctl messages export --tenant acme-corp --search 'invoice -paid' --to a.csv`),
 	)

@@ -51,8 +51,8 @@ func (o *exportOptions) addFlags(f *factory, cmd *cobra.Command) {
 	o.addFilterFlags(cmd)
 	fs.Int64Var(&o.limit, "limit", 0, "at most `N` rows of a tenant; 0 for all")
 	fs.BoolVar(&o.anonymize, "anonymize", false, "replace personal data by fakes")
-	fs.StringVar(&o.seed, "seed", "", "with --anonymize, make the fakes from this `TEXT`, so that files go together; random "+
-		"if left out")
+	fs.StringVar(&o.seed, "seed", "", "with --anonymize, make the fakes from this `TEXT`, so that files go "+
+		"together; random if left out")
 	fs.StringSliceVar(&o.keepColumns, "keep-columns", nil, "with --anonymize, leave these `COLUMNS` as they are")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addStatementTimeoutFlag(fs, &o.statementTimeout)

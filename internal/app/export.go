@@ -73,7 +73,8 @@ func (a *App) Export(ctx context.Context, o ExportOptions) (*ExportResult, error
 	if len(invalid) > 0 {
 		a.Notify(InvalidRows{invalid})
 	}
-	run := &export{app: a, o: o, begun: a.Now(), result: &ExportResult{Tenants: tenants, Rows: make([]int64, len(tenants))}}
+	run := &export{app: a, o: o, begun: a.Now()}
+	run.result = &ExportResult{Tenants: tenants, Rows: make([]int64, len(tenants))}
 	run.o.Write.WithTenant, run.o.Write.OwnRole = !o.Selection.One(), a.ownRole()
 	if o.Anonymize {
 		if o.Seed == "" {

@@ -15,14 +15,14 @@ func WriteFile(path string, write func(io.Writer) error) error {
 		if info.IsDir() {
 			return inputErrorf("%s is a directory", path)
 		}
-		out, err := os.OpenFile(path, os.O_WRONLY, 0) //nolint:gosec // where the user wants it
+		out, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return &InputError{err}
 		}
 		return errors.Join(write(out), out.Close())
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // the file that a link names is replaced, not the link
+	if behind, err := filepath.EvalSymlinks(path); err == nil {
+		path = behind // the file that a link names is replaced, not the link
 	}
 	out, err := os.CreateTemp(filepath.Dir(path), ".crmctl-*") // with mode 0600
 	if err != nil {

@@ -216,7 +216,7 @@ func (s *sheetRows) store(column int, kind byte, style int, long bool) error {
 }
 
 // emptyText is where the text of a cell is that has one without a character.
-var emptyText = [2]int{-1, -1} //nolint:gochecknoglobals // never changed
+var emptyText = [2]int{-1, -1}
 
 // place notes where the text of a cell is.
 func (s *sheetRows) place(column int, span [2]int) {

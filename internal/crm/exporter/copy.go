@@ -67,7 +67,7 @@ func (r *rows) next(data []byte) (int, error) {
 	if len(data) < 2 {
 		return 0, nil
 	}
-	if n := int(int16(binary.BigEndian.Uint16(data))); n != r.columns { //nolint:gosec // -1 ends the rows
+	if n := int(int16(binary.BigEndian.Uint16(data))); n != r.columns { // -1 ends the rows
 		if r.ended = n == -1; r.ended {
 			return 2, nil
 		}
@@ -79,7 +79,7 @@ func (r *rows) next(data []byte) (int, error) {
 		if len(data) < at+4 {
 			return 0, nil
 		}
-		size := int(int32(binary.BigEndian.Uint32(data[at:]))) //nolint:gosec // -1 is null
+		size := int(int32(binary.BigEndian.Uint32(data[at:]))) // -1 is null
 		at += 4
 		if size < 0 {
 			r.fields = append(r.fields, nil)

@@ -87,8 +87,8 @@ func (c *conditions) addContact(table Table, address string) {
 	c.clauses = append(c.clauses, func(schema db.Schema) string {
 		ids := "select p.id from " + inSchema(schema, "contacts") + " p where p.email operator(pg_catalog.=) " + value
 		if table == Messages {
-			ids = "select v.id from " + inSchema(schema, "conversations") + " v where v.contact_id operator(pg_catalog.=) any (" +
-				ids + ")"
+			ids = "select v.id from " + inSchema(schema, "conversations") + " v where v.contact_id operator(pg_catalog.=) " +
+				"any (" + ids + ")"
 		}
 		return "c." + column + " operator(pg_catalog.=) any (" + ids + ")"
 	})

@@ -54,7 +54,7 @@ func (e *Export) Measure(ctx context.Context, conn *pgx.Conn, s Source) (int64, 
 		for i, field := range fields {
 			n := int64(0)
 			if field != nil {
-				n = int64(binary.BigEndian.Uint64(field)) //nolint:gosec // a count
+				n = int64(binary.BigEndian.Uint64(field))
 			}
 			if i == 0 {
 				found.Rows = n

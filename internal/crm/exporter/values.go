@@ -27,10 +27,7 @@ func (v *values) texts(slug string, columns []Column, fields [][]byte, o Options
 	}
 	for i, field := range fields {
 		if field != nil && o.Anonymize != nil {
-			var err error
-			if field, err = o.Anonymize.replace(i, field); err != nil {
-				return nil, err
-			}
+			field = o.Anonymize.replace(i, field)
 		}
 		if field == nil {
 			v.out = append(v.out, nil)
@@ -47,7 +44,8 @@ func (v *values) texts(slug string, columns []Column, fields [][]byte, o Options
 			if len(field) != 8 {
 				return nil, errCopy
 			}
-			v.scratch = contactfile.AppendTime(v.scratch, int64(binary.BigEndian.Uint64(field))) //nolint:gosec // two's complement
+			micros := int64(binary.BigEndian.Uint64(field)) //nolint:gosec // two's complement
+			v.scratch = contactfile.AppendTime(v.scratch, micros)
 		default:
 			v.out = append(v.out, field)
 			continue

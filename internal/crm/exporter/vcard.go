@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -120,7 +121,10 @@ func cardText(value string) string {
 	if strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r == 0x7F || strings.ContainsRune(`\,;`, r) }) < 0 {
 		return value
 	}
-	value = strings.NewReplacer("\r\n", `\n`, "\r", `\n`, "\n", `\n`, `\`, `\\`, ",", `\,`, ";", `\;`).Replace(value)
+	value = cardEscapes().Replace(value)
+	if strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r == 0x7F }) < 0 {
+		return value
+	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7F {
 			return -1
@@ -128,6 +132,11 @@ func cardText(value string) string {
 		return r
 	}, value)
 }
+
+// cardEscapes writes what has a meaning in a card.
+var cardEscapes = sync.OnceValue(func() *strings.Replacer { //nolint:gochecknoglobals // never changed
+	return strings.NewReplacer("\r\n", `\n`, "\r", `\n`, "\n", `\n`, `\`, `\\`, ",", `\,`, ";", `\;`)
+})
 
 // line adds a line, in pieces of at most 75 bytes.
 func (e *cardEncoder) line(text string) {

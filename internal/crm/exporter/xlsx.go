@@ -53,7 +53,8 @@ func workbookParts(name string) [][2]string {
 	)
 	return [][2]string{
 		{"[Content_Types].xml", `<Types xmlns="` + types + `"><Default Extension="rels" ContentType="` +
-			`application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml" ContentType="application/xml"/>` +
+			`application/vnd.openxmlformats-package.relationships+xml"/>` +
+			`<Default Extension="xml" ContentType="application/xml"/>` +
 			`<Override PartName="/xl/workbook.xml" ContentType="` + mimeType + `sheet.main+xml"/>` +
 			`<Override PartName="/xl/styles.xml" ContentType="` + mimeType + `styles+xml"/>` +
 			`<Override PartName="/xl/worksheets/sheet1.xml" ContentType="` + mimeType + `worksheet+xml"/></Types>`},
@@ -91,8 +92,8 @@ func (s *sheet) begin(columns []Column) error {
 	}
 	s.part = bufio.NewWriterSize(w, 64<<10)
 	_, err = s.part.WriteString(xmlHead + `<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">` +
-		`<sheetViews><sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>` +
-		`</sheetView></sheetViews><sheetData>`)
+		`<sheetViews><sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" ` +
+		`state="frozen"/></sheetView></sheetViews><sheetData>`)
 	if err != nil {
 		return err
 	}

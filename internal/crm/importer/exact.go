@@ -101,7 +101,8 @@ func (c *converter) exactRow(rec *tabular.Record) (contact, *rejection) {
 				"%s is not a time like 2026-11-23 or 2026-11-23T20:15:04Z", shorten(at))
 		}
 	}
-	return out, c.refuseEmpty(&out)
+	r = c.refuseEmpty(&out)
+	return out, r
 }
 
 // refuseEmpty rejects what nobody has exported and says nothing.
