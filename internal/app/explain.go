@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ func (a *App) Explain(ctx context.Context, o ExplainOptions) (*Explained, error)
 	if err != nil {
 		return nil, err
 	}
-	script := explainScript(sql, o.Analyze, generic, serverMajor(conn))
+	script := explainScript(sql, o.Analyze, generic)
 	run := a.execOptions(ExecOptions{Concurrency: o.Concurrency, LockTimeout: explainLock,
 		StatementTimeout: o.StatementTimeout}, len(tenants))
 	if run.Path, err = a.TenantPath(ctx, conn, []db.Statement{{SQL: sql}}); err != nil {
@@ -133,39 +134,44 @@ func explainable(text string, analyze bool) (sql string, generic bool, err error
 	case analyze && !reads:
 		return "", false, fmt.Errorf("%s is not run to be measured: only what reads is", strings.ToUpper(first))
 	}
-	for _, t := range sqltext.Tokens(sql) {
-		if t.Kind == sqltext.Symbol && len(t.Text) > 1 && t.Text[0] == '$' {
-			generic = true
-		}
-	}
-	if generic && analyze {
+	const most = 65_535 // of the protocol
+	switch params := parameters(sql); {
+	case params > most:
+		return "", true, fmt.Errorf("$%d: a statement has no more than %d parameters", params, most)
+	case params > 0 && analyze:
 		return "", true, errors.New("a statement with parameters cannot be run: write their values into it")
+	default:
+		return sql, params > 0, nil
 	}
-	return sql, generic, nil
 }
 
-// genericPlans is the first major version whose EXPLAIN makes a plan for any parameters.
-const genericPlans = 16
+// parameters returns the number of the last parameter of a statement, 0 for none.
+func parameters(sql string) int {
+	last := 0
+	for _, t := range sqltext.Tokens(sql) {
+		if number, is := strings.CutPrefix(t.Text, "$"); is && t.Kind == sqltext.Symbol {
+			n, err := strconv.Atoi(number)
+			if errors.Is(err, strconv.ErrRange) {
+				n = math.MaxInt
+			}
+			last = max(last, n)
+		}
+	}
+	return last
+}
 
-// explainScript returns the statements that explain one. Before PostgreSQL 16 a plan for
-// any parameters is that of a prepared statement, whose session serves nobody else
-// afterwards.
-func explainScript(sql string, analyze, generic bool, major int) []db.Statement {
+// explainScript returns the statements that explain one. A plan for any parameters is that
+// of a prepared statement, whose session serves nobody else afterwards: EXPLAIN
+// (GENERIC_PLAN), which PostgreSQL has since 16, wants values in the protocol that
+// pipelines are sent by.
+func explainScript(sql string, analyze, generic bool) []db.Statement {
 	options := "format json"
 	switch {
 	case analyze:
 		options += ", analyze, buffers"
-	case generic && major >= genericPlans:
-		options += ", generic_plan"
 	case generic:
 		const name = "crmctl_explained"
-		params := 0
-		for _, t := range sqltext.Tokens(sql) {
-			if n, err := strconv.Atoi(strings.TrimPrefix(t.Text, "$")); err == nil && t.Kind == sqltext.Symbol {
-				params = max(params, n)
-			}
-		}
-		nulls := strings.TrimSuffix(strings.Repeat("null, ", params), ", ")
+		nulls := strings.TrimSuffix(strings.Repeat("null, ", parameters(sql)), ", ")
 		return []db.Statement{
 			{SQL: "select pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true)"},
 			{SQL: "prepare " + name + " as " + sql, Traces: true},
@@ -173,11 +179,4 @@ func explainScript(sql string, analyze, generic bool, major int) []db.Statement 
 		}
 	}
 	return []db.Statement{{SQL: "explain (" + options + ") " + sql}}
-}
-
-// serverMajor returns the major version of the server, 0 where it does not tell.
-func serverMajor(conn *pgx.Conn) int {
-	major, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), ".")
-	n, _ := strconv.Atoi(major)
-	return n
 }

@@ -168,6 +168,7 @@ func TestExplainParametersAndAnalyze(t *testing.T) {
 	}
 	for sql, analyze := range map[string]bool{"": false, "select 1; select 2": false, "explain select 1": false,
 		"create table x (i int)": false, "delete from contacts": true, "select $1::int": true, "vacuum": false,
+		"select $99999::int": false, "select $99999999999999999999::int": false,
 		"select 1; delete from contacts": true} {
 		_, err := a.Explain(t.Context(), app.ExplainOptions{Selection: all(t), SQL: sql, Analyze: analyze})
 		if _, is := errors.AsType[*app.ScriptError](err); !is {

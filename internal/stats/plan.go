@@ -141,7 +141,7 @@ func (p Plan) Relations() []string {
 func (p Plan) Indexes() []string { return p.names(func(n *PlanNode) string { return n.Index }) }
 
 func (p Plan) names(of func(*PlanNode) string) []string {
-	var out []string
+	out := []string{}
 	seen := map[string]bool{"": true}
 	p.Root.walk(0, func(n *PlanNode, _ int) {
 		if name := of(n); !seen[name] {

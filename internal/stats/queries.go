@@ -332,7 +332,7 @@ func (r *reader) query(n normalized) int {
 		if runes := []rune(text); len(runes) > shownStatement {
 			text = string(runes[:shownStatement]) + "..."
 		}
-		r.out.Queries = append(r.out.Queries, Query{Text: text, tenants: map[string]bool{}})
+		r.out.Queries = append(r.out.Queries, Query{Text: text, Roles: []string{}, tenants: map[string]bool{}})
 	}
 	return at
 }

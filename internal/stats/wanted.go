@@ -129,7 +129,7 @@ func FindWanted(ctx context.Context, q db.Querier, o Selected) (WantedIndexes, e
 		return err
 	}, wantedKeys(o.Registry), o.args()...)
 	p.Query(func(rows pgx.Rows) error {
-		w := WantedIndex{Kind: SequentialScans}
+		w := WantedIndex{Kind: SequentialScans, Columns: []string{}}
 		_, err := pgx.ForEachRow(rows, []any{&w.Table, &w.Tenants, &w.Rows, &w.Scans, &w.RowsRead, &w.IndexScans},
 			func() error {
 				r.Indexes = append(r.Indexes, w)
