@@ -56,6 +56,7 @@ crmctl stats serve --drift-every 6h`,
 	fs.DurationVar(&opts.maxAge, "max-age", 5*time.Second, "`TIME` for which a collection answers further scrapes")
 	fs.DurationVar(&opts.driftEvery, "drift-every", 0, "`TIME` between two comparisons of all tenants; 0 for none")
 	readOnly(cmd)
+	cli.DocumentExits(cmd)
 	return cmd
 }
 
