@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/maintain"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -89,7 +90,10 @@ func runColumns(f *factory, show cli.Presentation) []cli.Column[registry.Run] {
 
 // runTarget shows the version a run aimed at.
 func runTarget(r registry.Run) cli.Either {
-	if r.Target < 0 {
+	switch {
+	case maintain.IsAction(r.Kind):
+		return cli.Either{Human: "", Machine: nil}
+	case r.Target < 0:
 		return cli.Either{Human: "its own", Machine: r.Target}
 	}
 	return cli.Either{Human: cli.Serial(r.Target), Machine: r.Target}

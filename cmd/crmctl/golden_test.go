@@ -96,6 +96,10 @@ func lifeSteps() []lifeStep {
 		{args: "migrate adopt --schema old", code: cli.ExitFailure},
 		{args: "stats load --interval 1s --tenant nobody*"}, // else whatever autovacuum does
 		{args: "stats metrics --tenant acme --top 0"},
+		{args: "maintenance vacuum --tenant acme"},
+		{args: "maintenance analyze --tenant acme"},
+		{args: "maintenance reindex --tenant acme"},
+		{name: "maintenance-vacuum-dry-run", args: "maintenance vacuum --tenant acme --dry-run"},
 		{name: "stats-sizes-exact", args: "stats sizes --exact --record"},
 		{args: "tenant delete hooli --confirm hooli"},
 		{args: "tenant undelete hooli"},

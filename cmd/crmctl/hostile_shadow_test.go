@@ -121,6 +121,7 @@ func shadowedCommands(dir string) [][]string {
 		{"backup list", filepath.Join(dir, "backups")}, {"backup verify", filepath.Join(dir, "backups")},
 		{"backup restore", filepath.Join(dir, "backups"), "--tenant", "acme", "--as", "restored"},
 		{"backup prune", filepath.Join(dir, "backups"), "--keep", "7d"},
+		{"maintenance vacuum", "--analyze"}, {"maintenance analyze"}, {"maintenance reindex", "--tenant", "acme"},
 		{"stats catalog", "--record"}, {"stats catalog", "--by", "tenant"},
 		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats indexes"},
 		{"stats indexes", "--suggest"}, {"stats queries"},

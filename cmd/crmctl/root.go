@@ -49,10 +49,10 @@ func newRootCmd(f *factory) *cobra.Command {
 		root.AddCommand(commands...)
 	}
 	add(groupStart, newLocalCmd(f), newDemoCmd(f), newSeedCmd(f))
-	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newRegistryCmd(f), newPsqlCmd(f),
-		newDoctorCmd(f))
+	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f),
+		newDoctorCmd(f), newMaintenanceCmd(f))
 	add(groupData, newContactsCmd(f), newConversationsCmd(f), newMessagesCmd(f), newStatsCmd(f), newConnectionsCmd(f))
-	add(groupSelf, newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f))
+	add(groupSelf, newRegistryCmd(f), newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)
 	root.SetHelpCommand(cli.NewHelpCommand(f.help))

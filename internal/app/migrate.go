@@ -11,6 +11,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/maintain"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -374,6 +375,8 @@ func (a *App) runToRetry(ctx context.Context, conn *pgx.Conn, id int64) (registr
 		return run, nil, err
 	case run.State == "running":
 		return run, nil, ErrRunGoesOn
+	case maintain.IsAction(run.Kind):
+		return run, nil, fmt.Errorf("%w: run %d is a %s", ErrNothingLeft, id, run.Kind)
 	case run.Target < 0:
 		return run, nil, &OwnTargetsError{id}
 	}

@@ -74,6 +74,7 @@ func Prepare(cfg *pgx.ConnConfig) {
 		cfg.ConnectTimeout = connectTimeout
 	}
 	cfg.DialFunc = dialer{usualPatience(), &engineCell{}}.dial
+	cfg.OnNotice = onNotice
 	if tracer.Tracer != nil {
 		cfg.Tracer = tracer
 	}

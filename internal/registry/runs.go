@@ -19,7 +19,7 @@ var ErrNoRun = errors.New("no such run")
 // Run is a run over the fleet in the ledger.
 type Run struct {
 	ID         int64
-	Kind       string // migrate, rollback, redo
+	Kind       string // migrate, rollback, redo, vacuum, analyze, reindex
 	State      string // running, finished, stopped, killed
 	Reason     string // why it stopped
 	Actor      string // "alice@desk"
@@ -32,6 +32,13 @@ type Run struct {
 	FinishedAt *time.Time
 	Selection  *Selection // nil for all tenants, up to the newest version
 }
+
+// What became of a tenant in a run that migrates nothing.
+const (
+	StateDone       = "done"
+	StateFailed     = "failed"
+	StateNotStarted = "not started"
+)
 
 // Selection says for which tenants, and how far, a run was asked for.
 type Selection struct {
@@ -108,7 +115,7 @@ func (r Registry) readRuns(ctx context.Context, q db.Querier, rest string, args 
 		from `+r.Runs()+` r
 		cross join lateral (select r.finished_at is null and not (`+r.runAlive()+`) as yes) dead
 		cross join lateral (
-			select count(*) filter (where t.state in ('migrated', 'current', 'skipped')) as succeeded,
+			select count(*) filter (where t.state in ('migrated', 'current', 'skipped', 'done')) as succeeded,
 				count(*) filter (where t.state = 'failed') as failed
 			from `+r.RunTenants()+` t where dead.yes and t.run_id = r.id) c `+rest, args...)
 	if err != nil {
@@ -150,7 +157,7 @@ func (r Registry) closeDead() string {
 		not_started = r.tenants - c.succeeded - c.failed, reason = 'killed'
 	from ` + r.Runs() + ` d
 	cross join lateral (
-		select count(*) filter (where t.state in ('migrated', 'current', 'skipped')) as succeeded,
+		select count(*) filter (where t.state in ('migrated', 'current', 'skipped', 'done')) as succeeded,
 			count(*) filter (where t.state = 'failed') as failed
 		from ` + r.RunTenants() + ` t where t.run_id = d.id) c
 	where d.id = r.id and r.finished_at is null and not (` + r.runAlive() + `)`
