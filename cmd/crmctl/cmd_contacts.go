@@ -9,6 +9,12 @@ import (
 func newContactsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("contacts", "the contacts of a tenant",
 		newContactsExportCmd(f),
+		newContactsListCmd(f),
+		newContactsShowCmd(f),
+		newContactsAddCmd(f),
+		newContactsEditCmd(f),
+		newContactsRemoveCmd(f),
+		newContactsSearchCmd(f),
 		newContactsImportCmd(f),
 		newContactsImportsCmd(f),
 		newContactsInspectCmd(f),

@@ -27,7 +27,7 @@ func newSeedCmd(f *factory) *cobra.Command {
 	opts := &seedOptions{}
 	cmd := &cobra.Command{
 		Use:   "seed",
-		Short: "a sample tenant with contacts, conversations and messages",
+		Short: "a sample tenant with contacts and conversations",
 		Long: `Create a sample tenant and fill it with believable contacts, conversations and messages. The
 same --seed makes the same data. A tenant that is there already is filled only when it has no
 contacts.`,

@@ -51,6 +51,21 @@ func dryCases(local string) map[string][]dryCase {
 		"contacts export":      one("--tenant whole", "--all-tenants --to new"),
 		"conversations export": one("--tenant whole --to new --format jsonl"),
 		"messages export":      one("--tenant whole"),
+		"contacts add":         one("--tenant whole --email new@example.com"),
+		"contacts edit":        one("--tenant whole svc@example.com --name X"),
+		"contacts list":        one("--tenant whole --limit 1"),
+		"contacts remove":      one("--tenant whole svc@example.com --yes"),
+		"contacts search":      one("--tenant whole svc"),
+		"contacts show":        one("--tenant whole svc@example.com"),
+		"conversations assign": one("--tenant whole svc@example.com other@example.com"),
+		"conversations close":  one("--tenant whole svc@example.com"),
+		"conversations list":   one("--tenant whole"),
+		"conversations open":   one("--tenant whole svc@example.com"),
+		"conversations reopen": one("--tenant whole other@example.com"),
+		"conversations show":   one("--tenant whole svc@example.com"),
+		"messages add":         one("--tenant whole svc@example.com --text hello"),
+		"messages list":        one("--tenant whole svc@example.com"),
+		"messages search":      one("--tenant whole hello"),
 		"contacts import":      {{"--tenant whole contacts.csv", []int{cli.ExitPartial}}},
 		"contacts imports":     one("", "--tenant whole"),
 		"contacts inspect":     one("contacts.csv", "contacts.csv --tenant whole --save-map kept.json"),
@@ -155,6 +170,10 @@ func newDryFleet(t *testing.T) *careless {
 		`create table app_a.contacts (id int)`,
 		`create role app_role`,
 		`create sequence tenant_acme_corp.numbers`,
+		`insert into tenant_whole.contacts (email) values ('svc@example.com'), ('other@example.com')`,
+		`insert into tenant_whole.conversations (contact_id, channel, status) select id, 'email', case
+			when email = 'svc@example.com' then 'open' else 'closed' end from tenant_whole.contacts where phone is null
+			and email in ('svc@example.com', 'other@example.com')`,
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)

@@ -87,6 +87,8 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("tenant", "clone", "acme", "acme-copy")
 	run("tenant", "exec", "--all", "-c", "select count(*) from b")
 	run("tenant", "exec", "--all", "--write", "-c", "insert into b values (1)")
+	run("contacts", "list", "--tenant", "acme")
+	run("contacts", "search", "--tenant", "acme", "a")
 	run("stats", "sizes", "--record")
 	run("stats", "load", "--interval", "1s")
 	run("stats", "catalog", "--record")

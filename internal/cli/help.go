@@ -35,6 +35,7 @@ func DocumentExits(cmd *cobra.Command, codes ...int) {
 type Help struct {
 	Examples string     // of the tool as a whole, four lines
 	Brief    string     // the group whose commands stand on one line
+	Small    []string   // commands that stand on one line at the end of their group
 	More     string     // where to read on
 	Topics   string     // "environment, flags"
 	Exits    []ExitText // in order
@@ -70,7 +71,7 @@ func (h *Help) Show(cmd *cobra.Command, _ []string) {
 // to read on.
 func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 	fmt.Fprintf(w, "%s.\n%s\n", root.Short, h.Examples)
-	const title, name = 8, 11 // columns
+	const title, name = 8, 13 // columns
 	line := func(group, command, text string) {
 		head := fmt.Sprintf("%-*s  %-*s  ", title, group, name, command)
 		for i, part := range Wrap(text, helpWidth-len(head)) {
@@ -86,7 +87,7 @@ func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 		for _, cmd := range root.Commands() {
 			switch only := onlyCommand(cmd); {
 			case cmd.GroupID != group.ID || !cmd.IsAvailableCommand():
-			case h.Brief == group.ID:
+			case h.Brief == group.ID, slices.Contains(h.Small, cmd.Name()):
 				brief = append(brief, cmd.Name())
 			case only != "":
 				brief = append(brief, cmd.Name()+" "+only)

@@ -58,19 +58,30 @@ func scanConversation(row pgx.CollectableRow) (Conversation, error) {
 	return v, err
 }
 
-// Conversation returns a conversation. The error is a *NotFoundError.
-func (r *Reader) Conversation(ctx context.Context, id string) (Conversation, error) {
+// Conversation returns a conversation by its id, or the newest one with the contact of an
+// address. The error is a *NotFoundError.
+func (r *Reader) Conversation(ctx context.Context, ref string) (Conversation, error) {
 	v, err := r.conversations()
 	if err != nil {
 		return Conversation{}, err
 	}
-	if !v.fits("id", id) {
-		return Conversation{}, &NotFoundError{What: "conversation", Ref: id}
+	if strings.Contains(ref, "@") {
+		rows, _, err := r.Conversations(ctx, ConversationQuery{Contact: ref, Page: Page{Limit: 1}})
+		if err == nil && len(rows) == 0 {
+			err = &NotFoundError{What: "conversation with", Ref: ref}
+		}
+		if err != nil {
+			return Conversation{}, err
+		}
+		return rows[0], nil
+	}
+	if !v.fits("id", ref) {
+		return Conversation{}, &NotFoundError{What: "conversation", Ref: ref}
 	}
 	found, err := collect(ctx, r.q, scanConversation, "select "+r.conversationColumns(v)+" from "+v.name+" v where "+
-		v.is("v", "id", "=", "$1"), id)
+		v.is("v", "id", "=", "$1"), ref)
 	if err == nil && len(found) == 0 {
-		err = &NotFoundError{What: "conversation", Ref: id}
+		err = &NotFoundError{What: "conversation", Ref: ref}
 	}
 	if err != nil {
 		return Conversation{}, err
@@ -245,14 +256,16 @@ func (w *Writer) move(ctx context.Context, id, how, status string) (Conversation
 }
 
 // lock returns a conversation that nobody else changes until the transaction ends.
-func (w *Writer) lock(ctx context.Context, v table, id string) (Conversation, error) {
-	if v.fits("id", id) {
-		if _, err := w.q.Exec(ctx, "select 1 from "+v.name+" v where "+v.is("v", "id", "=", "$1")+
-			" for no key update", id); err != nil {
-			return Conversation{}, err
-		}
+func (w *Writer) lock(ctx context.Context, v table, ref string) (Conversation, error) {
+	found, err := w.Conversation(ctx, ref)
+	if err != nil {
+		return found, err
 	}
-	return w.Conversation(ctx, id)
+	if _, err := w.q.Exec(ctx, "select 1 from "+v.name+" v where "+v.is("v", "id", "=", "$1")+" for no key update",
+		found.ID); err != nil {
+		return found, err
+	}
+	return w.Conversation(ctx, found.ID)
 }
 
 // set changes a column of a conversation to $2.

@@ -120,7 +120,11 @@ func TestMessages(t *testing.T) {
 	for {
 		var end string
 		read(t, tenant, conn, func(ctx context.Context, r *Reader) error {
-			for m, err := range r.Messages(ctx, query, &end) {
+			messages, err := r.Messages(ctx, query, &end)
+			if err != nil {
+				return err
+			}
+			for m, err := range messages {
 				if err != nil {
 					return err
 				}

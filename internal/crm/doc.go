@@ -1,7 +1,7 @@
 // Package crm is the data of one tenant: contacts, conversations, messages. Open returns a
 // tenant, and all that is read or written goes through a transaction of it, Read or Write:
-// there is no query without a tenant. Package importer below it loads files of contacts,
-// package dedupe finds and merges those that are there twice; Seed makes sample data.
+// there is no query without a tenant. Package importer below it loads files of contacts;
+// Seed makes sample data.
 //
 // Lists come in pages, by a key of an index and not by an offset: what comes after a page
 // costs as much as the first one. Every query of a tenant at the newest version uses an

@@ -64,42 +64,45 @@ func scanMessage(row pgx.CollectableRow) (Message, error) {
 type MessageQuery struct {
 	Page
 
-	Conversation string // its id
+	Conversation string // its id, or a contact's address: the newest one with that
 	Cut          int    // so many characters of each content, 0 for all
 }
 
 // Messages gives the messages of a conversation, the newest first, one after another: a
 // page of large ones is never in memory as a whole. end is set behind the last of them, to
 // "" where nothing comes after it.
-func (r *Reader) Messages(ctx context.Context, o MessageQuery, end *string) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		if err := r.eachMessage(ctx, o, end, func(m Message) bool { return yield(m, nil) }); err != nil {
-			yield(Message{}, err)
-		}
-	}
-}
-
-func (r *Reader) eachMessage(ctx context.Context, o MessageQuery, end *string, yield func(Message) bool) error {
+func (r *Reader) Messages(ctx context.Context, o MessageQuery, end *string) (iter.Seq2[Message, error], error) {
 	m, err := r.messages("created_at")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v, err := r.Conversation(ctx, o.Conversation)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	key, err := o.key(2)
 	if err != nil || key != nil && !m.fits("id", key[1]) {
-		return orInvalid(err, o.Page)
+		return nil, orInvalid(err, o.Page)
 	}
 	where, args := m.is("m", "conversation_id", "=", "$1"), []any{v.ID}
 	if key != nil {
 		where += " and " + before(m, "m", len(args))
 		args = append(args, key[0], key[1])
 	}
-	n := o.limit()
-	rows, err := r.q.Query(ctx, "select "+messageColumns(m, o.Cut)+", m.created_at::pg_catalog.text from "+m.name+
-		" m where "+where+" order by m.created_at desc, m.id desc limit "+strconv.Itoa(n+1), args...)
+	sql := "select " + messageColumns(m, o.Cut) + ", m.created_at::pg_catalog.text from " + m.name + " m where " + where +
+		" order by m.created_at desc, m.id desc limit " + strconv.Itoa(o.limit()+1)
+	return func(yield func(Message, error) bool) {
+		err := r.eachMessage(ctx, sql, args, o.limit(), end, func(m Message) bool { return yield(m, nil) })
+		if err != nil {
+			yield(Message{}, badKey(err, o.Page))
+		}
+	}, nil
+}
+
+// eachMessage yields up to n messages of a query that finds one more where there is more.
+func (r *Reader) eachMessage(ctx context.Context, sql string, args []any, n int, end *string,
+	yield func(Message) bool) error {
+	rows, err := r.q.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -120,12 +123,12 @@ func (r *Reader) eachMessage(ctx context.Context, o MessageQuery, end *string, y
 		}
 	}
 	rows.Close()
-	return badKey(rows.Err(), o.Page)
+	return rows.Err()
 }
 
 // NewMessage is a message that was sent or received.
 type NewMessage struct {
-	Conversation string // its id
+	Conversation string // as in MessageQuery
 	Direction    string // Inbound or Outbound
 	Sender       string
 	Content      string

@@ -94,7 +94,11 @@ var reads = map[string]func(ctx context.Context, r *Reader, page Page) error{
 			return err
 		}
 		var end string
-		for _, err := range r.Messages(ctx, MessageQuery{Page: page, Conversation: rows[0].ID}, &end) {
+		messages, err := r.Messages(ctx, MessageQuery{Page: page, Conversation: rows[0].ID}, &end)
+		if err != nil {
+			return err
+		}
+		for _, err := range messages {
 			if err != nil {
 				return err
 			}

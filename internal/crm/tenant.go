@@ -164,19 +164,21 @@ type table struct {
 type column struct {
 	Type    string // in full where it is PostgreSQL's own, else ""
 	NotNull bool
+	// Generated tells that the server fills it in, always.
+	Generated bool
 }
 
 // readTables reads which columns the tenant's tables have.
 func readTables(ctx context.Context, q db.Querier, schema db.Schema) (map[string]table, error) {
 	type row struct {
 		Table, Column, Type string
-		NotNull             bool
+		NotNull, Generated  bool
 	}
 	names := []string{"contacts", "conversations", "messages"}
 	rows, err := db.Select(ctx, q, pgx.RowToStructByPos[row], `
 select c.relname::text, a.attname::text,
        case when t.typnamespace = 'pg_catalog'::regnamespace then 'pg_catalog.' || quote_ident(t.typname) else '' end,
-       a.attnotnull
+       a.attnotnull, a.attgenerated <> '' or a.attidentity = 'a'
 from pg_namespace n join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p', 'v', 'm', 'f')
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 join pg_type t on t.oid = a.atttypid
@@ -190,7 +192,7 @@ where n.nspname = $1::text::name and c.relname = any ($2::text[]::name[])`, sche
 			columns: map[string]column{}}
 	}
 	for _, r := range rows {
-		out[r.Table].columns[r.Column] = column{Type: r.Type, NotNull: r.NotNull}
+		out[r.Table].columns[r.Column] = column{Type: r.Type, NotNull: r.NotNull, Generated: r.Generated}
 	}
 	return out, nil
 }
@@ -219,6 +221,15 @@ func (r *Reader) need(name string, columns ...string) (table, error) {
 func (t table) has(name string) bool {
 	_, ok := t.columns[name]
 	return ok
+}
+
+// sortedQuoted returns names as identifiers, in order.
+func sortedQuoted(names []string) []string {
+	slices.Sort(names)
+	for i, name := range names {
+		names[i] = db.Quoted(name)
+	}
+	return names
 }
 
 // text returns a column of the alias as text, "" where the table lacks it or it is null.

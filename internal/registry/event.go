@@ -29,7 +29,9 @@ const (
 	// ActionImportUndo says that an import was taken back, or some of it.
 	ActionImportUndo = "import_undo"
 	ActionSeed       = "seed"
-	ActionBackup     = "backup"
+	// ActionEdit is one contact, conversation or message that was made, changed or removed.
+	ActionEdit   = "edit"
+	ActionBackup = "backup"
 	// ActionRestore and ActionClone are how a tenant begins that is made out of the
 	// data of another, in the place of ActionCreate.
 	ActionRestore = "restore"
@@ -55,7 +57,7 @@ const (
 func Actions() []string {
 	return []string{
 		ActionCreate, ActionAdopt, ActionSuspend, ActionActivate, ActionRename, ActionSet,
-		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionImportUndo, ActionSeed,
+		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionImportUndo, ActionSeed, ActionEdit,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
 		ActionAccept, ActionUnaccept, ActionDisconnect,
