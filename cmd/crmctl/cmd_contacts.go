@@ -15,6 +15,7 @@ func newContactsCmd(f *factory) *cobra.Command {
 		newContactsEditCmd(f),
 		newContactsRemoveCmd(f),
 		newContactsSearchCmd(f),
+		newContactsDedupeCmd(f),
 		newContactsImportCmd(f),
 		newContactsImportsCmd(f),
 		newContactsInspectCmd(f),

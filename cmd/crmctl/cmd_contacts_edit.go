@@ -51,7 +51,7 @@ func newContactsAddCmd(f *factory) *cobra.Command {
 		Long: `Add a contact. Its address is stored in lower case, and its number in E.164 where it is known to be
 one: without a country code it is taken for one of the tenant's setting "region". Where another
 contact has the address, that one is named, and nothing is added.`,
-		Example: `crmctl contacts add --tenant acme --email ada@example.com --name "Ada Lovelace"
+		Example: `crmctl contacts add --tenant acme --email ada@example.com --name Ada
 crmctl contacts add --tenant acme --phone "+49 30 1234567" --set city=Berlin`,
 		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -80,10 +80,11 @@ func fixableClasses() []doctor.Class {
 	return out
 }
 
-func words(classes []doctor.Class) []string {
-	out := make([]string, len(classes))
-	for i, c := range classes {
-		out[i] = string(c)
+// words returns words of a kind as texts.
+func words[T ~string](of []T) []string {
+	out := make([]string, len(of))
+	for i, w := range of {
+		out[i] = string(w)
 	}
 	return out
 }

@@ -29,6 +29,9 @@ func runContactsUndo(ctx context.Context, f *factory, opts *contactsImportOption
 	case errors.Is(err, app.ErrTakenBack):
 		f.Note("import %d was taken back already", opts.undo)
 		return nil
+	case errors.Is(err, app.ErrIsMerge):
+		return cli.WithHint(fmt.Errorf("%d: %w", opts.undo, err), "take it back", fmt.Sprintf("crmctl contacts dedupe "+
+			"--tenant %s --undo %d", opts.tenant, opts.undo))
 	case errors.Is(err, registry.ErrNoImport):
 		return cli.WithHint(err, "those that there are", "crmctl contacts imports --tenant "+opts.tenant)
 	case errors.Is(err, importer.ErrNothingKept):

@@ -36,7 +36,7 @@ func (a *App) ReadCRM(ctx context.Context, tenant string, fn func(ctx context.Co
 	if a.Config.Setting(config.KeyStatementTimeout).Origin == "default" {
 		timeout = readTimeout
 	}
-	opened, err := a.openCRM(ctx, conn, t, timeout)
+	opened, err := a.openCRM(ctx, conn, t, timeout, nil)
 	if err != nil {
 		return err
 	}
@@ -59,11 +59,21 @@ var errRolledBack = errors.New("nothing is kept")
 // WriteCRM changes a tenant's contacts, conversations or messages, with a row of the audit
 // for each.
 func (a *App) WriteCRM(ctx context.Context, o CRMWrite) error {
-	slug, err := registry.Slug(o.Tenant)
+	return a.onCRM(ctx, o.Tenant, o.DryRun, func(conn *pgx.Conn, t registry.Tenant) error {
+		return a.writeCRM(ctx, conn, t, o, func(ctx context.Context, q db.Querier, role string, done []crm.Change) error {
+			return a.recordCRM(ctx, q, t, role, done)
+		})
+	})
+}
+
+// onCRM connects to change something of a tenant, which must be active.
+func (a *App) onCRM(ctx context.Context, tenant string, dryRun bool,
+	fn func(conn *pgx.Conn, t registry.Tenant) error) error {
+	slug, err := registry.Slug(tenant)
 	if err != nil {
 		return err
 	}
-	conn, err := a.change(ctx, o.DryRun)
+	conn, err := a.change(ctx, dryRun)
 	if err != nil {
 		return err
 	}
@@ -75,7 +85,14 @@ func (a *App) WriteCRM(ctx context.Context, o CRMWrite) error {
 	if t.Status != registry.Active {
 		return &registry.StateError{Slug: slug, State: t.State()}
 	}
-	opened, err := a.openCRM(ctx, conn, t, a.Config.StatementTimeout)
+	return fn(conn, t)
+}
+
+// recordFunc writes into the registry what was done, in its own transaction.
+type recordFunc = func(ctx context.Context, q db.Querier, role string, done []crm.Change) error
+
+func (a *App) writeCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o CRMWrite, record recordFunc) error {
+	opened, err := a.openCRM(ctx, conn, t, a.Config.StatementTimeout, record)
 	if err != nil {
 		return err
 	}
@@ -99,9 +116,9 @@ func (a *App) WriteCRM(ctx context.Context, o CRMWrite) error {
 	return opened.Write(ctx, conn, o.Do)
 }
 
-// openCRM opens a tenant's tables.
-func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
-	timeout time.Duration) (*crm.Tenant, error) {
+// openCRM opens a tenant's tables. record is told of what is written.
+func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant, timeout time.Duration,
+	record recordFunc) (*crm.Tenant, error) {
 	path, err := a.TenantPath(ctx, conn, nil)
 	if err != nil {
 		return nil, err
@@ -113,10 +130,8 @@ func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 	return crm.Open(ctx, conn, crm.Options{
 		Schema: t.Schema, Path: path, Region: region, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(),
 		LockTimeout: a.Config.LockTimeout, StatementTimeout: timeout,
-		Hold: func(ctx context.Context, q db.Querier) error { return a.Registry.HoldOpen(ctx, q, t) },
-		Record: func(ctx context.Context, q db.Querier, role string, done []crm.Change) error {
-			return a.recordCRM(ctx, q, t, role, done)
-		},
+		Hold:   func(ctx context.Context, q db.Querier) error { return a.Registry.HoldOpen(ctx, q, t) },
+		Record: record,
 	})
 }
 

@@ -56,6 +56,8 @@ func (a *App) UndoImport(ctx context.Context, o UndoOptions) (UndoResult, error)
 	switch {
 	case err != nil:
 		return out, err
+	case isMerge(i):
+		return out, ErrIsMerge
 	case i.State == registry.ImportUndone:
 		return out, ErrTakenBack
 	case i.UndoUntil == nil || !a.Now().Before(*i.UndoUntil):

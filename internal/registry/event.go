@@ -30,8 +30,12 @@ const (
 	ActionImportUndo = "import_undo"
 	ActionSeed       = "seed"
 	// ActionEdit is one contact, conversation or message that was made, changed or removed.
-	ActionEdit   = "edit"
-	ActionBackup = "backup"
+	ActionEdit = "edit"
+	// ActionDedupe says that contacts which are there twice were merged, ActionDedupeUndo that
+	// this was taken back, or some of it.
+	ActionDedupe     = "dedupe"
+	ActionDedupeUndo = "dedupe_undo"
+	ActionBackup     = "backup"
 	// ActionRestore and ActionClone are how a tenant begins that is made out of the
 	// data of another, in the place of ActionCreate.
 	ActionRestore = "restore"
@@ -58,6 +62,7 @@ func Actions() []string {
 	return []string{
 		ActionCreate, ActionAdopt, ActionSuspend, ActionActivate, ActionRename, ActionSet,
 		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionImportUndo, ActionSeed, ActionEdit,
+		ActionDedupe, ActionDedupeUndo,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
 		ActionAccept, ActionUnaccept, ActionDisconnect,
