@@ -19,7 +19,7 @@ func newHelp() *cli.Help {
   crmctl contacts import --tenant acme-corp leads.csv  contacts from a file
 `,
 		Brief: groupSelf,
-		Small: []string{"psql"},
+		Small: []string{"demo", "psql", "seed"},
 		More: `More: crmctl COMMAND --help; crmctl help exit-codes, environment, configuration
 `,
 		Topics: "environment, configuration, exit-codes, flags",
