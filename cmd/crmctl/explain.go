@@ -13,6 +13,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -36,8 +37,8 @@ func (f *factory) explain(err error) []cli.Hint {
 	case errors.Is(err, staging.ErrPooled):
 		return []cli.Hint{{Label: "go past it", Command: "direct_database_url, or CRMCTL_DIRECT_DATABASE_URL"}}
 	}
-	if worker, is := errors.AsType[*db.WorkerError](err); is && worker.Coordinator != "" {
-		return []cli.Hint{{Label: "connect to the coordinator", Command: worker.Coordinator}}
+	if hints := explainPlace(err); hints != nil {
+		return hints
 	}
 	if hints := f.explainSource(err); hints != nil {
 		return hints
@@ -246,4 +247,21 @@ func (f *factory) explainUnreachable() cli.Hint {
 		}
 	}
 	return cli.Hint{Label: "where the address comes from", Command: "crmctl config show --origin"}
+}
+
+// explainPlace is about the nodes of a cluster.
+func explainPlace(err error) []cli.Hint {
+	if worker, is := errors.AsType[*db.WorkerError](err); is && worker.Coordinator != "" {
+		return []cli.Hint{{Label: "connect to the coordinator", Command: worker.Coordinator}}
+	}
+	if place, is := errors.AsType[*app.PlaceError](err); is {
+		return []cli.Hint{{Label: "give it to a node first", Command: "crmctl tenant distribute " + place.Slug}}
+	}
+	if _, is := errors.AsType[*app.NodeUnknownError](err); is {
+		return []cli.Hint{{Label: "what the nodes are", Command: "crmctl cluster nodes"}}
+	}
+	if _, is := errors.AsType[*cluster.NodeError](err); is {
+		return []cli.Hint{{Label: "all nodes", Command: "crmctl cluster nodes"}}
+	}
+	return nil
 }

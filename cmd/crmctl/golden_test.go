@@ -32,7 +32,14 @@ var withoutJSON = map[string]string{
 	"man":         "files; it prints nothing",
 	"psql":        "psql answers",
 	"stats serve": "it answers scrapes",
+
+	"cluster nodes":       noCluster,
+	"tenant distribute":   noCluster,
+	"tenant move":         noCluster,
+	"tenant undistribute": noCluster,
 }
+
+const noCluster = "it takes a Citus cluster, which the test has not"
 
 // lifeStep is a command in the life of a fleet, and its exit code.
 type lifeStep struct {

@@ -55,6 +55,8 @@ const (
 	// ActionDisconnect says that sessions were ended: those of a tenant, or under the
 	// name "-" those that are no single tenant's.
 	ActionDisconnect = "disconnect"
+	// ActionNode says that a tenant of a cluster stands on another node.
+	ActionNode = "node"
 )
 
 // Actions returns every action of the audit.
@@ -65,7 +67,7 @@ func Actions() []string {
 		ActionDedupe, ActionDedupeUndo,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
-		ActionAccept, ActionUnaccept, ActionDisconnect,
+		ActionAccept, ActionUnaccept, ActionDisconnect, ActionNode,
 	}
 }
 
