@@ -24,9 +24,9 @@ func newTenantCmd(f *factory) *cobra.Command {
 		newTenantUndeleteCmd(f),
 		newTenantPurgeCmd(f),
 		newTenantExecCmd(f),
-		newTenantToNodeCmd(f),
-		newTenantDistributeCmd(f),
-		newTenantUndistributeCmd(f),
+		cli.Seldom(newTenantToNodeCmd(f)),
+		cli.Seldom(newTenantDistributeCmd(f)),
+		cli.Seldom(newTenantUndistributeCmd(f)),
 	)
 }
 

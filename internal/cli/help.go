@@ -118,18 +118,33 @@ func onlyCommand(cmd *cobra.Command) string {
 	return only
 }
 
+// annotationSeldom marks what Seldom has.
+const annotationSeldom = "crmctl_seldom"
+
+// Seldom leaves a command out of the first help, where its group ends with "..." instead:
+// few need it, and a screen has 24 lines. The help of its group names it.
+func Seldom(cmd *cobra.Command) *cobra.Command {
+	Annotate(cmd, annotationSeldom, "true")
+	return cmd
+}
+
 // contents names the commands of a group, or says what a command does.
 func contents(cmd *cobra.Command) string {
 	var names []string
+	left := ""
 	for _, sub := range cmd.Commands() {
-		if sub.IsAvailableCommand() {
+		switch {
+		case !sub.IsAvailableCommand():
+		case sub.Annotations[annotationSeldom] != "":
+			left = ", ..."
+		default:
 			names = append(names, sub.Name())
 		}
 	}
 	if len(names) == 0 {
 		return cmd.Short
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, ", ") + left
 }
 
 func (h *Help) writeCommand(w io.Writer, cmd *cobra.Command) {
