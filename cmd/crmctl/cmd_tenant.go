@@ -12,7 +12,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 		newTenantCreateCmd(f),
 		newTenantCloneCmd(f),
 		newTenantPoolCmd(f),
-		newTenantSyncCmd(f),
+		cli.Seldom(newTenantSyncCmd(f)),
 		newTenantListCmd(f),
 		newTenantShowCmd(f),
 		newTenantHistoryCmd(f),
