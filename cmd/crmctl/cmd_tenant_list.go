@@ -225,7 +225,7 @@ func known(n *int64) int64 {
 }
 
 func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List[listedTenant] {
-	return cli.List[listedTenant]{
+	l := cli.List[listedTenant]{
 		Plural: "tenants",
 		Columns: cli.Documented([]cli.Column[listedTenant]{
 			{Name: "tenant", Value: func(t listedTenant) any { return t.Slug }},
@@ -247,8 +247,6 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 				return cli.Day(t.CreatedAt)
 			}},
 			{Name: "schema", Wide: true, Value: func(t listedTenant) any { return t.schema }},
-			{Name: "kind", Wide: true, Optional: true, Value: func(t listedTenant) any { return string(t.place.Kind) }},
-			{Name: "node", Wide: true, Optional: true, Value: func(t listedTenant) any { return t.place.Node }},
 			{Name: "role", Wide: true, Optional: true, Value: func(t listedTenant) any { return t.Role }},
 			{Name: "id", Wide: true, Value: func(t listedTenant) any { return t.ID }},
 			{Name: "display_name", Spare: true, Value: func(t listedTenant) any { return t.DisplayName }},
@@ -268,6 +266,12 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 		Empty:  "no tenants; create one: crmctl tenant create NAME",
 		Footer: func() string { return tenantFooter(rows, head) },
 	}
+	if slices.ContainsFunc(rows, func(t listedTenant) bool { return t.place.Kind != "" }) { // in a cluster
+		l.Columns = append(l.Columns,
+			cli.Column[listedTenant]{Name: "kind", Wide: true, Value: func(t listedTenant) any { return string(t.place.Kind) }},
+			cli.Column[listedTenant]{Name: "node", Wide: true, Value: func(t listedTenant) any { return t.place.Node }})
+	}
+	return l
 }
 
 func sizeCell(n *int64) any {

@@ -73,7 +73,7 @@ func tenantObject(t registry.Tenant, head int64, size *int64, place cluster.Plac
 		version = cli.Styled{Value: cli.Either{Human: fmt.Sprintf("%d, the newest is %d", t.Version, head),
 			Machine: t.Version}, Color: cli.Yellow}
 	}
-	return cli.Object{
+	o := cli.Object{
 		Kind: "tenant",
 		Name: t.Slug,
 		Fields: []cli.Field{
@@ -83,8 +83,6 @@ func tenantObject(t registry.Tenant, head int64, size *int64, place cluster.Plac
 			{Name: "schema", Value: t.Schema.String()},
 			{Name: "schema_version", Title: "version", Value: version},
 			{Name: "size_bytes", Title: "size", Value: sizeCell(size)},
-			{Name: "kind", Value: string(place.Kind), Optional: true},
-			{Name: "node", Value: place.Node, Optional: true},
 			{Name: "role", Value: t.Role, Optional: true},
 			{Name: "id", Value: t.ID},
 			{Name: "behind", Document: true, Value: isBehind(t, head)},
@@ -97,6 +95,11 @@ func tenantObject(t registry.Tenant, head int64, size *int64, place cluster.Plac
 			{Name: "foreign_role", Document: true, Value: t.ForeignRole, Optional: true},
 		},
 	}
+	if place.Kind != "" { // in a cluster
+		o.Fields = append(o.Fields, cli.Field{Name: "kind", Value: string(place.Kind)},
+			cli.Field{Name: "node", Value: place.Node, Optional: true})
+	}
+	return o
 }
 
 // completeOne completes the name of a single tenant.

@@ -63,7 +63,6 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			return r.Slug
 		}},
 		{Name: "status", Wide: true, Value: func(r sizeRow) any { return statusCell(registry.Status(r.Status)) }},
-		{Name: "node", Wide: true, Optional: true, Value: func(r sizeRow) any { return r.Node }},
 		{Name: "size_bytes", Title: "TOTAL", Right: true, Value: func(r sizeRow) any {
 			return sizeCell(known64(r.Known, r.TotalBytes()))
 		}},
@@ -98,6 +97,10 @@ func (s *sizesScreen) list() cli.List[sizeRow] {
 			return t.Known && t.Exact
 		})},
 	)
+	if slices.ContainsFunc(s.report.Tenants, func(t stats.TenantSize) bool { return t.Node != "" }) { // in a cluster
+		columns = append(columns, cli.Column[sizeRow]{Name: "node", Wide: true, Value: ofTenant(
+			func(t stats.TenantSize) any { return t.Node })})
+	}
 	return cli.List[sizeRow]{
 		Plural:  "sizes",
 		Columns: columns,
