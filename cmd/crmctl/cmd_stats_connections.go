@@ -62,7 +62,7 @@ const howKnown = `Whose a session is, is known by the tables that it has locked;
 own and logs in. An idle session without such a name or role is (unknown), one that has locked
 tables of more than one tenant is of (several).
 
-It costs one pass over the server's lock table and its list of sessions, read only, and is given up
+What it costs: one pass over the server's lock table and its list of sessions, read only, given up
 after 5 seconds. Tables of tenants are not touched.`
 
 func newStatsConnectionsCmd(f *factory) *cobra.Command {

@@ -22,8 +22,9 @@ those checks of "crmctl doctor" that are quick: the registry, tenants in the mid
 or behind, runs that were killed, invalid indexes, the lock table, prepared transactions,
 transaction ids, autovacuum. Below what is wrong stands the command that leads on.
 
-It costs what "crmctl stats connections" does, and a query for each of the other checks. It changes
-nothing, and ends with exit code 4 where something is wrong.`,
+It changes nothing, and ends with exit code 4 where something is wrong.
+
+What it costs: what "crmctl stats connections" does, and a query for each of the other checks.`,
 		Example: `crmctl stats diagnose
 crmctl stats diagnose -o json`,
 		Args: cli.NoArgs,

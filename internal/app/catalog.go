@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
@@ -42,7 +43,11 @@ func (a *App) Catalog(ctx context.Context, o CatalogOptions) (CatalogResult, err
 		return out, a.noRegistry(err)
 	}
 	if o.Selection.Everything() {
-		if out.Then, err = a.Registry.CatalogThen(ctx, conn); err != nil {
+		err := stats.Looking(ctx, conn, func(ctx context.Context, q db.Querier) (err error) {
+			out.Then, err = a.Registry.CatalogThen(ctx, q)
+			return err
+		})
+		if err != nil {
 			return out, err
 		}
 	}

@@ -30,7 +30,7 @@ func (a *App) readSessions(ctx context.Context, conn *pgx.Conn, s *Selection) (s
 	error) {
 	var chosen func(string) bool
 	if s != nil && !s.Everything() {
-		if _, _, err := a.Tenants(ctx, conn, s); err != nil { // one that is not there
+		if _, _, err := a.slugsOf(ctx, conn, s); err != nil { // one that is not there
 			return stats.Sessions{}, nil, err
 		}
 		chosen = s.Selects

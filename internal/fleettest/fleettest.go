@@ -141,6 +141,24 @@ func (f *Fleet) Create(t testing.TB, plan *migrate.Plan, slugs ...string) []regi
 	return out
 }
 
+// Crowd makes n tenants, t1 and so on, with the schemas tenant_1 and so on, each with empty
+// tables of the given names (id int primary key, email text), past tenant.CreateMany: a
+// thousand of them take a second a table.
+func (f *Fleet) Crowd(t testing.TB, n int, tables ...string) {
+	t.Helper()
+	var create strings.Builder
+	for _, table := range tables {
+		fmt.Fprintf(&create, "execute format('create table tenant_%%s.%s (id int primary key, email text)', i);\n", table)
+	}
+	f.Exec(t, fmt.Sprintf(`do $$ begin for i in 1..%d loop
+			execute format('create schema tenant_%%s', i);
+			%s
+			insert into public.tenants (id, slug, display_name, schema_name)
+				values (gen_random_uuid(), 't' || i, i, 'tenant_' || i);
+			if i %% 100 = 0 then commit; end if;
+		end loop; end $$`, n, create.String()))
+}
+
 // Scan runs a query for one row and scans it.
 func (f *Fleet) Scan(t testing.TB, dest []any, sql string, args ...any) {
 	t.Helper()

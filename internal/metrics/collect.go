@@ -126,7 +126,7 @@ func (c *Collection) collectors() []collector {
 		{name: Migrations, every: 5 * rarely, offline: true, collect: c.migrations},
 		{name: Tenants, collect: c.tenants},
 		{name: Sessions, alone: true, collect: c.sessions},
-		{name: Server, collect: c.server},
+		{name: Server, alone: true, collect: c.server},
 		{name: Runs, collect: c.runs},
 		{name: Backups, every: rarely, collect: c.backups},
 	}

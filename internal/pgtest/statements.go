@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -31,6 +32,23 @@ type collector struct {
 	mu   sync.Mutex
 	sent map[string]string // by text: who sent it
 	out  io.Writer         // of a process that a test has started
+}
+
+// observers are told what is sent to their database.
+//
+//nolint:gochecknoglobals // the tracer is one for the process
+var observers sync.Map // of func(*pgx.Conn, []db.Sent), by the name of the database
+
+// Observe tells see, until the test ends, what this process sends to the database of dsn: it
+// may be called by several goroutines.
+func Observe(t testing.TB, dsn string, see func(conn *pgx.Conn, statements []db.Sent)) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	observers.Store(cfg.Database, see)
+	t.Cleanup(func() { observers.Delete(cfg.Database) })
 }
 
 // watch looks at everything that this process sends from now on.
@@ -65,6 +83,9 @@ const unknownPath = "?"
 
 // see follows search_path on a connection from statement to statement.
 func (c *collector) see(conn *pgx.Conn, statements []db.Sent) {
+	if see, ok := observers.Load(conn.Config().Database); ok {
+		see.(func(*pgx.Conn, []db.Sent))(conn, statements) //nolint:errcheck // nothing else is in there
+	}
 	const key = "pgtest: search_path"
 	data := conn.PgConn().CustomData()
 	p, ok := data[key].(*path)

@@ -89,7 +89,7 @@ func TestCatalogKnowsWhatATenantTakes(t *testing.T) {
 func TestCatalogOfAFleetInTrouble(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 30)
+	f.Crowd(t, 30, "contacts")
 	f.Exec(t, "drop schema tenant_30 cascade")
 	keeper := role(t, f, "keeper")
 	f.Exec(t, "grant usage on schema public to "+keeper, "grant select on all tables in schema public to "+keeper)
@@ -122,8 +122,8 @@ func TestCatalogOfAFleetInTrouble(t *testing.T) {
 
 func TestMeasuresHaveLimits(t *testing.T) {
 	t.Parallel()
-	c := stats.Catalog{Schemas: 101, Tenants: 100, Locks: stats.LockTable{Slots: 1000, Used: 500},
-		OldestCluster: stats.Aging{XIDs: 1_600_000_000}, Database: stats.Aging{XIDs: 5}}
+	c := stats.Catalog{Schemas: 101, Tenants: 100, Server: stats.Server{Locks: stats.LockTable{Slots: 1000, Used: 500},
+		OldestCluster: stats.Aging{XIDs: 1_600_000_000}, Database: stats.Aging{XIDs: 5}}}
 	level := func(name string, warn, crit stats.Limits) stats.Level {
 		list := c.Measures(warn, crit)
 		return list[slices.IndexFunc(list, func(m stats.Measure) bool { return m.Name == name })].Level()
@@ -153,7 +153,7 @@ func TestOutlook(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 	c := stats.Catalog{At: at, Tenants: 1000, Memory: stats.Memory{PerTenant: 1000},
-		Tables: []stats.SystemTable{{Bytes: 5000}}}
+		Server: stats.Server{Tables: []stats.SystemTable{{Bytes: 5000}}}}
 	then := &registry.CatalogSample{At: at.AddDate(0, 0, -20), Tenants: 800}
 	o := c.Outlook(then, 5000)
 	if o == nil || o.PerDay != 10 || o.Days != 400 || o.CatalogBytes != 25_000 || o.SessionBytes != 5_000_000 {

@@ -47,27 +47,17 @@ func estimated(reg registry.Registry) string {
 
 // estimate returns the tenants with their estimated sizes, in no order.
 func estimate(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, tenants []TenantSize, err error) {
-	var p db.Pipeline
-	begin(&p)
-	p.QueryRow([]any{&at}, "select pg_catalog.now()")
-	p.Query(func(rows pgx.Rows) (err error) {
-		tenants, err = pgx.CollectRows(rows, scanEstimate)
-		return err
-	}, estimated(o.Registry), o.args()...)
-	if err := p.Run(ctx, q); err != nil {
+	err = glance(ctx, q, func(p *db.Pipeline) {
+		p.QueryRow([]any{&at}, "select pg_catalog.now()")
+		p.Query(func(rows pgx.Rows) (err error) {
+			tenants, err = pgx.CollectRows(rows, scanEstimate)
+			return err
+		}, estimated(o.Registry), o.args()...)
+	})
+	if err != nil {
 		return at, nil, fmt.Errorf("estimate sizes: %w", err)
 	}
 	return at, tenants, nil
-}
-
-// begin starts a pipeline over the catalog. To the planner a query that looks up
-// thousands of relations is a costly one, worth compiling and sharing out among
-// processes; both take longer than the query.
-func begin(p *db.Pipeline) {
-	p.OwnTransaction()
-	p.Exec(`select pg_catalog.set_config('jit', 'off', true),
-		pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
-		pg_catalog.set_config('lock_timeout', $1, true)`, lockTimeout)
 }
 
 func scanEstimate(row pgx.CollectableRow) (TenantSize, error) {

@@ -18,8 +18,9 @@ const (
 	chunkSize = 100
 	// recycleAfter is how many tenants are measured on one connection.
 	recycleAfter = 300
-	// lockTimeout bounds the wait for a relation that somebody works on.
-	lockTimeout = "500ms"
+	// waitAgain bounds the wait for a relation of one tenant after its chunk has waited: many
+	// may be locked, as by a migration in one transaction.
+	waitAgain = 20 * time.Millisecond
 )
 
 // relations is a query for what has to be measured: id, slug, status, whether
@@ -101,14 +102,14 @@ func (s *subject) rows(now *float64) *int64 {
 // tables are locked are estimated.
 func measure(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, tenants []TenantSize, err error) {
 	var subjects []*subject
-	var p db.Pipeline
-	begin(&p)
-	p.QueryRow([]any{&at}, "select pg_catalog.now()")
-	p.Query(func(rows pgx.Rows) (err error) {
-		subjects, err = pgx.CollectRows(rows, scanSubject)
-		return err
-	}, relations(o.Registry), o.args()...)
-	if err := p.Run(ctx, q); err != nil {
+	err = glance(ctx, q, func(p *db.Pipeline) {
+		p.QueryRow([]any{&at}, "select pg_catalog.now()")
+		p.Query(func(rows pgx.Rows) (err error) {
+			subjects, err = pgx.CollectRows(rows, scanSubject)
+			return err
+		}, relations(o.Registry), o.args()...)
+	})
+	if err != nil {
 		return at, nil, fmt.Errorf("find what to measure: %w", err)
 	}
 	m := meter{q: q, o: o, total: len(subjects)}
@@ -139,7 +140,7 @@ func (m *meter) measureAll(ctx context.Context, subjects []*subject) error {
 		if err := m.recycle(ctx); err != nil {
 			return err
 		}
-		if err := m.measure(ctx, subjects[:n]); err != nil {
+		if err := m.measure(ctx, subjects[:n], waitForLock); err != nil {
 			return fmt.Errorf("measure sizes: %w", err)
 		}
 		m.on += n
@@ -175,8 +176,8 @@ func (m *meter) close() {
 
 // measure measures a chunk. When a lock stands in the way it goes on tenant by
 // tenant, so that only those who are locked are estimated.
-func (m *meter) measure(ctx context.Context, chunk []*subject) error {
-	err := measureChunk(ctx, m.q, chunk)
+func (m *meter) measure(ctx context.Context, chunk []*subject, wait time.Duration) error {
+	err := measureChunk(ctx, m.q, chunk, wait)
 	if db.SQLState(err) != db.CodeLockNotAvailable {
 		return err
 	}
@@ -185,14 +186,14 @@ func (m *meter) measure(ctx context.Context, chunk []*subject) error {
 		return nil
 	}
 	for i := range chunk {
-		if err := m.measure(ctx, chunk[i:i+1]); err != nil {
+		if err := m.measure(ctx, chunk[i:i+1], waitAgain); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func measureChunk(ctx context.Context, q db.Querier, chunk []*subject) error {
+func measureChunk(ctx context.Context, q db.Querier, chunk []*subject, wait time.Duration) error {
 	var owners, tables []int64
 	var contacts []bool
 	for i, s := range chunk {
@@ -204,19 +205,18 @@ func measureChunk(ctx context.Context, q db.Querier, chunk []*subject) error {
 	if len(tables) == 0 {
 		return nil
 	}
-	var p db.Pipeline
-	begin(&p)
-	p.Query(func(rows pgx.Rows) error {
-		var i int64
-		var table, index *int64
-		var pages *float64
-		_, err := pgx.ForEachRow(rows, []any{&i, &table, &index, &pages}, func() error {
-			chunk[i].set(table, index, pages)
-			return nil
-		})
-		return err
-	}, measured, owners, tables, contacts)
-	return p.Run(ctx, q)
+	return glanceFor(ctx, q, wait, func(p *db.Pipeline) {
+		p.Query(func(rows pgx.Rows) error {
+			var i int64
+			var table, index *int64
+			var pages *float64
+			_, err := pgx.ForEachRow(rows, []any{&i, &table, &index, &pages}, func() error {
+				chunk[i].set(table, index, pages)
+				return nil
+			})
+			return err
+		}, measured, owners, tables, contacts)
+	})
 }
 
 // set takes over what was measured: nil when every table has gone meanwhile.

@@ -80,19 +80,19 @@ func History(ctx context.Context, q db.Querier, reg registry.Registry, mode Mode
 		ids[i] = t.ID
 	}
 	out := map[string][]Past{}
-	type row struct {
-		id string
-		Past
-	}
-	found, err := db.Select(ctx, q, func(r pgx.CollectableRow) (p row, err error) {
-		err = r.Scan(&p.id, &p.At, &p.Bytes)
-		return p, err
-	}, past(reg), ids, mode == Exact, HistoryLength)
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		p.Query(func(rows pgx.Rows) error {
+			var id string
+			var one Past
+			_, err := pgx.ForEachRow(rows, []any{&id, &one.At, &one.Bytes}, func() error {
+				out[id] = append(out[id], one)
+				return nil
+			})
+			return err
+		}, past(reg), ids, mode == Exact, HistoryLength)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read the size samples: %w", err)
-	}
-	for _, p := range found {
-		out[p.id] = append(out[p.id], p.Past)
 	}
 	return out, nil
 }

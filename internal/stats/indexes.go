@@ -81,16 +81,15 @@ func indexUses(reg registry.Registry) string {
 // catalogs alone and locks nothing of a tenant's. q must not be in a transaction.
 func IndexesByName(ctx context.Context, q db.Querier, o Selected) (Indexes, error) {
 	var r Indexes
-	var p db.Pipeline
-	look(&p)
-	counterTime(&p, &r.At, &r.Since)
-	p.Query(func(rows pgx.Rows) (err error) {
-		r.Indexes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[IndexUse])
-		return err
-	}, indexUses(o.Registry), o.args()...)
-	p.Exec("commit")
-	if err := p.Run(ctx, q); err != nil {
-		return r, fmt.Errorf("read the indexes of the tenants: %w", db.Plain(err))
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		counterTime(p, &r.At, &r.Since)
+		p.Query(func(rows pgx.Rows) (err error) {
+			r.Indexes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[IndexUse])
+			return err
+		}, indexUses(o.Registry), o.args()...)
+	})
+	if err != nil {
+		return r, fmt.Errorf("read the indexes of the tenants: %w", err)
 	}
 	return r, nil
 }

@@ -12,7 +12,7 @@ import (
 func TestIndexesByName(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 5)
+	f.Crowd(t, 5, "contacts")
 	for _, i := range []string{"1", "2", "3", "4"} {
 		f.Exec(t, "create index by_email on tenant_"+i+".contacts (email)")
 	}

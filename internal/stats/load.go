@@ -142,28 +142,27 @@ func loads(reg registry.Registry) string {
 // transaction, and not more than once a second.
 func SampleLoad(ctx context.Context, q db.Querier, o Selected) (LoadSample, error) {
 	s := LoadSample{tenants: map[string]counted{}}
-	var p db.Pipeline
-	look(&p)
-	p.Exec(eachCounterOnce)
-	p.QueryRow([]any{&s.At, &s.BlockSize},
-		"select pg_catalog.clock_timestamp(), pg_catalog.current_setting('block_size')::bigint")
-	p.Query(func(rows pgx.Rows) error {
-		var id string
-		var c counted
-		_, err := pgx.ForEachRow(rows, []any{&id, &c.slug, &c.status, &c.Fetched, &c.Hit, &c.Rows, &c.Written,
-			&c.SeqScans, &c.IndexScans}, func() error {
-			if id == "" {
-				s.outside = s.outside.plus(c.Counters)
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		p.Exec(eachCounterOnce)
+		p.QueryRow([]any{&s.At, &s.BlockSize},
+			"select pg_catalog.clock_timestamp(), pg_catalog.current_setting('block_size')::bigint")
+		p.Query(func(rows pgx.Rows) error {
+			var id string
+			var c counted
+			_, err := pgx.ForEachRow(rows, []any{&id, &c.slug, &c.status, &c.Fetched, &c.Hit, &c.Rows, &c.Written,
+				&c.SeqScans, &c.IndexScans}, func() error {
+				if id == "" {
+					s.outside = s.outside.plus(c.Counters)
+					return nil
+				}
+				s.tenants[id] = c
 				return nil
-			}
-			s.tenants[id] = c
-			return nil
-		})
-		return err
-	}, loads(o.Registry), o.args()...)
-	p.Exec("commit")
-	if err := p.Run(ctx, q); err != nil {
-		return s, fmt.Errorf("read the counters of the tenants: %w", db.Plain(err))
+			})
+			return err
+		}, loads(o.Registry), o.args()...)
+	})
+	if err != nil {
+		return s, fmt.Errorf("read the counters of the tenants: %w", err)
 	}
 	return s, nil
 }

@@ -1,7 +1,6 @@
 package stats_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -10,18 +9,6 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/stats"
 )
-
-// crowd makes n tenants with one table each, and no migrations.
-func crowd(t testing.TB, f *fleettest.Fleet, n int) {
-	t.Helper()
-	f.Exec(t, fmt.Sprintf(`do $$ begin for i in 1..%d loop
-			execute format('create schema tenant_%%s', i);
-			execute format('create table tenant_%%s.contacts (id int primary key, email text)', i);
-			insert into public.tenants (id, slug, display_name, schema_name)
-				values (gen_random_uuid(), 't' || i, i, 'tenant_' || i);
-			if i %% 100 = 0 then commit; end if;
-		end loop; end $$`, n))
-}
 
 // work runs statements in a session of its own, whose counters are there when it returns.
 func work(t testing.TB, f *fleettest.Fleet, statements ...string) {
@@ -61,7 +48,7 @@ func sample(t testing.TB, conn *pgx.Conn, o stats.Selected) stats.LoadSample {
 func TestLoadRanksTheNoisyNeighbours(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 1000)
+	f.Crowd(t, 1000, "contacts")
 	work(t, f, "create table public.queue (i int)",
 		"insert into tenant_7.contacts select i, repeat('x', 500) from generate_series(1, 20000) i",
 		"insert into tenant_500.contacts select i, repeat('x', 500) from generate_series(1, 5000) i",
@@ -104,7 +91,7 @@ func TestLoadRanksTheNoisyNeighbours(t *testing.T) {
 func TestLoadCountsTOAST(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 3)
+	f.Crowd(t, 3, "contacts")
 	work(t, f, "alter table tenant_2.contacts alter email set storage external",
 		"insert into tenant_2.contacts select i, repeat('x', 100000) from generate_series(1, 50) i")
 	conn := f.Connect(t)
@@ -123,7 +110,7 @@ func TestLoadCountsTOAST(t *testing.T) {
 func TestLoadOfCountersThatGoBack(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 3)
+	f.Crowd(t, 3, "contacts")
 	work(t, f, "create table tenant_1.old as select generate_series(1, 100000) i", "select count(*) from tenant_1.old",
 		"insert into tenant_2.contacts values (1, 'x')")
 	conn := f.Connect(t)
@@ -142,7 +129,7 @@ func TestLoadOfCountersThatGoBack(t *testing.T) {
 func TestLoadWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 2)
+	f.Crowd(t, 2, "contacts")
 	other := f.Connect(t)
 	for _, sql := range []string{"begin", "lock table tenant_1.contacts in access exclusive mode"} {
 		if _, err := other.Exec(t.Context(), sql); err != nil {

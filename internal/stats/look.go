@@ -1,7 +1,11 @@
 package stats
 
 import (
+	"context"
+	"errors"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -23,11 +27,47 @@ type Selected struct {
 
 func (s Selected) args() []any { return SizeOptions{Slugs: s.Slugs}.args() }
 
+// looking are the settings of a transaction that looks.
+func looking(wait time.Duration) db.Locals {
+	return db.Locals{Snapshot: true, LockTimeout: wait, StatementTimeout: lookTimeout}
+}
+
 // look begins a transaction that only reads the catalogs, as of one moment, and for a
 // bounded time. It ends with the statement commit.
-func look(p *db.Pipeline) {
-	p.Begin(db.Locals{Snapshot: true, LockTimeout: waitForLock, StatementTimeout: lookTimeout})
-	p.Exec("select pg_catalog.set_config('max_parallel_workers_per_gather', '0', true)")
+func look(p *db.Pipeline, wait time.Duration) {
+	p.Begin(looking(wait))
+	p.Exec(inOneProcess)
+}
+
+// inOneProcess keeps the server from sharing a query out among processes: to the planner one
+// that looks up thousands of relations is worth that, but starting them takes longer.
+const inOneProcess = "select pg_catalog.set_config('max_parallel_workers_per_gather', '0', true)"
+
+// glance runs the queries that add adds in a transaction of look, in one round trip. A failure
+// leaves no transaction open. q must not be in one.
+func glance(ctx context.Context, q db.Querier, add func(p *db.Pipeline)) error {
+	return glanceFor(ctx, q, waitForLock, add)
+}
+
+// glanceFor is glance with a bound of its own for the wait for a lock.
+func glanceFor(ctx context.Context, q db.Querier, wait time.Duration, add func(p *db.Pipeline)) error {
+	var p db.Pipeline
+	look(&p, wait)
+	add(&p)
+	p.Exec("commit")
+	err := p.Run(ctx, q)
+	if conn, ok := q.(*pgx.Conn); ok && err != nil {
+		if failed := db.Rollback(ctx, conn); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}
+	return db.Plain(err)
+}
+
+// Looking runs fn in a transaction that only reads, as of one moment, and for a bounded time:
+// for what else a statistic has to know.
+func Looking(ctx context.Context, conn *pgx.Conn, fn func(ctx context.Context, q db.Querier) error) error {
+	return db.InTx(ctx, conn, looking(waitForLock), fn)
 }
 
 // counterTime adds a query for the time, and for when the counters of the database were

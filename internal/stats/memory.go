@@ -46,7 +46,7 @@ func readMemory(ctx context.Context, conn *pgx.Conn, schemas []db.Schema, relati
 	var may bool
 	var before, after int64
 	var p db.Pipeline
-	p.Begin(db.Locals{Snapshot: true, LockTimeout: waitToMeasure, StatementTimeout: lookTimeout})
+	p.Begin(looking(waitToMeasure))
 	p.QueryRow([]any{&may}, `select has_table_privilege('pg_backend_memory_contexts', 'select')`)
 	p.Exec(open, []string{}) // what the statement itself takes
 	if err := p.Run(ctx, conn); err != nil {

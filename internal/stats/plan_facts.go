@@ -49,20 +49,19 @@ const factsQuery = `
 // tenant's. q must not be in a transaction.
 func ReadFacts(ctx context.Context, q db.Querier, o Selected, tables []string) (Facts, error) {
 	var f Facts
-	var p db.Pipeline
-	look(&p)
-	p.QueryRow([]any{&f.At, &f.Trigram}, `select pg_catalog.now(), exists (select from pg_catalog.pg_extension e
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		p.QueryRow([]any{&f.At, &f.Trigram}, `select pg_catalog.now(), exists (select from pg_catalog.pg_extension e
 		where e.extname = 'pg_trgm')`)
-	p.Query(func(rows pgx.Rows) (err error) {
-		f.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableFacts, err error) {
-			err = row.Scan(&t.Slug, &t.Table, &t.Rows, &t.Pages, &t.Analyzed, &t.Changed, &t.Indexes)
-			return t, err
-		})
-		return err
-	}, fmt.Sprintf(factsQuery, o.Registry.Tenants()), append(o.args(), tables)...)
-	p.Exec("commit")
-	if err := p.Run(ctx, q); err != nil {
-		return f, fmt.Errorf("read the state of the tables: %w", db.Plain(err))
+		p.Query(func(rows pgx.Rows) (err error) {
+			f.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableFacts, err error) {
+				err = row.Scan(&t.Slug, &t.Table, &t.Rows, &t.Pages, &t.Analyzed, &t.Changed, &t.Indexes)
+				return t, err
+			})
+			return err
+		}, fmt.Sprintf(factsQuery, o.Registry.Tenants()), append(o.args(), tables)...)
+	})
+	if err != nil {
+		return f, fmt.Errorf("read the state of the tables: %w", err)
 	}
 	return f, nil
 }

@@ -24,7 +24,7 @@ func counting(t *testing.T, tenants int) *fleettest.Fleet {
 		"max_locks_per_transaction": "256", "pg_stat_statements.max": "10000"})
 	f := &fleettest.Fleet{DSN: server.DSN}
 	f.Registry(t)
-	crowd(t, f, tenants)
+	f.Crowd(t, tenants, "contacts")
 	return f
 }
 

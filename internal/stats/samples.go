@@ -42,7 +42,6 @@ func baselines(reg registry.Registry) string {
 }
 
 type baseline struct {
-	id    string
 	bytes int64
 	at    time.Time
 }
@@ -50,16 +49,20 @@ type baseline struct {
 // addGrowth compares the tenants with their samples.
 func (r *Report) addGrowth(ctx context.Context, q db.Querier, o SizeOptions) error {
 	exact := r.Mode == Exact
-	found, err := db.Select(ctx, q, func(row pgx.CollectableRow) (b baseline, err error) {
-		err = row.Scan(&b.id, &b.bytes, &b.at)
-		return b, err
-	}, baselines(o.Registry), append(o.args(), exact)...)
+	byID := map[string]baseline{}
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		p.Query(func(rows pgx.Rows) error {
+			var id string
+			var b baseline
+			_, err := pgx.ForEachRow(rows, []any{&id, &b.bytes, &b.at}, func() error {
+				byID[id] = b
+				return nil
+			})
+			return err
+		}, baselines(o.Registry), append(o.args(), exact)...)
+	})
 	if err != nil {
 		return fmt.Errorf("read the size samples: %w", err)
-	}
-	byID := make(map[string]baseline, len(found))
-	for _, b := range found {
-		byID[b.id] = b
 	}
 	for i := range r.Tenants {
 		t := &r.Tenants[i]

@@ -22,7 +22,7 @@ func BenchmarkLarge(b *testing.B) {
 		tenants = n
 	}
 	f := fleettest.New(b)
-	crowd(b, f, tenants)
+	f.Crowd(b, tenants, "contacts", "conversations", "messages")
 	f.Exec(b, "vacuum analyze pg_catalog.pg_class", "vacuum analyze pg_catalog.pg_namespace", "analyze public.tenants")
 	all := stats.Selected{Registry: registry.Default()}
 	is := func(name string, read func(ctx context.Context, conn *pgx.Conn) error) way {

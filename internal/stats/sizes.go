@@ -207,12 +207,14 @@ func choose(ctx context.Context, q db.Querier, o SizeOptions) (Mode, error) {
 	if o.Slugs != nil && len(o.Slugs) <= exactUpTo {
 		return Exact, nil
 	}
-	n, err := db.Select(ctx, q, pgx.RowTo[int64], `select count(*) from `+o.Registry.Tenants()+` t where `+
-		selected, o.args()...)
+	var n int64
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		p.QueryRow([]any{&n}, `select count(*) from `+o.Registry.Tenants()+` t where `+selected, o.args()...)
+	})
 	if err != nil {
 		return Auto, err
 	}
-	if n[0] <= exactUpTo {
+	if n <= exactUpTo {
 		return Exact, nil
 	}
 	return Estimate, nil

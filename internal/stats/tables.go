@@ -104,16 +104,15 @@ func TablesByName(ctx context.Context, q db.Querier, o Selected, mode Mode) (Tab
 }
 
 func (r *Tables) read(ctx context.Context, q db.Querier, o Selected) error {
-	var p db.Pipeline
-	begin(&p)
-	p.QueryRow([]any{&r.At}, "select pg_catalog.now()")
-	p.Query(func(rows pgx.Rows) (err error) {
-		r.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableSize, err error) {
-			err = row.Scan(&t.Name, &t.Tenants, &t.HeapBytes, &t.ToastBytes, &t.IndexBytes, &t.Rows, &t.DeadBytes, &t.Largest,
-				&t.LargestBytes)
-			return t, err
-		})
-		return err
-	}, tablesOf(o.Registry, r.Mode == Exact), o.args()...)
-	return db.Plain(p.Run(ctx, q))
+	return glance(ctx, q, func(p *db.Pipeline) {
+		p.QueryRow([]any{&r.At}, "select pg_catalog.now()")
+		p.Query(func(rows pgx.Rows) (err error) {
+			r.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableSize, err error) {
+				err = row.Scan(&t.Name, &t.Tenants, &t.HeapBytes, &t.ToastBytes, &t.IndexBytes, &t.Rows, &t.DeadBytes, &t.Largest,
+					&t.LargestBytes)
+				return t, err
+			})
+			return err
+		}, tablesOf(o.Registry, r.Mode == Exact), o.args()...)
+	})
 }

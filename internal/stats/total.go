@@ -80,12 +80,9 @@ func totalBytes(ctx context.Context, q db.Querier, reg registry.Registry, slugs 
 		return err
 	}
 	args := append(SizeOptions{Slugs: slugs}.args(), limit)
-	var p db.Pipeline
-	begin(&p)
-	p.Query(read, measuredTotals(reg), args...)
-	p.Query(read, estimatedTotals(reg), args...)
-	if err := p.Run(ctx, q); err != nil {
-		return nil, err
-	}
-	return totals, nil
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		p.Query(read, measuredTotals(reg), args...)
+		p.Query(read, estimatedTotals(reg), args...)
+	})
+	return totals, err
 }

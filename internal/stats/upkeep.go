@@ -113,12 +113,9 @@ type UpkeepOptions struct {
 // vacuum and analyze have done there. It reads the catalogs and counters alone and locks
 // nothing of a tenant's. q must not be in a transaction.
 func ReadUpkeep(ctx context.Context, q db.Querier, o UpkeepOptions) (tables []Upkeep, err error) {
-	var p db.Pipeline
-	look(&p)
-	queueUpkeep(&p, o, &tables)
-	p.Exec("commit")
-	if err := p.Run(ctx, q); err != nil {
-		return nil, fmt.Errorf("read what vacuum has done: %w", db.Plain(err))
+	err = glance(ctx, q, func(p *db.Pipeline) { queueUpkeep(p, o, &tables) })
+	if err != nil {
+		return nil, fmt.Errorf("read what vacuum has done: %w", err)
 	}
 	return tables, nil
 }

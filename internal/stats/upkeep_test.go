@@ -13,7 +13,7 @@ import (
 func TestUpkeepGoesByAutovacuumsThresholds(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 20)
+	f.Crowd(t, 20, "contacts")
 	f.Exec(t, `do $$ begin for i in 1..20 loop
 		execute format('alter table tenant_%s.contacts set (autovacuum_enabled = false)', i);
 	end loop; end $$`,
@@ -71,7 +71,7 @@ func TestUpkeepGoesByAutovacuumsThresholds(t *testing.T) {
 func TestUpkeepKnowsWhatARoleMay(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 3)
+	f.Crowd(t, 3, "contacts")
 	keeper := role(t, f, "keeper")
 	f.Exec(t, "grant usage on schema public to "+keeper, "grant select on all tables in schema public to "+keeper,
 		"alter table tenant_2.contacts owner to "+keeper)

@@ -115,31 +115,30 @@ func wantedScans(reg registry.Registry) string {
 // counters tell. It locks nothing of a tenant's. q must not be in a transaction.
 func FindWanted(ctx context.Context, q db.Querier, o Selected) (WantedIndexes, error) {
 	var r WantedIndexes
-	var p db.Pipeline
-	look(&p)
-	counterTime(&p, &r.At, &r.Since)
-	p.Query(func(rows pgx.Rows) error {
-		w := WantedIndex{Kind: ForeignKey}
-		_, err := pgx.ForEachRow(rows, []any{&w.Table, &w.Columns, &w.References, &w.Tenants, &w.Rows, &w.Deleted,
-			&w.Statement}, func() error {
-			r.Indexes = append(r.Indexes, w)
-			w.Columns = nil
-			return nil
-		})
-		return err
-	}, wantedKeys(o.Registry), o.args()...)
-	p.Query(func(rows pgx.Rows) error {
-		w := WantedIndex{Kind: SequentialScans, Columns: []string{}}
-		_, err := pgx.ForEachRow(rows, []any{&w.Table, &w.Tenants, &w.Rows, &w.Scans, &w.RowsRead, &w.IndexScans},
-			func() error {
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		counterTime(p, &r.At, &r.Since)
+		p.Query(func(rows pgx.Rows) error {
+			w := WantedIndex{Kind: ForeignKey}
+			_, err := pgx.ForEachRow(rows, []any{&w.Table, &w.Columns, &w.References, &w.Tenants, &w.Rows, &w.Deleted,
+				&w.Statement}, func() error {
 				r.Indexes = append(r.Indexes, w)
+				w.Columns = nil
 				return nil
 			})
-		return err
-	}, wantedScans(o.Registry), append(o.args(), largeTable, deepScan)...)
-	p.Exec("commit")
-	if err := p.Run(ctx, q); err != nil {
-		return r, fmt.Errorf("look for indexes that the tenants lack: %w", db.Plain(err))
+			return err
+		}, wantedKeys(o.Registry), o.args()...)
+		p.Query(func(rows pgx.Rows) error {
+			w := WantedIndex{Kind: SequentialScans, Columns: []string{}}
+			_, err := pgx.ForEachRow(rows, []any{&w.Table, &w.Tenants, &w.Rows, &w.Scans, &w.RowsRead, &w.IndexScans},
+				func() error {
+					r.Indexes = append(r.Indexes, w)
+					return nil
+				})
+			return err
+		}, wantedScans(o.Registry), append(o.args(), largeTable, deepScan)...)
+	})
+	if err != nil {
+		return r, fmt.Errorf("look for indexes that the tenants lack: %w", err)
 	}
 	return r, nil
 }

@@ -14,7 +14,7 @@ import (
 func TestWantedForeignKeys(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 4)
+	f.Crowd(t, 4, "contacts")
 	for i := 1; i <= 4; i++ {
 		s := fmt.Sprintf("tenant_%d.", i)
 		f.Exec(t, "alter table "+s+"contacts add unique (id, email)",
@@ -57,7 +57,7 @@ func TestWantedForeignKeys(t *testing.T) {
 func TestWantedForSequentialScans(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
-	crowd(t, f, 3)
+	f.Crowd(t, 3, "contacts")
 	for _, s := range []string{"tenant_1.", "tenant_2."} {
 		f.Exec(t, "insert into "+s+"contacts select i, i from generate_series(1, 20000) i",
 			"create table "+s+"peeked as select generate_series(1, 20000) i", "analyze "+s+"peeked", "analyze "+s+"contacts")
