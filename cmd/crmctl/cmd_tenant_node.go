@@ -72,8 +72,8 @@ counted before and after, and where a table has not all of them nothing is chang
 	})
 }
 
-func placeCmd(f *factory, opts *tenantNodeOptions, done string, place func(*app.App, context.Context) (app.Placed, error),
-	cmd *cobra.Command) *cobra.Command {
+func placeCmd(f *factory, opts *tenantNodeOptions, done string,
+	place func(*app.App, context.Context) (app.Placed, error), cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cli.ExactArgs("TENANT")
 	cmd.ValidArgsFunction = completeOne(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

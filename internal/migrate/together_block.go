@@ -60,7 +60,7 @@ func (p *Plan) groupText(t registry.Tenant, c Change, o ApplyOptions) string {
 		for _, part := range parts {
 			text.WriteString(part)
 		}
-		text.WriteString(";\n") // a statement may end with a comment
+		text.WriteString("\n;\n") // a statement may end with a comment
 	}
 	add("set local search_path = ", db.Path{}.Behind(t.Schema))
 	if as.Versions != "" {

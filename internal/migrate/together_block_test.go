@@ -51,7 +51,8 @@ func TestGroupsTakeSeveralFiles(t *testing.T) {
 	files := map[string]string{"1_a.sql": first, "2_b.sql": second,
 		"3_c.sql": "-- +goose StatementBegin\ncreate function g() returns text language sql as $crmctl$ select 'it''s \\ ' $crmctl$;\n" +
 			"-- +goose StatementEnd\nalter table a add z text default 'x''y\\z';",
-		"4_d.sql": "alter table a add k text check (k <> 'do $crmctl$'), add m mood;"}
+		"4_d.sql": "-- +goose StatementBegin\nalter table a add k text check (k <> 'do $crmctl$'), add m mood -- the mood\n" +
+			"-- +goose StatementEnd"}
 	old, plan := plans(t, files)
 	f.Exec(t, "create schema app", "create type app.mood as enum ('x')")
 	plan, _, err := useExtensions(t, f, plan, migrate.ExtensionOptions{Shared: []string{"app"}})
