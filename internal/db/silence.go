@@ -268,6 +268,9 @@ func later(a, b time.Time) time.Time {
 
 // wireOf returns the wire below a connection, nil where that is another's.
 func wireOf(q Querier) *wire {
+	if s, ok := q.(*scratchQuerier); ok {
+		q = s.Querier
+	}
 	conn, ok := q.(*pgx.Conn)
 	if !ok {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,9 @@ func Tenant(t testing.TB) (*pgx.Conn, db.Schema) {
 	hash := sha256.New()
 	for _, s := range statements {
 		fmt.Fprintln(hash, s.SQL)
+	}
+	if url := os.Getenv(CitusEnv); url != "" {
+		return onCitus(t, url, statements)
 	}
 	dsn := pgtest.FromTemplate(t, "crm-"+hex.EncodeToString(hash.Sum(nil)[:8]),
 		func(ctx context.Context, conn *pgx.Conn) error {

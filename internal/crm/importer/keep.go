@@ -128,8 +128,9 @@ func (m *merge) updateKept(ctx context.Context, rows, on, set string, how mergeR
 // session has made meanwhile is changed; what it was is not known then.
 const insertKeptSQL = `
 with src as (%[1]s), touched as (
-    insert into %[2]s as c (id, email, phone, name, company, metadata, created_at)
-    select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
+    insert into %[2]s as c (id, email, phone, name, company, metadata, created_at, updated_at)
+    select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now()),
+        pg_catalog.now()
     from src s left join %[2]s e on e.email operator(pg_catalog.=) s.email where e.id is null
     on conflict (email) do update set %[3]s, updated_at = pg_catalog.now() where %[4]s
     returning c.id, c.xmax operator(pg_catalog.=) 0 as inserted

@@ -150,6 +150,7 @@ type load struct {
 	merge    merge
 	table    tableInfo
 	role     string // as which the work is done, "" for the session's
+	scratch  *db.Scratch
 	firstID  uint64 // where the ids of this transaction begin
 	result   Result
 
@@ -233,7 +234,8 @@ func (l *load) run(ctx context.Context, q db.Querier) error {
 		return err
 	}
 	l.producer.encode.now = microseconds(now)
-	table, err := inspectTable(ctx, q, l.o.Schema, l.o.Path)
+	l.scratch = db.NewScratch(q, l.o.Schema, now)
+	table, err := inspectTable(ctx, l.scratch.On(q), l.o.Schema, l.o.Path)
 	if err != nil {
 		return err
 	}
@@ -332,7 +334,7 @@ func (l *load) copy(ctx context.Context) error {
 	f := &feed{p: p}
 	err := f.copyAll(ctx, l.conn, [2]string{
 		toContacts: copySQL(contactsOf(l.o.Schema), p.encode.directColumns()),
-		toStage:    copySQL("pg_temp.crmctl_import", p.encode.stageColumns()),
+		toStage:    l.scratch.SQL(copySQL("pg_temp.crmctl_import", p.encode.stageColumns())),
 	})
 	stop()
 	for range p.chunks { // until the producer has seen it
@@ -364,7 +366,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		l.mergedRows(0)
 	}
-	l.merge = merge{q: q, schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
+	l.merge = merge{q: l.scratch.On(q), schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
 		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
 		rejects: l.rejects, accepted: p.accepts, column: p.convert.emailHeader(),
 		undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo,
@@ -374,6 +376,12 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	}
 	if err := l.merge.run(ctx); err != nil {
 		return err
+	}
+	var end db.Pipeline
+	if l.scratch.Drop(&end); end.Len() > 0 {
+		if err := end.Run(ctx, q); err != nil {
+			return fmt.Errorf("end the merge: %w", err)
+		}
 	}
 	if !p.direct {
 		return l.analyzeMerged(ctx, q)

@@ -155,11 +155,10 @@ func (m *merge) writeAtOnce(ctx context.Context, rows string, how mergeRule) (in
 }
 
 // unites reports whether lists in the metadata of contacts are united with those of rows:
-// there are some, and the contacts are not spread over servers, where a statement cannot do
-// it.
+// there are some.
 func (m *merge) unites() bool {
 	merges := m.policy == ConflictMerge && !m.direct || m.direct && m.inFile == RepeatMerge
-	return merges && m.counts.lists > 0 && m.undo != undoSpread
+	return merges && m.counts.lists > 0
 }
 
 // upsert makes contacts of rows, or changes those that are there, in one statement.
@@ -205,8 +204,9 @@ func (m *merge) rule() (how mergeRule, writes bool) {
 // CONFLICT sees what others commit meanwhile. A row that was inserted has never
 // been locked: its xmax is 0.
 const upsertSQL = `
-    insert into %[1]s as c (id, email, phone, name, company, metadata, created_at)
-    select s.id, s.email, s.phone, %[4]s, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
+    insert into %[1]s as c (id, email, phone, name, company, metadata, created_at, updated_at)
+    select s.id, s.email, s.phone, %[4]s, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now()),
+        pg_catalog.now()
     from src s left join %[1]s e on e.email operator(pg_catalog.=) s.email
     where e.id is null or %[2]s
     on conflict (email) do update
@@ -228,8 +228,9 @@ func (m *merge) insert(ctx context.Context, from, suffix string) (n int64, err e
 		return n, err
 	}
 	tag, err := m.q.Exec(ctx, `
-insert into `+m.contacts+` (id, email, phone, name, company, metadata, created_at)
-select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now())
+insert into `+m.contacts+` (id, email, phone, name, company, metadata, created_at, updated_at)
+select s.id, s.email, s.phone, s.name, s.company, s.metadata, coalesce(s.created_at, pg_catalog.now()),
+        pg_catalog.now()
 `+from+" "+suffix)
 	return tag.RowsAffected(), err
 }
@@ -253,7 +254,7 @@ where s.email is null and not exists (
       select (pg_catalog.array_agg(d.id order by d.id))[1] from pg_temp.crmctl_import d where d.email is null
       group by d.phone, d.name, d.company, d.metadata)`
 	}
-	if _, err := m.q.Exec(ctx, "select pg_catalog.set_config('enable_nestloop', 'off', true)"); err != nil {
+	if _, err := m.q.Exec(ctx, "set local enable_nestloop to off"); err != nil {
 		return err
 	}
 	inserted, err := m.insert(ctx, from, "")

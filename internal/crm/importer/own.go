@@ -117,9 +117,10 @@ func (m *merge) insertOwn(ctx context.Context) (int64, error) {
 		names, values = append(names, db.Quoted(c.Name)), append(values, value)
 	}
 	return m.halved(ctx, func(ctx context.Context, from, to int64) (int64, error) {
-		tag, err := m.q.Exec(ctx, "insert into "+into+" ("+strings.Join(names, ", ")+") select "+
-			strings.Join(values, ", ")+" from pg_temp.crmctl_verdict f where f.contact is null and f.verdict is null"+
-			between(from, to)+" order by f.n", m.ownArgs()...)
+		// In this form a cluster takes a table with a default of now(), too.
+		tag, err := m.q.Exec(ctx, "with f as materialized (select f.* from pg_temp.crmctl_verdict f "+
+			"where f.contact is null and f.verdict is null"+between(from, to)+") insert into "+into+" ("+
+			strings.Join(names, ", ")+") select "+strings.Join(values, ", ")+" from f order by f.n", m.ownArgs()...)
 		return tag.RowsAffected(), err
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,6 +15,9 @@ import (
 // maxRefused is how many rows the server may refuse that looked fitting here. Each costs
 // statements of its own; a table that refuses more is not what the file is for.
 const maxRefused = 2000
+
+// codeInternal is the SQLSTATE of an error that has none of its own.
+const codeInternal = "XX000"
 
 // errEnough ends the search for refused rows once the rejects are too many anyway.
 var errEnough = errors.New("too many rejected rows")
@@ -32,11 +36,15 @@ func (e *RefusedError) Error() string {
 }
 
 // refusal reports whether an error of the server is about the values of a row: data
-// (22), constraints (23), what a trigger raised (P0), a view's check (44).
+// (22), constraints (23), what a trigger raised (P0), a view's check (44). A node of a
+// cluster may tell of a constraint without its code.
 func refusal(err error) (*pgconn.PgError, bool) {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || len(e.Code) != 5 {
 		return nil, false
+	}
+	if e.Code == codeInternal && strings.Contains(e.Message, "violates") {
+		return e, true
 	}
 	return e, slices.Contains([]string{"22", "23", "P0", "44"}, e.Code[:2])
 }

@@ -68,8 +68,9 @@ const keepChangedSQL = `, kept as (
 // that it was changed.
 const makeSliceSQL = `
 with touched as (
-    insert into %[1]s as c (id, email, phone, name, company, metadata, created_at)
-    select m.id, m.email, m.phone, m.name, m.company, m.metadata, coalesce(m.created_at, pg_catalog.now())
+    insert into %[1]s as c (id, email, phone, name, company, metadata, created_at, updated_at)
+    select m.id, m.email, m.phone, m.name, m.company, m.metadata, coalesce(m.created_at, pg_catalog.now()),
+        pg_catalog.now()
     from pg_temp.crmctl_write m where %[2]s and m.at is null
     on conflict (email) do update set %[3]s, updated_at = pg_catalog.now() where %[4]s
     returning c.id, c.xmax operator(pg_catalog.=) 0 as inserted
