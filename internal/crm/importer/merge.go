@@ -155,10 +155,11 @@ func (m *merge) writeAtOnce(ctx context.Context, rows string, how mergeRule) (in
 }
 
 // unites reports whether lists in the metadata of contacts are united with those of rows:
-// there are some.
+// there are some, and the contacts are not spread over servers, where a statement cannot do
+// it.
 func (m *merge) unites() bool {
 	merges := m.policy == ConflictMerge && !m.direct || m.direct && m.inFile == RepeatMerge
-	return merges && m.counts.lists > 0
+	return merges && m.counts.lists > 0 && m.undo != undoSpread
 }
 
 // upsert makes contacts of rows, or changes those that are there, in one statement.
