@@ -366,7 +366,8 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 	if p.counts.staged > 0 {
 		l.mergedRows(0)
 	}
-	l.merge = merge{q: l.scratch.On(q), schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema), policy: l.o.OnConflict,
+	l.merge = merge{q: l.scratch.On(q), schema: l.o.Schema, path: l.o.Path, contacts: contactsOf(l.o.Schema),
+		policy: l.o.OnConflict,
 		inFile: l.o.InFile, key: l.o.Key, own: l.own, dryRun: l.o.DryRun, direct: p.direct, counts: p.counts,
 		rejects: l.rejects, accepted: p.accepts, column: p.convert.emailHeader(),
 		undoTable: undoTableOf(l.o.Schema), undo: l.table.Undo,
