@@ -78,6 +78,10 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if err != nil {
 		return out, err
 	}
+	imports, err := a.Registry.HasImports(ctx, to)
+	if err != nil {
+		return out, err
+	}
 	others, err := a.holdsOthers(ctx, to, out.Source)
 	if err != nil {
 		return out, err
@@ -86,7 +90,7 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 		clone.Structures = a.structures(ctx, limits)
 	}
 	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug,
-		Schema: out.Source.Schema}, clone)
+		Schema: out.Source.Schema, Imports: imports}, clone)
 	out.Elapsed = a.Now().Sub(begun)
 	if err == nil && len(accepted) > 0 {
 		err = a.Registry.CopyAccepted(ctx, to, out.Source.ID, out.Made.Tenant.ID)

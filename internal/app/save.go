@@ -66,6 +66,10 @@ func (a *App) sources(ctx context.Context, q db.Querier, tenants []registry.Tena
 	if err != nil {
 		return nil, err
 	}
+	imports, err := a.Registry.HasImports(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	accepted := map[string][]backup.Accepted{}
 	for _, x := range list {
 		accepted[x.TenantID] = append(accepted[x.TenantID], backup.Accepted{Change: x.Change, Kind: x.Kind,
@@ -73,7 +77,8 @@ func (a *App) sources(ctx context.Context, q db.Querier, tenants []registry.Tena
 	}
 	out := make([]backup.Source, len(tenants))
 	for i, t := range tenants {
-		out[i] = backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Accepted: accepted[t.ID]}
+		out[i] = backup.Source{ID: t.ID, Slug: t.Slug, Schema: t.Schema, Accepted: accepted[t.ID],
+			Imports: imports}
 	}
 	return out, nil
 }

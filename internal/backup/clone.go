@@ -39,6 +39,7 @@ var errStopped = errors.New("the copy was stopped")
 // ErrMismatch where the migrations do not make what the rows need.
 func Clone(ctx context.Context, from, to *pgx.Conn, src Source, o CloneOptions) (*Made, error) {
 	var made *Made
+	src.Imports = src.Imports && o.Anonymizer == nil && !o.SchemaOnly
 	err := inSnapshot(ctx, from, src.Schema, nil, o.Limits, func(ctx context.Context, s *snapshot) (err error) {
 		if err := s.readTenant(ctx, o.Registry, src); err != nil {
 			return err
@@ -106,6 +107,9 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 		}
 	}
 	if err := t.complete(ctx, m, o.NewTenant); err != nil {
+		return err
+	}
+	if err := t.keepImports(ctx, m, o.NewTenant); err != nil {
 		return err
 	}
 	return t.commit(ctx, o.NewTenant, map[string]any{

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // FormatVersion is the version of the container that this package writes. It
@@ -50,6 +52,8 @@ type Manifest struct {
 	Comment string `json:"schema_comment,omitempty"`
 	// Accepted is in what the tenant is not what its migrations make, on purpose.
 	Accepted []Accepted `json:"accepted,omitempty"`
+	// Imports are what was imported, the newest first.
+	Imports []registry.SavedImport `json:"imports,omitempty"`
 	// LeftOut is what belongs to the tenant and is not in the file.
 	LeftOut []string `json:"left_out,omitempty"`
 }
@@ -172,6 +176,9 @@ func (m *Manifest) check() error {
 		if err := m.Structure.check(); err != nil {
 			return err
 		}
+	}
+	if err := m.checkImports(); err != nil {
+		return err
 	}
 	seen := make(map[string]bool, len(m.Tables)+len(m.Sequences))
 	for _, t := range m.Tables {

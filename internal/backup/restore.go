@@ -79,6 +79,9 @@ func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error 
 	if err := t.complete(ctx, m, o.NewTenant); err != nil {
 		return err
 	}
+	if err := t.keepImports(ctx, m, o.NewTenant); err != nil {
+		return err
+	}
 	detail := map[string]any{
 		"schema": t.row.Schema, "version": m.SchemaVersion, "taken_at": m.TakenAt, "from": m.Tenant.Slug, "rows": m.Rows(),
 	}

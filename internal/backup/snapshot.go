@@ -25,6 +25,8 @@ type Source struct {
 	Schema db.Schema
 	// Accepted goes into the file as it is.
 	Accepted []Accepted
+	// Imports says that the registry lists imports, of which those of the tenant go with it.
+	Imports bool
 
 	role string // as which its tables are read, "" for the session's; only for pg_dump
 }
@@ -49,6 +51,7 @@ type snapshot struct {
 	there    structure
 	replica  bool   // the server is a standby
 	role     string // of the session
+	undo     string // the query of what imports have replaced, "" for nothing
 }
 
 // inSnapshot calls read with one moment of a schema. names, if any, are the only
@@ -202,12 +205,18 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 		t        Tenant
 		role     *string
 		settings string
+		imports  []registry.SavedImport
+		kept     []undoInfo
 	)
 	p.QueryRow([]any{&t.ID, &t.Slug, &t.DisplayName, &t.Schema, &t.Status, &role, &settings, &t.CreatedAt},
 		`select id::text, slug, display_name, schema_name, status, role_name, settings::text, created_at from `+reg.Tenants()+
 			` where id = $1`, src.ID)
 	p.QueryRow([]any{&s.manifest.Comment}, `select coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), '')
 		from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) $1`, s.schema.String())
+	if src.Imports {
+		reg.QueueSavedImports(&p, src.ID, &imports)
+		s.queueUndoInfo(&p, &kept)
+	}
 	reader := s.reader(versionTable)
 	planted.QueueReadAs(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}}, reader)
 	as(&p, reader, func() {
@@ -228,7 +237,7 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 	for _, v := range s.manifest.Applied() {
 		s.manifest.SchemaVersion = max(s.manifest.SchemaVersion, v)
 	}
-	return nil
+	return s.keepImports(ctx, imports, kept)
 }
 
 // copyOut writes the rows of a table as COPY text and returns how many they are.
@@ -241,7 +250,11 @@ func (s *snapshot) copyOut(ctx context.Context, t *Table, w io.Writer) (int64, e
 			return 0, err
 		}
 	}
-	tag, err := db.CopyTo(ctx, s.conn, w, "copy "+copyTarget(s.schema, t)+" to stdout")
+	from := copyTarget(s.schema, t)
+	if isUndo(*t) {
+		from = "(" + s.undo + ")"
+	}
+	tag, err := db.CopyTo(ctx, s.conn, w, "copy "+from+" to stdout")
 	if err == nil && reader != "" {
 		var p db.Pipeline
 		p.Return()
@@ -255,6 +268,9 @@ func (s *snapshot) copyOut(ctx context.Context, t *Table, w io.Writer) (int64, e
 
 // reader returns the role as which a table is read, "" for the session's own.
 func (s *snapshot) reader(table string) string {
+	if table == db.UndoTable {
+		table = "contacts" // with which it is read
+	}
 	r, _ := s.there.table(table)
 	return r.Role
 }

@@ -124,7 +124,3 @@ func RegisteredSchema(name string) (Schema, error) {
 	}
 	return Schema{name: name}, nil
 }
-
-// UndoTable is the name of the table in a tenant's schema in which imports keep what they
-// replace. It is this program's, and no part of what the migrations make.
-const UndoTable = "crmctl_import_undo"

@@ -20,7 +20,7 @@ func UndoTableOf(schema db.Schema) string { return undoTableOf(schema) }
 // moved.
 func QueueUndoTable(p *db.Pipeline, schema db.Schema) {
 	table := undoTableOf(schema)
-	p.Exec(strings.Replace(fmt.Sprintf(undoTableSQL, table), "create table ", "create table if not exists ", 1))
+	p.Exec(strings.Replace(fmt.Sprintf(db.UndoTableSQL, table), "create table ", "create table if not exists ", 1))
 	p.Exec("alter table " + table + ` add column if not exists before pg_catalog.jsonb,
 		add column if not exists into_id pg_catalog.uuid, add column if not exists moved pg_catalog.uuid[]`)
 }

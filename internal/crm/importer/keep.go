@@ -16,27 +16,16 @@ import (
 // into an empty tenant costs nothing more.
 
 // UndoTable is the name of the table in a tenant's schema. It is none of the
-// application's: catalogs, checks and backups leave it out.
+// application's: catalogs and checks leave it out.
 const UndoTable = db.UndoTable
 
 // undoTableOf returns the name of a tenant's UndoTable.
 func undoTableOf(schema db.Schema) string { return schema.Quoted() + "." + UndoTable }
 
-// undoTableSQL makes the table %[1]s. xid is that of the contact as it was, null where
-// it is not known what it was; put_back_xid that of the transaction that put it back.
-const undoTableSQL = `
-create table %[1]s (
-    import_id pg_catalog.uuid not null, contact_id pg_catalog.uuid not null, xid pg_catalog.xid,
-    email pg_catalog.text, phone pg_catalog.text, name pg_catalog.text, company pg_catalog.text,
-        metadata pg_catalog.jsonb,
-    updated_at timestamp with time zone, put_back_xid pg_catalog.xid,
-    constraint ` + UndoTable + `_pkey primary key (import_id, contact_id)
-)`
-
 // Part is what one transaction of an import has made of the contacts.
 type Part struct {
 	FirstID, LastID string // the ids of the contacts that it has made lie between
-	XID             string // xmin of what it has written
+	XID             string // xmin of what it has written; db.NoXID where that was in another database
 	LoadedAt        time.Time
 }
 
@@ -67,9 +56,7 @@ func (m *merge) openUndo(ctx context.Context) error {
 	var p db.Pipeline
 	switch {
 	case m.undo == undoNone:
-		p.Exec(fmt.Sprintf(undoTableSQL, m.undoTable))
-		p.Exec("comment on table " + m.undoTable +
-			" is 'What imports of contacts have replaced. crmctl keeps it to take an import back.'")
+		db.QueueUndoTable(&p, m.undoTable)
 	case len(m.expired) > 0:
 		p.Exec("delete from "+m.undoTable+` u
 			where u.import_id operator(pg_catalog.=) any ($1::pg_catalog.text[]::pg_catalog.uuid[])`, m.expired)

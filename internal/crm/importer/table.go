@@ -37,7 +37,8 @@ type tableInfo struct {
 	Names       []string `db:"names"`
 	Types       []string `db:"types"`
 
-	Undo      string `db:"undo"` // whose UndoTable is there
+	Undo      string `db:"undo"`      // whose UndoTable is there
+	UndoLeft  bool   `db:"undo_left"` // it can hold how an import has left a contact
 	MayCreate bool   `db:"may_create"`
 
 	Tuples float64 `db:"tuples"` // rows as of the last analysis; -1 for never
@@ -80,6 +81,8 @@ select c.oid, c.relkind::text as kind,
                 else '` + undoOther + `' end
             from pg_catalog.pg_class u
             where u.relnamespace = n.oid and u.relname = '` + UndoTable + `'), '` + undoNone + `') end as undo,
+       exists (select from pg_catalog.pg_class u join pg_catalog.pg_attribute a on a.attrelid = u.oid
+            where u.relnamespace = n.oid and u.relname = '` + UndoTable + `' and a.attname = 'left_as') as undo_left,
        pg_catalog.has_schema_privilege(n.oid, 'create') as may_create,
        c.reltuples::float8 as tuples
 from pg_catalog.pg_class c

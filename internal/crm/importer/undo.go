@@ -102,6 +102,7 @@ type undoing struct {
 	contacts string
 	table    string // of what is kept
 	kept     bool   // it is there
+	hashed   bool   // it can hold how the import has left a contact
 	refers   string // the condition that another table refers to c
 	result   UndoResult
 }
@@ -200,6 +201,11 @@ where k.confrelid = $1::text::regclass and k.contype = 'f' and k.conparentid = 0
 		return ErrNothingKept
 	}
 	u.kept = info.Undo == undoOurs
+	if u.hashed = u.kept && info.UndoLeft; u.hashed {
+		if _, err := q.Exec(ctx, "select "+db.UndoDialect); err != nil {
+			return fmt.Errorf("look at contacts: %w", err)
+		}
+	}
 	u.refers = "false"
 	for _, r := range references {
 		var same []string
@@ -224,7 +230,7 @@ const madeSQL = `exists (select 1 from ` + partsSQL + `
 
 // unchanged is the condition that a contact c is as the import has left it: as one of its
 // transactions ($3) has written it, or as a later import that was taken back has put it
-// back.
+// back; in a tenant that was restored or copied, by what was kept of it ($4).
 func (u *undoing) unchanged() string {
 	sql := "(c.xmin operator(pg_catalog.=) any ($3::pg_catalog.text[]::pg_catalog.xid[])"
 	if u.kept {
@@ -232,14 +238,24 @@ func (u *undoing) unchanged() string {
 			and b.put_back_xid operator(pg_catalog.=) c.xmin
 			and b.xid operator(pg_catalog.=) any ($3::pg_catalog.text[]::pg_catalog.xid[]))`
 	}
+	if u.hashed {
+		sql += " or exists (select 1 from " + u.table + ` h where h.import_id operator(pg_catalog.=) $4::pg_catalog.uuid
+			and h.contact_id operator(pg_catalog.=) c.id and h.left_as operator(pg_catalog.=) ` + db.UndoLeft("c", "c") + ")"
+	}
 	return sql + ")"
 }
 
-// args are $1 to $3 of the conditions.
+// args are $1 to $3 of the conditions, and $4 where they have it.
 func (u *undoing) args() []any {
 	first, last, xids := []string{}, []string{}, []string{}
 	for _, p := range u.o.Parts {
-		first, last, xids = append(first, p.FirstID), append(last, p.LastID), append(xids, p.XID)
+		first, last = append(first, p.FirstID), append(last, p.LastID)
+		if p.XID != db.NoXID {
+			xids = append(xids, p.XID)
+		}
+	}
+	if u.hashed {
+		return []any{first, last, xids, u.o.Import}
 	}
 	return []any{first, last, xids}
 }
@@ -276,7 +292,7 @@ with put as (
     from put where k.import_id operator(pg_catalog.=) $4::pg_catalog.uuid and k.contact_id operator(pg_catalog.=) put.id
     returning 1
 )
-select pg_catalog.count(*) from noted`, append(u.args(), u.o.Import)...).Scan(&u.result.PutBack)
+select pg_catalog.count(*) from noted`, append(u.args()[:3], u.o.Import)...).Scan(&u.result.PutBack)
 }
 
 // taken is the condition that another contact has the address that goes back to c.
@@ -291,7 +307,7 @@ func (u *undoing) left(ctx context.Context, q db.Querier) error {
 	sql := `select c.id, c.email, case when ` + u.unchanged() + ` then 'referenced' else 'changed' end as reason
 from ` + u.contacts + ` c where ` + madeSQL
 	if u.kept {
-		args = append(args, u.o.Import)
+		args = append(args[:3], u.o.Import)
 		sql += `
 union all
 select k.contact_id, c.email, case when c.id is null then 'gone' when k.xid is not null and ` + u.unchanged() + `
