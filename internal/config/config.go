@@ -58,6 +58,7 @@ type Config struct {
 	Timeout          time.Duration // of the whole command, 0 for no limit
 	Retention        time.Duration // of a deleted tenant
 	ImportUndoKeep   time.Duration // what imports replace, 0 for not at all
+	ErasureKeyFile   string        // "" where there is no place for one
 	TenantRoles      bool          // a new tenant gets a role of its own
 	Output           string        // one of Outputs
 	Color            string        // one of Colors
@@ -151,6 +152,9 @@ func Load(src Sources) (*Config, error) {
 	}
 	if err := c.resolve(stack); err != nil {
 		return nil, err
+	}
+	if dir := userDir(env); c.ErasureKeyFile == "" && dir != "" {
+		c.ErasureKeyFile = filepath.Join(dir, "erasure.key")
 	}
 	c.collectSecrets(secrets)
 	c.Warnings = append(c.Warnings, env.warnings()...)

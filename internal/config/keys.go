@@ -25,6 +25,7 @@ const (
 	KeyTimeout          = "timeout"
 	KeyRetention        = "retention"
 	KeyImportUndoKeep   = "import_undo_keep"
+	KeyErasureKeyFile   = "erasure_key_file"
 	KeyTenantRoles      = "tenant_roles"
 	KeyOutput           = "output"
 	KeyColor            = "color"
@@ -132,6 +133,11 @@ func keys() []key { //nolint:funlen // a table
 			parse: durationInto(func(c *Config) *time.Duration { return &c.Retention })},
 		{name: KeyImportUndoKeep, fallback: "30d", usage: "how long an import can be taken back, 0 for never",
 			parse: durationInto(func(c *Config) *time.Duration { return &c.ImportUndoKeep })},
+		{name: KeyErasureKeyFile, noProject: true, usage: "the key by which erased persons are known again",
+			parse: func(c *Config, v string) error {
+				c.ErasureKeyFile = v
+				return nil
+			}},
 		{name: KeyTenantRoles, fallback: "false", usage: "give each new tenant a database role of its own",
 			parse: func(c *Config, v string) (err error) {
 				c.TenantRoles, err = parseBool(v)

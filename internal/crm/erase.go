@@ -1,0 +1,88 @@
+package crm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/crmctl/crmctl/internal/db"
+)
+
+// ErasePerson removes somebody's contacts with their conversations and messages, messages that
+// the person has sent in those of others, and what imports and merges keep of them, and
+// returns how much that was. Mentions and Others of it are what stays: rows that are about
+// others too.
+func (w *Writer) ErasePerson(ctx context.Context, a Address) (Held, error) {
+	p, err := w.findPerson(ctx, a)
+	if err != nil {
+		return Held{}, err
+	}
+	return w.erase(ctx, p)
+}
+
+// ErasePersons removes every person of whose address is is true, for which it looks at every
+// contact.
+func (w *Writer) ErasePersons(ctx context.Context, is func(address string) bool) (Held, error) {
+	p := &somebody{Reader: &w.Reader, is: is}
+	for _, step := range []func(context.Context) error{p.findContacts, p.findSent, p.findKept} {
+		if err := step(ctx); err != nil {
+			return Held{}, fmt.Errorf("look for erased persons: %w", err)
+		}
+	}
+	return w.erase(ctx, p)
+}
+
+// erase removes the children first, since not every table has keys that would do it.
+func (w *Writer) erase(ctx context.Context, p *somebody) (Held, error) {
+	done := Held{Mentions: int64(len(p.mentions))}
+	queries, err := p.selects(ctx)
+	if err != nil {
+		return done, err
+	}
+	for _, kind := range []string{"kept", "message", "conversation", "contact"} {
+		for _, q := range queries {
+			if q.kind != kind {
+				continue
+			}
+			tag, err := w.q.Exec(ctx, "delete from "+q.from, q.args...)
+			if err != nil {
+				return done, fmt.Errorf("erase from %s: %w", q.table, err)
+			}
+			*done.of(kind) += tag.RowsAffected()
+		}
+	}
+	for _, q := range queries {
+		if q.kind != "other" {
+			continue
+		}
+		n := int64(0)
+		if err := w.q.QueryRow(ctx, "select pg_catalog.count(*) from "+q.from, q.args...).Scan(&n); err != nil {
+			return done, err
+		}
+		done.Others += n
+	}
+	if done.Erasable() > 0 {
+		w.did("contacts", "erase", "")
+	}
+	return done, nil
+}
+
+// EraseWithin is ErasePersons in a transaction that somebody else has begun, as the role that
+// it has. A tenant without contacts that have addresses has nothing to erase.
+func EraseWithin(ctx context.Context, q db.Querier, schema db.Schema, path db.Path,
+	is func(address string) bool) (Held, error) {
+	w := &Writer{Reader: Reader{t: &Tenant{o: Options{Schema: schema, Path: path}}, q: q}}
+	if err := w.ownPath(ctx, true); err != nil {
+		return Held{}, err
+	}
+	var err error
+	if w.t.tables, err = readTables(ctx, q, schema); err != nil {
+		return Held{}, err
+	}
+	if c := w.t.tables["contacts"]; !c.has("id") || !c.has("email") {
+		return Held{}, nil
+	}
+	if err := w.ownPath(ctx, false); err != nil {
+		return Held{}, err
+	}
+	return w.ErasePersons(ctx, is)
+}
