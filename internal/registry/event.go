@@ -35,7 +35,9 @@ const (
 	// this was taken back, or some of it.
 	ActionDedupe     = "dedupe"
 	ActionDedupeUndo = "dedupe_undo"
-	ActionBackup     = "backup"
+	// ActionErase says that the data of a person was erased; it names a keyed hash alone.
+	ActionErase  = "erase"
+	ActionBackup = "backup"
 	// ActionRestore and ActionClone are how a tenant begins that is made out of the
 	// data of another, in the place of ActionCreate.
 	ActionRestore = "restore"
@@ -64,7 +66,7 @@ func Actions() []string {
 	return []string{
 		ActionCreate, ActionAdopt, ActionSuspend, ActionActivate, ActionRename, ActionSet,
 		ActionDelete, ActionUndelete, ActionPurging, ActionPurge, ActionImport, ActionImportUndo, ActionSeed, ActionEdit,
-		ActionDedupe, ActionDedupeUndo,
+		ActionDedupe, ActionDedupeUndo, ActionErase,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
 		ActionAccept, ActionUnaccept, ActionDisconnect, ActionNode,

@@ -35,6 +35,7 @@ func marks() map[string][]string {
 		importParts:   {"import_id", "part", "first_id", "last_id", "xid", "loaded_at"},
 		accepted:      {"tenant_id", "change", "kind", "name", "found", "reason", "accepted_at"},
 		catalogs:      {"sampled_at", "tenants", "relations", "catalog_bytes"},
+		erasures:      {"tenant_id", "key_id", "hash", "erased_at"},
 	}
 }
 
@@ -47,7 +48,7 @@ func indexes() []string {
 		"idx_migration_run_tenants_tenant", "tenant_shapes_pkey", "tenant_pool_pkey", "tenant_builds_pkey",
 		"migration_sources_pkey",
 		"tenant_imports_pkey", "idx_tenant_imports_tenant", "tenant_import_parts_pkey",
-		"tenant_accepted_pkey", "tenant_catalog_samples_pkey",
+		"tenant_accepted_pkey", "tenant_catalog_samples_pkey", "tenant_erasures_pkey",
 	}
 }
 
