@@ -93,6 +93,8 @@ func (f *factory) notice(n app.Notice) {
 		noteDiffering(f, n)
 	case app.TookIn, app.Differing, app.SourceUnread, app.OddWords, app.LeftGone:
 		f.noticeSource(n)
+	case app.PersonsErased:
+		f.Note("note: %s", erasedText(n))
 	case app.PgDumpFound:
 		f.Verbose("pg_dump is %s", n.Program)
 	case app.Swept:

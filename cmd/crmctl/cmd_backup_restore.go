@@ -24,6 +24,7 @@ type backupRestoreOptions struct {
 	migrate  bool
 	trust    bool
 	identity []string
+	skip     bool // erasures
 	roleOptions
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
@@ -56,6 +57,10 @@ the file. A temporary role without other rights builds it. Code in it that no mi
 would later run with the rights of others: it is refused, unless --trust-code says that you
 know who wrote the file.
 
+Persons whose data was erased since (contacts person --erase) are erased again, in the same
+transaction. That wants the key of the erasures (erasure_key_file) and the registry that knows of
+them: elsewhere restore the registry first. --skip-erasures brings the persons back.
+
 A backup of the registry goes into one that crmctl migrate public has just made. Its tenants,
 whose schemas are not there, then take their data from their own backups.`,
 		Example: `crmctl backup restore backups/acme-corp-20261124T091500Z-v4.crmctl
@@ -74,6 +79,7 @@ crmctl backup restore acme.crmctl.age --identity key.txt --migrate --dry-run`,
 	fs.StringVar(&opts.as, "as", "", "restore as a new tenant of this `NAME`")
 	fs.BoolVar(&opts.migrate, "migrate", false, "then bring the tenant to the newest version")
 	addTrustCodeFlag(fs, &opts.trust)
+	fs.BoolVar(&opts.skip, "skip-erasures", false, "bring back persons whose data was erased since the backup")
 	addIdentityFlag(fs, &opts.identity)
 	opts.roleOptions.addFlag(fs)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
@@ -142,7 +148,8 @@ type restoreJob struct {
 func (j *restoreJob) options() app.RestoreOptions {
 	return app.RestoreOptions{
 		As: j.as, Migrate: j.opts.migrate, TrustCode: j.opts.trust, Role: j.opts.choice(),
-		LockTimeout: j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout,
+		SkipErasures: j.opts.skip,
+		LockTimeout:  j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout,
 	}
 }
 
@@ -250,6 +257,8 @@ func (j *restoreJob) explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, new(*app.ErasureKeyError)):
+		return personHint(err)
 	case errors.As(err, &half):
 		return cli.WithHint(err, "then", "crmctl migrate tenant "+half.Slug)
 	case errors.As(err, &exists):

@@ -16,6 +16,7 @@ func newContactsCmd(f *factory) *cobra.Command {
 		newContactsRemoveCmd(f),
 		newContactsSearchCmd(f),
 		newContactsDedupeCmd(f),
+		newContactsPersonCmd(f),
 		newContactsImportCmd(f),
 		newContactsImportsCmd(f),
 		newContactsInspectCmd(f),

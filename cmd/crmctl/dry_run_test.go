@@ -52,6 +52,8 @@ func dryCases(local string) map[string][]dryCase {
 		"conversations export": one("--tenant whole --to new --format jsonl"),
 		"messages export":      one("--tenant whole"),
 		"contacts add":         one("--tenant whole --email new@example.com"),
+		"contacts person": one("ada@example.com --tenant whole --show", "ada@example.com --all-tenants --erase --yes",
+			"ada@example.com --all-tenants --export --to new"),
 		"contacts dedupe":      one("--tenant whole", "--tenant whole --merge", "--tenant whole --merge --yes"),
 		"contacts edit":        one("--tenant whole svc@example.com --name X"),
 		"contacts list":        one("--tenant whole --limit 1"),

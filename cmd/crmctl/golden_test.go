@@ -83,6 +83,8 @@ func lifeSteps() []lifeStep {
 		{args: "contacts dedupe --tenant acme --merge", name: "contacts-dedupe-merge"},
 		{args: "contacts dedupe --tenant acme --undo 2 --dry-run", name: "contacts-dedupe-undo"},
 		{args: "conversations open --tenant acme svc@example.com"},
+		{args: "contacts person svc@example.com --tenant acme --show", name: "contacts-person"},
+		{args: "contacts person svc@example.com --tenant acme --erase --dry-run", name: "contacts-person-erase"},
 		{args: "messages add --tenant acme svc@example.com --text hello"},
 		{args: "messages list --tenant acme svc@example.com"},
 		{args: "messages search --tenant acme hello"},

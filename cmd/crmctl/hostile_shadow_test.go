@@ -122,6 +122,8 @@ func shadowedCommands(dir string) [][]string {
 		{"contacts add", "--tenant", "acme", "--email", "svc+2@example.com"}, {"contacts dedupe", "--tenant", "acme"},
 		{"contacts dedupe", "--tenant", "acme", "--by", "address", "--merge", "--yes"},
 		{"contacts dedupe", "--tenant", "acme", "--undo", "4", "--yes"},
+		{"contacts person", "svc@example.com", "--tenant", "acme", "--show"}, {"contacts person", "svc+2@example.com",
+			"--tenant", "acme", "--erase", "--yes"},
 		{"contacts remove", "--tenant", "acme", "svc@example.com", "--yes"},
 		{"tenant sync", "--config", filepath.Join(dir, "sync.yaml")}, {"tenant list", "--config",
 			filepath.Join(dir, "sync.yaml")},

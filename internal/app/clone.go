@@ -95,6 +95,9 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if err == nil && len(accepted) > 0 {
 		err = a.Registry.CopyAccepted(ctx, to, out.Source.ID, out.Made.Tenant.ID)
 	}
+	if err == nil {
+		err = a.Registry.CopyErasures(ctx, to, out.Source.ID, out.Made.Tenant.ID)
+	}
 	return out, err
 }
 

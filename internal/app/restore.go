@@ -20,6 +20,7 @@ type RestoreOptions struct {
 	As               string // the slug of the new tenant; "" = that of the backup
 	Migrate          bool   // then to the newest version
 	TrustCode        bool   // make code of the file too that no migration makes
+	SkipErasures     bool   // bring back persons whose data was erased since
 	Role             Role
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
@@ -68,7 +69,8 @@ func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File
 		return t.Slug, err
 	}
 	create.TrustCode = o.TrustCode
-	made, err := backup.Restore(ctx, conn, in, backup.RestoreOptions{NewTenant: create, As: o.As})
+	made, err := backup.Restore(ctx, conn, in, backup.RestoreOptions{NewTenant: create, As: o.As,
+		Forget: a.forget(o.SkipErasures)})
 	if err != nil {
 		return nil, err
 	}

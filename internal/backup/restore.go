@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,7 +22,14 @@ type RestoreOptions struct {
 	NewTenant
 
 	As string // slug of the new tenant; "" = that of the backup
+	// Forget, if not nil, is called last, within the transaction.
+	Forget Forget
 }
+
+// Forget removes what must not come back from the schema of a tenant that was saved before, and
+// returns what the audit is told of it.
+type Forget = func(ctx context.Context, q db.Querier, schema db.Schema, saved, made Tenant,
+	takenAt time.Time) (map[string]any, error)
 
 // Made is a tenant that Restore or Clone has made.
 type Made struct {
@@ -87,6 +96,13 @@ func restore(ctx context.Context, t *target, r *Reader, o RestoreOptions) error 
 	}
 	if t.kept != "" {
 		detail["set_aside"] = t.kept
+	}
+	if o.Forget != nil {
+		more, err := o.Forget(ctx, t.conn, t.schema, *m.Tenant, t.row, m.TakenAt)
+		if err != nil {
+			return err
+		}
+		maps.Copy(detail, more)
 	}
 	return t.commit(ctx, o.NewTenant, detail)
 }
