@@ -115,7 +115,8 @@ func (s personScreen) export() error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(personDocument{Kind: "person", Version: 1, Address: s.address.Canonical(), At: s.f.Now().UTC(),
-			LookedAt: lookedAt(), NotLookedAt: notLookedAt(), Tenants: len(s.done.Tenants), Failed: s.failed(), Rows: s.records()})
+			LookedAt: lookedAt(), NotLookedAt: notLookedAt(), Tenants: len(s.done.Tenants), Failed: s.failed(),
+			Rows: s.records()})
 	}
 	switch {
 	case s.o.dryRun:

@@ -173,7 +173,8 @@ func (p *somebody) findSent(ctx context.Context) error {
 	if p.address != nil {
 		where, args = hasAny(sender, "$1"), []any{p.address.forms}
 	}
-	return p.collect(ctx, &p.sent, p.is, "select m.id::pg_catalog.text, "+sender+" from "+m.name+" m where "+where, args...)
+	return p.collect(ctx, &p.sent, p.is, "select m.id::pg_catalog.text, "+sender+" from "+m.name+" m where "+
+		where, args...)
 }
 
 // collect keeps the first column of the rows whose second is wanted.
@@ -204,7 +205,8 @@ func (p *somebody) undoTable(ctx context.Context) (string, error) {
 }
 
 // undoKey is the key of a row u of the table of what is kept.
-const undoKey = "u.import_id::pg_catalog.text operator(pg_catalog.||) '/' operator(pg_catalog.||) u.contact_id::pg_catalog.text"
+const undoKey = "u.import_id::pg_catalog.text operator(pg_catalog.||) '/' operator(pg_catalog.||) " +
+	"u.contact_id::pg_catalog.text"
 
 // findKept finds what is kept of the person's contacts, and contacts that had the address.
 func (p *somebody) findKept(ctx context.Context) error {
@@ -276,7 +278,8 @@ func (p *somebody) findOthers(ctx context.Context) error {
 		where n.nspname operator(pg_catalog.=) $1::pg_catalog.text::pg_catalog.name
 			and c.relkind operator(pg_catalog.=) any ('{r,p}'::pg_catalog."char"[]) and not c.relispartition
 			and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
-			and t.typcategory operator(pg_catalog.=) 'S' and pg_catalog.lower(a.attname::pg_catalog.text) operator(pg_catalog.~~) '%mail%'
+			and t.typcategory operator(pg_catalog.=) 'S'
+			and pg_catalog.lower(a.attname::pg_catalog.text) operator(pg_catalog.~~) '%mail%'
 			and not (c.relname operator(pg_catalog.=) any ($2::pg_catalog.text[]::pg_catalog.name[]))
 		order by 1, 2`, p.t.o.Schema.String(), []string{"contacts", importer.UndoTable})
 	if err != nil {
@@ -322,7 +325,8 @@ func (p *somebody) selects(ctx context.Context) ([]personQuery, error) {
 	}
 	undo, err := p.undoTable(ctx)
 	if undo != "" {
-		out = append(out, personQuery{"kept", importer.UndoTable, undo + " r where " + strings.ReplaceAll(undoKey, "u.", "r.") +
+		out = append(out, personQuery{"kept", importer.UndoTable, undo + " r where " +
+			strings.ReplaceAll(undoKey, "u.", "r.") +
 			" operator(pg_catalog.=) any ($1::pg_catalog.text[])", []any{nonNil(p.kept)}})
 	}
 	for _, o := range p.others {

@@ -154,7 +154,8 @@ func TestHostileAddresses(t *testing.T) {
 			return err
 		})
 	}
-	for _, address := range []string{"", "ann", "ann@", "a b@example.com", "ann@example.com, bob@example.com", "a\x00@example.com"} {
+	for _, address := range []string{"", "ann", "ann@", "a b@example.com", "ann@example.com, bob@example.com",
+		"a\x00@example.com"} {
 		if _, err := ParseAddress(address); err == nil || address != "" && strings.Contains(err.Error(), address) {
 			t.Errorf("%q: %v", address, err)
 		}
