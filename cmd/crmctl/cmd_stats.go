@@ -10,6 +10,7 @@ func newStatsCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("stats", "what the fleet takes and does",
 		newStatsSizesCmd(f, nil),
 		newStatsLoadCmd(f),
+		newStatsTopCmd(f),
 		newStatsCatalogCmd(f),
 		newStatsConnectionsCmd(f),
 		newStatsActivityCmd(f),

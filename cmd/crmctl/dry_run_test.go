@@ -113,6 +113,7 @@ func dryCases(local string) map[string][]dryCase {
 		"stats queries":       {{"", []int{cli.ExitFailure}}}, // the server does not count
 		"stats metrics":       one("", "--format prometheus", "--textfile new.prom", "--drift"),
 		"stats serve":         one("--listen 127.0.0.1:0 --timeout 1s"),
+		"stats top":           one("--count 1 --interval 1s"),
 		"stats sizes":         one("--record", "--exact --record"),
 		"tenant activate":     one("keep"),
 		"tenant clone":        one("acme-corp twin", "acme-corp twin --anonymize"),

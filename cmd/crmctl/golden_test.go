@@ -124,6 +124,7 @@ func lifeSteps() []lifeStep {
 		{args: "migrate adopt --schema old --check", code: cli.ExitPending, name: "migrate-adopt-check"},
 		{args: "migrate adopt --schema old", code: cli.ExitFailure},
 		{args: "stats load --interval 1s --tenant nobody*"}, // else whatever autovacuum does
+		{args: "stats top --interval 1s --count 1 --tenant acme"},
 		{args: "stats metrics --tenant acme --top 0"},
 		{args: "maintenance vacuum --tenant acme"},
 		{args: "maintenance analyze --tenant acme"},

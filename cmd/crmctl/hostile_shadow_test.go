@@ -142,6 +142,7 @@ func shadowedCommands(dir string) [][]string {
 		{"maintenance vacuum", "--analyze"}, {"maintenance analyze"}, {"maintenance reindex", "--tenant", "acme"},
 		{"stats catalog", "--record"}, {"stats catalog", "--by", "tenant"},
 		{"stats sizes", "--exact"}, {"stats sizes"}, {"stats load", "--interval", "1s"}, {"stats indexes"},
+		{"stats top", "--count", "1", "--interval", "1s"},
 		{"stats indexes", "--suggest"}, {"stats queries"},
 		{"stats explain", "acme", "values (1)"}, {"stats explain", "--all-tenants", "values ($1::pg_catalog.int4)"},
 		{"stats metrics", "--drift"}, {"stats serve", "--listen", "127.0.0.1:0", "--timeout", "1s"},

@@ -133,12 +133,14 @@ func (s *loadScreen) total() string {
 }
 
 // gaps says for whom the figures are too low.
-func (s *loadScreen) gaps() []string {
-	if s.load.Back == 0 {
+func (s *loadScreen) gaps() []string { return wentBack(s.load.Back) }
+
+func wentBack(tenants int) []string {
+	if tenants == 0 {
 		return nil
 	}
 	return []string{fmt.Sprintf("counters of %s went back: statistics were reset or tables dropped",
-		cli.Plural(s.load.Back, "tenant"))}
+		cli.Plural(tenants, "tenant"))}
 }
 
 // loadSummary is what JSON and YAML say about all tenants and about the other schemas.

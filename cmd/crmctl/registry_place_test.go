@@ -91,6 +91,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("contacts", "search", "--tenant", "acme", "a")
 	run("stats", "sizes", "--record")
 	run("stats", "load", "--interval", "1s")
+	run("stats", "top", "--interval", "1s", "--count", "1")
 	run("stats", "catalog", "--record")
 	run("maintenance", "vacuum")
 	run("maintenance", "analyze", "--only-needed")

@@ -44,6 +44,7 @@ func lifeOfATenant(dir string) [][]string {
 		{"stats", "sizes"},
 		{"stats", "catalog"},
 		{"stats", "load", "--interval", "1s"},
+		{"stats", "top", "--interval", "1s", "--count", "1"},
 		{"stats", "indexes"},
 		{"stats", "metrics"},
 		{"stats", "sizes", "--by", "table"},

@@ -81,6 +81,7 @@ func screens(dir string) [][]string {
 		{"stats", "diagnose"},
 		{"connections", "clean", "--in-transaction", "1ms", "--superusers", "--dry-run"},
 		{"stats", "load", "--interval", "1s", "--tenant", "nobody*"},
+		{"stats", "top", "--interval", "1s", "--count", "1"},
 		{"stats", "indexes"},
 		{"stats", "indexes", "--suggest"},
 		{"stats", "queries"},

@@ -56,6 +56,7 @@ func everyKind(backups string) [][]string {
 		{"tenant", "delete", "umbra", "--confirm", "umbra", "--retention", "0s"},
 		{"tenant", "purge", "--backup-dir", backups, "--yes"},
 		{"stats", "sizes"}, {"stats", "sizes", "--exact"}, {"stats", "load", "--interval", "1s"},
+		{"stats", "top", "--interval", "1s", "--count", "1"},
 		{"tenant", "history", "umbra"}, {"audit", "list"}, {"tenant", "show", "acme"}, {"tenant", "list", "-o", "json"},
 		{"doctor"},
 	}

@@ -32,8 +32,9 @@ type Console struct {
 	Serves   atomic.Bool // the command goes on until a signal comes: that is its end, and no interruption
 	Answered atomic.Bool // a signal was answered on stderr
 	progress atomic.Pointer[Progress]
-	ends     <-chan struct{} // closed when the time is over; nil without
-	expired  error           // what is returned then
+	held     atomic.Pointer[heldText] // what is said while a full screen is there
+	ends     <-chan struct{}          // closed when the time is over; nil without
+	expired  error                    // what is returned then
 }
 
 // NewConsole returns a console on streams, which it guards. Signals are answered on it.
@@ -94,8 +95,12 @@ func (c *Console) Say(format string, args ...any) {
 	c.Write(c.Fit(c.Redact(fmt.Sprintf(format+"\n", EscapeArgs(args)...))))
 }
 
-// Write writes whole lines on stderr, above a bar that is there.
+// Write writes whole lines on stderr: above a bar that is there, behind a full screen.
 func (c *Console) Write(text string) {
+	if h := c.held.Load(); h != nil {
+		h.add(text)
+		return
+	}
 	if p := c.progress.Load(); p != nil {
 		p.write(text)
 		return

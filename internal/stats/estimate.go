@@ -48,6 +48,7 @@ func estimated(reg registry.Registry) string {
 // estimate returns the tenants with their estimated sizes, in no order.
 func estimate(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, tenants []TenantSize, err error) {
 	err = glance(ctx, q, func(p *db.Pipeline) {
+		bound(p, o.Timeout)
 		p.QueryRow([]any{&at}, "select pg_catalog.now()")
 		p.Query(func(rows pgx.Rows) (err error) {
 			tenants, err = pgx.CollectRows(rows, scanEstimate)

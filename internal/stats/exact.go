@@ -103,6 +103,7 @@ func (s *subject) rows(now *float64) *int64 {
 func measure(ctx context.Context, q db.Querier, o SizeOptions) (at time.Time, tenants []TenantSize, err error) {
 	var subjects []*subject
 	err = glance(ctx, q, func(p *db.Pipeline) {
+		bound(p, o.Timeout)
 		p.QueryRow([]any{&at}, "select pg_catalog.now()")
 		p.Query(func(rows pgx.Rows) (err error) {
 			subjects, err = pgx.CollectRows(rows, scanSubject)

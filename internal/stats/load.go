@@ -143,6 +143,7 @@ func loads(reg registry.Registry) string {
 func SampleLoad(ctx context.Context, q db.Querier, o Selected) (LoadSample, error) {
 	s := LoadSample{tenants: map[string]counted{}}
 	err := glance(ctx, q, func(p *db.Pipeline) {
+		bound(p, o.Timeout)
 		p.Exec(eachCounterOnce)
 		p.QueryRow([]any{&s.At, &s.BlockSize},
 			"select pg_catalog.clock_timestamp(), pg_catalog.current_setting('block_size')::bigint")

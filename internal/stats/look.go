@@ -3,6 +3,7 @@ package stats
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,8 @@ const (
 type Selected struct {
 	Registry registry.Registry
 	Slugs    []string // nil = every tenant; empty but not nil = none
+	// Timeout bounds each statement of SampleLoad where it is less than a minute; 0 for none.
+	Timeout time.Duration
 }
 
 func (s Selected) args() []any { return SizeOptions{Slugs: s.Slugs}.args() }
@@ -68,6 +71,14 @@ func glanceFor(ctx context.Context, q db.Querier, wait time.Duration, add func(p
 // for what else a statistic has to know.
 func Looking(ctx context.Context, conn *pgx.Conn, fn func(ctx context.Context, q db.Querier) error) error {
 	return db.InTx(ctx, conn, looking(waitForLock), fn)
+}
+
+// bound bounds the statements to come of a transaction further; 0 leaves them as they are.
+func bound(p *db.Pipeline, timeout time.Duration) {
+	if timeout > 0 && timeout < lookTimeout {
+		p.Exec("select pg_catalog.set_config('statement_timeout', $1, true)",
+			strconv.FormatInt(timeout.Milliseconds(), 10))
+	}
 }
 
 // counterTime adds a query for the time, and for when the counters of the database were

@@ -42,6 +42,10 @@ type SizeOptions struct {
 	// NoGrowth leaves out the comparison with samples.
 	NoGrowth bool
 
+	// Timeout bounds the statement that finds the tenants where it is less than a minute, and
+	// with it an estimate; 0 for none.
+	Timeout time.Duration
+
 	// Dial, if not nil, opens further connections to measure on. A server process
 	// keeps in memory what it has looked at, 80 kB a tenant, so one connection is
 	// used for a few hundred tenants only. Without Dial all is done on one.
