@@ -92,7 +92,7 @@ func topList(p *cli.Printer, look app.TopLook) cli.List[app.TopTenant] {
 					return cli.ByteSize(n)
 				}
 			}},
-			{Name: "rows_written_per_second", Title: "WRITES/S", Right: true,
+			{Name: "rows_written_per_second", Title: "WRITES/S", Right: true, Spare: true,
 				Value: rate(func(t row) float64 { return t.Load.Written })},
 			{Name: "size_bytes", Title: wide("SIZE"), Right: true, Value: func(t row) any {
 				if !t.Size.Known {
@@ -102,7 +102,7 @@ func topList(p *cli.Printer, look app.TopLook) cli.List[app.TopTenant] {
 			}},
 			{Name: "connections", Title: "CONN", Right: true,
 				Value: count(func(c stats.TenantConnections) int { return c.Connections })},
-			{Name: "active", Title: "RUN", Right: true,
+			{Name: "active", Title: "RUN", Right: true, Spare: true,
 				Value: count(func(c stats.TenantConnections) int { return c.Active })},
 			{Name: "waiting", Title: "WAIT", Right: true, Value: func(t row) any {
 				return styledIf(t.Connections.Waiting > 0, count(func(c stats.TenantConnections) int { return c.Waiting })(t),

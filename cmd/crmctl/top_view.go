@@ -88,7 +88,8 @@ func (m *topModel) tenantRows() topRows {
 		}
 	}
 	l := topList(&m.printer, m.now)
-	l.Columns[0].Value = func(t app.TopTenant) any { return cli.Pad(t.Slug, min(width, widest)) }
+	l.Name = func(t app.TopTenant) string { return cli.Pad(t.Slug, min(width, widest)) }
+	l.Columns[0].Value = func(t app.TopTenant) any { return l.Name(t) }
 	if m.filter != "" {
 		l.Empty = "no tenant has " + cli.Visible(m.filter) + " in its name"
 	}
