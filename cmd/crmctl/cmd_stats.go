@@ -4,10 +4,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/stats"
 )
 
 func newStatsCmd(f *factory) *cobra.Command {
-	return cli.NewGroup("stats", "what the fleet takes and does",
+	group := cli.NewGroup("stats", "what the fleet takes and does",
 		newStatsSizesCmd(f, nil),
 		newStatsLoadCmd(f),
 		newStatsTopCmd(f),
@@ -22,4 +23,12 @@ func newStatsCmd(f *factory) *cobra.Command {
 		newStatsMetricsCmd(f),
 		newStatsServeCmd(f),
 	)
+	for _, cmd := range group.Commands() {
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			cmd.SetContext(stats.Bounded(cmd.Context()))
+			return run(cmd, args)
+		}
+	}
+	return group
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
@@ -43,11 +42,7 @@ func (a *App) Catalog(ctx context.Context, o CatalogOptions) (CatalogResult, err
 		return out, a.noRegistry(err)
 	}
 	if o.Selection.Everything() {
-		err := stats.Looking(ctx, conn, func(ctx context.Context, q db.Querier) (err error) {
-			out.Then, err = a.Registry.CatalogThen(ctx, q)
-			return err
-		})
-		if err != nil {
+		if out.Then, err = a.Registry.CatalogThen(ctx, conn); err != nil {
 			return out, err
 		}
 	}

@@ -70,17 +70,8 @@ func (a *App) Sizes(ctx context.Context, o SizesOptions) (SizesResult, error) {
 }
 
 // slugsOf returns the slugs of the selected tenants, or nil for all, and the selected
-// rows that are not valid. conn must not be in a transaction.
-func (a *App) slugsOf(ctx context.Context, conn *pgx.Conn, s *Selection) (slugs []string,
-	invalid []registry.InvalidRow, err error) {
-	err = stats.Looking(ctx, conn, func(ctx context.Context, q db.Querier) (err error) {
-		slugs, invalid, err = a.findSlugs(ctx, q, s)
-		return err
-	})
-	return slugs, invalid, err
-}
-
-func (a *App) findSlugs(ctx context.Context, q db.Querier, s *Selection) ([]string, []registry.InvalidRow, error) {
+// rows that are not valid.
+func (a *App) slugsOf(ctx context.Context, q db.Querier, s *Selection) ([]string, []registry.InvalidRow, error) {
 	if s.Everything() {
 		// All of them, unless there is one that is not to be looked at.
 		invalid, err := a.Registry.Invalid(ctx, q)

@@ -1,7 +1,9 @@
 package db
 
 import (
+	"context"
 	"strings"
+	"time"
 )
 
 // A server, a database, a role or the environment may have any setting, and none of
@@ -73,11 +75,29 @@ func (p *Pipeline) OwnTransaction() {
 	p.Exec("select " + own() + setting("statement_timeout", "'0'", "true") + setting("lock_timeout", "'0'", "true"))
 }
 
-// ownSettings is OwnTransaction unless q is in a transaction, whose limits stay.
-func (p *Pipeline) ownSettings(q Querier) {
-	if idle(q) {
+// bounds are the limits that Reading sets.
+type bounds struct{ lock, statement time.Duration }
+
+type boundsKey struct{}
+
+// Reading returns a context in which a statement of Select or Exec that is a transaction of
+// its own only reads, with a bound for the wait for each lock, and for the statement.
+func Reading(ctx context.Context, lock, statement time.Duration) context.Context {
+	return context.WithValue(ctx, boundsKey{}, bounds{lock, statement})
+}
+
+// ownSettings is OwnTransaction unless q is in a transaction, whose limits stay, or the
+// context is one of Reading.
+func (p *Pipeline) ownSettings(ctx context.Context, q Querier) {
+	b, reads := ctx.Value(boundsKey{}).(bounds)
+	switch {
+	case !idle(q):
+		p.OwnSettings()
+	case reads:
+		p.limits, p.limit = true, b.statement
+		p.Exec("select "+own()+setting("transaction_read_only", "'on'", "true")+setting("lock_timeout", "$1", "true")+
+			setting("statement_timeout", "$2", "true"), milliseconds(b.lock), milliseconds(b.statement))
+	default:
 		p.OwnTransaction()
-		return
 	}
-	p.OwnSettings()
 }

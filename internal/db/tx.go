@@ -218,7 +218,7 @@ func undo(ctx context.Context, conn *pgx.Conn, l Locals, err error) error {
 func Select[T any](ctx context.Context, q Querier, to pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	var p Pipeline
 	var out []T
-	p.ownSettings(q)
+	p.ownSettings(ctx, q)
 	p.Query(func(rows pgx.Rows) (err error) {
 		out, err = pgx.CollectRows(rows, to)
 		return err
@@ -247,7 +247,7 @@ func (p *Pipeline) path(path string) {
 func Exec(ctx context.Context, q Querier, sql string, args ...any) (pgconn.CommandTag, error) {
 	var p Pipeline
 	var tag pgconn.CommandTag
-	p.ownSettings(q)
+	p.ownSettings(ctx, q)
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()
 		tag = rows.CommandTag()

@@ -67,11 +67,9 @@ func glanceFor(ctx context.Context, q db.Querier, wait time.Duration, add func(p
 	return db.Plain(err)
 }
 
-// Looking runs fn in a transaction that only reads, as of one moment, and for a bounded time:
-// for what else a statistic has to know.
-func Looking(ctx context.Context, conn *pgx.Conn, fn func(ctx context.Context, q db.Querier) error) error {
-	return db.InTx(ctx, conn, looking(waitForLock), fn)
-}
+// Bounded returns a context in which what else a statistic asks, about the registry for
+// instance, only reads, and is bounded as its own queries are.
+func Bounded(ctx context.Context) context.Context { return db.Reading(ctx, waitForLock, lookTimeout) }
 
 // bound bounds the statements to come of a transaction further; 0 leaves them as they are.
 func bound(p *db.Pipeline, timeout time.Duration) {

@@ -177,7 +177,7 @@ type QueryOptions struct {
 // tenant's; the texts are read one by one, and memory holds the different ones.
 func ReadQueries(ctx context.Context, conn *pgx.Conn, o QueryOptions) (Queries, error) {
 	r := newReader(o)
-	err := Looking(ctx, conn, func(ctx context.Context, q db.Querier) error {
+	err := db.InTx(ctx, conn, looking(waitForLock), func(ctx context.Context, q db.Querier) error {
 		if err := r.know(ctx, q); err != nil {
 			return err
 		}
