@@ -77,7 +77,7 @@ func newMessagesAddCmd(f *factory) *cobra.Command {
 of its last line is not part of it. The conversation is named by its id, or by the address of a
 contact: the newest one with that. To a closed one nothing is added without --reopen.`,
 		Example: `crmctl messages add --tenant acme ada@example.com --text "Thank you."
-cat answer.txt | crmctl messages add --tenant acme ada@example.com --direction inbound`,
+cat a.txt | crmctl messages add --tenant acme ada@example.com`,
 		Args: cli.ExactArgs("CONVERSATION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Conversation, o.Content = args[0], text
