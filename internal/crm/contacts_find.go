@@ -6,10 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/crm/importer"
-	"github.com/crmctl/crmctl/internal/db"
 )
 
 // ContactQuery says which contacts are searched for: those that all of it is true of.
@@ -76,33 +73,15 @@ func (t table) emailBegins(prefix string, parameter func(any) string) string {
 	return "(" + begins(lower) + " or " + begins(escaped) + ")"
 }
 
-// fewContacts is how many contacts are found at once before they are put in order.
-const fewContacts = 1_000
-
-// page reads a page of the contacts for which the conditions are true. The server guesses how
-// many those are, and with the metadata mostly wrong; so they are asked for first, in no
-// order, and no more than a few: where that is all, it is cheap to put them in order. Where
-// there are more, so many contacts are among them that a page is soon full by reading in the
-// order of the page.
+// page reads a page of the contacts for which the conditions are true. Where the metadata
+// are asked for, these may be few, which the server guesses mostly wrong.
 func (r *Reader) page(ctx context.Context, t table, where []string, args []any,
 	o ContactQuery) ([]Contact, string, error) {
-	if len(o.Metadata) == 0 {
-		return r.ordered(ctx, t, where, args, o)
-	}
-	var few []string
-	var p db.Pipeline
-	p.Exec("select pg_catalog.set_config('enable_seqscan', 'off', true)")
-	p.Query(func(rows pgx.Rows) (err error) {
-		few, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	}, "select c.id::pg_catalog.text from "+t.name+" c where "+strings.Join(where, " and ")+" limit "+
-		strconv.Itoa(fewContacts), args...)
-	p.Exec("select pg_catalog.set_config('enable_seqscan', 'on', true)")
-	if err := p.Run(ctx, r.q); err != nil {
-		return nil, "", db.Plain(err)
-	}
-	if len(few) < fewContacts {
-		where, args = []string{t.isAny("c", "id", "$1")}, []any{few}
+	if len(o.Metadata) > 0 {
+		var err error
+		if where, args, err = r.ifFew(ctx, t, "c", where, args); err != nil {
+			return nil, "", err
+		}
 	}
 	return r.ordered(ctx, t, where, args, o)
 }

@@ -113,6 +113,11 @@ func (r *Reader) Conversations(ctx context.Context, o ConversationQuery) ([]Conv
 		where = append(where, v.is("v", "status", "=", parameter(o.Status)))
 	}
 	if o.Contact == "" {
+		if o.Status != "" {
+			if where, args, err = r.ifFew(ctx, v, "v", where, args); err != nil {
+				return nil, "", err
+			}
+		}
 		return r.conversationsWhere(ctx, v, where, args, o.Page)
 	}
 	c, err := r.Contact(ctx, o.Contact)

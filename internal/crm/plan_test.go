@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,7 +28,7 @@ func fill(t testing.TB, conn *pgx.Conn, schema db.Schema, contacts, messages int
 				case when g %% 3 = 0 then '2026-01-01Z'::timestamptz + g * interval '1 second' else '2026-01-02Z' end
 			from generate_series(1, %d) g`, contacts),
 		fmt.Sprintf(`insert into conversations (id, contact_id, channel, status, created_at)
-			select md5('v' || g)::uuid, md5('c' || g)::uuid, 'email', (array['open', 'pending', 'closed'])[1 + g %% 3],
+			select md5('v' || g)::uuid, md5('c' || g)::uuid, 'email', case when g %% 20000 = 1 then 'pending' when g %% 2 = 0 then 'open' else 'closed' end,
 				'2026-01-03Z'::timestamptz + g * interval '1 second' from generate_series(1, %d) g`, contacts),
 		fmt.Sprintf(`insert into messages (conversation_id, direction, content, created_at)
 			select md5('v' || 1 + g %% %d)::uuid, 'inbound', 'Dear user ' || g %% 1000 || ', about your order number ' || g ||
@@ -84,6 +86,13 @@ var reads = map[string]func(ctx context.Context, r *Reader, page Page) error{
 		_, _, err := r.Conversations(ctx, ConversationQuery{Page: page, Status: StatusOpen})
 		return err
 	},
+	"conversations, rare": func(ctx context.Context, r *Reader, page Page) error {
+		rows, end, err := r.Conversations(ctx, ConversationQuery{Page: page, Status: StatusPending})
+		if err == nil && (len(rows) != 5 || end != "") {
+			err = fmt.Errorf("got %d conversations", len(rows))
+		}
+		return err
+	},
 	"conversations of one": func(ctx context.Context, r *Reader, page Page) error {
 		_, _, err := r.Conversations(ctx, ConversationQuery{Page: page, Contact: "user9@example9.com", Status: StatusOpen})
 		return err
@@ -111,6 +120,9 @@ var reads = map[string]func(ctx context.Context, r *Reader, page Page) error{
 	"search, many": func(ctx context.Context, r *Reader, page Page) error {
 		return found(r.SearchMessages(ctx, "invoice", page.Limit))
 	},
+	"search, all": func(ctx context.Context, r *Reader, page Page) error {
+		return found(r.SearchMessages(ctx, "dear", page.Limit))
+	},
 	"search, two": func(ctx context.Context, r *Reader, page Page) error {
 		return found(r.SearchMessages(ctx, "invoice 50", page.Limit))
 	},
@@ -127,7 +139,8 @@ func found(hits Hits, err error) error {
 type explained struct {
 	db.Querier
 
-	plans *[]string
+	options string // of EXPLAIN
+	plans   *[]string
 }
 
 func (e explained) explain(ctx context.Context, sql string, args []any) error {
@@ -135,7 +148,7 @@ func (e explained) explain(ctx context.Context, sql string, args []any) error {
 		_, err := e.Exec(ctx, sql, args...)
 		return err
 	}
-	rows, err := e.Querier.Query(ctx, "explain "+sql, args...)
+	rows, err := e.Querier.Query(ctx, "explain "+e.options+sql, args...)
 	if err != nil {
 		return err
 	}
@@ -172,17 +185,50 @@ func checkPlans(t testing.TB, conn *pgx.Conn, tenant *Tenant) {
 	for name, do := range reads {
 		var plans []string
 		read(t, tenant, conn, func(ctx context.Context, r *Reader) error {
-			r.q = explained{r.q, &plans}
+			r.q = explained{Querier: r.q, plans: &plans}
 			return do(ctx, r, Page{Limit: 20})
 		})
 		all := strings.Join(plans, "\n--\n")
+		if name == "search, all" {
+			continue // a word of all messages is found at once without an index
+		}
 		if len(plans) == 0 || scan.MatchString(all) || !strings.Contains(all, "Index") {
 			t.Errorf("%s:\n%s", name, all)
 		}
 	}
 }
 
-// Each read of 100,000 contacts and 1,000,000 messages is to take less than 20 ms.
+// serverTime returns how long the server works for a read, the least of some times.
+func serverTime(t testing.TB, conn *pgx.Conn, tenant *Tenant, do func(context.Context, *Reader, Page) error) float64 {
+	t.Helper()
+	least := math.Inf(1)
+	executed := regexp.MustCompile(`Execution Time: ([0-9.]+) ms`)
+	for range 5 {
+		var plans []string
+		read(t, tenant, conn, func(ctx context.Context, r *Reader) error {
+			r.q = explained{Querier: r.q, options: "(analyze, buffers) ", plans: &plans}
+			return do(ctx, r, Page{Limit: 20})
+		})
+		sum := 0.0
+		for _, found := range executed.FindAllStringSubmatch(strings.Join(plans, "\n"), -1) {
+			ms, err := strconv.ParseFloat(found[1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += ms
+		}
+		if sum < least {
+			least = sum
+		}
+		if testing.Verbose() {
+			t.Log(strings.Join(plans, "\n"))
+		}
+	}
+	return least
+}
+
+// Each read of 100,000 contacts and 1,000,000 messages is to take less than 20 ms, of the
+// server and in all.
 func BenchmarkReads(b *testing.B) {
 	conn, schema := crmtest.Tenant(b)
 	fill(b, conn, schema, 100_000, 1_000_000)
@@ -193,6 +239,7 @@ func BenchmarkReads(b *testing.B) {
 			for b.Loop() {
 				read(b, tenant, conn, func(ctx context.Context, r *Reader) error { return do(ctx, r, Page{Limit: 20}) })
 			}
+			b.ReportMetric(serverTime(b, conn, tenant, do), "server-ms")
 		})
 	}
 }

@@ -139,3 +139,34 @@ func SameLines(t testing.TB, what string, got, want []string) {
 		t.Errorf("%s\n got:\n  %s\nwant:\n  %s", what, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 	}
 }
+
+// Plant makes a role that may create in the tenant's schema, runs statements as that, and
+// returns its name. Where owner is set the role owns the tenant's tables.
+func Plant(t testing.TB, conn *pgx.Conn, owner bool, statements ...string) (role string) {
+	t.Helper()
+	role = "mallory_" + strings.TrimPrefix(conn.Config().Database, "crmctl_test_")
+	run := func(statements ...string) {
+		t.Helper()
+		for _, sql := range statements {
+			if _, err := conn.Exec(t.Context(), sql); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+	}
+	run("create role "+role, "grant usage, create on schema tenant_acme to "+role,
+		"grant all on all tables in schema tenant_acme to "+role)
+	t.Cleanup(func() {
+		for _, sql := range []string{"drop owned by " + role + " cascade", "drop role " + role} {
+			_, _ = conn.Exec(context.Background(), sql)
+		}
+	})
+	if owner {
+		for _, table := range []string{"contacts", "conversations", "messages"} {
+			run("alter table tenant_acme." + table + " owner to " + role)
+		}
+	}
+	run("set role " + role)
+	run(statements...)
+	run("reset role")
+	return role
+}

@@ -1,14 +1,12 @@
 package importer
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
 
-	"github.com/crmctl/crmctl/internal/planted"
-
 	"github.com/crmctl/crmctl/internal/crm/crmtest"
+	"github.com/crmctl/crmctl/internal/planted"
 )
 
 // TestImportRunsNothingPlanted plants code where an import writes or reads: none of
@@ -56,28 +54,7 @@ func TestImportRunsNothingPlanted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn, schema := crmtest.Tenant(t)
-			role := "mallory_" + strings.TrimPrefix(conn.Config().Database, "crmctl_test_")
-			run := func(statements ...string) {
-				t.Helper()
-				for _, sql := range statements {
-					if _, err := conn.Exec(t.Context(), sql); err != nil {
-						t.Fatalf("%s: %v", sql, err)
-					}
-				}
-			}
-			run("create role "+role, "grant usage, create on schema tenant_acme to "+role,
-				"grant all on all tables in schema tenant_acme to "+role)
-			t.Cleanup(func() {
-				for _, sql := range []string{"drop owned by " + role + " cascade", "drop role " + role} {
-					_, _ = conn.Exec(context.Background(), sql)
-				}
-			})
-			if c.owner {
-				run("alter table tenant_acme.contacts owner to " + role)
-			}
-			run("set role " + role)
-			run(c.plant...)
-			run("reset role")
+			role := crmtest.Plant(t, conn, c.owner, c.plant...)
 			for _, dry := range []bool{false, true} {
 				_, err := Import(t.Context(), conn, strings.NewReader("Name,Email\nAda,ada@example.org\n"),
 					Options{Schema: schema, DryRun: dry})
