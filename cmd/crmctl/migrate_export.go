@@ -5,11 +5,13 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -75,6 +77,19 @@ func writeReport(f *factory, file, place string, record runReport) error {
 	return replaceFile(file, text, 0o600)
 }
 
+// replaceFile makes or replaces a file. That it cannot be written is no error of usage here:
+// the work that it tells of is done.
+func replaceFile(path string, text []byte, mode fs.FileMode) error {
+	err := app.WriteFile(path, mode, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+	if input, is := errors.AsType[*app.InputError](err); is {
+		return input.Err
+	}
+	return err
+}
+
 func appendFile(path string, text []byte) error {
 	out, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -82,22 +97,6 @@ func appendFile(path string, text []byte) error {
 	}
 	_, err = out.Write(text)
 	return errors.Join(err, out.Close())
-}
-
-// replaceFile writes beside the file and renames, so that nobody reads half of it.
-func replaceFile(path string, text []byte, mode fs.FileMode) error {
-	out, err := os.CreateTemp(filepath.Dir(path), ".crmctl-*")
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(text)
-	if err = errors.Join(err, out.Chmod(mode), out.Close()); err == nil {
-		err = os.Rename(out.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(out.Name())
-	}
-	return err
 }
 
 // The elements of a JUnit report, as the usual CI systems read them.

@@ -22,7 +22,7 @@ type ExportOptions struct {
 	Out       io.Writer // stdout
 	DryRun    bool      // rows are counted, and none is written
 
-	// Write says what and how. Of it Export itself sets WithTenant and OwnRole.
+	// Write says what and how. Of it Export itself sets WithTenant, OwnRole and Trusted.
 	Write exporter.Options
 	// Anonymize replaces what is personal, the same in files of the same Seed, which is
 	// random where it is "". The keys of the metadata and the columns that are kept stay.
@@ -76,6 +76,7 @@ func (a *App) Export(ctx context.Context, o ExportOptions) (*ExportResult, error
 	run := &export{app: a, o: o, begun: a.Now()}
 	run.result = &ExportResult{Tenants: tenants, Rows: make([]int64, len(tenants))}
 	run.o.Write.WithTenant, run.o.Write.OwnRole = !o.Selection.One(), a.ownRole()
+	run.o.Write.Trusted = a.Config.TrustedOwners
 	if o.Anonymize {
 		if o.Seed == "" {
 			o.Seed = rand.Text()
@@ -88,7 +89,7 @@ func (a *App) Export(ctx context.Context, o ExportOptions) (*ExportResult, error
 	case o.Path == "-":
 		err = run.write(ctx, conn, o.Out)
 	default:
-		err = WriteFile(o.Path, func(w io.Writer) error { return run.write(ctx, conn, w) })
+		err = WriteFile(o.Path, 0o600, func(w io.Writer) error { return run.write(ctx, conn, w) })
 	}
 	run.result.Elapsed = a.Now().Sub(run.begun)
 	if errors.Is(err, errNothing) {

@@ -114,6 +114,7 @@ func TestTenantsOfAnotherRole(t *testing.T) {
 					t.Errorf("%d contacts", n)
 				}
 			})
+			t.Run("crm", func(t *testing.T) { crmAsOwner(t, f, a, role) })
 			t.Run("seed", func(t *testing.T) { seedAsOwner(t, f, a, role) })
 		})
 	}

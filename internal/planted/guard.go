@@ -281,7 +281,18 @@ func QueueRead(p *db.Pipeline, tables []Table) { QueueReadAs(p, tables, "") }
 
 // QueueReadAs is QueueRead for tables that the session's role may not read: they are
 // locked as another role. What is looked at is looked at as the session's.
-func QueueReadAs(p *db.Pipeline, tables []Table, role string) {
+func QueueReadAs(p *db.Pipeline, tables []Table, role string) { queueRead(p, tables, role, false) }
+
+// QueueReadLooked is QueueReadAs for tables of the schema that are not plain, such as one
+// with an index of an expression: what is planted there is looked for, with the tables locked,
+// and put into objects, which Refuse judges. Nothing may be read in the same pipeline. Tables
+// they still must be.
+func QueueReadLooked(p *db.Pipeline, s db.Schema, tables []Table, role string, trusted []string, objects *[]Object) {
+	queueRead(p, tables, role, true)
+	Queue(p, s, trusted, objects)
+}
+
+func queueRead(p *db.Pipeline, tables []Table, role string, looked bool) {
 	var locks, schemas, names, columns, kinds []string
 	for _, t := range tables {
 		kind := "S"
@@ -313,7 +324,7 @@ func QueueReadAs(p *db.Pipeline, tables []Table, role string) {
 			return fmt.Errorf("%s.%s %w: %w", schemas[0], names[0], ErrNotPlain, err)
 		}
 		return rows.Err()
-	}, plain(), schemas, []string{}, names, columns, kinds)
+	}, plain(), schemas, []string{}, names, columns, kinds, looked)
 }
 
 // plain fails unless the tables are as QueueRead wants them.
@@ -328,7 +339,7 @@ var plain = sync.OnceValue(func() string { //nolint:gochecknoglobals // never ch
 		and c.relname = w.name::pg_catalog.name and case when w.kind = 'S'::pg_catalog.text then c.relkind =
 			'S'::pg_catalog."char"
 		else (c.relkind = 'r'::pg_catalog."char" or c.relkind = 'p'::pg_catalog."char")
-		and (not ({untrusted c.relowner}) or c.relkind = 'r'::pg_catalog."char" and not c.relhassubclass
+		and ($6::pg_catalog.bool or not ({untrusted c.relowner}) or c.relkind = 'r'::pg_catalog."char" and not c.relhassubclass
 			and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0
 				and not a.attisdropped
 				and (w.attribute = ''::pg_catalog.text or a.attname = w.attribute::pg_catalog.name)

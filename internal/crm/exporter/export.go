@@ -42,6 +42,7 @@ type Options struct {
 	Anonymize *Anonymizer
 	// OwnRole reads as the session's role, whoever owns the tables.
 	OwnRole          bool
+	Trusted          []string      // roles whose code may run, as in planted.Guard
 	LockTimeout      time.Duration // wait for each lock
 	StatementTimeout time.Duration // of each statement, 0 for none
 }
@@ -80,6 +81,7 @@ type Export struct {
 	begun   bool
 	values  values
 	total   Measure
+	looks   bool // tables are not plain: it is looked for what is planted
 }
 
 // outBuffer is what is gathered before it is written.
@@ -160,16 +162,16 @@ func (e *Export) read(ctx context.Context, conn *pgx.Conn, s Source, columns []C
 	for _, name := range e.filter.tables {
 		tables = append(tables, planted.Table{Schema: s.Schema.String(), Name: name})
 	}
-	role := e.roles.Of(s.Schema).Reads()
-	var p db.Pipeline
-	p.Begin(db.Locals{LockTimeout: e.o.LockTimeout, StatementTimeout: e.o.StatementTimeout})
-	p.Exec("set transaction read only")
-	planted.QueueReadAs(&p, tables, role)
-	p.Become(role)
-	e.filter.queue(&p)
 	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
-	if err := p.Run(ctx, conn); err != nil {
-		return gone(db.Plain(err))
+	err = e.enter(ctx, conn, s, tables)
+	if errors.Is(err, planted.ErrNotPlain) && !e.looks {
+		e.looks = true
+		if err = db.Rollback(ctx, conn); err == nil {
+			err = e.enter(ctx, conn, s, tables)
+		}
+	}
+	if err != nil {
+		return gone(err)
 	}
 	out := &rows{columns: len(columns), take: take}
 	if _, err := db.CopyTo(ctx, conn, out, statement(shape)); err != nil {
@@ -179,6 +181,26 @@ func (e *Export) read(ctx context.Context, conn *pgx.Conn, s Source, columns []C
 		return errCopy
 	}
 	return nil
+}
+
+// enter begins a transaction in which the tables can be read, and nothing of others runs.
+func (e *Export) enter(ctx context.Context, conn *pgx.Conn, s Source, tables []planted.Table) error {
+	role := e.roles.Of(s.Schema).Reads()
+	var objects []planted.Object
+	var p db.Pipeline
+	p.Begin(db.Locals{LockTimeout: e.o.LockTimeout, StatementTimeout: e.o.StatementTimeout})
+	p.Exec("set transaction read only")
+	if e.looks {
+		planted.QueueReadLooked(&p, s.Schema, tables, role, append([]string{}, e.o.Trusted...), &objects)
+	} else {
+		planted.QueueReadAs(&p, tables, role)
+	}
+	p.Become(role)
+	e.filter.queue(&p)
+	if err := p.Run(ctx, conn); err != nil {
+		return db.Plain(err)
+	}
+	return planted.Refuse(s.Schema, objects)
 }
 
 // gone names what it means that the table is not there any more.

@@ -161,3 +161,34 @@ func TestBehindAPooler(t *testing.T) {
 		}
 	}
 }
+
+// A table of another role's is read where none of its indexes runs code of that role.
+func TestIndexesOfAnotherRole(t *testing.T) {
+	t.Parallel()
+	conn, schema := crmtest.Tenant(t)
+	crmtest.Exec(t, conn, schema, "insert into contacts (email) values ('ada@example.com')")
+	role := crmtest.Plant(t, conn, true) // messages have an index of an expression
+	o := exporter.Options{Table: exporter.Messages, Format: exporter.CSV}
+	if text, err := try(t, conn, schema, o); err != nil || strings.Count(text, "\n") != 1 {
+		t.Errorf("%v\n%s", err, text)
+	}
+	for _, sql := range []string{"set role " + role, `create function tenant_acme.f(text) returns text immutable language
+		plpgsql as 'begin raise exception ''planted code runs''; end'`, "truncate tenant_acme.messages",
+		"create index planted on tenant_acme.messages (tenant_acme.f('x'))", "reset role"} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	_, err := try(t, conn, schema, o)
+	if found, ok := errors.AsType[*planted.Error](err); !ok || !strings.Contains(found.Error(), "index planted of messages") {
+		t.Errorf("an index of their own: %v", err)
+	}
+	o.Trusted = []string{role}
+	if _, err := try(t, conn, schema, o); err == nil || !strings.Contains(err.Error(), "planted code runs") {
+		t.Errorf("trusted: %v", err)
+	}
+	o.Trusted, o.Table = nil, exporter.Contacts
+	if text, err := try(t, conn, schema, o); err != nil || strings.Count(text, "\n") != 2 {
+		t.Errorf("another table: %v\n%s", err, text)
+	}
+}
