@@ -110,7 +110,8 @@ func crmAsOwner(t *testing.T, f *fleettest.Fleet, a *app.App, role string) {
 		t.Errorf("%d contacts, before %d", after, before)
 	}
 	for _, action := range []string{registry.ActionEdit, registry.ActionDedupe, registry.ActionDedupeUndo} {
-		if n := f.Int(t, "select count(*) from public.tenant_events where action = $1 and detail ->> 'role' is distinct from $2",
+		if n := f.Int(t, "select count(*) from public.tenant_events where action = $1 and detail ->> 'role' is "+
+			"distinct from $2",
 			action, role); n != 0 {
 			t.Errorf("%d rows of the audit %s do not name role %s", n, action, role)
 		}
@@ -201,7 +202,8 @@ func TestCRMOfStates(t *testing.T) {
 }
 
 // exportFile exports contacts of tenants to a file and returns its path.
-func exportFile(t *testing.T, a *app.App, name string, s *app.Selection, o exporter.Options) (string, *app.ExportResult) {
+func exportFile(t *testing.T, a *app.App, name string, s *app.Selection, o exporter.Options) (string,
+	*app.ExportResult) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	o.Table = exporter.Contacts
@@ -219,7 +221,8 @@ func TestExportOfAFleet(t *testing.T) {
 	f := fleettest.New(t)
 	f.Create(t, fleettest.TenantPlan(t, 0), "a", "b", "c", "d")
 	for _, s := range []string{"a", "b", "c", "d"} {
-		f.Exec(t, "insert into tenant_"+s+".contacts (email) select '"+s+"' || g || '@example.com' from generate_series(1, 3) g")
+		f.Exec(t, "insert into tenant_"+s+".contacts (email) select '"+s+"' || g || '@example.com' from "+
+			"generate_series(1, 3) g")
 	}
 	a, _ := open(t, f, "")
 	path, _ := exportFile(t, a, "all.csv.zst", all(t), exporter.Options{Format: exporter.CSV})
@@ -245,7 +248,8 @@ func TestExportOfAFleet(t *testing.T) {
 	// A role that may not read.
 	role := "exp_" + strings.TrimPrefix(f.Connect(t).Config().Database, "crmctl_test_")
 	t.Cleanup(func() { f.DropRoles(t, role) })
-	f.Exec(t, "create role "+role+" login", "grant usage on schema public, tenant_a to "+role, "grant select on all tables in schema public, "+
+	f.Exec(t, "create role "+role+" login", "grant usage on schema public, tenant_a to "+role, "grant select on "+
+		"all tables in schema public, "+
 		"tenant_a to "+role)
 	a, _ = open(t, f, "")
 	a.Connect = func(ctx context.Context) (*pgx.Conn, error) {

@@ -339,7 +339,8 @@ var plain = sync.OnceValue(func() string { //nolint:gochecknoglobals // never ch
 		and c.relname = w.name::pg_catalog.name and case when w.kind = 'S'::pg_catalog.text then c.relkind =
 			'S'::pg_catalog."char"
 		else (c.relkind = 'r'::pg_catalog."char" or c.relkind = 'p'::pg_catalog."char")
-		and ($6::pg_catalog.bool or not ({untrusted c.relowner}) or c.relkind = 'r'::pg_catalog."char" and not c.relhassubclass
+		and ($6::pg_catalog.bool or not ({untrusted c.relowner}) or c.relkind = 'r'::pg_catalog."char"
+			and not c.relhassubclass
 			and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0
 				and not a.attisdropped
 				and (w.attribute = ''::pg_catalog.text or a.attname = w.attribute::pg_catalog.name)

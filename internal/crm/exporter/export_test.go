@@ -173,18 +173,21 @@ func TestIndexesOfAnotherRole(t *testing.T) {
 		t.Errorf("%v\n%s", err, text)
 	}
 	for _, sql := range []string{"set role " + role, `create function tenant_acme.f(text) returns text immutable language
-		plpgsql as 'begin raise exception ''planted code runs''; end'`, "truncate tenant_acme.messages",
-		"create index planted on tenant_acme.messages (tenant_acme.f('x'))", "reset role"} {
+		plpgsql as 'begin return $1; end'`, "create index planted on tenant_acme.messages (tenant_acme.f('x'))",
+		`create or replace function tenant_acme.f(text) returns text immutable language plpgsql as
+		'begin raise exception ''planted code runs''; end'`, "reset role"} {
 		if _, err := conn.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
 	_, err := try(t, conn, schema, o)
-	if found, ok := errors.AsType[*planted.Error](err); !ok || !strings.Contains(found.Error(), "index planted of messages") {
+	if found, ok := errors.AsType[*planted.Error](err); !ok || !strings.Contains(found.Error(),
+		"index planted of messages") {
 		t.Errorf("an index of their own: %v", err)
 	}
 	o.Trusted = []string{role}
-	if _, err := try(t, conn, schema, o); err == nil || !strings.Contains(err.Error(), "planted code runs") {
+	_, err = try(t, conn, schema, o)
+	if _, ok := errors.AsType[*planted.Error](err); ok {
 		t.Errorf("trusted: %v", err)
 	}
 	o.Trusted, o.Table = nil, exporter.Contacts
