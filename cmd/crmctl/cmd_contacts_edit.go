@@ -93,7 +93,8 @@ crmctl contacts edit --tenant acme ada@example.com --phone "" --unset fax`,
 		},
 	}
 	opts.addFlags(cmd, `; "" takes it away`)
-	cmd.Flags().StringArrayVar(&opts.forget, "unset", nil, "take the `KEY` out of the metadata; may be given several times")
+	cmd.Flags().StringArrayVar(&opts.forget, "unset", nil, "take the `KEY` out of the metadata; may be given several "+
+		"times")
 	return newCRMWriteCmd(f, &opts.crmOptions, cmd)
 }
 

@@ -73,8 +73,8 @@ func (o *exportOptions) addFilterFlags(cmd *cobra.Command) {
 		fs.StringVar(&o.search, "search", "", "only those with `TEXT` in address, number, name or company")
 		fs.StringArrayVar(&o.metadata, "metadata", nil, "only those whose metadata has `KEY=VALUE`; may be repeated")
 		fs.StringSliceVar(&o.keepMetadata, "keep-metadata", nil, "with --anonymize, leave these `KEYS` of the metadata")
-		fs.Var(cli.NewEnum(&o.preset, "", textsOf(exporter.Presets())), "preset", "CSV with the header of another `PROGRAM`: "+
-			strings.Join(textsOf(exporter.Presets()), ", "))
+		fs.Var(cli.NewEnum(&o.preset, "", textsOf(exporter.Presets())), "preset", "CSV with the header of another "+
+			"`PROGRAM`: "+strings.Join(textsOf(exporter.Presets()), ", "))
 		cli.RegisterCompletion(cmd, "preset", cli.CompleteWords(textsOf(exporter.Presets())...))
 	case exporter.Conversations:
 		fs.StringSliceVar(&o.status, "status", nil, "only those in a `STATUS`: open, pending, closed")

@@ -11,7 +11,8 @@ import (
 )
 
 // printExport says what was written. Where that is on stdout, it is said on stderr.
-func printExport(f *factory, p *cli.Printer, opts *exportOptions, format exporter.Format, done *app.ExportResult) error {
+func printExport(f *factory, p *cli.Printer, opts *exportOptions, format exporter.Format,
+	done *app.ExportResult) error {
 	s := fleet.Summarize(done.Results, done.Stopped)
 	slug := func(i int) string { return done.Tenants[i].Slug }
 	f.sayFailures(done.Results, slug, exportHint)

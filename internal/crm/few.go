@@ -23,7 +23,8 @@ const (
 // page is soon full by reading in the order of the page; these are recognized by the first
 // rows of the table, since an index of metadata would find all of them before the first. The
 // server itself would have to guess which it is.
-func (r *Reader) ifFew(ctx context.Context, t table, alias string, where []string, args []any) ([]string, []any, error) {
+func (r *Reader) ifFew(ctx context.Context, t table, alias string, where []string,
+	args []any) ([]string, []any, error) {
 	condition := strings.Join(where, " and ")
 	var hits int64
 	err := r.q.QueryRow(ctx, "select pg_catalog.count(*) from (select * from "+t.name+" "+alias+" order by "+alias+
@@ -37,7 +38,8 @@ func (r *Reader) ifFew(ctx context.Context, t table, alias string, where []strin
 	p.Query(func(rows pgx.Rows) (err error) {
 		found, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
-	}, "select "+alias+".id::pg_catalog.text from "+t.name+" "+alias+" where "+condition+" limit "+strconv.Itoa(few), args...)
+	}, "select "+alias+".id::pg_catalog.text from "+t.name+" "+alias+" where "+condition+" limit "+
+		strconv.Itoa(few), args...)
 	p.Exec("select pg_catalog.set_config('enable_seqscan', 'on', true)")
 	if err := p.Run(ctx, r.q); err != nil {
 		return nil, nil, db.Plain(err)

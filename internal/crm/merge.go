@@ -199,7 +199,8 @@ func (m *merging) write(ctx context.Context) error {
 	var p db.Pipeline
 	p.Exec("delete from " + m.c.name + own(" c using pg_temp.crmctl_doubles d where d.rank > 1 and c.id = d.id"))
 	p.Exec("update " + m.c.name + ` c set email = d.email, phone = d.phone, name = d.name, company = d.company,
-		metadata = d.metadata, updated_at = pg_catalog.now() from pg_temp.crmctl_doubles d where ` + own("d.rank = 1 and c.id = d.id"))
+		metadata = d.metadata, updated_at = pg_catalog.now() from pg_temp.crmctl_doubles d where ` +
+		own("d.rank = 1 and c.id = d.id"))
 	p.QueryRow([]any{&m.done.XID}, "select (pg_catalog.pg_current_xact_id()::pg_catalog.xid)::pg_catalog.text")
 	return db.Plain(p.Run(ctx, m.q))
 }
@@ -241,11 +242,13 @@ func (w *Writer) unmerge(ctx context.Context, keep, xid string) (out Unmerged, e
 	}
 	var begin db.Pipeline
 	begin.Exec("create temporary table crmctl_back (id uuid primary key) on commit drop")
-	begin.Exec(`insert into pg_temp.crmctl_back select k.contact_id from `+undo+` k join `+c.name+` c on c.id = k.contact_id
+	begin.Exec(`insert into pg_temp.crmctl_back select k.contact_id from `+undo+` k
+		join `+c.name+` c on c.id = k.contact_id
 		where k.import_id = $1::uuid and k.into_id is null and k.put_back_xid is null
 		  and (c.xmin = $2::text::xid or exists (select from `+undo+` b where b.contact_id = c.id
 			and b.put_back_xid = c.xmin and b.xid = $2::text::xid))
-		  and not exists (select from `+undo+` r join `+c.name+` o on o.id = r.contact_id or o.email = r.email and o.id <> c.id
+		  and not exists (select from `+undo+` r
+			join `+c.name+` o on o.id = r.contact_id or o.email = r.email and o.id <> c.id
 			where r.import_id = k.import_id and r.into_id = k.contact_id)
 		  and not exists (select from `+c.name+` o where o.email = k.email and o.id <> c.id)`, keep, xid)
 	begin.Exec("analyze pg_temp.crmctl_back")

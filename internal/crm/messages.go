@@ -173,9 +173,10 @@ func (w *Writer) AppendMessage(ctx context.Context, o NewMessage) (Message, erro
 			return Message{}, err
 		}
 	}
-	made, err := collect(ctx, w.q, scanMessage, "insert into "+m.name+" as m (conversation_id, direction, sender, content)"+
-		" select v.id, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text from "+v.name+" v where "+
-		v.is("v", "id", "=", "$1")+" returning "+messageColumns(m, previewCut), now.ID, o.Direction, orNull(o.Sender), o.Content)
+	made, err := collect(ctx, w.q, scanMessage, "insert into "+m.name+" as m (conversation_id, direction, sender, "+
+		"content) select v.id, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text from "+v.name+" v where "+
+		v.is("v", "id", "=", "$1")+" returning "+messageColumns(m, previewCut), now.ID, o.Direction, orNull(o.Sender),
+		o.Content)
 	const tooManyWords = "54000"
 	if db.SQLState(err) == tooManyWords {
 		return Message{}, &InvalidError{Field: "message", Reason: "it has more different words than the search can hold"}

@@ -28,7 +28,8 @@ func fill(t testing.TB, conn *pgx.Conn, schema db.Schema, contacts, messages int
 				case when g %% 3 = 0 then '2026-01-01Z'::timestamptz + g * interval '1 second' else '2026-01-02Z' end
 			from generate_series(1, %d) g`, contacts),
 		fmt.Sprintf(`insert into conversations (id, contact_id, channel, status, created_at)
-			select md5('v' || g)::uuid, md5('c' || g)::uuid, 'email', case when g %% 20000 = 1 then 'pending' when g %% 2 = 0 then 'open' else 'closed' end,
+			select md5('v' || g)::uuid, md5('c' || g)::uuid, 'email', case when g %% 20000 = 1 then 'pending'
+					when g %% 2 = 0 then 'open' else 'closed' end,
 				'2026-01-03Z'::timestamptz + g * interval '1 second' from generate_series(1, %d) g`, contacts),
 		fmt.Sprintf(`insert into messages (conversation_id, direction, content, created_at)
 			select md5('v' || 1 + g %% %d)::uuid, 'inbound', 'Dear user ' || g %% 1000 || ', about your order number ' || g ||
