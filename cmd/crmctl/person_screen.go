@@ -123,7 +123,7 @@ func (s personScreen) export() error {
 	case s.o.to == "-":
 		return write(s.f.IO.Out)
 	default:
-		if err := app.WriteFile(s.o.to, write); err != nil {
+		if err := app.WriteFile(s.o.to, 0o600, write); err != nil {
 			return err
 		}
 	}
