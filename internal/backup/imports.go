@@ -26,6 +26,8 @@ import (
 const maxImportBytes = 4 << 20
 
 // undoColumnTypes are the types of db.UndoColumns.
+//
+//nolint:dupword // two columns of one type
 const undoColumnTypes = "uuid, uuid, xid, text, text, text, text, jsonb, timestamp with time zone, xid, uuid"
 
 // undoTable returns the entry of db.UndoTable in a manifest.
@@ -182,8 +184,9 @@ with part (import_id, xid, n) as materialized (values %[1]s), kept as materializ
     order by f.import_id, f.contact_id, f.rank, f.n desc
 )
 select coalesce(k.import_id, l.import_id), coalesce(k.contact_id, l.contact_id),
-    case when k.xid is not null then '` + db.NoXID + `'::pg_catalog.xid end, k.email, k.phone, k.name, k.company, k.metadata,
-    k.updated_at, case when k.put_back_xid is not null then '` + db.NoXID + `'::pg_catalog.xid end, coalesce(l.left_as, k.left_as)
+    case when k.xid is not null then '` + db.NoXID + `'::pg_catalog.xid end, k.email, k.phone, k.name, k.company,
+    k.metadata, k.updated_at, case when k.put_back_xid is not null then '` + db.NoXID + `'::pg_catalog.xid end,
+    coalesce(l.left_as, k.left_as)
 from (select distinct on (n.import_id, n.contact_id) n.* from kept n
         where exists (select from part q where q.import_id operator(pg_catalog.=) n.import_id)) k
     full join lefts l on l.import_id operator(pg_catalog.=) k.import_id
@@ -197,7 +200,8 @@ func undoDataSQL(schema db.Schema, list []registry.SavedImport, kept undoInfo) s
 			if xid == "'"+db.NoXID+"'" {
 				xid = "null"
 			}
-			parts = append(parts, "("+strings.TrimSpace(db.Literal(i.Key))+"::pg_catalog.uuid, "+xid+"::pg_catalog.xid, "+fmt.Sprint(n)+")")
+			parts = append(parts, "("+strings.TrimSpace(db.Literal(i.Key))+"::pg_catalog.uuid, "+
+				xid+"::pg_catalog.xid, "+fmt.Sprint(n)+")")
 		}
 	}
 	columns := "import_id, contact_id, xid, email, phone, name, company, metadata, updated_at, put_back_xid, "

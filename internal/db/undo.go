@@ -7,7 +7,8 @@ import "fmt"
 const UndoTable = "crmctl_import_undo"
 
 // UndoColumns are the columns of an UndoTable, in their order.
-const UndoColumns = "import_id, contact_id, xid, email, phone, name, company, metadata, updated_at, put_back_xid, left_as"
+const UndoColumns = "import_id, contact_id, xid, email, phone, name, company, metadata, updated_at, " +
+	"put_back_xid, left_as"
 
 // UndoTableSQL makes an UndoTable under a name in full, %s. xid is that of the contact as it
 // was, null where it is not known what it was; put_back_xid that of the transaction that put

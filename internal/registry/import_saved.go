@@ -2,6 +2,7 @@ package registry
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -71,8 +72,7 @@ func (r Registry) QueueSavedImports(p *db.Pipeline, tenantID string, into *[]Sav
 // those that the registry has of it.
 func (r Registry) QueueImportsAgain(p *db.Pipeline, tenantID string, list []SavedImport) error {
 	p.Exec(`delete from `+r.Imports()+` where tenant_id operator(pg_catalog.=) $1::pg_catalog.uuid`, tenantID)
-	for n := len(list) - 1; n >= 0; n-- {
-		i := list[n]
+	for _, i := range slices.Backward(list) {
 		text, err := json.Marshal(i)
 		if err != nil {
 			return err
