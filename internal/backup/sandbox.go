@@ -16,6 +16,11 @@ import (
 // of a file are run.
 var ErrNoRole = errors.New("the structure of the file can only be made by a role that may make roles (CREATEROLE)")
 
+// ErrSpread says that schemas are spread over nodes, where a table made as a sandbox makes
+// it would stay on the coordinator, or the nodes would refuse the role.
+var ErrSpread = errors.New("the file has tables that no migration makes, or that differ from what the migrations make; " +
+	"on a cluster these cannot be made from a file")
+
 // sandbox runs statements that somebody else wrote, in a SECURITY DEFINER function that
 // belongs to a temporary role. That role may create objects in one schema and nothing
 // else. Within such a function the server refuses every change of the role (SET ROLE,
@@ -32,6 +37,9 @@ type sandbox struct {
 
 // openSandbox makes the role. The schema must exist.
 func openSandbox(ctx context.Context, conn *pgx.Conn, schema db.Schema) (*sandbox, error) {
+	if db.EngineOf(conn).Distributed() {
+		return nil, ErrSpread
+	}
 	w := &sandbox{conn: conn, schema: schema, role: "crmctl_restore_" + strings.ToLower(rand.Text())}
 	var member, super bool
 	var homes []string

@@ -201,7 +201,7 @@ func (st *Structures) try(ctx context.Context, out *Structure, trusted *catalog.
 	}
 	err = errors.Join(t.tryStructure(ctx, m, st.NewTenant), t.undo(ctx))
 	switch {
-	case errors.Is(err, ErrNoRole):
+	case errors.Is(err, ErrNoRole), errors.Is(err, ErrSpread):
 		out.Unproven = err.Error()
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrNotRestorable, err)
