@@ -67,6 +67,11 @@ FUZZTIME ?= 30s
 fuzz: ## run each fuzz target for FUZZTIME (30s)
 	scripts/fuzz.sh $(FUZZTIME)
 
+.PHONY: test-browser
+BROWSER ?= $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
+test-browser: ## show the pages of `crmctl report` in a headless Chromium, pictures in dist/pages
+	@scripts/browser.sh '$(BROWSER)'
+
 .PHONY: test-matrix
 test-matrix: setup-matrix ## every test on PostgreSQL 14 to 18 (fetched with npm), or on PG="14 18"
 	scripts/test-matrix.sh $(PG)

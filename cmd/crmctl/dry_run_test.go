@@ -101,6 +101,7 @@ func dryCases(local string) map[string][]dryCase {
 		"migrate tenant":    one("acme-corp"),
 		"psql": {{"acme-corp --write", []int{cli.ExitUsage}},
 			{"acme-corp -- -c select", []int{cli.ExitUsage}}},
+		"report":              one("--html new.html", "--html - --skip drift,findings"),
 		"seed":                one("", "--tenant acme-corp"),
 		"stats activity":      one(""),
 		"stats catalog":       one("--record", "--by tenant"),

@@ -146,7 +146,7 @@ func shadowedCommands(dir string) [][]string {
 		{"stats indexes", "--suggest"}, {"stats queries"},
 		{"stats explain", "acme", "values (1)"}, {"stats explain", "--all-tenants", "values ($1::pg_catalog.int4)"},
 		{"stats metrics", "--drift"}, {"stats serve", "--listen", "127.0.0.1:0", "--timeout", "1s"},
-		{"stats sizes", "--by", "table"}, {"stats connections"}, {"stats activity"}, {"stats locks"}, {"stats diagnose"},
+		{"report", "--html", filepath.Join(dir, "fleet.html")}, {"stats sizes", "--by", "table"}, {"stats connections"}, {"stats activity"}, {"stats locks"}, {"stats diagnose"},
 		{"connections clean", "--idle", "1d", "--in-transaction", "1d", "--yes"}, {"doctor"},
 		{"doctor", "--fix", "grants", "--yes"}, {"audit list"},
 		{"tenant history", "acme"},

@@ -13,32 +13,35 @@ import (
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/registry"
+	"github.com/crmctl/crmctl/internal/report"
 )
 
-// reportFormat tells by its ending how a report is written: "xml", "json" or "md".
+// reportFormat tells by its ending how a report is written: "xml", "json", "md" or "html".
 // The file that GitHub shows as a job's summary has no ending and is Markdown.
 func reportFormat(file, summary string) (string, error) {
 	if summary != "" && file == summary {
 		return "md", nil
 	}
 	switch ext := strings.ToLower(filepath.Ext(file)); ext {
-	case ".xml", ".json", ".md":
+	case ".xml", ".json", ".md", ".html":
 		return ext[1:], nil
 	}
 	if strings.Contains(filepath.Base(file), "step_summary") {
 		return "md", nil
 	}
-	return "", cli.Usagef("--report %s: want a name that ends in .xml (JUnit), .json or .md", file)
+	return "", cli.Usagef("--report %s: want a name that ends in .xml (JUnit), .json, .md or .html", file)
 }
 
 // writeReports writes the files of --report. Each is whole or absent.
 func writeReports(f *factory, files []string, r *migrate.Report, s fleet.Summary) error {
 	record := newRunReport(r, s)
-	place := "database"
+	place := db.Target{Database: "database"}
 	if target, err := f.target(); err == nil {
-		place = target.Database
+		place = target
 	}
 	var failed error
 	for _, file := range files {
@@ -49,7 +52,7 @@ func writeReports(f *factory, files []string, r *migrate.Report, s fleet.Summary
 	return failed
 }
 
-func writeReport(f *factory, file, place string, record runReport) error {
+func writeReport(f *factory, file string, place db.Target, record runReport) error {
 	summary := f.IO.Getenv("GITHUB_STEP_SUMMARY")
 	format, err := reportFormat(file, summary)
 	if err != nil {
@@ -58,13 +61,15 @@ func writeReport(f *factory, file, place string, record runReport) error {
 	var text []byte
 	switch format {
 	case "xml":
-		text, err = junitReport(place, record)
+		text, err = junitReport(place.Database, record)
 	case "json":
 		document := map[string]any{"version": cli.DocumentVersion, "run": record.object().Document()}
 		text, err = cli.EncodeJSON(document, "", "  ")
 		text = append(text, '\n')
 	case "md":
-		text = markdownReport(place, record)
+		text = markdownReport(place.Database, record)
+	case "html":
+		text, err = htmlReport(f, place, record)
 	}
 	if err != nil {
 		return err
@@ -97,6 +102,20 @@ func appendFile(path string, text []byte) error {
 	}
 	_, err = out.Write(text)
 	return errors.Join(err, out.Close())
+}
+
+// htmlReport is the run as a page.
+func htmlReport(f *factory, place db.Target, r runReport) ([]byte, error) {
+	now := f.Now()
+	run := report.Run{Run: registry.Run{ID: r.Run, Kind: r.Kind, State: r.State, Reason: r.Reason, Target: r.TargetVersion,
+		Tenants: r.Tenants, Succeeded: r.Migrated + r.Current, Failed: r.Failed, NotStarted: r.NotStarted,
+		StartedAt: now.Add(-r.Elapsed), FinishedAt: &now}}
+	for _, o := range r.Outcomes {
+		run.Outcomes = append(run.Outcomes, o.RunTenant)
+	}
+	var b bytes.Buffer
+	err := report.WriteRun(&b, report.Head{Place: place.Place(), Program: programName(), At: now}, run, pageWords(f))
+	return b.Bytes(), err
 }
 
 // The elements of a JUnit report, as the usual CI systems read them.

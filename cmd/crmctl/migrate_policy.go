@@ -62,7 +62,7 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.syncCommit, "sync-commit", false, "wait for the disk after every tenant, not every second")
 	fs.BoolVar(&o.allowChanged, "allow-changed", false, "accept files that were changed after they were applied")
 	fs.StringArrayVar(&o.reports, "report", nil,
-		"write a report to `FILE`: .xml (JUnit), .json or .md; may be given more than once")
+		"write a report to `FILE`: .xml (JUnit), .json, .md or .html; may be given more than once")
 	addExpectDatabaseFlag(fs)
 }
 

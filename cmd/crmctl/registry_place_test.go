@@ -107,6 +107,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("stats", "explain", "acme", "select * from b")
 	run("stats", "metrics", "--drift")
 	run("stats", "sizes", "--by", "table")
+	run("report", "--html", filepath.Join(p.dir, "fleet.html"))
 	run("tenant", "list", "-o", "wide")
 	run("tenant", "show", "acme")
 	run("tenant", "history", "acme")

@@ -3,6 +3,7 @@ package stats
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -95,4 +96,29 @@ func History(ctx context.Context, q db.Querier, reg registry.Registry, mode Mode
 		return nil, fmt.Errorf("read the size samples: %w", err)
 	}
 	return out, nil
+}
+
+// whole is a query for what all tenants took together at the times when sizes were recorded,
+// the latest first. Times when only some tenants were recorded are left out.
+func whole(reg registry.Registry) string {
+	return `
+	select s.sampled_at as at, sum(s.total_bytes)::bigint as bytes
+	from ` + reg.Samples() + ` s
+	where s.exact = $1 and s.sampled_at > pg_catalog.now() - interval '1 year'
+	group by s.sampled_at
+	having count(*) * 10 >= 9 * (select count(*) from ` + reg.Tenants() + ` t
+		where t.created_at <= s.sampled_at and t.status <> 'deleted')
+	order by s.sampled_at desc
+	limit $2`
+}
+
+// TotalHistory returns what all tenants took together at the latest times, at most so many,
+// when their sizes were recorded in the way of mode: the oldest first.
+func TotalHistory(ctx context.Context, q db.Querier, reg registry.Registry, mode Mode, most int) ([]Past, error) {
+	found, err := db.Select(ctx, q, pgx.RowToStructByName[Past], whole(reg), mode == Exact, most)
+	if err != nil {
+		return nil, fmt.Errorf("read the size samples: %w", err)
+	}
+	slices.Reverse(found)
+	return found, nil
 }
