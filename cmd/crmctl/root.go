@@ -50,8 +50,9 @@ func newRootCmd(f *factory) *cobra.Command {
 	}
 	add(groupStart, newLocalCmd(f), newDemoCmd(f), newSeedCmd(f))
 	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f),
-		newDoctorCmd(f), newMaintenanceCmd(f), newConnectionsCmd(f), newClusterCmd(f))
-	add(groupData, newContactsCmd(f), newConversationsCmd(f), newMessagesCmd(f), newStatsCmd(f), newReportCmd(f))
+		newDoctorCmd(f), newMaintenanceCmd(f), newConnectionsCmd(f), newClusterCmd(f),
+		newReportCmd(f))
+	add(groupData, newContactsCmd(f), newConversationsCmd(f), newMessagesCmd(f), newStatsCmd(f))
 	add(groupSelf, newRegistryCmd(f), newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f))
 	root.AddCommand(helpTopics()...)
 	root.SetHelpCommandGroupID(groupSelf)
