@@ -11,6 +11,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("tenant", "the life of a tenant, from provisioning to the last byte",
 		newTenantCreateCmd(f),
 		newTenantCloneCmd(f),
+		cli.Seldom(newTenantTransferCmd(f)),
 		newTenantPoolCmd(f),
 		cli.Seldom(newTenantSyncCmd(f)),
 		newTenantListCmd(f),
@@ -79,14 +80,14 @@ func documented[T any](columns []cli.Column[T], of func(T) registry.Tenant) []cl
 
 // isBehind reports whether a tenant lacks migrations it should have.
 func isBehind(t registry.Tenant, head int64) bool {
-	return t.Status != registry.Deleted && t.Status != registry.Gone && t.Version < head
+	return t.Status != registry.Deleted && t.Status != registry.Gone && t.Status != registry.Moved && t.Version < head
 }
 
 func statusCell(s registry.Status) any {
 	switch s {
-	case registry.Suspended:
+	case registry.Suspended, registry.Leaving, registry.Incoming:
 		return cli.Styled{Value: string(s), Color: cli.Yellow}
-	case registry.Deleted, registry.Gone:
+	case registry.Deleted, registry.Gone, registry.Moved:
 		return cli.Styled{Value: string(s), Color: cli.Dim}
 	case registry.Purging, statusInvalid:
 		return cli.Styled{Value: string(s), Color: cli.Red}

@@ -30,12 +30,20 @@ type tenantListOptions struct {
 // tenantSorts returns the orders of a list, the default first.
 func tenantSorts() []string { return []string{"name", "created", "size", "version", "status"} }
 
+// statusWords returns what a tenant's status may be called.
+func statusWords() []string {
+	all := registry.Statuses()
+	out := make([]string, len(all))
+	for i, s := range all {
+		out[i] = string(s)
+	}
+	return out
+}
+
 func (o *tenantListOptions) validate() error {
 	for _, s := range o.statuses {
-		switch registry.Status(s) {
-		case registry.Active, registry.Suspended, registry.Gone, registry.Deleted:
-		default:
-			return cli.Usagef("--status %s: want active, suspended, gone or deleted", s)
+		if !slices.Contains(registry.Statuses(), registry.Status(s)) {
+			return cli.Usagef("--status %s: want one of %s", s, strings.Join(statusWords(), ", "))
 		}
 	}
 	if o.limit < 0 {
@@ -64,11 +72,11 @@ crmctl tenant list --tenant 'acme*' -q`,
 	}
 	opts.addFlags(f, cmd)
 	fs := cmd.Flags()
-	fs.StringSliceVar(&opts.statuses, "status", nil, "only these `STATES`: active, suspended, gone, deleted")
+	fs.StringSliceVar(&opts.statuses, "status", nil, "only these `STATES`: "+strings.Join(statusWords(), ", "))
 	fs.BoolVar(&opts.behind, "behind", false, "only tenants with pending migrations")
 	fs.Var(cli.NewEnum(&opts.sort, "name", tenantSorts()), "sort", "`ORDER`: "+strings.Join(tenantSorts(), ", "))
 	fs.IntVar(&opts.limit, "limit", 0, "at most `N` tenants; 0 for all")
-	cli.RegisterCompletion(cmd, "status", cli.CompleteWords("active", "suspended", "gone", "deleted"))
+	cli.RegisterCompletion(cmd, "status", cli.CompleteWords(statusWords()...))
 	cli.RegisterCompletion(cmd, "sort", cli.CompleteWords(tenantSorts()...))
 	readOnly(cmd)
 	cli.DocumentExits(cmd, cli.ExitUnreachable, exitNoTenant)

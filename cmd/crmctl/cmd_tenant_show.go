@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,7 +65,49 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if err != nil {
 		return err
 	}
-	return cli.PrintObject(p, tenantObject(t, plan.Head(), size, places.Of(t.Schema.String())))
+	moves, err := f.registry().ListTransfers(ctx, conn, []string{t.ID})
+	if err != nil {
+		return err
+	}
+	o := tenantObject(t, plan.Head(), size, places.Of(t.Schema.String()))
+	o.Fields = append(o.Fields, transferFields(t, moves)...)
+	return cli.PrintObject(p, o)
+}
+
+// transferFields says where a tenant goes, or came from, nothing for one that was never
+// transferred.
+func transferFields(t registry.Tenant, moves map[string]registry.Transfer) []cli.Field {
+	x, ok := moves[t.ID]
+	if !ok {
+		return nil
+	}
+	title := "came from"
+	switch {
+	case t.Status == registry.Moved, t.DeletedFrom == registry.Moved:
+		title = "moved to"
+	case t.Status == registry.Leaving:
+		title = "goes to"
+	case t.Status == registry.Incoming:
+		title = "comes from"
+	}
+	place := fmt.Sprintf("%s on %s:%d", x.Database, x.Host, x.Port)
+	if x.Profile != "" {
+		place += " (profile " + x.Profile + ")"
+	}
+	return []cli.Field{
+		{Name: "transfer", Title: title, Value: cli.Either{Human: place, Machine: struct {
+			ID        string     `json:"id"`
+			Profile   string     `json:"profile"`
+			Host      string     `json:"host"`
+			Port      int        `json:"port"`
+			Database  string     `json:"database"`
+			Registry  string     `json:"registry_schema"`
+			StartedAt time.Time  `json:"started_at"`
+			MovedAt   *time.Time `json:"moved_at"`
+			Rows      *int64     `json:"rows"`
+		}{x.ID, x.Profile, x.Host, x.Port, x.Database, x.Registry, x.StartedAt, x.MovedAt, x.Rows}}},
+		{Name: "moved_at", Title: "moved", Value: x.MovedAt, Optional: true},
+	}
 }
 
 func tenantObject(t registry.Tenant, head int64, size *int64, place cluster.Place) cli.Object {

@@ -56,7 +56,13 @@ func registerGlobalCompletions(f *factory, root *cobra.Command) {
 	cli.RegisterCompletion(root, "color", cli.CompleteWords(config.Colors()...))
 	cli.RegisterCompletion(root, "database-url", cli.CompleteWords())
 	cli.RegisterCompletion(root, "timeout", cli.CompleteWords())
-	profiles := func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	cli.RegisterCompletion(root, "profile", completeProfiles(f))
+	cli.RegisterCompletion(root, "confirm-profile", completeProfiles(f))
+}
+
+// completeProfiles completes the name of a profile.
+func completeProfiles(f *factory) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		f.cmd = cmd
 		cfg, err := f.config()
 		if err != nil {
@@ -64,6 +70,4 @@ func registerGlobalCompletions(f *factory, root *cobra.Command) {
 		}
 		return cfg.Profiles(), cobra.ShellCompDirectiveNoFileComp
 	}
-	cli.RegisterCompletion(root, "profile", profiles)
-	cli.RegisterCompletion(root, "confirm-profile", profiles)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
@@ -136,9 +137,15 @@ func dryCases(local string) map[string][]dryCase {
 		"tenant show":         one("acme-corp"),
 		"tenant suspend":      one("acme-corp"),
 		"tenant sync":         one("--config sync.yaml --max-gone 100%"),
+		"tenant transfer":     one("acme-corp --to-profile second --config second.yaml"),
 		"tenant undelete":     one("gone"),
 		"version":             one(""),
 	}
+}
+
+// secondProfile is a configuration that knows another database as the profile second.
+func secondProfile(dsn string) string {
+	return "profiles:\n  second:\n    database_url: '" + dsn + "'\n"
 }
 
 // newDryFleet adds to a careless user's place what the commands work on: tenants that
@@ -194,6 +201,7 @@ func newDryFleet(t *testing.T) *careless {
 	c.write(t, filepath.Join(c.dir, "migrations", "00001_a.sql"),
 		"-- +goose Up\ncreate table a (id bigint primary key);\n-- +goose Down\ndrop table a;\n")
 	c.write(t, filepath.Join(c.dir, "sync.yaml"), "tenants_query: select 'app-a' as slug, 'app_a' as schema\n")
+	c.write(t, filepath.Join(c.dir, "second.yaml"), secondProfile(fleettest.New(t).DSN))
 	c.write(t, filepath.Join(c.dir, "contacts.csv"), "email,name\nx@example.com,X\nnonsense,Y\n")
 	return c
 }

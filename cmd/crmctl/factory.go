@@ -46,12 +46,29 @@ type factory struct {
 	skippedRows int            // rows of the registry that are not valid
 	recorded    bool           // programs were given an error
 	ownership   registryCheck
+	other       string // the profile of a second database, "" for the first
 }
 
 func newFactory(s *cli.Streams, in *cli.Interrupts) *factory {
 	f := &factory{help: newHelp()}
 	f.Console = cli.NewConsole(s, in, &f.flags.Switches)
 	f.Console.Redact, f.Console.Structured = f.redact, f.structured
+	f.hang()
+	return f
+}
+
+// onProfile returns a factory for a second database, that of another profile, in the same
+// command.
+func (f *factory) onProfile(name string) *factory {
+	second := &factory{Console: f.Console, flags: f.flags, help: f.help, cmd: f.cmd, args: f.args, other: name}
+	second.hang()
+	hidden := f.Redact
+	f.Redact = func(text string) string { return second.redact(hidden(text)) }
+	return second
+}
+
+// hang sets what is made when it is first asked for.
+func (f *factory) hang() {
 	f.config = sync.OnceValues(f.loadConfig)
 	parsed := sync.OnceValues(f.readConnConfig)
 	f.connConfig = func() (*pgx.ConnConfig, error) {
@@ -64,7 +81,6 @@ func newFactory(s *cli.Streams, in *cli.Interrupts) *factory {
 	f.connect = f.dial
 	f.app = sync.OnceValues(f.makeApp)
 	f.registry = f.configuredRegistry
-	return f
 }
 
 // configuredRegistry is the registry where the configuration says. Without a
@@ -82,6 +98,9 @@ func (f *factory) configuredRegistry() registry.Registry {
 }
 
 func (f *factory) loadConfig() (*config.Config, error) {
+	if f.other != "" {
+		return f.loadOther()
+	}
 	return config.Load(config.Sources{
 		Env:       f.IO.Env,
 		Flag:      f.flagValue,

@@ -96,6 +96,8 @@ func stateHint(err error, e *registry.StateError) error {
 		hint = cli.Hint{Label: "open it", Command: "crmctl tenant activate " + e.Slug}
 	case e.State == registry.Gone:
 		hint = cli.Hint{Label: "see what differs", Command: "crmctl tenant sync --dry-run"}
+	case e.State == registry.Leaving, e.State == registry.Moved, e.State == registry.Incoming:
+		hint = cli.Hint{Label: "see where it goes", Command: "crmctl tenant show " + e.Slug}
 	case e.State == registry.Deleted:
 		hint = cli.Hint{Label: "bring it back", Command: "crmctl tenant undelete " + e.Slug}
 	case e.State == registry.Purging:

@@ -133,6 +133,8 @@ func lifeSteps() []lifeStep {
 		{name: "stats-sizes-exact", args: "stats sizes --exact --record"},
 		{args: "tenant delete hooli --confirm hooli"},
 		{args: "tenant undelete hooli"},
+		{args: "tenant transfer hooli --to-profile second --config SECOND"},
+		{name: "tenant-show-moved", args: "tenant show hooli"},
 		{name: "tenant-delete-now", args: "tenant delete hooli --confirm hooli --retention 0s"},
 		{args: "tenant purge --no-backup"},
 		{args: "registry move --to-schema moved --dry-run"},
@@ -165,7 +167,7 @@ func newGoldenLife(t *testing.T) *goldenLife {
 	}, env: append(os.Environ(), "DATABASE_URL="+f.DSN, "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
 		"XDG_DATA_HOME="+filepath.Join(dir, "data"))}
 	for word, name := range map[string]string{"FILES": "new", "GOOD": "good", "BAD": "bad", "BACKUPS": "backups",
-		"CSV": "contacts.csv", "SYNC": "sync.yaml", "REJECTS": "rejects.csv", "EXPORT": "export.csv"} {
+		"CSV": "contacts.csv", "SYNC": "sync.yaml", "SECOND": "second.yaml", "REJECTS": "rejects.csv", "EXPORT": "export.csv"} {
 		l.words[word] = filepath.Join(dir, name)
 	}
 	write := func(path, text string) {
@@ -184,6 +186,7 @@ func newGoldenLife(t *testing.T) *goldenLife {
 	}
 	write(filepath.Join(l.words["BAD"], "00006_bad.sql"), "-- +goose NO TRANSACTION\n-- +goose Up\n"+
 		"alter table contacts add one int;\nalter table contacts add one int;\n-- +goose Down\nselect 1;\n")
+	write(l.words["SECOND"], secondProfile(fleettest.New(t).DSN))
 	write(l.words["SYNC"], "tenants_query: select 'app-a' as slug, 'app_a' as schema\n")
 	write(l.words["CSV"], "First Name,Last Name,E-mail,Phone,Company,Shoe size\n"+
 		"Ann,Archer,Ann <ann@example.com>,+49 30 1234567,Acme,40\nBob,Barker,nonsense,,,41\n"+

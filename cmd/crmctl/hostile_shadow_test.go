@@ -132,7 +132,8 @@ func shadowedCommands(dir string) [][]string {
 		{"tenant exec", "acme", "-c", "values (1)"}, {"tenant exec", "acme", "--write", "--yes", "-c",
 			"create table written (x int)"},
 		{"tenant pool fill", "--count", "1"}, {"tenant pool list"}, {"tenant pool drain"},
-		{"tenant clone", "acme", "twin"}, {"tenant rename", "globex", "globex-two", "--schema"},
+		{"tenant clone", "acme", "twin"}, {"tenant transfer", "twin", "--to-profile", "second", "--config",
+			filepath.Join(dir, "second.yaml")}, {"tenant rename", "globex", "globex-two", "--schema"},
 		{"backup create", "acme", "--dir", filepath.Join(dir, "backups")}, {"backup create", "--registry", "--dir",
 			filepath.Join(dir, "backups")},
 		{"backup create", "--all", "--dir", filepath.Join(dir, "all")},
@@ -201,6 +202,10 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "changed.csv"),
 		[]byte("Name,E-mail,Phone\nAda L,ada@example.com,\nEve,eve@example.com,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := secondProfile(fleettest.New(t).DSN)
+	if err := os.WriteFile(filepath.Join(dir, "second.yaml"), []byte(second), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "sync.yaml"), []byte("tenants_query: select slug, schema_name as schema, "+

@@ -91,12 +91,16 @@ func eachOnline(t *testing.T, backup string, try func(path string, args []string
 		"schema\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	second := filepath.Join(dir, "second.yaml")
+	if err := os.WriteFile(second, []byte(secondProfile("postgres://nobody@127.0.0.1:1/none")), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cases := dryCases("none")
 	cases["psql"] = []dryCase{{args: "acme-corp -- -c select"}}
 	cases["migrate all-tenants"] = []dryCase{{}, {args: "--verify"}}
 	words := map[string]string{"BACKUP": backup, "SELECT": "select 1", "TRUNCATE": "select 1", "contacts.csv": leads,
-		"sync.yaml": sync,
-		"new":       filepath.Join(dir, "new"), "new.prom": filepath.Join(dir, "new.prom"), "backups": filepath.Join(dir, "backups")}
+		"sync.yaml": sync, "second.yaml": second,
+		"new": filepath.Join(dir, "new"), "new.prom": filepath.Join(dir, "new.prom"), "backups": filepath.Join(dir, "backups")}
 	tried := 0
 	walk(tree(t), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "crmctl ")

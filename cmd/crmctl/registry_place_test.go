@@ -85,6 +85,9 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("tenant", "pool", "list")
 	run("tenant", "create", "hooli")
 	run("tenant", "clone", "acme", "acme-copy")
+	run("tenant", "transfer", "hooli", "--to-profile", "second", "--config",
+		file(t.TempDir(), "second.yaml", secondProfile(fleettest.New(t).DSN)))
+	run("tenant", "delete", "hooli", "--confirm", "hooli", "--retention", "0s")
 	run("tenant", "exec", "--all", "-c", "select count(*) from b")
 	run("tenant", "exec", "--all", "--write", "-c", "insert into b values (1)")
 	run("contacts", "list", "--tenant", "acme")

@@ -7,4 +7,9 @@ import (
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(transferEnv) != "" {
+		os.Exit(transferChild())
+	}
+	os.Exit(pgtest.Main(m))
+}

@@ -22,7 +22,9 @@ var ErrRefused = errors.New("refused")
 const ownPrefix = "crmctl_"
 
 // states are those that a tenant can be in when it is saved.
-func states() []string { return []string{"active", "suspended", "gone", "deleted"} }
+func states() []string {
+	return []string{"active", "suspended", "gone", "leaving", "incoming", "moved", "deleted"}
+}
 
 // checkPlace refuses the name of a schema that cannot be a tenant's, whatever the
 // database holds.

@@ -89,10 +89,10 @@ func (f Fleet) grantGaps() string {
 			t.role is not null and t.status = 'active' and not has_schema_privilege(t.role, t.oid, 'usage') as no_usage,
 			t.role is not null and t.status <> 'active' and has_schema_privilege(t.role, t.oid, 'usage') as open,
 			coalesce(l.tables, '{}') as tables, coalesce(l.sequences, '{}') as sequences,
-			t.role is not null and t.status not in ('deleted', 'gone') and not exists (
+			t.role is not null and t.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved') and not exists (
 				select from defaults d where d.schema = t.oid and d.grantee = t.role and d.kind = 'r'
 				and d.rights @> '{select,insert,update,delete}') as no_tables,
-			t.role is not null and t.status not in ('deleted', 'gone') and not exists (
+			t.role is not null and t.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved') and not exists (
 				select from defaults d where d.schema = t.oid and d.grantee = t.role and d.kind = 'S'
 				and d.rights @> '{usage,select,update}') as no_sequences,
 			pg_get_userbyid(t.nspowner)::text as owner

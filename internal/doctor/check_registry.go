@@ -313,6 +313,33 @@ func checkPurgeStuck(_ context.Context, x *examination) ([]Finding, error) {
 	return out, nil
 }
 
+// checkTransfers finds transfers that nobody is at, as far as can be seen from here: for as
+// long as a purge may take.
+func checkTransfers(ctx context.Context, x *examination) ([]Finding, error) {
+	all, err := x.fleet.Registry.ListTransfers(ctx, x.conn, nil)
+	if err != nil {
+		return nil, err
+	}
+	var out []Finding
+	for _, t := range x.fleet.Tenants {
+		move, known := all[t.ID]
+		if !known || t.Status != registry.Leaving && t.Status != registry.Incoming ||
+			x.o.now().Sub(move.StartedAt) < purgePatience {
+			continue
+		}
+		f := Finding{Severity: Warning, Subject: t.Slug, Tenant: t.Slug,
+			What: fmt.Sprintf("its transfer to database %s on %s:%d began %s ago", move.Database, move.Host, move.Port,
+				days(x.o.now().Sub(move.StartedAt))),
+			Command: "crmctl tenant transfer " + t.Slug + " --to-profile NAME, or with --abort"}
+		if t.Status == registry.Incoming {
+			f.What = strings.Replace(f.What, "transfer to", "transfer from", 1)
+			f.Command = "there: " + f.Command
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
 func checkPurgeOverdue(_ context.Context, x *examination) ([]Finding, error) {
 	var out []Finding
 	for _, t := range x.fleet.Tenants {

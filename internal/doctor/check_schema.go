@@ -88,7 +88,7 @@ func checkMissingIndexes(ctx context.Context, x *examination) ([]Finding, error)
 		left join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p')
 		left join pg_index x on x.indrelid = c.oid
 		left join pg_class i on i.oid = x.indexrelid
-		where s.status not in ('deleted', 'gone')
+		where s.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved')
 		group by s.slug, s.schema_version order by s.slug`)
 	if err != nil {
 		return nil, err
@@ -252,7 +252,7 @@ func checkSharedNames(ctx context.Context, x *examination) ([]Finding, error) {
 		select s.slug, n.nspname::text as schema, c.relname::text as name
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace, `+x.fleet.tenantSchemas()+` s
 		where n.nspname = any ($2::name[]) and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relname = any ($1::name[])
-			and s.status not in ('deleted', 'gone')
+			and s.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved')
 		  and not exists (select from pg_class own where own.relnamespace = s.oid and own.relname = c.relname)
 		order by 1, 3, 2`, usual, x.o.Shared)
 	var out []Finding

@@ -43,7 +43,7 @@ func checkSequences(ctx context.Context, x *examination) ([]Finding, error) {
 			and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 		join pg_sequence p on p.seqrelid = q.oid and p.seqincrement > 0 and not p.seqcycle
 		where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
-			and s.status not in ('deleted', 'gone')
+			and s.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved')
 		  and exists (select from pg_index i where i.indrelid = c.oid and i.indisvalid and i.indpred is null
 		  	and i.indkey[0] = a.attnum)
 		order by s.slug, q.relname`)

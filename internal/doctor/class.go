@@ -27,6 +27,7 @@ const (
 	Quarantine      Class = "quarantine"
 	PurgeStuck      Class = "purge-stuck"
 	PurgeOverdue    Class = "purge-overdue"
+	TransferOpen    Class = "transfer"
 	DirtyTenant     Class = "dirty"
 	OpenRun         Class = "open-run"
 	Version         Class = "version"
@@ -88,6 +89,8 @@ func registryChecks() []Check {
 			checkPurgeStuck},
 		{PurgeOverdue, "deleted tenants whose retention was over long ago", "Data is kept that was promised to be destroyed.",
 			"", checkPurgeOverdue},
+		{TransferOpen, "transfers to other databases that have begun and not ended",
+			"Nobody opens, migrates or fills the tenant meanwhile.", "", checkTransfers},
 		{DirtyTenant, "tenants in the middle of a migration that could not run in a transaction",
 			"Their schema is at no version, and no migration goes on there.", "", checkDirty},
 		{OpenRun, "migration runs that were killed and are open in the ledger", "They look as if they were under way.",

@@ -26,8 +26,8 @@ type Tenant struct {
 func (t Tenant) deleted() bool { return t.Status == registry.Deleted }
 
 // left reports whether nothing is to be done for the tenant: it is deleted, or the
-// application does not name it any more.
-func (t Tenant) left() bool { return t.deleted() || t.Status == registry.Gone }
+// application does not name it any more, or a transfer has it.
+func (t Tenant) left() bool { return t.deleted() || t.Status == registry.Gone || t.Status.Travels() }
 
 // ActualVersion is what a tenant's own schema says of its version.
 type ActualVersion struct {

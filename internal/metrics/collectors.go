@@ -98,7 +98,7 @@ func (c *Collection) tenants(ctx context.Context, conn *pgx.Conn, s *samples) er
 	if err != nil {
 		return err
 	}
-	for _, status := range []registry.Status{registry.Active, registry.Suspended, registry.Gone, registry.Deleted} {
+	for _, status := range registry.Statuses() {
 		s.gauge("crmctl_tenants", float64(n.Statuses[status]), string(status))
 	}
 	s.gauge("crmctl_dirty_tenants", float64(n.Dirty))

@@ -78,6 +78,12 @@ func (e *StateError) Error() string {
 		text += ": activate it first"
 	case Gone:
 		text += ": the application does not name it any more"
+	case Leaving:
+		text += ": a transfer to another database has begun, which goes on or is given up"
+	case Incoming:
+		text += ": its transfer from another database has not ended"
+	case Moved:
+		text += ": it lives in another database now"
 	case Deleted:
 		text += ": undelete it first"
 	case Purging:
@@ -108,6 +114,8 @@ func (e *ExistsError) Error() string {
 		return fmt.Sprintf("tenant %q exists and is deleted: undelete it, or purge it first", e.Slug)
 	case e.Status == Purging:
 		return fmt.Sprintf("tenant %q exists and is being purged: let the purge end first", e.Slug)
+	case e.Status == Moved:
+		return fmt.Sprintf("tenant %q exists: it has moved to another database, and what is left of it stands here", e.Slug)
 	}
 	return fmt.Sprintf("tenant %q exists already", e.Slug)
 }

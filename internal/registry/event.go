@@ -59,6 +59,8 @@ const (
 	ActionDisconnect = "disconnect"
 	// ActionNode says that a tenant of a cluster stands on another node.
 	ActionNode = "node"
+	// ActionTransfer tells of a move to another registry: its detail says how far it is.
+	ActionTransfer = "transfer"
 )
 
 // Actions returns every action of the audit.
@@ -70,6 +72,7 @@ func Actions() []string {
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
 		ActionAccept, ActionUnaccept, ActionDisconnect, ActionNode,
+		ActionTransfer,
 	}
 }
 

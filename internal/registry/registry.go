@@ -67,13 +67,14 @@ const (
 	accepted    = "tenant_accepted"
 	catalogs    = "tenant_catalog_samples"
 	erasures    = "tenant_erasures"
+	transfers   = "tenant_transfers"
 )
 
 // Tables returns the bare names of the tables, in the order in which the migrations make
 // them: one that refers to another comes behind it.
 func Tables() []string {
 	return []string{tenants, events, runs, runTenants, samples, files, dirty, shapes, pool, builds, sources, imports,
-		importParts, accepted, catalogs, erasures}
+		importParts, accepted, catalogs, erasures, transfers}
 }
 
 // SavedTables returns those of Tables that a backup holds. What can be made again at any
@@ -81,7 +82,7 @@ func Tables() []string {
 // size of its catalogs, and what imports keep in the tenants' schemas, stay out: a final
 // shape is SQL, which no file may bring.
 func SavedTables() []string {
-	return []string{tenants, events, runs, runTenants, samples, files, dirty, sources, accepted, erasures}
+	return []string{tenants, events, runs, runTenants, samples, files, dirty, sources, accepted, erasures, transfers}
 }
 
 // EventsTable is the bare name of the audit's table.
@@ -135,6 +136,9 @@ func (r Registry) CatalogSamples() string { return r.table(catalogs) }
 
 // Erasures are the persons whose data was erased.
 func (r Registry) Erasures() string { return r.table(erasures) }
+
+// Transfers are the last moves of tenants to other registries, and from there.
+func (r Registry) Transfers() string { return r.table(transfers) }
 
 // Row returns the row of a tenant, by its id: its lock is the tenant's.
 func (r Registry) Row(id string) db.Row { return db.Row{Table: r.Tenants(), ID: id} }

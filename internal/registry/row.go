@@ -140,7 +140,7 @@ func fault(t Tenant, schemaErr error) string {
 		return "settings is not an object"
 	}
 	switch t.Status {
-	case Active, Suspended:
+	case Active, Suspended, Leaving, Incoming, Moved:
 		if t.DeletedAt != nil || t.PurgeStartedAt != nil || t.DeletedFrom != "" {
 			return fmt.Sprintf("status is %s, and it has dates of a deletion", t.Status)
 		}
@@ -155,7 +155,7 @@ func fault(t Tenant, schemaErr error) string {
 		if t.DeletedAt == nil || t.PurgeAfter == nil {
 			return "status is deleted, without the dates of that"
 		}
-		if t.DeletedFrom != "" && t.DeletedFrom != Active && t.DeletedFrom != Suspended {
+		if t.DeletedFrom != "" && t.DeletedFrom != Active && t.DeletedFrom != Suspended && t.DeletedFrom != Moved {
 			return fmt.Sprintf("deleted_from is %q", t.DeletedFrom)
 		}
 	default:

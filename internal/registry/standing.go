@@ -36,6 +36,7 @@ func marks() map[string][]string {
 		accepted:      {"tenant_id", "change", "kind", "name", "found", "reason", "accepted_at"},
 		catalogs:      {"sampled_at", "tenants", "relations", "catalog_bytes"},
 		erasures:      {"tenant_id", "key_id", "hash", "erased_at"},
+		transfers:     {"tenant_id", "attempt", "was", "registry", "moved_at"},
 	}
 }
 
@@ -49,6 +50,7 @@ func indexes() []string {
 		"migration_sources_pkey",
 		"tenant_imports_pkey", "idx_tenant_imports_tenant", "tenant_import_parts_pkey",
 		"tenant_accepted_pkey", "tenant_catalog_samples_pkey", "tenant_erasures_pkey",
+		"tenant_transfers_pkey",
 	}
 }
 

@@ -15,12 +15,22 @@ const (
 	Active    Status = "active"
 	Suspended Status = "suspended"
 	// Gone is a tenant that the application does not name any more. It is left alone.
-	Gone    Status = "gone"
+	Gone Status = "gone"
+	// Leaving is a tenant that is being copied to another registry, and nobody's but ours
+	// until it is Moved. Incoming is the copy there, and nobody's before that.
+	Leaving  Status = "leaving"
+	Incoming Status = "incoming"
+	// Moved is a tenant that lives elsewhere; its data here is that of the moment when it
+	// went.
+	Moved   Status = "moved"
 	Deleted Status = "deleted" // closed, kept until purge_after
 	// Purging is Deleted with a purge that has begun: there is no way back. The
 	// registry keeps it as deleted with purge_started_at; only State returns it.
 	Purging Status = "purging"
 )
+
+// Statuses returns every status that a row of the registry has.
+func Statuses() []Status { return []Status{Active, Suspended, Gone, Leaving, Incoming, Moved, Deleted} }
 
 // Tenant is a row of the registry.
 type Tenant struct {
@@ -57,3 +67,7 @@ func (t Tenant) State() Status {
 	}
 	return t.Status
 }
+
+// Travels reports whether a tenant is on its way to or from another registry, or has gone
+// there: its row is changed by transfers alone.
+func (s Status) Travels() bool { return s == Leaving || s == Incoming || s == Moved }

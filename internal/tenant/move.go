@@ -97,6 +97,22 @@ func Undelete(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions) (
 	})
 }
 
+// staying is a change that a tenant on its way to or from another registry does not
+// take: a transfer alone ends that. What is left of one that has moved may be deleted.
+func staying(change func(*registry.Tenant) error) func(*registry.Tenant) error {
+	return func(t *registry.Tenant) error {
+		was := t.Status
+		if was == registry.Leaving || was == registry.Incoming {
+			return &registry.StateError{Slug: t.Slug, State: was}
+		}
+		err := change(t)
+		if err == nil && was == registry.Moved && t.Status != registry.Deleted {
+			return &registry.StateError{Slug: t.Slug, State: was}
+		}
+		return err
+	}
+}
+
 // move changes a tenant under its lock, so that it excludes migrations and other
 // moves: the registry's row, what its role may do, and the audit, in one transaction.
 func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, action string,
@@ -105,6 +121,7 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 	if err != nil {
 		return registry.Tenant{}, err
 	}
+	change = staying(change)
 	if o.DryRun {
 		err = change(&found)
 		return found, err
@@ -119,27 +136,41 @@ func move(ctx context.Context, conn *pgx.Conn, slug string, o MoveOptions, actio
 			if err := change(&after); err != nil {
 				return err
 			}
-			opens, shuts := after.Status == registry.Active && before.Status != registry.Active,
-				after.Status != registry.Active && before.Status == registry.Active
-			if shuts {
-				if shuts, err = roleThere(ctx, q, before); err != nil {
-					return err
-				}
-			}
-			var p db.Pipeline
-			o.Registry.QueueUpdate(&p, &after)
-			if shuts || opens && after.Role != "" {
-				owner.QueueRights(&p, after.Schema)
-				queueAccess(&p, after, opens)
-				p.Return()
-			}
-			if err := queueChange(&p, before, after, action, o, nil); err != nil {
+			if err := write(ctx, q, before, &after, action, o, nil, nil); err != nil {
 				return err
 			}
 			found = after
-			return p.Run(ctx, q)
+			return nil
 		})
 	return found, explainMissing(err, found)
+}
+
+// write makes a tenant whose row is locked what after says: the registry's row, what its role
+// may do, and the audit. more, if not nil, adds what belongs to it.
+func write(ctx context.Context, q db.Querier, before registry.Tenant, after *registry.Tenant, action string,
+	o MoveOptions, detail map[string]any, more func(p *db.Pipeline)) error {
+	opens, shuts := after.Status == registry.Active && before.Status != registry.Active,
+		after.Status != registry.Active && before.Status == registry.Active
+	if shuts {
+		var err error
+		if shuts, err = roleThere(ctx, q, before); err != nil {
+			return err
+		}
+	}
+	var p db.Pipeline
+	o.Registry.QueueUpdate(&p, after)
+	if more != nil {
+		more(&p)
+	}
+	if shuts || opens && after.Role != "" {
+		owner.QueueRights(&p, after.Schema)
+		queueAccess(&p, *after, opens)
+		p.Return()
+	}
+	if err := queueChange(&p, before, *after, action, o, detail); err != nil {
+		return err
+	}
+	return p.Run(ctx, q)
 }
 
 // queueChange adds the audit row of a change.

@@ -66,7 +66,7 @@ func rename(ctx context.Context, conn *pgx.Conn, slug string, to Renaming, o Mov
 			if before, err = o.Registry.Lock(ctx, q, found, true); err != nil {
 				return err
 			}
-			if before.Status == registry.Deleted {
+			if before.Status == registry.Deleted || before.Status.Travels() {
 				return &registry.StateError{Slug: slug, State: before.State()}
 			}
 			if after, err = renamed(before, to); err != nil {
