@@ -20,7 +20,7 @@ func newStatsCmd(f *factory) *cobra.Command {
 		newStatsIndexesCmd(f),
 		newStatsQueriesCmd(f),
 		newStatsExplainCmd(f),
-		newStatsMetricsCmd(f),
+		cli.Seldom(newStatsMetricsCmd(f)),
 		newStatsServeCmd(f),
 	)
 	for _, cmd := range group.Commands() {
