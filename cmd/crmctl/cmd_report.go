@@ -59,7 +59,8 @@ crmctl report --html - | gzip > fleet.html.gz`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&opts.html, "html", "", "write the page to `FILE`, or to stdout with -")
-	fs.StringSliceVar(&opts.skip, "skip", nil, "leave out these `SECTIONS`: "+strings.Join(textsOf(report.Sections()), ", "))
+	fs.StringSliceVar(&opts.skip, "skip", nil,
+		"leave out these `SECTIONS`: "+strings.Join(textsOf(report.Sections()), ", "))
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
@@ -142,7 +143,8 @@ func printFleetReport(f *factory, p *cli.Printer, opts *reportOptions, fleet *re
 			{Name: "file", Value: opts.html},
 			{Name: "size_bytes", Title: "size", Value: cli.Either{Human: cli.HumanSize(size), Machine: size}},
 			{Name: "tenants", Value: tenants},
-			{Name: "errors", Value: styledIf(fleet.Findings.Count(doctor.Error) > 0, fleet.Findings.Count(doctor.Error), cli.Red)},
+			{Name: "errors", Value: styledIf(fleet.Findings.Count(doctor.Error) > 0,
+				fleet.Findings.Count(doctor.Error), cli.Red)},
 			{Name: "warnings", Value: fleet.Findings.Count(doctor.Warning)},
 			{Name: "skipped", Document: true, Value: textsOf(fleet.Skipped)},
 			{Name: "unread", Document: true, Value: unread},

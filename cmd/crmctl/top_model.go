@@ -102,14 +102,16 @@ func (m *topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.width, m.height = msg.Width, msg.Height
 	case topTurn:
 		if int(msg) == m.turn && !m.paused {
-			return m, m.lookNow()
+			look := m.lookNow()
+			return m, look
 		}
 	case topLooked:
 		m.looking = false
 		if m.err = msg.err; msg.err == nil {
 			m.now = msg.look
 		}
-		return m, m.wait()
+		next := m.wait()
+		return m, next
 	case tea.PasteMsg:
 		if m.typing {
 			m.enter(msg.Content)
@@ -123,7 +125,8 @@ func (m *topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		case m.typing:
 			m.typeKey(key, msg.Key().Text)
 		default:
-			return m, m.press(key)
+			next := m.press(key)
+			return m, next
 		}
 	}
 	return m, nil

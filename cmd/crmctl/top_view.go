@@ -110,7 +110,8 @@ func (m *topModel) runRows() topRows {
 		l.Empty = "no tenant has failed so far"
 		rows = slices.DeleteFunc(slices.Clone(m.now.Run.Failures), func(t row) bool { return !m.matches(t.Slug, t.Message) })
 	}
-	return topRowsOf(l, rows, func(t row) string { return t.Slug }, func(t row) topDetail { return topDetail{tenant: t.Slug} })
+	return topRowsOf(l, rows, func(t row) string { return t.Slug },
+		func(t row) topDetail { return topDetail{tenant: t.Slug} })
 }
 
 // View draws the screen.

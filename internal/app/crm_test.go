@@ -23,8 +23,6 @@ import (
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
-func value(s string) *string { return &s }
-
 // crmLife does all that there is to do with contacts, conversations and messages, and leaves
 // the tenant as it was. The name is as somebody types it.
 func crmLife(t *testing.T, a *app.App, name string) {
@@ -40,14 +38,14 @@ func crmLife(t *testing.T, a *app.App, name string) {
 	var ann, other crm.Contact
 	var talk crm.Conversation
 	write(func(ctx context.Context, w *crm.Writer) (err error) {
-		if ann, err = w.AddContact(ctx, crm.ContactChange{Email: value("ann@example.com")}); err != nil {
+		if ann, err = w.AddContact(ctx, crm.ContactChange{Email: new("ann@example.com")}); err != nil {
 			return err
 		}
-		other, err = w.AddContact(ctx, crm.ContactChange{Email: value("ann+x@example.com"), Name: value("Ann")})
+		other, err = w.AddContact(ctx, crm.ContactChange{Email: new("ann+x@example.com"), Name: new("Ann")})
 		return err
 	})
 	write(func(ctx context.Context, w *crm.Writer) (err error) {
-		if _, err = w.EditContact(ctx, "ann@example.com", crm.ContactChange{Phone: value("+49301234567")}); err != nil {
+		if _, err = w.EditContact(ctx, "ann@example.com", crm.ContactChange{Phone: new("+49301234567")}); err != nil {
 			return err
 		}
 		if talk, err = w.OpenConversation(ctx, crm.NewConversation{Contact: ann.ID, Channel: "email"}); err != nil {
@@ -161,7 +159,7 @@ func TestCRMOfStates(t *testing.T) {
 	written := map[string]func() error{
 		"write": func() error {
 			return a.WriteCRM(t.Context(), app.CRMWrite{Tenant: "acme", Do: func(ctx context.Context, w *crm.Writer) error {
-				_, err := w.AddContact(ctx, crm.ContactChange{Name: value("X")})
+				_, err := w.AddContact(ctx, crm.ContactChange{Name: new("X")})
 				return err
 			}})
 		},
@@ -193,7 +191,7 @@ func TestCRMOfStates(t *testing.T) {
 		become("deleted")
 		return nil
 	}, Do: func(ctx context.Context, w *crm.Writer) error {
-		_, err := w.AddContact(ctx, crm.ContactChange{Name: value("X")})
+		_, err := w.AddContact(ctx, crm.ContactChange{Name: new("X")})
 		return err
 	}})
 	if n := f.Int(t, "select count(*) from "+tenants[0].Schema.Quoted()+".contacts"); err == nil || n != 0 {

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/crmctl/crmctl/internal/anonymize"
 	"time"
+
+	"github.com/crmctl/crmctl/internal/anonymize"
 )
 
 func TestNames(t *testing.T) {

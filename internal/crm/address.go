@@ -77,7 +77,7 @@ func (a Address) inJSON() []string {
 	return out
 }
 
-// holds reports whether a JSON value has a text of which is is true.
+// holds reports whether a JSON value has a text for which is returns true.
 func holds(text string, is func(string) bool) bool {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()

@@ -80,7 +80,7 @@ func (r *Reader) Contact(ctx context.Context, ref string) (Contact, error) {
 // byRef returns the condition that a contact has an id or an address, with $1.
 func (t table) byRef(alias, ref string) (where, arg string, err error) {
 	if !strings.Contains(ref, "@") {
-		if !t.fits("id", ref) {
+		if !t.fitsID(ref) {
 			return "", "", &NotFoundError{What: "contact", Ref: ref}
 		}
 		return t.is(alias, "id", "=", "$1"), ref, nil
@@ -94,9 +94,9 @@ func (t table) byRef(alias, ref string) (where, arg string, err error) {
 	return t.is(alias, "email", "=", "$1"), ref, nil
 }
 
-// fits reports whether a text can be a value of a column whose type has an own form.
-func (t table) fits(name, text string) bool {
-	switch t.columns[name].Type {
+// fitsID reports whether a text can be a value of the column id, whose type may have a form.
+func (t table) fitsID(text string) bool {
+	switch t.columns["id"].Type {
 	case "pg_catalog.uuid":
 		return isUUID(text)
 	case "pg_catalog.int4", "pg_catalog.int2":
@@ -130,7 +130,7 @@ func (r *Reader) Contacts(ctx context.Context, page Page) ([]Contact, string, er
 		return r.contactsWhere(ctx, t, nil, nil, page)
 	}
 	key, err := page.key(2)
-	if err != nil || key != nil && !t.fits("id", key[1]) {
+	if err != nil || len(key) > 0 && !t.fitsID(key[1]) {
 		return nil, "", orInvalid(err, page)
 	}
 	n := page.limit()

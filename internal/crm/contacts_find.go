@@ -109,7 +109,7 @@ func (r *Reader) ordered(ctx context.Context, t table, where []string, args []an
 func (r *Reader) contactsWhere(ctx context.Context, t table, where []string, args []any,
 	page Page) ([]Contact, string, error) {
 	key, err := page.key(1)
-	if err != nil || key != nil && !t.fits("id", key[0]) {
+	if err != nil || len(key) > 0 && !t.fitsID(key[0]) {
 		return nil, "", orInvalid(err, page)
 	}
 	if key != nil {

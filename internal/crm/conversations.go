@@ -75,7 +75,7 @@ func (r *Reader) Conversation(ctx context.Context, ref string) (Conversation, er
 		}
 		return rows[0], nil
 	}
-	if !v.fits("id", ref) {
+	if !v.fitsID(ref) {
 		return Conversation{}, &NotFoundError{What: "conversation", Ref: ref}
 	}
 	found, err := collect(ctx, r.q, scanConversation, "select "+r.conversationColumns(v)+" from "+v.name+" v where "+
@@ -135,7 +135,7 @@ func (r *Reader) Conversations(ctx context.Context, o ConversationQuery) ([]Conv
 func (r *Reader) conversationsWhere(ctx context.Context, v table, where []string, args []any,
 	page Page) ([]Conversation, string, error) {
 	key, err := page.key(1)
-	if err != nil || key != nil && !v.fits("id", key[0]) {
+	if err != nil || len(key) > 0 && !v.fitsID(key[0]) {
 		return nil, "", orInvalid(err, page)
 	}
 	if key != nil {
@@ -155,7 +155,7 @@ func (r *Reader) conversationsWhere(ctx context.Context, v table, where []string
 func (r *Reader) conversationsOf(ctx context.Context, v table, where []string, args []any,
 	page Page) ([]Conversation, string, error) {
 	key, err := page.key(2)
-	if err != nil || key != nil && !v.fits("id", key[1]) {
+	if err != nil || len(key) > 0 && !v.fitsID(key[1]) {
 		return nil, "", orInvalid(err, page)
 	}
 	if key != nil {

@@ -24,7 +24,7 @@ func twoContacts(t testing.TB) (conn *pgx.Conn, schema db.Schema, tenant *Tenant
 	tenant = open(t, conn, schema)
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) error {
 		for _, name := range []string{"ann", "bob"} {
-			if _, err := w.AddContact(ctx, ContactChange{Email: text(name + "@example.com")}); err != nil {
+			if _, err := w.AddContact(ctx, ContactChange{Email: new(name + "@example.com")}); err != nil {
 				return err
 			}
 		}

@@ -83,7 +83,7 @@ with parts as (
 	select p.id, p.created_at, p.filled, p.person,
 		case when p.local <> '' and 'address' = any ($1::text[]) then case
 			when p.domain in ('gmail.com', 'googlemail.com') then replace(p.local, '.', '') || '@gmail.com'
-			else p.local || '@' || p.domain end end as address,
+			else p.local || '@' || p.domain end::pg_catalog.text end as address,
 		case when 'phone' = any ($1::text[]) and p.phone ~ '^[+0-9][-0-9 ()/.]{5,}$' then p.phone end as phone,
 		case when 'name' = any ($1::text[]) and p.person <> '' and p.firm <> '' then p.person || chr(31) || p.firm end as name
 	from parts p

@@ -19,8 +19,7 @@ func (w *Writer) ErasePerson(ctx context.Context, a Address) (Held, error) {
 	return w.erase(ctx, p)
 }
 
-// ErasePersons removes every person of whose address is is true, for which it looks at every
-// contact.
+// ErasePersons removes every person for whose address is returns true. It looks at every contact.
 func (w *Writer) ErasePersons(ctx context.Context, is func(address string) bool) (Held, error) {
 	p := &somebody{Reader: &w.Reader, is: is}
 	for _, step := range []func(context.Context) error{p.findContacts, p.findSent, p.findKept} {

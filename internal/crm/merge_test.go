@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	mrand "math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -200,8 +201,8 @@ func TestMergeTakenBackIsAsBefore(t *testing.T) {
 		if left := doubles(t, tenant, conn, DoublesQuery{Least: Low}); len(left) > 0 {
 			t.Errorf("seed %x: %q are left", seed, left)
 		}
-		for i := len(xids) - 1; i >= 0; i-- {
-			unmerge(t, tenant, conn, key(i+1), xids[i])
+		for i, xid := range slices.Backward(xids) {
+			unmerge(t, tenant, conn, key(i+1), xid)
 			crmtest.SameLines(t, fmt.Sprintf("seed %x, round %d, merge %d taken back", seed, round, i), everything(t, conn,
 				schema), states[i])
 		}

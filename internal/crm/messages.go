@@ -81,7 +81,7 @@ func (r *Reader) Messages(ctx context.Context, o MessageQuery, end *string) (ite
 		return nil, err
 	}
 	key, err := o.key(2)
-	if err != nil || key != nil && !m.fits("id", key[1]) {
+	if err != nil || len(key) > 0 && !m.fitsID(key[1]) {
 		return nil, orInvalid(err, o.Page)
 	}
 	where, args := m.is("m", "conversation_id", "=", "$1"), []any{v.ID}

@@ -116,8 +116,8 @@ func (p *somebody) findContacts(ctx context.Context) error {
 	}
 	var queries []query
 	email := "c.email::pg_catalog.text"
-	switch {
-	case p.address == nil:
+	switch p.address {
+	case nil:
 		where := email + " operator(pg_catalog.~~) '%@%'"
 		if metadata {
 			where += " or c.metadata::pg_catalog.text operator(pg_catalog.~~) '%@%'"

@@ -52,11 +52,11 @@ func TestNothingPlantedRuns(t *testing.T) {
 			role := crmtest.Plant(t, conn, c.owner, c.plant...)
 			written := map[string]func(ctx context.Context, w *Writer) error{
 				"add": func(ctx context.Context, w *Writer) error {
-					_, err := w.AddContact(ctx, ContactChange{Name: text("X")})
+					_, err := w.AddContact(ctx, ContactChange{Name: new("X")})
 					return err
 				},
 				"edit": func(ctx context.Context, w *Writer) error {
-					_, err := w.EditContact(ctx, key(1), ContactChange{Name: text("X")})
+					_, err := w.EditContact(ctx, key(1), ContactChange{Name: new("X")})
 					return err
 				},
 				"open": func(ctx context.Context, w *Writer) error {

@@ -39,8 +39,6 @@ func read(t testing.TB, tenant *Tenant, conn *pgx.Conn, fn func(ctx context.Cont
 	}
 }
 
-func text(s string) *string { return &s }
-
 // A contact is made, found by its id and its address, changed and removed, with values in
 // their normal forms.
 func TestContactLife(t *testing.T) {
@@ -49,12 +47,12 @@ func TestContactLife(t *testing.T) {
 	tenant := open(t, conn, schema)
 	var ann, bob Contact
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) (err error) {
-		ann, err = w.AddContact(ctx, ContactChange{Email: text(" Ann@Example.COM "), Phone: text("030 1234567"),
-			Name: text(" Ann "), Metadata: json.RawMessage(`{"city": "Berlin", "vip": true}`)})
+		ann, err = w.AddContact(ctx, ContactChange{Email: new(" Ann@Example.COM "), Phone: new("030 1234567"),
+			Name: new(" Ann "), Metadata: json.RawMessage(`{"city": "Berlin", "vip": true}`)})
 		if err != nil {
 			return err
 		}
-		bob, err = w.AddContact(ctx, ContactChange{Phone: text("ask  Ann"), Company: text("Acme")})
+		bob, err = w.AddContact(ctx, ContactChange{Phone: new("ask  Ann"), Company: new("Acme")})
 		return err
 	})
 	if ann.Email != "ann@example.com" || ann.Phone != "+49301234567" || ann.Name != "Ann" || ann.CreatedAt.IsZero() {
@@ -64,7 +62,7 @@ func TestContactLife(t *testing.T) {
 		t.Errorf("made %+v", bob)
 	}
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) error {
-		got, err := w.EditContact(ctx, "ANN@example.com", ContactChange{Name: text(""), Company: text("Acme"),
+		got, err := w.EditContact(ctx, "ANN@example.com", ContactChange{Name: new(""), Company: new("Acme"),
 			Metadata: json.RawMessage(`{"seats": 2}`), Forget: []string{"city"}})
 		if got.Name != "" || got.Company != "Acme" || string(got.Metadata) != `{"vip": true, "seats": 2}` {
 			t.Errorf("changed to %+v (%s)", got, got.Metadata)
@@ -110,15 +108,15 @@ func TestContactErrors(t *testing.T) {
 	tenant := open(t, conn, schema)
 	var ann, bob Contact
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) (err error) {
-		if ann, err = w.AddContact(ctx, ContactChange{Email: text("ann@example.com"), Name: text("Ann")}); err != nil {
+		if ann, err = w.AddContact(ctx, ContactChange{Email: new("ann@example.com"), Name: new("Ann")}); err != nil {
 			return err
 		}
-		bob, err = w.AddContact(ctx, ContactChange{Name: text("Bob")})
+		bob, err = w.AddContact(ctx, ContactChange{Name: new("Bob")})
 		return err
 	})
 	for name, change := range map[string]ContactChange{
-		"address": {Email: text("nonsense")}, "NUL": {Name: text("a\x00b")}, "bytes": {Company: text("\xff")},
-		"list": {Name: text("x"), Metadata: json.RawMessage(`[1]`)}, "nothing": {Name: text("  ")},
+		"address": {Email: new("nonsense")}, "NUL": {Name: new("a\x00b")}, "bytes": {Company: new("\xff")},
+		"list": {Name: new("x"), Metadata: json.RawMessage(`[1]`)}, "nothing": {Name: new("  ")},
 	} {
 		for what, do := range map[string]func(ctx context.Context, w *Writer) error{
 			"add": func(ctx context.Context, w *Writer) error { _, err := w.AddContact(ctx, change); return err },
@@ -137,11 +135,11 @@ func TestContactErrors(t *testing.T) {
 	}
 	for what, do := range map[string]func(ctx context.Context, w *Writer) error{
 		"add": func(ctx context.Context, w *Writer) error {
-			_, err := w.AddContact(ctx, ContactChange{Email: text("ANN@example.com")})
+			_, err := w.AddContact(ctx, ContactChange{Email: new("ANN@example.com")})
 			return err
 		},
 		"edit": func(ctx context.Context, w *Writer) error {
-			_, err := w.EditContact(ctx, bob.ID, ContactChange{Email: text("ANN@example.com")})
+			_, err := w.EditContact(ctx, bob.ID, ContactChange{Email: new("ANN@example.com")})
 			return err
 		},
 	} {
@@ -151,7 +149,7 @@ func TestContactErrors(t *testing.T) {
 		}
 	}
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) error { // its own address is not taken
-		_, err := w.EditContact(ctx, ann.ID, ContactChange{Email: text("Ann@example.com")})
+		_, err := w.EditContact(ctx, ann.ID, ContactChange{Email: new("Ann@example.com")})
 		return err
 	})
 	// Another table refers to it.
@@ -303,7 +301,7 @@ func TestOtherTables(t *testing.T) {
 		return nil
 	})
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) error {
-		_, err := w.AddContact(ctx, ContactChange{Email: text("cid@example.com")})
+		_, err := w.AddContact(ctx, ContactChange{Email: new("cid@example.com")})
 		return err
 	})
 }

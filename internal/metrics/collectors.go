@@ -177,8 +177,6 @@ func states(t stats.TenantConnections, tell func(v float64, state string)) {
 
 // growingCatalogs are those that grow with the number of tables; the sizes of all others are
 // one sample, since each version of the server has others.
-//
-//nolint:gochecknoglobals // a list
 var growingCatalogs = []string{"pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_depend",
 	"pg_description", "pg_index", "pg_namespace", "pg_proc", "pg_rewrite", "pg_sequence", "pg_shdepend",
 	"pg_statistic", "pg_trigger", "pg_type"}

@@ -84,7 +84,7 @@ const unknownPath = "?"
 // see follows search_path on a connection from statement to statement.
 func (c *collector) see(conn *pgx.Conn, statements []db.Sent) {
 	if see, ok := observers.Load(conn.Config().Database); ok {
-		see.(func(*pgx.Conn, []db.Sent))(conn, statements) //nolint:errcheck // nothing else is in there
+		see.(func(*pgx.Conn, []db.Sent))(conn, statements)
 	}
 	const key = "pgtest: search_path"
 	data := conn.PgConn().CustomData()

@@ -99,7 +99,8 @@ func (v view) purges(f *Fleet) (string, []block) {
 	if len(f.Overdue) == 1 {
 		verb = " is past its retention: its data may be destroyed."
 	}
-	return v.plural(len(f.Overdue), "deleted tenant") + verb, []block{{Table: t, Note: v.more(len(f.Overdue) - mostOverdue)}}
+	return v.plural(len(f.Overdue), "deleted tenant") + verb,
+		[]block{{Table: t, Note: v.more(len(f.Overdue) - mostOverdue)}}
 }
 
 // aged is a tenant and the age of its last backup.

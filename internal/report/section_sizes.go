@@ -221,8 +221,8 @@ func (v view) line(past []stats.Past) *line {
 		y := height - (height-8)*(float64(p.Bytes)-low)/span
 		fmt.Fprintf(&path, "%s%s %s", letter, short(x), short(y))
 	}
-	l := &line{Path: path.String(), First: v.w.Size(first.Bytes), FirstAt: v.w.Minute(first.At), Last: v.w.Size(last.Bytes),
-		Till: v.w.Minute(last.At)}
+	l := &line{Path: path.String(), First: v.w.Size(first.Bytes), FirstAt: v.w.Minute(first.At),
+		Last: v.w.Size(last.Bytes), Till: v.w.Minute(last.At)}
 	if fromZero {
 		l.Area = l.Path + fmt.Sprintf("L%s %sL0 %sZ", short(width), short(height), short(height))
 	} else {

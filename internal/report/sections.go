@@ -47,11 +47,11 @@ func (f *Fleet) missing(s Section) bool { return f.Unread[s] != nil || slices.Co
 // figures are the numbers at the top.
 func (v view) figures(f *Fleet) []figure {
 	var out []figure
-	add := func(s Section, label string, make func(*figure)) {
+	add := func(s Section, label string, fill func(*figure)) {
 		one := figure{Label: label, Value: "–", Note: "not read", Tone: quiet}
 		if !f.missing(s) {
 			one.Note, one.Tone = "", ""
-			make(&one)
+			fill(&one)
 		}
 		out = append(out, one)
 	}

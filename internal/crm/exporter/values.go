@@ -44,7 +44,7 @@ func (v *values) texts(slug string, columns []Column, fields [][]byte, o Options
 			if len(field) != 8 {
 				return nil, errCopy
 			}
-			micros := int64(binary.BigEndian.Uint64(field)) //nolint:gosec // two's complement
+			micros := int64(binary.BigEndian.Uint64(field))
 			v.scratch = contactfile.AppendTime(v.scratch, micros)
 		default:
 			v.out = append(v.out, field)
