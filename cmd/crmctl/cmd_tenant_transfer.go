@@ -41,7 +41,7 @@ only goes on.
 
 What stays here is the registry's row, which says where the tenant is, the history, and the data as it was
 when it went: crmctl tenant delete and purge destroy it. An application that does not look at the
-registry has to be told itself (crmctl placement export); a tenant without a role of its own is
+registry has to be told itself; a tenant without a role of its own is
 not shut to it, and if it writes in the meantime the comparison finds it, and the tenant stays.
 
 The other database needs a registry (crmctl migrate public), the migrations that the tenant has,

@@ -153,10 +153,10 @@ func (f *Fleet) Crowd(t testing.TB, n int, tables ...string) {
 	f.Exec(t, fmt.Sprintf(`do $$ begin for i in 1..%d loop
 			execute format('create schema tenant_%%s', i);
 			%s
-			insert into public.tenants (id, slug, display_name, schema_name)
-				values (gen_random_uuid(), 't' || i, i, 'tenant_' || i);
+			insert into %s (id, slug, display_name, schema_name)
+				values (gen_random_uuid(), 't' || i, 'Tenant ' || i, 'tenant_' || i);
 			if i %% 100 = 0 then commit; end if;
-		end loop; end $$`, n, create.String()))
+		end loop; end $$`, n, create.String(), registry.Default().Tenants()))
 }
 
 // Scan runs a query for one row and scans it.
