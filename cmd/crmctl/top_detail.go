@@ -79,7 +79,8 @@ func (m *topModel) tenantFacts(t app.TopTenant) []string {
 	}
 	if !t.LoadIsUnknown {
 		out = append(out, m.fact("load", "%s blocks/s, %s/s read, %s rows/s read, %s written",
-			human(rateCell(t.Load.Fetched)), cli.HumanSize(t.ReadBytes()), human(rateCell(t.Load.Rows)), human(rateCell(t.Load.Written))),
+			human(rateCell(t.Load.Fetched)), cli.HumanSize(t.ReadBytes()), human(rateCell(t.Load.Rows)),
+			human(rateCell(t.Load.Written))),
 			m.fact("scans", "%s/s sequential, %s/s by index", human(rateCell(t.Load.SeqScans)),
 				human(rateCell(t.Load.IndexScans))))
 	}

@@ -31,13 +31,13 @@ func topOrders() []string {
 // name at the end.
 func orderTop(tenants []app.TopTenant, order string) []app.TopTenant {
 	compare := map[string]func(a, b app.TopTenant) int{
-		topByLoad:        func(a, b app.TopTenant) int { return 0 },
-		topBySize:        func(a, b app.TopTenant) int { return cmp.Compare(b.Size.TotalBytes(), a.Size.TotalBytes()) },
+		topByLoad: func(a, b app.TopTenant) int { return 0 },
+		topBySize: func(a, b app.TopTenant) int { return cmp.Compare(b.Size.TotalBytes(), a.Size.TotalBytes()) },
 		topByConnections: func(a, b app.TopTenant) int {
 			return cmp.Compare(b.Connections.Connections, a.Connections.Connections)
 		},
-		topByWaiting:     func(a, b app.TopTenant) int { return cmp.Compare(b.Connections.Waiting, a.Connections.Waiting) },
-		topByName:        func(a, b app.TopTenant) int { return strings.Compare(a.Slug, b.Slug) },
+		topByWaiting: func(a, b app.TopTenant) int { return cmp.Compare(b.Connections.Waiting, a.Connections.Waiting) },
+		topByName:    func(a, b app.TopTenant) int { return strings.Compare(a.Slug, b.Slug) },
 	}[order]
 	out := slices.Clone(tenants)
 	slices.SortStableFunc(out, func(a, b app.TopTenant) int {

@@ -242,8 +242,8 @@ func (w *transfer) refuseSameDatabase(ctx context.Context) error {
 }
 
 // copyThere returns the copy that a transfer has made there, nil for none. What another transfer
-// of the same tenant has left, which never owned it, is destroyed with clear.
-func (w *transfer) copyThere(ctx context.Context, x registry.Transfer, clear bool) (*registry.Tenant, error) {
+// of the same tenant has left, which never owned it, is destroyed with clean.
+func (w *transfer) copyThere(ctx context.Context, x registry.Transfer, clean bool) (*registry.Tenant, error) {
 	found, err := w.To.Registry.Get(ctx, w.to, w.Tenant)
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil, nil //nolint:nilnil // as documented
@@ -262,7 +262,7 @@ func (w *transfer) copyThere(ctx context.Context, x registry.Transfer, clear boo
 		return nil, w.otherSide(&registry.ExistsError{Slug: w.Tenant, Registered: true, Status: found.State()})
 	case found.Status == registry.Incoming && by.ID == x.ID:
 		return &found, nil
-	case clear:
+	case clean:
 		return nil, w.otherSide(w.discard(ctx, found, by))
 	}
 	return nil, nil //nolint:nilnil // as documented

@@ -18,7 +18,8 @@ var ErrNoRole = errors.New("the structure of the file can only be made by a role
 
 // ErrSpread says that schemas are spread over nodes, where a table made as a sandbox makes
 // it would stay on the coordinator, or the nodes would refuse the role.
-var ErrSpread = errors.New("the file has tables that no migration makes, or that differ from what the migrations make; " +
+var ErrSpread = errors.New("the file has tables that no migration makes, or that differ from " +
+	"what the migrations make; " +
 	"on a cluster these cannot be made from a file")
 
 // sandbox runs statements that somebody else wrote, in a SECURITY DEFINER function that
