@@ -49,7 +49,7 @@ place of the person. The registry keeps it, and "backup restore" erases the pers
 was saved before. The key is made by the first erasure in erasure_key_file (erasure.key beside
 the user's crmctl.yaml): keep it apart from the backups, and bring it along where they are restored.`,
 		Example: `crmctl contacts person ann@example.com --all-tenants --show
-crmctl contacts person - --tenant acme --export --to ann.json < address.txt
+cat a.txt | crmctl contacts person - --tenant acme --export --to ann.json
 crmctl contacts person ann@example.com --all-tenants --erase --dry-run`,
 		Args: cli.ExactArgs("ADDRESS"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -89,15 +89,17 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if len(accepted) > 0 || others { // its own is wanted, in the copy too
 		clone.Structures = a.structures(ctx, limits)
 	}
+	clone.Keep = func(ctx context.Context, q db.Querier, id string) error {
+		if len(accepted) > 0 {
+			if err := a.Registry.CopyAccepted(ctx, q, out.Source.ID, id); err != nil {
+				return err
+			}
+		}
+		return a.Registry.CopyErasures(ctx, q, out.Source.ID, id)
+	}
 	out.Made, err = backup.Clone(ctx, from, to, backup.Source{ID: out.Source.ID, Slug: out.Source.Slug,
 		Schema: out.Source.Schema, Imports: imports}, clone)
 	out.Elapsed = a.Now().Sub(begun)
-	if err == nil && len(accepted) > 0 {
-		err = a.Registry.CopyAccepted(ctx, to, out.Source.ID, out.Made.Tenant.ID)
-	}
-	if err == nil {
-		err = a.Registry.CopyErasures(ctx, to, out.Source.ID, out.Made.Tenant.ID)
-	}
 	return out, err
 }
 

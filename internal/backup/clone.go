@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/anonymize"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -26,6 +27,9 @@ type CloneOptions struct {
 	// Structures, if not nil, lets the copy have what the source has beside its migrations,
 	// as a backup has it. With nil such a source is refused.
 	Structures *Structures
+	// Keep, if not nil, is called last within the transaction that makes the copy, whose id it
+	// is given: what the registry has about the source goes along.
+	Keep func(ctx context.Context, q db.Querier, id string) error
 }
 
 // errStopped ends the reading of a table whose rows nobody takes any more.
@@ -111,6 +115,11 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 	}
 	if err := t.keepImports(ctx, m, o.NewTenant); err != nil {
 		return err
+	}
+	if o.Keep != nil {
+		if err := o.Keep(ctx, t.conn, t.row.ID); err != nil {
+			return err
+		}
 	}
 	return t.commit(ctx, o.NewTenant, map[string]any{
 		"from": m.Tenant.Slug, "schema": t.row.Schema, "version": m.SchemaVersion, "rows": m.Rows(),

@@ -153,6 +153,15 @@ func faults() []fault {
 				"--fix pool"},
 			left: []string{"info quarantine quarantine_crmctl_pool_lost_<date>: set aside by crmctl doctor on <day>; before: " +
 				"crmctl_pool_lost | look at it, then: drop schema \"quarantine_crmctl_pool_lost_<date>\" cascade"}},
+		{class: doctor.TransferOpen, breaks: sqls(`insert into public.tenant_transfers
+				(tenant_id, id, attempt, was, profile, host, port, database, registry, started_at)
+				select id, gen_random_uuid(), gen_random_uuid(), 'active', 'second', 'db2', 5432, 'crm', 'public',
+					now() - interval '49 hours' from public.tenants where slug = 't0002'`,
+			"update public.tenants set status = 'leaving' where slug = 't0002'"),
+			want: []string{"warning transfer t0002: its transfer to database crm on db2:5432 began 2 days ago | crmctl tenant " +
+				"transfer t0002 --to-profile NAME, or with --abort"},
+			mend: sqls("update public.tenants set status = 'active' where slug = 't0002'",
+				"delete from public.tenant_transfers")},
 		{class: doctor.Quarantine, breaks: sqls("create schema quarantine_x"),
 			want: []string{"info quarantine quarantine_x: set aside | look at it, then: drop schema \"quarantine_x\" cascade"},
 			mend: commanded(doctor.Quarantine)},

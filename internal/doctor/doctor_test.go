@@ -483,7 +483,7 @@ func TestPoorRole(t *testing.T) {
 	for _, n := range report.NotChecked {
 		classes = append(classes, string(n.Class))
 	}
-	if got := strings.Join(classes, " "); got != "registry orphan-schema half-built pool dirty open-run version sequence" {
+	if got := strings.Join(classes, " "); got != "registry orphan-schema half-built pool transfer dirty open-run version sequence" {
 		t.Errorf("not checked: %s: %+v", got, report.NotChecked)
 	}
 }
