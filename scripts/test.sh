@@ -34,7 +34,7 @@ go vet ./...
 
 # -count=1: what these tests depend on (a PostgreSQL, a PgBouncer) is not in the key
 # of Go's cache of test results.
-echo "+ go test${race:+ $race} -count=1 $*"
+echo "+ go test${race:+ $race} -count=1 -timeout 30m $*"
 # An empty $race is no argument.
 # shellcheck disable=SC2086
-exec go test $race -count=1 "$@"
+exec go test $race -count=1 -timeout 30m "$@"

@@ -37,7 +37,7 @@ type collector struct {
 // observers are told what is sent to their database.
 //
 //nolint:gochecknoglobals // the tracer is one for the process
-var observers sync.Map // of func(*pgx.Conn, []db.Sent), by the name of the database
+var observers sync.Map // of func(*pgx.Conn, []db.Sent), by placeOf
 
 // Observe tells see, until the test ends, what this process sends to the database of dsn: it
 // may be called by several goroutines.
@@ -47,8 +47,14 @@ func Observe(t testing.TB, dsn string, see func(conn *pgx.Conn, statements []db.
 	if err != nil {
 		t.Fatal(err)
 	}
-	observers.Store(cfg.Database, see)
-	t.Cleanup(func() { observers.Delete(cfg.Database) })
+	place := placeOf(cfg)
+	observers.Store(place, see)
+	t.Cleanup(func() { observers.Delete(place) })
+}
+
+// placeOf tells databases of one name on several servers apart.
+func placeOf(cfg *pgx.ConnConfig) string {
+	return fmt.Sprintf("%s:%d/%s", cfg.Host, cfg.Port, cfg.Database)
 }
 
 // watch looks at everything that this process sends from now on.
@@ -83,7 +89,7 @@ const unknownPath = "?"
 
 // see follows search_path on a connection from statement to statement.
 func (c *collector) see(conn *pgx.Conn, statements []db.Sent) {
-	if see, ok := observers.Load(conn.Config().Database); ok {
+	if see, ok := observers.Load(placeOf(conn.Config())); ok {
 		see.(func(*pgx.Conn, []db.Sent))(conn, statements)
 	}
 	const key = "pgtest: search_path"
