@@ -155,6 +155,10 @@ func (s *HTTPServer) scrape(ctx context.Context, w http.ResponseWriter, r *http.
 	select {
 	case found := <-made:
 		text, ok := found.Val.([]byte)
+		if ctx.Err() != nil {
+			answer(w, http.StatusServiceUnavailable, "the server ends\n")
+			return
+		}
 		if !ok || found.Err != nil {
 			answer(w, http.StatusInternalServerError, "the metrics cannot be written\n")
 			return
@@ -201,8 +205,8 @@ func (s *HTTPServer) collect(ctx context.Context) ([]byte, error) {
 		s.o.Collected(r)
 	}
 	var text bytes.Buffer
-	if err := Write(&text, r.Families); err != nil {
-		return nil, err
+	if err := errors.Join(context.Cause(ctx), Write(&text, r.Families)); err != nil {
+		return nil, err // a collection that the end has cut short says nothing of the server
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
