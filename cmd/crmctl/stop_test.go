@@ -190,3 +190,30 @@ func TestErrorsAreJSON(t *testing.T) {
 		}
 	}
 }
+
+// The first signal ends a run of maintenance that waits for a locked table; the ledger has what
+// was done, and --resume does the rest.
+func TestSignalEndsMaintenance(t *testing.T) {
+	t.Parallel()
+	f := stopFleet(t, "acme", "globex", "initech")
+	conn := f.Connect(t)
+	for _, sql := range []string{"begin", "lock table tenant_globex.contacts"} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := program(t, f, "maintenance", "vacuum", "--retries", "1000")
+	cmd.Env = append(cmd.Env, stopEnv(f)...)
+	code, out, took := signalled(t, cmd, 4*time.Second)
+	if code != cli.ExitInterrupted || took > 10*time.Second || !strings.Contains(out, "--resume") {
+		t.Errorf("exit code %d after %v\n%s", code, took, out)
+	}
+	if n := f.Int(t, "select succeeded from migration_runs where state = 'stopped' and failed + not_started = 1"); n != 2 {
+		t.Errorf("the ledger has %d tenants", n)
+	}
+	_ = conn.Close(t.Context())
+	again, err := program(t, f, "maintenance", "vacuum", "--resume").CombinedOutput()
+	if err != nil || !strings.Contains(string(again), "vacuumed 1 tenant ") {
+		t.Errorf("resume: %v\n%s", err, again)
+	}
+}

@@ -44,7 +44,7 @@ type MaintainResult struct {
 	Items    []maintain.Item
 	Unneeded int   // selected tenants with nothing to do
 	Resumed  int64 // the run that was taken up, 0 for none
-	Before   int   // tenants that it had done
+	Before   int   // tenants that it had done, with the runs that it went on with
 	Elapsed  time.Duration
 }
 
@@ -94,7 +94,7 @@ func (a *App) Maintain(ctx context.Context, o MaintainOptions) (MaintainResult, 
 	}
 	run := maintain.Options{Registry: a.Registry, Action: o.Action, Analyze: o.Analyze, Freeze: o.Freeze,
 		LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Actor: a.Actor, Selection: o.Selection.record(0),
-		Fleet: a.maintenanceFleet(o, len(out.Items))}
+		Resumes: out.Resumed, Fleet: a.maintenanceFleet(o, len(out.Items))}
 	names, schemas := make([]string, len(out.Items)), make([]db.Schema, len(out.Items))
 	for i, item := range out.Items {
 		names[i], schemas[i] = item.Tenant.Slug, item.Tenant.Schema
@@ -167,30 +167,31 @@ func (o MaintainOptions) wants(u stats.Upkeep) bool {
 	return u.Vacuum || u.Freeze || o.Analyze && u.Analyze
 }
 
-// resumeMaintenance leaves out the tenants that the latest run of the kind has done.
+// resumeMaintenance leaves out the tenants that the latest run of the kind has done, and those
+// that were done before it by the runs it went on with.
 func (a *App) resumeMaintenance(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, action maintain.Action,
 	out *MaintainResult) ([]registry.Tenant, error) {
-	const recent = 100
-	runs, err := a.Registry.ListRuns(ctx, conn, recent)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(runs, func(r registry.Run) bool { return r.Kind == string(action) })
+	newest, err := a.Registry.NewestRun(ctx, conn, string(action))
 	switch {
-	case i < 0 || runs[i].State == "finished" && runs[i].Failed+runs[i].NotStarted == 0:
+	case errors.Is(err, registry.ErrNoRun), newest.State == "finished" && newest.Failed+newest.NotStarted == 0:
 		return nil, ErrNoRunToResume
-	case runs[i].State == "running":
+	case err != nil:
+		return nil, err
+	case newest.State == "running":
 		return nil, ErrRunGoesOn
 	}
-	run, outcomes, err := a.Registry.GetRun(ctx, conn, runs[i].ID)
-	if err != nil {
-		return nil, err
-	}
+	out.Resumed = newest.ID
 	done := map[string]bool{}
-	for _, t := range outcomes {
-		done[t.ID] = t.State == registry.StateDone
+	for id := newest.ID; id != 0; {
+		run, outcomes, err := a.Registry.GetRun(ctx, conn, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range outcomes {
+			done[t.ID] = done[t.ID] || t.State == registry.StateDone
+		}
+		out.Before += run.Succeeded
+		id = run.Resumes
 	}
-	left := slices.DeleteFunc(tenants, func(t registry.Tenant) bool { return done[t.ID] })
-	out.Resumed, out.Before = run.ID, run.Succeeded
-	return left, nil
+	return slices.DeleteFunc(tenants, func(t registry.Tenant) bool { return done[t.ID] }), nil
 }

@@ -51,6 +51,9 @@ type Locals struct {
 	Follow bool
 	// Snapshot makes the transaction read only, and one moment: repeatable read.
 	Snapshot bool
+	// Writes begins a transaction that may write, also where the database or the login has
+	// them read only.
+	Writes bool
 }
 
 // OwnPath is the search_path of our own statements: functions and operators are
@@ -66,8 +69,11 @@ const rollbackTimeout = 5 * time.Second
 // makes it.
 func (p *Pipeline) Begin(l Locals) {
 	isolation := "read committed"
-	if l.Snapshot {
+	switch {
+	case l.Snapshot:
 		isolation = "repeatable read, read only"
+	case l.Writes:
+		isolation += ", read write"
 	}
 	p.begins, p.limits, p.limit = true, true, l.StatementTimeout
 	p.Exec("begin isolation level " + isolation)

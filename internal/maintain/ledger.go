@@ -32,6 +32,10 @@ var states = map[fleet.State]string{fleet.Done: registry.StateDone, fleet.Failed
 type ledger struct {
 	connect Connect
 	conn    *pgx.Conn
+	locked  *pgx.Conn // on which the run's lock was asked for
+	pooled  bool
+	writes  bool // transactions are read only here, unless they say otherwise
+	beats   bool // a sign of life now and then stands in for the lock
 	reg     registry.Registry
 	id      int64
 	stop    chan struct{}
@@ -45,12 +49,29 @@ type ledger struct {
 func openLedger(ctx context.Context, connect Connect, tenants int, o Options) (*ledger, error) {
 	l := &ledger{connect: connect, reg: o.Registry, stop: make(chan struct{})}
 	begun := registry.Run{Kind: string(o.Action), Actor: o.Actor, Target: -1, Tenants: tenants,
-		Selection: o.Selection}
-	err := l.write(ctx, func(p *db.Pipeline) error { return l.reg.QueueRun(p, &begun, new(uint32)) })
+		Selection: o.Selection, Resumes: o.Resumes}
+	var pid uint32
+	begin := func() error {
+		return l.write(ctx, func(p *db.Pipeline) error { return l.reg.QueueRun(p, &begun, &pid) })
+	}
+	err := begin()
+	if db.SQLState(err) == db.CodeReadOnlyTransaction {
+		// A database whose disk is full may be set so, and wants to be vacuumed. A standby
+		// refuses this too.
+		l.writes = true
+		if begin() == nil {
+			err = nil
+		}
+	}
+	if err == nil {
+		l.id, l.pooled = begun.ID, pid != l.conn.PgConn().PID()
+		l.beats = l.pooled
+		err = l.write(ctx, func(*db.Pipeline) error { return nil })
+	}
 	if err != nil {
+		l.disconnect(ctx)
 		return nil, fmt.Errorf("record the run: %w", err)
 	}
-	l.id = begun.ID
 	l.stopped.Go(func() { l.run(context.WithoutCancel(ctx)) }) // what was done is recorded, whatever ends the run
 	return l, nil
 }
@@ -78,7 +99,7 @@ func (l *ledger) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		late := time.Since(beat) > heartbeatInterval
+		late := l.beats && time.Since(beat) > heartbeatInterval
 		if l.flush(ctx, func(p *db.Pipeline) {
 			if late {
 				l.reg.QueueHeartbeat(p, l.id)
@@ -115,10 +136,6 @@ func (l *ledger) flush(ctx context.Context, more func(*db.Pipeline)) error {
 func (l *ledger) write(ctx context.Context, queue func(*db.Pipeline) error) error {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout)
 	defer cancel()
-	var p db.Pipeline
-	if err := queue(&p); err != nil || p.Len() == 0 {
-		return err
-	}
 	if l.conn == nil || l.conn.IsClosed() {
 		conn, err := l.connect(ctx)
 		if err != nil {
@@ -126,8 +143,36 @@ func (l *ledger) write(ctx context.Context, queue func(*db.Pipeline) error) erro
 		}
 		l.conn = conn
 	}
-	return db.InTx(ctx, l.conn, db.Locals{LockTimeout: ledgerTimeout, StatementTimeout: ledgerTimeout},
-		p.Run)
+	var p db.Pipeline
+	if err := queue(&p); err != nil || p.Len() == 0 && !l.wantsLock() {
+		return err
+	}
+	asked, beats := l.locked, l.beats
+	err := db.InTx(ctx, l.conn, db.Locals{LockTimeout: ledgerTimeout, StatementTimeout: ledgerTimeout, Writes: l.writes},
+		func(ctx context.Context, q db.Querier) error {
+			if l.wantsLock() {
+				got, err := l.reg.LockRun(ctx, q, l.id)
+				if err != nil {
+					return err
+				}
+				asked, beats = l.conn, !got
+			}
+			return p.Run(ctx, q)
+		})
+	if err == nil {
+		l.locked, l.beats = asked, beats
+	}
+	return err
+}
+
+// wantsLock reports whether the session may hold the run's lock, which tells that it lives, and
+// has not asked for it. The next session after a lost one asks again.
+func (l *ledger) wantsLock() bool { return l.id != 0 && !l.pooled && l.locked != l.conn }
+
+func (l *ledger) disconnect(ctx context.Context) {
+	if l.conn != nil {
+		_ = l.conn.Close(ctx) // nothing is pending on it
+	}
 }
 
 // close writes what is left and the end of the run, with patience: the server may be
@@ -148,9 +193,7 @@ func (l *ledger) close(ctx context.Context, r *Report) error {
 		}
 		time.Sleep(fleet.Backoff(attempt + 1))
 	}
-	if l.conn != nil {
-		_ = l.conn.Close(ctx) // nothing is pending on it
-	}
+	l.disconnect(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotRecorded, err)
 	}

@@ -60,6 +60,7 @@ type Options struct {
 	Owners           owner.Roles // as whom it is done
 	Actor            string      // "alice@desk"
 	Selection        *registry.Selection
+	Resumes          int64 // the run that it goes on with, 0 for none
 }
 
 // Outcome is what became of a tenant.

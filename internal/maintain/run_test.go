@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/maintain"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -46,6 +48,17 @@ func run(t *testing.T, connect maintain.Connect, items []maintain.Item, o mainta
 	return r
 }
 
+// as connects as a login.
+func as(f *fleettest.Fleet, login string) maintain.Connect {
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := f.Dial(ctx)
+		if err == nil {
+			_, err = conn.Exec(ctx, "set session authorization "+login)
+		}
+		return conn, err
+	}
+}
+
 // stamped counts the tables of tenants that were vacuumed or analyzed since a time.
 func stamped(t *testing.T, f *fleettest.Fleet, what string) int64 {
 	t.Helper()
@@ -54,11 +67,15 @@ func stamped(t *testing.T, f *fleettest.Fleet, what string) int64 {
 }
 
 // Settings of the database and the login do not reach the work: neither their time limits, nor
-// the silence that would hide what the server passes by.
+// the silence that would hide what the server passes by. Nor does one that makes transactions
+// read only, as a database may be set whose disk is full: the run is recorded all the same.
 func TestMaintenanceUnderHostileSettings(t *testing.T) {
 	t.Parallel()
 	f, items := crew(t, 12)
-	f.Exec(t, `do $$ begin execute format('alter database %I set statement_timeout = 300', current_database());
+	f.Exec(t, "create index contacts_ccnew on tenant_t0001.contacts (created_at)",
+		"update pg_index set indisvalid = false where indexrelid = 'tenant_t0001.contacts_ccnew'::regclass",
+		`do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database());
+		execute format('alter database %I set statement_timeout = 300', current_database());
 		execute format('alter database %I set lock_timeout = 1', current_database());
 		execute format('alter database %I set client_min_messages = error', current_database());
 		execute format('alter database %I set search_path = tenant_t0001', current_database()); end $$`)
@@ -138,13 +155,7 @@ func TestMaintenanceWithoutTheRight(t *testing.T) {
 	f.Exec(t, "create role "+keeper+" login", "grant usage on schema tenant_t0001 to "+keeper,
 		"alter table tenant_t0001.messages owner to "+keeper, "grant select, insert, update on migration_runs to "+keeper,
 		"grant select, insert, update on migration_run_tenants to "+keeper, "grant select, update on tenants to "+keeper)
-	connect := func(ctx context.Context) (*pgx.Conn, error) {
-		conn, err := f.Dial(ctx)
-		if err == nil {
-			_, err = conn.Exec(ctx, "set session authorization "+keeper)
-		}
-		return conn, err
-	}
+	connect := as(f, keeper)
 	items[0].Tables[0].May = false
 	r, err := maintain.Run(t.Context(), connect, f.Dial, items[:1], quick(maintain.Vacuum))
 	if err != nil {
@@ -159,8 +170,94 @@ func TestMaintenanceWithoutTheRight(t *testing.T) {
 	if r, err = maintain.Run(t.Context(), connect, f.Dial, items[:1], quick(maintain.Vacuum)); err != nil {
 		t.Fatal(err)
 	}
-	if out := r.Outcomes[0]; len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "contacts") {
-		t.Errorf("%+v", out)
+	refused, ok = errors.AsType[*maintain.RefusedError](r.Outcomes[0].Err)
+	if !ok || len(refused.Tables) != 1 || refused.Tables[0] != "contacts" || r.Outcomes[0].Tables != 1 {
+		t.Errorf("%+v", r.Outcomes[0])
+	}
+}
+
+// A login that is a member of the tables' owner and does not inherit from it takes that role.
+func TestMaintenanceAsTheOwner(t *testing.T) {
+	t.Parallel()
+	f, items := crew(t, 3)
+	suffix := strings.ToLower(rand.Text()[:8])
+	keeper, app := "keeper_"+suffix, "app_"+suffix
+	t.Cleanup(func() { f.DropRoles(t, keeper, app) })
+	f.Exec(t, "create role "+app, "create role "+keeper+" login noinherit", "grant "+app+" to "+keeper)
+	var schemas []db.Schema
+	for i, item := range items {
+		schemas = append(schemas, item.Tenant.Schema)
+		f.Exec(t, "alter schema "+item.Tenant.Schema.Quoted()+" owner to "+app)
+		for k, table := range item.Tables {
+			items[i].Tables[k].May = false
+			f.Exec(t, "alter table "+db.Quoted(item.Tenant.Schema.String(), table.Name)+" owner to "+app)
+		}
+	}
+	f.Exec(t, "alter table tenant_t0003.messages owner to current_user")
+	connect := as(f, keeper)
+	conn, err := connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for _, action := range []maintain.Action{maintain.Vacuum, maintain.Analyze, maintain.Reindex} {
+		o := quick(action)
+		if o.Owners, err = owner.Read(t.Context(), conn, schemas); err != nil {
+			t.Fatal(err)
+		}
+		r, err := maintain.Run(t.Context(), connect, f.Dial, items, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Summary(); s.Done != 2 || s.Failed != 1 || r.Outcomes[1].Tables != 2 {
+			t.Errorf("%s: %+v: %v", action, s, r.Outcomes[1].Err)
+		}
+		// What is another's is not called done, and keeps the rest from nothing.
+		refused, ok := errors.AsType[*maintain.RefusedError](r.Outcomes[2].Err)
+		if !ok || !slices.Equal(refused.Tables, []string{"messages"}) || r.Outcomes[2].Tables != 1 {
+			t.Errorf("%s: %+v", action, r.Outcomes[2])
+		}
+	}
+}
+
+// The session of the ledger holds the run's lock, so that a run that was killed is known at once;
+// behind a pooler, and where somebody else has it, the run gives signs of life.
+func TestMaintenanceTellsThatItLives(t *testing.T) {
+	t.Parallel()
+	f, items := crew(t, 1)
+	lock := f.Connect(t)
+	for _, sql := range []string{"begin", "lock table tenant_t0001.contacts"} {
+		if _, err := lock.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := f.Connect(t)
+	pooled := &fleettest.Fleet{DSN: pgtest.Pooler(t, f.DSN)}
+	for name, record := range map[string]maintain.Connect{"session": f.Dial, "pooler": pooled.Dial} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			o := quick(maintain.Vacuum)
+			o.Fleet.Attempts = 1000
+			_, _ = maintain.Run(ctx, f.Dial, record, items, o)
+		}()
+		beats := int64(0)
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			runs, err := registry.Default().ListRuns(t.Context(), reader, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if beats = f.Int(t, "select count(heartbeat_at) from migration_runs where finished_at is null"); len(runs) == 1 &&
+				runs[0].State == "running" && (beats == 0) == (name == "session") {
+				break
+			}
+		}
+		if (beats == 0) != (name == "session") {
+			t.Errorf("%s: %d runs give signs of life", name, beats)
+		}
+		cancel()
+		<-ended
 	}
 }
 

@@ -60,7 +60,8 @@ func (s *session) settings(ctx context.Context) error {
 	var p db.Pipeline
 	p.Exec("reset role")
 	p.Session(db.Locals{LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout})
-	p.Exec("select pg_catalog.set_config('client_min_messages', 'warning', false)")
+	p.Exec(`select pg_catalog.set_config('client_min_messages', 'warning', false),
+		pg_catalog.set_config('default_transaction_read_only', 'off', false)`) // to drop what a reindex has left
 	if as := o.Owners.Of(s.run.items[s.item].Tenant.Schema).Work; as != "" {
 		s.taken = true
 		p.Exec("select pg_catalog.set_config('role', $1, false)", as)
@@ -105,23 +106,25 @@ func (s *session) do(ctx context.Context, t Table) error {
 	case "":
 	case db.CodeUndefinedTable, db.CodeInvalidSchemaName:
 		return errGone
+	case db.CodeInsufficientPrivilege:
+		return errRefused
 	}
 	if err != nil {
 		return s.failed(ctx, t, err)
 	}
-	return s.judge(t)
+	return s.judge()
 }
 
 // judge looks at what the server has warned of: it passes by what is locked, and what the role
 // may not do, and calls it a success.
-func (s *session) judge(t Table) error {
+func (s *session) judge() error {
 	for _, n := range s.notices {
 		switch {
 		case n.SeverityUnlocalized != "WARNING":
 			continue
 		case n.Code == db.CodeLockNotAvailable:
 			return (*pgconn.PgError)(n)
-		case n.Code == codeWarning && !t.May:
+		case n.Routine == refusedBefore17, n.Routine == refusedSince17:
 			return errRefused
 		}
 		out := &s.run.outcomes[s.item]
@@ -133,8 +136,12 @@ func (s *session) judge(t Table) error {
 }
 
 const (
-	codeWarning  = "01000"
+	// mostWarnings is how many warnings of a tenant are kept.
 	mostWarnings = 20
+	// The functions of the server that warn of a table which the role may not vacuum or analyze.
+	// The text of the warning is in any language.
+	refusedBefore17 = "vacuum_is_relation_owner"
+	refusedSince17  = "vacuum_is_permitted_for_relation"
 )
 
 // failed clears away what a reindex has left that came to no end.

@@ -31,6 +31,7 @@ type Run struct {
 	StartedAt  time.Time
 	FinishedAt *time.Time
 	Selection  *Selection // nil for all tenants, up to the newest version
+	Resumes    int64      // the run whose tenants that were left it was for, 0 for none
 }
 
 // What became of a tenant in a run that migrates nothing.
@@ -45,6 +46,12 @@ type Selection struct {
 	Tenants []string `json:"tenants,omitempty"` // slugs and patterns; none = all
 	Exclude []string `json:"exclude,omitempty"`
 	To      int64    `json:"to,omitempty"` // version; 0 = the newest
+}
+
+// runDetail is what the ledger keeps of a run beside its columns.
+type runDetail struct {
+	Selection *Selection `json:"selection"`
+	Resumes   int64      `json:"resumes,omitempty"`
 }
 
 // RunTenant is what became of one tenant of a run.
@@ -65,6 +72,18 @@ type RunTenant struct {
 // also where nobody has closed it yet: reading changes nothing.
 func (r Registry) ListRuns(ctx context.Context, q db.Querier, limit int) ([]Run, error) {
 	return r.readRuns(ctx, q, `order by r.id desc limit $1`, limit)
+}
+
+// NewestRun returns the newest run of a kind, as ListRuns does. The error wraps ErrNoRun.
+func (r Registry) NewestRun(ctx context.Context, q db.Querier, kind string) (Run, error) {
+	found, err := r.readRuns(ctx, q, `where r.kind = $1 order by r.id desc limit 1`, kind)
+	switch {
+	case err != nil:
+		return Run{}, err
+	case len(found) == 0:
+		return Run{}, fmt.Errorf("%w: %s", ErrNoRun, kind)
+	}
+	return found[0], nil
 }
 
 // GetRun returns a run and what became of its tenants, by slug. The error wraps
@@ -100,11 +119,9 @@ func (r Registry) readRuns(ctx context.Context, q db.Querier, rest string, args 
 		if err != nil {
 			return run, err
 		}
-		var d struct {
-			Selection *Selection `json:"selection"`
-		}
+		var d runDetail
 		err = json.Unmarshal([]byte(detail), &d)
-		run.Selection = d.Selection
+		run.Selection, run.Resumes = d.Selection, d.Resumes
 		return run, err
 	}, `select r.id, r.kind, case when dead.yes then 'killed' else r.state
 		end, case when dead.yes then 'killed' else coalesce(r.reason, '') end,
@@ -186,7 +203,7 @@ func (r Registry) DeadRuns(ctx context.Context, q db.Querier) ([]int64, error) {
 // QueueRun adds the beginning of a run, after closing those that were killed. It reads
 // the run's number and the server process into run.ID and pid.
 func (r Registry) QueueRun(p *db.Pipeline, run *Run, pid *uint32) error {
-	detail, err := json.Marshal(map[string]any{"selection": run.Selection})
+	detail, err := json.Marshal(runDetail{run.Selection, run.Resumes})
 	if err != nil {
 		return err
 	}
