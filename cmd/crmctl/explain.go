@@ -260,7 +260,7 @@ func explainPlace(err error) []cli.Hint {
 	if _, is := errors.AsType[*app.NodeUnknownError](err); is {
 		return []cli.Hint{{Label: "what the nodes are", Command: "crmctl cluster nodes"}}
 	}
-	if _, is := errors.AsType[*cluster.NodeError](err); is {
+	if _, is := errors.AsType[*cluster.NodeError](err); is || db.NodeLost(err) {
 		return []cli.Hint{{Label: "all nodes", Command: "crmctl cluster nodes"}}
 	}
 	return nil

@@ -180,7 +180,7 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 	if o.KeepRejects && read.RejectTo == nil && read.RejectPath == "" {
 		read.RejectPath = rejectPath(o.File.Path)
 	}
-	conn, err := a.change(ctx, read.DryRun)
+	conn, err := a.changeSchemas(ctx, read.DryRun)
 	if err != nil {
 		return out, err
 	}

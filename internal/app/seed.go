@@ -42,7 +42,7 @@ func (a *App) SeedTenant(ctx context.Context, o SeedOptions) (SeedResult, error)
 		return SeedResult{}, err
 	}
 	out := SeedResult{Slug: slug}
-	conn, err := a.change(ctx, o.DryRun)
+	conn, err := a.changeSchemas(ctx, o.DryRun)
 	if err != nil {
 		return out, err
 	}

@@ -97,8 +97,9 @@ func convert(ctx context.Context, q db.Querier, schema db.Schema, sql string) er
 
 // DropCopies empties what Distribute left of the schema's tables on the coordinator.
 func DropCopies(ctx context.Context, q db.Querier, schema db.Schema) error {
-	names, err := tables(ctx, q, schema)
-	for _, name := range names {
+	copies, err := Copies(ctx, q)
+	for _, table := range copies[schema.String()] {
+		name := db.Quoted(schema.String(), table)
 		if _, err := db.Exec(ctx, q,
 			`select pg_catalog.truncate_local_data_after_distributing_table($1::pg_catalog.regclass)`, name); err != nil {
 			return fmt.Errorf("empty the local copy of %s: %w", name, err)

@@ -66,7 +66,7 @@ func Nodes(ctx context.Context, q db.Querier) ([]Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes of the cluster: %w", err)
 	}
-	lost, err := unreached(ctx, q)
+	lost, err := Unreached(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -95,20 +95,27 @@ func Nodes(ctx context.Context, q db.Querier) ([]Node, error) {
 // It is asked before a run that changes schemas: one message, and not one for every tenant.
 // On PostgreSQL it asks nothing.
 func Healthy(ctx context.Context, q db.Querier) error {
-	lost, err := unreached(ctx, q)
+	lost, err := Unreached(ctx, q)
 	if err == nil && len(lost) > 0 {
 		err = &lost[0]
 	}
 	return err
 }
 
-func unreached(ctx context.Context, q db.Querier) ([]NodeError, error) {
+// Unreached returns which nodes are not reached from which, none on PostgreSQL. A node that the
+// coordinator does not reach is not asked what it reaches itself.
+func Unreached(ctx context.Context, q db.Querier) ([]NodeError, error) {
 	if !db.EngineOf(q).Distributed() {
 		return nil, nil
 	}
 	lost, err := db.Select(ctx, q, pgx.RowToStructByName[NodeError], `
-		select h.from_nodename || ':' || h.from_nodeport as "from", h.to_nodename || ':' || h.to_nodeport as node
-		from citus_check_cluster_node_health() h where h.result is not true order by 2, 1`)
+		with h as materialized (select * from citus_check_cluster_node_health())
+		select h.from_nodename || ':' || h.from_nodeport as node, c.nodename || ':' || c.nodeport as "from"
+		from h, pg_dist_node c where h.result is null and c.groupid = 0 and c.noderole = 'primary'
+		union
+		select h.to_nodename || ':' || h.to_nodeport, h.from_nodename || ':' || h.from_nodeport
+		from h where not h.result
+		order by 1, 2`)
 	if err != nil {
 		return nil, fmt.Errorf("look at the nodes of the cluster: %w", err)
 	}

@@ -10,6 +10,14 @@ func (p *Pipeline) Become(role string) {
 	}
 }
 
+// CreateRole adds the making of a role that owns nothing and that nobody logs in as. The
+// coordinator of a cluster works on the other nodes as the role, so there it may log in: it
+// has no password, and whether a node lets it in is up to that.
+func (p *Pipeline) CreateRole(name string) {
+	p.Exec("create role " + Quoted(name) + " nologin")
+	p.distributed("alter role " + Quoted(name) + " login")
+}
+
 // Return adds that what follows is done as the session's own role again, be it the one
 // that a setting of the database or of the login names.
 func (p *Pipeline) Return() { p.Exec("reset role") }

@@ -84,7 +84,11 @@ func checkPrepared(ctx context.Context, x *examination) ([]Finding, error) {
 				Command: "ask its owner, then: rollback prepared " + db.Literal(r.GID)})
 		}
 	}
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	elsewhere, err := x.preparedOnWorkers(ctx)
+	return append(out, elsewhere...), err
 }
 
 func checkWraparound(ctx context.Context, x *examination) ([]Finding, error) {

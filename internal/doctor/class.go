@@ -48,6 +48,12 @@ const (
 	Prepared        Class = "prepared"
 	Wraparound      Class = "wraparound"
 	Autovacuum      Class = "autovacuum"
+	Nodes           Class = "nodes"
+	LocalTenant     Class = "local-tenant"
+	LocalTable      Class = "local-table"
+	Leftovers       Class = "leftovers"
+	NodeLogin       Class = "node-login"
+	Spread          Class = "spread"
 )
 
 // Check says what a class looks for, and why.
@@ -63,7 +69,7 @@ type Check struct {
 
 // Checks returns every check, in the order they run.
 func Checks() []Check {
-	return slices.Concat(registryChecks(), schemaChecks(), serverChecks())
+	return slices.Concat(registryChecks(), schemaChecks(), serverChecks(), clusterChecks())
 }
 
 func registryChecks() []Check {
@@ -144,6 +150,28 @@ func serverChecks() []Check {
 		{Autovacuum, "autovacuum that is switched off", "Tables and the catalog of thousands of schemas grow without end.",
 			"", checkAutovacuum},
 	}
+}
+
+func clusterChecks() []Check {
+	return []Check{
+		{Nodes, "nodes of a Citus cluster that are not reached",
+			"No tenant's schema can be changed until they are, and those on the node cannot be read.", "", checkNodes},
+		{LocalTenant, "tenants on the coordinator of a Citus cluster", "They take its room, and its strength.", "",
+			checkLocalTenants},
+		{LocalTable, "tables on the coordinator, of tenants that stand on a node",
+			"A query that joins them with the others fails; a DO block or a function has made them.", "", checkLocalTables},
+		{Leftovers, "what moves between nodes of a Citus cluster have left", "It takes room, and nobody reads it.", "",
+			checkLeftovers},
+		{NodeLogin, "roles of tenants that may not log in, on a Citus cluster",
+			"The coordinator works on the nodes as the role: every statement under it fails.", "", checkNodeLogin},
+		{Spread, "a Citus cluster that keeps new schemas on the coordinator",
+			"What other programs make stays there. crmctl asks for a node by itself.", "", checkSpread},
+	}
+}
+
+// OfCluster reports whether there is something to look at on a Citus cluster alone.
+func (c Class) OfCluster() bool {
+	return slices.ContainsFunc(clusterChecks(), func(check Check) bool { return check.Class == c })
 }
 
 // Classes returns every class.

@@ -169,6 +169,12 @@ func Examine(ctx context.Context, conn *pgx.Conn, fleet Fleet, o Options) (*Repo
 			continue
 		}
 		x.class = c.Class
+		if c.Class.OfCluster() && !db.EngineOf(conn).Distributed() {
+			if slices.Contains(o.Only, c.Class) {
+				x.notChecked("this server is no Citus cluster")
+			}
+			continue
+		}
 		found, err := c.run(ctx, x)
 		switch pgErr, answered := errors.AsType[*pgconn.PgError](err); {
 		case ctx.Err() != nil:

@@ -23,6 +23,17 @@ import (
 // Fleet is a database with a registry.
 type Fleet struct {
 	DSN string
+
+	citus bool
+}
+
+// OnCitus returns what New does in a database of the test's own on a Citus cluster, which
+// pgtest.EnvCitus names; without one the test is skipped.
+func OnCitus(t testing.TB) *Fleet {
+	t.Helper()
+	f := &Fleet{DSN: pgtest.Citus(t), citus: true}
+	f.Registry(t)
+	return f
 }
 
 // New returns a fresh database with the registry at its head and no tenant.
@@ -111,7 +122,11 @@ func (f *Fleet) Dial(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return db.Connect(ctx, cfg)
+	conn, err := db.Connect(ctx, cfg)
+	if err == nil && f.citus {
+		err = pgtest.Recognize(ctx, conn)
+	}
+	return conn, err
 }
 
 // Create makes tenants at the plan's head.

@@ -29,7 +29,7 @@ func (e *RoleExistsError) Is(target error) bool { return target == registry.ErrE
 // that runs the migrations.
 func queueRole(p *db.Pipeline, t registry.Tenant) {
 	schema, role := t.Schema.Quoted(), db.Quoted(t.Role)
-	p.Exec("create role " + role + " nologin")
+	p.CreateRole(t.Role)
 	p.Exec("comment on role " + role + " is " + db.Literal(db.RoleMark+t.ID))
 	p.Exec("grant usage on schema " + schema + " to " + role)
 	p.Exec("alter default privileges in schema " + schema + " grant select, insert, update, delete on tables to " + role)

@@ -10,18 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/pgtest"
 )
-
-// CitusEnv holds the URL of the coordinator of a Citus cluster with workers, in whose
-// database Tenant makes its tenants then. make test-citus sets it.
-const CitusEnv = "CRMCTL_TEST_CITUS_URL"
 
 var tenants atomic.Int64 //nolint:gochecknoglobals // a cluster has one database for all tests
 
 // NotOnCitus skips a test of something that is refused on a cluster, or is not there.
 func NotOnCitus(t testing.TB, why string) {
 	t.Helper()
-	if os.Getenv(CitusEnv) != "" {
+	if os.Getenv(pgtest.EnvCitus) != "" {
 		t.Skip("on Citus: " + why)
 	}
 }
@@ -34,14 +31,7 @@ func onCitus(t testing.TB, url string, statements []db.Statement) (*pgx.Conn, db
 		t.Fatal(err)
 	}
 	conn := Connect(t, url)
-	found, err := db.Select(t.Context(), conn, pgx.RowTo[string], "select "+db.EngineSQL)
-	if err == nil {
-		err = db.Recognize(t.Context(), conn, found[0])
-	}
-	if err == nil && !db.EngineOf(conn).Distributed() {
-		t.Fatalf("%s leads to %s", CitusEnv, db.EngineOf(conn))
-	}
-	if err != nil {
+	if err := pgtest.Recognize(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -46,7 +46,7 @@ func Tenant(t testing.TB) (*pgx.Conn, db.Schema) {
 	for _, s := range statements {
 		fmt.Fprintln(hash, s.SQL)
 	}
-	if url := os.Getenv(CitusEnv); url != "" {
+	if url := os.Getenv(pgtest.EnvCitus); url != "" {
 		return onCitus(t, url, statements)
 	}
 	dsn := pgtest.FromTemplate(t, "crm-"+hex.EncodeToString(hash.Sum(nil)[:8]),
