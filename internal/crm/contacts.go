@@ -56,7 +56,8 @@ func orZero(t *time.Time) time.Time {
 	return *t
 }
 
-// Contact returns a contact by its id or its address. The error is a *NotFoundError.
+// Contact returns a contact by its id or its address. The error is a *NotFoundError, or an
+// *AmbiguousError: the table of another program may have an address more than once.
 func (r *Reader) Contact(ctx context.Context, ref string) (Contact, error) {
 	t, err := r.contacts()
 	if err != nil {
@@ -66,32 +67,36 @@ func (r *Reader) Contact(ctx context.Context, ref string) (Contact, error) {
 	if err != nil {
 		return Contact{}, err
 	}
-	found, err := collect(ctx, r.q, scanContact, "select "+contactColumns(t)+" from "+t.name+" c where "+where+" limit 1",
-		arg)
-	if err == nil && len(found) == 0 {
-		err = &NotFoundError{What: "contact", Ref: ref}
-	}
-	if err != nil {
+	found, err := collect(ctx, r.q, scanContact, "select "+contactColumns(t)+" from "+t.name+" c where "+where+
+		" order by 1 limit 2", arg)
+	switch {
+	case err != nil:
 		return Contact{}, err
+	case len(found) == 0:
+		return Contact{}, &NotFoundError{What: "contact", Ref: ref}
+	case len(found) > 1:
+		return Contact{}, &AmbiguousError{Ref: ref, IDs: []string{found[0].ID, found[1].ID}}
 	}
 	return found[0], nil
 }
 
-// byRef returns the condition that a contact has an id or an address, with $1.
-func (t table) byRef(alias, ref string) (where, arg string, err error) {
+// byRef returns the condition that a contact has an id or an address, with $1. An address is
+// stored in its normal form, but for those of other programs.
+func (t table) byRef(alias, ref string) (where string, arg any, err error) {
 	if !strings.Contains(ref, "@") {
 		if !t.fitsID(ref) {
-			return "", "", &NotFoundError{What: "contact", Ref: ref}
+			return "", nil, &NotFoundError{What: "contact", Ref: ref}
 		}
 		return t.is(alias, "id", "=", "$1"), ref, nil
 	}
 	if !t.has("email") {
-		return "", "", &importer.TableError{Schema: t.schema, Table: t.bare, Missing: []string{"email"}}
+		return "", nil, &importer.TableError{Schema: t.schema, Table: t.bare, Missing: []string{"email"}}
 	}
-	if email, ok := importer.NormalEmail(ref); ok {
-		ref = email
+	forms := []string{ref}
+	if email, ok := importer.NormalEmail(ref); ok && email != ref {
+		forms = append(forms, email)
 	}
-	return t.is(alias, "email", "=", "$1"), ref, nil
+	return t.isAny(alias, "email", "$1"), forms, nil
 }
 
 // fitsID reports whether a text can be a value of the column id, whose type may have a form.

@@ -3,6 +3,7 @@ package crm
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrNotFound is wrapped by *NotFoundError.
@@ -19,6 +20,18 @@ func (e *NotFoundError) Error() string { return fmt.Sprintf("no %s %q", e.What, 
 
 // Is makes errors.Is(err, ErrNotFound) true.
 func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// AmbiguousError says that several contacts have an address.
+type AmbiguousError struct {
+	Ref string   // the address
+	IDs []string // of two of them
+}
+
+// Error names two of them.
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("more than one contact has the address %q: name one by its id, such as %s", e.Ref,
+		strings.Join(e.IDs, " or "))
+}
 
 // TakenError says that another contact has an address already.
 type TakenError struct {

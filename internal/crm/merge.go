@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -100,25 +98,16 @@ func (m *merging) find(ctx context.Context) error {
 // leaveReferred leaves out the contacts to be removed that tables other than the
 // conversations refer to.
 func (m *merging) leaveReferred(ctx context.Context) error {
-	type reference struct{ Table, Column string }
-	refs, err := collect(ctx, m.q, pgx.RowToStructByPos[reference], `
-		select format('%I.%I', n.nspname, c.relname), quote_ident(a.attname)
-		from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
-		join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
-		where k.confrelid = $1::text::regclass and k.contype = 'f' and k.conparentid = 0 and cardinality(k.conkey) = 1
-		  and k.conrelid <> $2::text::regclass order by 1, 2`, m.c.name, m.v.name)
-	if err != nil {
-		return err
+	var referred string
+	var p db.Pipeline
+	importer.QueueReferred(&p, m.c.name, m.v.name, &referred)
+	if err := p.Run(ctx, m.q); err != nil {
+		return db.Plain(err)
 	}
-	for _, r := range refs {
-		tag, err := m.q.Exec(ctx, "delete from pg_temp.crmctl_doubles d where d.rank > 1 and exists (select from "+r.Table+
-			" r where r."+r.Column+" = d.id)")
-		if err != nil {
-			return err
-		}
-		m.done.Referred += tag.RowsAffected()
-	}
-	return nil
+	tag, err := m.q.Exec(ctx, "delete from pg_temp.crmctl_doubles d using "+m.c.name+
+		" c where d.rank > 1 and c.id = d.id and ("+referred+")")
+	m.done.Referred = tag.RowsAffected()
+	return err
 }
 
 // keepAside keeps the contacts as they are.

@@ -90,6 +90,30 @@ func unmerge(t testing.TB, tenant *Tenant, conn *pgx.Conn, keep, xid string) (ba
 
 func key(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
 
+// A contact stays to which a key of several columns refers, or one that means its address: what
+// such a key takes along with a contact, no merge could bring back.
+func TestMergeLeavesWhatOtherKeysReferTo(t *testing.T) {
+	t.Parallel()
+	conn, schema := crmtest.Tenant(t)
+	crmtest.Exec(t, conn, schema, `insert into contacts (name, email, created_at) values
+		('Ann', 'ann@example.com', '2026-01-01'), (null, 'ann+1@example.com', '2026-01-02'),
+		('Bob', 'bob@example.com', '2026-01-01'), (null, 'bob+1@example.com', '2026-01-02'),
+		('Cid', 'cid@example.com', '2026-01-01'), (null, 'cid+1@example.com', '2026-01-02')`,
+		"alter table contacts add unique (id, created_at)",
+		`create table notes (contact_id uuid, at timestamptz,
+			foreign key (contact_id, at) references contacts (id, created_at) on delete cascade)`,
+		"create table letters (email text references contacts (email) on delete cascade on update cascade)",
+		"insert into notes select id, created_at from contacts where email = 'ann+1@example.com'",
+		"insert into letters values ('bob+1@example.com')")
+	done := merge(t, open(t, conn, schema), conn, key(1))
+	if done.Groups != 1 || done.Removed != 1 || done.Referred != 2 {
+		t.Errorf("got %+v", done)
+	}
+	crmtest.SameLines(t, "what refers to them", crmtest.List(t, conn, schema,
+		"select contact_id is not null from notes union all select email = 'bob+1@example.com' from letters"),
+		[]string{"true", "true"})
+}
+
 // Merging fills what is missing, unites the metadata, moves the conversations, and keeps
 // other addresses and numbers; whom another table refers to stays.
 func TestMergeDoubles(t *testing.T) {

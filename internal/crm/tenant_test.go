@@ -101,6 +101,40 @@ func TestContactLife(t *testing.T) {
 		from contacts union all select 'message', content from messages`), []string{"contact|ask Ann"})
 }
 
+// The table of another program may have an address as it was typed, or more than once: then
+// nobody is taken for the one who is meant.
+func TestContactOfAnotherProgram(t *testing.T) {
+	t.Parallel()
+	conn, schema := crmtest.Tenant(t)
+	crmtest.Exec(t, conn, schema, "drop index idx_contacts_email",
+		"alter table contacts drop constraint contacts_email_normalised", `insert into contacts (name, email) values
+		('Ann', 'Ann@Example.com'), ('Bob', 'bob@example.com'), ('Bo', 'bob@example.com'), ('Cid', 'cid@example.com')`)
+	tenant := open(t, conn, schema)
+	read(t, tenant, conn, func(ctx context.Context, r *Reader) error {
+		for ref, name := range map[string]string{"Ann@Example.com": "Ann", "CID@example.com": "Cid"} {
+			if got, err := r.Contact(ctx, ref); err != nil || got.Name != name {
+				t.Errorf("%s: %+v, %v", ref, got, err)
+			}
+		}
+		return nil
+	})
+	err := tenant.Write(t.Context(), conn, func(ctx context.Context, w *Writer) error {
+		_, err := w.RemoveContact(ctx, "bob@example.com")
+		return err
+	})
+	ambiguous, ok := errors.AsType[*AmbiguousError](err)
+	if !ok || len(ambiguous.IDs) != 2 || ambiguous.IDs[0] == ambiguous.IDs[1] {
+		t.Fatalf("removing one of two: %v", err)
+	}
+	write(t, tenant, conn, func(ctx context.Context, w *Writer) error {
+		_, err := w.RemoveContact(ctx, ambiguous.IDs[0])
+		return err
+	})
+	if got := crmtest.List(t, conn, schema, "select count(*) from contacts"); got[0] != "3" {
+		t.Errorf("%s contacts are left", got[0])
+	}
+}
+
 // What cannot be stored is refused, by an error that says why and of its own type.
 func TestContactErrors(t *testing.T) {
 	t.Parallel()

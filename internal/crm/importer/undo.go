@@ -170,25 +170,10 @@ func (u *undoing) begin(ctx context.Context, q db.Querier) error {
 
 // look finds out who refers to contacts and whether anything is kept.
 func (u *undoing) look(ctx context.Context, q db.Querier) error {
-	type reference struct {
-		Name              string // of the table, quoted
-		Columns, RefersTo []string
-	}
 	var p db.Pipeline
-	var references []reference
 	var info tableInfo
 	p.OwnPath()
-	p.Query(func(rows pgx.Rows) (err error) {
-		references, err = pgx.CollectRows(rows, pgx.RowToStructByName[reference])
-		return err
-	}, `
-select format('%I.%I', n.nspname, c.relname) as name,
-    array(select a.attname::text from unnest(k.conkey) with ordinality x(at, i)
-        join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.at order by x.i) as columns,
-    array(select a.attname::text from unnest(k.confkey) with ordinality x(at, i)
-        join pg_attribute a on a.attrelid = k.confrelid and a.attnum = x.at order by x.i) as refers_to
-from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
-where k.confrelid = $1::text::regclass and k.contype = 'f' and k.conparentid = 0 order by 1`, u.contacts)
+	QueueReferred(&p, u.contacts, "", &u.refers)
 	p.Query(func(rows pgx.Rows) (err error) {
 		info, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[tableInfo])
 		return err
@@ -206,16 +191,38 @@ where k.confrelid = $1::text::regclass and k.contype = 'f' and k.conparentid = 0
 			return fmt.Errorf("look at contacts: %w", err)
 		}
 	}
-	u.refers = "false"
-	for _, r := range references {
-		var same []string
-		for i := range r.Columns {
-			same = append(same, "r."+pgx.Identifier{r.Columns[i]}.Sanitize()+" operator(pg_catalog.=) c."+
-				pgx.Identifier{r.RefersTo[i]}.Sanitize())
-		}
-		u.refers += " or exists (select 1 from " + r.Name + " r where " + strings.Join(same, " and ") + ")"
-	}
 	return nil
+}
+
+// QueueReferred adds a query for the condition that a foreign key of another table refers to a
+// row c of the table; those of the table but, "" for none, are left out. It wants the path to be
+// PostgreSQL's own. The condition does not.
+func QueueReferred(p *db.Pipeline, table, but string, into *string) {
+	p.Query(func(rows pgx.Rows) error {
+		type reference struct {
+			Name              string // of the table, quoted
+			Columns, RefersTo []string
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByName[reference])
+		*into = "false"
+		for _, r := range list {
+			var same []string
+			for i := range r.Columns {
+				same = append(same, "r."+db.Quoted(r.Columns[i])+" operator(pg_catalog.=) c."+db.Quoted(r.RefersTo[i]))
+			}
+			*into += " or exists (select 1 from " + r.Name + " r where " + strings.Join(same, " and ") + ")"
+		}
+		return err
+	}, `
+select format('%I.%I', n.nspname, c.relname) as name,
+    array(select a.attname::text from unnest(k.conkey) with ordinality x(at, i)
+        join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.at order by x.i) as columns,
+    array(select a.attname::text from unnest(k.confkey) with ordinality x(at, i)
+        join pg_attribute a on a.attrelid = k.confrelid and a.attnum = x.at order by x.i) as refers_to
+from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
+where k.confrelid = $1::text::regclass and k.contype = 'f' and k.conparentid = 0
+    and k.conrelid is distinct from nullif($2, '')::regclass
+order by 1`, table, but)
 }
 
 // partsSQL are the transactions of the import, as p.
