@@ -16,7 +16,9 @@ func runTableSizes(ctx context.Context, f *factory, p *cli.Printer, opts *statsS
 	if err != nil {
 		return err
 	}
-	found, invalid, err := a.TableSizes(ctx, app.SizesOptions{Selection: m, Mode: opts.mode()})
+	measured, end := f.watchMeasuring()
+	found, invalid, err := a.TableSizes(ctx, app.SizesOptions{Selection: m, Mode: opts.mode(), Measured: measured})
+	end()
 	f.skipInvalid(invalid)
 	if err != nil {
 		return err

@@ -98,6 +98,7 @@ func (a *App) TableSizes(ctx context.Context, o SizesOptions) (t stats.Tables, i
 		return t, invalid, err
 	}
 	defer closeConn(ctx, conn)
-	t, err = stats.TablesByName(ctx, conn, selected, o.Mode)
+	t, err = stats.TablesByName(ctx, conn, stats.SizeOptions{Registry: a.Registry, Mode: o.Mode, Slugs: selected.Slugs,
+		Dial: a.Connect, Measured: o.Measured})
 	return t, invalid, a.noRegistry(err)
 }

@@ -144,14 +144,19 @@ func (m *meter) measureAll(ctx context.Context, subjects []*subject) error {
 		if err := m.measure(ctx, subjects[:n], waitForLock); err != nil {
 			return fmt.Errorf("measure sizes: %w", err)
 		}
-		m.on += n
-		m.done += n
-		if m.o.Measured != nil {
-			m.o.Measured(m.done, m.total)
-		}
+		m.measured(n)
 		subjects = subjects[n:]
 	}
 	return m.estimateRefused(ctx)
+}
+
+// measured notes how many more tenants are measured.
+func (m *meter) measured(n int) {
+	m.on += n
+	m.done += n
+	if m.o.Measured != nil {
+		m.o.Measured(m.done, m.total)
+	}
 }
 
 // recycle takes another connection when the present one has seen enough.

@@ -79,20 +79,22 @@ func tablesOf(reg registry.Registry, exact bool) string {
 }
 
 // TablesByName returns what the tables of each name take over the selected tenants. Up to
-// exactUpTo tenants are measured, unless a table of theirs is locked, and more are
-// estimated; mode Exact or Estimate says it in advance. q must not be in a transaction.
-func TablesByName(ctx context.Context, q db.Querier, o Selected, mode Mode) (Tables, error) {
-	r := Tables{Mode: mode}
+// exactUpTo tenants are measured and more are estimated; o.Mode Exact or Estimate says it in
+// advance. Tenants are measured in statements of at most chunkSize each, and those of a
+// statement that a locked table stands in the way of are estimated. q must not be in a
+// transaction.
+func TablesByName(ctx context.Context, q db.Querier, o SizeOptions) (Tables, error) {
+	r := Tables{Mode: o.Mode}
 	var err error
-	if mode == Auto {
-		if r.Mode, err = choose(ctx, q, SizeOptions{Registry: o.Registry, Slugs: o.Slugs}); err != nil {
+	if o.Mode == Auto {
+		if r.Mode, err = choose(ctx, q, o); err != nil {
 			return r, fmt.Errorf("count the tenants: %w", err)
 		}
 	}
-	err = r.read(ctx, q, o)
-	if r.Mode == Exact && db.SQLState(err) == db.CodeLockNotAvailable {
-		r.Mode = Estimate
-		err = r.read(ctx, q, o)
+	if r.Mode == Exact {
+		err = r.measure(ctx, q, o)
+	} else {
+		err = r.read(ctx, q, o, false)
 	}
 	if err != nil {
 		return r, fmt.Errorf("read the sizes of tables: %w", err)
@@ -103,16 +105,84 @@ func TablesByName(ctx context.Context, q db.Querier, o Selected, mode Mode) (Tab
 	return r, nil
 }
 
-func (r *Tables) read(ctx context.Context, q db.Querier, o Selected) error {
-	return glance(ctx, q, func(p *db.Pipeline) {
-		p.QueryRow([]any{&r.At}, "select pg_catalog.now()")
+// measure reads the sizes of the files.
+func (r *Tables) measure(ctx context.Context, q db.Querier, o SizeOptions) error {
+	var slugs []string
+	err := glance(ctx, q, func(p *db.Pipeline) {
 		p.Query(func(rows pgx.Rows) (err error) {
-			r.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableSize, err error) {
+			slugs, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			return err
+		}, "select t.slug from "+o.Registry.Tenants()+" t where "+selected, o.args()...)
+	})
+	if err != nil {
+		return err
+	}
+	m := meter{q: q, o: o, total: len(slugs)}
+	defer m.close()
+	for chunk := range slices.Chunk(slugs, chunkSize) {
+		if err := m.recycle(ctx); err != nil {
+			return err
+		}
+		o.Slugs = chunk
+		err := r.read(ctx, m.q, o, true)
+		if db.SQLState(err) == db.CodeLockNotAvailable {
+			r.Mode = Estimate
+			err = r.read(ctx, m.q, o, false)
+		}
+		if err != nil {
+			return err
+		}
+		m.measured(len(chunk))
+	}
+	return nil
+}
+
+// read adds the sizes of the selected tenants' tables, in one statement.
+func (r *Tables) read(ctx context.Context, q db.Querier, o SizeOptions, exact bool) error {
+	var at time.Time
+	var found []TableSize
+	err := glance(ctx, q, func(p *db.Pipeline) {
+		p.QueryRow([]any{&at}, "select pg_catalog.now()")
+		p.Query(func(rows pgx.Rows) (err error) {
+			found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableSize, err error) {
 				err = row.Scan(&t.Name, &t.Tenants, &t.HeapBytes, &t.ToastBytes, &t.IndexBytes, &t.Rows, &t.DeadBytes, &t.Largest,
 					&t.LargestBytes)
 				return t, err
 			})
 			return err
-		}, tablesOf(o.Registry, r.Mode == Exact), o.args()...)
+		}, tablesOf(o.Registry, exact), o.args()...)
 	})
+	if err != nil {
+		return err
+	}
+	if r.At.IsZero() {
+		r.At = at
+	}
+	for _, t := range found {
+		i := slices.IndexFunc(r.Tables, func(one TableSize) bool { return one.Name == t.Name })
+		if i < 0 {
+			r.Tables = append(r.Tables, t)
+			continue
+		}
+		r.Tables[i].add(t)
+	}
+	return nil
+}
+
+// add adds the tables of the name in other tenants.
+func (t *TableSize) add(o TableSize) {
+	t.Tenants += o.Tenants
+	t.HeapBytes += o.HeapBytes
+	t.ToastBytes += o.ToastBytes
+	t.IndexBytes += o.IndexBytes
+	t.DeadBytes += o.DeadBytes
+	switch {
+	case t.Rows == nil:
+		t.Rows = o.Rows
+	case o.Rows != nil:
+		*t.Rows += *o.Rows
+	}
+	if o.LargestBytes > t.LargestBytes {
+		t.Largest, t.LargestBytes = o.Largest, o.LargestBytes
+	}
 }

@@ -1,17 +1,21 @@
 package stats_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
 )
 
-func tables(t testing.TB, f *fleettest.Fleet, o stats.Selected, mode stats.Mode) map[string]stats.TableSize {
+func tables(t testing.TB, f *fleettest.Fleet, o stats.SizeOptions) map[string]stats.TableSize {
 	t.Helper()
-	found, err := stats.TablesByName(t.Context(), f.Connect(t), o, mode)
+	found, err := stats.TablesByName(t.Context(), f.Connect(t), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +44,7 @@ func TestTablesByName(t *testing.T) {
 		return f.Int(t, `select sum(`+size+`)::bigint from pg_class c where c.relname = 'contacts'
 			and c.relnamespace in (select schema_name::regnamespace from public.tenants)`)
 	}
-	exact := tables(t, f, stats.Selected{}, stats.Auto)
+	exact := tables(t, f, stats.SizeOptions{})
 	c := exact["contacts"]
 	if c.Tenants != 3 || c.Largest != "globex" || c.Rows == nil || *c.Rows != 4005 || c.DeadBytes != 0 {
 		t.Errorf("%+v", c)
@@ -58,14 +62,54 @@ func TestTablesByName(t *testing.T) {
 		t.Errorf("%+v", exact["only_here"])
 	}
 	// The estimate leaves out the maps of free and visible pages, some pages a relation.
-	e := tables(t, f, stats.Selected{}, stats.Estimate)["contacts"]
+	e := tables(t, f, stats.SizeOptions{Mode: stats.Estimate})["contacts"]
 	if off := c.TotalBytes() - e.TotalBytes(); off < 0 || off > 3*2*5*8192 || e.Tenants != 3 {
 		t.Errorf("estimated %d, is %d", e.TotalBytes(), c.TotalBytes())
 	}
 	work(t, f, "delete from tenant_globex.contacts where id in (select id from tenant_globex.contacts limit 2000)")
-	c = tables(t, f, stats.Selected{Slugs: []string{"globex"}}, stats.Auto)["contacts"]
+	c = tables(t, f, stats.SizeOptions{Slugs: []string{"globex"}})["contacts"]
 	if c.Tenants != 1 || c.DeadBytes < c.HeapBytes*45/100 || c.DeadBytes > c.HeapBytes*55/100 {
 		t.Errorf("half of the rows are dead: %+v", c)
+	}
+}
+
+// A large fleet is measured in parts, on one connection after another, and added up; of a part
+// whose table is locked the pages are counted.
+func TestTablesByNameInParts(t *testing.T) {
+	t.Parallel()
+	const tenants = 450
+	f := fleettest.New(t)
+	f.Crowd(t, tenants, "contacts", "notes")
+	f.Exec(t, "insert into tenant_333.contacts select i, md5(i::text) from generate_series(1, 1000) i",
+		"insert into tenant_7.notes values (1, 'x')", "analyze tenant_333.contacts", "analyze tenant_7.notes")
+	var dialed int
+	var told []int
+	o := stats.SizeOptions{Mode: stats.Exact, Measured: func(done, _ int) { told = append(told, done) },
+		Dial: func(ctx context.Context) (*pgx.Conn, error) {
+			dialed++
+			return f.Dial(ctx)
+		}}
+	got := tables(t, f, o)
+	want := f.Int(t, "select sum(pg_total_relation_size(c.oid))::bigint from pg_class c where c.relname = 'contacts'")
+	c := got["contacts"]
+	if c.Tenants != tenants || c.TotalBytes() != want || c.Largest != "t333" || c.Rows == nil || *c.Rows < 1000 {
+		t.Errorf("%+v, want %d bytes", c, want)
+	}
+	if n := got["notes"]; n.Tenants != tenants || n.Largest != "t7" {
+		t.Errorf("%+v", n)
+	}
+	if !slices.Equal(told, []int{100, 200, 300, 400, 450}) || dialed != 1 {
+		t.Errorf("told %v, %d more connections", told, dialed)
+	}
+	other := f.Connect(t)
+	for _, sql := range []string{"begin", "lock table tenant_5.notes in access exclusive mode"} {
+		if _, err := other.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := stats.TablesByName(t.Context(), f.Connect(t), o)
+	if err != nil || found.Mode != stats.Estimate || len(found.Tables) != 2 || found.Tables[0].Tenants != tenants {
+		t.Errorf("with a lock: mode %d, %d tables, %v", found.Mode, len(found.Tables), err)
 	}
 }
 
@@ -79,7 +123,7 @@ func TestTablesByNameWaitForNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	found, err := stats.TablesByName(t.Context(), f.Connect(t), stats.Selected{}, stats.Auto)
+	found, err := stats.TablesByName(t.Context(), f.Connect(t), stats.SizeOptions{})
 	if err != nil || found.Mode != stats.Estimate || len(found.Tables) == 0 {
 		t.Errorf("mode %d, %d tables, %v", found.Mode, len(found.Tables), err)
 	}
