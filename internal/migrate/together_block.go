@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -18,13 +17,16 @@ import (
 const groupTextMost = 1 << 16
 
 // groupBlock is the block. Its text is the same for all groups of all runs, which are one
-// entry in pg_stat_statements: what it runs, a text for each tenant, stands in a setting.
-// The texts leave search_path as they find it, for a block plans each of its expressions
-// anew where that has changed.
-const groupBlock = `do $crmctl$ declare script pg_catalog.text; begin
-	foreach script in array pg_catalog.current_setting('crmctl.scripts')::pg_catalog.text[] loop
-		execute script;
-	end loop; end $crmctl$`
+// entry in pg_stat_statements: what it runs stands in a setting.
+const groupBlock = `do $crmctl$ begin execute pg_catalog.current_setting('crmctl.script'); end $crmctl$`
+
+const (
+	// groupBegin is the first statement that it runs. The server plans each index for
+	// several processes otherwise, and finds the table too small.
+	groupBegin = "set local max_parallel_maintenance_workers = 0"
+	// groupEnd is the last: the transaction stands in no tenant's schema then.
+	groupEnd = "set local search_path = " + db.OwnPath
+)
 
 // queueNested adds the question whether statements of migrations may run inside of a block:
 // not where the server's log is to tell of each that changes a schema, for it tells of the
@@ -38,32 +40,47 @@ func queueNested(p *db.Pipeline, nested *bool) {
 // queueBlock adds the block that takes each of the tenants along its change, where it can be
 // one. The transaction stands in no tenant's schema after it.
 func (p *Plan) queueBlock(run *db.Pipeline, tenants []registry.Tenant, changes []Change, o ApplyOptions) bool {
-	texts := make([]string, len(tenants))
+	var script strings.Builder
+	script.WriteString(groupBegin + ";\n")
 	for i, t := range tenants {
-		if texts[i] = p.groupText(t, changes[i], o); len(texts[i]) > groupTextMost {
+		before := script.Len()
+		p.addGroupText(&script, t, changes[i], o)
+		if script.Len()-before > groupTextMost {
 			return false
 		}
 	}
-	run.Exec(`select pg_catalog.set_config('crmctl.scripts', $1::pg_catalog.text[]::pg_catalog.text, true)`, texts)
+	script.WriteString(groupEnd)
+	run.Exec(`select pg_catalog.set_config('crmctl.script', $1::pg_catalog.text, true)`, script.String())
 	run.Query(unexpected(db.CodeDivisionByZero), groupBlock)
 	run.Exec("set local row_security = off")
 	return true
 }
 
-// groupText returns what the block does for a tenant. It fails with division_by_zero where
+// addGroupText adds what the block does for a tenant. It fails with division_by_zero where
 // the tenant is not at the version that the registry has, and where the transaction does not
-// stand in its schema before and after the migrations.
-func (p *Plan) groupText(t registry.Tenant, c Change, o ApplyOptions) string {
+// stand in its schema after the migrations: nothing is left of these then.
+func (p *Plan) addGroupText(script *strings.Builder, t registry.Tenant, c Change, o ApplyOptions) {
 	as := o.Owners.Of(t.Schema)
-	var text strings.Builder
 	add := func(parts ...string) {
 		for _, part := range parts {
-			text.WriteString(part)
+			script.WriteString(part)
 		}
-		text.WriteString("\n;\n") // a statement may end with a comment
+		script.WriteString("\n;\n") // a statement may end with a comment
 	}
-	add("set local search_path = ", db.Path{}.Behind(t.Schema))
-	if as.Versions != "" {
+	add("set local search_path = ", p.path.Behind(t.Schema))
+	if as.Work != "" {
+		add("set local role ", db.Quoted(as.Work))
+	}
+	for _, s := range c.Applied {
+		for _, statement := range s.Script() {
+			add(statement.SQL)
+		}
+	}
+	switch {
+	case as.Versions == as.Work:
+	case as.Versions == "":
+		add("reset role")
+	default:
 		add("set local role ", db.Quoted(as.Versions))
 	}
 	for i, s := range c.Applied {
@@ -75,22 +92,7 @@ func (p *Plan) groupText(t registry.Tenant, c Change, o ApplyOptions) string {
 		}
 		add("insert into ", tenantVersions.in(t.Schema), " (version_id, is_applied) values (", version, ", true)")
 	}
-	if as.Work != "" && as.Work != as.Versions {
-		add("set local role ", db.Quoted(as.Work))
-	}
-	if !p.path.IsZero() {
-		add("set local search_path = ", p.path.Behind(t.Schema))
-	}
-	for _, s := range c.Applied {
-		for _, statement := range s.Script() {
-			add(statement.SQL)
-		}
-	}
-	add(fmt.Sprintf(`select 1 operator(pg_catalog./) coalesce(
-		pg_catalog.current_schema() operator(pg_catalog.=) %s, false)::pg_catalog.int4`, db.Literal(t.Schema.String())))
-	if as.Versions != "" || as.Work != "" {
+	if as.Versions != "" {
 		add("reset role")
 	}
-	add("set local search_path = ", db.OwnPath)
-	return text.String()
 }

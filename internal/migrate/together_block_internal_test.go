@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -28,7 +29,8 @@ func BenchmarkGroupText(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if len(plan.groupText(t, change, ApplyOptions{})) == 0 {
+		var script strings.Builder
+		if plan.addGroupText(&script, t, change, ApplyOptions{}); script.Len() == 0 {
 			b.Fatal("no text")
 		}
 	}
