@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -55,8 +56,8 @@ func (g *Guard) Prepare(ctx context.Context, q db.Querier, schemas []db.Schema) 
 		Schema  *string // nil for the database
 		Foreign bool
 	}
-	rows, err := db.Select(ctx, q, pgx.RowToStructByName[exposed], expand(exposedSQL, `%[1]s <> all ($2::oid[])`),
-		names(schemas), g.roles)
+	rows, err := db.Select(ctx, q, pgx.RowToStructByName[exposed],
+		expand(others.ReplaceAllString(exposedSQL, other), `%[1]s <> all ($2::oid[])`), names(schemas), g.roles)
 	if err != nil {
 		return fmt.Errorf("read who may create: %w", err)
 	}
@@ -90,13 +91,28 @@ func (g *Guard) Refuse(s db.Schema) error {
 	return Refuse(s, g.found[s.String()])
 }
 
+// other is true of each role but the session's and those that may do anything. The database's
+// owner, who is the only member of pg_database_owner, is asked about by his name.
+const other = `$1 <> all (array(select r.oid from pg_roles r where r.rolsuper
+	or r.rolname in (current_user, 'pg_database_owner')))`
+
+var others = regexp.MustCompile(`\{other ([a-z.]+)\}`)
+
 // exposedSQL returns the schemas of $1 in which roles other than $2 own something, or
 // may create, or make triggers and foreign keys, and whether they own a relation. A row
 // without a schema tells whether such roles have anything at all in the database that could
 // be planted: functions, types that have any, tables below those of others, foreign keys.
-// Each catalog is read once.
+// Each catalog is read once, the large one of columns only where somebody could use a grant
+// on one: a foreign key wants a table of one's own.
 const exposedSQL = `
-	with wanted as materialized (
+	with makers as materialized (
+		select exists (select from pg_class c where {other c.relowner})
+			or exists (select from pg_namespace n where {other n.nspowner}
+				or exists (select from aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' and {other a.grantee}))
+			or exists (select from pg_database d where d.datname = current_database() and ({other d.datdba}
+				or exists (select from aclexplode(d.datacl) a where a.privilege_type = 'CREATE' and {other a.grantee})))
+			as there
+	), wanted as materialized (
 		select n.* from pg_namespace n where n.nspname = any ($1::text[]::name[])
 	), relation as materialized (
 		select c.oid, c.relnamespace as nsp, c.relkind from pg_class c where {untrusted c.relowner}
@@ -133,7 +149,8 @@ const exposedSQL = `
 			where c.relacl is not null and a.privilege_type in ('TRIGGER', 'REFERENCES') and {untrusted a.grantee}
 		union all select c.relnamespace from pg_attribute t join pg_class c on c.oid = t.attrelid
 			cross join aclexplode(t.attacl) a
-			where t.attnum > 0 and t.attacl is not null and a.privilege_type = 'REFERENCES' and {untrusted a.grantee})
+			where (select m.there from makers m) and t.attnum > 0 and t.attacl is not null
+				and a.privilege_type = 'REFERENCES' and {untrusted a.grantee})
 	  or exists (select from pg_default_acl d cross join aclexplode(d.defaclacl) a where d.defaclobjtype = 'r'
 	    and d.defaclnamespace in (0, w.oid)
 			and a.privilege_type in ('TRIGGER', 'REFERENCES') and a.grantee <> d.defaclrole and {untrusted a.grantee})
