@@ -250,9 +250,6 @@ func (r *FleetRun) carry(ctx context.Context, p Policy, observe func(migrate.Eve
 		report := &migrate.Report{Kind: r.Route.Kind, Target: r.Plan.Head()}
 		return report, r.Plan.CheckFiles(applied, r.Route, p.AllowChanged)
 	}
-	if err := migrate.Arrange(ctx, r.conn, r.Pending, p.Order); err != nil {
-		return nil, err
-	}
 	a := r.app
 	run := fleet.Options{Concurrency: p.Concurrency, Attempts: p.Attempts, Rate: p.Rate, Drain: a.Drain()}
 	if p.StopAfter != nil {
@@ -265,7 +262,7 @@ func (r *FleetRun) carry(ctx context.Context, p Policy, observe func(migrate.Eve
 	return r.Plan.Run(ctx, r.conn, a.Connect, r.Pending, migrate.RunOptions{
 		Registry: a.Registry,
 		Route:    r.Route, Selection: r.selection, Observe: observe, Fleet: run,
-		Direct: a.Direct, DirectConcurrency: p.DirectConcurrency, Canary: p.Canary,
+		Direct: a.Direct, DirectConcurrency: p.DirectConcurrency, Canary: p.Canary, Order: p.Order,
 		LockTimeout: p.LockTimeout, StatementTimeout: p.StatementTimeout, BuildTimeout: p.BuildTimeout,
 		SyncCommit: p.SyncCommit, Group: p.Group, AllowChanged: p.AllowChanged, Trusted: a.Config.TrustedOwners,
 		OwnRole: a.ownRole(), Actor: a.Actor,

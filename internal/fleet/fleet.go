@@ -180,6 +180,50 @@ func Reuse(conn *pgx.Conn, connect func(context.Context) (*pgx.Conn, error)) fun
 	}
 }
 
+// aheadFresh is how long a connection may wait that was opened ahead: the server, or what
+// stands before it, may end one with nothing to do.
+const aheadFresh = 5 * time.Second
+
+// Ahead begins to open n connections, and returns a connect function that hands these out
+// for some seconds, and opens others after that. The run closes those that it was handed,
+// end the others. One that could not be opened is tried again when it is wanted.
+func Ahead(ctx context.Context, n int, connect func(context.Context) (*pgx.Conn, error)) (
+	handOut func(context.Context) (*pgx.Conn, error), end func(),
+) {
+	begun := time.Now()
+	dialing, stop := context.WithCancel(ctx)
+	opened := make(chan *pgx.Conn, n)
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if conn, err := connect(dialing); err == nil {
+				opened <- conn
+			}
+		})
+	}
+	go func() {
+		wg.Wait()
+		close(opened)
+	}()
+	handOut = func(ctx context.Context) (*pgx.Conn, error) {
+		select {
+		case conn, ok := <-opened:
+			if ok && !conn.IsClosed() && time.Since(begun) < aheadFresh {
+				return conn, nil
+			}
+			closeConn(ctx, conn)
+		case <-ctx.Done():
+		}
+		return connect(ctx)
+	}
+	return handOut, func() {
+		stop()
+		for conn := range opened {
+			closeConn(ctx, conn)
+		}
+	}
+}
+
 func (o Options) withDefaults() Options {
 	if o.Attempts <= 0 {
 		o.Attempts = DefaultAttempts

@@ -337,3 +337,49 @@ func TestNoConnectionIsLeft(t *testing.T) {
 		t.Error("no connection was opened: the test shows nothing")
 	}
 }
+
+// TestAhead: connections that are opened ahead are handed out once each, in place of those
+// that could not be opened others are, and none is left open.
+func TestAhead(t *testing.T) {
+	t.Parallel()
+	dial := dialer(pgtest.Empty(t))
+	var opened atomic.Int64
+	var conns []*pgx.Conn
+	var mu sync.Mutex
+	connect := func(ctx context.Context) (*pgx.Conn, error) {
+		if opened.Add(1) == 2 {
+			return nil, errors.New("no slot")
+		}
+		conn, err := dial(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		conns = append(conns, conn)
+		return conn, err
+	}
+	handOut, end := fleet.Ahead(t.Context(), 4, connect)
+	seen := map[*pgx.Conn]bool{}
+	for range 2 {
+		conn, err := handOut(t.Context())
+		if err != nil || seen[conn] {
+			t.Fatal(conn, err)
+		}
+		seen[conn] = true
+		if err := conn.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end()
+	for _, conn := range conns {
+		if conn.IsClosed() == seen[conn] {
+			t.Errorf("closed %t, handed out %t", conn.IsClosed(), seen[conn])
+		}
+	}
+	conn, err := handOut(t.Context())
+	if err != nil || seen[conn] || conn.IsClosed() {
+		t.Errorf("after the end: %v", err)
+	}
+	seen[conn] = true
+	for conn := range seen {
+		_ = conn.Close(t.Context())
+	}
+}

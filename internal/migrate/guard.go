@@ -9,12 +9,16 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // precautions are what a run has to know of its tenants before it works on the first: who has
 // planted code there, and who owns them. It is found out on the connection of the first
 // worker, while the ledger is opened.
 type precautions struct {
+	schemas []db.Schema
+	opt     RunOptions
+
 	done   chan struct{} // closed when the rest is there
 	conn   *pgx.Conn     // nil where none could be had
 	guard  *planted.Guard
@@ -23,27 +27,26 @@ type precautions struct {
 }
 
 // guardBeside begins to find it out. It waits for nothing.
-func (r *run) guardBeside(ctx context.Context) *precautions {
-	g := &precautions{done: make(chan struct{})}
+func guardBeside(ctx context.Context, connect Connect, tenants []registry.Tenant, o RunOptions) *precautions {
+	g := &precautions{done: make(chan struct{}), schemas: make([]db.Schema, len(tenants)), opt: o}
+	for i, t := range tenants {
+		g.schemas[i] = t.Schema
+	}
 	go func() {
 		defer close(g.done)
-		if g.conn, g.err = r.connect(ctx); g.err == nil {
-			g.err = r.guard(ctx, g.conn, g)
+		if g.conn, g.err = connect(ctx); g.err == nil {
+			g.err = g.read(ctx, g.conn)
 		}
 	}()
 	return g
 }
 
-// guard looks for planted code in all tenants of the run, and who owns them.
-func (r *run) guard(ctx context.Context, q db.Querier, g *precautions) error {
-	schemas := make([]db.Schema, len(r.report.Outcomes))
-	for i := range r.report.Outcomes {
-		schemas[i] = r.report.Outcomes[i].Tenant.Schema
-	}
-	g.guard = &planted.Guard{Trusted: r.opt.Trusted}
-	err := g.guard.Prepare(ctx, q, schemas)
-	if err == nil && !r.opt.OwnRole {
-		g.owners, err = owner.Read(ctx, q, schemas)
+// read looks for planted code in all tenants of the run, and who owns them.
+func (g *precautions) read(ctx context.Context, q db.Querier) error {
+	g.guard = &planted.Guard{Trusted: g.opt.Trusted}
+	err := g.guard.Prepare(ctx, q, g.schemas)
+	if err == nil && !g.opt.OwnRole {
+		g.owners, err = owner.Read(ctx, q, g.schemas)
 	}
 	return err
 }
@@ -54,7 +57,7 @@ func (r *run) useGuard(ctx context.Context, q db.Querier, g *precautions) error 
 	<-g.done
 	if g.err != nil {
 		g.close(ctx)
-		if g.err = r.guard(ctx, q, g); g.err != nil {
+		if g.err = g.read(ctx, q); g.err != nil {
 			return g.err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // Order is the order in which a run takes its tenants up.
 type Order string
 
-// The orders of Arrange.
+// The orders of a run.
 const (
 	OrderSize    Order = "size"    // smallest first, so that trouble shows early
 	OrderLargest Order = "largest" // largest first, which ends soonest
@@ -31,9 +31,13 @@ func Orders() []Order { return []Order{OrderSize, OrderLargest, OrderName, Order
 // than one pass over pg_class.
 const smallPages = 128
 
-// Arrange sorts tenants for a run, by name where the order leaves it open. Sizes
-// are those that the server keeps from the last vacuum or analyze.
-func Arrange(ctx context.Context, q db.Querier, tenants []registry.Tenant, order Order) error {
+// arrange sorts tenants for a run, by name where the order leaves it open. Sizes
+// are those that the server keeps from the last vacuum or analyze. The order "" leaves them
+// as they are.
+func arrange(ctx context.Context, q db.Querier, tenants []registry.Tenant, order Order) error {
+	if order == "" {
+		return nil
+	}
 	slices.SortFunc(tenants, func(a, b registry.Tenant) int { return cmp.Compare(a.Slug, b.Slug) })
 	switch order {
 	case OrderVersion:

@@ -31,6 +31,7 @@ type RunOptions struct {
 	DirectConcurrency int
 
 	Canary           Canary
+	Order            Order // in which tenants are taken up; "" = as they are given
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
 	BuildTimeout     time.Duration // as in ApplyOptions
@@ -65,10 +66,16 @@ type RunOptions struct {
 // ledger is a connection for the registry, which no worker uses.
 func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenants []registry.Tenant,
 	o RunOptions) (*Report, error) {
-	r := newRun(p, connect, tenants, o)
 	if len(tenants) == 0 {
-		return r.report, nil
+		return newRun(p, connect, tenants, o).report, nil
 	}
+	begun := time.Now()
+	guarded := guardBeside(ctx, connect, tenants, o)
+	defer guarded.close(ctx)
+	if err := arrange(ctx, ledger, tenants, o.Order); err != nil {
+		return nil, err
+	}
+	r := newRun(p, connect, tenants, o)
 	if r.opt.Fleet.Concurrency <= 0 {
 		r.opt.Fleet.Concurrency = fleet.Auto(ctx, ledger, len(tenants), 1)
 	}
@@ -76,9 +83,6 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 		r.groups = newGroups(o.Group, r.opt.Fleet.Concurrency)
 		r.limits.groups = r.groups
 	}
-	begun := time.Now()
-	guarded := r.guardBeside(ctx)
-	defer guarded.close(ctx)
 	var err error
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
 		return r.report, err
@@ -108,7 +112,8 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 // run is one Run.
 type run struct {
 	plan    *Plan
-	connect Connect
+	dial    Connect // a connection
+	connect Connect // one that is there already, or dial
 	opt     RunOptions
 	limits  ApplyOptions
 	observe func(Event)
@@ -132,7 +137,7 @@ type progress struct {
 
 func newRun(p *Plan, connect Connect, tenants []registry.Tenant, o RunOptions) *run {
 	r := &run{
-		plan: p, connect: connect, opt: o,
+		plan: p, dial: connect, connect: connect, opt: o,
 		limits: ApplyOptions{Registry: o.Registry, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
 			BuildTimeout: o.BuildTimeout, AsyncCommit: !o.SyncCommit},
 		observe: o.Observe,
@@ -216,6 +221,8 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	if len(r.report.Canaries) > 0 {
+		ahead, end := fleet.Ahead(ctx, min(r.opt.Fleet.Concurrency, len(rest)), r.dial)
+		defer end()
 		var err error
 		if rest, err = r.canaries(ctx, rest); err != nil {
 			return err
@@ -225,6 +232,7 @@ func (r *run) all(ctx context.Context) error {
 				return err
 			}
 		}
+		r.connect = ahead
 	}
 	return r.phases(ctx, "fleet", rest, r.opt.Fleet.StopAfter)
 }

@@ -1,0 +1,4 @@
+package migrate
+
+// Arrange is what Run does with the order of RunOptions.
+var Arrange = arrange
