@@ -62,6 +62,10 @@ docs: ## write docs/reference anew, a page for each command
 	rm -rf docs/reference
 	$(GO) run ./cmd/crmctl man docs/reference --format markdown
 
+.PHONY: screens
+screens: setup-demo ## take the pictures in docs/pictures anew, from real runs
+	CRMCTL_TEST_UPDATE=1 $(GO) test -count 1 -run 'TestPictures$$' ./cmd/crmctl
+
 .PHONY: fuzz
 FUZZTIME ?= 30s
 fuzz: ## run each fuzz target for FUZZTIME (30s)

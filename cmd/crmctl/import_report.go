@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -35,8 +36,12 @@ func (w *importWatch) Planned(p importer.Plan) {
 		w.f.Note("          %s", line)
 	}
 	w.label = "mapping "
-	for _, line := range mappingLines(p) {
-		w.f.Note("%s  %s", w.label, cli.Visible(line))
+	width := math.MaxInt
+	if w.f.IO.ErrTerminal {
+		width = w.f.IO.Width() - cli.ColumnsOf(w.label+"  ")
+	}
+	for _, line := range mappingLines(p, width) {
+		w.f.Note("%s  %s", w.label, line)
 		w.label = "        "
 	}
 	w.size = p.Size
@@ -146,22 +151,30 @@ func (w *importWatch) fields() string {
 	return fmt.Sprintf("phase=%s read=%d rejected=%d", w.last.Phase, w.last.Read, w.last.Rejected)
 }
 
-// mappingLines says which column becomes which field.
-func mappingLines(p importer.Plan) []string {
-	var mapped []string
+// mappingLines says which column becomes which field, a few of them a line of a width.
+func mappingLines(p importer.Plan, width int) []string {
+	const perLine, between = 3, "   "
+	var lines []string
+	line, on := "", 0
 	for _, c := range p.Columns {
 		switch c.Field {
 		case importer.FieldMetadata, importer.FieldSkip:
 		default:
-			mapped = append(mapped, fmt.Sprintf("%q -> %s", c.Header, c.Field))
+			one := cli.Visible(fmt.Sprintf("%q -> %s", c.Header, c.Field))
+			switch {
+			case on == 0:
+				line = one
+			case on == perLine, cli.ColumnsOf(line+between+one) > width:
+				lines = append(lines, line)
+				line, on = one, 0
+			default:
+				line += between + one
+			}
+			on++
 		}
 	}
-	var lines []string
-	const perLine = 3
-	for len(mapped) > 0 {
-		n := min(perLine, len(mapped))
-		lines = append(lines, strings.Join(mapped[:n], "   "))
-		mapped = mapped[n:]
+	if on > 0 {
+		lines = append(lines, line)
 	}
 	return lines
 }

@@ -240,7 +240,7 @@ func (w *runWatch) status() string {
 	}
 	const worthIt = time.Second
 	if d := w.now().Sub(since); slowest != "" && d > worthIt {
-		text += fmt.Sprintf("          slowest now: %s %s", slowest, cli.HumanDuration(d))
+		text += fmt.Sprintf("   slowest now: %s %s", slowest, cli.HumanDuration(d))
 		if blockers := w.waiting[slowest].Blockers; len(blockers) > 0 {
 			text += fmt.Sprintf(" (waits for pid %d, app %q)", blockers[0].PID, blockers[0].Application)
 		}
