@@ -119,7 +119,7 @@ func printSummary(p *cli.Printer, r *migrate.Report, record runReport) error {
 		fmt.Fprintf(&b, "current   %s, migrated by another run meanwhile\n", cli.HumanCount(int64(already)))
 	}
 	if record.Skipped > 0 {
-		fmt.Fprintf(&b, "skipped   %s, deleted meanwhile\n", cli.HumanCount(int64(record.Skipped)))
+		fmt.Fprintf(&b, "skipped   %s, deleted or transferred meanwhile\n", cli.HumanCount(int64(record.Skipped)))
 	}
 	if record.NotStarted > 0 {
 		text := "not done  " + cli.HumanCount(int64(record.NotStarted))

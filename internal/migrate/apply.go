@@ -22,8 +22,8 @@ var (
 	// can tell what was applied to it.
 	ErrNotManaged = errors.New("schema has no goose_db_version table")
 	// ErrGone says that the registry no longer has the tenant, or has it as
-	// deleted.
-	ErrGone = errors.New("tenant was deleted meanwhile")
+	// deleted, or that a transfer has it.
+	ErrGone = errors.New("tenant was deleted or transferred meanwhile")
 )
 
 // Change is what a run did to one schema.

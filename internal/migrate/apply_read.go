@@ -110,7 +110,7 @@ func queueApplied(p *db.Pipeline, s db.Schema, o ApplyOptions, current **string,
 func explainMissing(ctx context.Context, conn *pgx.Conn, reg registry.Registry, t registry.Tenant) error {
 	type state struct{ Alive, Schema, Dirty bool }
 	found, err := db.Select(ctx, conn, pgx.RowToStructByName[state], `select
-		exists (select from `+reg.Tenants()+` where id = $1 and status <> 'deleted') as alive,
+		exists (select from `+reg.Tenants()+` where id = $1 and `+registry.MayMigrate("status")+`) as alive,
 		exists (select from pg_catalog.pg_namespace where nspname = $2) as schema,
 		pg_catalog.to_regclass($3) is not null as dirty`, t.ID, t.Schema.String(), reg.Dirty())
 	switch {
@@ -126,8 +126,8 @@ func explainMissing(ctx context.Context, conn *pgx.Conn, reg registry.Registry, 
 	return fmt.Errorf("%w: %s", ErrNotManaged, t.Schema)
 }
 
-// isAlive reports whether the registry has a tenant, $1, in a schema, $2.
+// isAlive reports whether the registry has a tenant, $1, in a schema, $2, that may be migrated.
 func isAlive(reg registry.Registry) string {
 	return `exists (select from ` + reg.Tenants() + ` where id operator(pg_catalog.=) $1
-			and schema_name operator(pg_catalog.=) $2 and status operator(pg_catalog.<>) 'deleted')`
+			and schema_name operator(pg_catalog.=) $2 and ` + registry.MayMigrate("status") + `)`
 }

@@ -66,8 +66,8 @@ func (r *Report) Count(s State) int {
 	return n
 }
 
-// Summary counts what became of the tenants. One that was deleted meanwhile is none of
-// them any more.
+// Summary counts what became of the tenants. One that was deleted or transferred
+// meanwhile is none of them any more.
 func (r *Report) Summary() fleet.Summary {
 	s := fleet.Summary{Stopped: r.Stopped}
 	for i := range r.Outcomes {

@@ -209,15 +209,23 @@ func (r *releaseAfter) observe(e migrate.Event) {
 	}
 }
 
-func TestDeletedTenantIsSkipped(t *testing.T) {
+// A tenant that is deleted, or goes to another registry, between the plan of a run and its turn
+// is left as it is.
+func TestTenantThatIsGoneMeanwhileIsSkipped(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	old := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": first}))
 	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": first, "2_b.sql": second}))
-	tenants := f.Create(t, old, "acme")
-	f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now()")
-	if report := run(t, f, plan, tenants, migrate.RunOptions{}); report.Outcomes[0].State != migrate.Skipped {
-		t.Errorf("outcome %+v", report.Outcomes[0])
+	tenants := f.Create(t, old, "deleted", "leaving", "incoming", "moved")
+	f.Exec(t, "update public.tenants set status = slug where slug <> 'deleted'",
+		"update public.tenants set status = slug, deleted_at = now(), purge_after = now() where slug = 'deleted'")
+	for _, o := range run(t, f, plan, tenants, migrate.RunOptions{}).Outcomes {
+		if o.State != migrate.Skipped {
+			t.Errorf("%s: %+v", o.Tenant.Slug, o)
+		}
+	}
+	if n := f.Int(t, "select count(*) from public.tenants where schema_version = 1"); n != 4 {
+		t.Errorf("%d tenants are as they were", n)
 	}
 }
 

@@ -152,6 +152,9 @@ func TestAGroupFallsApart(t *testing.T) {
 		"deleted": {func(t *testing.T, f *fleettest.Fleet, v registry.Tenant) {
 			f.Exec(t, "update public.tenants set status = 'deleted', deleted_at = now(), purge_after = now() where id = '"+v.ID+"'")
 		}, second, want{migrate.Skipped, "", 1}},
+		"transferred": {func(t *testing.T, f *fleettest.Fleet, v registry.Tenant) {
+			f.Exec(t, "update public.tenants set status = 'moved' where id = '"+v.ID+"'")
+		}, second, want{migrate.Skipped, "", 1}},
 		"moved on": {func(t *testing.T, f *fleettest.Fleet, v registry.Tenant) {
 			f.Exec(t, "insert into "+v.Schema.Quoted()+".goose_db_version (version_id, is_applied) values (2, true)")
 		}, second, want{migrate.Current, "", 1}},

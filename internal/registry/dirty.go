@@ -84,14 +84,14 @@ func (r Registry) lockTenants() string {
 }
 
 // QueueReached writes the version that a tenant has reached. The statement divides by
-// zero where the transaction stands in another schema than the tenant's, or the tenant is
-// deleted: the shortest way to an error in plain SQL. checked tells that where it stands was
+// zero where the transaction stands in another schema than the tenant's, or the tenant may
+// not be migrated: the shortest way to an error in plain SQL. checked tells that where it stands was
 // looked at before. read gets the answer.
 func (r Registry) QueueReached(p *db.Pipeline, t Tenant, version int64, checked bool,
 	read func(pgx.Rows) error) {
 	p.Query(read, `update `+r.Tenants()+` set schema_version = $2::pg_catalog.int8 operator(pg_catalog./) (
 			($4 or pg_catalog.current_schema() operator(pg_catalog.=) $3::pg_catalog.text)
-			and status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
+			and `+MayMigrate("status")+`)::pg_catalog.int4,
 			updated_at = pg_catalog.now() where id operator(pg_catalog.=) $1`, t.ID, version, t.Schema.String(), checked)
 }
 

@@ -68,6 +68,13 @@ func (t Tenant) State() Status {
 	return t.Status
 }
 
+// MayMigrate is a condition for a statement on the registry: a migration may bring the tenant
+// with the status to another version. That is neither deleted nor on its way to or from another
+// registry, where it would be said of a tenant that is not this one.
+func MayMigrate(status string) string {
+	return status + ` operator(pg_catalog.<>) all ('{deleted,leaving,incoming,moved}'::pg_catalog.text[])`
+}
+
 // Travels reports whether a tenant is on its way to or from another registry, or has gone
 // there: its row is changed by transfers alone.
 func (s Status) Travels() bool { return s == Leaving || s == Incoming || s == Moved }

@@ -42,11 +42,11 @@ func (r Registry) QueueLocks(p *db.Pipeline, list []Version) {
 }
 
 // QueueVersions adds the versions of several tenants, whose locks the transaction holds.
-// A tenant that is deleted ends the transaction with an error.
+// A tenant that may not be migrated ends the transaction with an error.
 func (r Registry) QueueVersions(p *db.Pipeline, list []Version) {
 	ids, _, versions := arrays(list)
 	p.Exec(`update `+r.Tenants()+` t
-		set schema_version = a.version operator(pg_catalog./) (t.status operator(pg_catalog.<>) 'deleted')::pg_catalog.int4,
+		set schema_version = a.version operator(pg_catalog./) (`+MayMigrate("t.status")+`)::pg_catalog.int4,
 			updated_at = pg_catalog.now()
 		from rows from (pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.int8[]))
 			as a (id, version)
