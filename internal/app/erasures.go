@@ -23,13 +23,14 @@ import (
 
 // An erased person is known again by the HMAC of the address. The key is in a file and in no
 // database: an address can be guessed, and who has only the registry, or a backup of it, must
-// not be able to try.
+// not be able to try. The file may hold several keys, a line each: erasures are made with the
+// first, and persons are known again by any.
 
 // ErasureKeyError says that the key of erasures is not there, or is another one.
 type ErasureKeyError struct {
 	File string   // "" where none is named
 	Need []string // which keys are needed, by their ids
-	Has  string   // the id of the key in the file, "" for none
+	Has  []string // the ids of the keys in the file
 }
 
 func (e *ErasureKeyError) Error() string {
@@ -37,10 +38,10 @@ func (e *ErasureKeyError) Error() string {
 	switch {
 	case e.File == "":
 		return text + ", and no file of a key is named"
-	case e.Has == "":
+	case len(e.Has) == 0:
 		return text + ", and there is no " + e.File
 	}
-	return text + "; " + e.File + " holds the key " + e.Has
+	return text + "; " + e.File + " holds " + strings.Join(e.Has, ", ")
 }
 
 // PersonsErased says that erasures were applied to a tenant that was restored.
@@ -62,16 +63,20 @@ func (k *erasureKey) hash(canonical string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// name returns the id of a key, "" for none.
-func (k *erasureKey) name() string {
-	if k == nil {
-		return ""
+// erasureKeys are those of a file, that for new erasures first.
+type erasureKeys []erasureKey
+
+// ids returns the names of the keys.
+func (k erasureKeys) ids() []string {
+	var ids []string
+	for _, key := range k {
+		ids = append(ids, key.id)
 	}
-	return k.id
+	return ids
 }
 
-// readErasureKey reads the key of a file, nil where there is none.
-func readErasureKey(path string) (*erasureKey, error) {
+// readErasureKeys reads the keys of a file, none where there is no such file.
+func readErasureKeys(path string) (erasureKeys, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -89,12 +94,25 @@ func readErasureKey(path string) (*erasureKey, error) {
 	if err != nil {
 		return nil, &InputError{err}
 	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(key) < sha256.Size {
+	var keys erasureKeys
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, err := hex.DecodeString(line)
+		if err != nil || len(key) < sha256.Size {
+			return nil, inputErrorf("%s:%d: no key: want 64 hexadecimal digits", path, n)
+		}
+		sum := sha256.Sum256(append([]byte("crmctl erasure key "), key...))
+		keys = append(keys, erasureKey{id: hex.EncodeToString(sum[:4]), key: key})
+	}
+	if len(keys) == 0 {
 		return nil, inputErrorf("%s holds no key: want 64 hexadecimal digits", path)
 	}
-	sum := sha256.Sum256(append([]byte("crmctl erasure key "), key...))
-	return &erasureKey{id: hex.EncodeToString(sum[:4]), key: key}, nil
+	return keys, nil
 }
 
 // makeErasureKey makes the file of a new key, for its owner alone, unless there is one by now.
@@ -121,8 +139,9 @@ func makeErasureKey(path string) error {
 }
 
 // openErasureKey returns the key with which this registry's erasures are made; the first
-// erasure makes one.
-func (a *App) openErasureKey(ctx context.Context, q db.Querier) (*erasureKey, error) {
+// erasure makes one. Where there are erasures by keys that are not in the file, and by none that
+// is, only anew takes it: the file may be another one than it was.
+func (a *App) openErasureKey(ctx context.Context, q db.Querier, anew bool) (*erasureKey, error) {
 	path := a.Config.ErasureKeyFile
 	if path == "" {
 		return nil, inputErrorf("there is no place for the key of erasures: name a file")
@@ -131,20 +150,23 @@ func (a *App) openErasureKey(ctx context.Context, q db.Querier) (*erasureKey, er
 	if err != nil {
 		return nil, err
 	}
-	key, err := readErasureKey(path)
+	keys, err := readErasureKeys(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(need) > 0 && !slices.Contains(need, key.name()) {
-		return nil, &ErasureKeyError{File: path, Need: need, Has: key.name()}
+	known := slices.ContainsFunc(keys.ids(), func(id string) bool { return slices.Contains(need, id) })
+	if len(need) > 0 && !known && !anew {
+		return nil, &ErasureKeyError{File: path, Need: need, Has: keys.ids()}
 	}
-	if key != nil {
-		return key, nil
+	if len(keys) == 0 {
+		if err := makeErasureKey(path); err != nil {
+			return nil, err
+		}
+		if keys, err = readErasureKeys(path); err != nil || len(keys) == 0 {
+			return nil, errors.Join(err, inputErrorf("the key of erasures has gone from %s", path))
+		}
 	}
-	if err := makeErasureKey(path); err != nil {
-		return nil, err
-	}
-	return readErasureKey(path)
+	return &keys[0], nil
 }
 
 // forget returns what applies the erasures to a tenant that is restored: those after its
@@ -159,23 +181,24 @@ func (a *App) forget(skip bool) backup.Forget {
 		if err != nil || len(list) == 0 || skip {
 			return nil, err
 		}
-		key, err := readErasureKey(a.Config.ErasureKeyFile)
+		keys, err := readErasureKeys(a.Config.ErasureKeyFile)
 		if err != nil {
 			return nil, err
 		}
-		wanted, missing := map[string]bool{}, []string{}
+		wanted, missing, needed := map[string]bool{}, []string{}, map[string]bool{}
 		for _, e := range list {
-			if e.KeyID != key.name() && !slices.Contains(missing, e.KeyID) {
+			if !slices.Contains(keys.ids(), e.KeyID) && !slices.Contains(missing, e.KeyID) {
 				missing = append(missing, e.KeyID)
 			}
-			wanted[e.Hash] = true
+			wanted[e.Hash], needed[e.KeyID] = true, true
 		}
 		if len(missing) > 0 {
-			return nil, &ErasureKeyError{File: a.Config.ErasureKeyFile, Need: missing, Has: key.name()}
+			return nil, &ErasureKeyError{File: a.Config.ErasureKeyFile, Need: missing, Has: keys.ids()}
 		}
+		keys = slices.DeleteFunc(keys, func(k erasureKey) bool { return !needed[k.id] })
 		held, err := crm.EraseWithin(ctx, q, schema, db.Path{}, func(text string) bool {
 			canonical, ok := crm.Canonical(text)
-			return ok && wanted[key.hash(canonical)]
+			return ok && slices.ContainsFunc(keys, func(k erasureKey) bool { return wanted[k.hash(canonical)] })
 		})
 		if err != nil {
 			return nil, fmt.Errorf("apply the erasures: %w", err)

@@ -115,6 +115,7 @@ func TestTenantsOfAnotherRole(t *testing.T) {
 				}
 			})
 			t.Run("crm", func(t *testing.T) { crmAsOwner(t, f, a, role) })
+			t.Run("person", func(t *testing.T) { personAsOwner(t, f, a, role) })
 			t.Run("seed", func(t *testing.T) { seedAsOwner(t, f, a, role) })
 		})
 	}

@@ -27,6 +27,7 @@ type PersonOptions struct {
 
 	// The rest is for an erasure.
 	DryRun  bool
+	NewKey  bool                     // begin with a new key where that of the erasures before is lost
 	Confirm func(PersonResult) error // asked before anything is changed, with what is there; nil agrees
 }
 
@@ -69,8 +70,8 @@ func (r *PersonResult) Total() (h crm.Held, tenants int) {
 // Summary counts what became of the tenants.
 func (r *PersonResult) Summary() fleet.Summary { return fleet.Summarize(r.Results, r.Stopped) }
 
-// FindPerson returns what is stored about somebody, in deleted tenants too, until they are
-// purged.
+// FindPerson returns what is stored about somebody, in tenants of every state, until they are
+// purged. One that is being moved or purged is a failure: what it has is not known.
 func (a *App) FindPerson(ctx context.Context, o PersonOptions) (PersonResult, error) {
 	conn, err := a.Connect(ctx)
 	if err != nil {
@@ -123,7 +124,7 @@ type personRun struct {
 }
 
 func (a *App) person(ctx context.Context, conn *pgx.Conn, o PersonOptions) (*personRun, error) {
-	tenants, invalid, err := a.Tenants(ctx, conn, o.Selection, registry.Active, registry.Suspended, registry.Deleted)
+	tenants, invalid, err := a.Tenants(ctx, conn, o.Selection)
 	if err != nil {
 		return nil, err
 	}
@@ -132,9 +133,7 @@ func (a *App) person(ctx context.Context, conn *pgx.Conn, o PersonOptions) (*per
 	}
 	run := &personRun{app: a, o: o, begun: a.Now()}
 	for _, t := range tenants {
-		if t.PurgeStartedAt == nil {
-			run.result.Tenants = append(run.result.Tenants, PersonTenant{Tenant: t})
-		}
+		run.result.Tenants = append(run.result.Tenants, PersonTenant{Tenant: t})
 	}
 	run.path, err = a.TenantPath(ctx, conn, nil)
 	return run, err
@@ -183,12 +182,16 @@ func (r *personRun) find(ctx context.Context, conn *pgx.Conn) {
 
 func (r *personRun) open(ctx context.Context, conn *pgx.Conn, t *PersonTenant) (*crm.Tenant, error) {
 	a := r.app
+	switch state := t.Tenant.State(); state {
+	case registry.Leaving, registry.Incoming, registry.Purging:
+		return nil, &registry.StateError{Slug: t.Tenant.Slug, State: state}
+	}
 	timeout := r.o.StatementTimeout
 	if a.Config.Setting(config.KeyStatementTimeout).Origin == "default" {
 		timeout = 0 // a table may be large, and has to be read whole
 	}
 	return crm.Open(ctx, conn, crm.Options{
-		Schema: t.Tenant.Schema, Path: r.path, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(),
+		Schema: t.Tenant.Schema, Path: r.path, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(), Private: true,
 		LockTimeout: r.o.LockTimeout, StatementTimeout: timeout,
 		Hold: func(ctx context.Context, q db.Querier) error { return a.Registry.HoldRow(ctx, q, t.Tenant) },
 		Record: func(ctx context.Context, q db.Querier, role string, _ []crm.Change) error {
@@ -212,7 +215,7 @@ func (r *personRun) erase(ctx context.Context) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	if r.key, err = a.openErasureKey(ctx, conn); err != nil {
+	if r.key, err = a.openErasureKey(ctx, conn, r.o.NewKey); err != nil {
 		return err
 	}
 	r.hash, r.result.KeyFile = r.key.hash(r.o.Address.Canonical()), a.Config.ErasureKeyFile
@@ -260,7 +263,7 @@ func (r *personRun) eraseTenant(ctx context.Context, conn *pgx.Conn, t *PersonTe
 	if err != nil {
 		t.Held = before // it is still there
 	}
-	t.Erased = err == nil
+	t.Erased = err == nil && t.Held.Erasable() > 0 // another process may have been first
 	return err
 }
 

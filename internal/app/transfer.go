@@ -340,9 +340,13 @@ func (w *transfer) carry(ctx context.Context) (registry.Tenant, int64, error) {
 	return w.handOver(ctx, *copied)
 }
 
-// makeCopy copies the tenant, with what was accepted of it.
+// makeCopy copies the tenant, with what was accepted of it and who was erased.
 func (w *transfer) makeCopy(ctx context.Context) error {
 	accepted, err := w.a.Registry.ListAccepted(ctx, w.from, []string{w.t.ID})
+	if err != nil {
+		return err
+	}
+	erased, err := w.a.Registry.ListErasures(ctx, w.from, []string{w.t.ID}, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -354,6 +358,7 @@ func (w *transfer) makeCopy(ctx context.Context) error {
 		x.TenantID, x.Side = e.TenantID, w.here
 		w.To.Registry.QueueTransfer(p, x)
 		w.To.Registry.QueueAccept(p, accepted)
+		w.To.Registry.QueueErasuresOf(p, x.TenantID, erased)
 		return audit(p, e)
 	}
 	var end func()

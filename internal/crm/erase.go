@@ -2,6 +2,7 @@ package crm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/crmctl/crmctl/internal/db"
@@ -22,39 +23,37 @@ func (w *Writer) ErasePerson(ctx context.Context, a Address) (Held, error) {
 // ErasePersons removes every person for whose address is returns true. It looks at every contact.
 func (w *Writer) ErasePersons(ctx context.Context, is func(address string) bool) (Held, error) {
 	p := &somebody{Reader: &w.Reader, is: is}
-	for _, step := range []func(context.Context) error{p.findContacts, p.findSent, p.findKept} {
-		if err := step(ctx); err != nil {
-			return Held{}, fmt.Errorf("look for erased persons: %w", err)
-		}
+	if err := p.find(ctx); err != nil {
+		return Held{}, err
 	}
 	return w.erase(ctx, p)
 }
 
+// ErrStays says that rows of an erased person are still there.
+var ErrStays = errors.New("rows stay that were erased: a trigger or a rule of the tenant keeps them")
+
 // erase removes the children first, since not every table has keys that would do it.
 func (w *Writer) erase(ctx context.Context, p *somebody) (Held, error) {
 	done := Held{Mentions: int64(len(p.mentions))}
-	queries, err := p.selects(ctx)
-	if err != nil {
-		return done, err
-	}
+	queries := p.selects()
 	for _, kind := range []string{"kept", "message", "conversation", "contact"} {
 		for _, q := range queries {
 			if q.kind != kind {
 				continue
 			}
-			tag, err := w.q.Exec(ctx, "delete from "+q.from, q.args...)
+			n, err := w.eraseRows(ctx, p, q)
 			if err != nil {
 				return done, fmt.Errorf("erase from %s: %w", q.table, err)
 			}
-			*done.of(kind) += tag.RowsAffected()
+			*done.of(kind) += n
 		}
 	}
 	for _, q := range queries {
 		if q.kind != "other" {
 			continue
 		}
-		n := int64(0)
-		if err := w.q.QueryRow(ctx, "select pg_catalog.count(*) from "+q.from, q.args...).Scan(&n); err != nil {
+		n, err := p.count(ctx, q)
+		if err != nil {
 			return done, err
 		}
 		done.Others += n
@@ -65,8 +64,24 @@ func (w *Writer) erase(ctx context.Context, p *somebody) (Held, error) {
 	return done, nil
 }
 
+func (w *Writer) eraseRows(ctx context.Context, p *somebody, q personQuery) (int64, error) {
+	args := make([]any, len(q.args))
+	for i, a := range q.args {
+		args[i] = nonNil(a)
+	}
+	tag, err := w.q.Exec(ctx, "delete from "+q.from, args...)
+	if err != nil {
+		return 0, err
+	}
+	left, err := p.count(ctx, q)
+	if err == nil && left > 0 {
+		err = ErrStays
+	}
+	return tag.RowsAffected(), err
+}
+
 // EraseWithin is ErasePersons in a transaction that somebody else has begun, as the role that
-// it has. A tenant without contacts that have addresses has nothing to erase.
+// it has.
 func EraseWithin(ctx context.Context, q db.Querier, schema db.Schema, path db.Path,
 	is func(address string) bool) (Held, error) {
 	w := &Writer{Reader: Reader{t: &Tenant{o: Options{Schema: schema, Path: path}}, q: q}}
@@ -76,9 +91,6 @@ func EraseWithin(ctx context.Context, q db.Querier, schema db.Schema, path db.Pa
 	var err error
 	if w.t.tables, err = readTables(ctx, q, schema); err != nil {
 		return Held{}, err
-	}
-	if c := w.t.tables["contacts"]; !c.has("id") || !c.has("email") {
-		return Held{}, nil
 	}
 	if err := w.ownPath(ctx, false); err != nil {
 		return Held{}, err

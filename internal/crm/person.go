@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -54,6 +53,9 @@ type somebody struct {
 	kept     []string // import and contact: "id/id"
 	others   []mailColumn
 	mentions []string // ids of messages
+
+	undo   string // the table of what imports and merges keep, "" for none
+	blocks bool   // the server runs questions in a block
 }
 
 // mailColumn is a column of another table whose name says that it holds addresses.
@@ -68,7 +70,7 @@ func (r *Reader) Person(ctx context.Context, a Address) (Held, error) {
 	return p.held(ctx)
 }
 
-// PersonRows returns every row of a tenant that is about somebody.
+// PersonRows returns every row of a tenant that is about somebody, of each kind the oldest first.
 func (r *Reader) PersonRows(ctx context.Context, a Address) ([]PersonRow, error) {
 	p, err := r.findPerson(ctx, a)
 	if err != nil {
@@ -79,13 +81,75 @@ func (r *Reader) PersonRows(ctx context.Context, a Address) ([]PersonRow, error)
 
 func (r *Reader) findPerson(ctx context.Context, a Address) (*somebody, error) {
 	p := &somebody{Reader: r, is: a.Is, address: &a}
-	for _, step := range []func(context.Context) error{p.findContacts, p.findSent, p.findKept, p.findMentions,
+	return p, p.find(ctx)
+}
+
+// find looks at every place.
+func (p *somebody) find(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{p.look, p.findContacts, p.findSent, p.findKept, p.findMentions,
 		p.findOthers} {
 		if err := step(ctx); err != nil {
-			return nil, fmt.Errorf("look for the person: %w", err)
+			return fmt.Errorf("look for persons: %w", err)
 		}
 	}
-	return p, nil
+	return nil
+}
+
+// look finds out what the tenant's tables do not tell. A search goes over many tenants, so
+// what differs between them stands in blocks, unless only one is looked at.
+func (p *somebody) look(ctx context.Context) error {
+	p.undo = importer.UndoTableOf(p.t.o.Schema)
+	var there bool
+	err := p.q.QueryRow(ctx, `select pg_catalog.to_regclass($1::pg_catalog.text) is not null, coalesce((
+		select pg_catalog.has_language_privilege(l.oid, 'usage') from pg_catalog.pg_language l
+		where l.lanname operator(pg_catalog.=) 'plpgsql'), false)`, p.undo).Scan(&there, &p.blocks)
+	if !there {
+		p.undo = ""
+	}
+	p.blocks = p.blocks && p.address != nil
+	return err
+}
+
+// askBlock opens a cursor for a question. Its text is the same for all tenants, which are one
+// entry in pg_stat_statements and not several each: a fleet would push out all others.
+const askBlock = `do $crmctl$ declare answer refcursor := 'crmctl_answer'; begin
+	open answer no scroll for execute pg_catalog.current_setting('crmctl.question')
+		using pg_catalog.current_setting('crmctl.first')::pg_catalog.text[],
+			pg_catalog.current_setting('crmctl.second')::pg_catalog.text[]; end $crmctl$`
+
+// ask runs a query with up to two parameters, $1 and $2, and scans each row into dest before it
+// calls each.
+func (p *somebody) ask(ctx context.Context, dest []any, each func() error, sql string, args ...[]string) error {
+	read := func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, dest, each)
+		return err
+	}
+	var ask db.Pipeline
+	if p.blocks {
+		all := append([]any{sql}, []any{[]string{}, []string{}}...)
+		for i, a := range args {
+			all[1+i] = nonNil(a)
+		}
+		ask.Exec(`select pg_catalog.set_config('crmctl.question', $1::pg_catalog.text, true),
+			pg_catalog.set_config('crmctl.first', $2::pg_catalog.text[]::pg_catalog.text, true),
+			pg_catalog.set_config('crmctl.second', $3::pg_catalog.text[]::pg_catalog.text, true)`, all...)
+		ask.Exec(askBlock)
+		ask.Query(read, "fetch all from crmctl_answer")
+		ask.Exec("close crmctl_answer")
+		return db.Plain(ask.Run(ctx, p.q))
+	}
+	var plain []any
+	for _, a := range args {
+		plain = append(plain, nonNil(a))
+	}
+	ask.Query(read, sql, plain...)
+	return db.Plain(ask.Run(ctx, p.q))
+}
+
+// count returns how many rows a query finds.
+func (p *somebody) count(ctx context.Context, q personQuery) (n int64, err error) {
+	err = p.ask(ctx, []any{&n}, func() error { return nil }, "select pg_catalog.count(*) from "+q.from, q.args...)
+	return n, err
 }
 
 // hasAny returns the condition that an expression, in lower case, has one of the texts.
@@ -94,13 +158,12 @@ func hasAny(expression, parameter string) string {
 		"pg_catalog.strpos(pg_catalog.lower(" + expression + "), f.x) operator(pg_catalog.>) 0)"
 }
 
-// findContacts finds those whose address is the person's, by the index, and those that have it
-// in their metadata, for which each is looked at: people store it under any name, in any
-// spelling.
+// findContacts finds those whose address is the person's, and those that have it in their
+// metadata. Each contact is looked at: people store it under any name, in any spelling.
 func (p *somebody) findContacts(ctx context.Context) error {
-	t, err := p.reader("contacts", "id", "email")
-	if err != nil {
-		return err
+	t, ok := p.usable("contacts", "id", "email")
+	if !ok {
+		return nil
 	}
 	metadata := t.has("metadata") && t.columns["metadata"].Type == "pg_catalog.jsonb"
 	columns := "select c.id::pg_catalog.text, " + t.text("c", "email") + ", "
@@ -110,50 +173,25 @@ func (p *somebody) findContacts(ctx context.Context) error {
 		columns += "''"
 	}
 	columns += " from " + t.name + " c where "
-	type query struct {
-		sql  string
-		args []any
-	}
-	var queries []query
 	email := "c.email::pg_catalog.text"
-	switch p.address {
-	case nil:
-		where := email + " operator(pg_catalog.~~) '%@%'"
-		if metadata {
-			where += " or c.metadata::pg_catalog.text operator(pg_catalog.~~) '%@%'"
-		}
-		queries = append(queries, query{columns + where, nil})
-	default:
-		queries = append(queries, query{columns + t.isAny("c", "email", "$1"), []any{p.address.forms}})
-		if !t.has("company") || !metadata { // of another program: in any spelling
-			queries = append(queries, query{columns + hasAny(email, "$1"), []any{p.address.forms}})
-		}
-		if metadata {
-			queries = append(queries, query{columns + hasAny("c.metadata::pg_catalog.text", "$1"),
-				[]any{p.address.inJSON()}})
-		}
+	where, args := email+" operator(pg_catalog.~~) '%@%'", [][]string(nil)
+	if p.address != nil {
+		where, args = hasAny(email, "$1"), [][]string{p.address.forms}
 	}
-	for _, q := range queries {
-		var id, mail, more string
-		rows, err := p.q.Query(ctx, q.sql, q.args...)
-		if err != nil {
-			return err
-		}
-		if _, err := pgx.ForEachRow(rows, []any{&id, &mail, &more}, func() error {
-			if (p.is(mail) || holds(more, p.is)) && !slices.Contains(p.contacts, id) {
-				p.contacts = append(p.contacts, id)
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
+	switch {
+	case metadata && p.address != nil:
+		where += " or " + hasAny("c.metadata::pg_catalog.text", "$2")
+		args = append(args, p.address.inJSON())
+	case metadata:
+		where += " or c.metadata::pg_catalog.text operator(pg_catalog.~~) '%@%'"
 	}
-	return nil
-}
-
-// reader is need, for the tables that a person may be in.
-func (p *somebody) reader(name string, columns ...string) (table, error) {
-	return p.need(name, columns...)
+	var id, mail, more string
+	return p.ask(ctx, []any{&id, &mail, &more}, func() error {
+		if p.is(mail) || holds(more, p.is) {
+			p.contacts = append(p.contacts, id)
+		}
+		return nil
+	}, columns+where, args...)
 }
 
 // usable reports whether a table that a tenant need not have has the columns.
@@ -168,62 +206,48 @@ func (p *somebody) findSent(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	sender, args := "m.sender::pg_catalog.text", []any(nil)
+	sender, args := "m.sender::pg_catalog.text", [][]string(nil)
 	where := sender + " operator(pg_catalog.~~) '%@%'"
 	if p.address != nil {
-		where, args = hasAny(sender, "$1"), []any{p.address.forms}
+		where, args = hasAny(sender, "$1"), [][]string{p.address.forms}
 	}
 	return p.collect(ctx, &p.sent, p.is, "select m.id::pg_catalog.text, "+sender+" from "+m.name+" m where "+
 		where, args...)
 }
 
 // collect keeps the first column of the rows whose second is wanted.
-func (p *somebody) collect(ctx context.Context, into *[]string, is func(string) bool, sql string, args ...any) error {
-	rows, err := p.q.Query(ctx, sql, args...)
-	if err != nil {
-		return err
-	}
+func (p *somebody) collect(ctx context.Context, into *[]string, is func(string) bool, sql string,
+	args ...[]string) error {
 	var key, text string
-	_, err = pgx.ForEachRow(rows, []any{&key, &text}, func() error {
+	return p.ask(ctx, []any{&key, &text}, func() error {
 		if is(text) {
 			*into = append(*into, key)
 		}
 		return nil
-	})
-	return err
+	}, sql, args...)
 }
 
-// undoTable returns the table of what imports and merges keep, "" for none.
-func (p *somebody) undoTable(ctx context.Context) (string, error) {
-	name := importer.UndoTableOf(p.t.o.Schema)
-	var there bool
-	err := p.q.QueryRow(ctx, "select pg_catalog.to_regclass($1::pg_catalog.text) is not null", name).Scan(&there)
-	if !there {
-		name = ""
-	}
-	return name, err
+// undoKey is the key of a row of the table of what is kept.
+func undoKey(alias string) string {
+	return alias + ".import_id::pg_catalog.text operator(pg_catalog.||) '/' operator(pg_catalog.||) " + alias +
+		".contact_id::pg_catalog.text"
 }
-
-// undoKey is the key of a row u of the table of what is kept.
-const undoKey = "u.import_id::pg_catalog.text operator(pg_catalog.||) '/' operator(pg_catalog.||) " +
-	"u.contact_id::pg_catalog.text"
 
 // findKept finds what is kept of the person's contacts, and contacts that had the address.
 func (p *somebody) findKept(ctx context.Context) error {
-	undo, err := p.undoTable(ctx)
-	if undo == "" || err != nil {
-		return err
+	if p.undo == "" {
+		return nil
 	}
 	row := "pg_catalog.to_jsonb(u)"
 	ours := "(u.contact_id::pg_catalog.text operator(pg_catalog.=) any ($1::pg_catalog.text[]) or coalesce((" + row +
 		" operator(pg_catalog.->>) 'into_id') operator(pg_catalog.=) any ($1::pg_catalog.text[]), false))"
 	text := row + "::pg_catalog.text"
-	where, args := text+" operator(pg_catalog.~~) '%@%'", []any{nonNil(p.contacts)}
+	where, args := text+" operator(pg_catalog.~~) '%@%'", [][]string{p.contacts}
 	if p.address != nil {
 		where, args = hasAny(text, "$2"), append(args, p.address.inJSON())
 	}
-	return p.collect(ctx, &p.kept, func(text string) bool { return text == "" || holds(text, p.is) }, "select "+undoKey+
-		", case when "+ours+" then '' else "+text+" end from "+undo+" u where "+ours+" or "+where, args...)
+	return p.collect(ctx, &p.kept, func(text string) bool { return text == "" || holds(text, p.is) }, "select "+
+		undoKey("u")+", case when "+ours+" then '' else "+text+" end from "+p.undo+" u where "+ours+" or "+where, args...)
 }
 
 // findMentions finds messages of others with the address in their text, by the index of
@@ -233,13 +257,25 @@ func (p *somebody) findMentions(ctx context.Context) error {
 	if !ok || p.address == nil || m.columns["content"].Type != "pg_catalog.text" {
 		return nil
 	}
-	own, args := p.ownMessages(m, 2)
+	own := map[string]bool{}
+	where, args := p.ownMessages(m, "m")
+	if len(p.contacts)+len(p.sent) > 0 {
+		var id string
+		if err := p.ask(ctx, []any{&id}, func() error {
+			own[id] = true
+			return nil
+		}, "select m.id::pg_catalog.text from "+m.name+" m where "+where, args...); err != nil {
+			return err
+		}
+	}
+	others := func(id string) bool { return !own[id] }
 	for _, form := range p.address.forms {
-		err := p.collect(ctx, &p.mentions, func(string) bool { return true }, "select m.id::pg_catalog.text, '' from "+m.name+
+		err := p.collect(ctx, &p.mentions, others, "select m.id::pg_catalog.text, m.id::pg_catalog.text from "+m.name+
 			` m where pg_catalog.to_tsvector('pg_catalog.english'::pg_catalog.regconfig, m.content) operator(pg_catalog.@@)
-			pg_catalog.phraseto_tsquery('pg_catalog.english'::pg_catalog.regconfig, $1::pg_catalog.text)
-			and pg_catalog.strpos(pg_catalog.lower(m.content), $1::pg_catalog.text) operator(pg_catalog.>) 0
-			and not (`+own+")", append([]any{form}, args...)...)
+			pg_catalog.phraseto_tsquery('pg_catalog.english'::pg_catalog.regconfig,
+				($1::pg_catalog.text[])[1])
+			and pg_catalog.strpos(pg_catalog.lower(m.content), ($1::pg_catalog.text[])[1]) operator(pg_catalog.>) 0`,
+			[]string{form})
 		if err != nil {
 			return err
 		}
@@ -249,15 +285,14 @@ func (p *somebody) findMentions(ctx context.Context) error {
 	return nil
 }
 
-// ownMessages returns the condition that a message m is the person's, with its two parameters.
-func (p *somebody) ownMessages(m table, first int) (where string, args []any) {
-	where = m.isAny("m", "id", fmt.Sprintf("$%d", first))
-	args = []any{nonNil(p.sent)}
+// ownMessages returns the condition that a message is the person's, with its parameters.
+func (p *somebody) ownMessages(m table, alias string) (where string, args [][]string) {
+	where, args = m.isAny(alias, "id", "$1"), [][]string{p.sent}
 	v, ok := p.usable("conversations", "id", "contact_id")
 	if ok && m.has("conversation_id") {
-		where += " or m.conversation_id operator(pg_catalog.=) any (array(select v.id from " + v.name + " v where " +
-			v.isAny("v", "contact_id", fmt.Sprintf("$%d", first+1)) + "))"
-		args = append(args, nonNil(p.contacts))
+		where += " or " + alias + ".conversation_id operator(pg_catalog.=) any (array(select v.id from " + v.name + " v where " +
+			v.isAny("v", "contact_id", "$2") + "))"
+		args = append(args, p.contacts)
 	}
 	return where, args
 }
@@ -270,6 +305,10 @@ func (p *somebody) findOthers(ctx context.Context) error {
 	if p.address == nil {
 		return nil
 	}
+	ours := []string{importer.UndoTable}
+	if _, ok := p.usable("contacts", "id", "email"); ok {
+		ours = append(ours, "contacts")
+	}
 	columns, err := collect(ctx, p.q, pgx.RowToStructByPos[mailColumn], `
 		select c.relname::pg_catalog.text, a.attname::pg_catalog.text
 		from pg_catalog.pg_namespace n join pg_catalog.pg_class c on c.relnamespace operator(pg_catalog.=) n.oid
@@ -281,14 +320,14 @@ func (p *somebody) findOthers(ctx context.Context) error {
 			and t.typcategory operator(pg_catalog.=) 'S'
 			and pg_catalog.lower(a.attname::pg_catalog.text) operator(pg_catalog.~~) '%mail%'
 			and not (c.relname operator(pg_catalog.=) any ($2::pg_catalog.text[]::pg_catalog.name[]))
-		order by 1, 2`, p.t.o.Schema.String(), []string{"contacts", importer.UndoTable})
+		order by 1, 2`, p.t.o.Schema.String(), ours)
 	if err != nil {
 		return err
 	}
 	for _, c := range columns {
-		var there bool
-		if err := p.q.QueryRow(ctx, "select exists (select from "+c.from(p.t.o.Schema)+")", p.address.forms).
-			Scan(&there); err != nil {
+		there := false
+		if err := p.ask(ctx, []any{&there}, func() error { return nil }, "select exists (select from "+
+			c.from(p.t.o.Schema)+")", p.address.forms); err != nil {
 			return err
 		}
 		if there {
@@ -304,59 +343,49 @@ func (c mailColumn) from(schema db.Schema) string {
 		"::pg_catalog.text) operator(pg_catalog.=) any ($1::pg_catalog.text[])"
 }
 
-// selects returns the queries of the rows, by their kind, and a condition with its arguments.
-func (p *somebody) selects(ctx context.Context) ([]personQuery, error) {
-	var out []personQuery
-	c, err := p.reader("contacts", "id", "email")
-	if err != nil {
-		return nil, err
+// selects returns the queries of the rows, by their kind.
+func (p *somebody) selects() (out []personQuery) {
+	if c, ok := p.usable("contacts", "id", "email"); ok {
+		out = append(out, personQuery{"contact", "contacts", c.name + " r where " + c.isAny("r", "id", "$1"),
+			[][]string{p.contacts}})
 	}
-	out = append(out, personQuery{"contact", "contacts", c.name + " r where " + c.isAny("r", "id", "$1"),
-		[]any{nonNil(p.contacts)}})
 	if v, ok := p.usable("conversations", "id", "contact_id"); ok {
 		out = append(out, personQuery{"conversation", "conversations", v.name + " r where " +
-			v.isAny("r", "contact_id", "$1"), []any{nonNil(p.contacts)}})
+			v.isAny("r", "contact_id", "$1"), [][]string{p.contacts}})
 	}
 	if m, ok := p.usable("messages", "id"); ok {
-		where, args := p.ownMessages(m, 1)
-		out = append(out, personQuery{"message", "messages", m.name + " r where " +
-			strings.ReplaceAll(where, "m.", "r."), args},
-			personQuery{"mention", "messages", m.name + " r where " + m.isAny("r", "id", "$1"), []any{nonNil(p.mentions)}})
+		where, args := p.ownMessages(m, "r")
+		out = append(out, personQuery{"message", "messages", m.name + " r where " + where, args},
+			personQuery{"mention", "messages", m.name + " r where " + m.isAny("r", "id", "$1"), [][]string{p.mentions}})
 	}
-	undo, err := p.undoTable(ctx)
-	if undo != "" {
-		out = append(out, personQuery{"kept", importer.UndoTable, undo + " r where " +
-			strings.ReplaceAll(undoKey, "u.", "r.") +
-			" operator(pg_catalog.=) any ($1::pg_catalog.text[])", []any{nonNil(p.kept)}})
+	if p.undo != "" {
+		out = append(out, personQuery{"kept", importer.UndoTable, p.undo + " r where " +
+			undoKey("r") +
+			" operator(pg_catalog.=) any ($1::pg_catalog.text[])", [][]string{p.kept}})
 	}
 	for _, o := range p.others {
-		out = append(out, personQuery{"other", o.Table, o.from(p.t.o.Schema), []any{p.address.forms}})
+		out = append(out, personQuery{"other", o.Table, o.from(p.t.o.Schema), [][]string{p.address.forms}})
 	}
-	return out, err
+	// Where nothing was found by which there could be rows, there are none.
+	return slices.DeleteFunc(out, func(q personQuery) bool {
+		return !slices.ContainsFunc(q.args, func(a []string) bool { return len(a) > 0 })
+	})
 }
 
 // personQuery finds rows of a kind.
 type personQuery struct {
 	kind, table string
 	from        string // and where; the rows are called r
-	args        []any
+	args        [][]string
 }
 
 func (p *somebody) held(ctx context.Context) (h Held, err error) {
-	queries, err := p.selects(ctx)
-	if err != nil {
-		return h, err
-	}
-	var ask db.Pipeline
-	counts := make([]int64, len(queries))
-	for i, q := range queries {
-		ask.QueryRow([]any{&counts[i]}, "select pg_catalog.count(*) from "+q.from, q.args...)
-	}
-	if err := ask.Run(ctx, p.q); err != nil {
-		return h, db.Plain(err)
-	}
-	for i, q := range queries {
-		*h.of(q.kind) += counts[i]
+	for _, q := range p.selects() {
+		n, err := p.count(ctx, q)
+		if err != nil {
+			return h, err
+		}
+		*h.of(q.kind) += n
 	}
 	return h, nil
 }
@@ -378,20 +407,16 @@ func (h *Held) of(kind string) *int64 {
 	return &h.Others
 }
 
-func (p *somebody) rows(ctx context.Context) ([]PersonRow, error) {
-	queries, err := p.selects(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []PersonRow
-	for _, q := range queries {
-		rows, err := collect(ctx, p.q, pgx.RowTo[string], "select pg_catalog.to_jsonb(r)::pg_catalog.text from "+q.from+
-			" order by 1", q.args...)
+func (p *somebody) rows(ctx context.Context) (out []PersonRow, err error) {
+	for _, q := range p.selects() {
+		var row string
+		err := p.ask(ctx, []any{&row}, func() error {
+			out = append(out, PersonRow{Table: q.table, Kind: q.kind, Row: json.RawMessage(row)})
+			return nil
+		}, "select pg_catalog.to_jsonb(r)::pg_catalog.text from "+q.from+
+			" order by pg_catalog.to_jsonb(r) operator(pg_catalog.->>) 'created_at', 1", q.args...)
 		if err != nil {
 			return nil, err
-		}
-		for _, row := range rows {
-			out = append(out, PersonRow{Table: q.table, Kind: q.kind, Row: json.RawMessage(row)})
 		}
 	}
 	return out, nil

@@ -17,6 +17,10 @@ func TestNothingPlantedRuns(t *testing.T) {
 	t.Parallel()
 	const raises = ` language plpgsql as 'begin raise exception ''planted code runs as %'', current_user; end'`
 	row := "create function tenant_acme.t() returns trigger" + raises
+	ann, err := ParseAddress("ann@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		owner bool // the role owns the tables
 		plant []string
@@ -72,8 +76,9 @@ func TestNothingPlantedRuns(t *testing.T) {
 					_, err := w.MergeDoubles(ctx, Merging{Keep: key(9)})
 					return err
 				},
+				"erase": func(ctx context.Context, w *Writer) error { _, err := w.ErasePerson(ctx, ann); return err },
 			}
-			tenant, opened := Open(t.Context(), conn, Options{Schema: schema})
+			tenant, opened := Open(t.Context(), conn, Options{Schema: schema, Private: true})
 			check := func(what string, err error, refused bool) {
 				t.Helper()
 				if err != nil && strings.Contains(err.Error(), "planted code runs") {
@@ -91,6 +96,10 @@ func TestNothingPlantedRuns(t *testing.T) {
 			for what, do := range written {
 				check(what, tenant.Write(t.Context(), conn, do), c.want != "")
 			}
+			check("person", tenant.Read(t.Context(), conn, func(ctx context.Context, r *Reader) error {
+				_, err := r.PersonRows(ctx, ann)
+				return err
+			}), slices.Contains([]string{"operator", "view"}, name))
 			for what, do := range reads {
 				check(what, tenant.Read(t.Context(), conn, func(ctx context.Context, r *Reader) error {
 					return do(ctx, r, Page{Limit: 20})

@@ -26,6 +26,9 @@ type Options struct {
 	StatementTimeout time.Duration
 	Trusted          []string // roles whose code may run, as in planted.Guard
 	OwnRole          bool     // everything is done as the session's role
+	// Private keeps the parameters of statements out of the server's log, where the session's
+	// role is a superuser; no other may.
+	Private bool
 	// Hold, if not nil, begins what is written: its error keeps it from being done.
 	Hold func(ctx context.Context, q db.Querier) error
 	// Record, if not nil, is told of what was written, before it is committed, and as which
@@ -124,6 +127,10 @@ func (t *Tenant) guarded(ctx context.Context, conn *pgx.Conn, l db.Locals, role 
 	l.LockTimeout, l.StatementTimeout = t.o.LockTimeout, t.o.StatementTimeout
 	l.Enter = func(p *db.Pipeline) {
 		t.guard.Queue(p, t.o.Schema, "")
+		if t.o.Private {
+			p.Exec(`select pg_catalog.set_config('log_parameter_max_length', '0', true)
+				where pg_catalog.current_setting('is_superuser') operator(pg_catalog.=) 'on'`)
+		}
 		p.Become(role)
 	}
 	err := db.InTx(ctx, conn, l, fn)

@@ -34,6 +34,16 @@ func (r Registry) QueueErasure(p *db.Pipeline, e Erasure) {
 		set erased_at = greatest(e.erased_at, excluded.erased_at), actor = excluded.actor`, id, e.KeyID, e.Hash, e.Actor)
 }
 
+// QueueErasuresOf gives a tenant that has come from another registry the erasures that it had
+// there, as of when they were.
+func (r Registry) QueueErasuresOf(p *db.Pipeline, tenantID string, list []Erasure) {
+	for _, e := range list {
+		p.Exec(`insert into `+r.Erasures()+` as e (tenant_id, key_id, hash, actor, erased_at)
+			values ($1::pg_catalog.uuid, $2, $3, $4, $5) on conflict (tenant_id, key_id, hash) do update
+			set erased_at = greatest(e.erased_at, excluded.erased_at)`, tenantID, e.KeyID, e.Hash, e.Actor, e.ErasedAt)
+	}
+}
+
 // RecordErasures keeps erasures, as of now. The error is ErrOldRegistry where there is no
 // table for them.
 func (r Registry) RecordErasures(ctx context.Context, q db.Querier, list []Erasure) error {
