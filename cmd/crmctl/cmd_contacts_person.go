@@ -25,7 +25,7 @@ type personOptions struct {
 	concurrency         int
 	lockTimeout         time.Duration
 	statementTimeout    time.Duration
-	dryRun              bool
+	dryRun, newKey      bool
 }
 
 func newContactsPersonCmd(f *factory) *cobra.Command {
@@ -39,15 +39,18 @@ domain make no difference; dots and what follows a plus do. Found are contacts w
 or with it as any other text of their metadata, their conversations and messages, messages that
 the person has sent in other conversations, and what imports and merges keep of all that. Told, and
 not erased, are messages of others with the address in their text, and rows of other tables in
-whose columns *mail* it is. Deleted tenants are looked at until they are purged. Not looked at are
-backups, exported files, rejects of imports, the server's logs, and texts without the address.
+whose columns *mail* it is. Tenants of every state are looked at; one that is being moved or purged
+fails. Not looked at are backups, exported files, rejects of imports, the server's logs, and texts
+without the address.
 
---show prints it, --export writes it as JSON to a file that its owner alone can read. --erase removes
-it, a transaction a tenant: conversations and messages go with the contact, since they are about
-the person. The same command goes on where it was cut short. The audit has a keyed hash in the
-place of the person. The registry keeps it, and "backup restore" erases the person again from what
-was saved before. The key is made by the first erasure in erasure_key_file (erasure.key beside
-the user's crmctl.yaml): keep it apart from the backups, and bring it along where they are restored.`,
+--show prints it, long texts cut on a terminal; -o json has all. --export writes it as JSON to a file
+that its owner alone can read. --erase removes it, a transaction a tenant: conversations and messages
+go with the contact, since they are about the person. The same command goes on where it was cut
+short. The audit has a keyed hash in the place of the person. The registry keeps it, and "backup
+restore" erases the person again from what was saved before. The key is made by the first erasure in
+erasure_key_file (erasure.key beside the user's crmctl.yaml): keep it apart from the backups, and
+bring it along where they are restored. The file may hold several keys, a line each: erasures are
+made with the first. Where the key is lost, --new-key begins with another.`,
 		Example: `crmctl contacts person ann@example.com --all-tenants --show
 cat a.txt | crmctl contacts person - --tenant acme --export --to ann.json
 crmctl contacts person ann@example.com --all-tenants --erase --dry-run`,
@@ -74,6 +77,7 @@ crmctl contacts person ann@example.com --all-tenants --erase --dry-run`,
 	fs.BoolVar(&opts.export, "export", false, "write what is stored to a file, as JSON")
 	fs.BoolVar(&opts.erase, "erase", false, "erase what is stored")
 	fs.StringVar(&opts.to, "to", "-", "with --export, the `FILE`; - for stdout")
+	fs.BoolVar(&opts.newKey, "new-key", false, "with --erase, although the key of erasures before is lost")
 	addConcurrencyFlag(fs, &opts.concurrency)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
@@ -95,6 +99,8 @@ func (o *personOptions) validate(to bool) error {
 		return cli.Usagef("--all-tenants does not go with --tenant and --tenants-from")
 	case to && !o.export:
 		return cli.Usagef("--to goes with --export")
+	case o.newKey && !o.erase:
+		return cli.Usagef("--new-key goes with --erase")
 	}
 	return nil
 }
@@ -132,6 +138,7 @@ func runPerson(ctx context.Context, f *factory, opts *personOptions, arg string)
 		return err
 	}
 	o := app.PersonOptions{Selection: chosen, Address: address, Rows: opts.show || opts.export, DryRun: opts.dryRun,
+		NewKey:      opts.newKey,
 		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout}
 	s := personScreen{f: f, p: p, o: opts, address: address}
 	if !opts.erase {
@@ -163,9 +170,22 @@ func personHint(err error) error {
 	return err
 }
 
-// heldText returns "2 contacts, 1 conversation and 3 messages".
+// heldText returns "2 contacts, 1 conversation and 3 messages", without what there is none of.
 func heldText(h crm.Held) string {
-	return fmt.Sprintf("%s, %s, %s and %s", cli.Plural(int(h.Contacts), "contact"),
-		cli.Plural(int(h.Conversations), "conversation"), cli.Plural(int(h.Messages), "message"),
-		cli.Plural(int(h.Kept), "kept row"))
+	var parts []string
+	for _, part := range []struct {
+		n    int64
+		noun string
+	}{{h.Contacts, "contact"}, {h.Conversations, "conversation"}, {h.Messages, "message"}, {h.Kept, "kept row"}} {
+		if part.n > 0 {
+			parts = append(parts, cli.Plural(int(part.n), part.noun))
+		}
+	}
+	switch last := len(parts) - 1; {
+	case last < 0:
+		return "nothing"
+	case last > 0:
+		return strings.Join(parts[:last], ", ") + " and " + parts[last]
+	}
+	return parts[0]
 }

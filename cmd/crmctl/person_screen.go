@@ -42,7 +42,7 @@ type personRecord struct {
 func (s personScreen) records() []personRecord {
 	out := []personRecord{}
 	for _, t := range s.done.Tenants {
-		for _, r := range t.Rows {
+		for _, r := range inThreads(t.Rows) {
 			out = append(out, personRecord{t.Tenant.Slug, r.Kind, r.Table, r.Row})
 		}
 	}
@@ -82,19 +82,41 @@ func (s personScreen) found() error {
 }
 
 func (s personScreen) print() error {
-	return cli.PrintList(s.p, cli.List[personRecord]{
+	cut := false
+	err := cli.PrintList(s.p, cli.List[personRecord]{
 		Plural: "rows",
 		Columns: []cli.Column[personRecord]{
 			{Name: "tenant", Value: func(r personRecord) any { return r.Tenant }},
 			{Name: "kind", Value: func(r personRecord) any { return r.Kind }},
 			{Name: "table", Wide: true, Value: func(r personRecord) any { return r.Table }},
-			{Name: "row", Text: true, Value: func(r personRecord) any {
-				return cli.Either{Human: firstCharacters(string(r.Row), previewed), Machine: string(r.Row), Document: r.Row}
+			{Name: "created_at", Title: "CREATED", Spare: true, Value: func(r personRecord) any { return createdAt(s.p, r) }},
+			{Name: "row", Title: "STORED", Text: true, Value: func(r personRecord) any {
+				text, short := personText(r)
+				cut = cut || short
+				return cli.Either{Human: text, Machine: string(r.Row), Document: r.Row}
 			}},
 		},
-		Name:  func(r personRecord) string { return r.Tenant },
-		Empty: "nothing is stored",
+		Name:   func(r personRecord) string { return r.Tenant },
+		Empty:  "nothing is stored",
+		Footer: s.total,
 	}, s.records())
+	if err == nil && cut && s.p.Terminal && s.p.IsTable() {
+		s.f.Note("long texts are cut: -o json has them whole")
+	}
+	return err
+}
+
+// total is what stands below the rows.
+func (s personScreen) total() string {
+	held, tenants := s.done.Total()
+	text := cli.Plural(tenants, "tenant") + ": " + heldText(held)
+	if held.Mentions > 0 {
+		text += "; of others " + cli.Plural(int(held.Mentions), "message")
+	}
+	if held.Others > 0 {
+		text += "; in other tables " + cli.Plural(int(held.Others), "row")
+	}
+	return cli.Fold(text, s.p.Width, "")
 }
 
 // personDocument is what --export writes.

@@ -97,6 +97,8 @@ func screens(dir string) [][]string {
 		{"tenant", "purge", "--dry-run"},
 		{"contacts", "list", "--tenant", "acme-corp"},
 		{"contacts", "add", "--tenant", "acme-corp", "--email", "a@example.com"},
+		{"contacts", "person", "a@example.com", "--all-tenants", "--show"},
+		{"contacts", "person", "a@example.com", "--all-tenants", "--erase", "--dry-run"},
 		{"conversations", "list", "--tenant", "acme-corp"},
 		{"messages", "search", "--tenant", "acme-corp", "invoice"},
 		{"messages", "list", "--tenant", "globex-branch-office-01", "a@example.com"},

@@ -128,6 +128,9 @@ and delete tenants; with tenants_query_writes: true it does both. tenants_query_
 program that migrates new tenants (default goose), tenants_query_map and tenants_query_baseline
 are --map and --baseline of crmctl migrate adopt.
 
+erasure_key_file holds the keys by which erased persons are known again when a backup is restored,
+a line each, for its owner alone (crmctl contacts person --help). A project's file cannot name it.
+
 tenant_owner is the role that new tenants belong to; without it they belong to whom the others
 do. With "none" crmctl works as its own role everywhere, whoever owns a tenant's schema.
 
