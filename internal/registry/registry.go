@@ -77,10 +77,11 @@ func Tables() []string {
 		importParts, accepted, catalogs, erasures, transfers}
 }
 
-// SavedTables returns those of Tables that a backup holds. What can be made again at any
-// time, the schemas of the pool, or under construction, that only this database has, the
-// size of its catalogs, and what imports keep in the tenants' schemas, stay out: a final
-// shape is SQL, which no file may bring.
+// SavedTables returns those of Tables that a backup of the registry holds. What can be made
+// again at any time, the schemas of the pool, or under construction, that only this database
+// has, and the size of its catalogs stay out; so do the imports, which go with the backup of
+// each tenant, since only beside its data they can be taken back. A final shape is SQL, which no file
+// may bring.
 func SavedTables() []string {
 	return []string{tenants, events, runs, runTenants, samples, files, dirty, sources, accepted, erasures, transfers}
 }
