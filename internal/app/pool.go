@@ -146,6 +146,10 @@ func (a *App) changePool(ctx context.Context, pool *Pool, o PoolOptions) (PoolCh
 // fresh is true where there are none, or where the registry knows no pool.
 func (a *App) RefreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o PoolOptions) (done PoolChange,
 	fresh bool, err error) {
+	// Most fleets have none: to find out what its key would be takes longer than to ask.
+	if there, err := a.Registry.ListPool(ctx, conn, ""); err == nil && len(there) == 0 {
+		return PoolChange{}, true, nil
+	}
 	pool, err := a.readPool(ctx, conn, plan)
 	switch {
 	case errors.Is(err, registry.ErrOldRegistry):
