@@ -34,10 +34,9 @@ func (r Registry) QueueLocks(p *db.Pipeline, list []Version) {
 		}
 		return rows.Err()
 	}, `select 1 operator(pg_catalog./) (pg_catalog.count(*) operator(pg_catalog.=) $3::pg_catalog.int8)::pg_catalog.int4
-		from (select from `+r.Tenants()+` t
-			join rows from (pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.text[]))
-				as a (id, schema_name)
-			on t.id operator(pg_catalog.=) a.id and t.schema_name operator(pg_catalog.=) a.schema_name
+		from (select from `+r.Tenants()+` t where t.id operator(pg_catalog.=) any ($1::pg_catalog.uuid[])
+			and t.schema_name operator(pg_catalog.=)
+				($2::pg_catalog.text[])[pg_catalog.array_position($1::pg_catalog.uuid[], t.id)]
 			for no key update of t skip locked) l`, ids, schemas, len(list))
 }
 
@@ -46,11 +45,11 @@ func (r Registry) QueueLocks(p *db.Pipeline, list []Version) {
 func (r Registry) QueueVersions(p *db.Pipeline, list []Version) {
 	ids, _, versions := arrays(list)
 	p.Exec(`update `+r.Tenants()+` t
-		set schema_version = a.version operator(pg_catalog./) (`+MayMigrate("t.status")+`)::pg_catalog.int4,
+		set schema_version =
+				($2::pg_catalog.int8[])[pg_catalog.array_position($1::pg_catalog.uuid[], t.id)]
+				operator(pg_catalog./) (`+MayMigrate("t.status")+`)::pg_catalog.int4,
 			updated_at = pg_catalog.now()
-		from rows from (pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.int8[]))
-			as a (id, version)
-		where t.id operator(pg_catalog.=) a.id`, ids, versions)
+		where t.id operator(pg_catalog.=) any ($1::pg_catalog.uuid[])`, ids, versions)
 }
 
 // QueueKeys adds the advisory locks of several things that are no tenants, for the length
