@@ -124,6 +124,23 @@ func TestExplainOverTheFleet(t *testing.T) {
 	}
 }
 
+// A suggestion is a statement as it stands: names have their quotes.
+func TestExplainSuggestsQuotedNames(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Create(t, fleettest.TenantPlan(t, 0), "acme")
+	f.Exec(t, `create table tenant_acme."user" ("E Mail" text)`,
+		`insert into tenant_acme."user" select 'p' || i from generate_series(1, 20000) i`, `analyze tenant_acme."user"`)
+	a, _ := open(t, f, "")
+	got := explained(t, a, app.ExplainOptions{SQL: `select * from "user" where "E Mail" = 'p7'`})
+	const want = `create index on "user" ("E Mail")`
+	if len(got.Groups) != 1 || len(got.Groups[0].Suggestions) != 1 ||
+		got.Groups[0].Suggestions[0].Statements[0] != want || got.Groups[0].Suggestions[0].Table != "user" {
+		t.Errorf("%+v", got.Groups)
+	}
+	f.Exec(t, strings.Replace(want, `on "user"`, `on tenant_acme."user"`, 1))
+}
+
 // With parameters the plan is for any values; --analyze measures what reads, and nothing
 // that is explained changes anything.
 func TestExplainParametersAndAnalyze(t *testing.T) {

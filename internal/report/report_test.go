@@ -151,6 +151,7 @@ func TestPageTells(t *testing.T) {
 	for _, want := range []string{
 		"Tenants 10,000 833 suspended, 202 deleted", "At the newest version 83 % 1,667 not at version 6",
 		"10,000 tenants take", "as the server estimates", "and 9,988 more", "version 5 1,666",
+		"1 being transferred", "4 moved elsewhere",
 		"Run 42: migrate to version 6", "9,896 migrated 104 failed", "customer-01070", "and 92 more",
 		"2 sessions wait for a lock", "pid 9120 migrator, crmctl", "AccessExclusiveLock on contacts",
 		"2 deleted tenants are past their retention", "another-old-customer-with-a-long-name", "never backed up 1,428",

@@ -64,6 +64,7 @@ func sample(n int) *report.Fleet {
 			Bytes: int64(float64(total) * (0.86 + 0.0022*float64(i) + 0.004*math.Sin(float64(i))))})
 	}
 	f.Counts = registry.Counts{Statuses: map[registry.Status]int{registry.Active: n - n/12, registry.Suspended: n / 12,
+		registry.Leaving: 1, registry.Moved: 4,
 		registry.Deleted: 2 + n/50}, Versions: map[int64]int{6: n - n/6, 5: n / 6, 4: 1}, Dirty: 1}
 	f.Counts.Versions[6]--
 	sampleRuns(f, slugs, r)

@@ -153,6 +153,8 @@ func (v view) versions(f *Fleet) (string, []block) {
 	status := block{Title: "Tenants by status", Half: true, Stack: v.stack(
 		part{W: float64(n[registry.Active]), Text: "active", Tone: main},
 		part{W: float64(n[registry.Suspended]), Text: "suspended", Tone: warn},
+		part{W: float64(n[registry.Leaving] + n[registry.Incoming]), Text: "being transferred", Tone: warn},
+		part{W: float64(n[registry.Moved]), Text: "moved elsewhere", Tone: quiet},
 		part{W: float64(n[registry.Gone]), Text: "gone", Tone: quiet},
 		part{W: float64(n[registry.Deleted]), Text: "deleted", Tone: bad})}
 	return lead, []block{b, status}

@@ -16,6 +16,7 @@ import (
 type TableFacts struct {
 	Slug     string
 	Table    string
+	Name     string // of the table as SQL has it, with quotes where it needs them
 	Rows     *int64 // estimated; nil where it was never analyzed
 	Pages    int64
 	Analyzed *time.Time // nil for never, since the statistics were reset
@@ -32,7 +33,7 @@ type Facts struct {
 
 // factsQuery finds tables by name ($4) in the schemas of tenants.
 const factsQuery = `
-	select t.slug, c.relname::text, case when c.reltuples >= 0 then c.reltuples::bigint end, c.relpages::bigint,
+	select t.slug, c.relname::text, pg_catalog.quote_ident(c.relname), case when c.reltuples >= 0 then c.reltuples::bigint end, c.relpages::bigint,
 		greatest(pg_catalog.pg_stat_get_last_analyze_time(c.oid), pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid)),
 		coalesce(pg_catalog.pg_stat_get_mod_since_analyze(c.oid), 0),
 		coalesce((
@@ -54,7 +55,7 @@ func ReadFacts(ctx context.Context, q db.Querier, o Selected, tables []string) (
 		where e.extname = 'pg_trgm')`)
 		p.Query(func(rows pgx.Rows) (err error) {
 			f.Tables, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableFacts, err error) {
-				err = row.Scan(&t.Slug, &t.Table, &t.Rows, &t.Pages, &t.Analyzed, &t.Changed, &t.Indexes)
+				err = row.Scan(&t.Slug, &t.Table, &t.Name, &t.Rows, &t.Pages, &t.Analyzed, &t.Changed, &t.Indexes)
 				return t, err
 			})
 			return err

@@ -29,7 +29,7 @@ func (g PlanGroup) suggest(f Facts) []Suggestion {
 		}
 		for _, c := range conditions(n.Filter) {
 			c.share = n.Rows / float64(g.largest(n.Relation))
-			for _, s := range c.suggest(n.Relation, f.Trigram) {
+			for _, s := range c.suggest(g.relationsTotal[n.Relation][0], f.Trigram) {
 				if !slices.ContainsFunc(out, func(o Suggestion) bool { return fmt.Sprint(o) == fmt.Sprint(s) }) {
 					out = append(out, s)
 				}
@@ -49,12 +49,12 @@ type condition struct {
 }
 
 // suggest returns what helps a condition.
-func (c condition) suggest(table string, trigram bool) []Suggestion {
+func (c condition) suggest(table TableFacts, trigram bool) []Suggestion {
 	if strings.HasPrefix(c.operator, "~~") && !c.isParam && c.longest() < 3 {
 		return nil // it finds nearly everything
 	}
 	create := func(why, columns, instead string) Suggestion {
-		return Suggestion{Table: table, Why: why, Statements: []string{"create index on " + table + " " + columns},
+		return Suggestion{Table: table.Table, Why: why, Statements: []string{"create index on " + table.Name + " " + columns},
 			Instead: instead}
 	}
 	grams := create("finds any part of a text, by groups of three letters", "using gin ("+c.column+" gin_trgm_ops)", "")
@@ -70,7 +70,7 @@ func (c condition) suggest(table string, trigram bool) []Suggestion {
 		}
 		return []Suggestion{create("the whole table is read for a small part of it", "("+c.column+")", "")}
 	case c.isParam:
-		return []Suggestion{{Table: table, Why: "whether an index helps depends on the pattern: explain it with a value"}}
+		return []Suggestion{{Table: table.Table, Why: "whether an index helps depends on the pattern: explain it with a value"}}
 	case c.operator == "~~*":
 		if head != "" && !strings.HasPrefix(c.column, "lower(") {
 			return []Suggestion{create("serves what begins so, whatever its case", "(lower("+c.column+") text_pattern_ops)",

@@ -70,7 +70,7 @@ func TestSuggestionsByPattern(t *testing.T) {
 		operator, constant, _ := strings.Cut(pattern, " ")
 		c := condition{column: "email", operator: operator, constant: constant, share: 0.01}
 		var got []string
-		for _, s := range c.suggest("contacts", true) {
+		for _, s := range c.suggest(TableFacts{Table: "contacts", Name: "contacts"}, true) {
 			one := strings.TrimPrefix(s.Statements[0], "create index on contacts ")
 			one = strings.Replace(one, "using gin (email gin_trgm_ops)", "gin_trgm_ops", 1)
 			if s.Instead != "" {
@@ -83,11 +83,11 @@ func TestSuggestionsByPattern(t *testing.T) {
 		}
 	}
 	half := condition{column: "status", operator: "=", constant: "open", share: 0.5}
-	if got := half.suggest("contacts", true); got != nil {
+	if got := half.suggest(TableFacts{Table: "contacts", Name: "contacts"}, true); got != nil {
 		t.Errorf("an index for half of the table: %v", got)
 	}
 	unknown := condition{column: "email", operator: "~~", isParam: true}
-	if got := unknown.suggest("contacts", true); len(got) != 1 || got[0].Statements != nil {
+	if got := unknown.suggest(TableFacts{Table: "contacts", Name: "contacts"}, true); len(got) != 1 || got[0].Statements != nil {
 		t.Errorf("for a pattern that is not known: %v", got)
 	}
 }
