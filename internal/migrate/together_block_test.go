@@ -28,7 +28,7 @@ func TestLoggedStatementsStandAlone(t *testing.T) {
 				t.Fatalf("outcomes %+v", report.Outcomes)
 			}
 			wantAt(t, f, tenants, 2)
-			if n := transactions(t, f, 2); n > 6 {
+			if n := transactions(t, f, 2); n > 9 {
 				t.Errorf("%d transactions", n)
 			}
 			var alone int64
@@ -107,7 +107,7 @@ func TestGroupsWorkAsTheOwners(t *testing.T) {
 		t.Fatalf("%d migrated: %+v", n, report.Outcomes[0])
 	}
 	wantAt(t, f, tenants, 2)
-	if n := transactions(t, f, 2); n > 10 {
+	if n := transactions(t, f, 2); n > 15 {
 		t.Errorf("%d transactions", n)
 	}
 	for i, tenant := range tenants {
