@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,14 +30,17 @@ func (o *statsSizesOptions) validate() error {
 		return cli.Usagef("--top %d: want 0 (all) or more", o.top)
 	}
 	switch {
-	case o.by != "" && o.by != "tenant" && o.by != "table":
-		return cli.Usagef("--by %s: want tenant or table", o.by)
-	case o.by == "table" && (o.record || o.history || o.capacity != ""):
-		return cli.Usagef("--by table is without --record, --history and --capacity")
+	case o.by != "" && !slices.Contains(sizesBy(), o.by):
+		return cli.Usagef("--by %s: want tenant, table or tablespace", o.by)
+	case o.by != "" && o.by != "tenant" && (o.record || o.history || o.capacity != ""):
+		return cli.Usagef("--by %s is without --record, --history and --capacity", o.by)
 	}
 	_, err := parseSize("--capacity", o.capacity)
 	return err
 }
+
+// sizesBy returns what there may be a line for.
+func sizesBy() []string { return []string{"tenant", "table", "tablespace"} }
 
 func (o *statsSizesOptions) mode() stats.Mode {
 	switch {
@@ -65,7 +69,8 @@ With --record the sizes are kept, so that later runs show the growth over 30 day
 together take so much, if they go on growing like that; a tenant without a sample is new.
 
 --by table adds up the tables of one name over the tenants. DEAD is the room that dead rows
-take, estimated from the server's counts of dead and live rows; a vacuum frees it.
+take, estimated from the server's counts of dead and live rows; a vacuum frees it. --by tablespace
+adds up what stands in each tablespace: crmctl tenant relocate moves a tenant's tables there.
 
 What it costs: one query of the catalogs for estimates; measuring opens every table for a
 moment, about a millisecond a tenant, and waits for no lock longer than half a second.`,
@@ -88,11 +93,11 @@ crmctl stats sizes --record -q`,
 	fs.BoolVar(&opts.exact, "exact", false, "measure, whatever the number of tenants")
 	fs.BoolVar(&opts.estimate, "estimate", false, "estimate, whatever the number of tenants")
 	fs.BoolVar(&opts.record, "record", false, "keep the sizes, to compare with later")
-	fs.StringVar(&opts.by, "by", "", "a line for each `WHAT`: tenant or table")
+	fs.StringVar(&opts.by, "by", "", "a line for each `WHAT`: tenant, table or tablespace")
 	fs.BoolVar(&opts.history, "history", false, "a curve of the last recorded sizes")
 	fs.StringVar(&opts.capacity, "capacity", "", "say when the tenants will take `SIZE`, such as 500GB")
 	addDryRunFlag(fs, &opts.dryRun)
-	cli.RegisterCompletion(cmd, "by", cobra.FixedCompletions([]string{"tenant", "table"},
+	cli.RegisterCompletion(cmd, "by", cobra.FixedCompletions(sizesBy(),
 		cobra.ShellCompDirectiveNoFileComp))
 	cmd.MarkFlagsMutuallyExclusive("exact", "estimate")
 	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, exitNoTenant)
@@ -109,8 +114,11 @@ func runStatsSizes(ctx context.Context, f *factory, opts *statsSizesOptions) err
 		return err
 	}
 	f.Reads.Store(true)
-	if opts.by == "table" {
+	switch opts.by {
+	case "table":
 		return runTableSizes(ctx, f, p, opts, m)
+	case "tablespace":
+		return runTablespaceSizes(ctx, f, p, opts, m)
 	}
 	measured, end := f.watchMeasuring()
 	found, failed := a.Sizes(ctx, app.SizesOptions{Selection: m, Mode: opts.mode(), Record: opts.record,

@@ -70,11 +70,75 @@ func tableSizesList(found stats.Tables) cli.List[stats.TableSize] {
 		},
 		Empty: "no tables",
 		Footer: func() string {
-			how := "measured"
-			if found.Mode == stats.Estimate {
-				how = "estimated from pg_class; --exact measures"
-			}
-			return fmt.Sprintf("total %s in the tables of all tenants (%s)", cli.HumanSize(total), how)
+			return fmt.Sprintf("total %s in the tables of all tenants (%s)", cli.HumanSize(total), howSized(found.Mode))
+		},
+	}
+}
+
+// howSized says how sizes were found.
+func howSized(mode stats.Mode) string {
+	if mode == stats.Estimate {
+		return "estimated from pg_class; --exact measures"
+	}
+	return "measured"
+}
+
+// runTablespaceSizes is `crmctl stats sizes --by tablespace`.
+func runTablespaceSizes(ctx context.Context, f *factory, p *cli.Printer, opts *statsSizesOptions,
+	m *app.Selection) error {
+	a, err := f.app()
+	if err != nil {
+		return err
+	}
+	measured, end := f.watchMeasuring()
+	found, invalid, err := a.TablespaceSizes(ctx, app.SizesOptions{Selection: m, Mode: opts.mode(), Measured: measured})
+	end()
+	f.skipInvalid(invalid)
+	if err != nil {
+		return err
+	}
+	rows := found.Tablespaces
+	if opts.top > 0 && opts.top < len(rows) {
+		rows = rows[:opts.top]
+	}
+	return cli.PrintList(p, tablespaceSizesList(found), rows)
+}
+
+// tablespaceSizesList says how the sizes by tablespace are shown in every format.
+func tablespaceSizesList(found stats.Tablespaces) cli.List[stats.TablespaceSize] {
+	size := func(name, title string, of func(stats.TablespaceSize) int64) cli.Column[stats.TablespaceSize] {
+		return cli.Column[stats.TablespaceSize]{Name: name, Title: title, Right: true,
+			Value: func(t stats.TablespaceSize) any { return cli.ByteSize(of(t)) }}
+	}
+	var total int64
+	for _, t := range found.Tablespaces {
+		total += t.TotalBytes()
+	}
+	return cli.List[stats.TablespaceSize]{
+		Plural: "tablespaces",
+		Columns: []cli.Column[stats.TablespaceSize]{
+			{Name: "tablespace", Value: func(t stats.TablespaceSize) any { return t.Name }},
+			{Name: "tenants", Right: true, Value: func(t stats.TablespaceSize) any { return t.Tenants }},
+			size("size_bytes", "TOTAL", stats.TablespaceSize.TotalBytes),
+			size("table_bytes", "TABLES", func(t stats.TablespaceSize) int64 { return t.TableBytes }),
+			size("index_bytes", "INDEXES", func(t stats.TablespaceSize) int64 { return t.IndexBytes }),
+			{Name: "largest_tenant", Title: "LARGEST", Spare: true, Value: func(t stats.TablespaceSize) any {
+				return t.Largest
+			}},
+			{Name: "largest_bytes", Document: true, Value: func(t stats.TablespaceSize) any { return t.LargestBytes }},
+		},
+		Name: func(t stats.TablespaceSize) string { return t.Name },
+		Summary: func() any {
+			return struct {
+				Tablespaces int       `json:"tablespaces"`
+				Bytes       int64     `json:"size_bytes"`
+				Exact       bool      `json:"exact"`
+				MeasuredAt  time.Time `json:"measured_at"`
+			}{len(found.Tablespaces), total, found.Mode == stats.Exact, found.At.UTC()}
+		},
+		Empty: "no tables",
+		Footer: func() string {
+			return fmt.Sprintf("total %s in the tables of all tenants (%s)", cli.HumanSize(total), howSized(found.Mode))
 		},
 	}
 }

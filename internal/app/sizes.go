@@ -102,3 +102,16 @@ func (a *App) TableSizes(ctx context.Context, o SizesOptions) (t stats.Tables, i
 		Dial: a.Connect, Measured: o.Measured})
 	return t, invalid, a.noRegistry(err)
 }
+
+// TablespaceSizes finds what the selected tenants take in each tablespace.
+func (a *App) TablespaceSizes(ctx context.Context, o SizesOptions) (t stats.Tablespaces, invalid []registry.InvalidRow,
+	err error) {
+	conn, selected, err := a.looking(ctx, o.Selection, func(rows []registry.InvalidRow) { invalid = rows })
+	if err != nil {
+		return t, invalid, err
+	}
+	defer closeConn(ctx, conn)
+	t, err = stats.ByTablespace(ctx, conn, stats.SizeOptions{Registry: a.Registry, Mode: o.Mode, Slugs: selected.Slugs,
+		Dial: a.Connect, Measured: o.Measured})
+	return t, invalid, a.noRegistry(err)
+}

@@ -84,18 +84,13 @@ func tablesOf(reg registry.Registry, exact bool) string {
 // statement that a locked table stands in the way of are estimated. q must not be in a
 // transaction.
 func TablesByName(ctx context.Context, q db.Querier, o SizeOptions) (Tables, error) {
-	r := Tables{Mode: o.Mode}
-	var err error
-	if o.Mode == Auto {
-		if r.Mode, err = choose(ctx, q, o); err != nil {
-			return r, fmt.Errorf("count the tenants: %w", err)
-		}
-	}
-	if r.Mode == Exact {
-		err = r.measure(ctx, q, o)
-	} else {
-		err = r.read(ctx, q, o, false)
-	}
+	t := tally[TableSize]{sql: tablesOf, to: func(row pgx.CollectableRow) (t TableSize, err error) {
+		err = row.Scan(&t.Name, &t.Tenants, &t.HeapBytes, &t.ToastBytes, &t.IndexBytes, &t.Rows, &t.DeadBytes, &t.Largest,
+			&t.LargestBytes)
+		return t, err
+	}, add: (*TableSize).add}
+	err := t.run(ctx, q, o)
+	r := Tables{At: t.at, Mode: t.mode, Tables: t.found}
 	if err != nil {
 		return r, fmt.Errorf("read the sizes of tables: %w", err)
 	}
@@ -105,72 +100,11 @@ func TablesByName(ctx context.Context, q db.Querier, o SizeOptions) (Tables, err
 	return r, nil
 }
 
-// measure reads the sizes of the files.
-func (r *Tables) measure(ctx context.Context, q db.Querier, o SizeOptions) error {
-	var slugs []string
-	err := glance(ctx, q, func(p *db.Pipeline) {
-		p.Query(func(rows pgx.Rows) (err error) {
-			slugs, err = pgx.CollectRows(rows, pgx.RowTo[string])
-			return err
-		}, "select t.slug from "+o.Registry.Tenants()+" t where "+selected, o.args()...)
-	})
-	if err != nil {
-		return err
+// add adds the tables of the same name in other tenants, and reports whether they are.
+func (t *TableSize) add(o TableSize) bool {
+	if t.Name != o.Name {
+		return false
 	}
-	m := meter{q: q, o: o, total: len(slugs)}
-	defer m.close()
-	for chunk := range slices.Chunk(slugs, chunkSize) {
-		if err := m.recycle(ctx); err != nil {
-			return err
-		}
-		o.Slugs = chunk
-		err := r.read(ctx, m.q, o, true)
-		if db.SQLState(err) == db.CodeLockNotAvailable {
-			r.Mode = Estimate
-			err = r.read(ctx, m.q, o, false)
-		}
-		if err != nil {
-			return err
-		}
-		m.measured(len(chunk))
-	}
-	return nil
-}
-
-// read adds the sizes of the selected tenants' tables, in one statement.
-func (r *Tables) read(ctx context.Context, q db.Querier, o SizeOptions, exact bool) error {
-	var at time.Time
-	var found []TableSize
-	err := glance(ctx, q, func(p *db.Pipeline) {
-		p.QueryRow([]any{&at}, "select pg_catalog.now()")
-		p.Query(func(rows pgx.Rows) (err error) {
-			found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t TableSize, err error) {
-				err = row.Scan(&t.Name, &t.Tenants, &t.HeapBytes, &t.ToastBytes, &t.IndexBytes, &t.Rows, &t.DeadBytes, &t.Largest,
-					&t.LargestBytes)
-				return t, err
-			})
-			return err
-		}, tablesOf(o.Registry, exact), o.args()...)
-	})
-	if err != nil {
-		return err
-	}
-	if r.At.IsZero() {
-		r.At = at
-	}
-	for _, t := range found {
-		i := slices.IndexFunc(r.Tables, func(one TableSize) bool { return one.Name == t.Name })
-		if i < 0 {
-			r.Tables = append(r.Tables, t)
-			continue
-		}
-		r.Tables[i].add(t)
-	}
-	return nil
-}
-
-// add adds the tables of the name in other tenants.
-func (t *TableSize) add(o TableSize) {
 	t.Tenants += o.Tenants
 	t.HeapBytes += o.HeapBytes
 	t.ToastBytes += o.ToastBytes
@@ -185,4 +119,5 @@ func (t *TableSize) add(o TableSize) {
 	if o.LargestBytes > t.LargestBytes {
 		t.Largest, t.LargestBytes = o.Largest, o.LargestBytes
 	}
+	return true
 }
