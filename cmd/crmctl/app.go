@@ -91,6 +91,8 @@ func (f *factory) notice(n app.Notice) {
 		noteMap(f, n.Plan, n.Map)
 	case app.Differ:
 		noteDiffering(f, n)
+	case app.Relocating:
+		noteRelocating(f, n)
 	case app.TookIn, app.Differing, app.SourceUnread, app.OddWords, app.LeftGone:
 		f.noticeSource(n)
 	case app.PersonsErased:

@@ -12,6 +12,7 @@ import (
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/tablespace"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -103,6 +104,8 @@ func backupHint(err error) error {
 	switch {
 	case errors.As(err, &exists):
 		return cli.WithHint(err, "do without a role", "--role=false")
+	case errors.As(err, new(*tablespace.UnknownError)):
+		return cli.WithHint(err, "make its tables elsewhere", "--tablespace NAME")
 	case errors.Is(err, backup.ErrEncrypted):
 		return cli.WithHint(err, "add", "--identity FILE")
 	case errors.Is(err, backup.ErrNewerFormat):

@@ -25,6 +25,7 @@ type backupRestoreOptions struct {
 	trust    bool
 	identity []string
 	skip     bool // erasures
+	space    string
 	roleOptions
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
@@ -80,6 +81,7 @@ crmctl backup restore acme.crmctl.age --identity key.txt --migrate --dry-run`,
 	fs.BoolVar(&opts.migrate, "migrate", false, "then bring the tenant to the newest version")
 	addTrustCodeFlag(fs, &opts.trust)
 	fs.BoolVar(&opts.skip, "skip-erasures", false, "bring back persons whose data was erased since the backup")
+	addTablespaceFlag(fs, &opts.space, "that of the backup")
 	addIdentityFlag(fs, &opts.identity)
 	opts.roleOptions.addFlag(fs)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
@@ -148,14 +150,14 @@ type restoreJob struct {
 func (j *restoreJob) options() app.RestoreOptions {
 	return app.RestoreOptions{
 		As: j.as, Migrate: j.opts.migrate, TrustCode: j.opts.trust, Role: j.opts.choice(),
-		SkipErasures: j.opts.skip,
-		LockTimeout:  j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout,
+		SkipErasures: j.opts.skip, Tablespace: j.opts.space,
+		LockTimeout: j.opts.lockTimeout, StatementTimeout: j.opts.statementTimeout,
 	}
 }
 
 func (j *restoreJob) run(ctx context.Context, in *backup.File, bar *cli.Progress) error {
 	if j.opts.dryRun {
-		would, err := j.app.TryRestore(ctx, j.conn, in, j.as)
+		would, err := j.app.TryRestore(ctx, j.conn, in, j.as, j.opts.space)
 		bar.Finish()
 		if err != nil {
 			return j.explain(err)

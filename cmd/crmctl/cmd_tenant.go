@@ -25,6 +25,7 @@ func newTenantCmd(f *factory) *cobra.Command {
 		newTenantUndeleteCmd(f),
 		newTenantPurgeCmd(f),
 		newTenantExecCmd(f),
+		cli.Seldom(newTenantRelocateCmd(f)),
 		cli.Seldom(newTenantToNodeCmd(f)),
 		cli.Seldom(newTenantDistributeCmd(f)),
 		cli.Seldom(newTenantUndistributeCmd(f)),

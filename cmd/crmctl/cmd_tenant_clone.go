@@ -22,6 +22,7 @@ type tenantCloneOptions struct {
 	anonymize   bool
 	seed        string
 	keepColumns []string
+	tablespace  string
 	roleOptions
 	lockTimeout      time.Duration
 	statementTimeout time.Duration
@@ -72,6 +73,7 @@ crmctl tenant clone acme-corp acme-empty --schema-only --display-name "Empty"`,
 	fs.StringVar(&opts.seed, "seed", "", "make the fakes from this `TEXT`; random if left out")
 	fs.StringSliceVar(&opts.keepColumns, "keep-columns", nil,
 		"with --anonymize, leave these `COLUMNS` as they are: table.column")
+	addTablespaceFlag(fs, &opts.tablespace, "the tenant's own")
 	opts.roleOptions.addFlag(fs)
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
@@ -94,6 +96,7 @@ func runTenantClone(ctx context.Context, f *factory, opts *tenantCloneOptions) e
 		From: names[0], To: names[1], DisplayName: opts.displayName, SchemaOnly: opts.schemaOnly,
 		Anonymize: opts.anonymize, Seed: opts.seed, KeepColumns: opts.keepColumns, Role: opts.choice(),
 		LockTimeout: opts.lockTimeout, StatementTimeout: opts.statementTimeout, DryRun: opts.dryRun,
+		Tablespace: opts.tablespace,
 	})
 	switch {
 	case err != nil:

@@ -25,6 +25,7 @@ type tenantCreateOptions struct {
 	count       int
 	first       int
 	template    string
+	tablespace  string
 	role        bool
 	roleGiven   bool // --role was, which wins over the configuration
 	ifNotExists bool
@@ -43,6 +44,7 @@ func (o *tenantCreateOptions) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.count, "count", 0, "make `N` tenants of the one name, with a number for %d or %03d in it, or at its end")
 	fs.IntVar(&o.first, "first", 1, "with --count, begin with the number `N`")
 	fs.StringVar(&o.template, "template", "", "copy the settings of the tenant `NAME`")
+	addTablespaceFlag(fs, &o.tablespace, "where the database makes them; remembered for what comes later")
 	fs.BoolVar(&o.role, "role", false, "give each a database role of its own, named after the schema (default: the "+
 		"configuration's tenant_roles)")
 	fs.BoolVar(&o.ifNotExists, "if-not-exists", false, "leave a tenant alone that is there already")
@@ -82,7 +84,8 @@ the schema away from it. Making it needs a session that may create roles.`,
 		Example: `crmctl tenant create acme-corp "Tech Startup"
 crmctl tenant create globex --display-name "Globex Corp." --if-not-exists
 crmctl tenant create --from names.csv --template acme-corp --concurrency 8
-crmctl tenant create customer-%03d --count 50 --role`,
+crmctl tenant create customer-%03d --count 50 --role
+crmctl tenant create big-corp --tablespace fast`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.names, opts.roleGiven = args, cmd.Flags().Changed("role")
 			return runTenantCreate(cmd.Context(), f, opts)
@@ -118,7 +121,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	}
 	result, err := a.CreateTenants(ctx, app.CreateOptions{
 		Specs: specs, Settings: settings, IfNotExists: opts.ifNotExists, To: opts.to, FromHistory: opts.fromHistory,
-		NoPool:      opts.noPool,
+		NoPool: opts.noPool, Tablespace: opts.tablespace,
 		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
 	switch {

@@ -11,6 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // tenantSetOptions are the options of `crmctl tenant set`.
@@ -61,9 +62,12 @@ func parseSettings(args []string) (map[string]any, error) {
 		switch {
 		case !ok || key == "" || strings.ContainsFunc(arg, cli.Hazardous):
 			return nil, cli.Usagef("%q: want KEY=VALUE, or KEY= to take it away", arg)
-		case text == "":
+		case text == "" && key != registry.SettingTablespace:
 			values[key] = nil
 			continue
+		case key == registry.SettingTablespace:
+			return nil, cli.WithHint(cli.Usagef("%s: the tables have to go along", arg), "move them",
+				"crmctl tenant relocate TENANT --to-tablespace NAME")
 		case key == app.SettingRegion:
 			country, err := app.ParseRegion(text)
 			if err != nil {

@@ -19,6 +19,7 @@ type tenantTransferOptions struct {
 	roleOptions
 
 	profile          string
+	tablespace       string
 	trustCode        bool
 	abort            bool
 	statementTimeout time.Duration
@@ -64,6 +65,7 @@ crmctl tenant transfer acme-corp --to-profile second --abort`,
 	fs.StringVar(&opts.profile, "to-profile", "", "the profile `NAME` of the other database")
 	fs.BoolVar(&opts.abort, "abort", false, "give up a transfer that was begun")
 	addTrustCodeFlag(fs, &opts.trustCode)
+	addTablespaceFlag(fs, &opts.tablespace, "the one of the same name as here")
 	opts.roleOptions.addFlag(fs)
 	addStatementTimeoutFlag(fs, &opts.statementTimeout)
 	opts.addFlags(fs)
@@ -82,7 +84,7 @@ func runTenantTransfer(ctx context.Context, f *factory, opts *tenantTransferOpti
 		return err
 	}
 	done, err := a.TransferTenant(ctx, app.TransferOptions{MoveOptions: opts.move(), To: to, Role: opts.choice(),
-		TrustCode: opts.trustCode, StatementTimeout: opts.statementTimeout, Abort: opts.abort})
+		TrustCode: opts.trustCode, Tablespace: opts.tablespace, StatementTimeout: opts.statementTimeout, Abort: opts.abort})
 	if err != nil {
 		return transferHint(err, opts)
 	}

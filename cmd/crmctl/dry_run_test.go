@@ -137,6 +137,7 @@ func dryCases(local string) map[string][]dryCase {
 		"tenant show":         one("acme-corp"),
 		"tenant suspend":      one("acme-corp"),
 		"tenant sync":         one("--config sync.yaml --max-gone 100%"),
+		"tenant relocate":     one("acme-corp --to-tablespace pg_default"),
 		"tenant transfer":     one("acme-corp --to-profile second --config second.yaml"),
 		"tenant undelete":     one("gone"),
 		"version":             one(""),

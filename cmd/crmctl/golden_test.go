@@ -19,6 +19,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/localpg"
+	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
 // goldenDir has a file for each command's JSON: the names and types of its values, which
@@ -133,6 +134,8 @@ func lifeSteps() []lifeStep {
 		{name: "stats-sizes-exact", args: "stats sizes --exact --record"},
 		{args: "tenant delete hooli --confirm hooli"},
 		{args: "tenant undelete hooli"},
+		{args: "tenant relocate acme --to-tablespace SPACE"},
+		{name: "stats-sizes-tablespaces", args: "stats sizes --by tablespace"},
 		{args: "tenant transfer hooli --to-profile second --config SECOND"},
 		{name: "tenant-show-moved", args: "tenant show hooli"},
 		{name: "tenant-delete-now", args: "tenant delete hooli --confirm hooli --retention 0s"},
@@ -163,7 +166,7 @@ func newGoldenLife(t *testing.T) *goldenLife {
 	f, dir := fleettest.New(t), t.TempDir()
 	l := &goldenLife{f: f, words: map[string]string{
 		"LOCAL": "golden-" + strings.ToLower(rand.Text()[:8]), "ANALYZE": "update contacts set name = name",
-		"COUNT": "select count(*) from contacts",
+		"COUNT": "select count(*) from contacts", "SPACE": pgtest.Tablespace(t, f.DSN),
 	}, env: append(os.Environ(), "DATABASE_URL="+f.DSN, "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
 		"XDG_DATA_HOME="+filepath.Join(dir, "data"))}
 	for word, name := range map[string]string{"FILES": "new", "GOOD": "good", "BAD": "bad", "BACKUPS": "backups",

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
 // shadow plants, in a schema, something better than what PostgreSQL has of that name:
@@ -132,6 +134,7 @@ func shadowedCommands(dir string) [][]string {
 		{"tenant exec", "acme", "-c", "values (1)"}, {"tenant exec", "acme", "--write", "--yes", "-c",
 			"create table written (x int)"},
 		{"tenant pool fill", "--count", "1"}, {"tenant pool list"}, {"tenant pool drain"},
+		{"tenant relocate", "acme", "--to-tablespace", "pg_default"}, {"stats sizes", "--by", "tablespace"},
 		{"tenant clone", "acme", "twin"}, {"tenant transfer", "twin", "--to-profile", "second", "--config",
 			filepath.Join(dir, "second.yaml")}, {"tenant rename", "globex", "globex-two", "--schema"},
 		{"backup create", "acme", "--dir", filepath.Join(dir, "backups")}, {"backup create", "--registry", "--dir",
@@ -182,6 +185,7 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 		"to_regclass", "pg_table_size", "pg_indexes_size", "pg_total_relation_size", "pg_relation_size", "jsonb_each",
 		"jsonb_object_keys", "jsonb_typeof", "jsonb_array_elements",
 	}
+	f.Exec(t, "alter table tenant_acme.contacts set tablespace "+db.Quoted(pgtest.Tablespace(t, f.DSN)))
 	homes := []string{"public", "tenant_acme", "tenant_globex"}
 	for _, home := range homes {
 		f.Exec(t, fmt.Sprintf(shadow, home, strings.Join(used, ",")))

@@ -50,6 +50,10 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"sql":   cmdSQL,
 			"exits": cmdExits,
+			// tablespace makes one, and puts its name into SPACE.
+			"tablespace": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Setenv("SPACE", pgtest.Tablespace(t, ts.Getenv("SCRIPT_DATABASE_URL")))
+			},
 		},
 		Condition: func(name string) (bool, error) {
 			if name != "pgdump" {

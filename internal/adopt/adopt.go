@@ -16,6 +16,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/registry"
+	"github.com/crmctl/crmctl/internal/tablespace"
 )
 
 // Reasons to refuse the adoption of a schema, beside migrate.ErrNotManaged,
@@ -71,8 +72,9 @@ type Adoption struct {
 	Forked bool
 	Err    error // why it was Refused
 
-	schema db.Schema
-	has    struct{ goose, told, lock bool } // which tables the survey found
+	schema     db.Schema
+	tablespace string                           // in which all tables stand, "" for the database's own
+	has        struct{ goose, told, lock bool } // which tables the survey found
 }
 
 // Options say how to adopt.
@@ -417,6 +419,7 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 	open.OwnSettings() // what stands in the schema is somebody else's
 	reg.queue(&open, one, s.opt)
 	queueHistory(&open, planned, s.opt, h)
+	tablespace.QueueCommon(&open, now.schema, &now.tablespace)
 	if err := open.Run(ctx, conn); err != nil {
 		return now, err
 	}
@@ -452,8 +455,12 @@ func (s *Survey) adopt(ctx context.Context, conn *pgx.Conn, planned Adoption) (A
 
 func (s *Survey) queueWrite(p *db.Pipeline, a Adoption) error {
 	if a.State == Adopted {
+		settings, err := registry.WithTablespace(nil, a.tablespace)
+		if err != nil {
+			return err
+		}
 		s.opt.Registry.QueueInsert(p, registry.Tenant{
-			ID: a.ID, Slug: a.Slug, DisplayName: a.DisplayName, Schema: a.schema,
+			Settings: settings, ID: a.ID, Slug: a.Slug, DisplayName: a.DisplayName, Schema: a.schema,
 			Status: cmp.Or(a.Status, registry.Active), Version: a.Version,
 		})
 	} else {

@@ -11,6 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
+	"github.com/crmctl/crmctl/internal/tablespace"
 )
 
 // mostNamed is how many differences the reason of a refusal names.
@@ -61,6 +62,14 @@ func (a *App) compareClaims(ctx context.Context, conn *pgx.Conn, plan *migrate.P
 	if err != nil {
 		return catalog.Drift{}, err
 	}
+	names := make([]string, 0, len(at))
+	for name := range at {
+		names = append(names, name)
+	}
+	places, err := tablespace.Common(ctx, conn, names)
+	if err != nil {
+		return catalog.Drift{}, err
+	}
 	var list []catalog.Tenant
 	for _, claim := range survey.Adoptions {
 		if _, meant := at[claim.Schema]; !meant {
@@ -70,7 +79,8 @@ func (a *App) compareClaims(ctx context.Context, conn *pgx.Conn, plan *migrate.P
 		if err != nil {
 			return catalog.Drift{}, err
 		}
-		list = append(list, catalog.Tenant{Slug: claim.Slug, Target: catalog.Target{Schema: schema}, Version: claim.Version})
+		list = append(list, catalog.Tenant{Slug: claim.Slug, Version: claim.Version,
+			Target: catalog.Target{Schema: schema, Tablespace: places[claim.Schema]}})
 	}
 	drift, err := catalog.Compare(ctx, list, catalog.DriftOptions{
 		Options: catalog.Options{Registry: a.Registry, Direct: a.Direct, Ignore: []catalog.Kind{catalog.KindOwner,

@@ -21,6 +21,7 @@ type CloneOptions struct {
 	Seed             string   // of the fakes; "" = a random one
 	KeepColumns      []string // "table.column", left as they are
 	Role             Role
+	Tablespace       string // where its tables are made; "" = where those of the data were
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
 	DryRun           bool
@@ -47,6 +48,13 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if out.Source, err = a.Registry.Get(ctx, from, o.From); err != nil {
 		return out, err
 	}
+	belongs, err := a.ownerOf(ctx, from, out.Source.Schema)
+	if err != nil {
+		return out, err
+	}
+	if err := lookAtPlace(ctx, from, o.Tablespace, out.Source.Tablespace, belongs); err != nil {
+		return out, err
+	}
 	if o.DryRun {
 		return out, a.refuseTwin(ctx, from, o.To)
 	}
@@ -60,9 +68,7 @@ func (a *App) CloneTenant(ctx context.Context, o CloneOptions) (out CloneResult,
 	if err != nil {
 		return out, err
 	}
-	if create.Owner, err = a.ownerOf(ctx, to, out.Source.Schema); err != nil {
-		return out, err
-	}
+	create.Owner, create.Tablespace = belongs, chosenPlace(o.Tablespace)
 	begun := a.Now()
 	var end func()
 	create.Progress, end = a.Bytes("clone")

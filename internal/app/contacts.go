@@ -194,6 +194,7 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 		return out, &registry.StateError{Slug: slug, State: t.State()}
 	}
 	read.Schema, read.Tenant, read.FileName = t.Schema, a.Registry.Row(t.ID), in.name
+	read.Tablespace = t.Tablespace
 	read.Trusted, read.OwnRole, read.Now = a.Config.TrustedOwners, a.ownRole(), a.Now
 	if read.Path, err = a.TenantPath(ctx, conn, nil); err != nil {
 		return out, err

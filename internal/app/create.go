@@ -19,6 +19,7 @@ import (
 type CreateOptions struct {
 	Specs       []tenant.Spec
 	Settings    string // the slug of a tenant whose settings they get; "" for none
+	Tablespace  string // where their tables are made; "" = as the settings say
 	IfNotExists bool   // a tenant that is there already is no error
 	To          int64  // the version of their schemas; 0 = the newest
 	FromHistory bool   // go through the migrations one by one, and take none of the pool
@@ -62,13 +63,16 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 	if err := a.copySettings(ctx, conn, o.Specs, o.Settings); err != nil {
 		return CreateResult{}, err
 	}
-	if o.DryRun {
-		created, err := a.wouldCreate(ctx, conn, o.Specs, template)
-		return CreateResult{Created: created}, err
-	}
 	belongs, err := a.newOwner(ctx, conn)
 	if err != nil {
 		return CreateResult{}, err
+	}
+	if err := placeSpecs(ctx, conn, o.Specs, o.Tablespace, belongs); err != nil {
+		return CreateResult{}, err
+	}
+	if o.DryRun {
+		created, err := a.wouldCreate(ctx, conn, o.Specs, template)
+		return CreateResult{Created: created}, err
 	}
 	begun := a.Now()
 	names := make([]string, len(o.Specs))

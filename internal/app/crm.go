@@ -128,7 +128,8 @@ func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant, ti
 		return nil, err
 	}
 	return crm.Open(ctx, conn, crm.Options{
-		Schema: t.Schema, Path: path, Region: region, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(),
+		Schema: t.Schema, Path: path, Tablespace: t.Tablespace, Region: region, Trusted: a.Config.TrustedOwners,
+		OwnRole:     a.ownRole(),
 		LockTimeout: a.Config.LockTimeout, StatementTimeout: timeout,
 		Hold:   func(ctx context.Context, q db.Querier) error { return a.Registry.HoldOpen(ctx, q, t) },
 		Record: record,

@@ -94,7 +94,8 @@ func (a *App) drift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o D
 	}
 	list := make([]catalog.Tenant, len(tenants))
 	for i, t := range tenants {
-		list[i] = catalog.Tenant{Slug: t.Slug, Target: catalog.Target{Schema: t.Schema, Role: t.Role}, Version: t.Version}
+		list[i] = catalog.Tenant{Slug: t.Slug, Version: t.Version,
+			Target: catalog.Target{Schema: t.Schema, Role: t.Role, Tablespace: t.Tablespace}}
 	}
 	drift, err := catalog.Compare(ctx, list, c)
 	return drift, tenants, invalid, err

@@ -97,7 +97,7 @@ func (a *App) RenameTenant(ctx context.Context, o RenameOptions) (Renamed, error
 	to := tenant.Renaming{
 		DisplayName: o.DisplayName, Schema: o.Schema, LeaveMentions: o.LeaveMentions,
 		Shape: func(ctx context.Context, q db.Querier, t registry.Tenant) (string, error) {
-			shape, err := catalog.Read(ctx, q, catalog.Target{Schema: t.Schema, Role: t.Role},
+			shape, err := catalog.Read(ctx, q, catalog.Target{Schema: t.Schema, Role: t.Role, Tablespace: t.Tablespace},
 				catalog.Options{Registry: a.Registry, LockTimeout: o.LockTimeout, OwnRole: true})
 			if err != nil {
 				return "", err

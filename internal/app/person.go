@@ -191,7 +191,8 @@ func (r *personRun) open(ctx context.Context, conn *pgx.Conn, t *PersonTenant) (
 		timeout = 0 // a table may be large, and has to be read whole
 	}
 	return crm.Open(ctx, conn, crm.Options{
-		Schema: t.Tenant.Schema, Path: r.path, Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(), Private: true,
+		Schema: t.Tenant.Schema, Path: r.path, Tablespace: t.Tenant.Tablespace,
+		Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(), Private: true,
 		LockTimeout: r.o.LockTimeout, StatementTimeout: timeout,
 		Hold: func(ctx context.Context, q db.Querier) error { return a.Registry.HoldRow(ctx, q, t.Tenant) },
 		Record: func(ctx context.Context, q db.Querier, role string, _ []crm.Change) error {

@@ -123,6 +123,9 @@ type psqlSession struct {
 // settings returns the start-up parameters.
 func (s psqlSession) settings() [][2]string {
 	out := [][2]string{{"search_path", s.path.Behind(s.tenant.Schema)}}
+	if s.tenant.Tablespace != "" {
+		out = append(out, [2]string{"default_tablespace", s.tenant.Tablespace})
+	}
 	if !s.write {
 		out = append(out, [2]string{"default_transaction_read_only", "on"})
 	}

@@ -22,6 +22,7 @@ type RestoreOptions struct {
 	TrustCode        bool   // make code of the file too that no migration makes
 	SkipErasures     bool   // bring back persons whose data was erased since
 	Role             Role
+	Tablespace       string // where its tables are made; "" = where those of the data were
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
 }
@@ -68,7 +69,7 @@ func (a *App) RestoreTenant(ctx context.Context, conn *pgx.Conn, in *backup.File
 		t, err := tenant.SetAside(ctx, q, slug, schema, a.move(o.LockTimeout))
 		return t.Slug, err
 	}
-	create.TrustCode = o.TrustCode
+	create.TrustCode, create.Tablespace = o.TrustCode, chosenPlace(o.Tablespace)
 	made, err := backup.Restore(ctx, conn, in, backup.RestoreOptions{NewTenant: create, As: o.As,
 		Forget: a.forget(o.SkipErasures)})
 	if err != nil {
@@ -93,7 +94,8 @@ func (a *App) RestoreRegistry(ctx context.Context, conn *pgx.Conn, in *backup.Fi
 
 // TryRestore reads the whole of a backup and looks whether its tenant could be made, for
 // which it changes nothing.
-func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, as string) (*WouldRestore, error) {
+func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, as,
+	place string) (*WouldRestore, error) {
 	m, err := backup.Verify(backup.UntilDone(ctx, in), nil)
 	if err != nil {
 		return nil, err
@@ -110,6 +112,13 @@ func (a *App) TryRestore(ctx context.Context, conn *pgx.Conn, in *backup.File, a
 		return nil, err
 	}
 	if _, err := planOf(plan, m.Applied()); err != nil {
+		return nil, err
+	}
+	belongs, err := a.newOwner(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := lookAtPlace(ctx, conn, place, registry.TablespaceOf(m.Tenant.Settings), belongs); err != nil {
 		return nil, err
 	}
 	would.SetAside, err = a.placeFor(ctx, conn, as, m.Tenant)
@@ -152,7 +161,8 @@ func (a *App) migrateMade(ctx context.Context, conn *pgx.Conn, plan *migrate.Pla
 	if err != nil {
 		return made.Version, err
 	}
-	t := registry.Tenant{ID: made.Tenant.ID, Slug: made.Tenant.Slug, Schema: schema, Version: made.Version}
+	t := registry.Tenant{ID: made.Tenant.ID, Slug: made.Tenant.Slug, Schema: schema, Version: made.Version,
+		Tablespace: registry.TablespaceOf(made.Tenant.Settings)}
 	route := migrate.Route{Kind: migrate.Up}
 	if !plan.Behind(route, t.Version) {
 		return t.Version, nil

@@ -279,7 +279,7 @@ func (r *dirRestore) restore(ctx context.Context, path string) (*RestoredTenant,
 	}
 	defer func() { _ = in.Close() }()
 	if r.o.DryRun {
-		would, err := r.app.TryRestore(ctx, r.conn, in, r.o.As)
+		would, err := r.app.TryRestore(ctx, r.conn, in, r.o.As, r.o.Tablespace)
 		if err != nil {
 			return nil, err
 		}

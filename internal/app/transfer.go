@@ -23,9 +23,10 @@ const giveBackTimeout = time.Minute
 type TransferOptions struct {
 	MoveOptions
 
-	To               *App // the application with the other database
-	Role             Role // whether it has a role there
-	TrustCode        bool // take code along that no migration makes
+	To               *App   // the application with the other database
+	Role             Role   // whether it has a role there
+	Tablespace       string // where its tables are made there; "" = one of the same name as here
+	TrustCode        bool   // take code along that no migration makes
 	StatementTimeout time.Duration
 	Abort            bool // give up a transfer that was begun
 }
@@ -185,7 +186,7 @@ func (w *transfer) lookThere(ctx context.Context) (err error) {
 	if w.copy.Owner, err = w.To.newOwner(ctx, w.to); err != nil {
 		return w.otherSide(err)
 	}
-	w.copy.TrustCode = w.TrustCode
+	w.copy.TrustCode, w.copy.Tablespace = w.TrustCode, chosenPlace(w.Tablespace)
 	if w.plan.Head() < w.t.Version {
 		return w.otherSide(fmt.Errorf("tenant %q is at version %d, and the migrations there end at %d: %w", w.t.Slug,
 			w.t.Version, w.plan.Head(), backup.ErrMismatch))
@@ -193,6 +194,9 @@ func (w *transfer) lookThere(ctx context.Context) (err error) {
 	_, err = w.copyThere(ctx, registry.Transfer{}, false)
 	if err != nil {
 		return err
+	}
+	if err := lookAtPlace(ctx, w.to, w.Tablespace, w.t.Tablespace, w.copy.Owner); err != nil {
+		return w.otherSide(err)
 	}
 	role := w.copy.Role == backup.RoleAlways || w.copy.Role == backup.RoleAsSource && w.t.Role != ""
 	return w.otherSide(w.refuseRights(ctx, role))

@@ -61,7 +61,11 @@ func (s *snapshot) clone(ctx context.Context, to *pgx.Conn, o CloneOptions) (*Ma
 	m := &s.manifest
 	row := *m.Tenant
 	if o.Anonymizer != nil {
-		row.Settings, row.DisplayName = []byte("{}"), o.Slug
+		var err error
+		if row.Settings, err = registry.WithTablespace(nil, registry.TablespaceOf(row.Settings)); err != nil {
+			return nil, err
+		}
+		row.DisplayName = o.Slug
 	}
 	if o.DisplayName != "" {
 		row.DisplayName = o.DisplayName

@@ -14,6 +14,7 @@ import (
 	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/staging"
+	"github.com/crmctl/crmctl/internal/tablespace"
 )
 
 // Roles makes the role of a tenant, within the transaction that makes the tenant.
@@ -72,6 +73,9 @@ type NewTenant struct {
 	// Owner is the role that the schema and all in it belong to, "" for the session's, which
 	// must be able to take it.
 	Owner string
+	// Tablespace, if not nil, is the tenant's in the place of the one that the data had, ""
+	// for where the database makes tables.
+	Tablespace *string
 	// Progress is told how many bytes of COPY text were loaded; may be nil.
 	Progress func(n int64)
 	// SetAside, if not nil, makes room where a deleted tenant has the name.
@@ -97,6 +101,39 @@ type target struct {
 	own      own
 	code     []string // that no migration makes
 	trusting bool     // the tables have such code
+}
+
+// tablespace returns where the tenant's tables are made. A trial needs no place of its own.
+func (t *target) tablespace() string {
+	if t.trial {
+		return ""
+	}
+	return registry.TablespaceOf(t.row.Settings)
+}
+
+// choosePlace settles in which tablespace the tenant is, and makes sure that it can be made there.
+func (t *target) choosePlace(ctx context.Context, o NewTenant) error {
+	if t.trial {
+		return nil
+	}
+	name := t.tablespace()
+	if o.Tablespace != nil {
+		name = *o.Tablespace
+	}
+	var err error
+	if name != "" {
+		usual, err := tablespace.Look(ctx, t.conn, name, "", o.Owner)
+		if err != nil {
+			return err
+		}
+		if usual {
+			name = ""
+		}
+	}
+	if name != t.tablespace() {
+		t.row.Settings, err = registry.WithTablespace(t.row.Settings, name)
+	}
+	return err
 }
 
 func (o NewTenant) path() db.Path {
@@ -148,6 +185,9 @@ func (t *target) create(ctx context.Context, m *Manifest, o NewTenant) error {
 		if err := t.lookAside(ctx, o); err != nil {
 			return err
 		}
+	}
+	if err := t.choosePlace(ctx, o); err != nil {
+		return err
 	}
 	if !t.ghost && !t.trial {
 		if err := t.judgePlace(ctx); err != nil {
@@ -201,7 +241,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 	}
 	// A new tenant's name is its lock: the registry has it once.
 	locals := db.Locals{Schema: t.schema, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
-		AsConfigured: true, Follow: !t.trial}
+		AsConfigured: true, Follow: !t.trial, Tablespace: t.tablespace()}
 	if t.ghost {
 		locals.Tenant = o.Registry.Row(t.row.ID)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/tablespace"
 )
 
 // ErrCode says that a file brings code that the migrations do not make.
@@ -75,6 +76,9 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 		return err
 	}
 	p.Script(versions)
+	if t.tablespace() != "" { // in which the sandbox may make nothing
+		p.Exec("set local default_tablespace = ''")
+	}
 	if t.row.Role != "" {
 		o.Roles.QueueLimits(&p, t.schema, t.row.Role, t.row.Status == "active")
 	}
@@ -92,6 +96,9 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 	if err := t.judgeCode(ctx, o); err != nil {
 		return err
 	}
+	if err := t.settle(ctx); err != nil { // as long as the tables are empty
+		return err
+	}
 	p = db.Pipeline{}
 	p.CheckSchema(t.schema)
 	p.OwnPath()
@@ -105,9 +112,44 @@ func (t *target) createOwn(ctx context.Context, m *Manifest, o NewTenant) error 
 	return nil
 }
 
+// settle brings what the sandbox has made to the tenant's tablespace.
+func (t *target) settle(ctx context.Context) error {
+	name := t.tablespace()
+	if name == "" {
+		return nil
+	}
+	if _, err := t.conn.Exec(ctx, "savepoint crmctl_place"); err != nil {
+		return err
+	}
+	found, _, err := tablespace.Elsewhere(ctx, t.conn, t.schema, name)
+	if err == nil {
+		err = tablespace.Refuse(found)
+	}
+	if err != nil {
+		return err
+	}
+	var p db.Pipeline
+	p.Exec("rollback to savepoint crmctl_place")
+	p.Exec("release savepoint crmctl_place")
+	for _, r := range found {
+		if r.Usual { // what was to stand in a third one does
+			tablespace.QueueMove(&p, t.schema, r, name)
+		}
+	}
+	if err := p.Run(ctx, t.conn); err != nil {
+		return fmt.Errorf("bring schema %s to tablespace %q: %w", t.schema, name, db.Plain(err))
+	}
+	return nil
+}
+
+// place returns the schema as package catalog reads it.
+func (t *target) place() catalog.Target {
+	return catalog.Target{Schema: t.schema, Tablespace: t.tablespace()}
+}
+
 // judgeCode looks for code in what was made so far.
 func (t *target) judgeCode(ctx context.Context, o NewTenant) error {
-	made, err := catalog.ReadWithin(ctx, t.conn, catalog.Target{Schema: t.schema}, catalog.Options{Ignore: rights()})
+	made, err := catalog.ReadWithin(ctx, t.conn, t.place(), catalog.Options{Ignore: rights()})
 	if err != nil {
 		return err
 	}
@@ -134,7 +176,10 @@ func (t *target) completeOwn(ctx context.Context, m *Manifest, o NewTenant) erro
 	if err := w.close(ctx); err != nil {
 		return err
 	}
-	made, err := catalog.ReadWithin(ctx, t.conn, catalog.Target{Schema: t.schema}, catalog.Options{Ignore: rights()})
+	if err := t.settle(ctx); err != nil {
+		return err
+	}
+	made, err := catalog.ReadWithin(ctx, t.conn, t.place(), catalog.Options{Ignore: rights()})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ func (t *target) build(ctx context.Context, script []db.Statement, o NewTenant) 
 	site, err := staging.Open(ctx, t.conn, staging.Options{
 		Registry: o.Registry,
 		Schema:   schema, Slug: slug, LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout, Direct: o.Direct,
+		Tablespace: t.tablespace(),
 	})
 	if err != nil {
 		return t.explain(o.Registry, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/db"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // Where the structure of a tenant comes from when it is restored.
@@ -120,7 +121,8 @@ func (s *snapshot) readStructure(ctx context.Context, st *Structures) error {
 	st.mu.Lock()
 	want := st.expected(ctx, s.manifest.Applied())
 	st.mu.Unlock()
-	target := catalog.Target{Schema: s.schema, Role: s.manifest.Tenant.Role}
+	target := catalog.Target{Schema: s.schema, Role: s.manifest.Tenant.Role,
+		Tablespace: registry.TablespaceOf(s.manifest.Tenant.Settings)}
 	if want.err == nil {
 		sum, err := catalog.FingerprintWithin(ctx, s.conn, target, catalog.Options{})
 		if err != nil {

@@ -134,16 +134,17 @@ const settings = `select pg_catalog.set_config('search_path', 'pg_catalog, pg_te
 
 // query adds a query on shape.sql's object to a pipeline.
 func query(p *db.Pipeline, detailed bool, targets []Target, o Options, read func(pgx.Rows) error, sql string) {
-	names, roles, ignore := make([]string, len(targets)), make([]string, len(targets)), []string{}
+	names, roles, homes := make([]string, len(targets)), make([]string, len(targets)), make([]string, len(targets))
+	ignore := []string{}
 	for i, t := range targets {
-		names[i], roles[i] = t.Schema.String(), t.Role
+		names[i], roles[i], homes[i] = t.Schema.String(), t.Role, t.Tablespace
 	}
 	for _, k := range o.Ignore {
 		ignore = append(ignore, string(k))
 	}
 	owner.QueueSight(p, names)
 	p.Exec(settings, strconv.FormatInt(o.LockWait().Milliseconds(), 10))
-	p.Query(read, expand(detailed)+sql, names, roles, o.OwnRole, ignore)
+	p.Query(read, expand(detailed)+sql, names, roles, o.OwnRole, ignore, homes)
 	owner.QueueBack(p)
 	p.OwnPath() // where the query has put a schema onto it, in front of pg_catalog
 }

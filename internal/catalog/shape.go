@@ -181,4 +181,6 @@ type Target struct {
 	Schema db.Schema
 	// Role is the tenant's own role, "" for none. It stands as {role} in a shape.
 	Role string
+	// Tablespace is the tenant's own, "" for none. What stands there is not said to.
+	Tablespace string
 }

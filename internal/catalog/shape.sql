@@ -1,7 +1,9 @@
 -- What stands in some schemas, one row an object.
 --
 -- $1 are the names of the schemas, $2 their tenants' own roles ('' for none), $3
--- tells whether what is granted to those roles counts, $4 are kinds to leave out.
+-- tells whether what is granted to those roles counts, $4 are kinds to leave out, $5
+-- are the tenants' tablespaces ('' for none): whether a table stands there or in the
+-- database's own is no part of its shape, that it stands in a third one is.
 --
 -- It is run with pg_catalog alone on the search path. Where the text of a
 -- definition depends on the path, {here} puts the schema in question onto it
@@ -16,6 +18,9 @@
 -- wants; for a fingerprint they are the comments they look like.
 with wanted as materialized (
     select n.oid as nsp, w.at, n.nspname, n.nspowner, n.nspacl, r.oid as role,
+        -- Where the tenant's tables are made, 0 for the database's own tablespace.
+        coalesce((select s.oid from pg_catalog.pg_tablespace s
+            where s.spcname = coalesce(nullif(w.tablespace, ''), pg_catalog.current_setting('default_tablespace'))::name), 0) as home,
         pg_catalog.quote_ident(n.nspname) || ', pg_catalog, pg_temp' as path,
         'pg_catalog, ' || pg_catalog.quote_ident(n.nspname) || ', pg_temp' as rulepath,
         -- Before a dot these may be no schema: null then.
@@ -23,7 +28,7 @@ with wanted as materialized (
             or exists (select from pg_catalog.pg_class c where c.relname = n.nspname and c.relnamespace = n.oid)
             or exists (select from pg_catalog.pg_proc p where p.proname = n.nspname and p.pronamespace = n.oid))
         then pg_catalog.quote_ident(n.nspname) end as own
-    from unnest($1::text[], $2::text[]) with ordinality as w (name, role, at)
+    from unnest($1::text[], $2::text[], $5::text[]) with ordinality as w (name, role, tablespace, at)
     join pg_catalog.pg_namespace n on n.nspname = w.name::name
     left join pg_catalog.pg_roles r on r.rolname = w.role::name
 ),
@@ -43,7 +48,7 @@ member as materialized (
       and not exists (select from extension x where x.classid = d.classid and x.objid = d.objid)
 ),
 class as materialized (
-    select r.nsp, r.nspname, r.nspowner, r.role, r.path, r.rulepath, r.own, c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl,
+    select r.nsp, r.nspname, r.nspowner, r.role, r.home, r.path, r.rulepath, r.own, c.oid as relid, c.relname, c.relkind, c.relowner, c.relacl,
         c.relname = 'goose_db_version' as versions
     from member r
     join pg_catalog.pg_class c on c.oid = r.objid
@@ -130,7 +135,7 @@ object as (
     ) f on true
     cross join lateral (select
         (select m.amname from pg_catalog.pg_am m where m.oid = c.relam and m.amname <> 'heap') as method,
-        (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace) as tablespace,
+        (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace and s.oid <> r.home) as tablespace,
         (select string_agg(o, ', ' order by o) from (
             select unnest(c.reloptions) as o
             union all
@@ -202,11 +207,11 @@ object as (
             case when i.indisclustered then 'clustered' end, case when i.indisreplident then 'replica identity' end,
             case when not i.indisvalid then 'invalid' end,
             'with (' || (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o) || ')',
-            'tablespace ' || (select pg_catalog.quote_ident(s.spcname) from pg_catalog.pg_tablespace s where s.oid = c.reltablespace))
+            'tablespace ' || (select pg_catalog.quote_ident(s.spcname) from pg_catalog.pg_tablespace s where s.oid = c.reltablespace and s.oid <> r.home))
         /*+ , jsonb_build_object('type', k.contype, 'valid', k.convalidated, 'definition', x.definition,
             'clustered', i.indisclustered, 'identity', i.indisreplident, 'invalid', not i.indisvalid,
             'options', (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o),
-            'tablespace', (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace),
+            'tablespace', (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace and s.oid <> r.home),
             'references', case when k.contype = 'f' and {here} then k.confrelid::regclass::text end) +*/
     from relation r
     join pg_catalog.pg_constraint k on k.conrelid = r.relid
@@ -221,10 +226,10 @@ object as (
     select r.nsp, 'index', r.relname, c.relname,
         concat_ws(' ', {same x.definition}, case when i.indisclustered then 'clustered' end, case when i.indisreplident then 'replica identity' end,
             case when not i.indisvalid then 'invalid' end,
-            'tablespace ' || (select pg_catalog.quote_ident(s.spcname) from pg_catalog.pg_tablespace s where s.oid = c.reltablespace))
+            'tablespace ' || (select pg_catalog.quote_ident(s.spcname) from pg_catalog.pg_tablespace s where s.oid = c.reltablespace and s.oid <> r.home))
         /*+ , jsonb_build_object('definition', x.definition, 'unique', i.indisunique, 'partitioned', c.relkind = 'I',
             'name', pg_catalog.quote_ident(c.relname), 'rest', substr(x.definition, length(h.head) + 1),
-            'clustered', i.indisclustered, 'identity', i.indisreplident, 'invalid', not i.indisvalid, 'tablespace', (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace)) +*/
+            'clustered', i.indisclustered, 'identity', i.indisreplident, 'invalid', not i.indisvalid, 'tablespace', (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace and s.oid <> r.home)) +*/
     from relation r
     join pg_catalog.pg_index i on i.indrelid = r.relid
     join pg_catalog.pg_class c on c.oid = i.indexrelid and not c.relispartition
@@ -289,7 +294,7 @@ object as (
     cross join lateral (select {said t.text} as definition,
         (select string_agg(o, ', ' order by o) from unnest(c.reloptions) o) as options,
         (select m.amname from pg_catalog.pg_am m where m.oid = c.relam and m.amname <> 'heap') as method,
-        (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace) as tablespace
+        (select s.spcname from pg_catalog.pg_tablespace s where s.oid = c.reltablespace and s.oid <> r.home) as tablespace
     ) x
     where r.relkind in ('v', 'm')
 

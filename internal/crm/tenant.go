@@ -19,6 +19,8 @@ import (
 type Options struct {
 	Schema db.Schema // of the tenant; required
 	Path   db.Path   // behind it, for what the tables call
+	// Tablespace is where what has to be made is made, see db.Locals.
+	Tablespace string
 	// Region is the country, "DE", of telephone numbers without a country code.
 	Region string
 
@@ -89,7 +91,8 @@ func (t *Tenant) Read(ctx context.Context, conn *pgx.Conn, fn func(ctx context.C
 
 // Write runs fn in a transaction, and commits what it has written.
 func (t *Tenant) Write(ctx context.Context, conn *pgx.Conn, fn func(ctx context.Context, w *Writer) error) error {
-	locals := db.Locals{Schema: t.o.Schema, Path: t.o.Path, EveryRow: true, Follow: true}
+	locals := db.Locals{Schema: t.o.Schema, Path: t.o.Path, EveryRow: true, Follow: true,
+		Tablespace: t.o.Tablespace}
 	return t.guarded(ctx, conn, locals, t.role.Work, func(ctx context.Context, q db.Querier) error {
 		if t.o.Hold != nil {
 			if err := t.o.Hold(ctx, q); err != nil {

@@ -20,6 +20,9 @@ type Locals struct {
 	Schema Schema
 	// Path follows Schema, where that is not zero.
 	Path Path
+	// Tablespace is where tables and indexes are made that do not say otherwise, "" for
+	// wherever the database makes them.
+	Tablespace string
 	// Named puts the name of Schema into the setting crmctl.schema, for statements whose
 	// text is the same for all tenants.
 	Named bool
@@ -132,6 +135,9 @@ func (l Locals) others(args *[]any, local string) string {
 	if l.Named {
 		set("crmctl.schema", l.Schema.name)
 	}
+	if l.Tablespace != "" {
+		set("default_tablespace", l.Tablespace)
+	}
 	// A client that dies leaves its locks with the server until the statement
 	// ends, unless the server looks for it now and then. Only Linux servers can
 	// since 14; elsewhere anything but 0 may be an error.
@@ -156,7 +162,8 @@ func (p *Pipeline) CheckSchema(s Schema) {
 }
 
 // Leave adds a check that the transaction still stands in the schema from, and gives it
-// the path and the settings of l, as Begin does. It fails with ErrWrongSchema.
+// the path and the settings of l, as Begin does; the tablespace of from must be that of l. It
+// fails with ErrWrongSchema.
 func (p *Pipeline) Leave(from Schema, l Locals) {
 	args := []any{l.searchPath(), from.name}
 	sql := `select 1 operator(pg_catalog./) coalesce(

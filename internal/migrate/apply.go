@@ -330,6 +330,7 @@ var errLeft = fmt.Errorf("%w at the end of the migration, which must have left i
 func (o ApplyOptions) locals(t registry.Tenant) db.Locals {
 	return db.Locals{
 		Schema: t.Schema, Tenant: o.Registry.Row(t.ID), LockTimeout: o.LockTimeout, StatementTimeout: o.StatementTimeout,
+		Tablespace:   t.Tablespace,
 		AsyncCommit:  o.AsyncCommit,
 		AsConfigured: true,
 		Named:        o.blocks,

@@ -30,7 +30,7 @@ func (d *direct) settings(ctx context.Context, p *Plan) error {
 	run.Exec("reset all")
 	run.Session(db.Locals{
 		Schema: d.tenant.Schema, LockTimeout: d.limits.LockTimeout, StatementTimeout: d.limits.StatementTimeout,
-		AsConfigured: true,
+		AsConfigured: true, Tablespace: d.tenant.Tablespace,
 	})
 	if as := d.limits.Owners.Of(d.tenant.Schema).Work; as != "" {
 		run.Exec("select pg_catalog.set_config('role', $1, false)", as)

@@ -136,13 +136,19 @@ func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []regi
 	return run.Run(ctx, conn)
 }
 
+// usualTablespace takes back what a transaction has of a tenant's tablespace.
+const usualTablespace = "set local default_tablespace to default"
+
 // queueEach adds what takes each of the tenants along its change. The transaction stands in
 // the schema of the first, and in no tenant's after it.
 func (p *Plan) queueEach(run *db.Pipeline, tenants []registry.Tenant, changes []Change, locals db.Locals,
 	o ApplyOptions) {
 	for i, t := range tenants {
 		if i > 0 {
-			locals.Schema = t.Schema
+			if tenants[i-1].Tablespace != t.Tablespace {
+				run.Exec(usualTablespace)
+			}
+			locals.Schema, locals.Tablespace = t.Schema, t.Tablespace
 			o.queueLeave(run, tenants[i-1].Schema, locals)
 		}
 		p.queueOwn(run, t, changes[i], o)

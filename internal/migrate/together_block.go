@@ -68,6 +68,9 @@ func (p *Plan) addGroupText(script *strings.Builder, t registry.Tenant, c Change
 		script.WriteString("\n;\n") // a statement may end with a comment
 	}
 	add("set local search_path = ", p.path.Behind(t.Schema))
+	if t.Tablespace != "" {
+		add("set local default_tablespace = ", db.Literal(t.Tablespace))
+	}
 	if as.Work != "" {
 		add("set local role ", db.Quoted(as.Work))
 	}
@@ -94,5 +97,8 @@ func (p *Plan) addGroupText(script *strings.Builder, t registry.Tenant, c Change
 	}
 	if as.Versions != "" {
 		add("reset role")
+	}
+	if t.Tablespace != "" {
+		add(usualTablespace)
 	}
 }

@@ -59,6 +59,8 @@ const (
 	ActionDisconnect = "disconnect"
 	// ActionNode says that a tenant of a cluster stands on another node.
 	ActionNode = "node"
+	// ActionRelocate says that a tenant's tables go to another tablespace.
+	ActionRelocate = "relocate"
 	// ActionTransfer tells of a move to another registry: its detail says how far it is.
 	ActionTransfer = "transfer"
 )
@@ -71,7 +73,7 @@ func Actions() []string {
 		ActionDedupe, ActionDedupeUndo, ActionErase,
 		ActionBackup, ActionRestore, ActionClone, ActionPool, ActionUnpool, ActionExec, ActionRepair,
 		ActionSync,
-		ActionAccept, ActionUnaccept, ActionDisconnect, ActionNode,
+		ActionAccept, ActionUnaccept, ActionDisconnect, ActionNode, ActionRelocate,
 		ActionTransfer,
 	}
 }

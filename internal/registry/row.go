@@ -23,14 +23,16 @@ type InvalidRow struct {
 
 // columns are what scan reads. Each may hold anything, since the table's checks may
 // be gone. A moment outside of the years 1 to 9999, which neither Go nor JSON can
-// write down, is read as null, and the last column tells.
+// write down, is read as null, and the last column but one tells.
 const columns = `id::text, slug, display_name, schema_name, status, role_name, ` + roleState +
 	`, schema_version, settings::text,
 	case when created_at ` + inReach + ` then created_at end, case when updated_at ` + inReach + ` then updated_at end,
 	case when deleted_at ` + inReach + ` then deleted_at end, case when purge_after ` + inReach + ` then purge_after end,
 	deleted_from, case when purge_started_at ` + inReach + ` then purge_started_at end,
 	not (created_at ` + inReach + ` and updated_at ` + inReach + ` and coalesce(deleted_at ` + inReach + `, true)
-		and coalesce(purge_after ` + inReach + `, true) and coalesce(purge_started_at ` + inReach + `, true))`
+		and coalesce(purge_after ` + inReach + `, true) and coalesce(purge_started_at ` + inReach + `, true)),
+	case when jsonb_typeof(settings -> '` + SettingTablespace + `') = 'string'
+		then settings ->> '` + SettingTablespace + `' else '' end`
 
 const inReach = `between '0001-01-01 00:00:00+00'::timestamptz and '9999-12-31 00:00:00+00'::timestamptz`
 
@@ -74,7 +76,8 @@ func (r Registry) scan(from pgx.CollectableRow) (row, error) {
 		odd                                   *bool
 	)
 	err := from.Scan(&t.ID, &slug, &display, &schema, &status, &role, &state, &version, &settings,
-		&created, &updated, &t.DeletedAt, &t.PurgeAfter, &deletedFrom, &t.PurgeStartedAt, &odd)
+		&created, &updated, &t.DeletedAt, &t.PurgeAfter, &deletedFrom, &t.PurgeStartedAt, &odd,
+		&t.Tablespace)
 	if err != nil {
 		return row{}, err
 	}

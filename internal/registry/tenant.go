@@ -2,6 +2,7 @@ package registry
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/db"
@@ -45,7 +46,10 @@ type Tenant struct {
 	ForeignRole string
 	Version     int64 // cached schema version
 	// Settings is an object. It is nil out of a list whose Filter asks for none.
-	Settings   json.RawMessage
+	Settings json.RawMessage
+	// Tablespace is the setting of that name: where the tenant's tables and indexes are made,
+	// "" for wherever the database makes them. It is there in every list.
+	Tablespace string
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	DeletedAt  *time.Time
@@ -58,6 +62,39 @@ type Tenant struct {
 
 	// RoleUnmarked tells that Role has no mark, as those of older releases.
 	RoleUnmarked bool
+}
+
+// SettingTablespace is the tenant's setting that says in which tablespace its tables are made.
+const SettingTablespace = "tablespace"
+
+// TablespaceOf returns what settings say of the tablespace, "" where they do not.
+func TablespaceOf(settings json.RawMessage) string {
+	var all map[string]json.RawMessage
+	var name string
+	if json.Unmarshal(settings, &all) != nil || json.Unmarshal(all[SettingTablespace], &name) != nil {
+		return ""
+	}
+	return name
+}
+
+// WithTablespace returns settings that say so of the tablespace, "" for nothing.
+func WithTablespace(settings json.RawMessage, name string) (json.RawMessage, error) {
+	all := map[string]json.RawMessage{}
+	if len(settings) > 0 {
+		if err := json.Unmarshal(settings, &all); err != nil {
+			return nil, fmt.Errorf("settings: %w", err)
+		}
+	}
+	if name == "" {
+		delete(all, SettingTablespace)
+		return json.Marshal(all)
+	}
+	text, err := json.Marshal(name)
+	if err != nil {
+		return nil, err
+	}
+	all[SettingTablespace] = text
+	return json.Marshal(all)
 }
 
 // State returns the status as people see it: Purging where a purge has begun.

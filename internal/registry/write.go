@@ -184,13 +184,14 @@ func (r Registry) Ghost(ctx context.Context, q db.Querier, id, slug string, sche
 }
 
 // QueueRevive adds the update of the row of a tenant whose schema is made anew: its
-// role and version. Where the row is not as t says any more the error is pgx.ErrNoRows.
+// role, settings and version. Where the row is not as t says any more the error is pgx.ErrNoRows.
 func (r Registry) QueueRevive(p *db.Pipeline, t Tenant) {
 	var id string
-	p.QueryRow([]any{&id}, `update `+r.Tenants()+` set role_name = $2, schema_version = $3, updated_at = pg_catalog.now()
+	p.QueryRow([]any{&id}, `update `+r.Tenants()+` set role_name = $2, schema_version = $3,
+			settings = $7::pg_catalog.jsonb, updated_at = pg_catalog.now()
 		where id operator(pg_catalog.=) $1 and slug operator(pg_catalog.=) $4 and schema_name operator(pg_catalog.=) $5
 		and status operator(pg_catalog.=) $6 returning id::pg_catalog.text`,
-		t.ID, orNull(t.Role), t.Version, t.Slug, t.Schema.String(), string(t.Status))
+		t.ID, orNull(t.Role), t.Version, t.Slug, t.Schema.String(), string(t.Status), string(t.Settings))
 }
 
 // OtherHas reports whether a tenant of another slug has an id.

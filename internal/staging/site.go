@@ -40,6 +40,7 @@ type Options struct {
 	Actor            string
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
+	Tablespace       string // see db.Locals
 	// Direct opens a connection past a pooler, for what runs outside of transactions;
 	// nil opens one like that of the work.
 	Direct func(ctx context.Context) (*pgx.Conn, error)
@@ -141,7 +142,7 @@ func (s *Site) Run(ctx context.Context, script []db.Statement) error {
 
 func (s *Site) locals() db.Locals {
 	return db.Locals{Schema: s.Schema, LockTimeout: s.LockTimeout, StatementTimeout: s.StatementTimeout,
-		AsConfigured: true}
+		AsConfigured: true, Tablespace: s.Tablespace}
 }
 
 func (s *Site) transaction(ctx context.Context, script []db.Statement) error {

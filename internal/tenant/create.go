@@ -129,6 +129,7 @@ func newTenant(s Spec, o CreateOptions) (registry.Tenant, error) {
 	if len(t.Settings) == 0 {
 		t.Settings = json.RawMessage("{}")
 	}
+	t.Tablespace = registry.TablespaceOf(t.Settings)
 	if s.Role {
 		t.Role = schema.String()
 	}
@@ -137,7 +138,7 @@ func newTenant(s Spec, o CreateOptions) (registry.Tenant, error) {
 
 func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (pooled bool, err error) {
 	several := staging.Several(m.Template.Script)
-	if several && !m.pool.Load() {
+	if several && !m.pooled(t) {
 		return false, m.createStaged(ctx, conn, t)
 	}
 	pooled, err = m.make(ctx, conn, t)
@@ -161,12 +162,16 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (
 			return false, clearErr
 		}
 	}
-	if m.pool.Load() && m.noPool(err) {
+	if m.pooled(t) && m.noPool(err) {
 		m.pool.Store(false)
 		return m.create(ctx, conn, t)
 	}
 	return false, m.explain(ctx, conn, t, err)
 }
+
+// pooled reports whether a tenant may have a schema of the pool: those stand where the
+// database makes them.
+func (m *maker) pooled(t registry.Tenant) bool { return m.pool.Load() && t.Tablespace == "" }
 
 // noPool reports whether the server refused something about the pool, which a tenant
 // can do without.
@@ -186,7 +191,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (po
 		built = "shape"
 	}
 	var ready string
-	if m.pool.Load() {
+	if m.pooled(t) {
 		m.Registry.QueueTakePooled(&p, m.Template.Key, &ready)
 		if err := p.Run(ctx, conn); err != nil {
 			return false, err
@@ -226,7 +231,8 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (po
 }
 
 func (m *maker) locals(t registry.Tenant) db.Locals {
-	return db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true, Follow: true}
+	return db.Locals{Schema: t.Schema, LockTimeout: m.LockTimeout, AsConfigured: true, Follow: true,
+		Tablespace: t.Tablespace}
 }
 
 // queue adds what makes the schema's objects.

@@ -227,3 +227,19 @@ func Set(ctx context.Context, conn *pgx.Conn, slug string, values map[string]any
 		return err
 	})
 }
+
+// Relocate says in which tablespace the tables of a tenant are from now on, "" for where the
+// database makes them. What is there already is not moved. The error is a *StateError when the
+// tenant is deleted.
+func Relocate(ctx context.Context, conn *pgx.Conn, slug, name string, o MoveOptions) (registry.Tenant, error) {
+	return move(ctx, conn, slug, o, registry.ActionRelocate, func(t *registry.Tenant) (err error) {
+		if t.Status == registry.Deleted {
+			return &registry.StateError{Slug: t.Slug, State: t.State()}
+		}
+		if t.Settings, err = registry.WithTablespace(t.Settings, name); err != nil {
+			return fmt.Errorf("settings of tenant %q: %w", t.Slug, err)
+		}
+		t.Tablespace = name
+		return nil
+	})
+}

@@ -21,6 +21,7 @@ func (m *maker) createStaged(ctx context.Context, conn *pgx.Conn, t registry.Ten
 	site, err := staging.Open(ctx, conn, staging.Options{
 		Registry: m.Registry,
 		Schema:   t.Schema, Slug: t.Slug, Actor: m.Actor, LockTimeout: m.LockTimeout, Direct: m.Direct,
+		Tablespace: t.Tablespace,
 	})
 	if err != nil {
 		return m.explain(ctx, conn, t, err)

@@ -167,7 +167,7 @@ func (r *run) write(ctx context.Context, conn *pgx.Conn, i int) error {
 	t := r.tenants[i]
 	var open db.Pipeline
 	open.Begin(db.Locals{Schema: t.Schema, Path: r.o.Path, LockTimeout: r.o.LockTimeout,
-		StatementTimeout: r.o.StatementTimeout, Tenant: r.o.Registry.Row(t.ID)})
+		StatementTimeout: r.o.StatementTimeout, Tenant: r.o.Registry.Row(t.ID), Tablespace: t.Tablespace})
 	r.guard.Queue(&open, t.Schema, "")
 	as := r.owners.Of(t.Schema).Work
 	open.Become(as) // the session's own role need not see the schema

@@ -38,8 +38,9 @@ type Options struct {
 	Path   db.Path   // behind it, for what the tables call
 	// Tenant is its row in the registry. Its lock is waited for, as long as
 	// LockTimeout says, and held to the end; the zero Row takes none.
-	Tenant db.Row
-	Role   string // as which the work is done, "" for the owner of what is there
+	Tenant     db.Row
+	Tablespace string // where its indexes are made, see db.Locals
+	Role       string // as which the work is done, "" for the owner of what is there
 	// OwnRole does all work as the session's role, whoever owns the schema.
 	OwnRole bool
 

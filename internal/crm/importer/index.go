@@ -38,8 +38,8 @@ type index struct {
 
 // droppableSQL finds the indexes that their definition restores in full. What
 // carries more than that stays: one that a constraint stands on, that replication
-// or CLUSTER uses, with a tablespace, statistics target or comment of its own, or
-// that belongs to an extension.
+// or CLUSTER uses, that does not stand where it would be made again, with a statistics target
+// or comment of its own, or that belongs to an extension.
 const droppableSQL = `
 select c.relname::text as name, pg_catalog.pg_get_indexdef(i.indexrelid) as definition,
        i.indisunique and i.indnkeyatts = 1 and i.indpred is null and coalesce(a.attname = 'email', false) as email,
@@ -50,7 +50,10 @@ join pg_catalog.pg_am m on m.oid = c.relam
 left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
 where i.indrelid = $1 and i.indisvalid and i.indisready and i.indislive
   and not i.indisprimary and not i.indisexclusion and not i.indisreplident and not i.indisclustered
-  and c.reltablespace = 0
+  and c.reltablespace = coalesce((select s.oid from pg_catalog.pg_tablespace s
+                  where s.spcname::text = pg_catalog.current_setting('default_tablespace') and s.oid <> (
+                      select d.dattablespace from pg_catalog.pg_database d
+                      where d.datname = pg_catalog.current_database())), 0)
   and not exists (select from pg_catalog.pg_constraint k where k.conindid = i.indexrelid)
   and not exists (select from pg_catalog.pg_description d
                   where d.classoid = 'pg_catalog.pg_class'::regclass and d.objoid = i.indexrelid)

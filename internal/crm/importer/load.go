@@ -77,6 +77,7 @@ func Import(ctx context.Context, conn *pgx.Conn, r io.Reader, o Options) (Result
 	locals := db.Locals{
 		Schema: o.Schema, Path: o.Path, EveryRow: o.Role == "", Tenant: o.Tenant, Wait: true,
 		LockTimeout: l.o.LockTimeout, StatementTimeout: o.StatementTimeout, Follow: !o.DryRun,
+		Tablespace: o.Tablespace,
 	}
 	if l.role = o.Role; l.role == "" && !o.OwnRole {
 		locals.Enter = owner.Entering(o.Schema, &l.role)
