@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows the pages of crmctl report in a headless Chromium, at two widths and in both themes, and
-# leaves the pictures in dist/pages. Debian's chromium is installed where there is none and who
+# Shows the pages of crmctl report in a headless Chromium, at two widths and in both themes, prints
+# them, and leaves the pictures in dist/pages. Debian's chromium is installed where there is none and who
 # runs it may install it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,4 +15,4 @@ if [ -z "$browser" ]; then
 fi
 mkdir -p dist/pages
 CRMCTL_BROWSER=$browser CRMCTL_PICTURES=$PWD/dist/pages \
-	go test -timeout 9m -count 1 -run TestInBrowser -v ./internal/report
+	go test -timeout 9m -count 1 -run 'TestInBrowser|TestOnPaper' -v ./internal/report

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -158,18 +159,68 @@ func (b *browser) look(t *testing.T, name, page string, width, height int, dark 
 	}
 }
 
-// Pages are shown by a real browser, at the width of a phone and of a desk, in both themes.
-func TestInBrowser(t *testing.T) {
-	b := newBrowser(t)
+// print prints a page, and reports how many sheets that took.
+func (b *browser) print(t *testing.T, name, page string) (sheets int) {
+	t.Helper()
+	file, paper := filepath.Join(t.TempDir(), "page.html"), filepath.Join(b.dir, name+".pdf")
+	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.run(t, file, true, "--print-to-pdf="+paper, "--no-pdf-header-footer")
+	text, err := os.ReadFile(paper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(regexp.MustCompile(`/Type\s*/Page\b`).FindAll(text, -1))
+}
+
+// onPaper returns a page that looks on the screen as it does on paper.
+func onPaper(t *testing.T, page string) string {
+	t.Helper()
+	const print, screen = "@media print", "@media screen"
+	if strings.Count(page, print) != 1 || strings.Count(page, screen) != 1 {
+		t.Fatalf("the page has %d rules for paper and %d for screens alone", strings.Count(page, print),
+			strings.Count(page, screen))
+	}
+	return strings.NewReplacer(print, "@media all", screen, print).Replace(page)
+}
+
+// browserPage is a page to be shown, and how many sheets of paper it may take.
+type browserPage struct {
+	name, text string
+	sheets     int
+}
+
+func browserPages(t *testing.T) []browserPage {
+	t.Helper()
 	run := sample(300).Details[0]
 	var runPage bytes.Buffer
 	if err := report.WriteRun(&runPage, report.Head{Place: "crm_prod on db1:5432", Program: "crmctl 1.4.0", At: now}, run,
 		words()); err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []struct{ name, text string }{{"fleet-12", pageOf(t, sample(12))},
-		{"fleet-10000", pageOf(t, sample(10_000))}, {"run-300", runPage.String()}, {"empty", pageOf(t, empty())},
-		{"hostile", pageOf(t, spoiled())}} {
+	return []browserPage{{"fleet-12", pageOf(t, sample(12)), 9}, {"fleet-10000", pageOf(t, sample(10_000)), 12},
+		{"run-300", runPage.String(), 3}, {"empty", pageOf(t, empty()), 2}, {"hostile", pageOf(t, spoiled()), 12}}
+}
+
+// Pages are printed on light paper, whatever the theme of the screen, and nothing sticks out of a sheet of A4.
+func TestOnPaper(t *testing.T) {
+	b := newBrowser(t)
+	for _, page := range browserPages(t) {
+		if sheets := b.print(t, page.name, page.text); sheets == 0 || sheets > page.sheets {
+			t.Errorf("%s takes %d sheets, want 1 to %d", page.name, sheets, page.sheets)
+		}
+		const sheet = 718 // the width of A4 less Chromium's margins, in CSS pixels
+		text := onPaper(t, page.text)
+		height := b.measure(t, page.name+" on paper", text, sheet, true)
+		b.look(t, page.name+"-paper", text, sheet, height, false)
+	}
+}
+
+// Pages are shown by a real browser, at the width of a phone and of a desk, in both themes.
+func TestInBrowser(t *testing.T) {
+	b := newBrowser(t)
+	for _, page := range browserPages(t) {
 		for _, width := range []int{390, 1280} {
 			height := b.measure(t, page.name, page.text, width, width == 390)
 			for _, dark := range []bool{false, true} {
