@@ -45,21 +45,7 @@ func runStatsActivity(ctx context.Context, f *factory, opts *statsActivityOption
 	if err != nil {
 		return err
 	}
-	rows := found.Busy(opts.least)
-	if opts.top > 0 && len(rows) > opts.top {
-		rows = rows[:opts.top]
-	}
-	if err := cli.PrintList(p, activityList(found), rows); err != nil {
-		return err
-	}
-	if len(rows) == 0 {
-		for _, line := range gapLines(found) {
-			f.Note("%s", line)
-		}
-		return nil
-	}
-	noteGaps(f, p, found)
-	return nil
+	return printSessions(f, p, activityList(found), firstOf(found.Busy(opts.least), opts.top), found)
 }
 
 func activityList(found stats.Sessions) cli.List[stats.Session] {

@@ -93,13 +93,5 @@ func runStatsConnections(ctx context.Context, f *factory, opts *statsSessionsOpt
 		return err
 	}
 	rows := found.ByTenant()
-	list := connectionsList(found, rows)
-	if opts.top > 0 && len(rows) > opts.top {
-		rows = rows[:opts.top]
-	}
-	if err := cli.PrintList(p, list, rows); err != nil {
-		return err
-	}
-	noteGaps(f, p, found)
-	return nil
+	return printSessions(f, p, connectionsList(found, rows), firstOf(rows, opts.top), found)
 }

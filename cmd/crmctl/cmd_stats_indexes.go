@@ -76,11 +76,7 @@ func runStatsIndexes(ctx context.Context, f *factory, opts *statsIndexesOptions)
 	if err != nil {
 		return err
 	}
-	rows := found.Indexes
-	if opts.top > 0 && opts.top < len(rows) {
-		rows = rows[:opts.top]
-	}
-	return cli.PrintList(p, indexesList(p, found), rows)
+	return cli.PrintList(p, indexesList(p, found), firstOf(found.Indexes, opts.top))
 }
 
 // indexesList says how indexes are shown in every format.

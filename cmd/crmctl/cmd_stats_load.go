@@ -92,9 +92,7 @@ func runStatsLoad(ctx context.Context, f *factory, opts *statsLoadOptions) error
 				if err := cli.PrintList(p, s.list(), s.top); err != nil {
 					return err
 				}
-				if !p.Terminal || !p.IsTable() {
-					f.noteLines(s.gaps())
-				}
+				f.noteBelow(p, s.gaps())
 				return nil
 			})
 		},

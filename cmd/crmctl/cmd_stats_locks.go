@@ -42,15 +42,8 @@ func runStatsLocks(ctx context.Context, f *factory) error {
 		return err
 	}
 	nodes := found.LockTree()
-	if err := cli.PrintList(p, locksList(p, found), nodes); err != nil {
+	if err := printSessions(f, p, locksList(p, found), nodes, found); err != nil {
 		return err
-	}
-	if len(nodes) == 0 {
-		for _, line := range gapLines(found) {
-			f.Note("%s", line)
-		}
-	} else {
-		noteGaps(f, p, found)
 	}
 	if p.IsTable() {
 		noteEnds(f, nodes)

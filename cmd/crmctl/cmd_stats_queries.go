@@ -96,23 +96,14 @@ func runStatsQueries(ctx context.Context, f *factory, opts *statsQueriesOptions)
 	found.Sort(stats.Order(opts.sort))
 	s := queriesScreen{p: p, found: found, some: !m.Everything(), whose: opts.by == byTenant}
 	if opts.by == byTenant {
-		rows := s.tenants()
-		err = cli.PrintList(p, s.tenantList(), rows[:limited(len(rows), opts.limit)])
+		err = cli.PrintList(p, s.tenantList(), firstOf(s.tenants(), opts.limit))
 	} else {
-		err = cli.PrintList(p, s.list(), found.Queries[:limited(len(found.Queries), opts.limit)])
+		err = cli.PrintList(p, s.list(), firstOf(found.Queries, opts.limit))
 	}
-	if err == nil && !(p.Terminal && p.IsTable()) {
-		f.noteLines(s.gaps())
+	if err == nil {
+		f.noteBelow(p, s.gaps())
 	}
 	return err
-}
-
-// limited returns how many of n are shown.
-func limited(n, limit int) int {
-	if limit > 0 {
-		return min(n, limit)
-	}
-	return n
 }
 
 // queriesHint says how to get pg_stat_statements where it is not there.

@@ -117,10 +117,7 @@ func printTop(ctx context.Context, f *factory, p *cli.Printer, top *app.Top, opt
 		if err != nil {
 			return err
 		}
-		rows := orderTop(look.Tenants, opts.sort)
-		if opts.top > 0 {
-			rows = rows[:min(opts.top, len(rows))]
-		}
+		rows := firstOf(orderTop(look.Tenants, opts.sort), opts.top)
 		if err := cli.PrintList(p, topList(p, look), rows); err != nil {
 			return err
 		}

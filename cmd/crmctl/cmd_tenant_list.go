@@ -166,9 +166,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		rows[i].place = places.Of(rows[i].schema)
 	}
 	sortTenants(rows, opts.sort)
-	if opts.limit > 0 && len(rows) > opts.limit {
-		rows = rows[:opts.limit]
-	}
+	rows = firstOf(rows, opts.limit)
 	l := tenantList(rows, plan.Head(), p.Show)
 	if a.RefuseSourced("create", registry.Tenant{}) != nil {
 		l.Empty = "no tenants; take in the application's: " + syncCommand

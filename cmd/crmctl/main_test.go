@@ -35,7 +35,7 @@ func (m tests) Run() int {
 const noSleep = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"crmctl": func() { pgtest.Child(); main() }})
+	testscript.Main(tests{m}, map[string]func(){"crmctl": func() { pgtest.Child(); main() }, panicking: panicOnScreen})
 }
 
 // TestScripts runs testdata/script/*.txtar: the program as a user has it, off a

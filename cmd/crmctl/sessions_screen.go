@@ -114,13 +114,26 @@ func waiting(n int) string {
 	return cli.Plural(n, "session") + " wait"
 }
 
-// noteGaps says what is lacking where no footer does.
-func noteGaps(f *factory, p *cli.Printer, s stats.Sessions) {
-	if p.Terminal && p.IsTable() {
-		return
+// printSessions prints a list of sessions or of what they are counted by, and what it lacks
+// where no footer says so. Where there is nothing to show that comes first: it may be why.
+func printSessions[T any](f *factory, p *cli.Printer, l cli.List[T], rows []T, s stats.Sessions) error {
+	gaps := gapLines(s)
+	if len(rows) == 0 && len(gaps) > 0 {
+		f.noteLines(gaps)
+		l.Empty = "apart from that " + l.Empty
+		gaps = nil
 	}
-	for _, line := range gapLines(s) {
-		f.Note("%s", line)
+	if err := cli.PrintList(p, l, rows); err != nil {
+		return err
+	}
+	f.noteBelow(p, gaps)
+	return nil
+}
+
+// noteBelow says what stands below a table on a terminal where there is no such table.
+func (f *factory) noteBelow(p *cli.Printer, lines []string) {
+	if !p.Terminal || !p.IsTable() {
+		f.noteLines(lines)
 	}
 }
 

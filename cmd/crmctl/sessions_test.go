@@ -52,6 +52,34 @@ func openSessions(t *testing.T, f *fleettest.Fleet, tenant string) {
 	t.Fatal("nobody waits")
 }
 
+// Where nothing is left to show, what cannot be seen is said first.
+func TestHiddenSessionsComeFirst(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Create(t, fleettest.TenantPlan(t, 0), "acme")
+	openSessions(t, f, "acme")
+	name, poor := poorRole(t, f)
+	f.Exec(t, `grant usage on schema public to "`+name+`"`, `grant select on all tables in schema public to "`+name+`"`)
+	const hidden = "sessions of other roles: what they do is hidden; grant pg_read_all_stats to this role"
+	for command, then := range map[string]string{"activity": "apart from that nothing runs, and no transaction is open",
+		"locks": ""} {
+		for _, terminal := range []bool{false, true} {
+			b := newBench(t).setenv("DATABASE_URL=" + poor.DSN)
+			if terminal {
+				b.onTerminal()
+			}
+			if code := b.run("stats", command); code != cli.ExitOK {
+				t.Fatalf("stats %s: exit code %d\n%s", command, code, b.err)
+			}
+			text := strings.Join(strings.Fields(b.out.String()+b.err.String()), " ")
+			_, after, said := strings.Cut(text, hidden)
+			if !said || !strings.Contains(after, then) || strings.Count(text, hidden) != 1 {
+				t.Errorf("stats %s, on a terminal %t:\n%s%s", command, terminal, b.out, b.err)
+			}
+		}
+	}
+}
+
 // Who blocks is ended by the command that the tree names, and the audit says so; nothing
 // that is no single tenant's is ended with --tenant.
 func TestConnectionsClean(t *testing.T) {

@@ -23,11 +23,7 @@ func runTableSizes(ctx context.Context, f *factory, p *cli.Printer, opts *statsS
 	if err != nil {
 		return err
 	}
-	rows := found.Tables
-	if opts.top > 0 && opts.top < len(rows) {
-		rows = rows[:opts.top]
-	}
-	return cli.PrintList(p, tableSizesList(found), rows)
+	return cli.PrintList(p, tableSizesList(found), firstOf(found.Tables, opts.top))
 }
 
 // tableSizesList says how the sizes of tables are shown in every format.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +197,33 @@ func TestTopLeadsToTheBlocker(t *testing.T) {
 	}
 }
 
+// A filter keeps the whole tree in which it lets a session through: who is in its way belongs to it.
+func TestTopFiltersLocks(t *testing.T) {
+	t.Parallel()
+	look := topFleet(10)
+	look.Sessions.Sessions = append(look.Sessions.Sessions,
+		stats.Session{PID: 501, Tenant: "tenant-0007", Whose: stats.ByLocks, State: "idle in transaction", User: "app"},
+		stats.Session{PID: 502, Tenant: "tenant-0007", Whose: stats.ByLocks, State: "active", User: "app",
+			Query: "update contacts set name = upper(name)", Waits: true, Wants: "RowExclusiveLock", Waited: time.Second,
+			Blockers: []stats.Blocker{{PID: 501}}})
+	for filter, want := range map[string]string{"0007": "501 502", "UPPER": "501 502", "502": "501 502", "8123": "8123 9120",
+		"": "8123 9120 501 502", "nobody": ""} {
+		m := topOn(look, 80, 30)
+		pressTop(m, "3", "/")
+		pressTop(m, strings.Split(filter, "")...)
+		pressTop(m, "enter")
+		text := screenOf(m)
+		for _, pid := range []string{"501", "502", "8123", "9120"} {
+			if shown := strings.Contains(text, " "+pid+" "); shown != strings.Contains(want, pid) {
+				t.Errorf("filter %q: session %s is shown: %t\n%s", filter, pid, shown, text)
+			}
+		}
+		if filter == "nobody" && !strings.Contains(text, "nobody who waits has nobody in his") {
+			t.Errorf("nothing left:\n%s", text)
+		}
+	}
+}
+
 // One look at a time; the next one waits; a failure keeps what was seen.
 func TestTopLooksOnceAtATime(t *testing.T) {
 	t.Parallel()
@@ -233,4 +262,54 @@ func TestTopLooksOnceAtATime(t *testing.T) {
 	if quit := pressTop(m, "q"); quit == nil || fmt.Sprintf("%T", quit()) != "tea.QuitMsg" {
 		t.Error("q does not end it")
 	}
+}
+
+// panicking is a program that fills the screen as `crmctl stats top` does, and panics where its argument says.
+const panicking = "fullscreen-panics"
+
+// badModel panics in Update or View once a key is pressed.
+type badModel struct {
+	*topModel
+
+	where string
+	bad   bool
+}
+
+// hostilePanic is what a panic says that has a name from outside in it.
+const hostilePanic = "no tenant \x1b[2J\x1b]0;owned\a\nat all"
+
+func (m *badModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	if _, pressed := msg.(tea.KeyPressMsg); pressed {
+		m.bad = true
+	}
+	if m.bad && m.where == "update" {
+		panic(hostilePanic)
+	}
+	_, cmd := m.topModel.Update(msg)
+	return m, cmd
+}
+
+func (m *badModel) View() tea.View {
+	if m.bad && m.where == "view" {
+		panic(hostilePanic)
+	}
+	return m.topModel.View()
+}
+
+// panicOnScreen is the program: it ends as crmctl does.
+func panicOnScreen() {
+	_, in := cli.WatchInterrupts(context.Background())
+	f := newFactory(cli.SystemStreams(), in)
+	m := topOn(topFleet(5), 80, 24)
+	where := os.Args[1]
+	m.look = func() (app.TopLook, error) {
+		if where == "look" {
+			panic(hostilePanic)
+		}
+		return m.first, nil
+	}
+	f.Note("said meanwhile")
+	err := f.FillScreen(context.Background(), &badModel{topModel: m, where: where}, false)
+	f.report(err)
+	os.Exit(exitCode(err))
 }

@@ -48,20 +48,51 @@ func (m *topModel) rows() topRows {
 	case pageSessions:
 		var rows []stats.Session
 		for _, s := range m.now.Sessions.Busy(0) {
-			if (m.now.Chosen == nil || m.now.Chosen(s.Tenant)) && m.matches(s.Tenant, s.Query, cli.ID(int(s.PID))) {
+			if (m.now.Chosen == nil || m.now.Chosen(s.Tenant)) && m.matchesSession(s) {
 				rows = append(rows, s)
 			}
 		}
-		return m.sessionRows(rows)
+		out := m.sessionRows(rows)
+		switch {
+		case m.filter != "":
+			out.empty = "no session has " + cli.Visible(m.filter) + " in its tenant, statement or pid"
+		case m.now.Sessions.Hidden > 0:
+			out.empty = "of what this role may see nothing runs"
+		}
+		return out
 	case pageLocks:
-		return topRowsOf(locksList(&m.printer, m.now.Sessions), m.now.Sessions.LockTree(),
-			func(n stats.LockNode) string { return sessionKey(n.Session) },
-			func(n stats.LockNode) topDetail { return openSession(n.Session) })
+		return m.lockRows()
 	case pageRun:
 		return m.runRows()
 	case pageTenants, topPages:
 	}
 	return m.tenantRows()
+}
+
+// lockRows lists who waits for whom: with a filter the trees in which it lets a session
+// through, whole.
+func (m *topModel) lockRows() topRows {
+	l, nodes := locksList(&m.printer, m.now.Sessions), m.now.Sessions.LockTree()
+	if m.filter != "" && len(nodes) > 0 {
+		l.Empty = "nobody who waits has " + cli.Visible(m.filter) + " in his tenant, statement or pid"
+	}
+	var rows []stats.LockNode
+	for len(nodes) > 0 {
+		n := 1
+		for n < len(nodes) && nodes[n].Depth > 0 {
+			n++
+		}
+		if slices.ContainsFunc(nodes[:n], func(n stats.LockNode) bool { return m.matchesSession(n.Session) }) {
+			rows = append(rows, nodes[:n]...)
+		}
+		nodes = nodes[n:]
+	}
+	return topRowsOf(l, rows, func(n stats.LockNode) string { return sessionKey(n.Session) },
+		func(n stats.LockNode) topDetail { return openSession(n.Session) })
+}
+
+func (m *topModel) matchesSession(s stats.Session) bool {
+	return m.matches(s.Tenant, s.Query, cli.ID(int(s.PID)), s.GID)
 }
 
 func sessionKey(s stats.Session) string { return cli.ID(int(s.PID)) + s.GID }

@@ -17,11 +17,7 @@ func printWanted(ctx context.Context, p *cli.Printer, a *app.App, o app.LookOpti
 	if err != nil {
 		return err
 	}
-	rows := found.Indexes
-	if top > 0 && top < len(rows) {
-		rows = rows[:top]
-	}
-	return cli.PrintList(p, wantedList(p, found), rows)
+	return cli.PrintList(p, wantedList(p, found), firstOf(found.Indexes, top))
 }
 
 // wantedList says how the indexes that are lacking are shown in every format.

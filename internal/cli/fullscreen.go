@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -40,8 +41,9 @@ func (c *Console) CanFillScreen() bool {
 }
 
 // FillScreen runs a model on the whole of the terminal until it quits, or the context
-// ends, which is no error. Only the cells that changed are sent. Whatever ends it, the
-// terminal is left as it was. What is said meanwhile on stderr comes afterwards.
+// ends, which is no error. Only the cells that changed are sent. Whatever ends it, a panic
+// of the model included, the terminal is left as it was. What is said meanwhile on stderr
+// comes afterwards.
 func (c *Console) FillScreen(ctx context.Context, model tea.Model, color bool) error {
 	held := &heldText{}
 	c.held.Store(held)
@@ -53,16 +55,88 @@ func (c *Console) FillScreen(ctx context.Context, model tea.Model, color bool) e
 	if color {
 		profile = colorprofile.ANSI
 	}
-	program := tea.NewProgram(model,
+	caught := &caughtPanic{}
+	program := tea.NewProgram(contained{model, caught},
 		tea.WithInput(unwrapReader(c.IO.In)), tea.WithOutput(unwrapWriter(c.IO.Out)), tea.WithEnvironment(c.IO.Env),
 		tea.WithoutSignalHandler(), tea.WithFPS(drawsPerSecond), tea.WithColorProfile(profile))
 	// To quit leaves the terminal in order, whatever the renderer was about.
 	defer context.AfterFunc(ctx, program.Quit)()
 	_, err := program.Run()
+	if what, stack := caught.take(); what != nil {
+		held.add(stack)
+		return fmt.Errorf("this is a bug of the program, please report it with the lines above: panic: %v", what)
+	}
 	if ctx.Err() != nil && !errors.Is(err, tea.ErrProgramPanic) {
 		return nil
 	}
 	return err
+}
+
+// caughtPanic is the first panic of a model. What the library does with one is to print it
+// to the terminal as it is, at times before that has been put in order.
+type caughtPanic struct {
+	mu    sync.Mutex
+	what  any
+	stack string
+}
+
+// catch is deferred where a model is called: a panic is kept, and then calls instead.
+func (c *caughtPanic) catch(then func()) {
+	what := recover()
+	if what == nil {
+		return
+	}
+	c.mu.Lock()
+	if c.what == nil {
+		c.what, c.stack = what, string(debug.Stack())
+	}
+	c.mu.Unlock()
+	then()
+}
+
+func (c *caughtPanic) take() (what any, stack string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.what, c.stack
+}
+
+// contained is a model whose panics end the program as quitting does.
+type contained struct {
+	model  tea.Model
+	caught *caughtPanic
+}
+
+// Init begins the model.
+func (m contained) Init() (cmd tea.Cmd) {
+	defer m.caught.catch(func() { cmd = tea.Quit })
+	return m.command(m.model.Init())
+}
+
+// Update hands a message to the model.
+func (m contained) Update(msg tea.Msg) (next tea.Model, cmd tea.Cmd) {
+	defer m.caught.catch(func() { next, cmd = m, tea.Quit })
+	if what, _ := m.caught.take(); what != nil {
+		return m, tea.Quit
+	}
+	model, cmd := m.model.Update(msg)
+	return contained{model, m.caught}, m.command(cmd)
+}
+
+// View draws the model. Nothing is drawn after a panic; the next message then ends it.
+func (m contained) View() (v tea.View) {
+	defer m.caught.catch(func() { v = tea.View{AltScreen: true} })
+	return m.model.View()
+}
+
+// command contains what the model has done in the background.
+func (m contained) command(cmd tea.Cmd) tea.Cmd {
+	if cmd == nil {
+		return nil
+	}
+	return func() (msg tea.Msg) {
+		defer m.caught.catch(func() { msg = tea.Quit() })
+		return cmd()
+	}
 }
 
 // Screen returns lines for a full screen, cut to its width and height: of control

@@ -24,11 +24,11 @@ const patience = time.Minute
 
 // Terminal is a screen on which programs draw, one after another.
 type Terminal struct {
-	t             testing.TB
-	columns, rows int
+	t testing.TB
 
-	mu     sync.Mutex // guards the cells of the screen
-	screen *vt.Emulator
+	mu            sync.Mutex // guards the cells of the screen
+	columns, rows int
+	screen        *vt.Emulator
 
 	// program is the pseudo-terminal of the program that runs. It is not under mu: the screen answers a program
 	// while it takes what that has written.
@@ -78,8 +78,7 @@ type Program struct {
 // Start runs a program on the terminal. It is killed at the end of the test, if it still runs.
 func (term *Terminal) Start(cmd *exec.Cmd) *Program {
 	term.t.Helper()
-	size := &pty.Winsize{Rows: uint16(term.rows), Cols: uint16(term.columns)}
-	file, err := pty.StartWithSize(cmd, size)
+	file, err := pty.StartWithSize(cmd, term.size())
 	if err != nil {
 		term.t.Fatal(err)
 	}
@@ -98,6 +97,10 @@ func (term *Terminal) Start(cmd *exec.Cmd) *Program {
 	return p
 }
 
+func (term *Terminal) size() *pty.Winsize {
+	return &pty.Winsize{Rows: uint16(term.rows), Cols: uint16(term.columns)}
+}
+
 // screenWriter draws on the terminal. Its lock is free while a program is waited for.
 type screenWriter struct{ *Terminal }
 
@@ -111,6 +114,18 @@ func (w screenWriter) Write(b []byte) (int, error) {
 func (p *Program) Type(keys string) {
 	p.term.t.Helper()
 	if _, err := p.pty.WriteString(keys); err != nil {
+		p.term.t.Fatal(err)
+	}
+}
+
+// Resize gives the terminal another size.
+func (p *Program) Resize(columns, rows int) {
+	p.term.t.Helper()
+	p.term.mu.Lock()
+	p.term.columns, p.term.rows = columns, rows
+	p.term.screen.Resize(columns, rows)
+	p.term.mu.Unlock()
+	if err := pty.Setsize(p.pty, p.term.size()); err != nil {
 		p.term.t.Fatal(err)
 	}
 }
