@@ -169,7 +169,7 @@ func (o *metadataFlags) json() (json.RawMessage, error) {
 	if o.object == "" && len(o.pairs) == 0 {
 		return nil, nil
 	}
-	object := map[string]any{}
+	object := map[string]json.RawMessage{} // what is given as JSON stays as it is, digit by digit
 	if o.object != "" {
 		if err := json.Unmarshal([]byte(o.object), &object); err != nil || object == nil {
 			return nil, cli.Usagef("--metadata: not a JSON object, such as '{\"city\": \"Bonn\"}'")
@@ -183,7 +183,11 @@ func (o *metadataFlags) json() (json.RawMessage, error) {
 		if !ok || key == "" {
 			return nil, cli.Usagef("--set %s: want KEY=TEXT", pair)
 		}
-		object[key] = text
+		value, err := json.Marshal(text)
+		if err != nil {
+			return nil, err
+		}
+		object[key] = value
 	}
 	return json.Marshal(object)
 }

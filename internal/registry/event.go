@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -186,7 +187,9 @@ func Fields(t Tenant) map[string]any {
 // it cannot be read.
 func canonical(text json.RawMessage) string {
 	var value any
-	if json.Unmarshal(text, &value) != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if d.Decode(&value) != nil || d.More() {
 		return string(text)
 	}
 	out, err := json.Marshal(value)

@@ -211,7 +211,7 @@ func Set(ctx context.Context, conn *pgx.Conn, slug string, values map[string]any
 		if t.Status == registry.Deleted {
 			return &registry.StateError{Slug: t.Slug, State: t.State()}
 		}
-		settings := map[string]any{}
+		settings := map[string]json.RawMessage{} // the others stay as they are, digit by digit
 		if err := json.Unmarshal(t.Settings, &settings); err != nil {
 			return fmt.Errorf("settings of tenant %q: %w", t.Slug, err)
 		}
@@ -220,7 +220,11 @@ func Set(ctx context.Context, conn *pgx.Conn, slug string, values map[string]any
 				delete(settings, name)
 				continue
 			}
-			settings[name] = value
+			text, err := json.Marshal(value)
+			if err != nil {
+				return fmt.Errorf("setting %s of tenant %q: %w", name, t.Slug, err)
+			}
+			settings[name] = text
 		}
 		text, err := json.Marshal(settings)
 		t.Settings = text
