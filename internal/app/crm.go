@@ -3,7 +3,7 @@ package app
 import (
 	"context"
 	"errors"
-	"time"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,34 +13,11 @@ import (
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
-// ReadCRM runs fn over the contacts, conversations and messages of a tenant, in a
-// transaction that only reads. A suspended tenant is read too.
+// ReadCRM is CRM.Read, once.
 func (a *App) ReadCRM(ctx context.Context, tenant string, fn func(ctx context.Context, r *crm.Reader) error) error {
-	slug, err := registry.Slug(tenant)
-	if err != nil {
-		return err
-	}
-	conn, err := a.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	t, err := a.Registry.Get(ctx, conn, slug)
-	if err != nil {
-		return err
-	}
-	if t.Status != registry.Active && t.Status != registry.Suspended {
-		return &registry.StateError{Slug: slug, State: t.State()}
-	}
-	timeout := a.Config.StatementTimeout
-	if a.Config.Setting(config.KeyStatementTimeout).Origin == "default" {
-		timeout = readTimeout
-	}
-	opened, err := a.openCRM(ctx, conn, t, timeout, nil)
-	if err != nil {
-		return err
-	}
-	return opened.Read(ctx, conn, fn)
+	c := a.OpenCRM(CRMOptions{Connections: 1})
+	defer c.Close(ctx)
+	return c.Read(ctx, tenant, fn)
 }
 
 // CRMWrite is a change of a tenant's contacts, conversations or messages.
@@ -56,48 +33,32 @@ type CRMWrite struct {
 // errRolledBack ends a transaction of which nothing is kept.
 var errRolledBack = errors.New("nothing is kept")
 
-// WriteCRM changes a tenant's contacts, conversations or messages, with a row of the audit
-// for each.
+// WriteCRM is CRM.Write, once.
 func (a *App) WriteCRM(ctx context.Context, o CRMWrite) error {
-	return a.onCRM(ctx, o.Tenant, o.DryRun, func(conn *pgx.Conn, t registry.Tenant) error {
-		return a.writeCRM(ctx, conn, t, o, func(ctx context.Context, q db.Querier, role string, done []crm.Change) error {
-			return a.recordCRM(ctx, q, t, role, done)
-		})
-	})
+	c := a.OpenCRM(CRMOptions{Connections: 1})
+	defer c.Close(ctx)
+	return c.Write(ctx, o)
 }
 
 // onCRM connects to change something of a tenant, which must be active.
 func (a *App) onCRM(ctx context.Context, tenant string, dryRun bool,
-	fn func(conn *pgx.Conn, t registry.Tenant) error) error {
-	slug, err := registry.Slug(tenant)
-	if err != nil {
+	fn func(conn *pgx.Conn, known *crmTenant) error) error {
+	if err := a.Changing(ctx, dryRun); err != nil {
 		return err
 	}
-	conn, err := a.change(ctx, dryRun)
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	t, err := a.Registry.Get(ctx, conn, slug)
-	if err != nil {
-		return err
-	}
-	if t.Status != registry.Active {
-		return &registry.StateError{Slug: slug, State: t.State()}
-	}
-	return fn(conn, t)
+	c := a.OpenCRM(CRMOptions{Connections: 1})
+	defer c.Close(ctx)
+	return c.with(ctx, tenant, []registry.Status{registry.Active},
+		func(conn *pgx.Conn, known *crmTenant, begun func()) error {
+			begun()
+			return fn(conn, known)
+		})
 }
 
-// recordFunc writes into the registry what was done, in its own transaction.
-type recordFunc = func(ctx context.Context, q db.Querier, role string, done []crm.Change) error
-
-func (a *App) writeCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o CRMWrite, record recordFunc) error {
-	opened, err := a.openCRM(ctx, conn, t, a.Config.StatementTimeout, record)
-	if err != nil {
-		return err
-	}
+// writeCRM does a write in a tenant that is opened.
+func writeCRM(ctx context.Context, conn *pgx.Conn, t *crm.Tenant, o CRMWrite) error {
 	if o.DryRun || o.Confirm != nil {
-		err := opened.Write(ctx, conn, func(ctx context.Context, w *crm.Writer) error {
+		err := t.Write(ctx, conn, func(ctx context.Context, w *crm.Writer) error {
 			if err := o.Do(ctx, w); err != nil {
 				return err
 			}
@@ -113,12 +74,19 @@ func (a *App) writeCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o
 			return err
 		}
 	}
-	return opened.Write(ctx, conn, o.Do)
+	return t.Write(ctx, conn, o.Do)
 }
 
-// openCRM opens a tenant's tables. record is told of what is written.
-func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant, timeout time.Duration,
-	record recordFunc) (*crm.Tenant, error) {
+// openCRM looks up a tenant and opens its tables.
+func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, slug string) (*crmTenant, error) {
+	t, err := a.Registry.Get(ctx, conn, slug)
+	if err != nil {
+		return nil, err
+	}
+	known := &crmTenant{tenant: t}
+	if !slices.Contains(readStates(), t.Status) {
+		return known, nil
+	}
 	path, err := a.TenantPath(ctx, conn, nil)
 	if err != nil {
 		return nil, err
@@ -127,14 +95,25 @@ func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, t registry.Tenant, ti
 	if err != nil {
 		return nil, err
 	}
-	return crm.Open(ctx, conn, crm.Options{
+	reads := a.Config.StatementTimeout
+	if a.Config.Setting(config.KeyStatementTimeout).Origin == "default" {
+		reads = readTimeout
+	}
+	known.opened, err = crm.Open(ctx, conn, crm.Options{
 		Schema: t.Schema, Path: path, Tablespace: t.Tablespace, Region: region, Trusted: a.Config.TrustedOwners,
 		OwnRole:     a.ownRole(),
-		LockTimeout: a.Config.LockTimeout, StatementTimeout: timeout,
-		Hold:   func(ctx context.Context, q db.Querier) error { return a.Registry.HoldOpen(ctx, q, t) },
-		Record: record,
+		LockTimeout: a.Config.LockTimeout, StatementTimeout: a.Config.StatementTimeout, ReadTimeout: reads,
+		Look: func(p *db.Pipeline) { a.Registry.QueueStill(p, t, readStates()...) },
+		Hold: func(ctx context.Context, q db.Querier) error { return a.Registry.HoldNamed(ctx, q, t) },
+		Record: func(ctx context.Context, q db.Querier, role string, done []crm.Change) error {
+			return a.recordCRM(ctx, q, t, role, done)
+		},
 	})
+	return known, err
 }
+
+// readStates are the states in which a tenant is read.
+func readStates() []registry.Status { return []registry.Status{registry.Active, registry.Suspended} }
 
 // recordCRM writes the audit of what was changed: what it is, and not whom it is about.
 func (a *App) recordCRM(ctx context.Context, q db.Querier, t registry.Tenant, role string, done []crm.Change) error {

@@ -49,7 +49,8 @@ type DedupeResult struct {
 // Dedupe merges the likely doubles among a tenant's contacts.
 func (a *App) Dedupe(ctx context.Context, o DedupeOptions) (DedupeResult, error) {
 	var out DedupeResult
-	err := a.onCRM(ctx, o.Tenant, o.DryRun, func(conn *pgx.Conn, t registry.Tenant) error {
+	err := a.onCRM(ctx, o.Tenant, o.DryRun, func(conn *pgx.Conn, known *crmTenant) error {
+		t := known.tenant
 		listed, err := a.Registry.HasImports(ctx, conn)
 		if err != nil {
 			return err
@@ -85,7 +86,7 @@ func (a *App) Dedupe(ctx context.Context, o DedupeOptions) (DedupeResult, error)
 				return o.Confirm(out.Merged)
 			}
 		}
-		if err := a.writeCRM(ctx, conn, t, write, record); err != nil {
+		if err := writeCRM(ctx, conn, known.opened.Recording(record), write); err != nil {
 			return err
 		}
 		if row.UndoUntil != nil {
@@ -138,7 +139,8 @@ type DedupeUndoOptions struct {
 // UndoDedupe takes a merge of doubles back: each group whose contact was not changed since.
 func (a *App) UndoDedupe(ctx context.Context, o DedupeUndoOptions) (crm.Unmerged, error) {
 	var out crm.Unmerged
-	err := a.onCRM(ctx, o.Tenant, o.DryRun, func(conn *pgx.Conn, t registry.Tenant) error {
+	err := a.onCRM(ctx, o.Tenant, o.DryRun, func(conn *pgx.Conn, known *crmTenant) error {
+		t := known.tenant
 		i, parts, err := a.Registry.FindImport(ctx, conn, t.ID, o.ID)
 		switch {
 		case err != nil:
@@ -161,7 +163,7 @@ func (a *App) UndoDedupe(ctx context.Context, o DedupeUndoOptions) (crm.Unmerged
 		if o.Confirm != nil {
 			write.Confirm = func() error { return o.Confirm(i, out) }
 		}
-		return a.writeCRM(ctx, conn, t, write, record)
+		return writeCRM(ctx, conn, known.opened.Recording(record), write)
 	})
 	return out, err
 }

@@ -193,7 +193,10 @@ func (r *personRun) open(ctx context.Context, conn *pgx.Conn, t *PersonTenant) (
 	return crm.Open(ctx, conn, crm.Options{
 		Schema: t.Tenant.Schema, Path: r.path, Tablespace: t.Tenant.Tablespace,
 		Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(), Private: true,
-		LockTimeout: r.o.LockTimeout, StatementTimeout: timeout,
+		LockTimeout: r.o.LockTimeout, StatementTimeout: timeout, ReadTimeout: timeout,
+		Look: func(p *db.Pipeline) {
+			a.Registry.QueueStill(p, t.Tenant, registry.Statuses()...)
+		},
 		Hold: func(ctx context.Context, q db.Querier) error { return a.Registry.HoldRow(ctx, q, t.Tenant) },
 		Record: func(ctx context.Context, q db.Querier, role string, _ []crm.Change) error {
 			detail := heldDetail(t.Held)

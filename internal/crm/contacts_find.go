@@ -137,8 +137,8 @@ func (r *Reader) contactRows(ctx context.Context, t table, where []string, args 
 // phoneForms returns how a number may be stored: in E.164, and as it was typed.
 func (t *Tenant) phoneForms(text string) []string {
 	typed, _ := importer.TidyPhone(text)
-	if number, ok := t.phones.Append(nil, []byte(text)); ok && string(number) != typed {
-		return []string{string(number), typed}
+	if number, ok := t.phones.e164(text); ok && number != typed {
+		return []string{number, typed}
 	}
 	return []string{typed}
 }

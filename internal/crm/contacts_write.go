@@ -74,8 +74,8 @@ func normalEmail(text string) (string, error) {
 
 // normalPhone returns a number in E.164 where it is known to be one, else tidied.
 func (t *Tenant) normalPhone(text string) (string, error) {
-	if number, ok := t.phones.Append(nil, []byte(text)); ok {
-		return string(number), nil
+	if number, ok := t.phones.e164(text); ok {
+		return number, nil
 	}
 	tidy, ok := importer.TidyPhone(text)
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,12 +26,16 @@ type Options struct {
 	Region string
 
 	LockTimeout      time.Duration // zero for no end
-	StatementTimeout time.Duration
-	Trusted          []string // roles whose code may run, as in planted.Guard
-	OwnRole          bool     // everything is done as the session's role
+	StatementTimeout time.Duration // where something is written
+	ReadTimeout      time.Duration // of a statement where nothing is
+	Trusted          []string      // roles whose code may run, as in planted.Guard
+	OwnRole          bool          // everything is done as the session's role
 	// Private keeps the parameters of statements out of the server's log, where the session's
 	// role is a superuser; no other may.
 	Private bool
+	// Look, if not nil, adds to each transaction that reads, before anything is read, what
+	// must be so: its error keeps it from being read.
+	Look func(p *db.Pipeline)
 	// Hold, if not nil, begins what is written: its error keeps it from being done.
 	Hold func(ctx context.Context, q db.Querier) error
 	// Record, if not nil, is told of what was written, before it is committed, and as which
@@ -45,20 +50,36 @@ type Change struct {
 	ID    string
 }
 
-// Tenant is one tenant. It may be used for any number of transactions, by one goroutine at
-// a time.
+// Tenant is one tenant. It may be used for any number of transactions, by several goroutines
+// at once that have a connection each. What Open found is as old as the Tenant; each
+// transaction looks itself whether it stands in the schema, and whether code is planted there.
 type Tenant struct {
 	o      Options
 	guard  *planted.Guard
 	role   owner.Role
 	tables map[string]table
-	phones *phone.Parser
+	phones *phones
+}
+
+// phones reads numbers for several goroutines.
+type phones struct {
+	mu     sync.Mutex
+	parser *phone.Parser
+}
+
+// e164 returns a number as E.164 has it.
+func (p *phones) e164(text string) (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	number, ok := p.parser.Append(nil, []byte(text))
+	return string(number), ok
 }
 
 // Open looks once at what every transaction needs to know: whose the schema is, whether
 // others could plant code there, and which columns its tables have.
 func Open(ctx context.Context, conn *pgx.Conn, o Options) (*Tenant, error) {
-	t := &Tenant{o: o, guard: &planted.Guard{Trusted: o.Trusted}, phones: phone.NewParser(o.Region)}
+	t := &Tenant{o: o, guard: &planted.Guard{Trusted: o.Trusted},
+		phones: &phones{parser: phone.NewParser(o.Region)}}
 	schemas := []db.Schema{o.Schema}
 	if err := t.guard.Prepare(ctx, conn, schemas); err != nil {
 		return nil, err
@@ -75,11 +96,22 @@ func Open(ctx context.Context, conn *pgx.Conn, o Options) (*Tenant, error) {
 	return t, err
 }
 
+// Recording returns the same tenant with another Options.Record.
+func (t *Tenant) Recording(record func(ctx context.Context, q db.Querier, role string, done []Change) error) *Tenant {
+	other := *t
+	other.o.Record = record
+	return &other
+}
+
 // Read runs fn in a transaction that only reads, and sees one moment.
 func (t *Tenant) Read(ctx context.Context, conn *pgx.Conn, fn func(ctx context.Context, r *Reader) error) error {
-	locals := db.Locals{Schema: t.o.Schema, Path: t.o.Path, EveryRow: true, Snapshot: true}
+	locals := db.Locals{Schema: t.o.Schema, Path: t.o.Path, EveryRow: true, Snapshot: true,
+		StatementTimeout: t.o.ReadTimeout}
 	return t.guarded(ctx, conn, locals, t.role.Reads(), func(ctx context.Context, q db.Querier) error {
 		var p db.Pipeline
+		if t.o.Look != nil {
+			t.o.Look(&p)
+		}
 		p.Become(t.role.Reads())
 		p.OwnPath()
 		if err := p.Run(ctx, q); err != nil {
@@ -92,7 +124,7 @@ func (t *Tenant) Read(ctx context.Context, conn *pgx.Conn, fn func(ctx context.C
 // Write runs fn in a transaction, and commits what it has written.
 func (t *Tenant) Write(ctx context.Context, conn *pgx.Conn, fn func(ctx context.Context, w *Writer) error) error {
 	locals := db.Locals{Schema: t.o.Schema, Path: t.o.Path, EveryRow: true, Follow: true,
-		Tablespace: t.o.Tablespace}
+		Tablespace: t.o.Tablespace, StatementTimeout: t.o.StatementTimeout}
 	return t.guarded(ctx, conn, locals, t.role.Work, func(ctx context.Context, q db.Querier) error {
 		if t.o.Hold != nil {
 			if err := t.o.Hold(ctx, q); err != nil {
@@ -127,7 +159,7 @@ func (t *Tenant) guarded(ctx context.Context, conn *pgx.Conn, l db.Locals, role 
 	if err := t.guard.Refuse(t.o.Schema); err != nil {
 		return err
 	}
-	l.LockTimeout, l.StatementTimeout = t.o.LockTimeout, t.o.StatementTimeout
+	l.LockTimeout = t.o.LockTimeout
 	l.Enter = func(p *db.Pipeline) {
 		t.guard.Queue(p, t.o.Schema, "")
 		if t.o.Private {

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,12 +14,11 @@ import (
 // session makes sure that the session which does the work is one of its own, and gives
 // it the settings of a file's first statement.
 func (d *direct) session(ctx context.Context, p *Plan) error {
-	var pid uint32
-	if err := d.conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
-		return err
-	}
-	if pid != d.conn.PgConn().PID() {
+	switch err := db.RefusePooler(ctx, d.conn); {
+	case errors.Is(err, db.ErrPooled):
 		return ErrPooled
+	case err != nil:
+		return err
 	}
 	return d.settings(ctx, p)
 }

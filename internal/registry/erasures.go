@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -101,15 +100,4 @@ func (r Registry) CopyErasures(ctx context.Context, q db.Querier, from, to strin
 		return fmt.Errorf("copy the erasures: %w", err)
 	}
 	return nil
-}
-
-// HoldRow keeps the row of a tenant as it is, whatever its state, until the transaction ends.
-func (r Registry) HoldRow(ctx context.Context, q db.Querier, t Tenant) error {
-	var id string
-	err := q.QueryRow(ctx, `select id::pg_catalog.text from `+r.Tenants()+
-		` where id operator(pg_catalog.=) $1 and purge_started_at is null for share`, t.ID).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return &NotFoundError{Slug: t.Slug}
-	}
-	return err
 }

@@ -40,6 +40,29 @@ func (e *NotFoundError) Error() string {
 // Is makes errors.Is(err, ErrNotFound) true.
 func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
+// RenamedError says that a tenant has another name, or stands in another schema, than when
+// its row was read.
+type RenamedError struct {
+	Slug   string // what it was called
+	Now    string
+	Schema db.Schema // where it stood
+	In     string
+}
+
+// Error returns `tenant "acme" is "globex" by now`.
+func (e *RenamedError) Error() string {
+	if e.Slug != e.Now {
+		return fmt.Sprintf("tenant %q is %q by now", e.Slug, e.Now)
+	}
+	return fmt.Sprintf("tenant %q stands in schema %s by now, and not in %s", e.Slug, e.In, e.Schema)
+}
+
+// Is makes errors.Is(err, ErrNotFound) true: what was asked for is not there any more.
+func (e *RenamedError) Is(target error) bool { return target == ErrNotFound }
+
+// Named makes the error one of Naming.
+func (e *RenamedError) Named() string { return e.Slug }
+
 // Err returns an *InvalidRowError.
 func (r InvalidRow) Err() error { return &InvalidRowError{r} }
 

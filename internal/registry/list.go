@@ -240,21 +240,3 @@ func nonNil(s []string) []string {
 	}
 	return s
 }
-
-// HoldOpen makes sure, within the caller's transaction, that a tenant is active
-// and stays so until the transaction ends. The error wraps ErrState or
-// ErrNotFound.
-func (r Registry) HoldOpen(ctx context.Context, q db.Querier, t Tenant) error {
-	var status Status
-	err := q.QueryRow(ctx, `select status from `+r.Tenants()+` where id operator(pg_catalog.=) $1 for share`,
-		t.ID).Scan(&status)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return &NotFoundError{Slug: t.Slug}
-	case err != nil:
-		return fmt.Errorf("look at tenant %q: %w", t.Slug, err)
-	case status != Active:
-		return &StateError{Slug: t.Slug, State: status}
-	}
-	return nil
-}

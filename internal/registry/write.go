@@ -32,6 +32,7 @@ func (r Registry) QueueUpdate(p *db.Pipeline, t *Tenant) {
 		where id = $1 returning updated_at`,
 		t.ID, t.Slug, t.DisplayName, t.Schema.String(), cmp.Or(t.Role, t.ForeignRole), string(t.Status),
 		t.DeletedAt, t.PurgeAfter, string(t.DeletedFrom), t.PurgeStartedAt, string(t.Settings))
+	queueChanged(p, t.ID)
 }
 
 // QueueVersion adds the cached version of a tenant.
@@ -155,7 +156,12 @@ func (r Registry) MarkDeleted(ctx context.Context, q db.Querier, id string, at, 
 		` set status = 'deleted', deleted_at = $2, purge_after = $3, updated_at = now(),
 			deleted_from = case when status = 'gone' then deleted_from else status end
 		where id = $1`, id, at, purgeAfter)
-	return err
+	if err != nil {
+		return err
+	}
+	var p db.Pipeline
+	queueChanged(&p, id)
+	return p.Run(ctx, q)
 }
 
 // CorrectVersion writes the version that a tenant's schema has into the registry, where
@@ -192,6 +198,7 @@ func (r Registry) QueueRevive(p *db.Pipeline, t Tenant) {
 		where id operator(pg_catalog.=) $1 and slug operator(pg_catalog.=) $4 and schema_name operator(pg_catalog.=) $5
 		and status operator(pg_catalog.=) $6 returning id::pg_catalog.text`,
 		t.ID, orNull(t.Role), t.Version, t.Slug, t.Schema.String(), string(t.Status), string(t.Settings))
+	queueChanged(p, t.ID)
 }
 
 // OtherHas reports whether a tenant of another slug has an id.

@@ -179,12 +179,11 @@ func (s *Site) direct(ctx context.Context, script []db.Statement) error {
 		return err
 	}
 	defer db.Retire(ctx, conn)
-	var pid uint32
-	if err := conn.QueryRow(ctx, "select pg_catalog.pg_backend_pid()").Scan(&pid); err != nil {
-		return err
-	}
-	if pid != conn.PgConn().PID() {
+	switch err := db.RefusePooler(ctx, conn); {
+	case errors.Is(err, db.ErrPooled):
 		return ErrPooled
+	case err != nil:
+		return err
 	}
 	var p db.Pipeline
 	p.Session(s.locals())
