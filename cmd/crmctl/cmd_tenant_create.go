@@ -32,6 +32,7 @@ type tenantCreateOptions struct {
 	to          int64
 	fromHistory bool
 	noPool      bool
+	node        string
 	concurrency int
 	lockTimeout time.Duration
 	dryRun      bool
@@ -52,6 +53,8 @@ func (o *tenantCreateOptions) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.fromHistory, "from-history", false,
 		"go through the migrations one by one instead of using their final shape; takes nothing from the pool")
 	fs.BoolVar(&o.noPool, "no-pool", false, "take no schema from the pool")
+	fs.StringVar(&o.node, "node", "", "have them stand on this node of a Citus cluster, `HOST:PORT` as \"crmctl cluster "+
+		"nodes\" shows it")
 	addConcurrencyFlag(fs, &o.concurrency)
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	addDryRunFlag(fs, &o.dryRun)
@@ -80,7 +83,11 @@ ready is taken first.
 With --role, or tenant_roles: true in the configuration, a tenant gets a database role named
 after its schema. It may not log in; it reads and writes the tenant's tables, those of later
 migrations too, and has nothing to do with any other. Suspending or deleting the tenant takes
-the schema away from it. Making it needs a session that may create roles.`,
+the schema away from it. Making it needs a session that may create roles.
+
+A Citus cluster makes tenants on its nodes in turn. With --node each is moved to that one once it is
+there, a second or two a tenant; what was cut short goes on with --if-not-exists, which then moves
+those that stand elsewhere.`,
 		Example: `crmctl tenant create acme-corp "Tech Startup"
 crmctl tenant create globex --display-name "Globex Corp." --if-not-exists
 crmctl tenant create --from names.csv --template acme-corp --concurrency 8
@@ -121,7 +128,7 @@ func runTenantCreate(ctx context.Context, f *factory, opts *tenantCreateOptions)
 	}
 	result, err := a.CreateTenants(ctx, app.CreateOptions{
 		Specs: specs, Settings: settings, IfNotExists: opts.ifNotExists, To: opts.to, FromHistory: opts.fromHistory,
-		NoPool: opts.noPool, Tablespace: opts.tablespace,
+		NoPool: opts.noPool, Tablespace: opts.tablespace, Node: opts.node,
 		Concurrency: opts.concurrency, LockTimeout: opts.lockTimeout, DryRun: opts.dryRun,
 	})
 	switch {
@@ -227,6 +234,9 @@ func cmpErr(a, b error) error {
 
 // createHint adds the next step to the refusal of a single tenant.
 func createHint(err error) error {
+	if moved, is := errors.AsType[*app.NotMovedError](err); is {
+		return cli.WithHint(err, "move it", "crmctl tenant move "+moved.Slug+" --to "+moved.Node)
+	}
 	var exists *registry.ExistsError
 	if !errors.As(err, &exists) {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/fleet"
 )
 
 // tenantNodeOptions are the options of the commands that place a tenant of a cluster.
@@ -16,6 +17,7 @@ type tenantNodeOptions struct {
 
 	to          string
 	blockWrites bool
+	all         bool
 	stmtTimeout time.Duration
 }
 
@@ -46,17 +48,78 @@ crmctl tenant move acme-corp --to worker2:5432 --block-writes`,
 
 func newTenantDistributeCmd(f *factory) *cobra.Command {
 	opts := &tenantNodeOptions{}
-	return placeCmd(f, opts, "distributed", func(a *app.App, ctx context.Context) (app.Placed, error) {
+	cmd := placeCmd(f, opts, "distributed", func(a *app.App, ctx context.Context) (app.Placed, error) {
 		return a.DistributeTenant(ctx, opts.move())
 	}, &cobra.Command{
-		Use:   "distribute TENANT",
-		Short: "give a local tenant of a Citus cluster to a node",
+		Use:   "distribute TENANT | --all",
+		Short: "give local tenants of a Citus cluster to its nodes",
 		Long: `Give a tenant that stands on the coordinator of a Citus cluster, as one does that is older than the
 cluster, to one of the nodes. Nobody writes to it meanwhile. Its rows are counted before and after, and
 where a table has not all of them nothing is changed. Then what it took on the coordinator is freed.
-Citus refuses tables with triggers, and foreign keys to tables outside of the schema.`,
-		Example: "crmctl tenant distribute acme-corp",
+
+Citus refuses triggers, foreign keys to tables outside of the schema, inheritance, foreign tables, and
+identity columns that are no bigint: a tenant that has some is left as it is, and they are named. With
+--dry-run this is all that is done.
+
+--all gives every local tenant to a node, one after another. The same command goes on where it was cut
+short.`,
+		Example: `crmctl tenant distribute acme-corp
+crmctl tenant distribute --all --dry-run`,
 	})
+	one := cmd.RunE
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if opts.all && len(args) > 0 {
+			return cli.Usagef("--all is for every tenant: name none")
+		}
+		if opts.all {
+			return nil
+		}
+		return cli.ExactArgs("TENANT")(cmd, args)
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if opts.all {
+			return runDistributeAll(cmd.Context(), f, opts)
+		}
+		return one(cmd, args)
+	}
+	cmd.Flags().BoolVar(&opts.all, "all", false, "every tenant that stands on the coordinator")
+	cli.DocumentExits(cmd, cli.ExitPartial, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
+	return cmd
+}
+
+func runDistributeAll(ctx context.Context, f *factory, opts *tenantNodeOptions) error {
+	p, a, err := f.begin()
+	if err != nil {
+		return err
+	}
+	done, err := a.DistributeAll(ctx, opts.move())
+	if err != nil {
+		return err
+	}
+	f.skipInvalid(done.Invalid)
+	slug := func(i int) string { return done.Placed[i].Slug }
+	var rows []placedRow
+	for i, r := range done.Results {
+		row := placedRow{done.Placed[i], opts.result("distributed"), r.Err}
+		switch {
+		case r.State == fleet.Failed:
+			row.result = resultFailed
+		case r.State == fleet.NotStarted:
+			row.result = resultNotStarted
+		}
+		if r.State == fleet.Done || !p.IsTable() {
+			rows = append(rows, row)
+		}
+	}
+	f.sayFailures(done.Results, slug, func(err error) error { return err })
+	if err := cli.PrintList(p, placedList(f), rows); err != nil {
+		return err
+	}
+	s := done.Summary()
+	if s.Items > manyTenants && !opts.dryRun {
+		f.Note("%s", runLine(s, done.Elapsed))
+	}
+	return f.end(runEnd{Summary: s, did: "distributed"})
 }
 
 func newTenantUndistributeCmd(f *factory) *cobra.Command {
@@ -86,28 +149,42 @@ func placeCmd(f *factory, opts *tenantNodeOptions, done string,
 		if err != nil {
 			return err
 		}
-		return cli.PrintList(p, placedList(opts.result(done)), []app.Placed{placed})
+		return cli.PrintList(p, placedList(f), []placedRow{{placed, opts.result(done), nil}})
 	}
 	opts.addFlags(cmd.Flags())
 	cli.DocumentExits(cmd, cli.ExitUnreachable, cli.ExitLocked, exitNoTenant)
 	return cmd
 }
 
-func placedList(done string) cli.List[app.Placed] {
-	return cli.List[app.Placed]{
+// placedRow is what became of one tenant.
+type placedRow struct {
+	app.Placed
+
+	result string
+	err    error // in answers for programs alone
+}
+
+func placedList(f *factory) cli.List[placedRow] {
+	return cli.List[placedRow]{
 		Plural: "tenants",
-		Columns: []cli.Column[app.Placed]{
-			{Name: "result", Value: func(p app.Placed) any {
-				if !p.Changed() {
+		Columns: []cli.Column[placedRow]{
+			{Name: "result", Value: func(r placedRow) any {
+				if !r.Changed() && r.err == nil {
 					return "unchanged"
 				}
-				return done
+				return r.result
 			}},
-			{Name: "tenant", Value: func(p app.Placed) any { return p.Slug }},
-			{Name: "kind", Value: func(p app.Placed) any { return string(p.After.Kind) }},
-			{Name: "node", Value: func(p app.Placed) any { return p.After.Node }},
-			{Name: "from_node", Title: "FROM", Value: func(p app.Placed) any { return p.Before.Node }},
+			{Name: "tenant", Value: func(r placedRow) any { return r.Slug }},
+			{Name: "kind", Value: func(r placedRow) any { return string(r.After.Kind) }},
+			{Name: "node", Value: func(r placedRow) any { return r.After.Node }},
+			{Name: "from_node", Title: "FROM", Value: func(r placedRow) any { return r.Before.Node }},
+			{Name: "error", Document: true, Optional: true, Value: func(r placedRow) any {
+				if r.err == nil {
+					return nil
+				}
+				return f.redact(f.withTarget(r.err).Error())
+			}},
 		},
-		Name: func(p app.Placed) string { return p.Slug },
+		Name: func(r placedRow) string { return r.Slug },
 	}
 }

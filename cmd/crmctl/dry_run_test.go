@@ -122,6 +122,7 @@ func dryCases(local string) map[string][]dryCase {
 		"tenant create":       one("new-one", "many-%d --count 3 --role"),
 		"tenant delete":       one("acme-corp --confirm acme-corp"),
 		"cluster nodes":       {{"", []int{1}}}, // on no cluster
+		"cluster rebalance":   {{"", []int{1}}},
 		"tenant distribute":   {{"whole", []int{1}}},
 		"tenant move":         {{"whole --to worker:5432", []int{1}}},
 		"tenant undistribute": {{"whole", []int{1}}},

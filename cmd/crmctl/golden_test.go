@@ -35,6 +35,7 @@ var withoutJSON = map[string]string{
 	"stats serve": "it answers scrapes",
 
 	"cluster nodes":       noCluster,
+	"cluster rebalance":   noCluster,
 	"tenant distribute":   noCluster,
 	"tenant move":         noCluster,
 	"tenant undistribute": noCluster,

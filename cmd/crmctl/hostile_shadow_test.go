@@ -161,12 +161,30 @@ func shadowedCommands(dir string) [][]string {
 	}
 }
 
+// shadowedFiles returns the directory of the files that shadowedCommands names.
+func shadowedFiles(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"leads.csv":   "Name,E-mail,Phone\nAda,ada@example.com,\nAda,ada@example.com,\nNobody,,\n",
+		"changed.csv": "Name,E-mail,Phone\nAda L,ada@example.com,\nEve,eve@example.com,\n",
+		"second.yaml": secondProfile(fleettest.New(t).DSN),
+		"sync.yaml": "tenants_query: select slug, schema_name as schema, display_name, status from public.tenants union " +
+			"select 'x', 'public', 'X', 'new'\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // notShadowed are the commands that send nothing of ours to the fleet's database.
 func notShadowed() []string {
 	return []string{"version", "completion", "man", "config show", "config path", "help", "demo", "local start",
 		"local status", "local stop", "local reset", "migrate new", "psql",
 		// They end where it is seen that this is no cluster.
-		"cluster nodes", "tenant move", "tenant distribute", "tenant undistribute"}
+		"cluster nodes", "cluster rebalance", "tenant move", "tenant distribute", "tenant undistribute"}
 }
 
 // TestNothingPlantedIsEverCalled runs every command while public and two tenants'
@@ -199,23 +217,7 @@ func TestNothingPlantedIsEverCalled(t *testing.T) {
 		}
 		return n
 	}
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "leads.csv"),
-		[]byte("Name,E-mail,Phone\nAda,ada@example.com,\nAda,ada@example.com,\nNobody,,\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "changed.csv"),
-		[]byte("Name,E-mail,Phone\nAda L,ada@example.com,\nEve,eve@example.com,\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	second := secondProfile(fleettest.New(t).DSN)
-	if err := os.WriteFile(filepath.Join(dir, "second.yaml"), []byte(second), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "sync.yaml"), []byte("tenants_query: select slug, schema_name as schema, "+
-		"display_name, status from public.tenants union select 'x', 'public', 'X', 'new'\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	dir := shadowedFiles(t)
 	if out, _ := outcome(t, f, "tenant", "exec", "acme", "-c",
 		"select array_agg(x) from (values ('a'::pg_catalog.text)) v (x)"); !strings.Contains(out, "PLANTED") {
 		t.Fatalf("what is planted is not called where it should be: %s", out)

@@ -166,7 +166,7 @@ func TestWithoutARegistry(t *testing.T) {
 	eachOnline(t, backups[0], func(path string, args []string) {
 		switch path {
 		case "migrate public", "backup verify", "stats activity", "stats connections", "stats locks",
-			"connections clean", "stats serve", "cluster nodes":
+			"connections clean", "stats serve", "cluster nodes", "cluster rebalance":
 			return // one makes it, the others need none
 		}
 		out, code := outcome(t, f, args...)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -24,10 +26,25 @@ type CreateOptions struct {
 	To          int64  // the version of their schemas; 0 = the newest
 	FromHistory bool   // go through the migrations one by one, and take none of the pool
 	NoPool      bool   // take no schema of the pool
+	Node        string // of a cluster, "host:port", where they are to stand; "" takes turns
 	Concurrency int    // 0 goes by the machine and the server
 	LockTimeout time.Duration
 	DryRun      bool
 }
+
+// NotMovedError says that a tenant was made, or was there, but is not on the node that was
+// asked for.
+type NotMovedError struct {
+	Slug, Node string
+	Err        error
+}
+
+// Error says why it is not.
+func (e *NotMovedError) Error() string {
+	return fmt.Sprintf("the tenant is there, but not on node %s: %v", e.Node, e.Err)
+}
+
+func (e *NotMovedError) Unwrap() error { return e.Err }
 
 // CreateResult is what became of the tenants, in the order of the specs.
 type CreateResult struct {
@@ -55,6 +72,10 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 		return CreateResult{}, err
 	}
 	defer closeConn(ctx, conn)
+	nodes, err := nodesFor(ctx, conn, o.Node)
+	if err != nil {
+		return CreateResult{}, err
+	}
 	template, why, err := a.template(ctx, conn, plan, templateOptions{fromHistory: o.FromHistory, dryRun: o.DryRun,
 		lockTimeout: o.LockTimeout})
 	if err != nil {
@@ -93,7 +114,55 @@ func (a *App) CreateTenants(ctx context.Context, o CreateOptions) (CreateResult,
 	if slices.ContainsFunc(created, func(c tenant.Created) bool { return !c.Pooled && !c.Existed }) {
 		a.byHistory(why)
 	}
+	if o.Node != "" && ctx.Err() == nil {
+		stopped = cmp.Or(stopped, a.settle(ctx, created, results, nodes, o))
+	}
 	return CreateResult{Created: created, Results: results, Stopped: stopped, Elapsed: a.Now().Sub(begun)}, nil
+}
+
+// nodesFor returns the nodes of the cluster, of which node must be one that takes tenants; none
+// where node is "".
+func nodesFor(ctx context.Context, conn *pgx.Conn, node string) ([]cluster.Node, error) {
+	switch {
+	case node == "":
+		return nil, nil
+	case !db.EngineOf(conn).Distributed():
+		return nil, ErrNoCluster
+	}
+	nodes, err := cluster.Members(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return nodes, knownNode(nodes, node)
+}
+
+// settle moves the tenants that are there to the node that was asked for: a cluster makes them
+// on its nodes in turn. What fails is in results; the same call with IfNotExists does the rest.
+func (a *App) settle(ctx context.Context, created []tenant.Created, results []fleet.Result, nodes []cluster.Node,
+	o CreateOptions) error {
+	var at []int
+	var names []string
+	for i, r := range results {
+		if r.State == fleet.Done {
+			at, names = append(at, i), append(names, created[i].Tenant.Slug)
+		}
+	}
+	observer, end := a.Watch("move", names)
+	defer end()
+	moved, stopped := fleet.Run(ctx, a.Connect, len(at), fleet.Options{Concurrency: 1, Drain: a.Drain(), Observer: observer},
+		func(ctx context.Context, conn *pgx.Conn, i int) error {
+			_, err := a.moveToNode(ctx, conn, created[at[i]].Tenant, nodes, NodeMoveOptions{To: o.Node,
+				MoveOptions: MoveOptions{Tenant: names[i], LockTimeout: o.LockTimeout}})
+			return err
+		})
+	for i, m := range moved {
+		r := &results[at[i]]
+		r.Duration += m.Duration
+		if m.State != fleet.Done {
+			r.State, r.Err = fleet.Failed, &NotMovedError{names[i], o.Node, cmp.Or(m.Err, stopped)}
+		}
+	}
+	return stopped
 }
 
 // EnsureTenant makes a tenant on conn unless there is one of that name. A dry run looks

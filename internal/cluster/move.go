@@ -13,8 +13,8 @@ import (
 
 // Move is one of a schema from one node to another.
 type Move struct {
-	Schema   db.Schema
-	From, To Node
+	Schema db.Schema
+	To     Node
 	// BlockWrites copies the tables while nobody writes to them, for one that has no primary
 	// key: writes are held up for as long as it takes, not for a moment at its end.
 	BlockWrites bool

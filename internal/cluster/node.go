@@ -42,8 +42,9 @@ func (e *NodeError) Error() string {
 		e.Node, e.From)
 }
 
-// Nodes returns the nodes of the cluster, the coordinator first, nil on PostgreSQL.
-func Nodes(ctx context.Context, q db.Querier) ([]Node, error) {
+// Members returns the nodes of the cluster as it knows them, the coordinator first, nil on
+// PostgreSQL. Nobody is asked whether they are there.
+func Members(ctx context.Context, q db.Querier) ([]Node, error) {
 	if !db.EngineOf(q).Distributed() {
 		return nil, nil
 	}
@@ -65,6 +66,16 @@ func Nodes(ctx context.Context, q db.Querier) ([]Node, error) {
 		where n.noderole = 'primary' order by n.groupid <> 0, n.nodeid`)
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes of the cluster: %w", err)
+	}
+	return nodes, nil
+}
+
+// Nodes returns the nodes of the cluster, the coordinator first, nil on PostgreSQL: which are
+// reached, and what stands on them.
+func Nodes(ctx context.Context, q db.Querier) ([]Node, error) {
+	nodes, err := Members(ctx, q)
+	if err != nil || nodes == nil {
+		return nil, err
 	}
 	lost, err := Unreached(ctx, q)
 	if err != nil {

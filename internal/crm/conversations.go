@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -45,6 +46,12 @@ func (r *Reader) conversationColumns(v table) string {
 		contact = "coalesce((select coalesce(" + c.raw("c", "email", "pg_catalog.text") + ", " + c.text("c", "name") +
 			") from " + c.name + " c where c.id operator(pg_catalog.=) v.contact_id), '')"
 	}
+	return conversationColumns(v, contact)
+}
+
+// conversationColumns returns the columns of scanConversation; contact is the expression that
+// names the contact.
+func conversationColumns(v table, contact string) string {
 	return "v.id::pg_catalog.text, " + v.text("v", "contact_id") + ", " + contact + ", " + v.text("v", "channel") + ", " +
 		v.text("v", "status") + ", " + v.text("v", "subject") + ", " + v.raw("v", "created_at", "pg_catalog.timestamptz") +
 		", " + v.raw("v", "updated_at", "pg_catalog.timestamptz")
@@ -208,16 +215,18 @@ func (w *Writer) OpenConversation(ctx context.Context, o NewConversation) (Conve
 	if err != nil {
 		return Conversation{}, err
 	}
+	// What an INSERT returns reads no other table: a cluster has no way to do that.
 	made, err := collect(ctx, w.q, scanConversation, "insert into "+v.name+" as v (contact_id, channel, status, subject)"+
 		" select c.id, $2::pg_catalog.text, 'open', $3::pg_catalog.text from "+w.t.tables["contacts"].name+
-		" c where "+w.t.tables["contacts"].is("c", "id", "=", "$1")+" returning "+w.conversationColumns(v), c.ID, channel,
-		orNull(subject))
+		" c where "+w.t.tables["contacts"].is("c", "id", "=", "$1")+" returning "+
+		conversationColumns(v, "''"), c.ID, channel, orNull(subject))
 	if err == nil && len(made) == 0 {
 		err = &NotFoundError{What: "contact", Ref: o.Contact}
 	}
 	if err != nil {
 		return Conversation{}, err
 	}
+	made[0].Contact = cmp.Or(c.Email, c.Name)
 	w.did("conversations", "open", made[0].ID)
 	return made[0], nil
 }

@@ -114,7 +114,7 @@ func idle(conn *pgconn.PgConn) bool { return conn.TxStatus() == 'I' }
 
 var (
 	setsPath = regexp.MustCompile(`set_config\('search_path', (?:'([^']*)'|\$(\d+)), (true|false)\)`)
-	harmless = regexp.MustCompile(`^(begin( isolation level [a-z ,]+)?|commit|rollback( to savepoint \w+)?|(release )?savepoint \w+|set transaction read only|reset role|set constraints all (deferred|immediate))$`)
+	harmless = regexp.MustCompile(`^(begin( isolation level [a-z ,]+)?|commit|rollback( to savepoint \w+)?|(release )?savepoint \w+|set transaction read only|reset role|set constraints all (deferred|immediate)|set local (citus\.\w+|lock_timeout) = \S+)$`)
 )
 
 func (p *path) follow(s db.Sent) {

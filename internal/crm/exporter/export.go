@@ -196,7 +196,6 @@ func (e *Export) enter(ctx context.Context, conn *pgx.Conn, s Source, tables []p
 		planted.QueueReadAs(&p, tables, role)
 	}
 	p.Become(role)
-	e.filter.queue(&p)
 	if err := p.Run(ctx, conn); err != nil {
 		return db.Plain(err)
 	}
