@@ -11,7 +11,7 @@ import (
 
 func newClusterCmd(f *factory) *cobra.Command {
 	return cli.NewGroup("cluster", "the nodes of a Citus cluster that keeps the tenants",
-		newClusterNodesCmd(f), cli.Seldom(newClusterRebalanceCmd(f)))
+		newClusterNodesCmd(f), newClusterRebalanceCmd(f))
 }
 
 func newClusterNodesCmd(f *factory) *cobra.Command {

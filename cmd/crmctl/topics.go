@@ -19,7 +19,7 @@ func newHelp() *cli.Help {
   crmctl contacts import --tenant acme-corp leads.csv  contacts from a file
 `,
 		Brief: groupSelf,
-		Small: []string{"demo", "psql", "report", "seed"},
+		Small: []string{"cluster", "demo", "psql", "report", "seed"},
 		More: `More: crmctl COMMAND --help; crmctl help exit-codes, environment, configuration
 `,
 		Topics: "environment, configuration, exit-codes, flags",

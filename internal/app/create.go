@@ -149,7 +149,9 @@ func (a *App) settle(ctx context.Context, created []tenant.Created, results []fl
 	}
 	observer, end := a.Watch("move", names)
 	defer end()
-	moved, stopped := fleet.Run(ctx, a.Connect, len(at), fleet.Options{Concurrency: 1, Drain: a.Drain(), Observer: observer},
+	moved, stopped := fleet.Run(ctx, a.Connect, len(at), fleet.Options{
+		Concurrency: 1, Drain: a.Drain(), Observer: observer,
+	},
 		func(ctx context.Context, conn *pgx.Conn, i int) error {
 			_, err := a.moveToNode(ctx, conn, created[at[i]].Tenant, nodes, NodeMoveOptions{To: o.Node,
 				MoveOptions: MoveOptions{Tenant: names[i], LockTimeout: o.LockTimeout}})
