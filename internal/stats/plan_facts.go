@@ -33,7 +33,8 @@ type Facts struct {
 
 // factsQuery finds tables by name ($4) in the schemas of tenants.
 const factsQuery = `
-	select t.slug, c.relname::text, pg_catalog.quote_ident(c.relname), case when c.reltuples >= 0 then c.reltuples::bigint end, c.relpages::bigint,
+	select t.slug, c.relname::text, pg_catalog.quote_ident(c.relname),
+		case when c.reltuples >= 0 then c.reltuples::bigint end, c.relpages::bigint,
 		greatest(pg_catalog.pg_stat_get_last_analyze_time(c.oid), pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid)),
 		coalesce(pg_catalog.pg_stat_get_mod_since_analyze(c.oid), 0),
 		coalesce((

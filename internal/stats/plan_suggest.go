@@ -70,7 +70,8 @@ func (c condition) suggest(table TableFacts, trigram bool) []Suggestion {
 		}
 		return []Suggestion{create("the whole table is read for a small part of it", "("+c.column+")", "")}
 	case c.isParam:
-		return []Suggestion{{Table: table.Table, Why: "whether an index helps depends on the pattern: explain it with a value"}}
+		return []Suggestion{{Table: table.Table,
+			Why: "whether an index helps depends on the pattern: explain it with a value"}}
 	case c.operator == "~~*":
 		if head != "" && !strings.HasPrefix(c.column, "lower(") {
 			return []Suggestion{create("serves what begins so, whatever its case", "(lower("+c.column+") text_pattern_ops)",
