@@ -85,12 +85,22 @@ func (r *Reader) Messages(ctx context.Context, o MessageQuery, end *string) (ite
 		return nil, orInvalid(err, o.Page)
 	}
 	where, args := m.is("m", "conversation_id", "=", "$1"), []any{v.ID}
-	if key != nil {
+	at, order := "m.created_at::pg_catalog.text", "m.created_at desc, m.id desc"
+	dated := m.columns["created_at"].NotNull
+	if !dated { // the table of another program: by the ids, as far as they tell
+		at, order = "''", "m.id desc"
+	}
+	switch {
+	case key == nil:
+	case dated:
 		where += " and " + before(m, "m", len(args))
 		args = append(args, key[0], key[1])
+	default:
+		where += " and " + m.is("m", "id", "<", "$2")
+		args = append(args, key[1])
 	}
-	sql := "select " + messageColumns(m, o.Cut) + ", m.created_at::pg_catalog.text from " + m.name + " m where " + where +
-		" order by m.created_at desc, m.id desc limit " + strconv.Itoa(o.limit()+1)
+	sql := "select " + messageColumns(m, o.Cut) + ", " + at + " from " + m.name + " m where " + where +
+		" order by " + order + " limit " + strconv.Itoa(o.limit()+1)
 	return func(yield func(Message, error) bool) {
 		err := r.eachMessage(ctx, sql, args, o.limit(), end, func(m Message) bool { return yield(m, nil) })
 		if err != nil {

@@ -135,6 +135,41 @@ func TestContactOfAnotherProgram(t *testing.T) {
 	}
 }
 
+// Messages of which some have no time are listed by their ids, page by page, each once.
+func TestMessagesWithoutTime(t *testing.T) {
+	t.Parallel()
+	conn, schema := crmtest.Tenant(t)
+	crmtest.Exec(t, conn, schema, "alter table messages alter created_at drop not null",
+		"insert into contacts (email) values ('ann@example.com')",
+		"insert into conversations (contact_id, channel) select id, 'email' from contacts",
+		`insert into messages (conversation_id, direction, content, created_at)
+			select v.id, 'inbound', 'm' || i, case when i % 2 = 0 then now() end from conversations v, generate_series(1, 5) i`)
+	seen := map[string]bool{}
+	read(t, open(t, conn, schema), conn, func(ctx context.Context, r *Reader) error {
+		q := MessageQuery{Conversation: "ann@example.com", Page: Page{Limit: 2}}
+		for range 3 {
+			end := ""
+			rows, err := r.Messages(ctx, q, &end)
+			if err != nil {
+				return err
+			}
+			for m, err := range rows {
+				if err != nil {
+					return err
+				}
+				seen[m.Content] = true
+			}
+			if q.After = end; end == "" {
+				break
+			}
+		}
+		return nil
+	})
+	if len(seen) != 5 {
+		t.Errorf("seen %v", seen)
+	}
+}
+
 // What cannot be stored is refused, by an error that says why and of its own type.
 func TestContactErrors(t *testing.T) {
 	t.Parallel()
