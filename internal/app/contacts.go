@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/crm/phone"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -185,6 +186,11 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 		return out, err
 	}
 	defer closeConn(ctx, conn)
+	if read.DryRun { // which loads and takes back
+		if err := cluster.Healthy(ctx, conn); err != nil {
+			return out, err
+		}
+	}
 	t, err := a.Registry.Get(ctx, conn, slug)
 	if err != nil {
 		return out, err

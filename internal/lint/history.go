@@ -7,6 +7,8 @@ type history struct {
 	tables map[string]*table
 	// functions holds whether a function of the files is volatile.
 	functions map[string]bool
+	// temporary holds the tables that files make for themselves.
+	temporary map[string]bool
 }
 
 type table struct {
@@ -28,7 +30,7 @@ type check struct {
 }
 
 func newHistory() *history {
-	return &history{tables: map[string]*table{}, functions: map[string]bool{}}
+	return &history{tables: map[string]*table{}, functions: map[string]bool{}, temporary: map[string]bool{}}
 }
 
 // table returns what is known of a table; a table no file made is empty.
@@ -52,6 +54,7 @@ func (c *checker) remember(s *statement) {
 		}
 		delete(c.history.tables, name)
 		c.created[name] = true
+		c.history.temporary[name] = n.child("relation").text("relpersistence") == temporary
 		t := c.history.table(name)
 		for _, element := range n.list("tableElts") {
 			if element.kind == "ColumnDef" {
@@ -59,10 +62,10 @@ func (c *checker) remember(s *statement) {
 			}
 		}
 	case "CreateTableAsStmt":
-		c.created[n.child("into").child("rel").text("relname")] = true
+		c.madeFrom(n.child("into"))
 	case "SelectStmt":
 		if into := n.child("intoClause"); into.there() {
-			c.created[into.child("rel").text("relname")] = true
+			c.madeFrom(into)
 		}
 	case "CreateFunctionStmt":
 		if words := n.words("funcname"); len(words) > 0 {
@@ -84,6 +87,15 @@ func (c *checker) remember(s *statement) {
 			c.rememberAlter(s, t, cmd)
 		}
 	}
+}
+
+const temporary = "t" // RELPERSISTENCE_TEMP
+
+// madeFrom takes in the table that is made of a query's rows.
+func (c *checker) madeFrom(into node) {
+	name := into.child("rel").text("relname")
+	c.created[name] = true
+	c.history.temporary[name] = into.child("rel").text("relpersistence") == temporary
 }
 
 func isVolatile(function node) bool {

@@ -278,6 +278,35 @@ func TestRulesOfCitus(t *testing.T) {
 		{"", "merge into fresh using t on true when not matched then insert values (1);"},
 		{"citus-foreign-key", "create table x (a int constraint f references public.y (a));"},
 		{"", "create table x (a int constraint f references y (a));"},
+		{"citus-rename-constraint", "alter table fresh rename constraint a to b;"},
+		{"citus-inherits", "create table x () inherits (fresh);"},
+		{"citus-inherits", "create table x (a int); alter table x inherit fresh;"},
+		{"", "create table x (a int) partition by range (a); create table y partition of x default;"},
+		{"citus-drop-add", "alter table fresh add column x int, add constraint c unique (x);"},
+		{"citus-sequence", "alter sequence s restart with 5;"},
+		{"citus-sequence", "select setval('s', 5);"},
+		{"citus-do-table", "do $$ begin create table x (a int); end $$;"},
+		{"", "do $$ begin alter table fresh add column x int; end $$;"},
+		{"citus-on-conflict", "insert into fresh (a) values (1) on conflict (a) do update set t = now();"},
+		{"citus-on-conflict", "insert into fresh (a) values (1) on conflict (a) do update set t = current_timestamp;"},
+		{"", "insert into fresh (a) values (1) on conflict (a) do update set t = excluded.t;"},
+		{"citus-update", "update fresh set t = clock_timestamp() where a = 1;"},
+		{"", "update fresh set t = now() where a = 1;"},
+		{"citus-insert-select", "create table two (a int, t timestamptz default now()); insert into two (a) select a " +
+			"from fresh;"},
+		{"", "create table two (a int, t timestamptz); insert into two (a, t) select a, now() from fresh;"},
+		{"", "create table two (a int, t int); with x as materialized (select a from fresh) insert into two (a) " +
+			"select a from x;"},
+		{"", "create table two (a int, t int default 1); insert into two (a) values (1);"},
+		{"temporary-object citus-local-join", "create temporary table tmp (a int); delete from fresh where not exists (select from tmp " +
+			"where tmp.a = fresh.a);"},
+		{"temporary-object citus-local-join", "create temporary table tmp as select 1 as a; select 1 from fresh left join tmp using (a);"},
+		{"temporary-object", "create temporary table tmp (a int); update fresh set a = tmp.a from tmp where tmp.a = fresh.a;"},
+		{"", "select 1 from fresh where a in (select 1 from fresh);"},
+		{"citus-current-schema", "update fresh set t = current_schema() where a = 1;"},
+		{"", "select current_schema();"},
+		{"citus-set-config", "select set_config('lock_timeout', '1s', true);"},
+		{"session-setting citus-role", "set local role app;"},
 	}
 	for _, tt := range tests {
 		sql := "create table fresh (a int);\n" + tt.sql

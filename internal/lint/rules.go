@@ -81,6 +81,17 @@ const (
 	ruleCitusSchema   = "citus-schema-elements"
 	ruleCitusMerge    = "citus-merge"
 	ruleCitusForeign  = "citus-foreign-key"
+	ruleCitusRename   = "citus-rename-constraint"
+	ruleCitusInherits = "citus-inherits"
+	ruleCitusSequence = "citus-sequence"
+	ruleCitusDo       = "citus-do-table"
+	ruleCitusUpsert   = "citus-on-conflict"
+	ruleCitusUpdate   = "citus-update"
+	ruleCitusSelect   = "citus-insert-select"
+	ruleCitusJoin     = "citus-local-join"
+	ruleCitusPath     = "citus-current-schema"
+	ruleCitusSetting  = "citus-set-config"
+	ruleCitusRole     = "citus-role"
 )
 
 // Rules returns every rule, in the order in which they are documented.
@@ -261,7 +272,7 @@ func citusRules() []Rule {
 		{ruleCitusCheck, Error, Citus, "ADD COLUMN with a CHECK without a name",
 			"Citus refuses it: the name would differ between nodes.",
 			"Add the column, then ADD CONSTRAINT name in a statement of its own.", false},
-		{ruleCitusDropAdd, Error, Citus, "DROP and ADD CONSTRAINT in one ALTER TABLE",
+		{ruleCitusDropAdd, Error, Citus, "ADD CONSTRAINT beside another command in one ALTER TABLE",
 			"Citus refuses several commands of which one adds a constraint.", "Two statements.", false},
 		{ruleCitusSchema, Error, Citus, "CREATE SCHEMA with objects in it", "Citus refuses it.",
 			"Create the objects in statements of their own.", false},
@@ -269,5 +280,31 @@ func citusRules() []Rule {
 			"Citus refuses functions that are not immutable there.", "INSERT … ON CONFLICT.", false},
 		{ruleCitusForeign, Error, Citus, "a foreign key to a table of another schema",
 			"A distributed table cannot refer to a local one.", "Keep foreign keys within the tenant's schema.", false},
+		{ruleCitusRename, Error, Citus, "RENAME CONSTRAINT", "Citus refuses it on a distributed table.",
+			"Drop the constraint and add it under the new name, in two statements.", false},
+		{ruleCitusInherits, Error, Citus, "INHERITS", "A table of a distributed schema can neither inherit nor be inherited.",
+			"Partitions, or tables of their own.", false},
+		{ruleCitusSequence, Error, Citus, "ALTER SEQUENCE, setval",
+			"Citus refuses the one; the other makes nodes use the same numbers, since each has a range of its own.",
+			"Leave sequences alone.", false},
+		{ruleCitusDo, Error, Citus, "CREATE TABLE in a DO block",
+			"The table stays on the coordinator, silently, and cannot be joined with the tenant's others.",
+			"CREATE TABLE as a statement of its own.", false},
+		{ruleCitusUpsert, Error, Citus, "a function such as now() in DO UPDATE SET",
+			"Citus refuses functions that are not immutable there.", "excluded.updated_at, or a value.", false},
+		{ruleCitusUpdate, Error, Citus, "a volatile function in an UPDATE",
+			"Citus refuses it: each copy of a row might get another value.", "A value, or now().", false},
+		{ruleCitusSelect, Warning, Citus, "INSERT INTO ... SELECT that leaves a column to its default",
+			"Where the default is now() or the like, Citus sends the node what it cannot parse.",
+			"List every column, or read from a WITH ... AS MATERIALIZED.", false},
+		{ruleCitusJoin, Error, Citus, "a subquery or an outer join that mixes a tenant's table with a local one",
+			"Citus does not join a tenant's table with a temporary one or one of another schema that way.",
+			"WITH ... AS MATERIALIZED, or a table of the tenant's schema.", false},
+		{ruleCitusPath, Error, Citus, "current_schema() in a statement that reads a table",
+			"It runs on the node, where it is public.", "A statement of its own, or the name.", false},
+		{ruleCitusSetting, Warning, Citus, "set_config()", "What it sets stays on the coordinator.", "SET LOCAL.", false},
+		{ruleCitusRole, Warning, Citus, "SET ROLE",
+			"Citus works on the node as the role, which must be able to log in there, and refuses to change it after a write.",
+			"Let crmctl take the owner's role.", false},
 	}
 }
