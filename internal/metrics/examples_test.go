@@ -13,9 +13,9 @@ import (
 	"github.com/crmctl/crmctl/internal/metrics"
 )
 
-// check reports every name in an expression, and every label that it takes from one, which
-// a collection does not have.
-func check(t *testing.T, where, expression string) {
+// check reports every name in an expression, and every label that it takes from one, or that
+// a text beside it does ("{{tenant}}", "$labels.tenant"), which a collection does not have.
+func check(t *testing.T, where, expression string, texts ...string) {
 	t.Helper()
 	labels := []string{"instance", "job", "le"}
 	names := regexp.MustCompile(`\bcrmctl_\w+`).FindAllString(expression, -1)
@@ -36,6 +36,12 @@ func check(t *testing.T, where, expression string) {
 			continue
 		}
 		labels = append(labels, metrics.Families()[i].Labels...)
+	}
+	taken := regexp.MustCompile(`\{\{ *(\w+) *\}\}|\$labels\.(\w+)`)
+	for _, m := range taken.FindAllStringSubmatch(strings.Join(texts, "\n"), -1) {
+		if label := m[1] + m[2]; !slices.Contains(labels, label) {
+			t.Errorf("%s: no metric of it has the label %s", where, label)
+		}
 	}
 	for _, m := range regexp.MustCompile(`(\w+)(?:=~|!=|=)"|\b(?:by|on) \(([^)]*)\)`).FindAllStringSubmatch(expression, -1) {
 		for label := range strings.SplitSeq(m[1]+m[2], ", ") {
@@ -70,7 +76,7 @@ func TestExampleAlerts(t *testing.T) {
 		t.Fatalf("%d groups", len(file.Groups))
 	}
 	for _, rule := range file.Groups[0].Rules {
-		check(t, rule.Alert, rule.Expr)
+		check(t, rule.Alert, rule.Expr, rule.Annotations["summary"], rule.Annotations["description"])
 		if s := rule.Labels["severity"]; s != "page" && s != "ticket" || rule.Annotations["summary"] == "" ||
 			rule.Annotations["description"] == "" {
 			t.Errorf("%s: %v %v", rule.Alert, rule.Labels, rule.Annotations)
@@ -100,8 +106,8 @@ func TestExampleDashboard(t *testing.T) {
 			Datasource  *source
 			GridPos     struct{ X, Y, W, H int }
 			Targets     []struct {
-				Datasource *source
-				Expr       string
+				Datasource         *source
+				Expr, LegendFormat string
 			}
 		}
 	}
@@ -130,7 +136,7 @@ func TestExampleDashboard(t *testing.T) {
 			t.Errorf("%s: %v", p.Title, p.Datasource)
 		}
 		for _, target := range p.Targets {
-			check(t, p.Title, target.Expr)
+			check(t, p.Title, target.Expr, target.LegendFormat)
 			if target.Datasource == nil || *target.Datasource != ours {
 				t.Errorf("%s: %v", p.Title, target.Datasource)
 			}

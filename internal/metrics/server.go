@@ -70,11 +70,13 @@ func (s *HTTPServer) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler(ctx),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout,
-		WriteTimeout: s.o.Collection.o.Timeout + writeTimeout, IdleTimeout: 2 * time.Minute,
+		WriteTimeout:   s.o.Collection.o.Timeout + writeTimeout,
 		MaxHeaderBytes: 16 << 10,
 		// What clients do wrong is nothing to tell.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
+	// Connections are few: none is kept for a client that has its answer.
+	server.SetKeepAlivesEnabled(false)
 	var work sync.WaitGroup
 	if s.o.DriftEvery > 0 {
 		work.Go(func() { s.compareDrift(ctx) })

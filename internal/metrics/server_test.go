@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,6 +132,40 @@ func TestServeSlowly(t *testing.T) {
 	close(goOn)
 	if code, text, _ := s.ask(t, "GET", "/metrics"); code != 200 || !strings.Contains(text, "\ncrmctl_up 1\n") {
 		t.Errorf("%d %s", code, text)
+	}
+}
+
+// Clients that say nothing, say half of it, say too much, never read, or stay when they have their answer, more of
+// them than there are connections, keep no scrape away for long.
+func TestServeHostileClients(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	s := serve(t, metrics.ServerOptions{Collection: metrics.New(options(f))})
+	const whole = "GET /metrics HTTP/1.1\r\nHost: x\r\n"
+	const clients = 48 // of 32 connections
+	says := slices.Repeat([]string{whole + "Connection: keep-alive\r\n\r\n"}, clients)
+	says = append(says, "", "GET /metr", whole, whole+"\r\n", "\x16\x03\x01\x00",
+		whole+"X-A: "+strings.Repeat("a", 40<<10)+"\r\n\r\n", whole+"Content-Length: 9000000\r\n\r\nx")
+	for _, text := range says {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_, _ = io.WriteString(c, text) // the server may have refused it already
+	}
+	for range 3 {
+		at := time.Now()
+		code, text, _ := s.ask(t, "GET", "/metrics")
+		if code != 200 || !strings.Contains(text, "\ncrmctl_up 1\n") {
+			t.Errorf("%d\n%.300s", code, text)
+		}
+		if took := time.Since(at); took > 20*time.Second {
+			t.Errorf("a scrape took %s", took)
+		}
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("the end: %v", err)
 	}
 }
 
