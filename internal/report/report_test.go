@@ -196,3 +196,33 @@ func TestRunPage(t *testing.T) {
 		}
 	}
 }
+
+// A reason that names the place in the file and the SQLSTATE, as those of runs do, is not told with both again.
+func TestFailedIsToldOnce(t *testing.T) {
+	t.Parallel()
+	for _, message := range []string{`00005_score.sql:2: column "score" of relation "contacts" already exists (42701)`,
+		`column "score" of relation "contacts" already exists`} {
+		run := report.Run{Run: registry.Run{ID: 7, Kind: "migrate", Target: 5, Tenants: 1, Failed: 1},
+			Outcomes: []registry.RunTenant{{Slug: "acme", State: "failed", To: 4, Place: "00005_score.sql:2", SQLState: "42701",
+				Message: message}}}
+		var b bytes.Buffer
+		if err := report.WriteRun(&b, report.Head{Place: "crm on db1:5432", At: now}, run, words()); err != nil {
+			t.Fatal(err)
+		}
+		for _, once := range []string{"00005_score.sql:2", "42701", "already exists"} {
+			if n := strings.Count(b.String(), once); n != 1 {
+				t.Errorf("%q: the page has %s %d times", message, once, n)
+			}
+		}
+	}
+}
+
+// Where tenants have no backup at all, that is the figure, and not the age of the others.
+func TestWithoutABackup(t *testing.T) {
+	t.Parallel()
+	f := sample(12)
+	page := pageOf(t, f)
+	if !strings.Contains(page, "Without a backup") || !strings.Contains(page, "the oldest is 4 days old") {
+		t.Error("the page does not say how many tenants have no backup")
+	}
+}

@@ -212,12 +212,16 @@ func (v view) durations(seconds []float64) block {
 func (v view) failed(failed []registry.RunTenant, most int) block {
 	t := &table{Head: titles("Tenant", "->Version", "Why")}
 	for _, o := range failed[:min(most, len(failed))] {
-		where := o.Place
-		if o.SQLState != "" {
-			where = strings.TrimSpace(where + " SQLSTATE " + o.SQLState)
+		// Both stand in what most runs have told, and are not said twice.
+		var where []string
+		if !strings.Contains(o.Message, o.Place) {
+			where = append(where, o.Place)
+		}
+		if !strings.Contains(o.Message, o.SQLState) {
+			where = append(where, "SQLSTATE "+o.SQLState)
 		}
 		t.row(field{Text: v.w.Visible(o.Slug)}, field{Text: strconv.FormatInt(o.To, 10)},
-			field{Text: v.w.Visible(o.Message), Sub: v.w.Visible(where)})
+			field{Text: v.w.Visible(o.Message), Sub: v.w.Visible(strings.Join(where, " "))})
 	}
 	return block{Title: "Failed", Table: t, Note: v.more(len(failed) - most)}
 }

@@ -86,7 +86,7 @@ func (v view) figures(f *Fleet) []figure {
 		default:
 			o.Value, o.Note = v.ago(ages[0].age), "each tenant has one"
 			if never > 0 {
-				o.Note, o.Tone = v.plural(never, "tenant")+" without one", warn
+				o.Label, o.Value, o.Note, o.Tone = "Without a backup", v.count(never), "the oldest is "+o.Value+" old", warn
 			}
 		}
 	})
