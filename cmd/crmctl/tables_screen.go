@@ -28,10 +28,7 @@ func runTableSizes(ctx context.Context, f *factory, p *cli.Printer, opts *statsS
 
 // tableSizesList says how the sizes of tables are shown in every format.
 func tableSizesList(found stats.Tables) cli.List[stats.TableSize] {
-	size := func(name, title string, of func(stats.TableSize) int64) cli.Column[stats.TableSize] {
-		return cli.Column[stats.TableSize]{Name: name, Title: title, Right: true,
-			Value: func(t stats.TableSize) any { return cli.ByteSize(of(t)) }}
-	}
+	size := bytesColumn[stats.TableSize]
 	var total int64
 	for _, t := range found.Tables {
 		total += t.TotalBytes()
@@ -64,19 +61,23 @@ func tableSizesList(found stats.Tables) cli.List[stats.TableSize] {
 				MeasuredAt time.Time `json:"measured_at"`
 			}{len(found.Tables), total, found.Mode == stats.Exact, found.At.UTC()}
 		},
-		Empty: "no tables",
-		Footer: func() string {
-			return fmt.Sprintf("total %s in the tables of all tenants (%s)", cli.HumanSize(total), howSized(found.Mode))
-		},
+		Empty:  "no tables",
+		Footer: func() string { return totalText(total, found.Mode) },
 	}
 }
 
-// howSized says how sizes were found.
-func howSized(mode stats.Mode) string {
+// bytesColumn returns a column of sizes.
+func bytesColumn[T any](name, title string, of func(T) int64) cli.Column[T] {
+	return cli.Column[T]{Name: name, Title: title, Right: true, Value: func(t T) any { return cli.ByteSize(of(t)) }}
+}
+
+// totalText says what all tables take, and how that was found.
+func totalText(total int64, mode stats.Mode) string {
+	how := "measured"
 	if mode == stats.Estimate {
-		return "estimated from pg_class; --exact measures"
+		how = "estimated from pg_class; --exact measures"
 	}
-	return "measured"
+	return fmt.Sprintf("total %s in the tables of all tenants (%s)", cli.HumanSize(total), how)
 }
 
 // runTablespaceSizes is `crmctl stats sizes --by tablespace`.
@@ -93,19 +94,12 @@ func runTablespaceSizes(ctx context.Context, f *factory, p *cli.Printer, opts *s
 	if err != nil {
 		return err
 	}
-	rows := found.Tablespaces
-	if opts.top > 0 && opts.top < len(rows) {
-		rows = rows[:opts.top]
-	}
-	return cli.PrintList(p, tablespaceSizesList(found), rows)
+	return cli.PrintList(p, tablespaceSizesList(found), firstOf(found.Tablespaces, opts.top))
 }
 
 // tablespaceSizesList says how the sizes by tablespace are shown in every format.
 func tablespaceSizesList(found stats.Tablespaces) cli.List[stats.TablespaceSize] {
-	size := func(name, title string, of func(stats.TablespaceSize) int64) cli.Column[stats.TablespaceSize] {
-		return cli.Column[stats.TablespaceSize]{Name: name, Title: title, Right: true,
-			Value: func(t stats.TablespaceSize) any { return cli.ByteSize(of(t)) }}
-	}
+	size := bytesColumn[stats.TablespaceSize]
 	var total int64
 	for _, t := range found.Tablespaces {
 		total += t.TotalBytes()
@@ -132,9 +126,7 @@ func tablespaceSizesList(found stats.Tablespaces) cli.List[stats.TablespaceSize]
 				MeasuredAt  time.Time `json:"measured_at"`
 			}{len(found.Tablespaces), total, found.Mode == stats.Exact, found.At.UTC()}
 		},
-		Empty: "no tables",
-		Footer: func() string {
-			return fmt.Sprintf("total %s in the tables of all tenants (%s)", cli.HumanSize(total), howSized(found.Mode))
-		},
+		Empty:  "no tables",
+		Footer: func() string { return totalText(total, found.Mode) },
 	}
 }
