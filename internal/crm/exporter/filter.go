@@ -29,43 +29,46 @@ func (e *FilterError) Error() string {
 	return fmt.Sprintf("table %s of schema %s has no column %s, which the filter needs", e.Table, e.Schema, e.Column)
 }
 
-// conditions are a filter in SQL. Its values are literals: COPY takes no parameters, and a
-// setting of the transaction is not known on the other nodes of a cluster.
+// conditions are a filter in SQL. COPY takes no parameters, so its values are settings of the
+// transaction: the text of a statement stays with the server, and may be an address. On a
+// cluster, whose other nodes do not know the setting, they are literals.
 type conditions struct {
-	clauses []func(schema db.Schema) string
-	needs   []string // columns
-	tables  []string // that are read beside the table
-	limit   int64
+	spread   bool // on a cluster
+	clauses  []func(schema db.Schema) string
+	settings [][2]string
+	needs    []string // columns
+	tables   []string // that are read beside the table
+	limit    int64
 }
 
-// newConditions returns the conditions for a table.
-func newConditions(table Table, f Filter) *conditions {
-	c := &conditions{limit: f.Limit}
+// newConditions returns the conditions for a table; spread tells that it is on a cluster.
+func newConditions(table Table, f Filter, spread bool) *conditions {
+	c := &conditions{limit: f.Limit, spread: spread}
 	if !f.Since.IsZero() {
 		column := "updated_at"
 		if table == Messages {
 			column = "created_at"
 		}
-		c.add("c."+column+" operator(pg_catalog.>=) "+literal(f.Since.UTC().Format(time.RFC3339Nano))+
+		c.add("c."+column+" operator(pg_catalog.>=) "+c.value("since", f.Since.UTC().Format(time.RFC3339Nano))+
 			"::timestamp with time zone", column)
 	}
 	if f.Search != "" && table == Messages {
 		c.add("pg_catalog.to_tsvector('pg_catalog.english'::pg_catalog.regconfig, c.content) operator(pg_catalog.@@) "+
-			"pg_catalog.websearch_to_tsquery('pg_catalog.english'::pg_catalog.regconfig, "+literal(f.Search)+")",
+			"pg_catalog.websearch_to_tsquery('pg_catalog.english'::pg_catalog.regconfig, "+c.value("search", f.Search)+")",
 			"content")
 	}
 	if f.Search != "" && table == Contacts {
 		pattern := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(f.Search) + "%"
-		like := " operator(pg_catalog.~~*) " + literal(pattern)
+		like := " operator(pg_catalog.~~*) " + c.value("search", pattern)
 		c.add("(c.email"+like+" or c.phone"+like+" or c.name"+like+" or c.company"+like+")", "email", "phone", "name",
 			"company")
 	}
 	if f.Metadata != "" {
-		c.add("c.metadata operator(pg_catalog.@>) "+literal(f.Metadata)+"::pg_catalog.jsonb", "metadata")
+		c.add("c.metadata operator(pg_catalog.@>) "+c.value("metadata", f.Metadata)+"::pg_catalog.jsonb", "metadata")
 	}
 	if len(f.Status) > 0 {
 		c.add("c.status operator(pg_catalog.=) any (pg_catalog.string_to_array("+
-			literal(strings.Join(f.Status, ","))+", ','))", "status")
+			c.value("status", strings.Join(f.Status, ","))+", ','))", "status")
 	}
 	if f.Contact != "" {
 		c.addContact(table, strings.ToLower(strings.TrimSpace(f.Contact)))
@@ -75,7 +78,7 @@ func newConditions(table Table, f Filter) *conditions {
 
 // addContact adds whose conversations or messages they are.
 func (c *conditions) addContact(table Table, address string) {
-	value := literal(address)
+	value := c.value("contact", address)
 	c.tables = append(c.tables, string(Contacts))
 	column := "contact_id"
 	if table == Messages {
@@ -98,7 +101,15 @@ func (c *conditions) add(clause string, columns ...string) {
 	c.clauses = append(c.clauses, func(db.Schema) string { return clause })
 }
 
-func literal(value string) string { return db.Literal(value) + "::pg_catalog.text" }
+// value keeps a value, and returns the expression that has it.
+func (c *conditions) value(name, value string) string {
+	if c.spread {
+		return db.Literal(value) + "::pg_catalog.text"
+	}
+	name = "crmctl.export_" + name
+	c.settings = append(c.settings, [2]string{name, value})
+	return "pg_catalog.current_setting('" + name + "')"
+}
 
 // check reports what of the conditions a table cannot have.
 func (c *conditions) check(schema db.Schema, table Table, s *shape) error {
@@ -108,6 +119,13 @@ func (c *conditions) check(schema db.Schema, table Table, s *shape) error {
 		}
 	}
 	return nil
+}
+
+// queue adds the values to a transaction.
+func (c *conditions) queue(p *db.Pipeline) {
+	for _, s := range c.settings {
+		p.Exec("select pg_catalog.set_config($1, $2, true)", s[0], s[1])
+	}
 }
 
 // where returns what comes behind the table.
