@@ -81,10 +81,11 @@ test-matrix: setup-matrix ## every test on PostgreSQL 14 to 18 (fetched with npm
 	scripts/test-matrix.sh $(PG)
 
 .PHONY: test-citus
-test-citus: ## imports on a Citus cluster with workers (CRMCTL_TEST_CITUS_URL=postgres://... of its coordinator)
+test-citus: ## every command, doctor and imports on a Citus cluster with workers (CRMCTL_TEST_CITUS_URL=postgres://... of its coordinator)
 ifeq ($(CRMCTL_TEST_CITUS_URL),)
 	@echo "skipped: CRMCTL_TEST_CITUS_URL does not say where the coordinator of a Citus cluster is"
 else
+	$(GO) test -count 1 -timeout 30m -run "OnACluster|OfACluster" ./cmd/crmctl ./internal/doctor
 	$(GO) test -count 1 -timeout 30m -parallel 4 ./internal/crm/importer \
 		-run 'TestImportAgreesWithModel|TestImport$$|TestImportByKey|TestImportIntoAn|TestAcceptedRows|TestRejectedConflicts'
 endif

@@ -142,11 +142,6 @@ func (a *App) distribute(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 	if err != nil || o.DryRun {
 		return p, err
 	}
-	places, err := cluster.FindPlaces(ctx, conn)
-	if err != nil {
-		return p, err
-	}
-	p.After = places.Of(p.Schema.String())
 	return p, cluster.DropCopies(ctx, conn, p.Schema)
 }
 
@@ -259,7 +254,7 @@ func (a *App) place(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Mo
 	if err := check(&p); err != nil || o.DryRun || !p.Changed() {
 		return p, err
 	}
-	return p, db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
+	err = db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout, Follow: true},
 		func(ctx context.Context, q db.Querier) error {
 			now, err := a.Registry.Lock(ctx, q, p.Tenant, true)
 			if err != nil {
@@ -268,12 +263,18 @@ func (a *App) place(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o Mo
 			if err := do(ctx, q, p); err != nil {
 				return err
 			}
+			places, err := cluster.FindPlaces(ctx, q)
+			if err != nil {
+				return err
+			}
+			p.After = places.Of(p.Schema.String()) // which node a cluster has chosen
 			var done db.Pipeline
 			if err := a.queuePlaced(&done, now, p.Before, p.After, nil); err != nil {
 				return err
 			}
 			return done.Run(ctx, q)
 		})
+	return p, err
 }
 
 // queuePlaced adds to a transaction what the audit says about a tenant that stands elsewhere.
