@@ -20,7 +20,8 @@ import (
 )
 
 // afterwards is the end of a script: the exit code of what ran, and how the terminal was left.
-const afterwards = `; echo "exit $?"; stty -a | tr ' ;' '\n\n' | grep -x -e '-*icanon' -e '-*echo' -e '-*isig' | tr '\n' ' '; echo .`
+const afterwards = `; echo "exit $?"; stty -a | tr ' ;' '\n\n' | grep -x -e '-*icanon' -e '-*echo' -e '-*isig' |
+	tr '\n' ' '; echo .`
 
 // leftInOrder is what the script then says.
 const leftInOrder = "isig icanon echo ."

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,32 @@ func TestTopFits(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// On a narrow terminal nothing is cut that has room, and what is left out is whole.
+func TestTopNarrow(t *testing.T) {
+	t.Parallel()
+	look := topFleet(12)
+	look.Tenants[11].Slug = "a-tenant-with-a-longer-name"
+	for _, width := range []int{40, 50, 60} {
+		m := topOn(look, width, 20)
+		text := screenOf(m)
+		if regexp.MustCompile(`tenant-\d+ +…`).MatchString(text) || !strings.Contains(text, "12 tenants  1 wait") ||
+			!strings.Contains(text, "[1 tenants]") || !strings.Contains(text, "failed 1") {
+			t.Errorf("%d columns:\n%s", width, text)
+		}
+		if strings.Contains(text, " con") != strings.Contains(text, " connections") {
+			t.Errorf("%d columns, half a word:\n%s", width, text)
+		}
+		pressTop(m, "3")
+		if text := screenOf(m); !strings.Contains(text, "[3 locks (1)]") || !strings.Contains(text, " 4") {
+			t.Errorf("%d columns:\n%s", width, text)
+		}
+		pressTop(m, "?")
+		if text := strings.Join(strings.Fields(screenOf(m)), " "); !strings.Contains(text, "a session that waits looks at") {
+			t.Errorf("%d columns, the help is cut:\n%s", width, screenOf(m))
 		}
 	}
 }
@@ -206,8 +233,8 @@ func TestTopFiltersLocks(t *testing.T) {
 		stats.Session{PID: 502, Tenant: "tenant-0007", Whose: stats.ByLocks, State: "active", User: "app",
 			Query: "update contacts set name = upper(name)", Waits: true, Wants: "RowExclusiveLock", Waited: time.Second,
 			Blockers: []stats.Blocker{{PID: 501}}})
-	for filter, want := range map[string]string{"0007": "501 502", "UPPER": "501 502", "502": "501 502", "8123": "8123 9120",
-		"": "8123 9120 501 502", "nobody": ""} {
+	for filter, want := range map[string]string{"0007": "501 502", "UPPER": "501 502", "502": "501 502",
+		"8123": "8123 9120", "": "8123 9120 501 502", "nobody": ""} {
 		m := topOn(look, 80, 30)
 		pressTop(m, "3", "/")
 		pressTop(m, strings.Split(filter, "")...)

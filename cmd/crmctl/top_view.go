@@ -170,7 +170,7 @@ func (m *topModel) room() int {
 
 func (m *topModel) body(height int) []string {
 	if m.help {
-		return topHelp()
+		return topHelp(m.width)
 	}
 	facts := m.facts()
 	facts = facts[:min(len(facts), max(height, 0))]
@@ -211,11 +211,14 @@ const topCursor = "> "
 // head says where, how much, how far a run is, and which page it is.
 func (m *topModel) head() []string {
 	room, locks := m.now.Sessions.Room, summarizeLocks(m.now.Sessions)
-	much := fmt.Sprintf("%s  %d of %d connections", cli.Plural(len(m.now.Tenants), "tenant"), room.Used, room.Most)
+	clock, much := m.clock(), cli.Plural(len(m.now.Tenants), "tenant")
+	if connections := fmt.Sprintf("  %d of %d connections", room.Used, room.Most); cli.ColumnsOf(much+connections+clock)+
+		cli.MinColumn+len("  1,000 wait    ") <= m.width {
+		much += connections
+	}
 	if locks.Waiting > 0 {
 		much += "  " + m.printer.Painter.Paint(cli.Yellow, cli.HumanCount(int64(locks.Waiting))+" wait")
 	}
-	clock := m.clock()
 	left := max(cli.MinColumn, m.width-cli.ColumnsOf(much)-len(clock)-2*len("  "))
 	out := []string{m.beside(m.printer.Cut(cli.Visible(m.target), left)+"  "+much, clock)}
 	if run := m.run(); run != "" {
@@ -250,14 +253,23 @@ func (m *topModel) pages(waiting int) string {
 	if r := m.now.Run; r != nil && r.Failed > 0 {
 		names[pageRun] += fmt.Sprintf(" (%d failed)", r.Failed)
 	}
-	for i := range names {
-		if topPage(i) == m.page {
-			names[i] = "[" + names[i] + "]"
-		} else {
-			names[i] = " " + names[i] + " "
+	line := func() string {
+		var b strings.Builder
+		for i, name := range names {
+			if topPage(i) == m.page {
+				b.WriteString("[" + name + "] ")
+			} else {
+				b.WriteString(" " + name + "  ")
+			}
+		}
+		return strings.TrimRight(b.String(), " ")
+	}
+	for i := 0; i < len(names) && cli.ColumnsOf(line()) > m.width; i++ {
+		if topPage(i) != m.page { // its key says enough
+			names[i] = names[i][:1]
 		}
 	}
-	return strings.Join(names, " ")
+	return line()
 }
 
 func (m *topModel) order() string {
@@ -287,6 +299,9 @@ func (m *topModel) run() string {
 	text := fmt.Sprintf("%s / %s  %d %%", cli.HumanCount(int64(done)), cli.HumanCount(int64(r.Tenants)), 100*done/all)
 	if r.Failed > 0 {
 		text += "  " + m.printer.Painter.Paint(cli.Red, "failed "+cli.HumanCount(int64(r.Failed)))
+	}
+	if cli.ColumnsOf(name)+cli.ColumnsOf(text) > m.width {
+		name = fmt.Sprintf("run %d  ", r.ID)
 	}
 	if rate := r.PerSecond(); rate > 0 {
 		left := time.Duration(math.Ceil(float64(max(0, r.Tenants-done))/rate)) * time.Second
@@ -326,8 +341,10 @@ func (m *topModel) foot() []string {
 	return append(out, paint(cli.Dim, m.beside(m.printer.Cut(keys, m.width), took)))
 }
 
-func topHelp() []string {
-	return strings.Split(`1 2 3 4, tab    tenants, sessions, locks, the run that is under way
+// topHelp explains the keys; what they do stands in a column of its own, however narrow.
+func topHelp(width int) []string {
+	const column = "                "
+	return strings.Split(cli.Fold(`1 2 3 4, tab    tenants, sessions, locks, the run that is under way
 up down, j k    move; pgup pgdn, home end too
 enter, esc      look at a tenant or a session, and back; enter on a session that
                 waits looks at who is in its way
@@ -337,5 +354,5 @@ p, space        pause; look now
 q, ctrl+c       end
 
 Rates are of the time between two looks. A statement counts when it is over.
-It changes nothing; commands that end a session are shown to be copied.`, "\n")
+It changes nothing; commands that end a session are shown to be copied.`, max(width, 2*len(column)), column), "\n")
 }

@@ -341,6 +341,9 @@ func (p *Printer) Cut(s string, width int) string {
 	if twwidth.Width(s) <= width {
 		return s
 	}
+	if short := strings.TrimRight(s, " "); twwidth.Width(short) <= width {
+		return Pad(short, width) // blanks are no loss
+	}
 	mark := "..."
 	if p.Unicode {
 		mark = "…"

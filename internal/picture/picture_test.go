@@ -62,7 +62,8 @@ func TestProgram(t *testing.T) {
 	term := picture.NewTerminal(t, 100, 30)
 	p := term.Start(shell(t, `stty size; stty raw -echo; printf '\033[?1049h\033[2;1H\033[6n'
 		dd bs=1 count=6 2>/dev/null | tr '\033' E
-		printf '\033[3;1Hready'; dd bs=1 count=1 2>/dev/null; trap 'printf "\033[?1049l"; stty sane; stty size; echo bye; exit 0' TERM
+		printf '\033[3;1Hready'; dd bs=1 count=1 2>/dev/null
+		trap 'printf "\033[?1049l"; stty sane; stty size; echo bye; exit 0' TERM
 		printf ' waits'; while :; do sleep 0.02; done`))
 	term.Await("that it is ready", func(text string) bool { return strings.Contains(text, "ready") })
 	if !term.Full() || !strings.Contains(term.Screen().String(), "E[2;1R") {
