@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/crm/phone"
@@ -162,10 +164,6 @@ type ImportResult struct {
 // result tells what it had come to.
 func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult, error) {
 	var out ImportResult
-	slug, err := registry.Slug(o.Tenant)
-	if err != nil {
-		return out, err
-	}
 	read, err := o.File.options()
 	if err != nil {
 		return out, err
@@ -181,7 +179,8 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 	if o.KeepRejects && read.RejectTo == nil && read.RejectPath == "" {
 		read.RejectPath = rejectPath(o.File.Path)
 	}
-	conn, err := a.changeSchemas(ctx, read.DryRun)
+	conn, t, err := a.changeTenant(ctx, o.Tenant, a.changeSchemas, read.DryRun)
+	out.Tenant = t
 	if err != nil {
 		return out, err
 	}
@@ -190,14 +189,6 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 		if err := cluster.Healthy(ctx, conn); err != nil {
 			return out, err
 		}
-	}
-	t, err := a.Registry.Get(ctx, conn, slug)
-	if err != nil {
-		return out, err
-	}
-	out.Tenant = t
-	if t.Status != registry.Active {
-		return out, &registry.StateError{Slug: slug, State: t.State()}
 	}
 	read.Schema, read.Tenant, read.FileName = t.Schema, a.Registry.Row(t.ID), in.name
 	read.Tablespace = t.Tablespace
@@ -215,6 +206,29 @@ func (a *App) ImportContacts(ctx context.Context, o ImportOptions) (ImportResult
 	out.Result, err = importer.Import(ctx, conn, in, read)
 	out.Before, out.ID, out.Undo = run.before, run.row.ID, run.row.ID != 0 && run.row.UndoUntil != nil
 	return out, err
+}
+
+// changeTenant connects, as connect does, to change what a tenant holds, which must be active. With
+// an error there is no connection.
+func (a *App) changeTenant(ctx context.Context, name string,
+	connect func(ctx context.Context, dryRun bool) (*pgx.Conn, error), dryRun bool) (*pgx.Conn, registry.Tenant, error) {
+	slug, err := registry.Slug(name)
+	if err != nil {
+		return nil, registry.Tenant{}, err
+	}
+	conn, err := connect(ctx, dryRun)
+	if err != nil {
+		return nil, registry.Tenant{}, err
+	}
+	t, err := a.Registry.Get(ctx, conn, slug)
+	if err == nil && t.Status != registry.Active {
+		err = &registry.StateError{Slug: slug, State: t.State()}
+	}
+	if err != nil {
+		closeConn(ctx, conn)
+		return nil, t, err
+	}
+	return conn, t, nil
 }
 
 // rejectPath returns where the rejected rows of a file are written.

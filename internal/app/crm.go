@@ -20,6 +20,15 @@ func (a *App) ReadCRM(ctx context.Context, tenant string, fn func(ctx context.Co
 	return c.Read(ctx, tenant, fn)
 }
 
+// ReadWholeCRM is ReadCRM for what looks at every row: it may take as long as it does, unless
+// the configuration bounds it.
+func (a *App) ReadWholeCRM(ctx context.Context, tenant string,
+	fn func(ctx context.Context, r *crm.Reader) error) error {
+	c := a.OpenCRM(CRMOptions{Connections: 1, Unbounded: true})
+	defer c.Close(ctx)
+	return c.Read(ctx, tenant, fn)
+}
+
 // CRMWrite is a change of a tenant's contacts, conversations or messages.
 type CRMWrite struct {
 	Tenant string // its name
@@ -77,8 +86,9 @@ func writeCRM(ctx context.Context, conn *pgx.Conn, t *crm.Tenant, o CRMWrite) er
 	return t.Write(ctx, conn, o.Do)
 }
 
-// openCRM looks up a tenant and opens its tables.
-func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, slug string) (*crmTenant, error) {
+// openCRM looks up a tenant and opens its tables. With unbounded only the configuration says
+// how long a statement may read.
+func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, slug string, unbounded bool) (*crmTenant, error) {
 	t, err := a.Registry.Get(ctx, conn, slug)
 	if err != nil {
 		return nil, err
@@ -96,7 +106,7 @@ func (a *App) openCRM(ctx context.Context, conn *pgx.Conn, slug string) (*crmTen
 		return nil, err
 	}
 	reads := a.Config.StatementTimeout
-	if a.Config.Setting(config.KeyStatementTimeout).Origin == "default" {
+	if !unbounded && a.Config.Setting(config.KeyStatementTimeout).Origin == "default" {
 		reads = readTimeout
 	}
 	known.opened, err = crm.Open(ctx, conn, crm.Options{

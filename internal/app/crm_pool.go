@@ -27,6 +27,9 @@ type CRMOptions struct {
 	// of how many it is kept (default 1,000).
 	MaxAge  time.Duration
 	Tenants int
+	// Unbounded is for what looks at every row: a statement reads as long as it does, unless
+	// the configuration bounds it.
+	Unbounded bool
 	// Follow listens on a connection of its own for changes of the registry, past a pooler.
 	// Where none is to be had, MaxAge alone bounds what is known.
 	Follow bool
@@ -58,6 +61,8 @@ type CRM struct {
 	known *knownTenants
 	end   context.CancelFunc // of what listens
 	ended sync.WaitGroup
+
+	unbounded bool // of CRMOptions
 }
 
 // OpenCRM returns a CRM, which Close ends. Nothing is connected before it is needed, but for
@@ -65,7 +70,7 @@ type CRM struct {
 func (a *App) OpenCRM(o CRMOptions) *CRM {
 	o = o.withDefaults()
 	ctx, end := context.WithCancel(context.Background())
-	c := &CRM{app: a, end: end, known: newKnownTenants(o.Tenants, o.MaxAge, a.Now),
+	c := &CRM{app: a, end: end, unbounded: o.Unbounded, known: newKnownTenants(o.Tenants, o.MaxAge, a.Now),
 		pool: db.NewPool(a.Connect, db.PoolLimits{Size: o.Connections, Share: o.PerTenant, IdleFor: o.IdleFor,
 			RecycleAfter: fleet.DefaultRecycleAfter})}
 	if o.Follow {
@@ -162,7 +167,7 @@ func (c *CRM) lookUp(ctx context.Context, conn *pgx.Conn, slug string, anew bool
 		}
 	}
 	era, at := c.known.now(), c.app.Now()
-	known, err := c.app.openCRM(ctx, conn, slug)
+	known, err := c.app.openCRM(ctx, conn, slug, c.unbounded)
 	if err != nil {
 		return nil, false, err
 	}

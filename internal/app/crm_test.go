@@ -141,6 +141,19 @@ func TestCRMBehindAPooler(t *testing.T) {
 	for _, name := range []string{"acme-corp", "ACME-Corp", "acme-CORP"} {
 		crmLife(t, a, name)
 	}
+	schema, err := db.RegisteredSchema("crmctl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := registry.In(schema)
+	if _, err := a.MoveRegistry(t.Context(), app.RegistryMoveOptions{To: elsewhere, LockTimeout: 5 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	a.Registry = elsewhere
+	crmLife(t, a, "acme-corp")
+	if n := f.Int(t, "select count(*) from crmctl.tenant_events where action = 'dedupe_undo'"); n != 4 {
+		t.Errorf("%d rows of the audit there", n)
+	}
 }
 
 // Of a tenant that is suspended everything is read and nothing written; of one that is

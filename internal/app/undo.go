@@ -35,22 +35,11 @@ var ErrTakenBack = errors.New("the import was taken back already")
 // UndoImport takes an import back, where nothing has changed since.
 func (a *App) UndoImport(ctx context.Context, o UndoOptions) (UndoResult, error) {
 	var out UndoResult
-	slug, err := registry.Slug(o.Tenant)
-	if err != nil {
-		return out, err
-	}
-	conn, err := a.change(ctx, o.DryRun)
+	conn, t, err := a.changeTenant(ctx, o.Tenant, a.change, o.DryRun)
 	if err != nil {
 		return out, err
 	}
 	defer closeConn(ctx, conn)
-	t, err := a.Registry.Get(ctx, conn, slug)
-	if err != nil {
-		return out, err
-	}
-	if t.Status != registry.Active {
-		return out, &registry.StateError{Slug: slug, State: t.State()}
-	}
 	i, parts, err := a.Registry.FindImport(ctx, conn, t.ID, o.ID)
 	out.Import = i
 	switch {
