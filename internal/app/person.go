@@ -82,7 +82,9 @@ func (a *App) FindPerson(ctx context.Context, o PersonOptions) (PersonResult, er
 	if err != nil {
 		return PersonResult{}, err
 	}
-	run.find(ctx, conn)
+	if err := run.find(ctx, conn); err != nil {
+		return PersonResult{}, err
+	}
 	run.result.Elapsed = a.Now().Sub(run.begun)
 	return run.result, nil
 }
@@ -100,7 +102,9 @@ func (a *App) ErasePerson(ctx context.Context, o PersonOptions) (PersonResult, e
 	if err != nil {
 		return PersonResult{}, err
 	}
-	run.find(ctx, conn)
+	if err := run.find(ctx, conn); err != nil {
+		return PersonResult{}, err
+	}
 	if o.DryRun || ctx.Err() != nil || run.result.Stopped != nil {
 		return run.result, context.Cause(ctx)
 	}
@@ -118,6 +122,7 @@ type personRun struct {
 	o      PersonOptions
 	begun  time.Time
 	path   db.Path
+	ground *crm.Ground
 	key    *erasureKey
 	hash   string
 	result PersonResult
@@ -158,7 +163,21 @@ func (r *personRun) each(ctx context.Context, connect Connect, verb string, whic
 	r.result.Stopped = stopped
 }
 
-func (r *personRun) find(ctx context.Context, conn *pgx.Conn) {
+// survey looks at all tenants at once.
+func (r *personRun) survey(ctx context.Context, conn *pgx.Conn) (err error) {
+	schemas := make([]db.Schema, len(r.result.Tenants))
+	for i, t := range r.result.Tenants {
+		schemas[i] = t.Tenant.Schema
+	}
+	r.ground, err = crm.Survey(ctx, conn, schemas, crm.Options{Trusted: r.app.Config.TrustedOwners,
+		OwnRole: r.app.ownRole()})
+	return err
+}
+
+func (r *personRun) find(ctx context.Context, conn *pgx.Conn) error {
+	if err := r.survey(ctx, conn); err != nil {
+		return err
+	}
 	r.result.Results = make([]fleet.Result, len(r.result.Tenants))
 	which := make([]int, len(r.result.Tenants))
 	for i := range which {
@@ -178,6 +197,7 @@ func (r *personRun) find(ctx context.Context, conn *pgx.Conn) {
 			return err
 		})
 	})
+	return nil
 }
 
 func (r *personRun) open(ctx context.Context, conn *pgx.Conn, t *PersonTenant) (*crm.Tenant, error) {
@@ -192,7 +212,7 @@ func (r *personRun) open(ctx context.Context, conn *pgx.Conn, t *PersonTenant) (
 	}
 	return crm.Open(ctx, conn, crm.Options{
 		Schema: t.Tenant.Schema, Path: r.path, Tablespace: t.Tenant.Tablespace,
-		Trusted: a.Config.TrustedOwners, OwnRole: a.ownRole(), Private: true,
+		Ground: r.ground, Private: true,
 		LockTimeout: r.o.LockTimeout, StatementTimeout: timeout, ReadTimeout: timeout,
 		Look: func(p *db.Pipeline) {
 			a.Registry.QueueStill(p, t.Tenant, registry.Statuses()...)
@@ -213,13 +233,16 @@ func (r *personRun) open(ctx context.Context, conn *pgx.Conn, t *PersonTenant) (
 
 func (r *personRun) erase(ctx context.Context) error {
 	a := r.app
-	// The answer may have taken its time: a new connection.
+	// The connection may be gone by now.
 	conn, err := a.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer closeConn(ctx, conn)
 	if r.key, err = a.openErasureKey(ctx, conn, r.o.NewKey); err != nil {
+		return err
+	}
+	if err := r.survey(ctx, conn); err != nil { // the answer may have taken its time
 		return err
 	}
 	r.hash, r.result.KeyFile = r.key.hash(r.o.Address.Canonical()), a.Config.ErasureKeyFile

@@ -81,7 +81,8 @@ func (r *Reader) PersonRows(ctx context.Context, a Address) ([]PersonRow, error)
 
 func (r *Reader) findPerson(ctx context.Context, a Address) (*somebody, error) {
 	p := &somebody{Reader: r, is: a.Is, address: &a}
-	return p, p.find(ctx)
+	err := p.find(ctx)
+	return p, err
 }
 
 // find looks at every place.
@@ -290,8 +291,8 @@ func (p *somebody) ownMessages(m table, alias string) (where string, args [][]st
 	where, args = m.isAny(alias, "id", "$1"), [][]string{p.sent}
 	v, ok := p.usable("conversations", "id", "contact_id")
 	if ok && m.has("conversation_id") {
-		where += " or " + alias + ".conversation_id operator(pg_catalog.=) any (array(select v.id from " + v.name + " v where " +
-			v.isAny("v", "contact_id", "$2") + "))"
+		where += " or " + alias + ".conversation_id operator(pg_catalog.=) any (array(select v.id from " + v.name +
+			" v where " + v.isAny("v", "contact_id", "$2") + "))"
 		args = append(args, p.contacts)
 	}
 	return where, args

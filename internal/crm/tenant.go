@@ -30,6 +30,9 @@ type Options struct {
 	ReadTimeout      time.Duration // of a statement where nothing is
 	Trusted          []string      // roles whose code may run, as in planted.Guard
 	OwnRole          bool          // everything is done as the session's role
+	// Ground is what Survey has found for many tenants; nil to look at this one alone. It says
+	// what Trusted and OwnRole do.
+	Ground *Ground
 	// Private keeps the parameters of statements out of the server's log, where the session's
 	// role is a superuser; no other may.
 	Private bool
@@ -75,25 +78,40 @@ func (p *phones) e164(text string) (string, bool) {
 	return string(number), ok
 }
 
+// Ground is whose schemas are, and where others could plant code. Looking costs a pass over the
+// catalogs, for one schema as for all. It is safe for concurrent use.
+type Ground struct {
+	guard *planted.Guard
+	roles owner.Roles
+}
+
+// Survey looks at the ground of schemas. Of o only Trusted and OwnRole count.
+func Survey(ctx context.Context, conn *pgx.Conn, schemas []db.Schema, o Options) (*Ground, error) {
+	g := &Ground{guard: &planted.Guard{Trusted: o.Trusted}}
+	if err := g.guard.Prepare(ctx, conn, schemas); err != nil || o.OwnRole {
+		return g, err
+	}
+	var err error
+	g.roles, err = owner.Read(ctx, conn, schemas)
+	return g, err
+}
+
 // Open looks once at what every transaction needs to know: whose the schema is, whether
 // others could plant code there, and which columns its tables have.
 func Open(ctx context.Context, conn *pgx.Conn, o Options) (*Tenant, error) {
-	t := &Tenant{o: o, guard: &planted.Guard{Trusted: o.Trusted},
-		phones: &phones{parser: phone.NewParser(o.Region)}}
-	schemas := []db.Schema{o.Schema}
-	if err := t.guard.Prepare(ctx, conn, schemas); err != nil {
-		return nil, err
-	}
-	if !o.OwnRole {
-		roles, err := owner.Read(ctx, conn, schemas)
-		if err != nil {
+	ground := o.Ground
+	if ground == nil {
+		var err error
+		if ground, err = Survey(ctx, conn, []db.Schema{o.Schema}, o); err != nil {
 			return nil, err
 		}
-		t.role = roles.Of(o.Schema)
 	}
-	var err error
-	t.tables, err = readTables(ctx, conn, o.Schema)
-	return t, err
+	tables, err := readTables(ctx, conn, o.Schema)
+	if err != nil {
+		return nil, err
+	}
+	return &Tenant{o: o, guard: ground.guard, role: ground.roles.Of(o.Schema), tables: tables,
+		phones: &phones{parser: phone.NewParser(o.Region)}}, nil
 }
 
 // Recording returns the same tenant with another Options.Record.
