@@ -92,7 +92,7 @@ func (o *dedupeOptions) query() (crm.DoublesQuery, error) {
 // listDoubles shows the doubles. They are found anew each time, and never all in memory.
 func listDoubles(ctx context.Context, f *factory, opts *dedupeOptions, q crm.DoublesQuery) error {
 	groups, more := int64(0), false
-	err := opts.read(ctx, f, func(ctx context.Context, p *cli.Printer, r *crm.Reader) error {
+	err := opts.readBy(ctx, f, (*app.App).ReadWholeCRM, func(ctx context.Context, p *cli.Printer, r *crm.Reader) error {
 		return cli.PrintRows(p, doublesList(p), func(yield func(crm.Double, error) bool) {
 			for d, err := range r.Doubles(ctx, q) {
 				if more = err == nil && opts.limit > 0 && d.Group > int64(opts.limit); more {
@@ -126,7 +126,8 @@ func doublesList(p *cli.Printer) cli.List[crm.Double] {
 	}
 	for _, c := range contactColumns(p) {
 		value := c.Value
-		columns = append(columns, column{Name: c.Name, Title: c.Title, Spare: c.Spare, Wide: c.Wide, Document: c.Document,
+		wide := c.Wide || c.Name == "created_at" // the room is for what tells doubles apart
+		columns = append(columns, column{Name: c.Name, Title: c.Title, Spare: c.Spare, Wide: wide, Document: c.Document,
 			Value: func(d crm.Double) any { return value(d.Contact) }})
 	}
 	return cli.List[crm.Double]{Plural: "doubles", Empty: "no doubles", Columns: columns,
@@ -142,7 +143,7 @@ func runDedupe(ctx context.Context, f *factory, opts *dedupeOptions, q crm.Doubl
 	if !opts.dryRun && !f.flags.Yes {
 		o.Confirm = func(m crm.Merged) error {
 			return f.ConfirmYes(ctx, fmt.Sprintf("Merge %s into %s?", cli.Plural(int(m.Removed), "contact"),
-				cli.HumanCount(m.Groups)))
+				cli.Plural(int(m.Groups), "other")))
 		}
 	}
 	done, err := a.Dedupe(ctx, o)

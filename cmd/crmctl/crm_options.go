@@ -50,11 +50,18 @@ func newCRMWriteCmd(f *factory, opts *crmOptions, cmd *cobra.Command) *cobra.Com
 // read runs fn over the tenant.
 func (o *crmOptions) read(ctx context.Context, f *factory,
 	fn func(ctx context.Context, p *cli.Printer, r *crm.Reader) error) error {
+	return o.readBy(ctx, f, (*app.App).ReadCRM, fn)
+}
+
+// readBy runs fn over the tenant as one of the ways to read does.
+func (o *crmOptions) readBy(ctx context.Context, f *factory,
+	read func(a *app.App, ctx context.Context, tenant string, fn func(context.Context, *crm.Reader) error) error,
+	fn func(ctx context.Context, p *cli.Printer, r *crm.Reader) error) error {
 	p, a, err := f.begin()
 	if err != nil {
 		return err
 	}
-	err = a.ReadCRM(ctx, o.tenant, func(ctx context.Context, r *crm.Reader) error { return fn(ctx, p, r) })
+	err = read(a, ctx, o.tenant, func(ctx context.Context, r *crm.Reader) error { return fn(ctx, p, r) })
 	return crmError(err, o.tenant)
 }
 

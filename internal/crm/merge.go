@@ -236,9 +236,10 @@ func (w *Writer) unmerge(ctx context.Context, keep, xid string) (out Unmerged, e
 		where k.import_id = $1::uuid and k.into_id is null and k.put_back_xid is null
 		  and (c.xmin = $2::text::xid or exists (select from `+undo+` b where b.contact_id = c.id
 			and b.put_back_xid = c.xmin and b.xid = $2::text::xid))
-		  and not exists (select from `+undo+` r
-			join `+c.name+` o on o.id = r.contact_id or o.email = r.email and o.id <> c.id
+		  and not exists (select from `+undo+` r join `+c.name+` o on o.id = r.contact_id
 			where r.import_id = k.import_id and r.into_id = k.contact_id)
+		  and not exists (select from `+undo+` r join `+c.name+` o on o.email = r.email
+			where r.import_id = k.import_id and r.into_id = k.contact_id and o.id <> r.into_id)
 		  and not exists (select from `+c.name+` o where o.email = k.email and o.id <> c.id)`, keep, xid)
 	begin.Exec("analyze pg_temp.crmctl_back")
 	begin.QueryRow([]any{&out.Groups, &out.Left}, `select (select count(*) from pg_temp.crmctl_back),
@@ -271,11 +272,14 @@ func (w *Writer) unmerge(ctx context.Context, keep, xid string) (out Unmerged, e
 		return out, err
 	}
 	out.Moved = tag.RowsAffected()
-	_, err = w.q.Exec(ctx, "update "+undo+` u set put_back_xid = pg_catalog.pg_current_xact_id()::pg_catalog.xid,
-		xid = coalesce((select o.xid from `+undo+` o where `+own("o.contact_id = u.contact_id and o.put_back_xid = u.xid")+
-		` limit 1), u.xid) from pg_temp.crmctl_back b where `+
-		own("u.import_id = $1::pg_catalog.uuid and b.id = ")+"coalesce(u.into_id, u.contact_id)", keep)
-	return out, err
+	// What a contact had been put back to itself is resolved first, each in one pass.
+	mine := own("u.import_id = $1::pg_catalog.uuid and b.id = ") + "coalesce(u.into_id, u.contact_id)"
+	var note db.Pipeline
+	note.Exec("update "+undo+" u set xid = o.xid from pg_temp.crmctl_back b, "+undo+" o where "+mine+
+		own(" and o.contact_id = u.contact_id and o.put_back_xid = u.xid"), keep)
+	note.Exec("update "+undo+" u set put_back_xid = pg_catalog.pg_current_xact_id()::pg_catalog.xid "+
+		"from pg_temp.crmctl_back b where "+mine, keep)
+	return out, db.Plain(note.Run(ctx, w.q))
 }
 
 // written returns the columns that a row is written with, each behind a prefix.

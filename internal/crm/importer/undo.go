@@ -291,12 +291,13 @@ with put as (
     from `+u.table+` k
     where k.import_id operator(pg_catalog.=) $4::pg_catalog.uuid and k.xid is not null and k.put_back_xid is null
       and c.id operator(pg_catalog.=) k.contact_id and not `+madeSQL+` and `+u.unchanged()+` and not `+u.taken()+`
-    returning c.id
+    returning c.id, k.xid
 ), noted as (
     update `+u.table+` k set put_back_xid = pg_catalog.pg_current_xact_id()::pg_catalog.xid,
-        xid = coalesce((select b.xid from `+u.table+` b where b.contact_id operator(pg_catalog.=) k.contact_id
-            and b.put_back_xid operator(pg_catalog.=) k.xid limit 1), k.xid)
-    from put where k.import_id operator(pg_catalog.=) $4::pg_catalog.uuid and k.contact_id operator(pg_catalog.=) put.id
+        xid = coalesce(b.xid, k.xid)
+    from put left join `+u.table+` b on b.contact_id operator(pg_catalog.=) put.id
+        and b.put_back_xid operator(pg_catalog.=) put.xid
+    where k.import_id operator(pg_catalog.=) $4::pg_catalog.uuid and k.contact_id operator(pg_catalog.=) put.id
     returning 1
 )
 select pg_catalog.count(*) from noted`, append(u.args()[:3], u.o.Import)...).Scan(&u.result.PutBack)
