@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -128,11 +129,23 @@ func FromTemplate(t testing.TB, key string, build func(ctx context.Context, conn
 // is removed when the test ends.
 func Instance(t testing.TB, settings map[string]string) (*localpg.Server, localpg.Options) {
 	t.Helper()
+	return instance(t, os.Getenv("CRMCTL_PG_BIN"), settings)
+}
+
+// Second starts a server as Instance does, of the programs in CRMCTL_TEST_SECOND_PG_BIN where that is
+// set: for what goes from one server to another, which may be of another major version.
+func Second(t testing.TB) (*localpg.Server, localpg.Options) {
+	t.Helper()
+	return instance(t, cmp.Or(os.Getenv("CRMCTL_TEST_SECOND_PG_BIN"), os.Getenv("CRMCTL_PG_BIN")), nil)
+}
+
+func instance(t testing.TB, bin string, settings map[string]string) (*localpg.Server, localpg.Options) {
+	t.Helper()
 	root, err := os.MkdirTemp("", "crmctl-instance-") //nolint:usetesting // its directories are closed to other accounts
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	o := localpg.Options{Root: root, BinDir: os.Getenv("CRMCTL_PG_BIN"), Settings: settings}
+	o := localpg.Options{Root: root, BinDir: bin, Settings: settings}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
