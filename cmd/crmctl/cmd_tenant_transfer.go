@@ -43,7 +43,8 @@ only goes on.
 What stays here is the registry's row, which says where the tenant is, the history, and the data as it was
 when it went: crmctl tenant delete and purge destroy it. An application that does not look at the
 registry has to be told itself; a tenant without a role of its own is
-not shut to it, and if it writes in the meantime the comparison finds it, and the tenant stays.
+not shut to it. If it writes in the meantime the comparison finds it, and the tenant stays; what it writes
+here after "moved" nobody takes along: stop it, or point it there, before.
 
 The other database needs a registry (crmctl migrate public), the migrations that the tenant has,
 their extensions, and no tenant of that name or schema. Versions of PostgreSQL may differ. Lists

@@ -123,6 +123,7 @@ func dryCases(local string) map[string][]dryCase {
 		"tenant delete":       one("acme-corp --confirm acme-corp"),
 		"cluster nodes":       {{"", []int{1}}}, // on no cluster
 		"cluster rebalance":   {{"", []int{1}}},
+		"placement export":    {{"", []int{1}}, {"--format csv --to new", []int{1}}}, // the one profile has no registry
 		"tenant distribute":   {{"whole", []int{1}}},
 		"tenant move":         {{"whole --to worker:5432", []int{1}}},
 		"tenant undistribute": {{"whole", []int{1}}},

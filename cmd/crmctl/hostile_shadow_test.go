@@ -135,6 +135,7 @@ func shadowedCommands(dir string) [][]string {
 			"create table written (x int)"},
 		{"tenant pool fill", "--count", "1"}, {"tenant pool list"}, {"tenant pool drain"},
 		{"tenant relocate", "acme", "--to-tablespace", "pg_default"}, {"stats sizes", "--by", "tablespace"},
+		{"placement export", "--format", "csv"},
 		{"tenant clone", "acme", "twin"}, {"tenant transfer", "twin", "--to-profile", "second", "--config",
 			filepath.Join(dir, "second.yaml")}, {"tenant rename", "globex", "globex-two", "--schema"},
 		{"backup create", "acme", "--dir", filepath.Join(dir, "backups")}, {"backup create", "--registry", "--dir",

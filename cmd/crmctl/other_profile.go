@@ -15,7 +15,8 @@ func ofFirst() []string {
 }
 
 // loadOther reads the configuration of the profile of a second database. What was said of
-// the first, by flags or variables, is not meant for it.
+// the first, by flags or variables, is not meant for it. One that does not say which database
+// it is comes along with the error.
 func (f *factory) loadOther() (*config.Config, error) {
 	env := slices.DeleteFunc(slices.Clone(f.IO.Env), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
@@ -36,7 +37,7 @@ func (f *factory) loadOther() (*config.Config, error) {
 		},
 	})
 	if err == nil && !cfg.DatabaseFromProfile() {
-		return nil, cli.Usagef("the profile %s does not say which database it is", cli.Visible(f.other))
+		return cfg, cli.Usagef("the profile %s does not say which database it is", cli.Visible(f.other))
 	}
 	return cfg, err
 }

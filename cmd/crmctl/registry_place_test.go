@@ -87,6 +87,7 @@ func TestRegistryElsewhere(t *testing.T) {
 	run("tenant", "clone", "acme", "acme-copy")
 	run("tenant", "relocate", "acme", "--to-tablespace", "pg_default")
 	run("stats", "sizes", "--by", "tablespace")
+	run("placement", "export", "--format", "csv")
 	run("tenant", "transfer", "hooli", "--to-profile", "second", "--config",
 		file(t.TempDir(), "second.yaml", secondProfile(fleettest.New(t).DSN)))
 	run("tenant", "delete", "hooli", "--confirm", "hooli", "--retention", "0s")

@@ -50,7 +50,7 @@ func newRootCmd(f *factory) *cobra.Command {
 	}
 	add(groupStart, newLocalCmd(f), newDemoCmd(f), newSeedCmd(f))
 	add(groupFleet, newTenantCmd(f), newMigrateCmd(f), newBackupCmd(f), newAuditCmd(f), newPsqlCmd(f),
-		newDoctorCmd(f), newMaintenanceCmd(f), newConnectionsCmd(f), newClusterCmd(f),
+		newDoctorCmd(f), newMaintenanceCmd(f), newConnectionsCmd(f), newClusterCmd(f), cli.Seldom(newPlacementCmd(f)),
 		newReportCmd(f))
 	add(groupData, newContactsCmd(f), newConversationsCmd(f), newMessagesCmd(f), newStatsCmd(f))
 	add(groupSelf, newRegistryCmd(f), newConfigCmd(f), newCompletionCmd(f, nil), newManCmd(f), newVersionCmd(f))

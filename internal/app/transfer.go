@@ -232,12 +232,10 @@ func (w *transfer) refuseRights(ctx context.Context, role bool) error {
 func (w *transfer) refuseSameDatabase(ctx context.Context) error {
 	var is [2]string
 	for i, conn := range []*pgx.Conn{w.from, w.to} {
-		found, err := db.Select(ctx, conn, pgx.RowTo[string], `select d.oid::text || ' ' ||
-			extract(epoch from pg_postmaster_start_time())::text from pg_database d where d.datname = current_database()`)
-		if err != nil {
+		var err error
+		if is[i], err = databaseOf(ctx, conn); err != nil {
 			return err
 		}
-		is[i] = found[0]
 	}
 	if is[0] == is[1] {
 		return w.otherSide(fmt.Errorf("it is the same database, %q: a tenant goes to another", w.there.Database))

@@ -120,7 +120,7 @@ func owners(here, there string) (n int) {
 func twoServers(t *testing.T) (from, to *fleettest.Fleet, a, b *app.App) {
 	t.Helper()
 	from = fleettest.New(t)
-	server, _ := pgtest.Instance(t, nil)
+	server, _ := pgtest.Second(t)
 	to = &fleettest.Fleet{DSN: server.DSN}
 	to.Registry(t)
 	a, _ = open(t, from, "")
@@ -170,6 +170,7 @@ func TestTransferIsKilledAnywhere(t *testing.T) {
 		if n := owners(here, there); n != 1 && here+" "+there != moved {
 			t.Errorf("killed at %s: %d owners", c.step, n)
 		}
+		wantPlaced(t, map[bool]int{true: 1}[c.here == "moved"], a, b)
 		abort := transferTo(b)
 		abort.Abort = true
 		gaveUp, err := a.TransferTenant(ctx, abort)
@@ -189,6 +190,7 @@ func TestTransferIsKilledAnywhere(t *testing.T) {
 			t.Fatalf("gone on from %s: %v, %s here, %s there, %d rows", c.step, err, standing(t, from), standing(t, to),
 				done.Rows)
 		}
+		wantPlaced(t, 1, a, b)
 		if got := digest(t, to); got != want {
 			t.Errorf("gone on from %s:\n%s\nwant\n%s", c.step, got, want)
 		}
@@ -197,6 +199,15 @@ func TestTransferIsKilledAnywhere(t *testing.T) {
 			t.Errorf("again after %s: %+v, %v", c.step, again, err)
 		}
 		putBack(t, from, to)
+	}
+}
+
+// wantPlaced checks that acme lives in one of two databases, as a router is told.
+func wantPlaced(t *testing.T, in int, apps ...*app.App) {
+	t.Helper()
+	p, away, err := app.Placement(t.Context(), apps)
+	if err != nil || len(away) != 0 || len(p.Databases) != 2 || len(p.Tenants) != 1 || p.Tenants[0].Database != in {
+		t.Errorf("placed: %+v, away: %+v, %v", p.Tenants, away, err)
 	}
 }
 
@@ -321,6 +332,72 @@ func TestOvertakenTransfer(t *testing.T) {
 	}
 	if done.Tenant.Slug != "acme" || standing(t, from) != "moved" || standing(t, to) != "active" {
 		t.Errorf("%+v, %s here, %s there", done, standing(t, from), standing(t, to))
+	}
+}
+
+// TestTransferBehindPoolers goes through a PgBouncer in transaction mode on either side.
+func TestTransferBehindPoolers(t *testing.T) {
+	t.Parallel()
+	from, to, _, _ := twoServers(t)
+	want := digest(t, from)
+	a, _ := open(t, &fleettest.Fleet{DSN: pgtest.Pooler(t, from.DSN)}, "")
+	b, _ := open(t, &fleettest.Fleet{DSN: pgtest.Pooler(t, to.DSN)}, "")
+	done, err := a.TransferTenant(t.Context(), transferTo(b))
+	if err != nil || done.Rows < 300 || standing(t, from) != "moved" || standing(t, to) != "active" {
+		t.Fatalf("%+v, %v, %s here, %s there", done, err, standing(t, from), standing(t, to))
+	}
+	if got := digest(t, to); got != want {
+		t.Errorf("there is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestTwoTransfersAtOnce: whatever two runs at the same moment do to each other, the tenant has one
+// owner, and the same call brings it there.
+func TestTwoTransfersAtOnce(t *testing.T) {
+	t.Parallel()
+	from, to, a, b := twoServers(t)
+	want := digest(t, from)
+	for range 3 {
+		errs := make(chan error, 2)
+		for range cap(errs) {
+			go func() {
+				_, err := a.TransferTenant(t.Context(), transferTo(b))
+				errs <- err
+			}()
+		}
+		one, other := <-errs, <-errs
+		p, away, err := app.Placement(t.Context(), []*app.App{a, b})
+		if err != nil || len(away) > 0 || len(p.Tenants) != 1 {
+			t.Errorf("%v and %v: %+v, %v", one, other, p.Tenants, err)
+		}
+		if _, err := a.TransferTenant(t.Context(), transferTo(b)); err != nil || standing(t, from) != "moved" ||
+			standing(t, to) != "active" {
+			t.Fatalf("%v and %v, then %v: %s here, %s there", one, other, err, standing(t, from), standing(t, to))
+		}
+		if got := digest(t, to); got != want {
+			t.Errorf("there is\n%s\nwant\n%s", got, want)
+		}
+		putBack(t, from, to)
+	}
+}
+
+// TestTransferToAnotherOwner: what arrives belongs to the role that new tenants belong to there.
+func TestTransferToAnotherOwner(t *testing.T) {
+	t.Parallel()
+	from, to, a, b := twoServers(t)
+	want := digest(t, from)
+	to.DropRoles(t, "crm_app")
+	to.Exec(t, "create role crm_app")
+	b.Config.TenantOwner = "crm_app"
+	if _, err := a.TransferTenant(t.Context(), transferTo(b)); err != nil {
+		t.Fatal(err)
+	}
+	if n := to.Int(t, `select count(*) from pg_class c where c.relnamespace = 'tenant_acme'::regnamespace
+		and c.relkind in ('r', 'S') and pg_get_userbyid(c.relowner) <> 'crm_app'`); n != 0 {
+		t.Errorf("%d tables belong to another role", n)
+	}
+	if got := digest(t, to); got != want {
+		t.Errorf("there is\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -84,9 +84,12 @@ func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 	for _, group := range root.Groups() {
 		label := group.Title
 		var brief []string // commands that share a line
+		left := ""
 		for _, cmd := range root.Commands() {
 			switch only := onlyCommand(cmd); {
 			case cmd.GroupID != group.ID || !cmd.IsAvailableCommand():
+			case cmd.Annotations[annotationSeldom] != "":
+				left = ", ..."
 			case h.Brief == group.ID, slices.Contains(h.Small, cmd.Name()):
 				brief = append(brief, cmd.Name())
 			case only != "":
@@ -97,7 +100,7 @@ func (h *Help) writeRoot(w io.Writer, root *cobra.Command) {
 			}
 		}
 		if len(brief) > 0 {
-			fmt.Fprintf(w, "%-*s  %s\n", title, label, strings.Join(brief, ", "))
+			fmt.Fprintf(w, "%-*s  %s\n", title, label, strings.Join(brief, ", ")+left)
 		}
 	}
 	fmt.Fprint(w, h.More)
