@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"unicode"
 
+	"github.com/crmctl/crmctl/internal/crm/contactfile"
 	"github.com/crmctl/crmctl/internal/crm/phone"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
@@ -87,7 +88,7 @@ func newConverter(m *mapping, o Options) *converter {
 	c.emailsKey, c.phonesKey = m.freeKey("emails"), m.freeKey("phones")
 	for i, column := range m.columns {
 		if column.Key != "" {
-			c.keys[i] = append(appendJSONString(nil, []byte(column.Key)), ':')
+			c.keys[i] = append(contactfile.AppendString(nil, []byte(column.Key)), ':')
 		}
 	}
 	for _, null := range o.Null {
@@ -302,14 +303,14 @@ func (c *converter) metadata(extra []tabular.Pair) []byte {
 			json = append(json, ',')
 		}
 		json = append(json, c.keys[i]...)
-		json = appendJSONString(json, cell)
+		json = contactfile.AppendString(json, cell)
 	}
 	for _, pair := range extra {
 		if len(json) > 1 {
 			json = append(json, ',')
 		}
-		json = append(appendJSONString(json, pair.Key), ':')
-		json = appendJSONString(json, pair.Value)
+		json = append(contactfile.AppendString(json, pair.Key), ':')
+		json = contactfile.AppendString(json, pair.Value)
 	}
 	json = appendTyped(json, c.emailsKey, c.emails)
 	json = appendTyped(json, c.phonesKey, c.phones)

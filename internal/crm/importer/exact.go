@@ -214,7 +214,7 @@ func (c *converter) exactMetadata(extra []tabular.Pair) ([]byte, *rejection) {
 			out = append(out, ',')
 		}
 		more = true
-		out = appendJSONString(append(out, key...), value)
+		out = contactfile.AppendString(append(out, key...), value)
 	}
 	for _, i := range e.others {
 		if len(c.cells[i]) > 0 && c.keys[i] != nil {
@@ -222,7 +222,7 @@ func (c *converter) exactMetadata(extra []tabular.Pair) ([]byte, *rejection) {
 		}
 	}
 	for _, p := range extra {
-		add(append(appendJSONString(nil, p.Key), ':'), p.Value)
+		add(append(contactfile.AppendString(nil, p.Key), ':'), p.Value)
 	}
 	c.json = append(out, '}')
 	return c.json, nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmctl/crmctl/internal/crm/contactfile"
 	"github.com/crmctl/crmctl/internal/suggest"
 	"github.com/crmctl/crmctl/internal/tabular"
 )
@@ -294,7 +295,7 @@ func (m *mapping) freeKey(name string) []byte {
 	for n := 2; slices.ContainsFunc(m.columns, func(c ColumnPlan) bool { return c.Key == key }); n++ {
 		key = fmt.Sprintf("%s (%d)", name, n)
 	}
-	return append(appendJSONString(nil, []byte(key)), ':')
+	return append(contactfile.AppendString(nil, []byte(key)), ':')
 }
 
 // check refuses a mapping in which two columns would overwrite each other in

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/crmctl/crmctl/internal/crm/contactfile"
 )
 
 // typed is one of several addresses or numbers of a contact.
@@ -29,14 +31,14 @@ func appendTyped(json, key []byte, list []typed) []byte {
 			json = append(json, ',')
 		}
 		json = append(json, `{"value":`...)
-		json = appendJSONString(json, t.value)
+		json = contactfile.AppendString(json, t.value)
 		if len(t.kind) > 0 {
 			json = append(json, `,"type":`...)
-			json = appendJSONString(json, t.kind)
+			json = contactfile.AppendString(json, t.kind)
 		}
 		if t.raw != nil {
 			json = append(json, `,"raw":`...)
-			json = appendJSONString(json, t.raw)
+			json = contactfile.AppendString(json, t.raw)
 		}
 		json = append(json, '}')
 	}
