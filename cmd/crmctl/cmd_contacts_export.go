@@ -16,12 +16,13 @@ without an e-mail address is known there by all its other fields.
 In CSV a ' stands before what a spreadsheet would compute, such as =1+1 and +491711234567; an
 import takes it away again, and --raw leaves it out. NULL is an empty cell, an empty text is "". An
 XLSX has at most 1,048,575 contacts, which are counted first. --preset writes what Google or Outlook
-import, and nothing else of a contact. An application's own table is written with its own columns.
+import, and nothing else of a contact; of telephone numbers it leaves the ' out. An application's own table is written with its own columns.
 Suspended tenants are read too. Where a tenant has columns that others have not, theirs are empty.
 
 --anonymize replaces ids, addresses, numbers, names, companies, other texts and the names of
 tenants by fakes, the same one for the same value, and leaves metadata empty but for --keep-metadata.
-Times stay. With the same --seed the files of contacts, conversations and messages go together.
+Of times the day stays (UTC). With --keep-columns columns stay as they are: created_at, where the order
+matters. With the same --seed the files of contacts, conversations and messages go together.
 
 A file has its name once it is whole, is read by its owner alone, and replaces one of that name.`
 	return newExportCmd(f, exporter.Contacts, long,

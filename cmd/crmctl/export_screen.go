@@ -56,7 +56,7 @@ func noteAnonymized(f *factory, a *exporter.Anonymized) {
 	for _, line := range []struct {
 		label   string
 		columns []string
-	}{{"replaced ", a.Replaced}, {"left empty", a.Dropped}, {"kept     ", a.Kept}} {
+	}{{"replaced ", a.Replaced}, {"left empty", a.Dropped}, {"to the day", a.Days}, {"kept     ", a.Kept}} {
 		if len(line.columns) > 0 {
 			f.Note("%-10s %s", line.label, cli.Visible(strings.Join(line.columns, ", ")))
 		}
@@ -108,6 +108,7 @@ func exportObject(opts *exportOptions, format exporter.Format, done *app.ExportR
 	if a := done.Anonymized; a != nil {
 		fields = append(fields, cli.Field{Name: "replaced", Document: true, Value: a.Replaced},
 			cli.Field{Name: "left_empty", Document: true, Value: a.Dropped},
+			cli.Field{Name: "to_the_day", Document: true, Value: a.Days},
 			cli.Field{Name: "kept", Document: true, Value: a.Kept})
 	}
 	if opts.dryRun {

@@ -62,22 +62,15 @@ func rename(t *testing.T, a *app.App, from, to string, schema bool) {
 // registry: still each name means who has it now, in the states in which that may be.
 func TestCRMIsNeverBehind(t *testing.T) {
 	t.Parallel()
-	for _, elsewhere := range []bool{false, true} {
+	for _, away := range []bool{false, true} {
 		for _, schemas := range []bool{false, true} { // which are renamed too, or not
-			t.Run(fmt.Sprintf("registry elsewhere %t schemas %t", elsewhere, schemas), func(t *testing.T) {
+			t.Run(fmt.Sprintf("registry elsewhere %t schemas %t", away, schemas), func(t *testing.T) {
 				t.Parallel()
 				f := fleettest.New(t)
 				f.Create(t, fleettest.TenantPlan(t, 0), "acme", "globex")
 				a, _ := open(t, f, "")
-				if elsewhere {
-					place, err := db.RegisteredSchema("somewhere")
-					if err != nil {
-						t.Fatal(err)
-					}
-					if _, err := a.Registry.Move(t.Context(), f.Connect(t), registry.In(place), nil, 0, false); err != nil {
-						t.Fatal(err)
-					}
-					a.Registry = registry.In(place)
+				if away {
+					a.Registry = elsewhere(t, f)
 				}
 				crmNeverBehind(t, a, openCRM(t, a, app.CRMOptions{MaxAge: time.Hour}), schemas)
 			})

@@ -288,3 +288,35 @@ func TestExportOfAFleet(t *testing.T) {
 		t.Error("a file of nothing")
 	}
 }
+
+// Exports find the tenants where the registry stands, and the rest is the same.
+func TestExportRegistryElsewhere(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	f.Create(t, fleettest.TenantPlan(t, 0), "a", "b")
+	f.Exec(t, "insert into tenant_a.contacts (email) values ('a@example.com')",
+		"insert into tenant_b.contacts (email) values ('b@example.com')")
+	a, _ := open(t, f, "")
+	a.Registry = elsewhere(t, f)
+	// An application's own table of that name is none of ours.
+	f.Exec(t, "create table public.tenants (slug text)", "insert into public.tenants values ('c')")
+	for _, format := range exporter.Formats(exporter.Contacts) {
+		path, got := exportFile(t, a, "all."+string(format), all(t), exporter.Options{Format: format})
+		if info, err := os.Stat(path); err != nil || info.Size() == 0 || got.Total() != 2 || len(got.Tenants) != 2 {
+			t.Errorf("%s: %+v, %v", format, got, err)
+		}
+	}
+}
+
+// elsewhere moves the registry of a fleet to another schema.
+func elsewhere(t *testing.T, f *fleettest.Fleet) registry.Registry {
+	t.Helper()
+	place, err := db.RegisteredSchema("somewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := registry.Default().Move(t.Context(), f.Connect(t), registry.In(place), nil, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	return registry.In(place)
+}

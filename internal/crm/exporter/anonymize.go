@@ -2,13 +2,16 @@ package exporter
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/anonymize"
+	"github.com/crmctl/crmctl/internal/crm/contactfile"
 )
 
 // ErrUnknownColumns says that a table has columns of which nobody has said whether they hold
@@ -16,8 +19,9 @@ import (
 var ErrUnknownColumns = errors.New("columns that may hold personal data")
 
 // Anonymizer replaces what is personal: ids, addresses, numbers, names, texts, and the names
-// of tenants. Times stay, and the words of the program: a status, a channel, a direction. Of
-// the metadata nothing is written but the keys that are kept, as they are. What is replaced
+// of tenants. Of times the day stays, in UTC: who has the log of another system could find a
+// person by more. The words of the program stay: a status, a channel, a direction. Of the
+// metadata nothing is written but the keys that are kept, as they are. What is replaced
 // is replaced in the same way wherever it stands, so that ids still refer to each other.
 type Anonymizer struct {
 	values  *anonymize.Values
@@ -36,6 +40,7 @@ func NewAnonymizer(seed string, keys, columns []string) *Anonymizer {
 type Anonymized struct {
 	Replaced []string
 	Dropped  []string // written without what is in them
+	Days     []string // times of which only the day is written
 	Kept     []string
 }
 
@@ -46,6 +51,8 @@ func (a *Anonymizer) told(columns []Column) *Anonymized {
 		switch {
 		case a.rules[i] == nil:
 			out.Kept = append(out.Kept, c.Name)
+		case c.isTime():
+			out.Days = append(out.Days, c.Name)
 		case c.Name == "metadata" && c.Kind == JSON && len(a.keys) == 0:
 			out.Dropped = append(out.Dropped, c.Name)
 		default:
@@ -87,8 +94,42 @@ func (a *Anonymizer) rule(table Table, c Column) (anonymize.Rule, bool) {
 		return (*anonymize.Values).ID, true
 	case c.Name == "metadata" && c.Kind == JSON:
 		return a.metadata, true
+	case c.Kind == Time:
+		return dayOf, true
+	case c.isTime():
+		return dayOfText, true
 	}
 	return anonymize.RuleOf(string(table), c.Name, c.Type, c.class)
+}
+
+// isTime reports whether a column holds a day and a time.
+func (c Column) isTime() bool { return c.Kind == Time || strings.HasPrefix(c.Type, "timestamp") }
+
+// dayOf cuts a time, as the server sends it, to the day.
+func dayOf(_ *anonymize.Values, value []byte) []byte {
+	const day = 24 * 60 * 60 * 1_000_000
+	if len(value) != 8 {
+		return value // refused where it is written
+	}
+	micros := int64(binary.BigEndian.Uint64(value))
+	if micros == math.MaxInt64 || micros == math.MinInt64 { // infinity
+		return value
+	}
+	micros -= (micros%day + day) % day
+	return binary.BigEndian.AppendUint64(nil, uint64(micros))
+}
+
+// dayOfText cuts a time without a zone, "2026-11-23 10:00:00 BC", to the day.
+func dayOfText(_ *anonymize.Values, value []byte) []byte {
+	date, rest, found := bytes.Cut(value, []byte{' '})
+	if !found { // infinity
+		return value
+	}
+	out := append(slices.Clone(date), " 00:00:00"...)
+	if bytes.HasSuffix(rest, []byte(" BC")) {
+		out = append(out, " BC"...)
+	}
+	return out
 }
 
 // metadata keeps the keys that are asked for.
@@ -106,7 +147,7 @@ func (a *Anonymizer) metadata(_ *anonymize.Values, value []byte) []byte {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(append(appendString(out, []byte(key)), ':'), member...)
+		out = append(append(contactfile.AppendString(out, []byte(key)), ':'), member...)
 	}
 	return append(out, '}')
 }

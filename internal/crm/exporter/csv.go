@@ -3,6 +3,7 @@ package exporter
 import (
 	"bufio"
 	"bytes"
+	"strings"
 
 	"github.com/crmctl/crmctl/internal/crm/contactfile"
 )
@@ -46,7 +47,7 @@ func (e *csvEncoder) appendCell(dst []byte, kind Kind, text []byte) []byte {
 	if kind == UUID || kind == Time {
 		return append(dst, text...)
 	}
-	guarded := (kind == Text || kind == Other) && contactfile.Guarded(text, e.raw)
+	guarded := (kind == Text || kind == Other || kind == dialled && !isDialled(text)) && contactfile.Guarded(text, e.raw)
 	if !guarded && !wantsQuotes(text) {
 		return append(dst, text...)
 	}
@@ -63,6 +64,17 @@ func (e *csvEncoder) appendCell(dst []byte, kind Kind, text []byte) []byte {
 		text = text[i+1:]
 	}
 	return append(append(dst, text...), '"')
+}
+
+// dialled is a text that is a telephone number for another program: one that is nothing but
+// that has no apostrophe, which would become part of it. A spreadsheet makes no more of it
+// than a number.
+const dialled Kind = -1
+
+func isDialled(text []byte) bool {
+	return len(text) > 0 && text[0] == '+' && !bytes.ContainsFunc(text[1:], func(r rune) bool {
+		return !strings.ContainsRune("0123456789 ()-./", r)
+	})
 }
 
 // wantsQuotes reports whether a cell needs quotes around it.

@@ -1,6 +1,10 @@
 package exporter
 
-import "bufio"
+import (
+	"bufio"
+
+	"github.com/crmctl/crmctl/internal/crm/contactfile"
+)
 
 // jsonEncoder writes a JSON object a line.
 type jsonEncoder struct {
@@ -16,7 +20,7 @@ func (e *jsonEncoder) begin(columns []Column) error {
 		if i > 0 {
 			before = ','
 		}
-		e.names = append(e.names, append(appendString([]byte{before}, []byte(c.Name)), ':'))
+		e.names = append(e.names, append(contactfile.AppendString([]byte{before}, []byte(c.Name)), ':'))
 		e.kinds = append(e.kinds, c.Kind)
 	}
 	return nil

@@ -3,6 +3,7 @@ package exporter
 import (
 	"errors"
 	"strconv"
+	"strings"
 )
 
 // Preset is a program whose header the columns of CSV have.
@@ -56,6 +57,9 @@ func (e *presetEncoder) begin(columns []Column) error {
 	header := make([]Column, len(names))
 	for i, name := range names {
 		header[i] = Column{Name: name}
+		if strings.Contains(name, "Phone") {
+			header[i].Kind = dialled
+		}
 	}
 	return e.csv.begin(header)
 }

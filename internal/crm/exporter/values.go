@@ -77,33 +77,7 @@ func appendJSON(dst []byte, kind Kind, text []byte) []byte {
 		}
 	case Text, UUID, Time, Other:
 	}
-	return appendString(dst, text)
-}
-
-// appendString appends a text as a JSON string. It is valid UTF-8.
-func appendString(dst, s []byte) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i, c := range s {
-		if c >= ' ' && c != '"' && c != '\\' && c != 0x7F {
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		start = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = hex.AppendEncode(append(dst, `\u00`...), s[i:i+1])
-		}
-	}
-	return append(append(dst, s[start:]...), '"')
+	return contactfile.AppendString(dst, text)
 }
 
 // oneLine returns JSON without line ends: jsonb has none, json may.

@@ -79,14 +79,14 @@ func (e *cardEncoder) contact(texts [][]byte) []byte {
 			continue
 		}
 		out = append(out, ',')
-		out = append(appendString(out, []byte(name)), ':')
+		out = append(contactfile.AppendString(out, []byte(name)), ':')
 		switch {
 		case texts[i] == nil:
 			out = append(out, "null"...)
 		case name == contactfile.Metadata:
 			out = append(out, bytes.ReplaceAll(texts[i], []byte{0x7F}, []byte(`\u007f`))...)
 		default:
-			out = appendString(out, texts[i])
+			out = contactfile.AppendString(out, texts[i])
 		}
 	}
 	out[0] = '{'
