@@ -106,10 +106,10 @@ func exportObject(opts *exportOptions, format exporter.Format, done *app.ExportR
 		{Name: "by_tenant", Document: true, Value: exportTenants(done)},
 	}
 	if a := done.Anonymized; a != nil {
-		fields = append(fields, cli.Field{Name: "replaced", Document: true, Value: a.Replaced},
-			cli.Field{Name: "left_empty", Document: true, Value: a.Dropped},
-			cli.Field{Name: "to_the_day", Document: true, Value: a.Days},
-			cli.Field{Name: "kept", Document: true, Value: a.Kept})
+		fields = append(fields, cli.Field{Name: "replaced", Document: true, Value: notNil(a.Replaced)},
+			cli.Field{Name: "left_empty", Document: true, Value: notNil(a.Dropped)},
+			cli.Field{Name: "to_the_day", Document: true, Value: notNil(a.Days)},
+			cli.Field{Name: "kept", Document: true, Value: notNil(a.Kept)})
 	}
 	if opts.dryRun {
 		fields[5].Document, fields[6].Document = true, true
