@@ -17,6 +17,7 @@ import (
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/registry"
+	"github.com/crmctl/crmctl/internal/tablespace"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -399,6 +400,32 @@ func TestTransferToAnotherOwner(t *testing.T) {
 	if got := digest(t, to); got != want {
 		t.Errorf("there is\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestTransferToATablespace: a server without the tenant's tablespace is refused before anything is
+// done, unless another is chosen.
+func TestTransferToATablespace(t *testing.T) {
+	t.Parallel()
+	from, to, a, b := twoServers(t)
+	if _, err := relocate(t, a, pgtest.Tablespace(t, from.DSN), false); err != nil {
+		t.Fatal(err)
+	}
+	slow := pgtest.Tablespace(t, to.DSN)
+	var unknown *tablespace.UnknownError
+	for _, dryRun := range []bool{true, false} {
+		o := transferTo(b)
+		o.DryRun = dryRun
+		if _, err := a.TransferTenant(t.Context(), o); !errors.As(err, &unknown) || standing(t, from) != "active" ||
+			standing(t, to) != "none" {
+			t.Errorf("no such tablespace there: %v, %s here, %s there", err, standing(t, from), standing(t, to))
+		}
+	}
+	o := transferTo(b)
+	o.Tablespace = slow
+	if _, err := a.TransferTenant(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	wantIn(t, to, "tenant_acme", slow)
 }
 
 // TestTransferWithRole takes a suspended tenant with a role: it arrives suspended, its role shut out in both
