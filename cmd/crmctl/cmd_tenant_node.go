@@ -101,10 +101,11 @@ func runDistributeAll(ctx context.Context, f *factory, opts *tenantNodeOptions) 
 	var rows []placedRow
 	for i, r := range done.Results {
 		row := placedRow{done.Placed[i], opts.result("distributed"), r.Err}
-		switch {
-		case r.State == fleet.Failed:
+		switch r.State {
+		case fleet.Done:
+		case fleet.Failed:
 			row.result = resultFailed
-		case r.State == fleet.NotStarted:
+		case fleet.NotStarted:
 			row.result = resultNotStarted
 		}
 		if r.State == fleet.Done || !p.IsTable() {

@@ -335,7 +335,8 @@ func (a *App) Rebalance(ctx context.Context, o RebalanceOptions) (Rebalanced, er
 		return out, err
 	case !out.Job.Ended() && o.Watch && !o.DryRun:
 		out.Going = true
-		return out, a.followRebalancing(ctx, conn, &out)
+		err := a.followRebalancing(ctx, conn, &out)
+		return out, err
 	case !out.Job.Ended():
 		return out, &RebalancingError{out.Job}
 	}
@@ -379,7 +380,8 @@ func (a *App) Rebalance(ctx context.Context, o RebalanceOptions) (Rebalanced, er
 	if err != nil || !o.Watch || out.Job.ID == 0 {
 		return out, err
 	}
-	return out, a.followRebalancing(ctx, conn, &out)
+	err = a.followRebalancing(ctx, conn, &out)
+	return out, err
 }
 
 func (a *App) followRebalancing(ctx context.Context, conn *pgx.Conn, out *Rebalanced) error {

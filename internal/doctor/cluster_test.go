@@ -42,7 +42,7 @@ func (p *patient) onWorker(t *testing.T, statements ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Host, cfg.Port, cfg.Database = host, uint16(port), p.database(t) //nolint:gosec // a port
+	cfg.Host, cfg.Port, cfg.Database = host, uint16(port), p.database(t)
 	conn, err := pgx.ConnectConfig(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

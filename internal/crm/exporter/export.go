@@ -89,7 +89,8 @@ const outBuffer = 256 << 10
 
 // New looks at the tables of all sources. Nothing is written until the first row, or End.
 func New(ctx context.Context, conn *pgx.Conn, w io.Writer, sources []Source, o Options) (*Export, error) {
-	e := &Export{o: o, out: bufio.NewWriterSize(w, outBuffer), filter: newConditions(o.Table, o.Filter, db.EngineOf(conn).Distributed())}
+	e := &Export{o: o, out: bufio.NewWriterSize(w, outBuffer),
+		filter: newConditions(o.Table, o.Filter, db.EngineOf(conn).Distributed())}
 	schemas := make([]db.Schema, len(sources))
 	for i, s := range sources {
 		schemas[i] = s.Schema
