@@ -177,12 +177,12 @@ func (b *browser) print(t *testing.T, name, page string) (sheets int) {
 // onPaper returns a page that looks on the screen as it does on paper.
 func onPaper(t *testing.T, page string) string {
 	t.Helper()
-	const print, screen = "@media print", "@media screen"
-	if strings.Count(page, print) != 1 || strings.Count(page, screen) != 1 {
-		t.Fatalf("the page has %d rules for paper and %d for screens alone", strings.Count(page, print),
+	const paper, screen = "@media print", "@media screen"
+	if strings.Count(page, paper) != 1 || strings.Count(page, screen) != 1 {
+		t.Fatalf("the page has %d rules for paper and %d for screens alone", strings.Count(page, paper),
 			strings.Count(page, screen))
 	}
-	return strings.NewReplacer(print, "@media all", screen, print).Replace(page)
+	return strings.NewReplacer(paper, "@media all", screen, paper).Replace(page)
 }
 
 // browserPage is a page to be shown, and how many sheets of paper it may take.
