@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -94,7 +95,8 @@ func (p Presentation) time(t time.Time, layout string) string {
 	return t.In(p.Loc).Format(layout)
 }
 
-// Machine returns a value as programs read it: bytes, seconds, RFC 3339 in UTC.
+// Machine returns a value as programs read it: bytes, seconds, RFC 3339 in UTC, and several facts
+// as JSON.
 func Machine(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -126,6 +128,13 @@ func Machine(v any) string {
 		return Machine(v.Value)
 	case Either:
 		return Machine(v.Machine)
+	case fmt.Stringer:
+		return v.String()
+	}
+	if reflect.Indirect(reflect.ValueOf(v)).Kind() == reflect.Struct {
+		if text, err := json.Marshal(v); err == nil {
+			return string(text)
+		}
 	}
 	return fmt.Sprint(v)
 }

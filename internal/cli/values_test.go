@@ -67,6 +67,11 @@ func TestPresentation(t *testing.T) {
 		{true, "yes", "true"},
 		{Styled{ByteSize(1500), Red}, "1.5 kB", "1500"},
 		{Either{Human: "4 *", Machine: 4}, "4 *", "4"},
+		{Either{Human: "crm on db", Machine: struct {
+			Host  string     `json:"host"`
+			Moved *time.Time `json:"moved_at"`
+			Rows  *int64     `json:"rows"`
+		}{"db", &at, new(int64(7))}}, "crm on db", `{"host":"db","moved_at":"2026-03-01T23:30:00.5Z","rows":7}`},
 	} {
 		if got := p.Human(tt.value); got != tt.human {
 			t.Errorf("human(%v) = %q, want %q", tt.value, got, tt.human)
