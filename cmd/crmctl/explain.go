@@ -29,6 +29,7 @@ const explainTimeout = 3 * time.Second
 // explain returns the next step for errors that come from the database,
 // whichever command met them.
 func (f *factory) explain(err error) []cli.Hint {
+	f = f.sideOf(err)
 	switch {
 	case errors.Is(err, db.ErrUnreachable):
 		return []cli.Hint{f.explainUnreachable()}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -51,10 +52,19 @@ func (f *factory) warnRole(t registry.Tenant) {
 	}
 }
 
+// sideOf returns the factory of the database that an error is about.
+func (f *factory) sideOf(err error) *factory {
+	if other, is := errors.AsType[*app.OtherSideError](err); is && f.other == "" {
+		return f.onProfile(other.Profile)
+	}
+	return f
+}
+
 // withTarget names the database in an error about a tenant or the registry, since
 // the wrong database is the usual reason for both, and adds what to do next. It
 // keeps the exit code and the hints that the error has.
 func (f *factory) withTarget(err error) error {
+	f = f.sideOf(err)
 	var missing *registry.NotFoundError
 	var state *registry.StateError
 	switch {
@@ -72,6 +82,9 @@ func (f *factory) withTarget(err error) error {
 			Hints: append(cli.HintsOf(err), f.explainUnknown()...), Subject: missing.Slug,
 		}
 	case errors.As(err, &state):
+		if f.other != "" {
+			return err
+		}
 		return stateHint(err, state)
 	case errors.Is(err, registry.ErrNoRegistry):
 		target, targetErr := f.target()

@@ -311,6 +311,9 @@ func (f *factory) filesFlag() string { return f.given("migrations-dir") }
 // sameTarget returns the flags that named the database and the registry in it, as they
 // were given.
 func (f *factory) sameTarget() string {
+	if f.other != "" {
+		return " --profile " + cli.ShellWords([]string{f.other}) + f.given("config")
+	}
 	return f.given("profile", "database-url", "config", "registry-schema")
 }
 

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/crm"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // personScreen says what there is of a person, or what was erased.
@@ -29,6 +31,34 @@ func lookedAt() []string {
 
 func notLookedAt() []string {
 	return []string{"backups", "exported files", "rejects of imports", "logs of the server", "texts without the address"}
+}
+
+// notLookedAt is of this search: what is in other databases too.
+func (s personScreen) notLookedAt() []string {
+	list := notLookedAt()
+	if moved := s.elsewhere(); len(moved) > 0 {
+		list = append(list, "tenants in the database that they have moved to: "+strings.Join(moved, ", "))
+	}
+	return list
+}
+
+// elsewhere returns the tenants that have moved to another database, where nobody has looked.
+func (s personScreen) elsewhere() []string {
+	var slugs []string
+	for _, t := range s.done.Tenants {
+		if t.Tenant.Status == registry.Moved || t.Tenant.DeletedFrom == registry.Moved {
+			slugs = append(slugs, t.Tenant.Slug)
+		}
+	}
+	return slugs
+}
+
+// again is what is left to do in another database.
+func (s personScreen) again() string {
+	if s.o.erase {
+		return "erase"
+	}
+	return "look"
 }
 
 // personRecord is a row that is about a person.
@@ -137,7 +167,7 @@ func (s personScreen) export() error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(personDocument{Kind: "person", Version: 1, Address: s.address.Canonical(), At: s.f.Now().UTC(),
-			LookedAt: lookedAt(), NotLookedAt: notLookedAt(), Tenants: len(s.done.Tenants), Failed: s.failed(),
+			LookedAt: lookedAt(), NotLookedAt: s.notLookedAt(), Tenants: len(s.done.Tenants), Failed: s.failed(),
 			Rows: s.records()})
 	}
 	switch {
@@ -262,6 +292,9 @@ func (s personScreen) end(did string) error {
 	}
 	if held.Others > 0 && s.o.erase {
 		s.f.Note("left      %s of other tables (--show has them)", cli.Plural(int(held.Others), "row"))
+	}
+	for _, slug := range s.elsewhere() {
+		s.f.Note("moved     %s lives in another database: %s there too (crmctl tenant show %s)", slug, s.again(), slug)
 	}
 	s.f.Note("note: not looked at: backups, exported files, rejects, logs of the server")
 	sum := s.done.Summary()
