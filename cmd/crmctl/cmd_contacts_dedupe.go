@@ -41,7 +41,8 @@ merge" has it, their other addresses and numbers as lists of the metadata, and t
 A contact that another table refers to stays. It is one transaction, and who writes to the
 contacts waits for its end. --undo ID takes it back, group by group: where the contact was changed
 since, or somebody else has an address by now, the group stays merged: exit 3. The ID is that of
-"contacts imports"; import_undo_keep says how long it can be taken back.`,
+"contacts imports"; import_undo_keep says how long it can be taken back. In a tenant that was
+restored, copied or transferred since, it cannot: what the merge has removed does not come along.`,
 		Example: `crmctl contacts dedupe --tenant acme
 crmctl contacts dedupe --tenant acme --by address --merge --dry-run
 crmctl contacts dedupe --tenant acme --undo 12`,
