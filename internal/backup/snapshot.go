@@ -150,7 +150,7 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 		}
 		for _, role := range slices.Sorted(maps.Keys(list)) {
 			as(&p, role, func() {
-				p.Exec("lock table " + strings.Join(list[role], ", ") + " in access share mode")
+				p.LockToRead(list[role]...)
 			})
 		}
 		p.Query(func(rows pgx.Rows) error {

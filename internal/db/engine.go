@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -96,6 +97,15 @@ func Recognize(ctx context.Context, conn Querier, answer string) error {
 // distributed adds a statement that only an engine with several nodes is sent.
 func (p *Pipeline) distributed(sql string) {
 	p.add(step{statement: Statement{SQL: sql}, distributed: true}, nil)
+}
+
+// LockToRead adds that tables, quoted, keep their form until the transaction ends. A cluster
+// would lock them on every node, and fail with any of them: every change of a table begins on
+// the node where the session is, so that one is enough.
+func (p *Pipeline) LockToRead(tables ...string) {
+	p.distributed("set local citus.enable_ddl_propagation = off")
+	p.Exec("lock table " + strings.Join(tables, ", ") + " in access share mode")
+	p.distributed("set local citus.enable_ddl_propagation = default")
 }
 
 // CreateScratch adds the making of a schema that is taken back by the end of the

@@ -13,6 +13,7 @@ type Sent struct {
 	SQL     string
 	Args    []any
 	Foreign bool // it stands in a file or came from a user: it is not ours
+	Alone   bool // an engine with several nodes is not sent it
 }
 
 // Tracer is shown every statement that goes out over a connection made with
@@ -29,7 +30,7 @@ var tracer pgxTracer //nolint:gochecknoglobals // for tests only, see Trace
 // pgxTracer is a Tracer as pgx wants it.
 type pgxTracer struct{ Tracer }
 
-type foreignKey struct{}
+type marksKey struct{}
 
 // AsWritten marks a context: a statement that is sent with it, past a pipeline, stands
 // in a file or came from a user.
@@ -37,7 +38,7 @@ func AsWritten(ctx context.Context) context.Context {
 	if tracer.Tracer == nil {
 		return ctx
 	}
-	return context.WithValue(ctx, foreignKey{}, []bool{true})
+	return context.WithValue(ctx, marksKey{}, []traits{{foreign: true}})
 }
 
 // traced marks which statements of the pipeline are not ours.
@@ -45,21 +46,27 @@ func (p *Pipeline) traced(ctx context.Context, e Engine) context.Context {
 	if tracer.Tracer == nil {
 		return ctx
 	}
-	foreign := make([]bool, 0, len(p.steps))
+	marks := make([]traits, 0, len(p.steps))
 	for s := range p.to(e) {
-		foreign = append(foreign, s.foreign)
+		marks = append(marks, traits{s.foreign, s.single})
 	}
-	return context.WithValue(ctx, foreignKey{}, foreign)
+	return context.WithValue(ctx, marksKey{}, marks)
 }
 
-func isForeign(ctx context.Context, i int) bool {
-	foreign, _ := ctx.Value(foreignKey{}).([]bool)
-	return i < len(foreign) && foreign[i]
+// traits are what a pipeline knows about a statement.
+type traits struct{ foreign, single bool }
+
+func sent(ctx context.Context, i int, sql string, args []any) Sent {
+	marks, _ := ctx.Value(marksKey{}).([]traits)
+	if i >= len(marks) {
+		return Sent{SQL: sql, Args: args}
+	}
+	return Sent{SQL: sql, Args: args, Foreign: marks[i].foreign, Alone: marks[i].single}
 }
 
 // TraceQueryStart is called by pgx for a single statement.
 func (t pgxTracer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	t.Tracer(conn, []Sent{{SQL: data.SQL, Args: data.Args, Foreign: isForeign(ctx, 0)}})
+	t.Tracer(conn, []Sent{sent(ctx, 0, data.SQL, data.Args)})
 	return ctx
 }
 
@@ -68,11 +75,11 @@ func (pgxTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData
 
 // TraceBatchStart is called by pgx for a pipeline.
 func (t pgxTracer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
-	sent := make([]Sent, len(data.Batch.QueuedQueries))
+	all := make([]Sent, len(data.Batch.QueuedQueries))
 	for i, q := range data.Batch.QueuedQueries {
-		sent[i] = Sent{SQL: q.SQL, Args: q.Arguments, Foreign: isForeign(ctx, i)}
+		all[i] = sent(ctx, i, q.SQL, q.Arguments)
 	}
-	t.Tracer(conn, sent)
+	t.Tracer(conn, all)
 	return ctx
 }
 

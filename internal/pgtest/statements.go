@@ -31,7 +31,15 @@ const EnvStatements = "CRMCTL_TEST_STATEMENTS"
 type collector struct {
 	mu   sync.Mutex
 	sent map[string]string // by text: who sent it
-	out  io.Writer         // of a process that a test has started
+	// spread holds the statements that name tenants' tables, whatever was on search_path.
+	spread map[string]string
+	out    io.Writer // of a process that a test has started
+}
+
+// record is a line of what a process that a test has started has sent.
+type record struct {
+	SQL, By string
+	Spread  bool
 }
 
 // observers are told what is sent to their database.
@@ -59,7 +67,7 @@ func placeOf(cfg *pgx.ConnConfig) string {
 
 // watch looks at everything that this process sends from now on.
 func watch(out io.Writer) *collector {
-	c := &collector{sent: map[string]string{}, out: out}
+	c := &collector{sent: map[string]string{}, spread: map[string]string{}, out: out}
 	db.Trace(c.see)
 	return c
 }
@@ -104,7 +112,10 @@ func (c *collector) see(conn *pgx.Conn, statements []db.Sent) {
 	}
 	for _, s := range statements {
 		if !s.Foreign && p.now != db.OwnPath {
-			c.add(s.SQL)
+			c.add(s.SQL, false)
+		}
+		if sql, is := spreads(s.SQL); is && !s.Foreign && !s.Alone {
+			c.add(sql, true)
 		}
 		p.follow(s)
 	}
@@ -164,22 +175,26 @@ func (p *path) set(s db.Sent) {
 }
 
 // add keeps a statement, unless the test itself has sent it.
-func (c *collector) add(sql string) {
+func (c *collector) add(sql string, spread bool) {
 	if harmless.MatchString(sql) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.sent[sql]; ok {
+	kept := c.sent
+	if spread {
+		kept = c.spread
+	}
+	if _, ok := kept[sql]; ok {
 		return
 	}
 	by := sender()
 	if by == "" {
 		return
 	}
-	c.sent[sql] = by
+	kept[sql] = by
 	if c.out != nil {
-		if err := json.NewEncoder(c.out).Encode(map[string]string{sql: by}); err != nil {
+		if err := json.NewEncoder(c.out).Encode(record{sql, by, spread}); err != nil {
 			panic(err)
 		}
 	}
@@ -242,11 +257,15 @@ func (c *collector) read(name string) error {
 		if err != nil {
 			return err
 		}
-		var one map[string]string
+		var one record
 		if err := json.Unmarshal(line, &one); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		maps.Copy(c.sent, one)
+		if one.Spread {
+			c.spread[one.SQL] = one.By
+		} else {
+			c.sent[one.SQL] = one.By
+		}
 	}
 }
 
@@ -257,7 +276,7 @@ func (c *collector) verdict(dir string) int {
 		fmt.Fprintf(os.Stderr, "pgtest: %v\n", err)
 		return 1
 	}
-	found := c.offences()
+	found := append(c.offences(), c.refusals()...)
 	for _, o := range found {
 		fmt.Fprintf(os.Stderr, "pgtest: %s\n", o)
 	}

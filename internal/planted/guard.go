@@ -330,7 +330,7 @@ func queueRead(p *db.Pipeline, tables []Table, role string, looked bool) {
 	}
 	if len(locks) > 0 {
 		p.Become(role)
-		p.Exec("lock table " + strings.Join(locks, ", ") + " in access share mode")
+		p.LockToRead(locks...)
 		if role != "" {
 			p.Return()
 		}
