@@ -137,7 +137,6 @@ func lifeSteps() []lifeStep {
 		{args: "tenant undelete hooli"},
 		{args: "tenant relocate acme --to-tablespace SPACE"},
 		{args: "placement export"},
-		{name: "stats-sizes-tablespaces", args: "stats sizes --by tablespace"},
 		{args: "tenant transfer hooli --to-profile second --config SECOND"},
 		{name: "tenant-show-moved", args: "tenant show hooli"},
 		{name: "tenant-delete-now", args: "tenant delete hooli --confirm hooli --retention 0s"},

@@ -138,7 +138,8 @@ func statsLines() map[string][]struct{ args, has string } {
 		"metrics":     {{"--format prometheus", "crmctl_blocked_sessions 1"}},
 		"queries":     {{"", ""}, {"--by tenant", ""}},
 		"sizes": {{"--top 3", "their schemas are gone"}, {"--exact --top 3", "1 tenant is estimated: a table of it is locked"},
-			{"--by table --exact", "contacts"}, {"--by table", "contacts"}, {"--history --top 3", "HISTORY"}},
+			{"--by table --exact", "contacts"}, {"--by table", "contacts"}, {"--by tablespace --exact", "pg_default"},
+			{"--by tablespace", "pg_default"}, {"--history --top 3", "HISTORY"}},
 	}
 }
 
