@@ -154,7 +154,7 @@ func (e *Export) read(ctx context.Context, conn *pgx.Conn, s Source, columns []C
 	take func([][]byte) error) (err error) {
 	shape := e.shapes[s.Schema.String()]
 	if shape == nil {
-		return ErrNoTable
+		return fmt.Errorf("%s.%s: %w", s.Schema, e.o.Table, ErrNoTable)
 	}
 	if err := e.filter.check(s.Schema, e.o.Table, shape); err != nil {
 		return err

@@ -107,7 +107,8 @@ func TestOtherTables(t *testing.T) {
 		t.Errorf("a filter that the table cannot have: %v", err)
 	}
 	crmtest.Exec(t, conn, schema, `drop table contacts`)
-	if _, err := try(t, conn, schema, exporter.Options{Table: exporter.Contacts}); !errors.Is(err, exporter.ErrNoTable) {
+	_, err = try(t, conn, schema, exporter.Options{Table: exporter.Contacts})
+	if !errors.Is(err, exporter.ErrNoTable) || !strings.Contains(err.Error(), schema.String()+".contacts: ") {
 		t.Errorf("no table: %v", err)
 	}
 }
