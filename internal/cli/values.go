@@ -129,7 +129,7 @@ func Machine(v any) string {
 	case Either:
 		return Machine(v.Machine)
 	case fmt.Stringer:
-		return v.String()
+		return fmt.Sprint(v) // also of nil
 	}
 	if reflect.Indirect(reflect.ValueOf(v)).Kind() == reflect.Struct {
 		if text, err := json.Marshal(v); err == nil {
