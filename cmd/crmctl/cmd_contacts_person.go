@@ -36,12 +36,12 @@ func newContactsPersonCmd(f *factory) *cobra.Command {
 		Long: `Find everything that tenants store about the person with an e-mail address; - reads it from stdin,
 so that it stands in no list of processes. Capitals and the two forms of an internationalized
 domain make no difference; dots and what follows a plus do. Found are contacts with the address,
-or with it as any other text of their metadata, their conversations and messages, messages that
-the person has sent in other conversations, and what imports and merges keep of all that. Told, and
-not erased, are messages of others with the address in their text, and rows of other tables in
-whose columns *mail* it is. Tenants of every state are looked at; one that is being moved or purged
-fails. Not looked at are backups, exported files, rejects of imports, the server's logs, and texts
-without the address.
+or with it under a name with "mail" in their metadata, their conversations and messages, messages
+that the person has sent in other conversations, and what imports and merges keep of all that.
+Told, and not erased, are messages of others with the address in their text, contacts that name it
+elsewhere in their metadata, and rows of other tables in whose columns *mail* it is. Tenants of
+every state are looked at; one that is being moved or purged fails. Not looked at are backups,
+exported files, rejects of imports, the server's logs, and texts without the address.
 
 --show prints it, long texts cut on a terminal; -o json has all. --export writes it as JSON to a file
 that its owner alone can read. --erase removes it, a transaction a tenant: conversations and messages

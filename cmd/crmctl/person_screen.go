@@ -144,7 +144,7 @@ func (s personScreen) total() string {
 		text += "; of others " + cli.Plural(int(held.Mentions), "message")
 	}
 	if held.Others > 0 {
-		text += "; in other tables " + cli.Plural(int(held.Others), "row")
+		text += "; elsewhere " + cli.Plural(int(held.Others), "row")
 	}
 	return cli.Fold(text, s.p.Width, "")
 }
@@ -291,7 +291,7 @@ func (s personScreen) end(did string) error {
 		s.f.Note("left      %s of others with the address in the text", cli.Plural(int(held.Mentions), "message"))
 	}
 	if held.Others > 0 && s.o.erase {
-		s.f.Note("left      %s of other tables (--show has them)", cli.Plural(int(held.Others), "row"))
+		s.f.Note("left      %s elsewhere with the address (--show has them)", cli.Plural(int(held.Others), "row"))
 	}
 	for _, slug := range s.elsewhere() {
 		s.f.Note("moved     %s lives in another database: %s there too (crmctl tenant show %s)", slug, s.again(), slug)
@@ -305,7 +305,7 @@ func (s personScreen) end(did string) error {
 	}
 	err := s.f.end(runEnd{Summary: sum, did: did, alone: func(err error) error { return err }})
 	if err == nil && held.Others > 0 && s.o.erase && !s.o.dryRun {
-		return cli.ExitTold(cli.ExitPartial, "%s left in other tables", cli.Plural(int(held.Others), "row"))
+		return cli.ExitTold(cli.ExitPartial, "%s left elsewhere", cli.Plural(int(held.Others), "row"))
 	}
 	return err
 }

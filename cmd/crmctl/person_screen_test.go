@@ -18,7 +18,7 @@ func TestPersonScreen(t *testing.T) {
 	f.Exec(t, `insert into tenant_acme.contacts (email, name, phone, metadata, created_at) values ('ann@example.com', 'Ann',
 			'+49301234567', '{"city": "Bonn", "seats": 3, "emails": [{"type": "home", "value": "ann@example.org"}]}',
 			'2026-01-02 03:04:05Z'),
-			('bob@example.com', 'Bob', null, jsonb_build_object('spouse', 'ann@example.com', 'note', repeat('very long ', 30)),
+			('bob@example.com', 'Bob', null, jsonb_build_object('private mail', 'ann@example.com', 'note', repeat('very long ', 30)),
 			'2026-01-03 03:04:05Z')`,
 		`insert into tenant_acme.conversations (contact_id, channel, subject, created_at) select id, 'email', s, d::timestamptz
 			from tenant_acme.contacts, (values ('First', '2026-02-01 10:00Z'), ('Second', '2026-02-03 10:00Z')) x(s, d)
@@ -46,7 +46,7 @@ acme    contact       2026-01-03 03:04  bob@example.com, Bob; note: very long
                                         very long very long very long very long
                                         very long very long very long very long
                                         very long very long very long ... (299
-                                        B); spouse: ann@example.com
+                                        B); private mail: ann@example.com
 acme    conversation  2026-02-01 10:00  open, email, First
 acme    message       2026-02-01 10:01  inbound, Ann <ann@example.com>, Where
                                         is\x1b[2J it?
@@ -56,7 +56,7 @@ acme    message       2026-02-03 10:01  inbound, ann@example.com, And this?
 globex  other                           id: 7; mail: ann@example.com; weekly:
                                         true
 
-2 tenants: 2 contacts, 2 conversations and 3 messages; in other tables 1 row
+2 tenants: 2 contacts, 2 conversations and 3 messages; elsewhere 1 row
 `
 	if got := "\n" + b.out.String(); got != want {
 		t.Errorf("got%s\nwant%s", got, want)

@@ -149,9 +149,9 @@ func TestUndoAfterAnErasure(t *testing.T) {
 		}
 		return out
 	}
-	load("email,name,second\nann@example.com,Ann,\nbob@example.com,Bob,\ncid@example.com,Cid,ann@example.com\n" +
+	load("email,name,second_mail\nann@example.com,Ann,\nbob@example.com,Bob,\ncid@example.com,Cid,ann@example.com\n" +
 		"dan@example.com,Dan,\ndan+x@example.com,Dan X,\nann+x@example.com,Not Ann,\n")
-	changed := load("email,name,second\nann@example.com,Changed,\nbob@example.com,Changed,\ncid@example.com,Changed,\n")
+	changed := load("email,name,second_mail\nann@example.com,Changed,\nbob@example.com,Changed,\ncid@example.com,Changed,\n")
 	merged, err := a.Dedupe(t.Context(), app.DedupeOptions{Tenant: "acme"})
 	if err != nil || merged.Groups != 2 {
 		t.Fatalf("%+v, %v", merged, err)

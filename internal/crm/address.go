@@ -77,17 +77,37 @@ func (a Address) inJSON() []string {
 	return out
 }
 
-// holds reports whether a JSON value has a text for which is returns true.
-func holds(text string, is func(string) bool) bool {
+// holds reports whether a JSON value has a text for which is returns true: as somebody's
+// address, which is anywhere under a name with "mail" in it, or elsewhere.
+func holds(text string, is func(string) bool) (address, elsewhere bool) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return false
-		}
-		if word, ok := token.(string); ok && is(word) {
-			return true
+	var value any
+	if d.Decode(&value) != nil {
+		return false, false
+	}
+	var walk func(value any, mail bool)
+	walk = func(value any, mail bool) {
+		switch v := value.(type) {
+		case string:
+			switch {
+			case !is(v):
+			case mail:
+				address = true
+			default:
+				elsewhere = true
+			}
+		case []any:
+			for _, e := range v {
+				walk(e, mail)
+			}
+		case map[string]any:
+			for name, e := range v {
+				elsewhere = elsewhere || is(name)
+				walk(e, mail || strings.Contains(strings.ToLower(name), "mail"))
+			}
 		}
 	}
+	walk(value, false)
+	return address, elsewhere
 }

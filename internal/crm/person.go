@@ -14,12 +14,12 @@ import (
 
 // Held says how much of somebody a tenant has.
 type Held struct {
-	Contacts      int64 // whose address, or another text of the metadata, is the person's
+	Contacts      int64 // whose address is the person's, or one in the metadata
 	Conversations int64 // with those
 	Messages      int64 // of those conversations, and others that the person has sent
 	Kept          int64 // contacts as they were before an import or a merge
 	Mentions      int64 // other messages with the address in their text
-	Others        int64 // rows of other tables with the address
+	Others        int64 // rows of other tables with the address, and contacts that name it
 }
 
 // Erasable is how much of it is erased: all but what is about others too.
@@ -49,6 +49,7 @@ type somebody struct {
 	is       func(string) bool
 	address  *Address // nil where there is only is: every row is looked at then
 	contacts []string // their ids
+	naming   []string // ids of contacts of others that name the address in their metadata
 	sent     []string // ids of messages
 	kept     []string // import and contact: "id/id"
 	others   []mailColumn
@@ -159,8 +160,9 @@ func hasAny(expression, parameter string) string {
 		"pg_catalog.strpos(pg_catalog.lower(" + expression + "), f.x) operator(pg_catalog.>) 0)"
 }
 
-// findContacts finds those whose address is the person's, and those that have it in their
-// metadata. Each contact is looked at: people store it under any name, in any spelling.
+// findContacts finds those whose address is the person's, in their metadata too, and those
+// that only name it there, such as the one who looks after them. Each contact is looked at:
+// addresses are stored in any spelling.
 func (p *somebody) findContacts(ctx context.Context) error {
 	t, ok := p.usable("contacts", "id", "email")
 	if !ok {
@@ -188,8 +190,11 @@ func (p *somebody) findContacts(ctx context.Context) error {
 	}
 	var id, mail, more string
 	return p.ask(ctx, []any{&id, &mail, &more}, func() error {
-		if p.is(mail) || holds(more, p.is) {
+		switch address, elsewhere := holds(more, p.is); {
+		case p.is(mail), address:
 			p.contacts = append(p.contacts, id)
+		case elsewhere && p.address != nil:
+			p.naming = append(p.naming, id)
 		}
 		return nil
 	}, columns+where, args...)
@@ -247,7 +252,11 @@ func (p *somebody) findKept(ctx context.Context) error {
 	if p.address != nil {
 		where, args = hasAny(text, "$2"), append(args, p.address.inJSON())
 	}
-	return p.collect(ctx, &p.kept, func(text string) bool { return text == "" || holds(text, p.is) }, "select "+
+	person := func(text string) bool {
+		address, _ := holds(text, p.is)
+		return text == "" || address
+	}
+	return p.collect(ctx, &p.kept, person, "select "+
 		undoKey("u")+", case when "+ours+" then '' else "+text+" end from "+p.undo+" u where "+ours+" or "+where, args...)
 }
 
@@ -363,6 +372,10 @@ func (p *somebody) selects() (out []personQuery) {
 		out = append(out, personQuery{"kept", importer.UndoTable, p.undo + " r where " +
 			undoKey("r") +
 			" operator(pg_catalog.=) any ($1::pg_catalog.text[])", [][]string{p.kept}})
+	}
+	if c, ok := p.usable("contacts", "id", "email"); ok {
+		out = append(out, personQuery{"other", "contacts", c.name + " r where " + c.isAny("r", "id", "$1"),
+			[][]string{p.naming}})
 	}
 	for _, o := range p.others {
 		out = append(out, personQuery{"other", o.Table, o.from(p.t.o.Schema), [][]string{p.address.forms}})

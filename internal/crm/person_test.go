@@ -17,7 +17,8 @@ func personRows() []string {
 				'{"emails": [{"type": "home", "value": "Ann@B\u00dcCHER.example"}]}'),
 			('00000000-0000-0000-0000-000000000003', 'bob@example.com', 'Bob', '{"spouse": "ask joann@bücher.example"}'),
 			('00000000-0000-0000-0000-000000000004', 'cid@example.com', 'Cid', '{"E-mail 2": " ANN@bücher.example "}'),
-			('00000000-0000-0000-0000-000000000005', 'joann@xn--bcher-kva.example', 'Joann', '{}')`,
+			('00000000-0000-0000-0000-000000000005', 'joann@xn--bcher-kva.example', 'Joann', '{}'),
+			('00000000-0000-0000-0000-000000000006', 'dan@example.com', 'Dan', '{"owner": {"id": "ann@bücher.example"}}')`,
 		`insert into conversations (id, contact_id, channel) values
 			('00000000-0000-0000-0000-00000000000a', '00000000-0000-0000-0000-000000000001', 'email'),
 			('00000000-0000-0000-0000-00000000000b', '00000000-0000-0000-0000-000000000003', 'email')`,
@@ -45,7 +46,7 @@ func TestPerson(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Held{Contacts: 3, Conversations: 1, Messages: 2, Mentions: 1, Others: 1}
+	want := Held{Contacts: 3, Conversations: 1, Messages: 2, Mentions: 1, Others: 2}
 	read(t, tenant, conn, func(ctx context.Context, r *Reader) error {
 		held, err := r.Person(ctx, ann)
 		if held != want {
@@ -60,7 +61,7 @@ func TestPerson(t *testing.T) {
 			kinds = append(kinds, row.Kind)
 		}
 		crmtest.SameLines(t, "rows", kinds, []string{"contact", "contact", "contact", "conversation", "message", "message",
-			"mention", "other"})
+			"mention", "other", "other"})
 		return err
 	})
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) error {
@@ -71,12 +72,12 @@ func TestPerson(t *testing.T) {
 		return err
 	})
 	crmtest.SameLines(t, "contacts", crmtest.List(t, conn, schema, "select name from contacts order by 1"),
-		[]string{"Bob", "Joann"})
+		[]string{"Bob", "Dan", "Joann"})
 	crmtest.SameLines(t, "messages", crmtest.List(t, conn, schema, "select right(id::text, 2) from messages order by 1"),
 		[]string{"b2", "b3"})
 	write(t, tenant, conn, func(ctx context.Context, w *Writer) error {
 		held, err := w.ErasePerson(ctx, ann)
-		if held.Erasable() != 0 || held.Others != 1 {
+		if held.Erasable() != 0 || held.Others != 2 {
 			t.Errorf("erased again %+v", held)
 		}
 		return err
