@@ -88,7 +88,7 @@ func PreparedOnWorkers(ctx context.Context, q db.Querier) (found []Prepared, los
 		var node string
 		var told bool
 		var text *string
-		if err = row.Scan(&node, &told, &text); err != nil {
+		if err := row.Scan(&node, &told, &text); err != nil {
 			return none, err
 		}
 		if !told {

@@ -79,9 +79,9 @@ func (p *Plan) addGroupText(script *strings.Builder, t registry.Tenant, c Change
 			add(statement.SQL)
 		}
 	}
-	switch {
-	case as.Versions == as.Work:
-	case as.Versions == "":
+	switch as.Versions {
+	case as.Work:
+	case "":
 		add("reset role")
 	default:
 		add("set local role ", db.Quoted(as.Versions))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,8 +85,8 @@ func Citus(t testing.TB) string {
 		}
 	}
 	err = onServer(coordinator, func(ctx context.Context, conn *pgx.Conn) error {
-		for i := len(nodes) - 1; i >= 0; i-- { // the coordinator first
-			n, add := nodes[i], "select citus_add_node($1, $2)"
+		for _, n := range slices.Backward(nodes) { // the coordinator first
+			add := "select citus_add_node($1, $2)"
 			if !n.Worker {
 				add = "select citus_set_coordinator_host($1, $2)"
 			}
