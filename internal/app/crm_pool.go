@@ -126,37 +126,51 @@ func (c *CRM) with(ctx context.Context, name string, states []registry.Status,
 	}
 	anew := false
 	for {
-		lent, err := c.pool.Take(ctx, slug)
-		if err != nil {
-			return err
-		}
-		began := false
-		known, kept, err := c.lookUp(ctx, lent.Conn, slug, anew)
-		switch {
-		case err != nil:
-		case !slices.Contains(states, known.tenant.Status):
-			err = &registry.StateError{Slug: slug, State: known.tenant.State()}
-		default:
-			err = fn(lent.Conn, known, func() { began = true })
-		}
-		lost := lent.Kept && lent.Conn.IsClosed()
-		lent.Give(ctx)
+		try, err := c.once(ctx, slug, anew, states, fn)
 		if err == nil {
 			return nil
 		}
-		if known != nil && (!began || db.SQLState(err) != "") {
-			c.known.forget(known)
+		if try.known != nil && (!try.began || db.SQLState(err) != "") {
+			c.known.forget(try.known)
 		}
 		switch {
-		case began || ctx.Err() != nil:
+		case try.began || ctx.Err() != nil:
 			return err
-		case lost: // it was open for long, and the server or the network has closed it
-		case kept && !anew && !db.Retryable(err):
+		case try.lost: // it was open for long, and the server or the network has closed it
+		case try.kept && !anew && !db.Retryable(err):
 			anew = true
 		default:
 			return err
 		}
 	}
+}
+
+// crmTry is how far one attempt of CRM.with has come.
+type crmTry struct {
+	known *crmTenant
+	kept  bool // known from before
+	began bool
+	lost  bool // the connection was kept, and is closed now
+}
+
+// once is one attempt of with. The connection is given back even where fn panics.
+func (c *CRM) once(ctx context.Context, slug string, anew bool, states []registry.Status,
+	fn func(conn *pgx.Conn, known *crmTenant, begun func()) error) (try crmTry, err error) {
+	lent, err := c.pool.Take(ctx, slug)
+	if err != nil {
+		return try, err
+	}
+	defer lent.Give(ctx)
+	try.known, try.kept, err = c.lookUp(ctx, lent.Conn, slug, anew)
+	switch {
+	case err != nil:
+	case !slices.Contains(states, try.known.tenant.Status):
+		err = &registry.StateError{Slug: slug, State: try.known.tenant.State()}
+	default:
+		err = fn(lent.Conn, try.known, func() { try.began = true })
+	}
+	try.lost = lent.Kept && lent.Conn.IsClosed()
+	return try, err
 }
 
 // lookUp returns what is known of a tenant, and whether that was known before.

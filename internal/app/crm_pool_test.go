@@ -390,3 +390,23 @@ func TestEraseAfterASwap(t *testing.T) {
 		t.Errorf("%d contacts of the other tenant", n)
 	}
 }
+
+// TestCRMAfterAPanic: what panics within a call keeps no connection.
+func TestCRMAfterAPanic(t *testing.T) {
+	t.Parallel()
+	_, a := withAcme(t)
+	c := openCRM(t, a, app.CRMOptions{Connections: 1})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		_ = c.Read(t.Context(), "acme", func(context.Context, *crm.Reader) error { panic("a fault of the caller") })
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := mails(ctx, c, "acme"); err != nil {
+		t.Error(err)
+	}
+}
