@@ -22,6 +22,7 @@ const (
 	Metadata  = "metadata" // all of it, a JSON object
 	CreatedAt = "created_at"
 	UpdatedAt = "updated_at"
+	Tenant    = "tenant" // before all others, where contacts of several are in one file
 )
 
 // Columns returns the columns of a file of contacts in the order of the table.

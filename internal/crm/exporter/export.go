@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/crm/contactfile"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
@@ -115,7 +116,7 @@ func New(ctx context.Context, conn *pgx.Conn, w io.Writer, sources []Source, o O
 // Columns returns the columns of the file.
 func (e *Export) Columns() []Column {
 	if e.o.WithTenant {
-		return append([]Column{{Name: "tenant", Kind: Text}}, e.columns...)
+		return append([]Column{{Name: contactfile.Tenant, Kind: Text}}, e.columns...)
 	}
 	return slices.Clone(e.columns)
 }

@@ -143,6 +143,9 @@ func newMapping(format tabular.Format, sample [][]string, requests []request, nu
 		return nil, err
 	}
 	m.passOverOwnColumns()
+	if err := m.refuseTenants(); err != nil {
+		return nil, err
+	}
 	if m.mapExact(format.Kind) {
 		m.guarded = format.Kind == tabular.CSV
 		m.setKeys()
@@ -196,6 +199,19 @@ func (m *mapping) passOverOwnColumns() {
 			c.Field, c.Why = FieldSkip, "added by an import"
 		}
 	}
+}
+
+// refuseTenants refuses a file of ours with the contacts of several tenants, which would be
+// mixed, unless somebody has said what the names of the tenants are.
+func (m *mapping) refuseTenants() error {
+	headers := m.headers()
+	i := slices.Index(headers, contactfile.Tenant)
+	if i < 0 || m.columns[i].Asked || !contactfile.IsOwn(headers) {
+		return nil
+	}
+	return &MappingError{Headers: headers, Reason: fmt.Sprintf("the file is an export of several tenants: column %q says "+
+		"whose each contact is, and all of them would go into one; to do that, map it to a key of the metadata or to skip",
+		contactfile.Tenant)}
 }
 
 // apply maps columns as asked.
