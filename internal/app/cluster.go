@@ -154,6 +154,17 @@ type DistributeResult struct {
 	Elapsed time.Duration
 }
 
+// changeCluster connects to change what stands on which node. Its error is ErrNoCluster where
+// there are no nodes.
+func (a *App) changeCluster(ctx context.Context, dryRun bool) (*pgx.Conn, error) {
+	conn, err := a.changeSchemas(ctx, dryRun)
+	if err == nil && !db.EngineOf(conn).Distributed() {
+		closeConn(ctx, conn)
+		return nil, ErrNoCluster
+	}
+	return conn, err
+}
+
 // Summary counts what became of the tenants.
 func (r *DistributeResult) Summary() fleet.Summary { return fleet.Summarize(r.Results, r.Stopped) }
 
@@ -161,14 +172,11 @@ func (r *DistributeResult) Summary() fleet.Summary { return fleet.Summarize(r.Re
 // is found out before the first goes: their results tell, and the others go.
 func (a *App) DistributeAll(ctx context.Context, o MoveOptions) (DistributeResult, error) {
 	var out DistributeResult
-	conn, err := a.changeSchemas(ctx, o.DryRun)
+	conn, err := a.changeCluster(ctx, o.DryRun)
 	if err != nil {
 		return out, err
 	}
 	defer closeConn(ctx, conn)
-	if !db.EngineOf(conn).Distributed() {
-		return out, ErrNoCluster
-	}
 	tenants, invalid, err := a.Registry.ListAll(ctx, conn,
 		registry.Filter{Statuses: []registry.Status{registry.Active, registry.Suspended}})
 	if err != nil {
@@ -320,14 +328,11 @@ func (e *RebalancingError) Error() string {
 // *cluster.JobError where it ended early.
 func (a *App) Rebalance(ctx context.Context, o RebalanceOptions) (Rebalanced, error) {
 	var out Rebalanced
-	conn, err := a.changeSchemas(ctx, o.DryRun)
+	conn, err := a.changeCluster(ctx, o.DryRun)
 	if err != nil {
 		return out, err
 	}
 	defer closeConn(ctx, conn)
-	if !db.EngineOf(conn).Distributed() {
-		return out, ErrNoCluster
-	}
 	out.Job, err = cluster.Rebalancing(ctx, conn)
 	switch {
 	case errors.Is(err, cluster.ErrNoJob):
