@@ -65,11 +65,13 @@ var (
 
 // Options say how to run. The zero value means the defaults.
 type Options struct {
-	Concurrency  int // items at once; 0 = as many as suit the machine and the server (Auto)
-	Connections  int // that an item takes, its worker's included; 0 = 1
-	Weight       int // how many ordinary items one is worth; 0 = 1
-	Attempts     int // per item, the first included
-	RecycleAfter int // items a connection serves before it is replaced
+	Concurrency int // items at once; 0 = as many as suit the machine and the server (Auto)
+	Connections int // that an item takes, its worker's included; 0 = 1
+	Weight      int // how many ordinary items one is worth; 0 = 1
+	Attempts    int // per item, the first included
+	// RecycleAfter is how many items a connection serves before it is replaced, unless its
+	// worker is left with less than half as many; 0 = DefaultRecycleAfter.
+	RecycleAfter int
 	// Patience is how long an item that other work of this program holds
 	// (*db.BusyError) is tried again, however many attempts that takes; 0 = as often
 	// as any other.
@@ -278,7 +280,7 @@ func (r *run) worker(ctx context.Context) {
 		if !ok {
 			return
 		}
-		if conn != nil && (conn.IsClosed() || served >= r.opt.RecycleAfter) {
+		if conn != nil && (conn.IsClosed() || served >= r.opt.RecycleAfter && r.queue.share() >= r.opt.RecycleAfter/2) {
 			closeConn(ctx, conn)
 			conn = nil
 		}

@@ -165,6 +165,13 @@ func (q *queue) take() (item int, _ takeState) {
 	return item, takeState{taken: true}
 }
 
+// share returns how many items are left for each worker, those that wait included.
+func (q *queue) share() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return (q.n - q.fresh + len(q.back) + len(q.waiting)) / q.workers
+}
+
 // requeue puts an item in flight back for later. It returns false when the run
 // drains, and the item stays in flight.
 func (q *queue) requeue(item int, wait time.Duration) bool {
