@@ -50,10 +50,8 @@ const rolesSQL = `
 	), wanted as materialized (
 		select n.oid, n.nspname, n.nspowner from pg_namespace n where n.nspname = any ($1::text[]::name[])
 	), foreign_one as materialized (
-		select w.* from wanted w where w.nspowner <> (select m.oid from me m) or exists (
-			select from pg_depend d join pg_class c on c.oid = d.objid
-			where d.refclassid = 'pg_namespace'::regclass and d.refobjid = w.oid and d.classid = 'pg_class'::regclass
-				and c.relowner <> (select m.oid from me m))
+		select w.* from wanted w where w.nspowner <> (select m.oid from me m) or w.oid in (
+			select c.relnamespace from pg_class c where c.relowner <> (select m.oid from me m))
 	), object as materialized (
 		select f.oid as nsp, c.relowner as owner, c.relkind in ('r', 'p') as is_table from foreign_one f
 		join pg_depend d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = f.oid

@@ -105,8 +105,11 @@ var others = regexp.MustCompile(`\{other ([a-z.]+)\}`)
 // Each catalog is read once, the large one of columns only where somebody could use a grant
 // on one: a foreign key wants a table of one's own.
 const exposedSQL = `
-	with makers as materialized (
-		select exists (select from pg_class c where {other c.relowner})
+	with odd as materialized (
+		select c.oid, c.relnamespace, c.relkind, c.relowner, c.relacl from pg_class c
+		where {untrusted c.relowner} or {other c.relowner} or c.relacl is not null
+	), makers as materialized (
+		select exists (select from odd c where {other c.relowner})
 			or exists (select from pg_namespace n where {other n.nspowner}
 				or exists (select from aclexplode(n.nspacl) a where a.privilege_type = 'CREATE' and {other a.grantee}))
 			or exists (select from pg_database d where d.datname = current_database() and ({other d.datdba}
@@ -115,7 +118,7 @@ const exposedSQL = `
 	), wanted as materialized (
 		select n.* from pg_namespace n where n.nspname = any ($1::text[]::name[])
 	), relation as materialized (
-		select c.oid, c.relnamespace as nsp, c.relkind from pg_class c where {untrusted c.relowner}
+		select c.oid, c.relnamespace as nsp, c.relkind from odd c where {untrusted c.relowner}
 	), code as materialized (
 		select f.pronamespace as nsp from pg_proc f where {untrusted f.proowner}
 	), type as materialized (
@@ -145,7 +148,7 @@ const exposedSQL = `
 		union all select f.nsp from code f
 		union all select o.oprnamespace from pg_operator o where {untrusted o.oprowner}
 		union all select t.nsp from type t
-		union all select c.relnamespace from pg_class c cross join aclexplode(c.relacl) a
+		union all select c.relnamespace from odd c cross join aclexplode(c.relacl) a
 			where c.relacl is not null and a.privilege_type in ('TRIGGER', 'REFERENCES') and {untrusted a.grantee}
 		union all select c.relnamespace from pg_attribute t join pg_class c on c.oid = t.attrelid
 			cross join aclexplode(t.attacl) a
