@@ -7,28 +7,26 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/planted"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // precautions are what a run has to know of its tenants before it works on the first: who has
-// planted code there, and who owns them. It is found out on the connection of the first
-// worker, while the ledger is opened.
+// planted code there. It is found out on the connection of the first worker, while the ledger
+// is opened.
 type precautions struct {
 	schemas []db.Schema
-	opt     RunOptions
+	trusted []string
 
-	done   chan struct{} // closed when the rest is there
-	conn   *pgx.Conn     // nil where none could be had
-	guard  *planted.Guard
-	owners owner.Roles
-	err    error
+	done  chan struct{} // closed when the rest is there
+	conn  *pgx.Conn     // nil where none could be had
+	guard *planted.Guard
+	err   error
 }
 
 // guardBeside begins to find it out. It waits for nothing.
 func guardBeside(ctx context.Context, connect Connect, tenants []registry.Tenant, o RunOptions) *precautions {
-	g := &precautions{done: make(chan struct{}), schemas: make([]db.Schema, len(tenants)), opt: o}
+	g := &precautions{done: make(chan struct{}), schemas: make([]db.Schema, len(tenants)), trusted: o.Trusted}
 	for i, t := range tenants {
 		g.schemas[i] = t.Schema
 	}
@@ -41,14 +39,10 @@ func guardBeside(ctx context.Context, connect Connect, tenants []registry.Tenant
 	return g
 }
 
-// read looks for planted code in all tenants of the run, and who owns them.
+// read looks for planted code in all tenants of the run.
 func (g *precautions) read(ctx context.Context, q db.Querier) error {
-	g.guard = &planted.Guard{Trusted: g.opt.Trusted}
-	err := g.guard.Prepare(ctx, q, g.schemas)
-	if err == nil && !g.opt.OwnRole {
-		g.owners, err = owner.Read(ctx, q, g.schemas)
-	}
-	return err
+	g.guard = &planted.Guard{Trusted: g.trusted}
+	return g.guard.Prepare(ctx, q, g.schemas)
 }
 
 // useGuard waits for what was begun, and gives its connection to the first worker. What
@@ -61,7 +55,7 @@ func (r *run) useGuard(ctx context.Context, q db.Querier, g *precautions) error 
 			return g.err
 		}
 	}
-	r.limits.Guard, r.limits.Owners = g.guard, g.owners
+	r.limits.Guard = g.guard
 	if g.conn != nil {
 		r.connect = fleet.Reuse(g.conn, r.connect)
 	}

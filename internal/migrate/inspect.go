@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/crmctl/crmctl/internal/db"
-	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/outside"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -51,27 +50,16 @@ type inspection struct {
 	traces atomic.Bool
 }
 
-// atSavepoint runs fn within the transaction, with the system's catalog as the whole path.
-// g is told how long it takes to be answered.
-func atSavepoint(ctx context.Context, conn *pgx.Conn, g *fleet.Sizer, fn func() error) error {
-	var p db.Pipeline
+// enterLook adds a savepoint to a transaction, and puts PostgreSQL's own path behind it;
+// leaveLook takes both back.
+func enterLook(p *db.Pipeline) {
 	p.Exec("savepoint crmctl_look")
 	p.OwnPath()
-	if err := p.Run(ctx, conn); err != nil {
-		return err
-	}
-	if err := fn(); err != nil {
-		return err // the transaction is of no more use
-	}
-	p = db.Pipeline{}
+}
+
+func leaveLook(p *db.Pipeline) {
 	p.Exec("rollback to savepoint crmctl_look")
 	p.Exec("release savepoint crmctl_look")
-	begun := time.Now()
-	err := p.Run(ctx, conn)
-	if err == nil {
-		g.Trip(time.Since(begun))
-	}
-	return err
 }
 
 // runInspected runs the scripts of a canary. Before anything is committed it checks what
@@ -79,44 +67,55 @@ func atSavepoint(ctx context.Context, conn *pgx.Conn, g *fleet.Sizer, fn func() 
 // is changed after that.
 func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tenant, steps []Step,
 	o ApplyOptions) error {
-	var before outside.Counts
+	look := outside.Inspection{Schema: t.Schema}
 	var had []string
-	err := atSavepoint(ctx, conn, o.groups, func() (err error) {
-		if before, err = outside.Count(ctx, conn, t.Schema); err == nil && o.groups != nil {
-			had, err = settingsOf(ctx, conn)
-		}
-		return err
-	})
-	if err != nil {
+	var before, leave, run, after db.Pipeline
+	enterLook(&before)
+	outside.QueueCount(&before, t.Schema, &look.Before)
+	queueSettings(&before, &had)
+	if err := before.Run(ctx, conn); err != nil {
 		return err
 	}
-	var run db.Pipeline
-	p.queueScripts(&run, steps)
+	leaveLook(&leave)
 	begun := time.Now()
+	if err := leave.Run(ctx, conn); err != nil {
+		return err
+	}
+	o.groups.Trip(time.Since(begun)) // nothing is answered sooner
+	p.queueScripts(&run, steps)
+	begun = time.Now()
 	if err := run.Run(ctx, conn); err != nil {
 		return err
 	}
 	o.groups.Took(time.Since(begun), 1)
-	return atSavepoint(ctx, conn, o.groups, func() error {
-		done, err := outside.Inspect(ctx, conn, t.Schema, before)
-		if err != nil {
-			return err
-		}
-		if err := Elsewhere(t.Slug, done); err != nil {
-			return err
-		}
-		if leavesTraces(steps) {
-			return nil
-		}
-		var left bool
-		if err := conn.QueryRow(ctx, sessionLeft).Scan(&left); err != nil {
-			return err
-		}
+
+	var has []string
+	var left bool
+	var held lockCount
+	enterLook(&after)
+	look.Queue(&after)
+	after.QueryRow([]any{&left}, sessionLeft)
+	queueSettings(&after, &has)
+	held.queue(&after)
+	if err := after.Run(ctx, conn); err != nil {
+		return err
+	}
+	done, err := look.Done(ctx, conn)
+	if err == nil {
+		err = Elsewhere(t.Slug, done)
+	}
+	if err != nil {
+		return err
+	}
+	if !leavesTraces(steps) {
 		if left {
 			o.inspection.traces.Store(true)
 		}
-		return look(ctx, conn, had, o.groups)
-	})
+		learn(o.groups, had, has, held)
+	}
+	leave = db.Pipeline{}
+	leaveLook(&leave)
+	return leave.Run(ctx, conn)
 }
 
 // sessionLeft reports whether the session holds something that outlives a transaction.
@@ -131,13 +130,23 @@ const sessionLeft = `select pg_catalog.pg_my_temp_schema() <> 0
 // front; nothing of a transaction lasts where none is under way. Settings that no program
 // has defined (app.tenant) are not to be seen.
 func settingsOf(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	return db.Select(ctx, conn, pgx.RowTo[string], `select pg_catalog.pg_backend_pid()::text
-		union all (select 'listen ' || c.c from pg_catalog.pg_listening_channels() c (c) order by 1)
-		union all (select s.name || '=' || s.setting from pg_catalog.pg_settings s
-			where s.source = 'session' and s.name not in ('search_path', 'transaction_isolation', 'transaction_read_only',
-				'transaction_deferrable')
-			order by 1)`)
+	return db.Select(ctx, conn, pgx.RowTo[string], settingsSQL)
 }
+
+// queueSettings is settingsOf within a transaction.
+func queueSettings(p *db.Pipeline, out *[]string) {
+	p.Query(func(rows pgx.Rows) (err error) {
+		*out, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	}, settingsSQL)
+}
+
+const settingsSQL = `select pg_catalog.pg_backend_pid()::text
+	union all (select 'listen ' || c.c from pg_catalog.pg_listening_channels() c (c) order by 1)
+	union all (select s.name || '=' || s.setting from pg_catalog.pg_settings s
+		where s.source = 'session' and s.name not in ('search_path', 'transaction_isolation', 'transaction_read_only',
+			'transaction_deferrable')
+		order by 1)`
 
 // sameSettings reports whether two readings are of one process and differ in nothing, or
 // of two, which says nothing.

@@ -22,7 +22,7 @@ var ErrNotRecorded = errors.New("the run could not be recorded")
 const (
 	ledgerTimeout  = 30 * time.Second
 	ledgerHurry    = 5 * time.Second // when the run was cancelled: somebody wants out
-	ledgerInterval = time.Second
+	ledgerInterval = 250 * time.Millisecond
 	ledgerChunk    = 1000 // rows per insert
 	ledgerTries    = 3    // connections, of which each may be silent
 
@@ -77,7 +77,7 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 		err := l.reg.QueueRun(&pipe, &begun, &pid)
 		pipe.QueryRow([]any{&l.blocks}, `select coalesce((select pg_catalog.has_language_privilege(l.oid, 'usage')
 			from pg_catalog.pg_language l where l.lanname operator(pg_catalog.=) 'plpgsql'), false)`)
-		queueNested(&pipe, &l.nested)
+		pipe.Nestable(&l.nested)
 		if err == nil {
 			err = pipe.Run(ctx, q)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -84,10 +85,15 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 		r.limits.groups = r.groups
 	}
 	var err error
+	if !o.OwnRole {
+		if r.limits.Owners, err = owner.Read(ctx, ledger, guarded.schemas); err != nil {
+			return r.report, err
+		}
+	}
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
 		return r.report, err
 	}
-	r.limits.blocks, r.limits.nested = r.ledger.blocks, r.ledger.blocks && r.ledger.nested
+	r.limits.blocks, r.limits.nested = r.ledger.blocks, r.ledger.nested
 	if err := r.useGuard(ctx, ledger, guarded); err != nil {
 		return r.report, err
 	}
@@ -221,7 +227,7 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	if len(r.report.Canaries) > 0 {
-		ahead, end := fleet.Ahead(ctx, min(r.opt.Fleet.Concurrency, len(rest)), r.dial)
+		ahead, end := fleet.Ahead(ctx, min(r.opt.Fleet.Concurrency, len(rest)), r.dialWarm)
 		defer end()
 		var err error
 		if rest, err = r.canaries(ctx, rest); err != nil {

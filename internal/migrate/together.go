@@ -25,7 +25,7 @@ const (
 	// says otherwise. What a transaction costs beside its tenants is then a twentieth of it.
 	groupMost = 20
 	// groupAim is how long a group is meant to take: all its locks are held that long.
-	groupAim = 30 * time.Millisecond
+	groupAim = 50 * time.Millisecond
 	// groupLimit is when a group is given up, whatever it waits for.
 	groupLimit = 100 * time.Millisecond
 	// groupLockTimeout is how long it waits for one lock.
@@ -120,7 +120,11 @@ func (r *run) workTogether(ctx context.Context, conn *pgx.Conn, members []int) e
 func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []registry.Tenant, changes []Change,
 	o ApplyOptions) error {
 	var run db.Pipeline
-	locals := o.locals(tenants[0])
+	var first registry.Tenant
+	if len(tenants) > 0 {
+		first = tenants[0]
+	}
+	locals := o.locals(first)
 	locals.Tenant, locals.LockTimeout = db.Row{}, groupLockTimeout
 	run.Begin(locals)
 	rows := make([]registry.Version, len(tenants))
@@ -134,6 +138,20 @@ func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []regi
 	o.Registry.QueueVersions(&run, rows)
 	run.Exec("commit")
 	return run.Run(ctx, conn)
+}
+
+// dialWarm opens a connection, and has its server process plan what groups send: they find
+// the catalog read then, where the canary leaves a core to spare. What fails there fails in
+// the group again.
+func (r *run) dialWarm(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := r.dial(ctx)
+	if err != nil || r.groups == nil || !r.limits.nested || r.ledger.pooled {
+		return conn, err
+	}
+	if err := r.plan.applyTogether(ctx, conn, nil, nil, r.limits); err != nil {
+		return conn, db.Rollback(ctx, conn)
+	}
+	return conn, nil
 }
 
 // usualTablespace takes back what a transaction has of a tenant's tablespace.
@@ -165,28 +183,27 @@ func (o ApplyOptions) queueLeave(p *db.Pipeline, s db.Schema, next db.Locals) {
 	}
 }
 
-// look takes in what a canary's transaction has come to hold, within that transaction.
-// had are its settings before.
-func look(ctx context.Context, conn *pgx.Conn, had []string, g *fleet.Sizer) error {
-	if g == nil {
-		return nil
-	}
-	has, err := settingsOf(ctx, conn)
-	switch {
-	case err != nil:
-		return err
-	case !sameSettings(had, has):
-		g.Stop() // others must not meet them
-		return nil
-	}
-	type count struct{ Locks, Free int }
-	found, err := db.Select(ctx, conn, pgx.RowToStructByName[count], `
-		select count(*) filter (where l.pid = pg_backend_pid()) as locks,
+// lockCount is how many locks a transaction holds, and how many more the server has.
+type lockCount struct{ held, free int }
+
+// queue adds the count to a transaction on PostgreSQL's own path.
+func (l *lockCount) queue(p *db.Pipeline) {
+	p.QueryRow([]any{&l.held, &l.free}, `
+		select count(*) filter (where l.pid = pg_backend_pid()),
 			current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int
-				+ current_setting('max_prepared_transactions')::int) - count(*) filter (where not l.fastpath) as free
+				+ current_setting('max_prepared_transactions')::int) - count(*) filter (where not l.fastpath)
 		from pg_locks l`)
-	if err == nil {
-		g.Locked(found[0].Locks, found[0].Free)
+}
+
+// learn takes in what a canary's transaction has come to hold, and its settings before and
+// after: others must not meet any that it has left.
+func learn(g *fleet.Sizer, had, has []string, held lockCount) {
+	if g == nil {
+		return
 	}
-	return err
+	if !sameSettings(had, has) {
+		g.Stop()
+		return
+	}
+	g.Locked(held.held, held.free)
 }

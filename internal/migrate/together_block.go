@@ -16,10 +16,6 @@ import (
 // groupTextMost is how long the text for one tenant may be, in bytes. It is sent for each.
 const groupTextMost = 1 << 16
 
-// groupBlock is the block. Its text is the same for all groups of all runs, which are one
-// entry in pg_stat_statements: what it runs stands in a setting.
-const groupBlock = `do $crmctl$ begin execute pg_catalog.current_setting('crmctl.script'); end $crmctl$`
-
 const (
 	// groupBegin is the first statement that it runs. The server plans each index for
 	// several processes otherwise, and finds the table too small.
@@ -28,37 +24,63 @@ const (
 	groupEnd = "set local search_path = " + db.OwnPath
 )
 
-// queueNested adds the question whether statements of migrations may run inside of a block:
-// not where the server's log is to tell of each that changes a schema, for it tells of the
-// block then, nor with Citus, which would make a table on one node only.
-func queueNested(p *db.Pipeline, nested *bool) {
-	p.QueryRow([]any{nested}, `select pg_catalog.current_setting('log_statement') operator(pg_catalog.=)
-		any (array['none', 'all']::pg_catalog.text[])
-		and not exists (select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'citus')`)
-}
-
 // queueBlock adds the block that takes each of the tenants along its change, where it can be
 // one. The transaction stands in no tenant's schema after it.
 func (p *Plan) queueBlock(run *db.Pipeline, tenants []registry.Tenant, changes []Change, o ApplyOptions) bool {
 	var script strings.Builder
 	script.WriteString(groupBegin + ";\n")
+	wanted := map[versions][]db.Schema{}
 	for i, t := range tenants {
 		before := script.Len()
 		p.addGroupText(&script, t, changes[i], o)
 		if script.Len()-before > groupTextMost {
 			return false
 		}
+		if o.Owners.Of(t.Schema).Versions == "" {
+			v := p.versionsAfter(t, changes[i])
+			wanted[v] = append(wanted[v], t.Schema)
+		}
 	}
 	script.WriteString(groupEnd)
-	run.Exec(`select pg_catalog.set_config('crmctl.script', $1::pg_catalog.text, true)`, script.String())
-	run.Query(unexpected(db.CodeDivisionByZero), groupBlock)
+	for v, schemas := range wanted {
+		script.WriteString(";\n" + tenantVersions.all(schemas, v))
+	}
+	run.Nested(unexpected(db.CodeDivisionByZero), script.String())
 	run.Exec("set local row_security = off")
 	return true
 }
 
+// versions are how many a tenant has, and the newest of them.
+type versions struct {
+	Count  int
+	Newest int64
+}
+
+// versionsAfter returns what a tenant has after a change, if the registry is right about it.
+func (p *Plan) versionsAfter(t registry.Tenant, c Change) versions {
+	return versions{len(p.Migrations) - len(p.After(t.Version)) + len(c.Applied), c.To}
+}
+
+// all returns the statement that fails with division_by_zero unless all the schemas have the
+// versions. One statement for many costs half of what one for each does.
+func (v versionTable) all(schemas []db.Schema, want versions) string {
+	var rows strings.Builder
+	for i, s := range schemas {
+		if i > 0 {
+			rows.WriteString(" union all ")
+		}
+		rows.WriteString("select " + strconv.Itoa(i) + " as tenant, version_id from " + v.in(s) +
+			" where is_applied and version_id > 0")
+	}
+	return "select 1 / (count(*) = " + strconv.Itoa(len(schemas)) + ")::int4 from (select from (" + rows.String() +
+		") v group by tenant having count(*) = " + strconv.Itoa(want.Count) + " and max(version_id) = " +
+		strconv.FormatInt(want.Newest, 10) + ") t"
+}
+
 // addGroupText adds what the block does for a tenant. It fails with division_by_zero where
-// the tenant is not at the version that the registry has, and where the transaction does not
-// stand in its schema after the migrations: nothing is left of these then.
+// the transaction does not stand in its schema after the migrations, and where the tenant,
+// if its versions are another role's to read, was not at the version that the registry has:
+// nothing is left of these then.
 func (p *Plan) addGroupText(script *strings.Builder, t registry.Tenant, c Change, o ApplyOptions) {
 	as := o.Owners.Of(t.Schema)
 	add := func(parts ...string) {
@@ -87,11 +109,16 @@ func (p *Plan) addGroupText(script *strings.Builder, t registry.Tenant, c Change
 		add("set local role ", db.Quoted(as.Versions))
 	}
 	for i, s := range c.Applied {
-		version := strconv.FormatInt(s.Version, 10)
-		if i == 0 {
-			add(tenantVersions.guarded(t.Schema, version, db.Literal(t.Schema.String()),
+		version, home := strconv.FormatInt(s.Version, 10), db.Literal(t.Schema.String())
+		switch {
+		case i > 0:
+		case as.Versions != "":
+			add(tenantVersions.guarded(t.Schema, version, home,
 				strconv.Itoa(len(p.Migrations)-len(p.After(t.Version))), strconv.FormatInt(t.Version, 10)))
 			continue
+		default:
+			version += " operator(pg_catalog./) (pg_catalog.current_schema() operator(pg_catalog.=) " + home +
+				"::pg_catalog.text)::pg_catalog.int4"
 		}
 		add("insert into ", tenantVersions.in(t.Schema), " (version_id, is_applied) values (", version, ", true)")
 	}

@@ -50,8 +50,23 @@ func ofNoSchema() []string {
 // between them, and at the worst too much: of a table that is locked in between, what the
 // session did a moment before. Of the system's tables only those that belong to no schema
 // are counted.
-func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) {
-	list, err := ask(ctx, q, pgx.RowToStructByName[touched], `
+func Count(ctx context.Context, q db.Querier, schema db.Schema) (counts Counts, err error) {
+	var p db.Pipeline
+	p.OwnPath()
+	QueueCount(&p, schema, &counts)
+	return counts, p.Run(ctx, q)
+}
+
+// QueueCount adds Count to a pipeline on PostgreSQL's own path.
+func QueueCount(p *db.Pipeline, schema db.Schema, counts *Counts) {
+	p.Query(func(rows pgx.Rows) error {
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByName[touched])
+		*counts = make(Counts, len(list))
+		for _, t := range list {
+			(*counts)[t.Name] = t
+		}
+		return err
+	}, `
 		with locked as materialized (
 			-- Who reads or changes a table keeps a lock on it to the end of the transaction, but
 			-- for the system's own, and the C code of extensions at theirs.
@@ -86,48 +101,39 @@ func Count(ctx context.Context, q db.Querier, schema db.Schema) (Counts, error) 
 		  and (n.nspname <> 'pg_catalog' or c.relname = any ($2::pg_catalog.text[]::pg_catalog.name[]))
 		group by n.nspname, c.relname`,
 		schema.String(), ofNoSchema())
-	if err != nil {
-		return nil, err
-	}
-	out := make(Counts, len(list))
-	for _, t := range list {
-		out[t.Name] = t
-	}
-	return out, err
 }
 
 // made returns an object outside a schema that the transaction has made or altered,
 // "" for none. A row that can be seen and whose transaction is still in progress
 // can only be our own.
 const made = `
+	with fresh as materialized (
+		select 'schema' as what, nspname::text as name, oid as namespace, 0::oid as relation, xmin
+		from pg_catalog.pg_namespace where pg_catalog.age(xmin) <= 0
+		union all
+		select 'relation', relname::text, relnamespace, oid, xmin from pg_catalog.pg_class
+		where pg_catalog.age(xmin) <= 0
+		union all
+		select 'function', proname::text, pronamespace, 0::oid, xmin from pg_catalog.pg_proc
+		where pg_catalog.age(xmin) <= 0
+		union all
+		select 'type', typname::text, typnamespace, 0::oid, xmin from pg_catalog.pg_type
+		where pg_catalog.age(xmin) <= 0 and typcategory <> 'A'
+		union all
+		select 'default privileges', null, defaclnamespace, 0::oid, xmin from pg_catalog.pg_default_acl
+		where pg_catalog.age(xmin) <= 0
+	)
 	select coalesce((
-		select o.what || ' ' || o.name
-		from (
-			select 'schema' as what, nspname::text as name, nspname, xmin from pg_catalog.pg_namespace
-			union all
-			select 'relation', pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.xmin
-			from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-			-- A foreign key only marks the table it refers to.
-			where pg_catalog.age(c.xmin) <= 0 and exists (
-				select from pg_catalog.pg_attribute a where a.attrelid = c.oid and pg_catalog.age(a.xmin) <= 0
-				  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint -
-				  	pg_catalog.age(a.xmin))::text::xid8) = 'in progress')
-			union all
-			select 'function', pg_catalog.format('%I.%I', n.nspname, p.proname), n.nspname, p.xmin
-			from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-			where pg_catalog.age(p.xmin) <= 0
-			union all
-			select 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), n.nspname, t.xmin
-			from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-			where pg_catalog.age(t.xmin) <= 0 and t.typcategory <> 'A'
-			union all
-			select 'default privileges', '', coalesce(n.nspname, ''), d.xmin
-			from pg_catalog.pg_default_acl d left join pg_catalog.pg_namespace n on n.oid = d.defaclnamespace
-			where pg_catalog.age(d.xmin) <= 0
-		) o
-		where o.nspname <> $1 and o.nspname !~ '^pg_(toast|temp)' and pg_catalog.age(o.xmin) <= 0
-		  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(o.xmin))::text::xid8)
-		  	= 'in progress'
+		select o.what || ' ' || case o.what when 'schema' then o.name
+			when 'default privileges' then '' else pg_catalog.format('%I.%I', n.nspname, o.name) end
+		from fresh o left join pg_catalog.pg_namespace n on n.oid = o.namespace
+		where coalesce(n.nspname, '') <> $1 and coalesce(n.nspname, '') !~ '^pg_(toast|temp)' and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint -
+		  	pg_catalog.age(o.xmin))::text::xid8) = 'in progress'
+		  -- A foreign key only marks the table it refers to. Without the offset the columns of all
+		  -- tables are looked at, where the server's statistics suggest it.
+		  and (o.relation = 0 or exists (select from pg_catalog.pg_attribute a
+			where a.attrelid = o.relation and pg_catalog.age(a.xmin) <= 0 and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint -
+		  	pg_catalog.age(a.xmin))::text::xid8) = 'in progress' offset 0))
 		order by 1 limit 1
 	), '') as object, pg_catalog.current_setting('track_counts') as counts`
 
@@ -140,37 +146,66 @@ type Done struct {
 	Unknown bool
 }
 
-// Inspect returns what the transaction has done outside a schema since a first count.
-func Inspect(ctx context.Context, q db.Querier, schema db.Schema, before Counts) (Done, error) {
-	var done Done
-	type answer struct{ Object, Counts string }
-	found, err := ask(ctx, q, pgx.RowToStructByName[answer], made, schema.String())
-	if err != nil {
-		return done, err
-	}
-	done.Made, done.Unknown = strings.TrimSpace(found[0].Object), found[0].Counts != "on"
+// Inspection looks at what a transaction has done outside a schema since a first count.
+type Inspection struct {
+	Schema db.Schema
+	Before Counts
+
+	after Counts
+	done  Done
+}
+
+// Queue adds the look to a pipeline on PostgreSQL's own path.
+func (i *Inspection) Queue(p *db.Pipeline) {
+	p.Query(func(rows pgx.Rows) error {
+		type answer struct{ Object, Counts string }
+		found, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[answer])
+		i.done.Made, i.done.Unknown = strings.TrimSpace(found.Object), found.Counts != "on"
+		return err
+	}, made, i.Schema.String())
+	QueueCount(p, i.Schema, &i.after)
+}
+
+// Done returns what was found by a pipeline that has run. The transaction must still be
+// under way.
+func (i *Inspection) Done(ctx context.Context, q db.Querier) (Done, error) {
+	done := i.done
 	if done.Made != "" || done.Unknown {
 		return done, nil
 	}
-	after, err := Count(ctx, q, schema)
-	if err != nil {
-		return done, err
+	var read []string
+	for name, t := range i.after {
+		switch b := i.Before[name]; {
+		case t.Changed > b.Changed && (done.Changed == "" || name < done.Changed):
+			done.Changed = name
+		case t.Read > b.Read:
+			read = append(read, name)
+		}
+	}
+	if len(read) == 0 {
+		return done, nil
 	}
 	// To make a foreign key, the table it refers to is read.
 	referred, err := ask(ctx, q, pgx.RowTo[string], `select distinct pg_catalog.format('%I.%I', n.nspname, c.relname)
 		from pg_catalog.pg_constraint k join pg_catalog.pg_namespace own on own.oid = k.connamespace
 		join pg_catalog.pg_class c on c.oid = k.confrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-		where own.nspname operator(pg_catalog.=) $1 and k.contype operator(pg_catalog.=) 'f'`, schema.String())
-	if err != nil {
-		return done, err
-	}
-	for name, t := range after {
-		switch b := before[name]; {
-		case t.Changed > b.Changed && (done.Changed == "" || name < done.Changed):
-			done.Changed = name
-		case t.Read > b.Read && !slices.Contains(referred, name) && (done.Read == "" || name < done.Read):
+		where own.nspname operator(pg_catalog.=) $1 and k.contype operator(pg_catalog.=) 'f'`, i.Schema.String())
+	for _, name := range read {
+		if !slices.Contains(referred, name) && (done.Read == "" || name < done.Read) {
 			done.Read = name
 		}
 	}
-	return done, nil
+	return done, err
+}
+
+// Inspect is an Inspection in a round trip of its own. The path stays PostgreSQL's own.
+func Inspect(ctx context.Context, q db.Querier, schema db.Schema, before Counts) (Done, error) {
+	i := Inspection{Schema: schema, Before: before}
+	var p db.Pipeline
+	p.OwnPath()
+	i.Queue(&p)
+	if err := p.Run(ctx, q); err != nil {
+		return Done{}, err
+	}
+	return i.Done(ctx, q)
 }
