@@ -3,9 +3,9 @@ package registry
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/crmctl/crmctl/internal/db"
 )
@@ -68,12 +68,12 @@ type row struct {
 func (r Registry) scan(from pgx.CollectableRow) (row, error) {
 	var (
 		t                                     Tenant
-		slug, display, schema, settings, role *string
-		status, deletedFrom                   *string
-		created, updated                      *time.Time
+		slug, display, schema, settings, role pgtype.Text
+		status, deletedFrom                   pgtype.Text
+		created, updated                      pgtype.Timestamptz
 		state                                 string
-		version                               *int64
-		odd                                   *bool
+		version                               pgtype.Int8
+		odd                                   pgtype.Bool
 	)
 	err := from.Scan(&t.ID, &slug, &display, &schema, &status, &role, &state, &version, &settings,
 		&created, &updated, &t.DeletedAt, &t.PurgeAfter, &deletedFrom, &t.PurgeStartedAt, &odd,
@@ -81,47 +81,39 @@ func (r Registry) scan(from pgx.CollectableRow) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	t.Slug, t.DisplayName, t.Status, t.DeletedFrom = or(slug), or(display), Status(or(status)), Status(or(deletedFrom))
-	if t.Role, t.RoleUnmarked = or(role), state == roleUnmarked; state == roleForeign {
+	t.Slug, t.DisplayName = slug.String, display.String
+	t.Status, t.DeletedFrom = Status(status.String), Status(deletedFrom.String)
+	if t.Role, t.RoleUnmarked = role.String, state == roleUnmarked; state == roleForeign {
 		t.Role, t.ForeignRole = "", t.Role
 	}
 	why := ""
-	switch null := firstNull(map[string]bool{
-		"slug": slug == nil, "display_name": display == nil, "schema_name": schema == nil, "status": status == nil,
-		"settings": settings == nil, "schema_version": version == nil,
-	}); {
-	case null != "":
-		why = null + " is null"
-	case odd == nil || *odd || created == nil || updated == nil:
+	switch {
+	case !slug.Valid:
+		why = "slug is null"
+	case !display.Valid:
+		why = "display_name is null"
+	case !schema.Valid:
+		why = "schema_name is null"
+	case !status.Valid:
+		why = "status is null"
+	case !settings.Valid:
+		why = "settings is null"
+	case !version.Valid:
+		why = "schema_version is null"
+	case !odd.Valid || odd.Bool || !created.Valid || !updated.Valid:
 		why = "one of its dates is missing, infinite or out of the years 1 to 9999"
 	default:
-		t.Version, t.Settings, t.CreatedAt, t.UpdatedAt = *version, json.RawMessage(*settings), *created, *updated
-		t.Schema, err = db.RegisteredSchema(*schema)
+		t.Version, t.Settings, t.CreatedAt, t.UpdatedAt = version.Int64, json.RawMessage(settings.String), created.Time,
+			updated.Time
+		t.Schema, err = db.RegisteredSchema(schema.String)
 		if why = fault(t, err); why == "" && t.Schema == r.Schema() {
 			why = fmt.Sprintf("schema %q is the registry's", t.Schema)
 		}
 	}
 	if why != "" {
-		return row{invalid: &InvalidRow{ID: t.ID, Slug: t.Slug, Schema: or(schema), Status: t.Status, Why: why}}, nil
+		return row{invalid: &InvalidRow{ID: t.ID, Slug: t.Slug, Schema: schema.String, Status: t.Status, Why: why}}, nil
 	}
 	return row{Tenant: t}, nil
-}
-
-func or(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// firstNull returns the first of the names whose value is null, "" for none.
-func firstNull(null map[string]bool) string {
-	for _, name := range []string{"slug", "display_name", "schema_name", "status", "settings", "schema_version"} {
-		if null[name] {
-			return name
-		}
-	}
-	return ""
 }
 
 // fault says what this program would not have written, "" for nothing. schemaErr is
