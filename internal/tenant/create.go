@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -86,7 +87,7 @@ func Create(ctx context.Context, conn *pgx.Conn, s Spec, o CreateOptions) (regis
 	if err != nil {
 		return registry.Tenant{}, err
 	}
-	_, err = newMaker(o).create(ctx, conn, t)
+	_, err = newMaker(o, 1).create(ctx, conn, t)
 	return t, err
 }
 
@@ -95,12 +96,55 @@ type maker struct {
 	CreateOptions
 
 	pool atomic.Bool // it may have a schema left
+
+	script    string // all of the template's, where it may run as one; "" = statement by statement
+	ask       sync.Once
+	nestable  bool        // the server runs it as one
+	notNested atomic.Bool // it has failed so
 }
 
-func newMaker(o CreateOptions) *maker {
+// How many tenants, at the least, are worth the question whether the server runs a script as
+// one, and how long that script may be, in bytes.
+const (
+	nestedFrom = 5
+	nestedMost = 1 << 18
+)
+
+// newMaker returns what makes so many tenants.
+func newMaker(o CreateOptions, tenants int) *maker {
 	m := &maker{CreateOptions: o}
 	m.pool.Store(o.Pool && o.Template.Key != "")
+	if tenants >= nestedFrom && !db.Traces(o.Template.Script) && !staging.Several(o.Template.Script) {
+		if m.script = db.NestedText(o.Template.Script); len(m.script) > nestedMost {
+			m.script = ""
+		}
+	}
 	return m
+}
+
+// nested returns the template's script where it runs as one, "" where it does not.
+func (m *maker) nested(ctx context.Context, conn *pgx.Conn) string {
+	if m.script == "" || m.notNested.Load() {
+		return ""
+	}
+	m.ask.Do(func() {
+		var p db.Pipeline
+		p.Nestable(&m.nestable)
+		if p.Run(ctx, conn) != nil {
+			m.nestable = false
+		}
+	})
+	if !m.nestable {
+		return ""
+	}
+	return m.script
+}
+
+// failedNested reports whether the server has refused something in a script that ran as one.
+// Statement by statement it says what.
+func failedNested(err error) bool {
+	s, ok := errors.AsType[*db.StatementError](err)
+	return ok && s.Statement.SQL == db.NestedBlock && db.SQLState(err) != ""
 }
 
 func newTenant(s Spec, o CreateOptions) (registry.Tenant, error) {
@@ -141,7 +185,15 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (
 	if several && !m.pooled(t) {
 		return false, m.createStaged(ctx, conn, t)
 	}
-	pooled, err = m.make(ctx, conn, t)
+	pooled, err = m.make(ctx, conn, t, m.nested(ctx, conn))
+	if failedNested(err) {
+		if !db.Retryable(err) {
+			m.notNested.Store(true)
+		}
+		if err = db.Rollback(ctx, conn); err == nil {
+			pooled, err = m.make(ctx, conn, t, "")
+		}
+	}
 	if err == nil {
 		err = db.Commit(ctx, conn)
 	}
@@ -181,8 +233,9 @@ func (m *maker) noPool(err error) bool {
 		strings.Contains(pgErr.Message, db.PoolPrefix))
 }
 
-// make does everything but the commit.
-func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (pooled bool, err error) {
+// make does everything but the commit. nested is the template's script, if it is to run as
+// one.
+func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant, nested string) (pooled bool, err error) {
 	var p db.Pipeline
 	p.Begin(m.locals(t))
 	m.Registry.QueueInsert(&p, t)
@@ -216,7 +269,12 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (po
 		if t.Role != "" {
 			queueRole(&p, t)
 		}
-		m.Template.queue(&p)
+		if nested != "" {
+			p.Exec("set local max_parallel_maintenance_workers = 0") // no index is built over many rows
+			p.Nested(nil, nested)
+		} else {
+			m.Template.queue(&p)
+		}
 	}
 	if t.Role != "" {
 		queueRoleLimits(&p, t)
@@ -316,7 +374,7 @@ func CreateMany(ctx context.Context, connect func(context.Context) (*pgx.Conn, e
 		}
 		created[i].Tenant = t
 	}
-	m := newMaker(o)
+	m := newMaker(o, len(specs))
 	results, stopped := fleet.Run(ctx, connect, len(specs), run, func(ctx context.Context, conn *pgx.Conn, i int) error {
 		c := &created[i]
 		if db.Traces(o.Template.Script) {
