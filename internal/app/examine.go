@@ -103,8 +103,9 @@ func (a *App) known(ctx context.Context, conn *pgx.Conn, o ExamineOptions) (doct
 		return doctor.Fleet{}, err
 	}
 	fleet.Invalid = invalid
-	for _, t := range tenants {
-		fleet.Tenants = append(fleet.Tenants, doctor.Tenant{Tenant: t, Retention: o.retention(t)})
+	fleet.Tenants = make([]doctor.Tenant, len(tenants))
+	for i, t := range tenants {
+		fleet.Tenants[i] = doctor.Tenant{Tenant: t, Retention: o.retention(t)}
 	}
 	fleet.Versions = func(ctx context.Context, wanted []doctor.Tenant) ([]doctor.ActualVersion, error) {
 		list := make([]registry.Tenant, len(wanted))

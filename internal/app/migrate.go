@@ -396,10 +396,16 @@ func leftOf(chosen []registry.Tenant, run registry.Run, outcomes []registry.RunT
 // Behind returns those of the tenants that have a step of the route before them, as far
 // as the registry knows.
 func Behind(plan *migrate.Plan, route migrate.Route, tenants []registry.Tenant) []registry.Tenant {
-	var out []registry.Tenant
-	for _, t := range tenants {
-		if plan.Behind(route, t.Version) {
-			out = append(out, t)
+	behind := 0
+	for i := range tenants {
+		if plan.Behind(route, tenants[i].Version) {
+			behind++
+		}
+	}
+	out := make([]registry.Tenant, 0, behind) // a large list that grows takes its memory several times
+	for i := range tenants {
+		if plan.Behind(route, tenants[i].Version) {
+			out = append(out, tenants[i])
 		}
 	}
 	return out

@@ -122,7 +122,6 @@ func (a *App) Tenants(ctx context.Context, q db.Querier, s *Selection, statuses 
 	if len(statuses) > 0 {
 		all = a.inState(all, s, statuses)
 	}
-	var out []registry.Tenant
 	var invalid []registry.InvalidRow
 	found := make(map[string]bool, len(s.slugs))
 	for _, r := range rows {
@@ -131,14 +130,12 @@ func (a *App) Tenants(ctx context.Context, q db.Querier, s *Selection, statuses 
 			invalid = append(invalid, r)
 		}
 	}
-	for _, t := range all {
+	out := slices.DeleteFunc(all, func(t registry.Tenant) bool {
 		if s.slugs[t.Slug] {
 			found[t.Slug] = true
 		}
-		if s.Selects(t.Slug) {
-			out = append(out, t)
-		}
-	}
+		return !s.Selects(t.Slug)
+	})
 	for _, slug := range s.Names() {
 		if found[slug] || s.lenient {
 			continue

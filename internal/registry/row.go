@@ -64,8 +64,8 @@ type row struct {
 	invalid *InvalidRow
 }
 
-// scan reads a row of this registry.
-func (r Registry) scan(from pgx.CollectableRow) (row, error) {
+// scan reads a row of this registry. A list of pointers grows without copying the rows.
+func (r Registry) scan(from pgx.CollectableRow) (*row, error) {
 	var (
 		t                                     Tenant
 		slug, display, schema, settings, role pgtype.Text
@@ -79,7 +79,7 @@ func (r Registry) scan(from pgx.CollectableRow) (row, error) {
 		&created, &updated, &t.DeletedAt, &t.PurgeAfter, &deletedFrom, &t.PurgeStartedAt, &odd,
 		&t.Tablespace)
 	if err != nil {
-		return row{}, err
+		return nil, err
 	}
 	t.Slug, t.DisplayName = slug.String, display.String
 	t.Status, t.DeletedFrom = Status(status.String), Status(deletedFrom.String)
@@ -111,9 +111,9 @@ func (r Registry) scan(from pgx.CollectableRow) (row, error) {
 		}
 	}
 	if why != "" {
-		return row{invalid: &InvalidRow{ID: t.ID, Slug: t.Slug, Schema: schema.String, Status: t.Status, Why: why}}, nil
+		return &row{invalid: &InvalidRow{ID: t.ID, Slug: t.Slug, Schema: schema.String, Status: t.Status, Why: why}}, nil
 	}
-	return row{Tenant: t}, nil
+	return &row{Tenant: t}, nil
 }
 
 // fault says what this program would not have written, "" for nothing. schemaErr is
@@ -166,7 +166,7 @@ func isObject(text json.RawMessage) bool {
 // split tells valid rows from the others. Rows that share a name or a schema, as they
 // can where the table has lost its unique keys, are none of them valid: nobody could
 // say which of them is meant.
-func split(rows []row) (valid []Tenant, invalid []InvalidRow) {
+func split(rows []*row) (valid []Tenant, invalid []InvalidRow) {
 	slugs, schemas := make(map[string]int, len(rows)), make(map[string]int, len(rows))
 	for _, r := range rows {
 		if r.invalid != nil {
@@ -177,6 +177,7 @@ func split(rows []row) (valid []Tenant, invalid []InvalidRow) {
 		slugs[r.Slug]++
 		schemas[r.Schema.String()]++
 	}
+	valid = make([]Tenant, 0, len(rows))
 	for _, r := range rows {
 		switch {
 		case r.invalid != nil:
@@ -192,6 +193,6 @@ func split(rows []row) (valid []Tenant, invalid []InvalidRow) {
 	return valid, invalid
 }
 
-func (r row) because(why string) InvalidRow {
+func (r *row) because(why string) InvalidRow {
 	return InvalidRow{ID: r.ID, Slug: r.Slug, Schema: r.Schema.String(), Status: r.Status, Why: why}
 }

@@ -51,7 +51,7 @@ func (r Registry) QueueDelete(p *db.Pipeline, id string) {
 func (r Registry) Lock(ctx context.Context, q db.Querier, t Tenant, wait bool) (Tenant, error) {
 	var (
 		p    db.Pipeline
-		rows []row
+		rows []*row
 	)
 	p.LockTenant(r.Row(t.ID), db.Schema{}, wait)
 	p.Query(func(found pgx.Rows) (err error) {
