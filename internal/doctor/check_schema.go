@@ -72,24 +72,26 @@ func checkInvalidIndexes(ctx context.Context, x *examination) ([]Finding, error)
 	return out, err
 }
 
-// indexSet are the indexes of a tenant, as "table.index".
+// indexSet are indexes, as "table.index", and the tenants of a version that have just these.
 type indexSet struct {
-	Slug    string
 	Version int64
 	Indexes []string
+	Slugs   []string
 }
 
 // checkMissingIndexes compares each tenant with what most tenants of its version have.
 func checkMissingIndexes(ctx context.Context, x *examination) ([]Finding, error) {
 	sets, err := db.Select(ctx, x.conn, pgx.RowToStructByName[indexSet], `
-		select s.slug, s.schema_version as version,
-			coalesce(array_agg(c.relname || '.' || i.relname) filter (where i.oid is not null), '{}')::text[] as indexes
+		select t.version, t.indexes, array_agg(t.slug) as slugs from (
+		select s.slug, s.schema_version as version, coalesce(array_agg(c.relname || '.' || i.relname order by c.relname,
+			i.relname) filter (where i.oid is not null), '{}')::text[] as indexes
 		from `+x.fleet.tenantSchemas()+` s
 		left join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p')
 		left join pg_index x on x.indrelid = c.oid
 		left join pg_class i on i.oid = x.indexrelid
 		where s.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved')
-		group by s.slug, s.schema_version order by s.slug`)
+		group by s.slug, s.schema_version) t
+		group by t.version, t.indexes`)
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +113,9 @@ func missing(sets []indexSet) map[string][]string {
 	}
 	tenants, having := map[int64]int{}, map[key]int{}
 	for _, s := range sets {
-		tenants[s.Version]++
+		tenants[s.Version] += len(s.Slugs)
 		for _, index := range s.Indexes {
-			having[key{s.Version, index}]++
+			having[key{s.Version, index}] += len(s.Slugs)
 		}
 	}
 	common := map[int64][]string{}
@@ -131,10 +133,12 @@ func missing(sets []indexSet) map[string][]string {
 		for _, index := range s.Indexes {
 			has[index] = true
 		}
-		for _, index := range common[s.Version] {
-			if !has[index] {
-				out[s.Slug] = append(out[s.Slug], index)
-			}
+		lost := slices.DeleteFunc(slices.Clone(common[s.Version]), func(index string) bool { return has[index] })
+		if len(lost) == 0 {
+			continue
+		}
+		for _, slug := range s.Slugs {
+			out[slug] = lost
 		}
 	}
 	return out
