@@ -19,14 +19,15 @@ func (p *Pipeline) Nested(read func(pgx.Rows) error, script string) {
 }
 
 // Nestable adds the question whether statements of a user's may run inside of a block. They
-// may not where the session's role cannot run one, where the server's log is to tell of each
-// statement that changes a schema, for it tells of the block then, and with Citus, which
-// would make a table on one node only.
+// may not where the session's role cannot run one, where the server's log or an event trigger
+// is to tell of each statement that changes a schema, for they meet the block then
+// (current_query), and with Citus, which would make a table on one node only.
 func (p *Pipeline) Nestable(ok *bool) {
 	p.QueryRow([]any{ok}, `select pg_catalog.current_setting('log_statement') operator(pg_catalog.=)
 			any (array['none', 'all']::pg_catalog.text[])
 		and exists (select from pg_catalog.pg_language l where l.lanname operator(pg_catalog.=) 'plpgsql'
 			and pg_catalog.has_language_privilege(l.oid, 'usage'))
+		and not exists (select from pg_catalog.pg_event_trigger g where g.evtenabled operator(pg_catalog.<>) 'D')
 		and not exists (select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'citus')`)
 }
 
