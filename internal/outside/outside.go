@@ -127,13 +127,16 @@ const made = `
 		select o.what || ' ' || case o.what when 'schema' then o.name
 			when 'default privileges' then '' else pg_catalog.format('%I.%I', n.nspname, o.name) end
 		from fresh o left join pg_catalog.pg_namespace n on n.oid = o.namespace
-		where coalesce(n.nspname, '') <> $1 and coalesce(n.nspname, '') !~ '^pg_(toast|temp)' and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint -
-		  	pg_catalog.age(o.xmin))::text::xid8) = 'in progress'
+		where coalesce(n.nspname, '') <> $1 and coalesce(n.nspname, '') !~ '^pg_(toast|temp)'
+		  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint - pg_catalog.age(o.xmin))::text::xid8)
+		  	= 'in progress'
 		  -- A foreign key only marks the table it refers to. Without the offset the columns of all
 		  -- tables are looked at, where the server's statistics suggest it.
 		  and (o.relation = 0 or exists (select from pg_catalog.pg_attribute a
-			where a.attrelid = o.relation and pg_catalog.age(a.xmin) <= 0 and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint -
-		  	pg_catalog.age(a.xmin))::text::xid8) = 'in progress' offset 0))
+			where a.attrelid = o.relation and pg_catalog.age(a.xmin) <= 0
+			  and pg_catalog.pg_xact_status((pg_catalog.pg_current_xact_id()::text::bigint -
+			  	pg_catalog.age(a.xmin))::text::xid8) = 'in progress'
+			offset 0))
 		order by 1 limit 1
 	), '') as object, pg_catalog.current_setting('track_counts') as counts`
 
