@@ -129,20 +129,18 @@ func madeSQL(schema, param string) string {
 // planned each time.
 func lookSQL() string {
 	return `
-	select ` + madeSQL("to_regnamespace($2::text)", "$3") + ` as made,
-		exists (select from pg_class c where c.relname = any ($1::text[]::name[])
-			and c.relnamespace = to_regnamespace($2::text))
-		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
-			and t.typnamespace = to_regnamespace($2::text))
-		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[])
-			and p.pronamespace = to_regnamespace($2::text)) as any,
-		exists (select from pg_class c where c.relname = any ($1::text[]::name[])
-			and c.relnamespace = to_regnamespace($2::text) and pg_get_userbyid(c.relowner) <> current_user)
-		or exists (select from pg_type t where t.typname = any ($1::text[]::name[])
-			and t.typnamespace = to_regnamespace($2::text) and pg_get_userbyid(t.typowner) <> current_user)
-		or exists (select from pg_proc p where p.proname = any ($1::text[]::name[])
-			and p.pronamespace = to_regnamespace($2::text) and pg_get_userbyid(p.proowner) <> current_user) as others,
-		` + db.EngineSQL + ` as engine`
+	select ` + madeSQL("to_regnamespace($2::text)", "$3") + ` as made, count(*) > 0 as any,
+		coalesce(bool_or(pg_get_userbyid(o.owner) <> current_user), false) as others, ` + db.EngineSQL + ` as engine
+	from (
+		select c.relowner from pg_class c where c.relname = any ($1::text[]::name[])
+			and c.relnamespace = to_regnamespace($2::text)
+		union all
+		select t.typowner from pg_type t where t.typname = any ($1::text[]::name[])
+			and t.typnamespace = to_regnamespace($2::text)
+		union all
+		select p.proowner from pg_proc p where p.proname = any ($1::text[]::name[])
+			and p.pronamespace = to_regnamespace($2::text)
+	) o (owner)`
 }
 
 // objectsSQL finds the objects in the schema $2 of the names $1, those of roles that are not trusted
