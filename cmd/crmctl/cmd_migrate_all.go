@@ -71,7 +71,7 @@ more of them or none, --check-sql asks each a question, --canary-pause gives you
 
 The first Ctrl-C lets the tenants under way finish, the second rolls them back. Either way the
 same command goes on from there. Tenants commit without waiting for the disk each; the run
-waits for it every second and before it reports (--sync-commit waits each time).
+waits for it four times a second and before it reports (--sync-commit waits each time).
 
 Where the canary shows a migration to be short, and it changes no rows, up to twenty tenants share
 a transaction. Such a group waits for no lock and is given up after a tenth of a second; its

@@ -59,7 +59,7 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	fs.Var(newDuration(&o.buildTimeout, "1m"), "lock-timeout-no-tx",
 		"let an index build wait this `DURATION` for older transactions")
 	addStatementTimeoutFlag(fs, &o.statementTimeout)
-	fs.BoolVar(&o.syncCommit, "sync-commit", false, "wait for the disk after every tenant, not every second")
+	fs.BoolVar(&o.syncCommit, "sync-commit", false, "wait for the disk after every tenant, not four times a second")
 	fs.BoolVar(&o.allowChanged, "allow-changed", false, "accept files that were changed after they were applied")
 	fs.StringArrayVar(&o.reports, "report", nil,
 		"write a report to `FILE`: .xml (JUnit), .json, .md or .html; may be given more than once")
