@@ -17,15 +17,25 @@ import (
 type Engine struct {
 	// Citus is the version of the extension, "13.2-1"; "" is PostgreSQL.
 	Citus string
+	// NoBlocks tells that not everybody may use PL/pgSQL here.
+	NoBlocks bool
 }
+
+// noBlocks is what EngineSQL answers of a PostgreSQL without PL/pgSQL for everybody.
+const noBlocks = "without blocks"
 
 // EngineSQL is an expression for whoever reads the catalog before anything else is done: its
 // text is for Recognize. So it takes no round trip to find out.
 const EngineSQL = `coalesce((select e.extversion from pg_catalog.pg_extension e
-	where e.extname operator(pg_catalog.=) 'citus'), '')`
+	where e.extname operator(pg_catalog.=) 'citus'), case when exists (select from pg_catalog.pg_language l
+		where l.lanname operator(pg_catalog.=) 'plpgsql'
+			and pg_catalog.has_language_privilege('public', l.oid, 'usage')) then '' else '` + noBlocks + `' end)`
 
 // Distributed reports whether schemas stand on several nodes.
 func (e Engine) Distributed() bool { return e.Citus != "" }
+
+// Blocks reports whether any role can run a DO block, and what a block does reaches all nodes.
+func (e Engine) Blocks() bool { return !e.Distributed() && !e.NoBlocks }
 
 // String returns "PostgreSQL" or "Citus 13.2-1".
 func (e Engine) String() string {
@@ -70,8 +80,15 @@ func Recognize(ctx context.Context, conn Querier, answer string) error {
 	if answer == "" {
 		return nil
 	}
+	engine := &Engine{Citus: answer}
+	if answer == noBlocks {
+		engine = &Engine{NoBlocks: true}
+	}
 	if w := wireOf(conn); w != nil && w.cell != nil {
-		w.cell.engine.Store(&Engine{Citus: answer})
+		w.cell.engine.Store(engine)
+	}
+	if !engine.Distributed() {
+		return nil
 	}
 	type place struct {
 		Coordinator bool
@@ -104,7 +121,7 @@ func (p *Pipeline) distributed(sql string) {
 // the node where the session is, so that one is enough.
 func (p *Pipeline) LockToRead(tables ...string) {
 	p.distributed("set local citus.enable_ddl_propagation = off")
-	p.Exec("lock table " + strings.Join(tables, ", ") + " in access share mode")
+	p.Apart("lock table " + strings.Join(tables, ", ") + " in access share mode")
 	p.distributed("set local citus.enable_ddl_propagation = default")
 }
 

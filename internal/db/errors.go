@@ -124,6 +124,9 @@ type Statement struct {
 	Line int    // 1-based line of the statement's first line in File
 	// Traces tells that the statement may leave something in the session: see Cleanse.
 	Traces bool
+	// Apart runs the statement inside of a block, where the server runs them: see Apart of
+	// Pipeline. It is for those that name a tenant's table.
+	Apart bool
 	// Cut says where the statement stands in a script of several transactions.
 	Cut Cut
 }

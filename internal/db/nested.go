@@ -14,7 +14,7 @@ const NestedBlock = `do $crmctl$ begin execute pg_catalog.current_setting('crmct
 // it once, where single statements cost it a message and a plan each; an error tells of the
 // whole block. read gets its error; nil takes that as it is.
 func (p *Pipeline) Nested(read func(pgx.Rows) error, script string) {
-	p.Exec(`select pg_catalog.set_config('crmctl.script', $1::pg_catalog.text, true)`, script)
+	p.Exec(setScript, script)
 	p.Query(read, NestedBlock)
 }
 

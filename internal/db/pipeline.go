@@ -40,9 +40,12 @@ type step struct {
 	statement   Statement
 	sent        string // "" = the statement's text
 	args        []any
-	foreign     bool // stands in a file or came from a user
-	distributed bool // is for an engine with several nodes alone
-	single      bool // is for one with a single node alone
+	foreign     bool   // stands in a file or came from a user
+	distributed bool   // is for an engine with several nodes alone
+	alone       bool   // is for one with a single node alone
+	block       bool   // is for an engine that runs blocks alone
+	spelled     bool   // is for one that does not
+	inside      string // what a block runs, "" where that is in its own text
 	read        func(pgx.Rows) error
 }
 
@@ -55,7 +58,12 @@ func (p *Pipeline) Exec(sql string, args ...any) {
 // made of what files have made: their names are found on the path of the transaction.
 func (p *Pipeline) Script(script []Statement) {
 	for _, s := range script {
-		p.add(step{statement: s, foreign: true}, nil)
+		if !s.Apart {
+			p.add(step{statement: s, foreign: true}, nil)
+			continue
+		}
+		p.add(step{statement: s, foreign: true, block: true, sent: inBlock(s.SQL)}, nil)
+		p.add(step{statement: s, foreign: true, spelled: true}, nil)
 	}
 }
 
@@ -97,7 +105,8 @@ func (p *Pipeline) add(s step, args []any) {
 func (p *Pipeline) to(e Engine) iter.Seq[step] {
 	return func(yield func(step) bool) {
 		for _, s := range p.steps {
-			if many := e.Distributed(); s.distributed && !many || s.single && many {
+			many, blocks := e.Distributed(), e.Blocks()
+			if s.distributed && !many || s.alone && many || s.block && !blocks || s.spelled && blocks {
 				continue
 			}
 			if !yield(s) {

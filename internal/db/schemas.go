@@ -17,10 +17,10 @@ func eachSchema(sql string) string {
 // statements themselves, of which it takes note.
 func (p *Pipeline) schemas(names []string, before, after string) {
 	p.add(step{statement: Statement{SQL: `select pg_catalog.set_config('crmctl.schemas',
-		$1::pg_catalog.text[]::pg_catalog.text, true)`}, single: true}, []any{names})
-	p.add(step{statement: Statement{SQL: eachSchema(before + "%I" + after)}, single: true}, nil)
+		$1::pg_catalog.text[]::pg_catalog.text, true)`}, block: true}, []any{names})
+	p.add(step{statement: Statement{SQL: eachSchema(before + "%I" + after)}, block: true}, nil)
 	for _, name := range names {
-		p.distributed(before + Quoted(name) + after)
+		p.add(step{statement: Statement{SQL: before + Quoted(name) + after}, spelled: true}, nil)
 	}
 }
 

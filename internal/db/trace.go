@@ -48,20 +48,26 @@ func (p *Pipeline) traced(ctx context.Context, e Engine) context.Context {
 	}
 	marks := make([]traits, 0, len(p.steps))
 	for s := range p.to(e) {
-		marks = append(marks, traits{s.foreign, s.single})
+		marks = append(marks, traits{s.foreign, s.block && s.inside == "", s.inside})
 	}
 	return context.WithValue(ctx, marksKey{}, marks)
 }
 
 // traits are what a pipeline knows about a statement.
-type traits struct{ foreign, single bool }
+type traits struct {
+	foreign, alone bool
+	inside         string
+}
 
 func sent(ctx context.Context, i int, sql string, args []any) Sent {
 	marks, _ := ctx.Value(marksKey{}).([]traits)
 	if i >= len(marks) {
 		return Sent{SQL: sql, Args: args}
 	}
-	return Sent{SQL: sql, Args: args, Foreign: marks[i].foreign, Alone: marks[i].single}
+	if inside := marks[i].inside; inside != "" {
+		sql, args = inside, nil
+	}
+	return Sent{SQL: sql, Args: args, Foreign: marks[i].foreign, Alone: marks[i].alone}
 }
 
 // TraceQueryStart is called by pgx for a single statement.

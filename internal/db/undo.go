@@ -25,8 +25,8 @@ const UndoTableSQL = `create table %s (
 
 // QueueUndoTable adds what makes an UndoTable under a name in full.
 func QueueUndoTable(p *Pipeline, table string) {
-	p.Exec(fmt.Sprintf(UndoTableSQL, table))
-	p.Exec("comment on table " + table +
+	p.Apart(fmt.Sprintf(UndoTableSQL, table))
+	p.Apart("comment on table " + table +
 		" is 'What imports of contacts have replaced. crmctl keeps it to take an import back.'")
 }
 

@@ -242,9 +242,13 @@ func last(words []string) string {
 	return words[len(words)-1]
 }
 
-// offence says what is wrong with a statement, or returns "".
-func offence(sql string) string {
+// offence says what is wrong with a statement, or returns "". One that is bare may name
+// relations without their schema.
+func offence(sql string, bare bool) string {
 	found, err := unqualified(sql)
+	if bare {
+		found = slices.DeleteFunc(found, func(name string) bool { return strings.HasPrefix(name, "relation ") })
+	}
 	switch {
 	case err != nil:
 		return fmt.Sprintf("cannot be read (%v)", err)

@@ -65,7 +65,7 @@ func TestUnqualified(t *testing.T) {
 		{"set constraints all deferred", ""},
 		{"this is no statement", "cannot be read"},
 	} {
-		if got := offence(c.sql); got != c.want && (c.want == "" || !strings.HasPrefix(got, c.want)) {
+		if got := offence(c.sql, false); got != c.want && (c.want == "" || !strings.HasPrefix(got, c.want)) {
 			t.Errorf("%s\n got %q\nwant %q", c.sql, got, c.want)
 		}
 	}

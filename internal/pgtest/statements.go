@@ -31,6 +31,9 @@ const EnvStatements = "CRMCTL_TEST_STATEMENTS"
 type collector struct {
 	mu   sync.Mutex
 	sent map[string]string // by text: who sent it
+	// bare holds those that may name a tenant's table without its schema: COPY, where that
+	// is on search_path.
+	bare map[string]string
 	// spread holds the statements that name tenants' tables, whatever was on search_path.
 	spread map[string]string
 	out    io.Writer // of a process that a test has started
@@ -39,7 +42,25 @@ type collector struct {
 // record is a line of what a process that a test has started has sent.
 type record struct {
 	SQL, By string
-	Spread  bool
+	Kind    string
+}
+
+// The kinds of statements that are kept, by what is looked at.
+const (
+	kindFull   = "full"
+	kindBare   = "bare"
+	kindSpread = "spread"
+)
+
+// kept returns where the statements of a kind are kept.
+func (c *collector) kept(kind string) map[string]string {
+	switch kind {
+	case kindBare:
+		return c.bare
+	case kindSpread:
+		return c.spread
+	}
+	return c.sent
 }
 
 // observers are told what is sent to their database.
@@ -67,7 +88,7 @@ func placeOf(cfg *pgx.ConnConfig) string {
 
 // watch looks at everything that this process sends from now on.
 func watch(out io.Writer) *collector {
-	c := &collector{sent: map[string]string{}, spread: map[string]string{}, out: out}
+	c := &collector{sent: map[string]string{}, bare: map[string]string{}, spread: map[string]string{}, out: out}
 	db.Trace(c.see)
 	return c
 }
@@ -111,11 +132,15 @@ func (c *collector) see(conn *pgx.Conn, statements []db.Sent) {
 		p.now = p.session
 	}
 	for _, s := range statements {
-		if !s.Foreign && p.now != db.OwnPath {
-			c.add(s.SQL, false)
+		switch {
+		case s.Foreign || p.now == db.OwnPath:
+		case p.inTenant() && strings.HasPrefix(s.SQL, "copy "):
+			c.add(s.SQL, kindBare)
+		default:
+			c.add(s.SQL, kindFull)
 		}
 		if sql, is := spreads(s.SQL); is && !s.Foreign && !s.Alone {
-			c.add(sql, true)
+			c.add(sql, kindSpread)
 		}
 		p.follow(s)
 	}
@@ -124,9 +149,15 @@ func (c *collector) see(conn *pgx.Conn, statements []db.Sent) {
 func idle(conn *pgconn.PgConn) bool { return conn.TxStatus() == 'I' }
 
 var (
+	standsIn = regexp.MustCompile(`^(?:pg_catalog, )?"([^"]+)", pg_temp\b`)
 	setsPath = regexp.MustCompile(`set_config\('search_path', (?:'([^']*)'|\$(\d+)), (true|false)\)`)
 	harmless = regexp.MustCompile(`^(begin( isolation level [a-z ,]+)?|commit|rollback( to savepoint \w+)?|(release )?savepoint \w+|set transaction read only|reset role|set constraints all (deferred|immediate)|set local (citus\.\w+|lock_timeout) = \S+)$`)
 )
+
+// inTenant reports whether a tenant's schema is searched before all but PostgreSQL's own.
+func (p *path) inTenant() bool {
+	return standsIn.MatchString(p.now) && standsIn.FindStringSubmatch(p.now)[1] != "public"
+}
 
 func (p *path) follow(s db.Sent) {
 	words := strings.Fields(s.SQL)
@@ -175,16 +206,13 @@ func (p *path) set(s db.Sent) {
 }
 
 // add keeps a statement, unless the test itself has sent it.
-func (c *collector) add(sql string, spread bool) {
+func (c *collector) add(sql, kind string) {
 	if harmless.MatchString(sql) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept := c.sent
-	if spread {
-		kept = c.spread
-	}
+	kept := c.kept(kind)
 	if _, ok := kept[sql]; ok {
 		return
 	}
@@ -194,7 +222,7 @@ func (c *collector) add(sql string, spread bool) {
 	}
 	kept[sql] = by
 	if c.out != nil {
-		if err := json.NewEncoder(c.out).Encode(record{sql, by, spread}); err != nil {
+		if err := json.NewEncoder(c.out).Encode(record{sql, by, kind}); err != nil {
 			panic(err)
 		}
 	}
@@ -261,11 +289,7 @@ func (c *collector) read(name string) error {
 		if err := json.Unmarshal(line, &one); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if one.Spread {
-			c.spread[one.SQL] = one.By
-		} else {
-			c.sent[one.SQL] = one.By
-		}
+		c.kept(one.Kind)[one.SQL] = one.By
 	}
 }
 
@@ -288,10 +312,13 @@ func (c *collector) offences() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []string
-	for _, sql := range slices.Sorted(maps.Keys(c.sent)) {
-		if what := offence(sql); what != "" {
-			out = append(out, fmt.Sprintf("%s: names found along search_path, which is not %q there: %s\n\t%s", c.sent[sql],
-				db.OwnPath, what, sql))
+	for _, kind := range []string{kindFull, kindBare} {
+		kept := c.kept(kind)
+		for _, sql := range slices.Sorted(maps.Keys(kept)) {
+			if what := offence(sql, kind == kindBare); what != "" {
+				out = append(out, fmt.Sprintf("%s: names found along search_path, which is not %q there: %s\n\t%s", kept[sql],
+					db.OwnPath, what, sql))
+			}
 		}
 	}
 	return out

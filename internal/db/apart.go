@@ -1,0 +1,48 @@
+package db
+
+import "github.com/jackc/pgx/v5"
+
+// A statement that names a tenant's table is an entry of its own in pg_stat_statements for
+// each tenant: on PostgreSQL 14 to 17 queries are told apart by the tables that they name,
+// on all by the text of other statements. So the statement stands in a setting, and a block
+// whose text is the same for all tenants runs it. Where the server runs no blocks it is sent
+// as it is.
+
+// Apart adds a statement of ours on a tenant's table, within a transaction. An error has the
+// statement, not the block.
+func (p *Pipeline) Apart(sql string) {
+	p.add(step{statement: Statement{SQL: setScript}, block: true}, []any{sql})
+	p.add(step{statement: Statement{SQL: sql}, block: true, sent: NestedBlock, inside: sql}, nil)
+	p.add(step{statement: Statement{SQL: sql}, spelled: true}, nil)
+}
+
+// setScript sets what NestedBlock runs.
+const setScript = `select pg_catalog.set_config('crmctl.script', $1::pg_catalog.text, true)`
+
+// inBlock returns a block that runs a statement, whose text is the same for all tenants.
+func inBlock(sql string) string {
+	return "do " + Literal("begin execute "+Literal(sql)+"; end")
+}
+
+// askBlock opens a cursor for a question.
+const askBlock = `do $crmctl$ declare answer refcursor := 'crmctl_answer'; begin
+	open answer no scroll for execute pg_catalog.current_setting('crmctl.question')
+		using pg_catalog.current_setting('crmctl.first')::pg_catalog.text[],
+			pg_catalog.current_setting('crmctl.second')::pg_catalog.text[]; end $crmctl$`
+
+// Ask adds a query of ours on a tenant's table, within a transaction. It has up to two
+// parameters, $1 and $2, and read is as for Query.
+func (p *Pipeline) Ask(read func(pgx.Rows) error, sql string, args ...[]string) {
+	settings, plain := []any{sql, []string{}, []string{}}, make([]any, len(args))
+	for i, a := range args {
+		settings[1+i] = append([]string{}, a...)
+		plain[i] = settings[1+i]
+	}
+	p.add(step{statement: Statement{SQL: `select pg_catalog.set_config('crmctl.question', $1::pg_catalog.text, true),
+		pg_catalog.set_config('crmctl.first', $2::pg_catalog.text[]::pg_catalog.text, true),
+		pg_catalog.set_config('crmctl.second', $3::pg_catalog.text[]::pg_catalog.text, true)`}, block: true}, settings)
+	p.add(step{statement: Statement{SQL: sql}, block: true, sent: askBlock, inside: sql}, nil)
+	p.add(step{statement: Statement{SQL: "fetch all from crmctl_answer"}, block: true, read: read}, nil)
+	p.add(step{statement: Statement{SQL: "close crmctl_answer"}, block: true}, nil)
+	p.add(step{statement: Statement{SQL: sql}, spelled: true, read: read}, plain)
+}
