@@ -112,13 +112,6 @@ func (p *somebody) look(ctx context.Context) error {
 	return err
 }
 
-// askBlock opens a cursor for a question. Its text is the same for all tenants, which are one
-// entry in pg_stat_statements and not several each: a fleet would push out all others.
-const askBlock = `do $crmctl$ declare answer refcursor := 'crmctl_answer'; begin
-	open answer no scroll for execute pg_catalog.current_setting('crmctl.question')
-		using pg_catalog.current_setting('crmctl.first')::pg_catalog.text[],
-			pg_catalog.current_setting('crmctl.second')::pg_catalog.text[]; end $crmctl$`
-
 // ask runs a query with up to two parameters, $1 and $2, and scans each row into dest before it
 // calls each.
 func (p *somebody) ask(ctx context.Context, dest []any, each func() error, sql string, args ...[]string) error {
@@ -128,16 +121,7 @@ func (p *somebody) ask(ctx context.Context, dest []any, each func() error, sql s
 	}
 	var ask db.Pipeline
 	if p.blocks {
-		all := append([]any{sql}, []any{[]string{}, []string{}}...)
-		for i, a := range args {
-			all[1+i] = nonNil(a)
-		}
-		ask.Exec(`select pg_catalog.set_config('crmctl.question', $1::pg_catalog.text, true),
-			pg_catalog.set_config('crmctl.first', $2::pg_catalog.text[]::pg_catalog.text, true),
-			pg_catalog.set_config('crmctl.second', $3::pg_catalog.text[]::pg_catalog.text, true)`, all...)
-		ask.Exec(askBlock)
-		ask.Query(read, "fetch all from crmctl_answer")
-		ask.Exec("close crmctl_answer")
+		ask.Ask(read, sql, args...)
 		return db.Plain(ask.Run(ctx, p.q))
 	}
 	var plain []any

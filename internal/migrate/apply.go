@@ -253,7 +253,7 @@ func (o ApplyOptions) queueGuard(p *db.Pipeline, s db.Schema) {
 	if as := o.Owners.Of(s); as.Versions != "" {
 		// The session's role need not have rights of its own on the table.
 		p.Become(as.Versions)
-		p.Exec("lock table " + tenantVersions.in(s) + " in row exclusive mode")
+		p.Apart("lock table " + tenantVersions.in(s) + " in row exclusive mode")
 		p.Return()
 		table = ""
 	}

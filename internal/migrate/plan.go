@@ -243,12 +243,13 @@ func (v versionTable) history(in string, versions []int64) []db.Statement {
 select (extract(epoch from pg_catalog.statement_timestamp()) operator(pg_catalog.*) 1000000)::bigint
     operator(pg_catalog.-) %d operator(pg_catalog.+) a.n, a.version, true
 from pg_catalog.unnest(array[%s]::bigint[]) with ordinality a (version, n)`, in+string(v), len(list),
-			strings.Join(list, ", "))},
+			strings.Join(list, ", ")), Apart: true},
 	}
 }
 
 func (v versionTable) row(version int64) db.Statement {
-	return db.Statement{SQL: fmt.Sprintf("insert into %s (version_id, is_applied) values (%d, true)", v, version)}
+	return db.Statement{Apart: true,
+		SQL: fmt.Sprintf("insert into %s (version_id, is_applied) values (%d, true)", v, version)}
 }
 
 // in returns the name of the table in a schema.

@@ -207,7 +207,7 @@ func (g *Guard) Queue(p *db.Pipeline, s db.Schema, table string) {
 		p.Query(readSuspect, quickSQL(), s.String(), g.roles)
 	case deep:
 		if table != "" {
-			p.Exec("lock table " + pgx.Identifier{s.String(), table}.Sanitize() + " in row exclusive mode")
+			p.Apart("lock table " + pgx.Identifier{s.String(), table}.Sanitize() + " in row exclusive mode")
 		}
 		useCatalogPath(p)
 		p.Query(readSuspect, "select 1 / (not exists ("+find()+"))::int4", []string{s.String()}, g.trusted())
@@ -312,13 +312,33 @@ func QueueReadLooked(p *db.Pipeline, s db.Schema, tables []Table, role string, t
 	Queue(p, s, trusted, objects)
 }
 
+// QueueHeld is QueueRead for tables that the transaction has locked already.
+func QueueHeld(p *db.Pipeline, tables []Table) { queuePlain(p, tables, false) }
+
 func queueRead(p *db.Pipeline, tables []Table, role string, looked bool) {
-	var locks, schemas, names, columns, kinds []string
+	var locks []string
+	for _, t := range tables {
+		if !t.Sequence {
+			locks = append(locks, pgx.Identifier{t.Schema, t.Name}.Sanitize())
+		}
+	}
+	if len(locks) > 0 {
+		p.Become(role)
+		p.LockToRead(locks...)
+		if role != "" {
+			p.Return()
+		}
+	}
+	queuePlain(p, tables, looked)
+}
+
+// queuePlain adds what fails with ErrNotPlain.
+func queuePlain(p *db.Pipeline, tables []Table, looked bool) {
+	var schemas, names, columns, kinds []string
 	for _, t := range tables {
 		kind := "S"
 		if !t.Sequence {
 			kind = "r"
-			locks = append(locks, pgx.Identifier{t.Schema, t.Name}.Sanitize())
 		}
 		if len(t.Columns) == 0 {
 			t.Columns = []string{""}
@@ -330,13 +350,6 @@ func queueRead(p *db.Pipeline, tables []Table, role string, looked bool) {
 	}
 	if len(names) == 0 {
 		return
-	}
-	if len(locks) > 0 {
-		p.Become(role)
-		p.LockToRead(locks...)
-		if role != "" {
-			p.Return()
-		}
 	}
 	p.Query(func(rows pgx.Rows) error {
 		rows.Close()

@@ -159,7 +159,7 @@ func shutTables(ctx context.Context, q db.Querier, schema db.Schema) error {
 	p = db.Pipeline{}
 	owner.QueueRights(&p, schema)
 	for _, name := range names {
-		p.Exec("lock table " + name + " in share mode")
+		p.Apart("lock table " + name + " in share mode")
 	}
 	p.Return()
 	return p.Run(ctx, q)

@@ -27,8 +27,14 @@ func (l *load) analyzeMerged(ctx context.Context, q db.Querier) error {
 	if l.o.DryRun || !l.table.Owned || !worthAnalyzing(l.table.Tuples, written) {
 		return nil
 	}
-	if _, err := q.Exec(ctx, "analyze (skip_locked) "+contactsOf(l.o.Schema)); err != nil {
-		return fmt.Errorf("analyze contacts: %w", err)
+	return l.analyze(ctx, q, "analyze (skip_locked) ")
+}
+
+func (l *load) analyze(ctx context.Context, q db.Querier, how string) error {
+	var p db.Pipeline
+	p.Apart(how + contactsOf(l.o.Schema))
+	if err := p.Run(ctx, q); err != nil {
+		return fmt.Errorf("analyze contacts: %w", db.Plain(err))
 	}
 	return nil
 }

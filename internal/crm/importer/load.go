@@ -296,7 +296,7 @@ func (l *load) begin(ctx context.Context, q db.Querier) (now time.Time, _ error)
 	}
 	var objects []planted.Object
 	begin.Become(l.role) // the session's own role need have no rights there
-	begin.Exec(lock)
+	begin.Apart(lock)
 	if l.role != "" {
 		begin.Return()
 	}
@@ -392,10 +392,7 @@ func (l *load) finishTables(ctx context.Context, q db.Querier, indexes []index) 
 		return err
 	}
 	// The planner would take the table for empty until autovacuum comes by.
-	if _, err := q.Exec(ctx, "analyze "+contactsOf(l.o.Schema)); err != nil {
-		return fmt.Errorf("analyze contacts: %w", err)
-	}
-	return nil
+	return l.analyze(ctx, q, "analyze ")
 }
 
 // close settles the counts and the reject file before the commit.

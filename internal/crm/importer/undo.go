@@ -152,7 +152,7 @@ func (u *undoing) begin(ctx context.Context, q db.Querier) error {
 	var p db.Pipeline
 	var objects []planted.Object
 	p.Become(u.result.Role)
-	p.Exec("lock table " + u.contacts + " in exclusive mode")
+	p.Apart("lock table " + u.contacts + " in exclusive mode")
 	if u.result.Role != "" {
 		p.Return()
 	}
