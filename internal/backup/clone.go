@@ -102,6 +102,9 @@ func (s *snapshot) cloneInto(ctx context.Context, t *target, o CloneOptions) err
 	} else if err := t.prepare(ctx, m); err != nil {
 		return err
 	}
+	if err := s.bareNames(ctx); err != nil {
+		return err
+	}
 	for i := range m.Tables {
 		table := &m.Tables[i]
 		err := s.pass(ctx, t, table, o.Progress, func(w io.Writer) io.Writer {

@@ -31,10 +31,8 @@ const left = `
 	from pg_extension e where e.extnamespace = (select n.oid from pg_namespace n where n.nspname = $1::text)
 	order by 1`
 
-// queueLeft adds the query for what is not in the backup.
+// queueLeft adds the query for what is not in the backup, on the path of our own.
 func (s *snapshot) queueLeft(p *db.Pipeline) {
-	p.Exec("savepoint crmctl_left")
-	p.Exec("select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
 	p.Query(func(rows pgx.Rows) error {
 		found, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		for _, what := range found {
@@ -42,8 +40,6 @@ func (s *snapshot) queueLeft(p *db.Pipeline) {
 		}
 		return err
 	}, left, s.schema.String())
-	p.Exec("rollback to savepoint crmctl_left")
-	p.Exec("release savepoint crmctl_left")
 }
 
 // LargeObjectsError says which large objects the rows of a tenant refer to. They stand
@@ -83,7 +79,7 @@ func (s *snapshot) refuseLargeObjects(ctx context.Context) error {
 				column = "v.oid"
 			}
 			p.Become(t.Role)
-			p.Query(func(rows pgx.Rows) error {
+			p.Ask(func(rows pgx.Rows) error {
 				n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
 				if n > 0 {
 					found = append(found, LargeObjectsError{Column: t.Name + "." + c, Count: n})

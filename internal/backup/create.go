@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -78,6 +79,9 @@ func (s *snapshot) write(ctx context.Context, out io.Writer, o WriteOptions) err
 	s.manifest.By = &Origin{Role: s.role, Host: o.Host, User: o.User}
 	w, err := newWriter(out, &s.manifest)
 	if err != nil {
+		return err
+	}
+	if err := s.bareNames(ctx); err != nil {
 		return err
 	}
 	for i := range s.manifest.Tables {
@@ -212,13 +216,17 @@ func (d *Dir) audit(ctx context.Context, conn *pgx.Conn, src Source, out *Writte
 	if m := out.Manifest; m != nil {
 		detail["version"], detail["rows"], detail["lsn"] = m.SchemaVersion, m.Rows(), m.LSN
 	}
-	err := db.InTx(ctx, conn, db.Locals{LockTimeout: o.LockTimeout}, func(ctx context.Context, q db.Querier) error {
-		var p db.Pipeline
-		if err := o.Audit(&p, registry.Event{TenantID: src.ID, Slug: src.Slug, Detail: detail}); err != nil {
-			return err
-		}
-		return db.Plain(p.Run(ctx, q))
-	})
+	var p db.Pipeline
+	p.Begin(db.Locals{LockTimeout: o.LockTimeout})
+	err := o.Audit(&p, registry.Event{TenantID: src.ID, Slug: src.Slug, Detail: detail})
+	if err == nil {
+		err = db.Plain(p.Run(ctx, conn))
+	}
+	if err != nil {
+		err = errors.Join(err, db.Rollback(ctx, conn))
+	} else {
+		err = db.Commit(ctx, conn)
+	}
 	if db.SQLState(err) == db.CodeReadOnlyTransaction {
 		out.Unaudited = true
 		return nil

@@ -26,7 +26,7 @@ func (t *target) prepare(ctx context.Context, m *Manifest) error {
 		return err
 	}
 	for _, g := range t.there.triggers {
-		p.Exec("alter table " + qualified(t.schema, g.Table) + " disable trigger " + pgx.Identifier{g.Name}.Sanitize())
+		p.Apart("alter table " + qualified(t.schema, g.Table) + " disable trigger " + pgx.Identifier{g.Name}.Sanitize())
 	}
 	order := make([]string, len(m.Tables))
 	for i := range m.Tables {
@@ -38,9 +38,15 @@ func (t *target) prepare(ctx context.Context, m *Manifest) error {
 	}
 	t.conflicting = t.there.conflicting(order, loose)
 	for _, k := range t.conflicting {
-		p.Exec("alter table " + t.keyed(k) + " deferrable initially deferred")
+		p.Apart("alter table " + t.keyed(k) + " deferrable initially deferred")
 	}
 	p.Exec("set constraints all deferred")
+	t.bare = map[string]bool{}
+	names := make([]string, len(m.Tables))
+	for i := range m.Tables {
+		names[i] = t.into(&m.Tables[i])
+	}
+	p.Found(t.bare, t.schema, names)
 	if err := p.Run(ctx, t.conn); err != nil {
 		return fmt.Errorf("prepare schema %s for its rows: %w", t.schema, db.Plain(err))
 	}
@@ -150,18 +156,25 @@ func compareColumns(want *Table, got relation) (wrong []string) {
 // empty takes out the rows that the migrations put in: the data has them too,
 // as they were in the end.
 func (t *target) empty(ctx context.Context, p *db.Pipeline, tables []Table) error {
-	var check db.Pipeline
-	filled := make([]bool, len(tables))
-	for i, table := range tables {
-		if table.Name != versionTable && !isUndo(table) {
-			check.QueryRow([]any{&filled[i]}, "select exists (select from "+qualified(t.schema, t.into(&table))+")")
+	var look []string
+	for i := range tables {
+		if tables[i].Name != versionTable && !isUndo(tables[i]) {
+			look = append(look, "exists (select from "+qualified(t.schema, t.into(&tables[i]))+")")
 		}
 	}
-	if err := check.Run(ctx, t.conn); err != nil {
-		return fmt.Errorf("look at schema %s: %w", t.schema, db.Plain(err))
+	filled := false
+	if len(look) > 0 {
+		var check db.Pipeline
+		check.Ask(func(rows pgx.Rows) (err error) {
+			filled, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
+			return err
+		}, "select "+strings.Join(look, " or "))
+		if err := check.Run(ctx, t.conn); err != nil {
+			return fmt.Errorf("look at schema %s: %w", t.schema, db.Plain(err))
+		}
 	}
-	p.Exec("delete from " + qualified(t.schema, versionTable))
-	if !slices.Contains(filled, true) {
+	p.Apart("delete from " + qualified(t.schema, versionTable))
+	if !filled {
 		return nil
 	}
 	var all []string
@@ -170,7 +183,7 @@ func (t *target) empty(ctx context.Context, p *db.Pipeline, tables []Table) erro
 			all = append(all, qualified(t.schema, r.Name))
 		}
 	}
-	p.Exec("truncate " + strings.Join(all, ", "))
+	p.Apart("truncate " + strings.Join(all, ", "))
 	return nil
 }
 
@@ -182,12 +195,15 @@ func (t *target) fill(ctx context.Context, table *Table, data io.Reader) (int64,
 	into.Name = t.into(table)
 	// Trusted code runs with no more rights than it needs.
 	restricted := t.trusting && table.Name != versionTable && !isUndo(*table)
+	bare := t.bare
 	if restricted {
+		// A name that the role does not see would be looked for behind the schema.
+		bare = nil
 		if err := t.setRole(ctx, t.own.sandbox.role); err != nil {
 			return 0, err
 		}
 	}
-	tag, err := db.CopyFrom(ctx, t.conn, from, "copy "+copyTarget(t.schema, &into)+" from stdin")
+	tag, err := db.CopyFrom(ctx, t.conn, from, "copy "+copyTarget(t.schema, &into, bare)+" from stdin")
 	if restricted && err == nil {
 		err = t.setRole(ctx, t.own.sandbox.self)
 	}
@@ -247,14 +263,14 @@ func (t *target) complete(ctx context.Context, m *Manifest, o NewTenant) error {
 func (t *target) queueComplete(p *db.Pipeline, m *Manifest) {
 	p.Exec("set constraints all immediate")
 	for _, k := range t.conflicting {
-		p.Exec("alter table " + t.keyed(k) + " not deferrable")
+		p.Apart("alter table " + t.keyed(k) + " not deferrable")
 	}
 	for _, g := range t.there.triggers {
 		state := map[string]string{"O": "enable", "R": "enable replica", "A": "enable always"}[g.State]
-		p.Exec("alter table " + qualified(t.schema, g.Table) + " " + state + " trigger " + pgx.Identifier{g.Name}.Sanitize())
+		p.Apart("alter table " + qualified(t.schema, g.Table) + " " + state + " trigger " + pgx.Identifier{g.Name}.Sanitize())
 	}
 	for _, sql := range t.views(m) {
-		p.Exec(sql)
+		p.Apart(sql)
 	}
 }
 

@@ -2,9 +2,11 @@ package backup_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/backup"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 )
 
@@ -82,4 +84,58 @@ func TestHostilePublic(t *testing.T) {
 	f.Exec(t, `do $$ begin execute pg_catalog.format('alter database %I reset search_path', pg_catalog.current_database()); end $$`)
 	wantEqual(t, want, hashes(t, f, cloned))
 	wantEqual(t, want, hashes(t, f, src.Schema))
+}
+
+// TestHostileNames: COPY leads to the tenant's own table, whatever it is called and whatever
+// else has the name: one of PostgreSQL's, of public, of a role that the session is not, or a
+// temporary one.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	plan := fleettest.Plan(t, fleettest.Files(map[string]string{"1_a.sql": `create table "pg_class" (name text);
+create table "pg_tables" (name text);
+create table "a""b.C d" (name text);
+create table "select" ("from" text, "x, y" text);
+create table notes (name text);
+create table which (of regclass);`}))
+	src := f.Create(t, plan, "acme")[0]
+	f.Exec(t, "create table public.notes (name text)", "insert into public.notes values ('of public')",
+		`insert into tenant_acme."pg_class" values ('own')`, `insert into tenant_acme."pg_tables" values ('own'), ('too')`,
+		`insert into tenant_acme."a""b.C d" values ('own')`, `insert into tenant_acme."select" values ('own', '1')`,
+		`insert into tenant_acme.notes values ('own')`, "insert into tenant_acme.which values ('tenant_acme.notes'), "+
+			"('public.notes'), ('tenant_acme.pg_class'), ('pg_catalog.pg_class')")
+	var file bytes.Buffer
+	conn := f.Connect(t)
+	if _, err := conn.Exec(t.Context(), "create temp table notes as select 'temporary' as name"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.Write(t.Context(), conn, source(src), &file, backup.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// A name leads to the copy's own table.
+	refers := `select string_agg(of::text, ' ' order by of::text) from %s.which`
+	want := hashes(t, f, src.Schema)
+	delete(want, "which")
+	if _, err := backup.Restore(t.Context(), conn, bytes.NewReader(file.Bytes()),
+		backup.RestoreOptions{NewTenant: newTenant(plan, "restore"), As: "copy"}); err != nil {
+		t.Fatal(err)
+	}
+	cloned, err := clone(t, f, plan, src, backup.CloneOptions{Slug: "third"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, schema := range []string{"tenant_copy", cloned.String()} {
+		made, err := db.RegisteredSchema(schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := hashes(t, f, made)
+		delete(got, "which")
+		wantEqual(t, want, got)
+		var which string
+		f.Scan(t, []any{&which}, strings.Replace(refers, "%s", schema, 1))
+		if want := "notes pg_class tenant_acme.pg_class " + schema + ".notes"; which != want {
+			t.Errorf("%s: names of tables lead to %q, want %q", schema, which, want)
+		}
+	}
 }

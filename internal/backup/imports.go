@@ -94,7 +94,7 @@ func (s *snapshot) keepImports(ctx context.Context, list []registry.SavedImport,
 	}
 	why := s.mayReadUndo(ctx, kept)
 	if why == nil {
-		s.undo = undoDataSQL(s.schema, undoable, kept)
+		s.undo = &undo{undoable, kept}
 		s.manifest.Tables = append(s.manifest.Tables, undoTable())
 		return nil
 	}
@@ -167,7 +167,7 @@ func (s *snapshot) mayReadUndo(ctx context.Context, kept undoInfo) error {
 // How an import has left a contact is told by the contact, where the import was the last to
 // write it, or what came later was taken back, or else by what the next import keeps of it.
 const undoDataSQLFormat = `
-with part (import_id, xid, n) as materialized (values %[1]s), kept as materialized (
+with part (import_id, xid, n) as materialized (%[1]s), kept as materialized (
     select k.*, coalesce(b.xid, k.xid) as was from %[3]s k left join %[3]s b
         on b.contact_id operator(pg_catalog.=) k.contact_id and b.put_back_xid operator(pg_catalog.=) k.xid
 ), found (import_id, contact_id, left_as, rank, n) as (
@@ -192,25 +192,68 @@ from (select distinct on (n.import_id, n.contact_id) n.* from kept n
     full join lefts l on l.import_id operator(pg_catalog.=) k.import_id
         and l.contact_id operator(pg_catalog.=) k.contact_id`
 
-func undoDataSQL(schema db.Schema, list []registry.SavedImport, kept undoInfo) string {
-	var parts []string
-	for _, i := range list {
+// undo is what is read of imports: those that can be taken back, and what there is of them.
+type undo struct {
+	imports []registry.SavedImport
+	undoInfo
+}
+
+// setParts keeps the transactions of the imports for the query: COPY takes no parameters, and
+// its text is to be the same for all tenants.
+const setParts = `select pg_catalog.set_config('crmctl.undo_imports', $1::pg_catalog.text[]::pg_catalog.text, true),
+	pg_catalog.set_config('crmctl.undo_xids', $2::pg_catalog.text[]::pg_catalog.text, true),
+	pg_catalog.set_config('crmctl.undo_parts', $3::pg_catalog.int8[]::pg_catalog.text, true)`
+
+// parts are the transactions of the imports as setParts has kept them.
+const parts = `select * from rows from (
+	pg_catalog.unnest(pg_catalog.current_setting('crmctl.undo_imports')::pg_catalog.uuid[]),
+	pg_catalog.unnest(pg_catalog.current_setting('crmctl.undo_xids')::pg_catalog.xid[]),
+	pg_catalog.unnest(pg_catalog.current_setting('crmctl.undo_parts')::pg_catalog.int8[])) u`
+
+// queue adds what the query needs.
+func (u *undo) queue(p *db.Pipeline) {
+	imports, xids, ns := []string{}, []*string{}, []int64{}
+	for _, i := range u.imports {
+		for n, xid := range i.XIDs {
+			known := &xid
+			if xid == db.NoXID {
+				known = nil
+			}
+			imports, xids, ns = append(imports, i.Key), append(xids, known), append(ns, int64(n))
+		}
+	}
+	p.Exec(setParts, imports, xids, ns)
+}
+
+// literalParts are parts for a cluster, whose other nodes do not know the settings.
+func (u *undo) literalParts() string {
+	var list []string
+	for _, i := range u.imports {
 		for n, xid := range i.XIDs {
 			xid = strings.TrimSpace(db.Literal(xid))
 			if xid == "'"+db.NoXID+"'" {
 				xid = "null"
 			}
-			parts = append(parts, "("+strings.TrimSpace(db.Literal(i.Key))+"::pg_catalog.uuid, "+
+			list = append(list, "("+strings.TrimSpace(db.Literal(i.Key))+"::pg_catalog.uuid, "+
 				xid+"::pg_catalog.xid, "+fmt.Sprint(n)+")")
 		}
+	}
+	return "values " + strings.Join(list, ", ")
+}
+
+// sql returns the query. named returns the name of a table.
+func (u *undo) sql(named func(table string) string, distributed bool) string {
+	part := parts
+	if distributed {
+		part = u.literalParts()
 	}
 	columns := "import_id, contact_id, xid, email, phone, name, company, metadata, updated_at, put_back_xid, "
 	from := "(select " + columns
 	switch {
-	case kept.Left:
-		from += "left_as from " + qualified(schema, db.UndoTable) + ")"
-	case kept.There:
-		from += "null::pg_catalog.uuid as left_as from " + qualified(schema, db.UndoTable) + ")"
+	case u.Left:
+		from += "left_as from " + named(db.UndoTable) + ")"
+	case u.There:
+		from += "null::pg_catalog.uuid as left_as from " + named(db.UndoTable) + ")"
 	default:
 		from = "(select "
 		for i, c := range strings.Split(db.UndoColumns, ", ") {
@@ -221,7 +264,7 @@ func undoDataSQL(schema db.Schema, list []registry.SavedImport, kept undoInfo) s
 		}
 		from += " where false)"
 	}
-	return fmt.Sprintf(undoDataSQLFormat, strings.Join(parts, ", "), qualified(schema, "contacts"), from,
+	return fmt.Sprintf(undoDataSQLFormat, part, named("contacts"), from,
 		db.UndoLeft("c", "c"), db.UndoLeft("n", "c"))
 }
 

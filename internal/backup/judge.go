@@ -91,7 +91,7 @@ func (t *target) judgePlace(ctx context.Context) error {
 func (t *target) checkRecord(ctx context.Context, m *Manifest) error {
 	var got []Version
 	var p db.Pipeline
-	p.Query(collect(&got), "select version_id, is_applied, tstamp::pg_catalog.text from "+
+	p.Ask(collect(&got), "select version_id, is_applied, tstamp::pg_catalog.text from "+
 		qualified(t.schema, versionTable)+" order by id")
 	if err := p.Run(ctx, t.conn); err != nil {
 		return fmt.Errorf("read the versions of schema %s: %w", t.schema, db.Plain(err))

@@ -87,7 +87,8 @@ type target struct {
 	conn        *pgx.Conn
 	schema      db.Schema
 	row         Tenant
-	there       structure // as the migrations made it
+	there       structure       // as the migrations made it
+	bare        map[string]bool // tables that COPY names without their schema
 	conflicting []foreignKey
 	had         bool   // the tenant of the data has a role
 	ghost       bool   // the registry has the tenant, but its schema is gone
@@ -262,7 +263,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 		p.Exec("alter schema " + t.site.Schema.Quoted() + " rename to " + t.schema.Quoted())
 	}
 	if t.comment != "" {
-		p.Exec("comment on schema " + t.schema.Quoted() + " is " + strings.TrimSpace(db.Literal(t.comment)))
+		p.Apart("comment on schema " + t.schema.Quoted() + " is " + strings.TrimSpace(db.Literal(t.comment)))
 	}
 	if t.row.Role != "" {
 		o.Roles.Queue(p, t.row.ID, t.schema, t.row.Role)

@@ -49,9 +49,10 @@ type snapshot struct {
 	schema   db.Schema
 	manifest Manifest
 	there    structure
-	replica  bool   // the server is a standby
-	role     string // of the session
-	undo     string // the query of what imports have replaced, "" for nothing
+	replica  bool            // the server is a standby
+	role     string          // of the session
+	undo     *undo           // what imports have replaced, nil for nothing
+	bare     map[string]bool // tables that COPY names without their schema
 }
 
 // inSnapshot calls read with one moment of a schema. names, if any, are the only
@@ -136,6 +137,12 @@ func (s *snapshot) inspect(ctx context.Context, names []string) error {
 	return s.refuseLargeObjects(ctx)
 }
 
+// standing is where a sequence stands.
+type standing struct {
+	LastValue int64
+	IsCalled  bool
+}
+
 // lock keeps the tables as they are until the end of the transaction, makes sure
 // that they are those of the snapshot, and reads where the sequences stand. A
 // sequence has no snapshot; read late, it is never behind the data.
@@ -170,17 +177,26 @@ func (s *snapshot) lock(ctx context.Context, tables, sequences []relation) error
 	// A column that was dropped since the snapshot is an error here, before anything
 	// is written. The server only looks for its name: to plan a query on the table
 	// would run what somebody may have put into its indexes.
+	var of []int64
+	var columns []string
 	for _, t := range tables {
-		p.Exec(`select pg_catalog.has_column_privilege($1::pg_catalog.int8::pg_catalog.oid, c, 'select')
-			from pg_catalog.unnest($2::pg_catalog.text[]) c`,
-			t.OID, t.Columns)
+		for _, c := range t.Columns {
+			of, columns = append(of, t.OID), append(columns, c)
+		}
 	}
+	p.Exec(`select pg_catalog.has_column_privilege(t.oid::pg_catalog.oid, t.name, 'select')
+		from rows from (pg_catalog.unnest($1::pg_catalog.int8[]), pg_catalog.unnest($2::pg_catalog.text[])) t (oid, name)`,
+		of, columns)
 	s.manifest.Sequences = make([]Sequence, len(sequences))
 	for i, q := range sequences {
 		at := &s.manifest.Sequences[i]
 		at.Name = q.Name
 		as(&p, q.Role, func() {
-			p.QueryRow([]any{&at.LastValue, &at.IsCalled}, "select last_value, is_called from "+qualified(s.schema, q.Name))
+			p.Ask(func(rows pgx.Rows) error {
+				found, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[standing])
+				at.LastValue, at.IsCalled = found.LastValue, found.IsCalled
+				return err
+			}, "select last_value, is_called from "+qualified(s.schema, q.Name))
 		})
 	}
 	err := p.Run(ctx, s.conn)
@@ -218,9 +234,9 @@ func (s *snapshot) readTenant(ctx context.Context, reg registry.Registry, src So
 		s.queueUndoInfo(&p, &kept)
 	}
 	reader := s.reader(versionTable)
-	planted.QueueReadAs(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}}, reader)
+	planted.QueueHeld(&p, []planted.Table{{Schema: s.schema.String(), Name: versionTable}})
 	as(&p, reader, func() {
-		p.Query(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+
+		p.Ask(collect(&s.manifest.Versions), "select version_id, is_applied, tstamp::text from "+
 			qualified(s.schema, versionTable)+" order by id")
 	})
 	if err := p.Run(ctx, s.conn); err != nil {
@@ -250,9 +266,10 @@ func (s *snapshot) copyOut(ctx context.Context, t *Table, w io.Writer) (int64, e
 			return 0, err
 		}
 	}
-	from := copyTarget(s.schema, t)
+	from := copyTarget(s.schema, t, s.bare)
 	if isUndo(*t) {
-		from = "(" + s.undo + ")"
+		from = "(" + s.undo.sql(func(table string) string { return tableName(s.schema, table, s.bare) },
+			db.EngineOf(s.conn).Distributed()) + ")"
 	}
 	tag, err := db.CopyTo(ctx, s.conn, w, "copy "+from+" to stdout")
 	if err == nil && reader != "" {
@@ -284,12 +301,48 @@ func as(p *db.Pipeline, role string, add func()) {
 	}
 }
 
-// copyTarget returns a table and its columns, as COPY names them.
-func copyTarget(schema db.Schema, t *Table) string {
-	if len(t.Columns) == 0 {
-		return qualified(schema, t.Name)
+// bareNames puts the path to rights for COPY, and finds out which tables of a tenant it can
+// name without their schema.
+func (s *snapshot) bareNames(ctx context.Context) error {
+	if s.manifest.Kind != KindTenant {
+		return nil
 	}
-	return qualified(schema, t.Name) + " (" + columnList(t) + ")"
+	byRole := map[string][]string{}
+	for i := range s.manifest.Tables {
+		name := s.manifest.Tables[i].Name
+		byRole[s.reader(name)] = append(byRole[s.reader(name)], name)
+	}
+	s.bare = map[string]bool{}
+	var p db.Pipeline
+	if s.undo != nil {
+		s.undo.queue(&p)
+	}
+	p.Bare(s.schema)
+	for _, role := range slices.Sorted(maps.Keys(byRole)) {
+		as(&p, role, func() { p.Found(s.bare, s.schema, byRole[role]) })
+	}
+	if err := p.Run(ctx, s.conn); err != nil {
+		return fmt.Errorf("find the tables of schema %s: %w", s.schema, db.Plain(err))
+	}
+	return nil
+}
+
+// copyTarget returns a table and its columns, as COPY names them. Those in bare are found
+// without their schema.
+func copyTarget(schema db.Schema, t *Table, bare map[string]bool) string {
+	name := tableName(schema, t.Name, bare)
+	if len(t.Columns) == 0 {
+		return name
+	}
+	return name + " (" + columnList(t) + ")"
+}
+
+// tableName returns the name of a table as COPY has it.
+func tableName(schema db.Schema, name string, bare map[string]bool) string {
+	if bare[name] {
+		return db.Quoted(name)
+	}
+	return qualified(schema, name)
 }
 
 func columnList(t *Table) string {

@@ -128,9 +128,9 @@ func (t *target) compareRows(ctx context.Context, m *Manifest, want map[string]*
 			from.Columns = append(from.Columns, Column{Name: c})
 		}
 		got := &rowsum{}
-		read := "copy " + copyTarget(t.schema, &from) + " to stdout"
+		read := "copy " + copyTarget(t.schema, &from, t.bare) + " to stdout"
 		if into != table.Name { // the rows lie in partitions
-			read = "copy (select " + columnList(&from) + " from " + qualified(t.schema, into) + ") to stdout"
+			read = "copy (select " + columnList(&from) + " from " + tableName(t.schema, into, t.bare) + ") to stdout"
 		}
 		if _, err := t.conn.PgConn().CopyTo(ctx, got, read); err != nil {
 			return fmt.Errorf("read table %q back: %w", into, err)

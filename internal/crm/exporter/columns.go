@@ -165,14 +165,17 @@ func (s *shape) expression(c Column) string {
 }
 
 // statement returns the COPY of a table.
-func (s *shape) statement(schema db.Schema, table Table, columns []Column, f *conditions) string {
+func (s *shape) statement(named names, table Table, columns []Column, f *conditions) string {
 	list := make([]string, len(columns))
 	for i, c := range columns {
 		list[i] = s.expression(c)
 	}
-	return "copy (select " + strings.Join(list, ", ") + " from " + inSchema(schema, string(table)) + " c" +
-		f.where(schema) + ") to stdout (format binary)"
+	return "copy (select " + strings.Join(list, ", ") + " from " + named(string(table)) + " c" +
+		f.where(named) + ") to stdout (format binary)"
 }
+
+// names returns the name of a tenant's table, as COPY has it.
+type names func(table string) string
 
 func inSchema(schema db.Schema, table string) string {
 	return pgx.Identifier{schema.String(), table}.Sanitize()

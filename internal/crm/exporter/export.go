@@ -133,8 +133,8 @@ func (e *Export) Anonymized() *Anonymized {
 // file is of no use; after any other nothing of the tenant is in it.
 func (e *Export) Tenant(ctx context.Context, conn *pgx.Conn, s Source) (int64, error) {
 	n := int64(0)
-	err := e.read(ctx, conn, s, e.columns, func(shape *shape) string {
-		return shape.statement(s.Schema, e.o.Table, e.columns, e.filter)
+	err := e.read(ctx, conn, s, e.columns, func(shape *shape, named names) string {
+		return shape.statement(named, e.o.Table, e.columns, e.filter)
 	}, func(fields [][]byte) error {
 		if err := e.begin(); err != nil {
 			return err
@@ -151,8 +151,8 @@ func (e *Export) Tenant(ctx context.Context, conn *pgx.Conn, s Source) (int64, e
 // read reads one result of a tenant, in a transaction that is only for that. The statement
 // itself is the moment that is read: it begins when the table is locked, so that nobody can
 // rewrite it before.
-func (e *Export) read(ctx context.Context, conn *pgx.Conn, s Source, columns []Column, statement func(*shape) string,
-	take func([][]byte) error) (err error) {
+func (e *Export) read(ctx context.Context, conn *pgx.Conn, s Source, columns []Column,
+	statement func(*shape, names) string, take func([][]byte) error) (err error) {
 	shape := e.shapes[s.Schema.String()]
 	if shape == nil {
 		return fmt.Errorf("%s.%s: %w", s.Schema, e.o.Table, ErrNoTable)
@@ -165,18 +165,24 @@ func (e *Export) read(ctx context.Context, conn *pgx.Conn, s Source, columns []C
 		tables = append(tables, planted.Table{Schema: s.Schema.String(), Name: name})
 	}
 	defer func() { err = errors.Join(err, db.Rollback(ctx, conn)) }()
-	err = e.enter(ctx, conn, s, tables)
+	bare, err := e.enter(ctx, conn, s, tables)
 	if errors.Is(err, planted.ErrNotPlain) && !e.looks {
 		e.looks = true
 		if err = db.Rollback(ctx, conn); err == nil {
-			err = e.enter(ctx, conn, s, tables)
+			bare, err = e.enter(ctx, conn, s, tables)
 		}
 	}
 	if err != nil {
 		return gone(err)
 	}
+	named := func(table string) string {
+		if bare[table] {
+			return db.Quoted(table)
+		}
+		return inSchema(s.Schema, table)
+	}
 	out := &rows{columns: len(columns), take: take}
-	if _, err := db.CopyTo(ctx, conn, out, statement(shape)); err != nil {
+	if _, err := db.CopyTo(ctx, conn, out, statement(shape, named)); err != nil {
 		return gone(err)
 	}
 	if !out.ended {
@@ -185,8 +191,10 @@ func (e *Export) read(ctx context.Context, conn *pgx.Conn, s Source, columns []C
 	return nil
 }
 
-// enter begins a transaction in which the tables can be read, and nothing of others runs.
-func (e *Export) enter(ctx context.Context, conn *pgx.Conn, s Source, tables []planted.Table) error {
+// enter begins a transaction in which the tables can be read, and nothing of others runs. It
+// returns those that are found without their schema.
+func (e *Export) enter(ctx context.Context, conn *pgx.Conn, s Source, tables []planted.Table) (map[string]bool,
+	error) {
 	role := e.roles.Of(s.Schema).Reads()
 	var objects []planted.Object
 	var p db.Pipeline
@@ -199,10 +207,13 @@ func (e *Export) enter(ctx context.Context, conn *pgx.Conn, s Source, tables []p
 	}
 	p.Become(role)
 	e.filter.queue(&p)
+	bare := map[string]bool{}
+	p.Bare(s.Schema)
+	p.Found(bare, s.Schema, append([]string{string(e.o.Table)}, e.filter.tables...))
 	if err := p.Run(ctx, conn); err != nil {
-		return db.Plain(err)
+		return nil, db.Plain(err)
 	}
-	return planted.Refuse(s.Schema, objects)
+	return bare, planted.Refuse(s.Schema, objects)
 }
 
 // gone names what it means that the table is not there any more.

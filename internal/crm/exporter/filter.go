@@ -34,7 +34,7 @@ func (e *FilterError) Error() string {
 // cluster, whose other nodes do not know the setting, they are literals.
 type conditions struct {
 	spread   bool // on a cluster
-	clauses  []func(schema db.Schema) string
+	clauses  []func(named names) string
 	settings [][2]string
 	needs    []string // columns
 	tables   []string // that are read beside the table
@@ -86,10 +86,10 @@ func (c *conditions) addContact(table Table, address string) {
 		c.tables = append(c.tables, string(Conversations))
 	}
 	c.needs = append(c.needs, column)
-	c.clauses = append(c.clauses, func(schema db.Schema) string {
-		ids := "select p.id from " + inSchema(schema, "contacts") + " p where p.email operator(pg_catalog.=) " + value
+	c.clauses = append(c.clauses, func(named names) string {
+		ids := "select p.id from " + named("contacts") + " p where p.email operator(pg_catalog.=) " + value
 		if table == Messages {
-			ids = "select v.id from " + inSchema(schema, "conversations") + " v where v.contact_id operator(pg_catalog.=) " +
+			ids = "select v.id from " + named("conversations") + " v where v.contact_id operator(pg_catalog.=) " +
 				"any (" + ids + ")"
 		}
 		return "c." + column + " operator(pg_catalog.=) any (" + ids + ")"
@@ -98,7 +98,7 @@ func (c *conditions) addContact(table Table, address string) {
 
 func (c *conditions) add(clause string, columns ...string) {
 	c.needs = append(c.needs, columns...)
-	c.clauses = append(c.clauses, func(db.Schema) string { return clause })
+	c.clauses = append(c.clauses, func(names) string { return clause })
 }
 
 // value keeps a value, and returns the expression that has it.
@@ -129,10 +129,10 @@ func (c *conditions) queue(p *db.Pipeline) {
 }
 
 // where returns what comes behind the table.
-func (c *conditions) where(schema db.Schema) string {
+func (c *conditions) where(named names) string {
 	list := make([]string, len(c.clauses))
 	for i, clause := range c.clauses {
-		list[i] = clause(schema)
+		list[i] = clause(named)
 	}
 	text := ""
 	if len(list) > 0 {

@@ -41,7 +41,7 @@ func (e *Export) Measure(ctx context.Context, conn *pgx.Conn, s Source) (int64, 
 		columns = nil
 	}
 	var found Measure
-	err := e.read(ctx, conn, s, make([]Column, 1+len(columns)), func(shape *shape) string {
+	err := e.read(ctx, conn, s, make([]Column, 1+len(columns)), func(shape *shape, named names) string {
 		parts, largest := make([]string, len(columns)), []string{"pg_catalog.count(*)"}
 		for i, c := range columns {
 			name := "c" + strconv.Itoa(i)
@@ -49,7 +49,7 @@ func (e *Export) Measure(ctx context.Context, conn *pgx.Conn, s Source) (int64, 
 			largest = append(largest, "pg_catalog.max(pg_catalog.octet_length(x."+name+"::pg_catalog.text))::bigint")
 		}
 		return "copy (select " + strings.Join(largest, ", ") + " from (select " + strings.Join(parts, ", ") + " from " +
-			inSchema(s.Schema, string(e.o.Table)) + " c" + e.filter.where(s.Schema) + ") x) to stdout (format binary)"
+			named(string(e.o.Table)) + " c" + e.filter.where(named) + ") x) to stdout (format binary)"
 	}, func(fields [][]byte) error {
 		for i, field := range fields {
 			n := int64(0)
