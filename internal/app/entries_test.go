@@ -1,0 +1,131 @@
+package app_test
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crmctl/crmctl/internal/app"
+	"github.com/crmctl/crmctl/internal/crm/exporter"
+	"github.com/crmctl/crmctl/internal/crm/importer"
+	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/pgtest"
+	"github.com/crmctl/crmctl/internal/tenant"
+)
+
+// TestFleetLeavesFewEntries: what is done to many tenants is a handful of entries in
+// pg_stat_statements, which keeps 5,000 unless told otherwise, and not some for each tenant.
+// The limits leave room for fewer entries than there are tenants.
+func TestFleetLeavesFewEntries(t *testing.T) {
+	t.Parallel()
+	if n := fleettest.New(t).Int(t, "select count(*) from pg_available_extensions where name = "+
+		"'pg_stat_statements'"); n == 0 {
+		t.Skip("the server has no pg_stat_statements")
+	}
+	server, _ := pgtest.Instance(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "fsync": "off"})
+	f := &fleettest.Fleet{DSN: server.DSN}
+	f.Registry(t)
+	f.Exec(t, "create extension pg_stat_statements")
+	a, _ := open(t, f, "")
+	ctx, limit := t.Context(), 5*time.Second
+	dir := t.TempDir()
+	const tenants = 20
+	names := func(prefix string) []string {
+		out := make([]string, tenants)
+		for i := range out {
+			out[i] = fmt.Sprintf("%s-%d", prefix, i)
+		}
+		return out
+	}
+	made := func(slugs []string, o app.CreateOptions) error {
+		o.Specs, o.LockTimeout = specs(slugs...), limit
+		out, err := a.CreateTenants(ctx, o)
+		if err == nil {
+			done(t, out.Results)
+		}
+		return err
+	}
+	for _, step := range []struct {
+		name string
+		most int64 // entries
+		do   func() error
+	}{
+		{"create", 30, func() error { return made(names("t"), app.CreateOptions{}) }},
+		{"create one by one", 45, func() error {
+			for _, slug := range names("single") {
+				if err := made([]string{slug}, app.CreateOptions{}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"create from history", 30, func() error {
+			return made(names("old"), app.CreateOptions{To: 1})
+		}},
+		{"migrate", 65, func() error { migrateAll(t, a); return nil }},
+		// The two statements that write contacts name the table: until 17 they are two for each tenant.
+		{"import", 88, func() error {
+			for i, slug := range names("t") {
+				importOnce(t, a, slug, fmt.Sprintf("email,name\na%d@example.com,A\nb@example.com,B\n", i), importer.Options{})
+			}
+			return nil
+		}},
+		{"backup", 85, func() error { saveAll(t, a, dir, names("t")...); return nil }},
+		{"export", 25, func() error {
+			_, err := a.Export(ctx, app.ExportOptions{Selection: all(t), Path: filepath.Join(t.TempDir(), "all.csv"),
+				Out: io.Discard, Write: exporter.Options{Table: exporter.Contacts, Format: exporter.CSV}})
+			return err
+		}},
+		{"restore", 108, func() error {
+			file := saveAll(t, a, dir, "t-0")
+			for _, slug := range names("again") {
+				restoreAs(t, a, filepath.Join(dir, file), slug)
+			}
+			return nil
+		}},
+		{"clone", 98, func() error {
+			for i, slug := range names("t") {
+				if _, err := a.CloneTenant(ctx, app.CloneOptions{From: slug, To: fmt.Sprintf("copy-%d", i),
+					LockTimeout: limit}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"purge", 104, func() error {
+			conn := f.Connect(t)
+			long := func() time.Time { return time.Now().AddDate(0, 0, -90) }
+			for _, slug := range names("copy") {
+				if _, err := tenant.Delete(ctx, conn, slug, time.Hour, tenant.MoveOptions{Actor: "test", LockTimeout: limit,
+					Now: long}); err != nil {
+					return err
+				}
+			}
+			plan, err := tenant.PlanPurge(ctx, conn, tenant.PurgeFilter{}, time.Now())
+			if err != nil {
+				return err
+			}
+			out, err := a.PurgeTenants(ctx, plan.Due, app.PurgeOptions{BackupDir: dir, LockTimeout: limit})
+			if err == nil {
+				done(t, out.Results)
+			}
+			return err
+		}},
+	} {
+		f.Exec(t, "select pg_stat_statements_reset()")
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		n := f.Int(t, "select count(*) from pg_stat_statements")
+		t.Logf("%s: %d entries", step.name, n)
+		if n > step.most {
+			t.Errorf("%s: %d entries of %d tenants:\n%s", step.name, n, tenants, strings.Join(texts(t, f, `
+				select count(*)::text || 'x ' || min(left(regexp_replace(query, '\s+', ' ', 'g'), 160)) from pg_stat_statements
+				group by regexp_replace(query, '[0-9]+|copy|single|again|old|t_', '', 'g') having count(*) > 2
+				order by 1 desc`), "\n"))
+		}
+	}
+}
