@@ -112,7 +112,8 @@ func (s scaleSize) cost(step int) float64 {
 func (r *record) peerPart(s *strings.Builder) {
 	for _, t := range r.Peers {
 		fmt.Fprintf(s, "\n## Beside other programs: %s tenants\n\nTenants a second, and in brackets how many times as fast "+
-			"crmctl is; medians of %d rounds on one\nserver. The others find their schemas made.\n\n|",
+			"crmctl is; medians of %d rounds on one\nserver. \"The statements alone\" is a program that sends them over as "+
+			"many connections and does nothing else:\nthe limit of this server. The others find their schemas made.\n\n|",
 			thousands(t.Tenants), t.Rounds)
 		for _, phase := range phases {
 			s.WriteString(" | " + phase.name)
@@ -121,6 +122,10 @@ func (r *record) peerPart(s *strings.Builder) {
 		for _, row := range t.Rows {
 			s.WriteString("| " + row.Name)
 			for j, rate := range row.Rates {
+				if rate == 0 {
+					s.WriteString(" |")
+					continue
+				}
 				fmt.Fprintf(s, " | %s", thousands(int(math.Round(rate))))
 				if row.Ratios[j] > 0 {
 					fmt.Fprintf(s, " (%.1fx)", row.Ratios[j])

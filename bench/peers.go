@@ -30,6 +30,7 @@ type peerKind int
 
 const (
 	ours    peerKind = iota
+	limit            // a bare program that sends the statements, and makes the schemas too
 	library          // one process that keeps its connections
 	command          // a process a schema
 	other            // no goal
@@ -43,12 +44,10 @@ var phases = [...]struct{ name, dir string }{
 // goal is how many times faster crmctl is to be, 0 where nothing was promised.
 func goal(phase int, k peerKind) float64 {
 	switch {
-	case phase == 0 && k == library:
-		return 1.5
+	case phase != 1 && k == library:
+		return 2.5
 	case phase == 0 && k == command:
 		return 3.5
-	case phase == 2 && k == library:
-		return 3
 	case phase == 2 && k == command:
 		return 10
 	}
@@ -124,9 +123,13 @@ func (b *bench) peerPrograms(ctx context.Context) (map[string]string, error) {
 
 // prepare makes what a peer finds.
 func (b *bench) prepare(ctx context.Context, p peer, dsn string, schemas []string) error {
-	if p.kind == ours {
+	switch p.kind {
+	case ours:
 		_, err := b.run(ctx, dsn, b.crmctl, "migrate", "public")
 		return err
+	case limit:
+		return nil
+	case library, command, other:
 	}
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
@@ -172,6 +175,18 @@ func (b *bench) peers(programs map[string]string, files string) []peer {
 			return b.runWith(ctx, dsn, names, b.crmctl, "tenant", "create", "--from", "-", "--migrations-dir", migrations,
 				"--concurrency", k, "-q")
 		}},
+		{"the statements alone", limit, func(ctx context.Context, dsn, dir string, schemas []string) (sample, error) {
+			n := fmt.Sprint(len(schemas))
+			switch made, err := countSchemas(ctx, dsn); {
+			case err != nil:
+				return sample{}, err
+			case made == 0:
+				return b.run(ctx, dsn, b.self, "raw", "provision", "-n", n, "-k", k)
+			case dir == phases[1].dir:
+				return sample{}, nil // nobody asks
+			}
+			return b.run(ctx, dsn, b.self, "raw", "migrate", "-n", n, "-k", k, "-column", "bench", "-async")
+		}},
 		{"goose Provider, one process", library, func(ctx context.Context, dsn, dir string,
 			schemas []string) (sample, error) {
 			return b.runWith(ctx, dsn, strings.Join(schemas, "\n"), programs["provider"], "-dir",
@@ -207,10 +222,10 @@ func (b *bench) peers(programs map[string]string, files string) []peer {
 				"node", programs["fleet.js"], filepath.Join(files, "knex", dir), k)
 		}},
 	}
-	present := []peer{all[0]}
+	present := []peer{all[0], all[1]}
 	for i, program := range []string{"provider", "goose", "migrate", "tern", "knex"} {
 		if programs[program] != "" && (b.against == "" || slices.Contains(strings.Split(b.against, ","), program)) {
-			present = append(present, all[i+1])
+			present = append(present, all[i+2])
 		}
 	}
 	return present
@@ -241,13 +256,20 @@ func (b *bench) each(ctx context.Context, schemas []string, run func(context.Con
 }
 
 func countTenants(ctx context.Context, dsn string) (int, error) {
+	return count(ctx, dsn, "select count(*) from public.tenants")
+}
+
+func countSchemas(ctx context.Context, dsn string) (int, error) {
+	return count(ctx, dsn, `select count(*) from pg_namespace where nspname like 'tenant\_t%'`)
+}
+
+func count(ctx context.Context, dsn, sql string) (n int, err error) {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	var n int
-	err = conn.QueryRow(ctx, "select count(*) from public.tenants").Scan(&n)
+	err = conn.QueryRow(ctx, sql).Scan(&n)
 	return n, err
 }
 
@@ -282,6 +304,10 @@ func (b *bench) printPeers(peers []peer, took [][len(phases)][]sample) peerTable
 		for j, phase := range phases {
 			samples := took[i][j]
 			all = append(all, samples...)
+			if samples[0].wall == 0 {
+				fmt.Printf("%28s", "-")
+				continue
+			}
 			text := rate(b.tenants, samples)
 			row.Rates[j] = perSecond(b.tenants, samples)
 			if p.kind != ours {
