@@ -50,19 +50,23 @@ func (p *Plan) queueBlock(run *db.Pipeline, tenants []registry.Tenant, changes [
 	return true
 }
 
-// versions are how many a tenant has, and the newest of them.
+// versions are those of a tenant whose change has been made: how many it had, the newest of
+// them, and how many were added. All that were added are newer.
 type versions struct {
-	Count  int
+	Known  int
 	Newest int64
+	Added  int
 }
 
 // versionsAfter returns what a tenant has after a change, if the registry is right about it.
 func (p *Plan) versionsAfter(t registry.Tenant, c Change) versions {
-	return versions{len(p.Migrations) - len(p.After(t.Version)) + len(c.Applied), c.To}
+	return versions{len(p.Migrations) - len(p.After(t.Version)), t.Version, len(c.Applied)}
 }
 
 // all returns the statement that fails with division_by_zero unless all the schemas have the
-// versions. One statement for many costs half of what one for each does.
+// versions. One statement for many costs half of what one for each does. It is asked after the
+// change, and so counts the earlier versions apart: a tenant that lacks one of them and had a
+// later one has as many in all.
 func (v versionTable) all(schemas []db.Schema, want versions) string {
 	var rows strings.Builder
 	for i, s := range schemas {
@@ -72,8 +76,10 @@ func (v versionTable) all(schemas []db.Schema, want versions) string {
 		rows.WriteString("select " + strconv.Itoa(i) + " as tenant, version_id from " + v.in(s) +
 			" where is_applied and version_id > 0")
 	}
+	earlier := " filter (where version_id <= " + strconv.FormatInt(want.Newest, 10) + ")"
 	return "select 1 / (count(*) = " + strconv.Itoa(len(schemas)) + ")::int4 from (select from (" + rows.String() +
-		") v group by tenant having count(*) = " + strconv.Itoa(want.Count) + " and max(version_id) = " +
+		") v group by tenant having count(*) = " + strconv.Itoa(want.Known+want.Added) + " and count(*)" + earlier +
+		" = " + strconv.Itoa(want.Known) + " and coalesce(max(version_id)" + earlier + ", 0) = " +
 		strconv.FormatInt(want.Newest, 10) + ") t"
 }
 

@@ -128,3 +128,24 @@ func TestGroupsWorkAsTheOwners(t *testing.T) {
 		}
 	}
 }
+
+// TestGroupsRefuseOtherVersions: a group does not take along a tenant that lacks a version and
+// has a later one already, although it has as many as the registry says.
+func TestGroupsRefuseOtherVersions(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	_, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": second,
+		"3_c.sql": "create table if not exists c (x int);", "4_d.sql": "create table if not exists d (x int);"})
+	to2, err := plan.To(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenants := f.Create(t, to2, fleettest.Names(13)...)
+	f.Exec(t, "update "+tenants[8].Schema.Quoted()+".goose_db_version set version_id = 3 where version_id = 2")
+	report := grouped(t, f, plan, tenants, migrate.RunOptions{})
+	for i, o := range report.Outcomes {
+		if want := i != 8; (o.State == migrate.Migrated) != want {
+			t.Errorf("%d: %+v", i, o)
+		}
+	}
+}
