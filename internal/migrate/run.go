@@ -227,7 +227,7 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	if len(r.report.Canaries) > 0 {
-		ahead, end := fleet.Ahead(ctx, min(r.opt.Fleet.Concurrency, len(rest)), r.dialWarm)
+		ahead, end := fleet.Ahead(ctx, min(r.opt.Fleet.Concurrency, len(rest)), r.warmed())
 		defer end()
 		var err error
 		if rest, err = r.canaries(ctx, rest); err != nil {

@@ -140,18 +140,29 @@ func (p *Plan) applyTogether(ctx context.Context, conn *pgx.Conn, tenants []regi
 	return run.Run(ctx, conn)
 }
 
-// dialWarm opens a connection, and has its server process plan what groups send: they find
-// the catalog read then, where the canary leaves a core to spare. What fails there fails in
-// the group again.
-func (r *run) dialWarm(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := r.dial(ctx)
-	if err != nil || r.groups == nil || !r.limits.nested || r.ledger.pooled {
-		return conn, err
+// warmed returns a connect function whose connections have run what groups send once, for no
+// tenant: the server process has read the catalog then, where the canary leaves a core to
+// spare. The plan and the limits are copies: the canaries change them while connections are
+// opened.
+func (r *run) warmed() Connect {
+	if r.groups == nil || !r.limits.nested || r.ledger.pooled {
+		return r.dial
 	}
-	if err := r.plan.applyTogether(ctx, conn, nil, nil, r.limits); err != nil {
-		return conn, db.Rollback(ctx, conn)
+	dial, plan, limits := r.dial, r.plan, r.limits
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// What the server refuses here it refuses in the group again.
+		if err := plan.applyTogether(ctx, conn, nil, nil, limits); err != nil {
+			err = errors.Join(err, db.Rollback(ctx, conn))
+			if conn.IsClosed() {
+				return nil, err
+			}
+		}
+		return conn, nil
 	}
-	return conn, nil
 }
 
 // usualTablespace takes back what a transaction has of a tenant's tablespace.
