@@ -260,7 +260,7 @@ func (t *target) begin(ctx context.Context, p *db.Pipeline, versions []int64, o 
 	case t.site == nil:
 		p.CreateSchema(t.schema.String())
 	case t.site.Schema != t.schema:
-		p.Exec("alter schema " + t.site.Schema.Quoted() + " rename to " + t.schema.Quoted())
+		p.Apart("alter schema " + t.site.Schema.Quoted() + " rename to " + t.schema.Quoted())
 	}
 	if t.comment != "" {
 		p.Apart("comment on schema " + t.schema.Quoted() + " is " + strings.TrimSpace(db.Literal(t.comment)))

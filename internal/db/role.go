@@ -14,7 +14,7 @@ func (p *Pipeline) Become(role string) {
 // coordinator of a cluster works on the other nodes as the role, so there it may log in: it
 // has no password, and whether a node lets it in is up to that.
 func (p *Pipeline) CreateRole(name string) {
-	p.Exec("create role " + Quoted(name) + " nologin")
+	p.Apart("create role " + Quoted(name) + " nologin")
 	p.distributed("alter role " + Quoted(name) + " login")
 }
 

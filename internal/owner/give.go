@@ -12,7 +12,7 @@ import (
 const giveSQL = `do $crmctl$
 declare
 	new_owner text := {owner};
-	schema_name text := {schema};
+	schema_name text := current_setting('crmctl.given');
 	me oid;
 	inherits bool;
 	schema_oid oid;
@@ -86,9 +86,10 @@ func QueueGive(p *db.Pipeline, s db.Schema, role string) {
 		return
 	}
 	p.Exec("set constraints all immediate") // a table with checks to come cannot be given
-	p.Exec(`select pg_catalog.set_config('crmctl.kept_path', pg_catalog.current_setting('search_path'), true)`)
+	p.Exec(`select pg_catalog.set_config('crmctl.kept_path', pg_catalog.current_setting('search_path'), true),
+		pg_catalog.set_config('crmctl.given', $1::pg_catalog.text, true)`, s.String())
 	p.OwnPath()
-	p.Block("give schema "+s.Quoted()+" to role "+db.Quoted(role), strings.NewReplacer("{owner}", db.Literal(role),
-		"{schema}", db.Literal(s.String())).Replace(giveSQL))
+	p.Block("give schema "+s.Quoted()+" to role "+db.Quoted(role), strings.ReplaceAll(giveSQL, "{owner}",
+		db.Literal(role)))
 	p.Exec(`select pg_catalog.set_config('search_path', pg_catalog.current_setting('crmctl.kept_path'), true)`)
 }

@@ -259,7 +259,7 @@ func (m *maker) make(ctx context.Context, conn *pgx.Conn, t registry.Tenant, nes
 	}
 	if ready != "" {
 		built = "pool"
-		p.Exec("alter schema " + db.Quoted(ready) + " rename to " + t.Schema.Quoted())
+		p.Apart("alter schema " + db.Quoted(ready) + " rename to " + t.Schema.Quoted())
 		if t.Role != "" {
 			queueRole(&p, t)
 			queueRoleTables(&p, t)

@@ -30,24 +30,24 @@ func (e *RoleExistsError) Is(target error) bool { return target == registry.ErrE
 func queueRole(p *db.Pipeline, t registry.Tenant) {
 	schema, role := t.Schema.Quoted(), db.Quoted(t.Role)
 	p.CreateRole(t.Role)
-	p.Exec("comment on role " + role + " is " + db.Literal(db.RoleMark+t.ID))
-	p.Exec("grant usage on schema " + schema + " to " + role)
-	p.Exec("alter default privileges in schema " + schema + " grant select, insert, update, delete on tables to " + role)
-	p.Exec("alter default privileges in schema " + schema + " grant usage, select, update on sequences to " + role)
+	p.Apart("comment on role " + role + " is " + db.Literal(db.RoleMark+t.ID))
+	p.Apart("grant usage on schema " + schema + " to " + role)
+	p.Apart("alter default privileges in schema " + schema + " grant select, insert, update, delete on tables to " + role)
+	p.Apart("alter default privileges in schema " + schema + " grant usage, select, update on sequences to " + role)
 }
 
 // queueRoleTables adds the rights that default privileges would have given on what
 // is in the schema already.
 func queueRoleTables(p *db.Pipeline, t registry.Tenant) {
 	schema, role := t.Schema.Quoted(), db.Quoted(t.Role)
-	p.Exec("grant select, insert, update, delete on all tables in schema " + schema + " to " + role)
-	p.Exec("grant usage, select, update on all sequences in schema " + schema + " to " + role)
+	p.Apart("grant select, insert, update, delete on all tables in schema " + schema + " to " + role)
+	p.Apart("grant usage, select, update on all sequences in schema " + schema + " to " + role)
 }
 
 // queueRoleLimits adds what the role of a tenant may not do: say at which version
 // its schema is.
 func queueRoleLimits(p *db.Pipeline, t registry.Tenant) {
-	p.Exec("revoke insert, update, delete on " + t.Schema.Quoted() + ".goose_db_version from " + db.Quoted(t.Role))
+	p.Apart("revoke insert, update, delete on " + t.Schema.Quoted() + ".goose_db_version from " + db.Quoted(t.Role))
 }
 
 // Roles makes the roles of tenants whose schema is made elsewhere, as Create makes
@@ -85,10 +85,10 @@ func (Roles) Explain(err error, role string) error { return roleError(err, role)
 // sessions that are open too, so the privileges on these stay.
 func queueAccess(p *db.Pipeline, t registry.Tenant, open bool) {
 	if open {
-		p.Exec("grant usage on schema " + t.Schema.Quoted() + " to " + db.Quoted(t.Role))
+		p.Apart("grant usage on schema " + t.Schema.Quoted() + " to " + db.Quoted(t.Role))
 		return
 	}
-	p.Exec("revoke usage on schema " + t.Schema.Quoted() + " from " + db.Quoted(t.Role))
+	p.Apart("revoke usage on schema " + t.Schema.Quoted() + " from " + db.Quoted(t.Role))
 }
 
 // roleThere reports whether both the tenant's role and its schema exist: to shut a
@@ -178,9 +178,9 @@ func dropRole(ctx context.Context, q db.Querier, role string) (kept string, err 
 	var p db.Pipeline
 	p.Exec("savepoint role")
 	if uses.granted {
-		p.Exec("drop owned by " + db.Quoted(role)) // it owns nothing: takes away its rights
+		p.Apart("drop owned by " + db.Quoted(role)) // it owns nothing: takes away its rights
 	}
-	p.Exec("drop role " + db.Quoted(role))
+	p.Apart("drop role " + db.Quoted(role))
 	p.Exec("release savepoint role")
 	err = p.Run(ctx, q)
 	switch db.SQLState(err) {
