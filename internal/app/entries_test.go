@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -8,19 +9,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/crm/exporter"
 	"github.com/crmctl/crmctl/internal/crm/importer"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// TestFleetLeavesFewEntries: what is done to many tenants is a handful of entries in
-// pg_stat_statements, which keeps 5,000 unless told otherwise, and not some for each tenant.
-// The limits leave room for fewer entries than there are tenants.
-func TestFleetLeavesFewEntries(t *testing.T) {
-	t.Parallel()
+// entryTenants is how many tenants there are whose entries are counted.
+const entryTenants = 20
+
+func entryNames(prefix string) []string {
+	out := make([]string, entryTenants)
+	for i := range out {
+		out[i] = fmt.Sprintf("%s-%d", prefix, i)
+	}
+	return out
+}
+
+// counted is an empty fleet on a server of its own that counts statements.
+func counted(t *testing.T) *fleettest.Fleet {
+	t.Helper()
 	if n := fleettest.New(t).Int(t, "select count(*) from pg_available_extensions where name = "+
 		"'pg_stat_statements'"); n == 0 {
 		t.Skip("the server has no pg_stat_statements")
@@ -29,16 +42,39 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 	f := &fleettest.Fleet{DSN: server.DSN}
 	f.Registry(t)
 	f.Exec(t, "create extension pg_stat_statements")
+	return f
+}
+
+// wantEntries counts the entries that something leaves.
+func wantEntries(t *testing.T, f *fleettest.Fleet, name string, most int64, do func() error) {
+	t.Helper()
+	f.Exec(t, "select pg_stat_statements_reset()")
+	if err := do(); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	n := f.Int(t, "select count(*) from pg_stat_statements")
+	t.Logf("%s: %d entries", name, n)
+	if n > most {
+		t.Errorf("%s: %d entries of %d tenants:\n%s", name, n, entryTenants, strings.Join(texts(t, f, `
+			select count(*)::text || 'x ' || min(left(regexp_replace(query, '\s+', ' ', 'g'), 160)) from pg_stat_statements
+			group by regexp_replace(query, '[0-9]+|copy|single|again|old|role|t_', '', 'g') having count(*) > 2
+			order by 1 desc`), "\n"))
+	}
+}
+
+// TestFleetLeavesFewEntries: what is done to many tenants is a handful of entries in
+// pg_stat_statements, which keeps 5,000 unless told otherwise, and not some for each tenant.
+// The limits leave room for fewer entries than there are tenants.
+func TestFleetLeavesFewEntries(t *testing.T) {
+	t.Parallel()
+	f := counted(t)
 	a, _ := open(t, f, "")
 	ctx, limit := t.Context(), 5*time.Second
 	dir := t.TempDir()
-	const tenants = 20
-	names := func(prefix string) []string {
-		out := make([]string, tenants)
-		for i := range out {
-			out[i] = fmt.Sprintf("%s-%d", prefix, i)
-		}
-		return out
+	names := entryNames
+	roles := specs(names("role")...)
+	for i := range roles {
+		roles[i].Role = true
 	}
 	made := func(slugs []string, o app.CreateOptions) error {
 		o.Specs, o.LockTimeout = specs(slugs...), limit
@@ -62,10 +98,17 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 			}
 			return nil
 		}},
+		{"create with roles", 40, func() error {
+			made, err := a.CreateTenants(ctx, app.CreateOptions{Specs: roles, LockTimeout: limit})
+			if err == nil {
+				done(t, made.Results)
+			}
+			return err
+		}},
 		{"create from history", 30, func() error {
 			return made(names("old"), app.CreateOptions{To: 1})
 		}},
-		{"migrate", 65, func() error { migrateAll(t, a); return nil }},
+		{"migrate", 73, func() error { migrateAll(t, a); return nil }},
 		// The two statements that write contacts name the table: until 17 they are two for each tenant.
 		{"import", 88, func() error {
 			for i, slug := range names("t") {
@@ -115,17 +158,62 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 			return err
 		}},
 	} {
-		f.Exec(t, "select pg_stat_statements_reset()")
-		if err := step.do(); err != nil {
-			t.Fatalf("%s: %v", step.name, err)
+		wantEntries(t, f, step.name, step.most, step.do)
+	}
+}
+
+// TestTenantsOfAnotherRoleLeaveFewEntries is the same where the tenants belong to a role that
+// the session's may take.
+func TestTenantsOfAnotherRoleLeaveFewEntries(t *testing.T) {
+	t.Parallel()
+	f := counted(t)
+	const role, me = "entries_app", "entries_mig"
+	f.Exec(t, "create role "+role, "create role "+me+" login", "grant usage on schema public to "+me,
+		"do $$ begin execute format('grant create, temporary on database %I to "+me+", "+role+"', current_database()); end $$",
+		"grant select, insert, update, delete on all tables in schema public to "+me,
+		"grant usage on all sequences in schema public to "+me, "grant "+role+" to "+me)
+	first, _ := open(t, f, "")
+	first.Config.TenantOwner = role
+	ctx, limit := t.Context(), 5*time.Second
+	a, _ := open(t, f, "")
+	a.Connect = func(ctx context.Context) (*pgx.Conn, error) {
+		cfg, err := db.ParseConfig(f.DSN)
+		if err != nil {
+			return nil, err
 		}
-		n := f.Int(t, "select count(*) from pg_stat_statements")
-		t.Logf("%s: %d entries", step.name, n)
-		if n > step.most {
-			t.Errorf("%s: %d entries of %d tenants:\n%s", step.name, n, tenants, strings.Join(texts(t, f, `
-				select count(*)::text || 'x ' || min(left(regexp_replace(query, '\s+', ' ', 'g'), 160)) from pg_stat_statements
-				group by regexp_replace(query, '[0-9]+|copy|single|again|old|t_', '', 'g') having count(*) > 2
-				order by 1 desc`), "\n"))
-		}
+		cfg.User = me
+		return db.Connect(ctx, cfg)
+	}
+	a.Direct, a.Unchecked = a.Connect, a.Connect
+	for _, step := range []struct {
+		name string
+		most int64
+		do   func() error
+	}{
+		{"create", 30, func() error {
+			made, err := first.CreateTenants(ctx, app.CreateOptions{Specs: specs(entryNames("t")...), To: 1, LockTimeout: limit})
+			if err == nil {
+				done(t, made.Results)
+			}
+			return err
+		}},
+		{"migrate", 73, func() error { migrateAll(t, a); return nil }},
+		{"backup", 85, func() error { saveAll(t, a, t.TempDir(), entryNames("t")...); return nil }},
+		{"export", 25, func() error {
+			_, err := a.Export(ctx, app.ExportOptions{Selection: all(t), Path: filepath.Join(t.TempDir(), "all.csv"),
+				Out: io.Discard, Write: exporter.Options{Table: exporter.Contacts, Format: exporter.CSV}})
+			return err
+		}},
+		{"clone", 98, func() error {
+			for i, slug := range entryNames("t") {
+				if _, err := a.CloneTenant(ctx, app.CloneOptions{From: slug, To: fmt.Sprintf("copy-%d", i),
+					LockTimeout: limit}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+	} {
+		wantEntries(t, f, step.name, step.most, step.do)
 	}
 }
