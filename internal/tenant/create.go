@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,10 +96,8 @@ type maker struct {
 
 	pool atomic.Bool // it may have a schema left
 
-	script    string // all of the template's, where it may run as one; "" = statement by statement
-	ask       sync.Once
-	nestable  bool        // the server runs it as one
-	notNested atomic.Bool // it has failed so
+	script   string               // all of the template's, where it may run as one; "" = statement by statement
+	nestable atomic.Pointer[bool] // whether it runs as one; nil = nobody has been told yet
 }
 
 // How many tenants, at the least, are worth the question whether the server runs a script as
@@ -124,17 +121,19 @@ func newMaker(o CreateOptions, tenants int) *maker {
 
 // nested returns the template's script where it runs as one, "" where it does not.
 func (m *maker) nested(ctx context.Context, conn *pgx.Conn) string {
-	if m.script == "" || m.notNested.Load() {
+	if m.script == "" {
 		return ""
 	}
-	m.ask.Do(func() {
+	if m.nestable.Load() == nil { // workers that begin together all ask
+		var ok bool
 		var p db.Pipeline
-		p.Nestable(&m.nestable)
+		p.Nestable(&ok)
 		if p.Run(ctx, conn) != nil {
-			m.nestable = false
+			return "" // what follows meets the error too, and the next tenant asks again
 		}
-	})
-	if !m.nestable {
+		m.nestable.CompareAndSwap(nil, &ok)
+	}
+	if !*m.nestable.Load() {
 		return ""
 	}
 	return m.script
@@ -188,7 +187,7 @@ func (m *maker) create(ctx context.Context, conn *pgx.Conn, t registry.Tenant) (
 	pooled, err = m.make(ctx, conn, t, m.nested(ctx, conn))
 	if failedNested(err) {
 		if !db.Retryable(err) {
-			m.notNested.Store(true)
+			m.nestable.Store(new(bool))
 		}
 		if err = db.Rollback(ctx, conn); err == nil {
 			pooled, err = m.make(ctx, conn, t, "")

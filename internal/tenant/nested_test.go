@@ -1,24 +1,24 @@
 package tenant_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
+	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
-// many makes tenants from statements, each with what it says of itself where it fails.
+// many makes n tenants from a script.
 func many(t *testing.T, f *fleettest.Fleet, n int, script ...db.Statement) []fleet.Result {
 	t.Helper()
 	specs := make([]tenant.Spec, n)
 	for i, name := range fleettest.Names(n) {
 		specs[i] = tenant.Spec{Slug: name}
 	}
-	_, results, err := tenant.CreateMany(context.Background(), f.Dial, specs, tenant.CreateOptions{
+	_, results, err := tenant.CreateMany(t.Context(), f.Dial, specs, tenant.CreateOptions{
 		Template: tenant.Template{Script: script, Version: 1}, Actor: "test"}, false, fleet.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -117,5 +117,36 @@ func TestScriptAsOneWaits(t *testing.T) {
 		if r.State != fleet.Done {
 			t.Error(r.Err)
 		}
+	}
+}
+
+// TestScriptAsOneAsksAgain: where the connection is lost that asks whether the server runs a
+// script as one, the next asks again.
+func TestScriptAsOneAsksAgain(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	proxy := pgtest.NewProxy(t, f.DSN, 0)
+	proxy.CutBefore("log_statement", 1)
+	specs := make([]tenant.Spec, 6)
+	for i, name := range fleettest.Names(6) {
+		specs[i] = tenant.Spec{Slug: name}
+	}
+	_, results, err := tenant.CreateMany(t.Context(), (&fleettest.Fleet{DSN: proxy.DSN}).Dial, specs, tenant.CreateOptions{
+		Template: tenant.Template{Script: []db.Statement{{SQL: "create table told (x int)"},
+			{SQL: "alter table told add sql text default current_query();"}, {SQL: "insert into told default values"}}, Version: 1},
+		Actor: "test"}, false, fleet.Options{Concurrency: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r.State != fleet.Done {
+			t.Fatal(r.Err)
+		}
+		if n := f.Int(t, "select count(*) from tenant_"+specs[i].Slug+".told where sql like 'do %'"); n != 1 {
+			t.Errorf("%s is not made as one block", specs[i].Slug)
+		}
+	}
+	if results[0].Attempts != 2 {
+		t.Errorf("the first took %d attempts: nothing was cut", results[0].Attempts)
 	}
 }
