@@ -64,7 +64,8 @@ func wantEntries(t *testing.T, f *fleettest.Fleet, name string, most int64, do f
 
 // TestFleetLeavesFewEntries: what is done to many tenants is a handful of entries in
 // pg_stat_statements, which keeps 5,000 unless told otherwise, and not some for each tenant.
-// The limits leave room for fewer entries than there are tenants.
+// Each limit is above what its step leaves by less than the number of tenants, so that one
+// entry for each goes beyond it.
 func TestFleetLeavesFewEntries(t *testing.T) {
 	t.Parallel()
 	f := counted(t)

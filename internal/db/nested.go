@@ -18,10 +18,10 @@ func (p *Pipeline) Nested(read func(pgx.Rows) error, script string) {
 	p.Query(read, NestedBlock)
 }
 
-// Nestable adds the question whether statements of a user's may run inside of a block. They
-// may not where the session's role cannot run one, where the server's log or an event trigger
-// is to tell of each statement that changes a schema, for they meet the block then
-// (current_query), and with Citus, which would make a table on one node only.
+// Nestable adds the question whether a user's statements may run inside of a block. They may
+// not where the session's role cannot run one; where the server's log or an event trigger is
+// to tell of each statement that changes a schema, for these are shown the text of the block
+// (current_query); and with Citus, which would make a table on one node only.
 func (p *Pipeline) Nestable(ok *bool) {
 	p.QueryRow([]any{ok}, `select pg_catalog.current_setting('log_statement') operator(pg_catalog.=)
 			any (array['none', 'all']::pg_catalog.text[])

@@ -41,11 +41,11 @@ type step struct {
 	sent        string // "" = the statement's text
 	args        []any
 	foreign     bool   // stands in a file or came from a user
-	distributed bool   // is for an engine with several nodes alone
-	alone       bool   // is for one with a single node alone
-	block       bool   // is for an engine that runs blocks alone
-	spelled     bool   // is for one that does not
-	inside      string // what a block runs, "" where that is in its own text
+	distributed bool   // only for an engine with several nodes
+	alone       bool   // only for an engine with a single node
+	block       bool   // only for an engine that runs blocks
+	spelled     bool   // only for an engine that runs none
+	inside      string // the statement that a block runs, "" where that is in its own text
 	read        func(pgx.Rows) error
 }
 

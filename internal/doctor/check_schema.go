@@ -72,7 +72,8 @@ func checkInvalidIndexes(ctx context.Context, x *examination) ([]Finding, error)
 	return out, err
 }
 
-// indexSet are indexes, as "table.index", and the tenants of a version that have just these.
+// indexSet is a set of indexes, as "table.index", and the tenants of one version that have
+// exactly these. The server groups them: in most fleets one set is that of all tenants.
 type indexSet struct {
 	Version int64
 	Indexes []string
@@ -82,15 +83,17 @@ type indexSet struct {
 // checkMissingIndexes compares each tenant with what most tenants of its version have.
 func checkMissingIndexes(ctx context.Context, x *examination) ([]Finding, error) {
 	sets, err := db.Select(ctx, x.conn, pgx.RowToStructByName[indexSet], `
-		select t.version, t.indexes, array_agg(t.slug) as slugs from (
-		select s.slug, s.schema_version as version, coalesce(array_agg(c.relname || '.' || i.relname order by c.relname,
-			i.relname) filter (where i.oid is not null), '{}')::text[] as indexes
-		from `+x.fleet.tenantSchemas()+` s
-		left join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p')
-		left join pg_index x on x.indrelid = c.oid
-		left join pg_class i on i.oid = x.indexrelid
-		where s.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved')
-		group by s.slug, s.schema_version) t
+		select t.version, t.indexes, array_agg(t.slug) as slugs
+		from (
+			select s.slug, s.schema_version as version, coalesce(array_agg(c.relname || '.' || i.relname
+				order by c.relname, i.relname) filter (where i.oid is not null), '{}')::text[] as indexes
+			from `+x.fleet.tenantSchemas()+` s
+			left join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p')
+			left join pg_index x on x.indrelid = c.oid
+			left join pg_class i on i.oid = x.indexrelid
+			where s.status not in ('deleted', 'gone', 'leaving', 'incoming', 'moved')
+			group by s.slug, s.schema_version
+		) t
 		group by t.version, t.indexes`)
 	if err != nil {
 		return nil, err

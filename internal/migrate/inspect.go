@@ -81,7 +81,7 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 	if err := leave.Run(ctx, conn); err != nil {
 		return err
 	}
-	o.groups.Trip(time.Since(begun)) // nothing is answered sooner
+	o.groups.Trip(time.Since(begun)) // the server has next to nothing to do for these two
 	p.queueScripts(&run, steps)
 	begun = time.Now()
 	if err := run.Run(ctx, conn); err != nil {
