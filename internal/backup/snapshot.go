@@ -304,7 +304,7 @@ func as(p *db.Pipeline, role string, add func()) {
 // bareNames puts the path to rights for COPY, and finds out which tables of a tenant it can
 // name without their schema.
 func (s *snapshot) bareNames(ctx context.Context) error {
-	if s.manifest.Kind != KindTenant {
+	if s.manifest.Kind == KindRegistry {
 		return nil
 	}
 	byRole := map[string][]string{}

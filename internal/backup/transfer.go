@@ -64,6 +64,9 @@ func (s *snapshot) transferInto(ctx context.Context, t *target, o TransferOption
 	if err := t.prepare(ctx, m); err != nil {
 		return err
 	}
+	if err := s.bareNames(ctx); err != nil {
+		return err
+	}
 	for i := range m.Tables {
 		err := s.pass(ctx, t, &m.Tables[i], o.Progress, func(w io.Writer) io.Writer { return w })
 		if err != nil {
@@ -131,6 +134,9 @@ func Compare(ctx context.Context, one, other *pgx.Conn, schema db.Schema, l Limi
 // the table that they are parts of: which rows lie in which may differ.
 func (s *snapshot) sums(ctx context.Context, progress func(n int64)) (map[string]*rowsum, error) {
 	out := map[string]*rowsum{}
+	if err := s.bareNames(ctx); err != nil {
+		return nil, err
+	}
 	for i := range s.manifest.Tables {
 		t := &s.manifest.Tables[i]
 		name := t.Name

@@ -65,19 +65,17 @@ func (w *Writer) erase(ctx context.Context, p *somebody) (Held, error) {
 }
 
 func (w *Writer) eraseRows(ctx context.Context, p *somebody, q personQuery) (int64, error) {
-	args := make([]any, len(q.args))
-	for i, a := range q.args {
-		args[i] = nonNil(a)
-	}
-	tag, err := w.q.Exec(ctx, "delete from "+q.from, args...)
-	if err != nil {
-		return 0, err
+	var gone int64
+	var erase db.Pipeline
+	erase.Change(&gone, "delete from "+q.from, q.args...)
+	if err := erase.Run(ctx, w.q); err != nil {
+		return 0, db.Plain(err)
 	}
 	left, err := p.count(ctx, q)
 	if err == nil && left > 0 {
 		err = ErrStays
 	}
-	return tag.RowsAffected(), err
+	return gone, err
 }
 
 // EraseWithin is ErasePersons in a transaction that somebody else has begun, as the role that

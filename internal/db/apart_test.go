@@ -53,8 +53,15 @@ func TestApart(t *testing.T) {
 			[]string{"$crmctl$"})
 		p.Ask(read(&none), "select name from tenant_a.t where name operator(pg_catalog.=) ''")
 		p.Script([]db.Statement{{SQL: `insert into tenant_a.t values ('\x''y')`, Apart: true}})
+		var changed, unchanged int64
+		p.Change(&changed, `delete from tenant_a.t where name operator(pg_catalog.=) any ($1::pg_catalog.text[])
+			or name operator(pg_catalog.=) any ($2::pg_catalog.text[])`, []string{"it's"}, []string{`\`, "none"})
+		p.Change(&unchanged, "delete from tenant_a.t where name operator(pg_catalog.=) ''")
 		if err := p.Run(t.Context(), conn); err != nil {
 			t.Fatal(err)
+		}
+		if changed != 2 || unchanged != 0 {
+			t.Errorf("blocks %t: %d and %d rows are changed", blocks, changed, unchanged)
 		}
 		if !slices.Equal(names, []string{"$crmctl$", `\`, "it's"}) || len(none) > 0 {
 			t.Errorf("blocks %t: %q, %q", blocks, names, none)
