@@ -70,6 +70,9 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 	t.Parallel()
 	f := counted(t)
 	a, _ := open(t, f, "")
+	a.Config.ErasureKeyFile = filepath.Join(t.TempDir(), "erasure.key")
+	other := counted(t)
+	elsewhere, _ := open(t, other, "")
 	ctx, limit := t.Context(), 5*time.Second
 	dir := t.TempDir()
 	names := entryNames
@@ -113,7 +116,7 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 		// The two statements that write contacts name the table: until 17 they are two for each tenant.
 		{"import", 88, func() error {
 			for i, slug := range names("t") {
-				importOnce(t, a, slug, fmt.Sprintf("email,name\na%d@example.com,A\nb@example.com,B\n", i), importer.Options{})
+				importOnce(t, a, slug, fmt.Sprintf("email,name\na%d@example.com,A\nann@example.com,Ann\n", i), importer.Options{})
 			}
 			return nil
 		}},
@@ -156,6 +159,22 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 			if err == nil {
 				done(t, out.Results)
 			}
+			return err
+		}},
+		{"erase", 50, func() error { eraseAnn(t, a); return nil }},
+		{"transfer", 115, func() error {
+			var err error
+			wantEntries(t, other, "transfer, there", 115, func() error {
+				for _, slug := range names("t") {
+					o := transferTo(elsewhere)
+					o.Tenant = slug
+					if _, failed := a.TransferTenant(ctx, o); failed != nil {
+						err = fmt.Errorf("%s: %w", slug, failed)
+						break
+					}
+				}
+				return err
+			})
 			return err
 		}},
 	} {
