@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -107,12 +108,17 @@ const (
 	nestedMost = 1 << 18
 )
 
+// readsOtherwise finds what has backslashes in constants read in another way. A script that
+// runs as one is read as a whole, before any of it has run.
+var readsOtherwise = regexp.MustCompile(
+	`(?i)standard_conforming_strings["']?\s*(?:=|,|\bto\b)\s*["']?(?:of|f|n|0)`)
+
 // newMaker returns what makes so many tenants.
 func newMaker(o CreateOptions, tenants int) *maker {
 	m := &maker{CreateOptions: o}
 	m.pool.Store(o.Pool && o.Template.Key != "")
 	if tenants >= nestedFrom && !db.Traces(o.Template.Script) && !staging.Several(o.Template.Script) {
-		if m.script = db.NestedText(o.Template.Script); len(m.script) > nestedMost {
+		if m.script = db.NestedText(o.Template.Script); len(m.script) > nestedMost || readsOtherwise.MatchString(m.script) {
 			m.script = ""
 		}
 	}

@@ -150,3 +150,23 @@ func TestScriptAsOneAsksAgain(t *testing.T) {
 		t.Errorf("the first took %d attempts: nothing was cut", results[0].Attempts)
 	}
 }
+
+// TestScriptAsOneReadsStrings: a script that has backslashes read in another way from some
+// statement on makes the same of many tenants as of one.
+func TestScriptAsOneReadsStrings(t *testing.T) {
+	t.Parallel()
+	for _, set := range []string{"set local standard_conforming_strings = off", "SET LOCAL standard_conforming_strings TO 'off';",
+		"select set_config('standard_conforming_strings', 'false', true)"} {
+		f := fleettest.New(t)
+		results := many(t, f, 6, db.Statement{SQL: set}, db.Statement{SQL: `create table a (x text default 'C:\\new')`},
+			db.Statement{SQL: "insert into a default values"})
+		for i, r := range results {
+			if r.State != fleet.Done {
+				t.Fatal(r.Err)
+			}
+			if n := f.Int(t, "select length(x) from tenant_"+fleettest.Names(6)[i]+".a"); n != 6 {
+				t.Errorf("%s: tenant %d has %d characters, want 6", set, i, n)
+			}
+		}
+	}
+}
