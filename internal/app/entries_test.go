@@ -163,19 +163,17 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 		}},
 		{"erase", 50, func() error { eraseAnn(t, a); return nil }},
 		{"transfer", 115, func() error {
-			var err error
 			wantEntries(t, other, "transfer, there", 115, func() error {
 				for _, slug := range names("t") {
 					o := transferTo(elsewhere)
 					o.Tenant = slug
-					if _, failed := a.TransferTenant(ctx, o); failed != nil {
-						err = fmt.Errorf("%s: %w", slug, failed)
-						break
+					if _, err := a.TransferTenant(ctx, o); err != nil {
+						return fmt.Errorf("%s: %w", slug, err)
 					}
 				}
-				return err
+				return nil
 			})
-			return err
+			return nil
 		}},
 	} {
 		wantEntries(t, f, step.name, step.most, step.do)
