@@ -45,9 +45,11 @@ type ledger struct {
 	blocks  bool // DO blocks can be run here
 	nested  bool // and migrations in them
 	beats   bool // a sign of life now and then stands in for the lock
+	lost    *lossCount
 
-	stop chan struct{}
-	done chan struct{}
+	stop     chan struct{}
+	stopping sync.Once
+	done     chan struct{}
 
 	mu      sync.Mutex
 	pending []Outcome
@@ -100,8 +102,13 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 	if err != nil {
 		return nil, err
 	}
-	go l.run(context.WithoutCancel(ctx)) // what was done is recorded, whatever ends the run
 	return l, nil
+}
+
+// start begins to write what is added, and to tell lost of connections that are lost.
+func (l *ledger) start(ctx context.Context, lost *lossCount) {
+	l.lost = lost
+	go l.run(context.WithoutCancel(ctx)) // what was done is recorded, whatever ends the run
 }
 
 // takeLock shows others that the run lives: the lock goes with the session. Where
@@ -195,6 +202,7 @@ func (l *ledger) write(ctx context.Context, queue func(*db.Pipeline)) error {
 		queue(&p)
 		return p.Run(ctx, q)
 	})
+	l.lost.note(err)
 	if db.ConnectionLost(err) {
 		_ = l.conn.Close(ctx)
 	}
@@ -235,16 +243,22 @@ func (l *ledger) queueBatch(p *db.Pipeline, batch []Outcome) (newest int64) {
 	return newest
 }
 
-// close writes what is left and the end of the run, with patience: the server may
-// be restarting.
-func (l *ledger) close(ctx context.Context) error {
-	limit := ledgerTimeout
+// ledgerPatience is how long the end of a run may take to be written.
+func ledgerPatience(ctx context.Context) time.Duration {
 	if ctx.Err() != nil {
-		limit = ledgerHurry
+		return ledgerHurry
 	}
+	return ledgerTimeout
+}
+
+// close writes what is left and the end of the run, with patience: the server may
+// be restarting. It gives up where unsure reports that outcomes may not be true any more,
+// and may be called again.
+func (l *ledger) close(ctx context.Context, unsure func() bool) error {
+	limit := ledgerPatience(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	close(l.stop)
+	l.stopping.Do(func() { close(l.stop) })
 	select {
 	case <-l.done:
 	case <-ctx.Done():
@@ -271,15 +285,21 @@ func (l *ledger) close(ctx context.Context) error {
 		})
 		silent := attemptCtx.Err() != nil // on this connection
 		done()
-		if err == nil || !silent && !db.Retryable(err) || ctx.Err() != nil {
+		if err == nil || !silent && !db.Retryable(err) || ctx.Err() != nil || unsure() {
 			break
 		}
 		time.Sleep(fleet.Backoff(attempt + 1))
 	}
-	if l.own {
-		_ = l.conn.Close(ctx)
-	}
 	return err
+}
+
+// release ends what close may have left, and closes the connection where it was opened here.
+func (l *ledger) release(ctx context.Context) {
+	l.stopping.Do(func() { close(l.stop) })
+	<-l.done
+	if l.own {
+		_ = l.conn.Close(context.WithoutCancel(ctx))
+	}
 }
 
 // recordsOf returns outcomes as the ledger keeps them.

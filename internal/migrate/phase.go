@@ -174,8 +174,6 @@ func (l *lossCount) note(err error) {
 	}
 }
 
-func (l *lossCount) any() bool { return l.n.Load() > 0 }
-
 // observer turns what the fleet says of an index of its own into what a run says
 // of a tenant.
 type observer struct {

@@ -93,6 +93,7 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
 		return r.report, err
 	}
+	r.ledger.start(ctx, &r.lost)
 	r.limits.blocks, r.limits.nested = r.ledger.blocks, r.ledger.nested
 	if err := r.useGuard(ctx, ledger, guarded); err != nil {
 		return r.report, err
@@ -103,12 +104,9 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 	defer r.guards.Close(ctx)
 	r.start()
 	r.report.Stopped = r.all(ctx)
-	r.settle(ctx)
-	r.report.Elapsed = time.Since(begun)
+	err = r.record(ctx, begun)
 	stopWatching()
-	// The run is over, whatever became of ctx: what was done is recorded, and
-	// the commit that records it flushes the tenants'.
-	if err := r.ledger.close(ctx); err != nil {
+	if err != nil {
 		return r.report, fmt.Errorf("%w: %w", ErrNotRecorded, err)
 	}
 	r.observe(RunFinished{r.report})
@@ -131,6 +129,7 @@ type run struct {
 	yield   func(error) bool // of the phase under way
 	tenants []progress       // beside report.Outcomes; a slot is the worker's that holds the tenant
 	lost    lossCount
+	looked  int64 // how many of these were noted when the registry was last asked
 }
 
 // progress is how far a tenant has come.
@@ -282,11 +281,34 @@ func (r *run) pause(ctx context.Context) error {
 	}
 }
 
+// record settles the outcomes and writes them, whatever became of ctx: the run is over.
+// The commit that records them flushes the tenants'. A connection that is lost meanwhile
+// may be a crash of the server, which has undone some of these.
+func (r *run) record(ctx context.Context, begun time.Time) error {
+	defer r.ledger.release(ctx)
+	var err error
+	for range ledgerTries {
+		err = r.settle(ctx)
+		r.report.Elapsed = time.Since(begun)
+		if err != nil {
+			return err
+		}
+		if err = r.ledger.close(ctx, r.unsure); !r.unsure() {
+			break
+		}
+	}
+	return err
+}
+
+// unsure reports whether commits may have been lost since the registry was last asked.
+func (r *run) unsure() bool { return !r.opt.SyncCommit && r.lost.n.Load() > r.looked }
+
 // settle gives every tenant that never had its turn an outcome, and has the
 // commits counted that a crash of the server may have undone.
-func (r *run) settle(ctx context.Context) {
-	if r.lost.any() && !r.opt.SyncCommit && ctx.Err() == nil {
-		r.repeatLost(ctx)
+func (r *run) settle(ctx context.Context) error {
+	var err error
+	if r.unsure() {
+		err = r.repeatLost(ctx)
 	}
 	for i := range r.tenants {
 		if r.tenants[i].finished {
@@ -297,21 +319,19 @@ func (r *run) settle(ctx context.Context) {
 		}
 		r.finish(i)
 	}
+	return err
 }
 
 // repeatLost looks for tenants whose commit did not survive a crash of the server:
 // asynchronous commits may lose their last moments. Their registry rows tell, for
 // they were part of the same transactions. Those tenants take their turn again.
-func (r *run) repeatLost(ctx context.Context) {
-	conn, err := r.connect(ctx)
+func (r *run) repeatLost(ctx context.Context) error {
+	noted := r.lost.n.Load()
+	versions, err := r.reachedVersions(ctx)
 	if err != nil {
-		return // the ledger cannot be written either, and Run says so
+		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	versions, err := r.opt.Registry.Versions(ctx, conn)
-	if err != nil {
-		return
-	}
+	r.looked = noted
 	var again []int
 	for i := range r.report.Outcomes {
 		out := &r.report.Outcomes[i]
@@ -322,9 +342,33 @@ func (r *run) repeatLost(ctx context.Context) {
 		}
 	}
 	if len(again) > 0 {
-		r.ledger.flush(ctx)
+		r.ledger.flush(context.WithoutCancel(ctx))
 		r.report.Stopped = errors.Join(r.report.Stopped, r.phases(ctx, "fleet", again, 0))
 	}
+	return nil
+}
+
+// reachedVersions reads the registry's versions, with the patience of the ledger: the
+// server may be restarting.
+func (r *run) reachedVersions(ctx context.Context) (map[string]int64, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerPatience(ctx))
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		versions, err := r.readVersions(ctx)
+		if err == nil || !db.Retryable(err) || ctx.Err() != nil {
+			return versions, err
+		}
+		time.Sleep(fleet.Backoff(attempt + 1))
+	}
+}
+
+func (r *run) readVersions(ctx context.Context) (map[string]int64, error) {
+	conn, err := r.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return r.opt.Registry.Versions(ctx, conn)
 }
 
 // finish records a tenant's final outcome.
