@@ -138,12 +138,15 @@ func runMigrate(ctx context.Context, f *factory, opts *migrateOptions) error {
 		return err
 	}
 	defer run.Close(ctx)
+	done := &fleetRun{FleetRun: run, f: f, p: p, policy: &opts.runPolicy}
 	if opts.dryRun {
 		f.skipInvalid(run.Invalid)
 		f.skipForked(run.Forked)
+		if err := done.checkCanary(ctx); err != nil {
+			return err
+		}
 		return printPlan(ctx, f, p, run.Conn(), run.Plan, run.Pending, opts.showSQL)
 	}
-	done := &fleetRun{FleetRun: run, f: f, p: p, policy: &opts.runPolicy}
 	if err = done.carry(ctx); err == nil {
 		err = f.refuseNewer(run.Newer, run.Plan)
 	}

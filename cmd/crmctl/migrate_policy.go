@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -107,6 +109,11 @@ func (o *runPolicy) validate() error {
 		if _, err := reportFormat(file, ""); err != nil {
 			return err
 		}
+		// The work comes first and the report after it: too late to learn this.
+		dir := filepath.Dir(file)
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return cli.Usagef("--report %s: there is no directory %s", file, dir)
+		}
 	}
 	return nil
 }
@@ -124,7 +131,7 @@ func (o *runPolicy) parseCanary() (migrate.Canary, error) {
 			c.Count = max(c.Count, int(n))
 		default:
 			name, slugErr := slugs([]string{part})
-			if slugErr != nil || percent {
+			if slugErr != nil || percent || strings.ContainsAny(part, "*?[") { // a name, not a pattern
 				return c, cli.Usagef("--canary %s: want a number, a percentage or names of tenants", o.canary)
 			}
 			c.Names = append(c.Names, name[0])

@@ -31,6 +31,9 @@ func (r *fleetRun) carry(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkCanary(ctx); err != nil {
+		return err
+	}
 	if len(r.Pending) == 0 {
 		// What was changed is worth knowing although nothing is to be done.
 		report, err := r.Carry(ctx, policy, nil)
@@ -51,6 +54,23 @@ func (r *fleetRun) carry(ctx context.Context) error {
 		return err
 	}
 	return r.finish(report)
+}
+
+// checkCanary looks at what --canary names. A name that no tenant has is an error: the others
+// would be migrated with nobody before them.
+func (r *fleetRun) checkCanary(ctx context.Context) error {
+	canary, err := r.policy.parseCanary()
+	if err != nil {
+		return err
+	}
+	if err := r.CheckCanary(ctx, canary); err != nil {
+		return err
+	}
+	if r.Unguarded(canary) {
+		r.f.Note("crmctl: warning: there is no canary: this run has nothing to do for %s",
+			cli.Visible(shortList(canary.Names)))
+	}
+	return nil
 }
 
 // unrecorded reports a run whose end the ledger does not know. Since it cannot be asked

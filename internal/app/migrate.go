@@ -216,6 +216,29 @@ func (r *FleetRun) readVersions(ctx context.Context, lockTimeout time.Duration) 
 // rows of the registry that are not valid are tenants that fail.
 func (r *FleetRun) Tenants() int { return len(r.Chosen) + len(r.Invalid) - r.Newer }
 
+// CheckCanary refuses the names of canaries that no tenant has, of which none would ever go
+// first: a *registry.NotFoundError.
+func (r *FleetRun) CheckCanary(ctx context.Context, c migrate.Canary) error {
+	for _, slug := range c.Names {
+		if slices.ContainsFunc(r.Chosen, func(t registry.Tenant) bool { return t.Slug == slug }) {
+			continue
+		}
+		if _, err := r.app.Registry.Get(ctx, r.conn, slug); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unguarded reports whether the run has tenants to change, and none of those that were named
+// as the canaries is one of them.
+func (r *FleetRun) Unguarded(c migrate.Canary) bool {
+	if len(c.Names) == 0 || c.Count > 0 || c.Percent > 0 || len(r.Pending) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(r.Pending, func(t registry.Tenant) bool { return slices.Contains(c.Names, t.Slug) })
+}
+
 // Summary counts what became of the tenants that the run was about.
 func (r *FleetRun) Summary(report *migrate.Report) fleet.Summary {
 	s := report.Summary()
