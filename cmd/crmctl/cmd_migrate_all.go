@@ -37,7 +37,7 @@ func (o *migrateOptions) addRunFlags(cmd *cobra.Command) {
 	fs.Int64Var(&o.to, "to", 0, "migrate up to `VERSION` instead of the newest")
 	fs.BoolVar(&o.outOfOrder, "out-of-order", false, "apply files older than the newest applied one too")
 	fs.Var(cli.NewEnum(&o.transaction, "tenant", []string{"tenant", "file"}), "transaction",
-		"commit the pending files of a tenant together where that is possible, or each file: tenant or file")
+		"commit by `UNIT`: tenant (its pending files together, where that is possible) or file")
 	fs.BoolVar(&o.verify, "verify", false, "read the versions from the tenants' own schemas first, not from "+
 		"the registry; where tenants were adopted that is done, unless --verify=false")
 	addDryRunFlag(fs, &o.dryRun)

@@ -57,7 +57,7 @@ Without a tenant it lists those that are dirty.`,
 		marks = append(marks, string(m))
 	}
 	fs := cmd.Flags()
-	fs.Var(cli.NewEnum(&opts.mark, "", marks), "mark", "what you found: done, not-done, applied or reverted")
+	fs.Var(cli.NewEnum(&opts.mark, "", marks), "mark", "the `STATE` that you found: done, not-done, applied or reverted")
 	addLockTimeoutFlag(fs, &opts.lockTimeout)
 	addDryRunFlag(fs, &opts.dryRun)
 	addExpectDatabaseFlag(fs)

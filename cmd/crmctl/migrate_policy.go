@@ -56,7 +56,7 @@ func (o *runPolicy) addFlags(fs *pflag.FlagSet) {
 	fs.Var(newDuration(&o.deadline, "0"), "deadline", "begin no other tenant after this `DURATION`")
 	fs.Float64Var(&o.rate, "rate-limit", 0, "begin at most `N` tenants a second")
 	fs.Var(cli.NewEnum(&o.order, string(migrate.OrderSize), orderNames()), "order-by",
-		"which tenants come first: size (smallest first), largest, name or version")
+		"which tenants come first, by `ORDER`: size (smallest first), largest, name or version")
 	addLockTimeoutFlag(fs, &o.lockTimeout)
 	fs.Var(newDuration(&o.buildTimeout, "1m"), "lock-timeout-no-tx",
 		"let an index build wait this `DURATION` for older transactions")
