@@ -202,7 +202,7 @@ func restoredRow(r *app.RestoreResult) madeRow {
 func (j *restoreJob) notes(row madeRow) {
 	slug := cli.Visible(row.made.Tenant.Slug)
 	if kept := row.made.SetAside; kept != "" {
-		j.f.Note("the deleted tenant %s is kept as %s        crmctl tenant undelete %s brings it back", slug,
+		j.f.Note("the deleted tenant %s is kept as %s\n  bring it back: crmctl tenant undelete %s", slug,
 			cli.Visible(kept), cli.Visible(kept))
 	}
 	noteRestored(j.f, row.made)

@@ -166,8 +166,10 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		rows[i].place = places.Of(rows[i].schema)
 	}
 	sortTenants(rows, opts.sort)
+	all := rows
 	rows = firstOf(rows, opts.limit)
-	l := tenantList(rows, plan.Head(), p.Show)
+	l := tenantList(rows, p.Show)
+	l.Footer = func() string { return tenantFooter(all, len(rows), plan.Head()) }
 	if a.RefuseSourced("create", registry.Tenant{}) != nil {
 		l.Empty = "no tenants; take in the application's: " + syncCommand
 	}
@@ -230,7 +232,7 @@ func known(n *int64) int64 {
 	return *n
 }
 
-func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List[listedTenant] {
+func tenantList(rows []listedTenant, show cli.Presentation) cli.List[listedTenant] {
 	l := cli.List[listedTenant]{
 		Plural: "tenants",
 		Columns: cli.Documented([]cli.Column[listedTenant]{
@@ -268,9 +270,8 @@ func tenantList(rows []listedTenant, head int64, show cli.Presentation) cli.List
 			}},
 			{Name: "invalid", Document: true, Optional: true, Value: func(t listedTenant) any { return t.invalid }},
 		}, tenantColumns(func(t listedTenant) (registry.Tenant, int64, *int64) { return t.Tenant, t.head, t.size })),
-		Name:   func(t listedTenant) string { return t.Slug },
-		Empty:  "no tenants; create one: crmctl tenant create NAME",
-		Footer: func() string { return tenantFooter(rows, head) },
+		Name:  func(t listedTenant) string { return t.Slug },
+		Empty: "no tenants; create one: crmctl tenant create NAME",
 	}
 	if slices.ContainsFunc(rows, func(t listedTenant) bool { return t.place.Kind != "" }) { // in a cluster
 		l.Columns = append(l.Columns,
@@ -287,7 +288,8 @@ func sizeCell(n *int64) any {
 	return cli.ByteSize(*n)
 }
 
-func tenantFooter(rows []listedTenant, head int64) string {
+// tenantFooter counts all the tenants of a list of which some are shown.
+func tenantFooter(rows []listedTenant, shown int, head int64) string {
 	behind := 0
 	for _, r := range rows {
 		if isBehind(r.Tenant, head) {
@@ -295,6 +297,9 @@ func tenantFooter(rows []listedTenant, head int64) string {
 		}
 	}
 	text := cli.Plural(len(rows), "tenant")
+	if shown < len(rows) {
+		text += fmt.Sprintf(", %s shown", cli.HumanCount(int64(shown)))
+	}
 	if behind > 0 {
 		return fmt.Sprintf("%s, %s behind version %d (*)", text, cli.HumanCount(int64(behind)), head)
 	}

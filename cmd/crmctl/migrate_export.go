@@ -160,7 +160,7 @@ func junitReport(place string, r runReport) ([]byte, error) {
 		switch migrate.State(o.State) {
 		case migrate.Failed:
 			c.Failure = &junitFailure{Message: cli.Visible(o.Message), Type: o.SQLState,
-				Text: cli.Visible(o.Place + " " + o.Message)}
+				Text: cli.Visible(failureText(o.Place, o.Message))}
 		case migrate.NotStarted:
 			c.Skipped = &junitSkipped{Message: cli.Visible(strings.TrimSpace("not started " + r.Reason))}
 		case migrate.Migrated, migrate.Current, migrate.Skipped:
@@ -176,6 +176,14 @@ func junitReport(place string, r runReport) ([]byte, error) {
 	}
 	b.WriteByte('\n')
 	return b.Bytes(), nil
+}
+
+// failureText begins a message with its place, unless it does so itself.
+func failureText(place, message string) string {
+	if place == "" || strings.HasPrefix(message, place) {
+		return message
+	}
+	return place + " " + message
 }
 
 // markdownReport is a page for people: the sums, then what failed.

@@ -126,7 +126,11 @@ func printSummary(p *cli.Printer, r *migrate.Report, record runReport) error {
 		if r.Stopped != nil {
 			text += ", since " + stoppedText(r.Stopped)
 		}
-		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Yellow, cli.Visible(text)))
+		text = cli.Visible(text)
+		if p.Terminal { // a reason may be long
+			text = cli.Fold(text, p.Width, "          ")
+		}
+		fmt.Fprintf(&b, "%s\n", p.Painter.Paint(cli.Yellow, text))
 	}
 	const label = "slowest   "
 	if slow := slowest(r.Outcomes, p.Width-len(label)); slow != "" {
