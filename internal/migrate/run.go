@@ -226,8 +226,10 @@ func (r *run) all(ctx context.Context) error {
 		}
 	}
 	if len(r.report.Canaries) > 0 {
-		ahead, end := fleet.Ahead(ctx, min(r.opt.Fleet.Concurrency, len(rest)), r.warmed())
+		ahead, end := fleet.Ahead(ctx, min(r.opt.Fleet.Concurrency, r.startable(rest)), r.warmed())
 		defer end()
+		r.connect, r.opt.Direct = orWithout(r.connect, end), orWithout(r.opt.Direct, end)
+		r.guards.Connect = orWithout(r.guards.Connect, end)
 		var err error
 		if rest, err = r.canaries(ctx, rest); err != nil {
 			return err
@@ -240,6 +242,30 @@ func (r *run) all(ctx context.Context) error {
 		r.connect = ahead
 	}
 	return r.phases(ctx, "fleet", rest, r.opt.Fleet.StopAfter)
+}
+
+// startable counts the tenants that may begin with what runs in a transaction.
+func (r *run) startable(tenants []int) int {
+	n := 0
+	for _, i := range tenants {
+		if next := r.tenants[i].next; next == nil || next.Transactional {
+			n++
+		}
+	}
+	return n
+}
+
+// orWithout returns connect, which closes others by end where the server has no slot left, and tries
+// once more: what was opened ahead must not be in the way of what is wanted now.
+func orWithout(connect Connect, end func()) Connect {
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		conn, err := connect(ctx)
+		if db.SQLState(err) != db.CodeTooManyConnections {
+			return conn, err
+		}
+		end()
+		return connect(ctx)
+	}
 }
 
 func (r *run) checkCanaries(ctx context.Context) error {
