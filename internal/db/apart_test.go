@@ -13,16 +13,19 @@ import (
 	"github.com/crmctl/crmctl/internal/pgtest"
 )
 
-// TestApart: statements on a tenant's table do the same in a block and, where the role may
-// not use PL/pgSQL, as they are; errors have the statement.
+// TestApart: statements on a tenant's table do the same in a block and as they are, where the
+// role may not use PL/pgSQL or the server's log is to have them; errors have the statement.
 func TestApart(t *testing.T) {
 	t.Parallel()
-	for _, blocks := range []bool{true, false} {
+	for _, without := range []string{"", "revoke usage on language plpgsql from public",
+		"do $$ begin execute format('alter database %I set log_statement = ddl', current_database()); end $$"} {
+		blocks := without == ""
 		dsn := pgtest.Empty(t)
 		conn := connect(t, dsn)
 		exec(t, conn, `create schema tenant_a`, `create table tenant_a.t (name text)`, `create sequence tenant_a.s`)
 		if !blocks {
-			exec(t, conn, "revoke usage on language plpgsql from public")
+			exec(t, conn, without)
+			conn = connect(t, dsn)
 		}
 		answer := value(t, conn, "select "+db.EngineSQL)
 		if err := db.Recognize(t.Context(), conn, answer); err != nil {

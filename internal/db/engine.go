@@ -17,11 +17,12 @@ import (
 type Engine struct {
 	// Citus is the version of the extension, "13.2-1"; "" is PostgreSQL.
 	Citus string
-	// NoBlocks tells that not everybody may use PL/pgSQL here.
+	// NoBlocks tells that not everybody may use PL/pgSQL here, or that the server's log is to
+	// have each statement that changes a schema or a role: it has none of those in a block.
 	NoBlocks bool
 }
 
-// noBlocks is what EngineSQL answers of a PostgreSQL without PL/pgSQL for everybody.
+// noBlocks is what EngineSQL answers of a PostgreSQL that is to be sent no blocks.
 const noBlocks = "without blocks"
 
 // EngineSQL is an expression for whoever reads the catalog before anything else is done: its
@@ -29,12 +30,15 @@ const noBlocks = "without blocks"
 const EngineSQL = `coalesce((select e.extversion from pg_catalog.pg_extension e
 	where e.extname operator(pg_catalog.=) 'citus'), case when exists (select from pg_catalog.pg_language l
 		where l.lanname operator(pg_catalog.=) 'plpgsql'
-			and pg_catalog.has_language_privilege('public', l.oid, 'usage')) then '' else '` + noBlocks + `' end)`
+			and pg_catalog.has_language_privilege('public', l.oid, 'usage'))
+		and pg_catalog.current_setting('log_statement') operator(pg_catalog.=) any (array['none', 'all']::pg_catalog.text[])
+		then '' else '` + noBlocks + `' end)`
 
 // Distributed reports whether schemas stand on several nodes.
 func (e Engine) Distributed() bool { return e.Citus != "" }
 
-// Blocks reports whether any role can run a DO block, and what a block does reaches all nodes.
+// Blocks reports whether statements of ours may stand in a DO block: any role can run one, what
+// it does reaches all nodes, and nobody misses them in the server's log.
 func (e Engine) Blocks() bool { return !e.Distributed() && !e.NoBlocks }
 
 // String returns "PostgreSQL" or "Citus 13.2-1".

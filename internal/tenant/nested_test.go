@@ -126,7 +126,7 @@ func TestScriptAsOneAsksAgain(t *testing.T) {
 	t.Parallel()
 	f := fleettest.New(t)
 	proxy := pgtest.NewProxy(t, f.DSN, 0)
-	proxy.CutBefore("log_statement", 1)
+	proxy.CutBefore("pg_event_trigger", 1)
 	specs := make([]tenant.Spec, 6)
 	for i, name := range fleettest.Names(6) {
 		specs[i] = tenant.Spec{Slug: name}
