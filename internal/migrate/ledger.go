@@ -293,7 +293,8 @@ func (l *ledger) close(ctx context.Context, unsure func() bool) error {
 	return err
 }
 
-// release ends what close may have left, and closes the connection where it was opened here.
+// release ends the writing, where close has not, and closes the connection where it was
+// opened here.
 func (l *ledger) release(ctx context.Context) {
 	l.stopping.Do(func() { close(l.stop) })
 	<-l.done

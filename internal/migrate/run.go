@@ -94,6 +94,7 @@ func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenan
 		return r.report, err
 	}
 	r.ledger.start(ctx, &r.lost)
+	defer r.ledger.release(ctx)
 	r.limits.blocks, r.limits.nested = r.ledger.blocks, r.ledger.nested
 	if err := r.useGuard(ctx, ledger, guarded); err != nil {
 		return r.report, err
@@ -255,8 +256,9 @@ func (r *run) startable(tenants []int) int {
 	return n
 }
 
-// orWithout returns connect, which closes others by end where the server has no slot left, and tries
-// once more: what was opened ahead must not be in the way of what is wanted now.
+// orWithout returns connect, which calls end to close others where the server has no slot
+// left, and tries once more: what was opened ahead must not be in the way of what is wanted
+// now.
 func orWithout(connect Connect, end func()) Connect {
 	return func(ctx context.Context) (*pgx.Conn, error) {
 		conn, err := connect(ctx)
@@ -311,7 +313,6 @@ func (r *run) pause(ctx context.Context) error {
 // The commit that records them flushes the tenants'. A connection that is lost meanwhile
 // may be a crash of the server, which has undone some of these.
 func (r *run) record(ctx context.Context, begun time.Time) error {
-	defer r.ledger.release(ctx)
 	var err error
 	for range ledgerTries {
 		err = r.settle(ctx)
