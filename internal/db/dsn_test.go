@@ -75,7 +75,8 @@ func TestSchemesOfOtherPrograms(t *testing.T) {
 	for dsn, whose := range map[string]string{
 		"jdbc:postgresql://h/x?user=u&password=geheim": "jdbc", "postgresql+asyncpg://u:geheim@h/x": "postgresql+asyncpg://",
 		"JDBC:postgresql://h/x?password=geheim": "jdbc", "geheim://u@h/x": "another program",
-		"mysql://u:geheim@h/x": "mysql://",
+		"mysql://u:geheim@h/x": "mysql://", "postgres:/geheim@h/x?sslmode=disable": "another program",
+		"postgresql:u:geheim@/x?host=/tmp": "another program",
 	} {
 		_, err := db.ParseConfig(dsn)
 		if !errors.Is(err, db.ErrConnString) || !strings.Contains(err.Error(), whose) ||
@@ -83,7 +84,8 @@ func TestSchemesOfOtherPrograms(t *testing.T) {
 			t.Errorf("%s: %v", dsn, err)
 		}
 	}
-	for _, dsn := range []string{"postgres://h/x", "host=h password=jdbc:postgresql://x", "host=/tmp dbname=x"} {
+	for _, dsn := range []string{"postgres://h/x", "host=h password=jdbc:postgresql://x", "host=/tmp dbname=x",
+		" user = me host=/tmp", "PORT=1 host=h"} {
 		if _, err := db.ParseConfig(dsn); err != nil {
 			t.Errorf("%s: %v", dsn, err)
 		}

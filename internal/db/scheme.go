@@ -9,6 +9,11 @@ import (
 // urlScheme matches what stands before the first "://" of a URL.
 var urlScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
 
+// firstKey matches what key=value begins with: a name, which a broken URL with parameters
+// has not. pgx would send that to the server as the name of a setting, and go by the
+// defaults for everything else.
+var firstKey = regexp.MustCompile(`^[a-z_][a-z0-9_.]*\s*=`)
+
 // otherScheme returns for whom a connection string is written that is neither libpq's
 // URL nor key=value, "" where it is one of these. It names no scheme but known ones.
 func otherScheme(dsn string) string {
@@ -18,7 +23,10 @@ func otherScheme(dsn string) string {
 		return before + " (" + before + ":postgresql:)"
 	}
 	match := urlScheme.FindStringSubmatch(dsn)
-	if match == nil {
+	switch {
+	case match == nil && strings.Contains(dsn, "=") && !firstKey.MatchString(dsn):
+		return "another program or driver"
+	case match == nil:
 		return ""
 	}
 	scheme := match[1]
