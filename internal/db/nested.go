@@ -27,7 +27,8 @@ func (p *Pipeline) Nestable(ok *bool) {
 			any (array['none', 'all']::pg_catalog.text[])
 		and exists (select from pg_catalog.pg_language l where l.lanname operator(pg_catalog.=) 'plpgsql'
 			and pg_catalog.has_language_privilege(l.oid, 'usage'))
-		and not exists (select from pg_catalog.pg_event_trigger g where g.evtenabled operator(pg_catalog.<>) 'D')
+		and not exists (select from pg_catalog.pg_event_trigger g where g.evtenabled operator(pg_catalog.<>) 'D'
+			and g.evtevent operator(pg_catalog.<>) 'login')
 		and not exists (select from pg_catalog.pg_extension e where e.extname operator(pg_catalog.=) 'citus')`)
 }
 
