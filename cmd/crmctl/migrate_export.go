@@ -39,6 +39,7 @@ func reportFormat(file, summary string) (string, error) {
 // writeReports writes the files of --report. Each is whole or absent.
 func writeReports(f *factory, files []string, r *migrate.Report, s fleet.Summary) error {
 	record := newRunReport(r, s)
+	record.Next, _ = f.afterRun(r, record)
 	place := db.Target{Database: "database"}
 	if target, err := f.target(); err == nil {
 		place = target
@@ -214,8 +215,8 @@ func markdownReport(place string, r runReport) []byte {
 	if shown > most {
 		fmt.Fprintf(&b, "\nand %d more\n", shown-most)
 	}
-	if r.Failed+r.NotStarted > 0 {
-		fmt.Fprintf(&b, "\n    crmctl migrate retry %d\n", r.Run)
+	if r.Next != "" {
+		fmt.Fprintf(&b, "\n    %s\n", cli.Visible(r.Next))
 	}
 	b.WriteByte('\n')
 	return []byte(b.String())
