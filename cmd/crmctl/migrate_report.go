@@ -96,6 +96,17 @@ func (r runReport) fields() []cli.Field {
 	}
 }
 
+// unserved returns why tenants did not have their turn in a run that nothing stopped: no
+// connection could be had any more. It is nil where nobody knows.
+func unserved(r *migrate.Report) error {
+	for _, o := range r.Outcomes {
+		if o.State == migrate.NotStarted && errors.Is(o.Err, db.ErrUnreachable) {
+			return o.Err
+		}
+	}
+	return nil
+}
+
 // printSummary prints the screen for people: what was done, the slowest, the
 // failed.
 func printSummary(p *cli.Printer, r *migrate.Report, record runReport) error {
@@ -123,8 +134,8 @@ func printSummary(p *cli.Printer, r *migrate.Report, record runReport) error {
 	}
 	if record.NotStarted > 0 {
 		text := "not done  " + cli.HumanCount(int64(record.NotStarted))
-		if r.Stopped != nil {
-			text += ", since " + stoppedText(r.Stopped)
+		if reason := cmp.Or(r.Stopped, unserved(r)); reason != nil {
+			text += ", since " + stoppedText(reason)
 		}
 		text = cli.Visible(text)
 		if p.Terminal { // a reason may be long

@@ -143,9 +143,14 @@ func (a *App) changePool(ctx context.Context, pool *Pool, o PoolOptions) (PoolCh
 }
 
 // RefreshPool makes schemas of the pool anew that are not what the plan makes any more.
-// fresh is true where there are none, or where the registry knows no pool.
+// fresh is true where there are none, or where the registry knows no pool, and also where the
+// connection is gone: a pool that is out of date is not used, and the run has said what befell
+// the server.
 func (a *App) RefreshPool(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, o PoolOptions) (done PoolChange,
 	fresh bool, err error) {
+	if conn.IsClosed() {
+		return PoolChange{}, true, nil
+	}
 	// Most fleets have none: to find out what its key would be takes longer than to ask.
 	if there, err := a.Registry.ListPool(ctx, conn, ""); err == nil && len(there) == 0 {
 		return PoolChange{}, true, nil

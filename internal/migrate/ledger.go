@@ -17,7 +17,7 @@ import (
 
 // ErrNotRecorded says that a run did its work but could not write the ledger, so
 // neither is it certain that the work is on disk: look with migrate status.
-var ErrNotRecorded = errors.New("the run could not be recorded")
+var ErrNotRecorded = errors.New("the run could not be recorded, and what it did last may not be on disk")
 
 const (
 	ledgerTimeout  = 30 * time.Second
