@@ -126,7 +126,8 @@ func TestReportSurvivesItsServer(t *testing.T) {
 	}
 	_ = cmd.Wait() // the exit code is looked at below
 	checkUnrecorded(t, out.String(), cmd.ProcessState.ExitCode(), cli.ExitPartial, []string{
-		"migrated  1 of 4 tenants", "t0002", "42P07", "could not be recorded",
+		"migrated  1 of 4 tenants", "t0002", "42P07", "could not be recorded", "waiting   database unreachable",
+		"not done  2, since database unreachable",
 		"next: crmctl migrate all-tenants --migrations-dir " + dir,
 	})
 }

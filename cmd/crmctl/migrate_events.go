@@ -59,6 +59,8 @@ func (w *eventWriter) write(e migrate.Event) {
 	case migrate.TenantFinished:
 		r.Event, r.Tenant = "tenant_finished", e.Outcome.Tenant.Slug
 		r.Outcome = cli.Documents(outcomeColumns(), []outcomeRow{outcomeRowOf(e.Outcome)})[0]
+	case migrate.ServerAway:
+		r.Event, r.Error = "server_away", e.Err.Error()
 	case migrate.RunFinished:
 		return // printed with the report
 	}

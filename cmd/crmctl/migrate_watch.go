@@ -31,6 +31,7 @@ type runWatch struct {
 	running  map[string]time.Time // slug -> since when
 	waiting  map[string]migrate.TenantWaiting
 	told     map[string]time.Duration // slug -> for how long when it was last said
+	away     bool                     // it was said that there is no server
 	counted  map[string]migrate.State // slug -> as what, for those that are through
 	now      func() time.Time
 }
@@ -81,6 +82,19 @@ func (w *runWatch) observe(e migrate.Event) {
 		w.forget(e.Tenant.Slug)
 	case migrate.TenantFinished:
 		w.tenantFinished(e.Outcome)
+	case migrate.ServerAway:
+		w.serverAway(e)
+	}
+}
+
+// serverAway says once that there is no server, until a tenant is done again.
+func (w *runWatch) serverAway(e migrate.ServerAway) {
+	w.mu.Lock()
+	said := w.away
+	w.away = true
+	w.mu.Unlock()
+	if !said {
+		w.bar.Console.Note("waiting   %s", cli.Visible(e.Err.Error()))
 	}
 }
 
@@ -169,6 +183,7 @@ func (w *runWatch) tenantFinished(o migrate.Outcome) {
 	w.forget(o.Tenant.Slug)
 	former, again := w.counted[o.Tenant.Slug]
 	w.counted[o.Tenant.Slug] = o.State
+	w.away = false
 	w.mu.Unlock()
 	if again {
 		w.count(former, -1)

@@ -92,6 +92,9 @@ type Options struct {
 	Drain <-chan struct{}
 	// Together, if not nil, serves several items at once. It is not used with a Rate.
 	Together *Together
+	// Unreachable, if not nil, is told each time that a worker finds no server and will try
+	// again, by all workers at once.
+	Unreachable func(err error)
 	// Observer may be nil.
 	Observer Observer
 }
@@ -316,6 +319,9 @@ func (r *run) dial(ctx context.Context) (*pgx.Conn, error) {
 		full := db.SQLState(err) == db.CodeTooManyConnections
 		if full && r.leave(err, false) {
 			return nil, err
+		}
+		if r.opt.Unreachable != nil && ctx.Err() == nil && attempt < r.opt.Attempts && errors.Is(err, db.ErrUnreachable) {
+			r.opt.Unreachable(err)
 		}
 		if ctx.Err() != nil || !db.Retryable(err) || attempt >= r.opt.Attempts ||
 			!r.queue.sleep(ctx, r.opt.Backoff(attempt+1)) {

@@ -66,6 +66,9 @@ type TenantWaiting struct {
 	Blockers []Blocker // none when nothing is in its way: the work takes long
 }
 
+// ServerAway says that there was no server for a worker, which tries again.
+type ServerAway struct{ Err error }
+
 // RunFinished is the last event.
 type RunFinished struct{ Report *Report }
 
@@ -80,4 +83,5 @@ func (TenantRetrying) event() {}
 func (TenantAdvanced) event() {}
 func (TenantFinished) event() {}
 func (TenantWaiting) event()  {}
+func (ServerAway) event()     {}
 func (RunFinished) event()    {}

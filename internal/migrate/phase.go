@@ -68,6 +68,7 @@ func (r *run) phases(ctx context.Context, name string, todo []int, stopAfter int
 func (r *run) phase(ctx context.Context, now []int, connect Connect, o fleet.Options,
 	direct bool) (left []int, _ error) {
 	o.Observer = &observer{run: r, index: now}
+	o.Unreachable = func(err error) { r.observe(ServerAway{err}) }
 	if !direct {
 		o.Together = r.together(now)
 	}
