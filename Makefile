@@ -54,7 +54,7 @@ fmt: $(GOLANGCI_LINT) ## format the Go files and order their imports
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint (built the first time: minutes), and whether go.mod is tidy
-	$(GOLANGCI_LINT) run
+	CGO_ENABLED=0 $(GOLANGCI_LINT) run
 	$(GO) mod tidy -diff
 
 .PHONY: docs
@@ -160,4 +160,4 @@ setup-matrix:
 $(GOLANGCI_LINT):
 	@echo 'building golangci-lint $(GOLANGCI_LINT_VERSION) into .tools: some minutes, once'
 	@mkdir -p $(@D)
-	GOBIN=$(@D) GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	GOBIN=$(@D) GOFLAGS= CGO_ENABLED=0 $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)

@@ -1,9 +1,19 @@
 #!/bin/sh
-# Runs go vet and every test, with the race detector where it works. Arguments go
-# to go test: scripts/test.sh -run TestCreate ./internal/tenant
+# Runs go vet and every test. Where the race detector works, the packages under internal/
+# run with it, and cmd/crmctl without it but for some tests, which run both ways.
+# Arguments go to go test, with the race detector: scripts/test.sh -run TestCreate
+# ./internal/tenant
 set -eu
 
 cd "$(dirname "$0")/.."
+
+# The tests of cmd/crmctl start the program thousands of times, which takes several times
+# as long with the race detector. These are where its goroutines meet: commands with
+# workers, signals, progress lines, screens and the server of metrics.
+command=./cmd/crmctl
+concurrent='TestASignalInTheMiddle|TestProcessesShareTheWork|TestSignalsInARun|TestTwoImportsInBatchesAtOnce'
+concurrent="$concurrent|TestKilledBatchesGoOn|TestStatsServe|TestTop|TestMovesOnATerminal|TestProgressCountsWhatIsDone"
+concurrent="$concurrent|TestScripts/(backup|maintenance|migrate|pool|report)\$"
 
 # The race detector needs cgo, and cgo a C compiler with its headers. RACE=0 does
 # without.
@@ -20,21 +30,56 @@ race_works() {
 	return $works
 }
 
+# -count=1: what these tests depend on (a PostgreSQL, a PgBouncer) is not in the key
+# of Go's cache of test results. -vet=off: go vet has seen to all of it.
+go_test() {
+	echo "+ go test $*"
+	go test -count=1 -timeout 30m -vet=off "$@"
+}
+
+# Without the race detector the build is that of a release, which make build uses again.
+as_released() (
+	export CGO_ENABLED=0
+	"$@"
+)
+
+# The parser of SQL is a WebAssembly module, which each test binary compiles. Nothing of
+# that is shared between goroutines of ours, and with the race detector in it it takes
+# nine seconds instead of two. The second that a process sleeps at its end is for
+# goroutines that outlive main, which those of a test do not.
+race_test() (
+	export GORACE="${GORACE:-} atexit_sleep_ms=0"
+	go_test -race '-gcflags=github.com/tetratelabs/wazero/...=-race=false' "$@"
+)
+
 if race_works; then
-	race=-race
+	race=on
 	echo 'race        on'
 else
-	race=
+	race=off
 	echo 'race        off: the race detector needs a C compiler (gcc and libc6-dev), or RACE=0 was given'
 fi
-[ $# -gt 0 ] || set -- ./...
 
+# As many tests at once as two packages beside each other run on two cores.
+parallel=$(getconf _NPROCESSORS_ONLN)
+[ "$parallel" -ge 4 ] || parallel=4
+
+failed=
 echo '+ go vet ./...'
-go vet ./...
+as_released go vet ./...
 
-# -count=1: what these tests depend on (a PostgreSQL, a PgBouncer) is not in the key
-# of Go's cache of test results.
-echo "+ go test${race:+ $race} -count=1 -timeout 30m $*"
-# An empty $race is no argument.
-# shellcheck disable=SC2086
-exec go test $race -count=1 -timeout 30m "$@"
+if [ $# -gt 0 ]; then
+	if [ $race = on ]; then race_test "$@"; else as_released go_test "$@"; fi
+	exit
+fi
+if [ $race = off ]; then
+	as_released go_test ./...
+	exit
+fi
+# The packages are words to be split.
+# shellcheck disable=SC2046
+race_test $(go list ./... | grep -v '/cmd/crmctl$') || failed=1
+race_test -run "$concurrent" "$command" || failed=1
+# Many of them wait: for a server that is gone, for a second to pass.
+as_released go_test -parallel "$parallel" "$command" || failed=1
+[ -z "$failed" ]
