@@ -278,6 +278,9 @@ func (l *ledger) close(ctx context.Context, unsure func() bool) error {
 				end.State, end.Reason = "stopped", r.Stopped.Error()
 			}
 			l.reg.QueueRunEnd(p, end)
+			if r.Kind == Down {
+				l.reg.QueueForgetFiles(p)
+			}
 			if !l.beats {
 				p.Exec(`select pg_catalog.pg_advisory_unlock($1::pg_catalog.int4, $2::pg_catalog.int4)`, l.reg.RunLock(),
 					int32(r.RunID))

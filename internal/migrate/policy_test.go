@@ -294,6 +294,38 @@ func TestChangedAndLateFiles(t *testing.T) {
 	}
 }
 
+// TestRollbackForgetsFiles: a file may be written anew when no tenant has it any more, and not
+// as long as one has it, also one that is deleted and may come back.
+func TestRollbackForgetsFiles(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	old, plan := plans(t, map[string]string{"1_a.sql": first,
+		"2_b.sql": "create table b (x int);\n-- +goose Down\ndrop table b;"})
+	tenants := f.Create(t, old, "acme", "globex")
+	up := run(t, f, plan, tenants, migrate.RunOptions{})
+	down := migrate.RunOptions{Route: migrate.Route{Kind: migrate.Down, To: 1}}
+	_, edited := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": "create table b (x bigint);"})
+	again := func(tenants []registry.Tenant) error {
+		_, err := edited.Run(t.Context(), f.Connect(t), f.Dial, tenants, migrate.RunOptions{LockTimeout: time.Second})
+		return err
+	}
+	run(t, f, plan, up.Tenants()[:1], down)
+	f.Exec(t, "update tenants set status = 'deleted', deleted_at = now(), purge_after = now() where slug = 'globex'")
+	var changed *migrate.ChangedFilesError
+	if err := again(tenants[:1]); !errors.As(err, &changed) {
+		t.Errorf("while a deleted tenant has the file: %v", err)
+	}
+	f.Exec(t, "update tenants set status = 'active', deleted_at = null, purge_after = null where slug = 'globex'")
+	run(t, f, plan, up.Tenants()[1:], down)
+	if err := again(tenants); err != nil {
+		t.Errorf("when nobody has the file: %v", err)
+	}
+	if n := f.Int(t, "select count(*) from pg_attribute a join pg_class c on c.oid = a.attrelid "+
+		"where c.relname = 'b' and a.attname = 'x' and a.atttypid = 'bigint'::regtype"); n != 2 {
+		t.Errorf("%d tenants have the new file", n)
+	}
+}
+
 // TestKilledRunIsClosedByTheNext: a run whose session is gone is closed with what
 // the ledger has of it; one that lives is left alone.
 func TestKilledRunIsClosedByTheNext(t *testing.T) {

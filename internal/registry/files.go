@@ -66,6 +66,14 @@ func (r Registry) QueueFiles(p *db.Pipeline, list []File, replace bool) {
 		on conflict (version) `+conflict, versions, names, checksums)
 }
 
+// QueueForgetFiles adds what forgets the files that no tenant has any more: nobody holds them
+// to what they were. Where a file was left half way, all stay.
+func (r Registry) QueueForgetFiles(p *db.Pipeline) {
+	p.Exec(`delete from ` + r.Files() + ` f
+		where f.version operator(pg_catalog.>) coalesce((select pg_catalog.max(t.schema_version) from ` + r.Tenants() + ` t), 0)
+			and not exists (select from ` + r.Dirty() + `)`)
+}
+
 // RecordFiles returns a statement without parameters that remembers files as applied
 // which are not known yet, none where there are no files.
 func (r Registry) RecordFiles(list []File) []db.Statement {
