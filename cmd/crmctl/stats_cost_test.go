@@ -155,12 +155,20 @@ func TestStatsOfAThousand(t *testing.T) {
 	if _, err := holder.Exec(t.Context(), "lock table tenant_7.contacts in access exclusive mode"); err != nil {
 		t.Fatal(err)
 	}
-	waiter := c.Connect(t)
+	waiter, err := pgx.Connect(t.Context(), c.DSN) // not one that is observed: it may come late
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = waiter.Close(context.Background()) })
 	ctx, cancel := context.WithCancel(t.Context())
 	var waits sync.WaitGroup
 	waits.Go(func() { _, _ = waiter.Exec(ctx, "select count(*) from tenant_7.contacts") })
 	waits.Go(func() { c.dropSome(ctx, t) })
 	t.Cleanup(func() { cancel(); waits.Wait() })
+	waitFor(t, func() bool {
+		return c.Int(t, `select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+			and query = 'select count(*) from tenant_7.contacts'`) > 0
+	})
 	lines := statsLines()
 	for _, cmd := range statsLeaves(t) {
 		if cmd.Name() == "serve" || cmd.Name() == "top" { // metrics and the others do what they do
