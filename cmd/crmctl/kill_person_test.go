@@ -50,7 +50,7 @@ func TestKilledErasureGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		for end := time.Now().Add(20 * time.Second); f.Int(t, `select count(*) from pg_stat_activity
-			where datname = current_database() and wait_event_type = 'Lock' and query ~ '^delete'`) == 0; {
+			where datname = current_database() and wait_event_type = 'Lock' and query ~ '^do '`) == 0; {
 			if time.Now().After(end) {
 				var doing string
 				f.Scan(t, []any{&doing}, `select string_agg(concat_ws(' ', state, wait_event_type, left(query, 80)), chr(10))
