@@ -256,7 +256,13 @@ func (in *instance) ensureDatabase(ctx context.Context) error {
 		return fmt.Errorf("create the database %s: %w", Database, err)
 	}
 	defer hangUp(ctx, conn)
-	if _, err := conn.Exec(ctx, "create database "+pgx.Identifier{Database}.Sanitize()); err != nil {
+	_, err = conn.Exec(ctx, "create database "+pgx.Identifier{Database}.Sanitize())
+	// What a killed program has sent goes on in the server, which makes it or has just done so
+	// (duplicate_database, unique_violation).
+	if errors.As(err, &answer) && (answer.Code == "42P04" || answer.Code == "23505") {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("create the database %s: %w", Database, err)
 	}
 	return nil

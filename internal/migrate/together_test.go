@@ -183,8 +183,12 @@ func TestAGroupFallsApart(t *testing.T) {
 				f.Exec(t, "drop function "+victim.Schema.Quoted()+".slow()")
 			}
 			tt.spoil(t, f, victim)
+			patience := time.Millisecond
+			if name == "a lost connection" { // whose server process holds the group's tenants until it has ended
+				patience = 10 * time.Second
+			}
 			report := grouped(t, f, plan, tenants, migrate.RunOptions{LockTimeout: 200 * time.Millisecond,
-				Fleet: fleet.Options{Attempts: 2, Patience: time.Millisecond, Backoff: func(int) time.Duration {
+				Fleet: fleet.Options{Attempts: 2, Patience: patience, Backoff: func(int) time.Duration {
 					return time.Millisecond
 				}}})
 			for i, o := range report.Outcomes {
@@ -193,7 +197,8 @@ func TestAGroupFallsApart(t *testing.T) {
 				}
 			}
 			o := report.Outcomes[8]
-			if o.State != tt.want.state || db.SQLState(o.Err) != tt.want.err || o.Attempts != tt.want.tries {
+			if o.State != tt.want.state || db.SQLState(o.Err) != tt.want.err || o.Attempts < tt.want.tries ||
+				o.Attempts > tt.want.tries && patience == time.Millisecond {
 				t.Errorf("outcome %+v", o)
 			}
 			others := append(append([]registry.Tenant{}, tenants[:8]...), tenants[9:]...)
