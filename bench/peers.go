@@ -222,10 +222,13 @@ func (b *bench) peers(programs map[string]string, files string) []peer {
 				"node", programs["fleet.js"], filepath.Join(files, "knex", dir), k)
 		}},
 	}
-	present := []peer{all[0], all[1]}
-	for i, program := range []string{"provider", "goose", "migrate", "tern", "knex"} {
-		if programs[program] != "" && (b.against == "" || slices.Contains(strings.Split(b.against, ","), program)) {
-			present = append(present, all[i+2])
+	needs := []string{"", "", "provider", "goose", "migrate", "tern", "knex"}
+	var present []peer
+	for i, p := range all {
+		program := needs[i]
+		if program == "" || programs[program] != "" &&
+			(b.against == "" || slices.Contains(strings.Split(b.against, ","), program)) {
+			present = append(present, p)
 		}
 	}
 	return present

@@ -70,7 +70,8 @@ func (r Registry) QueueFiles(p *db.Pipeline, list []File, replace bool) {
 // to what they were. Where a file was left half way, all stay.
 func (r Registry) QueueForgetFiles(p *db.Pipeline) {
 	p.Exec(`delete from ` + r.Files() + ` f
-		where f.version operator(pg_catalog.>) coalesce((select pg_catalog.max(t.schema_version) from ` + r.Tenants() + ` t), 0)
+		where f.version operator(pg_catalog.>)
+				coalesce((select pg_catalog.max(t.schema_version) from ` + r.Tenants() + ` t), 0)
 			and not exists (select from ` + r.Dirty() + `)`)
 }
 
