@@ -10,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/backup"
 	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
@@ -274,4 +277,17 @@ func TestErrorsAreTyped(t *testing.T) {
 	if _, _, err := a.Tenants(ctx, f.Connect(t), s); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a tenant that is not there: %v", err)
 	}
+}
+
+// connectAs has an app connect to a fleet's database as another role.
+func connectAs(a *app.App, f *fleettest.Fleet, role string) {
+	a.Connect = func(ctx context.Context) (*pgx.Conn, error) {
+		cfg, err := db.ParseConfig(f.DSN)
+		if err != nil {
+			return nil, err
+		}
+		cfg.User = role
+		return db.Connect(ctx, cfg)
+	}
+	a.Direct, a.Unchecked = a.Connect, a.Connect
 }

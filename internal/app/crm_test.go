@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/crm"
 	"github.com/crmctl/crmctl/internal/crm/exporter"
@@ -263,15 +261,7 @@ func TestExportOfAFleet(t *testing.T) {
 		"all tables in schema public, "+
 		"tenant_a to "+role)
 	a, _ = open(t, f, "")
-	a.Connect = func(ctx context.Context) (*pgx.Conn, error) {
-		cfg, err := db.ParseConfig(f.DSN)
-		if err != nil {
-			return nil, err
-		}
-		cfg.User = role
-		return db.Connect(ctx, cfg)
-	}
-	a.Direct, a.Unchecked = a.Connect, a.Connect
+	connectAs(a, f, role)
 	_, got = exportFile(t, a, "mine.csv", all(t), exporter.Options{Format: exporter.CSV})
 	for i, r := range got.Results {
 		if (r.State == fleet.Done) != (i == 0) {

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -9,14 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/crm/exporter"
 	"github.com/crmctl/crmctl/internal/crm/importer"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
-	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/tenant"
 )
 
@@ -29,20 +24,6 @@ func entryNames(prefix string) []string {
 		out[i] = fmt.Sprintf("%s-%d", prefix, i)
 	}
 	return out
-}
-
-// counted is an empty fleet on a server of its own that counts statements.
-func counted(t *testing.T) *fleettest.Fleet {
-	t.Helper()
-	if n := fleettest.New(t).Int(t, "select count(*) from pg_available_extensions where name = "+
-		"'pg_stat_statements'"); n == 0 {
-		t.Skip("the server has no pg_stat_statements")
-	}
-	server, _ := pgtest.Instance(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "fsync": "off"})
-	f := &fleettest.Fleet{DSN: server.DSN}
-	f.Registry(t)
-	f.Exec(t, "create extension pg_stat_statements")
-	return f
 }
 
 // wantEntries counts the entries that something leaves.
@@ -68,10 +49,10 @@ func wantEntries(t *testing.T, f *fleettest.Fleet, name string, most int64, do f
 // entry for each goes beyond it.
 func TestFleetLeavesFewEntries(t *testing.T) {
 	t.Parallel()
-	f := counted(t)
+	f := fleettest.Counted(t)
 	a, _ := open(t, f, "")
 	a.Config.ErasureKeyFile = filepath.Join(t.TempDir(), "erasure.key")
-	other := counted(t)
+	other := fleettest.Counted(t)
 	elsewhere, _ := open(t, other, "")
 	ctx, limit := t.Context(), 5*time.Second
 	dir := t.TempDir()
@@ -184,7 +165,7 @@ func TestFleetLeavesFewEntries(t *testing.T) {
 // the session's may take.
 func TestTenantsOfAnotherRoleLeaveFewEntries(t *testing.T) {
 	t.Parallel()
-	f := counted(t)
+	f := fleettest.Counted(t)
 	const role, me = "entries_app", "entries_mig"
 	f.Exec(t, "create role "+role, "create role "+me+" login", "grant usage on schema public to "+me,
 		"do $$ begin execute format('grant create, temporary on database %I to "+me+", "+role+"', current_database()); end $$",
@@ -194,15 +175,7 @@ func TestTenantsOfAnotherRoleLeaveFewEntries(t *testing.T) {
 	first.Config.TenantOwner = role
 	ctx, limit := t.Context(), 5*time.Second
 	a, _ := open(t, f, "")
-	a.Connect = func(ctx context.Context) (*pgx.Conn, error) {
-		cfg, err := db.ParseConfig(f.DSN)
-		if err != nil {
-			return nil, err
-		}
-		cfg.User = me
-		return db.Connect(ctx, cfg)
-	}
-	a.Direct, a.Unchecked = a.Connect, a.Connect
+	connectAs(a, f, me)
 	for _, step := range []struct {
 		name string
 		most int64

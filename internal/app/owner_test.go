@@ -9,12 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/crmctl/crmctl/internal/app"
 	"github.com/crmctl/crmctl/internal/catalog"
 	"github.com/crmctl/crmctl/internal/crm/importer"
-	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/stats"
 	"github.com/crmctl/crmctl/internal/tenantsql"
@@ -68,15 +65,7 @@ func owned(t *testing.T, m membership, n int) (f *fleettest.Fleet, a *app.App, r
 		f.Exec(t, strings.ReplaceAll(strings.ReplaceAll(sql, "%[1]s", role), "%[2]s", me))
 	}
 	a, _ = open(t, f, "")
-	a.Connect = func(ctx context.Context) (*pgx.Conn, error) {
-		cfg, err := db.ParseConfig(f.DSN)
-		if err != nil {
-			return nil, err
-		}
-		cfg.User = me
-		return db.Connect(ctx, cfg)
-	}
-	a.Direct, a.Unchecked = a.Connect, a.Connect
+	connectAs(a, f, me)
 	return f, a, role
 }
 

@@ -105,6 +105,20 @@ func Files(files map[string]string) fs.FS {
 	return fsys
 }
 
+// Counted returns an empty fleet on a server of its own that counts statements, and skips the
+// test where the server has no pg_stat_statements.
+func Counted(t testing.TB) *Fleet {
+	t.Helper()
+	if n := New(t).Int(t, "select count(*) from pg_available_extensions where name = 'pg_stat_statements'"); n == 0 {
+		t.Skip("the server has no pg_stat_statements")
+	}
+	server, _ := pgtest.Instance(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "fsync": "off"})
+	f := &Fleet{DSN: server.DSN}
+	f.Registry(t)
+	f.Exec(t, "create extension pg_stat_statements")
+	return f
+}
+
 // Connect opens a connection that ends with the test.
 func (f *Fleet) Connect(t testing.TB) *pgx.Conn {
 	t.Helper()

@@ -12,7 +12,6 @@ import (
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/fleettest"
 	"github.com/crmctl/crmctl/internal/migrate"
-	"github.com/crmctl/crmctl/internal/pgtest"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -303,14 +302,7 @@ func TestCancelledGroup(t *testing.T) {
 // otherwise, is not filled with one for each tenant.
 func TestRunsLeaveFewEntries(t *testing.T) {
 	t.Parallel()
-	if n := fleettest.New(t).Int(t, "select count(*) from pg_available_extensions where name = "+
-		"'pg_stat_statements'"); n == 0 {
-		t.Skip("the server has no pg_stat_statements")
-	}
-	server, _ := pgtest.Instance(t, map[string]string{"shared_preload_libraries": "pg_stat_statements", "fsync": "off"})
-	f := &fleettest.Fleet{DSN: server.DSN}
-	f.Registry(t)
-	f.Exec(t, "create extension pg_stat_statements")
+	f := fleettest.Counted(t)
 	old, plan := plans(t, map[string]string{"1_a.sql": first, "2_b.sql": second, "3_c.sql": "update a set x = 2;\n" +
 		"-- +goose Down\nselect 1;"})
 	tenants := f.Create(t, old, fleettest.Names(60)...)
