@@ -34,17 +34,14 @@ const (
 // ledger writes a run's outcomes in batches, on a connection of its own and in a
 // goroutine of its own, so that no worker waits for it.
 type ledger struct {
-	conn    *pgx.Conn
 	connect Connect
 	plan    *Plan
 	reg     registry.Registry
 	report  *Report
 	replace bool // the recorded files
-	own     bool // conn was opened here
 	pooled  bool
 	blocks  bool // DO blocks can be run here
 	nested  bool // and migrations in them
-	beats   bool // a sign of life now and then stands in for the lock
 	lost    *lossCount
 
 	stop     chan struct{}
@@ -53,10 +50,14 @@ type ledger struct {
 
 	mu      sync.Mutex
 	pending []Outcome
-	err     error // of the last flush
+
+	// writing is held by who writes, and guards what follows.
 	writing sync.Mutex
-	files   int64 // recorded up to this version
+	conn    *pgx.Conn
+	own     bool // conn was opened here
+	beats   bool // a sign of life now and then stands in for the lock
 	beat    time.Time
+	files   int64 // recorded up to this version
 }
 
 // openLedger records that a run begins, after closing those that were killed, and
@@ -143,6 +144,8 @@ func (l *ledger) run(ctx context.Context) {
 
 // flush writes what is pending. What cannot be written stays for the next time.
 func (l *ledger) flush(ctx context.Context) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	l.mu.Lock()
 	batch := l.pending
 	l.pending = nil
@@ -153,7 +156,6 @@ func (l *ledger) flush(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout/ledgerTries)
 	defer cancel()
-	l.writing.Lock()
 	newest := l.files
 	err := l.write(ctx, func(p *db.Pipeline) {
 		newest = l.queueBatch(p, batch)
@@ -161,16 +163,13 @@ func (l *ledger) flush(ctx context.Context) {
 			l.reg.QueueHeartbeat(p, l.report.RunID)
 		}
 	})
-	if err == nil {
-		l.files = newest
-	}
-	l.writing.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err = err; err != nil {
+	if err != nil {
+		l.mu.Lock()
 		l.pending = append(batch, l.pending...)
+		l.mu.Unlock()
 		return
 	}
+	l.files = newest
 	if beat {
 		l.beat = time.Now()
 	}
@@ -264,6 +263,8 @@ func (l *ledger) close(ctx context.Context, unsure func() bool) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	r := l.report
 	var err error
 	for attempt := 1; ; attempt++ {
