@@ -43,6 +43,9 @@ type RunOptions struct {
 	// Group is how many tenants may share a transaction at the most, where their
 	// migrations are short and change no rows; 0 = as many as suit, 1 = none.
 	Group int
+	// GroupLimit is when tenants that share a transaction are given up, whatever they
+	// wait for, and take their turns alone; 0 = 100 ms.
+	GroupLimit time.Duration
 	// AllowChanged goes on although a file is not what it was when it was applied.
 	AllowChanged bool
 	// Trusted are roles whose code may run in tenants' schemas, besides those that

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -26,7 +27,8 @@ const (
 	groupMost = 20
 	// groupAim is how long a group is meant to take: all its locks are held that long.
 	groupAim = 50 * time.Millisecond
-	// groupLimit is when a group is given up, whatever it waits for.
+	// groupLimit is when a group is given up, whatever it waits for, unless the caller says
+	// otherwise.
 	groupLimit = 100 * time.Millisecond
 	// groupLockTimeout is how long it waits for one lock.
 	groupLockTimeout = 20 * time.Millisecond
@@ -92,7 +94,7 @@ func (r *run) workTogether(ctx context.Context, conn *pgx.Conn, members []int) e
 		changes[k], _ = r.plan.expect(r.tenants[i].route, tenants[k])
 	}
 	begun := time.Now()
-	limited, cancel := context.WithTimeout(ctx, r.groups.Patience(groupLimit))
+	limited, cancel := context.WithTimeout(ctx, r.groups.Patience(cmp.Or(r.opt.GroupLimit, groupLimit)))
 	defer cancel()
 	if err := r.plan.applyTogether(limited, conn, tenants, changes, r.limits); err != nil {
 		r.lost.note(err)

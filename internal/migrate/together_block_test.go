@@ -39,14 +39,14 @@ func TestToldStatementsStandAlone(t *testing.T) {
 				t.Fatalf("outcomes %+v", report.Outcomes)
 			}
 			wantAt(t, f, tenants, 2)
-			if n := transactions(t, f, 2); n > 12 { // a busy machine makes some groups fall apart
+			if n := transactions(t, f, 2); n > 8 { // the last few go alone, so that all workers end at once
 				t.Errorf("%d transactions", n)
 			}
 			var alone int64
 			for _, tenant := range tenants[1:] { // but the canary
 				alone += f.Int(t, "select count(*) from "+tenant.Schema.Quoted()+".told where sql like 'alter table%'")
 			}
-			if alone < c.want || c.want == 0 && alone == 12 {
+			if alone < c.want || c.want == 0 && alone > 6 {
 				t.Errorf("%d statements of their own", alone)
 			}
 		})
@@ -81,7 +81,7 @@ func TestGroupsTakeSeveralFiles(t *testing.T) {
 		t.Fatalf("%d migrated: %+v", n, report.Outcomes[25])
 	}
 	wantAt(t, f, tenants, 4)
-	if n := transactions(t, f, 4); n > 20 {
+	if n := transactions(t, f, 4); n > 12 {
 		t.Errorf("%d transactions", n)
 	}
 	for _, tenant := range tenants {
@@ -117,7 +117,7 @@ func TestGroupsWorkAsTheOwners(t *testing.T) {
 		t.Fatalf("%d migrated: %+v", n, report.Outcomes[0])
 	}
 	wantAt(t, f, tenants, 2)
-	if n := transactions(t, f, 2); n > 15 {
+	if n := transactions(t, f, 2); n > 10 {
 		t.Errorf("%d transactions", n)
 	}
 	for i, tenant := range tenants {
