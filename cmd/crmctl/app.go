@@ -120,8 +120,8 @@ func (f *factory) watch(verb string, names []string) (fleet.Observer, func()) {
 	if len(names) <= manyTenants {
 		return nil, func() {}
 	}
-	bar := f.NewProgress(cli.ProgressOptions{Verb: verb, Total: int64(len(names))})
-	return fleetProgress{bar: bar, name: func(i int) string { return names[i] }}, bar.Finish
+	p := f.newFleetProgress(verb, names)
+	return p, p.bar.Finish
 }
 
 // watchBytes shows the progress of work whose length is not known.

@@ -19,6 +19,8 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	if j.p, err = j.f.printer(); err != nil {
 		return err
 	}
+	failures := newFailureLog(nil)
+	var failed []tenantError
 	done, err := j.app.RestoreDir(ctx, app.RestoreDirOptions{
 		RestoreOptions: j.options(), Dir: j.opts.file, Chosen: chosen, Identities: j.keys, DryRun: j.opts.dryRun,
 		Confirm: func(ctx context.Context, slugs []string) error {
@@ -28,7 +30,10 @@ func (j *restoreJob) directory(ctx context.Context) error {
 			}
 			return j.f.ConfirmYes(ctx, fmt.Sprintf("Restore %s: %s?", cli.Plural(len(names), "tenant"), firstNames(names)))
 		},
-		Failed: func(slug string, err error) { j.f.sayTenant(slug, j.explain(err)) },
+		Failed: func(slug string, err error) {
+			failures.say(j.f, slug, j.explain(err))
+			failed = append(failed, tenantError{slug, j.explain(err)})
+		},
 	})
 	if err != nil {
 		return explainRestoreDir(err)
@@ -39,6 +44,9 @@ func (j *restoreJob) directory(ctx context.Context) error {
 	}
 	if s.Items == 1 && s.Failed == 1 && len(done.Tenants) == 0 && !j.f.WasInterrupted() {
 		return s.First()
+	}
+	if !j.f.structured() {
+		j.f.sayFailed(failed, true)
 	}
 	if err := j.report(done.Tenants); err != nil {
 		return err

@@ -120,11 +120,11 @@ func confirmClean(ctx context.Context, f *factory, opts *connectionsCleanOptions
 		return nil
 	}
 	if f.CanAsk() && !f.flags.Yes {
-		for _, s := range picked[:min(len(picked), mostFailures)] {
+		for _, s := range picked[:min(len(picked), mostAsked)] {
 			f.Note("%d  %s  %s %s  %s", s.PID, cli.Visible(orNobody(s)), s.State, cli.HumanDuration(s.InState),
 				cli.Visible(s.Application))
 		}
-		if more := len(picked) - mostFailures; more > 0 {
+		if more := len(picked) - mostAsked; more > 0 {
 			f.Note("and %s more", cli.HumanCount(int64(more)))
 		}
 	}

@@ -197,7 +197,7 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, report *doctor
 	if err != nil {
 		return err
 	}
-	for _, finding := range todo[:min(len(todo), mostFailures)] {
+	for _, finding := range todo[:min(len(todo), mostAsked)] {
 		f.Note("%s  %s: %s", finding.Class, cli.Visible(finding.Subject), cli.Visible(finding.What))
 	}
 	if err := f.ConfirmYes(ctx, fmt.Sprintf("Mend %s in %s?", cli.Plural(len(todo), "finding"),

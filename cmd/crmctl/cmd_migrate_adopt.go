@@ -259,6 +259,10 @@ func adoptedList(dryRun bool) cli.List[adopt.Adoption] {
 			}},
 		},
 		Name: func(a adopt.Adoption) string { return a.Slug },
+		Alike: &cli.Alike[adopt.Adoption]{
+			Noun: "tenant", Own: func(a adopt.Adoption) []cli.OwnWord { return ownWords(a.Slug, a.Schema) },
+			Of: func(a adopt.Adoption) bool { return a.State == adopt.Refused || a.State == adopt.NotStarted },
+		},
 	}
 }
 

@@ -102,6 +102,8 @@ func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, 
 	if f.skippedRows > 0 {
 		empty = "nothing pending for the tenants that are not left alone"
 	}
+	alike := alikeTenants(func(r planRow) registry.Tenant { return r.tenant })
+	alike.Each = f.sameWide
 	err = cli.PrintList(p, cli.List[planRow]{
 		Plural: "tenants",
 		Columns: []cli.Column[planRow]{
@@ -120,6 +122,7 @@ func printPlan(ctx context.Context, f *factory, p *cli.Printer, conn *pgx.Conn, 
 			}},
 		},
 		Name:  func(r planRow) string { return r.tenant.Slug },
+		Alike: alike,
 		Empty: empty,
 		Footer: func() string {
 			return cli.Plural(len(rows), "tenant") + " would be migrated" + estimate

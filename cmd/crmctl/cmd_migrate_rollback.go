@@ -129,6 +129,8 @@ func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrat
 		}
 		return out
 	}
+	alike := alikeTenants(func(r rollbackRow) registry.Tenant { return r.tenant })
+	alike.Each = f.sameWide
 	err := cli.PrintList(p, cli.List[rollbackRow]{
 		Plural: "tenants",
 		Columns: []cli.Column[rollbackRow]{
@@ -139,11 +141,12 @@ func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrat
 					return cli.Styled{Value: cli.Either{Human: r.err.Error(), Machine: r.err.Error(), Document: files(r)},
 						Color: cli.Red}
 				}
-				return cli.Either{Human: shortList(files(r)), Machine: shortList(files(r)), Document: files(r)}
+				return cli.Either{Human: cli.FirstNames(files(r)), Machine: cli.FirstNames(files(r)), Document: files(r)}
 			}},
 			{Name: "error", Document: true, Optional: true, Value: func(r rollbackRow) any { return errorText(r.err) }},
 		},
 		Name:  func(r rollbackRow) string { return r.tenant.Slug },
+		Alike: alike,
 		Empty: "nothing to take back",
 		Footer: func() string {
 			return cli.Plural(len(rows), "tenant") + " would be taken back" +

@@ -192,11 +192,13 @@ func runMigrateRunsShow(ctx context.Context, f *factory, opts *migrateRunsShowOp
 			fmt.Fprintln(p.Out)
 		}
 	}
-	if err := cli.PrintList(p, cli.List[outcomeRow]{Columns: outcomeColumns(), Name: outcomeRow.name}, shown); err != nil {
+	list := outcomeList(outcomeColumns())
+	list.Alike.Each = f.sameWide
+	if err := cli.PrintList(p, list, shown); err != nil {
 		return err
 	}
 	if run.Failed+run.NotStarted > 0 && run.Target >= 0 && !f.structured() {
-		f.Note("\nnext: crmctl migrate retry %d", run.ID)
+		f.Note("\nnext: crmctl migrate retry %d%s", run.ID, f.sameTarget())
 	}
 	return nil
 }

@@ -104,7 +104,10 @@ func runMigrateStatus(ctx context.Context, f *factory, opts *migrateStatusOption
 	}
 	// On a terminal the line below says it all when nobody is behind.
 	if len(rows) > 0 || !p.Terminal || !p.IsTable() {
-		if err := cli.PrintList(p, statusList(opts.verify || wrong > 0), rows); err != nil {
+		list := statusList(opts.verify || wrong > 0)
+		list.Alike = alikeTenants(func(r versionRow) registry.Tenant { return r.Tenant })
+		list.Alike.Each = f.sameWide
+		if err := cli.PrintList(p, list, rows); err != nil {
 			return err
 		}
 	}

@@ -118,6 +118,8 @@ func printSynced(f *factory, p *cli.Printer, done *app.SyncResult, dryRun bool) 
 }
 
 func syncedList(dryRun bool) cli.List[app.Synced] {
+	alike := alikeTenants(func(t app.Synced) registry.Tenant { return t.To })
+	alike.Of = func(t app.Synced) bool { return t.Err != nil || !t.Done }
 	return cli.List[app.Synced]{
 		Plural: "tenants",
 		Columns: []cli.Column[app.Synced]{
@@ -141,6 +143,7 @@ func syncedList(dryRun bool) cli.List[app.Synced] {
 			{Name: "error", Document: true, Optional: true, Value: func(t app.Synced) any { return errorText(t.Err) }},
 		},
 		Name:  func(t app.Synced) string { return t.To.Slug },
+		Alike: alike,
 		Empty: "the registry has what the application names",
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
+	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenantsql"
 )
 
@@ -219,29 +220,18 @@ func (e *execPrinter) interrupted(report *tenantsql.Report, s fleet.Summary) err
 		e.f.commandFor(e.o.names, names, changed))
 }
 
-// mostFailures is how many failures are told to people one by one.
-const mostFailures = 20
-
-// sayFailures names the tenants that failed, of several. Where a progress line was shown
-// it has done so for people.
+// sayFailures names the tenants that failed, of several.
 func (e *execPrinter) sayFailures(outcomes []tenantsql.Outcome) {
-	if len(outcomes) == 1 || len(outcomes) > manyTenants && !e.isProgress() && !e.f.structured() {
+	if len(outcomes) == 1 {
 		return
 	}
-	failed := 0
+	var failed []tenantError
 	for _, out := range outcomes {
-		if out.State != fleet.Failed {
-			continue
-		}
-		failed++
-		switch {
-		case e.refused(out.Err):
-		case failed <= mostFailures || e.f.structured():
-			e.f.sayTenant(out.Tenant.Slug, out.Err)
-		case failed == mostFailures+1:
-			e.f.Say("crmctl: and more, see -o json")
+		if out.State == fleet.Failed && !e.refused(out.Err) {
+			failed = append(failed, tenantError{out.Tenant.Slug, out.Err})
 		}
 	}
+	e.f.sayFailed(failed, len(outcomes) > manyTenants && !e.isProgress())
 }
 
 // refused reports whether a statement failed for want of --write.
@@ -266,6 +256,9 @@ func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 	if e.o.aggregate != "" {
 		return nil
 	}
+	alike := alikeTenants(func(o tenantsql.Outcome) registry.Tenant { return o.Tenant })
+	alike.Of = func(o tenantsql.Outcome) bool { return o.State != fleet.Done }
+	alike.Blank = []string{"seconds"}
 	return cli.PrintList(e.p, cli.List[tenantsql.Outcome]{
 		Plural: "tenants",
 		Columns: []cli.Column[tenantsql.Outcome]{
@@ -285,6 +278,7 @@ func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 		},
 		Name:  func(o tenantsql.Outcome) string { return o.Tenant.Slug },
 		Empty: "no tenants",
+		Alike: alike,
 	}, outcomes)
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/crmctl/crmctl/internal/app"
@@ -137,23 +138,45 @@ func slugs(names []string) ([]string, error) {
 
 // fleetProgress shows a run over tenants that reports by index.
 type fleetProgress struct {
-	bar  *cli.Progress
-	name func(i int) string
+	bar      *cli.Progress
+	name     func(i int) string
+	failed   atomic.Int64
+	failures *failureLog
 }
 
-func (p fleetProgress) Started(int) {}
+// newFleetProgress begins to show a run over the named tenants.
+func (f *factory) newFleetProgress(verb string, names []string) *fleetProgress {
+	p := &fleetProgress{name: func(i int) string { return names[i] }}
+	p.bar = f.NewProgress(cli.ProgressOptions{Verb: verb, Total: int64(len(names)),
+		Status: func() string { return p.count("failed %d") }, Fields: func() string { return p.count("failed=%d") }})
+	p.failures = newFailureLog(p.bar)
+	return p
+}
 
-func (p fleetProgress) Finished(i int, r fleet.Result) {
+// count says how many have failed so far, and nothing before one has.
+func (p *fleetProgress) count(format string) string {
+	if n := p.failed.Load(); n > 0 {
+		return fmt.Sprintf(format, n)
+	}
+	return ""
+}
+
+func (p *fleetProgress) Started(int) {}
+
+func (p *fleetProgress) Finished(i int, r fleet.Result) {
 	if r.State == fleet.NotStarted {
 		return // cut short by the end of the run
 	}
+	if r.State == fleet.Failed {
+		p.failed.Add(1)
+	}
 	p.bar.Add(1)
 	if r.State == fleet.Failed && !p.bar.Console.Structured() {
-		p.bar.Failure("tenant=%s failed: %v", p.name(i), r.Err)
+		p.failures.tell(p.name(i), "", "", r.Err.Error())
 	}
 }
 
-func (p fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
+func (p *fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
 	p.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt,
 		cli.Visible(err.Error()))
 }

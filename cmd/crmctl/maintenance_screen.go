@@ -11,6 +11,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/maintain"
+	"github.com/crmctl/crmctl/internal/registry"
 )
 
 // maintenanceScreen says what became of a run of `crmctl maintenance`.
@@ -91,6 +92,12 @@ func (s maintenanceScreen) print() error {
 	if len(rows) == 0 {
 		return nil
 	}
+	alike := alikeTenants(func(o maintain.Outcome) registry.Tenant { return o.Tenant })
+	alike.Of = func(o maintain.Outcome) bool { return o.State != fleet.Done }
+	alike.Blank = []string{"tables", "seconds"}
+	alike.Each = func() string {
+		return fmt.Sprintf("crmctl migrate runs show %d%s -o wide", s.done.RunID, s.f.sameTarget())
+	}
 	return cli.PrintList(s.p, cli.List[maintain.Outcome]{
 		Plural: "tenants",
 		Columns: []cli.Column[maintain.Outcome]{
@@ -115,7 +122,8 @@ func (s maintenanceScreen) print() error {
 			}},
 			{Name: "error", Title: "WHY", Text: true, Optional: true, Value: s.why},
 		},
-		Name: func(o maintain.Outcome) string { return o.Tenant.Slug },
+		Name:  func(o maintain.Outcome) string { return o.Tenant.Slug },
+		Alike: alike,
 	}, rows)
 }
 

@@ -189,7 +189,7 @@ func failureText(place, message string) string {
 
 // markdownReport is a page for people: the sums, then what failed.
 func markdownReport(place string, r runReport) []byte {
-	const most = 100
+	const most = 100 // reasons
 	var b strings.Builder
 	fmt.Fprintf(&b, "### crmctl %s: %s, run %d\n\n", r.Kind, markdown(place), r.Run)
 	b.WriteString("| migrated | current | skipped | failed | not started | seconds |\n|---:|---:|---:|---:|---:|---:|\n")
@@ -198,28 +198,55 @@ func markdownReport(place string, r runReport) []byte {
 	if r.Reason != "" {
 		fmt.Fprintf(&b, "\nStopped: %s\n", markdown(r.Reason))
 	}
-	shown := 0
-	for _, o := range r.Outcomes {
-		if migrate.State(o.State) != migrate.Failed {
-			continue
-		}
-		if shown == 0 {
-			b.WriteString("\n| tenant | version | place | SQLSTATE | why |\n|---|---:|---|---|---|\n")
-		}
-		if shown++; shown > most {
-			continue
-		}
+	rows := failedRows(r)
+	if len(rows) > 0 {
+		b.WriteString("\n| tenant | version | place | SQLSTATE | why |\n|---|---:|---|---|---|\n")
+	}
+	for _, o := range rows[:min(len(rows), most)] {
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", markdown(o.Slug), o.To, markdown(o.Place), o.SQLState,
 			markdown(o.Message))
 	}
-	if shown > most {
-		fmt.Fprintf(&b, "\nand %d more\n", shown-most)
+	if len(rows) > most {
+		fmt.Fprintf(&b, "\nand %d more\n", len(rows)-most)
 	}
 	if r.Next != "" {
 		fmt.Fprintf(&b, "\n    %s\n", cli.Visible(r.Next))
 	}
 	b.WriteByte('\n')
 	return []byte(b.String())
+}
+
+// failedRows returns the tenants that failed, many that did for one reason as one row.
+func failedRows(r runReport) []outcomeRow {
+	var rows []outcomeRow
+	alike := make(map[string][]outcomeRow)
+	key := func(o outcomeRow) string {
+		return fmt.Sprintf("%d %s %s", o.To, o.SQLState, cli.SetAside(o.Place+" "+o.Message, ownWords(o.Slug, o.Schema)))
+	}
+	for _, o := range r.Outcomes {
+		if migrate.State(o.State) == migrate.Failed {
+			rows, alike[key(o)] = append(rows, o), append(alike[key(o)], o)
+		}
+	}
+	var out []outcomeRow
+	for _, o := range rows {
+		same := alike[key(o)]
+		if !cli.Many(len(same)) {
+			out = append(out, o)
+			continue
+		}
+		if o.Slug != same[0].Slug {
+			continue // it stands with the first
+		}
+		names := make([]string, len(same))
+		for i, s := range same {
+			names[i] = s.Slug
+		}
+		o.Message = cli.SetAside(o.Message, ownWords(o.Slug, o.Schema))
+		o.Slug = cli.Plural(len(same), "tenant") + ": " + cli.FirstNames(names)
+		out = append(out, o)
+	}
+	return out
 }
 
 // markdown makes a text from outside safe in a cell.

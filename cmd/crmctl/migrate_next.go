@@ -96,7 +96,11 @@ func (f *factory) afterRun(r *migrate.Report, record runReport) (next, details s
 	case r.Target >= 0:
 		next = fmt.Sprintf("crmctl migrate retry %d%s", r.RunID, f.sameFlags())
 	}
-	return next, fmt.Sprintf("crmctl migrate runs show %d", r.RunID)
+	details = fmt.Sprintf("crmctl migrate runs show %d%s", r.RunID, f.sameTarget())
+	if record.Together {
+		details += " -o wide"
+	}
+	return next, details
 }
 
 // noteTrust says how the code that a run was refused for is trusted.

@@ -33,6 +33,8 @@ type runReport struct {
 	Elapsed       time.Duration
 	Next          string // the command that goes on
 	Outcomes      []outcomeRow
+
+	Together bool // tenants that failed for one reason are one row of what was printed
 }
 
 // printReport prints what became of a run, which s sums up, and returns the error that
@@ -43,7 +45,7 @@ func printReport(f *factory, p *cli.Printer, r *migrate.Report, s fleet.Summary)
 	var err error
 	switch {
 	case p.IsTable():
-		err = printSummary(p, r, record)
+		err = printSummary(p, r, &record)
 	case p.Format == "ndjson":
 		finished := []cli.Field{{Name: "event", Value: "run_finished"}, {Name: "at", Value: f.Now()}}
 		err = cli.PrintObject(p, cli.Object{Fields: append(finished, record.fields()...)})
@@ -109,7 +111,7 @@ func unserved(r *migrate.Report) error {
 
 // printSummary prints the screen for people: what was done, the slowest, the
 // failed.
-func printSummary(p *cli.Printer, r *migrate.Report, record runReport) error {
+func printSummary(p *cli.Printer, r *migrate.Report, record *runReport) error {
 	var b strings.Builder
 	switch {
 	case len(r.Outcomes) == 0 && r.Kind != "" && r.Kind != migrate.Up:
@@ -160,7 +162,7 @@ func printSummary(p *cli.Printer, r *migrate.Report, record runReport) error {
 	if record.Failed == 0 {
 		return nil
 	}
-	return printFailed(p, r)
+	return printFailed(p, r, &record.Together)
 }
 
 // doneWord begins the line that says what was done.
@@ -196,7 +198,9 @@ func stoppedText(err error) string {
 	return err.Error()
 }
 
-func printFailed(p *cli.Printer, r *migrate.Report) error {
+// printFailed lists the tenants that failed, those that failed for one reason together. It
+// sets together where it did so.
+func printFailed(p *cli.Printer, r *migrate.Report, together *bool) error {
 	var failed []migrate.Outcome
 	for _, o := range r.Outcomes {
 		if o.State == migrate.Failed {
@@ -208,7 +212,9 @@ func printFailed(p *cli.Printer, r *migrate.Report) error {
 		rows[i] = outcomeRowOf(o)
 	}
 	columns := slices.DeleteFunc(outcomeColumns(), func(c cli.Column[outcomeRow]) bool { return c.Name == "state" })
-	err := cli.PrintList(p, cli.List[outcomeRow]{Columns: columns, Name: outcomeRow.name}, rows)
+	list := outcomeList(columns)
+	list.Alike.Piped, list.Alike.Together = true, together
+	err := cli.PrintList(p, list, rows)
 	if err != nil || !p.Terminal {
 		return err
 	}

@@ -68,7 +68,7 @@ func (r *fleetRun) checkCanary(ctx context.Context) error {
 	}
 	if r.Unguarded(canary) {
 		r.f.Note("crmctl: warning: there is no canary: this run has nothing to do for %s",
-			cli.Visible(shortList(canary.Names)))
+			cli.Visible(cli.FirstNames(canary.Names)))
 	}
 	return nil
 }

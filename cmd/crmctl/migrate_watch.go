@@ -19,10 +19,11 @@ const stuckAfter = time.Minute
 // runWatch shows a fleet run while it goes on: on stderr for people and, with -o
 // ndjson, as events on stdout.
 type runWatch struct {
-	bar    *cli.Progress
-	out    *eventWriter // nil without -o ndjson
-	ok     atomic.Int64
-	failed atomic.Int64
+	bar      *cli.Progress
+	failures *failureLog
+	out      *eventWriter // nil without -o ndjson
+	ok       atomic.Int64
+	failed   atomic.Int64
 
 	mu       sync.Mutex
 	phase    migrate.PhaseStarted
@@ -48,6 +49,7 @@ func newRunWatch(f *factory, p *cli.Printer, total int) *runWatch {
 	w.bar = f.NewProgress(cli.ProgressOptions{
 		Verb: "migrate", Total: int64(total), Status: w.status, Fields: w.fields,
 	})
+	w.failures = newFailureLog(w.bar)
 	return w
 }
 
@@ -99,22 +101,13 @@ func (w *runWatch) serverAway(e migrate.ServerAway) {
 }
 
 func (w *runWatch) canaryPassed(e migrate.CanaryPassed) {
-	names := cli.Visible(shortList(e.Tenants))
+	names := cli.Visible(cli.FirstNames(e.Tenants))
 	if e.Pause > 0 {
 		w.bar.Console.Note("canary    %s ok in %s; the others follow in %s", names, cli.HumanDuration(e.Elapsed),
 			cli.HumanDuration(e.Pause))
 		return
 	}
 	w.bar.Console.Note("canary    %s ok in %s", names, cli.HumanDuration(e.Elapsed))
-}
-
-// shortList names a few things of many.
-func shortList(names []string) string {
-	const most = 3
-	if len(names) <= most+1 {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 func (w *runWatch) tenantWaiting(e migrate.TenantWaiting) {
@@ -192,7 +185,7 @@ func (w *runWatch) tenantFinished(o migrate.Outcome) {
 	if o.State != migrate.Failed {
 		return
 	}
-	w.bar.Failure("tenant=%s failed%s: %s", o.Tenant.Slug, tagged(o.Err), why(o))
+	w.failures.tell(o.Tenant.Slug, o.Tenant.Schema.String(), tagged(o.Err), why(o))
 }
 
 // count adds n tenants that ended in a state.

@@ -22,7 +22,7 @@ func (o outcomeRow) name() string { return o.Slug }
 func outcomeRowOf(o migrate.Outcome) outcomeRow {
 	row := outcomeRow{
 		RunTenant: registry.RunTenant{
-			Slug: o.Tenant.Slug, State: string(o.State), From: o.From, To: o.To, Attempts: o.Attempts, Duration: o.Duration,
+			Slug: o.Tenant.Slug, Schema: o.Tenant.Schema.String(), State: string(o.State), From: o.From, To: o.To, Attempts: o.Attempts, Duration: o.Duration,
 		},
 		blockers: o.Blockers,
 	}
@@ -33,6 +33,13 @@ func outcomeRowOf(o migrate.Outcome) outcomeRow {
 		}
 	}
 	return row
+}
+
+// outcomeList shows outcomes; those of one kind are one row on a terminal.
+func outcomeList(columns []cli.Column[outcomeRow]) cli.List[outcomeRow] {
+	return cli.List[outcomeRow]{Columns: columns, Name: outcomeRow.name, Alike: &cli.Alike[outcomeRow]{
+		Noun: "tenant", Own: func(o outcomeRow) []cli.OwnWord { return ownWords(o.Slug, o.Schema) },
+	}}
 }
 
 // outcomeColumns are the columns of outcomes, in the report of a run, its events and the

@@ -248,6 +248,8 @@ func (s personScreen) erased() error {
 	for _, b := range s.done.Backups {
 		summary.Backups = append(summary.Backups, backupBefore{b.Slug, b.File, b.At})
 	}
+	alike := alikeTenants(func(r erasedRow) registry.Tenant { return r.Tenant })
+	alike.Of = func(r erasedRow) bool { return r.err != "" || r.result == resultNotStarted }
 	err := cli.PrintList(s.p, cli.List[erasedRow]{
 		Plural: "tenants",
 		Columns: []cli.Column[erasedRow]{
@@ -262,6 +264,7 @@ func (s personScreen) erased() error {
 			{Name: "error", Title: "WHY", Text: true, Optional: true, Value: func(r erasedRow) any { return r.err }},
 		},
 		Name:    func(r erasedRow) string { return r.Tenant.Slug },
+		Alike:   alike,
 		Summary: func() any { return summary },
 		Empty:   "nothing is stored",
 	}, s.erasedRows())

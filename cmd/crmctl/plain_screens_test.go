@@ -59,7 +59,7 @@ func TestStoppedRunFitsTheTerminal(t *testing.T) {
 		p := &cli.Printer{Out: &out, Format: "table", Terminal: true, Width: 80, Painter: cli.Painter{On: colour}}
 		report := &migrate.Report{RunID: 1, Outcomes: make([]migrate.Outcome, 2),
 			Stopped: fmt.Errorf("%w: %s: %w", migrate.ErrCanary, "acme-corp", reason)}
-		if err := printSummary(p, report, runReport{NotStarted: 399}); err != nil {
+		if err := printSummary(p, report, &runReport{NotStarted: 399}); err != nil {
 			t.Fatal(err)
 		}
 		text := strings.NewReplacer("\x1b[33m", "", "\x1b[32m", "", "\x1b[0m", "").Replace(out.String())

@@ -6,6 +6,9 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 )
 
+// mostAsked is how many things a question is asked about by name.
+const mostAsked = 20
+
 // announceTarget says on stderr what a change is about to work on: host,
 // database, role and profile.
 func (f *factory) announceTarget() error {

@@ -77,28 +77,22 @@ func (f *factory) tenants(ctx context.Context, q db.Querier, s *app.Selection,
 // skipInvalid says which rows of the registry a command leaves alone because they are not
 // valid. Where everything else goes well it ends with exit code 3.
 func (f *factory) skipInvalid(rows []registry.InvalidRow) {
-	for _, r := range rows {
+	left := make([]tenantError, len(rows))
+	for i, r := range rows {
 		f.skippedRows++
-		if f.structured() {
-			left := &cli.Error{Code: cli.ExitPartial, Err: fmt.Errorf("%w; left alone", r.Err()), Subject: r.Slug}
-			f.printRecord(f.errorRecordOf(left))
-			continue
-		}
-		f.Say("crmctl: %s; left alone", cli.Visible(r.Err().Error()))
+		left[i] = tenantError{r.Slug, cli.WithCode(fmt.Errorf("%w; left alone", r.Err()), cli.ExitPartial)}
 	}
+	f.sayTenants(left)
 }
 
 // skipForked names tenants in which another program has gone on, or is at work.
 func (f *factory) skipForked(tenants []app.Forked) {
-	for _, t := range tenants {
+	left := make([]tenantError, len(tenants))
+	for i, t := range tenants {
 		f.skippedRows++
-		if f.structured() {
-			left := &cli.Error{Code: cli.ExitPartial, Err: fmt.Errorf("%w; left alone", t.Err), Subject: t.Tenant.Slug}
-			f.printRecord(f.errorRecordOf(left))
-			continue
-		}
-		f.Say("crmctl: tenant %s: %s; left alone", t.Tenant.Slug, cli.Visible(t.Err.Error()))
+		left[i] = tenantError{t.Tenant.Slug, cli.WithCode(fmt.Errorf("%w; left alone", t.Err), cli.ExitPartial)}
 	}
+	f.sayTenants(left)
 }
 
 // named is a tenant's name with an optional display name.

@@ -51,14 +51,16 @@ func (f *factory) noticeSource(n app.Notice) {
 // could not be taken in makes the exit code 3.
 func (f *factory) tookIn(n app.TookIn) {
 	var told []app.Synced
+	var failed []tenantError
 	for _, t := range n.Result.Tenants {
 		if syncFailed(t) && n.Matters(t.To.Slug) {
 			f.skippedRows++
-			f.sayTenant(t.To.Slug, fmt.Errorf("not taken in from the application: %w", t.Err))
+			failed = append(failed, tenantError{t.To.Slug, fmt.Errorf("not taken in from the application: %w", t.Err)})
 			continue
 		}
 		told = append(told, t)
 	}
+	f.sayTenants(failed)
 	if len(told) > 0 {
 		f.Note("crmctl: note: taken in from the application: %s", sourceCounts(told, true))
 	}
@@ -122,13 +124,16 @@ func (f *factory) keepNamed(ctx context.Context, conn *pgx.Conn, due []registry.
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(due, func(t registry.Tenant) bool {
+	var left []tenantError
+	due = slices.DeleteFunc(due, func(t registry.Tenant) bool {
 		if named(t) {
 			f.skippedRows++
-			f.sayTenant(t.Slug, errors.New("the application still names it: it is not purged"))
+			left = append(left, tenantError{t.Slug, errors.New("the application still names it: it is not purged")})
 		}
 		return named(t)
-	}), nil
+	})
+	f.sayTenants(left)
+	return due, nil
 }
 
 // explainUnknown says how a tenant comes to be known that the application has made.

@@ -214,14 +214,29 @@ func (f *factory) stoppedRun(e runEnd) error {
 }
 
 // sayFailures names the tenants that failed, of several. Where a progress line was
-// shown it has done so for people.
+// shown it has done so for people, but for those of which it told only the first few.
 func (f *factory) sayFailures(results []fleet.Result, slug func(i int) string, explain func(error) error) {
-	if len(results) < 2 || len(results) > manyTenants && !f.structured() {
+	if len(results) < 2 {
 		return
 	}
+	var failed []tenantError
 	for i, r := range results {
 		if r.State == fleet.Failed {
-			f.sayTenant(slug(i), explain(r.Err))
+			failed = append(failed, tenantError{slug(i), explain(r.Err)})
+		}
+	}
+	f.sayFailed(failed, len(results) > manyTenants)
+}
+
+// sayFailed names tenants that failed; told is whether a progress line has done so.
+func (f *factory) sayFailed(failed []tenantError, told bool) {
+	if !told || f.structured() {
+		f.sayTenants(failed)
+		return
+	}
+	for _, g := range f.groupErrors(failed) {
+		if cli.Many(len(g.slugs)) {
+			f.sayAlike(g)
 		}
 	}
 }

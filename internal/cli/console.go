@@ -67,9 +67,12 @@ func (c *Console) Note(format string, args ...any) {
 	}
 }
 
+// Talks reports whether more is to be said, with --verbose or --debug.
+func (c *Console) Talks() bool { return c.switches.Verbose || c.switches.Debug }
+
 // Verbose prints a line on stderr when more is to be said.
 func (c *Console) Verbose(format string, args ...any) {
-	if c.switches.Verbose || c.switches.Debug {
+	if c.Talks() {
 		c.Say(format, args...)
 	}
 }

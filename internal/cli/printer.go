@@ -81,6 +81,8 @@ type List[T any] struct {
 	Empty string
 	// Footer returns the lines below a table on a terminal; nil for none.
 	Footer func() string
+	// Alike puts rows together that differ in nothing but whose they are; nil for none.
+	Alike *Alike[T]
 	// NoHeader leaves out the titles in tables, for results of a change:
 	// "created  acme-corp  tenant_acme_corp  version 4  18 ms".
 	NoHeader bool

@@ -47,9 +47,13 @@ func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T,
 		}
 	}
 	var names []string
+	var all []T
 	for row, err := range rows {
 		if err != nil {
 			return err
+		}
+		if l.Alike != nil {
+			all = append(all, row)
 		}
 		cells, colors := make([]string, len(columns)), make([]Color, len(columns))
 		for i, c := range columns {
@@ -62,8 +66,12 @@ func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T,
 			names = append(names, Visible(l.Name(row)))
 		}
 	}
+	each := false
 	if i := keyColumn(g.cells, names); i >= 0 {
 		g.key[i] = true
+		if l.Alike != nil && p.Format != "wide" {
+			each = g.putTogether(together(l.Alike, all, g.cells, columns, i), i, l.Alike.Noun)
+		}
 	}
 	if len(g.cells) == 0 && l.NoHeader {
 		return nil
@@ -71,10 +79,20 @@ func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T,
 	if _, total := p.shrink(&g); l.Upright && p.Format != "wide" && total > p.Width {
 		return p.writeUpright(w, g)
 	}
-	if err := p.writeGrid(w, g); err != nil || l.Footer == nil || len(g.cells) == 0 {
+	if err := p.writeGrid(w, g); err != nil || len(g.cells) == 0 {
 		return err
 	}
-	_, err := w.WriteString("\n" + Fold(l.Footer(), p.Width, "") + "\n")
+	text := ""
+	if l.Footer != nil {
+		text = Fold(l.Footer(), p.Width, "") + "\n"
+	}
+	if each && l.Alike.Each != nil {
+		text += "each " + l.Alike.Noun + ": " + l.Alike.Each() + "\n"
+	}
+	if text == "" {
+		return nil
+	}
+	_, err := w.WriteString("\n" + text)
 	return err
 }
 
@@ -202,17 +220,14 @@ func (p *Printer) fit(g *grid) {
 // breakTexts breaks texts that are wider than their column into lines, each a row of its
 // own.
 func (g *grid) breakTexts(widths []int) {
-	if !slices.Contains(g.text, true) {
-		return
-	}
 	var cells [][]string
 	var colors [][]Color
 	for r, row := range g.cells {
 		var parts [][]string
 		height := 1
 		for i, cell := range row {
-			part := []string{cell}
-			if g.text[i] && twwidth.Width(cell) > widths[i] {
+			part := strings.Split(cell, "\n") // the names of several rows
+			if len(part) == 1 && g.text[i] && twwidth.Width(cell) > widths[i] {
 				part = breakWords(Wrap(cell, widths[i]), widths[i])
 			}
 			parts, height = append(parts, part), max(height, len(part))
@@ -235,7 +250,7 @@ func (g *grid) breakTexts(widths []int) {
 func (g *grid) tooNarrow(widths []int) bool {
 	return slices.ContainsFunc(g.cells, func(row []string) bool {
 		for i, cell := range row {
-			if twwidth.Width(cell) > widths[i] && (g.key[i] || g.text[i] && widths[i] < readable) {
+			if cellWidth(cell) > widths[i] && (g.key[i] || g.text[i] && widths[i] < readable) {
 				return true
 			}
 		}
@@ -262,7 +277,7 @@ func (p *Printer) shrink(g *grid) (widths []int, total int) {
 	widths = make([]int, len(g.right))
 	measure := func(row []string) {
 		for i, cell := range row {
-			widths[i] = max(widths[i], twwidth.Width(cell))
+			widths[i] = max(widths[i], cellWidth(cell))
 		}
 	}
 	measure(g.titles)
@@ -285,6 +300,15 @@ func (p *Printer) shrink(g *grid) (widths []int, total int) {
 		total--
 	}
 	return widths, total
+}
+
+// cellWidth returns the width of a cell, which may have several lines.
+func cellWidth(cell string) int {
+	width := 0
+	for line := range strings.SplitSeq(cell, "\n") {
+		width = max(width, twwidth.Width(line))
+	}
+	return width
 }
 
 // widest returns the widest column that may be made narrower, -1 for none. The one that
@@ -359,31 +383,4 @@ func (p *Printer) Cut(s string, width int) string {
 		b.WriteRune(r)
 	}
 	return b.String() + mark
-}
-
-// writeTSV prints a table for a pipe: tab-separated, nothing cut, values as
-// programs want them, on one line each whatever they hold.
-func writeTSV[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
-	columns := l.shown(p)
-	cells := make([]string, len(columns))
-	if !l.NoHeader {
-		for i, c := range columns {
-			cells[i] = c.heading()
-		}
-		if _, err := w.WriteString(strings.Join(cells, "\t") + "\n"); err != nil {
-			return err
-		}
-	}
-	for row, err := range rows {
-		if err != nil {
-			return err
-		}
-		for i, c := range columns {
-			cells[i] = Visible(Machine(c.Value(row)))
-		}
-		if _, err := w.WriteString(strings.Join(cells, "\t") + "\n"); err != nil {
-			return err
-		}
-	}
-	return nil
 }

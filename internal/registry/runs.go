@@ -58,6 +58,7 @@ type runDetail struct {
 type RunTenant struct {
 	ID       string // uuid
 	Slug     string
+	Schema   string // "" where the registry does not know the tenant any more
 	State    string
 	From, To int64
 	Attempts int
@@ -98,12 +99,14 @@ func (r Registry) GetRun(ctx context.Context, q db.Querier, id int64) (Run, []Ru
 	}
 	outcomes, err := db.Select(ctx, q, func(row pgx.CollectableRow) (t RunTenant, err error) {
 		var ms int64
-		err = row.Scan(&t.ID, &t.Slug, &t.State, &t.From, &t.To, &t.Attempts, &ms, &t.SQLState, &t.Place, &t.Message, &t.SQL)
+		err = row.Scan(&t.ID, &t.Slug, &t.Schema, &t.State, &t.From, &t.To, &t.Attempts, &ms, &t.SQLState, &t.Place, &t.Message, &t.SQL)
 		t.Duration = time.Duration(ms) * time.Millisecond
 		return t, err
-	}, `select tenant_id::text, slug, state, from_version, to_version, attempts, duration_ms,
-			coalesce(sqlstate, ''), coalesce(place, ''), coalesce(message, ''), coalesce(statement, '')
-		from `+r.RunTenants()+` where run_id = $1 order by slug collate "C"`, id)
+	}, `select o.tenant_id::text, o.slug, coalesce(t.schema_name, ''), o.state, o.from_version, o.to_version,
+			o.attempts, o.duration_ms,
+			coalesce(o.sqlstate, ''), coalesce(o.place, ''), coalesce(o.message, ''), coalesce(o.statement, '')
+		from `+r.RunTenants()+` o left join `+r.Tenants()+` t on t.id = o.tenant_id
+		where o.run_id = $1 order by o.slug collate "C"`, id)
 	if err != nil {
 		return Run{}, nil, fmt.Errorf("read run %d: %w", id, err)
 	}
