@@ -139,6 +139,7 @@ type backupRecord struct {
 	MadeBy    string
 	Seconds   float64
 	Reason    string
+	Wanted    bool // Reason is what was asked for, and no news
 }
 
 // recordOfBackup returns what a file's name and its manifest, if it is known, say.
@@ -171,17 +172,17 @@ func backupList(empty string) cli.List[backupRecord] {
 			{Name: "result", Value: func(r backupRecord) any {
 				return cli.Styled{Value: r.Result, Color: backupColor(r.Result)}
 			}},
-			{Name: "tenant", Value: func(r backupRecord) any {
+			{Name: "tenant", Key: true, Value: func(r backupRecord) any {
 				if r.Tenant == "" {
 					return cli.Styled{Value: cli.Either{Human: "the registry", Machine: ""}, Color: cli.Dim}
 				}
 				return r.Tenant
 			}},
 			{Name: "taken_at", Title: "TAKEN", Value: func(r backupRecord) any { return r.TakenAt }},
-			{Name: "schema_version", Title: "VERSION", Right: true, Value: func(r backupRecord) any {
+			{Name: "schema_version", Title: "VERSION", Spare: true, Right: true, Value: func(r backupRecord) any {
 				return cli.Serial(r.Version)
 			}},
-			{Name: "rows", Right: true, Value: func(r backupRecord) any {
+			{Name: "rows", Spare: true, Right: true, Value: func(r backupRecord) any {
 				if r.Rows == nil {
 					return nil
 				}
@@ -197,8 +198,13 @@ func backupList(empty string) cli.List[backupRecord] {
 				}
 				return time.Duration(r.Seconds * float64(time.Second))
 			}},
-			{Name: "file", Value: func(r backupRecord) any { return r.File }},
-			{Name: "reason", Blank: true, Text: true, Optional: true, Value: func(r backupRecord) any { return r.Reason }},
+			{Name: "file", Copied: true, Value: func(r backupRecord) any { return r.File }},
+			{Name: "reason", Title: "WHY", Copied: true, Text: true, Optional: true, Value: func(r backupRecord) any {
+				if r.Wanted {
+					return cli.Either{Human: "", Machine: r.Reason}
+				}
+				return r.Reason
+			}},
 			{Name: "data_bytes", Document: true, Value: func(r backupRecord) any { return r.DataBytes }},
 			{Name: "tables", Document: true, Value: func(r backupRecord) any { return r.Tables }},
 			{Name: "format", Document: true, Value: func(r backupRecord) any { return r.Format }},

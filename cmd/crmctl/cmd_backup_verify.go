@@ -102,7 +102,7 @@ func verifiedRow(b app.VerifiedBackup, wanted bool) backupRecord {
 	case b.Restores:
 		row.Result = "restores"
 	case b.Untried != "" && !wanted:
-		row.Reason = "not restored: --restore=false"
+		row.Reason, row.Wanted = "not restored: --restore=false", true
 	case b.Untried != "":
 		row.Reason = "not restored: " + b.Untried
 	}

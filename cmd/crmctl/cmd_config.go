@@ -100,7 +100,7 @@ func runConfigPath(_ context.Context, f *factory) error {
 		Columns: []cli.Column[config.File]{
 			{Name: "kind", Value: func(file config.File) any { return file.Kind }},
 			{Name: "used", Value: func(file config.File) any { return file.Read }},
-			{Name: "file", Value: func(file config.File) any { return file.Path }},
+			{Name: "file", Copied: true, Value: func(file config.File) any { return file.Path }},
 		},
 		Name: func(file config.File) string { return file.Path },
 	}, cfg.Files())

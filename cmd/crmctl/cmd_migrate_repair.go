@@ -130,7 +130,7 @@ func listDirty(ctx context.Context, f *factory, p *cli.Printer, opts *migrateRep
 		Plural: "dirty",
 		Columns: []cli.Column[*migrate.DirtyError]{
 			{Name: "tenant", Value: func(d *migrate.DirtyError) any { return d.Slug }},
-			{Name: "file", Value: func(d *migrate.DirtyError) any { return d.File }},
+			{Name: "file", Copied: true, Value: func(d *migrate.DirtyError) any { return d.File }},
 			{Name: "statements_done", Title: "DONE", Value: func(d *migrate.DirtyError) any {
 				return cli.Either{Human: cli.ID(d.Done) + " of " + cli.ID(d.Statements), Machine: d.Done}
 			}},

@@ -22,7 +22,8 @@ func (o outcomeRow) name() string { return o.Slug }
 func outcomeRowOf(o migrate.Outcome) outcomeRow {
 	row := outcomeRow{
 		RunTenant: registry.RunTenant{
-			Slug: o.Tenant.Slug, Schema: o.Tenant.Schema.String(), State: string(o.State), From: o.From, To: o.To, Attempts: o.Attempts, Duration: o.Duration,
+			Slug: o.Tenant.Slug, Schema: o.Tenant.Schema.String(), State: string(o.State),
+			From: o.From, To: o.To, Attempts: o.Attempts, Duration: o.Duration,
 		},
 		blockers: o.Blockers,
 	}

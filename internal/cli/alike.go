@@ -173,12 +173,12 @@ func (g *grid) putTogether(rows []alikeRow, names int, noun string) bool {
 		first := r.members[0]
 		if len(r.members) > 1 {
 			some = true
-			lines := make([]string, len(r.members))
+			all := make([]string, len(r.members))
 			for i, m := range r.members {
-				lines[i] = g.cells[m][names]
+				all[i] = g.cells[m][names]
 			}
-			shown, more := firstNames(lines)
-			lines = append([]string{Plural(len(r.members), noun)}, shown...)
+			shown, more := firstNames(all)
+			lines := append([]string{Plural(len(r.members), noun)}, shown...)
 			if more > 0 {
 				lines = append(lines, "and "+HumanCount(int64(more))+" more")
 			}

@@ -27,7 +27,7 @@ func TestSetAside(t *testing.T) {
 func TestAlikeRowsAreOne(t *testing.T) {
 	t.Parallel()
 	var rows []reasoned
-	for _, name := range strings.Split("a b c d e f", " ") {
+	for name := range strings.SplitSeq("a b c d e f", " ") {
 		rows = append(rows, reasoned{name, "Title of " + name, "permission denied for schema tenant_" + name})
 	}
 	rows = append(rows, reasoned{"g", "", "permission denied for schema tenant_a"},

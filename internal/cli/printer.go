@@ -43,9 +43,11 @@ func (p *Printer) NamesOnly() bool { return p.Quiet && p.IsTable() }
 type Column[T any] struct {
 	Name     string // in JSON, YAML and CSV: "created_at"
 	Title    string // in tables: "CREATED"; "" takes the name in capitals
-	Blank    bool   // no title at all in tables
+	Blank    bool   // no title on a terminal, where the values say enough
+	Key      bool   // names the row beside Name: cut last
 	Spare    bool   // a narrow terminal does without it
 	Text     bool   // of several words: broken into lines where there is no room, not cut
+	Copied   bool   // never cut: a line of its own below the row where there is no room
 	Right    bool   // aligned to the right, for numbers
 	Wide     bool   // in tables only with -o wide
 	Document bool   // only in JSON, YAML and NDJSON
@@ -55,11 +57,9 @@ type Column[T any] struct {
 	Value func(T) any
 }
 
+// heading returns the title of a column.
 func (c Column[T]) heading() string {
-	switch {
-	case c.Blank:
-		return ""
-	case c.Title != "":
+	if c.Title != "" {
 		return c.Title
 	}
 	return Visible(strings.ToUpper(strings.ReplaceAll(c.Name, "_", " ")))

@@ -113,7 +113,7 @@ old-customer  deleted     96 MB  2025-11-02  =Old\tCustomer  purged after 2…
 			"acme-corp     active     1.2 GB  2026-02-28  Acme Corp.\n" +
 			"globex        suspended  310 MB  2026-03-14  東京 \\x1b[31mGlobex\\u202e\n" +
 			"old-customer  \x1b[31mdeleted\x1b[0m     96 MB  2025-11-02  =Old\\tCustomer             purged after 2026-12-20\n"},
-		{"piped", "table", nil, "TENANT\tSTATUS\tSIZE\tCREATED\tDISPLAY NAME\t\n" +
+		{"piped", "table", nil, "TENANT\tSTATUS\tSIZE\tCREATED\tDISPLAY NAME\tNOTE\n" +
 			"acme-corp\tactive\t1204331008\t2026-02-28T23:30:00Z\tAcme Corp.\t\n" +
 			"globex\tsuspended\t310400000\t2026-03-14T11:00:00Z\t東京 \\x1b[31mGlobex\\u202e\t\n" +
 			"old-customer\tdeleted\t96000000\t2025-11-02T11:00:00Z\t=Old\\tCustomer\tpurged after 2026-12-20\n"},
@@ -190,7 +190,7 @@ func TestEmptyList(t *testing.T) {
 		want     string
 	}{
 		{"table", true, "TENANT  STATUS  SIZE  CREATED  DISPLAY NAME\n"},
-		{"table", false, "TENANT\tSTATUS\tSIZE\tCREATED\tDISPLAY NAME\t\n"},
+		{"table", false, "TENANT\tSTATUS\tSIZE\tCREATED\tDISPLAY NAME\tNOTE\n"},
 		{"csv", false, "tenant,status,size_bytes,seconds,created_at,display_name,note\n"},
 		{"json", false, "{\n  \"version\": 1,\n  \"tenants\": []\n}\n"},
 		{"yaml", false, "version: 1\ntenants: []\n"},

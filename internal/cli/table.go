@@ -32,6 +32,14 @@ type grid struct {
 	spare  []bool // columns that a narrow terminal does without
 	key    []bool // the column that names the rows: the last to be cut
 	text   []bool // columns that are broken into lines instead of being cut
+	copied []bool // columns that are whole, or go below
+	below  [][]belowRow
+}
+
+// belowRow is a value that stands below a row.
+type belowRow struct {
+	value string
+	text  bool // of several words, to be broken
 }
 
 // writeTable prints an aligned table for a terminal. It has to hold all rows,
@@ -39,10 +47,15 @@ type grid struct {
 func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
 	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns)),
-		text: make([]bool, len(columns)), key: make([]bool, len(columns))}
+		text: make([]bool, len(columns)), key: make([]bool, len(columns)), copied: make([]bool, len(columns))}
 	for i, c := range columns {
 		g.right[i], g.whole[i], g.spare[i], g.text[i] = c.Right, c.Right, c.Spare, c.Text
-		if !l.NoHeader {
+		g.copied[i], g.key[i] = c.Copied, c.Key
+		switch {
+		case l.NoHeader:
+		case c.Blank:
+			g.titles = append(g.titles, "")
+		default:
 			g.titles = append(g.titles, c.heading())
 		}
 	}
@@ -138,6 +151,11 @@ func (p *Printer) writeGrid(w *bufio.Writer, g grid) error {
 		if _, err := w.WriteString(line + "\n"); err != nil {
 			return err
 		}
+		if row >= 0 && g.below != nil {
+			if err := p.writeBelow(w, g.below[row]); err != nil {
+				return err
+			}
+		}
 		row++
 	}
 	return nil
@@ -204,6 +222,7 @@ func (p *Printer) fit(g *grid) {
 	if p.Format == "wide" {
 		return
 	}
+	p.putBelow(g)
 	widths, total := p.shrink(g)
 	for (total > p.Width || g.tooNarrow(widths)) && slices.Contains(g.spare, true) {
 		g.drop(slices.Index(g.spare, true))
@@ -221,6 +240,7 @@ func (p *Printer) fit(g *grid) {
 // own.
 func (g *grid) breakTexts(widths []int) {
 	var cells [][]string
+	var below [][]belowRow
 	var colors [][]Color
 	for r, row := range g.cells {
 		var parts [][]string
@@ -240,9 +260,65 @@ func (g *grid) breakTexts(widths []int) {
 				}
 			}
 			cells, colors = append(cells, broken), append(colors, g.colors[r])
+			if g.below != nil {
+				below = append(below, nil)
+			}
+		}
+		if g.below != nil {
+			below[len(below)-1] = g.below[r]
 		}
 	}
-	g.cells, g.colors = cells, colors
+	g.cells, g.colors, g.below = cells, colors, below
+}
+
+// putBelow takes columns that are never cut out of a table that does not fit, the last one
+// first. Their values stand below the row, in their order.
+func (p *Printer) putBelow(g *grid) {
+	for {
+		widths, total := g.natural()
+		for i, w := range widths {
+			if g.text[i] && !g.copied[i] {
+				total -= max(0, w-readable) // it can be broken
+			}
+		}
+		if total <= p.Width {
+			return
+		}
+		last := -1
+		for i, copied := range g.copied {
+			if copied {
+				last = i
+			}
+		}
+		if last < 0 || len(g.copied) == 1 {
+			return
+		}
+		if g.below == nil {
+			g.below = make([][]belowRow, len(g.cells))
+		}
+		for r, row := range g.cells {
+			if row[last] != "" {
+				g.below[r] = append([]belowRow{{row[last], g.text[last]}}, g.below[r]...)
+			}
+		}
+		g.drop(last)
+	}
+}
+
+// writeBelow writes the values that stand below a row. A text is broken into lines, another
+// value stays whole, however long it is: it is there to be copied.
+func (p *Printer) writeBelow(w *bufio.Writer, values []belowRow) error {
+	const indent = "  "
+	for _, v := range values {
+		line := indent + v.value
+		if v.text {
+			line = Fold(line, p.Width, indent)
+		}
+		if _, err := w.WriteString(line + "\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tooNarrow reports whether names of rows would be cut, which say what row it is, or a
@@ -269,25 +345,28 @@ func (g *grid) drop(i int) {
 	}
 	g.right, g.whole = slices.Delete(g.right, i, i+1), slices.Delete(g.whole, i, i+1)
 	g.spare, g.text, g.key = slices.Delete(g.spare, i, i+1), slices.Delete(g.text, i, i+1), slices.Delete(g.key, i, i+1)
+	g.copied = slices.Delete(g.copied, i, i+1)
 }
 
-// shrink returns the widths of the columns, the widest made narrower until the table
-// fits or none may be cut any more, and the width of the whole.
-func (p *Printer) shrink(g *grid) (widths []int, total int) {
+// natural returns the widths of the columns with nothing cut, and that of the whole.
+func (g *grid) natural() (widths []int, total int) {
 	widths = make([]int, len(g.right))
-	measure := func(row []string) {
+	for _, row := range append([][]string{g.titles}, g.cells...) {
 		for i, cell := range row {
 			widths[i] = max(widths[i], cellWidth(cell))
 		}
-	}
-	measure(g.titles)
-	for _, row := range g.cells {
-		measure(row)
 	}
 	total = columnGap * (len(widths) - 1)
 	for _, w := range widths {
 		total += w
 	}
+	return widths, total
+}
+
+// shrink returns the widths of the columns, the widest made narrower until the table
+// fits or none may be cut any more, and the width of the whole.
+func (p *Printer) shrink(g *grid) (widths []int, total int) {
+	widths, total = g.natural()
 	for total > p.Width {
 		widest := g.widest(widths, false)
 		if widest < 0 {

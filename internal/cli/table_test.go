@@ -55,3 +55,57 @@ func TestFold(t *testing.T) {
 		same(t, tt.text, Fold(tt.text, 18, "  "), tt.want)
 	}
 }
+
+// What is there to be copied is never cut: where there is no room it stands below its row.
+// Elsewhere it is a column, and a column has a name in a pipe.
+func TestCopiedColumn(t *testing.T) {
+	t.Parallel()
+	list := List[reasoned]{
+		Name: func(r reasoned) string { return r.title },
+		Columns: []Column[reasoned]{
+			{Name: "name", Key: true, Value: func(r reasoned) any { return r.name }},
+			{Name: "version", Spare: true, Value: func(reasoned) any { return Serial(4) }},
+			{Name: "file", Copied: true, Value: func(r reasoned) any { return r.title }},
+			{Name: "note_of_it", Blank: true, Copied: true, Text: true, Value: func(r reasoned) any { return r.why }},
+		},
+	}
+	rows := []reasoned{
+		{"acme-corporation", "a directory/acme-corporation-20261124T091500Z-v4", "the checksum is not the one that was written"},
+		{"globex", "b/globex-20261124T091500Z-v4", ""},
+	}
+	for _, tt := range []struct {
+		width int
+		want  string
+	}{
+		{122, `NAME              VERSION  FILE
+acme-corporation  4        a directory/acme-corporation-20261124T091500Z-v4  the checksum is not the one that was written
+globex            4        b/globex-20261124T091500Z-v4
+`},
+		{80, `NAME              VERSION  FILE
+acme-corporation  4        a directory/acme-corporation-20261124T091500Z-v4
+  the checksum is not the one that was written
+globex            4        b/globex-20261124T091500Z-v4
+`},
+		{30, `NAME              VERSION
+acme-corporation  4
+  a directory/acme-corporation-20261124T091500Z-v4
+  the checksum is not the one
+  that was written
+globex            4
+  b/globex-20261124T091500Z-v4
+`},
+	} {
+		d := &papers{}
+		p := newPrinter(d, "table")
+		p.Terminal, p.Width = true, tt.width
+		if err := PrintList(p, list, rows); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "a terminal", d.out.String(), tt.want)
+	}
+	d := &papers{}
+	if err := PrintList(newPrinter(d, "table"), list, rows[1:]); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "a pipe", d.out.String(), "NAME\tVERSION\tFILE\tNOTE OF IT\nglobex\t4\tb/globex-20261124T091500Z-v4\t\n")
+}

@@ -99,7 +99,8 @@ func (r Registry) GetRun(ctx context.Context, q db.Querier, id int64) (Run, []Ru
 	}
 	outcomes, err := db.Select(ctx, q, func(row pgx.CollectableRow) (t RunTenant, err error) {
 		var ms int64
-		err = row.Scan(&t.ID, &t.Slug, &t.Schema, &t.State, &t.From, &t.To, &t.Attempts, &ms, &t.SQLState, &t.Place, &t.Message, &t.SQL)
+		err = row.Scan(&t.ID, &t.Slug, &t.Schema, &t.State, &t.From, &t.To, &t.Attempts, &ms,
+			&t.SQLState, &t.Place, &t.Message, &t.SQL)
 		t.Duration = time.Duration(ms) * time.Millisecond
 		return t, err
 	}, `select o.tenant_id::text, o.slug, coalesce(t.schema_name, ''), o.state, o.from_version, o.to_version,
