@@ -81,16 +81,10 @@ func (f *factory) notice(n app.Notice) {
 			why = n.Err.Error()
 		}
 		f.Note("crmctl: warning: %s is passed by: %s", cli.Visible(n.Path), cli.Visible(why))
-	case app.NoSchemas:
-		f.Note("crmctl: warning: no schema to adopt")
-	case app.ForeignRoles:
-		noteForeignRoles(f, n.Roles)
-	case app.Moved:
-		noteMoved(f, n)
-	case app.Mapped:
-		noteMap(f, n.Plan, n.Map)
-	case app.Differ:
-		noteDiffering(f, n)
+	case app.ServerAway:
+		f.Note("waiting   %s", cli.Visible(n.Err.Error()))
+	case app.NoSchemas, app.ForeignRoles, app.Moved, app.Mapped, app.Differ:
+		f.noticeAdopted(n)
 	case app.Relocating:
 		noteRelocating(f, n)
 	case app.TookIn, app.Differing, app.SourceUnread, app.OddWords, app.LeftGone:
@@ -103,6 +97,22 @@ func (f *factory) notice(n app.Notice) {
 		for _, name := range n.Files {
 			f.Verbose("removed %s, which a run that was killed had left", cli.Visible(name))
 		}
+	}
+}
+
+// noticeAdopted says what was found about tenants that other programs have made.
+func (f *factory) noticeAdopted(n app.Notice) {
+	switch n := n.(type) {
+	case app.NoSchemas:
+		f.Note("crmctl: warning: no schema to adopt")
+	case app.ForeignRoles:
+		noteForeignRoles(f, n.Roles)
+	case app.Moved:
+		noteMoved(f, n)
+	case app.Mapped:
+		noteMap(f, n.Plan, n.Map)
+	case app.Differ:
+		noteDiffering(f, n)
 	}
 }
 

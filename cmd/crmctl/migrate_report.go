@@ -128,8 +128,17 @@ func printSummary(p *cli.Printer, r *migrate.Report, record *runReport) error {
 			cli.HumanCount(int64(record.Migrated))),
 			cli.Plural(len(r.Outcomes), "tenant"), toVersion(r), cli.HumanDuration(r.Elapsed), run)
 	}
-	if already := r.Count(migrate.Current); already > 0 {
+	recovered, unclear := answers(r)
+	if recovered > 0 {
+		fmt.Fprintf(&b, "recovered %s of these: the commit had gone through, although its answer was lost\n",
+			cli.HumanCount(int64(recovered)))
+	}
+	if already := r.Count(migrate.Current) - unclear; already > 0 {
 		fmt.Fprintf(&b, "current   %s, migrated by another run meanwhile\n", cli.HumanCount(int64(already)))
+	}
+	if unclear > 0 {
+		fmt.Fprintf(&b, "current   %s, migrated by a commit whose answer was lost, or by another run\n",
+			cli.HumanCount(int64(unclear)))
 	}
 	if record.Skipped > 0 {
 		fmt.Fprintf(&b, "skipped   %s, deleted or transferred meanwhile\n", cli.HumanCount(int64(record.Skipped)))
@@ -163,6 +172,20 @@ func printSummary(p *cli.Printer, r *migrate.Report, record *runReport) error {
 		return nil
 	}
 	return printFailed(p, r, &record.Together)
+}
+
+// answers counts the tenants that turned out to be at their version after the answer to a
+// commit was lost: those of which it is known that it had gone through, and the others.
+func answers(r *migrate.Report) (recovered, unclear int) {
+	for _, o := range r.Outcomes {
+		switch {
+		case o.State == migrate.Migrated && o.Answer == migrate.AnswerRecovered:
+			recovered++
+		case o.State == migrate.Current && o.Answer == migrate.AnswerUnclear:
+			unclear++
+		}
+	}
+	return recovered, unclear
 }
 
 // doneWord begins the line that says what was done.

@@ -13,6 +13,7 @@ type outcomeRow struct {
 	registry.RunTenant
 
 	canary   bool
+	answer   migrate.Answer
 	blockers []migrate.Blocker
 }
 
@@ -25,7 +26,7 @@ func outcomeRowOf(o migrate.Outcome) outcomeRow {
 			Slug: o.Tenant.Slug, Schema: o.Tenant.Schema.String(), State: string(o.State),
 			From: o.From, To: o.To, Attempts: o.Attempts, Duration: o.Duration,
 		},
-		blockers: o.Blockers,
+		blockers: o.Blockers, answer: o.Answer,
 	}
 	if o.Err != nil {
 		row.Message, row.SQLState = why(o), db.SQLState(o.Err)
@@ -56,6 +57,7 @@ func outcomeColumns() []cli.Column[outcomeRow] {
 		{Name: "attempts", Wide: true, Right: true, Value: func(o outcomeRow) any { return o.Attempts }},
 		{Name: "seconds", Title: "TOOK", Wide: true, Right: true, Value: func(o outcomeRow) any { return o.Duration }},
 		{Name: "canary", Document: true, Optional: true, Value: func(o outcomeRow) any { return o.canary }},
+		{Name: "lost_answer", Document: true, Optional: true, Value: func(o outcomeRow) any { return string(o.answer) }},
 		{Name: "sqlstate", Wide: true, Optional: true, Value: func(o outcomeRow) any { return o.SQLState }},
 		{Name: "place", Wide: true, Optional: true, Value: func(o outcomeRow) any { return o.Place }},
 		{Name: "statement", Wide: true, Optional: true, Value: func(o outcomeRow) any {

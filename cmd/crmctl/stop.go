@@ -150,6 +150,8 @@ func (f *factory) end(e runEnd) error {
 		return f.stoppedRun(e)
 	case e.Done+e.Failed == 0 && errors.Is(e.Unserved, db.ErrUnreachable):
 		return e.Unserved
+	case e.Done == 0 && errors.Is(e.Stopped, db.ErrUnreachable): // in the canary
+		return e.Stopped
 	case e.told:
 		return cli.ExitTold(code, "%s", e.line)
 	case e.Items == 1 && first != nil && e.alone != nil:
@@ -178,6 +180,8 @@ func (e *runEnd) code() int {
 		return cli.ExitStopped
 	case errors.Is(e.Stopped, migrate.ErrCanaryBusy), e.exclusive && e.Locked():
 		return cli.ExitLocked
+	case e.Done == 0 && errors.Is(e.Stopped, db.ErrUnreachable):
+		return cli.ExitUnreachable
 	case e.Done+e.Unneeded > 0:
 		return cli.ExitPartial
 	case e.told:

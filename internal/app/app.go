@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync/atomic"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/tenant"
@@ -133,10 +136,63 @@ func (a *App) change(ctx context.Context, dryRun bool) (*pgx.Conn, error) {
 	return a.Connect(ctx)
 }
 
+// ServerAway says that there is no server any more, and that it is waited for.
+type ServerAway struct{ Err error }
+
+func (ServerAway) notice() {}
+
+// lookPatiently does what changeSchemas does, and look on the connection. Where a server that
+// was there goes away meanwhile, or says that it is about to come, both are tried again, as
+// often as an item of a fleet. The connection is closed where there is an error.
+func (a *App) lookPatiently(ctx context.Context, dryRun bool, look func(*pgx.Conn) error) error {
+	if err := a.Changing(ctx, dryRun); err != nil {
+		return err
+	}
+	met := false
+	for attempt := 1; ; attempt++ {
+		conn, err := a.connectSchemas(ctx, dryRun)
+		if err == nil {
+			met = true
+			if err = look(conn); err == nil {
+				return nil
+			}
+			closeConn(ctx, conn)
+		}
+		never := !met && errors.Is(err, db.ErrUnreachable) && db.SQLState(err) == "" // perhaps a wrong address
+		if ctx.Err() != nil || !db.ConnectionLost(err) || never {
+			return err
+		}
+		if !errors.Is(err, db.ErrUnreachable) {
+			err = fmt.Errorf("%w: %w", db.ErrUnreachable, err)
+		}
+		if attempt == fleet.DefaultAttempts {
+			return err
+		}
+		a.Notify(ServerAway{err})
+		timer := time.NewTimer(fleet.Backoff(attempt + 1))
+		select {
+		case <-timer.C:
+			continue
+		case <-a.Drain():
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		return err
+	}
+}
+
 // changeSchemas is change for what alters the schemas of tenants: in a cluster that takes
 // every node, so that one message comes before anything is done.
 func (a *App) changeSchemas(ctx context.Context, dryRun bool) (*pgx.Conn, error) {
-	conn, err := a.change(ctx, dryRun)
+	if err := a.Changing(ctx, dryRun); err != nil {
+		return nil, err
+	}
+	return a.connectSchemas(ctx, dryRun)
+}
+
+// connectSchemas is changeSchemas without Changing.
+func (a *App) connectSchemas(ctx context.Context, dryRun bool) (*pgx.Conn, error) {
+	conn, err := a.Connect(ctx)
 	if err != nil || dryRun {
 		return conn, err
 	}

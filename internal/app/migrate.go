@@ -151,23 +151,21 @@ func (a *App) PlanDown(ctx context.Context, route migrate.Route, s *Selection, d
 // the files up to the newest, nil where nobody but crmctl migrates the tenants.
 func (a *App) newRun(ctx context.Context, plan, all *migrate.Plan, route migrate.Route, s *Selection, dryRun,
 	kept bool) (*FleetRun, error) {
-	conn, err := a.changeSchemas(ctx, dryRun)
+	var r *FleetRun
+	err := a.lookPatiently(ctx, dryRun, func(conn *pgx.Conn) (err error) {
+		r = &FleetRun{Route: route, app: a, conn: conn}
+		if err := a.TakeIn(ctx, conn, s.Selects, dryRun); err != nil {
+			return err
+		}
+		if r.Plan, err = a.UseExtensions(ctx, conn, plan, kept); err == nil {
+			r.Chosen, r.Invalid, err = a.Tenants(ctx, conn, s, registry.Active, registry.Suspended)
+		}
+		if err == nil && all != nil {
+			err = r.follow(ctx, all, dryRun)
+		}
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	r := &FleetRun{Route: route, app: a, conn: conn}
-	if err := a.TakeIn(ctx, conn, s.Selects, dryRun); err != nil {
-		closeConn(ctx, conn)
-		return nil, err
-	}
-	if r.Plan, err = a.UseExtensions(ctx, conn, plan, kept); err == nil {
-		r.Chosen, r.Invalid, err = a.Tenants(ctx, conn, s, registry.Active, registry.Suspended)
-	}
-	if err == nil && all != nil {
-		err = r.follow(ctx, all, dryRun)
-	}
-	if err != nil {
-		closeConn(ctx, conn)
 		return nil, err
 	}
 	r.setPending()
@@ -310,13 +308,12 @@ func (e *OwnTargetsError) Error() string {
 // PlanRetry decides on a run over the tenants that failed or were not started in an
 // earlier one, of the latest that has any for 0. What each needs is planned afresh.
 func (a *App) PlanRetry(ctx context.Context, id int64, dryRun bool) (*FleetRun, error) {
-	conn, err := a.changeSchemas(ctx, dryRun)
+	var r *FleetRun
+	err := a.lookPatiently(ctx, dryRun, func(conn *pgx.Conn) error {
+		r = &FleetRun{app: a, conn: conn}
+		return r.retry(ctx, id, dryRun)
+	})
 	if err != nil {
-		return nil, err
-	}
-	r := &FleetRun{app: a, conn: conn}
-	if err := r.retry(ctx, id, dryRun); err != nil {
-		r.Close(ctx)
 		return nil, err
 	}
 	return r, nil

@@ -126,7 +126,11 @@ func Connect(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
 		return nil, fmt.Errorf("connect to %s: %w", TargetOf(cfg), context.Cause(ctx))
 	}
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && !isStartupState(pgErr.Code) {
+	switch {
+	case !errors.As(err, &pgErr):
+	case isStartupState(pgErr.Code):
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, TargetOf(cfg), pgErr)
+	default:
 		return nil, fmt.Errorf("connect to %s: %w", TargetOf(cfg), pgErr)
 	}
 	return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, TargetOf(cfg), rootOf(err))
@@ -147,7 +151,7 @@ func rootOf(err error) error {
 	}
 	for e := error(connectErr); e != nil; {
 		if joined, ok := e.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 0 {
-			e = joined.Unwrap()[0]
+			e = telling(joined.Unwrap())
 			continue
 		}
 		next := errors.Unwrap(e)
@@ -160,6 +164,17 @@ func rootOf(err error) error {
 		e = next
 	}
 	return err
+}
+
+// telling returns the first error of several ways to connect that says what is wrong: that
+// one of them would have been without TLS is no reason where both are tried.
+func telling(errs []error) error {
+	for _, err := range errs {
+		if !strings.Contains(err.Error(), "server refused TLS connection") {
+			return err
+		}
+	}
+	return errs[0]
 }
 
 // Target says which database a configuration means, without secrets.

@@ -33,6 +33,8 @@ type Change struct {
 	// Next is the step to take next when the route is not at its end: it cannot
 	// share a transaction with those applied.
 	Next *Step
+
+	recorded bool // of a change with nothing applied: the registry had To already
 }
 
 // ApplyOptions are the limits of one tenant's transaction.

@@ -14,7 +14,7 @@ import (
 // applyRead reads what the schema has, and takes the steps that follow from it.
 func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant, r Route,
 	o ApplyOptions) (Change, error) {
-	applied, dirty, err := p.open(ctx, conn, t, o)
+	applied, cached, dirty, err := p.open(ctx, conn, t, o)
 	if err != nil {
 		return Change{}, err
 	}
@@ -22,6 +22,7 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 	if err != nil {
 		return Change{}, err
 	}
+	change.recorded = cached == change.To
 	if dirty && len(change.Applied) > 0 {
 		return Change{}, errors.Join(db.Rollback(ctx, conn), dirtyError(ctx, conn, o.Registry, t))
 	}
@@ -61,32 +62,32 @@ func (p *Plan) applyRead(ctx context.Context, conn *pgx.Conn, t registry.Tenant,
 }
 
 // open begins the tenant's transaction, takes its lock and reads, in a statement
-// that begins after the lock is held, which versions it has.
-func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o ApplyOptions) (_ []int64,
-	dirty bool, _ error) {
+// that begins after the lock is held, which versions it has, and which of them the registry
+// has for the newest.
+func (p *Plan) open(ctx context.Context, conn *pgx.Conn, t registry.Tenant, o ApplyOptions) (applied []int64,
+	cached int64, dirty bool, _ error) {
 	var (
-		applied []int64
 		current *string
 		alive   bool
 		open    db.Pipeline
 	)
 	open.Begin(o.locals(t))
 	o.queueGuard(&open, t.Schema)
-	open.QueryRow([]any{&alive, &dirty}, `select `+isAlive(o.Registry)+`,
+	open.QueryRow([]any{&alive, &cached, &dirty}, `select `+isAlive(o.Registry)+`, `+cachedVersion(o.Registry)+`,
 		exists (select from `+o.Registry.Dirty()+` where tenant_id operator(pg_catalog.=) $1)`, t.ID, t.Schema.String())
 	queueApplied(&open, t.Schema, o, &current, &applied)
 	err := gone(open.Run(ctx, conn))
 	switch {
 	case db.SQLState(err) == db.CodeUndefinedTable:
-		return nil, false, errors.Join(db.Rollback(ctx, conn), explainMissing(ctx, conn, o.Registry, t))
+		return nil, 0, false, errors.Join(db.Rollback(ctx, conn), explainMissing(ctx, conn, o.Registry, t))
 	case err != nil:
-		return nil, false, err
+		return nil, 0, false, err
 	case !alive:
-		return nil, false, ErrGone
+		return nil, 0, false, ErrGone
 	case current == nil || *current != t.Schema.String():
-		return nil, false, fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
+		return nil, 0, false, fmt.Errorf("%w: %s", db.ErrWrongSchema, t.Schema)
 	}
-	return applied, dirty, nil
+	return applied, cached, dirty, nil
 }
 
 // queueApplied adds a look at the schema that the transaction stands in, and at the
@@ -130,4 +131,9 @@ func explainMissing(ctx context.Context, conn *pgx.Conn, reg registry.Registry, 
 func isAlive(reg registry.Registry) string {
 	return `exists (select from ` + reg.Tenants() + ` where id operator(pg_catalog.=) $1
 			and schema_name operator(pg_catalog.=) $2 and ` + registry.MayMigrate("status") + `)`
+}
+
+// cachedVersion is the version that the registry has of a tenant, $1.
+func cachedVersion(reg registry.Registry) string {
+	return `coalesce((select schema_version from ` + reg.Tenants() + ` where id operator(pg_catalog.=) $1), 0)`
 }

@@ -160,6 +160,8 @@ func (r *run) canaryRound(ctx context.Context, todo []int, last bool) (busy []in
 			busy = append(busy, i)
 		case out.State == Failed && locked(out.Err):
 			return nil, fmt.Errorf("%w: %s: %w", ErrCanaryBusy, out.Tenant.Slug, out.Err)
+		case (out.State == Failed || out.State == NotStarted) && db.ConnectionLost(out.Err): // it shows nothing
+			return nil, fmt.Errorf("%w: canary %s: %w", db.ErrUnreachable, out.Tenant.Slug, out.Err)
 		case err == nil && (out.State == Failed || out.State == NotStarted):
 			return nil, fmt.Errorf("%w: %s: %w", ErrCanary, out.Tenant.Slug, out.Err)
 		}

@@ -39,6 +39,9 @@ const (
 // with that statement. An index that a failed or interrupted build left invalid is
 // dropped first. Where an interrupted statement leaves no trace to tell by, the
 // error is a *DirtyError.
+//
+// Of the change returned beside an error only From says something, where a step was begun: the
+// version that the tenant had then.
 func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t registry.Tenant, r Route,
 	o ApplyOptions) (Change, error) {
 	r = p.resolve(r, t.Version)
@@ -48,7 +51,7 @@ func (p *Plan) ApplyDirect(ctx context.Context, conn, guard *pgx.Conn, t registr
 		err = errors.Join(err, rollbackErr)
 	}
 	if err != nil {
-		return Change{}, gone(db.NameBlockers(ctx, guard, t.Schema, err))
+		return Change{From: change.From, To: change.From}, gone(db.NameBlockers(ctx, guard, t.Schema, err))
 	}
 	return change, nil
 }
@@ -60,6 +63,7 @@ type direct struct {
 	tenant registry.Tenant
 	limits ApplyOptions
 
+	cached   int64  // the version that the registry has
 	lockWait string // lock_timeout as this program has set it, "" where the file has its own
 }
 
@@ -86,7 +90,7 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 	if err := d.rest(ctx); err != nil {
 		return Change{}, err
 	}
-	change := Change{From: current, To: current}
+	change := Change{From: current, To: current, recorded: d.cached == current}
 	for i, s := range steps {
 		if s.Transactional {
 			change.Next = &steps[i]
@@ -94,16 +98,16 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 		}
 		if i > 0 {
 			if err := d.holdAgain(ctx, change.To); err != nil {
-				return Change{}, err
+				return change, err
 			}
 			if err := d.settings(ctx, p); err != nil {
-				return Change{}, err
+				return change, err
 			}
 		}
 		change.Applied = append(change.Applied, s)
 		change.To = after(applied, change.Applied)
 		if err := d.step(ctx, s, dirty, change.To); err != nil {
-			return Change{}, err
+			return change, err
 		}
 		dirty = nil
 	}
@@ -128,7 +132,8 @@ func (d *direct) hold(ctx context.Context) (applied []int64, _ error) {
 		return nil, err
 	}
 	p = db.Pipeline{}
-	p.QueryRow([]any{&alive}, `select `+isAlive(d.limits.Registry), d.tenant.ID, d.tenant.Schema.String())
+	p.QueryRow([]any{&alive, &d.cached}, `select `+isAlive(d.limits.Registry)+`, `+cachedVersion(d.limits.Registry),
+		d.tenant.ID, d.tenant.Schema.String())
 	queueApplied(&p, d.tenant.Schema, d.limits, &current, &applied)
 	err := p.Run(ctx, d.guard)
 	switch {

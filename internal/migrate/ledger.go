@@ -40,9 +40,9 @@ type ledger struct {
 	report  *Report
 	replace bool // the recorded files
 	pooled  bool
-	blocks  bool // DO blocks can be run here
-	nested  bool // and migrations in them
-	lost    *lossCount
+	blocks  bool       // DO blocks can be run here
+	nested  bool       // and migrations in them
+	lost    *lossCount // nil until it is started
 
 	stop     chan struct{}
 	stopping sync.Once
@@ -61,9 +61,10 @@ type ledger struct {
 }
 
 // openLedger records that a run begins, after closing those that were killed, and
-// refuses files that are not what they were.
+// refuses files that are not what they were. It takes the place of former, which an attempt
+// may have begun whose answer was lost; 0 for none.
 func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, report *Report,
-	o RunOptions) (*ledger, error) {
+	o RunOptions, former int64) (*ledger, error) {
 	l := &ledger{conn: conn, connect: connect, plan: p, reg: o.Registry, report: report, replace: o.AllowChanged,
 		stop: make(chan struct{}), done: make(chan struct{}), beat: time.Now()}
 	var (
@@ -77,6 +78,9 @@ func openLedger(ctx context.Context, conn *pgx.Conn, connect Connect, p *Plan, r
 	err := db.InTx(ctx, conn, db.Locals{}, func(ctx context.Context, q db.Querier) error {
 		var pipe db.Pipeline
 		l.reg.QueueAppliedFiles(&pipe, &files)
+		if former != 0 {
+			l.reg.QueueForgetRun(&pipe, former)
+		}
 		err := l.reg.QueueRun(&pipe, &begun, &pid)
 		pipe.QueryRow([]any{&l.blocks}, `select coalesce((select pg_catalog.has_language_privilege(l.oid, 'usage')
 			from pg_catalog.pg_language l where l.lanname operator(pg_catalog.=) 'plpgsql'), false)`)
@@ -201,7 +205,9 @@ func (l *ledger) write(ctx context.Context, queue func(*db.Pipeline)) error {
 		queue(&p)
 		return p.Run(ctx, q)
 	})
-	l.lost.note(err)
+	if l.lost != nil {
+		l.lost.note(err)
+	}
 	if db.ConnectionLost(err) {
 		_ = l.conn.Close(ctx)
 	}
@@ -271,14 +277,7 @@ func (l *ledger) close(ctx context.Context, unsure func() bool) error {
 		attemptCtx, done := context.WithTimeout(ctx, limit/ledgerTries)
 		err = l.write(attemptCtx, func(p *db.Pipeline) {
 			l.queueBatch(p, l.pending)
-			end := registry.Run{
-				ID: r.RunID, State: "finished", Succeeded: r.Count(Migrated) + r.Count(Current) + r.Count(Skipped),
-				Failed: r.Count(Failed), NotStarted: r.Count(NotStarted),
-			}
-			if r.Stopped != nil {
-				end.State, end.Reason = "stopped", r.Stopped.Error()
-			}
-			l.reg.QueueRunEnd(p, end)
+			l.queueEnd(p)
 			if r.Kind == Down {
 				l.reg.QueueForgetFiles(p)
 			}
@@ -295,6 +294,19 @@ func (l *ledger) close(ctx context.Context, unsure func() bool) error {
 		time.Sleep(fleet.Backoff(attempt + 1))
 	}
 	return err
+}
+
+// queueEnd adds the end of the run.
+func (l *ledger) queueEnd(p *db.Pipeline) {
+	r := l.report
+	end := registry.Run{
+		ID: r.RunID, State: "finished", Succeeded: r.Count(Migrated) + r.Count(Current) + r.Count(Skipped),
+		Failed: r.Count(Failed), NotStarted: r.Count(NotStarted),
+	}
+	if r.Stopped != nil {
+		end.State, end.Reason = "stopped", r.Stopped.Error()
+	}
+	l.reg.QueueRunEnd(p, end)
 }
 
 // release ends the writing, where close has not, and closes the connection where it was

@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -117,8 +116,11 @@ func (r *run) work(ctx context.Context, conn *pgx.Conn, i int, direct bool) erro
 	if out.State == NotStarted {
 		out.From, out.State = change.From, Current
 	}
-	if len(change.Applied) > 0 {
-		out.State = Migrated
+	switch {
+	case len(change.Applied) > 0:
+		out.State, out.Answer = Migrated, AnswerNone
+	case out.State == Current:
+		r.found(ctx, conn, i, change.recorded)
 	}
 	out.To, out.Tenant.Version = change.To, change.To
 	r.tenants[i].next = change.Next
@@ -139,14 +141,25 @@ func (r *run) apply(ctx context.Context, conn *pgx.Conn, i int, direct bool) (Ch
 		}
 	}()
 	if !direct {
-		return r.plan.Apply(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
+		change, err := r.plan.Apply(ctx, conn, out.Tenant, r.tenants[i].route, r.limits)
+		if err != nil {
+			r.noteLost(i, conn)
+		}
+		return change, err
 	}
 	guard, err := r.guards.Take(ctx)
 	if err != nil {
 		return Change{}, err
 	}
 	defer r.guards.Give(guard)
-	return r.plan.ApplyDirect(ctx, conn, guard, out.Tenant, r.tenants[i].route, r.limits)
+	change, err := r.plan.ApplyDirect(ctx, conn, guard, out.Tenant, r.tenants[i].route, r.limits)
+	if err != nil {
+		r.noteLost(i, conn, guard)
+		if route := &r.tenants[i].route; route.Kind == Redo && route.To == 0 {
+			route.To = change.From // what is newest for the next attempt need not be what this one took back
+		}
+	}
+	return change, err
 }
 
 // take copies how the work ended. A tenant that was tried in vain until the run
@@ -163,15 +176,6 @@ func (r *run) take(i int, res fleet.Result) {
 		out.State, out.Err = NotStarted, res.Err
 	case fleet.Done: // the work has said how
 		out.Err = nil
-	}
-}
-
-// lossCount counts attempts that ended with a lost connection.
-type lossCount struct{ n atomic.Int64 }
-
-func (l *lossCount) note(err error) {
-	if db.ConnectionLost(err) {
-		l.n.Add(1)
 	}
 }
 

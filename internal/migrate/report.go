@@ -30,7 +30,20 @@ type Outcome struct {
 	Duration time.Duration
 	Err      error // nil unless Failed or NotStarted
 	Blockers []Blocker
+	Answer   Answer
 }
+
+// Answer says what is known of a commit whose answer was lost, of a tenant that turned out to
+// be at its version.
+type Answer string
+
+// A tenant whose commit had gone through is Migrated and AnswerRecovered. It is Current and
+// AnswerUnclear where another run may have done it instead.
+const (
+	AnswerNone      Answer = "" // none was lost
+	AnswerRecovered Answer = "recovered"
+	AnswerUnclear   Answer = "unclear"
+)
 
 // Reasons why a run stopped before its end, besides those of package fleet.
 var (

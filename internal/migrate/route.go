@@ -24,7 +24,8 @@ const (
 type Route struct {
 	Kind Kind // "" = Up
 	// To is the version that Down ends at. Steps, if not 0, says instead how many
-	// of the plan's versions below the registry's it lies.
+	// of the plan's versions below the registry's it lies. For Redo, To is the version that
+	// an earlier attempt has begun with, 0 for none: it may have come half way.
 	To    int64
 	Steps int
 	// OutOfOrder lets Up apply a file older than the newest applied one.
@@ -101,6 +102,9 @@ func (p *Plan) Steps(r Route, applied []int64) ([]Step, error) {
 		return p.stepsDown(r, applied)
 	case Redo:
 		newest := newestFirst(applied)
+		if m := p.Migration(r.To); m != nil && !slices.Contains(newest, r.To) {
+			return []Step{{m, false}}, nil
+		}
 		if len(newest) == 0 {
 			return nil, ErrNothingApplied
 		}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/fleet"
-	"github.com/crmctl/crmctl/internal/owner"
 	"github.com/crmctl/crmctl/internal/registry"
 )
 
@@ -67,41 +66,22 @@ type RunOptions struct {
 // so. The error is about the run as a whole (files that changed, a ledger that
 // cannot be written); what befell a tenant is in its Outcome.
 //
-// ledger is a connection for the registry, which no worker uses.
+// ledger is a connection for the registry, which no worker uses. Where it is lost, others take
+// its place.
 func (p *Plan) Run(ctx context.Context, ledger *pgx.Conn, connect Connect, tenants []registry.Tenant,
 	o RunOptions) (*Report, error) {
 	if len(tenants) == 0 {
 		return newRun(p, connect, tenants, o).report, nil
 	}
 	begun := time.Now()
-	guarded := guardBeside(ctx, connect, tenants, o)
-	defer guarded.close(ctx)
-	if err := arrange(ctx, ledger, tenants, o.Order); err != nil {
-		return nil, err
+	start, err := p.begin(ctx, ledger, connect, tenants, o)
+	defer start.close(ctx)
+	if err != nil {
+		return start.report(), err
 	}
-	r := newRun(p, connect, tenants, o)
-	if r.opt.Fleet.Concurrency <= 0 {
-		r.opt.Fleet.Concurrency = fleet.Auto(ctx, ledger, len(tenants), 1)
-	}
-	if o.Route.kind() == Up && o.Group != 1 && o.Fleet.Rate <= 0 {
-		r.groups = newGroups(o.Group, r.opt.Fleet.Concurrency)
-		r.limits.groups = r.groups
-	}
-	var err error
-	if !o.OwnRole {
-		if r.limits.Owners, err = owner.Read(ctx, ledger, guarded.schemas); err != nil {
-			return r.report, err
-		}
-	}
-	if r.ledger, err = openLedger(ctx, ledger, connect, p, r.report, o); err != nil {
-		return r.report, err
-	}
+	r := start.run
 	r.ledger.start(ctx, &r.lost)
 	defer r.ledger.release(ctx)
-	r.limits.blocks, r.limits.nested = r.ledger.blocks, r.ledger.nested
-	if err := r.useGuard(ctx, ledger, guarded); err != nil {
-		return r.report, err
-	}
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWatching()
 	go r.watcher.run(watching)
@@ -142,6 +122,7 @@ type progress struct {
 	next     *Step // nil at the end of its route
 	started  bool
 	finished bool
+	lost     *loss // of an attempt whose answer was lost, nil for none
 }
 
 func newRun(p *Plan, connect Connect, tenants []registry.Tenant, o RunOptions) *run {
@@ -339,6 +320,9 @@ func (r *run) settle(ctx context.Context) error {
 	var err error
 	if r.unsure() {
 		err = r.repeatLost(ctx)
+	}
+	if err == nil {
+		r.lookUp(ctx)
 	}
 	for i := range r.tenants {
 		if r.tenants[i].finished {

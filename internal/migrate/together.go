@@ -102,7 +102,11 @@ func (r *run) workTogether(ctx context.Context, conn *pgx.Conn, members []int) e
 			r.groups.Stop()
 		}
 		r.groups.GaveUp(limited.Err() != nil)
-		return errors.Join(err, db.Rollback(ctx, conn))
+		err = errors.Join(err, db.Rollback(ctx, conn))
+		for _, i := range members {
+			r.noteLost(i, conn)
+		}
+		return err
 	}
 	r.groups.Took(time.Since(begun), len(members))
 	for k, i := range members {

@@ -218,6 +218,12 @@ func (r Registry) QueueRun(p *db.Pipeline, run *Run, pid *uint32) error {
 	return nil
 }
 
+// QueueForgetRun adds the end of the row of a run that has not begun with any tenant.
+func (r Registry) QueueForgetRun(p *db.Pipeline, id int64) {
+	p.Exec(`delete from `+r.Runs()+` r where r.id = $1 and r.finished_at is null
+		and not exists (select from `+r.RunTenants()+` t where t.run_id = r.id)`, id)
+}
+
 // LockRun has the session take the lock of a run, which tells that it lives, and says so in
 // the ledger. It reports whether nobody else has it.
 func (r Registry) LockRun(ctx context.Context, q db.Querier, id int64) (got bool, err error) {
@@ -266,4 +272,26 @@ func (r Registry) QueueRunTenants(p *db.Pipeline, run int64, list []RunTenant) {
 			attempts = excluded.attempts, duration_ms = excluded.duration_ms,
 			sqlstate = excluded.sqlstate, place = excluded.place, message = excluded.message, statement = excluded.statement`,
 		run, ids, slugs, states, from, to, attempts, duration, codes, places, messages, statements)
+}
+
+// OnlyRun returns those of the tenants, by their ids, that no other run can have migrated since
+// a run began: each of the others has ended before, or knows of another outcome, or has ended
+// without this tenant. One that was killed, or is still under way, may not have come to tell.
+func (r Registry) OnlyRun(ctx context.Context, q db.Querier, id int64, tenants []string) (map[string]bool, error) {
+	found, err := db.Select(ctx, q, pgx.RowTo[string], `select u.id::text from unnest($2::uuid[]) u (id)
+		where not exists (
+			select from `+r.Runs()+` o join `+r.Runs()+` m on m.id = $1
+			left join `+r.RunTenants()+` t on t.run_id = o.id and t.tenant_id = u.id
+			where o.id <> m.id and o.kind in ('migrate', 'rollback', 'redo')
+			  -- the tenants were read some time before the run began
+			  and coalesce(o.finished_at >= m.started_at - interval '10 minutes', true)
+			  and coalesce(t.state = 'migrated', o.finished_at is null or o.state = 'killed'))`, id, tenants)
+	if err != nil {
+		return nil, fmt.Errorf("read the runs: %w", err)
+	}
+	only := make(map[string]bool, len(found))
+	for _, id := range found {
+		only[id] = true
+	}
+	return only, nil
 }
