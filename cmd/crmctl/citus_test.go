@@ -18,6 +18,7 @@ func refusedOnCitus() map[string]string {
 		"contacts person svc+2@example.com":    "svc+2@example.com",
 		"backup restore":                       own, // what "tenant exec" has made
 		"tenant purge --backup-dir":            own,
+		"tenant relocate acme":                 "where tablespaces are not chosen from here",
 		"doctor":                               "spread",
 	}
 }

@@ -120,11 +120,13 @@ func (p *Plan) runInspected(ctx context.Context, conn *pgx.Conn, t registry.Tena
 
 // sessionLeft reports whether the session holds something that outlives a transaction.
 // Whether an advisory lock ends with the transaction is not to be seen, nor whether a
-// value of a sequence is known.
+// value of a sequence is known. Citus takes such locks for each change of a schema, with
+// numbers in objsubid that no function of PostgreSQL's gives them.
 const sessionLeft = `select pg_catalog.pg_my_temp_schema() <> 0
 	or exists (select from pg_catalog.pg_prepared_statements s where s.from_sql)
 	or exists (select from pg_catalog.pg_cursors c where c.is_holdable)
-	or exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.pid = pg_catalog.pg_backend_pid())`
+	or exists (select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.objsubid <= 2
+		and l.pid = pg_catalog.pg_backend_pid())`
 
 // settingsOf returns what is set and listened to in the session, with its process in
 // front; nothing of a transaction lasts where none is under way. Settings that no program
