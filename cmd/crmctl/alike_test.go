@@ -165,3 +165,59 @@ func TestEqualErrorsOfOtherCommands(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, errs)
 	}
 }
+
+// A history tells what a run did with the tenant, in whole words, and nothing of runs that
+// never came to it.
+func TestHistoryOfRuns(t *testing.T) {
+	t.Parallel()
+	_, run := alikeBench(t)
+	if _, errs, code := run(0, "migrate", "all-tenants", "--canary", "0", "--concurrency", "1", "--fail-fast"); code != cli.ExitStopped {
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
+	if out, _, _ := run(80, "tenant", "history", "t-9"); strings.Contains(out, "migrate") || !strings.Contains(out, "create") {
+		t.Errorf("a run that stopped before its turn:\n%s", out)
+	}
+	if _, errs, code := run(0, "migrate", "tenant", "t-9"); code != cli.ExitOK {
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
+	for slug, want := range map[string]string{
+		"t-1": "\n  failed at version 3: 00004_add_contact_company.sql:2: column \"company\" of\n  relation \"contacts\" already exists (42701)\n",
+		"t-9": "\n  version: 3 -> 4\n",
+	} {
+		out, _, code := run(80, "tenant", "history", slug)
+		if code != cli.ExitOK || !strings.Contains(out, want) {
+			t.Errorf("%s: exit code %d, want %q\n%s", slug, code, want, out)
+		}
+		for _, line := range tooWide(out, 80) {
+			t.Errorf("%s: too wide: %s", slug, line)
+		}
+	}
+	if out, _, _ := run(0, "tenant", "history", "t-1"); !strings.Contains(out, "sqlstate: 42701") {
+		t.Errorf("a pipe has every fact:\n%s", out)
+	}
+}
+
+// A run that has no single target shows no number in its place, and a narrow terminal has
+// whole lines.
+func TestRunsOnANarrowTerminal(t *testing.T) {
+	t.Parallel()
+	_, run := alikeBench(t)
+	if _, errs, code := run(0, "migrate", "rollback", "--steps", "1", "--tenant", "t-9", "--yes"); code != cli.ExitOK {
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
+	for width, want := range map[int]string{80: "STARTED", 60: "its own", 50: "its own"} {
+		out, _, _ := run(width, "migrate", "runs")
+		if !strings.Contains(out, want) {
+			t.Errorf("%d columns:\n%s", width, out)
+		}
+		for _, line := range tooWide(out, max(width, 56)) {
+			t.Errorf("%d columns, too wide: %s", width, line)
+		}
+	}
+	for _, format := range []string{"table", "csv"} {
+		if out, _, _ := run(0, "migrate", "runs", "-o", format); strings.Contains(out, "\t-1\t") || strings.Contains(out, ",-1,") ||
+			strings.Contains(out, "its own") {
+			t.Errorf("%s:\n%s", format, out)
+		}
+	}
+}

@@ -47,7 +47,9 @@ func entryList(empty string) cli.List[registry.Entry] {
 				}
 				return cli.Serial(e.RunID)
 			}},
-			{Name: "what", Text: true, Value: func(e registry.Entry) any { return whatChanged(e) }},
+			{Name: "what", Copied: true, Text: true, Value: func(e registry.Entry) any {
+				return cli.Either{Human: whatHappened(e), Machine: whatChanged(e)}
+			}},
 			{Name: "tenant_id", Document: true, Value: func(e registry.Entry) any { return e.TenantID }},
 			{Name: "os_user", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.OSUser }},
 			{Name: "host", Document: true, Optional: true, Value: func(e registry.Entry) any { return e.Host }},
@@ -98,6 +100,24 @@ func whatChanged(e registry.Entry) string {
 		parts = append(parts, fmt.Sprintf("%s: %s", name, scalar(detail[name])))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// whatHappened is whatChanged for people: the part that a tenant had in a run is told in a
+// few words.
+func whatHappened(e registry.Entry) string {
+	detail := members(e.Detail)
+	state := scalar(detail["state"])
+	if e.RunID == 0 || state == "" {
+		return whatChanged(e)
+	}
+	from, to, message := scalar(detail["from_version"]), scalar(detail["to_version"]), scalar(detail["message"])
+	switch {
+	case message != "":
+		return fmt.Sprintf("%s at version %s: %s", state, to, message)
+	case from != to:
+		return fmt.Sprintf("version: %s -> %s", from, to)
+	}
+	return fmt.Sprintf("%s at version %s", state, to)
 }
 
 func members(text json.RawMessage) map[string]json.RawMessage {

@@ -80,6 +80,9 @@ func runBackupVerify(ctx context.Context, f *factory, opts *backupVerifyOptions)
 	case bad == 0:
 		return nil
 	case len(rows) == 1:
+		if missingFile(first) != nil {
+			return first // it names the file
+		}
 		return backupHint(fmt.Errorf("%s: %w", rows[0].File, first))
 	case bad == len(rows):
 		return cli.ExitTold(cli.ExitFailure, "none of %s is whole", cli.Plural(bad, "backup"))
@@ -98,7 +101,7 @@ func verifiedRow(b app.VerifiedBackup, wanted bool) backupRecord {
 	case b.Err != nil && b.Whole:
 		row.Result, row.Reason = "does not restore", b.Err.Error()
 	case b.Err != nil:
-		row.Result, row.Reason = badResult(b.Err), b.Err.Error()
+		row.Result, row.Reason = badResult(b.Err), textOf(b.Err)
 	case b.Restores:
 		row.Result = "restores"
 	case b.Untried != "" && !wanted:

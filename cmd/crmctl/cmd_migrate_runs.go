@@ -75,7 +75,7 @@ func runColumns(f *factory, show cli.Presentation) []cli.Column[registry.Run] {
 		{Name: "not_started", Title: "LEFT", Right: true, Value: func(r registry.Run) any {
 			return styledIf(r.NotStarted > 0, r.NotStarted, cli.Yellow)
 		}},
-		{Name: "started_at", Title: "STARTED", Value: func(r registry.Run) any {
+		{Name: "started_at", Title: "STARTED", Dear: true, Value: func(r registry.Run) any {
 			return cli.Either{Human: show.Minute(r.StartedAt), Machine: r.StartedAt}
 		}},
 		{Name: "seconds", Title: "TOOK", Spare: true, Right: true, Value: func(r registry.Run) any {
@@ -94,7 +94,7 @@ func runTarget(r registry.Run) cli.Either {
 	case maintain.IsAction(r.Kind):
 		return cli.Either{Human: "", Machine: nil}
 	case r.Target < 0:
-		return cli.Either{Human: "its own", Machine: r.Target}
+		return cli.Either{Human: "its own", Document: r.Target} // to programs -1, as ever; a table has no number
 	}
 	return cli.Either{Human: cli.Serial(r.Target), Machine: r.Target}
 }

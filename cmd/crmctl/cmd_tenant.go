@@ -56,7 +56,7 @@ func tenantColumns[T any](of func(T) (t registry.Tenant, head int64, size *int64
 		column("schema_version", func(t registry.Tenant) any { return t.Version }),
 		{Name: "behind", Value: func(row T) any {
 			t, head, _ := of(row)
-			return isBehind(t, head)
+			return behindCell(t, head)
 		}},
 		{Name: "size_bytes", Value: func(row T) any {
 			_, _, size := of(row)
@@ -82,6 +82,14 @@ func documented[T any](columns []cli.Column[T], of func(T) registry.Tenant) []cl
 // isBehind reports whether a tenant lacks migrations it should have.
 func isBehind(t registry.Tenant, head int64) bool {
 	return t.Status != registry.Deleted && t.Status != registry.Gone && t.Status != registry.Moved && t.Version < head
+}
+
+// behindCell is whether a tenant is behind, null where nobody knows.
+func behindCell(t registry.Tenant, head int64) any {
+	if head == unknownHead {
+		return nil
+	}
+	return isBehind(t, head)
 }
 
 func statusCell(s registry.Status) any {

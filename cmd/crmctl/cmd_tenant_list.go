@@ -110,7 +110,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	if err != nil {
 		return err
 	}
-	plan, p, conn, err := f.openWithPlan(ctx)
+	head, p, conn, err := f.openForList(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -129,14 +129,14 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	}
 	rows := make([]listedTenant, 0, len(tenants))
 	for _, t := range tenants {
-		if row := (listedTenant{Tenant: t, head: plan.Head(), schema: t.Schema.String()}); !opts.behind ||
+		if row := (listedTenant{Tenant: t, head: head, schema: t.Schema.String()}); !opts.behind ||
 			isBehind(t, row.head) {
 			rows = append(rows, row)
 		}
 	}
 	for _, r := range invalid {
 		if len(statuses) == 0 && !opts.behind && !p.NamesOnly() {
-			rows = append(rows, invalidListed(r, plan.Head()))
+			rows = append(rows, invalidListed(r, head))
 		}
 		f.Note("crmctl: warning: %s", cli.Visible(r.Err().Error()))
 	}
@@ -169,7 +169,7 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 	all := rows
 	rows = firstOf(rows, opts.limit)
 	l := tenantList(rows, p.Show)
-	l.Footer = func() string { return tenantFooter(all, len(rows), plan.Head()) }
+	l.Footer = func() string { return tenantFooter(all, len(rows), head) }
 	if a.RefuseSourced("create", registry.Tenant{}) != nil {
 		l.Empty = "no tenants; take in the application's: " + syncCommand
 	}
@@ -177,6 +177,19 @@ func runTenantList(ctx context.Context, f *factory, opts *tenantListOptions) err
 		return cli.PrintList(p, l, rows)
 	}
 	return cli.PrintRows(p, l, withSettings(ctx, f.registry(), conn, rows))
+}
+
+// openForList opens what a list needs. Which tenants are behind has to be known where they
+// alone are asked for.
+func (f *factory) openForList(ctx context.Context, opts *tenantListOptions) (int64, *cli.Printer, *pgx.Conn, error) {
+	if !opts.behind {
+		return f.openWithHead(ctx)
+	}
+	plan, p, conn, err := f.openWithPlan(ctx)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	return plan.Head(), p, conn, nil
 }
 
 // withSettings reads the settings of some rows at a time, while they are printed: those
@@ -300,7 +313,10 @@ func tenantFooter(rows []listedTenant, shown int, head int64) string {
 	if shown < len(rows) {
 		text += fmt.Sprintf(", %s shown", cli.HumanCount(int64(shown)))
 	}
-	if behind > 0 {
+	switch {
+	case head == unknownHead:
+		return text
+	case behind > 0:
 		return fmt.Sprintf("%s, %s behind version %d (*)", text, cli.HumanCount(int64(behind)), head)
 	}
 	return fmt.Sprintf("%s, newest version %d", text, head)

@@ -39,7 +39,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if err != nil {
 		return err
 	}
-	plan, p, conn, err := f.openWithPlan(ctx)
+	head, p, conn, err := f.openWithHead(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func runTenantShow(ctx context.Context, f *factory, opts *tenantShowOptions) err
 	if err != nil {
 		return err
 	}
-	o := tenantObject(t, plan.Head(), size, places.Of(t.Schema.String()))
+	o := tenantObject(t, head, size, places.Of(t.Schema.String()))
 	o.Fields = append(o.Fields, transferFields(t, moves)...)
 	return cli.PrintObject(p, o)
 }
@@ -128,7 +128,7 @@ func tenantObject(t registry.Tenant, head int64, size *int64, place cluster.Plac
 			{Name: "size_bytes", Title: "size", Value: sizeCell(size)},
 			{Name: "role", Value: t.Role, Optional: true},
 			{Name: "id", Value: t.ID},
-			{Name: "behind", Document: true, Value: isBehind(t, head)},
+			{Name: "behind", Document: true, Value: behindCell(t, head)},
 			{Name: "settings", Value: t.Settings, Optional: true},
 			{Name: "created_at", Title: "created", Value: t.CreatedAt},
 			{Name: "updated_at", Title: "updated", Value: t.UpdatedAt},

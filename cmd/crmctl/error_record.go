@@ -26,7 +26,7 @@ type errorRecord struct {
 
 func (f *factory) errorRecordOf(err error) errorRecord {
 	r := errorRecord{
-		Code: exitCode(err), Message: strings.TrimSpace(err.Error()), SQLState: db.SQLState(err),
+		Code: exitCode(err), Message: textOf(err), SQLState: db.SQLState(err),
 		Tenant: cmp.Or(tenantOf(err), f.onlyTenant()),
 	}
 	if errors.Is(err, config.ErrNoDatabase) {

@@ -53,7 +53,7 @@ func (f *factory) errorLines(err error) []string {
 		return noDatabase(f.hasProfile(app.LocalProfile("")))
 	}
 	var lines []string
-	for line := range strings.Lines("crmctl: " + err.Error()) {
+	for line := range strings.Lines("crmctl: " + textOf(err)) {
 		line = cli.Visible(strings.TrimRight(line, "\n"))
 		if len(lines) > 0 {
 			line = "  " + strings.TrimSpace(line)

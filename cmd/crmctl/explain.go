@@ -44,6 +44,9 @@ func (f *factory) explain(err error) []cli.Hint {
 	if hints := f.explainSource(err); hints != nil {
 		return hints
 	}
+	if hints := explainMissing(err); hints != nil {
+		return hints
+	}
 	if _, is := errors.AsType[*config.FilesError](err); is {
 		return []cli.Hint{{Label: "where the files are", Command: "crmctl config path"}}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -262,6 +263,28 @@ func (f *factory) openWithPlan(ctx context.Context) (*migrate.Plan, *cli.Printer
 	}
 	p, conn, err := f.open(ctx)
 	return plan, p, conn, err
+}
+
+// unknownHead stands for the newest version where the migrations do not tell.
+const unknownHead = -1
+
+// openWithHead is open for a command that only shows which tenants are behind the newest
+// version. Where the migrations cannot be read it goes on without it, and says so.
+func (f *factory) openWithHead(ctx context.Context) (int64, *cli.Printer, *pgx.Conn, error) {
+	head := int64(unknownHead)
+	plan, unread := f.tenantPlan(ctx)
+	_, refused := errors.AsType[*app.FilesError](unread)
+	switch {
+	case unread == nil:
+		head = plan.Head()
+	case !refused:
+		return 0, nil, nil, unread
+	}
+	p, conn, err := f.open(ctx)
+	if err == nil && refused {
+		f.Say("crmctl: warning: how many migrations are pending is not known: %s", unread.Error())
+	}
+	return head, p, conn, err
 }
 
 // openToChange is open for a command that changes something, unless dryRun is set:

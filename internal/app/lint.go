@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -83,6 +84,9 @@ func (a *App) lintFiles(paths []string) (lintSources, error) {
 		if a.Config.MigrationsDir == "" {
 			source := &lintSource{fsys: migrations.Tenant()}
 			return lintSources{source}, source.read(nil)
+		}
+		if _, err := os.Stat(a.Config.MigrationsDir); errors.Is(err, fs.ErrNotExist) {
+			return nil, inputErrorf("%w", &FilesError{Where: a.Config.MigrationsDir, Err: fs.ErrNotExist})
 		}
 		paths = []string{a.Config.MigrationsDir}
 	}

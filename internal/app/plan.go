@@ -17,11 +17,14 @@ import (
 // FilesError says that a tenant's migrations cannot be used as they are.
 type FilesError struct {
 	Where string // a directory, or "built in"
-	Err   error  // nil where there are none
+	Err   error  // nil where there are none; wraps fs.ErrNotExist where Where is not there
 }
 
 func (e *FilesError) Error() string {
-	if e.Err == nil {
+	switch {
+	case errors.Is(e.Err, fs.ErrNotExist):
+		return "there is no directory " + e.Where + " with the migrations"
+	case e.Err == nil:
 		return "no migration files (like 00001_create_contacts.sql) in " + e.Where
 	}
 	return e.Where + ": " + e.Err.Error()
@@ -65,6 +68,10 @@ func (a *App) TenantPlan(ctx context.Context, to int64) (*migrate.Plan, error) {
 	case other:
 		return nil, &FilesError{Where: where, Err: err}
 	case errors.Is(err, migrate.ErrNoMigrations), errors.Is(err, fs.ErrNotExist):
+		// A directory that is not there has no files either.
+		if _, gone := os.Stat(where); a.Config.MigrationsDir != "" && errors.Is(gone, fs.ErrNotExist) {
+			return nil, &FilesError{Where: where, Err: fs.ErrNotExist}
+		}
 		return nil, &FilesError{Where: where}
 	case err != nil:
 		return nil, &FilesError{Where: where, Err: err}

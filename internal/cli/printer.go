@@ -46,6 +46,7 @@ type Column[T any] struct {
 	Blank    bool   // no title on a terminal, where the values say enough
 	Key      bool   // names the row beside Name: cut last
 	Spare    bool   // a narrow terminal does without it
+	Dear     bool   // the same, when there is no other column to do without
 	Text     bool   // of several words: broken into lines where there is no room, not cut
 	Copied   bool   // never cut: a line of its own below the row where there is no room
 	Right    bool   // aligned to the right, for numbers

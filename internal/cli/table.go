@@ -30,6 +30,7 @@ type grid struct {
 	right  []bool
 	whole  []bool // columns that are never cut
 	spare  []bool // columns that a narrow terminal does without
+	dear   []bool // columns that go after those
 	key    []bool // the column that names the rows: the last to be cut
 	text   []bool // columns that are broken into lines instead of being cut
 	copied []bool // columns that are whole, or go below
@@ -47,10 +48,11 @@ type belowRow struct {
 func writeTable[T any](p *Printer, w *bufio.Writer, l List[T], rows iter.Seq2[T, error]) error {
 	columns := l.shown(p)
 	g := grid{right: make([]bool, len(columns)), whole: make([]bool, len(columns)), spare: make([]bool, len(columns)),
-		text: make([]bool, len(columns)), key: make([]bool, len(columns)), copied: make([]bool, len(columns))}
+		text: make([]bool, len(columns)), key: make([]bool, len(columns)), copied: make([]bool, len(columns)),
+		dear: make([]bool, len(columns))}
 	for i, c := range columns {
 		g.right[i], g.whole[i], g.spare[i], g.text[i] = c.Right, c.Right, c.Spare, c.Text
-		g.copied[i], g.key[i] = c.Copied, c.Key
+		g.copied[i], g.key[i], g.dear[i] = c.Copied, c.Key, c.Dear
 		switch {
 		case l.NoHeader:
 		case c.Blank:
@@ -224,8 +226,15 @@ func (p *Printer) fit(g *grid) {
 	}
 	p.putBelow(g)
 	widths, total := p.shrink(g)
-	for (total > p.Width || g.tooNarrow(widths)) && slices.Contains(g.spare, true) {
-		g.drop(slices.Index(g.spare, true))
+	for total > p.Width || g.tooNarrow(widths) {
+		i := slices.Index(g.spare, true)
+		if i < 0 && total > p.Width {
+			i = slices.Index(g.dear, true)
+		}
+		if i < 0 {
+			break
+		}
+		g.drop(i)
 		widths, total = p.shrink(g)
 	}
 	g.breakTexts(widths)
@@ -345,7 +354,7 @@ func (g *grid) drop(i int) {
 	}
 	g.right, g.whole = slices.Delete(g.right, i, i+1), slices.Delete(g.whole, i, i+1)
 	g.spare, g.text, g.key = slices.Delete(g.spare, i, i+1), slices.Delete(g.text, i, i+1), slices.Delete(g.key, i, i+1)
-	g.copied = slices.Delete(g.copied, i, i+1)
+	g.copied, g.dear = slices.Delete(g.copied, i, i+1), slices.Delete(g.dear, i, i+1)
 }
 
 // natural returns the widths of the columns with nothing cut, and that of the whole.

@@ -77,7 +77,9 @@ func (r Registry) History(ctx context.Context, conn *pgx.Conn, slug string, limi
 				jsonb_strip_nulls(jsonb_build_object('state', t.state, 'from_version', t.from_version, 'to_version', t.to_version,
 					'sqlstate', t.sqlstate, 'place', t.place, 'message', t.message))::text
 			from `+r.RunTenants()+` t join `+r.Runs()+` r on r.id = t.run_id
-			where t.tenant_id in (select tenant_id from ids)
+			where t.tenant_id in (select tenant_id from ids) 
+				-- one whose turn never came has no part in a run
+				and (t.state <> '`+StateNotStarted+`' or t.from_version <> t.to_version)
 			order by 2 desc, 1 desc limit $2
 		) newest order by 2, 1`,
 		slug, orNull(limit))
