@@ -87,7 +87,7 @@ func (r toldReason) again() string {
 
 // say is tell for work that shows no line of its own for each tenant.
 func (l *failureLog) say(f *factory, slug string, err error) {
-	key := cli.SetAside(f.withTarget(err).Error(), ownWords(slug, ""))
+	key := cli.SetAside(textOf(f.withTarget(err)), ownWords(slug, ""))
 	switch reason := l.count(slug, key); {
 	case reason.times <= toldAlike || f.Talks() || f.structured():
 		f.sayTenant(slug, err)
@@ -143,7 +143,7 @@ func (f *factory) groupErrors(failed []tenantError) []*errorGroup {
 	var groups []*errorGroup
 	place := make(map[string]*errorGroup)
 	for _, t := range failed {
-		key := cli.SetAside(f.withTarget(t.err).Error(), ownWords(t.slug, ""))
+		key := cli.SetAside(textOf(f.withTarget(t.err)), ownWords(t.slug, ""))
 		g := place[key]
 		if g == nil {
 			g = &errorGroup{reason: key}

@@ -56,7 +56,7 @@ func (f *factory) notice(n app.Notice) {
 	case app.OtherFiles:
 		f.Verbose("%s: not migrations: %s", cli.Visible(n.Dir), cli.Visible(strings.Join(n.Files, ", ")))
 	case app.NoExtensions:
-		f.Verbose("the extensions of the migrations are not on the path: %s", cli.Visible(n.Err.Error()))
+		f.Verbose("the extensions of the migrations are not on the path: %s", cli.Visible(textOf(n.Err)))
 	case app.LeftOut:
 		f.Verbose("not on the path, since there may be more than extensions: %s", cli.Visible(strings.Join(n.Schemas, ", ")))
 	case app.ByHistory:
@@ -71,14 +71,14 @@ func (f *factory) notice(n app.Notice) {
 	case app.LostBackup:
 		f.Note("crmctl: warning: %s is the checksum of a file that is not there", cli.Visible(n.Path))
 	case app.NothingRestored:
-		f.Note("crmctl: warning: nothing is restored: %s", cli.Visible(n.Err.Error()))
+		f.Note("crmctl: warning: nothing is restored: %s", cli.Visible(textOf(n.Err)))
 	case app.LeftAlone:
 		f.Note("%s there already and left alone: %s", map[bool]string{true: "1 tenant is",
 			false: cli.Plural(len(n.Tenants), "tenant") + " are"}[len(n.Tenants) == 1], firstNames(n.Tenants))
 	case app.PassedBy:
 		why := "pg_restore reads it"
 		if n.Err != nil {
-			why = n.Err.Error()
+			why = textOf(n.Err)
 		}
 		f.Note("crmctl: warning: %s is passed by: %s", cli.Visible(n.Path), cli.Visible(why))
 	case app.ServerAway:

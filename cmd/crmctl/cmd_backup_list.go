@@ -54,7 +54,7 @@ func runBackupList(f *factory, opts *backupListOptions) error {
 	for i, b := range found {
 		rows[i] = recordOfBackup("there", b.Path, b.Name, b.Size, b.Manifest)
 		if b.Err != nil {
-			rows[i].Result, rows[i].Reason = badResult(b.Err), b.Err.Error()
+			rows[i].Result, rows[i].Reason = badResult(b.Err), textOf(b.Err)
 		}
 	}
 	return cli.PrintList(p, backupList("no backups in "+cli.Visible(opts.dir)), rows)

@@ -102,7 +102,7 @@ func reportPruned(f *factory, p *cli.Printer, plan []app.PrunedBackup, dryRun bo
 			row.Result = result
 			freed += e.Size
 		case e.Err != nil:
-			row.Result, row.Reason = badResult(e.Err), e.Err.Error()
+			row.Result, row.Reason = badResult(e.Err), textOf(e.Err)
 		case e.Proof == backup.ProofMissing:
 			kept++
 			unproven++

@@ -99,7 +99,7 @@ func verifiedRow(b app.VerifiedBackup, wanted bool) backupRecord {
 	}
 	switch {
 	case b.Err != nil && b.Whole:
-		row.Result, row.Reason = "does not restore", b.Err.Error()
+		row.Result, row.Reason = "does not restore", textOf(b.Err)
 	case b.Err != nil:
 		row.Result, row.Reason = badResult(b.Err), textOf(b.Err)
 	case b.Restores:

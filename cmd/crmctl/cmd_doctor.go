@@ -214,7 +214,7 @@ func fixFindings(ctx context.Context, f *factory, p *cli.Printer, report *doctor
 		case errors.Is(r.Err, doctor.ErrMended):
 		case r.Err != nil:
 			failed++
-			f.Say("crmctl: %s", cli.Visible(f.redact(r.Err.Error())))
+			f.Say("crmctl: %s", cli.Visible(f.redact(textOf(r.Err))))
 		case r.Undo != "":
 			f.Note("undo: %s", cli.Visible(r.Undo))
 		}

@@ -271,7 +271,7 @@ func errorText(err error) any {
 	if err == nil {
 		return nil
 	}
-	return err.Error()
+	return textOf(err)
 }
 
 // adoptResult returns "adopted", or "would adopt" in a dry run.
@@ -302,9 +302,9 @@ func adoptWhy(a adopt.Adoption) string {
 	switch {
 	case a.Err != nil:
 		if other, ok := errors.AsType[*adopt.UnmanagedError](a.Err); ok && other.Tool != "" {
-			return a.Err.Error() + ": --from " + other.Tool
+			return textOf(a.Err) + ": --from " + other.Tool
 		}
-		return a.Err.Error()
+		return textOf(a.Err)
 	case a.State == adopt.Corrected && a.Cached != a.Version:
 		return fmt.Sprintf("the registry had version %d", a.Cached)
 	}

@@ -200,27 +200,44 @@ func severityColor(s lint.Severity) cli.Color {
 	return cli.Yellow
 }
 
-// writeLint writes a paragraph for each finding:
+// writeLint writes a paragraph for each finding, below the name of its file:
 //
-//	tenant/00007_score.sql:3:1   error   drop-column
+//	tenant/00007_score.sql
+//	  3:1  error  drop-column
 //	    alter table contacts drop column score;
 //	    contacts.score is dropped. The values are gone in every tenant.
 //	    fix: Stop using it first.
+//
+// Why, and what mends it, is said once of findings of one rule.
 func writeLint(p *cli.Printer, w io.Writer, findings []lint.Finding) error {
+	const indent = "    "
 	var b strings.Builder
+	file := ""
+	told := make(map[string]bool)
 	for _, f := range findings {
-		place := fmt.Sprintf("%s:%d:%d", cli.Visible(f.File), f.Line, f.Column)
-		fmt.Fprintf(&b, "%s  %s  %s\n", place, p.Painter.Paint(severityColor(f.Severity), string(f.Severity)), f.Rule)
-		const indent = "    "
+		if f.File != file {
+			file = f.File
+			b.WriteString(cli.Visible(file) + "\n")
+		}
+		fmt.Fprintf(&b, "  %d:%d  %s  %s\n", f.Line, f.Column,
+			p.Painter.Paint(severityColor(f.Severity), string(f.Severity)), f.Rule)
 		if f.Statement != "" {
 			b.WriteString(indent + p.Painter.Paint(cli.Dim, p.Cut(cli.Visible(f.Statement), p.Width-len(indent))) + "\n")
 		}
-		for _, line := range cli.Wrap(cli.Visible(f.Message+". "+f.Why), p.Width-len(indent)) {
+		advice := f.Rule + "\x00" + f.Why + "\x00" + f.Fix
+		text := f.Message + "."
+		if !told[advice] {
+			text += " " + f.Why
+		}
+		for _, line := range cli.Wrap(cli.Visible(text), p.Width-len(indent)) {
 			b.WriteString(indent + line + "\n")
 		}
-		for i, line := range cli.Wrap(cli.Visible(f.Fix), p.Width-len(indent)-len("fix: ")) {
-			b.WriteString(indent + []string{"fix: ", "     "}[min(i, 1)] + line + "\n")
+		if !told[advice] {
+			for i, line := range cli.Wrap(cli.Visible(f.Fix), p.Width-len(indent)-len("fix: ")) {
+				b.WriteString(indent + []string{"fix: ", "     "}[min(i, 1)] + line + "\n")
+			}
 		}
+		told[advice] = true
 		b.WriteString("\n")
 	}
 	_, err := io.WriteString(w, b.String())

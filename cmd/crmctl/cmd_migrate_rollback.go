@@ -138,7 +138,7 @@ func (f *factory) printRollback(p *cli.Printer, plan *migrate.Plan, route migrat
 			{Name: "from_version", Title: "VERSION", Value: func(r rollbackRow) any { return cli.Serial(r.tenant.Version) }},
 			{Name: "takes_back", Title: "TAKES BACK", Text: true, Value: func(r rollbackRow) any {
 				if r.err != nil {
-					return cli.Styled{Value: cli.Either{Human: r.err.Error(), Machine: r.err.Error(), Document: files(r)},
+					return cli.Styled{Value: cli.Either{Human: textOf(r.err), Machine: textOf(r.err), Document: files(r)},
 						Color: cli.Red}
 				}
 				return cli.Either{Human: cli.FirstNames(files(r)), Machine: cli.FirstNames(files(r)), Document: files(r)}

@@ -142,7 +142,7 @@ func statusRows(ctx context.Context, f *factory, conn *pgx.Conn, plan *migrate.P
 	for i, t := range tenants {
 		rows[i] = versionRow{Tenant: t, pending: plan.After(t.Version), head: plan.Head()}
 		if err := wrong[t.ID]; err != nil {
-			rows[i].trouble = err.Error()
+			rows[i].trouble = textOf(err)
 		}
 	}
 	if !opts.verify {
@@ -156,7 +156,7 @@ func statusRows(ctx context.Context, f *factory, conn *pgx.Conn, plan *migrate.P
 		row := &rows[i]
 		switch {
 		case v.Err != nil:
-			row.trouble, row.pending = v.Err.Error(), nil
+			row.trouble, row.pending = textOf(v.Err), nil
 			continue
 		case len(v.Late) > 0:
 			row.trouble = "never applied: " + names(v.Late)

@@ -128,7 +128,7 @@ func runFleetReport(ctx context.Context, f *factory, opts *reportOptions, skip [
 // pageWords write values on a page as they stand on a screen.
 func pageWords(f *factory) report.Words {
 	return report.Words{Size: cli.HumanSize, Count: cli.HumanCount, Duration: cli.HumanDuration, Minute: f.show().Minute,
-		Visible: cli.Visible}
+		Visible: cli.Visible, Error: textOf}
 }
 
 // printFleetReport says what was written, and names what could not be read.
@@ -162,7 +162,7 @@ func printFleetReport(f *factory, p *cli.Printer, opts *reportOptions, fleet *re
 	}
 	for _, s := range report.Sections() {
 		if err := fleet.Unread[s]; err != nil {
-			f.Say("crmctl: not read: %s: %s", s, cli.Visible(err.Error()))
+			f.Say("crmctl: not read: %s: %s", s, cli.Visible(textOf(err)))
 		}
 	}
 	return cli.ExitTold(cli.ExitPartial, "%s could not be read", cli.Plural(len(fleet.Unread), "section"))

@@ -128,7 +128,7 @@ func (o *statsMetricsOptions) print(f *factory, p *cli.Printer, r metrics.Result
 		if path, is := errors.AsType[*fs.PathError](err); is {
 			err = path.Err // the temporary file's name says nothing
 		}
-		return cli.WithHint(errors.New(o.textfile+": "+err.Error()), "try", "a directory that may be written")
+		return cli.WithHint(errors.New(o.textfile+": "+textOf(err)), "try", "a directory that may be written")
 	}
 	f.Note("wrote  %s", o.textfile)
 	return nil
@@ -148,7 +148,7 @@ func (f *factory) tellFailed(r metrics.Result) error {
 		return nil
 	}
 	for _, failure := range r.Failed {
-		f.Say("crmctl: not collected: %s: %s", failure.Collector, cli.Visible(failure.Err.Error()))
+		f.Say("crmctl: not collected: %s: %s", failure.Collector, cli.Visible(textOf(failure.Err)))
 	}
 	return cli.ExitTold(cli.ExitPartial, "%s failed", cli.Plural(len(r.Failed), "collector"))
 }

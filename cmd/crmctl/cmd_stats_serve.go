@@ -110,7 +110,7 @@ func runStatsServe(ctx context.Context, f *factory, opts *statsServeOptions) err
 		Collected: func(r metrics.Result) { f.tellChanges(changes.Of(r)) },
 		Drifted: func(err error) {
 			if err != nil {
-				f.Say("crmctl: tenants were not compared: %s", err.Error())
+				f.Say("crmctl: tenants were not compared: %s", textOf(err))
 			}
 		},
 	})
@@ -122,10 +122,10 @@ func runStatsServe(ctx context.Context, f *factory, opts *statsServeOptions) err
 func (f *factory) tellChanges(failed []metrics.Failure, mended []string) {
 	for _, failure := range failed {
 		if failure.Collector == "" {
-			f.Say("crmctl: %s", failure.Err.Error())
+			f.Say("crmctl: %s", textOf(failure.Err))
 			continue
 		}
-		f.Say("crmctl: not collected: %s: %s", failure.Collector, failure.Err.Error())
+		f.Say("crmctl: not collected: %s: %s", failure.Collector, textOf(failure.Err))
 	}
 	for _, name := range mended {
 		f.Say("crmctl: collected again: %s", name)

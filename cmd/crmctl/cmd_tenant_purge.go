@@ -208,7 +208,7 @@ func confirmPurge(ctx context.Context, f *factory, conn *pgx.Conn, due []registr
 			What: "the tenant's name"})
 	}
 	if impact != "" {
-		fmt.Fprintln(f.IO.Err, cli.VisibleLines(impact))
+		fmt.Fprintln(f.IO.Err, f.Fit(cli.VisibleLines(impact)))
 	}
 	return f.ConfirmYes(ctx, fmt.Sprintf("Destroy %s of %s?", cli.Plural(len(due), "deleted tenant"),
 		cli.Visible(target.Place())))

@@ -179,7 +179,7 @@ func syncColor(t app.Synced) cli.Color {
 func syncWhy(t app.Synced) string {
 	switch {
 	case t.Err != nil:
-		return t.Err.Error()
+		return textOf(t.Err)
 	case t.Kind == source.Waiting:
 		return "its schema is not there yet"
 	case t.Kind == source.New:

@@ -102,7 +102,7 @@ func unreadReason(u catalog.Unread) string {
 	case errors.Is(u.Err, catalog.ErrChanging):
 		return "changed meanwhile"
 	}
-	return u.Err.Error()
+	return textOf(u.Err)
 }
 
 // driftRow is a difference of a tenant.

@@ -68,9 +68,9 @@ func (f *factory) sayTenant(slug string, err error) {
 	if !f.structured() {
 		var naming registry.Naming
 		if errors.As(err, &naming) && naming.Named() == slug {
-			f.Say("crmctl: %s", cli.Visible(err.Error()))
+			f.Say("crmctl: %s", cli.Visible(textOf(err)))
 		} else {
-			f.Say("crmctl: tenant %s: %s", cli.Visible(slug), cli.Visible(err.Error()))
+			f.Say("crmctl: tenant %s: %s", cli.Visible(slug), cli.Visible(textOf(err)))
 		}
 		return
 	}

@@ -273,7 +273,7 @@ func (e *execPrinter) printOutcomes(outcomes []tenantsql.Outcome) error {
 				if o.Err == nil {
 					return nil
 				}
-				return e.f.redact(o.Err.Error())
+				return e.f.redact(textOf(o.Err))
 			}},
 		},
 		Name:  func(o tenantsql.Outcome) string { return o.Tenant.Slug },

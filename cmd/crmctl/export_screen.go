@@ -78,7 +78,7 @@ func exportTenants(done *app.ExportResult) []exportTenant {
 		if i >= len(done.Results) || done.Results[i].State != fleet.Done {
 			out[i].Result = "failed"
 			if i < len(done.Results) && done.Results[i].Err != nil {
-				out[i].Error = done.Results[i].Err.Error()
+				out[i].Error = textOf(done.Results[i].Err)
 			}
 		}
 	}

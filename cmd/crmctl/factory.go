@@ -282,7 +282,7 @@ func (f *factory) openWithHead(ctx context.Context) (int64, *cli.Printer, *pgx.C
 	}
 	p, conn, err := f.open(ctx)
 	if err == nil && refused {
-		f.Say("crmctl: warning: how many migrations are pending is not known: %s", unread.Error())
+		f.Say("crmctl: warning: how many migrations are pending is not known: %s", textOf(unread))
 	}
 	return head, p, conn, err
 }

@@ -172,11 +172,11 @@ func (p *fleetProgress) Finished(i int, r fleet.Result) {
 	}
 	p.bar.Add(1)
 	if r.State == fleet.Failed && !p.bar.Console.Structured() {
-		p.failures.tell(p.name(i), "", "", r.Err.Error())
+		p.failures.tell(p.name(i), "", "", textOf(r.Err))
 	}
 }
 
 func (p *fleetProgress) Retrying(i, attempt int, err error, _ time.Duration) {
 	p.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(p.name(i)), attempt,
-		cli.Visible(err.Error()))
+		cli.Visible(textOf(err)))
 }

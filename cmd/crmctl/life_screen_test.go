@@ -54,7 +54,7 @@ func TestPurgeSaysWhatWillBeLost(t *testing.T) {
 	f, run := lifeBench(t)
 	there := func() int64 { return f.Int(t, "select count(*) from public.tenants") }
 	_, errs, code := run("n\n", "tenant", "purge", "--no-backup")
-	for _, want := range []string{"hooli, tech-startup-international will be destroyed for good: about 0 contacts, ",
+	for _, want := range []string{"hooli, tech-startup-international will be destroyed for good: about 0 contacts,\n  ",
 		" kB.\n", "no backup", "Destroy 2 deleted tenants of "} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("%q is missing:\n%s", want, errs)

@@ -138,7 +138,7 @@ func notNil(list []string) []string {
 func (s maintenanceScreen) why(o maintain.Outcome) any {
 	text := ""
 	if o.Err != nil {
-		text = s.f.redact(o.Err.Error())
+		text = s.f.redact(textOf(o.Err))
 	}
 	var also []string
 	if len(o.Dropped) > 0 {

@@ -51,7 +51,7 @@ func (w *eventWriter) write(e migrate.Event) {
 		r.Event, r.Tenant = "tenant_started", e.Tenant.Slug
 	case migrate.TenantRetrying:
 		r.Event, r.Tenant, r.Attempt, r.Error, r.Seconds, r.Blockers = "tenant_retrying", e.Tenant.Slug, e.Attempt,
-			e.Err.Error(), e.Wait.Seconds(), e.Blockers
+			textOf(e.Err), e.Wait.Seconds(), e.Blockers
 	case migrate.TenantWaiting:
 		r.Event, r.Tenant, r.Seconds, r.Blockers = "tenant_waiting", e.Tenant.Slug, e.For.Seconds(), e.Blockers
 	case migrate.TenantAdvanced:
@@ -60,7 +60,7 @@ func (w *eventWriter) write(e migrate.Event) {
 		r.Event, r.Tenant = "tenant_finished", e.Outcome.Tenant.Slug
 		r.Outcome = cli.Documents(outcomeColumns(), []outcomeRow{outcomeRowOf(e.Outcome)})[0]
 	case migrate.ServerAway:
-		r.Event, r.Error = "server_away", e.Err.Error()
+		r.Event, r.Error = "server_away", textOf(e.Err)
 	case migrate.RunFinished:
 		return // printed with the report
 	}

@@ -118,14 +118,28 @@ func TestMigrateLintUnreadable(t *testing.T) {
 func TestMigrateLintOnTerminal(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).onTerminal().setenv("NO_COLOR=1")
-	dir := b.writeFiles(t, map[string]string{"00002_y.sql": dropMigration})
+	dir := b.writeFiles(t, map[string]string{
+		"00002_y.sql": strings.Replace(dropMigration, "drop table x;", "drop table x;\ndrop table y;", 1),
+		"00003_z.sql": strings.Replace(dropMigration, "drop table x;", "drop table z;", 1),
+	})
 	if code := b.run("migrate", "lint", dir); code != cli.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
-	equal(t, "stdout", strings.ReplaceAll(b.out.String(), dir, "sql"), `sql/00002_y.sql:2:1  warning  drop-table
+	// A file is named once, and so is what mends findings of one kind.
+	equal(t, "stdout", strings.ReplaceAll(b.out.String(), dir, "sql"), `sql/00002_y.sql
+  2:1  warning  drop-table
     drop table x;
     x and its rows go. The rows are gone in every tenant.
     fix: Stop using it first; then allow this and say since when nothing reads it.
+
+  3:1  warning  drop-table
+    drop table y;
+    y and its rows go.
+
+sql/00003_z.sql
+  2:1  warning  drop-table
+    drop table z;
+    z and its rows go.
 
 `)
 }

@@ -210,7 +210,7 @@ func toVersion(r *migrate.Report) string {
 func stoppedText(err error) string {
 	switch {
 	case errors.Is(err, migrate.ErrCanary):
-		return err.Error()
+		return textOf(err)
 	case errors.Is(err, fleet.ErrTooManyFailures):
 		return "too many have failed"
 	case errors.Is(err, fleet.ErrDeadline):
@@ -218,7 +218,7 @@ func stoppedText(err error) string {
 	case errors.Is(err, fleet.ErrDrained), errors.Is(err, context.Canceled):
 		return "the run was interrupted"
 	}
-	return err.Error()
+	return textOf(err)
 }
 
 // printFailed lists the tenants that failed, those that failed for one reason together. It

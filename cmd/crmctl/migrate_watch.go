@@ -96,7 +96,7 @@ func (w *runWatch) serverAway(e migrate.ServerAway) {
 	w.away = true
 	w.mu.Unlock()
 	if !said {
-		w.bar.Console.Note("waiting   %s", cli.Visible(e.Err.Error()))
+		w.bar.Console.Note("waiting   %s", cli.Visible(textOf(e.Err)))
 	}
 }
 
@@ -157,7 +157,7 @@ func (w *runWatch) tenantRetrying(e migrate.TenantRetrying) {
 	delete(w.waiting, e.Tenant.Slug)
 	w.mu.Unlock()
 	w.bar.Console.Verbose("tenant=%s attempt=%d: %s; it is tried again", cli.Visible(e.Tenant.Slug), e.Attempt,
-		cli.Visible(e.Err.Error()))
+		cli.Visible(textOf(e.Err)))
 }
 
 // forget takes a tenant out of what is under way. The caller holds mu.
@@ -224,9 +224,9 @@ func why(o migrate.Outcome) string {
 		return text
 	}
 	if hint, ok := explainFiles(o.Err); ok {
-		return o.Err.Error() + "; " + hint.Label + ": " + hint.Command
+		return textOf(o.Err) + "; " + hint.Label + ": " + hint.Command
 	}
-	return o.Err.Error()
+	return textOf(o.Err)
 }
 
 func (w *runWatch) status() string {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/crmctl/crmctl/internal/cli"
+	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/suggest"
 )
 
@@ -24,10 +25,10 @@ func missingFile(err error) *fs.PathError {
 	return nil
 }
 
-// textOf returns the text of an error. That a file is not there is said in words: the
-// system's begin with the name of a call.
+// textOf returns the text of an error, as every command prints it: the SQLSTATE in brackets,
+// and in words that a file is not there, where the system's begin with the name of a call.
 func textOf(err error) string {
-	text := strings.TrimSpace(err.Error())
+	text := strings.TrimSpace(db.Text(err))
 	if missing := missingFile(err); missing != nil {
 		return strings.Replace(text, missing.Error(), missingText(missing.Path), 1)
 	}

@@ -86,7 +86,7 @@ func (s personScreen) failed() []personTenant {
 		if r.State != fleet.Done {
 			text := "not looked at"
 			if r.Err != nil {
-				text = s.f.redact(r.Err.Error())
+				text = s.f.redact(textOf(r.Err))
 			}
 			out = append(out, personTenant{Tenant: s.done.Tenants[i].Tenant.Slug, Error: text})
 		}
@@ -221,7 +221,7 @@ func (s personScreen) erasedRows() []erasedRow {
 		state, failed := s.done.Results[i], s.done.Results[i].State != fleet.Done
 		switch {
 		case failed && state.Err != nil:
-			row.result, row.err = "failed", s.f.redact(state.Err.Error())
+			row.result, row.err = "failed", s.f.redact(textOf(state.Err))
 		case failed:
 			row.result = "not started"
 		case t.Erased:

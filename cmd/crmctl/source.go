@@ -38,7 +38,7 @@ func (f *factory) noticeSource(n app.Notice) {
 			sourceCounts(n.Result.Tenants, false), syncCommand)
 	case app.SourceUnread:
 		f.Note("crmctl: warning: it is not known whether the application has other tenants: %s",
-			cli.Visible(f.redact(n.Err.Error())))
+			cli.Visible(f.redact(textOf(n.Err))))
 	case app.OddWords:
 		f.Note("crmctl: note: not a known status, so taken for active: %s", cli.Visible(strings.Join(n.Words, ", ")))
 	case app.LeftGone:

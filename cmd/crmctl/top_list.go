@@ -159,10 +159,10 @@ func summarizeTop(look app.TopLook) topSummary {
 func topGaps(look app.TopLook) []string {
 	lines := gapLines(look.Sessions)
 	if look.RunErr != nil {
-		lines = append(lines, "no run is shown: "+cli.Visible(look.RunErr.Error()))
+		lines = append(lines, "no run is shown: "+cli.Visible(textOf(look.RunErr)))
 	}
 	if look.SizesErr != nil {
-		lines = append(lines, "sizes are not up to date: "+cli.Visible(look.SizesErr.Error()))
+		lines = append(lines, "sizes are not up to date: "+cli.Visible(textOf(look.SizesErr)))
 	}
 	return append(lines, wentBack(look.Back)...)
 }

@@ -192,7 +192,7 @@ func (m *topModel) list(height int) []string {
 	p := m.printer
 	p.Out, p.ErrOut, p.Terminal, p.Quiet, p.Width = &text, &text, true, false, m.width-len(topCursor)
 	if err := rows.print(&p, from, min(from+room, len(rows.keys))); err != nil {
-		return []string{cli.Visible(err.Error())}
+		return []string{cli.Visible(textOf(err))}
 	}
 	lines := strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
 	for i := range lines {
@@ -324,7 +324,7 @@ func (m *topModel) foot() []string {
 	var out []string
 	switch gaps := topGaps(m.now); {
 	case m.err != nil:
-		out = append(out, paint(cli.Red, m.printer.Cut("no look: "+cli.Visible(m.err.Error()), m.width)))
+		out = append(out, paint(cli.Red, m.printer.Cut("no look: "+cli.Visible(textOf(m.err)), m.width)))
 	case len(gaps) > 0:
 		out = append(out, paint(cli.Dim, m.printer.Cut(strings.Join(gaps, "; "), m.width)))
 	}

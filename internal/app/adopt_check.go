@@ -135,7 +135,7 @@ func (c *AdoptCheck) schemas(survey *adopt.Survey) {
 			continue
 		}
 		// The same reason names another schema each time.
-		reason := strings.ReplaceAll(claim.Err.Error(), claim.Schema, "the schema")
+		reason := strings.ReplaceAll(db.Text(claim.Err), claim.Schema, "the schema")
 		at, seen := byReason[reason]
 		if !seen {
 			at = len(c.Findings)
@@ -144,7 +144,7 @@ func (c *AdoptCheck) schemas(survey *adopt.Survey) {
 			if c.untold(claim.Err) {
 				do = "say which program migrated them, or at which version they stand; or leave them out"
 			}
-			c.add(AdoptFinding{Area: AreaSchemas, Result: Fails, Text: claim.Err.Error(), Do: do})
+			c.add(AdoptFinding{Area: AreaSchemas, Result: Fails, Text: db.Text(claim.Err), Do: do})
 		}
 		c.Findings[at].Schemas = append(c.Findings[at].Schemas, claim.Schema)
 	}
@@ -180,7 +180,7 @@ func (a *App) checkNew(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 		do = fmt.Sprintf("write %s.%s in the file, or put %s on the path (shared_schemas)", elsewhere.Schema,
 			elsewhere.Object, elsewhere.Schema)
 	}
-	c.add(AdoptFinding{Area: AreaNew, Result: Fails, Text: err.Error(), Do: do})
+	c.add(AdoptFinding{Area: AreaNew, Result: Fails, Text: db.Text(err), Do: do})
 	return false
 }
 
@@ -217,7 +217,7 @@ func (a *App) checkDrift(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan
 	}
 	for _, u := range drift.Unread {
 		c.add(AdoptFinding{Area: AreaDrift, Result: Warns, Schemas: []string{u.Schema.String()}, Text: "not compared: " +
-			u.Err.Error()})
+			db.Text(u.Err)})
 	}
 	if drift.Clean > 0 {
 		c.add(AdoptFinding{Area: AreaDrift, Result: Fine, Text: fmt.Sprintf("%d of %d are what the files make", drift.Clean,

@@ -259,7 +259,7 @@ func (t *trial) try(ctx context.Context, v *VerifiedBackup, identities []age.Ide
 		v.Err = context.Cause(ctx)
 	case db.SQLState(err) == db.CodeReadOnlyTransaction, db.ConnectionLost(err), db.Retryable(err),
 		errors.Is(err, backup.ErrNoRole), errors.Is(err, backup.ErrSpread), errors.Is(err, ErrExtensionAway):
-		v.Untried = err.Error() // that says nothing about the file
+		v.Untried = db.Text(err) // that says nothing about the file
 	default:
 		v.Err = err
 	}

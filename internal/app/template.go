@@ -61,7 +61,7 @@ func (a *App) template(ctx context.Context, conn *pgx.Conn, plan *migrate.Plan, 
 	case errors.Is(err, registry.ErrOldRegistry), errors.Is(err, shape.ErrHistory):
 		return t, ByHistory{}, nil // there can be none; whoever runs the migrations is told why
 	case err != nil:
-		return t, ByHistory{Reason: err.Error()}, nil //nolint:nilerr // it becomes the reason
+		return t, ByHistory{Reason: db.Text(err)}, nil // it becomes the reason
 	}
 	t.Key = key.String()
 	why = useShape(&t, history, final, record)

@@ -147,7 +147,7 @@ func (s *snapshot) readStructure(ctx context.Context, st *Structures) error {
 				s.leaveOut(o.Subject())
 			}
 		}
-		out.Unproven = "it is not known what the migrations make: " + want.err.Error()
+		out.Unproven = "it is not known what the migrations make: " + db.Text(want.err)
 		return restorable(own)
 	}
 	const told = 5
@@ -204,7 +204,7 @@ func (st *Structures) try(ctx context.Context, out *Structure, trusted *catalog.
 	err = errors.Join(t.tryStructure(ctx, m, st.NewTenant), t.undo(ctx))
 	switch {
 	case errors.Is(err, ErrNoRole), errors.Is(err, ErrSpread):
-		out.Unproven = err.Error()
+		out.Unproven = db.Text(err)
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrNotRestorable, err)
 	}

@@ -33,7 +33,7 @@ func (c *Console) ConfirmName(ctx context.Context, q Confirmation) error {
 			q.Flag+" "+q.Name)
 	}
 	if q.Impact != "" {
-		fmt.Fprintln(c.IO.Err, VisibleLines(q.Impact))
+		fmt.Fprintln(c.IO.Err, c.Fit(VisibleLines(q.Impact)))
 	}
 	answer, err := c.ask(ctx, fmt.Sprintf("Type %s (%s) to go on: ", q.What, Visible(q.Name)))
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *Console) CanAsk() bool { return c.IO.InTerminal && c.IO.ErrTerminal }
 // ask prints a question on stderr and reads one line. A signal, or the end of
 // the input, while waiting is an interruption.
 func (c *Console) ask(ctx context.Context, question string) (string, error) {
-	fmt.Fprint(c.IO.Err, Visible(question))
+	fmt.Fprint(c.IO.Err, c.Fit(Visible(question)))
 	type reply struct {
 		text string
 		err  error

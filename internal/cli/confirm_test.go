@@ -102,3 +102,26 @@ func codeOfAsked(err error) int {
 	}
 	return CodeIn(err)
 }
+
+// What is asked, and what will be lost, fits the terminal.
+func TestQuestionsAreFolded(t *testing.T) {
+	t.Parallel()
+	d := newDesk()
+	d.InTerminal, d.ErrTerminal = true, true
+	d.Width = func() int { return 40 }
+	d.In = strings.NewReader("trial\n")
+	c := d.console(t)
+	err := c.ConfirmName(t.Context(), Confirmation{Name: "trial", Flag: "--confirm", What: "the instance's name",
+		Impact: "The local PostgreSQL trial in /home/somebody/.local/share (48 MB, running) will be destroyed now."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(d.err.String(), "\n") {
+		if len(line) > 40 {
+			t.Errorf("%d columns: %q", len(line), line)
+		}
+	}
+	if !strings.HasSuffix(d.err.String(), " on: ") {
+		t.Errorf("the question ends otherwise: %q", d.err.String())
+	}
+}

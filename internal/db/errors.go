@@ -237,3 +237,28 @@ func (e *StatementError) locate() (line int, text string, column int) {
 	}
 	return line, string(runes[start:end]), at - start
 }
+
+// Text returns the text of an error, with what the server has said as its message and the
+// SQLSTATE in brackets, as a StatementError has it: the client library's own form begins with
+// the severity, in the server's language, and ends otherwise.
+func Text(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	var walk func(err error)
+	walk = func(err error) {
+		switch e := err.(type) { //nolint:errorlint // walks the tree itself
+		case *pgconn.PgError:
+			text = strings.ReplaceAll(text, e.Error(), e.Message+" ("+e.Code+")")
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				walk(inner)
+			}
+		}
+	}
+	walk(err)
+	return text
+}

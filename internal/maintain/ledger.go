@@ -81,7 +81,7 @@ func (l *ledger) add(o Outcome) {
 	row := registry.RunTenant{ID: o.Tenant.ID, Slug: o.Tenant.Slug, State: states[o.State], From: o.Tenant.Version,
 		To: o.Tenant.Version, Attempts: o.Attempts, Duration: o.Duration, SQLState: db.SQLState(o.Err)}
 	if o.Err != nil {
-		row.Message = o.Err.Error()
+		row.Message = db.Text(o.Err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

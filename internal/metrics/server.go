@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/crmctl/crmctl/internal/db"
 )
 
 // ServerOptions say how a collection is served.
@@ -226,7 +228,7 @@ type Changes struct {
 func (c *Changes) Of(r Result) (failed []Failure, mended []string) {
 	now := map[string]string{}
 	note := func(name string, err error) {
-		now[name] = err.Error()
+		now[name] = db.Text(err)
 		if _, before := c.failed[name]; !before {
 			failed = append(failed, Failure{name, err})
 		}

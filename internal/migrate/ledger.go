@@ -340,7 +340,7 @@ func describe(err error) (code, place, message string) {
 	if statement, ok := errors.AsType[*db.StatementError](err); ok {
 		place = statement.Place()
 	}
-	return db.SQLState(err), place, err.Error()
+	return db.SQLState(err), place, db.Text(err)
 }
 
 // statementKept is how many characters of a failed statement the ledger keeps.

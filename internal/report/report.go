@@ -20,6 +20,7 @@ type Words struct {
 	Duration func(time.Duration) string
 	Minute   func(time.Time) string
 	Visible  func(string) string
+	Error    func(error) string
 }
 
 // Head says what a page is about.

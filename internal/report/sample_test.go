@@ -21,7 +21,8 @@ var now = time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC)
 
 func words() report.Words {
 	return report.Words{Size: cli.HumanSize, Count: cli.HumanCount, Duration: cli.HumanDuration,
-		Minute: func(t time.Time) string { return t.Format("2006-01-02 15:04") }, Visible: cli.Visible}
+		Minute: func(t time.Time) string { return t.Format("2006-01-02 15:04") }, Visible: cli.Visible,
+		Error: func(err error) string { return err.Error() }}
 }
 
 // names returns the names of a fleet: the first ones as companies have them, one very long.

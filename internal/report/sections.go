@@ -33,7 +33,7 @@ func (v view) section(f *Fleet, s Section) section {
 		out.Lead = "Left out of this report."
 	case err != nil:
 		out.Lead = "Not read."
-		out.Blocks = []block{{Notes: []finding{{Tone: bad, Word: "failed", What: v.w.Visible(err.Error())}}}}
+		out.Blocks = []block{{Notes: []finding{{Tone: bad, Word: "failed", What: v.w.Visible(v.w.Error(err))}}}}
 	default:
 		out.Lead, out.Blocks = k.make(f)
 		out.Blocks = pair(out.Blocks)

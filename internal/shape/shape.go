@@ -96,7 +96,7 @@ func Make(ctx context.Context, conn *pgx.Conn, h History, o catalog.Options) (*F
 		if !isOwnError(err) {
 			return nil, fmt.Errorf("run the statements read from the catalog: %w", err)
 		}
-		final.Reason = "the statements read from the catalog do not run: " + err.Error()
+		final.Reason = "the statements read from the catalog do not run: " + db.Text(err)
 		return final, nil
 	}
 	if final.Reason = differs(first, third); final.Reason == "" {

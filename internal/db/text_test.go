@@ -1,0 +1,32 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The SQLSTATE stands in brackets wherever an error came from.
+func TestText(t *testing.T) {
+	t.Parallel()
+	refused := &pgconn.PgError{Severity: "FEHLER", Code: "42501", Message: "permission denied for table tenants"}
+	other := &pgconn.PgError{Severity: "ERROR", Code: "57014", Message: "canceling statement"}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{nil, ""},
+		{errors.New("a file"), "a file"},
+		{refused, "permission denied for table tenants (42501)"},
+		{fmt.Errorf("read the registry: %w", refused), "read the registry: permission denied for table tenants (42501)"},
+		{&StatementError{Err: refused}, "permission denied for table tenants (42501)"},
+		{errors.Join(fmt.Errorf("a: %w", refused), other), "a: permission denied for table tenants (42501)\ncanceling statement (57014)"},
+		{fmt.Errorf("%w; %w", other, refused), "canceling statement (57014); permission denied for table tenants (42501)"},
+	} {
+		if got := Text(tt.err); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
