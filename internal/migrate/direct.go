@@ -190,6 +190,9 @@ func (d *direct) step(ctx context.Context, s Step, dirty *DirtyError, version in
 			if errors.Is(err, errUnclear) {
 				return dirty
 			}
+			if done, is := errors.AsType[*doneError](err); is {
+				return errors.Join(done.err, d.progress(ctx, k+1, false))
+			}
 			if recordErr := d.failed(ctx, k, script[k], err); recordErr != nil {
 				err = errors.Join(err, recordErr)
 			}
@@ -329,8 +332,11 @@ func (d *direct) mark(ctx context.Context, s Step, statements int) error {
 	})
 }
 
-// progress records that the first k statements are done.
+// progress records that the first k statements are done, also where the run is cancelled: an
+// attempt that went by less would run one once more.
 func (d *direct) progress(ctx context.Context, k int, running bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
 	return d.record(ctx, func() error {
 		return d.limits.Registry.DirtyProgress(ctx, d.conn, d.tenant.ID, k, running)
 	})

@@ -58,11 +58,27 @@ func (d *direct) waitFor(ctx context.Context, wait time.Duration) error {
 	return d.setLockTimeout(ctx, wait)
 }
 
-// exec runs a statement of a file, which must not leave the tenant's schema.
+// doneError is an error behind a statement that is done, and committed.
+type doneError struct{ err error }
+
+func (e *doneError) Error() string { return e.err.Error() }
+func (e *doneError) Unwrap() error { return e.err }
+
+// exec runs a statement of a file, which must not leave the tenant's schema. What fails
+// behind it, most often because the run was cancelled, is a *doneError.
 func (d *direct) exec(ctx context.Context, s db.Statement) error {
 	if _, err := d.conn.Exec(db.AsWritten(ctx), s.SQL); err != nil {
 		return &db.StatementError{Statement: s, Err: err}
 	}
+	err := d.lookBehind(ctx, s)
+	if err != nil && !errors.Is(err, db.ErrWrongSchema) {
+		return &doneError{err}
+	}
+	return err
+}
+
+// lookBehind looks where the session stands after a statement, and at what limits it has left.
+func (d *direct) lookBehind(ctx context.Context, s db.Statement) error {
 	var current *string
 	var lockWait string
 	if err := d.conn.QueryRow(ctx, "select pg_catalog.current_schema()::pg_catalog.text, "+
