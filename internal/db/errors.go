@@ -43,6 +43,7 @@ const (
 	codeIdleInTransactionLimit = "25P03"
 	codeTransactionLimit       = "25P04"
 	codeIdleSessionLimit       = "57P05"
+	codeProtocolViolation      = "08P01"
 	codeOutOfRange             = "22003"
 	codeNodeLost               = "08006"
 	codeInternal               = "XX000"
@@ -108,6 +109,8 @@ func ConnectionLost(err error) bool {
 	case codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleInTransactionLimit, codeTransactionLimit,
 		codeIdleSessionLimit:
 		return true
+	case codeProtocolViolation:
+		return ofPooler(err)
 	case "":
 	default:
 		return false
@@ -115,6 +118,22 @@ func ConnectionLost(err error) bool {
 	var netErr net.Error
 	return errors.Is(err, ErrUnreachable) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || errors.As(err, &netErr) || errors.Is(err, pgconn.ErrConnClosed)
+}
+
+// ofPooler reports whether err is the last word of PgBouncer on a session, which has one code
+// for all of them: the server has gone or does not come, or nobody was free for too long.
+func ofPooler(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == codeProtocolViolation && pgErr.Severity == "FATAL"
+}
+
+// Unserved reports whether err says that a pooler has no server for the session, and has done
+// nothing of what was sent: whatever is sent next fares alike, until the server is there.
+func Unserved(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && ofPooler(err) && slices.ContainsFunc([]string{
+		"server login", "query_wait_timeout", "client_login_timeout", "cannot connect",
+	}, func(text string) bool { return strings.Contains(pgErr.Message, text) })
 }
 
 // Statement is one SQL statement and the place it was written.

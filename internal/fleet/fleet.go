@@ -273,7 +273,7 @@ type run struct {
 
 func (r *run) worker(ctx context.Context) {
 	var conn *pgx.Conn
-	served := 0
+	served, away := 0, 0
 	defer func() { closeConn(ctx, conn) }()
 	for {
 		if !r.queue.pace(ctx, r.opt.Rate) {
@@ -296,14 +296,37 @@ func (r *run) worker(ctx context.Context) {
 			served = 0
 		}
 		served += len(items)
+		goOn, err := true, error(nil)
 		if len(items) > 1 {
-			r.together(ctx, conn, items)
-			continue
+			err = r.together(ctx, conn, items)
+		} else {
+			goOn, err = r.attempt(ctx, conn, items[0])
 		}
-		if !r.attempt(ctx, conn, items[0]) {
+		if !db.Unserved(err) {
+			away = 0
+		} else if away++; !r.await(ctx, away, err) {
+			return
+		}
+		if !goOn {
 			return
 		}
 	}
+}
+
+// await waits for the server behind a pooler, as dial does for one without: so many attempts in
+// a row have not met it. It reports whether the worker goes on.
+func (r *run) await(ctx context.Context, attempt int, err error) bool {
+	err = fmt.Errorf("%w: %w", db.ErrUnreachable, err)
+	if ctx.Err() == nil && attempt < r.opt.Attempts {
+		if r.opt.Unreachable != nil {
+			r.opt.Unreachable(err)
+		}
+		if r.queue.sleep(ctx, r.opt.Backoff(attempt+1)) {
+			return true
+		}
+	}
+	r.leave(err, true)
+	return false
 }
 
 // dial opens a worker's connection, with patience: a server that restarts is
@@ -345,8 +368,9 @@ func (r *run) leave(err error, must bool) bool {
 
 // attempt serves an item once. It reports whether the worker goes on: one whose item
 // found the server's lock table full (53200) leaves, and the item waits until there is
-// room. It counts as an attempt only where no other worker was there.
-func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool) {
+// room. It counts as an attempt only where no other worker was there. Neither does it count
+// where a pooler has no server: the item is given back then.
+func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool, _ error) {
 	res := &r.results[item]
 	res.Attempts++
 	if res.Duration == 0 && r.opt.Observer != nil {
@@ -359,11 +383,17 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool)
 	err := r.work(ctx, conn, item)
 	res.Duration += time.Since(begun)
 	res.Err = err
+	if db.Unserved(err) && ctx.Err() == nil {
+		res.Attempts--
+		res.Err = nil
+		r.queue.giveBack(item)
+		return true, err
+	}
 	full := db.SQLState(err) == db.CodeOutOfMemory && ctx.Err() == nil
 	if full && r.leave(err, false) {
 		if r.queue.requeue(item, r.opt.Backoff(res.Attempts+1)) {
 			res.Attempts--
-			return false
+			return false, err
 		}
 		r.rejoin()
 	}
@@ -379,7 +409,7 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool)
 			if r.opt.Observer != nil {
 				r.opt.Observer.Retrying(item, res.Attempts, err, wait)
 			}
-			return true
+			return true, err
 		}
 		res.State = NotStarted // the run ends before its next turn
 	case ctx.Err() != nil && stopped(err):
@@ -394,11 +424,11 @@ func (r *run) attempt(ctx context.Context, conn *pgx.Conn, item int) (goOn bool)
 	if r.opt.Observer != nil {
 		r.opt.Observer.Finished(item, *res)
 	}
-	return true
+	return true, err
 }
 
 // together serves items as one, or gives them back to take their turns alone.
-func (r *run) together(ctx context.Context, conn *pgx.Conn, items []int) {
+func (r *run) together(ctx context.Context, conn *pgx.Conn, items []int) error {
 	if r.opt.Observer != nil {
 		for _, item := range items {
 			r.opt.Observer.Started(item)
@@ -407,7 +437,7 @@ func (r *run) together(ctx context.Context, conn *pgx.Conn, items []int) {
 	begun := time.Now()
 	if err := r.opt.Together.Work(ctx, conn, items); err != nil {
 		r.queue.giveBack(items...)
-		return
+		return err
 	}
 	share := time.Since(begun) / time.Duration(len(items))
 	for _, item := range items {
@@ -417,6 +447,7 @@ func (r *run) together(ctx context.Context, conn *pgx.Conn, items []int) {
 			r.opt.Observer.Finished(item, r.results[item])
 		}
 	}
+	return nil
 }
 
 // fullAttempts is how often the last worker tries an item for which the lock table is

@@ -147,16 +147,20 @@ func (l *ledger) run(ctx context.Context) {
 }
 
 // flush writes what is pending. What cannot be written stays for the next time.
-func (l *ledger) flush(ctx context.Context) {
+func (l *ledger) flush(ctx context.Context) { _ = l.flushWith(ctx, false) }
+
+// flushWith is flush with a sign of life, where beat is set: something is written then, and
+// what was committed before is on disk.
+func (l *ledger) flushWith(ctx context.Context, beat bool) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
 	batch := l.pending
 	l.pending = nil
 	l.mu.Unlock()
-	beat := l.beats && time.Since(l.beat) > heartbeatInterval
+	beat = beat || l.beats && time.Since(l.beat) > heartbeatInterval
 	if len(batch) == 0 && !beat {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, ledgerTimeout/ledgerTries)
 	defer cancel()
@@ -171,12 +175,13 @@ func (l *ledger) flush(ctx context.Context) {
 		l.mu.Lock()
 		l.pending = append(batch, l.pending...)
 		l.mu.Unlock()
-		return
+		return err
 	}
 	l.files = newest
 	if beat {
 		l.beat = time.Now()
 	}
+	return nil
 }
 
 // write runs one transaction on the ledger's connection or, where that is gone, on

@@ -77,8 +77,8 @@ const (
 
 // lookUp finds out what became of the tenants in doubt that had no other attempt: the run was
 // cancelled, or drained, or there was no server for long. Where that stays unknown their errors
-// say so.
-func (r *run) lookUp(ctx context.Context) {
+// say so. there tells that there is a server.
+func (r *run) lookUp(ctx context.Context, there bool) {
 	var open []int
 	for i := range r.tenants {
 		if s := r.report.Outcomes[i].State; r.tenants[i].lost != nil && (s == NotStarted || s == Failed) {
@@ -91,7 +91,7 @@ func (r *run) lookUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerPatience(ctx))
 	defer cancel()
 	unknown := open
-	for attempt := 1; ; attempt++ {
+	for attempt := 1; there; attempt++ {
 		left, err := r.lookUpOnce(ctx, open)
 		if err == nil {
 			unknown = left

@@ -299,7 +299,9 @@ func (r *run) pause(ctx context.Context) error {
 func (r *run) record(ctx context.Context, begun time.Time) error {
 	var err error
 	for range ledgerTries {
-		err = r.settle(ctx)
+		if err = r.settle(ctx); err == nil {
+			err = r.confirm(ctx)
+		}
 		r.report.Elapsed = time.Since(begun)
 		if err != nil {
 			return err
@@ -309,6 +311,22 @@ func (r *run) record(ctx context.Context, begun time.Time) error {
 		}
 	}
 	return err
+}
+
+// confirm has the commits of the run flushed and looks whether all are there, where a pooler
+// stands between: it hides a crash of the server from a session that was idle then.
+func (r *run) confirm(ctx context.Context) error {
+	if r.opt.SyncCommit || !r.ledger.pooled || r.report.Count(Migrated) == 0 {
+		return nil
+	}
+	for attempt := range ledgerTries {
+		if r.ledger.flushWith(context.WithoutCancel(ctx), true) == nil {
+			break
+		}
+		time.Sleep(fleet.Backoff(attempt + 2))
+	}
+	r.lost.n.Add(1)
+	return r.settle(ctx)
 }
 
 // unsure reports whether commits may have been lost since the registry was last asked.
@@ -321,9 +339,7 @@ func (r *run) settle(ctx context.Context) error {
 	if r.unsure() {
 		err = r.repeatLost(ctx)
 	}
-	if err == nil {
-		r.lookUp(ctx)
-	}
+	r.lookUp(ctx, err == nil)
 	for i := range r.tenants {
 		if r.tenants[i].finished {
 			continue

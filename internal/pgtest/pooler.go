@@ -49,6 +49,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 2
 max_client_conn = 100
+server_login_retry = 1
 `, cfg.Host, cfg.Port, cfg.User, dir)
 	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil { //nolint:gosec // another account reads it
 		t.Fatal(err)
