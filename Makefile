@@ -85,7 +85,7 @@ test-citus: ## every command, doctor and imports on a Citus cluster with workers
 ifeq ($(CRMCTL_TEST_CITUS_URL),)
 	@echo "skipped: CRMCTL_TEST_CITUS_URL does not say where the coordinator of a Citus cluster is"
 else
-	$(GO) test -count 1 -timeout 30m -run "OnACluster|OfACluster" ./cmd/crmctl ./internal/doctor ./internal/migrate
+	$(GO) test -count 1 -timeout 30m -run "OnACluster|OfACluster" ./cmd/crmctl ./internal/doctor ./internal/migrate ./internal/stats
 	$(GO) test -count 1 -timeout 30m -parallel 4 ./internal/crm/importer \
 		-run 'TestImportAgreesWithModel|TestImport$$|TestImportByKey|TestImportIntoAn|TestAcceptedRows|TestRejectedConflicts'
 endif

@@ -8,6 +8,7 @@ import (
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 	"github.com/crmctl/crmctl/internal/stats"
+	"github.com/crmctl/crmctl/internal/tablespace"
 )
 
 // SizesOptions say whose sizes are wanted, and how they are found.
@@ -111,6 +112,9 @@ func (a *App) TablespaceSizes(ctx context.Context, o SizesOptions) (t stats.Tabl
 		return t, invalid, err
 	}
 	defer closeConn(ctx, conn)
+	if db.EngineOf(conn).Distributed() {
+		return t, invalid, tablespace.ErrCluster
+	}
 	t, err = stats.ByTablespace(ctx, conn, stats.SizeOptions{Registry: a.Registry, Mode: o.Mode, Slugs: selected.Slugs,
 		Dial: a.Connect, Measured: o.Measured})
 	return t, invalid, a.noRegistry(err)

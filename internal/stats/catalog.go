@@ -2,11 +2,13 @@ package stats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/dropping"
 	"github.com/crmctl/crmctl/internal/registry"
@@ -55,11 +57,15 @@ func extent(reg registry.Registry) string {
 // transaction.
 func ReadCatalog(ctx context.Context, conn *pgx.Conn, o Selected) (Catalog, error) {
 	var c Catalog
-	err := glance(ctx, conn, func(p *db.Pipeline) {
+	told, err := cluster.Upkeep(ctx, conn)
+	if _, lost := errors.AsType[*cluster.LostError](err); err != nil && !lost {
+		return c, err
+	}
+	err = glance(ctx, conn, func(p *db.Pipeline) {
 		p.QueryRow([]any{&c.At}, "select pg_catalog.now()")
 		p.QueryRow([]any{&c.Schemas, &c.Tenants, &c.Relations, &c.OldestTenant.Name, &c.OldestTenant.XIDs,
 			&c.OldestTenant.Multixs}, extent(o.Registry), o.args()...)
-		queueUpkeep(p, UpkeepOptions{Selected: o, Due: true}, &c.Due)
+		queueUpkeep(p, UpkeepOptions{Selected: o, Due: true}, told, &c.Due)
 		c.queueServer(p)
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -36,27 +37,35 @@ type Indexes struct {
 
 // indexUses is a query for the indexes of the selected tenants, by the names of table and
 // index. Two indexes are duplicates where all but their names is the same; of them the one
-// that holds a constraint, or else the first by name, is not counted as one.
-func indexUses(reg registry.Registry) string {
+// that holds a constraint, or else the first by name, is not counted as one. Where nodes have
+// told of indexes, $4 is what they say.
+func indexUses(reg registry.Registry, onNodes bool) string {
+	pages, valid, scans, told := `x.relpages`, `i.indisvalid`, `pg_catalog.pg_stat_get_numscans(x.oid)`, ``
+	if onNodes {
+		pages, valid = `coalesce(o.pages, x.relpages)`, `coalesce(o.valid, i.indisvalid)`
+		scans = `coalesce(o.scans, ` + scans + `)`
+		told = `
+		left join pg_catalog.json_to_recordset($4::json) o (schema text, tab text, name text, pages int4, valid bool,
+			scans int8) on o.schema = has.name and o.tab = c.relname and o.name = x.relname`
+	}
 	return `
 	with has as materialized (
-		select n.oid as namespace
+		select n.oid as namespace, n.nspname as name
 		from ` + reg.Tenants() + ` t
 		join pg_catalog.pg_namespace n on n.nspname = t.schema_name
 		where ` + selected + `
 	), found as materialized (
-		select c.relnamespace as namespace, c.relname as tab, x.relname as name, x.relpages, i.indisvalid,
-			i.indisunique or i.indisexclusion as holds,
-			pg_catalog.pg_stat_get_numscans(x.oid)::float8 as scans,
+		select c.relnamespace as namespace, c.relname as tab, x.relname as name, ` + pages + ` as relpages,
+			` + valid + ` as indisvalid, i.indisunique or i.indisexclusion as holds, ` + scans + `::float8 as scans,
 			first_value(x.relname) over w as first
 		from pg_catalog.pg_index i
 		join pg_catalog.pg_class x on x.oid = i.indexrelid
 		join pg_catalog.pg_class c on c.oid = i.indrelid
-		join has on has.namespace = c.relnamespace
+		join has on has.namespace = c.relnamespace` + told + `
 		window w as (
 			partition by i.indrelid, x.relam, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text,
 				i.indnkeyatts, i.indexprs::text, i.indpred::text
-			order by i.indisvalid desc, i.indisunique or i.indisexclusion desc, x.relname
+			order by ` + valid + ` desc, i.indisunique or i.indisexclusion desc, x.relname
 		)
 	)
 	select f.tab::text, f.name::text, bool_or(f.holds), pg_catalog.count(*),
@@ -78,18 +87,30 @@ func indexUses(reg registry.Registry) string {
 }
 
 // IndexesByName returns the indexes of the selected tenants, by name. It reads the
-// catalogs alone and locks nothing of a tenant's. q must not be in a transaction.
+// catalogs alone and locks nothing of a tenant's. q must not be in a transaction. On a cluster
+// the nodes are asked, and the error is a *cluster.LostError where one does not answer.
 func IndexesByName(ctx context.Context, q db.Querier, o Selected) (Indexes, error) {
 	var r Indexes
-	err := glance(ctx, q, func(p *db.Pipeline) {
+	told, since, err := cluster.Indexes(ctx, q)
+	if err != nil {
+		return r, err
+	}
+	args := o.args()
+	if told != "" {
+		args = append(args, told)
+	}
+	err = glance(ctx, q, func(p *db.Pipeline) {
 		counterTime(p, &r.At, &r.Since)
 		p.Query(func(rows pgx.Rows) (err error) {
 			r.Indexes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[IndexUse])
 			return err
-		}, indexUses(o.Registry), o.args()...)
+		}, indexUses(o.Registry, told != ""), args...)
 	})
 	if err != nil {
 		return r, fmt.Errorf("read the indexes of the tenants: %w", err)
+	}
+	if since != nil && (r.Since == nil || since.After(*r.Since)) {
+		r.Since = since
 	}
 	return r, nil
 }

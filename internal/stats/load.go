@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -98,8 +99,17 @@ func (l Load) Sum() Counters {
 // and pg_statio_* are made of, for the relations that anybody has read: the views group
 // all of pg_index and take several times as long. None of the functions opens a relation,
 // so no lock is taken on any tenant's table. Counts are added up as float8, whose sum is
-// cheaper than that of bigint, which is numeric.
-func loads(reg registry.Registry) string {
+// cheaper than that of bigint, which is numeric. Where nodes have counted, $4 is what they say.
+func loads(reg registry.Registry, onNodes bool) string {
+	there := ``
+	if onNodes {
+		there = `
+		union all
+		select n.oid, o.fetched, o.hit, o.rows, o.written, o.seq_scans, o.index_scans
+		from pg_catalog.json_to_recordset($4::json) o (schema text, fetched float8, hit float8, rows float8,
+			written float8, seq_scans float8, index_scans float8)
+		join pg_catalog.pg_namespace n on n.nspname = o.schema`
+	}
 	return `
 	select coalesce(t.id::text, ''), coalesce(t.slug, ''), coalesce(t.status, ''),
 		sum(s.fetched), sum(s.hit), sum(s.rows), sum(s.written), sum(s.seq_scans), sum(s.index_scans)
@@ -129,7 +139,7 @@ func loads(reg registry.Registry) string {
 			where c.reltoastrelid <> 0 and pg_catalog.pg_stat_get_blocks_fetched(c.reltoastrelid) > 0
 		) r
 		where pg_catalog.pg_stat_get_blocks_fetched(r.oid) > 0
-		group by r.namespace
+		group by r.namespace` + there + `
 	) s
 	join pg_catalog.pg_namespace n on n.oid = s.namespace
 	left join ` + reg.Tenants() + ` t on t.schema_name = n.nspname and ` + selected + `
@@ -139,10 +149,19 @@ func loads(reg registry.Registry) string {
 
 // SampleLoad reads what the server has counted up to now, in one round trip. q must not
 // be in a transaction. A session adds what it did to the counters at the end of its
-// transaction, and not more than once a second.
+// transaction, and not more than once a second. On a cluster the nodes are asked too; a
+// tenant whose node does not answer is idle.
 func SampleLoad(ctx context.Context, q db.Querier, o Selected) (LoadSample, error) {
 	s := LoadSample{tenants: map[string]counted{}}
-	err := glance(ctx, q, func(p *db.Pipeline) {
+	told, err := cluster.Load(ctx, q)
+	if err != nil {
+		return s, err
+	}
+	args := o.args()
+	if told != "" {
+		args = append(args, told)
+	}
+	err = glance(ctx, q, func(p *db.Pipeline) {
 		bound(p, o.Timeout)
 		p.Exec(eachCounterOnce)
 		p.QueryRow([]any{&s.At, &s.BlockSize},
@@ -160,7 +179,7 @@ func SampleLoad(ctx context.Context, q db.Querier, o Selected) (LoadSample, erro
 				return nil
 			})
 			return err
-		}, loads(o.Registry), o.args()...)
+		}, loads(o.Registry, told != ""), args...)
 	})
 	if err != nil {
 		return s, fmt.Errorf("read the counters of the tenants: %w", err)

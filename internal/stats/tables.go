@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -40,8 +41,8 @@ type Tables struct {
 
 // tablesOf is a query for the tables of the selected tenants, by name. exact asks for the
 // sizes of the files, which opens one relation after another; otherwise the pages that
-// pg_class has noted are added up.
-func tablesOf(reg registry.Registry, exact bool) string {
+// pg_class has noted are added up. Where nodes have told of tables, $4 is what they say.
+func tablesOf(reg registry.Registry, exact, onNodes bool) string {
 	heap, toast, indexes := `c.relpages * b.bytes`,
 		`case when c.reltoastrelid <> 0 then coalesce(x.relpages + x.relpages / 91 + 2, 1) * b.bytes else 0 end`,
 		`coalesce(i.pages, 0) * b.bytes`
@@ -50,6 +51,17 @@ func tablesOf(reg registry.Registry, exact bool) string {
 			then pg_catalog.pg_total_relation_size(c.reltoastrelid) else 0 end`
 		toast = `case when c.reltoastrelid <> 0 then pg_catalog.pg_total_relation_size(c.reltoastrelid) else 0 end`
 		indexes = `pg_catalog.pg_indexes_size(c.oid)`
+	}
+	here, there := ``, ``
+	if onNodes {
+		here = ` and not exists (select 1 from pg_catalog.pg_dist_partition d where d.logicalrelid = c.oid)`
+		there = `
+		union all
+		select t.slug, o.name, o.tuples, o.heap, o.toast, o.indexes, o.live, o.dead
+		from ` + reg.Tenants() + ` t
+		join pg_catalog.json_to_recordset($4::json) o (schema text, name text, tuples float8, heap int8, toast int8,
+			indexes int8, live float8, dead float8) on o.schema = t.schema_name
+		where ` + selected
 	}
 	return `
 	select s.name::text, pg_catalog.count(*), sum(s.heap)::bigint, sum(s.toast)::bigint, sum(s.indexes)::bigint,
@@ -73,7 +85,7 @@ func tablesOf(reg registry.Registry, exact bool) string {
 			join pg_catalog.pg_class ic on ic.oid = i.indexrelid
 			group by i.indrelid
 		) i on i.indrelid = c.oid
-		where ` + selected + `
+		where ` + selected + here + there + `
 	) s
 	group by s.name`
 }
@@ -82,14 +94,21 @@ func tablesOf(reg registry.Registry, exact bool) string {
 // exactUpTo tenants are measured and more are estimated; o.Mode Exact or Estimate says it in
 // advance. Tenants are measured in statements of at most chunkSize each, and those of a
 // statement that a locked table stands in the way of are estimated. q must not be in a
-// transaction.
+// transaction. On a cluster the nodes measure all of them, and the error is a
+// *cluster.LostError where one does not answer.
 func TablesByName(ctx context.Context, q db.Querier, o SizeOptions) (Tables, error) {
-	t := tally[TableSize]{sql: tablesOf, to: func(row pgx.CollectableRow) (t TableSize, err error) {
+	told, err := cluster.Tables(ctx, q)
+	if err != nil {
+		return Tables{}, err
+	}
+	t := tally[TableSize]{sql: func(reg registry.Registry, exact bool) string {
+		return tablesOf(reg, exact, told != "")
+	}, onNodes: told, to: func(row pgx.CollectableRow) (t TableSize, err error) {
 		err = row.Scan(&t.Name, &t.Tenants, &t.HeapBytes, &t.ToastBytes, &t.IndexBytes, &t.Rows, &t.DeadBytes, &t.Largest,
 			&t.LargestBytes)
 		return t, err
 	}, add: (*TableSize).add}
-	err := t.run(ctx, q, o)
+	err = t.run(ctx, q, o)
 	r := Tables{At: t.at, Mode: t.mode, Tables: t.found}
 	if err != nil {
 		return r, fmt.Errorf("read the sizes of tables: %w", err)

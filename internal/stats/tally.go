@@ -18,6 +18,9 @@ type tally[T any] struct {
 	// otherwise of the pages that pg_class has noted.
 	sql func(reg registry.Registry, exact bool) string
 	to  pgx.RowToFunc[T]
+	// onNodes, if not "", is what the nodes of a cluster have measured: it is the fourth parameter
+	// of sql, and all tenants are read at once.
+	onNodes string
 	// add adds o where that is about the same thing, and reports whether it is.
 	add func(to *T, o T) bool
 
@@ -30,6 +33,15 @@ type tally[T any] struct {
 // o.Mode says it. q must not be in a transaction.
 func (t *tally[T]) run(ctx context.Context, q db.Querier, o SizeOptions) (err error) {
 	t.mode = o.Mode
+	if t.onNodes != "" {
+		t.mode = Exact
+		err := t.read(ctx, q, o, true)
+		if db.SQLState(err) == db.CodeLockNotAvailable {
+			t.mode = Estimate // of what stands on the coordinator
+			err = t.read(ctx, q, o, false)
+		}
+		return err
+	}
 	if o.Mode == Auto {
 		if t.mode, err = choose(ctx, q, o); err != nil {
 			return fmt.Errorf("count the tenants: %w", err)
@@ -78,12 +90,16 @@ func (t *tally[T]) measure(ctx context.Context, q db.Querier, o SizeOptions) err
 func (t *tally[T]) read(ctx context.Context, q db.Querier, o SizeOptions, exact bool) error {
 	var at time.Time
 	var found []T
+	args := o.args()
+	if t.onNodes != "" {
+		args = append(args, t.onNodes)
+	}
 	err := glance(ctx, q, func(p *db.Pipeline) {
 		p.QueryRow([]any{&at}, "select pg_catalog.now()")
 		p.Query(func(rows pgx.Rows) (err error) {
 			found, err = pgx.CollectRows(rows, t.to)
 			return err
-		}, t.sql(o.Registry, exact), o.args()...)
+		}, t.sql(o.Registry, exact), args...)
 	})
 	if err != nil {
 		return err

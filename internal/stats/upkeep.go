@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/registry"
 )
@@ -42,8 +43,9 @@ func (u Upkeep) Due() bool { return u.Vacuum || u.Analyze || u.Freeze }
 //
 // The thresholds are autovacuum's: a number of rows and a share of the table, which the
 // table's own settings change. PostgreSQL 18 has a greatest threshold too. Counters are
-// asked for only of tables that could be past one.
-func upkeeps(reg registry.Registry) string {
+// asked for only of tables that could be past one. Where nodes have told of tables, $6 is what
+// they say.
+func upkeeps(reg registry.Registry, onNodes bool) string {
 	option := func(name string) string {
 		setting := `current_setting('` + name + `', true)`
 		return `case when c.reloptions is null then ` + setting + ` else coalesce((select o.option_value
@@ -56,22 +58,37 @@ func upkeeps(reg registry.Registry) string {
 	newest := func(what string) string {
 		return `greatest(pg_stat_get_last_` + what + `_time(c.oid), pg_stat_get_last_auto` + what + `_time(c.oid))`
 	}
+	tuples, age := `c.reltuples`, `age(c.relfrozenxid), age(x.relfrozenxid)`
+	dead, inserted, changed := `pg_stat_get_dead_tuples(c.oid)`, `pg_stat_get_ins_since_vacuum(c.oid)`,
+		`pg_stat_get_mod_since_analyze(c.oid)`
+	told, times, vacuumed, analyzed := ``, ``, newest("vacuum"), newest("analyze")
+	if onNodes {
+		there := func(column string, here *string) { *here = `coalesce(o.` + column + `, ` + *here + `)` }
+		there("tuples", &tuples)
+		there("dead", &dead)
+		there("inserted", &inserted)
+		there("changed", &changed)
+		age += `, o.age`
+		times, vacuumed, analyzed = `, o.vacuumed, o.analyzed`, `greatest(c.vacuumed, `+vacuumed+`)`,
+			`greatest(c.analyzed, `+analyzed+`)`
+		told = `
+		left join json_to_recordset($6::json) o (schema text, name text, tuples float4, dead int8, inserted int8,
+			changed int8, age int4, vacuumed timestamptz, analyzed timestamptz) on o.schema = t.schema and o.name = c.relname`
+	}
 	return `
 	with t as materialized (
-		select t.id, t.slug, n.oid
+		select t.id, t.slug, n.oid, n.nspname as schema
 		from ` + reg.Tenants() + ` t join pg_namespace n on n.nspname = t.schema_name where ` + selected + `
 	), counted as materialized (
-		select t.id, t.slug, c.oid, c.relname, c.relowner, c.relkind, c.reltuples, c.reloptions,
-			pg_stat_get_dead_tuples(c.oid)::float8 as dead, pg_stat_get_ins_since_vacuum(c.oid)::float8 as inserted,
-			pg_stat_get_mod_since_analyze(c.oid)::float8 as changed,
-			case when c.relkind <> 'p' then greatest(age(c.relfrozenxid), age(x.relfrozenxid)) else 0 end as age
+		select t.id, t.slug, c.oid, c.relname, c.relowner, c.relkind, ` + tuples + ` as reltuples, c.reloptions,
+			` + dead + `::float8 as dead, ` + inserted + `::float8 as inserted, ` + changed + `::float8 as changed,
+			case when c.relkind <> 'p' then greatest(` + age + `) else 0 end as age` + times + `
 		from pg_class c
 		join t on t.oid = c.relnamespace
-		left join pg_class x on x.oid = c.reltoastrelid
+		left join pg_class x on x.oid = c.reltoastrelid` + told + `
 		where c.relkind in ('r', 'm', 'p') and c.relpersistence <> 't' and not ($5::bool and c.relispartition)
-			and (not $4::bool or pg_stat_get_dead_tuples(c.oid) > 0 or pg_stat_get_ins_since_vacuum(c.oid) > 0
-				or pg_stat_get_mod_since_analyze(c.oid) > 0
-				or greatest(age(c.relfrozenxid), age(x.relfrozenxid)) > current_setting('autovacuum_freeze_max_age')::int8 / 2)
+			and (not $4::bool or ` + dead + ` > 0 or ` + inserted + ` > 0 or ` + changed + ` > 0
+				or greatest(` + age + `) > current_setting('autovacuum_freeze_max_age')::int8 / 2)
 	), judged as (
 		select c.*, least(v.rows, nullif((` + option("autovacuum_vacuum_max_threshold") + `)::float8, -1)) as dead_limit,
 			v.inserts, v.analyze, v.off, v.freeze
@@ -90,7 +107,7 @@ func upkeeps(reg registry.Registry) string {
 		c.relkind <> 'p' and c.changed > c.analyze, c.age > c.freeze, coalesce(c.off, false),
 		pg_has_role(c.relowner, 'usage') or d.owned or case when d.maintain
 			then has_table_privilege(c.oid, case when d.maintain then 'maintain' else 'select' end) else false end,
-		` + newest("vacuum") + `, ` + newest("analyze") + `
+		` + vacuumed + `, ` + analyzed + `
 	from judged c
 	cross join (
 		select pg_has_role(d.datdba, 'usage') as owned, current_setting('server_version_num')::int >= 170000 as maintain
@@ -111,16 +128,26 @@ type UpkeepOptions struct {
 
 // ReadUpkeep returns the tables of the selected tenants, in the order of names, with what
 // vacuum and analyze have done there. It reads the catalogs and counters alone and locks
-// nothing of a tenant's. q must not be in a transaction.
+// nothing of a tenant's. q must not be in a transaction. On a cluster the nodes are asked, and
+// the error is a *cluster.LostError where one does not answer.
 func ReadUpkeep(ctx context.Context, q db.Querier, o UpkeepOptions) (tables []Upkeep, err error) {
-	err = glance(ctx, q, func(p *db.Pipeline) { queueUpkeep(p, o, &tables) })
+	told, err := cluster.Upkeep(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	err = glance(ctx, q, func(p *db.Pipeline) { queueUpkeep(p, o, told, &tables) })
 	if err != nil {
 		return nil, fmt.Errorf("read what vacuum has done: %w", err)
 	}
 	return tables, nil
 }
 
-func queueUpkeep(p *db.Pipeline, o UpkeepOptions, to *[]Upkeep) {
+// queueUpkeep adds the query. told is what the nodes of a cluster say, "" for nothing.
+func queueUpkeep(p *db.Pipeline, o UpkeepOptions, told string, to *[]Upkeep) {
+	args := append(o.args(), o.Due, o.Roots)
+	if told != "" {
+		args = append(args, told)
+	}
 	p.Exec(eachCounterOnce)
 	p.Query(func(rows pgx.Rows) (err error) {
 		*to, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (u Upkeep, err error) {
@@ -129,5 +156,5 @@ func queueUpkeep(p *db.Pipeline, o UpkeepOptions, to *[]Upkeep) {
 			return u, err
 		})
 		return err
-	}, upkeeps(o.Registry), append(o.args(), o.Due, o.Roots)...)
+	}, upkeeps(o.Registry, told != ""), args...)
 }
