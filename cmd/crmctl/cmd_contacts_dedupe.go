@@ -149,7 +149,7 @@ func runDedupe(ctx context.Context, f *factory, opts *dedupeOptions, q crm.Doubl
 	}
 	done, err := a.Dedupe(ctx, o)
 	if err != nil {
-		return crmError(err, opts.tenant)
+		return f.crmError(err, opts.tenant)
 	}
 	err = cli.PrintObject(p, cli.Object{Kind: "dedupe", Name: opts.tenant, Fields: []cli.Field{
 		{Name: "groups", Value: done.Groups},
@@ -196,7 +196,7 @@ func runDedupeUndo(ctx context.Context, f *factory, opts *dedupeOptions) error {
 	case errors.Is(err, importer.ErrNothingKept):
 		return fmt.Errorf("merge %d cannot be taken back, or not any more: %w", opts.undo, err)
 	case err != nil:
-		return crmError(err, opts.tenant)
+		return f.crmError(err, opts.tenant)
 	}
 	err = cli.PrintObject(p, cli.Object{Kind: "dedupe_undo", Name: opts.tenant, Fields: []cli.Field{
 		{Name: "id", Value: cli.Serial(opts.undo)},

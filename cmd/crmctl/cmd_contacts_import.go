@@ -174,7 +174,7 @@ func runContactsImport(ctx context.Context, f *factory, opts *contactsImportOpti
 	watch.finish()
 	if err != nil {
 		noteBatches(f, result)
-		return importError(err, result.Tenant.Slug, result.RejectFile)
+		return f.importError(err, result.Tenant.Slug, result.RejectFile)
 	}
 	if o.File.Read.RejectTo != nil || o.File.Read.AcceptTo != nil {
 		p.Out = f.IO.Err // stdout is for the rows
@@ -207,7 +207,7 @@ func (o *contactsImportOptions) importOptions(stdout io.Writer) app.ImportOption
 	return out
 }
 
-func importError(err error, slug, rejectFile string) error {
+func (f *factory) importError(err error, slug, rejectFile string) error {
 	var table *importer.TableError
 	var tooMany *importer.TooManyRejectsError
 	var refused *importer.RefusedError
@@ -224,7 +224,7 @@ func importError(err error, slug, rejectFile string) error {
 	case errors.As(err, &tooMany), errors.As(err, &refused):
 		return cli.WithCode(err, cli.ExitStopped)
 	case errors.As(err, &table):
-		return cli.WithHint(err, "bring it up to date", "crmctl migrate tenant "+slug)
+		return f.tableHint(err, slug)
 	case db.SQLState(err) == db.CodeLockNotAvailable:
 		return cli.WithHint(cli.WithCode(err, cli.ExitLocked), "wait longer", "--lock-timeout 1m")
 	}

@@ -58,6 +58,9 @@ func localError(err error) error {
 	case errors.Is(err, localpg.ErrName):
 		return cli.WithCode(err, cli.ExitUsage)
 	}
+	if errors.As(err, new(*localpg.ForeignError)) {
+		return cli.WithHint(err, "for one of your own", "XDG_DATA_HOME=DIRECTORY crmctl local start")
+	}
 	if v, is := errors.AsType[*localpg.VersionError](err); is {
 		return &cli.Error{Err: err, Hints: localVersionHints(v)}
 	}

@@ -62,7 +62,7 @@ func (o *crmOptions) readBy(ctx context.Context, f *factory,
 		return err
 	}
 	err = read(a, ctx, o.tenant, func(ctx context.Context, r *crm.Reader) error { return fn(ctx, p, r) })
-	return crmError(err, o.tenant)
+	return f.crmError(err, o.tenant)
 }
 
 // write runs do over the tenant and prints what it has left.
@@ -80,7 +80,7 @@ func (o *crmOptions) writeAsked(ctx context.Context, f *factory, do func(ctx con
 	}
 	err = a.WriteCRM(ctx, app.CRMWrite{Tenant: o.tenant, DryRun: o.dryRun, Do: do, Confirm: confirm})
 	if err != nil {
-		return crmError(err, o.tenant)
+		return f.crmError(err, o.tenant)
 	}
 	if err := cli.PrintObject(p, object(p)); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (o *crmOptions) writeAsked(ctx context.Context, f *factory, do func(ctx con
 }
 
 // crmError adds the exit code and the next step.
-func crmError(err error, tenant string) error {
+func (f *factory) crmError(err error, tenant string) error {
 	if _, is := errors.AsType[*crm.InvalidError](err); is {
 		return cli.WithCode(err, cli.ExitUsage)
 	}
@@ -104,7 +104,7 @@ func crmError(err error, tenant string) error {
 		return cli.WithHint(err, "open it again", "crmctl conversations reopen --tenant "+tenant+" "+state.ID)
 	}
 	if _, is := errors.AsType[*importer.TableError](err); is {
-		return cli.WithHint(err, "bring it up to date", "crmctl migrate tenant "+tenant)
+		return f.tableHint(err, tenant)
 	}
 	if db.SQLState(err) == db.CodeLockNotAvailable {
 		return cli.WithCode(err, cli.ExitLocked)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/crmctl/crmctl/internal/cli"
 	"github.com/crmctl/crmctl/internal/cluster"
 	"github.com/crmctl/crmctl/internal/config"
+	"github.com/crmctl/crmctl/internal/crm/importer"
 	"github.com/crmctl/crmctl/internal/db"
 	"github.com/crmctl/crmctl/internal/migrate"
 	"github.com/crmctl/crmctl/internal/planted"
@@ -268,4 +270,38 @@ func explainPlace(err error) []cli.Hint {
 		return []cli.Hint{{Label: "all nodes", Command: "crmctl cluster nodes"}}
 	}
 	return nil
+}
+
+// makes reports whether the migrations name a table.
+func makes(plan *migrate.Plan, table string) bool {
+	word := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(table) + `\b`)
+	for _, m := range plan.After(0) {
+		if slices.ContainsFunc(m.Up, func(s db.Statement) bool { return word.MatchString(s.SQL) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// tableHint adds what leads to a table of contacts that fits: the tenant's own migrations,
+// where it is behind. An application that has none is told so.
+func (f *factory) tableHint(err error, slug string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), explainTimeout)
+	defer cancel()
+	behind := cli.WithHint(err, "bring it up to date", "crmctl migrate tenant "+slug+f.sameFlags())
+	plan, planErr := f.tenantPlan(ctx)
+	conn, connErr := f.connect(ctx)
+	if connErr != nil {
+		return behind
+	}
+	defer closeConn(ctx, conn)
+	t, getErr := f.registry().Get(ctx, conn, slug)
+	if planErr != nil || getErr != nil || isBehind(t, plan.Head()) {
+		return behind
+	}
+	if table, is := errors.AsType[*importer.TableError](err); is && makes(plan, table.Table) {
+		return cli.WithHint(err, "see what was changed by hand", "crmctl migrate drift --tenant "+slug+f.sameFlags())
+	}
+	return cli.WithHint(err, "all its migrations are applied; for its own tables",
+		"crmctl tenant exec "+slug+" -c SQL")
 }

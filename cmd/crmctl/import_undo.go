@@ -37,7 +37,7 @@ func runContactsUndo(ctx context.Context, f *factory, opts *contactsImportOption
 	case errors.Is(err, importer.ErrNothingKept):
 		return fmt.Errorf("import %d cannot be taken back, or not any more: %w", opts.undo, err)
 	case err != nil:
-		return importError(err, opts.tenant, "")
+		return f.importError(err, opts.tenant, "")
 	}
 	return printUndo(f, p, opts.tenant, done)
 }

@@ -78,3 +78,34 @@ func TestListWithoutMigrations(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }
+
+// To migrate is advised where it helps, not where the application has no contacts at all.
+func TestNoContactsAtAll(t *testing.T) {
+	t.Parallel()
+	f := fleettest.New(t)
+	dir := t.TempDir()
+	write := func(name, sql string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("-- +goose Up\n"+sql+";\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(args ...string) (string, int) {
+		b := newBench(t).setenv("DATABASE_URL="+f.DSN, "CRMCTL_MIGRATIONS_DIR="+dir)
+		code := b.run(args...)
+		return b.err.String(), code
+	}
+	write("00001_orders.sql", "create table orders (id uuid primary key)")
+	if errs, code := run("tenant", "create", "acme"); code != cli.ExitOK {
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
+	list := []string{"contacts", "list", "--tenant", "acme"}
+	errs, code := run(list...)
+	if code != cli.ExitFailure || !strings.Contains(errs, "crmctl: table tenant_acme.contacts is not there\n"+
+		"  all its migrations are applied; for its own tables: crmctl tenant exec acme -c SQL\n") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	write("00002_contacts.sql", "create table contacts (id uuid primary key)")
+	if errs, code = run(list...); code != cli.ExitFailure || !strings.Contains(errs, "bring it up to date: crmctl migrate tenant acme") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}

@@ -31,15 +31,32 @@ func serverAccount(dataDir string) (account, error) {
 	case errors.Is(err, os.ErrNotExist):
 		return newAccount(euid)
 	case err != nil:
-		return account{}, err
+		return account{}, whoseIs(dataDir, err)
 	case owner == 0:
 		return account{}, fmt.Errorf("%w: %s belongs to root", ErrNotOurs, dataDir)
 	case owner != euid && euid != 0:
-		return account{}, fmt.Errorf("%w: %s belongs to the account %s", ErrNotOurs, dataDir, lookupID(owner).name)
+		return account{}, &ForeignError{Dir: filepath.Dir(dataDir), Account: lookupID(owner).name}
 	}
 	a := lookupID(owner)
 	a.switched = owner != euid
 	return a, nil
+}
+
+// whoseIs says whose directory it is that this process may not enter on the way to path, and
+// returns another error as it is.
+func whoseIs(path string, err error) error {
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
+		owner, lookErr := ownerOf(dir)
+		switch {
+		case lookErr == nil && owner != uint32(os.Geteuid()):
+			return &ForeignError{Dir: dir, Account: lookupID(owner).name}
+		case lookErr == nil, dir == filepath.Dir(dir):
+			return err
+		}
+	}
 }
 
 func newAccount(euid uint32) (account, error) {

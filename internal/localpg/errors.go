@@ -31,6 +31,19 @@ var (
 		"use a PostgreSQL server of your own instead")
 )
 
+// ForeignError is ErrNotOurs for what belongs to another account.
+type ForeignError struct {
+	Dir     string
+	Account string // a number where it has no name
+}
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("the local PostgreSQL in %s belongs to the account %s", e.Dir, e.Account)
+}
+
+// Is makes errors.Is(err, ErrNotOurs) hold.
+func (e *ForeignError) Is(target error) bool { return target == ErrNotOurs }
+
 // BinariesError is ErrNoBinaries with what was searched and what to do about it.
 type BinariesError struct {
 	Searched []string // directories, in order

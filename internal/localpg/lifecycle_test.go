@@ -405,3 +405,33 @@ func accountByName(t *testing.T, name string) account {
 	}
 	return lookupID(parseID(strings.TrimSpace(string(out))))
 }
+
+// A directory that this account may not enter is said to be whose it is.
+func TestWhoseIs(t *testing.T) {
+	t.Parallel()
+	dir := "/root" // for any account but root
+	if os.Geteuid() == 0 {
+		dir = t.TempDir()
+		if err := os.Chown(dir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner, err := ownerOf(dir)
+	if err != nil {
+		t.Skip("there is no directory of another account")
+	}
+	err = whoseIs(filepath.Join(dir, "local", "default", "data"), &os.PathError{Op: "lstat", Path: "x", Err: os.ErrPermission})
+	found, is := errors.AsType[*ForeignError](err)
+	if !is || found.Dir != dir || found.Account != lookupID(owner).name || !errors.Is(err, ErrNotOurs) {
+		t.Errorf("%v, want that %s belongs to %s", err, dir, lookupID(owner).name)
+	}
+	for _, other := range []error{os.ErrNotExist, errors.New("else")} {
+		if got := whoseIs(dir, other); !errors.Is(got, other) {
+			t.Errorf("%v became %v", other, got)
+		}
+	}
+	mine := filepath.Join(t.TempDir(), "x")
+	if got := whoseIs(mine, os.ErrPermission); !errors.Is(got, os.ErrPermission) {
+		t.Errorf("a directory of this account: %v", got)
+	}
+}

@@ -110,7 +110,7 @@ func list(ctx context.Context, root string) ([]Status, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, whoseIs(root, err)
 	}
 	var all []Status
 	for _, entry := range entries {

@@ -85,8 +85,7 @@ func (e *TableError) Error() string {
 		what = append(what, "has no columns "+strings.Join(e.Missing, ", "))
 	}
 	what = append(what, e.Problems...)
-	return fmt.Sprintf("table %s.%s %s; the tenant may be behind in its migrations", e.Schema, e.Table,
-		strings.Join(what, ", "))
+	return fmt.Sprintf("table %s.%s %s", e.Schema, e.Table, strings.Join(what, ", "))
 }
 
 // TooManyRejectsError says that an import was stopped because more rows were

@@ -149,14 +149,13 @@ func TestImportRefusesTables(t *testing.T) {
 		want string
 	}{
 		"older version": {[]string{"alter table contacts drop column company"},
-			"table tenant_acme.contacts has no column company; the tenant may be behind in its migrations"},
+			"table tenant_acme.contacts has no column company"},
 		"a type": {[]string{"alter table contacts alter column company type date using null"},
-			"table tenant_acme.contacts has column company of type date instead of text; the tenant may be behind in its " +
-				"migrations"},
+			"table tenant_acme.contacts has column company of type date instead of text"},
 		"no key": {[]string{"drop index idx_contacts_email"},
-			"table tenant_acme.contacts has no unique index on email; the tenant may be behind in its migrations"},
+			"table tenant_acme.contacts has no unique index on email"},
 		"no table": {[]string{"drop table contacts cascade"},
-			"table tenant_acme.contacts is not there; the tenant may be behind in its migrations"},
+			"table tenant_acme.contacts is not there"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
