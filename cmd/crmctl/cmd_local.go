@@ -13,8 +13,11 @@ import (
 	"github.com/crmctl/crmctl/internal/localpg"
 )
 
+// localGroup is the name of what holds the local commands.
+const localGroup = "local"
+
 func newLocalCmd(f *factory) *cobra.Command {
-	cmd := cli.NewGroup("local", "a private PostgreSQL of your own, for trials, demos and tests",
+	cmd := cli.NewGroup(localGroup, "a private PostgreSQL of your own, for trials, demos and tests",
 		newLocalStartCmd(f, nil),
 		newLocalStopCmd(f, nil),
 		newLocalStatusCmd(f, nil),

@@ -102,12 +102,16 @@ func (f *factory) loadConfig() (*config.Config, error) {
 	if f.other != "" {
 		return f.loadOther()
 	}
-	return config.Load(config.Sources{
+	src := config.Sources{
 		Env:       f.IO.Env,
 		Flag:      f.flagValue,
 		Dir:       f.IO.Dir,
 		SystemDir: f.IO.SystemDir,
-	})
+	}
+	if f.cmd != nil && f.cmd.HasParent() && f.cmd.Parent().Name() == localGroup {
+		src.Optional = app.IsLocalProfile // which these commands write and remove
+	}
+	return config.Load(src)
 }
 
 // useFlagsAlone makes the configuration be read from the flags alone.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strings"
 
 	"github.com/crmctl/crmctl/internal/config"
 	"github.com/crmctl/crmctl/internal/localpg"
@@ -15,12 +16,21 @@ type Local struct {
 	BinDir  string         // of initdb and postgres, "" for a search
 }
 
+// localProfile is the name of the profile that leads to the usual instance, and the
+// beginning of the others.
+const localProfile = "local"
+
 // LocalProfile returns the name of the profile that leads to an instance.
 func LocalProfile(name string) string {
 	if name == "" || name == localpg.DefaultName {
-		return "local"
+		return localProfile
 	}
-	return "local-" + name
+	return localProfile + "-" + name
+}
+
+// IsLocalProfile reports whether LocalProfile returns a name for any instance.
+func IsLocalProfile(name string) bool {
+	return name == localProfile || strings.HasPrefix(name, localProfile+"-")
 }
 
 // Profile returns the name of the profile that leads to the instance.

@@ -123,6 +123,9 @@ type Sources struct {
 	// Apart leaves out the environment and every file: flags and defaults alone
 	// count. Env may still name secrets to hide.
 	Apart bool
+	// Optional reports whether a profile may be chosen that no file has; none is in force
+	// then. Nil for none.
+	Optional func(profile string) bool
 }
 
 // Load reads all sources. Its errors wrap ErrInvalid and hold no secrets.
@@ -146,7 +149,7 @@ func Load(src Sources) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	stack, err := c.layers(files, env, flag)
+	stack, err := c.layers(files, env, flag, src.Optional)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,8 @@ func keyFlag(name string) string { return key{name: name}.flag() }
 
 // layers builds the stack. The values of the chosen profile take the rank of
 // the place where it was chosen.
-func (c *Config) layers(files []file, env environment, flag func(string) (string, bool)) ([]layer, error) {
+func (c *Config) layers(files []file, env environment, flag func(string) (string, bool),
+	optional func(string) bool) ([]layer, error) {
 	byFlag := layer{lookup: func(k key) (string, string, bool) {
 		v, given := flag(k.flag())
 		return v, "--" + k.flag(), given
@@ -52,7 +53,7 @@ func (c *Config) layers(files []file, env environment, flag func(string) (string
 	for _, f := range files {
 		choosers = append(choosers, f.layer())
 	}
-	profile, chosenBy, err := c.chooseProfile(files, choosers)
+	profile, chosenBy, err := c.chooseProfile(files, choosers, optional)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (c *Config) layers(files []file, env environment, flag func(string) (string
 
 // chooseProfile returns the profile in force, nil for none, and the index of
 // the layer that chose it.
-func (c *Config) chooseProfile(files []file, choosers []layer) (*profile, int, error) {
+func (c *Config) chooseProfile(files []file, choosers []layer, optional func(string) bool) (*profile, int, error) {
 	for _, f := range files {
 		for _, p := range f.profiles {
 			c.profiles = append(c.profiles, p.name)
@@ -97,7 +98,10 @@ func (c *Config) chooseProfile(files []file, choosers []layer) (*profile, int, e
 			continue
 		}
 		p := c.findProfile(files, name)
-		if p == nil {
+		switch {
+		case p == nil && optional != nil && optional(name):
+			return nil, -1, nil
+		case p == nil:
 			return nil, 0, c.unknownProfile(name, origin)
 		}
 		c.Profile, c.Protected = p.name, p.protected
