@@ -49,6 +49,9 @@ func (d DSN) urlPassword() (from, to int) {
 	}
 	from = strings.IndexAny(rest, ":/?#@[")
 	to = strings.LastIndexByte(rest, '@')
+	if from >= 0 && rest[from] == '[' && to > from && !address.MatchString(rest[from:]) {
+		from = strings.IndexAny(rest, ":/?#@") // it belongs to a user's name
+	}
 	if from < 0 || rest[from] != ':' {
 		return 0, 0
 	}
@@ -80,6 +83,8 @@ const following = `user|password|host|hostaddr|port|dbname|passfile|connect_time
 	`target_session_attrs|ssl\w+`
 
 var (
+	// The address of a host, and what may follow it.
+	address = regexp.MustCompile(`^\[[^\]@]*\](:\d+)?([/?#,]|$)`)
 	// What the key=value form begins with.
 	keyValue = regexp.MustCompile(`^\s*\w+\s*=`)
 	// A password of the key=value form, which lacks its quotes, or has too many, up to

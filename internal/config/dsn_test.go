@@ -101,9 +101,42 @@ func TestRedactLeavesNames(t *testing.T) {
 	}
 }
 
+// A password that is an ordinary word, or is made of such, hides no sentence: what was hidden
+// would be known by that. Where it may come from the connection string it is hidden.
+func TestRedactLeavesSentences(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ dsn, text, want string }{
+		{"postgres://app:tenant@h/crm", `tenant "acme": permission denied for schema tenant_acme (42501)`, ""},
+		{"postgres://app:tenant@h/crm", `no tenants in crm; the tenant: gone`, ""},
+		{"host=h user=app password=database dbname=crm", "the database crm is away", ""},
+		{"postgres://app:a@h/crm", "a table of a tenant", ""},
+		{"postgres://app:pass/word@h/crm", "no password in a word", ""},
+		{"crm prod database", "no such database in prod", ""},
+		{"postgres//app:x@localhost/crm", "crmctl: postgres is not found on localhost", ""},
+		{"postgres://app:tenant@h/crm", `database "tenant" does not exist`, `database "xxxxx" does not exist`},
+		{"postgres://app:my/tenant?x@h/crm", "lookup tenant: no such host, host=tenant, tenant@h",
+			"lookup xxxxx: no such host, host=xxxxx, xxxxx@h"},
+		{"postgres://app:tenant@h/crm", "cannot parse postgres://app:tenant@h/crm", "cannot parse postgres://app:xxxxx@h/crm"},
+		{"postgres://app:tenant@h/crm", "tenanttenant, @tenant, tenant", "tenanttenant, @xxxxx, tenant"},
+		{"postgres://app:tenant7@h/crm", "it is tenant7.", "it is xxxxx."},
+		{"postgres://app:correcthorsebattery@h/crm", "it is correcthorsebattery", "it is xxxxx"},
+	} {
+		w := newWorld(t)
+		w.env = append(w.env, "DATABASE_URL="+tt.dsn)
+		if tt.want == "" {
+			tt.want = tt.text
+		}
+		if got := w.mustLoad().Redact(tt.text); got != tt.want {
+			t.Errorf("%s: %q became %q", tt.dsn, tt.text, got)
+		}
+	}
+}
+
 func FuzzDSN(f *testing.F) {
 	f.Add("se cret", "u", "h")
 	f.Add("p'w", "u", "h")
+	f.Add("0000", "[", "0")
+	f.Add("0000", "[]", "0")
 	f.Fuzz(func(t *testing.T, password, user, host string) {
 		// A secret that is part of the rest cannot be told apart.
 		if len(password) < 4 || strings.Contains("postgres://:@/dbxxxxx"+user+host, password) ||

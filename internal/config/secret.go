@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // collectSecrets gathers everything that Redact hides.
@@ -52,8 +54,55 @@ func (c *Config) Redact(text string) string {
 		secrets := c.secrets
 		c.secretsMu.RUnlock()
 		for _, s := range secrets {
-			text = strings.ReplaceAll(text, s, hidden)
+			if ordinary(s) {
+				text = hideWord(text, s)
+			} else {
+				text = strings.ReplaceAll(text, s, hidden)
+			}
 		}
 	}
 	return RedactText(text)
 }
+
+// maxOrdinary is the length of a word that may stand in a message for itself.
+const maxOrdinary = 12
+
+// ordinary reports whether a secret is a word like those that messages are made of, such as
+// "postgres" or "tenant".
+func ordinary(s string) bool {
+	return len(s) <= maxOrdinary && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+}
+
+// hideWord hides a secret that is an ordinary word where it may come from a connection
+// string: in quotes, beside an @, behind an = or a :, as the name of a host that is looked
+// up. To hide it in every sentence would spoil the sentence, and tell the secret.
+func hideWord(text, word string) string {
+	const before, after = "\"'`=@:", "\"'`@"
+	var b strings.Builder
+	done := 0
+	for {
+		at := strings.Index(text[done:], word)
+		if at < 0 {
+			return b.String() + text[done:]
+		}
+		at += done
+		end := at + len(word)
+		last, _ := utf8.DecodeLastRuneInString(text[:at])
+		next, _ := utf8.DecodeRuneInString(text[end:])
+		b.WriteString(text[done:at])
+		done = end
+		switch {
+		case at > 0 && inWord(last), end < len(text) && inWord(next):
+			b.WriteString(word)
+		case at > 0 && strings.ContainsRune(before, last), end < len(text) && strings.ContainsRune(after, next),
+			strings.HasSuffix(text[:at], "lookup "):
+			b.WriteString(hidden)
+		default:
+			b.WriteString(word)
+		}
+	}
+}
+
+func inWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
