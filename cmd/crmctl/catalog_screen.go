@@ -145,6 +145,9 @@ func (s *catalogScreen) upkeep() string {
 	if n := len(c.Due); n > 0 {
 		text = fmt.Sprintf("tables past a threshold, of %s", cli.Plural(len(laggingOf(c.Due)), "tenant"))
 	}
+	if len(c.Lost) > 0 {
+		text += "; " + strings.Join(c.Lost, ", ") + " did not answer"
+	}
 	if c.AutovacuumOff {
 		text += "; autovacuum is off"
 	}

@@ -266,7 +266,8 @@ func explainPlace(err error) []cli.Hint {
 	if _, is := errors.AsType[*app.NodeUnknownError](err); is {
 		return []cli.Hint{{Label: "what the nodes are", Command: "crmctl cluster nodes"}}
 	}
-	if _, is := errors.AsType[*cluster.NodeError](err); is || db.NodeLost(err) {
+	_, lost := errors.AsType[*cluster.LostError](err)
+	if _, is := errors.AsType[*cluster.NodeError](err); is || lost || db.NodeLost(err) {
 		return []cli.Hint{{Label: "all nodes", Command: "crmctl cluster nodes"}}
 	}
 	return nil

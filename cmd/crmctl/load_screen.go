@@ -133,14 +133,17 @@ func (s *loadScreen) total() string {
 }
 
 // gaps says for whom the figures are too low.
-func (s *loadScreen) gaps() []string { return wentBack(s.load.Back) }
+func (s *loadScreen) gaps() []string { return loadGaps(s.load.Back, s.load.Lost) }
 
-func wentBack(tenants int) []string {
-	if tenants == 0 {
-		return nil
+func loadGaps(back int, lost []string) (lines []string) {
+	if back > 0 {
+		lines = append(lines, fmt.Sprintf("counters of %s went back: statistics were reset or tables dropped",
+			cli.Plural(back, "tenant")))
 	}
-	return []string{fmt.Sprintf("counters of %s went back: statistics were reset or tables dropped",
-		cli.Plural(tenants, "tenant"))}
+	if len(lost) > 0 {
+		lines = append(lines, "not counted is what stands on "+strings.Join(lost, ", ")+": no answer")
+	}
+	return lines
 }
 
 // loadSummary is what JSON and YAML say about all tenants and about the other schemas.

@@ -164,5 +164,5 @@ func topGaps(look app.TopLook) []string {
 	if look.SizesErr != nil {
 		lines = append(lines, "sizes are not up to date: "+cli.Visible(textOf(look.SizesErr)))
 	}
-	return append(lines, wentBack(look.Back)...)
+	return append(lines, loadGaps(look.Back, look.Lost)...)
 }

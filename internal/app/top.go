@@ -45,6 +45,7 @@ type TopLook struct {
 	Sessions stats.Sessions
 	Chosen   func(slug string) bool // whose sessions are meant; nil for all
 	Back     int                    // tenants whose counters went back
+	Lost     []string               // nodes of a cluster that did not answer
 	SizedAt  time.Time              // when the sizes were found, by the server's clock
 	Run      *registry.RunProgress  // the newest that is under way; nil for none
 	// RunErr and SizesErr say why the run and the sizes are not known.
@@ -116,7 +117,7 @@ func (t *Top) look(ctx context.Context) (TopLook, error) {
 		load = stats.LoadBetween(*t.earlier, later)
 	}
 	t.earlier = &later
-	out.At, out.Seconds, out.Back = load.At, load.Seconds, load.Back
+	out.At, out.Seconds, out.Back, out.Lost = load.At, load.Seconds, load.Back, load.Lost
 	if out.Sessions, err = stats.ReadSessions(ctx, t.conn, t.a.Registry); err != nil {
 		return out, err
 	}

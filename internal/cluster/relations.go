@@ -126,24 +126,27 @@ func Indexes(ctx context.Context, q db.Querier) (text string, since *time.Time, 
 // Upkeep returns the tables of distributed schemas with what their nodes count of rows to be
 // vacuumed and analyzed, an array of objects with schema, name, tuples, dead, inserted, changed,
 // age, vacuumed and analyzed. It is "" on PostgreSQL. The error is a *LostError where a node did
-// not answer.
+// not answer, beside what the others say.
 func Upkeep(ctx context.Context, q db.Querier) (string, error) {
 	text, err := onNodes(ctx, q, upkeepOfNode, nil)
 	if err != nil {
-		return "", fmt.Errorf("read what vacuum has done on the nodes of the cluster: %w", err)
+		return text, fmt.Errorf("read what vacuum has done on the nodes of the cluster: %w", err)
 	}
 	return text, nil
 }
 
 // Load returns what the nodes have counted of distributed schemas, an array of objects with
-// schema, fetched, hit, rows, written, seq_scans and index_scans. It is "" on PostgreSQL. What
-// a node counts that does not answer is not in it.
-func Load(ctx context.Context, q db.Querier) (string, error) {
-	text, err := onNodes(ctx, q, loadOfNode, nil)
-	if _, lost := errors.AsType[*LostError](err); err != nil && !lost {
-		return "", fmt.Errorf("read the counters of the nodes of the cluster: %w", err)
+// schema, fetched, hit, rows, written, seq_scans and index_scans, and the nodes that did not
+// answer: theirs is not in it. It is "" on PostgreSQL.
+func Load(ctx context.Context, q db.Querier) (text string, lost []string, err error) {
+	text, err = onNodes(ctx, q, loadOfNode, nil)
+	if silent, is := errors.AsType[*LostError](err); is {
+		return text, silent.Nodes, nil
 	}
-	return text, nil
+	if err != nil {
+		return "", nil, fmt.Errorf("read the counters of the nodes of the cluster: %w", err)
+	}
+	return text, nil, nil
 }
 
 // onNodes asks every node for an array and returns all of them as one, "" on PostgreSQL; look

@@ -25,6 +25,7 @@ type Catalog struct {
 	OldestTenant Aging // with the oldest transaction id; no name where there is no tenant
 	Memory       Memory
 	Due          []Upkeep // tables past autovacuum's thresholds
+	Lost         []string // nodes of a cluster that did not answer: their tables are not among Due
 }
 
 // extent is a query for the number of schemas, tenants and their relations, and the tenant
@@ -58,7 +59,9 @@ func extent(reg registry.Registry) string {
 func ReadCatalog(ctx context.Context, conn *pgx.Conn, o Selected) (Catalog, error) {
 	var c Catalog
 	told, err := cluster.Upkeep(ctx, conn)
-	if _, lost := errors.AsType[*cluster.LostError](err); err != nil && !lost {
+	if silent, is := errors.AsType[*cluster.LostError](err); is {
+		c.Lost = silent.Nodes
+	} else if err != nil {
 		return c, err
 	}
 	err = glance(ctx, conn, func(p *db.Pipeline) {

@@ -58,6 +58,7 @@ func (c Counters) Read() float64 { return max(c.Fetched-c.Hit, 0) }
 type LoadSample struct {
 	At        time.Time // by the server's clock
 	BlockSize int64     // bytes
+	Lost      []string  // nodes of a cluster that did not answer: their tenants are not counted
 	tenants   map[string]counted
 	outside   Counters
 }
@@ -83,6 +84,7 @@ type Load struct {
 	Tenants   []TenantLoad // those that did anything, the one with the most blocks first
 	Outside   Counters     // in schemas of no selected tenant, without the system's
 	Back      int          // tenants whose counters went back, which are too low
+	Lost      []string     // nodes of a cluster that did not answer the later time
 }
 
 // Sum adds up what tenants do.
@@ -149,14 +151,14 @@ func loads(reg registry.Registry, onNodes bool) string {
 
 // SampleLoad reads what the server has counted up to now, in one round trip. q must not
 // be in a transaction. A session adds what it did to the counters at the end of its
-// transaction, and not more than once a second. On a cluster the nodes are asked too; a
-// tenant whose node does not answer is idle.
+// transaction, and not more than once a second. On a cluster the nodes are asked too.
 func SampleLoad(ctx context.Context, q db.Querier, o Selected) (LoadSample, error) {
 	s := LoadSample{tenants: map[string]counted{}}
-	told, err := cluster.Load(ctx, q)
+	told, lost, err := cluster.Load(ctx, q)
 	if err != nil {
 		return s, err
 	}
+	s.Lost = lost
 	args := o.args()
 	if told != "" {
 		args = append(args, told)
@@ -188,16 +190,21 @@ func SampleLoad(ctx context.Context, q db.Querier, o Selected) (LoadSample, erro
 }
 
 // LoadBetween returns what was done between two samples. A tenant that came between them
-// has done all of its work since.
+// has done all of its work since. What is only in one of them, while a node of a cluster did
+// not answer for the other, is left out.
 func LoadBetween(earlier, later LoadSample) Load {
-	l := Load{At: later.At, Seconds: later.At.Sub(earlier.At).Seconds(), BlockSize: later.BlockSize}
+	l := Load{At: later.At, Seconds: later.At.Sub(earlier.At).Seconds(), BlockSize: later.BlockSize, Lost: later.Lost}
 	if l.Seconds <= 0 {
 		return l
 	}
 	outside, _ := later.outside.minus(earlier.outside)
 	l.Outside = outside.over(l.Seconds)
 	for id, c := range later.tenants {
-		done, back := c.minus(earlier.tenants[id].Counters)
+		then, counted := earlier.tenants[id]
+		if !counted && len(earlier.Lost) > 0 {
+			continue
+		}
+		done, back := c.minus(then.Counters)
 		if back {
 			l.Back++
 		}
@@ -206,7 +213,7 @@ func LoadBetween(earlier, later LoadSample) Load {
 		}
 	}
 	for id := range earlier.tenants {
-		if _, counted := later.tenants[id]; !counted {
+		if _, counted := later.tenants[id]; !counted && len(later.Lost) == 0 {
 			l.Back++
 		}
 	}
