@@ -87,6 +87,9 @@ func (d *direct) apply(ctx context.Context, p *Plan, r Route) (Change, error) {
 	if dirty != nil && (len(steps) == 0 || dirty.Version != steps[0].Version || dirty.Down != steps[0].Down) {
 		return Change{}, dirty
 	}
+	if len(steps) == 0 && d.cached != current {
+		return Change{From: current, To: current}, d.correct(ctx, current)
+	}
 	if err := d.rest(ctx); err != nil {
 		return Change{}, err
 	}
@@ -356,6 +359,16 @@ func (d *direct) record(ctx context.Context, write func() error) error {
 	}
 	_, err := d.conn.Exec(ctx, "select pg_catalog.set_config('role', $1, false)", as)
 	return err
+}
+
+// correct writes into the registry the version that another program has brought the tenant to.
+func (d *direct) correct(ctx context.Context, version int64) error {
+	var p db.Pipeline
+	as := d.limits.Owners.Of(d.tenant.Schema).Versions
+	p.Become(as)
+	queueCache(&p, d.limits.Registry, d.tenant, version, as != "")
+	p.Exec("commit")
+	return p.Run(ctx, d.guard)
 }
 
 // done writes the version and takes the mark away, in the transaction that has the
