@@ -178,7 +178,7 @@ func (e *StatementError) Unwrap() error { return e.Err }
 func (e *StatementError) Error() string {
 	text := e.Err.Error()
 	if pgErr, ok := errors.AsType[*pgconn.PgError](e.Err); ok {
-		text = pgErr.Message
+		text = messageOf(pgErr)
 		// Which key is there twice is the whole of the message.
 		if pgErr.Code == CodeUniqueViolation && pgErr.Detail != "" {
 			text += ": " + strings.TrimSuffix(pgErr.Detail, ".")
@@ -257,6 +257,15 @@ func (e *StatementError) locate() (line int, text string, column int) {
 	return line, string(runes[start:end]), at - start
 }
 
+// messageOf returns what the server has said. Of a node that is lost a cluster hands on what its
+// client library has said, which goes on in lines that begin with a tab.
+func messageOf(err *pgconn.PgError) string {
+	if err.Code != codeNodeLost {
+		return err.Message
+	}
+	return strings.ReplaceAll(strings.TrimSpace(err.Message), "\n\t", " ")
+}
+
 // Text returns the text of an error, with what the server has said as its message and the
 // SQLSTATE in brackets, as a StatementError has it: the client library's own form begins with
 // the severity, in the server's language, and ends otherwise.
@@ -269,7 +278,7 @@ func Text(err error) string {
 	walk = func(err error) {
 		switch e := err.(type) { //nolint:errorlint // walks the tree itself
 		case *pgconn.PgError:
-			text = strings.ReplaceAll(text, e.Error(), e.Message+" ("+e.Code+")")
+			text = strings.ReplaceAll(text, e.Error(), messageOf(e)+" ("+e.Code+")")
 		case interface{ Unwrap() error }:
 			walk(e.Unwrap())
 		case interface{ Unwrap() []error }:

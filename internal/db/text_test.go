@@ -13,6 +13,8 @@ func TestText(t *testing.T) {
 	t.Parallel()
 	refused := &pgconn.PgError{Severity: "FEHLER", Code: "42501", Message: "permission denied for table tenants"}
 	other := &pgconn.PgError{Severity: "ERROR", Code: "57014", Message: "canceling statement"}
+	node := &pgconn.PgError{Code: "08006", Message: "connection to the remote node failed: Connection refused\n\tIs the " +
+		"server running?\n"}
 	for _, tt := range []struct {
 		err  error
 		want string
@@ -21,6 +23,8 @@ func TestText(t *testing.T) {
 		{errors.New("a file"), "a file"},
 		{refused, "permission denied for table tenants (42501)"},
 		{fmt.Errorf("read the registry: %w", refused), "read the registry: permission denied for table tenants (42501)"},
+		{node, "connection to the remote node failed: Connection refused Is the server running? (08006)"},
+		{&StatementError{Err: node}, "connection to the remote node failed: Connection refused Is the server running? (08006)"},
 		{&StatementError{Err: refused}, "permission denied for table tenants (42501)"},
 		{errors.Join(fmt.Errorf("a: %w", refused), other), "a: permission denied for table tenants (42501)\ncanceling statement (57014)"},
 		{fmt.Errorf("%w; %w", other, refused), "canceling statement (57014); permission denied for table tenants (42501)"},
