@@ -19,6 +19,7 @@ func refusedOnCitus() map[string]string {
 		"backup restore":                       own, // what "tenant exec" has made
 		"tenant purge --backup-dir":            own,
 		"tenant relocate acme":                 "where tablespaces are not chosen from here",
+		"stats sizes --by tablespace":          "where tablespaces are not chosen from here",
 		"doctor":                               "spread",
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -178,7 +179,8 @@ func (e *StatementError) Unwrap() error { return e.Err }
 func (e *StatementError) Error() string {
 	text := e.Err.Error()
 	if pgErr, ok := errors.AsType[*pgconn.PgError](e.Err); ok {
-		text = messageOf(pgErr)
+		pgErr = Said(pgErr)
+		text = pgErr.Message
 		// Which key is there twice is the whole of the message.
 		if pgErr.Code == CodeUniqueViolation && pgErr.Detail != "" {
 			text += ": " + strings.TrimSuffix(pgErr.Detail, ".")
@@ -257,14 +259,30 @@ func (e *StatementError) locate() (line int, text string, column int) {
 	return line, string(runes[start:end]), at - start
 }
 
-// messageOf returns what the server has said. Of a node that is lost a cluster hands on what its
-// client library has said, which goes on in lines that begin with a tab.
-func messageOf(err *pgconn.PgError) string {
-	if err.Code != codeNodeLost {
-		return err.Message
+// Said returns what the server has said as the server of one database would say it. A node of a
+// cluster calls tables, indexes and constraints by names with the number of a shard, and of a
+// node that is lost the cluster hands on what its client library has said, which goes on in lines
+// that begin with a tab.
+func Said(err *pgconn.PgError) *pgconn.PgError {
+	said := *err
+	if err.Code == codeNodeLost {
+		said.Message = strings.ReplaceAll(strings.TrimSpace(err.Message), "\n\t", " ")
 	}
-	return strings.ReplaceAll(strings.TrimSpace(err.Message), "\n\t", " ")
+	if !strings.Contains(err.Where, "while executing command on ") {
+		return &said
+	}
+	said.Message = shardInText.ReplaceAllString(said.Message, `"`)
+	said.Detail = shardInText.ReplaceAllString(err.Detail, `"`)
+	said.ConstraintName = shardOfName.ReplaceAllString(err.ConstraintName, "")
+	said.TableName = shardOfName.ReplaceAllString(err.TableName, "")
+	return &said
 }
+
+// The number of a shard, behind a name in a text and behind a name alone. The first is 102008.
+var (
+	shardInText = regexp.MustCompile(`_[0-9]{6,}"`)
+	shardOfName = regexp.MustCompile(`_[0-9]{6,}$`)
+)
 
 // Text returns the text of an error, with what the server has said as its message and the
 // SQLSTATE in brackets, as a StatementError has it: the client library's own form begins with
@@ -278,7 +296,7 @@ func Text(err error) string {
 	walk = func(err error) {
 		switch e := err.(type) { //nolint:errorlint // walks the tree itself
 		case *pgconn.PgError:
-			text = strings.ReplaceAll(text, e.Error(), messageOf(e)+" ("+e.Code+")")
+			text = strings.ReplaceAll(text, e.Error(), Said(e).Message+" ("+e.Code+")")
 		case interface{ Unwrap() error }:
 			walk(e.Unwrap())
 		case interface{ Unwrap() []error }:

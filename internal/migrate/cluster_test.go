@@ -51,3 +51,19 @@ func TestRunOnACluster(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedByANodeOfACluster: what a node refuses is told by the names that the migrations give.
+func TestRefusedByANodeOfACluster(t *testing.T) {
+	t.Parallel()
+	f := fleettest.OnCitus(t)
+	old, plan := plans(t, map[string]string{
+		"1_a.sql": first, "2_b.sql": "alter table a add constraint a_positive check (x > 0);",
+	})
+	tenants := f.Create(t, old, "acme")
+	f.Exec(t, "insert into tenant_acme.a values (-1)")
+	report := run(t, f, plan, tenants, migrate.RunOptions{})
+	const want = `2_b.sql:2: check constraint "a_positive" of relation "a" is violated by some row (23514)`
+	if o := report.Outcomes[0]; o.Err == nil || o.Err.Error() != want {
+		t.Errorf("the migration failed with %v, want %s", o.Err, want)
+	}
+}

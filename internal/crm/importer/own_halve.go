@@ -108,6 +108,7 @@ func (m *merge) back(ctx context.Context) error {
 
 // refuse gives the n-th row its verdict.
 func (m *merge) refuse(ctx context.Context, n int64, e *pgconn.PgError) error {
+	e = db.Said(e)
 	why := &rejection{code: RejectRefused, message: "the table refuses it: " + e.Message + " (" + e.Code + ")"}
 	if e.Code[:2] == "23" && e.Code != "23514" && e.Code != "23502" && e.Detail != "" {
 		why.message += "; " + e.Detail
