@@ -158,8 +158,8 @@ func (a *App) lookPatiently(ctx context.Context, dryRun bool, look func(*pgx.Con
 			}
 			closeConn(ctx, conn)
 		}
-		never := !met && errors.Is(err, db.ErrUnreachable) && db.SQLState(err) == "" // perhaps a wrong address
-		if ctx.Err() != nil || !db.ConnectionLost(err) || never {
+		met = met || db.SQLState(err) != "" || !errors.Is(err, db.ErrUnreachable)
+		if ctx.Err() != nil || !db.ConnectionLost(err) || !met { // not met: perhaps a wrong address
 			return err
 		}
 		if !errors.Is(err, db.ErrUnreachable) {
