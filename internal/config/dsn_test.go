@@ -119,7 +119,7 @@ func TestRedactLeavesSentences(t *testing.T) {
 		{"postgres://app:tenant@h/crm", "cannot parse postgres://app:tenant@h/crm", "cannot parse postgres://app:xxxxx@h/crm"},
 		{"postgres://app:tenant@h/crm", "tenanttenant, @tenant, tenant", "tenanttenant, @xxxxx, tenant"},
 		{"postgres://app:tenant7@h/crm", "it is tenant7.", "it is xxxxx."},
-		{"postgres://app:correcthorsebattery@h/crm", "it is correcthorsebattery", "it is xxxxx"},
+		{"postgres://app:geheim@h/crm", "it is geheim, or geheime", "it is xxxxx, or xxxxxe"},
 	} {
 		w := newWorld(t)
 		w.env = append(w.env, "DATABASE_URL="+tt.dsn)

@@ -64,15 +64,23 @@ func (c *Config) Redact(text string) string {
 	return RedactText(text)
 }
 
-// maxOrdinary is the length of a word that may stand in a message for itself.
-const maxOrdinary = 12
+// words are those that messages are made of, of four letters or more. A password that is one
+// of them, or a part of one that somebody forgot to escape, is no reason to black out every
+// sentence.
+const words = ` about admin after already application applied audit away backup been before behind cannot change
+changed check cluster column command configuration connect connection contact contacts create created crmctl data
+database default delete deleted demo denied development directory does done each empty error exist exists failed fails
+file files first from given going gone have here host index instance into just last line list load local localhost lock
+main master message messages migrate migration migrations missing more name named names need needs newest next none
+nothing number object only open other pass passed password pending permission pool port postgres postgresql prod
+production profile public query read refused registry relation restore role root rows running same schema schemas
+script secret server session some staging start state statement stopped such table tables take tenant tenants test
+text than that their them then there they this time under unknown update user users value version view wait waits want
+were what when where which while will with word words work write written `
 
-// ordinary reports whether a secret is a word like those that messages are made of, such as
-// "postgres" or "tenant".
+// ordinary reports whether a secret is one of the words that messages are made of.
 func ordinary(s string) bool {
-	return len(s) <= maxOrdinary && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	})
+	return !strings.ContainsAny(s, " \n") && slices.Contains(strings.Fields(words), strings.ToLower(s))
 }
 
 // hideWord hides a secret that is an ordinary word where it may come from a connection
