@@ -65,9 +65,9 @@ func TestValuesThatATableRefuses(t *testing.T) {
 14|Age|bad_value|"99999" is too large a number, as the column age (smallint) of the table needs
 15|Tags|bad_value|"a, b" is no list like {a,b}, as the column tags (text[]) of the table needs
 16|Phone|value_too_long|"0171 123456789012345678" has 23 characters, not at most 20, as the column phone_number (character varying(20)) of the table needs
-4|Age|refused|the table refuses it: new row for relation "contacts" violates check constraint "contacts_age_check" (SQLSTATE 23514)
-8|Zip|refused|the table refuses it: value for domain plz violates check constraint "plz_check" (SQLSTATE 23514)
-13|Name|refused|the table refuses it: new row for relation "contacts" violates check constraint "polite" (SQLSTATE 23514)`,
+4|Age|refused|the table refuses it: new row for relation "contacts" violates check constraint "contacts_age_check" (23514)
+8|Zip|refused|the table refuses it: value for domain plz violates check constraint "plz_check" (23514)
+13|Name|refused|the table refuses it: new row for relation "contacts" violates check constraint "polite" (23514)`,
 			sql: "select name, phone_number, age, score::text, blocked, birthday::text, zip::text, mood::text, extra::text, " +
 				"tags::text from contacts " +
 				"order by 1",
@@ -89,11 +89,11 @@ func TestValuesThatATableRefuses(t *testing.T) {
 			file: "First name,E-mail,Code,Firm ID\nAnn,a@ex.org,A,1\nBob,b@ex.org,A,\nCy,c@ex.org,,2\nNobody,d@ex.org,,\n" +
 				"Nobody,z@ex.org,,\nEve,e@ex.org,Z,\nFay,f@ex.org,F,\n",
 			want: "read 7 inserted 2 updated 0 unchanged 0 rejected 5", unseen: 5,
-			rejects: `3|Code|refused|the table refuses it: duplicate key value violates unique constraint "contacts_Code_key" (SQLSTATE 23505); Key ("Code")=(A) already exists.
-4|Firm ID|refused|the table refuses it: insert or update on table "contacts" violates foreign key constraint "contacts_FirmId_fkey" (SQLSTATE 23503); Key (FirmId)=(2) is not present in table "firms".
-5||refused|the table refuses it: nobody is nobody (SQLSTATE P0001)
-6||refused|the table refuses it: nobody is nobody (SQLSTATE P0001)
-7|Code|refused|the table refuses it: duplicate key value violates unique constraint "contacts_Code_key" (SQLSTATE 23505); Key ("Code")=(Z) already exists.`,
+			rejects: `3|Code|refused|the table refuses it: duplicate key value violates unique constraint "contacts_Code_key" (23505); Key ("Code")=(A) already exists.
+4|Firm ID|refused|the table refuses it: insert or update on table "contacts" violates foreign key constraint "contacts_FirmId_fkey" (23503); Key (FirmId)=(2) is not present in table "firms".
+5||refused|the table refuses it: nobody is nobody (P0001)
+6||refused|the table refuses it: nobody is nobody (P0001)
+7|Code|refused|the table refuses it: duplicate key value violates unique constraint "contacts_Code_key" (23505); Key ("Code")=(Z) already exists.`,
 			sql:  `select "Email", "FirstName", "Code", "FirmId" from contacts order by 1`,
 			rows: []string{"a@ex.org|Ann|A|1", "f@ex.org|Fay|F|", "z@ex.org|Zoe|Z|"},
 		},
@@ -106,7 +106,7 @@ func TestValuesThatATableRefuses(t *testing.T) {
 			file: "First Name,Last Name,Mobile,Stage,Note,N\nAnn,Lee,1,,,\nBob,,2,old,x,2\nCy,No,3,odd,,\n",
 			want: "read 3 inserted 1 updated 0 unchanged 0 rejected 2",
 			rejects: `3||missing_value|the column last_name of the table needs a value, and the row has none
-4|Stage|refused|the table refuses it: new row for relation "contacts" violates check constraint "contacts_stage_check" (SQLSTATE 23514)`,
+4|Stage|refused|the table refuses it: new row for relation "contacts" violates check constraint "contacts_stage_check" (23514)`,
 			sql:  "select first_name, last_name, phone_number, stage, note, n::text from contacts",
 			rows: []string{"Ann|Lee|1|new||-1"},
 		},
