@@ -62,7 +62,8 @@ func TestWantedForSequentialScans(t *testing.T) {
 		f.Exec(t, "insert into "+s+"contacts select i, i from generate_series(1, 20000) i",
 			"create table "+s+"peeked as select generate_series(1, 20000) i", "analyze "+s+"peeked", "analyze "+s+"contacts")
 	}
-	f.Exec(t, "insert into tenant_3.contacts select i, i from generate_series(1, 100) i", "analyze tenant_3.contacts")
+	// What makes an index reads its table too, and is to be counted by now.
+	work(t, f, "insert into tenant_3.contacts select i, i from generate_series(1, 100) i", "analyze tenant_3.contacts")
 	before := f.Int(t, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where relname = 'contacts'")
 	work(t, f, "select count(*) from tenant_1.contacts where email = 'x'",
 		"select count(*) from tenant_1.contacts where email = 'y'", "select count(*) from tenant_2.contacts where email = 'x'",
