@@ -30,7 +30,10 @@ func TestServerCrashBehindAPooler(t *testing.T) {
 			undone := int64(0)
 			var restart sync.WaitGroup
 			o := migrate.RunOptions{
-				LockTimeout: 2 * time.Second, Group: 4, Fleet: fleet.Options{Concurrency: 2, Attempts: 12},
+				// Groups are not given up: PgBouncer may hang after a request to cancel what a server did
+				// that has gone meanwhile.
+				LockTimeout: 2 * time.Second, Group: 4, GroupLimit: time.Minute,
+				Fleet: fleet.Options{Concurrency: 2, Attempts: 12},
 				Observe: func(e migrate.Event) {
 					if _, ok := e.(migrate.TenantFinished); !ok || finished.Add(1) != at {
 						return
