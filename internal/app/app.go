@@ -169,15 +169,9 @@ func (a *App) lookPatiently(ctx context.Context, dryRun bool, look func(*pgx.Con
 			return err
 		}
 		a.Notify(ServerAway{err})
-		timer := time.NewTimer(fleet.Backoff(attempt + 1))
-		select {
-		case <-timer.C:
-			continue
-		case <-a.Drain():
-		case <-ctx.Done():
+		if !fleet.Wait(ctx, a.Drain(), fleet.Backoff(attempt+1)) {
+			return err
 		}
-		timer.Stop()
-		return err
 	}
 }
 

@@ -233,3 +233,10 @@ func (q *queue) sleep(ctx context.Context, d time.Duration) bool {
 	}
 	return false
 }
+
+// Wait waits before another attempt at what comes before a Run, as an item of it does. It
+// reports whether the attempt is worth it: nobody has drained what is to be run, or called it
+// off. drain may be nil.
+func Wait(ctx context.Context, drain <-chan struct{}, d time.Duration) bool {
+	return (&queue{drain: drain}).sleep(ctx, d)
+}

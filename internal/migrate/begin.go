@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -33,9 +32,12 @@ type beginning struct {
 func (p *Plan) begin(ctx context.Context, conn *pgx.Conn, connect Connect, tenants []registry.Tenant,
 	o RunOptions) (*beginning, error) {
 	b := &beginning{plan: p, connect: connect, tenants: tenants, opt: o, conn: conn}
-	attempts := o.Fleet.Attempts
+	attempts, backoff := o.Fleet.Attempts, o.Fleet.Backoff
 	if attempts <= 0 {
 		attempts = fleet.DefaultAttempts
+	}
+	if backoff == nil {
+		backoff = fleet.Backoff
 	}
 	for attempt := 1; ; attempt++ {
 		err := b.try(ctx)
@@ -56,27 +58,10 @@ func (p *Plan) begin(ctx context.Context, conn *pgx.Conn, connect Connect, tenan
 		if away && o.Observe != nil {
 			o.Observe(ServerAway{err})
 		}
-		if !b.wait(ctx, attempt+1) {
+		if !fleet.Wait(ctx, o.Fleet.Drain, backoff(attempt+1)) {
 			return b, err
 		}
 	}
-}
-
-// wait reports whether another attempt is worth it.
-func (b *beginning) wait(ctx context.Context, attempt int) bool {
-	backoff := b.opt.Fleet.Backoff
-	if backoff == nil {
-		backoff = fleet.Backoff
-	}
-	timer := time.NewTimer(backoff(attempt))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-b.opt.Fleet.Drain:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 // try begins a run.
